@@ -1,0 +1,47 @@
+# `make demo` and `make test` need Python 3.11 or later with venv, and reach PyPI and Maven Central; they set up all else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test unit lint chaos bench clean
+
+help:  ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## the main job on sample events, on a real local Kafka
+	$(BIN)/processor demo
+
+lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev  ## the tests that need no broker
+	$(BIN)/pytest -m "not kafka and not container"
+
+test: lint  ## all the tests, on a real local Kafka
+	$(BIN)/pytest --ignore=tests/kafka
+	$(BIN)/pytest tests/kafka  # by itself: its scenes are played side by side and load the machine
+
+chaos: $(VENV)/.dev  ## exactly once under fire for an hour (CHAOS_SECONDS=3600)
+	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),3600)
+
+bench: $(VENV)/.dev  ## event to reader: p50, p95, p99 at 1,000 events a second, 6 and 2 partitions, five runs each
+	$(BIN)/python -m tests.bench.latency
+
+clean:  ## remove what make has set up here
+	rm -rf $(VENV) dist build

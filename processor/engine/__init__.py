@@ -1,0 +1,1 @@
+"""The transactional loop and its clients."""

@@ -1,0 +1,184 @@
+"""The Kafka clients of the engine, and what their errors mean: the one place where librdkafka's settings are chosen."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
+
+from processor.errors import UsageError
+from processor.model.records import Headers
+from processor.settings import Settings
+
+Properties = dict[str, Any]
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+ERROR_EVERY_S = 10.0
+
+AUTHORISATION: frozenset[int] = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+    }
+)
+"""Errors that no waiting mends: a person has to grant something."""
+
+CONCERNS_A_RECORD: frozenset[int] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
+"""Errors that one record of a batch causes, and every record of the same produce request reports."""
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    """The KafkaError inside the exception."""
+    error: KafkaError = exception.args[0]
+    return error
+
+
+def headers_of(message: Message) -> Headers:
+    """The headers of a record that was read. Its values are bytes or null, though the client's type says more."""
+    return cast(Headers, tuple(message.headers() or ()))
+
+
+def common_properties(settings: Settings) -> Properties:
+    """What every client has: servers, and what people passed through.
+
+    librdkafka's own lines on stderr are kept to the critical ones: its errors come to `error_cb` and into our log.
+    """
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": "processor",
+        "log_level": 2,
+        **settings.kafka.common,
+    }
+
+
+def consumer_properties(settings: Settings) -> Properties:
+    """The consumer of `run`.
+
+    `fetch.queue.backoff.ms` defaults to a second and costs a factor of three in throughput; the metadata is refreshed
+    often, so that a new partition is seen within seconds. The whole group waits for a member that was killed until its
+    session ends: 10 s, not the default's 45. `auto.offset.reset=error`: where a partition starts is ours to decide
+    (start.py).
+    """
+    chosen: Properties = {
+        "fetch.wait.max.ms": 50,
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 20_000,
+        "queued.max.messages.kbytes": 65_536,
+        "topic.metadata.refresh.interval.ms": 10_000,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 10_000,
+        **common_properties(settings),
+        **settings.kafka.consumer,
+        "group.id": settings.group_id,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+    }
+    if chosen.get("group.protocol") == "consumer":
+        for ours in ("partition.assignment.strategy", "session.timeout.ms"):
+            del chosen[ours]  # the broker assigns and ends sessions (KIP-848); librdkafka refuses these settings
+    return chosen
+
+
+def producer_properties(
+    settings: Settings, *, transactional_id: str, largest_record_bytes: int, smallest_limit_bytes: int
+) -> Properties:
+    """The producer of one slot. Reports of delivery are asked for failures only: the commit waits for all the others.
+
+    `batch.size` is at most the smallest `max.message.bytes` of our outputs, as librdkafka does not split a batch that
+    a topic refuses.
+    """
+    return {
+        "linger.ms": 1,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": 200_000,
+        "queue.buffering.max.kbytes": 131_072,
+        "topic.metadata.refresh.interval.ms": 10_000,
+        **common_properties(settings),
+        **settings.kafka.producer,
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": settings.transaction_timeout_ms,
+        "delivery.report.only.error": True,
+        "message.max.bytes": largest_record_bytes,
+        "batch.size": min(1_000_000, smallest_limit_bytes),
+    }
+
+
+def admin(settings: Settings) -> AdminClient:
+    """For questions about topics, offsets and groups. Connects on its first question."""
+    return AdminClient(common_properties(settings))
+
+
+def plain_reader(
+    settings: Settings,
+    *,
+    group: str | None = None,
+    isolation: str = "read_committed",
+    more: Mapping[str, Any] | None = None,
+) -> Consumer:
+    """A consumer that joins no group and commits nothing: for looking into topics, and for the positions of `group`."""
+    return Consumer(
+        {
+            "fetch.queue.backoff.ms": 5,
+            **common_properties(settings),
+            **settings.kafka.consumer,
+            "group.protocol": "classic",
+            "group.id": group or f"{settings.group_id}-reader",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": isolation,
+            **(more or {}),
+        }
+    )
+
+
+def logged_errors(client: str) -> Callable[[KafkaError], None]:
+    """An `error_cb`: what librdkafka says of its connections. Informational, as it goes on trying by itself.
+
+    The same error is logged once in 10 s: librdkafka tells each attempt, ten and more a second while a broker is away.
+    """
+    logged_at: dict[int, float] = {}
+
+    def on_error(error: KafkaError) -> None:
+        now = time.monotonic()
+        if now - logged_at.get(error.code(), -ERROR_EVERY_S) >= ERROR_EVERY_S:
+            logged_at[error.code()] = now
+            log.warning("kafka client", client=client, error=error.name(), detail=error.str())
+
+    return on_error
+
+
+def producer(properties: Mapping[str, Any], *, on_failure: Callable[[KafkaError], None]) -> Producer:
+    """A producer whose failed deliveries come to `on_failure`, within poll and commit. UsageError as `consumer`."""
+
+    def on_delivery(error: KafkaError | None, _message: object) -> None:
+        if error is not None:
+            on_failure(error)
+
+    return _made(Producer, {**properties, "on_delivery": on_delivery, "error_cb": logged_errors("producer")})
+
+
+def consumer(properties: Mapping[str, Any]) -> Consumer:
+    """The consumer of `run`. Raises UsageError for properties that do not go together."""
+    return _made(Consumer, {**properties, "error_cb": logged_errors("consumer")})
+
+
+def _made(kind: Callable[[Properties], T], properties: Properties) -> T:
+    try:
+        return kind(properties)
+    except KafkaException as exception:
+        raise UsageError(
+            f"librdkafka refuses the properties of the {kind.__name__.lower()}: {error_of(exception).str()}",
+            hint="PROCESSOR_KAFKA__COMMON, __CONSUMER and __PRODUCER pass properties on",
+        ) from exception

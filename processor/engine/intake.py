@@ -1,0 +1,351 @@
+"""The consumer's side: which partitions are ours, where each starts, and what was polled and may still be used.
+
+Non-obvious:
+1. A partition is assigned at its end, and what is polled of it is dropped, until its start is known (a thread asks:
+   the previous owner's transaction may be open for seconds) and the consumer was sent there.
+2. From `window_from` to its start a partition's records only fill the window. So the window costs no second reader.
+3. An abort does not move the consumer back. `rewind` sends each partition we own to what the group has committed;
+   without it the batch is skipped, silently, until a restart.
+4. `consume` may hand out records of a partition that was revoked within the same call; `_usable` drops them.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processor.engine.background import ask
+from processor.engine.clients import AUTHORISATION, error_of, headers_of
+from processor.engine.start import Start, Starts
+from processor.engine.window import Window
+from processor.errors import NotAllowedError, OurFaultError, RefusedInputError, WorldError
+from processor.mapping.lookups import UnavailableError
+from processor.model.records import Place, SourceRecord, Topic
+from processor.settings import Settings
+
+log = structlog.get_logger()
+
+IDLE_S = 0.1
+RETRY_S = (0.05, 10.0)  # first and longest back-off of a partition that waits
+
+HARMLESS: frozenset[int] = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError._PARTITION_EOF,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+    }
+)
+"""Errors that the consumer mends by itself; they are logged."""
+
+
+@dataclass(slots=True, eq=False)
+class Owned:
+    """One partition, from its assignment until it is revoked. A new assignment is a new Owned."""
+
+    partition: int
+    window: Window
+    starting: Future[Start] | None
+    chosen: bool = False  #: The group had no position; its start has to be committed before it is read.
+    start: int = -1  #: The first offset to be mapped; what is polled below it only fills the window.
+    next: int = -1  #: The next offset that may be polled; a lower one was polled before.
+    committed: int = -1
+    goal: int = -1  #: The high watermark when it was assigned.
+    seek_to: int | None = None  #: Where the consumer has still to be sent; until then nothing polled is usable.
+    retry_at: float | None = None  #: It waits: paused, or its start could not be found.
+    waits: int = 0  #: Waits in a row, for the back-off.
+    cause: str = ""  #: Why it waits.
+    progressed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def started(self) -> bool:
+        """Its start is known, and the group has it."""
+        return self.starting is None and not self.chosen
+
+    def progressed(self) -> None:
+        """It got on: the next wait begins with a short back-off again."""
+        self.progressed_at = time.monotonic()
+        self.waits = 0
+        self.cause = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A record that may be used as long as `owned` is current."""
+
+    owned: Owned
+    record: SourceRecord
+
+
+class Intake:
+    """The consumer and the partitions it owns. Not thread-safe; callbacks run within `poll` and `stay_alive`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        consumer: Consumer,
+        starts: Starts,
+        *,
+        rebalanced: Callable[[str, int], None],
+    ) -> None:
+        """`rebalanced` is told the kind (assigned, revoked, lost) and how many partitions."""
+        self._settings = settings
+        self._events: Topic = settings.topic("events")
+        self._consumer = consumer
+        self._starts = starts
+        self._rebalanced = rebalanced
+        self.owned: dict[int, Owned] = {}
+        self.assigned_once = False
+        self.member = False  #: The group has given us an assignment, be it empty, and we have not lost it since.
+        self.group: Any = None
+        """Our membership as it was after the last poll; None when we had none. A broker that knows better refuses it.
+
+        Not asked for later: librdkafka forgets its member id in the background, and a transaction that names no member
+        is fenced by nobody (KIP-447 lets it pass).
+        """
+        consumer.subscribe([self._events], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+
+    def poll(self, limit: int) -> list[Polled]:
+        """Up to `limit` usable records, waiting at most 0.1 s for the first and the batch's time for the others.
+
+        Raises RefusedInputError where a start needs a person or a position is gone, WorldError where access is refused.
+        """
+        self._settle()
+        messages = self._consumer.consume(1, IDLE_S)
+        if messages and limit > 1:
+            messages += self._consumer.consume(limit - 1, self._settings.max_batch_wait_ms / 1000)
+        group = self._consumer.consumer_group_metadata()
+        self.group = group if self._consumer.memberid() else None
+        return self._usable(messages)
+
+    def stay_alive(self) -> None:
+        """Poll, so that the group keeps us, and drop the records that come: to be followed by `rewind`."""
+        for message in self._consumer.consume(10_000, 0):
+            error = message.error()
+            if error is not None:
+                self._on_error(error, message)
+
+    def is_current(self, owned: Owned) -> bool:
+        """Whether `owned` is still the assignment that its records were polled under."""
+        return self.owned.get(owned.partition) is owned
+
+    def wait(self, owned: Owned, offset: int, cause: str) -> None:
+        """Cut the partition at `offset`, whose record cannot be judged now; pause it and try again with back-off."""
+        owned.window.forget_from(offset)
+        owned.next = owned.seek_to = offset
+        self._back_off(owned, cause)
+        self._consumer.pause([TopicPartition(self._events, owned.partition)])
+        self._seek(owned)
+
+    def rewind(self) -> None:
+        """Send every partition we own to what the group has committed. Blocks; raises KafkaException: try again.
+
+        A partition whose window is still being read goes to where that reading was.
+        """
+        at = [TopicPartition(self._events, o.partition) for o in self.owned.values() if o.started]
+        if not at:
+            return
+        committed = {}
+        for tp in self._consumer.committed(at, 5.0):
+            if tp.error is not None:
+                raise KafkaException(tp.error)
+            committed[tp.partition] = tp.offset
+        for tp in at:
+            owned = self.owned.get(tp.partition)
+            if owned is None:
+                continue
+            offset = committed[tp.partition]
+            if offset < 0:
+                raise OurFaultError(f"{self._events}[{tp.partition}] has no committed position, but it was started")
+            if owned.next > owned.start:
+                owned.committed = offset
+                owned.next = offset
+                owned.window.forget_from(offset)
+            owned.seek_to = owned.next
+            self._seek(owned)
+
+    def position(self, owned: Owned) -> int:
+        """Where `owned` goes on once all that was polled of it is done.
+
+        That is librdkafka's position, which passes the markers of the input's transactions where the last record + 1
+        does not. A seek makes it unknown; while the partition waits or is sought it may lie beyond what was left out.
+        """
+        if owned.retry_at is not None or owned.seek_to is not None:
+            return owned.next
+        (at,) = self._consumer.position([TopicPartition(self._events, owned.partition)])
+        return max(owned.next, at.offset)
+
+    def close(self) -> None:
+        """Leave the group. Blocks while the broker answers."""
+        self._consumer.close()
+
+    # --- rebalances: callbacks of the consumer ---
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign([TopicPartition(self._events, tp.partition, OFFSET_END) for tp in partitions])
+        for tp in partitions:
+            self.owned[tp.partition] = Owned(
+                partition=tp.partition,
+                window=Window(records=self._settings.window.records, age_ms=self._settings.window.age_s * 1000),
+                starting=self._ask_start(tp.partition),
+            )
+        self.assigned_once = self.member = True
+        self._rebalanced("assigned", len(partitions))
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._forget("revoked", partitions)
+
+    def _on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.member = False
+        self._forget("lost", partitions)
+
+    def _forget(self, kind: str, partitions: list[TopicPartition]) -> None:
+        for tp in partitions:
+            self.owned.pop(tp.partition, None)
+        self._rebalanced(kind, len(partitions))
+
+    # --- between two polls ---
+
+    def _ask_start(self, partition: int) -> "Future[Start]":
+        return ask(lambda: self._starts.of(partition), name=f"start-{partition}")
+
+    def _settle(self) -> None:
+        """Use starts that were found, ask again for those that were not, send the consumer where it has to go."""
+        now = time.monotonic()
+        for owned in list(self.owned.values()):
+            if owned.retry_at is not None and now >= owned.retry_at:
+                self._try_again(owned)
+            elif owned.starting is not None and owned.starting.done() and owned.retry_at is None:
+                self._started(owned, owned.starting)
+            if owned.seek_to is not None and not owned.chosen:
+                self._seek(owned)
+
+    def _started(self, owned: Owned, starting: Future[Start]) -> None:
+        try:
+            start = starting.result()
+        except UnavailableError as unavailable:
+            self._back_off(owned, str(unavailable))
+            return
+        # librdkafka keeps a pause over a revocation; a partition that waited when it left us comes back paused.
+        self._consumer.resume([TopicPartition(self._events, owned.partition)])
+        owned.starting = None
+        owned.start = start.offset
+        owned.chosen = start.chosen
+        owned.committed = -1 if start.chosen else start.offset
+        owned.next = owned.seek_to = start.window_from
+        owned.goal = start.goal
+        owned.progressed()
+        log.info(
+            "partition starts",
+            partition=owned.partition,
+            offset=start.offset,
+            window_from=start.window_from,
+            chosen=start.chosen,
+        )
+
+    def _try_again(self, owned: Owned) -> None:
+        owned.retry_at = None
+        if owned.starting is not None:
+            owned.starting = self._ask_start(owned.partition)
+        else:
+            self._consumer.resume([TopicPartition(self._events, owned.partition)])
+            owned.seek_to = owned.next  # what was fetched before the pause is gone
+
+    def _back_off(self, owned: Owned, cause: str) -> None:
+        first, longest = RETRY_S
+        owned.retry_at = time.monotonic() + min(longest, first * 2**owned.waits)
+        owned.waits += 1
+        if cause != owned.cause:
+            log.warning("partition waits", partition=owned.partition, cause=cause)
+        owned.cause = cause
+
+    def _seek(self, owned: Owned) -> None:
+        assert owned.seek_to is not None
+        try:
+            self._consumer.seek(TopicPartition(self._events, owned.partition, owned.seek_to))
+        except KafkaException as exception:
+            # The fetcher has not taken up the assignment yet; `_settle` asks again, and `_usable` drops until then.
+            log.debug("seek later", partition=owned.partition, error=error_of(exception).name())
+        else:
+            owned.seek_to = None
+
+    def _usable(self, messages: list[Message]) -> list[Polled]:
+        polled = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(error, message)
+                continue
+            owned = self.owned.get(_number(message.partition()))
+            offset = _number(message.offset())
+            if owned is None or owned.starting is not None or owned.seek_to is not None or offset < owned.next:
+                continue
+            owned.next = offset + 1
+            polled.append(Polled(owned, self._source_record(message)))
+        return polled
+
+    def _source_record(self, message: Message) -> SourceRecord:
+        return SourceRecord(
+            place=Place(self._events, _number(message.partition()), _number(message.offset())),
+            timestamp_ms=message.timestamp()[1],
+            key=message.key(),
+            value=message.value(),
+            headers=headers_of(message),
+        )
+
+    def _on_error(self, error: KafkaError, message: Message) -> None:
+        if error.code() in AUTHORISATION:
+            raise NotAllowedError(
+                f"not allowed: {error.name()}: {error.str()}", hint="grant READ on the events topic and on the group"
+            )
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            self._on_gone(_number(message.partition()), error)
+        elif error.code() in HARMLESS:
+            log.warning("consumer", error=error.name(), detail=error.str())
+        else:
+            raise WorldError(f"the consumer cannot go on: {error.name()}: {error.str()}")
+
+    def _on_gone(self, partition: int, error: KafkaError) -> None:
+        """The log no longer has what was asked for: fatal for events to be mapped, harmless for the window's."""
+        owned = self.owned.get(partition)
+        if owned is None or owned.starting is not None:
+            return
+        if owned.next < owned.start:
+            # Retention moved the window's begin. Its fetcher has given up, and only a new assignment starts it again.
+            at = TopicPartition(self._events, partition, OFFSET_END)
+            self._consumer.incremental_unassign([at])
+            self._consumer.incremental_assign([at])
+            owned.starting = self._ask_start(partition)
+            return
+        raise RefusedInputError(
+            f"the position {owned.next} of {self._events}[{partition}] is gone: {error.str()}",
+            hint="start again: `run` says what is missing, and `--start-from` answers",
+        )
+
+
+def _number(value: int | None) -> int:
+    assert value is not None, "a record that was read has its place"
+    return value

@@ -1,0 +1,202 @@
+"""What can be seen of a running engine: metrics, readiness, lag. Written by the loop, read by the HTTP threads."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as PrometheusCounter
+
+from processor.engine.background import ask
+from processor.engine.intake import Owned
+from processor.engine.start import Starts
+from processor.engine.transaction import NotCommitted
+from processor.http import Readiness
+from processor.mapping.lookups import UnavailableError
+from processor.metrics import (
+    ASSIGNED_PARTITIONS,
+    BATCH_RECORDS,
+    BATCH_SECONDS,
+    DEAD_LETTERS,
+    DECISIONS,
+    FAILED_TEMPLATES,
+    LAG_RECORDS,
+    LAST_PROGRESS_SECONDS,
+    OUTPUTS,
+    REBALANCES,
+    RECORDS,
+    TRANSACTIONS,
+    WAITS,
+    WRONG_KEYS,
+    Metric,
+    Metrics,
+)
+from processor.model.outcome import Mapped, Unreadable
+from processor.model.reasons import Reason
+
+log = structlog.get_logger()
+
+LOOK_S = 0.25
+UNASSIGNED = "not assigned yet: the group has not answered"
+LOST = "the group has shut us out, or its broker is away: partitions are lost until the next assignment"
+KEY_PATTERN_CHARACTERS = 40
+MOST_KEY_PATTERNS = 100
+LAG_S = 2.0
+
+
+class Progress:
+    """The loop tells it what happens; it keeps the metrics and the answer of /ready. Thread-safe: `readiness` alone."""
+
+    def __init__(self, metrics: Metrics, *, max_stall_s: float) -> None:
+        self._metrics = metrics
+        self._max_stall_s = max_stall_s
+        self._starts: Starts | None = None
+        self._ends: Future[dict[int, int]] | None = None
+        self._ends_known: Mapping[int, int] = {}
+        self._ends_asked_at = 0.0
+        self._looked_at = time.monotonic()
+        self._not_committed = ""
+        self._key_patterns: set[str] = set()
+        self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
+        self._shown: set[int] = set()
+        self._readiness = Readiness(ready=False, reasons=("starting",))
+        self.assigned = False  #: Whether this process ever had an assignment; the supervisor asks.
+
+    @classmethod
+    def unobserved(cls, *, max_stall_s: float = 60.0) -> "Progress":
+        """With metrics of its own that nobody scrapes."""
+        return cls(Metrics(CollectorRegistry()), max_stall_s=max_stall_s)
+
+    def watch(self, starts: Starts) -> None:
+        """From now on ask `starts` for the ends of our partitions, every two seconds, in a thread."""
+        self._starts = starts
+
+    def readiness(self) -> Readiness:
+        """The answer of /ready. Never blocks; any thread may ask."""
+        silent_s = time.monotonic() - self._looked_at
+        if silent_s > self._max_stall_s:
+            return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s",))
+        return self._readiness
+
+    def observe(self, owned: Mapping[int, Owned], *, member: bool, assigned_once: bool) -> None:
+        """Called at every turn; looks four times a second. `member`: the group counts us in, with partitions or not."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_S and self._readiness.ready:
+            return
+        self._looked_at = now
+        self.assigned = assigned_once
+        self._measure(owned, now)
+        reasons: tuple[str, ...] = () if member else (LOST if assigned_once else UNASSIGNED,)
+        if self._not_committed:
+            reasons += (f"the last batch was not committed: {self._not_committed}",)
+        reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
+        self._readiness = Readiness(ready=not reasons, reasons=reasons)
+
+    def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
+        """A transaction with these outcomes is committed."""
+        self._not_committed = ""
+        metrics = self._metrics
+        metrics[TRANSACTIONS].labels(result="committed").inc()
+        metrics[BATCH_RECORDS].observe(len(outcomes))
+        metrics[BATCH_SECONDS].observe(seconds)
+        counts: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
+        for outcome in outcomes:
+            topic = outcome.record.place.topic
+            match outcome:
+                case Unreadable(reason=reason):
+                    counts[RECORDS, (topic, "unreadable")] += 1
+                    counts[DEAD_LETTERS, (reason,)] += 1
+                case Mapped():
+                    counts[RECORDS, (topic, "mapped")] += 1
+                    counts.update((DECISIONS, (declined.reason,)) for declined in outcome.declined)
+                    counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
+                    if outcome.failed:
+                        counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
+                    if outcome.wrong_key:
+                        counts[WRONG_KEYS, ()] += 1
+                        self._tell_wrong_key(outcome)
+            counts.update((OUTPUTS, (out.topic,)) for out in outcome.outputs)
+        self._published.update(counts)
+        for (metric, labels), count in counts.items():
+            counter = metrics[metric]
+            (counter.labels(*labels) if labels else counter).inc(count)
+
+    def _tell_wrong_key(self, outcome: Mapped) -> None:
+        """Log the first record of each pattern: a producer that keys wrongly does so every time."""
+        key = (outcome.record.key or b"").decode(errors="replace")
+        pattern = re.sub("[^\\W\\d_]+", "a", re.sub(r"\d+", "9", key))[:KEY_PATTERN_CHARACTERS]
+        if pattern not in self._key_patterns and len(self._key_patterns) < MOST_KEY_PATTERNS:
+            self._key_patterns.add(pattern)
+            place = outcome.record.place
+            log.warning("a record is not keyed by its event's ordering key", pattern=pattern, first=str(place))
+
+    def not_committed(self, failure: NotCommitted) -> None:
+        """A transaction did not clearly commit; the partitions go back to what the group has committed."""
+        self._not_committed = failure.error
+        self._metrics[TRANSACTIONS].labels(result=failure.result).inc()
+
+    def rebalanced(self, kind: str, partitions: int) -> None:
+        """Partitions were assigned, revoked or lost."""
+        self._metrics[REBALANCES].labels(kind=kind).inc()
+        log.info("rebalance", kind=kind, partitions=partitions)
+
+    def waited(self, cause: str) -> None:
+        """A record has to wait for the world. `cause` is one of few."""
+        self._metrics[WAITS].labels(cause=cause).inc()
+
+    def stopping(self) -> None:
+        """The engine ends; the log says what it has done."""
+        totals = dict.fromkeys(("mapped", "unreadable"), 0)
+        outputs: dict[str, int] = {}
+        for (metric, labels), count in self._published.items():
+            if metric is RECORDS:
+                totals[labels[1]] += count
+            elif metric is OUTPUTS:
+                outputs[labels[0]] = count
+        log.info("stopped", **totals, outputs=outputs)
+        self._readiness = Readiness(ready=False, reasons=("stopping",))
+
+    def _unready(self, owned: Owned, now: float) -> str:
+        at = f"partition {owned.partition}"
+        if not owned.started:
+            return f"{at}: its start is not known yet" + (f": {owned.cause}" if owned.cause else "")
+        if owned.next < owned.start:
+            return f"{at}: its window is being read"
+        lag = self._lag(owned)
+        stalled_s = now - owned.progressed_at
+        if lag > 0 and stalled_s > self._max_stall_s:
+            why = f": {owned.cause}" if owned.cause else ""
+            return f"{at}: {lag} records behind, no progress for {stalled_s:.0f} s{why}"
+        return ""
+
+    def _lag(self, owned: Owned) -> int:
+        return max(0, self._ends_known.get(owned.partition, 0) - max(owned.committed, 0))
+
+    def _measure(self, owned: Mapping[int, Owned], now: float) -> None:
+        metrics = self._metrics
+        metrics[ASSIGNED_PARTITIONS].set(len(owned))
+        self._refresh_ends(owned.keys(), now)
+        for gone in self._shown - owned.keys():
+            metrics[LAG_RECORDS].remove(str(gone))
+            metrics[LAST_PROGRESS_SECONDS].remove(str(gone))
+        self._shown = set(owned)
+        for partition, one in owned.items():
+            metrics[LAG_RECORDS].labels(partition=str(partition)).set(self._lag(one))
+            metrics[LAST_PROGRESS_SECONDS].labels(partition=str(partition)).set(time.time() - (now - one.progressed_at))
+
+    def _refresh_ends(self, partitions: Collection[int], now: float) -> None:
+        if self._ends is not None and self._ends.done():
+            try:
+                self._ends_known = self._ends.result()
+            except UnavailableError as unavailable:
+                log.debug("lag is not known", cause=str(unavailable))
+            self._ends = None
+        if self._ends is None and self._starts is not None and now - self._ends_asked_at > LAG_S:
+            self._ends_asked_at = now
+            self._ends = self._ask_ends(sorted(partitions), self._starts)
+
+    def _ask_ends(self, partitions: list[int], starts: Starts) -> "Future[dict[int, int]]":
+        return ask(lambda: starts.stable_ends(partitions), name="lag")

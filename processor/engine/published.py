@@ -1,0 +1,85 @@
+"""What of an events partition is in its outputs already: read back from statuses, decisions and dead letters."""
+
+from collections.abc import Iterator
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from processor.engine.clients import headers_of, plain_reader
+from processor.mapping.encode import dead_letter_of
+from processor.mapping.lookups import UnavailableError
+from processor.mapping.outputs import decision_of, status_of
+from processor.mapping.schemas import Schemas
+from processor.model.layout import Layout, OutputTopic
+from processor.model.records import Place
+from processor.settings import Settings
+
+log = structlog.get_logger()
+
+PATIENCE_S = 30.0
+
+
+def highest_source(
+    settings: Settings, schemas: Schemas, layout: Layout, partition: int, *, first_is_enough: bool
+) -> int | None:
+    """The highest source offset of `partition` found in its twins; None when no record there has it as its source.
+
+    Reads as `read_committed` up to the high watermark, so open transactions are waited for. With `first_is_enough` the
+    first hit is returned, not the highest. Blocks while it reads; raises UnavailableError when nothing comes for 30 s.
+    """
+    events = settings.topic("events")
+    highest: int | None = None
+    reader = plain_reader(settings, more={"enable.partition.eof": True})
+    try:
+        for topic in (layout.status, layout.decisions, layout.dead_letters):
+            for message in _all(reader, topic, partition):
+                source = _source(message, topic, layout, schemas)
+                if source is not None and (source.topic, source.partition) == (events, partition):
+                    highest = max(source.offset, -1 if highest is None else highest)
+                    if first_is_enough:
+                        return highest
+    except KafkaException as exception:
+        raise UnavailableError(f"reading outputs: {exception}") from exception
+    finally:
+        reader.close()
+    return highest
+
+
+def _all(reader: Consumer, topic: OutputTopic, partition: int) -> Iterator[Message]:
+    low, high = reader.get_watermark_offsets(TopicPartition(topic.name, partition), PATIENCE_S)
+    if low >= high:
+        return
+    reader.assign([TopicPartition(topic.name, partition, low)])
+    while True:
+        message = reader.poll(PATIENCE_S)
+        if message is None:
+            raise UnavailableError(f"{topic.name}[{partition}] cannot be read to its end: a transaction is open there")
+        error = message.error()
+        if error is None:
+            yield message
+        elif not _at_end(message):
+            raise KafkaException(error)
+        (at,) = reader.position([TopicPartition(topic.name, partition)])
+        end = message.offset() if error is not None else at.offset
+        if end is not None and end >= high:
+            return
+
+
+def _at_end(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.name() == "_PARTITION_EOF"
+
+
+def _source(message: Message, topic: OutputTopic, layout: Layout, schemas: Schemas) -> Place | None:
+    """The source that the record's value or, for a dead letter, its headers name."""
+    value = message.value()
+    try:
+        if topic is layout.dead_letters:
+            return dead_letter_of(key=message.key(), value=value, headers=headers_of(message)).place
+        if not value:
+            return None
+        read = status_of if topic is layout.status else decision_of
+        return read(value, headers_of(message), schemas=schemas).source
+    except ValueError as error:
+        log.warning("not a record of ours", topic=topic.name, offset=message.offset(), detail=str(error))
+        return None

@@ -1,0 +1,573 @@
+"""The engine: poll, map, publish and commit as one, again and again.
+
+The journey of a record: `Intake.poll` gives it, `map_record` makes its outcome, `Publisher.publish` puts the outcome's
+outputs and the partition's position into one transaction. The consumer is never polled inside an open transaction, so
+no rebalance meets one.
+"""
+
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from processor.engine.breaker import Breakers
+from processor.engine.clients import (
+    admin,
+    consumer_properties,
+    error_of,
+    producer,
+    producer_properties,
+)
+from processor.engine.clients import consumer as new_consumer
+from processor.engine.intake import Intake, Owned, Polled
+from processor.engine.progress import Progress
+from processor.engine.registry import schemas_by_id
+from processor.engine.slots import transactional_id
+from processor.engine.start import Starts, start_from
+from processor.engine.topics import read_layout
+from processor.engine.transaction import NotCommitted, Publisher, StepHook
+from processor.engine.unreadable import HOLD_S, FirstRecords
+from processor.errors import LayoutError, StalledError, WorldError
+from processor.mapping.encode import dead_letter_record, encoders
+from processor.mapping.lookups import Lookups, UnavailableError
+from processor.mapping.map import identify, map_record
+from processor.model.event import Identity
+from processor.model.layout import Layout
+from processor.model.messages import DeadLetter
+from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
+from processor.model.reasons import Reason
+from processor.model.records import Place, SourceRecord, Topic
+from processor.schema_files import load_schemas
+from processor.settings import Settings
+from processor.template_files import load_templates
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+STALL_S = 60.0  # `--until-end` without progress
+OVERDUE_S = 8.0  # then the process ends whatever it waits for
+STOP_S = 5.0  # a transaction under way may take this long after a signal; all in all a stop takes less than 10 s
+IDLE_COMMIT_S = 1.0
+ASK_GROUP_S = 1.0
+GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
+BROKER_S = 15.0  # patience with a broker that does not answer at start
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One mapped record: its outcome, and the assignment it was polled under."""
+
+    owned: Owned
+    outcome: Mapped | Unreadable
+
+    @property
+    def output_bytes(self) -> int:
+        """What it adds to its transaction."""
+        return sum(out.size_bytes for out in self.outcome.outputs)
+
+
+def run(
+    settings: Settings,
+    *,
+    until_end: bool = False,
+    answer: str | None = None,
+    step: StepHook = lambda _step: None,
+    progress: Progress | None = None,
+) -> None:
+    """Map events until SIGTERM or SIGINT, or with `until_end` until every partition has reached the end it had.
+
+    Blocks. `answer` is the text of `--start-from`; `step` is told each step; `progress` is what health, readiness and
+    metrics show. Raises a StopError for every end that is not clean (errors.py).
+    """
+    schemas = load_schemas(settings.schemas_dir)
+    time_zone = ZoneInfo(settings.time_zone)
+    templates = load_templates(
+        settings.templates_dir, tenant=settings.required_tenant, schemas=schemas, time_zone=time_zone
+    )
+    first_answer = start_from(answer)
+    progress = progress or Progress.unobserved()
+
+    def layout(asker: AdminClient | None = None, *, starting: bool = False) -> Layout:
+        return read_layout(asker or admin(settings), settings, templates, starting=starting)
+
+    with transactional_id(settings) as tid, stop_signals() as stop:
+        first_layout = patient(lambda: layout(starting=True), stop, brokers=settings.bootstrap_servers)
+        if first_layout is None:
+            return
+        log.info("starting", transactional_id=tid, group=settings.group_id, template_set=templates.digest)
+
+        def make(layout: Layout, on_failure: Callable[[KafkaError], None]) -> Producer:
+            properties = producer_properties(
+                settings,
+                transactional_id=tid,
+                largest_record_bytes=layout.dead_letters.limit_bytes + 1024,
+                smallest_limit_bytes=min(topic.limit_bytes for topic in (*layout.twins, *layout.streams.values())),
+            )
+            return producer(properties, on_failure=on_failure)
+
+        publisher = Publisher(
+            make,
+            transactional_id=tid,
+            timeout_s=settings.transaction_timeout_ms / 1000,
+            giving_up=stop.giving_up,
+            step=step,
+        )
+        # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
+        publisher.renew(first_layout, meanwhile=lambda: None)
+        starts = Starts(settings, layout=layout, schemas=schemas, answer=first_answer)
+        consumer = new_consumer(consumer_properties(settings))
+        intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced)
+        progress.watch(starts)
+
+        def first_told(place: Place, timestamp_ms: int, identity: Identity) -> Place | None:
+            return intake.owned[place.partition].window.first_told(place, timestamp_ms, identity)
+
+        lookups = Lookups(
+            tenant=settings.required_tenant,
+            schemas=schemas,
+            schema_of=schemas_by_id(settings, schemas),
+            templates=templates,
+            layout=first_layout,
+            encoders=encoders(
+                schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
+            ),
+            first_told=first_told,
+            key_check=settings.key_check,
+            decisions=settings.decisions,
+            max_event_bytes=settings.max_event_bytes,
+            time_zone=time_zone,
+        )
+        # What is there by now stays; the collector need not look at it again, nor at each few objects of a batch.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
+        engine = Engine(settings, lookups, layout, intake, publisher, progress, stop, step)
+        try:
+            if until_end:
+                engine.run_until(patient(starts.goals, stop, brokers=settings.bootstrap_servers) or {}, starts)
+            else:
+                engine.run()
+        finally:
+            progress.stopping()
+            publisher.close()
+            leave(intake)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker's words about a record's outputs. `bare`: it refused its dead letter too, which then has no bytes."""
+
+    words: str
+    bare: bool
+
+
+class Engine:
+    """The loop. Owns no client; `run` above joins the parts and takes them apart."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lookups: Lookups,
+        layout: Callable[[], Layout],
+        intake: Intake,
+        publisher: Publisher,
+        progress: Progress,
+        stop: "Stop",
+        step: StepHook,
+    ) -> None:
+        self._settings = settings
+        self._lookups = lookups
+        self._layout = layout
+        self._intake = intake
+        self._publisher = publisher
+        self._progress = progress
+        self._stop = stop
+        self._step = step
+        self._events: Topic = settings.topic("events")
+        self._first_records = FirstRecords(settings.max_unreadable_share)
+        self._most_records = settings.max_batch_records
+        self._refused: dict[Place, Refused] = {}  # records whose outputs the broker refused
+        self._breakers = Breakers()
+        self._idle_commit_at = 0.0
+        self._failures = 0  # transactions in a row that did not commit
+
+    def run(self) -> None:
+        """Until a stop is asked for."""
+        while not self._stop.asked:
+            self.turn()
+
+    def run_until(self, goals: dict[int, int], starts: Starts) -> None:
+        """Until our partitions have committed what they held when they were assigned, or a stop is asked for.
+
+        A member without partitions is done when the whole group has reached `goals`.
+        """
+        last_seen: object = None
+        since = ask_at = time.monotonic()
+        while not self._stop.asked:
+            self.turn()
+            owned = self._intake.owned.values()
+            if owned and all(o.started and o.committed >= o.goal for o in owned):
+                log.info("reached the end", partitions=len(owned))
+                return
+            if self._intake.assigned_once and not owned:
+                since = time.monotonic()  # others work; we have nothing to be late with
+                if since >= ask_at:
+                    ask_at = since + ASK_GROUP_S
+                    if group_reached(starts, goals):
+                        log.info("reached the end", partitions=0)
+                        return
+            seen = sorted((o.partition, o.next, o.committed) for o in owned)
+            if seen != last_seen:
+                last_seen, since = seen, time.monotonic()
+            elif time.monotonic() - since > STALL_S:
+                raise StalledError(f"no progress for {STALL_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
+
+    def turn(self) -> None:
+        """Poll once, map what came, publish it in one transaction or, where it is too much for one, in several."""
+        self._commit_chosen_starts()  # before the poll: should it fail, all partitions are sought
+        polled = self._intake.poll(self._most_records)
+        self._step("polled")
+        self._progress.observe(self._intake.owned, member=self._intake.member, assigned_once=self._intake.assigned_once)
+        if not polled:
+            self._idle()
+            return
+        done = self._map(polled)
+        held_until = time.monotonic() + HOLD_S
+        while self._first_records.holds_back(outcomes_of(done)) and not self._stop.asked:
+            if time.monotonic() >= held_until:
+                break
+            done += self._map(self._intake.poll(self._most_records))
+        self._step("mapped")
+        # While more was polled, partitions may have gone or been sought elsewhere.
+        current = [one for one in done if self._intake.is_current(one.owned)]
+        if self._intake.group is None:
+            if current:
+                self._recover(NO_MEMBER, current)
+            return
+        pieces = list(cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes))
+        for number, piece in enumerate(pieces, 1):
+            if not self._publish(piece, last=number == len(pieces)):
+                return
+        self._idle()  # a partition may be quiet while its neighbours are busy
+
+    def _commit_chosen_starts(self) -> None:
+        """Give the group the starts that were chosen for partitions without a position, before any of it is mapped."""
+        chosen = {owned: owned.start for owned in self._intake.owned.values() if owned.chosen}
+        if chosen and self._intake.group is not None and self._commit_positions(chosen):
+            for owned in chosen:
+                owned.chosen = False
+
+    def _map(self, polled: Sequence[Polled]) -> list[Done]:
+        """One outcome for each record that is to be mapped; a record that has to wait cuts its partition there."""
+        done = []
+        for one in polled:
+            owned, record = one.owned, one.record
+            if not self._intake.is_current(owned) or record.place.offset >= owned.next:
+                continue  # behind a record of this batch that waits
+            if record.place.offset < owned.start:
+                self._fill_window(one)
+                continue
+            outcome = self._outcome(one)
+            match outcome:
+                case Wait(cause=cause):
+                    self._intake.wait(owned, record.place.offset, cause)
+                    self._progress.waited(cause)
+                    continue
+                case Mapped(identity=Identity() as identity):
+                    owned.window.remember(record.place, record.timestamp_ms, identity)
+                    if self._settings.breaker == "on":
+                        self._breakers.saw(outcome)
+            done.append(Done(owned, outcome))
+        return done
+
+    def _outcome(self, one: Polled) -> Outcome:
+        refused = self._refused.get(one.record.place)
+        if refused is not None:
+            with suppress(UnavailableError):
+                self._remember(one)  # as a restart would, which does not know of the refusal
+            return self._refused_outcome(one.record, refused)
+        return map_record(one.record, self._lookups, self._breakers.suspended())
+
+    def _refused_outcome(self, record: SourceRecord, refused: "Refused") -> Unreadable:
+        letter = DeadLetter(
+            place=record.place,
+            timestamp_ms=record.timestamp_ms,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            reason=Reason.OTHER,
+            detail=f"the broker refused its outputs: {refused.words}",
+        )
+        topic = self._lookups.layout.dead_letters
+        out = dead_letter_record(letter, topic=replace(topic, limit_bytes=0) if refused.bare else topic)
+        return Unreadable(record, letter.reason, letter.detail, (out,))
+
+    def _fill_window(self, one: Polled) -> None:
+        try:
+            self._remember(one)
+        except UnavailableError as unavailable:
+            self._intake.wait(one.owned, one.record.place.offset, str(unavailable))
+
+    def _remember(self, one: Polled) -> None:
+        record = one.record
+        identity = identify(record, self._lookups)
+        if identity is not None:
+            one.owned.window.remember(record.place, record.timestamp_ms, identity)
+
+    def _publish(self, piece: Sequence[Done], *, last: bool) -> bool:
+        """One transaction; False when it did not commit, and the partitions went back to what is committed."""
+        outcomes = outcomes_of(piece)
+        self._first_records.refuse(outcomes)
+        next_offsets = {one.owned: one.outcome.record.place.offset + 1 for one in piece}
+        if last:
+            next_offsets = {
+                owned: self._intake.position(owned) if owned.next == offset else offset  # else it was cut by a Wait
+                for owned, offset in next_offsets.items()
+            }
+        began = time.monotonic()
+        failure = self._publisher.publish(
+            chain.from_iterable(outcome.outputs for outcome in outcomes),
+            {(self._events, owned.partition): offset for owned, offset in next_offsets.items()},
+            self._intake.group,
+        )
+        if failure is not None:
+            self._recover(failure, piece)
+            return False
+        self._committed(next_offsets)
+        self._first_records.committed(outcomes)
+        for outcome in outcomes:
+            self._refused.pop(outcome.record.place, None)
+        self._most_records = min(self._settings.max_batch_records, 2 * self._most_records)
+        self._progress.committed(outcomes, seconds=time.monotonic() - began)
+        return True
+
+    def _committed(self, next_offsets: dict[Owned, int]) -> None:
+        self._failures = 0
+        for owned, offset in next_offsets.items():
+            owned.committed = offset
+            owned.window.forget_before(offset)
+            owned.progressed()
+
+    def _recover(self, failure: NotCommitted, piece: Sequence[Done]) -> None:
+        """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
+        log.warning("transaction not committed", error=failure.error, detail=failure.detail, records=len(piece))
+        self._progress.not_committed(failure)
+        self._step("recovering")
+        searching = failure.concerns_record and self._find_refused(failure, piece)
+        self._publisher.renew(self._lookups.layout, meanwhile=self._intake.stay_alive)
+        self._step("recovered")
+        if not searching:
+            self._back_off()
+        while not self._stop.giving_up():
+            try:
+                self._intake.rewind()
+            except KafkaException as exception:
+                log.warning("waiting for the broker", step="committed", error=error_of(exception).name())
+                self._intake.stay_alive()
+                time.sleep(0.2)
+            else:
+                self._step("sought")
+                return
+
+    def _find_refused(self, failure: NotCommitted, piece: Sequence[Done]) -> bool:
+        """Halve the batch down to the one record whose outputs the broker refuses; that one is dead. True: got on.
+
+        Unless a topic's limit was lowered: with the new limits mapping itself finds what is too large, and the other
+        templates of the record are published.
+        """
+        try:
+            fresh = self._layout()
+        except UnavailableError as unavailable:
+            log.warning("limits cannot be read again", cause=str(unavailable))
+            fresh = self._lookups.layout
+        if fresh != self._lookups.layout:
+            self._lookups = replace(self._lookups, layout=fresh)
+        elif len(piece) > 1:
+            self._most_records = len(piece) // 2
+        elif piece:
+            place = piece[0].outcome.record.place
+            if place in self._refused and self._refused[place].bare:
+                raise LayoutError(
+                    f"the broker refuses even the dead letter of {place} without its bytes: {failure.detail}",
+                    hint=f"compare the configuration of {fresh.dead_letters.name} with `processor topics`",
+                )
+            self._refused[place] = Refused(f"{failure.error}: {failure.detail}", bare=place in self._refused)
+        return bool(piece)
+
+    def _back_off(self) -> None:
+        """After the second failure in a row, and longer after each; the group is told that we are alive."""
+        until = time.monotonic() + (0.0 if self._failures == 0 else min(5.0, 0.1 * 2**self._failures))
+        self._failures += 1
+        while time.monotonic() < until and not self._stop.asked:
+            self._intake.stay_alive()
+            time.sleep(0.05)
+
+    def _idle(self) -> None:
+        """Nothing to map. Commit positions that moved past markers of the input's transactions."""
+        now = time.monotonic()
+        if now < self._idle_commit_at or self._intake.group is None:
+            return
+        self._idle_commit_at = now + IDLE_COMMIT_S
+        moved = {}
+        for owned in self._intake.owned.values():
+            if not owned.started or owned.seek_to is not None or owned.retry_at is not None:
+                continue
+            owned.next = position = self._intake.position(owned)
+            if position > max(owned.committed, owned.start):
+                moved[owned] = position
+        if moved:
+            self._commit_positions(moved)
+
+    def _commit_positions(self, positions: dict[Owned, int]) -> bool:
+        """A transaction of positions alone; False when it did not commit."""
+        failure = self._publisher.publish(
+            (),
+            {(self._events, owned.partition): offset for owned, offset in positions.items()},
+            self._intake.group,
+        )
+        if failure is not None:
+            self._recover(failure, ())
+            return False
+        self._committed(positions)
+        return True
+
+    def _stalled(self) -> str:
+        behind = [
+            f"{self._events}[{o.partition}] at {o.committed} of {o.goal}" + (f" ({o.cause})" if o.cause else "")
+            for o in self._intake.owned.values()
+            if not o.started or o.committed < o.goal
+        ]
+        return "; ".join(behind) or "no partition was assigned"
+
+
+NO_MEMBER = NotCommitted(
+    error="UNKNOWN_MEMBER_ID", detail="the group has shut us out", concerns_record=False, result="aborted"
+)
+
+STALL_HINT = (
+    "an open transaction in the input holds back its readers until it ends or times out; `processor topics` shows "
+    "whether every partition has its twins"
+)
+
+
+def outcomes_of(done: Sequence[Done]) -> list[Mapped | Unreadable]:
+    """The outcomes, in order."""
+    return [one.outcome for one in done]
+
+
+def cut(done: Sequence[Done], *, records: int, output_bytes: int) -> Iterator[Sequence[Done]]:
+    """Consecutive pieces of at most `records` records and `output_bytes`; a single larger record is its own piece."""
+    piece: list[Done] = []
+    size = 0
+    for one in done:
+        if piece and (len(piece) >= records or size + one.output_bytes > output_bytes):
+            yield piece
+            piece, size = [], 0
+        piece.append(one)
+        size += one.output_bytes
+    if piece:
+        yield piece
+
+
+class Stop:
+    """Whether a stop was asked for, by SIGTERM or SIGINT, and since when."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._asked_at = 0.0
+
+    def ask(self) -> None:
+        """From the signal handler."""
+        if not self.asked:
+            self.asked = True
+            self._asked_at = time.monotonic()
+
+    def giving_up(self) -> bool:
+        """Whether what is under way has to end now, done or not; what is not committed is simply read again."""
+        return self.asked and time.monotonic() - self._asked_at > STOP_S
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """SIGTERM and SIGINT ask for a stop while the block runs. Outside the main thread nothing is installed.
+
+    A thread hears them, because librdkafka may keep the main thread for longer than any time-out it was given (seen:
+    `send_offsets_to_transaction` for 20 s, with a broker that hangs), and Python's handlers run in the main thread
+    alone. If the block has not ended by then, the thread ends the process: what is not committed is read again.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    ended = threading.Event()
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+
+    def listen() -> None:
+        with open(read_end, "rb", buffering=0) as signals:  # noqa: PTH123  a descriptor has no path
+            if not signals.read(1):
+                return  # the block ended without a signal
+            stop.ask()
+            if not ended.wait(OVERDUE_S):
+                log.warning("stopped before the broker answered; what was not committed is read again")
+                os._exit(0)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        """The wake-up descriptor has told the thread already; this keeps the default action away."""
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    threading.Thread(target=listen, name="stop", daemon=True).start()
+    try:
+        yield stop
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write_end)
+
+
+def patient(question: Callable[[], T], stop: Stop, *, brokers: str) -> T | None:
+    """The answer, waiting for a broker that is just starting. None: a stop was asked for. Raises WorldError."""
+    deadline = time.monotonic() + BROKER_S
+    while not stop.asked:
+        try:
+            return question()
+        except UnavailableError as unavailable:
+            if time.monotonic() > deadline:
+                raise WorldError(
+                    f"no answer from {brokers} for {BROKER_S:.0f} s: {unavailable}",
+                    hint="check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one",
+                ) from unavailable
+            time.sleep(0.2)
+    return None
+
+
+def group_reached(starts: Starts, goals: dict[int, int]) -> bool:
+    """Whether the group is at `goals`; False too when nobody could say."""
+    try:
+        return starts.group_reached(goals)
+    except UnavailableError:
+        return False
+
+
+def leave(intake: Intake, *, patience_s: float = 3.0) -> None:
+    """Leave the group; a broker that does not answer is not waited for."""
+    leaving = threading.Thread(target=intake.close, name="leave", daemon=True)
+    leaving.start()
+    leaving.join(patience_s)
+    if leaving.is_alive():
+        log.warning("the broker did not answer when leaving the group")

@@ -1,0 +1,47 @@
+"""The stable name of an instance: `{group}-{slot}-{index}`, its transactional.id.
+
+Unique is what correctness needs; stable is what frees readers at once after a kill, because `init_transactions` of the
+same id ends the dead instance's open transaction.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from processor.errors import UsageError
+from processor.settings import Settings
+
+MAX_PROCESSES_A_HOST = 1000
+
+
+@contextmanager
+def transactional_id(settings: Settings) -> Iterator[str]:
+    """The id for this process, held until the block is left: the lowest index of the slot that is free on this host.
+
+    The lock is a file in the host's temporary folder, freed by the operating system however the process ends.
+    Does not block. Raises UsageError when a thousand are taken.
+    """
+    slot = settings.slot_name
+    folder = Path(tempfile.gettempdir()) / "processor-slots"
+    folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # it is another user's, who has done so
+        folder.chmod(0o1777)
+    for index in range(MAX_PROCESSES_A_HOST):
+        name = f"{settings.group_id}-{slot}-{index}"
+        lock = FileLock(folder / f"{name}.lock", timeout=0, mode=0o666)
+        try:
+            lock.acquire()
+        except (Timeout, PermissionError):
+            continue  # taken, or another user's
+        try:
+            yield name
+        finally:
+            lock.release()
+        return
+    raise UsageError(
+        f"all {MAX_PROCESSES_A_HOST} indices of slot {slot!r} are taken on this host",
+        hint="set PROCESSOR_SLOT to another word for these processes",
+    )

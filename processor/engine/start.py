@@ -1,0 +1,232 @@
+"""Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from processor.engine.clients import AUTHORISATION, error_of, plain_reader
+from processor.engine.clients import admin as new_admin
+from processor.engine.published import highest_source
+from processor.errors import NotAllowedError, RefusedInputError, UsageError
+from processor.mapping.lookups import UnavailableError
+from processor.mapping.schemas import Schemas
+from processor.model.layout import Layout
+from processor.settings import Settings
+
+REQUEST_S = 10.0
+MOST_AT_ONCE = 8
+POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where one partition starts. Offsets are of the events topic.
+
+    `offset` is the first to be mapped; from `window_from` to there records only fill the window. `chosen`: the group
+    had no position, so this one is to be committed before anything is mapped. `goal` is the high watermark now.
+    """
+
+    offset: int
+    window_from: int
+    goal: int
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartFrom:
+    """The operator's answer where the group's position does not say: beginning, end, outputs, or a time (UTC ms)."""
+
+    word: str
+    time_ms: int = 0
+
+
+def start_from(text: str | None) -> StartFrom | None:
+    """Parse `--start-from beginning|end|outputs|TIME`; TIME is RFC 3339 with an offset. Raises UsageError."""
+    if text is None:
+        return None
+    if text in ("beginning", "end", "outputs"):
+        return StartFrom(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(
+            f"--start-from takes beginning, end, outputs or a time with its offset, got: {text!r}",
+            hint="a time looks like 2026-03-14T09:26:53Z",
+        )
+    return StartFrom("time", int(moment.timestamp() * 1000))
+
+
+class Starts:
+    """Answers for one partition at a time; blocks, so the engine asks from threads of its own.
+
+    Each question has a client of its own: after a broken connection librdkafka's admin client asks a coordinator that
+    it has given up, for ever (seen with 2.16.1; a new client answers at once).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        layout: Callable[[AdminClient], Layout],
+        schemas: Schemas,
+        answer: StartFrom | None,
+    ) -> None:
+        """`layout` reads the topics as they are now."""
+        self._settings = settings
+        self._events = settings.topic("events")
+        self._layout = layout
+        self._schemas = schemas
+        self._answer = answer
+        self._for_ends: AdminClient | None = None
+        # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
+        self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def of(self, partition: int) -> Start:
+        """Where `partition` starts.
+
+        Raises UnavailableError when this cannot be known now (no twin yet, a transaction of the previous owner is
+        open, the broker does not answer): ask again. Raises RefusedInputError when a person has to decide.
+        """
+        with self._at_once:
+            return self._of(partition)
+
+    def _of(self, partition: int) -> Start:
+        admin = self._admin()
+        layout = self._layout(admin)
+        for twin in layout.twins:
+            if partition >= twin.partitions:
+                raise UnavailableError(f"no twin: {twin.name} has {twin.partitions} partitions")
+        position = self._group_positions([partition]).get(partition)
+        low = self._offset(admin, partition, OffsetSpec.earliest())
+        high = self._offset(admin, partition, OffsetSpec.latest(), isolation=IsolationLevel.READ_UNCOMMITTED)
+        if position is not None and low <= position <= high:
+            return self._start(position, low=low, high=high, chosen=False)
+        if self._answer is not None:
+            return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
+        if position is not None:
+            raise RefusedInputError(
+                f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
+                f"the partition holds {low} to {high}"
+                + (f"; {low - position} offsets are missing" if position < low else ""),
+                hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
+                "last event that was published",
+            )
+        published = highest_source(self._settings, self._schemas, layout, partition, first_is_enough=True)
+        if published is not None:
+            raise RefusedInputError(
+                f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
+                f"hold events of it (offset {published}): starting at the beginning would publish them again",
+                hint="`--start-from outputs` goes on after the last one that was published",
+            )
+        return self._start(low, low=low, high=high, chosen=True)
+
+    def group_reached(self, goals: Mapping[int, int]) -> bool:
+        """Whether the group's positions have reached `goals`, partition -> offset. Blocks; UnavailableError as `of`."""
+        positions = self._group_positions(goals)
+        return all(positions.get(partition, -1) >= goal for partition, goal in goals.items())
+
+    def goals(self) -> dict[int, int]:
+        """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
+        admin = self._admin()
+        metadata = _asked(lambda: admin.list_topics(self._events, REQUEST_S))
+        return {
+            partition: self._offset(admin, partition, OffsetSpec.latest(), isolation=IsolationLevel.READ_UNCOMMITTED)
+            for partition in metadata.topics[self._events].partitions
+        }
+
+    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+        """The last stable offset of each of `partitions`: what a read_committed reader can reach. Blocks.
+
+        Asked every two seconds, one question at a time, so it keeps its client as long as that one answers.
+        """
+        if not partitions:
+            return {}
+        admin, self._for_ends = self._for_ends or self._admin(), None
+        request = {TopicPartition(self._events, partition): OffsetSpec.latest() for partition in partitions}
+        futures = admin.list_offsets(request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
+        ends = {tp.partition: _answer(future).offset for tp, future in futures.items()}
+        self._for_ends = admin
+        return ends
+
+    def _admin(self) -> AdminClient:
+        return new_admin(self._settings)
+
+    def _start(self, offset: int, *, low: int, high: int, chosen: bool) -> Start:
+        return Start(
+            offset=offset, window_from=max(low, offset - self._settings.window.records), goal=high, chosen=chosen
+        )
+
+    def _answered(self, admin: AdminClient, partition: int, layout: Layout, *, low: int) -> int:
+        answer = self._answer
+        assert answer is not None
+        match answer.word:
+            case "beginning":
+                return low
+            case "end":
+                # Not the high watermark: what an open transaction holds becomes readable later and is not skipped.
+                return self._offset(admin, partition, OffsetSpec.latest())
+            case "outputs":
+                published = highest_source(self._settings, self._schemas, layout, partition, first_is_enough=False)
+                return low if published is None else max(low, published + 1)
+            case _:
+                at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))
+                return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
+
+    def _group_positions(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The group's positions, without the partitions that have none. A pending one is waited for, 5 s.
+
+        Asked by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
+        when the coordinator answers that it is loading or has moved.
+        """
+        reader = plain_reader(self._settings, group=self._settings.group_id)
+        try:
+            asked = [TopicPartition(self._events, partition) for partition in partitions]
+            answers = _asked(lambda: reader.committed(asked, POSITION_S))
+        finally:
+            reader.close()
+        for at in answers:
+            if at.error is not None:
+                raise UnavailableError(f"group position of {self._events}[{at.partition}]: {at.error.name()}")
+        return {at.partition: at.offset for at in answers if at.offset >= 0}
+
+    def _offset(
+        self,
+        admin: AdminClient,
+        partition: int,
+        spec: OffsetSpec,
+        *,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> int:
+        request = {TopicPartition(self._events, partition): spec}
+        (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
+        offset: int = _answer(future).offset
+        return offset
+
+
+def _answer(future: "Future[Any]") -> Any:
+    return _asked(lambda: future.result(REQUEST_S + 2))
+
+
+def _asked(question: Callable[[], T]) -> T:
+    try:
+        return question()
+    except KafkaException as exception:
+        error: KafkaError = error_of(exception)
+        if error.code() in AUTHORISATION:
+            raise NotAllowedError(
+                f"not allowed: {error.name()}: {error.str()}",
+                hint="grant DESCRIBE and READ on the events topic and on the group",
+            ) from exception
+        raise UnavailableError(f"{error.name()}: {error.str()}") from exception
+    except TimeoutError as error:
+        raise UnavailableError("the broker did not answer") from error

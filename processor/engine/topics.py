@@ -1,0 +1,85 @@
+"""The output topics as they really are: partitions and limits, read from the broker."""
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from processor.engine.clients import AUTHORISATION, error_of
+from processor.errors import LayoutError, NotAllowedError
+from processor.mapping.lookups import UnavailableError
+from processor.mapping.template import TemplateSet
+from processor.model.layout import Layout, OutputTopic
+from processor.model.records import EventName, Topic
+from processor.settings import Settings
+from processor.topic_plan import least_dead_letter_bytes
+
+REQUEST_S = 10.0
+MAX_RECORD_BYTES = 999_000  # the default of the public zalando/nakadi broker, whose interface the streaming API follows
+BATCH_OVERHEAD_BYTES = 1_024
+CREATE_HINT = "`processor topics` shows what differs, `processor topics --create` creates what is missing"
+
+
+def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, *, starting: bool = False) -> Layout:
+    """The output topics with their partitions and limits. Blocks for two requests.
+
+    Raises LayoutError when one is missing, when the dead letters could not hold every event, and, with `starting`, when
+    one has fewer partitions than the events; later such a partition waits for its twins (start.py). UnavailableError
+    when the broker does not answer, NotAllowedError when it refuses.
+    """
+    events = settings.topic("events")
+    streams = {event: settings.stream_topic(event) for event in sorted(templates.stream_events())}
+    twins = {name: settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")}
+    wanted = [*twins.values(), *dict.fromkeys(streams.values())]
+    try:
+        present = {
+            name: len(topic.partitions)
+            for name, topic in admin.list_topics(timeout=REQUEST_S).topics.items()
+            if topic.error is None
+        }
+        missing = [name for name in (events, *wanted) if name not in present]
+        if missing:
+            raise LayoutError(f"topics are missing: {', '.join(missing)}", hint=CREATE_HINT)
+        few = [f"{name} has {present[name]}" for name in twins.values() if present[name] < present[events]]
+        if few and starting:
+            raise LayoutError(
+                f"{events} has {present[events]} partitions, but {', '.join(few)}",
+                hint=f"`processor topics --grow {present[events]} --yes` grows them, as a message stays in its event's "
+                "partition",
+            )
+        limits = _max_message_bytes(admin, [Topic(events), *wanted])
+    except TimeoutError as late:
+        raise UnavailableError("the broker did not answer") from late
+    except KafkaException as exception:
+        error = error_of(exception)
+        if error.code() in AUTHORISATION:
+            raise NotAllowedError(
+                f"not allowed: {error.name()}: {error.str()}", hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"
+            ) from exception
+        raise UnavailableError(f"{error.name()}: {error.str()}") from exception
+    letters = twins["dead_letters"]
+    needed = least_dead_letter_bytes(settings, events_bytes=limits[Topic(events)])
+    if limits[letters] < needed:
+        raise LayoutError(
+            f"{letters} takes {limits[letters]} bytes; to hold any event and its headers it needs {needed}",
+            hint=f"set max.message.bytes of {letters} to {needed} or more",
+        )
+
+    def output(name: Topic) -> OutputTopic:
+        most = limits[name] - BATCH_OVERHEAD_BYTES
+        return OutputTopic(name, present[name], most if name == letters else min(MAX_RECORD_BYTES, most))
+
+    return Layout(
+        messages=output(twins["messages"]),
+        status=output(twins["status"]),
+        decisions=output(twins["decisions"]),
+        dead_letters=output(letters),
+        streams={EventName(event): output(name) for event, name in streams.items()},
+    )
+
+
+def _max_message_bytes(admin: AdminClient, topics: list[Topic]) -> dict[Topic, int]:
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in dict.fromkeys(topics)]
+    futures = admin.describe_configs(resources, request_timeout=REQUEST_S)
+    return {
+        Topic(resource.name): int(future.result(REQUEST_S + 2)["max.message.bytes"].value)
+        for resource, future in futures.items()
+    }

@@ -1,0 +1,1 @@
+"""Apache Kafka as a local process, for development, demo and tests."""

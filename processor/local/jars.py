@@ -1,0 +1,176 @@
+"""The jars of Apache Kafka: fetched from Maven Central into the user's cache, once, and again when that is broken."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import ParseError
+
+import platformdirs
+from filelock import FileLock
+
+from processor.errors import UsageError, WorldError
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact
+
+KAFKA_VERSION: Final = "4.3.0"
+#: slf4j-simple writes the broker's log to stderr; its version is the one of the slf4j-api that Kafka 4.3.0 asks for.
+COORDINATES: Final = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
+
+#: Names a folder of jars, or of an unpacked Apache Kafka, that is used as it is: nothing is fetched.
+HOME_VARIABLE: Final = "PROCESSOR_KAFKA_HOME"
+
+_MANIFEST: Final = "manifest.json"
+_TIMEOUT_S: Final = 20  # for one answer of Maven Central, not for the whole
+_AT_ONCE: Final = 4  # downloads side by side
+
+Progress = Callable[[str], None]
+Fetch = Callable[[Path, Progress], None]  # puts all jars into an empty folder, or raises
+
+
+def from_maven_central(folder: Path, progress: Progress) -> None:
+    """Put all jars of Apache Kafka into `folder`. Blocks for 44 MB. Raises WorldError.
+
+    The Maven repository that jgo needs is a new one inside `folder`: jgo 3.2.0 trusts whatever file it finds in a
+    shared one, a half of a download too.
+    """
+    progress(f"Apache Kafka {KAFKA_VERSION}: asking Maven Central what belongs to it (once)")
+    repository = folder / "repository"
+    try:
+        artifacts = _artifacts(repository)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for count, jar in enumerate(pool.map(_resolved, artifacts), start=1):
+                jar.rename(folder / jar.name)
+                progress(f"Apache Kafka {KAFKA_VERSION}: {count} of {len(artifacts)} jars fetched")
+    except (OSError, RuntimeError, ValueError, AssertionError, ParseError) as error:
+        # OSError: the network (jgo uses requests), or the disk. RuntimeError: not found. The others: not what was asked
+        # for, such as the page of a proxy that wants a password.
+        raise _unfetched(str(error)) from error
+    shutil.rmtree(repository)
+
+
+def left_out(package: str) -> WorldError:
+    """What to raise where `package` is not installed: our container's image is without those of the local Kafka."""
+    return WorldError(
+        f"a local Apache Kafka needs the package {package}, which is not installed here",
+        hint=f"use the bootstrap servers of another one, or `pip install {package}`",
+    )
+
+
+def _artifacts(repository: Path) -> "list[Artifact]":
+    """All that runs with `COORDINATES`, each once. `jgo.build` would fetch a Java 11 besides, to tell modules apart."""
+    try:
+        from jgo.maven import MavenContext  # noqa: PLC0415  not in every installation
+    except ModuleNotFoundError as error:
+        raise left_out("jgo") from error
+    context = MavenContext(repo_cache=repository, timeout=_TIMEOUT_S)
+    wanted, needed = context.resolver.resolve([context.create_dependency(name) for name in COORDINATES])
+    running = [*wanted, *(dependency for dependency in needed if dependency.scope in ("compile", "runtime"))]
+    return list({dependency.artifact.filename: dependency.artifact for dependency in running}.values())
+
+
+def _resolved(artifact: "Artifact") -> Path:
+    return artifact.resolve()
+
+
+def kafka_jars(
+    *,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    fetch: Fetch = from_maven_central,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Path, ...]:
+    """The jars of Apache Kafka 4.3.0, absolute, sorted by name: one class path.
+
+    `PROCESSOR_KAFKA_HOME` first; else `cache` (default: the user's cache directory), where every jar is compared with
+    the digests written when it was fetched; a folder that is not whole is thrown away and fetched again. Two processes
+    at once are fine: one fetches, the other waits for it. Blocks: 0.1 s when all is there, else as long as 44 MB take.
+    Raises UsageError for a home without Kafka's jars, WorldError when Maven Central cannot be reached or used.
+    """
+    if home := environ.get(HOME_VARIABLE):
+        return _jars_of_home(Path(home))
+    root = (cache or platformdirs.user_cache_path("processor")).resolve()
+    folder = root / f"kafka-{KAFKA_VERSION}"
+    jars = _whole(folder)
+    return jars or _fetched(folder, fetch, progress or _silent)
+
+
+def _jars_of_home(home: Path) -> tuple[Path, ...]:
+    for folder in (home, home / "libs"):  # an unpacked Apache Kafka keeps its jars in libs/
+        jars = tuple(sorted(folder.resolve().glob("*.jar")))
+        if any(jar.name.startswith("kafka_2.13-") for jar in jars):
+            return jars
+    raise UsageError(
+        f"{HOME_VARIABLE} has no Kafka: neither {home} nor its libs/ holds a kafka_2.13-*.jar",
+        hint=f"name the folder of an unpacked Apache Kafka, or unset {HOME_VARIABLE} to fetch {KAFKA_VERSION}",
+    )
+
+
+def _whole(folder: Path) -> tuple[Path, ...]:
+    """The jars of `folder` if each is there with its digest; else none."""
+    try:
+        digests: dict[str, str] = json.loads((folder / _MANIFEST).read_bytes())
+        jars = tuple(folder / name for name in sorted(digests))
+        return jars if all(digests[jar.name] == _digest(jar) for jar in jars) else ()
+    except (OSError, ValueError, AttributeError, TypeError):
+        return ()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fetched(folder: Path, fetch: Fetch, progress: Progress) -> tuple[Path, ...]:
+    """Fetch into a fresh folder beside `folder`, then put it in place by one rename; under a lock of all processes."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(folder.name + ".lock")):
+            if jars := _whole(folder):  # another process has fetched it while we waited for the lock
+                return jars
+            for left_over in (folder, *folder.parent.glob(f"{folder.name}.part-*")):
+                shutil.rmtree(left_over, ignore_errors=True)
+            part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+            try:
+                fetch(part, progress)
+                digests = {jar.name: _digest_of_sound(jar) for jar in sorted(part.glob("*.jar"))}
+                (part / _MANIFEST).write_text(json.dumps(digests, indent=1))
+                part.rename(folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise WorldError(
+            f"the cache of Apache Kafka cannot be written: {error}",
+            hint=f"make {folder.parent} writable, or set {HOME_VARIABLE} to a folder of jars",
+        ) from error
+    return tuple(folder / name for name in digests)
+
+
+def _digest_of_sound(jar: Path) -> str:
+    """The digest of a jar whose every entry has its checksum. Raises WorldError for another."""
+    try:
+        with zipfile.ZipFile(jar) as archive:
+            if archive.testzip() is None:
+                return _digest(jar)
+    except zipfile.BadZipFile:
+        pass
+    raise _unfetched(f"{jar.name} arrived broken")
+
+
+def _unfetched(why: str) -> WorldError:
+    return WorldError(
+        f"Apache Kafka {KAFKA_VERSION} could not be fetched from Maven Central: {why}",
+        hint="check the network, the proxy (HTTPS_PROXY) and, behind one that has a certificate of its own, "
+        f"REQUESTS_CA_BUNDLE; or set {HOME_VARIABLE} to a folder of jars",
+    )
+
+
+def _silent(_: str) -> None:
+    return

@@ -1,0 +1,122 @@
+"""Logs on stderr, one line an event: for people on a terminal, JSON elsewhere, with nothing secret in them."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from processor.settings import MASK, LogSettings, Properties
+
+# Word by word, so that `encodedKey` is shown and `api_key` is not.
+_SECRET: Final = re.compile(r"(?i)(password|passwd|secret|token|credential|authori[sz]ation_header|api_?key|jaas)")
+_IN_TEXT: Final = re.compile(
+    r"(?i)((?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&}]+)"
+)
+_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def configure(settings: LogSettings, *, worker: int | None = None, stream: TextIO | None = None) -> None:
+    """Send the logs of the whole process, the libraries' too, to `stream` (stderr). Called once, by the entry.
+
+    `worker` is the number of a worker under `--workers`, and is put into each line.
+    """
+    stream = stream or sys.stderr
+    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _numbered(worker),
+        _without_secrets,
+    ]
+    # Plain tracebacks: rich ones show local variables, and with them whatever they hold.
+    texts: list[Processor] = [structlog.processors.format_exc_info, _masked_exception]
+    renderers: list[Processor]
+    if console:
+        form = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            timestamp_key="at",
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        renderers = [*texts, form]
+    else:
+        renderers = [*texts, _in_order, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
+    structlog.configure(
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        # One write a line: workers share their supervisor's stderr, and a line break written apart mixes their lines.
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    _adopt_libraries(shared, renderers, stream)
+
+
+def _adopt_libraries(shared: list[Processor], renderers: list[Processor], stream: TextIO) -> None:
+    """What libraries tell `logging` comes out in the same form; below a warning it is theirs, not ours."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+
+
+def _numbered(worker: int | None) -> Processor:
+    def numbered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if worker is not None:
+            event["worker"] = worker
+        return event
+
+    return numbered
+
+
+def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Values under a secret name are masked, and passwords inside texts (a broker's error, a URL) too."""
+    for name, value in event.items():
+        event[name] = _masked(name, value)
+    return event
+
+
+def _masked(name: object, value: Any) -> Any:
+    if isinstance(name, str) and _SECRET.search(name):
+        return MASK
+    match value:
+        case str():
+            return masked_text(value)
+        case Properties():
+            return value.masked()
+        case Mapping():
+            return {inner: _masked(inner, one) for inner, one in value.items()}
+        case list() | tuple():
+            return [_masked("", one) for one in value]
+        case _:
+            return value
+
+
+def _masked_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if isinstance(event.get("exception"), str):
+        event["exception"] = masked_text(event["exception"])
+    return event
+
+
+def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """When, how bad and what first: it is read by people too."""
+    first = {name: event[name] for name in ("at", "level", "event") if name in event}
+    return {**first, **event}
+
+
+def masked_text(text: str) -> str:
+    """`text` without what follows `password=` and the like, and without user and password in an address."""
+    if "=" in text or ":" in text:
+        return _IN_URL.sub(f"{MASK}@", _IN_TEXT.sub(rf"\g<1>{MASK}", text))
+    return text

@@ -1,0 +1,173 @@
+"""From a record's bytes to an Event, or to the Fault that its dead letter names. Plain path, kept as the reference.
+
+The borders between the reasons: EVENT_TOO_LARGE, before anything is parsed; BAD_FRAME, there is no frame;
+UNKNOWN_SCHEMA, the frame's id is nobody's; INCOMPATIBLE_SCHEMA, the schema is known and does not become one of our
+families; UNKNOWN_EVENT, the name is none of ours; INVALID_EVENT, all else in the content.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from processor.mapping.avro_form import read_avro
+from processor.mapping.content import ContentError, shown
+from processor.mapping.json_form import JSON, json_taker, parse_json
+from processor.mapping.schemas import Schemas, WriterSchema
+from processor.model.catalogue import EVENTS, FAMILIES, Holder, ordering_key
+from processor.model.event import Event, Fields
+from processor.model.reasons import Reason
+from processor.model.records import EventName, SchemaGuid, SchemaId, SourceRecord
+
+if TYPE_CHECKING:
+    from processor.mapping.lookups import SchemaOf
+
+_FRAME_BYTES: Final = 5  # Confluent: magic byte 0, 4-byte id, big-endian
+_GUID_HEADER: Final = "__value_schema_id"
+_GUID_BYTES: Final = 17  # Confluent: 0x01, then the schema's GUID
+_LONGEST_DETAIL: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a record is no event: its dead letter's reason, and a detail of at most 1,000 characters.
+
+    The detail names the field's path and what is wrong there. It holds no text of a field that has no form to keep
+    (names, addresses, notes, links): such a field can be secret.
+    """
+
+    reason: Reason
+    detail: str
+
+
+def decode(
+    record: SourceRecord, *, schemas: Schemas, schema_of: "SchemaOf", max_event_bytes: int = 1_048_576
+) -> Event | Fault:
+    """The event that `record` tells. An Avro and a JSON record of the same event give equal events.
+
+    Any bytes give one of the two; only what `schema_of` raises (UnavailableError) passes through. KeyError of
+    `schema_of` is UNKNOWN_SCHEMA. No value at all is the caller's to judge first (EMPTY_RECORD); here it is BAD_FRAME.
+    """
+    value = record.value or b""
+    if len(value) > max_event_bytes:
+        return Fault(Reason.EVENT_TOO_LARGE, f"{len(value)} bytes, at most {max_event_bytes} are read")
+    try:
+        if _is_json(record):
+            fields = _from_json(value, schemas)
+        else:
+            schema_id, at = _frame(record, value)
+            fields = _from_avro(value, at, _writer(schema_id, schema_of), schemas)
+        return _event(fields)
+    except ContentError as error:
+        return _fault(error)
+
+
+def event_of_json(given: Mapping[str, Any] | bytes, schemas: Schemas) -> Event | Fault:
+    """The event of a JSON text, or of a mapping that `json.dumps` can write (decimals as text)."""
+    try:
+        data = given if isinstance(given, bytes) else json.dumps(given).encode()
+    except (TypeError, ValueError) as error:
+        return Fault(Reason.INVALID_EVENT, f"not JSON: {error}"[:_LONGEST_DETAIL])
+    try:
+        return _event(_from_json(data, schemas))
+    except ContentError as error:
+        return _fault(error)
+
+
+def _fault(error: ContentError) -> Fault:
+    detail = error.detail
+    return Fault(error.reason, detail if len(detail) <= _LONGEST_DETAIL else detail[: _LONGEST_DETAIL - 1] + "…")
+
+
+def _is_json(record: SourceRecord) -> bool:
+    """By the last `content-type` header, its value compared without case and parameters; the name without case too."""
+    for name, value in reversed(record.headers):
+        if name.lower() == "content-type":
+            return value is not None and value.split(b";", 1)[0].strip().lower() == JSON.encode()
+    return False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Avro
+
+
+def _bad_frame(what: str) -> ContentError:
+    return ContentError(what, Reason.BAD_FRAME)
+
+
+def _frame(record: SourceRecord, value: bytes) -> tuple[SchemaId | SchemaGuid, int]:
+    """Which schema the value was written with, and where its bytes begin."""
+    for name, guid in reversed(record.headers):
+        if name == _GUID_HEADER:
+            if guid is None or len(guid) != _GUID_BYTES or guid[0] != 1:
+                given = "null" if guid is None else f"{len(guid)} bytes: {guid[:_GUID_BYTES].hex()}"
+                raise _bad_frame(f"header {_GUID_HEADER} is not 0x01 and a GUID's 16 bytes, but {given}")
+            return SchemaGuid(guid[1:]), 0
+    if value.startswith(b"{"):
+        raise _bad_frame(f"the value begins with {{ and has no header content-type: {JSON}, so it is not read as JSON")
+    if len(value) < _FRAME_BYTES:
+        raise _bad_frame(f"{len(value)} bytes, a frame alone has {_FRAME_BYTES}")
+    if value[0] != 0:
+        raise _bad_frame(f"magic byte 0x{value[0]:02x}, expected 0x00")
+    return SchemaId(int.from_bytes(value[1:_FRAME_BYTES], "big")), _FRAME_BYTES
+
+
+def _writer(schema_id: SchemaId | SchemaGuid, schema_of: "SchemaOf") -> WriterSchema:
+    try:
+        return schema_of(schema_id)
+    except KeyError:
+        name = f"GUID {schema_id.hex()}" if isinstance(schema_id, bytes) else f"id {schema_id}"
+        raise ContentError(f"no schema has {name}", Reason.UNKNOWN_SCHEMA) from None
+
+
+def _from_avro(value: bytes, at: int, writer: WriterSchema, schemas: Schemas) -> Fields:
+    if writer.type is None:
+        raise ContentError(writer.problem, Reason.INCOMPATIBLE_SCHEMA)
+    schema = schemas.families.get(writer.name)
+    if schema is None:
+        raise ContentError(f"{shown(writer.name)} is not a family of events", Reason.INCOMPATIBLE_SCHEMA)
+    fields: Fields = read_avro(value, at, writer.type, schema.type)
+    return fields
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# JSON
+
+
+def _from_json(data: bytes, schemas: Schemas) -> Fields:
+    given = parse_json(data)
+    if not isinstance(given, dict):
+        raise ContentError("not a JSON object")
+    name = given.get("event")
+    if not isinstance(name, str):
+        raise ContentError("is missing" if name is None else "text expected").under("event")
+    schema = schemas.by_event.get(EventName(name))
+    if schema is None:
+        raise ContentError(f"{shown(name)} is not known", Reason.UNKNOWN_EVENT).under("event")
+    fields: Fields = json_taker(schema.type)(given)
+    return fields
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Both
+
+
+def _event(fields: Fields) -> Event:
+    name = EventName(fields["event"])
+    family = FAMILIES[EVENTS[name].family]
+    if family.holder is Holder.CLIENT_OR_GROUP:
+        set_count = sum(fields[holder] is not None for holder in ("client", "group"))
+        if set_count != 1:
+            raise ContentError(
+                f"client, group: exactly one is the holder, {'both are' if set_count else 'none is'} set"
+            )
+    return Event(
+        id=fields["eventId"],
+        name=name,
+        family=family.name,
+        occurred_at=fields["occurredAt"],
+        tenant=fields["tenant"],
+        correlation_id=fields["correlationId"],
+        ordering_key=ordering_key(name, fields),
+        fields=fields,
+    )

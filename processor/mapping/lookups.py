@@ -1,0 +1,45 @@
+"""All that mapping looks up beside the record itself: frozen values and pure questions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Literal
+
+from processor.mapping.encode import Encoders
+from processor.mapping.schemas import Schemas, WriterSchema
+from processor.mapping.template import TemplateSet
+from processor.model.event import Identity
+from processor.model.layout import Layout
+from processor.model.reasons import TemplateReason
+from processor.model.records import Place, SchemaGuid, SchemaId, TemplateId
+
+
+class UnavailableError(Exception):
+    """What is asked for cannot be had now, and may be had later: the record waits. `str(error)` is the cause."""
+
+
+SchemaOf = Callable[[SchemaId | SchemaGuid], WriterSchema]
+"""The writer schema of an id. KeyError: there is no such id. UnavailableError: nobody could say."""
+
+FirstTold = Callable[[Place, int, Identity], Place | None]
+"""The oldest place in the window before (place, timestamp_ms) that told the same event; None when this is the first."""
+
+Suspended = frozenset[tuple[TemplateId, TemplateReason]]
+"""Templates whose breaker is open for this record, with the reason that opened it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookups:
+    """What one installation maps with. Replaced as a whole when templates are reloaded or topics change."""
+
+    tenant: str
+    schemas: Schemas
+    schema_of: SchemaOf
+    templates: TemplateSet
+    layout: Layout
+    encoders: Encoders
+    first_told: FirstTold
+    key_check: Literal["warn", "strict"] = "warn"
+    decisions: Literal["all", "unexpected", "off"] = "all"
+    max_event_bytes: int = 1_048_576
+    time_zone: tzinfo = UTC

@@ -1,0 +1,523 @@
+"""From one source record to its one outcome: the checks in their order, then each template by itself.
+
+record ── empty? ── decode ── tenant ── key ── told before? ── templates ──▶ for each: declined, failed or a birth
+             │         │         │       │          │              │
+         decision  dead letter decision dead letter decision    decision
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final
+
+from processor.errors import OurFaultError
+from processor.mapping.decode import Fault, decode
+from processor.mapping.encode import dead_letter_record
+from processor.mapping.lookups import Lookups, Suspended, UnavailableError
+from processor.mapping.recipient import Recipient, holder_of, recipient_of
+from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
+from processor.mapping.template import Subscription, Target, Template
+from processor.model.catalogue import EVENTS
+from processor.model.event import Event, Identity
+from processor.model.ids import eid, encoded_key
+from processor.model.layout import OutputTopic
+from processor.model.messages import (
+    Channel,
+    Communicationmessage,
+    DeadLetter,
+    Decision,
+    Declined,
+    FailedTemplate,
+    MessageStatus,
+    State,
+    StreamEvent,
+)
+from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait
+from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
+from processor.model.records import EncodedKey, EventName, Headers, OutRecord, SourceRecord
+
+SMS_LIMIT_CHARACTERS: Final = 1600
+DESTINATION_LIMIT_CHARACTERS: Final = 1024
+DETAIL_LIMIT_CHARACTERS: Final = 1000
+
+PASSED_ON: Final = frozenset(("traceparent", "tracestate", "correlation-id"))
+"""The headers of a source record that its outputs carry on, if it has them (W3C Trace Context, and ours)."""
+
+EXPECTED: Final = frozenset(
+    (
+        DecisionReason.NO_TEMPLATE,
+        DecisionReason.INACTIVE,
+        DecisionReason.TARGET_MISMATCH,
+        DecisionReason.NOT_SUBSCRIBED,
+    )
+)
+"""What templates and subscriptions are meant to leave out. `PROCESSOR_DECISIONS=unexpected` writes none of these; what
+is left is about the record or its data: EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT."""
+
+REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
+    "LOAN_REPAYMENT": ("transaction", "encodedKey"),
+    "LOAN_REPAYMENT_REVERSAL": ("transaction", "encodedKey"),
+    "REPAYMENT_REMINDER": ("installment", "encodedKey"),
+}
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# -------------------------------------------------------------------------------------------------------- one record
+
+
+def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> Outcome:
+    """What becomes of `record`. Any bytes end in an outcome, and the same arguments give an equal one.
+
+    `suspended`: templates whose breaker is open; a message they would make is a failed template instead.
+    Wait when something that is needed cannot be had now. What this raises is our fault, and stops the process.
+    """
+    try:
+        read = _read(record, lookups)
+        if isinstance(read, Mapped | Unreadable):
+            return read
+        event, wrong_key = read
+        first = lookups.first_told(record.place, record.timestamp_ms, event.identity)
+    except UnavailableError as error:
+        return Wait(record, str(error))
+    if first is not None:
+        told = f"told before at {first.topic}[{first.partition}]@{first.offset}"
+        declined = (Declined(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)
+        return _mapped(record, event, lookups, declined=declined, wrong_key=wrong_key)
+    templates = lookups.templates.for_event(event.name)
+    if not templates:
+        declined = (Declined(reason=DecisionReason.NO_TEMPLATE, detail=f"no template names {event.name}"),)
+        return _mapped(record, event, lookups, declined=declined, wrong_key=wrong_key)
+    results = [_made(template, record, event, lookups, suspended) for template in templates]
+    return _mapped(
+        record,
+        event,
+        lookups,
+        wrong_key=wrong_key,
+        published=[one for one in results if isinstance(one, _Published)],
+        declined=tuple(one for one in results if isinstance(one, Declined)),
+        failed=tuple(one for one in results if isinstance(one, FailedTemplate)),
+    )
+
+
+def identify(record: SourceRecord, lookups: Lookups) -> Identity | None:
+    """What the window remembers of `record`: its identity when it passes the checks before DUPLICATE_EVENT, else None.
+
+    The answer that `map_record` has in its outcome, without matching or rendering. UnavailableError passes through.
+    """
+    read = _read(record, lookups)
+    return None if isinstance(read, Mapped | Unreadable) else read[0].identity
+
+
+def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped | Unreadable:
+    """The event of `record` and whether its key is not the event's, or the outcome of a record without such."""
+    if not record.value:
+        declined = Declined(reason=DecisionReason.EMPTY_RECORD, detail="the record has no value")
+        return _mapped(record, None, lookups, declined=(declined,))
+    event = decode(
+        record, schemas=lookups.schemas, schema_of=lookups.schema_of, max_event_bytes=lookups.max_event_bytes
+    )
+    if isinstance(event, Fault):
+        return _unreadable(record, event.reason, event.detail, lookups)
+    if event.tenant != lookups.tenant:
+        detail = f"tenant {_shown(event.tenant)}; this installation is for {lookups.tenant}"
+        return _mapped(
+            record,
+            event,
+            lookups,
+            declined=(Declined(reason=DecisionReason.TENANT_DISABLED, detail=detail),),
+            known=False,
+        )
+    if not record.key:
+        return _unreadable(
+            record, Reason.MISSING_KEY, f"no key; {event.name} is keyed by {event.ordering_key}", lookups
+        )
+    wrong_key = record.key != event.ordering_key.encode()
+    if wrong_key and lookups.key_check == "strict":
+        key = _shown(record.key.decode(errors="replace"))
+        return _unreadable(
+            record, Reason.WRONG_KEY, f"key {key}; {event.name} is keyed by {event.ordering_key}", lookups
+        )
+    return event, wrong_key
+
+
+# ------------------------------------------------------------------------------------------------------ one template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message as one template makes it of one event, before it has a place and a time.
+
+    `state` is QUEUED, FAILED or SENT; `failure_reason` and `failure_cause` are set exactly when it is FAILED.
+    """
+
+    template: Template
+    key: EncodedKey
+    person: Recipient | None
+    rendered: Rendered
+    destination: str | None
+    state: State
+    failure_reason: FailureReason | None = None
+    failure_cause: str | None = None
+
+
+def draft(
+    template: Template,
+    event: Event,
+    *,
+    time_zone: tzinfo,
+    stream: str,
+    limit_characters: int,
+    suspended: Collection[TemplateReason] = (),
+) -> Draft | Declined | FailedTemplate:
+    """What `template` makes of `event`: the checks of each template in their order, then rendered, then addressed.
+
+    `stream` is the topic that a stream event goes to. `suspended` has the reasons for which the template's breaker is
+    open; it comes after the checks, so that a redrive of the failed ones makes a message of each.
+    """
+
+    def declined(reason: DecisionReason, detail: str, key: EncodedKey | None = None) -> Declined:
+        return Declined(
+            reason=reason, detail=detail, templateId=template.id, templateVersion=template.version, encodedKey=key
+        )
+
+    if not template.active:
+        return declined(DecisionReason.INACTIVE, "the template is switched off")
+    if mismatch := _target_mismatch(template, event):
+        return declined(DecisionReason.TARGET_MISMATCH, mismatch)
+    person = recipient_of(template, event, time_zone=time_zone)
+    if person is None and template.recipient is not None:
+        return declined(DecisionReason.NO_RECIPIENT, f"the event has no {_whom(template)}")
+    addressed = "" if person is None or template.recipient is None else person.key
+    key = encoded_key(event.tenant, event.id, template.id, recipient=addressed)
+    if template.subscription is Subscription.OPT_IN and holder_of(event) is not None:
+        # No table of subscriptions exists yet, so nobody has opted in, and nobody has opted out.
+        return declined(DecisionReason.NOT_SUBSCRIBED, "the holder never opted in", key)
+    if suspended:
+        detail = "suspended, as nearly all of its records failed: " + ", ".join(sorted(suspended))
+        return _failed(template, TemplateReason.TEMPLATE_SUSPENDED, detail)
+
+    fields = {**event.fields, "recipient": None if person is None else person.fields}
+    rendered = render(
+        template.text_for(None if person is None else person.language),
+        Scope(event.family, fields, time_zone),
+        strict=template.strict,
+        limit_characters=limit_characters,
+    )
+    if isinstance(rendered, Unrendered):
+        return _failed(template, rendered.reason, rendered.detail)
+    if template.type is Channel.EVENT_STREAM:
+        return Draft(template=template, key=key, person=person, rendered=rendered, destination=stream, state=State.SENT)
+    address, problem = _address(template, None if person is None else person.address)
+    if template.type is Channel.SMS and len(rendered.body) > SMS_LIMIT_CHARACTERS:
+        too_long = f"{len(rendered.body)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
+        problem = (FailureReason.SMS_TOO_LONG, too_long)
+    return Draft(
+        template=template,
+        key=key,
+        person=person,
+        rendered=rendered,
+        destination=address,
+        state=State.FAILED if problem else State.QUEUED,
+        failure_reason=problem and problem[0],
+        failure_cause=problem and problem[1],
+    )
+
+
+def _failed(template: Template, reason: TemplateReason, detail: str) -> FailedTemplate:
+    return FailedTemplate(templateId=template.id, templateVersion=template.version, reason=reason, detail=_cut(detail))
+
+
+def _target_mismatch(template: Template, event: Event) -> str | None:
+    """What the event is about instead of the template's target; None when it fits."""
+    holder = holder_of(event)
+    kind = value_at(("account", "kind"), event.fields)
+    match template.target:
+        case Target.CLIENT if holder is None or holder.key_field != "clientKey":
+            return "target CLIENT, but the holder is a group" if holder else "target CLIENT, but there is no holder"
+        case Target.GROUP if holder is None or holder.key_field != "groupKey":
+            return "target GROUP, but the holder is a client" if holder else "target GROUP, but there is no holder"
+        case Target.LOANS if kind != "LOAN":
+            return f"target LOANS, but the account is {kind or 'missing'}"
+        case Target.SAVINGS if kind != "DEPOSIT":
+            return f"target SAVINGS, but the account is {kind or 'missing'}"
+        case _:
+            return None
+
+
+def _whom(template: Template) -> str:
+    if template.recipient is None:
+        raise OurFaultError(f"{template.id}: a template without recipient lacks one")
+    role = f" {template.recipient_role!r}" if template.recipient_role else ""
+    return template.recipient.value.lower().replace("_", " ") + role
+
+
+_NO_ADDRESS: Final[Mapping[Channel, tuple[FailureReason, str]]] = {
+    Channel.EMAIL: (FailureReason.MISSING_EMAIL_RECIPIENT_ADDRESS, "the recipient has no e-mail address"),
+    Channel.SMS: (FailureReason.MISSING_SMS_RECIPIENT, "the recipient has no mobile phone number"),
+}
+
+
+def _address(template: Template, raw: str | None) -> tuple[str | None, tuple[FailureReason, str] | None]:
+    """The destination, or None and why there is none. Null is a missing address; what cannot be one is undefined."""
+    if raw is None:
+        return None, _NO_ADDRESS[template.type]
+    address = raw.strip()
+    if not address:
+        return None, (FailureReason.UNDEFINED_DESTINATION, "the address is blank")
+    if len(address) > DESTINATION_LIMIT_CHARACTERS:
+        cause = f"an address of {len(address)} characters; at most {DESTINATION_LIMIT_CHARACTERS}"
+        return None, (FailureReason.UNDEFINED_DESTINATION, cause)
+    if holds_control(address):
+        return None, (FailureReason.UNDEFINED_DESTINATION, "the address holds a control character or a line break")
+    return address, None
+
+
+# ----------------------------------------------------------------------------------------------------------- outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    birth: Birth
+    outputs: tuple[OutRecord, ...]
+
+
+def _made(
+    template: Template, record: SourceRecord, event: Event, lookups: Lookups, suspended: Suspended
+) -> _Published | Declined | FailedTemplate:
+    """A birth with its records, or why there is none; it fails when a record is larger than its topic takes."""
+    made = draft(
+        template,
+        event,
+        time_zone=lookups.time_zone,
+        stream=_stream_name(template, event, lookups),
+        limit_characters=lookups.layout.messages.limit_bytes,
+        suspended=[reason for one, reason in suspended if one == template.id],
+    )
+    if not isinstance(made, Draft):
+        return made
+    birth = _birth(made, record, event, lookups)
+    outputs = _outputs_of(birth, record, event, lookups)
+    for topic, output in outputs:
+        if output.size_bytes > topic.limit_bytes:
+            detail = f"{output.size_bytes} bytes for {topic.name}, which takes {topic.limit_bytes}"
+            return _failed(made.template, TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED, detail)
+    return _Published(birth, tuple(output for _, output in outputs))
+
+
+def _birth(made: Draft, record: SourceRecord, event: Event, lookups: Lookups) -> Birth:
+    template, now = made.template, record.timestamp_ms
+    streamed = template.type is Channel.EVENT_STREAM
+    kind = value_at(("account", "kind"), event.fields)
+    account = value_at(("account", "encodedKey"), event.fields)
+    keys = {} if made.person is None else {made.person.key_field: made.person.key}
+    message = Communicationmessage(
+        body=made.rendered.body,
+        clientKey=keys.get("clientKey"),
+        creationDate=now,
+        depositAccountKey=account if kind == "DEPOSIT" else None,
+        destination=made.destination,
+        encodedKey=made.key,
+        event=event.name,
+        failureCause=made.failure_cause,
+        failureReason=made.failure_reason,
+        groupKey=keys.get("groupKey"),
+        loanAccountKey=account if kind == "LOAN" else None,
+        numRetries=0,
+        repaymentKey=value_at(REPAYMENT_KEYS[event.name], event.fields) if event.name in REPAYMENT_KEYS else None,
+        sendDate=now if made.state is State.SENT else None,
+        state=made.state,
+        subject=made.rendered.subject,
+        templateKey=template.key,
+        type=template.type,
+        userKey=keys.get("userKey"),
+    )
+    status = MessageStatus(
+        encodedKey=made.key,
+        tenant=event.tenant,
+        event=event.name,
+        type=template.type,
+        sequence=1,
+        from_=State.QUEUED_FOR_STREAM if streamed else None,
+        to=made.state,
+        at=now,
+        numRetries=0,
+        failureReason=made.failure_reason,
+        failureCause=made.failure_cause,
+        final=made.state is not State.QUEUED,
+        eventId=event.id,
+        templateId=template.id,
+        templateVersion=template.version,
+        setVersion=lookups.templates.digest,
+        source=record.place,
+        correlationId=event.correlation_id,
+    )
+    return Birth(message, status, _stream_event(made, event) if streamed else None)
+
+
+def _stream_event(made: Draft, event: Event) -> StreamEvent:
+    return StreamEvent(
+        eid=eid(made.key),
+        event_type=event_type(event.tenant, event.name),
+        occurred_at=(event.occurred_at - _EPOCH) // timedelta(milliseconds=1),
+        content_type=made.template.content_type.value,
+        category="DATA",
+        body=made.rendered.body,
+        template_name=made.template.name,
+    )
+
+
+def event_type(tenant: str, event: EventName) -> str:
+    """What consumers of streams see as `event_type`, whatever the topic is called."""
+    return f"mrn.event.{tenant}.streamingapi.{EVENTS[event].stream_name}"
+
+
+def _outputs_of(
+    birth: Birth, record: SourceRecord, event: Event, lookups: Lookups
+) -> tuple[tuple[OutputTopic, OutRecord], ...]:
+    layout, encoders, key = lookups.layout, lookups.encoders, birth.status.encodedKey.encode()
+    value, headers = encoders.message(birth.message)
+    message = (layout.messages, _out(layout.messages, record, key, value, headers))
+    value, headers = encoders.status(birth.status)
+    status = (layout.status, _out(layout.status, record, key, value, headers))
+    if birth.stream_event is None:
+        return message, status
+    stream = layout.streams[event.name]
+    value, headers = encoders.stream_event(birth.stream_event)
+    out = _out(stream, record, event.ordering_key.encode(), value, headers)
+    # A stream has fewer partitions than the events, fixed when it was created.
+    return message, status, (stream, replace(out, partition=record.place.partition % stream.partitions))
+
+
+def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: bytes, headers: Headers) -> OutRecord:
+    """A record in the partition of its source."""
+    return OutRecord(topic.name, record.place.partition, key, value, (*_passed_on(record), *headers))
+
+
+def _passed_on(record: SourceRecord) -> Headers:
+    return tuple((name, value) for name, value in record.headers if name in PASSED_ON)
+
+
+def _stream_name(template: Template, event: Event, lookups: Lookups) -> str:
+    if template.type is not Channel.EVENT_STREAM or not template.active:
+        return ""
+    if event.name not in lookups.layout.streams:
+        raise OurFaultError(f"{template.id} streams {event.name}, and the layout has no topic for it")
+    return lookups.layout.streams[event.name].name
+
+
+def _unreadable(record: SourceRecord, reason: Reason, detail: str, lookups: Lookups) -> Unreadable:
+    letter = _letter(record, reason, detail)
+    return Unreadable(record, reason, letter.detail, (dead_letter_record(letter, topic=lookups.layout.dead_letters),))
+
+
+def _letter(record: SourceRecord, reason: Reason, detail: str, failed: tuple[FailedTemplate, ...] = ()) -> DeadLetter:
+    return DeadLetter(
+        place=record.place,
+        timestamp_ms=record.timestamp_ms,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+        reason=reason,
+        detail=_cut(detail),
+        failed=failed,
+    )
+
+
+def _mapped(
+    record: SourceRecord,
+    event: Event | None,
+    lookups: Lookups,
+    *,
+    published: Iterable[_Published] = (),
+    declined: tuple[Declined, ...] = (),
+    failed: tuple[FailedTemplate, ...] = (),
+    wrong_key: bool = False,
+    known: bool = True,
+) -> Mapped:
+    """The outcome of a record that was read. `known`: whether it passed the checks before DUPLICATE_EVENT."""
+    published = tuple(published)
+    outputs = [output for one in published for output in one.outputs]
+    if written := _written_decisions(declined, lookups):
+        outputs.append(_decision_record(record, event, written, lookups))
+    if failed:
+        detail = "; ".join(f"{one.templateId}: {one.reason}" for one in failed)
+        letter = _letter(record, Reason.TEMPLATE_FAILED, detail, failed)
+        outputs.append(dead_letter_record(letter, topic=lookups.layout.dead_letters))
+    return Mapped(
+        record=record,
+        identity=event.identity if event is not None and known else None,
+        births=tuple(one.birth for one in published),
+        declined=declined,
+        failed=failed,
+        outputs=tuple(outputs),
+        wrong_key=wrong_key,
+    )
+
+
+def _written_decisions(declined: tuple[Declined, ...], lookups: Lookups) -> tuple[Declined, ...]:
+    match lookups.decisions:
+        case "all":
+            return declined
+        case "unexpected":
+            return tuple(one for one in declined if one.reason not in EXPECTED)
+        case "off":
+            return ()
+
+
+# How much of each of a decision's texts is kept, tried in this order until the record fits its topic. Only what a
+# producer wrote (a correlation id, a foreign tenant's name, a tombstone's key, a trace header) can make one large.
+_DECISION_CUTS: Final = (DETAIL_LIMIT_CHARACTERS, 100, 20)
+_KEY_LIMIT_BYTES: Final = 1000
+
+
+def _decision_record(
+    record: SourceRecord, event: Event | None, reasons: tuple[Declined, ...], lookups: Lookups
+) -> OutRecord:
+    """One record with all reasons: whole if its topic takes it, else with its texts cut, at last with fewer reasons."""
+    topic = lookups.layout.decisions
+    decision = Decision(
+        eventId=event.id if event else None,
+        event=event.name if event else None,
+        tenant=event.tenant if event else None,
+        source=record.place,
+        setVersion=lookups.templates.digest,
+        correlationId=event.correlation_id if event else None,
+        at=record.timestamp_ms,
+        reasons=reasons,
+    )
+    key = event.id.encode() if event else record.key
+    whole = _out(topic, record, key, *lookups.encoders.decision(decision))
+    if whole.size_bytes <= topic.limit_bytes:
+        return whole
+    key = key and key[:_KEY_LIMIT_BYTES]
+    for smaller in _smaller(decision):
+        out = OutRecord(topic.name, whole.partition, key, *lookups.encoders.decision(smaller))
+        if out.size_bytes <= topic.limit_bytes:
+            return out
+    raise OurFaultError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
+
+
+def _smaller(decision: Decision) -> Iterator[Decision]:
+    """`decision` cut more and more; the last reason of a shortened list says how many are left out."""
+    for limit in _DECISION_CUTS:
+        decision = replace(
+            decision,
+            tenant=decision.tenant and _cut(decision.tenant, limit),
+            correlationId=decision.correlationId and _cut(decision.correlationId, limit),
+            reasons=tuple(replace(one, detail=_cut(one.detail, limit)) for one in decision.reasons),
+        )
+        yield decision
+    kept = len(decision.reasons)
+    while kept > 1:
+        kept //= 2
+        last = replace(decision.reasons[kept - 1], detail=f"and {len(decision.reasons) - kept} more templates")
+        yield replace(decision, reasons=(*decision.reasons[: kept - 1], last))
+
+
+def _cut(text: str, limit: int = DETAIL_LIMIT_CHARACTERS) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _shown(text: Any) -> str:
+    return repr(_cut(str(text), 64))

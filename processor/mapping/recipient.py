@@ -1,0 +1,103 @@
+"""Whom a message is for: the person or group of an event that a template's `recipient` means, and their address."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Final, Literal
+
+from processor.mapping.render import custom_text
+from processor.mapping.template import RecipientKind, Template
+from processor.model.event import Event
+from processor.model.messages import Channel
+
+KeyField = Literal["clientKey", "groupKey", "userKey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """An addressee. `key_field` is the message's field that gets `key`.
+
+    `fields` is the record that placeholders with a path `recipient.…` read; `address` where the template's channel
+    would send, None when there is none.
+    """
+
+    key: str
+    key_field: KeyField
+    fields: Mapping[str, Any]
+    address: str | None = None
+
+    @property
+    def language(self) -> str | None:
+        """The language the addressee wants; None for a bank's user, and when it is not known."""
+        language: str | None = self.fields["language"]
+        return language
+
+
+_ADDRESS_FIELDS: Final[Mapping[Channel, str]] = {Channel.EMAIL: "emailAddress", Channel.SMS: "mobilePhone"}
+
+
+def holder_of(event: Event) -> Recipient | None:
+    """The client or group whose business it was; None for an event without a holder."""
+    client = event.fields.get("client")
+    if client is not None:
+        return _client(client)
+    group = event.fields.get("group")
+    return None if group is None else _group(group)
+
+
+def recipient_of(template: Template, event: Event, *, time_zone: tzinfo) -> Recipient | None:
+    """The addressee of `template` for `event`; None when there is nobody (NO_RECIPIENT).
+
+    A template without `recipient` (streams) has the event's holder, if there is one, and no address.
+    """
+    found = _person(template, event)
+    if found is None or template.recipient is None:
+        return found
+    if template.recipient is RecipientKind.CUSTOM_FIELD:
+        if template.recipient_field is None:
+            raise AssertionError(f"{template.id}: CUSTOM_FIELD without a field was accepted")
+        address = custom_text(template.recipient_field, event.fields, time_zone)
+    else:
+        address = found.fields[_ADDRESS_FIELDS[template.type]]
+    return Recipient(found.key, found.key_field, found.fields, address)
+
+
+def _person(template: Template, event: Event) -> Recipient | None:
+    fields = event.fields
+    match template.recipient:
+        case None | RecipientKind.CUSTOM_FIELD:
+            return holder_of(event)
+        case RecipientKind.CLIENT:
+            return None if fields.get("client") is None else _client(fields["client"])
+        case RecipientKind.GROUP:
+            return None if fields.get("group") is None else _group(fields["group"])
+        case RecipientKind.GROUP_ROLE:
+            wanted = (template.recipient_role or "").strip().casefold()
+            members = (fields.get("group") or {}).get("members") or ()
+            holders = (one["client"] for one in members if (one.get("role") or "").strip().casefold() == wanted)
+            return next(map(_client, holders), None)
+        case RecipientKind.CREDIT_OFFICER:
+            officers = ((fields.get(name) or {}).get("creditOfficer") for name in ("account", "client", "group"))
+            return next((_user(one) for one in officers if one is not None), None)
+
+
+def _client(client: Mapping[str, Any]) -> Recipient:
+    same = ("encodedKey", "id", "firstName", "middleName", "lastName", "emailAddress", "mobilePhone", "language")
+    fields = {name: client.get(name) for name in (*same, "idDocument")}
+    return Recipient(client["encodedKey"], "clientKey", {**fields, "name": client.get("fullName")})
+
+
+def _group(group: Mapping[str, Any]) -> Recipient:
+    same = ("encodedKey", "id", "name", "emailAddress", "mobilePhone", "language")
+    nobody = dict.fromkeys(("firstName", "middleName", "lastName", "idDocument"))
+    return Recipient(group["encodedKey"], "groupKey", {**nobody, **{name: group.get(name) for name in same}})
+
+
+def _user(user: Mapping[str, Any]) -> Recipient:
+    """A bank's user has no language, no middle name and no identity document; the id that people know is the login."""
+    same = ("encodedKey", "firstName", "lastName", "emailAddress", "mobilePhone")
+    nobody = dict.fromkeys(("middleName", "language", "idDocument"))
+    fields = {**nobody, **{name: user.get(name) for name in same}}
+    return Recipient(
+        user["encodedKey"], "userKey", {**fields, "id": user.get("username"), "name": user.get("fullName")}
+    )

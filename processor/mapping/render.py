@@ -1,0 +1,291 @@
+"""From a template's text and an event to what is read: the text of values, escaped for where it stands."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from typing import Any, Final
+
+from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text
+from processor.model.placeholders import PlaceholderType
+from processor.model.reasons import TemplateReason
+
+SUBJECT_LIMIT_CHARACTERS: Final = 255
+
+# Currencies whose ISO 4217 minor unit is not 2: list one of the maintenance agency, SIX, edition of 2024-06-25,
+# https://www.six-group.com/en/products-services/financial-information/data-standards.html . Codes without a minor
+# unit (metals, XDR, test codes) are left out: 2, as for any code that is not known.
+CURRENCY_DIGITS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF"), 0),
+    **dict.fromkeys(("UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What placeholders are looked up in: an event's fields, with the addressee's under `recipient`.
+
+    `time_zone` gives a timestamp its calendar day; timestamps themselves are always written in UTC.
+    """
+
+    family: str
+    fields: Mapping[str, Any]
+    time_zone: tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A text with its values. `subject` is one line, at most 255 characters; None when the text has none."""
+
+    subject: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrendered:
+    """Why a text could not be rendered: the template's fault, or its author's for not expecting such an event."""
+
+    reason: TemplateReason
+    detail: str
+
+
+class _StopRenderingError(Exception):
+    def __init__(self, reason: TemplateReason, detail: str) -> None:
+        self.unrendered = Unrendered(reason, detail)
+
+
+def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> Rendered | Unrendered:
+    """Subject and body with the event's values. The same arguments give the same text.
+
+    What a value contains is never read as a placeholder: each is written once, escaped for where it stands. A missing
+    value is empty (null outside the quotes of JSON), or under `strict` MISSING_VALUE with all names. Work and memory
+    end at `limit_characters` (plus one value): no template can blow up.
+    """
+    missing: list[str] = []
+    try:
+        subject = None
+        if text.subject is not None:
+            subject = subject_line(_join(text.subject, scope, missing, limit_characters))
+        body = _join(text.body, scope, missing, limit_characters)
+    except _StopRenderingError as stop:
+        return stop.unrendered
+    if strict and missing:
+        return Unrendered(TemplateReason.MISSING_VALUE, "no value: " + ", ".join(dict.fromkeys(missing)))
+    return Rendered(subject, body)
+
+
+def _join(segments: Iterable[Segment], scope: Scope, missing: list[str], limit: int) -> str:
+    pieces = []
+    room = limit
+    for segment in segments:
+        piece = segment if isinstance(segment, str) else _written(segment, scope, missing)
+        room -= len(piece)
+        if room < 0:
+            raise _StopRenderingError(
+                TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED,
+                f"the text grew over {limit} characters at {segment!s:.60}",
+            )
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
+    if isinstance(segment, Custom):
+        value = custom_value(segment.field, scope.fields)
+        kind = _type_of(value)
+        currency = None
+    else:
+        source = segment.sources[scope.family]
+        value = value_at(source.path, scope.fields)
+        kind = source.type
+        currency = _currency(source, scope.fields)
+    if value is None:
+        missing.append(str(segment))
+        return "null" if segment.context is Context.JSON_VALUE else ""
+    if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
+        return _table(value, segment, currency, scope)
+    text = text_of(value, kind, currency=currency, time_zone=scope.time_zone)
+    return _escaped(text, segment, bare=kind in _NUMBERS or isinstance(value, bool))
+
+
+# ------------------------------------------------------------------------------------------------------------ values
+
+
+def value_at(path: tuple[str, ...], fields: Mapping[str, Any]) -> Any:
+    """The value that `path` leads to; None when it, or a record on the way, is missing."""
+    value: Any = fields
+    for step in path:
+        if value is None:
+            return None
+        value = value.get(step)
+    return value
+
+
+def custom_value(field: CustomField, fields: Mapping[str, Any]) -> Any:
+    """The value of a custom field; None when none of its keys has one."""
+    values = fields.get("customFields") or {}
+    return next((values[key] for key in field.keys if values.get(key) is not None), None)
+
+
+def custom_text(field: CustomField, fields: Mapping[str, Any], time_zone: tzinfo) -> str | None:
+    """The text of a custom field, as a placeholder would show it; None when it has no value."""
+    value = custom_value(field, fields)
+    return None if value is None else text_of(value, _type_of(value), currency=None, time_zone=time_zone)
+
+
+def text_of(value: Any, kind: PlaceholderType, *, currency: str | None, time_zone: tzinfo) -> str:
+    """One value as people and systems read it: exact, without grouping, `.` as point; not yet escaped.
+
+    A date of a timestamp is its day in `time_zone`; a timestamp is UTC to the second, cut. Not for tables.
+    """
+    match kind:
+        case PlaceholderType.MONEY:
+            return money_text(value, currency)
+        case PlaceholderType.DECIMAL:
+            return _decimal_text(value)
+        case PlaceholderType.DATE:
+            return _day(value, time_zone).isoformat()
+        case PlaceholderType.TIMESTAMP:
+            moment: datetime = value.astimezone(UTC).replace(tzinfo=None)
+            return moment.isoformat(timespec="seconds") + "Z"
+        case _ if isinstance(value, bool):
+            return "true" if value else "false"
+        case _:
+            return str(value)
+
+
+def money_text(amount: Decimal, currency: str | None) -> str:
+    """`amount` with at least its currency's digits after the point (2 if unknown); further ones stay unless zero."""
+    digits = CURRENCY_DIGITS.get(currency or "", 2)
+    whole, _, fraction = _decimal_text(amount).partition(".")
+    fraction = fraction.ljust(digits, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _decimal_text(value: Decimal) -> str:
+    # `normalize` and `quantize` round to the context's 28 digits, and ours have 38; formatting does not round.
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _day(value: date, time_zone: tzinfo) -> date:
+    if not isinstance(value, datetime):
+        return value
+    try:
+        return value.astimezone(time_zone).date()
+    except OverflowError:  # in the first or last hours that a datetime can hold
+        return value.date()
+
+
+def _type_of(value: Any) -> PlaceholderType:
+    """The type of a custom field's value. Order matters: a bool is an int, a datetime is a date."""
+    match value:
+        case Decimal():
+            return PlaceholderType.DECIMAL
+        case datetime():
+            return PlaceholderType.TIMESTAMP
+        case date():
+            return PlaceholderType.DATE
+        case _:
+            return PlaceholderType.STRING
+
+
+def _currency(source: Source, fields: Mapping[str, Any]) -> str | None:
+    codes = (value_at(path, fields) for path in source.currencies)
+    return next((code for code in codes if code is not None), None)
+
+
+# ---------------------------------------------------------------------------------------------------------- escaping
+
+_XML_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
+_MARKUP: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\r": "&#13;"}
+# A parser turns a bare tab or line break within an attribute into a space; as a character reference it stays.
+_XML_ESCAPES: Final = str.maketrans(_MARKUP | {"\t": "&#9;", "\n": "&#10;"})
+_HTML_ESCAPES: Final = str.maketrans(_MARKUP)
+_NUMBERS: Final = frozenset((PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER))
+_LINE_OR_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _escaped(text: str, segment: Named | Custom, *, bare: bool) -> str:
+    match segment.context:
+        case Context.TEXT:
+            return text
+        case Context.JSON_STRING:
+            return json.dumps(text, ensure_ascii=False)[1:-1]
+        case Context.JSON_VALUE:
+            # Outside of quotes a placeholder is a whole JSON value: number or boolean, else text with its own quotes.
+            return text if bare else json.dumps(text, ensure_ascii=False)
+        case Context.HTML:
+            return text.translate(_HTML_ESCAPES)
+        case Context.XML:
+            if found := _XML_FORBIDDEN.search(text):
+                raise _StopRenderingError(
+                    TemplateReason.INVALID_JSON_BODY_SYNTAX,
+                    f"{segment} holds U+{ord(found.group()):04X}, which XML cannot carry",
+                )
+            return text.translate(_XML_ESCAPES)
+
+
+def subject_line(text: str) -> str:
+    """`text` as one line: control characters and line breaks become spaces, cut at 255 characters."""
+    return _LINE_OR_CONTROL.sub(" ", text)[:SUBJECT_LIMIT_CHARACTERS]
+
+
+def holds_control(text: str) -> bool:
+    """Whether `text` has a control character or a line break, which no address has."""
+    return _LINE_OR_CONTROL.search(text) is not None
+
+
+# ------------------------------------------------------------------------------------------------------------ tables
+
+TABLES: Final[Mapping[tuple[str, ...], tuple[tuple[str, PlaceholderType], ...]]] = {  # path -> columns, in order
+    ("schedule",): (
+        ("number", PlaceholderType.INTEGER),
+        ("dueDate", PlaceholderType.DATE),
+        ("principalBalance", PlaceholderType.MONEY),
+        ("interestBalance", PlaceholderType.MONEY),
+        ("feeBalance", PlaceholderType.MONEY),
+        ("penaltyBalance", PlaceholderType.MONEY),
+        ("totalBalance", PlaceholderType.MONEY),
+    ),
+}
+
+
+def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope) -> str:
+    """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events."""
+    columns = TABLES[segment.sources[scope.family].path]
+
+    def cells(row: Mapping[str, Any]) -> list[tuple[str, PlaceholderType, str | None]]:
+        return [
+            (name, kind, None if value is None else text_of(value, kind, currency=currency, time_zone=scope.time_zone))
+            for name, kind in columns
+            for value in (row.get(name),)
+        ]
+
+    match segment.context:
+        case Context.JSON_VALUE | Context.JSON_STRING:
+            listed = [
+                {
+                    name: int(text) if text is not None and kind is PlaceholderType.INTEGER else text
+                    for name, kind, text in cells(row)
+                }
+                for row in rows
+            ]
+            document = json.dumps(listed, ensure_ascii=False)
+            return document if segment.context is Context.JSON_VALUE else json.dumps(document, ensure_ascii=False)[1:-1]
+        case Context.XML:
+            return "".join(
+                "<row>" + "".join(f"<{name}>{text or ''}</{name}>" for name, _, text in cells(row)) + "</row>"
+                for row in rows
+            )
+        case Context.HTML:
+            lines = ("<tr>" + "".join(f"<td>{text or ''}</td>" for _, _, text in cells(row)) + "</tr>" for row in rows)
+            return "<table>" + "".join(lines) + "</table>"
+        case Context.TEXT:
+            return "\n".join("\t".join(text or "" for _, _, text in cells(row)) for row in rows)

@@ -1,0 +1,384 @@
+"""A template as mapping uses it: who is told what, of which events, by which text; and all of them as one set."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from hashlib import blake2b
+from typing import Final
+
+from processor.model.messages import Channel
+from processor.model.placeholders import PlaceholderType, placeholders_of
+from processor.model.records import EventName, TemplateId
+
+
+class Target(StrEnum):
+    """What a template is about. Published."""
+
+    CLIENT = "CLIENT"
+    GROUP = "GROUP"
+    LOANS = "LOANS"
+    SAVINGS = "SAVINGS"
+    BACKGROUND_PROCESS = "BACKGROUND_PROCESS"
+    DATA_ACCESS = "DATA_ACCESS"
+    PAYMENT_ORDER = "PAYMENT_ORDER"
+    ACCOUNTING = "ACCOUNTING"
+
+
+class RecipientKind(StrEnum):
+    """Whom a template addresses; which person or group of the event that is, says `recipient.py`."""
+
+    CLIENT = "CLIENT"
+    GROUP = "GROUP"
+    GROUP_ROLE = "GROUP_ROLE"
+    CREDIT_OFFICER = "CREDIT_OFFICER"
+    CUSTOM_FIELD = "CUSTOM_FIELD"
+
+
+class Subscription(StrEnum):
+    """Whether a holder of whom nothing is recorded gets the message."""
+
+    OPT_OUT = "OPT_OUT"  #: Yes, until it is said otherwise.
+    OPT_IN = "OPT_IN"  #: No, until it is asked for.
+
+
+class ContentType(StrEnum):
+    """What a rendered body is, spelt as consumers of streams see it in `metadata.content_type`."""
+
+    TEXT = "text/plain; charset=UTF-8"
+    JSON = "application/json"
+    XML = "application/xml"
+    HTML = "text/html"
+
+
+class Context(StrEnum):
+    """Where in its document a placeholder stands, and so how its value is escaped there."""
+
+    TEXT = "text"  #: Subject, SMS, plain text: as it is.
+    JSON_STRING = "json string"  #: Between the quotes of a JSON string.
+    JSON_VALUE = "json value"  #: Outside of quotes: stands for a whole JSON value, null when it is missing.
+    XML = "xml"
+    HTML = "html"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one family keeps a placeholder's value. `currencies`: paths to its currency's code, the first hit counts.
+
+    `path` leads through the event's fields; one that begins with `recipient` through the addressee.
+    """
+
+    path: tuple[str, ...]
+    type: PlaceholderType
+    currencies: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A placeholder `{NAME}`. `sources` has each family of the template's events."""
+
+    name: str
+    context: Context
+    sources: Mapping[str, Source]
+
+    def __str__(self) -> str:
+        return f"{{{self.name}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomField:
+    """A custom field as an author names it. `keys`: where to look in the event's `customFields`, first value wins."""
+
+    name: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A placeholder `{CF:…}`. Its value's type is known only when the event is there."""
+
+    field: CustomField
+    context: Context
+
+    def __str__(self) -> str:
+        return f"{{CF:{self.field.name}}}"
+
+
+Segment = str | Named | Custom  #: Literal text, or a placeholder.
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Subject and body in one language. `subject` is None for all but EMAIL."""
+
+    subject: tuple[Segment, ...] | None
+    body: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One template, ready to be rendered. `key` is its templateKey; `name` is what streams call it.
+
+    `text` is in `default_locale`; `texts` has the variants by language tag in lower case with `-`, as in `pt-br`.
+    `recipient` is None for EVENT_STREAM. `content` is the file as canonical JSON, without samples: what a set's digest
+    is made of.
+    """
+
+    id: TemplateId
+    key: str
+    version: int
+    name: str
+    type: Channel
+    events: tuple[EventName, ...]
+    target: Target
+    recipient: RecipientKind | None
+    recipient_role: str | None
+    recipient_field: CustomField | None
+    content_type: ContentType
+    text: Text
+    default_locale: str
+    texts: Mapping[str, Text]
+    subscription: Subscription
+    active: bool
+    strict: bool
+    content: str
+
+    def text_for(self, language: str | None) -> Text:
+        """The text for a recipient's language: exact tag, then its language alone, then the top level's.
+
+        Tags are compared without case, `_` as `-`. None, and a language nobody has written for: the top level's.
+        """
+        if language is None or not self.texts:
+            return self.text
+        tag = locale_tag(language)
+        for wanted in (tag, tag.partition("-")[0]):
+            if wanted == locale_tag(self.default_locale):
+                return self.text
+            if wanted in self.texts:
+                return self.texts[wanted]
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSet:
+    """All templates of an installation, by id. `digest` is the setVersion: equal contents, equal digest."""
+
+    templates: tuple[Template, ...]
+    by_event: Mapping[EventName, tuple[Template, ...]]
+    digest: str
+
+    def for_event(self, event: EventName) -> tuple[Template, ...]:
+        """The templates that name `event`, inactive ones too, by id. Empty: NO_TEMPLATE."""
+        return self.by_event.get(event, ())
+
+    def stream_events(self) -> frozenset[EventName]:
+        """The events that need a stream topic: those that an active EVENT_STREAM template names."""
+        return frozenset(
+            event
+            for template in self.templates
+            if template.active and template.type is Channel.EVENT_STREAM
+            for event in template.events
+        )
+
+
+def template_set(templates: Iterable[Template]) -> TemplateSet:
+    """The set of `templates`, whose ids are unique. Their order, and so that of their files, changes nothing."""
+    ordered = tuple(sorted(templates, key=lambda template: template.id))
+    events = sorted({event for template in ordered for event in template.events})
+    return TemplateSet(
+        templates=ordered,
+        by_event={event: tuple(one for one in ordered if event in one.events) for event in events},
+        digest=blake2b("\x1e".join(one.content for one in ordered).encode(), digest_size=16).hexdigest(),
+    )
+
+
+def locale_tag(language: str) -> str:
+    """A language tag as it is compared: `pt_BR` is `pt-br`."""
+    return language.strip().replace("_", "-").lower()
+
+
+# ---------------------------------------------------------------------------------------------------------- parsing
+
+ENTITIES: Final = ("TRANSACTION", "LOAN", "SAVINGS", "LINE_OF_CREDIT", "CLIENT", "GROUP", "BRANCH", "CENTRE", "USER")
+"""The entities of custom fields, in the order in which a field without an entity is searched."""
+
+_TOKEN: Final = re.compile(
+    r"\b(?P<function>FORMAT|FORMAT_DATE|IN_WORDS_[A-Z]+)\{[^{}\n]*\}"
+    r"|\{\{(?P<double>[A-Z][A-Z0-9_]*|CF:[^{}\n]*)\}\}"
+    r"|\{CF:(?P<custom>[^{}\n]*)\}"
+    r"|\{(?P<name>[A-Z][A-Z0-9_]*)\}"
+)
+_LOOKALIKE: Final = re.compile(r"\{[ \t]*([A-Za-z][A-Za-z0-9_ -]{0,60})[ \t]*\}")  # bounded, so that it stays linear
+_rows_of = cache(placeholders_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something wrong with a text. `token` is the piece of text it is about, to find its line; may be empty.
+
+    `nearest` holds names to compare `token`'s name with, empty when that would not help. `fatal` is False for what an
+    author should look at and may mean.
+    """
+
+    what: str
+    token: str
+    hint: str = ""
+    nearest: tuple[str, ...] = ()
+    fatal: bool = True
+
+
+def parse(
+    text: str, content: ContentType, *, families: Mapping[str, EventName]
+) -> tuple[tuple[Segment, ...], tuple[Flaw, ...]]:
+    """`text` cut into literals and placeholders, and all that is wrong with its placeholders. Linear in its length.
+
+    `families` has each family of the template's events, and one of those events to name in a flaw. Any brace that is
+    not a placeholder is text, so JSON bodies need no escape.
+    """
+    segments: list[Segment] = []
+    flaws: list[Flaw] = []
+    json_state = _JsonState()
+
+    def literal(piece: str) -> None:
+        if piece:
+            segments.append(piece)
+            json_state.read(piece)
+            flaws.extend(_lookalikes(piece, families))
+
+    end = 0
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        literal(text[end : match.start()])
+        end = match.end()
+        if match["function"]:
+            flaws.append(_function_flaw(match["function"], token))
+            continue
+        if match["double"]:
+            flaws.append(Flaw("double braces are text, not a placeholder", token, f"write {token[1:-1]}", fatal=False))
+            segments.append(token)
+            json_state.read(token)
+            continue
+        context = json_state.context if content is ContentType.JSON else _CONTEXTS[content]
+        if content is ContentType.JSON and json_state.escaping:
+            flaws.append(Flaw("a backslash before a placeholder would swallow the value's first character", token))
+        if match["name"]:
+            sources, flaw = _sources(match["name"], families)
+            flaws.extend([flaw] if flaw else [])
+            segments.append(Named(match["name"], context, sources))
+        else:
+            try:
+                segments.append(Custom(custom_field(match["custom"]), context))
+            except ValueError as error:
+                flaws.append(Flaw(str(error), token, _CUSTOM_HINT))
+    literal(text[end:])
+    return tuple(segments), tuple(flaws)
+
+
+_CONTEXTS: Final[Mapping[ContentType, Context]] = {
+    ContentType.TEXT: Context.TEXT,
+    ContentType.XML: Context.XML,
+    ContentType.HTML: Context.HTML,
+}
+_CUSTOM_HINT: Final = "write {CF:FIELD}, {CF:ENTITY:FIELD} or {CF:ENTITY:FIELD:INDEX}; entities: " + ", ".join(ENTITIES)
+
+
+def custom_field(name: str) -> CustomField:
+    """What stands after `CF:`, with the keys to look up, in order. ValueError says what is wrong with it.
+
+    ENTITY:FIELD or ENTITY:FIELD:INDEX when it begins with an entity's name, else the whole is a field that is searched
+    in all entities. Without INDEX a grouped field means its entry 1.
+    """
+    entity, *rest = name.split(":")
+    if not name.strip():
+        raise ValueError("a custom field needs a name")
+    if entity not in ENTITIES:
+        if rest:
+            raise ValueError(f"{entity!r} is not an entity of custom fields")
+        return CustomField(name, tuple(key for each in ENTITIES for key in (f"{each}:{name}", f"{each}:{name}:1")))
+    match rest:
+        case [field] if field.strip():
+            return CustomField(name, (f"{entity}:{field}", f"{entity}:{field}:1"))
+        case [field, index] if field.strip() and re.fullmatch(r"[1-9][0-9]{0,8}", index):
+            return CustomField(name, (f"{entity}:{field}:{index}",))
+        case [_, _]:
+            raise ValueError("INDEX is a whole number from 1")
+        case [] | [_]:
+            raise ValueError("names an entity but no field of it")
+        case _:
+            raise ValueError("too many colons")
+
+
+def _sources(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, Source], Flaw | None]:
+    """Where each of `families` keeps `name`, or what is wrong with the name."""
+    sources = {}
+    for family, event in families.items():
+        rows = _rows_of(family)
+        if name not in rows:
+            # A name that another event of the template has is only out of place, not misspelt.
+            elsewhere = any(name in _rows_of(other) for other in families)
+            what = f"{event} has no placeholder {{{name}}}" if elsewhere else f"unknown placeholder {{{name}}}"
+            return {}, Flaw(f"{what} (family {family})", f"{{{name}}}", nearest=() if elsewhere else tuple(rows))
+        row = rows[name]
+        sources[family] = Source(row.path, row.type, _currencies(row.path, row.type))
+    return sources, None
+
+
+def _currencies(path: tuple[str, ...], kind: PlaceholderType) -> tuple[tuple[str, ...], ...]:
+    """Paths to the currency of the amount at `path`: of its own record, else of the account.
+
+    Amounts in the original currency have only that one. The rows of a table have the account's.
+    """
+    if kind is PlaceholderType.TABLE:
+        return (("account", "currencyCode"),)
+    if kind is not PlaceholderType.MONEY:
+        return ()
+    if path[-1] == "originalAmount":
+        return ((*path[:-1], "originalCurrencyCode"),)
+    return ((*path[:-1], "currencyCode"), ("account", "currencyCode"))
+
+
+def _function_flaw(function: str, token: str) -> Flaw:
+    if function.startswith("IN_WORDS_"):
+        return Flaw(f"{function} is not supported: numbers are not written in words", token)
+    return Flaw(f"{function}{{…}} is not supported yet", token, "write {NAME}: values have a plain and exact form")
+
+
+def _lookalikes(piece: str, families: Mapping[str, EventName]) -> Iterable[Flaw]:
+    for match in _LOOKALIKE.finditer(piece):
+        name = re.sub(r"[ -]+", "_", match[1].strip()).upper()
+        if any(name in _rows_of(family) for family in families):
+            yield Flaw(f"{match.group()} is text, not a placeholder", match.group(), f"write {{{name}}}", fatal=False)
+
+
+class _JsonState:
+    """Whether a point in a JSON text is inside the quotes of a string. Grammar itself is checked by a parser (T12)."""
+
+    _INSIDE: Final = re.compile(r'\\u[0-9A-Fa-f]{4}|\\[^u]|[^"\\]+|"|\\.{0,5}', re.DOTALL)
+
+    def __init__(self) -> None:
+        self.inside = False
+        self.escaping = False
+
+    @property
+    def context(self) -> Context:
+        return Context.JSON_STRING if self.inside else Context.JSON_VALUE
+
+    def read(self, piece: str) -> None:
+        self.escaping = False
+        at = 0
+        while at < len(piece):
+            if not self.inside:
+                quote = piece.find('"', at)
+                if quote < 0:
+                    return
+                self.inside, at = True, quote + 1
+                continue
+            match = self._INSIDE.match(piece, at)
+            if match is None:
+                raise AssertionError("the expression matches any character")
+            at = match.end()
+            if match.group() == '"':
+                self.inside = False
+            # A backslash at the end, or \u with too few digits: what follows would belong to the escape.
+            self.escaping = at == len(piece) and re.fullmatch(r"\\(u[0-9A-Fa-f]{0,3})?", match.group()) is not None

@@ -1,0 +1,42 @@
+"""A decoded event: what happened in the bank, and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from processor.model.records import EventName
+
+Fields = Mapping[str, Any]
+"""A decoded Avro record: dict, list, str, int, bool, Decimal, date, aware UTC datetime or None, nested as declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two records the same event. The producer repeats `event_id` when it tells a fact twice."""
+
+    tenant: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of one family. `fields` holds the whole record, envelope included; it is never changed.
+
+    `id` is the lower-case text of the uuid; `occurred_at` is aware, UTC, microseconds; `ordering_key` is the value that
+    the producer should have keyed the record by.
+    """
+
+    id: str
+    name: EventName
+    family: str
+    occurred_at: datetime
+    tenant: str
+    correlation_id: str | None
+    ordering_key: str
+    fields: Fields
+
+    @property
+    def identity(self) -> Identity:
+        """Tenant and event id."""
+        return Identity(self.tenant, self.id)

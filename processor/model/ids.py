@@ -1,0 +1,33 @@
+"""Identities that a replay gives again: BLAKE2b-128 digests (RFC 7693) of parts joined by U+001F."""
+
+from hashlib import blake2b
+from uuid import UUID
+
+from processor.model.records import EncodedKey, TemplateId
+
+_VERSION_8 = 0x8 << 76  # RFC 9562 section 5.8: a layout of our own
+_VARIANT = 0x2 << 62
+_FREE_BITS = ~((0xF << 76) | (0x3 << 62))
+
+
+def _digest(*parts: str) -> str:
+    return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def encoded_key(tenant: str, event_id: str, template: TemplateId, *, recipient: str) -> EncodedKey:
+    """The same key on every replay and redrive, also after the template was edited or the recipient's address changed.
+
+    `recipient` is the encodedKey of the addressed client, group or user, never an address; empty for WEB_HOOK and
+    EVENT_STREAM.
+    """
+    return EncodedKey(_digest(tenant, event_id, template, recipient))
+
+
+def template_key(tenant: str, template: TemplateId) -> str:
+    """The templateKey of a template whose file names no `key` of its own."""
+    return _digest("template", tenant, template)
+
+
+def eid(key: EncodedKey) -> str:
+    """A stream event's id: the 128 bits of the message's encodedKey with the bits of a version-8 uuid set."""
+    return str(UUID(int=int(key, 16) & _FREE_BITS | _VERSION_8 | _VARIANT))

@@ -1,0 +1,55 @@
+"""What becomes of one source record: exactly one of these three."""
+
+from dataclasses import dataclass
+
+from processor.model.event import Identity
+from processor.model.messages import Communicationmessage, Declined, FailedTemplate, MessageStatus, StreamEvent
+from processor.model.reasons import Reason
+from processor.model.records import OutRecord, SourceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A message's first record, its status of sequence 1, and for EVENT_STREAM the stream event."""
+
+    message: Communicationmessage
+    status: MessageStatus
+    stream_event: StreamEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The record was read. Its templates gave births, were declined or failed; none is left out.
+
+    `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
+    (empty, foreign tenant). `outputs` are all records to publish, in order, dead letter and decision included.
+    """
+
+    record: SourceRecord
+    identity: Identity | None
+    births: tuple[Birth, ...]
+    declined: tuple[Declined, ...]
+    failed: tuple[FailedTemplate, ...]
+    outputs: tuple[OutRecord, ...]
+    wrong_key: bool = False  #: The key is not the event's ordering key; counted, and logged once per pattern.
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A dead letter for itself. `outputs` is that one record."""
+
+    record: SourceRecord
+    reason: Reason
+    detail: str
+    outputs: tuple[OutRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The world's fault: what is needed to judge the record cannot be had now. Nothing is published."""
+
+    record: SourceRecord
+    cause: str
+
+
+Outcome = Mapped | Unreadable | Wait

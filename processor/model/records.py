@@ -1,0 +1,57 @@
+"""Records on Kafka as plain values: bytes and a place. No Kafka client type gets past the edge."""
+
+from dataclasses import dataclass
+from typing import NewType
+
+Topic = NewType("Topic", str)
+SchemaId = NewType("SchemaId", int)  #: the 4-byte id of Confluent's framing
+SchemaGuid = NewType("SchemaGuid", bytes)  #: the 16 bytes after 0x01 in header `__value_schema_id`
+TemplateId = NewType("TemplateId", str)
+EncodedKey = NewType("EncodedKey", str)  #: 32 hexadecimal digits, lower case
+EventName = NewType("EventName", str)  #: one of the 73 domain events, as in LOAN_REPAYMENT
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a record lies."""
+
+    topic: Topic
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp, UTC, milliseconds."""
+
+    place: Place
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    def header(self, name: str) -> bytes | None:
+        """The last header of that name, as Kafka's own `lastHeader`; None when there is none or it is null."""
+        return next((value for key, value in reversed(self.headers) if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to be written. Its partition is always explicit: the one of its source."""
+
+    topic: Topic
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Key, value and headers together: what is held against the topic's limit."""
+        return (
+            len(self.key or b"")
+            + len(self.value or b"")
+            + sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
+        )

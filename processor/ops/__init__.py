@@ -1,0 +1,1 @@
+"""What operators do beside `run`: topics, produce, check, demo."""

@@ -1,0 +1,845 @@
+"""Template files: TOML on disk to a set of templates, all or nothing, with everything that is wrong at once.
+
+Rules are numbered T01 to T19 as in the domain's reference; what is not there yet is refused by name, never passed over.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from processor.errors import OurFaultError, UsageError
+from processor.mapping.decode import Fault, event_of_json
+from processor.mapping.document import flaws_of_document
+from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
+from processor.mapping.render import holds_control
+from processor.mapping.schemas import Schemas
+from processor.mapping.template import (
+    ContentType,
+    CustomField,
+    Flaw,
+    RecipientKind,
+    Segment,
+    Subscription,
+    Target,
+    Template,
+    TemplateSet,
+    Text,
+    custom_field,
+    locale_tag,
+    parse,
+    template_set,
+)
+from processor.model.catalogue import EVENTS, FAMILIES, Holder
+from processor.model.event import Event
+from processor.model.ids import template_key
+from processor.model.messages import Channel, Declined, FailedTemplate, State
+from processor.model.records import EventName, TemplateId
+
+SHIPPED: Final = Path(__file__).parent / "templates"
+
+NAME_LIMIT_CHARACTERS: Final = 255
+FILE_LIMIT_BYTES: Final = 16_000_000
+FLAWS_SHOWN: Final = 50  # of one text; a file of another kind could have as many as it has braces
+FINDING_LIMIT_CHARACTERS: Final = 800
+VERSION_LIMIT: Final = 2**31 - 1  # a status carries it as Avro's int
+SMS_ADVISED_CHARACTERS: Final = 160
+BODY_LIMIT_BYTES: Final = 999_000  # no output may be larger, so a longer fixed text could never be published
+
+
+# ---------------------------------------------------------------------------------------------------------- findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with a file. `line` counts from 1, None where it is not known; `rule` may be empty.
+
+    A warning is what an author should look at and may mean; it stops nothing.
+    """
+
+    file: str
+    line: int | None
+    rule: str
+    what: str
+    hint: str = ""
+    warning: bool = False
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        kind = "warning: " if self.warning else ""
+        rule = f" [{self.rule}]" if self.rule else ""
+        return f"{place}: {kind}{self.what}{rule}" + (f"\n  hint: {self.hint}" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRun:
+    """A sample that was rendered; `passed` is whether it gave what it expects."""
+
+    template: TemplateId
+    name: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a directory holds. `templates` is None when a finding is more than a warning: all or nothing."""
+
+    directory: Path
+    templates: TemplateSet | None
+    findings: tuple[Finding, ...]
+    files: int
+    samples: tuple[SampleRun, ...]
+
+
+def load_templates(directory: Path | None, *, tenant: str, schemas: Schemas, time_zone: tzinfo = UTC) -> TemplateSet:
+    """The set of all `*.toml` in `directory` (None: the shipped ones), samples checked.
+
+    Raises UsageError that lists every finding that is not a warning; then nothing is loaded. Blocks on the disk.
+    """
+    loaded = read_templates(directory, tenant=tenant, schemas=schemas, time_zone=time_zone)
+    if loaded.templates is None:
+        errors = [finding for finding in loaded.findings if not finding.warning]
+        count = "1 finding" if len(errors) == 1 else f"{len(errors)} findings"
+        raise UsageError(
+            f"templates in {loaded.directory}: {count}, nothing loaded\n" + "\n".join(map(str, errors)),
+            hint="`processor check` shows the same and connects to nothing",
+        )
+    return loaded.templates
+
+
+def read_templates(directory: Path | None, *, tenant: str, schemas: Schemas | None, time_zone: tzinfo = UTC) -> Loaded:
+    """`load_templates` with warnings, samples and findings as values. Raises nothing for what is on the disk.
+
+    Without `schemas` no sample can be read, so none is run.
+    """
+    directory = SHIPPED if directory is None else directory
+    try:
+        paths = sorted(path for path in directory.iterdir() if path.suffix == ".toml")
+    except OSError as error:
+        finding = _nothing_there(directory, f"cannot be read: {error.strerror}")
+        return Loaded(directory, None, (finding,), 0, ())
+    if not paths:
+        return Loaded(directory, None, (_nothing_there(directory, "has no *.toml"),), 0, ())
+
+    drafts = [_Reading(path, directory) for path in paths]
+    templates = [template for one in drafts if (template := one.read(tenant)) is not None]
+    _check_unique(drafts)
+    samples = [] if schemas is None else [run for one in drafts for run in one.run_samples(schemas, time_zone)]
+    findings = sorted(
+        (finding for one in drafts for finding in one.findings),
+        key=lambda finding: (finding.file, finding.line or 0, finding.rule, finding.what),
+    )
+    whole = all(finding.warning for finding in findings)
+    return Loaded(directory, template_set(templates) if whole else None, tuple(findings), len(paths), tuple(samples))
+
+
+def _nothing_there(directory: Path, what: str) -> Finding:
+    hint = "PROCESSOR_TEMPLATES_DIR names the directory; without it the shipped templates are used"
+    return Finding(file=str(directory), line=None, rule="", what=what, hint=hint)
+
+
+# -------------------------------------------------------------------------------------------------------------- shape
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Expected(_Shape):
+    subject: str | None = None
+    body: str | None = None
+    destination: str | None = None
+    state: str | None = None
+
+
+class _Sample(_Shape):
+    name: str
+    event: str
+    expected: _Expected
+
+
+class _Locale(_Shape):
+    subject: str | None = None
+    body: str | None = None
+    body_file: str | None = None
+
+
+class _File(_Shape):
+    # What is None and must not be is said by a finding of its own, so that all else can be checked in the same go.
+    id: str | None = None
+    key: str | None = None
+    version: int | None = None
+    name: str | None = None
+    type: str | None = None
+    event: str | list[str] | None = None
+    target: str | None = None
+    recipient: str | None = None
+    recipient_role: str | None = None
+    recipient_field: str | None = None
+    subject: str | None = None
+    body: str | None = None
+    body_file: str | None = None
+    content_type: str | None = None
+    trigger: str = "AUTOMATIC"
+    subscription: str | None = None
+    active: bool = True
+    strict: bool = False
+    default_locale: str = "en"
+    locale: dict[str, _Locale] = {}
+    sample: list[_Sample] = []
+
+    @property
+    def events(self) -> list[str]:
+        return [self.event] if isinstance(self.event, str) else self.event or []
+
+
+_REQUIRED: Final = ("id", "version", "name", "type", "event", "target", "subscription")
+
+# Fields of the domain that no template can use yet. Named here so that nobody looks for a misspelling.
+_NOT_YET: Final = ("webhook", "condition", "match", "trigger_days", "category", "ordered")
+
+_TYPES: Final = (Channel.EMAIL, Channel.SMS, Channel.EVENT_STREAM)
+
+_CONTENT_TYPES: Final[Mapping[Channel, Mapping[str, ContentType]]] = {  # channel -> what a file may say
+    Channel.EMAIL: {"text/html": ContentType.HTML, "text/plain": ContentType.TEXT},
+    Channel.SMS: {},
+    Channel.EVENT_STREAM: {
+        "application/json": ContentType.JSON,
+        "APPLICATION_JSON": ContentType.JSON,
+        "application/xml": ContentType.XML,
+        "APPLICATION_XML": ContentType.XML,
+        "text/plain; charset=UTF-8": ContentType.TEXT,
+        "PLAIN_TEXT": ContentType.TEXT,
+    },
+}
+_DEFAULT_CONTENT: Final = {Channel.EMAIL: ContentType.HTML, Channel.SMS: ContentType.TEXT}
+
+_HELD: Final = frozenset((Target.CLIENT, Target.GROUP, Target.LOANS, Target.SAVINGS))
+_RECIPIENT_TARGETS: Final[Mapping[RecipientKind, frozenset[Target]]] = {  # T06
+    RecipientKind.CLIENT: _HELD - {Target.GROUP},
+    RecipientKind.GROUP: _HELD - {Target.CLIENT},
+    RecipientKind.GROUP_ROLE: _HELD - {Target.CLIENT},
+    RecipientKind.CREDIT_OFFICER: _HELD,
+    RecipientKind.CUSTOM_FIELD: _HELD,
+}
+
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_KEY: Final = re.compile(r"[0-9a-f]{32}")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
+_EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
+
+
+# ----------------------------------------------------------------------------------------------------------- one file
+
+
+class _Reading:
+    """One file while it is read: what it says, what came of it, and what is wrong with it."""
+
+    def __init__(self, path: Path, directory: Path) -> None:
+        self.path = path
+        self.directory = directory
+        self.findings: list[Finding] = []
+        self.template: Template | None = None
+        self._lines: Mapping[str, int] = {}
+        self._source = ""
+        self._bodies: dict[str, str] = {}
+        self._misfits: set[str] = set()
+        self._file: _File | None = None
+
+    def find(
+        self, rule: str, what: str, *, key: str = "", token: str = "", hint: str = "", warning: bool = False
+    ) -> None:
+        """Note a finding at the line of `key`, or of `token` at or below it."""
+        line = self._lines.get(key)
+        if token:
+            rows = self._source.splitlines()
+            start = (line or 1) - 1
+            line = next((at + 1 for at in range(start, len(rows)) if token in rows[at]), line)
+        # What a file says may be long, and may hold what a terminal would obey.
+        what = _CONTROL.sub("\ufffd", _cut(what, FINDING_LIMIT_CHARACTERS))
+        self.findings.append(Finding(file=self.path.name, line=line, rule=rule, what=what, hint=hint, warning=warning))
+
+    def read(self, tenant: str) -> Template | None:
+        """The template, or None when something is wrong with it (see `findings`)."""
+        file = self._shape()
+        if file is None:
+            return None
+        self._file = file
+        channel: Channel | None = _word(file.type, _TYPES)
+        target: Target | None = _word(file.target, Target)
+        recipient: RecipientKind | None = _word(file.recipient, RecipientKind)
+        subscription: Subscription | None = _word(file.subscription, Subscription)
+        self._check_words(file)
+        self._check_identity(file)
+        events = self._events(file)
+        if channel is not None:
+            self._check_channel(events, channel)
+        if target is not None:
+            self._check_target(events, target)
+        field = self._recipient(file, channel, target, recipient)
+        content = self._content_type(file, channel)
+        families = {EVENTS[event].family: event for event in reversed(events)}
+        texts = self._texts(file, channel, content, families)
+        if any(not finding.warning for finding in self.findings):
+            return None
+        if not (file.id and file.version and file.name and channel and target and subscription and content):
+            raise OurFaultError(f"{self.path.name}: a field is missing, and no finding says so")
+        self.template = Template(
+            id=TemplateId(file.id),
+            key=file.key or template_key(tenant, TemplateId(file.id)),
+            version=file.version,
+            name=file.name.strip(),
+            type=channel,
+            events=tuple(events),
+            target=target,
+            recipient=recipient,
+            recipient_role=file.recipient_role,
+            recipient_field=field,
+            content_type=content,
+            text=texts[""],
+            default_locale=file.default_locale,
+            texts={tag: text for tag, text in texts.items() if tag},
+            subscription=subscription,
+            active=file.active,
+            strict=file.strict,
+            content=self._content(file),
+        )
+        return self.template
+
+    def _shape(self) -> _File | None:
+        """The file's fields, each of its type; None when it is not such a file."""
+        try:
+            if problem := _unfit(self.path):
+                self.find("", problem)
+                return None
+            self._source = self.path.read_text(encoding="utf-8")
+            raw = tomllib.loads(self._source)
+        except OSError as error:
+            self.find("", f"cannot be read: {error.strerror}")
+            return None
+        except UnicodeDecodeError as error:
+            self.find("", f"is not UTF-8, at byte {error.start}")
+            return None
+        except tomllib.TOMLDecodeError as error:
+            said, _, place = str(error).partition(" (at line ")
+            line = int(place.split(",")[0]) if place else None
+            self.findings.append(
+                Finding(file=self.path.name, line=line, rule="", what=f"is not TOML: {said[:1].lower()}{said[1:]}")
+            )
+            return None
+        except RecursionError:
+            self.find("", "is not TOML that can be read: nested too deeply")
+            return None
+        self._lines = _line_numbers(self._source)
+        try:
+            file = _File.model_validate(raw)
+        except ValidationError as error:
+            for fault in error.errors():
+                self._misshapen(fault["type"], fault["loc"], fault["msg"])
+                _take_out(raw, fault["loc"])
+            file = _File.model_validate(raw)
+        for name in _REQUIRED:
+            if getattr(file, name) is None and name not in self._misfits:
+                self.find("", f"field `{name}` is missing")
+        return file
+
+    def _misshapen(self, kind: str, place: tuple[int | str, ...], message: str) -> None:
+        # The branches of `event: str | list[str]` are said once, in words.
+        place = tuple(step for step in place if step not in ("str", "list[str]"))
+        self._misfits.add(str(place[0]))
+        key = ".".join(map(str, place))
+        name = str(place[-1])
+        if kind == "missing":
+            parent = ".".join(map(str, place[:-1]))
+            self.find("", f"field `{_cut(_shown(place))}` is missing", key=parent)
+        elif kind == "extra_forbidden" and key in _NOT_YET:
+            self.find("", f"`{key}` is not supported yet", key=key, hint="leave it out")
+        elif kind == "extra_forbidden":
+            known = _fields_at(place[:-1])
+            self.find("", f"unknown field `{_cut(_shown(place))}`", key=key, hint=_nearest(name, known))
+        elif place[0] == "event":
+            if all("`event`" not in finding.what for finding in self.findings):
+                self.find("T03", "`event` must be an event's name or a list of names", key="event")
+        else:
+            said = _TYPE_WORDS.get(kind, message[:1].lower() + message[1:])
+            self.find("", f"`{_cut(_shown(place))}` {said}", key=key)
+
+    def names(self) -> Iterator[tuple[str, str, str, str]]:
+        """What no two files may share: rule, field, value, and the form in which values are compared."""
+        if self._file is None:
+            return
+        if self._file.id is not None:
+            yield "T02", "id", self._file.id, self._file.id
+        if (key := self.template.key if self.template else self._file.key) is not None:
+            yield "T02", "key", key, key
+        if self._file.name is not None:
+            yield "T01", "name", self._file.name.strip(), self._file.name.strip().casefold()
+
+    def _check_words(self, file: _File) -> None:
+        if file.type in (Channel.WEB_HOOK, Channel.TASK):
+            self.find("", f"type {file.type} is not supported yet", key="type", hint=f"one of: {', '.join(_TYPES)}")
+        else:
+            self._check_word("type", file.type, _TYPES)
+        self._check_word("target", file.target, Target, rule="T05")
+        self._check_word("recipient", file.recipient, RecipientKind, rule="T06")
+        self._check_word("subscription", file.subscription, Subscription)
+        if file.trigger == "MANUAL":
+            self.find("T03", "trigger MANUAL is not supported yet", key="trigger", hint="leave it out: AUTOMATIC")
+        else:
+            self._check_word("trigger", file.trigger, ("AUTOMATIC",), rule="T03")
+
+    def _check_word(self, key: str, word: str | None, known: Iterable[str], *, rule: str = "") -> None:
+        """A word that is not one of a closed list; None is a field that is not there."""
+        known = [str(one) for one in known]
+        if word is None or word in known:
+            return
+        near = get_close_matches(word.upper(), known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
+        self.find(rule, f"unknown {key} {_cut(word)!r}", key=key, hint=hint)
+
+    def _check_identity(self, file: _File) -> None:
+        name = (file.name or "").strip()
+        if file.name is not None and not name:
+            self.find("T01", "name is blank", key="name")
+        elif len(name) > NAME_LIMIT_CHARACTERS:
+            self.find("T01", f"name has {len(name)} characters, at most {NAME_LIMIT_CHARACTERS}", key="name")
+        if holds_control(name):
+            self.find("T01", "name holds a control character or a line break", key="name")
+        if file.id is not None and not _ID.fullmatch(file.id):
+            hint = "1 to 63 of a-z, 0-9 and -, not - at first"
+            self.find("T02", f"id {_cut(file.id)!r} is not an id", key="id", hint=hint)
+        elif file.id is not None and self.path.name != f"{file.id}.toml":
+            self.find("T02", f"id {file.id!r} belongs in {file.id}.toml", key="id", hint="a file is named by its id")
+        if file.key is not None and not _KEY.fullmatch(file.key):
+            self.find("T02", f"key {_cut(file.key)!r} is not 32 hexadecimal digits, lower case", key="key")
+        if file.version is not None and not 1 <= file.version <= VERSION_LIMIT:
+            what = f"version {_cut(str(file.version))} is not a whole number from 1 to {VERSION_LIMIT}"
+            self.find("", what, key="version")
+        if not _LANGUAGE.fullmatch(file.default_locale):
+            self.find("", f"default_locale {_cut(file.default_locale)!r} is not a language tag", key="default_locale")
+
+    def _events(self, file: _File) -> list[EventName]:
+        found = []
+        if file.event == []:
+            self.find("T03", "`event` names no event", key="event")
+        for name in file.events:
+            if name == "MANUAL":
+                self.find("T03", "event MANUAL goes with trigger MANUAL, which is not supported yet", key="event")
+            elif name == "DO_NOTHING":
+                self.find("T03", "event DO_NOTHING is never told", key="event")
+            elif name not in EVENTS:
+                self.find("T03", f"unknown event {_cut(name)!r}", key="event", hint=_nearest(name, EVENTS))
+            elif name in found:
+                self.find("T03", f"event {name} is named twice", key="event")
+            else:
+                found.append(EventName(name))
+        return found
+
+    def _check_channel(self, events: Iterable[EventName], channel: Channel) -> None:
+        for event in events:
+            if channel not in EVENTS[event].channels:
+                allowed = ", ".join(sorted(EVENTS[event].channels)) or "none"
+                self.find("T04", f"{event} is not told by {channel}", key="type", hint=f"its channels: {allowed}")
+
+    def _check_target(self, events: Iterable[EventName], target: Target) -> None:
+        for event in events:
+            allowed = _targets_of(event)
+            if target not in allowed:
+                self.find("T05", f"{event} is not about {target}", key="target", hint=f"one of: {', '.join(allowed)}")
+
+    def _recipient(
+        self, file: _File, channel: Channel | None, target: Target | None, recipient: RecipientKind | None
+    ) -> CustomField | None:
+        if channel is Channel.EVENT_STREAM and file.recipient is not None:
+            self.find("T06", "an EVENT_STREAM template has no recipient", key="recipient", hint="leave it out")
+        if channel in (Channel.EMAIL, Channel.SMS) and file.recipient is None:
+            hint = f"one of: {', '.join(RecipientKind)}"
+            self.find("T06", f"`recipient` is missing; type {channel} needs one", key="type", hint=hint)
+        if recipient is not None and target is not None and target not in _RECIPIENT_TARGETS[recipient]:
+            fitting = ", ".join(sorted(_RECIPIENT_TARGETS[recipient]))
+            self.find("T06", f"recipient {recipient} does not fit target {target}", key="recipient", hint=fitting)
+        if recipient is RecipientKind.GROUP_ROLE and not (file.recipient_role or "").strip():
+            self.find("T07", "recipient GROUP_ROLE needs `recipient_role`", key="recipient")
+        if recipient is not RecipientKind.GROUP_ROLE and file.recipient_role is not None:
+            self.find("T07", "`recipient_role` goes with recipient GROUP_ROLE only", key="recipient_role")
+        if recipient is not RecipientKind.CUSTOM_FIELD and file.recipient_field is not None:
+            self.find("T07", "`recipient_field` goes with recipient CUSTOM_FIELD only", key="recipient_field")
+        if recipient is RecipientKind.CUSTOM_FIELD:
+            try:
+                return custom_field((file.recipient_field or "").removeprefix("CF:"))
+            except ValueError as error:
+                hint = 'as in recipient_field = "CF:CLIENT:Second e-mail"'
+                self.find("T07", f"recipient CUSTOM_FIELD needs `recipient_field`: {error}", key="recipient", hint=hint)
+        return None
+
+    def _content_type(self, file: _File, channel: Channel | None) -> ContentType | None:
+        if channel is None:
+            return None
+        allowed = _CONTENT_TYPES[channel]
+        if file.content_type is None:
+            if channel not in _DEFAULT_CONTENT:
+                hint = f"one of: {', '.join(one for one in allowed if '/' in one)}"
+                self.find("T11", f"`content_type` is missing; type {channel} needs one", key="type", hint=hint)
+            return _DEFAULT_CONTENT.get(channel)
+        if not allowed:
+            self.find("T11", f"type {channel} has no content_type", key="content_type", hint="leave it out")
+        elif file.content_type not in allowed:
+            hint = f"one of: {', '.join(one for one in allowed if '/' in one)}"
+            what = f"content_type {_cut(file.content_type)!r} is not for type {channel}"
+            self.find("T11", what, key="content_type", hint=hint)
+        return allowed.get(file.content_type)
+
+    # ------------------------------------------------------------------------------------------------------- texts
+
+    def _texts(
+        self,
+        file: _File,
+        channel: Channel | None,
+        content: ContentType | None,
+        families: Mapping[str, EventName],
+    ) -> dict[str, Text]:
+        """The texts by locale tag, the top level's under the empty one."""
+        texts = {"": self._text(file, "", channel, content, families)}
+        for language, variant in file.locale.items():
+            key = f"locale.{language}"
+            tag = locale_tag(language)
+            if not _LANGUAGE.fullmatch(language):
+                self.find("", f"[locale.{json.dumps(language)}] is not a language tag", key=key, hint='as in "pt-BR"')
+            elif tag == locale_tag(file.default_locale):
+                hint = f"the top level is in default_locale, {file.default_locale!r}"
+                self.find("", f"[locale.{json.dumps(language)}] is the top level's own language", key=key, hint=hint)
+            elif tag in texts:
+                self.find("", f"[locale.{json.dumps(language)}] is there twice", key=key)
+            else:
+                texts[tag] = self._text(variant, f"{key}.", channel, content, families)
+        return texts
+
+    def _text(
+        self,
+        source: _File | _Locale,
+        prefix: str,
+        channel: Channel | None,
+        content: ContentType | None,
+        families: Mapping[str, EventName],
+    ) -> Text:
+        subject: tuple[Segment, ...] | None = None
+        subject_key = f"{prefix}subject"
+        if channel is Channel.EMAIL and not (source.subject or "").strip():
+            self.find("T08", "an EMAIL needs a subject", key=subject_key if source.subject else prefix.rstrip("."))
+        elif channel is not Channel.EMAIL and channel is not None and source.subject is not None:
+            self.find("T08", f"type {channel} has no subject", key=subject_key, hint="leave it out")
+        elif source.subject is not None:
+            if len(source.subject.splitlines()) > 1 or source.subject != source.subject.strip("\r\n"):
+                self.find("T08", "subject is more than one line", key=subject_key)
+            subject, flaws = parse(source.subject, ContentType.TEXT, families=families)
+            self._note_flaws(flaws, subject_key)
+        body_key = f"{prefix}body"
+        raw = self._body(source, prefix)
+        if raw is None or content is None or not families:
+            return Text(subject, ())
+        body, flaws = parse(raw, content, families=families)
+        self._note_flaws(flaws, body_key)
+        fixed = "".join(piece for piece in body if isinstance(piece, str))
+        if len(fixed.encode()) > BODY_LIMIT_BYTES:
+            what = f"the fixed text alone is {len(fixed.encode())} bytes; no message may be over {BODY_LIMIT_BYTES}"
+            self.find("", what, key=body_key)
+        elif channel is Channel.SMS:
+            self._check_sms(fixed, body_key)
+        if all(not flaw.fatal for flaw in flaws):
+            for problem in flaws_of_document(body, content, families):
+                self.find("T12", problem, key=body_key)
+        return Text(subject, body)
+
+    def _body(self, source: _File | _Locale, prefix: str) -> str | None:
+        """The body, from the field or the file it names."""
+        if source.body is not None and source.body_file is not None:
+            self.find("T09", "`body` and `body_file` are both given", key=f"{prefix}body_file", hint="keep one of them")
+            return None
+        body = source.body
+        if source.body_file is not None:
+            raw = self._beside(source.body_file, f"{prefix}body_file")
+            if raw is None:
+                return None
+            try:
+                body = raw.decode()
+            except UnicodeDecodeError as error:
+                what = f"{source.body_file} is not UTF-8, at byte {error.start}"
+                self.find("T09", what, key=f"{prefix}body_file")
+                return None
+        if body is None:
+            self.find("T09", f"`{prefix}body` is missing", key=prefix.rstrip("."), hint="or name a file by `body_file`")
+        elif not body.strip():
+            self.find("T09", f"`{prefix}body` is blank", key=f"{prefix}body")
+            return None
+        else:
+            self._bodies[prefix] = body
+        return body
+
+    def _beside(self, name: str, key: str) -> bytes | None:
+        """The bytes of a file that the template names, which lies in the templates' directory or below it."""
+        try:
+            path = (self.directory / name).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+            self.find("", f"{name!r} is not a file's name: {error}", key=key)
+            return None
+        if not path.is_relative_to(self.directory.resolve()):
+            hint = "body and sample files are named relative to it"
+            self.find("", f"{name} is outside of the templates' directory", key=key, hint=hint)
+            return None
+        try:
+            if problem := _unfit(path):
+                self.find("", f"{name} {problem}", key=key)
+                return None
+            return path.read_bytes()
+        except OSError as error:
+            near = get_close_matches(path.name, [one.name for one in path.parent.glob("*")], 1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            self.find("", f"{name} cannot be read: {error.strerror}", key=key, hint=hint)
+            return None
+
+    def _check_sms(self, fixed: str, key: str) -> None:
+        if len(fixed) > SMS_LIMIT_CHARACTERS:
+            what = f"the fixed text alone has {len(fixed)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
+            self.find("T10", what, key=key)
+        elif len(fixed) > SMS_ADVISED_CHARACTERS:
+            what = f"the fixed text alone has {len(fixed)} characters: more than one SMS of {SMS_ADVISED_CHARACTERS}"
+            self.find("T10", what, key=key, warning=True)
+        if found := _EMOJI.search(fixed):
+            what = f"{found.group()!r} may be refused by an SMS gateway"
+            self.find("T10", what, key=key, token=found.group(), warning=True)
+
+    def _note_flaws(self, flaws: tuple[Flaw, ...], key: str) -> None:
+        flaws = tuple(dict.fromkeys(flaws))
+        if len(flaws) > FLAWS_SHOWN:
+            self.find("T13", f"{len(flaws) - FLAWS_SHOWN} more like the first {FLAWS_SHOWN} of this text", key=key)
+        for flaw in flaws[:FLAWS_SHOWN]:
+            hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape="{{{}}}")
+            rule = "T13" if flaw.fatal else ""
+            what = flaw.what if not flaw.token or flaw.token in flaw.what else f"{_cut(flaw.token)}: {flaw.what}"
+            self.find(rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
+
+    def _content(self, file: _File) -> str:
+        """The file as canonical JSON with its bodies, wherever they stand; samples are no part of it."""
+        whole = file.model_dump(exclude={"sample"})
+        for prefix, dumped in (("", whole), *((f"locale.{tag}.", one) for tag, one in whole["locale"].items())):
+            dumped["body"] = self._bodies[prefix]
+            del dumped["body_file"]
+        return json.dumps(whole, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    # ----------------------------------------------------------------------------------------------------- samples
+
+    def run_samples(self, schemas: Schemas, time_zone: tzinfo) -> Iterator[SampleRun]:
+        """Render each sample of a template that is whole, and note what it does not give (T19)."""
+        if self._file is None or self.template is None:
+            return
+        if not self._file.sample:
+            hint = "a [[sample]] shows what the template makes of an event, and fails when that changes"
+            self.find("T19", "no sample", hint=hint, warning=True)
+        names = set()
+        for index, sample in enumerate(self._file.sample):
+            key = f"sample.{index}"
+            before = len(self.findings)
+            if sample.name in names:
+                self.find("T19", f"sample {sample.name!r} is there twice", key=f"{key}.name")
+            names.add(sample.name)
+            event = self._sample_event(sample, key, schemas)
+            if event is not None:
+                self._compare(sample, key, event, self.template, time_zone)
+            yield SampleRun(self.template.id, sample.name, passed=len(self.findings) == before)
+
+    def _sample_event(self, sample: _Sample, key: str, schemas: Schemas) -> Event | None:
+        raw = self._beside(sample.event, f"{key}.event")
+        if raw is None or self.template is None:
+            return None
+        event = event_of_json(raw, schemas)
+        if isinstance(event, Fault):
+            what = f"sample {sample.name!r}: {sample.event} is no event: {event.reason}: {event.detail}"
+            self.find("T19", what, key=f"{key}.event")
+            return None
+        if event.name not in self.template.events:
+            what = f"sample {sample.name!r}: {sample.event} is a {event.name}, which this template is not for"
+            self.find("T19", what, key=f"{key}.event")
+            return None
+        return event
+
+    def _compare(self, sample: _Sample, key: str, event: Event, template: Template, time_zone: tzinfo) -> None:
+        expected = sample.expected
+        fields = expected.model_dump(exclude_none=True)
+        if not fields:
+            self.find("T19", f"sample {sample.name!r} expects nothing", key=key, hint="expected.body = …")
+        if expected.state is not None and expected.state not in (State.QUEUED, State.FAILED, State.SENT):
+            hint = "a message is born QUEUED, FAILED or SENT"
+            self.find("T19", f"unknown state {_cut(expected.state)!r}", key=f"{key}.expected.state", hint=hint)
+        made = draft(
+            # A sample shows what an inactive template would do.
+            replace(template, active=True),
+            event,
+            time_zone=time_zone,
+            stream=event_type(event.tenant, event.name),
+            limit_characters=BODY_LIMIT_BYTES,
+        )
+        if isinstance(made, Declined | FailedTemplate):
+            what = f"sample {sample.name!r} makes no message: {made.reason}: {made.detail}"
+            self.find("T19", what, key=f"{key}.event")
+            return
+        got = _shown_parts(made)
+        for name, text in fields.items():
+            if got[name] != text:
+                what = f"sample {sample.name!r}: {name} is not as expected\n{_difference(text, got[name])}"
+                self.find("T19", what, key=f"{key}.expected.{name}")
+
+
+def _shown_parts(made: Draft) -> dict[str, str | None]:
+    return {
+        "subject": made.rendered.subject,
+        "body": made.rendered.body,
+        "destination": made.destination,
+        "state": made.state.value,
+    }
+
+
+def _check_unique(readings: Iterable[_Reading]) -> None:
+    """T01 and T02 between files: names (compared without case), ids and keys."""
+    seen: dict[tuple[str, str], str] = {}
+    for one in readings:
+        for rule, field, value, compared in one.names():
+            first = seen.setdefault((field, compared), one.path.name)
+            if first != one.path.name:
+                one.find(rule, f"{field} {_cut(value)!r} is also that of {first}", key=field)
+
+
+def _targets_of(event: EventName) -> tuple[Target, ...]:
+    """T05: the event's own target, its holder, and SAVINGS for what deposit accounts have as well."""
+    row = EVENTS[event]
+    targets = [Target(row.target)]
+    if FAMILIES[row.family].holder is Holder.CLIENT_OR_GROUP:
+        targets += [Target.CLIENT, Target.GROUP]
+    else:
+        targets += [Target.CLIENT]
+    if event.startswith(("FEE", "PENALTY")) or event == "INTEREST_RATE_CHANGED":
+        targets += [Target.SAVINGS]
+    return tuple(dict.fromkeys(targets))
+
+
+# -------------------------------------------------------------------------------------------------------- text, lines
+
+_TYPE_WORDS: Final[Mapping[str, str]] = {  # pydantic's kind of fault -> what an author reads
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+}
+
+
+def _unfit(path: Path) -> str:
+    """Why a file is not to be read: a pipe would never end. Empty when it is. OSError when it is not there."""
+    size = path.stat().st_size
+    if not path.is_file():
+        return "is not a file"
+    return f"has {size} bytes; a file is read up to {FILE_LIMIT_BYTES}" if size > FILE_LIMIT_BYTES else ""
+
+
+def _word(text: str | None, words: Iterable[Any]) -> Any:
+    return next((word for word in words if word == text), None)
+
+
+def _take_out(raw: dict[str, Any], place: tuple[int | str, ...]) -> None:
+    """Take what does not fit out of a file's fields, so that the rest does: a field, or the sample that holds it."""
+    if place[0] == "locale" and len(place) > 2 and "locale" in raw:
+        raw["locale"][place[1]].pop(place[2], None)
+    elif place[0] == "sample" and len(place) > 1 and isinstance(place[1], int):
+        # Replaced, not removed: later findings count on the places of the others.
+        raw["sample"][place[1]] = {"name": "", "event": "", "expected": {}}
+    else:
+        raw.pop(str(place[0]), None)
+
+
+def _shown(place: tuple[int | str, ...]) -> str:
+    """A field's place as an author writes it: `sample[2].event`, counted from 1."""
+    text = ""
+    for step in place:
+        text += f"[{step + 1}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+def _fields_at(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    match place:
+        case ():
+            return (*_File.model_fields, *_NOT_YET)
+        case ("sample", _):
+            return tuple(_Sample.model_fields)
+        case ("sample", _, "expected"):
+            return tuple(_Expected.model_fields)
+        case _:
+            return tuple(_Locale.model_fields)
+
+
+def _nearest(name: str, known: Iterable[str], *, shape: str = "{}") -> str:
+    known = list(known)
+    near = get_close_matches(name, known, 1) or get_close_matches(name.upper(), known, 1)
+    return f"did you mean {shape.format(near[0])}?" if near else ""
+
+
+def _cut(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _difference(expected: str, got: str | None) -> str:
+    """The two texts from a little before where they part, one below the other."""
+    if got is None:
+        return f"    expected {_cut(expected)!r}\n    got      nothing"
+    at = next((i for i, (a, b) in enumerate(zip(expected, got, strict=False)) if a != b), min(len(expected), len(got)))
+    start = max(at - 20, 0)
+    lead = "…" if start else ""
+    return f"    expected {lead}{_cut(expected[start:])!r}\n    got      {lead}{_cut(got[start:])!r}"
+
+
+_KEY_CHARACTERS: Final = 1000  # how far into a line a key or header is looked for
+_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
+_PART: Final = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_ASSIGNMENT: Final = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=(.*)$")
+
+
+def _line_numbers(source: str) -> dict[str, int]:
+    """Where each key and table stands: `body`, `locale.pt.subject`, `sample.0.expected.body` -> line, from 1.
+
+    tomllib gives no positions. This reads what templates are made of (tables, dotted keys, strings over several lines);
+    a key it does not see has no line.
+    """
+    lines: dict[str, int] = {}
+    arrays: dict[str, int] = {}
+    table, closing = "", ""
+    for number, line in enumerate(source.splitlines(), start=1):
+        if closing:
+            closing = "" if closing in line else closing
+            continue
+        if match := _HEADER.match(line[:_KEY_CHARACTERS]):
+            table = ".".join(_key_parts(match[2]))
+            if match[1] == "[[":
+                lines.setdefault(table, number)
+                arrays[table] = arrays.get(table, -1) + 1
+                table = f"{table}.{arrays[table]}"
+            lines.setdefault(table, number)
+            table += "."
+        elif match := _ASSIGNMENT.match(line[:_KEY_CHARACTERS]):
+            lines.setdefault(table + ".".join(_key_parts(match[1])), number)
+            value = line[match.start(2) :]
+            opened = re.match(r"""\s*("{3}|'{3})""", value)
+            if opened and opened[1] not in value[opened.end() :]:
+                closing = opened[1]
+    return lines
+
+
+def _key_parts(key: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(_PART, key)]

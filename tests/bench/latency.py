@@ -1,0 +1,256 @@
+"""Event to `read_committed` reader, all outputs: `python -m tests.bench.latency --rate 1000 --seconds 60 --runs 5`.
+
+Three processes beside the broker: the engine as the installed command, a loader that sends by schedule, and this one,
+which reads every output. An output's latency is the time it was read minus the time its event was to be sent, so a
+loader that falls behind does not flatter the figures. Beside each run stands a do-nothing baseline of the same run:
+the same bytes through a plain producer and a plain consumer, without a transaction.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition, libversion
+from confluent_kafka.admin import NewTopic
+
+from processor.engine.topics import read_layout
+from processor.local.kafka import local_kafka
+from processor.mapping.decode import event_of_json
+from processor.mapping.encode import encode_event
+from processor.mapping.outputs import status_of
+from processor.model.event import Event
+from processor.model.ids import eid
+from processor.model.records import EncodedKey
+from processor.ops.generate import events
+from tests.engine.installation import TENANT, Installation, installation
+
+Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
+Read = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read
+BASELINE = "bench.baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Milliseconds from the scheduled time of sending."""
+
+    n: int
+    p50: float
+    p95: float
+    p99: float
+    most: float
+
+
+def figures(latencies: Sequence[float]) -> Figures:
+    """Percentiles of seconds, as milliseconds."""
+    ordered = sorted(1000 * one for one in latencies)
+    cuts = statistics.quantiles(ordered, n=100, method="inclusive")
+    return Figures(len(ordered), *(round(x, 1) for x in (cuts[49], cuts[94], cuts[98], ordered[-1])))
+
+
+def encoded(made: Installation, count: int, *, seed: int) -> list[Encoded]:
+    """`count` events as they go onto the wire."""
+    found = []
+    for given in events(count, seed=seed, tenant=TENANT, accounts=2_000):
+        event = event_of_json(given, made.schemas)
+        assert isinstance(event, Event)
+        value, _ = encode_event(event.fields, made.schemas, format="avro")
+        found.append((event.id, event.ordering_key.encode(), value))
+    return found
+
+
+def load(servers: str, topic: str, batch: list[Encoded], *, rate: float, begin: float) -> None:
+    """Send event i at `begin` + i/rate. Runs in a process of its own."""
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
+    for i, (_, key, value) in enumerate(batch):
+        pause = begin + i / rate - time.time()
+        if pause > 0:
+            producer.poll(0)
+            time.sleep(pause)
+        producer.produce(topic, value, key)
+    assert producer.flush(30) == 0
+
+
+def reader(servers: str, topics: Sequence[str]) -> Consumer:
+    """A `read_committed` consumer at the end of every partition of `topics`."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "bench-reader",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 100,
+            "fetch.queue.backoff.ms": 1,
+        }
+    )
+    metadata = consumer.list_topics(timeout=10).topics
+    at = []
+    for topic in topics:
+        for partition in metadata[topic].partitions:
+            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
+            at.append(TopicPartition(topic, partition, high))
+    consumer.assign(at)
+    consumer.consume(1, 1.0)
+    return consumer
+
+
+def read_until(consumer: Consumer, *, quiet_s: float, until: float) -> list[Read]:
+    """Everything that comes until nothing came for `quiet_s` after the time `until`."""
+    found: list[Read] = []
+    last = time.time()
+    while time.time() < until or time.time() - last < quiet_s:
+        for message in consumer.consume(1000, 0.01):
+            assert message.error() is None, message.error()
+            last = time.time()
+            found.append((message.topic() or "", message.key(), message.value() or b"", last))
+    return found
+
+
+def event_ids(made: Installation, read: list[Read]) -> list[tuple[str, float]]:
+    """(event id, when it was read) of each output: statuses and decisions name it, the others share the key."""
+    status, decisions = made.settings.topic("status"), made.settings.topic("decisions")
+    messages = made.settings.topic("messages")
+    owner: dict[str, str] = {}
+    for topic, key, value, _ in read:
+        if topic == status:
+            event_id = status_of(value, (), schemas=made.schemas).eventId
+            encoded_key = EncodedKey((key or b"").decode())
+            owner[encoded_key] = owner[eid(encoded_key)] = event_id
+    found = []
+    for topic, key, value, at in read:
+        if topic == status:
+            found.append((owner[(key or b"").decode()], at))
+        elif topic == decisions:
+            found.append(((key or b"").decode(), at))
+        elif topic == messages:
+            found.append((owner[(key or b"").decode()], at))
+        else:
+            found.append((owner[json.loads(value)["metadata"]["eid"]], at))
+    return found
+
+
+def one_run(made: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
+    """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
+    layout = read_layout(made.admin(), made.settings, made.templates)
+    topics = [topic.name for topic in (*layout.twins, *layout.streams.values())]
+    environment = {
+        **os.environ,
+        "PROCESSOR_TENANT": TENANT,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+        "PROCESSOR_HTTP__PORT": "0",
+        "PROCESSOR_LOG__LEVEL": "warning",
+    }
+    batch = encoded(made, int(rate * (warm_s + seconds)), seed=seed)
+    engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        consumer = reader(made.servers, topics)
+        time.sleep(6)
+        begin = time.time() + 1
+        loader = multiprocessing.Process(
+            target=load, args=(made.servers, made.events, batch), kwargs={"rate": rate, "begin": begin}
+        )
+        loader.start()
+        read = read_until(consumer, quiet_s=3, until=begin + warm_s + seconds)
+        loader.join()
+        consumer.close()
+        cpu_s = _cpu_s(engine.pid)
+    finally:
+        engine.send_signal(signal.SIGTERM)
+        code = engine.wait(30)
+    assert code == 0, f"the engine ended with {code}"
+    due = {event_id: begin + i / rate for i, (event_id, _, _) in enumerate(batch)}
+    arrivals = event_ids(made, read)
+    missing = due.keys() - {event_id for event_id, _ in arrivals}
+    assert not missing, f"{len(missing)} events without any output"
+    measured = [at - due[event_id] for event_id, at in arrivals if due[event_id] >= begin + warm_s]
+    return {
+        "outputs": asdict(figures(measured)),
+        "engine_cpu_share": round(cpu_s / (warm_s + seconds), 3),
+        "baseline": asdict(baseline(made.servers, batch, rate=rate)),
+    }
+
+
+def baseline(servers: str, batch: list[Encoded], *, rate: float) -> Figures:
+    """The same events, producer to consumer, ten seconds of them: what the clients and this machine cost."""
+    batch = batch[: int(10 * rate)]
+    consumer = reader(servers, [BASELINE])
+    begin = time.time() + 1
+    loader = multiprocessing.Process(
+        target=load, args=(servers, BASELINE, batch), kwargs={"rate": rate, "begin": begin}
+    )
+    loader.start()
+    read = read_until(consumer, quiet_s=2, until=begin + len(batch) / rate)
+    loader.join()
+    consumer.close()
+    due = {value: begin + i / rate for i, (_, _, value) in enumerate(batch)}
+    return figures([at - due[value] for _, _, value, at in read])
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Print one JSON line for each run, then the spread."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=1_000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--warm", type=float, default=10)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--partitions", type=int, nargs="+", default=[6, 2])
+    given = parser.parse_args()
+    print(  # noqa: T201
+        json.dumps(
+            {
+                "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+                "python": platform.python_version(),
+                "librdkafka": libversion()[0],
+                "kafka": "4.3.0, local, one node",
+                "rate": given.rate,
+                "seconds": given.seconds,
+                "max_batch_wait_ms": 5,
+            }
+        )
+    )
+    with local_kafka() as kafka:
+        for partitions in given.partitions:
+            runs = []
+            for number in range(given.runs):
+                prefix = f"bench{partitions}x{number}."
+                made = installation(kafka.bootstrap_servers, prefix, partitions=partitions)
+                _make_baseline(made, partitions)
+                figure = one_run(made, rate=given.rate, seconds=given.seconds, warm_s=given.warm, seed=number)
+                runs.append(figure)
+                print(json.dumps({"partitions": partitions, "run": number, **figure}), flush=True)  # noqa: T201
+            spread = {
+                name: {
+                    "min": min(run["outputs"][name] for run in runs),
+                    "median": statistics.median(run["outputs"][name] for run in runs),
+                    "max": max(run["outputs"][name] for run in runs),
+                }
+                for name in ("p50", "p95", "p99")
+            }
+            print(json.dumps({"partitions": partitions, "runs": len(runs), "spread_ms": spread}), flush=True)  # noqa: T201
+
+
+def _make_baseline(made: Installation, partitions: int) -> None:
+    admin = made.admin()
+    if BASELINE not in admin.list_topics(timeout=10).topics:
+        (created,) = admin.create_topics([NewTopic(BASELINE, partitions, 1)]).values()
+        created.result(10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Faults put into the engine of a running worker, to see that the tests catch them (`tests.chaos.mutants`)."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from processor.engine import run as engine_run
+from processor.engine import transaction
+from processor.engine.intake import Intake, Owned
+from processor.engine.window import Window
+
+
+def _seek_to_batchs_first_offset() -> None:
+    firsts: dict[Owned, int] = {}
+    publish = engine_run.Engine._publish
+
+    def remembering(self: engine_run.Engine, piece: Any, *, last: bool) -> bool:
+        firsts.clear()
+        for one in piece:
+            firsts.setdefault(one.owned, one.outcome.record.place.offset)
+        return publish(self, piece, last=last)
+
+    def rewind(self: Intake) -> None:
+        for owned in self.owned.values():
+            if owned.starting is None:
+                offset = firsts.get(owned, owned.next)
+                owned.next = owned.seek_to = offset
+                owned.window.forget_from(offset)
+                self._seek(owned)
+
+    engine_run.Engine._publish = remembering  # type: ignore[method-assign]
+    Intake.rewind = rewind  # type: ignore[method-assign]
+
+
+def _no_seek() -> None:
+    Intake.rewind = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def _offsets_outside_the_transaction() -> None:
+    def publish(
+        self: transaction.Publisher, outputs: Any, positions: Mapping[tuple[str, int], int], group: Any
+    ) -> transaction.NotCommitted | None:
+        failure = _publish_without_offsets(self, outputs, group)
+        if failure is None:
+            self._step("committed")
+            offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
+            _CONSUMERS[-1].commit(offsets=offsets, asynchronous=False)
+        return failure
+
+    _remember_consumers()
+    transaction.Publisher.publish = publish  # type: ignore[method-assign,assignment]
+
+
+_CONSUMERS: list[Any] = []
+
+
+def _remember_consumers() -> None:
+    made = Intake.__init__
+
+    def remembering(self: Intake, settings: Any, consumer: Any, starts: Any, **more: Any) -> None:
+        _CONSUMERS.append(consumer)
+        made(self, settings, consumer, starts, **more)
+
+    Intake.__init__ = remembering  # type: ignore[method-assign]
+
+
+def _publish_without_offsets(self: transaction.Publisher, outputs: Any, group: Any) -> transaction.NotCommitted | None:
+    del group
+    producer = self._producer
+    if producer is None:
+        raise AssertionError("renew() gives the first producer")
+    try:
+        producer.begin_transaction()
+        self._step("begun")
+        for out in outputs:
+            producer.produce(out.topic, out.value, out.key, out.partition, headers=list(out.headers) or None)
+            producer.poll(0)
+        self._step("produced")
+        self._step("offsets_sent")
+        self._step("committing")
+        producer.commit_transaction(self._timeout_s)
+    except KafkaException as exception:
+        return transaction.NotCommitted(str(exception), "", concerns_record=False, result="aborted")
+    return None
+
+
+def _old_producer_kept() -> None:
+    def renew(self: transaction.Publisher, *given: Any, **named: Any) -> None:
+        if self._producer is None:
+            made(self, *given, **named)
+            return
+        with contextlib.suppress(KafkaException):  # the mutant believes that all is well
+            self._producer.abort_transaction(5)
+
+    made = transaction.Publisher.renew
+    transaction.Publisher.renew = renew  # type: ignore[method-assign]
+
+
+def _hash_partitioner() -> None:
+    def produce(self: transaction.Publisher, producer: Any, out: Any, deadline: float) -> None:
+        del deadline
+        while True:
+            try:
+                producer.produce(out.topic, out.value, out.key, headers=list(out.headers) or None)
+            except BufferError:
+                self._producer and self._producer.poll(0.01)
+            else:
+                return
+
+    transaction.Publisher._produce = produce  # type: ignore[method-assign]
+
+
+def _window_off() -> None:
+    Window.first_told = lambda self, place, timestamp_ms, identity: None  # type: ignore[method-assign]  # noqa: ARG005
+
+
+CHANGES: Mapping[str, Callable[[], None]] = {
+    "first-offset": _seek_to_batchs_first_offset,
+    "no-seek": _no_seek,
+    "offsets-outside": _offsets_outside_the_transaction,
+    "old-producer": _old_producer_kept,
+    "hash-partitioner": _hash_partitioner,
+    "window-off": _window_off,
+}
+"""By the name that `tests.chaos.worker --mutant` takes."""

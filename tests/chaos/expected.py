@@ -1,0 +1,225 @@
+"""What must come out, told from the list of what went in: written from the rules of the domain, never from `map`.
+
+The rules here know the templates of `tests/chaos/templates` and nothing else. Keys are computed with a digest of their
+own (BLAKE2b-128 of the parts joined by U+001F, RFC 7693).
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+TENANT = "northbank"
+STREAM_PATTERN = "mrn.event.{tenant}.streamingapi.{event}"
+STRICT_FIELD = "LOAN:Chaos"  # `chaos-loan-strict` fails for the events without it
+
+NOTED = "chaos-deposit-email"  # its body ends with the transaction's comment
+
+Headers = tuple[tuple[str, bytes], ...]
+JSON_HEADERS: Headers = (("content-type", b"application/json"),)
+Place = tuple[int, int]  #: partition and offset of the events topic
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What the rules know of one file of `tests/chaos/templates`."""
+
+    id: str
+    version: int
+    name: str
+    event: str
+    channel: str
+    strict: bool = False
+
+
+TEMPLATES: tuple[Template, ...] = (
+    Template("chaos-deposit-email", 1, "Chaos deposit email", "SAVINGS_DEPOSIT", "EMAIL"),
+    Template("chaos-deposit-stream", 1, "Chaos deposit stream", "SAVINGS_DEPOSIT", "EVENT_STREAM"),
+    Template("chaos-loan-email", 3, "Chaos loan email", "LOAN_REPAYMENT", "EMAIL"),
+    Template("chaos-loan-sms", 1, "Chaos loan sms", "LOAN_REPAYMENT", "SMS"),
+    Template("chaos-loan-stream", 1, "Chaos loan stream", "LOAN_REPAYMENT", "EVENT_STREAM"),
+    Template("chaos-loan-strict", 2, "Chaos loan strict", "LOAN_REPAYMENT", "EMAIL", strict=True),
+)
+
+
+# What a record of the input is meant to become.
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """An event told for the first time, in JSON form. `too_large`: templates whose output does not fit its topic."""
+
+    event: Mapping[str, Any]
+    too_large: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An event of a `Good` before it in its partition, told again within the window."""
+
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A record that becomes a dead letter for itself. `value_kept`: it fits the dead letters' topic."""
+
+    reason: str
+    value_kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A record that becomes a decision for itself."""
+
+    reason: str
+    event_id: str | None = None
+
+
+Fate = Good | Repeat | Dead | Declined
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record to be put on the input."""
+
+    key: bytes | None
+    value: bytes | None
+    fate: Fate
+    headers: Headers = JSON_HEADERS
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A record that is on the input, committed, at its place."""
+
+    record: Record
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+    @property
+    def place(self) -> Place:
+        """Partition and offset."""
+        return (self.partition, self.offset)
+
+
+def ordering_key(event: Mapping[str, Any]) -> str:
+    """What the producer keys the record by (events.csv): the account, for CLIENT_CREATED the client."""
+    holder = event["client"] if event["event"] == "CLIENT_CREATED" else event["account"]
+    return str(holder["encodedKey"])
+
+
+def good(event: Mapping[str, Any]) -> Record:
+    """The record of an event, as a producer of JSON writes it."""
+    return Record(ordering_key(event).encode(), json.dumps(event).encode(), Good(event))
+
+
+def digest(*parts: str) -> str:
+    """32 hex digits: BLAKE2b-128 of `parts` joined by U+001F."""
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def eid_of(encoded_key: str) -> str:
+    """A stream event's id: the key's 128 bits with the version-8 and variant bits of RFC 9562 set."""
+    octets = bytearray.fromhex(encoded_key)
+    octets[6] = 0x80 | octets[6] & 0x0F
+    octets[8] = 0x80 | octets[8] & 0x3F
+    return str(uuid.UUID(bytes=bytes(octets)))
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """One message that must be born, once, from the record at `place`."""
+
+    encoded_key: str
+    template: Template
+    place: Place
+    timestamp_ms: int
+    state: str
+    account: str  #: account's key: the order that consumers rely on
+    number: str  #: transaction.id, which grows per account, and which each body shows
+    account_id: str
+    ordering_key: str
+
+
+@dataclass(slots=True)
+class Expected:
+    """All outputs of an input, by topic. Dead letters and decisions by the place of their source."""
+
+    births: dict[str, Birth] = field(default_factory=dict)  # by encodedKey
+    dead: dict[Place, tuple[Sent, str, frozenset[tuple[str, str]]]] = field(default_factory=dict)  # reason, failed
+    decisions: dict[Place, tuple[str | None, frozenset[tuple[str | None, str]]]] = field(default_factory=dict)
+
+    @property
+    def streams(self) -> dict[str, Birth]:
+        """The births whose stream event is on a stream's topic, by eid."""
+        return {
+            eid_of(birth.encoded_key): birth
+            for birth in self.births.values()
+            if birth.template.channel == "EVENT_STREAM"
+        }
+
+
+def expected(sent: Sequence[Sent], *, templates: Sequence[Template] = TEMPLATES, tenant: str = TENANT) -> Expected:
+    """What `sent` must become with `templates` active."""
+    out = Expected()
+    for one in sent:
+        match one.record.fate:
+            case Dead(reason):
+                out.dead[one.place] = (one, reason, frozenset())
+            case Declined(reason, event_id):
+                out.decisions[one.place] = (event_id, frozenset({(None, reason)}))
+            case Repeat(event):
+                out.decisions[one.place] = (event["eventId"], frozenset({(None, "DUPLICATE_EVENT")}))
+            case Good(event, too_large):
+                _expect_event(out, one, event, too_large, templates=templates, tenant=tenant)
+    return out
+
+
+def _expect_event(
+    out: Expected,
+    sent: Sent,
+    event: Mapping[str, Any],
+    too_large: frozenset[str],
+    *,
+    templates: Sequence[Template],
+    tenant: str,
+) -> None:
+    matching = [template for template in templates if template.event == event["event"]]
+    client = event.get("client")
+    declined: set[tuple[str | None, str]] = set() if matching else {(None, "NO_TEMPLATE")}
+    failed: set[tuple[str, str]] = set()
+    for template in matching:
+        recipient, state = "", "SENT"
+        if template.channel != "EVENT_STREAM":
+            if client is None:  # a group holds the account: no client to write to
+                declined.add((template.id, "NO_RECIPIENT"))
+                continue
+            if template.strict and STRICT_FIELD not in event.get("customFields", {}):
+                failed.add((template.id, "MISSING_VALUE"))
+                continue
+            if template.id in too_large:
+                failed.add((template.id, "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED"))
+                continue
+            recipient = client["encodedKey"]
+            address = client.get("emailAddress" if template.channel == "EMAIL" else "mobilePhone")
+            state = "QUEUED" if address else "FAILED"
+        key = digest(tenant, event["eventId"], template.id, recipient)
+        out.births[key] = Birth(
+            encoded_key=key,
+            template=template,
+            place=sent.place,
+            timestamp_ms=sent.timestamp_ms,
+            state=state,
+            account=event["account"]["encodedKey"],
+            number=event["transaction"]["id"],
+            account_id=event["account"]["id"],
+            ordering_key=ordering_key(event),
+        )
+    if declined:
+        out.decisions[sent.place] = (event["eventId"], frozenset(declined))
+    if failed:
+        out.dead[sent.place] = (sent, "TEMPLATE_FAILED", frozenset(failed))

@@ -1,0 +1,94 @@
+"""The harness's own rules: keys by the domain's examples, frames by the protocol's layout, a load that repeats."""
+
+import struct
+from itertools import islice
+
+import pytest
+
+from tests.chaos.expected import TEMPLATES, Good, Repeat, Sent, digest, eid_of, expected, good
+from tests.chaos.load import make_event, mixed
+from tests.chaos.proxy import Api, accepted, ends, read_request
+from tests.chaos.site import TEMPLATES_DIR
+
+
+def test_keys_of_the_domains_examples() -> None:
+    """The digest rule gives the keys of the two messages that the domain reference shows."""
+    email = digest(
+        "northbank",
+        "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11",
+        "loan-repayment-email",
+        "8a8e867d5b1a4c0e015b1a5f3c0a0001",
+    )
+
+    assert email == "f7057037637ada1e806489eb4bfde71d"
+    assert (
+        digest("northbank", "c0a5a1de-53a1-4f43-8b1f-1c9f2f5b7a20", "savings-deposit-stream", "")
+        == "e0d96d82587221510afb1c6032ce0ded"
+    )
+
+
+def test_eid_is_a_version_8_uuid() -> None:
+    """An eid keeps the key's digits but for version 8 and the variant."""
+    assert eid_of("f" * 32) == "ffffffff-ffff-8fff-bfff-ffffffffffff"
+    assert eid_of("0" * 32) == "00000000-0000-8000-8000-000000000000"
+
+
+def test_templates_are_those_of_the_folder() -> None:
+    """The rules speak of each template of the folder, and of no other."""
+    assert sorted(template.id for template in TEMPLATES) == sorted(path.stem for path in TEMPLATES_DIR.glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("event", "births", "declined", "failed"),
+    [
+        (make_event(), 4, 0, 0),
+        (make_event(strict=False), 3, 0, 1),
+        (make_event(group=True), 1, 3, 0),
+        (make_event("SAVINGS_DEPOSIT"), 2, 0, 0),
+        (make_event("CLIENT_CREATED"), 0, 1, 0),
+    ],
+)
+def test_what_an_event_must_become(event: dict[str, object], births: int, declined: int, failed: int) -> None:
+    """A birth for each template that holds, a reason for each that does not, an entry for each that fails."""
+    must = expected([Sent(good(event), 0, 7, 1_000)])
+
+    assert births == len(must.births)
+    assert declined == sum(len(reasons) for _, reasons in must.decisions.values())
+    assert failed == sum(len(entries) for _, _, entries in must.dead.values())
+
+
+def test_the_load_repeats() -> None:
+    """The same seed gives the same load, another gives another; good events and repeats are both in it."""
+    first, again, other = ([*islice(mixed(seed=seed), 500)] for seed in (3, 3, 4))
+    told = [one.fate.event["eventId"] for one in first if isinstance(one.fate, Good)]
+
+    assert first == again
+    assert first != other
+    assert len(set(told)) < len(told)
+    assert not any(isinstance(one.fate, Repeat) for one in first)
+
+
+@pytest.mark.parametrize(("version", "commits"), [(1, True), (1, False), (3, True), (4, False)])
+def test_end_txn_is_read(version: int, commits: bool) -> None:
+    """Whether an EndTxn commits is read from plain and from flexible frames."""
+    client, name = b"processor", b"group-slot-0"
+    head = struct.pack(">hhih", Api.END_TXN, version, 77, len(client)) + client
+    identity = struct.pack(">qh", 12, 3)
+    if version >= 3:
+        frame = head + b"\x00" + bytes([len(name) + 1]) + name + identity + bytes([commits]) + b"\x00"
+    else:
+        frame = head + struct.pack(">h", len(name)) + name + identity + bytes([commits])
+    request = read_request(frame)
+
+    assert (Api.END_TXN, version, 77, commits) == (request.api, request.version, request.correlation, request.commits)
+
+
+def test_answers_are_read() -> None:
+    """Only partitions without an error are accepted; an EndTxn that is refused does not end the transaction."""
+    taken = struct.pack(">ihqqqi", 2, 0, 500, -1, 0, 0) + struct.pack(">h", -1)
+    refused = struct.pack(">ihqqqi", 3, 47, -1, -1, 0, 0) + struct.pack(">h", -1)
+    produced = struct.pack(">iih", 9, 1, 1) + b"t" + struct.pack(">i", 2) + taken + refused + struct.pack(">i", 0)
+
+    assert [("t", 2, 500)] == list(accepted(produced, 8))
+    assert ends(struct.pack(">iih", 9, 0, 0), 1)
+    assert not ends(struct.pack(">iih", 9, 0, 51), 1)

@@ -1,0 +1,25 @@
+"""What all tests share: one real Kafka for the session, and names that no two tests share."""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from processor.local.kafka import local_kafka
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers() -> Iterator[str]:
+    """The broker that tests use: the one that `TEST_BOOTSTRAP_SERVERS` names, else a local Kafka for the session."""
+    if given := os.environ.get("TEST_BOOTSTRAP_SERVERS"):
+        yield given
+        return
+    with local_kafka() as kafka:
+        yield kafka.bootstrap_servers
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for topics, groups and transactional ids that no other test, session or machine uses."""
+    return f"test-{secrets.token_hex(4)}."

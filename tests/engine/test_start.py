@@ -1,0 +1,145 @@
+"""Where a partition starts: every case of the contract, on a real broker."""
+
+import re
+import time
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from processor.engine.start import start_from
+from processor.errors import RefusedInputError, UsageError
+from processor.ops.generate import events
+from processor.ops.topics import grow
+from tests.engine.installation import TENANT, Installation, installation
+
+pytestmark = pytest.mark.kafka
+
+
+def told(count: int, *, seed: int = 1) -> list[dict[str, object]]:
+    return list(events(count, seed=seed, tenant=TENANT))
+
+
+def sources(made: Installation, partition: int = 0) -> set[int]:
+    """Source offsets that a status or a decision names."""
+    records = [*made.statuses(partition), *made.decisions(partition)]
+    return {record["source"]["offset"] for record in records}
+
+
+def renamed(made: Installation) -> Installation:
+    """The same topics, another group."""
+    settings = made.settings.model_copy(update={"group": f"{made.settings.group_id}-renamed"})
+    return Installation(settings, made.schemas, made.templates)
+
+
+def test_a_new_group_starts_at_the_beginning(bootstrap_servers: str, topic_prefix: str) -> None:
+    """No position, no outputs: every event is mapped, and the position is the input's end."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(10))
+    made.run()
+
+    assert set(range(10)) == sources(made)
+    assert [10] == made.committed()
+
+
+def test_the_chosen_start_is_committed_before_anything_is_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A group that met an empty partition has a position there."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made.run()
+
+    assert [0, 0] == made.committed([0, 1])
+
+
+def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A second run maps what came since, and nothing again; `--start-from` does not move a position that exists."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    made.run()
+    before = len(made.statuses())
+    made.run(answer="beginning")
+
+    assert before == len(made.statuses())
+
+    made.tell(told(5, seed=2))
+    made.run()
+
+    assert set(range(10)) == sources(made)
+
+
+def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Deleted records are never jumped over silently: exit 5, and how many offsets are missing."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(2))
+    made.run()
+    made.tell(told(8, seed=2))
+    admin = made.admin()
+    (deleted,) = admin.delete_records([TopicPartition(made.events, 0, 6)]).values()
+    deleted.result(10)
+
+    with pytest.raises(RefusedInputError, match=r"(?s)is gone: it is 2, the partition holds 6 to 10; 4 offsets are"):
+        made.run()
+
+    made.run(answer="beginning")
+
+    assert {0, 1, 6, 7, 8, 9} == sources(made)
+
+
+def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A group without positions does not publish again what its outputs hold; `outputs` goes on after them."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    made.run()
+    again = renamed(made)
+
+    with pytest.raises(RefusedInputError, match=re.escape("`--start-from outputs`")):
+        again.run()
+
+    made.tell(told(5, seed=2))
+    published = len(made.statuses())
+    again.run(answer="outputs")
+
+    assert set(range(10)) == sources(made)
+    assert published <= len(made.statuses())
+    assert len({(s["source"]["offset"], s["encodedKey"]) for s in made.statuses()}) == len(made.statuses())
+
+
+def test_end_skips_what_is_there(bootstrap_servers: str, topic_prefix: str) -> None:
+    """`--start-from end` maps only what comes after."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    made.run(answer="end")
+    made.tell(told(5, seed=2))
+    made.run()
+
+    assert set(range(5, 10)) == sources(made)
+
+
+def test_a_time_starts_at_the_first_record_since(bootstrap_servers: str, topic_prefix: str) -> None:
+    """`--start-from TIME` maps what has that timestamp or a later one."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    time.sleep(0.05)
+    since = datetime.now(UTC).isoformat()
+    made.tell(told(5, seed=2))
+    made.run(answer=since)
+
+    assert set(range(5, 10)) == sources(made)
+
+
+def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The group has positions elsewhere and this partition is new to it: what it held before is mapped."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(3))
+    made.run()
+    grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
+    made.tell(told(4, seed=2), partition=1)
+    made.run()
+
+    assert set(range(4)) == sources(made, 1)
+    assert [3, 4] == made.committed([0, 1])
+
+
+def test_a_time_needs_an_offset() -> None:
+    """A time without its offset could be any hour: refused before anything connects."""
+    with pytest.raises(UsageError, match=r"(?s)got: '2026-03-14'.*hint: a time looks like"):
+        start_from("2026-03-14")

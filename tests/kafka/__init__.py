@@ -1,0 +1,1 @@
+"""Claims on a real broker; the scenes are those of `tests.chaos`."""

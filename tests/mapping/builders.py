@@ -1,0 +1,214 @@
+"""Values that tests of templates and mapping start from: an event, its record, templates, an installation."""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from processor.mapping.decode import event_of_json
+from processor.mapping.encode import Encoders, encode_event, encoders
+from processor.mapping.lookups import Lookups
+from processor.mapping.schemas import Schemas
+from processor.mapping.template import (
+    ContentType,
+    RecipientKind,
+    Subscription,
+    Target,
+    Template,
+    TemplateSet,
+    Text,
+    custom_field,
+    parse,
+    template_set,
+)
+from processor.model.catalogue import EVENTS
+from processor.model.event import Event
+from processor.model.ids import template_key
+from processor.model.layout import Layout, OutputTopic
+from processor.model.messages import Channel
+from processor.model.records import EventName, Headers, Place, SourceRecord, TemplateId, Topic
+from processor.schema_files import load_schemas
+from processor.template_files import SHIPPED, load_templates
+
+TENANT = "northbank"
+EVENTS_TOPIC = Topic("banking.events")
+
+
+@cache
+def schemas() -> Schemas:
+    """The shipped schemas."""
+    return load_schemas()
+
+
+@cache
+def shipped_templates() -> TemplateSet:
+    """The shipped templates, their samples checked."""
+    return load_templates(None, tenant=TENANT, schemas=schemas())
+
+
+def sample(name: str) -> dict[str, Any]:
+    """A sample event of the shipped templates, in JSON form; a fresh value each time."""
+    told: dict[str, Any] = json.loads((SHIPPED / "samples" / f"{name}.json").read_text())
+    return told
+
+
+def changed(told: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`told` with other values at dotted paths; None takes a field away."""
+    result = copy.deepcopy(dict(told))
+    for path, value in changes.items():
+        *way, last = path.split(".")
+        node = result
+        for step in way:
+            node = node.setdefault(step, {})
+        if value is None:
+            node.pop(last, None)
+        else:
+            node[last] = value
+    return result
+
+
+def make_event(told: Mapping[str, Any] | str = "loan-repayment", **changes: Any) -> Event:
+    """The event of a sample, by name or as it is told; `changes` by path, `__` for a dot."""
+    base = sample(told) if isinstance(told, str) else told
+    event = event_of_json(changed(base, {path.replace("__", "."): value for path, value in changes.items()}), schemas())
+    assert isinstance(event, Event), event
+    return event
+
+
+def make_record(
+    event: Event | None = None,
+    *,
+    value: bytes | None = None,
+    key: bytes | str | None = "",
+    headers: Headers | None = None,
+    place: Place | None = None,
+    timestamp_ms: int = 1_773_480_413_702,
+) -> SourceRecord:
+    """The record of `event` in JSON, keyed as its producer should; or of any bytes."""
+    if event is None and value is None:
+        event = make_event()
+    form: Headers = ()
+    if event is not None:
+        value, form = encode_event(event.fields, schemas(), format="json")
+    if isinstance(key, str):
+        key = event.ordering_key.encode() if event else b"key"
+    return SourceRecord(place or Place(EVENTS_TOPIC, 3, 17), timestamp_ms, key, value, (*form, *(headers or ())))
+
+
+def make_template(
+    template_id: str = "loan-repayment-note",
+    *,
+    body: str = "{ACCOUNT_ID}: {TRANSACTION_AMOUNT}",
+    subject: str | None = None,
+    channel: Channel = Channel.EVENT_STREAM,
+    events: Iterable[str] = ("LOAN_REPAYMENT",),
+    target: Target = Target.LOANS,
+    recipient: RecipientKind | None = None,
+    role: str | None = None,
+    field: str | None = None,
+    content_type: ContentType = ContentType.TEXT,
+    subscription: Subscription = Subscription.OPT_OUT,
+    active: bool = True,
+    strict: bool = False,
+    default_locale: str = "en",
+    bodies: Mapping[str, str] | None = None,
+) -> Template:
+    """A template as its file would give it; nothing of its text may be wrong."""
+    names = tuple(EventName(event) for event in events)
+
+    def text(body: str) -> Text:
+        families = {EVENTS[event].family: event for event in names}
+        line, flaws = parse(subject, ContentType.TEXT, families=families) if subject is not None else (None, ())
+        segments, more = parse(body, content_type, families=families)
+        assert not [flaw for flaw in (*flaws, *more) if flaw.fatal]
+        return Text(line, segments)
+
+    return Template(
+        id=TemplateId(template_id),
+        key=template_key(TENANT, TemplateId(template_id)),
+        version=1,
+        name=template_id.replace("-", " "),
+        type=channel,
+        events=names,
+        target=target,
+        recipient=recipient,
+        recipient_role=role,
+        recipient_field=None if field is None else custom_field(field),
+        content_type=content_type,
+        text=text(body),
+        default_locale=default_locale,
+        texts={tag: text(variant) for tag, variant in (bodies or {}).items()},
+        subscription=subscription,
+        active=active,
+        strict=strict,
+        content=json.dumps([template_id, body]),
+    )
+
+
+def make_email(template_id: str = "loan-repayment-mail", **given: Any) -> Template:
+    """A template of type EMAIL to the client."""
+    defaults = {
+        "channel": Channel.EMAIL,
+        "recipient": RecipientKind.CLIENT,
+        "subject": "About {ACCOUNT_ID}",
+        "content_type": ContentType.HTML,
+    }
+    return make_template(template_id, **{**defaults, **given})
+
+
+def make_sms(template_id: str = "loan-repayment-text", **given: Any) -> Template:
+    """A template of type SMS to the client."""
+    return make_template(template_id, **{"channel": Channel.SMS, "recipient": RecipientKind.CLIENT, **given})
+
+
+def make_layout(*, limit: int = 999_000, partitions: int = 12, stream_partitions: int = 2, **limits: int) -> Layout:
+    """Topics with their default names; `limits` by field, as in `decisions=600` or `streams=600`."""
+
+    def topic(name: str, field: str, count: int = partitions) -> OutputTopic:
+        return OutputTopic(Topic(name), count, limits.get(field, limit))
+
+    return Layout(
+        messages=topic("communications.messages", "messages"),
+        status=topic("communications.status", "status"),
+        decisions=topic("communications.decisions", "decisions"),
+        dead_letters=topic("communications.dead-letters", "dead_letters"),
+        streams={
+            event: topic(f"mrn.event.{TENANT}.streamingapi.{event.lower()}", "streams", stream_partitions)
+            for event in EVENTS
+        },
+    )
+
+
+def no_earlier(place: Place, timestamp_ms: int, identity: object) -> Place | None:  # noqa: ARG001  the seam's shape
+    """A window that remembers nothing."""
+    return None
+
+
+def json_encoders() -> Encoders:
+    """Outputs in JSON, which tests read without help."""
+    return encoders(schemas(), output_format="json", stream_format="json")
+
+
+def make_lookups(*templates: Template, **given: Any) -> Lookups:
+    """An installation with these templates; without any: the shipped ones."""
+    defaults: dict[str, Any] = {
+        "tenant": TENANT,
+        "schemas": schemas(),
+        "schema_of": schemas().local_schema,
+        "templates": template_set(templates) if templates else shipped_templates(),
+        "layout": make_layout(),
+        "encoders": json_encoders(),
+        "first_told": no_earlier,
+        "time_zone": ZoneInfo("UTC"),
+    }
+    return Lookups(**{**defaults, **given})
+
+
+def templates_directory(tmp_path: Path, **files: str) -> Path:
+    """A directory of template files: `name="text"`, `_` in a name is `-`."""
+    for name, text in files.items():
+        (tmp_path / f"{name.replace('_', '-')}.toml").write_text(text)
+    return tmp_path

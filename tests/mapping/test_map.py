@@ -1,0 +1,830 @@
+"""From a record to its outcome: the order of the checks, one template at a time, and what is published."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from processor.errors import OurFaultError
+from processor.mapping.encode import encode_event, encoders
+from processor.mapping.lookups import Lookups, UnavailableError
+from processor.mapping.map import identify, map_record
+from processor.mapping.template import ContentType, RecipientKind, Subscription, Target
+from processor.model.event import Identity
+from processor.model.messages import State
+from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
+from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
+from processor.model.records import EventName, OutRecord, Place, SourceRecord, TemplateId, Topic
+from tests.mapping.builders import (
+    EVENTS_TOPIC,
+    TENANT,
+    make_email,
+    make_event,
+    make_layout,
+    make_lookups,
+    make_record,
+    make_sms,
+    make_template,
+    schemas,
+    shipped_templates,
+)
+
+MESSAGES = Topic("communications.messages")
+STATUS = Topic("communications.status")
+DECISIONS = Topic("communications.decisions")
+DEAD_LETTERS = Topic("communications.dead-letters")
+REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
+NOBODY_SUSPENDED: frozenset[tuple[TemplateId, TemplateReason]] = frozenset()
+
+
+def mapped(record: SourceRecord, lookups: Lookups, suspended: Any = NOBODY_SUSPENDED) -> Mapped:
+    """The outcome of a record that is read."""
+    outcome = map_record(record, lookups, suspended)
+    assert isinstance(outcome, Mapped), outcome
+    return outcome
+
+
+def values(outcome: Outcome, topic: Topic) -> list[dict[str, Any]]:
+    """The JSON values that an outcome puts on a topic, in order."""
+    return [json.loads(out.value or b"") for out in outputs(outcome) if out.topic == topic]
+
+
+def outputs(outcome: Outcome) -> tuple[OutRecord, ...]:
+    """All that an outcome publishes."""
+    return () if isinstance(outcome, Wait) else outcome.outputs
+
+
+def header(out: OutRecord, name: str) -> str:
+    """A header's text."""
+    return {key: value or b"" for key, value in out.headers}[name].decode()
+
+
+# ------------------------------------------------------------------------------------------------ published examples
+
+
+def test_published_email() -> None:
+    """The LOAN_REPAYMENT of the domain's reference gives its published e-mail, as it is born: QUEUED."""
+    record = make_record(make_event("loan-repayment"), timestamp_ms=1_773_480_413_702)
+    got = [value for value in values(mapped(record, make_lookups()), MESSAGES) if value["type"] == "EMAIL"]
+    expected = {
+        "body": "<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
+        "clientKey": "8a8e867d5b1a4c0e015b1a5f3c0a0001",
+        "creationDate": "2026-03-14T09:26:53.702Z",
+        "destination": "ines.duarte@example.com",
+        "encodedKey": "f7057037637ada1e806489eb4bfde71d",
+        "event": "LOAN_REPAYMENT",
+        "loanAccountKey": "8a8e867d5b1a4c0e015b1a60aa110001",
+        "numRetries": 0,
+        "repaymentKey": "8a8e867d5b1a4c0e015b1a60aa110003",
+        "state": "QUEUED",
+        "subject": "Payment received: LN-204417",
+        "templateKey": "669636edeb622057521a33d995e00f4c",
+        "type": "EMAIL",
+    }
+
+    assert [expected] == got
+
+
+def test_published_stream_message() -> None:
+    """The SAVINGS_DEPOSIT of the domain's reference gives its published stream message, to the letter."""
+    record = make_record(make_event("savings-deposit"), timestamp_ms=1_773_482_531_090)
+    expected = {
+        "body": '{"account": "SV-880031", "amount": "100.00", "balance": "1250.75", "purpose": "Tractor"}',
+        "creationDate": "2026-03-14T10:02:11.090Z",
+        "depositAccountKey": "8a8e867d5b1a4c0e015b1a60bb220001",
+        "destination": "mrn.event.northbank.streamingapi.savings_deposit",
+        "encodedKey": "e0d96d82587221510afb1c6032ce0ded",
+        "event": "SAVINGS_DEPOSIT",
+        "groupKey": "8a8e867d5b1a4c0e015b1a5f3c0b0001",
+        "numRetries": 0,
+        "sendDate": "2026-03-14T10:02:11.090Z",
+        "state": "SENT",
+        "templateKey": "07f39cb9fbc0d69f2f072dd330121b55",
+        "type": "EVENT_STREAM",
+    }
+
+    assert [expected] == values(mapped(record, make_lookups()), MESSAGES)
+
+
+# ---------------------------------------------------------------------------------------------------------- a birth
+
+
+def test_birth_of_a_stream_message() -> None:
+    """Message, status and stream event go out together; the status comes from QUEUED_FOR_STREAM and is final."""
+    record = make_record(make_event(), place=Place(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
+    outcome = mapped(record, make_lookups(make_template(body="{ACCOUNT_ID}")))
+    message, status, stream = outcome.outputs
+    key = outcome.births[0].status.encodedKey
+
+    assert [(MESSAGES, 3), (STATUS, 3), (REPAYMENTS, 1)] == [(o.topic, o.partition) for o in outcome.outputs]
+    assert [key.encode(), key.encode(), b"8a8e867d5b1a4c0e015b1a60aa110001"] == [message.key, status.key, stream.key]
+    assert {
+        "encodedKey": key,
+        "tenant": "northbank",
+        "event": "LOAN_REPAYMENT",
+        "type": "EVENT_STREAM",
+        "sequence": 1,
+        "from": "QUEUED_FOR_STREAM",
+        "to": "SENT",
+        "at": "2026-03-14T09:26:53.702Z",
+        "numRetries": 0,
+        "final": True,
+        "eventId": "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11",
+        "templateId": "loan-repayment-note",
+        "templateVersion": 1,
+        "setVersion": make_lookups(make_template(body="{ACCOUNT_ID}")).templates.digest,
+        "source": {"topic": "banking.events", "partition": 3, "offset": 17},
+        "lookupMissing": [],
+        "correlationId": "branch-17-000412",
+    } == json.loads(status.value or b"")
+    told = json.loads(stream.value or b"")
+    eid = told["metadata"].pop("eid")
+    assert eid[14] == "8"
+    assert {
+        "metadata": {
+            "event_type": "mrn.event.northbank.streamingapi.loan_repayment",
+            "occurred_at": "2026-03-14T09:26:53.589Z",
+            "content_type": "text/plain; charset=UTF-8",
+            "category": "DATA",
+        },
+        "body": "LN-204417",
+        "template_name": "loan repayment note",
+    } == told
+
+
+def test_event_type_has_no_prefix() -> None:
+    """Under a prefix of topics `destination` is the real topic, and `event_type` what it is everywhere."""
+    layout = make_layout()
+    name = Topic(f"demo-1.{REPAYMENTS}")
+    topic = replace(layout.streams[EventName("LOAN_REPAYMENT")], name=name)
+    lookups = make_lookups(make_template(), layout=replace(layout, streams={EventName("LOAN_REPAYMENT"): topic}))
+    outcome = mapped(make_record(), lookups)
+
+    assert [name, REPAYMENTS] == [
+        outcome.births[0].message.destination,
+        values(outcome, name)[0]["metadata"]["event_type"],
+    ]
+
+
+def test_credit_officer_of_the_account_comes_first() -> None:
+    """The officer in charge is the account's, else the holder's."""
+    own = {"encodedKey": "8a8e867d5b1a4c0e015b1a5f3c0a0666", "username": "x", "fullName": "X"}
+    template = make_email(recipient=RecipientKind.CREDIT_OFFICER, body="{RECIPIENT_NAME}/{RECIPIENT_ID}")
+    events = make_event(), make_event(account__creditOfficer=own)
+
+    assert ["Marta Vega/mvega", "X/x"] == [
+        mapped(make_record(event), make_lookups(template)).births[0].message.body for event in events
+    ]
+
+
+def test_birth_of_an_email() -> None:
+    """An e-mail is born QUEUED, from nothing, and is not final."""
+    status = mapped(make_record(), make_lookups(make_email())).births[0].status
+
+    assert (None, State.QUEUED, False) == (status.from_, status.to, status.final)
+
+
+def test_outputs_stay_in_the_partition_of_their_source() -> None:
+    """Each output is in its source's partition, streams in that number modulo their count: dead letters as well."""
+    templates = make_template(), make_template("broken", body="{GROUP_ID}", strict=True), make_email(active=False)
+    record = make_record(place=Place(EVENTS_TOPIC, 11, 0))
+    outcome = mapped(record, make_lookups(*templates, layout=make_layout(stream_partitions=4)))
+
+    assert {
+        (MESSAGES, 11),
+        (STATUS, 11),
+        (REPAYMENTS, 3),
+        (DECISIONS, 11),
+        (DEAD_LETTERS, 11),
+    } == {(out.topic, out.partition) for out in outcome.outputs}
+
+
+@pytest.mark.parametrize(
+    ("told", "field"), [("loan-repayment", "loanAccountKey"), ("savings-deposit", "depositAccountKey")]
+)
+def test_account_key_follows_the_kind_of_account(told: str, field: str) -> None:
+    """The account's kind, not the event's name, says which account key a message gets, and only one is set."""
+    event = make_event(told)
+    outcome = mapped(make_record(event), make_lookups())
+
+    for message in values(outcome, MESSAGES):
+        assert {field: event.fields["account"]["encodedKey"]} == {
+            name: message[name] for name in ("loanAccountKey", "depositAccountKey") if name in message
+        }
+
+
+def test_fee_of_a_deposit_account() -> None:
+    """A fee event of a deposit account is for templates with target SAVINGS, and gets depositAccountKey."""
+    event = make_event("savings-deposit", event="FEE_APPLIED")
+    fee = make_template(events=["FEE_APPLIED"], target=Target.SAVINGS)
+
+    assert ["8a8e867d5b1a4c0e015b1a60bb220001"] == [
+        birth.message.depositAccountKey for birth in mapped(make_record(event), make_lookups(fee)).births
+    ]
+
+
+def test_headers_pass_on_what_came_in() -> None:
+    """Outputs carry the trace and correlation headers of their source and no other; the dead letter keeps them all."""
+    headers = (("traceparent", b"00-1-2-01"), ("secret", b"x"), ("correlation-id", b"c-1"))
+    templates = make_template(), make_template("broken", body="{GROUP_ID}", strict=True)
+    outcome = mapped(make_record(make_event(), headers=headers), make_lookups(*templates))
+
+    for out in outcome.outputs:
+        names = [name for name, _ in out.headers if not name.startswith("dl.") and name != "content-type"]
+        expected = (
+            ["traceparent", "secret", "correlation-id"]
+            if out.topic == DEAD_LETTERS
+            else [
+                "traceparent",
+                "correlation-id",
+            ]
+        )
+        assert expected == names
+
+
+# ------------------------------------------------------------------------------------------------- order of the checks
+
+
+def test_checks_come_in_the_contracts_order() -> None:
+    """Empty, unreadable, foreign tenant, key, told before, no template: the first that applies is the outcome.
+
+    Each record has all the faults that come after its own.
+    """
+    here = Place(EVENTS_TOPIC, 3, 5)
+    lookups = make_lookups(
+        make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS),
+        first_told=lambda *_: here,
+        key_check="strict",
+    )
+    foreign = make_event(tenant="southbank")
+
+    def outcome(record: SourceRecord) -> object:
+        result = map_record(record, lookups, NOBODY_SUSPENDED)
+        return (
+            [one.reason for one in result.declined] if isinstance(result, Mapped) else getattr(result, "reason", None)
+        )
+
+    got = [
+        outcome(replace(make_record(key=None), value=None)),
+        outcome(replace(make_record(key=None), value=b"")),
+        outcome(make_record(value=b"\x01rubbish", key=None)),
+        outcome(make_record(foreign, key=None)),
+        outcome(make_record(key=None)),
+        outcome(make_record(key=b"other")),
+        outcome(make_record()),
+    ]
+
+    assert [
+        [DecisionReason.EMPTY_RECORD],
+        [DecisionReason.EMPTY_RECORD],
+        Reason.BAD_FRAME,
+        [DecisionReason.TENANT_DISABLED],
+        Reason.MISSING_KEY,
+        Reason.WRONG_KEY,
+        [DecisionReason.DUPLICATE_EVENT],
+    ] == got
+
+
+def test_no_template() -> None:
+    """An event that no template names is one decision that names the event."""
+    outcome = mapped(make_record(make_event("client-created")), make_lookups(make_template()))
+
+    assert [DecisionReason.NO_TEMPLATE] == [one.reason for one in outcome.declined]
+    assert ["no template names CLIENT_CREATED"] == [one["reasons"][0]["detail"] for one in values(outcome, DECISIONS)]
+
+
+def test_duplicate_names_the_first_place() -> None:
+    """A second telling publishes nothing but a decision that says where the first one is."""
+    lookups = make_lookups(first_told=lambda *_: Place(EVENTS_TOPIC, 3, 5))
+    outcome = mapped(make_record(), lookups)
+
+    assert [DECISIONS] == [out.topic for out in outcome.outputs]
+    assert "told before at banking.events[3]@5" == outcome.declined[0].detail
+
+
+def test_wrong_key_is_mapped_and_flagged() -> None:
+    """Under `warn` a wrong key is a flag; what is published is the same, the stream keyed by the event's own key."""
+    right, wrong = (mapped(make_record(make_event(), key=key), make_lookups()) for key in ("", b"other"))
+
+    assert (False, True) == (right.wrong_key, wrong.wrong_key)
+    assert right.outputs == wrong.outputs
+
+
+def test_wait_when_nobody_can_say() -> None:
+    """A schema that cannot be had now is a Wait with its cause, and `identify` lets the same error pass."""
+
+    def unavailable(_: object) -> Any:
+        raise UnavailableError("registry: no answer")
+
+    record = make_record(value=b"\x00\x00\x00\x00\x01rest")
+    lookups = make_lookups(schema_of=unavailable)
+
+    assert Wait(record, "registry: no answer") == map_record(record, lookups, NOBODY_SUSPENDED)
+    with pytest.raises(UnavailableError):
+        identify(record, lookups)
+
+
+def test_our_fault_is_raised() -> None:
+    """A layout without the stream's topic is our fault: it stops the process and is no outcome of the record."""
+    lookups = make_lookups(make_template(), layout=replace(make_layout(), streams={}))
+
+    with pytest.raises(OurFaultError):
+        map_record(make_record(), lookups, NOBODY_SUSPENDED)
+
+
+# ------------------------------------------------------------------------------------------------- checks of a template
+
+
+@pytest.mark.parametrize(
+    ("told", "template", "reason", "detail"),
+    [
+        ("loan-repayment", make_email(active=False), DecisionReason.INACTIVE, "the template is switched off"),
+        (
+            "loan-repayment",
+            make_email(target=Target.GROUP, recipient=RecipientKind.GROUP, active=True),
+            DecisionReason.TARGET_MISMATCH,
+            "target GROUP, but the holder is a client",
+        ),
+        (
+            "savings-deposit",
+            make_email(events=["SAVINGS_DEPOSIT"], target=Target.CLIENT),
+            DecisionReason.TARGET_MISMATCH,
+            "target CLIENT, but the holder is a group",
+        ),
+        (
+            "loan-repayment",
+            make_template(target=Target.SAVINGS),
+            DecisionReason.TARGET_MISMATCH,
+            "target SAVINGS, but the account is LOAN",
+        ),
+        (
+            "savings-deposit",
+            make_template(events=["SAVINGS_DEPOSIT"], target=Target.LOANS),
+            DecisionReason.TARGET_MISMATCH,
+            "target LOANS, but the account is DEPOSIT",
+        ),
+        (
+            "savings-deposit",
+            make_email(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS),
+            DecisionReason.NO_RECIPIENT,
+            "the event has no client",
+        ),
+        (
+            "savings-deposit",
+            make_email(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS, recipient=RecipientKind.CREDIT_OFFICER),
+            DecisionReason.NO_RECIPIENT,
+            "the event has no credit officer",
+        ),
+        (
+            "savings-deposit",
+            make_email(
+                events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS, recipient=RecipientKind.GROUP_ROLE, role="Chair"
+            ),
+            DecisionReason.NO_RECIPIENT,
+            "the event has no group role 'Chair'",
+        ),
+        (
+            "loan-repayment",
+            make_template(subscription=Subscription.OPT_IN),
+            DecisionReason.NOT_SUBSCRIBED,
+            "the holder never opted in",
+        ),
+    ],
+)
+def test_declined(told: str, template: Any, reason: DecisionReason, detail: str) -> None:
+    """A template whose check fails makes nothing but its line in the record's decision."""
+    outcome = mapped(make_record(make_event(told)), make_lookups(template))
+
+    assert [DECISIONS] == [out.topic for out in outcome.outputs]
+    assert [(reason, detail, template.id, 1)] == [
+        (one.reason, one.detail, one.templateId, one.templateVersion) for one in outcome.declined
+    ]
+
+
+def test_checks_of_a_template_come_in_their_order() -> None:
+    """With every fault at once the first check decides; taking them away one by one, the next does, rendering last."""
+    everything: dict[str, Any] = {
+        "active": False,
+        "target": Target.SAVINGS,
+        "recipient": RecipientKind.GROUP,
+        "subscription": Subscription.OPT_IN,
+        "strict": True,
+        "body": "{GROUP_ID}",
+    }
+    repairs: list[dict[str, Any]] = [
+        {},
+        {"active": True},
+        {"target": Target.LOANS},
+        {"recipient": RecipientKind.CLIENT},
+        {"subscription": Subscription.OPT_OUT},
+    ]
+    got: list[object] = []
+    suspended = {(TemplateId("loan-repayment-mail"), TemplateReason.MISSING_VALUE)}
+    for repair in repairs:
+        everything |= repair
+        outcome = mapped(make_record(), make_lookups(make_email(**everything)), suspended)
+        got.extend(one.reason for one in outcome.declined)
+        got.extend(one.reason for one in outcome.failed)
+    outcome = mapped(make_record(), make_lookups(make_email(**everything)))
+    got.extend(one.reason for one in outcome.failed)
+
+    assert [
+        DecisionReason.INACTIVE,
+        DecisionReason.TARGET_MISMATCH,
+        DecisionReason.NO_RECIPIENT,
+        DecisionReason.NOT_SUBSCRIBED,
+        TemplateReason.TEMPLATE_SUSPENDED,
+        TemplateReason.MISSING_VALUE,
+    ] == got
+
+
+@pytest.mark.parametrize(
+    ("event", "template", "key_field", "key", "destination"),
+    [
+        ("loan-repayment", make_email(), "clientKey", "8a8e867d5b1a4c0e015b1a5f3c0a0001", "ines.duarte@example.com"),
+        ("loan-repayment", make_sms(), "clientKey", "8a8e867d5b1a4c0e015b1a5f3c0a0001", "+351910000001"),
+        (
+            "loan-repayment",
+            make_email(recipient=RecipientKind.CREDIT_OFFICER),
+            "userKey",
+            "8a8e867d5b1a4c0e015b1a5f3c0a0007",
+            "m.vega@northbank.example",
+        ),
+        (
+            "savings-deposit",
+            make_email(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS, recipient=RecipientKind.GROUP),
+            "groupKey",
+            "8a8e867d5b1a4c0e015b1a5f3c0b0001",
+            "office@valeverde.example",
+        ),
+        (
+            "savings-deposit",
+            make_sms(
+                events=["SAVINGS_DEPOSIT"], target=Target.GROUP, recipient=RecipientKind.GROUP_ROLE, role="treasurer"
+            ),
+            "clientKey",
+            "8a8e867d5b1a4c0e015b1a5f3c0a0021",
+            "+351910000002",
+        ),
+        (
+            "loan-repayment",
+            make_email(recipient=RecipientKind.CUSTOM_FIELD, field="CLIENT:Segment"),
+            "clientKey",
+            "8a8e867d5b1a4c0e015b1a5f3c0a0001",
+            "Retail",
+        ),
+    ],
+)
+def test_recipients(event: str, template: Any, key_field: str, key: str, destination: str) -> None:
+    """Each kind of recipient sets exactly one key and gives the address of the channel."""
+    (birth,) = mapped(make_record(make_event(event)), make_lookups(template)).births
+
+    assert {key_field: key} == {
+        name: getattr(birth.message, name)
+        for name in ("clientKey", "groupKey", "userKey")
+        if getattr(birth.message, name) is not None
+    }
+    assert (destination, State.QUEUED) == (birth.message.destination, birth.message.state)
+
+
+@pytest.mark.parametrize(
+    ("template", "changes", "reason", "destination"),
+    [
+        (make_email(), {"client__emailAddress": None}, FailureReason.MISSING_EMAIL_RECIPIENT_ADDRESS, None),
+        (make_sms(), {"client__mobilePhone": None}, FailureReason.MISSING_SMS_RECIPIENT, None),
+        (make_email(), {"client__emailAddress": " "}, FailureReason.UNDEFINED_DESTINATION, None),
+        (make_email(), {"client__emailAddress": "a@b.example\r\nBcc: c@d"}, FailureReason.UNDEFINED_DESTINATION, None),
+        (make_email(), {"client__emailAddress": "a" * 1025}, FailureReason.UNDEFINED_DESTINATION, None),
+        (
+            make_sms(body="{ACCOUNT_NAME}"),
+            {"account__name": "n" * 1601},
+            FailureReason.SMS_TOO_LONG,
+            "+351910000001",
+        ),
+        (
+            make_sms(body="{ACCOUNT_NAME}"),
+            {"account__name": "n" * 1601, "client__mobilePhone": None},
+            FailureReason.SMS_TOO_LONG,
+            None,
+        ),
+    ],
+)
+def test_what_cannot_be_sent_is_born_failed(
+    template: Any, changes: dict[str, Any], reason: FailureReason, destination: str | None
+) -> None:
+    """The recipient's data wrong: a FAILED message with its reason and cause, in the log, and no dead letter."""
+    outcome = mapped(make_record(make_event(**changes)), make_lookups(template))
+    (birth,) = outcome.births
+
+    assert [MESSAGES, STATUS] == [out.topic for out in outcome.outputs]
+    assert (State.FAILED, reason, destination) == (
+        birth.message.state,
+        birth.message.failureReason,
+        birth.message.destination,
+    )
+    assert birth.message.failureCause
+    assert (State.FAILED, reason, True) == (birth.status.to, birth.status.failureReason, birth.status.final)
+
+
+def test_an_sms_of_the_longest_kind_goes() -> None:
+    """1,600 characters are an SMS, counted as code points."""
+    event = make_event(account__name="\U0001f600" * 1600)
+    (birth,) = mapped(make_record(event), make_lookups(make_sms(body="{ACCOUNT_NAME}"))).births
+
+    assert birth.message.state is State.QUEUED
+
+
+def test_a_failing_template_wins_over_a_missing_address() -> None:
+    """Rendered first, then addressed: a message that cannot be rendered is a failed template, not a FAILED message."""
+    template = make_email(body="{GROUP_ID}", strict=True)
+    outcome = mapped(make_record(make_event(client__emailAddress=None)), make_lookups(template))
+
+    assert ([], [TemplateReason.MISSING_VALUE]) == (list(outcome.births), [one.reason for one in outcome.failed])
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("pt-BR", "brasil"),
+        ("pt_br", "brasil"),
+        ("pt-PT", "portugal"),
+        ("pt", "portugal"),
+        ("en-GB", "top"),
+        ("fr", "top"),
+        (None, "top"),
+    ],
+)
+def test_language(language: str | None, expected: str) -> None:
+    """Exact tag, then language, then the top level; compared without case, `_` as `-`."""
+    template = make_email(body="top", bodies={"pt-br": "brasil", "pt": "portugal"})
+    (birth,) = mapped(make_record(make_event(client__language=language)), make_lookups(template)).births
+
+    assert expected == birth.message.body
+
+
+def test_the_top_levels_own_language() -> None:
+    """A recipient of the top level's exact tag gets it, though a variant has the bare language."""
+    template = make_email(body="top", bodies={"pt": "portugal"}, default_locale="pt-BR")
+    (birth,) = mapped(make_record(make_event(client__language="pt-BR")), make_lookups(template)).births
+
+    assert "top" == birth.message.body
+
+
+# ------------------------------------------------------------------------------------------- failed templates, sizes
+
+
+def test_one_failed_template_leaves_the_others() -> None:
+    """A template that fails costs its own message only, and has one entry in the record's one dead letter."""
+    good, bad = make_template("good"), make_template("bad", body="{GROUP_ID}", strict=True)
+    record = make_record()
+    alone = mapped(record, make_lookups(good))
+    beside = mapped(record, make_lookups(good, bad))
+    letter = beside.outputs[-1]
+
+    assert [birth.message for birth in alone.births] == [birth.message for birth in beside.births]
+    assert DEAD_LETTERS == letter.topic
+    assert (record.key, record.value) == (letter.key, letter.value)
+    assert "TEMPLATE_FAILED" == header(letter, "dl.reason")
+    assert "bad: MISSING_VALUE" == header(letter, "dl.detail")
+    assert [
+        {
+            "templateId": "bad",
+            "templateVersion": 1,
+            "reason": "MISSING_VALUE",
+            "detail": "no value: {GROUP_ID}",
+        }
+    ] == json.loads(header(letter, "dl.failed"))
+
+
+def test_xml_that_cannot_hold_a_value() -> None:
+    """A character that XML has no spelling for fails the template, and says which one it is."""
+    template = make_template(body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML)
+    outcome = mapped(make_record(make_event(account__name="a\x01b")), make_lookups(template))
+
+    assert [(TemplateReason.INVALID_JSON_BODY_SYNTAX, "{ACCOUNT_NAME} holds U+0001, which XML cannot carry")] == [
+        (one.reason, one.detail) for one in outcome.failed
+    ]
+
+
+@pytest.mark.parametrize("topic", ["messages", "status", "streams"])
+def test_an_output_over_its_topics_limit(topic: str) -> None:
+    """A birth with one record over its topic's limit is not published at all; smaller ones of the same record are."""
+    large, small = make_template("large", body="{ACCOUNT_NAME}" * 20), make_email("small", body="x", subject="x")
+    exact = mapped(make_record(), make_lookups(large, small))
+    sizes = {out.topic: out.size_bytes for out in exact.outputs[:3]}
+    size = dict(zip(("messages", "status", "streams"), sizes.values(), strict=True))[topic]
+
+    def failed(limit: int) -> list[tuple[str, TemplateReason]]:
+        lookups = make_lookups(large, small, layout=make_layout(**{topic: limit}))
+        return [(one.templateId, one.reason) for one in mapped(make_record(), lookups).failed]
+
+    assert [] == [one for one in failed(size) if one[0] == "large"]
+    assert ("large", TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED) in failed(size - 1)
+
+
+def test_a_text_that_grows_without_end_is_cut_short() -> None:
+    """A template that would make 200 MB of one event fails by the size of its text, before it is made."""
+    template = make_template(body="{ACCOUNT_NAME}" * 1000)
+    record = make_record(make_event(account__name="n" * 200_000))
+    (failed,) = mapped(record, make_lookups(template)).failed
+
+    assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED == failed.reason
+    assert "the text grew over 999000 characters at {ACCOUNT_NAME}" == failed.detail
+
+
+@pytest.mark.parametrize(
+    ("record", "limit"),
+    [
+        (make_record(make_event(correlationId="c" * 5_000), key=b"8a8e867d5b1a4c0e015b1a60aa110001"), 1_200),
+        (make_record(make_event(), headers=(("traceparent", b"t" * 5_000),)), 1_200),
+        (replace(make_record(), key=b"k" * 5_000, value=b""), 2_000),
+    ],
+)
+def test_a_decision_always_fits(record: SourceRecord, limit: int) -> None:
+    """A decision that a producer's own text made too large is cut, and keeps its reason and its place."""
+    lookups = make_lookups(make_email(active=False), layout=make_layout(decisions=limit))
+    (out,) = mapped(record, lookups).outputs
+    told = json.loads(out.value or b"")
+
+    assert out.size_bytes <= limit
+    assert {"topic": "banking.events", "partition": 3, "offset": 17} == told["source"]
+    assert 1 == len(told["reasons"])
+
+
+def test_a_decision_of_too_many_templates() -> None:
+    """When not even short reasons fit, as many are kept as do, and the last says how many are left out."""
+    templates = [make_email(f"off-{number:03}", active=False) for number in range(300)]
+    lookups = make_lookups(*templates, layout=make_layout(decisions=4_000))
+    outcome = mapped(make_record(), lookups)
+    (told,) = values(outcome, DECISIONS)
+
+    assert 300 == len(outcome.declined)
+    assert 1 < len(told["reasons"]) < 300
+    assert f"and {300 - len(told['reasons'])} more templates" == told["reasons"][-1]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("all", ["INACTIVE", "NO_RECIPIENT"]), ("unexpected", ["NO_RECIPIENT"]), ("off", [])],
+)
+def test_which_decisions_are_written(setting: str, expected: list[str]) -> None:
+    """`unexpected` leaves out what templates are meant to leave out, `off` all; the outcome has them all the same."""
+    off = make_template("off", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS, active=False)
+    nobody = make_sms("to-client", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS)
+    outcome = mapped(make_record(make_event("savings-deposit")), make_lookups(off, nobody, decisions=setting))
+
+    assert 2 == len(outcome.declined)
+    assert expected == [one["reason"] for value in values(outcome, DECISIONS) for one in value["reasons"]]
+
+
+def test_decision_record() -> None:
+    """The one decision of a record has event, place, set and time, and is keyed by the event id."""
+    lookups = make_lookups(make_email(active=False))
+    (out,) = mapped(make_record(), lookups).outputs
+
+    assert b"7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11" == out.key
+    assert {
+        "eventId": "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11",
+        "event": "LOAN_REPAYMENT",
+        "tenant": "northbank",
+        "source": {"topic": "banking.events", "partition": 3, "offset": 17},
+        "setVersion": lookups.templates.digest,
+        "correlationId": "branch-17-000412",
+        "at": "2026-03-14T09:26:53.702Z",
+        "reasons": [
+            {
+                "templateId": "loan-repayment-mail",
+                "templateVersion": 1,
+                "reason": "INACTIVE",
+                "detail": "the template is switched off",
+            }
+        ],
+    } == json.loads(out.value or b"")
+
+
+def test_suspended_template_keeps_its_entry() -> None:
+    """A suspended template makes no message but an entry in the dead letter; the others are published."""
+    suspended = {(TemplateId("paused"), TemplateReason.MISSING_VALUE)}
+    outcome = mapped(make_record(), make_lookups(make_template("paused"), make_template("other")), suspended)
+
+    assert ["other"] == [birth.status.templateId for birth in outcome.births]
+    assert [("paused", TemplateReason.TEMPLATE_SUSPENDED)] == [(one.templateId, one.reason) for one in outcome.failed]
+
+
+# --------------------------------------------------------------------------------------------------------------- laws
+
+
+def _mutations(valid: bytes) -> st.SearchStrategy[bytes]:
+    """`valid` with a few bytes changed, taken out or put in, so that most of it is still what it was."""
+    place = st.integers(0, len(valid))
+    change = st.tuples(place, st.integers(0, 3), st.binary(max_size=4))
+
+    def apply(changes: list[tuple[int, int, bytes]]) -> bytes:
+        data = valid
+        for at, taken, put in changes:
+            data = data[:at] + put + data[at + taken :]
+        return data
+
+    return st.lists(change, max_size=3).map(apply)
+
+
+AVRO, AVRO_HEADERS = encode_event(make_event().fields, schemas(), format="avro")
+JSON, JSON_HEADERS = encode_event(make_event().fields, schemas(), format="json")
+LAWFUL = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@LAWFUL
+@given(
+    avro=_mutations(AVRO),
+    json_text=_mutations(JSON),
+    key=st.none() | st.binary(max_size=40),
+    timestamp_ms=st.sampled_from([1_773_480_413_702, 0, -1]) | st.integers(-(2**63), 2**63 - 1),
+)
+def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes | None, timestamp_ms: int) -> None:
+    """Mutated bytes, framed or JSON, with any key and time, have an outcome; told again the same one, ids included."""
+    lookups = make_lookups(encoders=encoders(schemas()))
+    for value, headers in ((avro, AVRO_HEADERS), (json_text, JSON_HEADERS)):
+        record = make_record(value=value, headers=headers, key=key, timestamp_ms=timestamp_ms)
+        outcome = map_record(record, lookups, NOBODY_SUSPENDED)
+
+        assert outcome == map_record(record, lookups, NOBODY_SUSPENDED)
+        assert isinstance(outcome, Mapped | Unreadable)
+        assert all(0 <= out.size_bytes <= 999_000 for out in outcome.outputs)
+        assert identify(record, lookups) == (outcome.identity if isinstance(outcome, Mapped) else None)
+
+
+@LAWFUL
+@given(name=st.text(max_size=30), amount=st.decimals(0, 10**20, places=10))
+def test_any_values_end_in_a_birth_of_each_form(name: str, amount: Any) -> None:
+    """Whatever text an event's fields hold, every kind of template has a result, in Avro and in JSON."""
+    clean = name.encode(errors="replace").decode()
+    event = make_event(account__name=clean, client__firstName=clean, transaction__amount=str(amount))
+    templates = (
+        make_email(
+            "mail", body="{ACCOUNT_NAME} {RECIPIENT_FIRST_NAMES} {TRANSACTION_AMOUNT}", subject="{ACCOUNT_NAME}"
+        ),
+        make_sms("text", body="{ACCOUNT_NAME}"),
+        make_template("json", body='{"a": "{ACCOUNT_NAME}", "b": {CLIENT_ID}}', content_type=ContentType.JSON),
+        make_template("xml", body='<a b="{ACCOUNT_NAME}">{TRANSACTION_AMOUNT}</a>', content_type=ContentType.XML),
+    )
+    for form in ("avro", "json"):
+        lookups = make_lookups(*templates, encoders=encoders(schemas(), output_format=form, stream_format=form))
+        outcome = mapped(make_record(event), lookups)
+
+        assert 4 == len(outcome.births) + len(outcome.failed)
+        assert {"xml"} >= {one.templateId for one in outcome.failed}
+
+
+_BREAKERS: list[Callable[[], Any]] = [
+    lambda: make_email("broken", active=False),
+    lambda: make_email("broken", target=Target.SAVINGS),
+    lambda: make_email("broken", recipient=RecipientKind.GROUP),
+    lambda: make_email("broken", body="{GROUP_ID}", strict=True),
+    lambda: make_email("broken", body="{ACCOUNT_NAME}" * 100_000),
+    lambda: make_template("broken", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML),
+    lambda: make_sms("broken", body="x" * 2_000),
+]
+
+
+@pytest.mark.parametrize("broken", _BREAKERS)
+def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any]) -> None:
+    """Claim 12: messages, statuses and stream events of the others are the same bytes, the digest of the set aside."""
+    record = make_record(make_event(account__name="a\x01" * 100))
+    others = [make_template("other"), make_email("mail")]
+    alone = make_lookups(*others)
+    beside = make_lookups(*others, broken())
+    beside = replace(beside, templates=replace(beside.templates, digest=alone.templates.digest))
+    mine = {birth.status.encodedKey for birth in mapped(record, alone).births}
+
+    def of_others(lookups: Lookups) -> list[OutRecord]:
+        return [
+            out
+            for out in mapped(record, lookups).outputs
+            if (out.key or b"").decode() in mine or (out.topic == REPAYMENTS)
+        ]
+
+    assert of_others(alone) == of_others(beside)
+    assert 5 == len(of_others(alone))
+
+
+def test_identity_is_remembered_for_what_was_read() -> None:
+    """A read record of our tenant with a key has its identity, duplicates and events without template too."""
+    identity = Identity(TENANT, "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11")
+    twice = make_lookups(first_told=lambda *_: Place(EVENTS_TOPIC, 3, 5))
+    nothing = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
+    foreign = make_record(make_event(tenant="southbank"))
+
+    assert [identity] * 3 == [mapped(make_record(), each).identity for each in (make_lookups(), twice, nothing)]
+    assert [None, None] == [mapped(foreign, twice).identity, identify(foreign, twice)]
+    assert [None, None] == [identify(replace(make_record(), value=None), twice), identify(make_record(key=None), twice)]
+
+
+def test_set_version() -> None:
+    """Each status names the set it was mapped with, so that it can be shown as it was."""
+    outcome = mapped(make_record(), make_lookups())
+
+    assert {shipped_templates().digest} == {birth.status.setVersion for birth in outcome.births}

@@ -1,0 +1,371 @@
+"""The text of values, their escaping, and the lines and tables they make."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.mapping.render import Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
+from processor.mapping.template import ContentType, Text, parse
+from processor.model.placeholders import PlaceholderType
+from processor.model.reasons import TemplateReason
+from processor.model.records import EventName
+from tests.mapping.builders import make_event
+
+
+def rendered(
+    body: str,
+    content: ContentType = ContentType.TEXT,
+    *,
+    fields: dict[str, Any] | None = None,
+    strict: bool = False,
+    limit: int = 100_000,
+    zone: str = "UTC",
+) -> Rendered | Unrendered:
+    """`body` with the values of `fields`, or of the sample repayment."""
+    segments, flaws = parse(body, content, families={"loan_transaction": EventName("LOAN_REPAYMENT")})
+    assert not [flaw for flaw in flaws if flaw.fatal]
+    scope = Scope("loan_transaction", make_event().fields if fields is None else fields, ZoneInfo(zone))
+    return render(Text(None, segments), scope, strict=strict, limit_characters=limit)
+
+
+def body_of(body: str, content: ContentType = ContentType.TEXT, **given: Any) -> str:
+    """The rendered body, where nothing can fail."""
+    result = rendered(body, content, **given)
+    assert isinstance(result, Rendered), result
+    return result.body
+
+
+# ------------------------------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "expected"),
+    [
+        ("218.24", "EUR", "218.24"),
+        ("100", "EUR", "100.00"),
+        ("100.5000000000", "EUR", "100.50"),
+        ("3.1874226000", "EUR", "3.1874226"),
+        ("15000", "JPY", "15000"),
+        ("15000.5", "JPY", "15000.5"),
+        ("12.5", "TND", "12.500"),
+        ("1", "CLF", "1.0000"),
+        ("1", "nowhere", "1.00"),
+        ("1", None, "1.00"),
+        ("0E-10", "EUR", "0.00"),
+        ("-0.0", "JPY", "0"),
+        ("-12.3", "EUR", "-12.30"),
+        ("1E+5", "EUR", "100000.00"),
+        ("1234567890123456789012345678.0123456789", "EUR", "1234567890123456789012345678.0123456789"),
+    ],
+)
+def test_money(amount: str, currency: str | None, expected: str) -> None:
+    """At least the currency's digits, further ones kept unless zero, all 38 of them exact."""
+    assert expected == money_text(Decimal(amount), currency)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "zone", "expected"),
+    [
+        (Decimal("4.5000000000"), PlaceholderType.DECIMAL, "UTC", "4.5"),
+        (Decimal("4"), PlaceholderType.DECIMAL, "UTC", "4"),
+        (Decimal("100"), PlaceholderType.DECIMAL, "UTC", "100"),
+        (-7, PlaceholderType.INTEGER, "UTC", "-7"),
+        (date(2026, 3, 14), PlaceholderType.DATE, "Asia/Tokyo", "2026-03-14"),
+        (date(33, 1, 2), PlaceholderType.DATE, "UTC", "0033-01-02"),
+        (
+            datetime(2026, 3, 14, 9, 26, 53, 999_999, tzinfo=UTC),
+            PlaceholderType.TIMESTAMP,
+            "UTC",
+            "2026-03-14T09:26:53Z",
+        ),
+        (datetime(2026, 3, 14, 23, 0, tzinfo=UTC), PlaceholderType.TIMESTAMP, "Asia/Tokyo", "2026-03-14T23:00:00Z"),
+        (datetime(2026, 3, 14, 23, 0, tzinfo=UTC), PlaceholderType.DATE, "Asia/Tokyo", "2026-03-15"),
+        (datetime(9999, 12, 31, 23, 0, tzinfo=UTC), PlaceholderType.DATE, "Asia/Tokyo", "9999-12-31"),
+        (datetime(1, 1, 1, tzinfo=UTC), PlaceholderType.DATE, "America/New_York", "0001-01-01"),
+        (True, PlaceholderType.STRING, "UTC", "true"),
+        (False, PlaceholderType.STRING, "UTC", "false"),
+        ("ACTIVE", PlaceholderType.ENUM, "UTC", "ACTIVE"),
+    ],
+)
+def test_text_of_values(value: Any, kind: PlaceholderType, zone: str, expected: str) -> None:
+    """Each type has one text; the time zone gives a moment its day and changes nothing else."""
+    assert expected == text_of(value, kind, currency=None, time_zone=ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("changes", "body", "expected"),
+    [
+        ({"account__currencyCode": "JPY"}, "{TRANSACTION_AMOUNT}", "218.24"),
+        ({"account__currencyCode": "TND"}, "{TRANSACTION_AMOUNT}", "218.240"),
+        ({"account__currencyCode": "TND", "transaction__currencyCode": "EUR"}, "{TRANSACTION_AMOUNT}", "218.24"),
+        ({"account__currencyCode": "TND", "transaction__currencyCode": "EUR"}, "{LOAN_AMOUNT}", "5000.000"),
+        (
+            {"transaction__originalAmount": "7", "transaction__originalCurrencyCode": "JPY"},
+            "{ORIGINAL_AMOUNT} {TRANSACTION_AMOUNT}",
+            "7 218.24",
+        ),
+        ({"transaction__originalAmount": "7", "account__currencyCode": "JPY"}, "{ORIGINAL_AMOUNT}", "7.00"),
+    ],
+)
+def test_currency_of_an_amount(changes: dict[str, Any], body: str, expected: str) -> None:
+    """Of its own record, else of the account; an original amount only of `originalCurrencyCode`."""
+    assert expected == body_of(body, fields=dict(make_event(**changes).fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CF:CLIENT:Segment", "Retail"),
+        ("CF:Segment", "Retail"),
+        ("CF:LOAN:Insured", "true"),
+        ("CF:LOAN:Risk Score", "0.83"),
+        ("CF:CLIENT:Bank Account:1", "PT50000201231234567890154"),
+        ("CF:CLIENT:Bank Account", "PT50000201231234567890154"),
+        ("CF:Bank Account", "PT50000201231234567890154"),
+        ("CF:CLIENT:Bank Account:2", ""),
+        ("CF:LOAN:Segment", ""),
+        ("CF:segment", ""),
+    ],
+)
+def test_custom_fields(name: str, expected: str) -> None:
+    """By entity, by entry, or searched in all; without an entry the first; names to the letter."""
+    assert expected == body_of(f"{{{name}}}")
+
+
+def test_custom_fields_are_searched_in_order() -> None:
+    """Without an entity the first of the entities that has a value wins; one that is null is passed over."""
+    fields = {"customFields": {"CLIENT:x": "client", "LOAN:x": "loan", "TRANSACTION:x": None, "USER:x": "user"}}
+
+    assert "loan" == body_of("{CF:x}", fields=fields)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, ("true", "true")),
+        (Decimal("12.5000000000"), ("12.5", "12.5")),
+        (date(2026, 3, 1), ("2026-03-01", '"2026-03-01"')),
+        (datetime(2026, 3, 1, 8, tzinfo=UTC), ("2026-03-01T08:00:00Z", '"2026-03-01T08:00:00Z"')),
+        ("12", ("12", '"12"')),
+        (None, ("", "null")),
+    ],
+)
+def test_types_of_custom_fields(value: Any, expected: tuple[str, str]) -> None:
+    """A custom field's value has the text of its own type; outside the quotes of JSON, the JSON value of it."""
+    fields = {"customFields": {"LOAN:x": value}}
+
+    assert expected == (
+        body_of("{CF:LOAN:x}", fields=fields),
+        body_of("{CF:LOAN:x}", ContentType.JSON, fields=fields),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ missing
+
+
+def test_missing_value() -> None:
+    """Empty; null outside the quotes of JSON; a record that is missing on the way is missing too."""
+    assert "<>" == body_of("<{GROUP_NAME}{CENTRE_ID}{CF:none}>")
+    assert '{"a": "", "b": null}' == body_of('{"a": "{GROUP_NAME}", "b": {GROUP_ID}}', ContentType.JSON)
+
+
+def test_missing_value_under_strict() -> None:
+    """Fails, naming each once; an empty text is a value."""
+    fields = dict(make_event(transaction__comment="").fields)
+
+    assert Unrendered(TemplateReason.MISSING_VALUE, "no value: {GROUP_NAME}, {CF:none}") == rendered(
+        "{GROUP_NAME}{CF:none}{GROUP_NAME}", strict=True
+    )
+    assert Rendered(None, "") == rendered("{TRANSACTION_COMMENT}", fields=fields, strict=True)
+
+
+def test_limit() -> None:
+    """A text of as many characters as the limit passes, one more does not, be it literal or value."""
+    assert Rendered(None, "LN-204417") == rendered("{ACCOUNT_ID}", limit=9)
+    for body in ("{ACCOUNT_ID}", "123456789"):
+        result = rendered(body, limit=8)
+        assert isinstance(result, Unrendered)
+        assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
+
+
+# -------------------------------------------------------------------------------------------------------------- lines
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\r\nBcc: b", "a  Bcc: b"),
+        ("a\tb\x00c\x7fd\x85e\u2028f\u2029g", "a b c d e f g"),
+        ("x" * 256, "x" * 255),
+        ("\U0001f600" * 300, "\U0001f600" * 255),
+    ],
+)
+def test_subject_line(text: str, expected: str) -> None:
+    """One line of at most 255 characters, whatever a value holds."""
+    assert expected == subject_line(text)
+
+
+def test_bodies_keep_control_characters() -> None:
+    """Plain text keeps line breaks and control characters of values as they are."""
+    assert "a\r\n\x07b" == body_of("{ACCOUNT_NAME}", fields=dict(make_event(account__name="a\r\n\x07b").fields))
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+SCHEDULE = [
+    {"number": 7, "dueDate": date(2026, 4, 14), "principalBalance": Decimal("202.36"), "totalBalance": Decimal(218)},
+    {"number": 8, "dueDate": date(2026, 5, 14), "feeBalance": Decimal("1.5")},
+]
+TABLE_FIELDS: dict[str, Any] = {"schedule": SCHEDULE, "account": {"currencyCode": "EUR"}}
+
+
+def test_table_in_each_document() -> None:
+    """Rows with their cells in one order: text by tabs, HTML, XML and JSON by name; money with the account's digits."""
+    body = "{REPAYMENT_SCHEDULE}"
+    parsed = json.loads(body_of(body, ContentType.JSON, fields=TABLE_FIELDS))
+
+    assert "7\t2026-04-14\t202.36\t\t\t\t218.00\n8\t2026-05-14\t\t\t1.50\t\t" == body_of(body, fields=TABLE_FIELDS)
+    assert body_of(body, ContentType.HTML, fields=TABLE_FIELDS).startswith(
+        "<table><tr><td>7</td><td>2026-04-14</td><td>202.36</td><td></td>"
+    )
+    assert body_of(body, ContentType.XML, fields=TABLE_FIELDS).startswith(
+        "<row><number>7</number><dueDate>2026-04-14</dueDate><principalBalance>202.36</principalBalance>"
+    )
+    assert {
+        "number": 8,
+        "dueDate": "2026-05-14",
+        "principalBalance": None,
+        "interestBalance": None,
+        "feeBalance": "1.50",
+        "penaltyBalance": None,
+        "totalBalance": None,
+    } == parsed[1]
+
+
+def test_table_within_a_json_string() -> None:
+    """Between quotes a table is the text of its array, escaped once more."""
+    document = json.loads(body_of('{"rows": "{REPAYMENT_SCHEDULE}"}', ContentType.JSON, fields=TABLE_FIELDS))
+
+    assert [7, 8] == [row["number"] for row in json.loads(document["rows"])]
+
+
+def test_empty_table() -> None:
+    """No rows are a value: an empty array, under `strict` too."""
+    fields = {**TABLE_FIELDS, "schedule": []}
+
+    assert ["", "[]", "<table></table>", ""] == [
+        body_of("{REPAYMENT_SCHEDULE}", content, fields=fields, strict=True)
+        for content in (ContentType.TEXT, ContentType.JSON, ContentType.HTML, ContentType.XML)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------- laws and attacks
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+ATTACKS = [
+    "{ACCOUNT_ID}",
+    "{CF:CLIENT:Segment}",
+    '"',
+    '", "admin": true, "x": "',
+    "\\",
+    '\\"',
+    "\\u0022",
+    "</script><script>alert(1)</script>",
+    "<!--",
+    "]]>",
+    "-->",
+    "&amp;",
+    "&#60;",
+    "' onclick='x",
+    "\r\n.\r\n",
+    "\x1f",
+    "null",
+    "\ufeff",
+    "{" * 1000,
+    "\u2028",
+]
+
+
+def _fields(value: str) -> dict[str, Any]:
+    """An event whose account, product and custom field are called `value`."""
+    return {"account": {"name": value, "id": value, "product": {"name": value}}, "customFields": {"LOAN:x": value}}
+
+
+@given(value=TEXTS)
+def test_json_holds_the_values(value: str) -> None:
+    """Parsed back, JSON holds each value as it was: within quotes, alone, and as a custom field."""
+    document = body_of(
+        '{"in": "a {ACCOUNT_NAME} b", "alone": {ACCOUNT_ID}, "list": [{CF:LOAN:x}], "{PRODUCT_NAME}": 1}',
+        ContentType.JSON,
+        fields=_fields(f"~{value}"),
+    )
+    expected = {"in": f"a ~{value} b", "alone": f"~{value}", "list": [f"~{value}"], f"~{value}": 1}
+
+    assert expected == json.loads(document)
+
+
+@given(value=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=60))
+def test_xml_holds_the_values(value: str) -> None:
+    """Parsed back, XML holds each value as it was, line breaks and tabs too: as text and within an attribute."""
+    whole = f"{value}\t\r\n{value}"
+    root = ET.fromstring(  # noqa: S314  our own output
+        body_of('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(whole))
+    )
+
+    assert (whole, whole) == (root.attrib["b"], root.text)
+
+
+class _Read(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@given(value=TEXTS | st.sampled_from(ATTACKS))
+def test_html_holds_the_values(value: str) -> None:
+    """Read back, HTML has the tags and attributes of the template alone, and the value in each of its places."""
+    reader = _Read()
+    reader.feed(
+        body_of(
+            "<p title=\"{ACCOUNT_NAME}\" lang='{CF:LOAN:x}'>{ACCOUNT_ID}</p>", ContentType.HTML, fields=_fields(value)
+        )
+    )
+    reader.close()
+
+    assert (["p"], [("title", value), ("lang", value)], value) == (reader.tags, reader.attributes, reader.text)
+
+
+@pytest.mark.parametrize("value", ATTACKS)
+def test_attacks(value: str) -> None:
+    """What looks like a placeholder, a quote or a tag in a value is that value's text, and is never read again."""
+    fields = _fields(value)
+    document = json.loads(body_of('{"a": "{ACCOUNT_NAME}", "b": {CF:LOAN:x}}', ContentType.JSON, fields=fields))
+
+    assert value == body_of("{ACCOUNT_NAME}", fields=fields)
+    assert {"a": value, "b": value} == document
+
+
+@given(value=st.text(max_size=300))
+def test_a_subject_is_one_line(value: str) -> None:
+    """No value makes a subject of two lines, or longer than it may be."""
+    line = subject_line(f"About {value}")
+
+    assert len(line.splitlines()) == 1
+    assert len(line) <= 255

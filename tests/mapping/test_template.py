@@ -1,0 +1,623 @@
+"""Templates: their text cut into segments, their files read whole or refused with all that is wrong."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.errors import UsageError
+from processor.mapping.document import flaws_of_document
+from processor.mapping.render import Rendered, Scope, render
+from processor.mapping.template import ContentType, Context, Custom, Named, Text, parse, template_set
+from processor.model.messages import Channel
+from processor.model.records import EventName
+from processor.template_files import SHIPPED, Finding, Loaded, load_templates, read_templates
+from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
+
+REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
+DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
+
+GOOD: dict[str, Any] = {
+    "id": "note",
+    "version": 1,
+    "name": "Note",
+    "type": "EMAIL",
+    "event": "LOAN_REPAYMENT",
+    "target": "LOANS",
+    "recipient": "CLIENT",
+    "subject": "About {ACCOUNT_ID}",
+    "subscription": "OPT_OUT",
+    "body": "<p>{ACCOUNT_NAME}</p>",
+}
+STREAM: dict[str, Any] = {"type": "EVENT_STREAM", "content_type": "application/json", "body": '"{ACCOUNT_ID}"'}
+SMS: dict[str, Any] = {"type": "SMS"}
+
+
+def toml(rest: str = "", *, without: tuple[str, ...] = (), **changes: Any) -> str:
+    """A good template file with other fields, without some, and with more text after them."""
+    channel = changes.get("type", "EMAIL")
+    left_out = {"EVENT_STREAM": ("recipient", "subject"), "SMS": ("subject",)}.get(channel, ())
+    fields = {key: value for key, value in GOOD.items() if key not in left_out} | changes
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if key not in without]
+    return "\n".join([*lines, rest]) + "\n"
+
+
+def read(tmp_path: Path, **files: str) -> Loaded:
+    """A directory of these files, read."""
+    return read_templates(templates_directory(tmp_path, **files), tenant=TENANT, schemas=schemas())
+
+
+def findings(tmp_path: Path, text: str) -> list[Finding]:
+    """What is wrong with one file called note.toml, the missing sample aside."""
+    return [one for one in read(tmp_path, note=text).findings if one.what != "no sample"]
+
+
+# -------------------------------------------------------------------------------------------------------------- parsing
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", ["plain"]),
+        ("{ACCOUNT_ID}", ["<ACCOUNT_ID>"]),
+        ("a {ACCOUNT_ID} b", ["a ", "<ACCOUNT_ID>", " b"]),
+        ("{ACCOUNT_ID}{ACCOUNT_NAME}", ["<ACCOUNT_ID>", "<ACCOUNT_NAME>"]),
+        ('{"a": {"b": {TOTAL_BALANCE}}}', ['{"a": {"b": ', "<TOTAL_BALANCE>", "}}"]),
+        ("{{ACCOUNT_ID}}", ["{{ACCOUNT_ID}}"]),
+        ("{ account_id } {} { ACCOUNT_ID }", ["{ account_id } {} { ACCOUNT_ID }"]),
+        ("{CF:Bank Account}", ["<CF:Bank Account>"]),
+        ("{CF:CLIENT:Bank Account:12}", ["<CF:CLIENT:Bank Account:12>"]),
+        ("{CF:Имя}", ["<CF:Имя>"]),
+        ("{", ["{"]),
+        ("", []),
+    ],
+)
+def test_text_is_cut_at_placeholders(text: str, expected: list[str]) -> None:
+    """A placeholder is one brace around a name in capitals; any other brace is text."""
+    segments, flaws = parse(text, ContentType.TEXT, families=REPAYMENT)
+
+    assert expected == [one if isinstance(one, str) else f"<{str(one)[1:-1]}>" for one in segments]
+    assert [] == [flaw for flaw in flaws if flaw.fatal]
+
+
+@given(st.text(alphabet='{}"\\ACF:_x1\n<', max_size=80))
+def test_no_text_is_lost(text: str) -> None:
+    """Whatever braces a text has, its segments written one after the other are the text again."""
+    for content in ContentType:
+        segments, flaws = parse(text, content, families=REPAYMENT)
+        if not [flaw for flaw in flaws if flaw.fatal]:
+            assert text == "".join(map(str, segments))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"a": "{ACCOUNT_ID}", "b": {ACCOUNT_ID}}', [Context.JSON_STRING, Context.JSON_VALUE]),
+        ('["\\"{ACCOUNT_ID}", {ACCOUNT_ID}]', [Context.JSON_STRING, Context.JSON_VALUE]),
+        ('["\\\\", {ACCOUNT_ID}, "\\u0022{ACCOUNT_ID}"]', [Context.JSON_VALUE, Context.JSON_STRING]),
+    ],
+)
+def test_context_within_json(body: str, expected: list[Context]) -> None:
+    """A placeholder knows whether it stands between quotes, escaped ones in the text around it notwithstanding."""
+    segments, _ = parse(body, ContentType.JSON, families=REPAYMENT)
+
+    assert expected == [one.context for one in segments if isinstance(one, Named)]
+
+
+def test_one_name_two_families() -> None:
+    """A template for events of two families finds a placeholder where each of them keeps it."""
+    families = {"client": EventName("CLIENT_CREATED"), **DEPOSIT}
+    (one,), flaws = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
+
+    assert isinstance(one, Named)
+    assert () == flaws
+    assert {"client": ("client", "encodedKey"), "deposit_transaction": ("account", "encodedKey")} == {
+        family: source.path for family, source in one.sources.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "what", "hint"),
+    [
+        ("{ACCOUNT_IDD}", ContentType.TEXT, "unknown placeholder {ACCOUNT_IDD}", ""),
+        ("{PENALTY_AMOUNT}", ContentType.TEXT, "SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}", ""),
+        ("{{ACCOUNT_ID}}", ContentType.TEXT, "double braces are text, not a placeholder", "write {ACCOUNT_ID}"),
+        ("{account_id}", ContentType.TEXT, "{account_id} is text, not a placeholder", "write {ACCOUNT_ID}"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#}", ContentType.TEXT, "FORMAT{…} is not supported yet", "write {NAME}"),
+        ("IN_WORDS_INTEGER{TOTAL_BALANCE}", ContentType.TEXT, "IN_WORDS_INTEGER is not supported", ""),
+        ("{CF:}", ContentType.TEXT, "a custom field needs a name", "write {CF:FIELD}"),
+        ("{CF:CLIENT}", ContentType.TEXT, "names an entity but no field of it", "write {CF:FIELD}"),
+        ("{CF:CLIENT:}", ContentType.TEXT, "names an entity but no field of it", "write {CF:FIELD}"),
+        ("{CF:CLIENT:a:0}", ContentType.TEXT, "INDEX is a whole number from 1", "write {CF:FIELD}"),
+        ("{CF:CLIENT:a:1:2}", ContentType.TEXT, "too many colons", "write {CF:FIELD}"),
+        ("{CF:CLINT:a}", ContentType.TEXT, "'CLINT' is not an entity of custom fields", "write {CF:FIELD}"),
+        ('"\\{ACCOUNT_ID}"', ContentType.JSON, "a backslash before a placeholder", ""),
+        ('"\\u00{ACCOUNT_ID}"', ContentType.JSON, "a backslash before a placeholder", ""),
+    ],
+)
+def test_flaws_of_a_text(text: str, content: ContentType, what: str, hint: str) -> None:
+    """What is no placeholder though it was meant as one is said, with the right spelling where there is one."""
+    families = {**REPAYMENT, **DEPOSIT} if "PENALTY" in text else DEPOSIT
+    _, flaws = parse(text, content, families=families)
+
+    assert [what] == [flaw.what[: len(what)] for flaw in flaws]
+    assert flaws[0].hint.startswith(hint)
+
+
+# ------------------------------------------------------------------------------------------------------------- the set
+
+
+def test_digest_is_of_contents() -> None:
+    """Another order of the same templates is the same set; another text is another."""
+    one, two = make_template("one"), make_template("two")
+
+    assert template_set([one, two]).digest == template_set([two, one]).digest
+    assert template_set([one, two]) == template_set([two, one])
+    assert template_set([one]).digest != template_set([make_template("one", body="{ACCOUNT_NAME}")]).digest
+
+
+def test_digest_of_files(tmp_path: Path) -> None:
+    """Where a body stands, and which samples go with it, is not part of a set's digest; what it says is."""
+    (tmp_path / "body.html").write_text("<p>{ACCOUNT_NAME}</p>")
+    sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"'
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+
+    def digest(text: str) -> str:
+        loaded = read(tmp_path, note=text)
+        assert loaded.templates is not None, loaded.findings
+        return loaded.templates.digest
+
+    whole = digest(toml())
+
+    assert whole == digest(toml(sample))
+    assert whole == digest(toml(without=("body",), body_file="body.html"))
+    assert whole != digest(toml(strict=True))
+    assert whole != digest(toml(version=2))
+
+
+def test_templates_of_an_event() -> None:
+    """An event has the templates that name it, by id; streams are needed by active EVENT_STREAM templates alone."""
+    both = make_template("both", events=["LOAN_REPAYMENT", "LOAN_DISBURSEMENT"])
+    off = make_template("off", active=False, events=["LOAN_REPAYMENT_REVERSAL"])
+    whole = template_set([make_email("mail"), both, off])
+
+    assert ("both", "loan-repayment-mail"[-4:]) == tuple(one.id for one in whole.for_event(EventName("LOAN_REPAYMENT")))
+    assert () == whole.for_event(EventName("CLIENT_CREATED"))
+    assert {"LOAN_REPAYMENT", "LOAN_DISBURSEMENT"} == whole.stream_events()
+
+
+# --------------------------------------------------------------------------------------------------- shipped templates
+
+
+def test_shipped_templates_are_whole() -> None:
+    """The shipped templates have no finding, not even a warning, and every one has a sample that passes."""
+    loaded = read_templates(None, tenant=TENANT, schemas=schemas())
+
+    assert () == loaded.findings
+    assert loaded.templates is not None
+    assert {one.id for one in loaded.templates.templates} == {run.template for run in loaded.samples if run.passed}
+    assert {Channel.EMAIL, Channel.SMS, Channel.EVENT_STREAM} == {one.type for one in loaded.templates.templates}
+
+
+def test_shipped_template_keys() -> None:
+    """The derived templateKeys are those of the published examples."""
+    keys = {one.id: one.key for one in shipped_templates().templates}
+
+    assert "669636edeb622057521a33d995e00f4c" == keys[make_email("loan-repayment-email").id]
+    assert "07f39cb9fbc0d69f2f072dd330121b55" == keys[make_email("savings-deposit-stream").id]
+
+
+def test_samples_do_not_depend_on_the_time_zone() -> None:
+    """The shipped samples pass in any time zone, so that an installation's own does not stop it."""
+    for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):
+        loaded = read_templates(None, tenant=TENANT, schemas=schemas(), time_zone=ZoneInfo(zone))
+
+        assert all(run.passed for run in loaded.samples)
+
+
+# ------------------------------------------------------------------------------------------------------------ the rules
+
+LONG = "n" * 256
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "what", "line", "hint"),
+    [
+        (toml(name=" "), "T01", "name is blank", 3, ""),
+        (toml(name=LONG), "T01", "name has 256 characters, at most 255", 3, ""),
+        (toml(name="a\nb"), "T01", "name holds a control character", 3, ""),
+        (toml(id="Note"), "T02", "id 'Note' is not an id", 1, "1 to 63"),
+        (toml(id="other"), "T02", "id 'other' belongs in other.toml", 1, "a file is named by its id"),
+        (toml(key="abc"), "T02", "key 'abc' is not 32 hexadecimal digits", 11, ""),
+        (toml(version=0), "", "version 0 is not a whole number from 1", 2, ""),
+        (toml(version=2**31), "", "version 2147483648 is not a whole number", 2, ""),
+        (toml(event="LOAN_REPAYMET"), "T03", "unknown event 'LOAN_REPAYMET'", 5, "did you mean LOAN_REPAYMENT?"),
+        (toml(event=[]), "T03", "`event` names no event", 5, ""),
+        (toml(event=3), "T03", "`event` must be an event's name or a list of names", 5, ""),
+        (toml(event=["LOAN_REPAYMENT", "LOAN_REPAYMENT"]), "T03", "event LOAN_REPAYMENT is named twice", 5, ""),
+        (toml(event="DO_NOTHING"), "T03", "event DO_NOTHING is never told", 5, ""),
+        (toml(event="MANUAL"), "T03", "event MANUAL goes with trigger MANUAL, which is not supported yet", 5, ""),
+        (toml(trigger="MANUAL"), "T03", "trigger MANUAL is not supported yet", 11, ""),
+        (toml(target="LOAN"), "T05", "unknown target 'LOAN'", 6, "did you mean LOANS?"),
+        (toml(target="SAVINGS"), "T05", "LOAN_REPAYMENT is not about SAVINGS", 6, "one of: LOANS, CLIENT, GROUP"),
+        (toml(recipient="CUSTOMER"), "T06", "unknown recipient 'CUSTOMER'", 7, "did you mean CUSTOM_FIELD?"),
+        (toml(target="GROUP"), "T06", "recipient CLIENT does not fit target GROUP", 7, ""),
+        (toml(without=("recipient",)), "T06", "`recipient` is missing; type EMAIL needs one", 4, "one of: CLIENT"),
+        (toml(**STREAM, recipient="CLIENT"), "T06", "an EVENT_STREAM template has no recipient", 10, "leave it out"),
+        (toml(recipient="GROUP_ROLE"), "T07", "recipient GROUP_ROLE needs `recipient_role`", 7, ""),
+        (toml(recipient_role="x"), "T07", "`recipient_role` goes with recipient GROUP_ROLE only", 11, ""),
+        (toml(recipient_field="CF:x"), "T07", "`recipient_field` goes with recipient CUSTOM_FIELD only", 11, ""),
+        (toml(recipient="CUSTOM_FIELD"), "T07", "recipient CUSTOM_FIELD needs `recipient_field`", 7, "as in"),
+        (toml(recipient="CUSTOM_FIELD", recipient_field="CF:x:y"), "T07", "recipient CUSTOM_FIELD needs", 7, "as in"),
+        (toml(subject=" "), "T08", "an EMAIL needs a subject", 8, ""),
+        (toml(without=("subject",)), "T08", "an EMAIL needs a subject", None, ""),
+        (toml(subject="a\nb"), "T08", "subject is more than one line", 8, ""),
+        (toml(**SMS, subject="a"), "T08", "type SMS has no subject", 10, "leave it out"),
+        (toml('[locale."pt"]\nbody = "x"'), "T08", "an EMAIL needs a subject", 11, ""),
+        (toml(body="  \n"), "T09", "`body` is blank", 10, ""),
+        (toml(without=("body",)), "T09", "`body` is missing", None, "or name a file"),
+        (toml(body_file="x"), "T09", "`body` and `body_file` are both given", 11, "keep one"),
+        (toml(without=("body",), body_file="none.html"), "", "none.html cannot be read", 10, ""),
+        (toml(without=("body",), body_file="../x"), "", "../x is outside of the templates' directory", 10, "body and"),
+        (toml(**SMS, body="x" * 161), "T10", "the fixed text alone has 161 characters", 9, ""),
+        (toml(**SMS, body="x" * 1601), "T10", "the fixed text alone has 1601 characters; an SMS takes 1600", 9, ""),
+        (toml(**SMS, body="hi \U0001f600"), "T10", "'\U0001f600' may be refused by an SMS gateway", 9, ""),
+        (toml(type="EVENT_STREAM"), "T11", "`content_type` is missing; type EVENT_STREAM needs one", 4, "one of: app"),
+        (toml(content_type="application/json"), "T11", "content_type 'application/json' is not for type EMAIL", 11, ""),
+        (toml(**SMS, content_type="text/plain"), "T11", "type SMS has no content_type", 10, "leave it out"),
+        (toml(body="{ACCOUNT_IDD}"), "T13", "unknown placeholder {ACCOUNT_IDD}", 10, "did you mean {ACCOUNT_ID}?"),
+        (toml(subject="{ACCOUNT_IDD}"), "T13", "unknown placeholder {ACCOUNT_IDD}", 8, "did you mean {ACCOUNT_ID}?"),
+        (toml(type="EMAL"), "", "unknown type 'EMAL'", 4, "did you mean EMAIL?"),
+        (toml(type="WEB_HOOK"), "", "type WEB_HOOK is not supported yet", 4, "one of: EMAIL, SMS, EVENT_STREAM"),
+        (toml(type="TASK"), "", "type TASK is not supported yet", 4, "one of: EMAIL, SMS, EVENT_STREAM"),
+        (toml(subscription="OPT"), "", "unknown subscription 'OPT'", 9, ""),
+        (toml(subjekt="x"), "", "unknown field `subjekt`", 11, "did you mean subject?"),
+        (toml("[[condition]]\nfield = 1"), "", "`condition` is not supported yet", 11, "leave it out"),
+        (toml("[webhook]\nurl = 1"), "", "`webhook` is not supported yet", 11, "leave it out"),
+        (toml(without=("target",)), "", "field `target` is missing", None, ""),
+        (toml(version="1"), "", "`version` must be a whole number", 2, ""),
+        (toml(active="yes"), "", "`active` must be true or false", 11, ""),
+        (toml(default_locale="e"), "", "default_locale 'e' is not a language tag", 11, ""),
+        (toml('[locale."?"]\nsubject = "x"\nbody = "x"'), "", '[locale."?"] is not a language tag', 11, ""),
+        (toml('[locale."EN"]\nsubject = "x"\nbody = "x"'), "", '[locale."EN"] is the top level\'s own', 11, "the top"),
+        (
+            toml('[locale."pt"]\nsubjct = "x"\nsubject = "x"\nbody = "x"'),
+            "",
+            "unknown field `locale.pt.subjct`",
+            12,
+            "did you mean subject?",
+        ),
+        ('id = "x\n', "", "is not TOML: ", 1, ""),
+        (toml('[[sample]]\nname = "a"'), "", "field `sample[1].event` is missing", 11, ""),
+        (
+            toml('[[sample]]\nname = "a"\nevent = "no.json"\nexpected.state = "SENT"'),
+            "",
+            "no.json cannot be read",
+            13,
+            "",
+        ),
+    ],
+)
+def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None, hint: str) -> None:
+    """Each mistake in a file is found, at its line, by its rule, with a hint where there is something to say."""
+    found = findings(tmp_path, text)
+    first = next((one for one in found if one.what.startswith(what)), None)
+
+    assert first is not None, found
+    assert (rule, line) == (first.rule, first.line)
+    assert first.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("body", "content", "what"),
+    [
+        ('{"a": {ACCOUNT_ID}', "application/json", "body is not JSON with a sample of each value: expecting ','"),
+        ('{"a": 1{NUMBER_OF_INSTALLMENTS}}', "application/json", "body is not JSON when every value is missing"),
+        ("{{ACCOUNT_ID}: 1}", "application/json", "body is not JSON when every value is missing"),
+        ("[-{TOTAL_BALANCE}]", "application/json", "body is not JSON when every value is missing"),
+        ("[NaN]", "application/json", "body is not JSON with a sample of each value: NaN is not JSON"),
+        ("[" * 100_000, "application/json", "body is not JSON with a sample of each value: nested too deeply"),
+        ("<a>{ACCOUNT_NAME}", "application/xml", "body is not XML with a sample of each value: no element found"),
+        ("<a b={ACCOUNT_NAME}/>", "application/xml", "body is not XML with a sample of each value: not well-formed"),
+        ("<{ACCOUNT_NAME}/>", "application/xml", "body is not XML with a sample of each value"),
+        ("<a><!-- {ACCOUNT_NAME} --></a>", "application/xml", "{ACCOUNT_NAME} stands in a comment"),
+        ("<a><![CDATA[{CF:x}]]></a>", "application/xml", "{CF:x} stands in a comment, a CDATA section"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+            "application/xml",
+            "body is not XML with a sample of each value: a",
+        ),
+        ('<a b="{REPAYMENT_SCHEDULE}"/>', "application/xml", "body is not XML with a sample of each value"),
+        (
+            "<script>f('{ACCOUNT_NAME}')</script>",
+            "text/html",
+            "{ACCOUNT_NAME} stands where its value cannot be escaped",
+        ),
+        ("<style>{ACCOUNT_NAME}</style>", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<!-- {ACCOUNT_NAME} -->", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<a href={ACCOUNT_NAME}>", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<a title='x' ONCLICK = \"f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<{ACCOUNT_NAME}>", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<p {ACCOUNT_NAME}>", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<SCRIPT src='a>b'>{ACCOUNT_NAME}</SCRIPT>", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<a onclick=\"f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<p>{ACCOUNT_NAME}</p><script>{ACCOUNT_NAME}</script>", "text/html", "{ACCOUNT_NAME} stands where"),
+    ],
+)
+def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
+    """T12: a body that is not what it claims to be, or where a value could not be escaped, is refused."""
+    channel = "EMAIL" if content == "text/html" else "EVENT_STREAM"
+    found = findings(tmp_path, toml(type=channel, content_type=content, body=body))
+
+    assert ["T12"] == sorted({one.rule for one in found if not one.warning}), found
+    assert any(one.what.startswith(what) for one in found), found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{ACCOUNT_NAME}",
+        "a < b {ACCOUNT_NAME}",
+        "<!-- a --><!--><!doctype html>{ACCOUNT_NAME}",
+        "<!-- a --!>{ACCOUNT_NAME}",
+        "<script>'</p>' < 1</script >{ACCOUNT_NAME}",
+        "<style a='>'>p {}</STYLE><p>{ACCOUNT_NAME}",
+        "<p title='{ACCOUNT_NAME}' class=\"a>b {CF:x}\" lang=en>{ACCOUNT_NAME}</p>",
+        "<title>{ACCOUNT_NAME}</title><textarea><script>{ACCOUNT_NAME}</textarea>{CF:x}",
+        "<script>var total = {TOTAL_BALANCE};</script>",
+        "<br/>{ACCOUNT_NAME}<img src='x'/>{ACCOUNT_NAME}",
+    ],
+)
+def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
+    """Text, quoted attributes, and numbers anywhere, behind whatever comes before."""
+    assert [] == findings(tmp_path, toml(body=body))
+
+
+JSON_VALUES = [
+    "1",
+    "-1",
+    '"a"',
+    '"a {ACCOUNT_ID} \\" b"',
+    "{ACCOUNT_ID}",
+    "{TOTAL_BALANCE}",
+    '{"{CF:x}": {CF:x}}',
+    '{"a": [{ACCOUNT_ID}, "{CF:x}"]}',
+    '"{TOTAL_BALANCE}{CF:x}"',
+]
+
+
+@settings(max_examples=500)
+@given(
+    values=st.lists(st.sampled_from(JSON_VALUES), max_size=5),
+    slip=st.tuples(st.integers(0, 60), st.sampled_from(["", "", *'"{}[]:,1-\\ ', "{ACCOUNT_ID}"])),
+    value=st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.none(),
+)
+def test_a_body_that_passes_is_json_for_any_value(values: list[str], slip: tuple[int, str], value: str | None) -> None:
+    """What T12 lets pass is parsed back whatever the values are, so that nothing needs to parse it again."""
+    whole = f"[{', '.join(values)}]"
+    body = whole[: slip[0]] + slip[1] + whole[slip[0] :]
+    segments, flaws = parse(body, ContentType.JSON, families=REPAYMENT)
+    if any(one.fatal for one in flaws) or list(flaws_of_document(segments, ContentType.JSON, REPAYMENT)):
+        return
+    fields = {"account": {"id": value, "totalBalance": None}, "customFields": {"LOAN:x": value}}
+    result = render(
+        Text(None, segments), Scope("loan_transaction", fields, ZoneInfo("UTC")), strict=False, limit_characters=1000
+    )
+
+    assert isinstance(result, Rendered)
+    json.loads(result.body)
+
+
+def test_line_of_a_placeholder_in_a_long_body(tmp_path: Path) -> None:
+    """A finding within a body of several lines stands at the line of its placeholder."""
+    text = toml('body = """\n<p>\n{ACCOUNT_ID}\n{NOBODY}</p>\n"""\n', without=("body",))
+
+    assert [(13, "unknown placeholder {NOBODY} (family loan_transaction)")] == [
+        (one.line, one.what) for one in findings(tmp_path, text)
+    ]
+
+
+def test_a_terminal_obeys_no_finding(tmp_path: Path) -> None:
+    """Control characters of a file are shown as a replacement character."""
+    text = toml('body = "{CF:\\u001b[31m:x}"', without=("body",))
+
+    assert ["{CF:\ufffd[31m:x}: '\\x1b[31m' is not an entity of custom fields"] == [
+        one.what for one in findings(tmp_path, text)
+    ]
+
+
+def test_everything_at_once(tmp_path: Path) -> None:
+    """Findings of all files come together, sorted by file and line, and nothing is loaded; the text names each."""
+    directory = templates_directory(
+        tmp_path, note=toml(name="", event="NO", body="{NO}"), other=toml(id="other", target="NO", version="1", typ="x")
+    )
+    loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
+    with pytest.raises(UsageError) as raised:
+        load_templates(directory, tenant=TENANT, schemas=schemas())
+
+    assert loaded.templates is None
+    assert [
+        ("note.toml", "name is blank"),
+        ("note.toml", "unknown event 'NO'"),
+        ("other.toml", "`version` must be a whole number"),
+        ("other.toml", "unknown target 'NO'"),
+        ("other.toml", "unknown field `typ`"),
+    ] == [(one.file, one.what) for one in loaded.findings]
+    assert 5 == len(re.findall(r"^(?:note|other)\.toml:\d+: ", str(raised.value), re.MULTILINE))
+    assert "5 findings, nothing loaded" in str(raised.value)
+    assert "\nhint: " in str(raised.value)
+
+
+def test_one_bad_file_loads_nothing(tmp_path: Path) -> None:
+    """All or nothing: a good template beside a bad one is not loaded."""
+    assert read(tmp_path, note=toml(), other=toml(id="other", name="Other", target="NO")).templates is None
+    assert read(tmp_path, note=toml(), other=toml(id="other", name="Other")).templates is not None
+
+
+def test_unique_names_ids_and_keys(tmp_path: Path) -> None:
+    """T01, T02: no two files share a name (compared without case) or a key."""
+    key = "0" * 32
+    found = read(
+        tmp_path, note=toml(key=key), second=toml(id="second", name="NOTE"), third=toml(id="third", name="x", key=key)
+    ).findings
+
+    assert [
+        ("second.toml", "T01", "name 'NOTE' is also that of note.toml"),
+        ("third.toml", "T02", f"key '{key}' is also that of note.toml"),
+    ] == [(one.file, one.rule, one.what) for one in found if not one.warning]
+
+
+def test_no_templates_at_all(tmp_path: Path) -> None:
+    """A directory without templates, or none at all, is a finding: every event would be left out in silence."""
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UsageError, match="PROCESSOR_TEMPLATES_DIR"):
+            load_templates(directory, tenant=TENANT, schemas=schemas())
+
+
+@pytest.mark.parametrize(
+    ("sample", "what"),
+    [
+        ('expected.body = "<p>Home"', "sample 'a': body is not as expected"),
+        ('expected.subject = "About"', "sample 'a': subject is not as expected"),
+        ('expected.destination = "a@b"', "sample 'a': destination is not as expected"),
+        ('expected.state = "FAILED"', "sample 'a': state is not as expected"),
+        ('expected.state = "HAPPY"', "unknown state 'HAPPY'"),
+        ("expected = {}", "sample 'a' expects nothing"),
+    ],
+)
+def test_samples_are_tests(tmp_path: Path, sample: str, what: str) -> None:
+    """T19: a sample that renders otherwise is a finding that shows both texts; the template is not loaded."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    loaded = read(tmp_path, note=toml(f'[[sample]]\nname = "a"\nevent = "event.json"\n{sample}'))
+
+    assert what in [one.what.splitlines()[0] for one in loaded.findings], loaded.findings
+    assert ["T19"] == sorted({one.rule for one in loaded.findings})
+    assert (None, [False]) == (loaded.templates, [run.passed for run in loaded.samples])
+
+
+@pytest.mark.parametrize(
+    ("event", "what"),
+    [
+        ("client-created.json", "is a CLIENT_CREATED, which this template is not for"),
+        ("savings-deposit.json", "is a SAVINGS_DEPOSIT, which this template is not for"),
+        ("broken.json", "is no event: INVALID_EVENT"),
+    ],
+)
+def test_samples_need_an_event_of_the_template(tmp_path: Path, event: str, what: str) -> None:
+    """T19: a sample's file must hold an event that the template is for."""
+    source = SHIPPED / "samples" / event
+    (tmp_path / event).write_text(source.read_text() if source.exists() else '{"event": "LOAN_REPAYMENT"}')
+    sample = f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "QUEUED"'
+    (finding,) = read(tmp_path, note=toml(sample)).findings
+
+    assert what in finding.what
+    assert ("T19", 13) == (finding.rule, finding.line)
+
+
+def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
+    """T19: the samples of an inactive template show what it would do, so that it can be tried before it goes live."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.body = "<p>Home improvement</p>"'
+
+    assert () == read(tmp_path, note=toml(sample, active=False)).findings
+
+
+def test_a_sample_of_nobody(tmp_path: Path) -> None:
+    """T19: a sample whose event makes no message says why."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    text = toml(
+        '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"', target="GROUP", recipient="GROUP"
+    )
+    (finding,) = read(tmp_path, note=text).findings
+
+    assert "sample 'a' makes no message: TARGET_MISMATCH: target GROUP, but the holder is a client" == finding.what
+
+
+def test_a_file_outside_is_not_read(tmp_path: Path) -> None:
+    """A template names no file outside of its directory, by a link neither."""
+    (tmp_path / "secret").write_text("secret")
+    inside = tmp_path / "templates"
+    inside.mkdir()
+    (inside / "link").symlink_to(tmp_path / "secret")
+
+    for name in ("../secret", str(tmp_path / "secret"), "link"):
+        found = findings(inside, toml(without=("body",), body_file=name))
+        assert [f"{name} is outside of the templates' directory"] == [one.what for one in found]
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A name that no file can have, a directory, a loop of links and a pipe are findings, and nothing hangs."""
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, what in (
+        ("a\0b", "'a\\x00b' is not a"),
+        (".", ". is not a file"),
+        ("pipe", "pipe is not a"),
+        ("loop", ""),
+    ):
+        found = findings(tmp_path, toml(without=("body",), body_file=name).replace("\0", "\\u0000"))
+
+        assert ["note.toml", "pipe.toml"] == [one.file for one in found], name
+        assert found[0].what.startswith(what)
+        assert "is not a file" == found[1].what
+
+
+N = 150_000
+POISONS: dict[str, dict[str, Any]] = {
+    "unfinished comments": {"body": "<!--" * N},
+    "unfinished tags": {"body": "<a " * N},
+    "unfinished attributes": {"body": '<a b="' * N},
+    "unfinished scripts": {"body": "<script>" + "</script " * (N // 2)},
+    "spaces within braces": {"body": "{a" + " " * (5 * N)},
+    "unfinished custom fields": {"body": "{{CF:" * N},
+    "unknown placeholders": {"body": "".join(f"{{A{number}}}" for number in range(N // 5))},
+    "placeholders": {"body": "{ACCOUNT_ID}" * (N // 5)},
+    "a long word": {"type": "x" * (5 * N)},
+    "a long name": {"body": "{" + "A_" * (2 * N) + "}"},
+    "nested arrays": {**STREAM, "body": "[" * N},
+    "nested arrays that fit": {**STREAM, "body": "[" * 900 + "]" * 900},
+    "nested elements": {**STREAM, "content_type": "application/xml", "body": "<a>" * (N // 2) + "</a>" * (N // 2)},
+    "tables": {**STREAM, "body": "[" + ",".join(["{REPAYMENT_SCHEDULE}"] * (N // 10)) + "]"},
+    "backslashes": {**STREAM, "body": '"' + "\\" * (5 * N) + '"'},
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("poison", POISONS)
+def test_poisonous_templates(tmp_path: Path, poison: str) -> None:
+    """No text hangs or breaks the check, and what is shown of it is bounded. The slowest takes seconds, not minutes."""
+    found = read(tmp_path, note=toml(**POISONS[poison])).findings
+
+    assert len(found) <= 60
+    assert all(len(str(one)) < 1000 for one in found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(cut=st.integers(0, 2000), put=st.binary(max_size=6), taken=st.integers(0, 4))
+def test_any_bytes_of_a_file_end_in_findings_or_a_template(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, put: bytes, taken: int
+) -> None:
+    """A file with some bytes changed is loaded or refused with findings, and never breaks the check itself."""
+    whole = (SHIPPED / "loan-repayment-stream.toml").read_bytes()
+    at = cut % len(whole)
+    directory = tmp_path_factory.mktemp("templates")
+    (directory / "loan-repayment-stream.toml").write_bytes(whole[:at] + put + whole[at + taken :])
+    loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
+
+    assert (loaded.templates is None) == any(not one.warning for one in loaded.findings)
+
+
+def test_custom_placeholder_keys() -> None:
+    """A custom field without entity and entry is looked for in all entities, each ungrouped first, then entry 1."""
+    (one,), _ = parse("{CF:x}", ContentType.TEXT, families=REPAYMENT)
+
+    assert isinstance(one, Custom)
+    assert ("TRANSACTION:x", "TRANSACTION:x:1", "LOAN:x", "LOAN:x:1") == one.field.keys[:4]
+    assert 18 == len(one.field.keys)

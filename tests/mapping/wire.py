@@ -1,0 +1,180 @@
+"""Builders and strategies of the wire's tests: records, events in both forms, bytes by hand."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from processor.mapping.content import decimal
+from processor.mapping.decode import Fault, decode, event_of_json
+from processor.mapping.encode import encode_event
+from processor.mapping.schemas import (
+    Array,
+    DecimalBytes,
+    Enum,
+    Map,
+    OwnSchema,
+    Record,
+    Scalar,
+    Type,
+    Union,
+    WriterSchema,
+    writer_schema,
+)
+from processor.model.event import Event, Fields
+from processor.model.records import EventName, Headers, Place, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.schema_files import load_schemas
+
+SCHEMAS: Final = load_schemas()
+GOLDEN: Final = Path(__file__).parent.parent / "golden"
+JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
+
+
+def golden_json(name: str) -> Any:
+    """A golden file's JSON value."""
+    return json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
+
+
+def golden_bytes(name: str) -> bytes:
+    """A golden file's bytes: hexadecimal digits, and after `#` what they are."""
+    lines = (GOLDEN / f"{name}.avro.hex").read_text("utf-8").splitlines()
+    return bytes.fromhex("".join(line.partition("#")[0] for line in lines))
+
+
+def make_record(value: bytes | None, headers: Headers = (), *, key: bytes | None = b"key") -> SourceRecord:
+    """A record of the events' topic."""
+    return SourceRecord(Place(Topic("banking.events"), 3, 41), 1_773_480_413_702, key, value, headers)
+
+
+def json_record(given: object) -> SourceRecord:
+    """A record whose value is `given` as JSON; bytes and text stand for themselves."""
+    data = given if isinstance(given, bytes) else (given if isinstance(given, str) else json.dumps(given)).encode()
+    return make_record(data, JSON_HEADERS)
+
+
+def told(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Event | Fault:
+    """What `decode` makes of a record with our schemas, and with `writers` by their ids."""
+
+    def schema_of(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
+        if writers and schema_id in writers:
+            return writers[schema_id]  # type: ignore[index]  # a GUID is never among them
+        return SCHEMAS.local_schema(schema_id)
+
+    return decode(record, schemas=SCHEMAS, schema_of=schema_of)
+
+
+def fault(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Fault:
+    """The fault of a record; an event fails the test."""
+    given = told(record, writers=writers)
+    assert isinstance(given, Fault), given
+    return given
+
+
+def event(name: str = "LOAN_REPAYMENT", **changed: object) -> Event:
+    """An event of the domain's examples, with top-level fields of the JSON form changed; None leaves one out."""
+    given = golden_json(f"event.{name}") | changed
+    made = event_of_json({name: value for name, value in given.items() if value is not None}, SCHEMAS)
+    assert isinstance(made, Event), made
+    return made
+
+
+def avro_value(name: str = "LOAN_REPAYMENT", **changed: object) -> bytes:
+    """The framed Avro bytes of such an event."""
+    return encode_event(event(name, **changed).fields, SCHEMAS, format="avro")[0]
+
+
+def own(name: str = "LOAN_REPAYMENT") -> OwnSchema:
+    """The schema of an event's family."""
+    return SCHEMAS.by_event[EventName(name)]
+
+
+def long(number: int) -> bytes:
+    """Avro's zig-zag number, by hand."""
+    left, made = (number << 1) ^ (number >> 63), bytearray()
+    while left > 0x7F:
+        made.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes((*made, left))
+
+
+def changed_schema(change: Callable[[dict[str, Any]], object], name: str = "LOAN_REPAYMENT") -> WriterSchema:
+    """A writer's schema: that of an event's family after `change` has changed its JSON."""
+    schema = json.loads(own(name).text)
+    change(schema)
+    return writer_schema(json.dumps(schema))
+
+
+def field_of(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field of a record schema's JSON."""
+    found: dict[str, Any] = next(one for one in schema["fields"] if one["name"] == name)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Any value of a schema
+
+_KEYS = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
+_MICROS = st.datetimes(timezones=st.just(UTC))
+_SCALARS: Final[Mapping[str, st.SearchStrategy[Any]]] = {
+    "null": st.none(),
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "string": st.text(max_size=12),
+    "uuid": st.uuids().map(str),
+    "date": st.dates(),
+    "timestamp-micros": _MICROS,
+    "timestamp-millis": st.integers(-62_135_596_800_000, 253_402_300_799_999),
+}
+
+
+def values(type_: Type) -> st.SearchStrategy[Any]:
+    """Any value of a type, as reading gives it."""
+    match type_:
+        case Scalar():
+            return _SCALARS[type_.kind]
+        case DecimalBytes():
+            most = 10**type_.precision - 1
+            return st.integers(-most, most).map(lambda number: decimal(number, type_))
+        case Enum():
+            return st.sampled_from(type_.symbols)
+        case Array():
+            return st.lists(values(type_.items), max_size=2)
+        case Map():
+            return st.dictionaries(st.text(max_size=8), values(type_.values), max_size=3)
+        case Union():
+            return st.one_of(*(values(branch) for branch in type_.branches))
+        case Record():
+            return st.fixed_dictionaries({one.name: _field(one.name, one.type) for one in type_.fields})
+        case _:
+            raise AssertionError(type_)
+
+
+def _field(name: str, type_: Type) -> st.SearchStrategy[Any]:
+    if isinstance(type_, Scalar) and type_.kind == "string":
+        if name == "encodedKey":
+            return _KEYS
+        if name == "tenant":
+            return st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True)
+    return values(type_)
+
+
+def events_of(schema: OwnSchema) -> st.SearchStrategy[Fields]:
+    """Any event of a family, with one holder."""
+    names = [one.name for one in schema.type.fields]
+    if "group" not in names:
+        return values(schema.type)
+    client, group = (
+        next(one.type.nullable for one in schema.type.fields if one.name == name and isinstance(one.type, Union))
+        for name in ("client", "group")
+    )
+    assert client is not None
+    assert group is not None
+    holders = st.one_of(
+        values(client).map(lambda one: {"client": one, "group": None}),
+        values(group).map(lambda one: {"client": None, "group": one}),
+    )
+    return st.builds(lambda fields, holder: {**fields, **holder}, values(schema.type), holders)

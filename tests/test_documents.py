@@ -1,0 +1,98 @@
+"""Documents against the code: tables, links, file map, exit codes; the commands of the README are run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from processor import errors
+from processor.schema_files import load_schemas
+from processor.template_files import load_templates
+from tests.documents import DOCS, PAGES
+
+ROOT = DOCS.parent
+README = (ROOT / "README.md").read_text()
+PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_made_from_the_code(page: Path) -> None:
+    """`python -m tests.documents` would change nothing."""
+    assert PAGES[page]() == page.read_text()
+
+
+@pytest.mark.parametrize("document", PROSE, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every link to a file of the project finds it."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+
+    assert [] == [link for link in links if not (document.parent / link).exists()]
+
+
+def test_files_of_the_map_exist() -> None:
+    """Every path in the file map of docs/design.md is there."""
+    table = (DOCS / "design.md").read_text().partition("## Files")[2].partition("\n## ")[0]
+    rows = [line.partition("|")[2].partition("|")[0] for line in table.splitlines() if line.startswith("| `")]
+    paths = [path for row in rows for path in re.findall(r"`([^`]+)`", row)]
+
+    assert len(paths) > 10
+    assert [] == [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_exit_codes_of_the_readme() -> None:
+    """The table names every exit code that an error of ours has, and 0 and 1."""
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StopError)]
+
+    assert documented == {0, 1} | {kind.exit_code for kind in kinds}
+
+
+def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
+    """It loads, so an author can begin with it."""
+    (snippet,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert tomllib.loads(snippet)["id"] == "loan-repayment-email"
+    (tmp_path / "loan-repayment-email.toml").write_text(snippet)
+
+    templates = load_templates(tmp_path, tenant="northbank", schemas=load_schemas())
+
+    assert ["loan-repayment-email"] == [one.id for one in templates.for_event("LOAN_REPAYMENT")]  # type: ignore[arg-type]
+
+
+def commands() -> list[str]:
+    """The console lines of the README that a user types."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def test_make_targets_of_the_readme() -> None:
+    """Every `make …` that is spoken of is a target with a line of help."""
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert (
+        set(re.findall(r"make ([a-z]+)\b", " ".join(re.findall(r"`[^`]*`", README)) + " ".join(commands()))) <= targets
+    )
+
+
+@pytest.mark.kafka
+def test_the_tour_of_the_readme(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Every `processor` line of the tour ends with 0, typed one after the other (on the tests' broker)."""
+    tour = [line for line in commands() if line.startswith(".venv/bin/processor") and " kafka" not in line]
+    environment = {
+        **os.environ,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
+        "PROCESSOR_TENANT": "northbank",
+        "PROCESSOR_TOPICS__PREFIX": topic_prefix,
+        "PROCESSOR_HTTP__PORT": "0",
+    }
+    assert ["topics", "produce", "run"] == [shlex.split(line)[1] for line in tour]
+    for line in tour:
+        words = [sys.executable, "-m", "processor", *shlex.split(line)[1:]]
+        done = subprocess.run(
+            words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+        )
+        assert done.returncode == 0, done.stderr

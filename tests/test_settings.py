@@ -1,0 +1,400 @@
+"""Settings: what people may set, and what they are told when they set it wrong, word by word."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor.errors import UsageError
+from processor.model.records import EventName
+from processor.settings import (
+    FIXED_TOPICS,
+    MASK,
+    REFUSED,
+    KafkaSettings,
+    SchemaRegistrySettings,
+    SettingRow,
+    Settings,
+    TopicSettings,
+    load_settings,
+    settings_table,
+)
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test meets the settings of the machine it runs on."""
+    for name in os.environ:
+        if name.upper().startswith("PROCESSOR_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> "Environment":
+    """Sets variables."""
+    return Environment(monkeypatch)
+
+
+class Environment:
+    """The variables of the process, for one test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def set(self, **variables: str) -> None:
+        """Set PROCESSOR_ and each name to its value."""
+        for name, value in variables.items():
+            self._monkeypatch.setenv(f"PROCESSOR_{name}", value)
+
+
+def told() -> str:
+    """What a person reads when settings cannot be loaded."""
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+def row(variable: str) -> SettingRow:
+    """One line of the table."""
+    return next(row for row in settings_table() if row.variable == variable)
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    """An empty environment gives the defaults of the contract."""
+    settings = load_settings()
+
+    assert Settings() == settings
+    assert ("processor", "banking.events") == (settings.group_id, settings.topic("events"))
+    assert (5, 10_000, 8_000_000) == (
+        settings.max_batch_wait_ms,
+        settings.max_batch_records,
+        settings.max_batch_bytes,
+    )
+    assert (15_000, 60, 1_048_576) == (
+        settings.transaction_timeout_ms,
+        settings.max_stall_s,
+        settings.max_event_bytes,
+    )
+    assert (10_000, 86_400, 8080, "127.0.0.1") == (
+        settings.window.records,
+        settings.window.age_s,
+        settings.http.port,
+        settings.http.host,
+    )
+
+
+def test_keywords_do_not_meet_the_environment(environment: Environment) -> None:
+    """A test that builds settings is not changed by the variables of its machine."""
+    environment.set(TENANT="elsewhere", HTTP__PORT="1")
+
+    assert (None, 8080) == (Settings().tenant, Settings().http.port)
+
+
+def test_the_environment_wins_over_the_file(environment: Environment, tmp_path: Path) -> None:
+    """Setting by setting; the table tells where each value came from."""
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        'tenant = "filed"\nmax_stall_s = 30\n[http]\nport = 9000\n'
+        '[kafka.common]\n"security.protocol" = "SSL"\n"ssl.ca.location" = "/ca"\n'
+    )
+    environment.set(CONFIG=str(file), TENANT="northbank", KAFKA__COMMON='{"client.rack": "a", "linger.ms": 5}')
+
+    settings = load_settings()
+
+    assert ("northbank", 30, 9000) == (settings.tenant, settings.max_stall_s, settings.http.port)
+    assert {"client.rack": "a", "linger.ms": "5"} == settings.kafka.common
+    assert ("environment", str(file), "default") == tuple(
+        row(f"PROCESSOR_{name}").source for name in ("TENANT", "HTTP__PORT", "GROUP")
+    )
+
+
+def test_an_empty_variable_is_not_set(environment: Environment) -> None:
+    """Compose passes `VARIABLE=` for one that nobody gave."""
+    environment.set(SLOT="", HTTP__PORT="")
+
+    assert (None, 8080) == (load_settings().slot, load_settings().http.port)
+
+
+def test_a_misspelt_variable_names_the_nearest_right_one(environment: Environment) -> None:
+    """A variable that would silently mean nothing is an error; its value, which may be a password, is not shown."""
+    environment.set(TENNANT="hunter2", KAFKA_BOOTSTRAP_SERVERS="h:1")
+
+    assert (
+        "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS in the environment is no setting\n"
+        "hint: did you mean PROCESSOR_KAFKA__BOOTSTRAP_SERVERS?\n"
+        "PROCESSOR_TENNANT in the environment is no setting\n"
+        "hint: did you mean PROCESSOR_TENANT?"
+    ) == told()
+
+
+def test_a_variable_like_no_other_points_to_the_list(environment: Environment) -> None:
+    """Where nothing is near, the hint says where all are."""
+    environment.set(XYZZY="1")
+
+    assert "PROCESSOR_XYZZY in the environment is no setting\nhint: `processor settings` lists all settings" == told()
+
+
+@pytest.mark.parametrize(
+    "injected",
+    [
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_HTTP",
+        "PORT",
+        "PORT_8080_TCP",
+        "PORT_8080_TCP_ADDR",
+        "KAFKA_SERVICE_HOST",
+        "RUN_2_SERVICE_PORT_METRICS",
+        "HTTP_PORT_80_TCP_PROTO",
+    ],
+)
+def test_what_kubernetes_injects_is_ignored(environment: Environment, injected: str) -> None:
+    """Services named processor… put such variables into every pod of the namespace."""
+    environment.set(**{injected: "tcp://10.0.0.1:80"})
+
+    assert Settings() == load_settings()
+
+
+def test_a_double_underscore_is_ours_and_never_injected(environment: Environment) -> None:
+    """Names of Services give single underscores, so this is a misspelling."""
+    environment.set(HTP__PORT="1")
+
+    assert "PROCESSOR_HTP__PORT in the environment is no setting\nhint: did you mean PROCESSOR_HTTP__PORT?" == told()
+
+
+def test_every_fault_is_told_at_once(environment: Environment, tmp_path: Path) -> None:
+    """Value, place and hint of each, from file and environment alike."""
+    file = tmp_path / "settings.toml"
+    file.write_text('tennant = "x"\n[http]\nport = 70000\n')
+    environment.set(CONFIG=str(file), TIME_ZONE="Berlin", KEY_CHECK="loose")
+
+    assert (
+        f"tennant in {file} is no setting\n"
+        "hint: did you mean tenant?\n"
+        "PROCESSOR_TIME_ZONE='Berlin' in the environment: is no time zone of the IANA list, as in Europe/Berlin\n"
+        "hint: Time zone of dates and times in rendered texts. Default: UTC\n"
+        "PROCESSOR_KEY_CHECK='loose' in the environment: input should be 'warn' or 'strict'\n"
+        "hint: A key that is not the event's ordering key: counted and logged, or a dead letter. Default: warn\n"
+        f"http.port = 70000 in {file}: input should be less than or equal to 65535\n"
+        "hint: Their port; 0: a free one, which is printed. Default: 8080"
+    ) == told()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("SLOT", "a b", "must be of letters, digits, '.', '_' and '-'"),
+        ("MAX_EVENT_BYTES", "1MB", "input should be a valid integer"),
+        ("MAX_UNREADABLE_SHARE", "0", "input should be greater than 0"),
+        ("TRANSACTION_TIMEOUT_MS", "10", "input should be greater than or equal to 1000"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "broker", "'broker' is not host:port"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "a:1,b:99999", "'b:99999' is not host:port"),
+        ("KAFKA__CONSUMER", '{"group.protocol": "new"}', "group.protocol must be one of: classic, consumer"),
+        ("SCHEMA_REGISTRY__URL", "registry:8081", "must begin with http:// or https:// and name a host"),
+        ("TOPICS__EVENTS", "banking events", "topic events would be 'banking events': a name is letters, digits"),
+        ("TOPICS__STATUS", "banking.events", "topics events and status would both be 'banking.events'"),
+        ("TOPICS__STREAM", "s.{evnt}", "has {evnt}; there are {tenant} and {event} only"),
+        ("TOPICS__STREAM", "s.{event", "has a brace without its partner"),
+        ("TOPICS__STREAM", "banking.events", "gives 'banking.events', which is the name of another topic"),
+        ("TOPICS__STREAM", "s/{event}", "a stream topic would be 's/loan_repayment'"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(environment: Environment, variable: str, value: str, why: str) -> None:
+    """Each says why, and what to do, before anything connects."""
+    environment.set(**{variable: value})
+
+    assert why in told()
+    assert "\nhint: " in told()
+
+
+@pytest.mark.parametrize("servers", ["kafka:9092", "10.0.0.1:9092, 10.0.0.2:9092", "[::1]:9092", "SSL://kafka:9093"])
+def test_brokers_are_host_and_port(servers: str) -> None:
+    """Names, addresses of both kinds, several, with a protocol as librdkafka takes it."""
+    assert servers == Settings(kafka=KafkaSettings(bootstrap_servers=servers)).bootstrap_servers
+
+
+@pytest.mark.parametrize("table", ["COMMON", "CONSUMER", "PRODUCER"])
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_exactly_once_rests_on_is_refused(environment: Environment, table: str, name: str) -> None:
+    """In every table, with the reason, whatever the value."""
+    environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
+
+    assert (
+        f"PROCESSOR_KAFKA__{table}={{'{name}': '1'}} in the environment: {name} is not yours to set: {REFUSED[name]}\n"
+        "hint: leave the property out"
+    ) == told()
+
+
+def test_one_assignment_strategy_is_ours() -> None:
+    """cooperative-sticky may be written down; any other would stop the world at each rebalance."""
+    KafkaSettings(consumer={"partition.assignment.strategy": "cooperative-sticky"})
+
+    with pytest.raises(ValueError, match="only cooperative-sticky"):
+        KafkaSettings(consumer={"partition.assignment.strategy": "range"})
+
+
+def test_other_properties_pass_through_as_text(environment: Environment) -> None:
+    """Numbers and truth values of JSON become what librdkafka reads."""
+    environment.set(KAFKA__PRODUCER='{"linger.ms": 2.5, "socket.keepalive.enable": true, "compression.type": "zstd"}')
+
+    assert {"linger.ms": "2.5", "socket.keepalive.enable": "true", "compression.type": "zstd"} == (
+        load_settings().kafka.producer
+    )
+
+
+@pytest.mark.parametrize("table", ["COMMON", "CONSUMER", "PRODUCER"])
+@pytest.mark.parametrize(
+    ("properties", "why"),
+    [
+        ('{"linger.msec": 5}', 'no such configuration property: "linger.msec"'),
+        ('{"fetch.wait.max.ms": "soon"}', 'invalid value for configuration property "fetch.wait.max.ms"'),
+    ],
+)
+def test_what_librdkafka_does_not_know_is_refused(
+    environment: Environment, table: str, properties: str, why: str
+) -> None:
+    """A misspelt property or a value of the wrong kind, in the client's own words, before anything connects."""
+    environment.set(**{f"KAFKA__{table}": properties})
+
+    assert f"in the environment: {why}" in told()
+
+
+def test_a_log_in_is_not_tried(environment: Environment) -> None:
+    """Settings of every kind of log-in are read without a client asking anybody for a token."""
+    environment.set(
+        KAFKA__COMMON='{"security.protocol": "sasl_ssl", "sasl.mechanisms": "OAUTHBEARER", '
+        '"sasl.oauthbearer.method": "oidc", "sasl.oauthbearer.client.id": "ada", '
+        '"sasl.oauthbearer.client.secret": "hunter2", "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:1/t"}'
+    )
+
+    assert "sasl_ssl" == load_settings().kafka.common["security.protocol"]
+
+
+@pytest.mark.parametrize("text", ["{hunter2", '"hunter2"', '["hunter2"]'])
+def test_properties_that_are_no_object_are_not_shown(environment: Environment, text: str) -> None:
+    """What cannot be taken apart may hold a password anywhere."""
+    environment.set(KAFKA__COMMON=text)
+
+    assert (
+        f"PROCESSOR_KAFKA__COMMON='{MASK}' in the environment: "
+        'must be a JSON object, as in {"security.protocol": "SSL"}\n'
+        "hint: librdkafka properties of all clients, as JSON; security belongs here. Default: {}"
+    ) == told()
+
+
+def secret_places() -> list[tuple[str, str]]:
+    """Variables with a password in them, as people write them."""
+    return [
+        ("KAFKA__COMMON", '{"sasl.username": "ada", "sasl.password": "hunter2", "ssl.key.password": "hunter2"}'),
+        ("KAFKA__CONSUMER", '{"sasl.oauthbearer.config": "secret=hunter2", "ssl.keystore.password": "hunter2"}'),
+        ("KAFKA__PRODUCER", '{"sasl.oauthbearer.client.secret": "hunter2", "ssl.key.pem": "hunter2"}'),
+        ("SCHEMA_REGISTRY__PASSWORD", "hunter2"),
+    ]
+
+
+def test_secrets_are_never_shown(environment: Environment) -> None:
+    """Not by the table, not by printing, dumping or formatting the settings; only by name can they be read."""
+    environment.set(**dict(secret_places()))
+    settings = load_settings()
+
+    shown = [
+        str(settings_table()),
+        repr(settings),
+        str(settings),
+        settings.model_dump_json(),
+        str(settings.model_dump()),
+    ]
+    shown += [f"{settings.kafka.common}", repr(settings.kafka)]
+    assert [] == [text for text in shown if "hunter2" in text]
+    assert "hunter2" == settings.kafka.common["sasl.password"]
+    assert "ada" in str(row("PROCESSOR_KAFKA__COMMON").value)
+    assert MASK == row("PROCESSOR_SCHEMA_REGISTRY__PASSWORD").value
+
+
+@pytest.mark.parametrize(("variable", "value"), secret_places()[:3])
+def test_secrets_are_not_shown_by_errors_either(environment: Environment, variable: str, value: str) -> None:
+    """A table with a fault beside its password."""
+    environment.set(**{variable: value.replace("}", ', "acks": "1"}')})
+
+    assert "acks is not yours to set" in told()
+    assert "hunter2" not in told()
+
+
+def test_a_password_in_an_address_is_refused_and_masked(environment: Environment) -> None:
+    """It would be written wherever the address is."""
+    environment.set(SCHEMA_REGISTRY__URL="https://ada:hunter2@registry")
+
+    assert told().startswith(f"PROCESSOR_SCHEMA_REGISTRY__URL='https://{MASK}@registry' in the environment: ")
+    assert "hunter2" not in told()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "no such file or directory"), ("tenant = northbank", "is not TOML: Invalid value")]
+)
+def test_a_file_that_cannot_be_read_is_named(
+    environment: Environment, tmp_path: Path, content: str | None, why: str
+) -> None:
+    """The place is in the error, and the line where there is one."""
+    file = tmp_path / "settings.toml"
+    if content is not None:
+        file.write_text(content)
+    environment.set(CONFIG=str(file))
+
+    assert str(file) in told()
+    assert why in told()
+
+
+def test_settings_do_not_change(environment: Environment) -> None:
+    """Frozen, at both levels."""
+    environment.set(TENANT="northbank")
+    settings: Any = load_settings()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.tenant = "southbank"
+    with pytest.raises(ValueError, match="frozen"):
+        settings.http.port = 1
+
+
+def test_the_prefix_stands_before_every_name() -> None:
+    """Topics, streams and the group; the group can be named otherwise."""
+    settings = Settings(tenant="northbank", topics=TopicSettings(prefix="demo-1."))
+
+    assert all(settings.topic(name).startswith("demo-1.") for name in FIXED_TOPICS)
+    assert "demo-1.mrn.event.northbank.streamingapi.loan_repayment" == settings.stream_topic(
+        EventName("LOAN_REPAYMENT")
+    )
+    assert "demo-1.processor" == settings.group_id
+    assert "mine" == Settings(group="mine", topics=TopicSettings(prefix="demo-1.")).group_id
+
+
+def test_the_slot_is_the_host_unless_set() -> None:
+    """A StatefulSet's ordinal comes with the host's name."""
+    assert os.uname().nodename == Settings().slot_name
+    assert "run-0" == Settings(slot="run-0").slot_name
+
+
+def test_what_run_needs_is_asked_for_with_a_hint() -> None:
+    """The tenant and the brokers have no default."""
+    with pytest.raises(UsageError, match=r"PROCESSOR_TENANT is not set\nhint: name the bank"):
+        _ = Settings().required_tenant
+    with pytest.raises(UsageError, match=r"PROCESSOR_KAFKA__BOOTSTRAP_SERVERS is not set\nhint: `processor kafka`"):
+        _ = Settings().bootstrap_servers
+
+
+def test_the_table_has_every_setting_with_a_meaning() -> None:
+    """Each leaf of the model once, with a sentence; and the variables that are read elsewhere."""
+    rows = settings_table()
+
+    assert len(rows) == len({row.variable for row in rows})
+    assert {"PROCESSOR_CONFIG", "PROCESSOR_KAFKA_HOME"} == {row.variable for row in rows if not row.name}
+    assert all(row.meaning.endswith(".") for row in rows)
+    assert "PROCESSOR_TOPICS__DEAD_LETTERS" in {row.variable for row in rows}
+
+
+def test_a_registry_can_have_a_password() -> None:
+    """By keyword and by its secret type."""
+    registry = SchemaRegistrySettings.model_validate({"url": "https://registry", "password": "hunter2"})
+
+    assert registry.password is not None
+    assert "hunter2" == registry.password.get_secret_value()

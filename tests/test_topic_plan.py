@@ -1,0 +1,166 @@
+"""The plan of topics is consistent with itself, and a difference is named exactly when a promise would break."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from processor.errors import UsageError
+from processor.model.records import EventName, Topic
+from processor.settings import Settings, TopicSettings
+from processor.topic_plan import (
+    TWINS,
+    ExistingTopic,
+    PlannedTopic,
+    differences,
+    least_dead_letter_bytes,
+    planned_topics,
+)
+
+REPAYMENT = EventName("LOAN_REPAYMENT")
+DEPOSIT = EventName("SAVINGS_DEPOSIT")
+
+
+def plan(
+    settings: Settings | None = None,
+    *,
+    partitions: int = 6,
+    streams: tuple[EventName, ...] = (),
+    events_bytes: int = 1_048_588,
+) -> tuple[PlannedTopic, ...]:
+    """The plan of a small bank."""
+    settings = settings or Settings(tenant="northbank")
+    return planned_topics(settings, partitions=partitions, stream_events=streams, events_bytes=events_bytes)
+
+
+def as_planned(topics: tuple[PlannedTopic, ...], **changed: Mapping[str, str] | int) -> dict[Topic, ExistingTopic]:
+    """The topics as if they had just been created; `changed` gives some, by role, other configuration or partitions."""
+    existing = {}
+    for topic in topics:
+        change = changed.get(topic.role, {})
+        partitions = change if isinstance(change, int) else topic.partitions
+        config = {"max.message.bytes": "1048588"} | topic.config | ({} if isinstance(change, int) else dict(change))
+        existing[topic.name] = ExistingTopic(topic.name, partitions, config)
+    return existing
+
+
+def found(topics: tuple[PlannedTopic, ...], existing: Mapping[Topic, ExistingTopic]) -> list[str]:
+    """Each difference as a person reads it."""
+    return [f"{difference.topic} {difference.what}" for difference in differences(topics, existing)]
+
+
+def test_what_the_plan_creates_does_not_differ_from_it() -> None:
+    """Names, partitions, clean-up, lives and limits of the plan agree with each other."""
+    topics = plan(streams=(REPAYMENT, DEPOSIT))
+
+    assert [] == found(topics, as_planned(topics))
+
+
+def test_proofs_outlive_events_in_the_defaults() -> None:
+    """Messages, status, decisions and dead letters are planned to live at least as long as events."""
+    lives = {topic.role: topic.retention_ms for topic in plan()}
+
+    assert all(lives["events"] <= lives[role] for role in TWINS)
+
+
+def test_streams_have_a_topic_for_each_event_in_use() -> None:
+    """The pattern gives prefix, tenant and event in lower snake case; few partitions, never more than the events'."""
+    settings = Settings(tenant="northbank", topics=TopicSettings(prefix="x."))
+    streams = [topic for topic in plan(settings, streams=(REPAYMENT, DEPOSIT)) if topic.role == "stream"]
+
+    assert [
+        ("x.mrn.event.northbank.streamingapi.loan_repayment", 3),
+        ("x.mrn.event.northbank.streamingapi.savings_deposit", 3),
+    ] == [(topic.name, topic.partitions) for topic in streams]
+    assert [1] == [topic.partitions for topic in plan(partitions=1, streams=(REPAYMENT,)) if topic.role == "stream"]
+
+
+def test_a_pattern_without_event_is_one_topic() -> None:
+    """All streams of a tenant share it, and it is planned once."""
+    settings = Settings(tenant="northbank", topics=TopicSettings(stream="streams.{tenant}"))
+
+    topics = plan(settings, streams=(REPAYMENT, DEPOSIT))
+    assert ["streams.northbank"] == [topic.name for topic in topics if topic.role == "stream"]
+
+
+def test_streams_need_a_tenant() -> None:
+    """Without one their names cannot be told; without streams nobody asks for it."""
+    settings = Settings()
+
+    assert [] == [topic for topic in plan(settings) if topic.role == "stream"]
+    with pytest.raises(UsageError, match="PROCESSOR_TENANT is not set"):
+        plan(settings, streams=(REPAYMENT,))
+
+
+@pytest.mark.parametrize(("events_bytes", "max_event_bytes"), [(1_048_588, 1_048_576), (1_000, 3_000_000)])
+def test_dead_letters_hold_any_event(events_bytes: int, max_event_bytes: int) -> None:
+    """Their limit is 64 KiB above the larger of the events topic's limit and the event's own."""
+    settings = Settings(tenant="northbank", max_event_bytes=max_event_bytes)
+    wanted = max(events_bytes, max_event_bytes) + 65_536
+
+    assert wanted == least_dead_letter_bytes(settings, events_bytes=events_bytes)
+    (letters,) = [t for t in plan(settings, events_bytes=events_bytes) if t.role == "dead_letters"]
+    assert str(wanted) == letters.config["max.message.bytes"]
+
+
+def test_missing_topics_are_differences() -> None:
+    """Where nothing exists, every topic of the plan is missing."""
+    topics = plan()
+
+    assert [f"{topic.name} is missing" for topic in topics] == found(topics, {})
+
+
+def test_a_twin_with_fewer_partitions_than_the_events_is_a_difference() -> None:
+    """A message stays in its event's partition, so the twin must have it."""
+    topics = plan()
+
+    assert ["communications.status has 4 partitions, fewer than the 6 of banking.events"] == found(
+        topics, as_planned(topics, status=4)
+    )
+
+
+def test_more_than_planned_is_no_difference() -> None:
+    """More partitions, a longer life, a larger limit, and any number of partitions of a stream keep every promise."""
+    topics = plan(streams=(REPAYMENT,))
+    more = as_planned(
+        topics, messages=12, stream=1, status={"retention.ms": "-1"}, dead_letters={"max.message.bytes": "9999999"}
+    )
+
+    assert [] == found(topics, more)
+
+
+@pytest.mark.parametrize("role", TWINS)
+def test_a_proof_that_dies_before_its_event_is_a_difference(role: str) -> None:
+    """An event that outlives the proof of its outcome could not be audited, and a lost group would publish it again."""
+    topics = plan()
+    (difference,) = differences(topics, as_planned(topics, **{role: {"retention.ms": "86400000"}}))
+
+    assert (
+        "keeps records for 1 days, banking.events for 30 days: an event would outlive the proof of what became of it"
+    ) == difference.what
+    assert f"set retention.ms=2592000000 or more on {difference.topic}" == difference.hint
+
+
+def test_events_for_ever_need_proofs_for_ever() -> None:
+    """-1 is longer than any number."""
+    topics = plan()
+
+    assert len(TWINS) == len(found(topics, as_planned(topics, events={"retention.ms": "-1"})))
+
+
+def test_another_clean_up_is_a_difference() -> None:
+    """A compacted status topic would lose transitions; the order of the two policies means nothing."""
+    topics = plan()
+
+    assert ["communications.status has cleanup.policy=compact, not delete"] == found(
+        topics, as_planned(topics, status={"cleanup.policy": "compact"})
+    )
+    assert [] == found(topics, as_planned(topics, messages={"cleanup.policy": "delete, compact"}))
+
+
+def test_dead_letters_too_small_for_an_event_are_a_difference() -> None:
+    """`run` refuses to start on them."""
+    topics = plan()
+
+    assert ["communications.dead-letters has max.message.bytes=1048588, not 1114124"] == found(
+        topics, as_planned(topics, dead_letters={"max.message.bytes": "1048588"})
+    )
