@@ -248,7 +248,8 @@ def main() -> int:
             print(  # noqa: T201
                 f"{position:<7} {len(shown.facts['kinds'])} kinds, {counts['input']} records in, "
                 f"{counts['communications.dead-letters']} dead letters, "
-                f"{counts['communications.decisions']} decisions, reasons: {', '.join(sorted(shown.facts['reasons']))}: {shown.verdict}",
+                f"{counts['communications.decisions']} decisions, "
+                f"reasons: {', '.join(sorted(shown.facts['reasons']))}: {shown.verdict}",
                 flush=True,
             )
     return 1 if faulty else 0
