@@ -1,12 +1,24 @@
 """What all tests share: one real Kafka for the session, and names that no two tests share."""
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from processor.local.kafka import local_kafka
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Logging is the process's own: a command called in a test sends it to a stream that is closed with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
 
 
 @pytest.fixture(scope="session")
