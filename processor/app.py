@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from prometheus_client import CollectorRegistry
 
-from processor.errors import NotAllowedError, UsageError
+from processor.errors import NotAllowedError, StalledError, UsageError
 from processor.http import Server, serve
 from processor.logs import configure
 from processor.metrics import Metrics, observe_process
@@ -64,9 +64,9 @@ def _run(settings: Settings, *, until_end: bool, start_from: str | None, supervi
         else:
             told.port(server.port)
         run(settings, until_end=until_end, answer=start_from, step=step, progress=progress)
-    except NotAllowedError:
+    except (NotAllowedError, StalledError):
         if told is not None:
-            told.not_allowed()
+            told.final()
         raise
     finally:
         server.close()
@@ -153,7 +153,7 @@ def check(*, json_output: bool) -> int:
 
 
 def topics(*, create: bool, partitions: int | None, grow: int | None, yes: bool, json_output: bool) -> int:
-    """`processor topics`: 0 when all is well or was made so, 1 when something differs."""
+    """`processor topics`: 0 when all is well or was made so, 1 when something differs or is still to be grown."""
     from processor.ops import topics as ops
 
     if grow is not None and (create or partitions is not None):
@@ -166,7 +166,7 @@ def topics(*, create: bool, partitions: int | None, grow: int | None, yes: bool,
     if grow is not None:
         growth = ops.grow(settings, partitions=grow, stream_events=stream_events, yes=yes)
         _print(json.dumps(growth.as_json()) if json_output else growth_text(growth))
-        return 0
+        return FINDINGS if growth.steps and not growth.done else 0
     asked = ops.create if create else ops.look
     report = asked(settings, stream_events=stream_events, partitions=partitions)
     _print(json.dumps(report.as_json()) if json_output else report_text(report))

@@ -169,6 +169,12 @@ def _word(text: str) -> str:
     return text
 
 
+def _tenant(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text):
+        raise ValueError("must be of lower-case letters, digits and '-', at most 63, as in the events")
+    return text
+
+
 def _stream_pattern(pattern: str) -> str:
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
@@ -183,6 +189,7 @@ Librdkafka = Annotated[
     dict[str, str], BeforeValidator(_as_text), AfterValidator(_not_refused), PlainSerializer(lambda p: p.masked())
 ]
 Word = Annotated[str, AfterValidator(_word)]
+Tenant = Annotated[str, AfterValidator(_tenant)]
 TopicName = Annotated[str, Field(min_length=1)]
 
 
@@ -331,7 +338,9 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    tenant: Word | None = Field(default=None, description="The bank this installation serves; run and deliver need it.")
+    tenant: Tenant | None = Field(
+        default=None, description="The bank this installation serves; run and deliver need it."
+    )
     group: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="Consumer group; not set: {prefix}processor."
     )

@@ -184,6 +184,7 @@ def test_every_fault_is_told_at_once(environment: Environment, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
+        ("TENANT", "NorthBank", "must be of lower-case letters, digits and '-', at most 63, as in the events"),
         ("SLOT", "a b", "must be of letters, digits, '.', '_' and '-'"),
         ("MAX_EVENT_BYTES", "1MB", "input should be a valid integer"),
         ("MAX_UNREADABLE_SHARE", "0", "input should be greater than 0"),

@@ -62,6 +62,7 @@ class Progress:
         self._key_patterns: set[str] = set()
         self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
         self._shown: set[int] = set()
+        self._behind_since: dict[int, float] = {}
         self._readiness = Readiness(ready=False, reasons=("starting",))
         self.assigned = False  #: Whether this process ever had an assignment; the supervisor asks.
 
@@ -91,7 +92,7 @@ class Progress:
         self._measure(owned, now)
         reasons: tuple[str, ...] = () if member else (LOST if assigned_once else UNASSIGNED,)
         if self._not_committed:
-            reasons += (f"the last batch was not committed: {self._not_committed}",)
+            reasons += (self._last_batch(),)
         reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
         self._readiness = Readiness(ready=not reasons, reasons=reasons)
 
@@ -127,7 +128,8 @@ class Progress:
     def _tell_wrong_key(self, outcome: Mapped) -> None:
         """Log the first record of each pattern: a producer that keys wrongly does so every time."""
         key = (outcome.record.key or b"").decode(errors="replace")
-        pattern = re.sub("[^\\W\\d_]+", "a", re.sub(r"\d+", "9", key))[:KEY_PATTERN_CHARACTERS]
+        pattern = re.sub(r"[0-9a-f]{32}", "<key>", key)
+        pattern = re.sub("[^\\W\\d_]+", "a", re.sub(r"\d+", "9", pattern))[:KEY_PATTERN_CHARACTERS]
         if pattern not in self._key_patterns and len(self._key_patterns) < MOST_KEY_PATTERNS:
             self._key_patterns.add(pattern)
             place = outcome.record.place
@@ -137,6 +139,8 @@ class Progress:
         """A transaction did not clearly commit; the partitions go back to what the group has committed."""
         self._not_committed = failure.error
         self._metrics[TRANSACTIONS].labels(result=failure.result).inc()
+        # At once: the loop does not turn again until the broker has answered.
+        self._readiness = Readiness(ready=False, reasons=(self._last_batch(),))
 
     def rebalanced(self, kind: str, partitions: int) -> None:
         """Partitions were assigned, revoked or lost."""
@@ -159,6 +163,9 @@ class Progress:
         log.info("stopped", **totals, outputs=outputs)
         self._readiness = Readiness(ready=False, reasons=("stopping",))
 
+    def _last_batch(self) -> str:
+        return f"the last batch was not committed: {self._not_committed}"
+
     def _unready(self, owned: Owned, now: float) -> str:
         at = f"partition {owned.partition}"
         if not owned.started:
@@ -166,8 +173,12 @@ class Progress:
         if owned.next < owned.start:
             return f"{at}: its window is being read"
         lag = self._lag(owned)
-        stalled_s = now - owned.progressed_at
-        if lag > 0 and stalled_s > self._max_stall_s:
+        if lag == 0:
+            self._behind_since.pop(owned.partition, None)
+            return ""
+        # A partition that was idle for long is not late with the record that has just come.
+        stalled_s = now - max(owned.progressed_at, self._behind_since.setdefault(owned.partition, now))
+        if stalled_s > self._max_stall_s:
             why = f": {owned.cause}" if owned.cause else ""
             return f"{at}: {lag} records behind, no progress for {stalled_s:.0f} s{why}"
         return ""
@@ -182,6 +193,7 @@ class Progress:
         for gone in self._shown - owned.keys():
             metrics[LAG_RECORDS].remove(str(gone))
             metrics[LAST_PROGRESS_SECONDS].remove(str(gone))
+            self._behind_since.pop(gone, None)
         self._shown = set(owned)
         for partition, one in owned.items():
             metrics[LAG_RECORDS].labels(partition=str(partition)).set(self._lag(one))

@@ -1,38 +1,44 @@
 """What of an events partition is in its outputs already: read back from statuses, decisions and dead letters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from processor.engine.clients import headers_of, plain_reader
+from processor.errors import RefusedInputError
 from processor.mapping.encode import dead_letter_of
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.outputs import decision_of, status_of
 from processor.mapping.schemas import Schemas
 from processor.model.layout import Layout, OutputTopic
-from processor.model.records import Place
+from processor.model.records import Place, Topic
 from processor.settings import Settings
-
-log = structlog.get_logger()
 
 PATIENCE_S = 30.0
 
 
 def highest_source(
-    settings: Settings, schemas: Schemas, layout: Layout, partition: int, *, first_is_enough: bool
+    settings: Settings,
+    schemas: Schemas,
+    layout: Layout,
+    partition: int,
+    *,
+    range_of: Callable[[Topic], tuple[int, int]],
+    first_is_enough: bool,
 ) -> int | None:
     """The highest source offset of `partition` found in its twins; None when no record there has it as its source.
 
-    Reads as `read_committed` up to the high watermark, so open transactions are waited for. With `first_is_enough` the
-    first hit is returned, not the highest. Blocks while it reads; raises UnavailableError when nothing comes for 30 s.
+    Reads as `read_committed` up to the high watermark, so open transactions are waited for: `range_of` a topic gives
+    the first offset of `partition` there and the end, as `read_uncommitted` has it. With `first_is_enough` the first
+    hit is returned, not the highest. Blocks while it reads; raises UnavailableError when nothing comes for 30 s, and
+    RefusedInputError for a record that cannot be read: what it stands for would be published again.
     """
     events = settings.topic("events")
     highest: int | None = None
     reader = plain_reader(settings, more={"enable.partition.eof": True})
     try:
         for topic in (layout.status, layout.decisions, layout.dead_letters):
-            for message in _all(reader, topic, partition):
+            for message in _all(reader, topic, partition, *range_of(topic.name)):
                 source = _source(message, topic, layout, schemas)
                 if source is not None and (source.topic, source.partition) == (events, partition):
                     highest = max(source.offset, -1 if highest is None else highest)
@@ -45,8 +51,7 @@ def highest_source(
     return highest
 
 
-def _all(reader: Consumer, topic: OutputTopic, partition: int) -> Iterator[Message]:
-    low, high = reader.get_watermark_offsets(TopicPartition(topic.name, partition), PATIENCE_S)
+def _all(reader: Consumer, topic: OutputTopic, partition: int, low: int, high: int) -> Iterator[Message]:
     if low >= high:
         return
     reader.assign([TopicPartition(topic.name, partition, low)])
@@ -81,5 +86,8 @@ def _source(message: Message, topic: OutputTopic, layout: Layout, schemas: Schem
         read = status_of if topic is layout.status else decision_of
         return read(value, headers_of(message), schemas=schemas).source
     except ValueError as error:
-        log.warning("not a record of ours", topic=topic.name, offset=message.offset(), detail=str(error))
-        return None
+        raise RefusedInputError(
+            f"{topic.name}[{message.partition()}]@{message.offset()} cannot be read, so nobody can say which events "
+            f"were published: {error}",
+            hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without asking",
+        ) from error

@@ -61,6 +61,7 @@ OVERDUE_S = 8.0  # then the process ends whatever it waits for
 STOP_S = 5.0  # a transaction under way may take this long after a signal; all in all a stop takes less than 10 s
 IDLE_COMMIT_S = 1.0
 ASK_GROUP_S = 1.0
+TELL_S = 5.0  # `--until-end` says how far it is
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 BROKER_S = 15.0  # patience with a broker that does not answer at start
 
@@ -127,6 +128,7 @@ def run(
         # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
         publisher.renew(first_layout, meanwhile=lambda: None)
         starts = Starts(settings, layout=layout, schemas=schemas, answer=first_answer)
+        patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
         consumer = new_consumer(consumer_properties(settings))
         intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced)
         progress.watch(starts)
@@ -215,6 +217,7 @@ class Engine:
         """
         last_seen: object = None
         since = ask_at = time.monotonic()
+        tell_at = since + TELL_S
         while not self._stop.asked:
             self.turn()
             owned = self._intake.owned.values()
@@ -228,6 +231,9 @@ class Engine:
                     if group_reached(starts, goals):
                         log.info("reached the end", partitions=0)
                         return
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + TELL_S
+                log.info("on the way to the end", records_left=sum(max(0, o.goal - max(0, o.committed)) for o in owned))
             seen = sorted((o.partition, o.next, o.committed) for o in owned)
             if seen != last_seen:
                 last_seen, since = seen, time.monotonic()
@@ -310,8 +316,7 @@ class Engine:
             reason=Reason.OTHER,
             detail=f"the broker refused its outputs: {refused.words}",
         )
-        topic = self._lookups.layout.dead_letters
-        out = dead_letter_record(letter, topic=replace(topic, limit_bytes=0) if refused.bare else topic)
+        out = dead_letter_record(letter, topic=self._lookups.layout.dead_letters, bare=refused.bare)
         return Unreadable(record, letter.reason, letter.detail, (out,))
 
     def _fill_window(self, one: Polled) -> None:

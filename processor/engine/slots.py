@@ -7,6 +7,7 @@ same id ends the dead instance's open transaction.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,6 +16,7 @@ from processor.errors import UsageError
 from processor.settings import Settings
 
 MAX_PROCESSES_A_HOST = 1000
+MAX_FILE_NAME = 200
 
 
 @contextmanager
@@ -31,7 +33,9 @@ def transactional_id(settings: Settings) -> Iterator[str]:
         folder.chmod(0o1777)
     for index in range(MAX_PROCESSES_A_HOST):
         name = f"{settings.group_id}-{slot}-{index}"
-        lock = FileLock(folder / f"{name}.lock", timeout=0, mode=0o666)
+        # A group's name may be as long as a topic's; a file's may not.
+        file = name if len(name) <= MAX_FILE_NAME else blake2b(name.encode(), digest_size=16).hexdigest()
+        lock = FileLock(folder / f"{file}.lock", timeout=0, mode=0o666)
         try:
             lock.acquire()
         except (Timeout, PermissionError):

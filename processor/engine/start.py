@@ -17,6 +17,7 @@ from processor.errors import NotAllowedError, RefusedInputError, UsageError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.schemas import Schemas
 from processor.model.layout import Layout
+from processor.model.records import Topic
 from processor.settings import Settings
 
 REQUEST_S = 10.0
@@ -87,9 +88,20 @@ class Starts:
         self._layout = layout
         self._schemas = schemas
         self._answer = answer
+        self._answered_for: frozenset[int] = frozenset()
         self._for_ends: AdminClient | None = None
         # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
         self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def prepare(self) -> None:
+        """Find out for which partitions `--start-from` answers: those that there are, if the group has no position.
+
+        To be called once, before the group is joined: later the group has positions, and a partition without one is
+        new to it. Blocks; UnavailableError as `of`.
+        """
+        if self._answer is not None:
+            there = self._partitions(self._admin())
+            self._answered_for = frozenset() if self._group_positions(there) else frozenset(there)
 
     def of(self, partition: int) -> Start:
         """Where `partition` starts.
@@ -108,10 +120,10 @@ class Starts:
                 raise UnavailableError(f"no twin: {twin.name} has {twin.partitions} partitions")
         position = self._group_positions([partition]).get(partition)
         low = self._offset(admin, partition, OffsetSpec.earliest())
-        high = self._offset(admin, partition, OffsetSpec.latest(), isolation=IsolationLevel.READ_UNCOMMITTED)
+        high = self._end(admin, partition)
         if position is not None and low <= position <= high:
             return self._start(position, low=low, high=high, chosen=False)
-        if self._answer is not None:
+        if self._answer is not None and (position is not None or partition in self._answered_for):
             return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
         if position is not None:
             raise RefusedInputError(
@@ -121,14 +133,12 @@ class Starts:
                 hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
                 "last event that was published",
             )
-        published = highest_source(self._settings, self._schemas, layout, partition, first_is_enough=True)
-        if published is not None:
-            raise RefusedInputError(
-                f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
-                f"hold events of it (offset {published}): starting at the beginning would publish them again",
-                hint="`--start-from outputs` goes on after the last one that was published",
-            )
-        return self._start(low, low=low, high=high, chosen=True)
+        refusal = self._refusal(admin, layout, partition)
+        if refusal is None:
+            return self._start(low, low=low, high=high, chosen=True)
+        if self._answer is None:
+            raise refusal
+        return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
 
     def group_reached(self, goals: Mapping[int, int]) -> bool:
         """Whether the group's positions have reached `goals`, partition -> offset. Blocks; UnavailableError as `of`."""
@@ -138,11 +148,7 @@ class Starts:
     def goals(self) -> dict[int, int]:
         """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
         admin = self._admin()
-        metadata = _asked(lambda: admin.list_topics(self._events, REQUEST_S))
-        return {
-            partition: self._offset(admin, partition, OffsetSpec.latest(), isolation=IsolationLevel.READ_UNCOMMITTED)
-            for partition in metadata.topics[self._events].partitions
-        }
+        return {partition: self._end(admin, partition) for partition in self._partitions(admin)}
 
     def stable_ends(self, partitions: list[int]) -> dict[int, int]:
         """The last stable offset of each of `partitions`: what a read_committed reader can reach. Blocks.
@@ -157,6 +163,33 @@ class Starts:
         ends = {tp.partition: _answer(future).offset for tp, future in futures.items()}
         self._for_ends = admin
         return ends
+
+    def _partitions(self, admin: AdminClient) -> list[int]:
+        metadata = _asked(lambda: admin.list_topics(self._events, REQUEST_S))
+        return list(metadata.topics[self._events].partitions)
+
+    def _refusal(self, admin: AdminClient, layout: Layout, partition: int) -> RefusedInputError | None:
+        """Why a partition without a position must not start at its beginning: its outputs are not empty."""
+        try:
+            published = self._published(admin, layout, partition, first_is_enough=True)
+        except RefusedInputError as unreadable:
+            return unreadable
+        if published is None:
+            return None
+        return RefusedInputError(
+            f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
+            f"hold events of it (offset {published}): starting at the beginning would publish them again",
+            hint="`--start-from outputs` goes on after the last one that was published",
+        )
+
+    def _published(self, admin: AdminClient, layout: Layout, partition: int, *, first_is_enough: bool) -> int | None:
+        def range_of(topic: Topic) -> tuple[int, int]:
+            earliest = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
+            return earliest, self._end(admin, partition, topic=topic)
+
+        return highest_source(
+            self._settings, self._schemas, layout, partition, range_of=range_of, first_is_enough=first_is_enough
+        )
 
     def _admin(self) -> AdminClient:
         return new_admin(self._settings)
@@ -176,7 +209,7 @@ class Starts:
                 # Not the high watermark: what an open transaction holds becomes readable later and is not skipped.
                 return self._offset(admin, partition, OffsetSpec.latest())
             case "outputs":
-                published = highest_source(self._settings, self._schemas, layout, partition, first_is_enough=False)
+                published = self._published(admin, layout, partition, first_is_enough=False)
                 return low if published is None else max(low, published + 1)
             case _:
                 at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))
@@ -199,15 +232,21 @@ class Starts:
                 raise UnavailableError(f"group position of {self._events}[{at.partition}]: {at.error.name()}")
         return {at.partition: at.offset for at in answers if at.offset >= 0}
 
+    def _end(self, admin: AdminClient, partition: int, *, topic: Topic | None = None) -> int:
+        """The high watermark, above what open transactions hold."""
+        latest = OffsetSpec.latest()
+        return self._offset(admin, partition, latest, topic=topic, isolation=IsolationLevel.READ_UNCOMMITTED)
+
     def _offset(
         self,
         admin: AdminClient,
         partition: int,
         spec: OffsetSpec,
         *,
+        topic: Topic | None = None,
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> int:
-        request = {TopicPartition(self._events, partition): spec}
+        request = {TopicPartition(topic or self._events, partition): spec}
         (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
         offset: int = _answer(future).offset
         return offset

@@ -22,14 +22,14 @@ class FirstRecords:
         self._unreadable = 0
 
     def holds_back(self, outcomes: Sequence[Outcome]) -> bool:
-        """Whether a batch should wait for more before its commit: too few are judged, and nearly all of these are bad.
+        """Whether a batch should wait for more before its commit: too few are judged, and nearly all of it is bad.
 
         So restarts of a wrong deployment do not eat the topic a hundred records at a time.
         """
         if self._share >= 1 or not outcomes:
             return False
-        judged, unreadable = self._with(outcomes)
-        return judged < FEWEST and unreadable >= self._share * judged
+        unreadable = sum(isinstance(outcome, Unreadable) for outcome in outcomes)
+        return self._judged + len(outcomes) < FEWEST and unreadable >= self._share * len(outcomes)
 
     def refuse(self, outcomes: Sequence[Outcome]) -> None:
         """Raise RefusedInputError when, with `outcomes`, nearly all of the first records are unreadable."""

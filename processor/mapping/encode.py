@@ -101,13 +101,13 @@ _FAILED_LIMIT_BYTES: Final = 32 * 1024
 _FIRST: Final = "dl.reason"  # ours begin here, at the last one of this name: before it stands what the source had
 
 
-def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic) -> OutRecord:
+def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, bare: bool = False) -> OutRecord:
     """The source's key, value and headers, untouched, and after them the headers `dl.…` that say what became of it.
 
     `dl.failed` is JSON, cut to whole entries within 32 KiB; then `dl.failed_count` says how many there were. A record
-    that would not fit `topic` goes without value and source headers, and `dl.value_bytes` says how long the value was;
-    if its key alone is too long, without that too. A source that has been a dead letter (its own headers `dl.…` say so)
-    keeps them, as all of its headers, and its attempts are counted on.
+    that would not fit `topic`, or is asked for `bare`, goes without value and source headers, and `dl.value_bytes` says
+    how long the value was; if its key alone is too long, without that too. A source that has been a dead letter (its
+    own headers `dl.…` say so) keeps them, as all of its headers, and its attempts are counted on.
     """
     failed, cut = _failed(letter.failed)
     added: Headers = tuple(
@@ -126,7 +126,7 @@ def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic) -> OutRecord:
         )
     )
     whole = OutRecord(topic.name, letter.place.partition, letter.key, letter.value, (*letter.headers, *added))
-    if whole.size_bytes <= topic.limit_bytes:
+    if whole.size_bytes <= topic.limit_bytes and not bare:
         return whole
     added = (*added, ("dl.value_bytes", str(len(letter.value or b"")).encode()))
     light = OutRecord(topic.name, letter.place.partition, letter.key, None, added)

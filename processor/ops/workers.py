@@ -1,8 +1,8 @@
 """`processor run --workers N`: N plain processes, restarted when they die, stopped as one; both ends of what they say.
 
 A worker is `python -m processor run …` with one end of a socket pair. It says there on which port it answers, when it
-had its first assignment, and that it was not allowed; and it ends when the supervisor's end is closed, which the
-system does also for a supervisor that was killed.
+had its first assignment, and that no restart would mend its end; and it ends when the supervisor's end is closed, which
+the system does also for a supervisor that was killed.
 """
 
 import json
@@ -62,9 +62,9 @@ class Told:
             self._assigned = True
             self._say(assigned=True)
 
-    def not_allowed(self) -> None:
+    def final(self) -> None:
         """The end that follows is one that no restart mends."""
-        self._say(not_allowed=True)
+        self._say(final=True)
 
     def _say(self, **what: Any) -> None:
         with suppress(OSError):  # the supervisor is gone; the thread below sees to that
@@ -104,7 +104,7 @@ class Worker:
     heard: bytearray = field(default_factory=bytearray)
     port: int | None = None
     was_assigned: bool = False  #: Ever, so that what it was told once is known to work.
-    not_allowed: bool = False
+    final: bool = False  #: Its process said that no restart would mend its end.
     started_at: float = 0.0
     start_at: float = 0.0  #: Of the next process, while there is none.
     back_off_s: float = 0.0
@@ -124,7 +124,7 @@ class Worker:
             said = json.loads(line)
             self.port = said.get("port", self.port)
             self.was_assigned = self.was_assigned or "assigned" in said
-            self.not_allowed = self.not_allowed or "not_allowed" in said
+            self.final = self.final or "final" in said
 
     def ended(self) -> int | None:
         """The exit code of a process that has just ended, a signal as its negative number; None while it runs."""
@@ -140,7 +140,7 @@ class Worker:
 
     def may_restart(self, code: int) -> bool:
         """Whether another try may mend an end with `code`: a crash, or a world that was there before."""
-        return code < 0 or code == _OUR_FAULT or (code == _WORLD and self.was_assigned and not self.not_allowed)
+        return code < 0 or code == _OUR_FAULT or (code == _WORLD and self.was_assigned and not self.final)
 
 
 def supervise(
@@ -251,7 +251,7 @@ class _Supervisor:
             raise
         finally:
             mouth.close()
-        worker.ear, worker.started_at, worker.not_allowed = ear, time.monotonic(), False
+        worker.ear, worker.started_at, worker.final = ear, time.monotonic(), False
         self._metrics[WORKER_UP].labels(worker=str(worker.number)).set(1)
         log.info("worker started", number=worker.number, pid=worker.process.pid)
 

@@ -4,8 +4,8 @@ from processor.engine.slots import transactional_id
 from processor.settings import Settings
 
 
-def settings(group: str) -> Settings:
-    return Settings(group=group, slot="host-a")
+def settings(group: str, *, slot: str = "host-a") -> Settings:
+    return Settings(group=group, slot=slot)
 
 
 def test_one_process_has_index_0(topic_prefix: str) -> None:
@@ -22,6 +22,16 @@ def test_two_at_once_have_different_ids(topic_prefix: str) -> None:
             assert [f"{topic_prefix}-host-a-0", f"{topic_prefix}-host-a-1"] == [first, second]
         with transactional_id(settings(topic_prefix)) as third:
             assert f"{topic_prefix}-host-a-1" == third
+
+
+def test_a_long_name_has_a_lock_as_well(topic_prefix: str) -> None:
+    """The id may be longer than a file's name."""
+    group, slot = topic_prefix + "g" * 180, "s" * 100
+    with (
+        transactional_id(settings(group, slot=slot)) as first,
+        transactional_id(settings(group, slot=slot)) as second,
+    ):
+        assert [f"{group}-{slot}-0", f"{group}-{slot}-1"] == [first, second]
 
 
 def test_another_group_is_apart(topic_prefix: str) -> None:

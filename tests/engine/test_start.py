@@ -1,12 +1,14 @@
 """Where a partition starts: every case of the contract, on a real broker."""
 
 import re
+import threading
 import time
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_END, Producer, TopicPartition
 
+from processor.engine.clients import headers_of
 from processor.engine.start import start_from
 from processor.errors import RefusedInputError, UsageError
 from processor.ops.generate import events
@@ -137,6 +139,66 @@ def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, to
 
     assert set(range(4)) == sources(made, 1)
     assert [3, 4] == made.committed([0, 1])
+
+
+def test_an_answer_is_not_for_a_partition_that_is_new_to_the_group(bootstrap_servers: str, topic_prefix: str) -> None:
+    """`--start-from end` left on the command line skips nothing of a partition that was grown since."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(3))
+    made.run(answer="end")
+    grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
+    made.tell(told(4, seed=2), partition=1)
+    made.run(answer="end")
+
+    assert set() == sources(made)
+    assert set(range(4)) == sources(made, 1)
+
+
+def emptied(made: Installation) -> None:
+    """Delete all that the outputs hold."""
+    admin = made.admin()
+    twins = [made.settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")]
+    deleted = admin.delete_records([TopicPartition(topic, 0, OFFSET_END) for topic in twins])
+    for future in deleted.values():
+        future.result(10)
+
+
+def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A group without positions waits for what is being written, and then does not publish it again."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    made.run()
+    (first, *_) = made.read(made.settings.topic("status"))
+    emptied(made)
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}other"})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(made.settings.topic("status"), first.value(), first.key(), 0, headers=list(headers_of(first)))
+    assert producer.flush(10) == 0
+    ended = threading.Timer(2, producer.commit_transaction)
+    ended.start()
+
+    with pytest.raises(RefusedInputError, match=re.escape("its outputs hold events of it")):
+        renamed(made).run()
+    ended.join()
+
+
+def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Written by a newer version, perhaps: nobody can say that its event was not published; a person may."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer.produce(made.settings.topic("status"), b"\x00\x00\x00\x00\x07new", b"key", 0)
+    assert producer.flush(10) == 0
+
+    with pytest.raises(RefusedInputError, match=r"(?s)\[0\]@0 cannot be read.*no schema has id 7\nhint: "):
+        made.run()
+    with pytest.raises(RefusedInputError, match="cannot be read"):
+        made.run(answer="outputs")
+
+    made.run(answer="end")
+
+    assert [5] == made.committed()
 
 
 def test_a_time_needs_an_offset() -> None:

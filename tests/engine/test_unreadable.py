@@ -50,6 +50,15 @@ def test_a_small_unreadable_batch_is_held_back() -> None:
     assert not FirstRecords(0.95).holds_back([])
 
 
+def test_a_batch_is_held_back_for_itself() -> None:
+    """A few good ones before it do not let an unreadable batch through."""
+    first = FirstRecords(0.95)
+    first.committed([GOOD] * 10)
+
+    assert first.holds_back([BAD] * 20)
+    assert not first.holds_back([BAD] * 90)
+
+
 def test_switched_off() -> None:
     """A share of 1 makes dead letters of everything."""
     first = FirstRecords(1.0)

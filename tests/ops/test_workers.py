@@ -185,9 +185,31 @@ def test_refused_authorisation_is_never_tried_again(
     command: Callable[[str], Command], lives: Callable[[], list[str]]
 ) -> None:
     """Also not by a worker that had an assignment: somebody took the right away, and has to give it back."""
-    lines = "told.assigned(); told.not_allowed(); sys.exit(3)"
+    lines = "told.assigned(); told.final(); sys.exit(3)"
 
     assert 3 == supervise(FREE_PORT, workers=1, command=command(lines), until_end=False)
+    assert ["1-1"] == lives()
+
+
+def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], lives: Callable[[], list[str]]) -> None:
+    """`--until-end` gives up with 3, though it had an assignment: another try would only begin the minute again."""
+    lines = """
+        from processor import app, errors, settings
+        from processor.engine import run as engine
+
+        def run(*_, **__):
+            told.assigned()
+            raise errors.StalledError("no progress for 60 s")
+
+        engine.run = run
+        given = settings.Settings(http=settings.HttpSettings(port=0))
+        try:
+            app._run(given, until_end=True, start_from=None, supervisor=os.dup(int(sys.argv[2])))
+        except errors.StalledError as error:
+            sys.exit(error.exit_code)
+    """
+
+    assert 3 == supervise(FREE_PORT, workers=1, command=command(lines), until_end=True)
     assert ["1-1"] == lives()
 
 
