@@ -43,8 +43,15 @@ def error_of(exception: KafkaException) -> KafkaError:
 
 
 def headers_of(message: Message) -> Headers:
-    """The headers of a record that was read. Its values are bytes or null, though the client's type says more."""
-    return cast(Headers, tuple(message.headers() or ()))
+    """The headers of a record that was read. Its values are bytes or null, though the client's type says more.
+
+    ValueError when a name is not UTF-8, as Kafka asks for: confluent-kafka 2.16.1 raises SystemError, and cannot be
+    asked again for the same record.
+    """
+    try:
+        return cast(Headers, tuple(message.headers() or ()))
+    except (SystemError, UnicodeDecodeError) as error:
+        raise ValueError("the name of a header is not UTF-8") from error
 
 
 def common_properties(settings: Settings) -> Properties:

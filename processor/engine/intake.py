@@ -1,8 +1,9 @@
 """The consumer's side: which partitions are ours, where each starts, and what was polled and may still be used.
 
 Non-obvious:
-1. A partition is assigned at its end, and what is polled of it is dropped, until its start is known (a thread asks:
-   the previous owner's transaction may be open for seconds) and the consumer was sent there.
+1. A partition that the group gives us is fetched only when its start is known, from that offset on. A thread asks for
+   it, since the previous owner's transaction may be open for seconds. No logical offset is ever assigned: the answer of
+   its look-up, when late, undoes a seek and skips what lies between, silently.
 2. From `window_from` to its start a partition's records only fill the window. So the window costs no second reader.
 3. An abort does not move the consumer back. `rewind` sends each partition we own to what the group has committed;
    without it the batch is skipped, silently, until a restart.
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.background import ask
 from processor.engine.clients import AUTHORISATION, error_of, headers_of
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 IDLE_S = 0.1
 RETRY_S = (0.05, 10.0)  # first and longest back-off of a partition that waits
+FETCHER_S = 2.0  # a fetcher that cannot be sought for so long has ended
+ASK_MEMBER_S = 2.0
 
 HARMLESS: frozenset[int] = frozenset(
     {
@@ -74,7 +77,9 @@ class Owned:
     next: int = -1  #: The next offset that may be polled; a lower one was polled before.
     committed: int = -1
     goal: int = -1  #: The high watermark when it was assigned.
+    fetched: bool = False  #: The consumer has it, and fetches it.
     seek_to: int | None = None  #: Where the consumer has still to be sent; until then nothing polled is usable.
+    unsought_since: float | None = None  #: Since when the consumer could not be sent there.
     retry_at: float | None = None  #: It waits: paused, or its start could not be found.
     waits: int = 0  #: Waits in a row, for the back-off.
     cause: str = ""  #: Why it waits.
@@ -84,6 +89,11 @@ class Owned:
     def started(self) -> bool:
         """Its start is known, and the group has it."""
         return self.starting is None and not self.chosen
+
+    @property
+    def is_asking(self) -> bool:
+        """Its start is being asked for, and was not refused or put off yet."""
+        return self.starting is not None and self.retry_at is None
 
     def progressed(self) -> None:
         """It got on: the next wait begins with a short back-off again."""
@@ -117,6 +127,9 @@ class Intake:
         self._consumer = consumer
         self._starts = starts
         self._rebalanced = rebalanced
+        self._asks_for_membership = settings.kafka.consumer.get("group.protocol") == "consumer"
+        self._membership: Future[bool] | None = None
+        self._ask_membership_at = 0.0
         self.owned: dict[int, Owned] = {}
         self.assigned_once = False
         self.member = False  #: The group has given us an assignment, be it empty, and we have not lost it since.
@@ -139,6 +152,8 @@ class Intake:
             messages += self._consumer.consume(limit - 1, self._settings.max_batch_wait_ms / 1000)
         group = self._consumer.consumer_group_metadata()
         self.group = group if self._consumer.memberid() else None
+        if self._asks_for_membership and not self.owned:
+            self._look_for_membership()
         return self._usable(messages)
 
     def stay_alive(self) -> None:
@@ -205,7 +220,9 @@ class Intake:
     # --- rebalances: callbacks of the consumer ---
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign([TopicPartition(self._events, tp.partition, OFFSET_END) for tp in partitions])
+        # Taken, but not fetched yet: a partition is given to the fetcher when its start is known, at that offset. The
+        # late answer to the look-up of a logical offset (OFFSET_END) would undo a seek and skip what lies before it.
+        consumer.incremental_assign([])
         for tp in partitions:
             self.owned[tp.partition] = Owned(
                 partition=tp.partition,
@@ -213,6 +230,7 @@ class Intake:
                 starting=self._ask_start(tp.partition),
             )
         self.assigned_once = self.member = True
+        self._membership = None
         self._rebalanced("assigned", len(partitions))
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -223,8 +241,11 @@ class Intake:
         self._forget("lost", partitions)
 
     def _forget(self, kind: str, partitions: list[TopicPartition]) -> None:
-        for tp in partitions:
-            self.owned.pop(tp.partition, None)
+        gone = [owned for tp in partitions if (owned := self.owned.pop(tp.partition, None)) is not None]
+        fetched = [TopicPartition(self._events, owned.partition) for owned in gone if owned.fetched]
+        # librdkafka keeps a pause over a revocation; a partition that waits now would come back paused.
+        self._consumer.resume([TopicPartition(self._events, o.partition) for o in gone if o.fetched and o.retry_at])
+        self._consumer.incremental_unassign(fetched)
         self._rebalanced(kind, len(partitions))
 
     # --- between two polls ---
@@ -249,8 +270,6 @@ class Intake:
         except UnavailableError as unavailable:
             self._back_off(owned, str(unavailable))
             return
-        # librdkafka keeps a pause over a revocation; a partition that waited when it left us comes back paused.
-        self._consumer.resume([TopicPartition(self._events, owned.partition)])
         owned.starting = None
         owned.start = start.offset
         owned.chosen = start.chosen
@@ -276,21 +295,51 @@ class Intake:
 
     def _back_off(self, owned: Owned, cause: str) -> None:
         first, longest = RETRY_S
-        owned.retry_at = time.monotonic() + min(longest, first * 2**owned.waits)
+        owned.retry_at = time.monotonic() + min(longest, first * 2 ** min(owned.waits, 20))
         owned.waits += 1
         if cause != owned.cause:
             log.warning("partition waits", partition=owned.partition, cause=cause)
         owned.cause = cause
 
     def _seek(self, owned: Owned) -> None:
+        """Send the consumer to `seek_to`. Where it cannot go now `_settle` tries again; `_usable` drops until then."""
         assert owned.seek_to is not None
-        try:
-            self._consumer.seek(TopicPartition(self._events, owned.partition, owned.seek_to))
-        except KafkaException as exception:
-            # The fetcher has not taken up the assignment yet; `_settle` asks again, and `_usable` drops until then.
-            log.debug("seek later", partition=owned.partition, error=error_of(exception).name())
-        else:
-            owned.seek_to = None
+        at = TopicPartition(self._events, owned.partition, owned.seek_to)
+        if owned.fetched:
+            try:
+                self._consumer.seek(at)
+            except KafkaException as exception:
+                # The fetcher has not taken up the assignment yet; or it has ended after an error, for good.
+                now = time.monotonic()
+                owned.unsought_since = owned.unsought_since or now
+                if now - owned.unsought_since < FETCHER_S:
+                    log.debug("seek later", partition=owned.partition, error=error_of(exception).name())
+                    return
+                log.warning("fetching anew", partition=owned.partition, error=error_of(exception).name())
+                self._unfetch(owned)
+        if not owned.fetched:
+            self._consumer.incremental_assign([at])
+            owned.fetched = True
+        owned.seek_to = owned.unsought_since = None
+
+    def _unfetch(self, owned: Owned) -> None:
+        self._consumer.incremental_unassign([TopicPartition(self._events, owned.partition)])
+        owned.fetched = False
+
+    def _look_for_membership(self) -> None:
+        """Ask the broker whether the group counts us in: with KIP-848 nobody tells a member that gets no partition."""
+        now = time.monotonic()
+        if self._membership is not None and self._membership.done():
+            try:
+                self.member = self._membership.result()
+            except UnavailableError as unavailable:
+                log.debug("membership is not known", cause=str(unavailable))
+                self.member = False
+            self.assigned_once = self.assigned_once or self.member
+            self._membership = None
+        if self._membership is None and now >= self._ask_membership_at and (member := self._consumer.memberid()):
+            self._ask_membership_at = now + ASK_MEMBER_S
+            self._membership = ask(lambda: self._starts.has_member(member), name="membership")
 
     def _usable(self, messages: list[Message]) -> list[Polled]:
         polled = []
@@ -308,12 +357,18 @@ class Intake:
         return polled
 
     def _source_record(self, message: Message) -> SourceRecord:
+        fault = ""
+        try:
+            headers = headers_of(message)
+        except ValueError as error:
+            headers, fault = (), str(error)
         return SourceRecord(
             place=Place(self._events, _number(message.partition()), _number(message.offset())),
             timestamp_ms=message.timestamp()[1],
             key=message.key(),
             value=message.value(),
-            headers=headers_of(message),
+            headers=headers,
+            headers_fault=fault,
         )
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
@@ -335,9 +390,7 @@ class Intake:
             return
         if owned.next < owned.start:
             # Retention moved the window's begin. Its fetcher has given up, and only a new assignment starts it again.
-            at = TopicPartition(self._events, partition, OFFSET_END)
-            self._consumer.incremental_unassign([at])
-            self._consumer.incremental_assign([at])
+            self._unfetch(owned)
             owned.starting = self._ask_start(partition)
             return
         raise RefusedInputError(

@@ -142,6 +142,10 @@ class Progress:
         # At once: the loop does not turn again until the broker has answered.
         self._readiness = Readiness(ready=False, reasons=(self._last_batch(),))
 
+    def nothing_left(self) -> None:
+        """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""
+        self._not_committed = ""
+
     def rebalanced(self, kind: str, partitions: int) -> None:
         """Partitions were assigned, revoked or lost."""
         self._metrics[REBALANCES].labels(kind=kind).inc()

@@ -6,6 +6,7 @@ no rebalance meets one.
 """
 
 import gc
+import math
 import os
 import signal
 import threading
@@ -204,6 +205,7 @@ class Engine:
         self._breakers = Breakers()
         self._idle_commit_at = 0.0
         self._failures = 0  # transactions in a row that did not commit
+        self._gives_up_at = math.inf  # under `--until-end`, on the monotonic clock
 
     def run(self) -> None:
         """Until a stop is asked for."""
@@ -216,37 +218,48 @@ class Engine:
         A member without partitions is done when the whole group has reached `goals`.
         """
         last_seen: object = None
-        since = ask_at = time.monotonic()
-        tell_at = since + TELL_S
+        positions: dict[int, int] = {}
+        ask_at = tell_at = time.monotonic()
+        self._gives_up_at = time.monotonic() + STALL_S
         while not self._stop.asked:
             self.turn()
             owned = self._intake.owned.values()
             if owned and all(o.started and o.committed >= o.goal for o in owned):
                 log.info("reached the end", partitions=len(owned))
                 return
-            if self._intake.assigned_once and not owned:
-                since = time.monotonic()  # others work; we have nothing to be late with
-                if since >= ask_at:
-                    ask_at = since + ASK_GROUP_S
-                    if group_reached(starts, goals):
-                        log.info("reached the end", partitions=0)
-                        return
+            if not owned and time.monotonic() >= ask_at:  # others work, or nobody has told us yet
+                ask_at = time.monotonic() + ASK_GROUP_S
+                with suppress(UnavailableError):
+                    positions = starts.positions(goals)
+                if all(positions.get(partition, -1) >= goal for partition, goal in goals.items()):
+                    log.info("reached the end", partitions=0)
+                    return
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + TELL_S
                 log.info("on the way to the end", records_left=sum(max(0, o.goal - max(0, o.committed)) for o in owned))
-            seen = sorted((o.partition, o.next, o.committed) for o in owned)
+            seen = sorted((o.partition, o.next, o.committed) for o in owned) or positions
             if seen != last_seen:
-                last_seen, since = seen, time.monotonic()
-            elif time.monotonic() - since > STALL_S:
-                raise StalledError(f"no progress for {STALL_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
+                last_seen, self._gives_up_at = seen, time.monotonic() + STALL_S
+            self._give_up_in_time()
+
+    def _give_up_in_time(self) -> None:
+        """Raise StalledError when `--until-end` has made no progress for too long; asked while a broker is away too."""
+        if time.monotonic() > self._gives_up_at:
+            raise StalledError(f"no progress for {STALL_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
+
+    def _stay_alive(self) -> None:
+        self._intake.stay_alive()
+        self._give_up_in_time()
 
     def turn(self) -> None:
         """Poll once, map what came, publish it in one transaction or, where it is too much for one, in several."""
-        self._commit_chosen_starts()  # before the poll: should it fail, all partitions are sought
+        if not self._commit_chosen_starts():  # before the poll: should it fail, all partitions are sought
+            return
         polled = self._intake.poll(self._most_records)
         self._step("polled")
         self._progress.observe(self._intake.owned, member=self._intake.member, assigned_once=self._intake.assigned_once)
         if not polled:
+            self._progress.nothing_left()
             self._idle()
             return
         done = self._map(polled)
@@ -255,6 +268,8 @@ class Engine:
             if time.monotonic() >= held_until:
                 break
             done += self._map(self._intake.poll(self._most_records))
+        if self._first_records.holds_back(outcomes_of(done)) and self._stop.asked:
+            return  # a stop does not let it through
         self._step("mapped")
         # While more was polled, partitions may have gone or been sought elsewhere.
         current = [one for one in done if self._intake.is_current(one.owned)]
@@ -262,18 +277,28 @@ class Engine:
             if current:
                 self._recover(NO_MEMBER, current)
             return
+        self._first_records.refuse(outcomes_of(current))
         pieces = list(cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes))
         for number, piece in enumerate(pieces, 1):
             if not self._publish(piece, last=number == len(pieces)):
                 return
         self._idle()  # a partition may be quiet while its neighbours are busy
 
-    def _commit_chosen_starts(self) -> None:
-        """Give the group the starts that were chosen for partitions without a position, before any of it is mapped."""
-        chosen = {owned: owned.start for owned in self._intake.owned.values() if owned.chosen}
-        if chosen and self._intake.group is not None and self._commit_positions(chosen):
-            for owned in chosen:
-                owned.chosen = False
+    def _commit_chosen_starts(self) -> bool:
+        """Give the group the starts that were chosen for partitions without a position, before any of it is mapped.
+
+        All that are being found are waited for, so that one commit has them all: `--start-from` answers for a group
+        without any position, and half of them would be one that has some. False when they could not be committed.
+        """
+        owned = self._intake.owned.values()
+        chosen = {one: one.start for one in owned if one.chosen}
+        if not chosen or self._intake.group is None or any(one.is_asking for one in owned):
+            return True
+        if not self._commit_positions(chosen):
+            return False
+        for one in chosen:
+            one.chosen = False
+        return True
 
     def _map(self, polled: Sequence[Polled]) -> list[Done]:
         """One outcome for each record that is to be mapped; a record that has to wait cuts its partition there."""
@@ -334,7 +359,6 @@ class Engine:
     def _publish(self, piece: Sequence[Done], *, last: bool) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
         outcomes = outcomes_of(piece)
-        self._first_records.refuse(outcomes)
         next_offsets = {one.owned: one.outcome.record.place.offset + 1 for one in piece}
         if last:
             next_offsets = {
@@ -371,7 +395,7 @@ class Engine:
         self._progress.not_committed(failure)
         self._step("recovering")
         searching = failure.concerns_record and self._find_refused(failure, piece)
-        self._publisher.renew(self._lookups.layout, meanwhile=self._intake.stay_alive)
+        self._publisher.renew(self._lookups.layout, meanwhile=self._stay_alive)
         self._step("recovered")
         if not searching:
             self._back_off()
@@ -380,7 +404,7 @@ class Engine:
                 self._intake.rewind()
             except KafkaException as exception:
                 log.warning("waiting for the broker", step="committed", error=error_of(exception).name())
-                self._intake.stay_alive()
+                self._stay_alive()
                 time.sleep(0.2)
             else:
                 self._step("sought")
@@ -413,10 +437,10 @@ class Engine:
 
     def _back_off(self) -> None:
         """After the second failure in a row, and longer after each; the group is told that we are alive."""
-        until = time.monotonic() + (0.0 if self._failures == 0 else min(5.0, 0.1 * 2**self._failures))
+        until = time.monotonic() + (0.0 if self._failures == 0 else min(5.0, 0.1 * 2 ** min(self._failures, 20)))
         self._failures += 1
         while time.monotonic() < until and not self._stop.asked:
-            self._intake.stay_alive()
+            self._stay_alive()
             time.sleep(0.05)
 
     def _idle(self) -> None:
@@ -559,14 +583,6 @@ def patient(question: Callable[[], T], stop: Stop, *, brokers: str) -> T | None:
                 ) from unavailable
             time.sleep(0.2)
     return None
-
-
-def group_reached(starts: Starts, goals: dict[int, int]) -> bool:
-    """Whether the group is at `goals`; False too when nobody could say."""
-    try:
-        return starts.group_reached(goals)
-    except UnavailableError:
-        return False
 
 
 def leave(intake: Intake, *, patience_s: float = 3.0) -> None:

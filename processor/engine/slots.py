@@ -24,11 +24,17 @@ def transactional_id(settings: Settings) -> Iterator[str]:
     """The id for this process, held until the block is left: the lowest index of the slot that is free on this host.
 
     The lock is a file in the host's temporary folder, freed by the operating system however the process ends.
-    Does not block. Raises UsageError when a thousand are taken.
+    Does not block. Raises UsageError when a thousand are taken, or the folder cannot be written.
     """
     slot = settings.slot_name
-    folder = Path(tempfile.gettempdir()) / "processor-slots"
-    folder.mkdir(exist_ok=True)
+    try:
+        folder = Path(tempfile.gettempdir()) / "processor-slots"
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"no folder for the lock of slot {slot!r}: {error}",
+            hint="TMPDIR names a folder that can be written; in a container with a read-only root, mount /tmp",
+        ) from error
     with suppress(PermissionError):  # it is another user's, who has done so
         folder.chmod(0o1777)
     for index in range(MAX_PROCESSES_A_HOST):

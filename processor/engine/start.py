@@ -1,12 +1,13 @@
 """Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+import structlog
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
@@ -19,6 +20,8 @@ from processor.mapping.schemas import Schemas
 from processor.model.layout import Layout
 from processor.model.records import Topic
 from processor.settings import Settings
+
+log = structlog.get_logger()
 
 REQUEST_S = 10.0
 MOST_AT_ONCE = 8
@@ -99,9 +102,13 @@ class Starts:
         To be called once, before the group is joined: later the group has positions, and a partition without one is
         new to it. Blocks; UnavailableError as `of`.
         """
-        if self._answer is not None:
-            there = self._partitions(self._admin())
-            self._answered_for = frozenset() if self._group_positions(there) else frozenset(there)
+        if self._answer is None:
+            return
+        there = self._partitions(self._admin())
+        positions = self._group_positions(there)
+        self._answered_for = frozenset() if positions else frozenset(there)
+        if positions and (new := sorted(set(there) - positions.keys())):
+            log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
 
     def of(self, partition: int) -> Start:
         """Where `partition` starts.
@@ -140,10 +147,15 @@ class Starts:
             raise refusal
         return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
 
-    def group_reached(self, goals: Mapping[int, int]) -> bool:
-        """Whether the group's positions have reached `goals`, partition -> offset. Blocks; UnavailableError as `of`."""
-        positions = self._group_positions(goals)
-        return all(positions.get(partition, -1) >= goal for partition, goal in goals.items())
+    def positions(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The group's position in each of `partitions` that has one. Blocks; UnavailableError as `of`."""
+        return self._group_positions(partitions)
+
+    def has_member(self, member_id: str) -> bool:
+        """Whether the group counts `member_id` in, with partitions or without. Blocks; UnavailableError as `of`."""
+        admin = self._admin()
+        (answer,) = admin.describe_consumer_groups([self._settings.group_id], request_timeout=REQUEST_S).values()
+        return any(member.member_id == member_id for member in _answer(answer).members)
 
     def goals(self) -> dict[int, int]:
         """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""

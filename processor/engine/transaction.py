@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processor.engine.background import ask
 from processor.engine.clients import AUTHORISATION, CONCERNS_A_RECORD, error_of
-from processor.errors import NotAllowedError, RivalError
+from processor.errors import NotAllowedError, RivalError, UsageError, WorldError
 from processor.model.layout import Layout
 from processor.model.records import OutRecord, Topic
 
@@ -71,6 +71,7 @@ class Publisher:
         self._step = step
         self._producer: Producer | None = None
         self._failed_deliveries: list[KafkaError] = []
+        self._began_once = False
         self._fenced_at: list[float] = []
 
     def publish(
@@ -102,17 +103,22 @@ class Publisher:
             committing = True
             self._until(deadline, producer.commit_transaction)
         except KafkaException as exception:
-            young = time.monotonic() - began < self._timeout_s
-            return self._not_committed(error_of(exception), young=young, committing=committing)
-        step("committed")
-        return None
+            error = error_of(exception)
+            exception.__traceback__ = None  # its frames hold the producer and the batch
+        else:
+            step("committed")
+            return None
+        young = time.monotonic() - began < self._timeout_s
+        return self._not_committed(error, young=young, committing=committing)
 
     def renew(self, layout: Layout, *, meanwhile: Callable[[], None]) -> None:
         """Replace the producer; when this returns, no earlier transaction of the id is open or undecided.
 
         The new one ends what a dead or uncertain producer left: a transaction whose commit had begun is completed,
         any other is aborted. Blocks as long as the broker does not answer, with back-off, calling `meanwhile` between
-        attempts (the consumer has to be polled); returns early, without a producer, only when giving up.
+        attempts (the consumer has to be polled); returns early, without a producer, only when giving up. Raises what
+        `meanwhile` raises; UsageError for a time-out that the broker does not allow, WorldError when the first producer
+        of all is refused for good.
         """
         self._discard()
         self._failed_deliveries = []
@@ -124,7 +130,9 @@ class Publisher:
                 self._until(time.monotonic() + 4 * SLICE_S, producer.init_transactions)
             except KafkaException as exception:
                 error = error_of(exception)
+                exception.__traceback__ = None
                 _refuse_unauthorised(error, self._id)
+                self._refuse_hopeless(error)
                 log.warning("waiting for the broker", step="init_transactions", error=error.name(), detail=error.str())
                 if not error.retriable():
                     producer = None  # else it goes on asking: two of one id would fence each other
@@ -133,18 +141,32 @@ class Publisher:
                 wait_s = min(2 * wait_s, 2.0)
             else:
                 self._producer = producer
+                self._began_once = True
                 return
+
+    def _refuse_hopeless(self, error: KafkaError) -> None:
+        if error.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
+            raise UsageError(
+                f"the broker does not allow transactions of {1000 * self._timeout_s:.0f} ms",
+                hint="set PROCESSOR_TRANSACTION_TIMEOUT_MS to at most the broker's transaction.max.timeout.ms",
+            )
+        if error.fatal() and error.code() not in FENCED and not self._began_once:
+            raise WorldError(
+                f"no transactions with this broker: {error.name()}: {error.str()}",
+                hint="Apache Kafka 2.5 or later is needed, with a transaction coordinator",
+            )
 
     def close(self) -> None:
         """Drop the producer. A transaction that is still open ends with our next start, or with its time."""
         self._discard()
 
     def _discard(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            # In a thread, which then has the last reference: ending a client may wait for a broker that hangs. What is
-            # still queued belongs to a transaction that is over.
-            ask(partial(producer.purge, blocking=False), name="discard")
+        if self._producer is None:
+            return
+        # In a thread, which then has the last reference: ending a client may wait for a broker that hangs. What is
+        # still queued belongs to a transaction that is over.
+        last, self._producer = [self._producer], None
+        ask(lambda: last.pop().purge(blocking=False), name="discard")
 
     def _produce(self, producer: Producer, out: OutRecord, deadline: float) -> None:
         while True:
@@ -182,14 +204,17 @@ class Publisher:
         librdkafka 2.16.1 may keep `send_offsets_to_transaction` for ever, whatever its time-out, when the connection
         to the group's coordinator broke. The thread keeps the producer alive; its epoch ends with the next one's.
         """
-        answer = ask(lambda: call(slice_s), name="transaction")
+        answer = ask(partial(call, slice_s), name="transaction")
         gives_up_at = time.monotonic() + slice_s + HANGS_S
-        while True:
-            try:
-                return answer.result(LOOK_S)
-            except TimeoutError:
-                if time.monotonic() > gives_up_at or self._giving_up():
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the call did not come back")) from None
+        try:
+            while True:
+                try:
+                    return answer.result(LOOK_S)
+                except TimeoutError:
+                    if time.monotonic() > gives_up_at or self._giving_up():
+                        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the call did not come back")) from None
+        finally:
+            del answer  # the exception holds this frame, and the answer holds the exception: a cycle
 
     def _not_committed(self, error: KafkaError, *, young: bool, committing: bool) -> NotCommitted:
         _refuse_unauthorised(error, self._id)

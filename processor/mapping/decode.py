@@ -51,6 +51,8 @@ def decode(
     value = record.value or b""
     if len(value) > max_event_bytes:
         return Fault(Reason.EVENT_TOO_LARGE, f"{len(value)} bytes, at most {max_event_bytes} are read")
+    if record.headers_fault:
+        return Fault(Reason.BAD_FRAME, f"headers: {record.headers_fault}")
     try:
         if _is_json(record):
             fields = _from_json(value, schemas)

@@ -24,13 +24,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp, UTC, milliseconds."""
+    """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp, UTC, milliseconds.
+
+    `headers_fault` says why its headers could not be read; then `headers` is empty.
+    """
 
     place: Place
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    headers_fault: str = ""
 
     def header(self, name: str) -> bytes | None:
         """The last header of that name, as Kafka's own `lastHeader`; None when there is none or it is null."""
