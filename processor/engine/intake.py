@@ -144,7 +144,8 @@ class Intake:
     def poll(self, limit: int) -> list[Polled]:
         """Up to `limit` usable records, waiting at most 0.1 s for the first and the batch's time for the others.
 
-        Raises RefusedInputError where a start needs a person or a position is gone, WorldError where access is refused.
+        Raises RefusedInputError where a start needs a person or a position is gone, NotAllowedError where access is
+        refused.
         """
         self._settle()
         messages = self._consumer.consume(1, IDLE_S)
@@ -178,16 +179,12 @@ class Intake:
     def rewind(self) -> None:
         """Send every partition we own to what the group has committed. Blocks; raises KafkaException: try again.
 
-        A partition whose window is still being read goes to where that reading was.
+        A partition whose window is still being read goes to where that reading was. Raises NotAllowedError as `poll`.
         """
         at = [TopicPartition(self._events, o.partition) for o in self.owned.values() if o.started]
         if not at:
             return
-        committed = {}
-        for tp in self._consumer.committed(at, 5.0):
-            if tp.error is not None:
-                raise KafkaException(tp.error)
-            committed[tp.partition] = tp.offset
+        committed = self._committed(at)
         for tp in at:
             owned = self.owned.get(tp.partition)
             if owned is None:
@@ -201,6 +198,18 @@ class Intake:
                 owned.window.forget_from(offset)
             owned.seek_to = owned.next
             self._seek(owned)
+
+    def _committed(self, at: list[TopicPartition]) -> dict[int, int]:
+        committed = {}
+        try:
+            for tp in self._consumer.committed(at, 5.0):
+                if tp.error is not None:
+                    raise KafkaException(tp.error)
+                committed[tp.partition] = tp.offset
+        except KafkaException as exception:
+            _refuse_unauthorised(error_of(exception))
+            raise
+        return committed
 
     def position(self, owned: Owned) -> int:
         """Where `owned` goes on once all that was polled of it is done.
@@ -372,10 +381,7 @@ class Intake:
         )
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
-        if error.code() in AUTHORISATION:
-            raise NotAllowedError(
-                f"not allowed: {error.name()}: {error.str()}", hint="grant READ on the events topic and on the group"
-            )
+        _refuse_unauthorised(error)
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._on_gone(_number(message.partition()), error)
         elif error.code() in HARMLESS:
@@ -396,6 +402,14 @@ class Intake:
         raise RefusedInputError(
             f"the position {owned.next} of {self._events}[{partition}] is gone: {error.str()}",
             hint="start again: `run` says what is missing, and `--start-from` answers",
+        )
+
+
+def _refuse_unauthorised(error: KafkaError) -> None:
+    if error.code() in AUTHORISATION:
+        raise NotAllowedError(
+            f"not allowed: {error.name()}: {error.str()}",
+            hint="grant DESCRIBE and READ on the events topic and on the group",
         )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from processor.engine.clients import headers_of, plain_reader
-from processor.errors import RefusedInputError
+from processor.engine.clients import AUTHORISATION, error_of, headers_of, plain_reader
+from processor.errors import NotAllowedError, RefusedInputError
 from processor.mapping.encode import dead_letter_of
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.outputs import decision_of, status_of
@@ -30,8 +30,9 @@ def highest_source(
 
     Reads as `read_committed` up to the high watermark, so open transactions are waited for: `range_of` a topic gives
     the first offset of `partition` there and the end, as `read_uncommitted` has it. With `first_is_enough` the first
-    hit is returned, not the highest. Blocks while it reads; raises UnavailableError when nothing comes for 30 s, and
-    RefusedInputError for a record that cannot be read: what it stands for would be published again.
+    hit is returned, not the highest. Blocks while it reads; raises UnavailableError when nothing comes for 30 s,
+    NotAllowedError when a twin must not be read, and RefusedInputError for a record that cannot be read: what it stands
+    for would be published again.
     """
     events = settings.topic("events")
     highest: int | None = None
@@ -45,6 +46,12 @@ def highest_source(
                     if first_is_enough:
                         return highest
     except KafkaException as exception:
+        error = error_of(exception)
+        if error.code() in AUTHORISATION:
+            raise NotAllowedError(
+                f"not allowed: {error.name()}: {error.str()}",
+                hint=f"grant READ on {layout.status.name}, {layout.decisions.name} and {layout.dead_letters.name}",
+            ) from exception
         raise UnavailableError(f"reading outputs: {exception}") from exception
     finally:
         reader.close()

@@ -1,0 +1,131 @@
+"""What the broker does not allow ends the process at once, with a hint: no waiting mends it, so nothing waits."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+
+from processor.engine.run import run
+from processor.errors import NotAllowedError
+from processor.local.kafka import local_kafka
+from processor.model.records import EventName
+from tests.engine.installation import Installation, installation
+from tests.engine.test_run import repayment
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(60)]  # the fault that is looked for here is to wait for ever
+
+GUARDED = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+    "super.users": "User:somebody-else",  # all clients here are ANONYMOUS, and a super user is denied nothing
+}
+
+
+@pytest.fixture(scope="module")
+def guarded_servers() -> Iterator[str]:
+    """A broker that looks at every request; all is allowed until a test denies something."""
+    with local_kafka(extra=GUARDED) as kafka:
+        yield kafka.bootstrap_servers
+
+
+def deny(made: Installation, kind: ResourceType, name: str, operation: AclOperation) -> None:
+    """From now on nobody may do this to that. All else stays allowed, though there is an ACL now."""
+    rules = [
+        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", what, permission)
+        for what, permission in ((AclOperation.ALL, AclPermissionType.ALLOW), (operation, AclPermissionType.DENY))
+    ]
+    admin = made.admin()
+    for created in admin.create_acls(rules).values():
+        created.result(10)
+
+
+def transactional_id(made: Installation) -> str:
+    """Of the first process of this host."""
+    return f"{made.settings.group_id}-{made.settings.slot_name}-0"
+
+
+def outputs(made: Installation) -> list[str]:
+    """The output topics that a LOAN_REPAYMENT writes to."""
+    twins = [made.settings.topic("messages"), made.settings.topic("status")]
+    return [*twins, made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
+
+
+def renamed(made: Installation, group: str) -> Installation:
+    """The same topics, another group."""
+    return Installation(made.settings.model_copy(update={"group": group}), made.schemas, made.templates)
+
+
+WRITE, READ, DESCRIBE = AclOperation.WRITE, AclOperation.READ, AclOperation.DESCRIBE
+TOPIC, GROUP, TRANSACTIONAL_ID = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
+
+Named = Callable[[Installation], str]
+CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last: what its error or its hint names
+    "an output": (TOPIC, lambda made: outputs(made)[1], WRITE, "WRITE on the output topics"),
+    "a stream": (TOPIC, lambda made: outputs(made)[2], WRITE, "WRITE on the output topics"),
+    "the group": (GROUP, lambda made: made.settings.group_id, READ, "on the group"),
+    "the group's positions": (GROUP, lambda made: made.settings.group_id, DESCRIBE, "on the group"),
+    "the transactional id": (TRANSACTIONAL_ID, transactional_id, WRITE, "WRITE and DESCRIBE on transactional id "),
+    "the events": (TOPIC, lambda made: made.events, READ, "the events"),
+    "a topic's configuration": (
+        TOPIC,
+        lambda made: outputs(made)[0],
+        AclOperation.DESCRIBE_CONFIGS,
+        "DESCRIBE_CONFIGS",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, case: str) -> None:
+    """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or passed over."""
+    kind, name, operation, named = CASES[case]
+    made = installation(guarded_servers, topic_prefix)
+    made.tell([repayment()])
+    deny(made, kind, name(made), operation)
+
+    with pytest.raises(NotAllowedError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
+        run(made.settings)
+    assert 3 == ended.value.exit_code
+    assert [] == made.read(made.settings.topic("messages"))
+
+
+def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
+    """READ of the events withdrawn from a process that has a position and waits for more."""
+    made = installation(guarded_servers, topic_prefix)
+    made.tell([repayment()])
+
+    def withdraw(step: str) -> None:
+        if step == "committed":
+            deny(made, TOPIC, made.events, READ)
+
+    with pytest.raises(NotAllowedError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant .*READ on the events topic"):
+        run(made.settings, step=withdraw)
+    assert 2 == len(made.statuses())
+
+
+def test_outputs_that_must_not_be_read(guarded_servers: str, topic_prefix: str) -> None:
+    """A group without positions asks its outputs what was published; not allowed to, it does not ask for ever."""
+    made = installation(guarded_servers, topic_prefix)
+    made.tell([repayment()])
+    made.run()
+    deny(made, TOPIC, made.settings.topic("status"), READ)
+
+    with pytest.raises(NotAllowedError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant READ on .*status"):
+        run(renamed(made, f"{topic_prefix}renamed").settings)
+
+
+def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
+    """After an abort the process goes back to what the group has committed; not allowed to ask, it ends."""
+    made = installation(guarded_servers, topic_prefix)
+    made.tell([repayment()])
+
+    def fence(step: str) -> None:
+        if step == "begun":
+            deny(made, GROUP, made.settings.group_id, DESCRIBE)
+            rival = Producer({"bootstrap.servers": guarded_servers, "transactional.id": transactional_id(made)})
+            rival.init_transactions(10)
+
+    with pytest.raises(NotAllowedError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):
+        run(made.settings, step=fence)
