@@ -42,6 +42,7 @@ log = structlog.get_logger()
 LOOK_S = 0.25
 UNASSIGNED = "not assigned yet: the group has not answered"
 LOST = "the group has shut us out, or its broker is away: partitions are lost until the next assignment"
+KEY = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # with or without dashes
 KEY_PATTERN_CHARACTERS = 40
 MOST_KEY_PATTERNS = 100
 LAG_S = 2.0
@@ -128,8 +129,8 @@ class Progress:
     def _tell_wrong_key(self, outcome: Mapped) -> None:
         """Log the first record of each pattern: a producer that keys wrongly does so every time."""
         key = (outcome.record.key or b"").decode(errors="replace")
-        pattern = re.sub(r"[0-9a-f]{32}", "<key>", key)
-        pattern = re.sub("[^\\W\\d_]+", "a", re.sub(r"\d+", "9", pattern))[:KEY_PATTERN_CHARACTERS]
+        shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in KEY.split(key))
+        pattern = "<key>".join(shapes)[:KEY_PATTERN_CHARACTERS]
         if pattern not in self._key_patterns and len(self._key_patterns) < MOST_KEY_PATTERNS:
             self._key_patterns.add(pattern)
             place = outcome.record.place

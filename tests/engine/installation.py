@@ -2,12 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from processor.engine.run import run
 from processor.mapping.decode import event_of_json
@@ -52,6 +52,13 @@ class Installation:
             producer.produce(self.events, value, event.ordering_key, partition, headers=list(headers))
         assert producer.flush(30) == 0
 
+    def put(self, values: Iterable[bytes], *, partition: int = 0) -> None:
+        """Produce any bytes to the events, as `tell`; their key is `key`."""
+        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, "message.max.bytes": 1_048_588})
+        for value in values:
+            producer.produce(self.events, value, "key", partition, on_delivery=_delivered)
+        assert producer.flush(30) == 0
+
     def run(self, *, answer: str | None = None) -> None:
         """Run the engine in this process until the end of the input."""
         run(self.settings, until_end=True, answer=answer)
@@ -89,6 +96,33 @@ class Installation:
         """For what tests do to topics."""
         return AdminClient({"bootstrap.servers": self.servers})
 
+    def limit(self, topic: Topic, max_message_bytes: int) -> None:
+        """Set a topic's max.message.bytes. Blocks until the broker tells it: it does a moment after it has agreed."""
+        name, value = "max.message.bytes", str(max_message_bytes)
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = self.admin()
+        for altered in admin.incremental_alter_configs([resource]).values():
+            altered.result(10)
+
+        def told() -> Any:
+            (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+            return described.result(10)[name].value
+
+        until(lambda: told() == value)
+
+
+def until(seen: Callable[[], bool], *, patience_s: float = 30) -> None:
+    """Wait for what comes a moment later."""
+    deadline = time.monotonic() + patience_s
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _delivered(error: KafkaError | None, _message: Message) -> None:
+    assert error is None, error
+
 
 def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: Any) -> Installation:
     """Topics created, nothing in them. `settings` are fields of Settings."""
@@ -116,6 +150,7 @@ def read_partition(servers: str, topic: str, partition: int, *, isolation: str =
             "enable.auto.commit": False,
             "isolation.level": isolation,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end is told when the broker has waited in vain for more
             "fetch.queue.backoff.ms": 5,
         }
     )

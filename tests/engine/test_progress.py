@@ -1,0 +1,336 @@
+"""What can be seen of a running engine: readiness with its reasons, lag, counts."""
+
+import re
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from processor.engine import intake
+from processor.engine import progress as module
+from processor.engine.intake import Owned
+from processor.engine.progress import LOST, UNASSIGNED, Progress
+from processor.engine.run import run
+from processor.engine.start import Starts
+from processor.engine.transaction import NotCommitted
+from processor.engine.window import Window
+from processor.http import Readiness
+from processor.mapping.lookups import UnavailableError
+from processor.mapping.map import map_record
+from processor.metrics import Metrics
+from processor.model.outcome import Mapped
+from processor.settings import SchemaRegistrySettings
+from tests.engine.installation import installation
+from tests.engine.test_run import encoded, registry, repayment
+from tests.mapping.builders import make_event, make_lookups, make_record
+
+READY = Readiness(ready=True)
+MAX_STALL_S = 60
+
+
+class Clock:
+    """The module's `time`, which goes on only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now
+
+
+class Ends(Starts):
+    """Last stable offsets, as the broker would tell them."""
+
+    def __init__(self, ends: Mapping[int, int]) -> None:
+        self.ends = dict(ends)
+
+    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+        if not self.ends:
+            raise UnavailableError("the broker did not answer")
+        return {partition: self.ends[partition] for partition in partitions}
+
+
+class Seen:
+    """A Progress with a clock and with ends of its own, told by a loop that owns `owned`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *owned: Owned, ends: Mapping[int, int]) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr(module, "time", self.clock)
+        self.registry = CollectorRegistry()
+        self.progress = Progress(Metrics(self.registry), max_stall_s=MAX_STALL_S)
+        self.ends = Ends(ends)
+        self.progress.watch(self.ends)
+        self.owned = {one.partition: one for one in owned}
+        for one in owned:
+            one.progressed_at = self.clock.now
+
+    def after(self, seconds: float) -> Readiness:
+        """The answer of /ready when so much time has passed in which the loop turned, and had nothing to tell."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now = min(until, self.clock.now + 1)
+            self.progress.observe(self.owned, member=True, assigned_once=True)
+            for thread in threading.enumerate():
+                if thread.name == "lag":
+                    thread.join(10)
+        return self.progress.readiness()
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """As it is scraped."""
+        return self.registry.get_sample_value(f"processor_{name}", labels)
+
+
+def owned(partition: int = 3, *, committed: int = 10, cause: str = "") -> Owned:
+    """A partition that has started, and has committed up to `committed`."""
+    return Owned(
+        partition, Window(records=0, age_ms=0), None, start=0, next=committed, committed=committed, cause=cause
+    )
+
+
+@cache
+def mapped(key: bytes | None = None) -> Mapped:
+    """What becomes of a LOAN_REPAYMENT with the right key, or with this one."""
+    record = make_record(make_event()) if key is None else make_record(make_event(), key=key)
+    outcome = map_record(record, make_lookups(), frozenset())
+    assert isinstance(outcome, Mapped)
+    return outcome
+
+
+def keyed(key: str) -> Mapped:
+    """As `mapped`, quickly."""
+    wrong = mapped(b"wrong")
+    return replace(wrong, record=replace(wrong.record, key=key.encode()))
+
+
+def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress mends it."""
+    stuck, busy = owned(3, committed=10, cause="waiting for the schema registry"), owned(4, committed=10)
+    seen = Seen(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
+    assert READY == seen.after(3)
+    seen.ends.ends = {3: 15, 4: 15}
+    assert READY == seen.after(3)
+
+    for _ in range(59):  # the lag has been known for a second
+        assert READY == seen.after(1)
+        busy.progressed_at = seen.clock.now
+    reason = "partition 3: 5 records behind, no progress for 61 s: waiting for the schema registry"
+
+    assert Readiness(ready=False, reasons=(reason,)) == seen.after(1)
+
+    stuck.committed = 12
+    stuck.progressed_at = seen.clock.now
+
+    assert READY == seen.after(3)
+
+
+def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour without records the first new one has as long as any other; so has the first after it caught up."""
+    idle = owned(3, committed=10)
+    seen = Seen(monkeypatch, idle, ends={3: 10})
+    seen.after(3_600)
+    seen.ends.ends = {3: 11}
+
+    assert READY == seen.after(60)
+
+    idle.committed = 11  # it was there again, but nothing told when
+    seen.after(3)
+    seen.ends.ends = {3: 12}
+
+    assert READY == seen.after(60)
+    assert not seen.after(4).ready
+
+
+def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker tells no ends, the last that were known stand."""
+    seen = Seen(monkeypatch, owned(3, committed=10), ends={})
+    seen.after(3)
+
+    assert 0 == seen.metric("lag_records", partition="3")
+
+    seen.ends.ends = {3: 15}
+    seen.after(6)
+    seen.ends.ends = {}
+    seen.after(6)
+
+    assert 5 == seen.metric("lag_records", partition="3")
+
+
+def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lag, time of the last progress since the epoch, partitions owned; one that went shows nothing any more."""
+    three, four = owned(3, committed=10), owned(4, committed=-1)
+    seen = Seen(monkeypatch, three, four, ends={3: 17, 4: 2})
+    progressed_at = seen.clock.time()
+    seen.after(6)
+
+    assert (7, 2) == tuple(seen.metric("lag_records", partition=p) for p in "34")
+    assert progressed_at == seen.metric("last_progress_timestamp_seconds", partition="3")
+    assert 2 == seen.metric("assigned_partitions")
+
+    three.committed, three.progressed_at = 17, seen.clock.now
+    del seen.owned[4]
+    seen.after(1)
+
+    assert 0 == seen.metric("lag_records", partition="3")
+    assert progressed_at + 6 == seen.metric("last_progress_timestamp_seconds", partition="3")
+    assert 1 == seen.metric("assigned_partitions")
+    assert None is seen.metric("lag_records", partition="4")
+    assert None is seen.metric("last_progress_timestamp_seconds", partition="4")
+
+
+def failure(result: str) -> NotCommitted:
+    return NotCommitted(error="_FENCED", detail="", concerns_record=False, result=result)
+
+
+def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
+    seen = Seen(monkeypatch, ends={})
+    seen.progress.committed([mapped(), mapped()], seconds=0.1)
+    for result in ("aborted", "aborted", "uncertain", "fenced"):
+        seen.progress.not_committed(failure(result))
+    for kind, partitions in (("assigned", 6), ("revoked", 2), ("assigned", 1), ("lost", 5)):
+        seen.progress.rebalanced(kind, partitions)
+
+    assert {"committed": 1, "aborted": 2, "uncertain": 1, "fenced": 1} == {
+        result: seen.metric("transactions_total", result=result)
+        for result in ("committed", "aborted", "uncertain", "fenced")
+    }
+    assert {"assigned": 2, "revoked": 1, "lost": 1} == {
+        kind: seen.metric("rebalances_total", kind=kind) for kind in ("assigned", "revoked", "lost")
+    }
+    assert 2 == seen.metric("records_total", topic="banking.events", outcome="mapped")
+    assert 4 == seen.metric("outputs_total", topic="communications.status")  # an e-mail and a stream event of each
+    assert 2 == seen.metric("batch_records_sum")
+    assert None is seen.metric("dead_letters_total", reason="TEMPLATE_FAILED")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda: secrets.token_hex(16),
+        lambda: secrets.token_hex(16).upper(),
+        lambda: str(uuid4()),
+        lambda: f"account-{secrets.randbelow(10**9)}",
+        lambda: f"C-{secrets.token_hex(16)}",
+    ],
+    ids=["encoded key", "upper case", "uuid", "number", "prefix"],
+)
+def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch, key: Callable[[], str]) -> None:
+    """A thousand records that are keyed wrongly in one way are all counted, and one line names the first."""
+    seen = Seen(monkeypatch, ends={})
+    with capture_logs() as logs:
+        for _ in range(10):
+            seen.progress.committed([keyed(key()) for _ in range(100)], seconds=0.1)
+
+    assert 1_000 == seen.metric("wrong_keys_total")
+    assert [str(mapped().record.place)] == [line["first"] for line in logs if "pattern" in line]
+
+
+def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two producers that key wrongly in two ways are two lines; a right key is none."""
+    seen = Seen(monkeypatch, ends={})
+    with capture_logs() as logs:
+        seen.progress.committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
+
+    assert 3 == seen.metric("wrong_keys_total")
+    assert ["a-9", "9:<key>"] == [line["pattern"] for line in logs if "pattern" in line]
+
+
+def test_a_member_without_partitions_is_ready() -> None:
+    """The group counts it in; one that the group has not answered, or has shut out, is not ready, and says which."""
+    progress = Progress.unobserved()
+    progress.observe({}, member=False, assigned_once=False)
+    assert Readiness(ready=False, reasons=(UNASSIGNED,)) == progress.readiness()
+
+    progress.observe({}, member=True, assigned_once=True)
+
+    assert READY == progress.readiness()
+
+
+def test_a_member_that_was_shut_out_is_not_ready() -> None:
+    """Partitions that are lost make it unready, and the reason is another one than at the start."""
+    progress = Progress.unobserved()
+    progress.observe({}, member=False, assigned_once=True)
+
+    assert Readiness(ready=False, reasons=(LOST,)) == progress.readiness()
+
+
+def looked_at_once() -> Progress:
+    progress = Progress.unobserved()
+    progress.observe({}, member=True, assigned_once=True)
+    assert progress.readiness().ready
+    return progress
+
+
+NOT_COMMITTED = Readiness(ready=False, reasons=("the last batch was not committed: _FENCED",))
+
+
+def test_not_ready_at_once_after_an_abort() -> None:
+    """No turn of the loop is needed to be unready, and a turn alone does not make it ready."""
+    progress = looked_at_once()
+    progress.not_committed(failure("aborted"))
+
+    assert NOT_COMMITTED == progress.readiness()
+
+    progress.observe({}, member=True, assigned_once=True)
+
+    assert NOT_COMMITTED == progress.readiness()
+
+
+def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
+    """Either the batch was committed by another try, or a poll came back empty: others have its partitions."""
+    for mended in (lambda p: p.committed([], seconds=0.1), Progress.nothing_left):
+        progress = looked_at_once()
+        progress.not_committed(failure("uncertain"))
+        mended(progress)
+        progress.observe({}, member=True, assigned_once=True)
+
+        assert READY == progress.readiness()
+
+
+def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody observes any more, so the last answer is not worth anything."""
+    seen = Seen(monkeypatch, ends={})
+    assert READY == seen.after(1)
+    seen.clock.now += MAX_STALL_S + 1
+
+    assert Readiness(ready=False, reasons=("the loop has not turned for 61 s",)) == seen.progress.readiness()
+
+
+@pytest.mark.kafka
+def test_an_engine_whose_record_waits_is_unready(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
+    monkeypatch.setattr(intake, "RETRY_S", (0.05, 0.2))
+    answers: dict[str, Any] = {}
+    with registry(answers) as url:
+        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
+        made.tell([repayment(1)])
+        value, _ = encoded(made, repayment(2))
+        made.put([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
+        made.tell([repayment(3)])
+        progress = Progress.unobserved(max_stall_s=1)
+        reasons: set[str] = set()
+
+        def look(step: str) -> None:
+            if step == "polled" and not answers and progress.assigned:
+                reasons.update(one for one in progress.readiness().reasons if "behind" in one)
+                if reasons:
+                    schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+                    answers["/schemas/ids/7"] = {"schema": schema.text}
+
+        run(made.settings, until_end=True, step=look, progress=progress)
+
+    (reason,) = reasons
+    assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)
+    assert [3] == made.committed()
