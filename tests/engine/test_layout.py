@@ -1,0 +1,137 @@
+"""Topics that are missing or do not fit are found by `run` before it consumes anything, and so is a broker that is not
+there."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import NewPartitions
+
+from processor.engine import run as engine
+from processor.engine import topics
+from processor.errors import LayoutError, WorldError
+from processor.local.ports import free_ports
+from processor.model.records import EventName, Topic
+from processor.settings import HttpSettings, KafkaSettings, Settings
+from tests.engine.installation import TENANT, Installation, installation, until
+from tests.engine.test_run import repayment
+
+LETTERS_BYTES = 1_048_588 + 64 * 1024  # what `processor topics --create` gives them: the events' limit and 64 KiB
+
+
+def without(made: Installation, topic: Topic) -> None:
+    """Delete a topic."""
+    admin = made.admin()
+    admin.delete_topics([topic])[topic].result(10)
+    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+
+
+def grown(made: Installation, topic: Topic, partitions: int) -> None:
+    """Give a topic more partitions, and no other one."""
+    admin = made.admin()
+    admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(10)
+    until(lambda: len(admin.list_topics(timeout=10).topics[topic].partitions) == partitions)
+
+
+def stream(made: Installation) -> Topic:
+    return made.settings.stream_topic(EventName("LOAN_REPAYMENT"))
+
+
+CREATE = "`processor topics --create` creates what is missing"
+CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is done; what is said, and the hint
+    "no decisions": (
+        lambda made: without(made, made.settings.topic("decisions")),
+        "topics are missing: {prefix}communications.decisions",
+        CREATE,
+    ),
+    "no events": (lambda made: without(made, made.events), "topics are missing: {prefix}banking.events", CREATE),
+    "no stream": (
+        lambda made: without(made, stream(made)),
+        "topics are missing: {prefix}mrn.event.northbank.streamingapi.loan_repayment",
+        CREATE,
+    ),
+    "few twins": (
+        lambda made: grown(made, made.events, 2),
+        "{prefix}banking.events has 2 partitions, but {prefix}communications.messages has 1, ",
+        "`processor topics --grow 2 --yes`",
+    ),
+    "small dead letters": (
+        lambda made: made.limit(made.settings.topic("dead_letters"), LETTERS_BYTES - 1),
+        f"{{prefix}}communications.dead-letters takes {LETTERS_BYTES - 1} bytes; to hold any event",
+        f"set max.message.bytes of {{prefix}}communications.dead-letters to {LETTERS_BYTES} or more",
+    ),
+}
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("case", CASES)
+def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case: str) -> None:
+    """`run` ends with 2, names the topic and what to do; the group has no position afterwards, nothing is published."""
+    done, said, hint = CASES[case]
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment()])
+    done(made)
+    text = re.escape(said.format(prefix=topic_prefix)) + ".*\nhint: .*" + re.escape(hint.format(prefix=topic_prefix))
+
+    with pytest.raises(LayoutError, match=f"(?s){text}") as ended:
+        made.run()
+    assert 2 == ended.value.exit_code
+    assert [] == made.read(made.settings.topic("messages"))
+    if case != "no events":
+        assert [-1001] == made.committed()
+
+
+@pytest.mark.kafka
+def test_the_least_dead_letters_will_do(bootstrap_servers: str, topic_prefix: str) -> None:
+    """At exactly the limit that is asked for, `run` starts."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.limit(made.settings.topic("dead_letters"), LETTERS_BYTES)
+    made.run()
+
+    assert [0] == made.committed()
+
+
+@pytest.mark.kafka
+def test_what_the_command_says(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A person reads on stderr what is missing and what to do, without a traceback; a script reads 2."""
+    environment = {
+        **os.environ,
+        "PROCESSOR_TENANT": TENANT,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
+        "PROCESSOR_TOPICS__PREFIX": topic_prefix,
+        "PROCESSOR_HTTP__PORT": "0",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "processor", "run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert 2 == ended.returncode
+    assert f"topics are missing: {topic_prefix}banking.events, {topic_prefix}communications.messages" in ended.stderr
+    assert f"hint: `processor topics` shows what differs, {CREATE}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that does not answer is waited for, and then `run` ends with 3, the address and what to check."""
+    monkeypatch.setattr(engine, "BROKER_S", 1.0)
+    monkeypatch.setattr(topics, "REQUEST_S", 0.4)
+    (port,) = free_ports(1)
+    servers = f"127.0.0.1:{port}"
+    settings = Settings(tenant=TENANT, kafka=KafkaSettings(bootstrap_servers=servers), http=HttpSettings(port=0))
+    began = time.monotonic()
+
+    with pytest.raises(
+        WorldError, match=rf"(?s)no answer from {servers} for 1 s.*\nhint: check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"
+    ) as ended:
+        engine.run(settings)
+    assert 3 == ended.value.exit_code
+    assert 1 < time.monotonic() - began < 10
