@@ -1,0 +1,271 @@
+"""What is in one transaction, what may not get into one, and that readers see no difference."""
+
+import random
+import string
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message, Producer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.engine.clients import headers_of, producer_properties
+from processor.engine.intake import Owned
+from processor.engine.run import Done, cut, run
+from processor.engine.window import Window
+from processor.errors import RefusedInputError
+from processor.mapping.encode import dead_letter_of
+from processor.model.outcome import Unreadable
+from processor.model.reasons import Reason
+from processor.model.records import EventName, OutRecord, Place, SourceRecord, Topic
+from processor.settings import KafkaSettings, Settings
+from processor.topic_plan import TWINS
+from tests.engine.installation import Installation, installation
+from tests.engine.test_run import encoded, repayment
+
+OWNED = Owned(0, Window(records=0, age_ms=0), None)
+EVENTS = Topic("banking.events")
+
+
+def done(offset: int, size: int) -> Done:
+    """A record whose outputs weigh `size` bytes."""
+    out = OutRecord(Topic("communications.dead-letters"), 0, None, b"x" * size)
+    record = SourceRecord(Place(EVENTS, 0, offset), 0, None, None)
+    return Done(OWNED, Unreadable(record, Reason.BAD_FRAME, "", (out,)))
+
+
+def all_done(*sizes: int) -> list[Done]:
+    return [done(offset, size) for offset, size in enumerate(sizes)]
+
+
+def sizes_of(*sizes: int, records: int, output_bytes: int) -> list[list[int]]:
+    """The sizes of the records of each piece."""
+    pieces = cut(all_done(*sizes), records=records, output_bytes=output_bytes)
+    return [[one.output_bytes for one in piece] for piece in pieces]
+
+
+def test_cut_by_records() -> None:
+    """A piece has at most so many records; the last has the rest."""
+    assert [[1, 1], [1, 1], [1]] == sizes_of(1, 1, 1, 1, 1, records=2, output_bytes=100)
+
+
+def test_cut_by_bytes() -> None:
+    """A piece has at most so many bytes of outputs, to the byte."""
+    assert [[4, 6], [5, 5], [6, 4], [7]] == sizes_of(4, 6, 5, 5, 6, 4, 7, records=100, output_bytes=10)
+
+
+def test_a_larger_record_is_its_own_piece() -> None:
+    """What is over the limit by itself shares its transaction with nothing; not even with a record without outputs."""
+    assert [[3], [50], [3], [50]] == sizes_of(3, 50, 3, 50, records=100, output_bytes=10)
+
+
+def test_nothing_is_no_piece() -> None:
+    """An empty batch has no transaction."""
+    assert [] == sizes_of(records=1, output_bytes=1)
+
+
+@given(sizes=st.lists(st.integers(0, 40)), records=st.integers(1, 10), output_bytes=st.integers(1, 100))
+def test_cut_keeps_all_in_order(sizes: list[int], records: int, output_bytes: int) -> None:
+    """Joined again, the pieces are the batch: every record once, in order; each keeps the limits, none is too small."""
+    whole = all_done(*sizes)
+    pieces = list(cut(whole, records=records, output_bytes=output_bytes))
+    weights = [sum(one.output_bytes for one in piece) for piece in pieces]
+
+    assert whole == [one for piece in pieces for one in piece]
+    for piece, weight in zip(pieces, weights, strict=True):
+        assert 1 <= len(piece) <= records
+        assert weight <= output_bytes or len(piece) == 1
+    for piece, weight, following in zip(pieces, weights, pieces[1:], strict=False):
+        assert len(piece) == records or weight + following[0].output_bytes > output_bytes
+
+
+def properties(*, smallest_limit_bytes: int, **producer: str) -> dict[str, Any]:
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9092", producer=producer))
+    return producer_properties(
+        settings,
+        transactional_id="processor-host-a-0",
+        largest_record_bytes=3_000_000,
+        smallest_limit_bytes=smallest_limit_bytes,
+    )
+
+
+def test_the_producers_sizes_follow_the_topics() -> None:
+    """`message.max.bytes` is the largest that a topic takes; `batch.size` at most the smallest limit, and never more
+    than librdkafka's default."""
+    assert 3_000_000 == properties(smallest_limit_bytes=20_000)["message.max.bytes"]
+    assert 20_000 == properties(smallest_limit_bytes=20_000)["batch.size"]
+    assert 1_000_000 == properties(smallest_limit_bytes=5_000_000)["batch.size"]
+
+
+def test_what_is_passed_through_does_not_change_the_promise() -> None:
+    """An operator's linger.ms counts; the name and the time of the transactions are ours."""
+    made = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
+
+    assert ("50", "processor-host-a-0", 15_000) == tuple(
+        made[name] for name in ("linger.ms", "transactional.id", "transaction.timeout.ms")
+    )
+
+
+# --- on a real broker ---
+
+
+def renamed(made: Installation, group: str, **changes: Any) -> Installation:
+    """The same topics, another group and other settings: it publishes again what is there."""
+    settings = made.settings.model_copy(update={"group": f"{made.settings.group_id}-{group}", **changes})
+    return Installation(settings, made.schemas, made.templates)
+
+
+def run_counted(made: Installation, *, answer: str | None = None) -> Counter[str]:
+    """Run to the end; how often each step was reached."""
+    steps: Counter[str] = Counter()
+
+    def count(step: str) -> None:
+        steps[step] += 1
+
+    run(made.settings, until_end=True, answer=answer, step=count)
+    return steps
+
+
+def contents(records: list[Message]) -> list[tuple[Any, ...]]:
+    return [(record.key(), record.value(), record.headers()) for record in records]
+
+
+@pytest.mark.kafka
+def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_prefix: str) -> None:
+    """With a small PROCESSOR_MAX_BATCH_BYTES one batch is several transactions; readers see the same records, in the
+    same order."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
+    made.tell([repayment(n) for n in range(30)])
+    one = run_counted(made)
+    topics = [made.settings.topic("messages"), made.settings.topic("status")]
+    before = [contents(made.read(topic)) for topic in topics]
+    weight = sum(len(key) + len(value) for published in before for key, value, _ in published)
+    small = renamed(made, "small", max_batch_bytes=weight // 3)
+    several = run_counted(small, answer="beginning")
+    after = [contents(made.read(topic)) for topic in topics]
+
+    assert 1 == one["committed"]
+    assert 3 < several["committed"] < 30
+    assert 1 == several["mapped"]
+    assert [60, 60] == [len(published) for published in before]
+    assert [published * 2 for published in before] == after
+    assert [30] == small.committed()
+
+
+@pytest.mark.kafka
+def test_a_batch_is_not_larger_than_a_topic_takes(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Messages that fit singly, and not together: the producer sends no batch that the topic would refuse."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.limit(made.settings.topic("messages"), 20_000)
+    dice = random.Random(1)
+    names = ["".join(dice.choices(string.ascii_letters, k=2_000)) for _ in range(100)]  # nothing to compress
+    made.tell([repayment(n, firstName=name) for n, name in enumerate(names)])
+    steps = run_counted(made)
+
+    assert 0 == steps["recovering"]
+    assert 200 == len(made.read(made.settings.topic("messages")))
+
+
+@pytest.mark.kafka
+def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The largest that the events' topic takes, over any default of a producer, is a dead letter byte for byte: the
+    producer's limit follows that of the dead letters."""
+    made = installation(bootstrap_servers, topic_prefix, max_unreadable_share=1.0)
+    value = random.Random(1).randbytes(1_048_000)
+    made.put([value])
+    made.run()
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+
+    assert value == letter.value()
+
+
+@pytest.mark.kafka
+def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
+    """300 unreadable records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
+    dead letters of them all."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    made.put([b"\x07 no event"] * 300)
+    for _ in range(2):
+        with pytest.raises(RefusedInputError, match=r"of the first 1\d\d records are unreadable.*BAD_FRAME") as ended:
+            made.run()
+        assert 5 == ended.value.exit_code
+        assert [] == made.read(made.settings.topic("dead_letters"))
+        assert [0] == made.committed()
+
+    switched_off = Installation(
+        made.settings.model_copy(update={"max_unreadable_share": 1.0, "max_batch_records": 300}),
+        made.schemas,
+        made.templates,
+    )
+    switched_off.run()
+
+    assert 300 == len(made.read(made.settings.topic("dead_letters")))
+    assert [300] == made.committed()
+
+
+TEMPLATE = """
+id = "{id}"
+version = 1
+name = "{id}"
+type = "EMAIL"
+event = "LOAN_REPAYMENT"
+target = "LOANS"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+content_type = "text/plain"
+strict = true
+subject = "Payment"
+body = "{body}"
+"""
+
+
+@pytest.mark.kafka
+def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """After 100 failures a record costs the broken template an entry TEMPLATE_SUSPENDED, but each 100th try; the other
+    template makes all of its messages. With PROCESSOR_BREAKER=off every record is tried."""
+    for name, body in (("good", "{ACCOUNT_ID}"), ("broken", "{CF:LOAN:Chaos}")):
+        (tmp_path / f"{name}.toml").write_text(TEMPLATE.format(id=name, body=body))
+    made = installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
+    made.tell([repayment(n) for n in range(400)])
+    made.run()
+    renamed(made, "off", breaker="off").run(answer="beginning")
+    letters = [
+        dead_letter_of(key=one.key(), value=one.value(), headers=headers_of(one))
+        for one in made.read(made.settings.topic("dead_letters"))
+    ]
+    entries = [
+        (letter.place.offset, [(one.templateId, one.reason.value) for one in letter.failed]) for letter in letters
+    ]
+    tried = [n for n in range(1, 401) if n <= 100 or n % 100 == 0]
+
+    assert [
+        (n - 1, [("broken", "MISSING_VALUE" if n in tried else "TEMPLATE_SUSPENDED")]) for n in range(1, 401)
+    ] == entries[:400]
+    assert [(n, [("broken", "MISSING_VALUE")]) for n in range(400)] == entries[400:]
+    assert Counter({"good": 800}) == Counter(status["templateId"] for status in made.statuses())
+
+
+@pytest.mark.kafka
+def test_outputs_have_the_time_of_producing(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Kafka's timestamps of outputs are ours, whatever the event's is: retention counts from there. The status' `at` is
+    the event's."""
+    made = installation(bootstrap_servers, topic_prefix)
+    value, key = encoded(made, repayment())
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    began_ms = int(time.time() * 1000)
+    told_ms = began_ms - 20 * 86_400_000
+    producer.produce(made.events, value, key, 0, timestamp=told_ms)
+    producer.produce(made.events, b"", key, 0, timestamp=told_ms)
+    producer.produce(made.events, b"\x07", key, 0, timestamp=told_ms)
+    assert producer.flush(10) == 0
+    made.run()
+    topics = [*map(made.settings.topic, TWINS), made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
+    published = {topic: [record.timestamp()[1] for record in made.read(topic)] for topic in topics}
+
+    assert all(published.values())
+    assert [] == [(topic, at) for topic, times in published.items() for at in times if not began_ms <= at]
+    assert {told_ms} == {datetime.fromisoformat(status["at"]).timestamp() * 1000 for status in made.statuses()}
