@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.engine.clients import AUTHORISATION, error_of, plain_reader
@@ -236,7 +236,7 @@ class Starts:
         reader = plain_reader(self._settings, group=self._settings.group_id)
         try:
             asked = [TopicPartition(self._events, partition) for partition in partitions]
-            answers = _asked(lambda: reader.committed(asked, POSITION_S))
+            answers = _asked(lambda: _committed(reader, asked))
         finally:
             reader.close()
         for at in answers:
@@ -262,6 +262,17 @@ class Starts:
         (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
         offset: int = _answer(future).offset
         return offset
+
+
+def _committed(reader: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+    try:
+        return reader.committed(asked, POSITION_S)
+    except KafkaException as late:
+        # When we may not ask who coordinates the group, `committed` times out; only the next poll tells why.
+        told = reader.poll(0)
+        if told is not None and (error := told.error()) is not None:
+            raise KafkaException(error) from late
+        raise
 
 
 def _answer(future: "Future[Any]") -> Any:

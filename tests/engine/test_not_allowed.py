@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
+from processor.engine import start
 from processor.engine.run import run
 from processor.errors import NotAllowedError
 from processor.local.kafka import local_kafka
@@ -14,7 +15,10 @@ from processor.model.records import EventName
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(60)]  # the fault that is looked for here is to wait for ever
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.timeout(60, func_only=True),
+]  # the fault that is looked for here is to wait for ever
 
 GUARDED = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -89,6 +93,18 @@ def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, ca
         run(made.settings)
     assert 3 == ended.value.exit_code
     assert [] == made.read(made.settings.topic("messages"))
+
+
+def test_an_answer_that_cannot_be_weighed(
+    guarded_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--start-from` asks for the group's positions before the group is joined; not allowed to, it ends as well."""
+    monkeypatch.setattr(start, "POSITION_S", 1.0)
+    made = installation(guarded_servers, topic_prefix)
+    deny(made, GROUP, made.settings.group_id, DESCRIBE)
+
+    with pytest.raises(NotAllowedError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
+        run(made.settings, answer="beginning")
 
 
 def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
