@@ -1,4 +1,4 @@
-"""Questions that may take long, asked beside the loop."""
+"""Questions that may take long, asked beside the loop, and how long to wait before the next."""
 
 import threading
 from collections.abc import Callable
@@ -6,6 +6,11 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def back_off_s(times: int, *, first_s: float, longest_s: float) -> float:
+    """How long to wait after `times` failures in a row before: doubled for each, up to the longest, however many."""
+    return float(min(longest_s, first_s * 2 ** min(times, 32)))
 
 
 def ask(question: Callable[[], T], *, name: str) -> "Future[T]":

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.engine.background import ask
+from processor.engine.background import ask, back_off_s
 from processor.engine.clients import AUTHORISATION, error_of, headers_of
 from processor.engine.start import Start, Starts
 from processor.engine.window import Window
@@ -31,7 +31,7 @@ from processor.settings import Settings
 log = structlog.get_logger()
 
 IDLE_S = 0.1
-RETRY_S = (0.05, 10.0)  # first and longest back-off of a partition that waits
+RETRY_S, LONGEST_RETRY_S = 0.05, 10.0  # first and longest back-off of a partition that waits
 FETCHER_S = 2.0  # a fetcher that cannot be sought for so long has ended
 ASK_MEMBER_S = 2.0
 
@@ -303,8 +303,7 @@ class Intake:
             owned.seek_to = owned.next  # what was fetched before the pause is gone
 
     def _back_off(self, owned: Owned, cause: str) -> None:
-        first, longest = RETRY_S
-        owned.retry_at = time.monotonic() + min(longest, first * 2 ** min(owned.waits, 20))
+        owned.retry_at = time.monotonic() + back_off_s(owned.waits, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
         owned.waits += 1
         if cause != owned.cause:
             log.warning("partition waits", partition=owned.partition, cause=cause)

@@ -22,6 +22,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from processor.engine.background import back_off_s
 from processor.engine.breaker import Breakers
 from processor.engine.clients import (
     admin,
@@ -437,7 +438,8 @@ class Engine:
 
     def _back_off(self) -> None:
         """After the second failure in a row, and longer after each; the group is told that we are alive."""
-        until = time.monotonic() + (0.0 if self._failures == 0 else min(5.0, 0.1 * 2 ** min(self._failures, 20)))
+        wait_s = 0.0 if self._failures == 0 else back_off_s(self._failures, first_s=0.1, longest_s=5.0)
+        until = time.monotonic() + wait_s
         self._failures += 1
         while time.monotonic() < until and not self._stop.asked:
             self._stay_alive()

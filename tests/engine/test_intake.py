@@ -3,14 +3,18 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from processor.engine.clients import consumer, consumer_properties
 from processor.engine.intake import Intake, Polled
-from processor.engine.start import Starts
+from processor.engine.start import Start, Starts
 from processor.engine.topics import read_layout
+from processor.errors import RefusedInputError
+from processor.settings import Settings
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
 
@@ -79,6 +83,56 @@ def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_ser
         member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
 
         assert [0, 1, 2] == offsets(polled(intake, 3))
+
+
+def test_a_fetcher_that_has_ended_is_begun_anew(bootstrap_servers: str, topic_prefix: str) -> None:
+    """After an error of its offset librdkafka's fetcher takes no seek; the partition would be silent for ever."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(3)])
+    with intake_of(made) as intake:
+        (first, *_) = polled(intake, 3)
+        intake._consumer.seek(TopicPartition(made.events, 0, 1_000))
+        with pytest.raises(RefusedInputError, match="is gone"):
+            for _ in range(100):
+                intake.poll(100)
+        first.owned.next = first.owned.seek_to = 1
+
+        assert [1, 2] == offsets(polled(intake, 2))
+
+
+@dataclass
+class Known:
+    """In the place of Starts: the answer is known before the consumer's own connection has answered anything."""
+
+    first: int  #: of partition 0; all others are empty
+    after_s: float
+
+    def of(self, partition: int) -> Start:
+        time.sleep(self.after_s)
+        offset = self.first if partition == 0 else 0
+        return Start(offset=offset, window_from=offset, goal=offset, chosen=False)
+
+
+def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
+    """On a slow connection no late answer to what was asked at the assignment moves the consumer on, past records."""
+    slow = Producer({"test.mock.num.brokers": 1, "test.mock.broker.rtt": 200, "bootstrap.servers": "mock"})
+    broker = next(iter(slow.list_topics("banking.events", timeout=10).brokers.values()))
+    for number in range(20):
+        slow.produce("banking.events", str(number), "key", 0)
+        assert slow.flush(30) == 0  # a batch for each, and a fetch for each batch
+    kafka = {"bootstrap_servers": f"{broker.host}:{broker.port}", "consumer": {"fetch.message.max.bytes": "1"}}
+    settings = Settings(kafka=kafka, group="early")  # type: ignore[arg-type]
+    member = consumer(consumer_properties(settings))
+    member.assign([TopicPartition("banking.events", 0, 0)])  # so that its connections are there
+    assert member.consume(1, 10)
+    member.unassign()
+    intake = Intake(settings, member, cast(Starts, Known(5, 0.05)), rebalanced=lambda _kind, _count: None)
+    try:
+        found = [one for one in polled(intake, 15, patience_s=20) if one.record.place.partition == 0]
+    finally:
+        intake.close()
+
+    assert list(range(5, 20)) == offsets(found)
 
 
 def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix: str) -> None:

@@ -1,5 +1,6 @@
 """The loop on a real broker, where no kill is needed to see it: markers, limits, waits, stops."""
 
+import ctypes
 import json
 import os
 import random
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, cimpl
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from processor.engine.clients import headers_of
@@ -126,6 +128,81 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert (20, Reason.OTHER) == (dead.place.offset, dead.reason)
     assert "INVALID_RECORD" in dead.detail
+
+
+def test_a_header_whose_name_is_not_utf_8(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Its record is a dead letter with key and value, BAD_FRAME; also in the window that a restart reads back it is no
+    trouble. A C producer can write such a name, the Python client can neither write nor read it."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(1)])
+    produce_with_header(made, value=b"value", key=b"key", name=b"\xff\xfe")
+    made.tell([repayment(2)])
+    made.run()
+    made.tell([repayment(3)])
+    made.run()
+
+    assert [4] == made.committed()
+    assert ["1", "1", "2", "2", "3", "3"] == [status["eventId"][-1] for status in made.statuses()]
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    headers = dict(headers_of(letter))
+    assert (b"key", b"value", b"BAD_FRAME") == (letter.key(), letter.value(), headers["dl.reason"])
+    assert b"headers: the name of a header is not UTF-8" == headers["dl.detail"]
+
+
+def produce_with_header(made: Installation, *, value: bytes, key: bytes, name: bytes) -> None:
+    """Produce one record through librdkafka itself, which takes any bytes for the name of a header."""
+    rdkafka = ctypes.CDLL(cimpl.__file__)
+    for function in (rdkafka.rd_kafka_conf_new, rdkafka.rd_kafka_new):
+        function.restype = ctypes.c_void_p
+    conf = ctypes.c_void_p(rdkafka.rd_kafka_conf_new())
+    why = ctypes.create_string_buffer(512)
+    rdkafka.rd_kafka_conf_set(conf, b"bootstrap.servers", made.servers.encode(), why, len(why))
+    producer = ctypes.c_void_p(rdkafka.rd_kafka_new(0, conf, why, len(why)))
+    size, tag = ctypes.c_size_t, ctypes.c_int
+    topic, partition, is_value, is_key, header, end = (tag(number) for number in (1, 3, 4, 5, 9, 0))
+    error = rdkafka.rd_kafka_producev(
+        *(producer, topic, made.events.encode(), partition, tag(0)),
+        *(is_value, value, size(len(value)), is_key, key, size(len(key))),
+        *(header, name, b"x", ctypes.c_ssize_t(1), end),
+    )
+    assert 0 == error
+    assert 0 == rdkafka.rd_kafka_flush(producer, 10_000)
+    rdkafka.rd_kafka_destroy(producer)
+
+
+def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
+    """With KIP-848 nobody tells a member that gets no partition; it is ready all the same, and `--until-end` ends with
+    0 for all."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    for partition in range(2):
+        made.tell([repayment(n) for n in range(10)], partition=partition)
+    environment = {
+        **os.environ,
+        "PROCESSOR_TENANT": TENANT,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
+        "PROCESSOR_KAFKA__CONSUMER": '{"group.protocol": "consumer"}',
+        "PROCESSOR_TOPICS__PREFIX": topic_prefix,
+        "PROCESSOR_OUTPUT__FORMAT": "json",
+        "PROCESSOR_HTTP__PORT": "0",
+    }
+    command = [sys.executable, "-m", "processor", "run", "--workers", "4"]
+    done = subprocess.run([*command, "--until-end"], env=environment, capture_output=True, timeout=90, check=False)
+
+    assert 0 == done.returncode, done.stderr.decode()
+    assert [10, 10] == made.committed([0, 1])
+
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        try:
+            assert running.stdout is not None
+            url = f"http://{running.stdout.readline().decode().strip().removeprefix('http=')}/ready"
+            deadline = time.monotonic() + 40
+            while not (ready := httpx.get(url, trust_env=False)).is_success and time.monotonic() < deadline:
+                time.sleep(0.5)
+        finally:
+            running.terminate()
+
+    assert {"ready": True, "degraded": False, "reasons": []} == ready.json()
+    assert 0 == running.returncode
 
 
 @contextmanager

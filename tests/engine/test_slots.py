@@ -1,6 +1,12 @@
 """The transactional id of a process: the lowest free index of its slot on this host."""
 
+import tempfile
+from pathlib import Path
+
+import pytest
+
 from processor.engine.slots import transactional_id
+from processor.errors import UsageError
 from processor.settings import Settings
 
 
@@ -38,3 +44,12 @@ def test_another_group_is_apart(topic_prefix: str) -> None:
     """Groups do not share indices."""
     with transactional_id(settings(topic_prefix)), transactional_id(settings(topic_prefix + "b")) as other:
         assert f"{topic_prefix}b-host-a-0" == other
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container with a read-only root and no /tmp: it names the folder and TMPDIR."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+
+    with pytest.raises(UsageError, match=r"(?s)no folder for the lock of slot 'host-a'.*\nhint: TMPDIR"):
+        transactional_id(settings("a")).__enter__()

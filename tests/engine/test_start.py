@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import OFFSET_END, Producer, TopicPartition
 
 from processor.engine.clients import headers_of
+from processor.engine.run import run
 from processor.engine.start import start_from
 from processor.errors import RefusedInputError, UsageError
 from processor.ops.generate import events
@@ -161,6 +162,24 @@ def emptied(made: Installation) -> None:
     deleted = admin.delete_records([TopicPartition(topic, 0, OFFSET_END) for topic in twins])
     for future in deleted.values():
         future.result(10)
+
+
+def test_all_answered_starts_are_committed_at_once(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Killed after the first commit of starts, a group that was to skip what is there does not map the rest of it."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=20)
+    for partition in range(20):
+        made.tell(told(1, seed=partition), partition=partition)
+
+    def die(step: str) -> None:
+        if step == "polled" and max(made.committed(range(20))) >= 0:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(made.settings, until_end=True, answer="end", step=die)
+    made.run(answer="end")
+
+    assert [1] * 20 == made.committed(range(20))
+    assert [] == [source for partition in range(20) for source in sources(made, partition)]
 
 
 def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_prefix: str) -> None:
