@@ -254,7 +254,8 @@ class Engine:
 
     def turn(self) -> None:
         """Poll once, map what came, publish it in one transaction or, where it is too much for one, in several."""
-        if not self._commit_chosen_starts():  # before the poll: should it fail, all partitions are sought
+        # Before the poll: should it fail, all partitions are sought. The poll then tells our membership as it is now.
+        if not self._commit_chosen_starts() and self._stop.giving_up():
             return
         polled = self._intake.poll(self._most_records)
         self._step("polled")

@@ -246,6 +246,8 @@ def scaling(ground: Ground) -> Shown:
                 join(f"w{number}")
                 time.sleep(0.7)
             time.sleep(6)
+            if not until(lambda: all('"assigned"' in worker.said for worker in workers), 60):
+                raise MissedError(f"not all have joined: {[worker.said[-300:] for worker in workers]}")
             leavers = [(worker, worker.stop()) for worker in workers[:4]]
             time.sleep(3)
         said = [worker.said for worker in workers]

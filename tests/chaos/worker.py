@@ -102,4 +102,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # as `processor` does: Python's own clean-up ends threads inside librdkafka's callbacks (SIGSEGV)
