@@ -311,7 +311,7 @@ def test_an_engine_whose_record_waits_is_unready(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
-    monkeypatch.setattr(intake, "RETRY_S", (0.05, 0.2))
+    monkeypatch.setattr(intake, "LONGEST_RETRY_S", 0.2)
     answers: dict[str, Any] = {}
     with registry(answers) as url:
         made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
