@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -45,11 +46,12 @@ def error_of(exception: KafkaException) -> KafkaError:
 def headers_of(message: Message) -> Headers:
     """The headers of a record that was read. Its values are bytes or null, though the client's type says more.
 
-    ValueError when a name is not UTF-8, as Kafka asks for: confluent-kafka 2.16.1 raises SystemError, and cannot be
-    asked again for the same record.
+    ValueError when a name is not UTF-8, as Kafka asks for: confluent-kafka 2.16.1 then returns with an exception set,
+    and cannot be asked again for the same record. Only a call from C notices that at once, as SystemError: Python's own
+    calls are let through, and the next one that is checked fails, wherever it is (seen with 3.11.2).
     """
     try:
-        return cast(Headers, tuple(message.headers() or ()))
+        return cast(Headers, tuple(partial(message.headers)() or ()))
     except (SystemError, UnicodeDecodeError) as error:
         raise ValueError("the name of a header is not UTF-8") from error
 
