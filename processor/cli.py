@@ -25,6 +25,7 @@ parser = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
@@ -53,7 +54,8 @@ def run(
         str | None,
         typer.Option(
             metavar="beginning|end|outputs|TIME",
-            help="Where a partition without a valid position starts; TIME is RFC 3339. Not set: stops and asks.",
+            help="Where a new group starts, or one whose position is gone; TIME is RFC 3339. Not set: at the beginning "
+            "if nothing was published yet, else it stops and asks.",
         ),
     ] = None,
     workers: Annotated[
@@ -100,7 +102,8 @@ def produce(
     samples: Annotated[bool, typer.Option("--samples", help="The shipped sample of each event.")] = False,
     count: Annotated[int | None, typer.Option(metavar="N", min=0, help="So many generated events.")] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="S", help="Seed of the generated events; the same seed, the same.")
+        int | None,
+        typer.Option(metavar="S", help="Seed of the generated events: 1 if not set; the same again makes no message."),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(metavar="R", help="Events a second, by schedule; not set: as fast as it goes.")

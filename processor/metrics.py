@@ -82,7 +82,7 @@ REBALANCES: Final = Metric(
 )
 ASSIGNED_PARTITIONS: Final = Metric("assigned_partitions", Gauge, "Partitions of the events that this process owns.")
 LAG_RECORDS: Final = Metric(
-    "lag_records", Gauge, "Offsets between our position and the last stable offset.", labels=("partition",)
+    "lag_records", Gauge, "Offsets between what is committed and the last stable offset.", labels=("partition",)
 )
 LAST_PROGRESS_SECONDS: Final = Metric(
     "last_progress_timestamp_seconds",

@@ -667,6 +667,8 @@ def _fault(given: _Given, loc: tuple[int | str, ...], message: str) -> str:
         return f"{message}\nhint: see the settings PROCESSOR_{'__'.join(map(str, loc)).upper() or 'TOPICS'}__…"
     place = given.places.get(leaf.path, "environment")
     value = _shown(leaf, given.values.get(leaf.path))
+    if isinstance(value, Mapping):
+        value = dict.fromkeys(value, MASK)  # a name that is misspelt does not tell whether its value is a secret
     what = (
         f"{leaf.variable}={value!r} in the environment"
         if place == "environment"
@@ -685,8 +687,8 @@ def _shown(leaf: _Leaf, value: Any) -> Any:
         return Properties(value).masked() if isinstance(value, Mapping) else MASK
     if leaf.field.annotation == SecretStr | None:
         return MASK
-    if isinstance(value, str) and "@" in value and "://" in value:
-        return re.sub(r"//[^/@]*@", f"//{MASK}@", value)
+    if isinstance(value, str):
+        return re.sub(r"[^/@]*@", f"{MASK}@", value)
     return str(value) if isinstance(value, Path) else value
 
 

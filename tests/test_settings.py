@@ -218,11 +218,11 @@ def test_brokers_are_host_and_port(servers: str) -> None:
 @pytest.mark.parametrize("table", ["COMMON", "CONSUMER", "PRODUCER"])
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_exactly_once_rests_on_is_refused(environment: Environment, table: str, name: str) -> None:
-    """In every table, with the reason, whatever the value."""
+    """In every table, with the reason, whatever the value; which is not shown, as the value of any property."""
     environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
 
     assert (
-        f"PROCESSOR_KAFKA__{table}={{'{name}': '1'}} in the environment: {name} is not yours to set: {REFUSED[name]}\n"
+        f"PROCESSOR_KAFKA__{table}={{'{name}': '{MASK}'}} in the environment: {name} is not yours to set: {REFUSED[name]}\n"
         "hint: leave the property out"
     ) == told()
 
@@ -399,3 +399,20 @@ def test_a_registry_can_have_a_password() -> None:
 
     assert registry.password is not None
     assert "hunter2" == registry.password.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("KAFKA__COMMON", '{"sasl.pasword": "hunter2"}'),
+        ("KAFKA__PRODUCER", '{"acks": "hunter2"}'),
+        ("SCHEMA_REGISTRY__URL", "user:hunter2@host"),
+        ("SCHEMA_REGISTRY__URL", "https://user:hunter2@host"),
+        ("SCHEMA_REGISTRY__PASSWORD", "hunter2"),
+    ],
+)
+def test_no_fault_shows_a_secret(environment: Environment, variable: str, value: str) -> None:
+    """Also where the name is misspelt, so that nobody knows that a secret follows, or a URL has lost its scheme."""
+    environment.set(**{variable: value}, HTTP__PORT="none")
+
+    assert "hunter2" not in told()

@@ -220,7 +220,8 @@ class Engine:
         """
         last_seen: object = None
         positions: dict[int, int] = {}
-        ask_at = tell_at = time.monotonic()
+        ask_at = time.monotonic()
+        tell_at = ask_at + TELL_S
         self._gives_up_at = time.monotonic() + STALL_S
         while not self._stop.asked:
             self.turn()
@@ -235,7 +236,7 @@ class Engine:
                 if all(positions.get(partition, -1) >= goal for partition, goal in goals.items()):
                     log.info("reached the end", partitions=0)
                     return
-            if time.monotonic() >= tell_at:
+            if owned and time.monotonic() >= tell_at and all(o.started for o in owned):
                 tell_at = time.monotonic() + TELL_S
                 log.info("on the way to the end", records_left=sum(max(0, o.goal - max(0, o.committed)) for o in owned))
             seen = sorted((o.partition, o.next, o.committed) for o in owned) or positions

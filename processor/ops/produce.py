@@ -233,7 +233,7 @@ def batch_limit_bytes(settings: Settings, topic: Topic) -> int:
                     hint=f"grant WRITE, DESCRIBE and DESCRIBE_CONFIGS on {topic}",
                 ) from exception
             raise WorldError(
-                f"no answer from the broker: {error.name()}: {error.str()}",
+                f"no answer from {settings.bootstrap_servers}: {error.name()}: {error.str()}",
                 hint="check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one",
             ) from exception
 

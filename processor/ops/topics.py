@@ -90,7 +90,7 @@ def look(settings: Settings, *, stream_events: Iterable[EventName], partitions: 
     `partitions` is what the events ought to have; None takes what they have. Raises UsageError when the events exist
     with another number, WorldError when the broker does not answer or refuses.
     """
-    with _broker_errors():
+    with _broker_errors(settings):
         asker = admin(settings)
         return _look(asker, settings, stream_events=tuple(stream_events), partitions=partitions)
 
@@ -101,7 +101,7 @@ def create(settings: Settings, *, stream_events: Iterable[EventName], partitions
     Without `partitions` the twins get as many as the events have, or all of them `DEFAULT_PARTITIONS`.
     """
     events = tuple(stream_events)
-    with _broker_errors():
+    with _broker_errors(settings):
         asker = admin(settings)
         created: list[Topic] = []
         # The events first: what the dead letters must be able to hold follows from the limit they get.
@@ -119,7 +119,7 @@ def grow(settings: Settings, *, partitions: int, stream_events: Iterable[EventNa
     Without `yes` nothing is done. Growing cannot be undone. Raises UsageError for fewer partitions than there are,
     LayoutError when a topic is missing.
     """
-    with _broker_errors():
+    with _broker_errors(settings):
         asker = admin(settings)
         report = _look(asker, settings, stream_events=tuple(stream_events), partitions=None)
         roles = ("events", *TWINS)
@@ -243,7 +243,7 @@ def _ready(topic: Any, least: int) -> bool:
 
 
 @contextmanager
-def _broker_errors() -> Iterator[None]:
+def _broker_errors(settings: Settings) -> Iterator[None]:
     """Turns what the client raises inside the block into the errors of the process."""
     try:
         yield
@@ -255,6 +255,6 @@ def _broker_errors() -> Iterator[None]:
                 hint="grant CREATE, ALTER, DESCRIBE and DESCRIBE_CONFIGS on our topics",
             ) from exception
         raise WorldError(
-            f"no answer from the broker: {error.name()}: {error.str()}",
+            f"no answer from {settings.bootstrap_servers}: {error.name()}: {error.str()}",
             hint="check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one",
         ) from exception

@@ -124,7 +124,7 @@ def test_no_broker(settings_of_nowhere: Settings, monkeypatch: pytest.MonkeyPatc
     """Servers that were given and do not answer are an error with a hint; no other broker is started instead."""
     monkeypatch.setattr("processor.ops.topics._REQUEST_S", 0.5)
     monkeypatch.setattr("processor.ops.demo._SEEN_S", 0.5)
-    with pytest.raises(WorldError, match=r"no answer from the broker.*\nhint: "):
+    with pytest.raises(WorldError, match=r"no answer from .*\nhint: "):
         demo(settings_of_nowhere)
 
 

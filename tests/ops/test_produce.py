@@ -148,7 +148,7 @@ def test_a_source_that_cannot_be_had(source: Source, rate: float | None, what: s
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody at the address is an error of the world with a hint, not a wait for ever."""
     monkeypatch.setattr("processor.ops.produce._CONNECT_S", 0.5)
-    with pytest.raises(WorldError, match=r"no answer from the broker.*\nhint: "):
+    with pytest.raises(WorldError, match=r"no answer from .*\nhint: "):
         produce(make_settings("127.0.0.1:1", "x."), source=Samples())
 
 
