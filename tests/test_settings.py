@@ -222,8 +222,8 @@ def test_what_exactly_once_rests_on_is_refused(environment: Environment, table: 
     environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
 
     assert (
-        f"PROCESSOR_KAFKA__{table}={{'{name}': '{MASK}'}} in the environment: {name} is not yours to set: {REFUSED[name]}\n"
-        "hint: leave the property out"
+        f"PROCESSOR_KAFKA__{table}={{'{name}': '{MASK}'}} in the environment: "
+        f"{name} is not yours to set: {REFUSED[name]}\nhint: leave the property out"
     ) == told()
 
 
