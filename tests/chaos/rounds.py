@@ -5,6 +5,7 @@ so a seed repeats the plan of a round, not its every interleaving.
 """
 
 import contextlib
+import math
 import random
 import shutil
 import threading
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from processor.engine.run import BROKER_S
+from processor.errors import WorldError
 from processor.local.kafka import LocalKafka, local_kafka
 from tests.chaos.crew import Worker, behind, until
 from tests.chaos.proxy import Side, Trap
@@ -32,6 +35,8 @@ from tests.chaos.verify import Finding, Verdict, verify
 
 MEET_S = 180.0  # how long a worker may take to come by its fault: a window of 10,000 is read first, on a busy machine
 CATCH_UP_S = 180.0
+WORLD = WorldError.exit_code  # a worker that begins while the broker is away gives up, as the contract has it
+PATIENCE_AT_START_S = 10.0  # from its start until it asks the broker, on a busy machine
 JUDGE_S = 90.0  # kept free at the end of the whole time, for the last round's end
 SKIPPED_MARKERS = "these partitions are likely deleted already and hence can be skipped"  # see site.PATIENT_BROKER
 OURS = frozenset({"EXIT", "STUCK", "STALLED", "HARNESS", "BYTES", "CONTENT"})
@@ -204,7 +209,9 @@ class _Slot:
         return False
 
     def _not_met(self, worker: Worker, act: Act) -> None:
-        if worker.code is not None:
+        if worker.code == WORLD and time.monotonic() - self._play.away_at < BROKER_S + PATIENCE_AT_START_S:
+            self._play.round.missed.append(f"{act}, as it began while the broker was away")
+        elif worker.code is not None:
             self._play.finding("EXIT", f"{self._name}, {act}: ended by itself with {worker.code}", worker)
         elif self._play.cancelled():
             self._play.round.missed.append(str(act))
@@ -249,6 +256,7 @@ class _Play:
     def __init__(self, ground: Ground, site: Site, round_: Round, deadline: float) -> None:
         self.ground, self.site, self.round = ground, site, round_
         self.broker_away = False
+        self.away_at = -math.inf  #: When the broker was away at last.
         self._workers: list[Worker] = []
         self._holding = False
         self._deadline = deadline
@@ -376,6 +384,7 @@ def _strike(playing: _Play, how: str, pause_s: float) -> None:
                 kafka.start()
         playing.met(Act(f"broker: {how}"))
     finally:
+        playing.away_at = time.monotonic()
         time.sleep(2)
         playing.broker_away = False
 
