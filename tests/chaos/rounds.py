@@ -209,7 +209,7 @@ class _Slot:
         return False
 
     def _not_met(self, worker: Worker, act: Act) -> None:
-        if worker.code == WORLD and time.monotonic() - self._play.away_at < BROKER_S + PATIENCE_AT_START_S:
+        if worker.code == WORLD and self._play.was_away(BROKER_S + PATIENCE_AT_START_S):
             self._play.round.missed.append(f"{act}, as it began while the broker was away")
         elif worker.code is not None:
             self._play.finding("EXIT", f"{self._name}, {act}: ended by itself with {worker.code}", worker)
@@ -261,6 +261,10 @@ class _Play:
         self._holding = False
         self._deadline = deadline
         self._lock = threading.Lock()
+
+    def was_away(self, within_s: float) -> bool:
+        """Whether the broker is away, or was within the last seconds."""
+        return self.broker_away or time.monotonic() - self.away_at < within_s
 
     def over(self) -> bool:
         """Whether no further act is to begin."""
