@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, tzinfo
+from datetime import UTC, date, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +16,19 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from processor.errors import OurFaultError, UsageError
+from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.document import flaws_of_document
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
 from processor.mapping.render import holds_control
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
+    Condition,
     ContentType,
     CustomField,
     Flaw,
+    Match,
+    Operator,
     RecipientKind,
     Segment,
     Subscription,
@@ -37,10 +41,11 @@ from processor.mapping.template import (
     parse,
     template_set,
 )
-from processor.model.catalogue import EVENTS, FAMILIES, Holder
+from processor.model.catalogue import EVENTS, FAMILIES, EventRow, Holder
 from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State
+from processor.model.placeholders import MANUAL
 from processor.model.records import EventName, TemplateId
 
 SHIPPED: Final = Path(__file__).parent / "templates"
@@ -48,6 +53,9 @@ SHIPPED: Final = Path(__file__).parent / "templates"
 NAME_LIMIT_CHARACTERS: Final = 255
 FILE_LIMIT_BYTES: Final = 16_000_000
 FLAWS_SHOWN: Final = 50  # of one text; a file of another kind could have as many as it has braces
+CONDITIONS_LIMIT: Final = 100  # each is asked of each event
+OPERANDS_LIMIT: Final = 1000
+TRIGGER_DAYS_LIMIT: Final = 365
 FINDING_LIMIT_CHARACTERS: Final = 800
 VERSION_LIMIT: Final = 2**31 - 1  # a status carries it as Avro's int
 SMS_ADVISED_CHARACTERS: Final = 160
@@ -171,6 +179,26 @@ class _Locale(_Shape):
     body_file: str | None = None
 
 
+class _Condition(_Shape):
+    field: str | None = None
+    operator: str | None = None
+    value: Any = None
+    second_value: Any = None
+    values: list[Any] | None = None
+
+    @property
+    def given(self) -> dict[str, list[Any]]:
+        """The operands that are there, by name."""
+        one = {"value": self.value, "second_value": self.second_value}
+        given = {name: [value] for name, value in one.items() if value is not None}
+        return given if self.values is None else {**given, "values": self.values}
+
+    def canonical(self) -> dict[str, Any]:
+        """What it says, whatever TOML types its operands have."""
+        operands = {name: [_operand_text(value) for value in values] for name, values in self.given.items()}
+        return {"field": self.field, "operator": self.operator, **operands}
+
+
 class _File(_Shape):
     # What is None and must not be is said by a finding of its own, so that all else can be checked in the same go.
     id: str | None = None
@@ -188,6 +216,9 @@ class _File(_Shape):
     body_file: str | None = None
     content_type: str | None = None
     trigger: str = "AUTOMATIC"
+    trigger_days: int | None = None
+    match: str = Match.ALL.value
+    condition: list[_Condition] = []
     subscription: str | None = None
     active: bool = True
     strict: bool = False
@@ -203,7 +234,7 @@ class _File(_Shape):
 _REQUIRED: Final = ("id", "version", "name", "type", "event", "target", "subscription")
 
 # Fields of the domain that no template can use yet. Named here so that nobody looks for a misspelling.
-_NOT_YET: Final = ("webhook", "condition", "match", "trigger_days", "category", "ordered")
+_NOT_YET: Final = ("webhook", "category", "ordered")
 
 _TYPES: Final = (Channel.EMAIL, Channel.SMS, Channel.EVENT_STREAM)
 
@@ -221,7 +252,8 @@ _CONTENT_TYPES: Final[Mapping[Channel, Mapping[str, ContentType]]] = {  # channe
 }
 _DEFAULT_CONTENT: Final = {Channel.EMAIL: ContentType.HTML, Channel.SMS: ContentType.TEXT}
 
-_HELD: Final = frozenset((Target.CLIENT, Target.GROUP, Target.LOANS, Target.SAVINGS))
+_HELD_IN_ORDER: Final = (Target.CLIENT, Target.GROUP, Target.LOANS, Target.SAVINGS)
+_HELD: Final = frozenset(_HELD_IN_ORDER)
 _RECIPIENT_TARGETS: Final[Mapping[RecipientKind, frozenset[Target]]] = {  # T06
     RecipientKind.CLIENT: _HELD - {Target.GROUP},
     RecipientKind.GROUP: _HELD - {Target.CLIENT},
@@ -229,6 +261,16 @@ _RECIPIENT_TARGETS: Final[Mapping[RecipientKind, frozenset[Target]]] = {  # T06
     RecipientKind.CREDIT_OFFICER: _HELD,
     RecipientKind.CUSTOM_FIELD: _HELD,
 }
+
+# No domain event, so in no table of those; what a template that a person sends may be.
+_MANUAL_ROW: Final = EventRow(
+    event=EventName(MANUAL),
+    family=MANUAL,
+    target="",
+    stream_name="manual",
+    channels=frozenset((Channel.EMAIL, Channel.SMS)),
+    ordering_key="",
+)
 
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -257,7 +299,9 @@ class _Reading:
     def find(
         self, rule: str, what: str, *, key: str = "", token: str = "", hint: str = "", warning: bool = False
     ) -> None:
-        """Note a finding at the line of `key`, or of `token` at or below it."""
+        """Note a finding at the line of `key`, else of what it is in, or of `token` at or below it."""
+        while key not in self._lines and "." in key:
+            key = key.rpartition(".")[0]
         line = self._lines.get(key)
         if token:
             rows = self._source.splitlines()
@@ -286,7 +330,9 @@ class _Reading:
             self._check_target(events, target)
         field = self._recipient(file, channel, target, recipient)
         content = self._content_type(file, channel)
-        families = {EVENTS[event].family: event for event in reversed(events)}
+        families = {_row(event).family: event for event in reversed(events)}
+        self._check_trigger_days(file)
+        conditions = self._conditions(file, families)
         texts = self._texts(file, channel, content, families)
         if any(not finding.warning for finding in self.findings):
             return None
@@ -307,6 +353,9 @@ class _Reading:
             text=texts[""],
             default_locale=file.default_locale,
             texts={tag: text for tag, text in texts.items() if tag},
+            trigger_days=file.trigger_days,
+            match=Match(file.match),
+            conditions=conditions,
             subscription=subscription,
             active=file.active,
             strict=file.strict,
@@ -321,7 +370,7 @@ class _Reading:
                 self.find("", problem)
                 return None
             self._source = self.path.read_text(encoding="utf-8")
-            raw = tomllib.loads(self._source)
+            raw = tomllib.loads(self._source, parse_float=_Float)
         except OSError as error:
             self.find("", f"cannot be read: {error.strerror}")
             return None
@@ -337,6 +386,9 @@ class _Reading:
             return None
         except RecursionError:
             self.find("", "is not TOML that can be read: nested too deeply")
+            return None
+        except ValueError:  # of Python's own limit, when a number has thousands of digits
+            self.find("", "is not TOML that can be read: a number has too many digits")
             return None
         self._lines = _line_numbers(self._source)
         try:
@@ -354,8 +406,8 @@ class _Reading:
     def _misshapen(self, kind: str, place: tuple[int | str, ...], message: str) -> None:
         # The branches of `event: str | list[str]` are said once, in words.
         place = tuple(step for step in place if step not in ("str", "list[str]"))
-        self._misfits.add(str(place[0]))
         key = ".".join(map(str, place))
+        self._misfits |= {str(place[0]), key}
         name = str(place[-1])
         if kind == "missing":
             parent = ".".join(map(str, place[:-1]))
@@ -391,19 +443,17 @@ class _Reading:
         self._check_word("target", file.target, Target, rule="T05")
         self._check_word("recipient", file.recipient, RecipientKind, rule="T06")
         self._check_word("subscription", file.subscription, Subscription)
-        if file.trigger == "MANUAL":
-            self.find("T03", "trigger MANUAL is not supported yet", key="trigger", hint="leave it out: AUTOMATIC")
-        else:
-            self._check_word("trigger", file.trigger, ("AUTOMATIC",), rule="T03")
+        self._check_word("trigger", file.trigger, ("AUTOMATIC", MANUAL), rule="T03")
+        self._check_word("match", file.match, Match, rule="T18")
 
     def _check_word(self, key: str, word: str | None, known: Iterable[str], *, rule: str = "") -> None:
-        """A word that is not one of a closed list; None is a field that is not there."""
+        """A word that is not one of a closed list, in the field at `key`; None is a field that is not there."""
         known = [str(one) for one in known]
         if word is None or word in known:
             return
         near = get_close_matches(word.upper(), known, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
-        self.find(rule, f"unknown {key} {_cut(word)!r}", key=key, hint=hint)
+        self.find(rule, f"unknown {key.rpartition('.')[2]} {_cut(word)!r}", key=key, hint=hint)
 
     def _check_identity(self, file: _File) -> None:
         name = (file.name or "").strip()
@@ -421,7 +471,7 @@ class _Reading:
         if file.key is not None and not _KEY.fullmatch(file.key):
             self.find("T02", f"key {_cut(file.key)!r} is not 32 hexadecimal digits, lower case", key="key")
         if file.version is not None and not 1 <= file.version <= VERSION_LIMIT:
-            what = f"version {_cut(str(file.version))} is not a whole number from 1 to {VERSION_LIMIT}"
+            what = f"version {_whole_text(file.version)} is not a whole number from 1 to {VERSION_LIMIT}"
             self.find("", what, key="version")
         if not _LANGUAGE.fullmatch(file.default_locale):
             self.find("", f"default_locale {_cut(file.default_locale)!r} is not a language tag", key="default_locale")
@@ -431,11 +481,14 @@ class _Reading:
         if file.event == []:
             self.find("T03", "`event` names no event", key="event")
         for name in file.events:
-            if name == "MANUAL":
-                self.find("T03", "event MANUAL goes with trigger MANUAL, which is not supported yet", key="event")
+            if name == MANUAL and file.trigger != MANUAL:
+                self.find("T03", "event MANUAL goes with trigger MANUAL", key="event", hint='trigger = "MANUAL"')
+            elif name != MANUAL and file.trigger == MANUAL:
+                what = f"trigger MANUAL goes with the one event MANUAL, not with {_cut(name)!r}"
+                self.find("T03", what, key="event")
             elif name == "DO_NOTHING":
                 self.find("T03", "event DO_NOTHING is never told", key="event")
-            elif name not in EVENTS:
+            elif name not in EVENTS and name != MANUAL:
                 self.find("T03", f"unknown event {_cut(name)!r}", key="event", hint=_nearest(name, EVENTS))
             elif name in found:
                 self.find("T03", f"event {name} is named twice", key="event")
@@ -445,8 +498,8 @@ class _Reading:
 
     def _check_channel(self, events: Iterable[EventName], channel: Channel) -> None:
         for event in events:
-            if channel not in EVENTS[event].channels:
-                allowed = ", ".join(sorted(EVENTS[event].channels)) or "none"
+            if channel not in _row(event).channels:
+                allowed = ", ".join(sorted(_row(event).channels)) or "none"
                 self.find("T04", f"{event} is not told by {channel}", key="type", hint=f"its channels: {allowed}")
 
     def _check_target(self, events: Iterable[EventName], target: Target) -> None:
@@ -496,6 +549,63 @@ class _Reading:
             what = f"content_type {_cut(file.content_type)!r} is not for type {channel}"
             self.find("T11", what, key="content_type", hint=hint)
         return allowed.get(file.content_type)
+
+    # -------------------------------------------------------------------------------------------------- conditions
+
+    def _check_trigger_days(self, file: _File) -> None:
+        if file.trigger_days is None:
+            return
+        others = [name for name in file.events if name != "REPAYMENT_REMINDER"]
+        if others:
+            what = f"trigger_days goes with event REPAYMENT_REMINDER only, not with {_cut(others[0])}"
+            self.find("T17", what, key="trigger_days", hint="leave it out")
+        if not -TRIGGER_DAYS_LIMIT <= file.trigger_days <= TRIGGER_DAYS_LIMIT:
+            what = f"trigger_days {_whole_text(file.trigger_days)} is not from -365 to 365"
+            self.find("T17", what, key="trigger_days", hint="days until the instalment is due, negative once overdue")
+
+    def _conditions(self, file: _File, families: Mapping[str, EventName]) -> tuple[Condition, ...]:
+        """The conditions that are whole (T18)."""
+        if file.condition and MANUAL in families:
+            hint = "leave them out: whoever sends it decides"
+            self.find("T18", "a template with trigger MANUAL has no conditions", key="condition", hint=hint)
+            return ()
+        if len(file.condition) > CONDITIONS_LIMIT:
+            what = f"{len(file.condition)} conditions; a template has at most {CONDITIONS_LIMIT}"
+            self.find("T18", what, key="condition")
+            return ()
+        compiled = (self._condition(one, index, families) for index, one in enumerate(file.condition))
+        return tuple(one for one in compiled if one is not None)
+
+    def _condition(self, one: _Condition, index: int, families: Mapping[str, EventName]) -> Condition | None:
+        key, place = f"condition.{index}", f"condition[{index + 1}]"
+        if key in self._misfits:
+            return None
+        for name in ("field", "operator"):
+            if getattr(one, name) is None and f"{key}.{name}" not in self._misfits:
+                self.find("T18", f"field `{place}.{name}` is missing", key=key)
+        self._check_word(f"{key}.operator", one.operator, Operator, rule="T18")
+        operator: Operator | None = _word(one.operator, Operator)
+        operands: dict[str, list[str]] = {}
+        for name, values in one.given.items():
+            texts = [_operand_text(value) for value in values]
+            operands[name] = [text for text in texts if text is not None]
+            if len(operands[name]) < len(texts):
+                what = f"`{place}.{name}` must be text, a number, true or false, or a day or moment"
+                self.find("T18", what, key=f"{key}.{name}")
+                operator = None
+            elif len(texts) > OPERANDS_LIMIT:
+                what = f"`{place}.{name}` has {len(texts)} values, at most {OPERANDS_LIMIT}"
+                self.find("T18", what, key=f"{key}.{name}")
+                operator = None
+        if one.field is None:
+            return None
+        if any(f"{key}.{name}" in self._misfits for name in _Condition.model_fields):
+            operator = None
+        condition, flaws = compile_condition(one.field, operator, operands, families=families)
+        for name in dict.fromkeys(name for name, _ in flaws):
+            of_one = tuple(flaw for named, flaw in flaws if named == name)
+            self._note_flaws(of_one, f"{key}.{name}", rule="T18", shape="{}")
+        return condition
 
     # ------------------------------------------------------------------------------------------------------- texts
 
@@ -616,22 +726,24 @@ class _Reading:
             what = f"{found.group()!r} may be refused by an SMS gateway"
             self.find("T10", what, key=key, token=found.group(), warning=True)
 
-    def _note_flaws(self, flaws: tuple[Flaw, ...], key: str) -> None:
+    def _note_flaws(self, flaws: tuple[Flaw, ...], key: str, *, rule: str = "T13", shape: str = "{{{}}}") -> None:
+        """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there."""
         flaws = tuple(dict.fromkeys(flaws))
         if len(flaws) > FLAWS_SHOWN:
-            self.find("T13", f"{len(flaws) - FLAWS_SHOWN} more like the first {FLAWS_SHOWN} of this text", key=key)
+            self.find(rule, f"{len(flaws) - FLAWS_SHOWN} more like the first {FLAWS_SHOWN} of this text", key=key)
         for flaw in flaws[:FLAWS_SHOWN]:
-            hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape="{{{}}}")
-            rule = "T13" if flaw.fatal else ""
+            hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape=shape)
             what = flaw.what if not flaw.token or flaw.token in flaw.what else f"{_cut(flaw.token)}: {flaw.what}"
-            self.find(rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
+            noted = rule if flaw.fatal else ""
+            self.find(noted, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
 
     def _content(self, file: _File) -> str:
         """The file as canonical JSON with its bodies, wherever they stand; samples are no part of it."""
-        whole = file.model_dump(exclude={"sample"})
+        whole = file.model_dump(exclude={"sample", "condition"})
         for prefix, dumped in (("", whole), *((f"locale.{tag}.", one) for tag, one in whole["locale"].items())):
             dumped["body"] = self._bodies[prefix]
             del dumped["body_file"]
+        whole["condition"] = [one.canonical() for one in file.condition]
         return json.dumps(whole, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     # ----------------------------------------------------------------------------------------------------- samples
@@ -640,7 +752,7 @@ class _Reading:
         """Render each sample of a template that is whole, and note what it does not give (T19)."""
         if self._file is None or self.template is None:
             return
-        if not self._file.sample:
+        if not self._file.sample and self._file.trigger != MANUAL:
             hint = "a [[sample]] shows what the template makes of an event, and fails when that changes"
             self.find("T19", "no sample", hint=hint, warning=True)
         names = set()
@@ -716,8 +828,14 @@ def _check_unique(readings: Iterable[_Reading]) -> None:
                 one.find(rule, f"{field} {_cut(value)!r} is also that of {first}", key=field)
 
 
+def _row(event: EventName) -> EventRow:
+    return _MANUAL_ROW if event == MANUAL else EVENTS[event]
+
+
 def _targets_of(event: EventName) -> tuple[Target, ...]:
     """T05: the event's own target, its holder, and SAVINGS for what deposit accounts have as well."""
+    if event == MANUAL:
+        return _HELD_IN_ORDER
     row = EVENTS[event]
     targets = [Target(row.target)]
     if FAMILIES[row.family].holder is Holder.CLIENT_OR_GROUP:
@@ -750,6 +868,35 @@ def _unfit(path: Path) -> str:
     return f"has {size} bytes; a file is read up to {FILE_LIMIT_BYTES}" if size > FILE_LIMIT_BYTES else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Float:
+    """A TOML number with a point, as it is written: a binary float would change it."""
+
+    text: str
+
+
+def _operand_text(value: Any) -> str | None:
+    """An operand of a condition as text, whichever of TOML's types it has; None for one that cannot be compared."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return _whole_text(value)
+        case _Float(text):
+            return text.replace("_", "")
+        case date():  # and a date with its time
+            return value.isoformat()
+        case _:
+            return None
+
+
+def _whole_text(value: int) -> str:
+    """A whole number as text, cut; Python refuses to write one of thousands of digits."""
+    return _cut(str(value)) if value.bit_length() <= 1000 else f"of {value.bit_length()} bits"
+
+
 def _word(text: str | None, words: Iterable[Any]) -> Any:
     return next((word for word in words if word == text), None)
 
@@ -758,6 +905,12 @@ def _take_out(raw: dict[str, Any], place: tuple[int | str, ...]) -> None:
     """Take what does not fit out of a file's fields, so that the rest does: a field, or the sample that holds it."""
     if place[0] == "locale" and len(place) > 2 and "locale" in raw:
         raw["locale"][place[1]].pop(place[2], None)
+    elif place[0] == "condition" and len(place) > 1 and "condition" in raw:
+        # Replaced, not removed, and its other fields left: later findings count on the places, and check the rest.
+        if len(place) > 2:
+            raw["condition"][place[1]].pop(place[2], None)
+        else:
+            raw["condition"][place[1]] = {}
     elif place[0] == "sample" and len(place) > 1 and isinstance(place[1], int):
         # Replaced, not removed: later findings count on the places of the others.
         raw["sample"][place[1]] = {"name": "", "event": "", "expected": {}}
@@ -779,6 +932,8 @@ def _fields_at(place: tuple[int | str, ...]) -> tuple[str, ...]:
             return (*_File.model_fields, *_NOT_YET)
         case ("sample", _):
             return tuple(_Sample.model_fields)
+        case ("condition", _):
+            return tuple(_Condition.model_fields)
         case ("sample", _, "expected"):
             return tuple(_Expected.model_fields)
         case _:

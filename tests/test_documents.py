@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from processor import errors
+from processor.mapping.conditions import RULES
+from processor.model.records import EventName
 from processor.schema_files import load_schemas
 from processor.template_files import load_templates
 from tests.documents import DOCS, PAGES
@@ -53,14 +55,28 @@ def test_exit_codes_of_the_readme() -> None:
 
 
 def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
-    """It loads, so an author can begin with it."""
-    (snippet,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    """It loads, with and without the conditions that are shown below it, so an author can begin with it."""
+    snippet, conditions = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     assert tomllib.loads(snippet)["id"] == "loan-repayment-email"
-    (tmp_path / "loan-repayment-email.toml").write_text(snippet)
+    for text, expected in ((snippet, 0), (snippet + conditions, 2)):
+        (tmp_path / "loan-repayment-email.toml").write_text(text)
+        templates = load_templates(tmp_path, tenant="northbank", schemas=load_schemas())
+        (template,) = templates.for_event(EventName("LOAN_REPAYMENT"))
 
-    templates = load_templates(tmp_path, tenant="northbank", schemas=load_schemas())
+        assert ("loan-repayment-email", expected) == (template.id, len(template.conditions))
 
-    assert ["loan-repayment-email"] == [one.id for one in templates.for_event("LOAN_REPAYMENT")]  # type: ignore[arg-type]
+
+def test_operators_of_the_readme() -> None:
+    """The table has every operator of conditions with the fields of its operands."""
+    table = README.partition("| Operator |")[2].partition("\n\n")[0]
+    cells = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    documented = {
+        name: re.findall("`((?:second_)?values?)`", operands)
+        for names, operands in cells
+        for name in re.findall("[A-Z_]{2,}", names)
+    }
+
+    assert documented == {operator.value: list(rule.operands) for operator, rule in RULES.items()}
 
 
 def commands() -> list[str]:

@@ -39,9 +39,9 @@ class ContentError(Exception):
         return f"{path}: {self.what}" if path else self.what
 
 
-def shown(text: str) -> str:
-    """A value for a detail: quoted, control characters escaped, cut at 40 characters."""
-    return repr(text) if len(text) <= 40 else f"{text[:40]!r}…"
+def shown(text: str, limit: int = 40) -> str:
+    """A value for a detail: quoted, control characters escaped, cut at `limit` characters."""
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}…"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from processor.errors import OurFaultError
+from processor.mapping.conditions import first_false
 from processor.mapping.decode import Fault, decode
 from processor.mapping.encode import dead_letter_record
 from processor.mapping.lookups import Lookups, Suspended, UnavailableError
@@ -48,6 +49,7 @@ EXPECTED: Final = frozenset(
         DecisionReason.NO_TEMPLATE,
         DecisionReason.INACTIVE,
         DecisionReason.TARGET_MISMATCH,
+        DecisionReason.CONDITION_FALSE,
         DecisionReason.NOT_SUBSCRIBED,
     )
 )
@@ -186,6 +188,10 @@ def draft(
     if mismatch := _target_mismatch(template, event):
         return declined(DecisionReason.TARGET_MISMATCH, mismatch)
     person = recipient_of(template, event, time_zone=time_zone)
+    fields = {**event.fields, "recipient": None if person is None else person.fields}
+    scope = Scope(event.family, fields, time_zone)
+    if unmet := _unmet(template, scope):
+        return declined(DecisionReason.CONDITION_FALSE, unmet)
     if person is None and template.recipient is not None:
         return declined(DecisionReason.NO_RECIPIENT, f"the event has no {_whom(template)}")
     addressed = "" if person is None or template.recipient is None else person.key
@@ -197,10 +203,9 @@ def draft(
         detail = "suspended, as nearly all of its records failed: " + ", ".join(sorted(suspended))
         return _failed(template, TemplateReason.TEMPLATE_SUSPENDED, detail)
 
-    fields = {**event.fields, "recipient": None if person is None else person.fields}
     rendered = render(
         template.text_for(None if person is None else person.language),
-        Scope(event.family, fields, time_zone),
+        scope,
         strict=template.strict,
         limit_characters=limit_characters,
     )
@@ -243,6 +248,14 @@ def _target_mismatch(template: Template, event: Event) -> str | None:
             return f"target SAVINGS, but the account is {kind or 'missing'}"
         case _:
             return None
+
+
+def _unmet(template: Template, scope: Scope) -> str | None:
+    """The first thing that the template asks of the event and that is not so; None when it asks for nothing else."""
+    days = scope.fields.get("triggerDays")
+    if template.trigger_days is not None and days != template.trigger_days:
+        return f"trigger_days {template.trigger_days}; the event's are {'missing' if days is None else days}"
+    return first_false(template.conditions, template.match, scope)
 
 
 def _whom(template: Template) -> str:

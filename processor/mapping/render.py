@@ -96,13 +96,13 @@ def _join(segments: Iterable[Segment], scope: Scope, missing: list[str], limit: 
 def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
     if isinstance(segment, Custom):
         value = custom_value(segment.field, scope.fields)
-        kind = _type_of(value)
+        kind = type_of(value)
         currency = None
     else:
         source = segment.sources[scope.family]
         value = value_at(source.path, scope.fields)
         kind = source.type
-        currency = _currency(source, scope.fields)
+        currency = currency_of(source, scope.fields)
     if value is None:
         missing.append(str(segment))
         return "null" if segment.context is Context.JSON_VALUE else ""
@@ -134,7 +134,7 @@ def custom_value(field: CustomField, fields: Mapping[str, Any]) -> Any:
 def custom_text(field: CustomField, fields: Mapping[str, Any], time_zone: tzinfo) -> str | None:
     """The text of a custom field, as a placeholder would show it; None when it has no value."""
     value = custom_value(field, fields)
-    return None if value is None else text_of(value, _type_of(value), currency=None, time_zone=time_zone)
+    return None if value is None else text_of(value, type_of(value), currency=None, time_zone=time_zone)
 
 
 def text_of(value: Any, kind: PlaceholderType, *, currency: str | None, time_zone: tzinfo) -> str:
@@ -148,7 +148,7 @@ def text_of(value: Any, kind: PlaceholderType, *, currency: str | None, time_zon
         case PlaceholderType.DECIMAL:
             return _decimal_text(value)
         case PlaceholderType.DATE:
-            return _day(value, time_zone).isoformat()
+            return day_of(value, time_zone).isoformat()
         case PlaceholderType.TIMESTAMP:
             moment: datetime = value.astimezone(UTC).replace(tzinfo=None)
             return moment.isoformat(timespec="seconds") + "Z"
@@ -174,7 +174,8 @@ def _decimal_text(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-def _day(value: date, time_zone: tzinfo) -> date:
+def day_of(value: date, time_zone: tzinfo) -> date:
+    """A date as it is; of a timestamp its day in `time_zone`."""
     if not isinstance(value, datetime):
         return value
     try:
@@ -183,8 +184,8 @@ def _day(value: date, time_zone: tzinfo) -> date:
         return value.date()
 
 
-def _type_of(value: Any) -> PlaceholderType:
-    """The type of a custom field's value. Order matters: a bool is an int, a datetime is a date."""
+def type_of(value: Any) -> PlaceholderType:
+    """The type of a custom field's value; booleans are shown as strings. Order matters: a datetime is a date."""
     match value:
         case Decimal():
             return PlaceholderType.DECIMAL
@@ -196,7 +197,8 @@ def _type_of(value: Any) -> PlaceholderType:
             return PlaceholderType.STRING
 
 
-def _currency(source: Source, fields: Mapping[str, Any]) -> str | None:
+def currency_of(source: Source, fields: Mapping[str, Any]) -> str | None:
+    """The code of an amount's currency, the first of its paths that has one."""
     codes = (value_at(path, fields) for path in source.currencies)
     return next((code for code in codes if code is not None), None)
 

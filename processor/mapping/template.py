@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from processor.model.messages import Channel
-from processor.model.placeholders import PlaceholderType, placeholders_of
+from processor.model.placeholders import MANUAL, PlaceholderType, placeholders_of
 from processor.model.records import EventName, TemplateId
 
 
@@ -108,6 +108,69 @@ class Custom:
 Segment = str | Named | Custom  #: Literal text, or a placeholder.
 
 
+class Operator(StrEnum):
+    """What a condition asks of a value. Published; what each means is in `conditions.py`."""
+
+    EQUALS = "EQUALS"
+    EQUALS_CASE_SENSITIVE = "EQUALS_CASE_SENSITIVE"
+    DIFFERENT_THAN = "DIFFERENT_THAN"
+    MORE_THAN = "MORE_THAN"
+    LESS_THAN = "LESS_THAN"
+    BETWEEN = "BETWEEN"
+    ON = "ON"
+    AFTER = "AFTER"
+    BEFORE = "BEFORE"
+    BEFORE_INCLUSIVE = "BEFORE_INCLUSIVE"
+    STARTS_WITH = "STARTS_WITH"
+    STARTS_WITH_CASE_SENSITIVE = "STARTS_WITH_CASE_SENSITIVE"
+    IN = "IN"
+    TODAY = "TODAY"
+    THIS_WEEK = "THIS_WEEK"
+    THIS_MONTH = "THIS_MONTH"
+    THIS_YEAR = "THIS_YEAR"
+    LAST_DAYS = "LAST_DAYS"
+    EMPTY = "EMPTY"
+    NOT_EMPTY = "NOT_EMPTY"
+
+
+class Kind(StrEnum):
+    """What a value is to a condition, in the published words as far as our fields have them."""
+
+    STRING = "STRING"
+    ENUM = "ENUM"
+    BOOLEAN = "BOOLEAN"  #: Of custom fields alone.
+    NUMBER = "NUMBER"
+    BIG_DECIMAL = "BIG_DECIMAL"
+    MONEY = "MONEY"
+    DATE = "DATE"
+    DATE_TIME = "DATE_TIME"
+    TABLE = "TABLE"
+
+
+class Match(StrEnum):
+    """How many of a template's conditions have to hold."""
+
+    ALL = "ALL"
+    ANY = "ANY"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition, compiled: what it asks of one field of an event.
+
+    `field` is the placeholder's name with its place in each family, or a custom field. `operands` has them parsed for
+    each kind of value that they fit; a value of another kind cannot be compared. `text` is for people.
+    """
+
+    field: CustomField | Mapping[str, Source]
+    operator: Operator
+    operands: Mapping[Kind, tuple[Any, ...]]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Subject and body in one language. `subject` is None for all but EMAIL."""
@@ -121,8 +184,9 @@ class Template:
     """One template, ready to be rendered. `key` is its templateKey; `name` is what streams call it.
 
     `text` is in `default_locale`; `texts` has the variants by language tag in lower case with `-`, as in `pt-br`.
-    `recipient` is None for EVENT_STREAM. `content` is the file as canonical JSON, without samples: what a set's digest
-    is made of.
+    `recipient` is None for EVENT_STREAM. `trigger_days` is None for any. `content` is the file as canonical JSON,
+    without samples: what a set's digest is made of. One with trigger MANUAL has the one event MANUAL, which never comes
+    on a record.
     """
 
     id: TemplateId
@@ -139,6 +203,9 @@ class Template:
     text: Text
     default_locale: str
     texts: Mapping[str, Text]
+    trigger_days: int | None
+    match: Match
+    conditions: tuple[Condition, ...]
     subscription: Subscription
     active: bool
     strict: bool
@@ -263,9 +330,11 @@ def parse(
         if content is ContentType.JSON and json_state.escaping:
             flaws.append(Flaw("a backslash before a placeholder would swallow the value's first character", token))
         if match["name"]:
-            sources, flaw = _sources(match["name"], families)
+            sources, flaw = sources_of(match["name"], families)
             flaws.extend([flaw] if flaw else [])
             segments.append(Named(match["name"], context, sources))
+        elif MANUAL in families:
+            flaws.append(Flaw("a template that a person sends has no custom fields: there is no event", token))
         else:
             try:
                 segments.append(Custom(custom_field(match["custom"]), context))
@@ -309,7 +378,7 @@ def custom_field(name: str) -> CustomField:
             raise ValueError("too many colons")
 
 
-def _sources(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, Source], Flaw | None]:
+def sources_of(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, Source], Flaw | None]:
     """Where each of `families` keeps `name`, or what is wrong with the name."""
     sources = {}
     for family, event in families.items():

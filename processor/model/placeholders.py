@@ -677,6 +677,28 @@ PLACEHOLDERS: Final[tuple[Placeholder, ...]] = (
 )
 
 
+SECRETS: Final = frozenset((("passwordUrl",),))
+"""Paths to values that nobody but the addressee may read: never in a log, a decision or a dead letter's header."""
+
+MANUAL: Final = "MANUAL"
+"""The event, and in place of a family, of templates that a person sends. No record tells it."""
+
+_OF_MANUAL: Final = frozenset(
+    (
+        "CURRENT_DATE_TIME",
+        "BRANCH_NAME",
+        "BRANCH_ADDRESS",
+        "RECIPIENT_ID",
+        "RECIPIENT_NAME",
+        "RECIPIENT_FIRST_NAMES",
+        "RECIPIENT_MIDDLE_NAMES",
+        "RECIPIENT_LAST_NAME",
+    )
+)
+
+
 def placeholders_of(family: str) -> Mapping[str, Placeholder]:
     """The placeholders that events of `family` have, by name, in the table's order. Unknown family: those of all."""
+    if family == MANUAL:
+        return {row.name: row for row in PLACEHOLDERS if row.name in _OF_MANUAL}
     return {row.name: row for row in PLACEHOLDERS if row.belongs_to(family)}

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import event_of_json
 from processor.mapping.encode import Encoders, encode_event, encoders
 from processor.mapping.lookups import Lookups
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
+    Condition,
     ContentType,
+    Match,
+    Operator,
     RecipientKind,
     Subscription,
     Target,
@@ -98,6 +102,20 @@ def make_record(
     return SourceRecord(place or Place(EVENTS_TOPIC, 3, 17), timestamp_ms, key, value, (*form, *(headers or ())))
 
 
+def make_condition(
+    field: str, operator: str, *operands: str, families: Mapping[str, EventName] | None = None
+) -> Condition:
+    """A condition as a file would give it, on events of `families` (loan_transaction); nothing may be wrong with it."""
+    if operator == "IN":
+        given = {"values": list(operands)}
+    else:
+        given = {name: [text] for name, text in zip(("value", "second_value"), operands, strict=False)}
+    families = families or {"loan_transaction": EventName("LOAN_REPAYMENT")}
+    condition, flaws = compile_condition(field, Operator(operator), given, families=families)
+    assert condition is not None, flaws
+    return condition
+
+
 def make_template(
     template_id: str = "loan-repayment-note",
     *,
@@ -115,9 +133,13 @@ def make_template(
     strict: bool = False,
     default_locale: str = "en",
     bodies: Mapping[str, str] | None = None,
+    match: Match = Match.ALL,
+    conditions: Iterable[Condition] = (),
+    trigger_days: int | None = None,
 ) -> Template:
     """A template as its file would give it; nothing of its text may be wrong."""
     names = tuple(EventName(event) for event in events)
+    conditions = tuple(conditions)
 
     def text(body: str) -> Text:
         families = {EVENTS[event].family: event for event in names}
@@ -141,6 +163,9 @@ def make_template(
         text=text(body),
         default_locale=default_locale,
         texts={tag: text(variant) for tag, variant in (bodies or {}).items()},
+        trigger_days=trigger_days,
+        match=match,
+        conditions=conditions,
         subscription=subscription,
         active=active,
         strict=strict,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -12,16 +13,17 @@ from hypothesis import strategies as st
 from processor.errors import OurFaultError
 from processor.mapping.encode import encode_event, encoders
 from processor.mapping.lookups import Lookups, UnavailableError
-from processor.mapping.map import identify, map_record
-from processor.mapping.template import ContentType, RecipientKind, Subscription, Target
+from processor.mapping.map import draft, identify, map_record
+from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target
 from processor.model.event import Identity
-from processor.model.messages import State
+from processor.model.messages import Declined, State
 from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.model.records import EventName, OutRecord, Place, SourceRecord, TemplateId, Topic
 from tests.mapping.builders import (
     EVENTS_TOPIC,
     TENANT,
+    make_condition,
     make_email,
     make_event,
     make_layout,
@@ -368,6 +370,27 @@ def test_our_fault_is_raised() -> None:
             "target LOANS, but the account is DEPOSIT",
         ),
         (
+            "loan-repayment",
+            make_template(conditions=[make_condition("TRANSACTION_AMOUNT", "MORE_THAN", "500")]),
+            DecisionReason.CONDITION_FALSE,
+            "condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24",
+        ),
+        (
+            "loan-repayment",
+            make_template(
+                match=Match.ANY,
+                conditions=[make_condition("GROUP_ID", "NOT_EMPTY"), make_condition("ACCOUNT_STATE", "IN", "CLOSED")],
+            ),
+            DecisionReason.CONDITION_FALSE,
+            "none of them holds; condition 1: GROUP_ID NOT_EMPTY; there is no value",
+        ),
+        (
+            "loan-repayment",
+            make_template(trigger_days=-3, conditions=[make_condition("GROUP_ID", "NOT_EMPTY")]),
+            DecisionReason.CONDITION_FALSE,
+            "trigger_days -3; the event's are missing",
+        ),
+        (
             "savings-deposit",
             make_email(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS),
             DecisionReason.NO_RECIPIENT,
@@ -405,11 +428,43 @@ def test_declined(told: str, template: Any, reason: DecisionReason, detail: str)
     ]
 
 
+def test_conditions_that_hold_change_nothing() -> None:
+    """A template whose conditions hold makes what it makes without them; the addressee can be asked for as well."""
+    asked = [
+        make_condition("TRANSACTION_AMOUNT", "BETWEEN", "100", "218.24"),
+        make_condition("RECIPIENT_LAST_NAME", "EQUALS", "DUARTE"),
+        make_condition("CF:LOAN:Insured", "EQUALS", "true"),
+        make_condition("OCCURRED_AT", "TODAY"),
+    ]
+    lookups = make_lookups(make_email())
+    plain, conditional = (
+        mapped(make_record(), replace(lookups, templates=replace(lookups.templates, by_event={event: (template,)})))
+        for event in (EventName("LOAN_REPAYMENT"),)
+        for template in (make_email(), make_email(conditions=asked))
+    )
+
+    assert plain.outputs == conditional.outputs
+    assert plain.births
+
+
+@pytest.mark.parametrize(("days", "declined"), [(3, 0), (-3, 1), (0, 1)])
+def test_trigger_days(days: int, declined: int) -> None:
+    """A reminder is made for events of just its distance from the due day, whatever the sign."""
+    event = make_event()
+    reminder = replace(event, fields={**event.fields, "triggerDays": 3})
+    made = draft(make_email(trigger_days=days), reminder, time_zone=UTC, stream="", limit_characters=1000)
+
+    assert declined == isinstance(made, Declined)
+    if isinstance(made, Declined):
+        assert (DecisionReason.CONDITION_FALSE, f"trigger_days {days}; the event's are 3") == (made.reason, made.detail)
+
+
 def test_checks_of_a_template_come_in_their_order() -> None:
     """With every fault at once the first check decides; taking them away one by one, the next does, rendering last."""
     everything: dict[str, Any] = {
         "active": False,
         "target": Target.SAVINGS,
+        "conditions": [make_condition("RECIPIENT_NAME", "NOT_EMPTY"), make_condition("TENANT", "EMPTY")],
         "recipient": RecipientKind.GROUP,
         "subscription": Subscription.OPT_IN,
         "strict": True,
@@ -419,6 +474,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
         {},
         {"active": True},
         {"target": Target.LOANS},
+        {"conditions": []},
         {"recipient": RecipientKind.CLIENT},
         {"subscription": Subscription.OPT_OUT},
     ]
@@ -435,6 +491,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
     assert [
         DecisionReason.INACTIVE,
         DecisionReason.TARGET_MISMATCH,
+        DecisionReason.CONDITION_FALSE,
         DecisionReason.NO_RECIPIENT,
         DecisionReason.NOT_SUBSCRIBED,
         TemplateReason.TEMPLATE_SUSPENDED,
@@ -669,15 +726,26 @@ def test_a_decision_of_too_many_templates() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
-    [("all", ["INACTIVE", "NO_RECIPIENT"]), ("unexpected", ["NO_RECIPIENT"]), ("off", [])],
+    [
+        ("all", ["CONDITION_FALSE", "INACTIVE", "NO_RECIPIENT"]),
+        ("unexpected", ["NO_RECIPIENT"]),
+        ("off", []),
+    ],
 )
 def test_which_decisions_are_written(setting: str, expected: list[str]) -> None:
     """`unexpected` leaves out what templates are meant to leave out, `off` all; the outcome has them all the same."""
     off = make_template("off", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS, active=False)
     nobody = make_sms("to-client", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS)
-    outcome = mapped(make_record(make_event("savings-deposit")), make_lookups(off, nobody, decisions=setting))
+    families = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
+    unless = make_template(
+        "if",
+        events=["SAVINGS_DEPOSIT"],
+        target=Target.SAVINGS,
+        conditions=[make_condition("TENANT", "EMPTY", families=families)],
+    )
+    outcome = mapped(make_record(make_event("savings-deposit")), make_lookups(off, nobody, unless, decisions=setting))
 
-    assert 2 == len(outcome.declined)
+    assert 3 == len(outcome.declined)
     assert expected == [one["reason"] for value in values(outcome, DECISIONS) for one in value["reasons"]]
 
 

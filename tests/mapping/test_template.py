@@ -1,8 +1,10 @@
 """Templates: their text cut into segments, their files read whole or refused with all that is wrong."""
 
+import csv
 import json
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from processor.errors import UsageError
 from processor.mapping.document import flaws_of_document
 from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import ContentType, Context, Custom, Named, Text, parse, template_set
+from processor.mapping.template import ContentType, Context, Custom, Kind, Match, Named, Text, parse, template_set
+from processor.model.catalogue import EVENTS
 from processor.model.messages import Channel
 from processor.model.records import EventName
 from processor.template_files import SHIPPED, Finding, Loaded, load_templates, read_templates
@@ -46,6 +49,19 @@ def toml(rest: str = "", *, without: tuple[str, ...] = (), **changes: Any) -> st
     fields = {key: value for key, value in GOOD.items() if key not in left_out} | changes
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if key not in without]
     return "\n".join([*lines, rest]) + "\n"
+
+
+def manual(rest: str = "", **changes: Any) -> str:
+    """A good template file for what a person sends."""
+    text = {"event": "MANUAL", "subject": "Hello", "body": "<p>{RECIPIENT_NAME}</p>", "trigger": "MANUAL"}
+    if "type" in changes:
+        del text["subject"]
+    return toml(rest, **(text | changes))
+
+
+def condition(text: str) -> str:
+    """A [[condition]] of a template file."""
+    return f"[[condition]]\n{text}\n"
 
 
 def read(tmp_path: Path, **files: str) -> Loaded:
@@ -181,6 +197,106 @@ def test_digest_of_files(tmp_path: Path) -> None:
     assert whole != digest(toml(version=2))
 
 
+def test_digest_covers_conditions(tmp_path: Path) -> None:
+    """What a template asks of an event is part of a set's digest: by what it means, not by how TOML spells it."""
+
+    def digest(text: str) -> str:
+        loaded = read(tmp_path, note=text)
+        assert loaded.templates is not None, loaded.findings
+        return loaded.templates.digest
+
+    def asked(value: str, operator: str = "MORE_THAN") -> str:
+        return toml(condition(f'field = "TOTAL_BALANCE"\noperator = "{operator}"\nvalue = {value}'))
+
+    assert len({digest(toml()), digest(asked("5")), digest(asked("6")), digest(asked("5", "LESS_THAN"))}) == 4
+    assert digest(asked("5")) == digest(asked('"5"'))
+    assert digest(asked("5")) != digest(asked("5").replace("[[cond", 'match = "ANY"\n[[cond'))
+    assert digest(asked("1_000.50")) == digest(asked('"1000.50"'))
+
+
+def test_conditions_of_a_file(tmp_path: Path) -> None:
+    """Conditions are compiled in their order, with TOML's own numbers, booleans and days, numbers exactly."""
+    text = toml(
+        condition('field = "TOTAL_BALANCE"\noperator = "BETWEEN"\nvalue = 0.1\nsecond_value = 1_000')
+        + condition('field = "CF:LOAN:Insured"\noperator = "EQUALS"\nvalue = true')
+        + condition('field = "ENTRY_DATE"\noperator = "AFTER"\nvalue = 2026-03-14T09:00:00+01:00')
+        + condition('field = "CLIENT_STATE"\noperator = "IN"\nvalues = ["ACTIVE", "PENDING_APPROVAL"]'),
+        match="ANY",
+    )
+    loaded = read(tmp_path, note=text)
+    assert loaded.templates is not None, loaded.findings
+    (template,) = loaded.templates.templates
+
+    assert Match.ANY is template.match
+    assert [
+        "TOTAL_BALANCE BETWEEN 0.1, 1000",
+        "CF:LOAN:Insured EQUALS 'true'",
+        "ENTRY_DATE AFTER 2026-03-14T09:00:00+01:00",
+        "CLIENT_STATE IN 'ACTIVE', 'PENDING_APPROVAL'",
+    ] == [str(one) for one in template.conditions]
+    assert {Kind.MONEY: (Decimal("0.1"), Decimal(1000))} == template.conditions[0].operands
+    assert {Kind.BOOLEAN: (True,), Kind.STRING: ("true",)} == template.conditions[1].operands
+
+
+def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
+    """T19: a sample whose event a condition leaves out says which, and the value it met."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
+    asked = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
+    (finding,) = read(tmp_path, note=toml(asked + sample)).findings
+
+    told = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
+    assert f"sample 'a' makes no message: {told}" == finding.what
+
+
+def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
+    """A template that a person sends is checked with its own placeholders, and belongs to no event of a record."""
+    loaded = read(tmp_path, note=manual(body="<p>{RECIPIENT_NAME} {BRANCH_NAME} {CURRENT_DATE_TIME}</p>"))
+
+    assert () == loaded.findings
+    assert loaded.templates is not None
+    assert ["note"] == [one.id for one in loaded.templates.templates]
+    assert [] == [event for event in EVENTS if loaded.templates.for_event(event)]
+
+
+def test_what_manual_templates_may_be_is_the_reference() -> None:
+    """The channels of MANUAL are those of the domain reference's table."""
+    with (Path(__file__).parents[1] / "domain" / "events.csv").open(encoding="utf-8", newline="") as lines:
+        (row,) = (row for row in csv.DictReader(lines) if row["event"] == "MANUAL")
+    channels = ("email", "sms", "web_hook", "event_stream", "task")
+
+    assert {"EMAIL", "SMS"} == {name.upper() for name in channels if row[name] == "y"}
+
+
+def test_trigger_days_of_a_reminder(tmp_path: Path) -> None:
+    """T17: with REPAYMENT_REMINDER alone `trigger_days` is no finding, from -365 to 365."""
+    for days in (-365, 0, 365):
+        found = findings(tmp_path, toml(event="REPAYMENT_REMINDER", trigger_days=days))
+
+        assert [] == [one for one in found if one.rule == "T17"]
+
+
+def test_all_of_a_condition_at_once(tmp_path: Path) -> None:
+    """T18: everything that is wrong with the conditions of a file is found in one go, with that of the rest."""
+    text = toml(
+        condition('field = "NOBODY"\noperator = "EQUALS"')
+        + condition('field = "TENANT"\noperator = "LAST_DAYS"\nvalue = 0\nvalues = []')
+        + condition('field = "NOTHING"\noperator = "EQUALLY"\nval = 1'),
+        target="NO",
+    )
+
+    assert [
+        (6, "unknown target 'NO'"),
+        (12, "unknown placeholder {NOBODY} (family loan_transaction)"),
+        (13, "EQUALS needs `value`"),
+        (16, "LAST_DAYS is not for TENANT, which is STRING"),
+        (18, "LAST_DAYS does not take `values`"),
+        (20, "unknown placeholder {NOTHING} (family loan_transaction)"),
+        (21, "unknown operator 'EQUALLY'"),
+        (22, "unknown field `condition[3].val`"),
+    ] == [(one.line, one.what) for one in findings(tmp_path, text)]
+
+
 def test_templates_of_an_event() -> None:
     """An event has the templates that name it, by id; streams are needed by active EVENT_STREAM templates alone."""
     both = make_template("both", events=["LOAN_REPAYMENT", "LOAN_DISBURSEMENT"])
@@ -242,8 +358,17 @@ LONG = "n" * 256
         (toml(event=3), "T03", "`event` must be an event's name or a list of names", 5, ""),
         (toml(event=["LOAN_REPAYMENT", "LOAN_REPAYMENT"]), "T03", "event LOAN_REPAYMENT is named twice", 5, ""),
         (toml(event="DO_NOTHING"), "T03", "event DO_NOTHING is never told", 5, ""),
-        (toml(event="MANUAL"), "T03", "event MANUAL goes with trigger MANUAL, which is not supported yet", 5, ""),
-        (toml(trigger="MANUAL"), "T03", "trigger MANUAL is not supported yet", 11, ""),
+        (toml(event="MANUAL"), "T03", "event MANUAL goes with trigger MANUAL", 5, 'trigger = "MANUAL"'),
+        (toml(trigger="MANUAL"), "T03", "trigger MANUAL goes with the one event MANUAL, not with 'LOAN_REPAY", 5, ""),
+        (toml(event=["MANUAL", "FEE_APPLIED"], trigger="MANUAL"), "T03", "trigger MANUAL goes with the one", 5, ""),
+        (toml(event=["MANUAL", "MANUAL"], trigger="MANUAL"), "T03", "event MANUAL is named twice", 5, ""),
+        (toml(event="DO_NOTHING", trigger="MANUAL"), "T03", "trigger MANUAL goes with the one event MANUAL", 5, ""),
+        (toml(trigger="MANUEL"), "T03", "unknown trigger 'MANUEL'", 11, "did you mean MANUAL?"),
+        (manual(**STREAM), "T04", "MANUAL is not told by EVENT_STREAM", 4, "its channels: EMAIL, SMS"),
+        (manual(target="ACCOUNTING"), "T05", "MANUAL is not about ACCOUNTING", 6, "one of: CLIENT, GROUP, LOANS, SAV"),
+        (manual(body="{ACCOUNT_ID}"), "T13", "unknown placeholder {ACCOUNT_ID} (family MANUAL)", 10, ""),
+        (manual(body="{CF:x}"), "T13", "{CF:x}: a template that a person sends has no custom fields", 10, ""),
+        (manual(condition("field='TENANT'")), "T18", "a template with trigger MANUAL has no conditions", 12, "leave"),
         (toml(target="LOAN"), "T05", "unknown target 'LOAN'", 6, "did you mean LOANS?"),
         (toml(target="SAVINGS"), "T05", "LOAN_REPAYMENT is not about SAVINGS", 6, "one of: LOANS, CLIENT, GROUP"),
         (toml(recipient="CUSTOMER"), "T06", "unknown recipient 'CUSTOMER'", 7, "did you mean CUSTOM_FIELD?"),
@@ -278,7 +403,101 @@ LONG = "n" * 256
         (toml(type="TASK"), "", "type TASK is not supported yet", 4, "one of: EMAIL, SMS, EVENT_STREAM"),
         (toml(subscription="OPT"), "", "unknown subscription 'OPT'", 9, ""),
         (toml(subjekt="x"), "", "unknown field `subjekt`", 11, "did you mean subject?"),
-        (toml("[[condition]]\nfield = 1"), "", "`condition` is not supported yet", 11, "leave it out"),
+        (toml(trigger_days=3), "T17", "trigger_days goes with event REPAYMENT_REMINDER only, not with LOAN_", 11, ""),
+        (toml(trigger_days=-366), "T17", "trigger_days -366 is not from -365 to 365", 11, "days until"),
+        (toml(f"trigger_days = 0x{'f' * 9000}"), "T17", "trigger_days of 36000 bits is not from", 11, "days until"),
+        (toml(f"trigger_days = {'9' * 9000}"), "", "is not TOML that can be read: a number has too many", None, ""),
+        (toml(trigger_days="3"), "", "`trigger_days` must be a whole number", 11, ""),
+        (toml(match="AL"), "T18", "unknown match 'AL'", 11, "did you mean ALL?"),
+        (toml(condition=1), "", "`condition` must be a list", 11, ""),
+        (toml(condition=[1]), "", "`condition[1]` must be a table", 11, ""),
+        (toml(condition('field = "TENANT"')), "T18", "field `condition[1].operator` is missing", 11, ""),
+        (toml(condition('operator = "EMPTY"')), "T18", "field `condition[1].field` is missing", 11, ""),
+        (
+            toml(condition('field = "TENANT"\noperater = "EMPTY"')),
+            "",
+            "unknown field `condition[1].operater`",
+            13,
+            "did",
+        ),
+        (toml(condition("field = 1")), "", "`condition[1].field` must be text in quotes", 12, ""),
+        (
+            toml(condition('field = "TENANT"\noperator = "EQUAL"')),
+            "T18",
+            "unknown operator 'EQUAL'",
+            13,
+            "did you mean EQUALS?",
+        ),
+        (
+            toml(condition('field = "ACCOUNT_IDD"\noperator = "EMPTY"')),
+            "T18",
+            "unknown placeholder {ACCOUNT_IDD} (family loan_transaction)",
+            12,
+            "did you mean ACCOUNT_ID?",
+        ),
+        (
+            toml(condition('field = "{TENANT}"\noperator = "EMPTY"')),
+            "T18",
+            "field '{TENANT}' has braces",
+            12,
+            "write TENANT",
+        ),
+        (
+            toml(condition('field = "TENANT"\noperator = "MORE_THAN"\nvalue = 5')),
+            "T18",
+            "MORE_THAN is not for TENANT, which is STRING",
+            13,
+            "one of: EQUALS, EQUALS_CASE_SENSITIVE, DIFFERENT_THAN, STARTS_WITH, STARTS_WITH_CASE_SENSITIVE, IN, EMPTY",
+        ),
+        (
+            toml(condition('field = "TENANT"\noperator = "EQUALS"\nvalues = ["a"]')),
+            "T18",
+            "EQUALS does not take `values`",
+            14,
+            "it takes `value`",
+        ),
+        (
+            toml(condition('field = "TOTAL_BALANCE"\noperator = "EQUALS"\nvalue = "much"')),
+            "T18",
+            "not a decimal number: 'much'",
+            14,
+            "a number, as in 100 or 12.5",
+        ),
+        (
+            toml(condition('field = "TENANT"\noperator = "IN"\nvalues = [\n"a",\n""\n]')),
+            "T18",
+            "an empty text, which nothing equals",
+            14,
+            "for no value write operator EMPTY",
+        ),
+        (
+            toml(condition('field = "ENTRY_DATE"\noperator = "AFTER"\nvalue = 2026-03-14T09:00:00')),
+            "T18",
+            "not an RFC 3339 time with an offset: '2026-03-14T09:00:00'",
+            14,
+            "a day",
+        ),
+        (
+            toml(condition('field = "TENANT"\noperator = "EQUALS"\nvalue = 09:00:00')),
+            "T18",
+            "`condition[1].value` must be text, a number, true or false, or a day or moment",
+            14,
+            "",
+        ),
+        (
+            toml(condition(f'field = "TENANT"\noperator = "IN"\nvalues = {["a"] * 1001}')),
+            "T18",
+            "`condition[1].values` has 1001 values, at most 1000",
+            14,
+            "",
+        ),
+        (
+            toml(condition('field = "TENANT"\noperator = "EMPTY"\n') * 101),
+            "T18",
+            "101 conditions; a template has at most 100",
+            11,
+            "",
+        ),
         (toml("[webhook]\nurl = 1"), "", "`webhook` is not supported yet", 11, "leave it out"),
         (toml(without=("target",)), "", "field `target` is missing", None, ""),
         (toml(version="1"), "", "`version` must be a whole number", 2, ""),
@@ -571,6 +790,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 N = 150_000
 POISONS: dict[str, dict[str, Any]] = {
+    "conditions": {"rest": condition('field = "NO"\noperator = "NO"') * (N // 5)},
+    "operands": {"rest": condition('field = "TENANT"\noperator = "IN"\nvalues = [' + '"", ' * N + "]")},
+    "a long operand": {"rest": condition('field = "ENTRY_DATE"\noperator = "ON"\nvalue = "' + "T" * N + '"')},
     "unfinished comments": {"body": "<!--" * N},
     "unfinished tags": {"body": "<a " * N},
     "unfinished attributes": {"body": '<a b="' * N},

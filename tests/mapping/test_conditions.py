@@ -1,0 +1,592 @@
+"""Conditions: each operator on each type, what is missing or cannot be compared, and what is wrong with one."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.mapping.conditions import KINDS, RULES, compile_condition, first_false, holds
+from processor.mapping.render import Scope
+from processor.mapping.template import Condition, Flaw, Kind, Match, Operator
+from processor.model.placeholders import PlaceholderType, placeholders_of
+from processor.model.records import EventName
+from tests.mapping.builders import make_condition, make_event
+
+REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
+NOW = datetime(2026, 3, 14, 23, 30, tzinfo=UTC)  # a Saturday; in Lisbon as in UTC, in Athens already Sunday the 15th
+FIELDS = {  # a field of each type that placeholders have, and where its value is
+    Kind.STRING: ("ACCOUNT_NAME", ("account", "name")),
+    Kind.ENUM: ("ACCOUNT_STATE", ("account", "state")),
+    Kind.NUMBER: ("NUMBER_OF_INSTALLMENTS", ("account", "loan", "numberOfInstallments")),
+    Kind.BIG_DECIMAL: ("INTEREST_RATE", ("account", "interestRate")),
+    Kind.MONEY: ("TRANSACTION_AMOUNT", ("transaction", "amount")),
+    Kind.DATE: ("TRANSACTION_DATE", ("transaction", "date")),
+    Kind.DATE_TIME: ("ENTRY_DATE", ("transaction", "entryDate")),
+    Kind.TABLE: ("REPAYMENT_SCHEDULE", ("schedule",)),
+}
+
+
+def scope(value: Any = None, kind: Kind | None = None, *, zone: tzinfo = UTC, **custom: Any) -> Scope:
+    """An event at NOW with `value` in the field of `kind`, and custom fields of the loan."""
+    fields: dict[str, Any] = {
+        "occurredAt": NOW,
+        "customFields": {f"LOAN:{name}": one for name, one in custom.items()},
+    }
+    if kind is not None:
+        node = fields
+        *way, last = FIELDS[kind][1]
+        for step in way:
+            node = node.setdefault(step, {})
+        node[last] = value
+    return Scope("loan_transaction", fields, zone)
+
+
+def condition(operator: str, *operands: str, on: Kind) -> Condition:
+    return make_condition(FIELDS[on][0], operator, *operands)
+
+
+def custom(operator: str, *operands: str) -> Condition:
+    return make_condition("CF:LOAN:x", operator, *operands)
+
+
+def flaws(field: str, operator: str, **operands: str | list[str]) -> list[tuple[str, Flaw]]:
+    given = {name: [one] if isinstance(one, str) else one for name, one in operands.items()}
+    compiled, found = compile_condition(field, Operator(operator), given, families=REPAYMENT)
+    assert (compiled is None) == bool(found)
+    return list(found)
+
+
+def test_fields_are_of_their_types() -> None:
+    """The fields that the tests below ask are the placeholders of those types, at those places."""
+    rows = placeholders_of("loan_transaction")
+
+    assert {kind: (name, rows[name].path) for kind, (name, _) in FIELDS.items()} == FIELDS
+    assert {kind: KINDS[rows[name].type] for kind, (name, _) in FIELDS.items()} == {kind: kind for kind in FIELDS}
+    assert set(PlaceholderType) == KINDS.keys()
+
+
+# ------------------------------------------------------------------------------------------------- operators and types
+
+TEXTS = "STRING ENUM"
+NUMBERS = "NUMBER BIG_DECIMAL MONEY"
+TIMES = "DATE DATE_TIME"
+LEGAL = {  # section 10 of the domain reference; our fields have no KEY, LONG and PERCENT
+    "EQUALS": f"{TEXTS} BOOLEAN {NUMBERS}",
+    "EQUALS_CASE_SENSITIVE": f"{TEXTS} BOOLEAN {NUMBERS}",
+    "DIFFERENT_THAN": f"{TEXTS} BOOLEAN {NUMBERS}",
+    "MORE_THAN": NUMBERS,
+    "LESS_THAN": NUMBERS,
+    "BETWEEN": f"{NUMBERS} {TIMES}",
+    "ON": TIMES,
+    "AFTER": TIMES,
+    "BEFORE": TIMES,
+    "BEFORE_INCLUSIVE": TIMES,
+    "STARTS_WITH": "STRING",
+    "STARTS_WITH_CASE_SENSITIVE": "STRING",
+    "IN": TEXTS,
+    "TODAY": TIMES,
+    "THIS_WEEK": TIMES,
+    "THIS_MONTH": TIMES,
+    "THIS_YEAR": TIMES,
+    "LAST_DAYS": TIMES,
+    "EMPTY": f"{TEXTS} BOOLEAN {NUMBERS} {TIMES} TABLE",
+    "NOT_EMPTY": f"{TEXTS} BOOLEAN {NUMBERS} {TIMES} TABLE",
+}
+COUNTS = {"BETWEEN": 2, "TODAY": 0, "THIS_WEEK": 0, "THIS_MONTH": 0, "THIS_YEAR": 0, "EMPTY": 0, "NOT_EMPTY": 0}
+
+
+def test_operators_are_the_reference() -> None:
+    """There are the 20 published operators, each for the types that the reference says, with as many operands."""
+    assert {name: set(types.split()) for name, types in LEGAL.items()} == {
+        operator.value: {kind.value for kind in rule.kinds} for operator, rule in RULES.items()
+    }
+    assert {name: COUNTS.get(name, 1) for name in LEGAL} == {
+        operator.value: len(rule.operands) for operator, rule in RULES.items()
+    }
+    assert len(Operator) == 20
+    assert RULES[Operator.IN].operands == ("values",)
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("operator", LEGAL)
+def test_an_operator_is_for_some_types(operator: str, kind: Kind) -> None:
+    """A field takes the operators of its type; any other is refused, naming the type and what it takes."""
+    field = FIELDS[kind][0]
+    operand = {Kind.DATE: "2026-03-14", Kind.DATE_TIME: "2026-03-14", Kind.STRING: "a", Kind.ENUM: "a"}.get(kind, "1")
+    operand = "1" if operator == "LAST_DAYS" else operand
+    given: dict[str, str | list[str]] = dict.fromkeys(RULES[Operator(operator)].operands, operand)
+    found = flaws(field, operator, **given)
+
+    if kind in LEGAL[operator].split():
+        assert [] == found
+    else:
+        legal = ", ".join(name for name, types in LEGAL.items() if kind in types.split())
+        what = f"{operator} is not for {field}, which is {kind}"
+        assert [("operator", Flaw(what, "", f"one of: {legal}"))] == found
+
+
+DAY = date(2026, 3, 14)
+D = Decimal
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "operator", "operands", "expected"),
+    [
+        (Kind.STRING, "Straße", "EQUALS", ["STRASSE"], True),
+        (Kind.STRING, "Straße", "EQUALS", ["STRASS"], False),
+        (Kind.STRING, "Straße", "EQUALS_CASE_SENSITIVE", ["STRASSE"], False),
+        (Kind.STRING, "Straße", "EQUALS_CASE_SENSITIVE", ["Straße"], True),
+        (Kind.STRING, "Ada", "DIFFERENT_THAN", ["ada"], False),
+        (Kind.STRING, "Ada", "DIFFERENT_THAN", ["Adam"], True),
+        (Kind.STRING, "Ada Byron", "STARTS_WITH", ["ADA b"], True),
+        (Kind.STRING, "Ada Byron", "STARTS_WITH", ["da"], False),
+        (Kind.STRING, "Ada Byron", "STARTS_WITH_CASE_SENSITIVE", ["ADA"], False),
+        (Kind.STRING, "Ada Byron", "STARTS_WITH_CASE_SENSITIVE", ["Ada"], True),
+        (Kind.STRING, "Ada", "IN", ["bob", "ADA"], True),
+        (Kind.STRING, "Ada", "IN", ["bob"], False),
+        (Kind.STRING, " ", "EMPTY", [], False),
+        (Kind.STRING, "Ada", "NOT_EMPTY", [], True),
+        (Kind.ENUM, "ACTIVE", "EQUALS", ["active"], True),
+        (Kind.ENUM, "ACTIVE", "EQUALS_CASE_SENSITIVE", ["active"], False),
+        (Kind.ENUM, "ACTIVE", "DIFFERENT_THAN", ["CLOSED"], True),
+        (Kind.ENUM, "ACTIVE", "IN", ["CLOSED", "ACTIVE"], True),
+        (Kind.ENUM, "ACTIVE", "IN", ["CLOSED", "LOCKED"], False),
+        (Kind.ENUM, "ACTIVE", "EMPTY", [], False),
+        (Kind.NUMBER, 24, "EQUALS", ["24"], True),
+        (Kind.NUMBER, 24, "EQUALS", ["24.00"], True),
+        (Kind.NUMBER, 24, "EQUALS_CASE_SENSITIVE", ["23"], False),
+        (Kind.NUMBER, 24, "DIFFERENT_THAN", ["24"], False),
+        (Kind.NUMBER, 24, "MORE_THAN", ["23.5"], True),
+        (Kind.NUMBER, 24, "LESS_THAN", ["24"], False),
+        (Kind.NUMBER, 24, "BETWEEN", ["24", "24"], True),
+        (Kind.NUMBER, 0, "EMPTY", [], False),
+        (Kind.NUMBER, 0, "NOT_EMPTY", [], True),
+        (Kind.BIG_DECIMAL, D("4.5000000000"), "EQUALS", ["4.5"], True),
+        (Kind.BIG_DECIMAL, D("4.5"), "DIFFERENT_THAN", ["4.50"], False),
+        (Kind.BIG_DECIMAL, D("-4.5"), "LESS_THAN", ["-4.4"], True),
+        (Kind.BIG_DECIMAL, D("4.5"), "BETWEEN", ["4.6", "5"], False),
+        (Kind.MONEY, D("218.24"), "EQUALS", ["218.24"], True),
+        (Kind.MONEY, D("1234567890123456789012345678.0000000001"), "EQUALS", ["1234567890123456789012345678"], False),
+        (Kind.MONEY, D("1234567890123456789012345678.0000000001"), "MORE_THAN", ["1234567890123456789012345678"], True),
+        (Kind.MONEY, D("218.24"), "MORE_THAN", ["218.24"], False),
+        (Kind.MONEY, D("218.24"), "LESS_THAN", ["218.25"], True),
+        (Kind.MONEY, D("218.24"), "BETWEEN", ["218.24", "300"], True),
+        (Kind.MONEY, D("218.24"), "BETWEEN", ["100", "218.24"], True),
+        (Kind.MONEY, D("218.24"), "BETWEEN", ["218.25", "300"], False),
+        (Kind.MONEY, D("218.24"), "NOT_EMPTY", [], True),
+        (Kind.DATE, DAY, "ON", ["2026-03-14"], True),
+        (Kind.DATE, DAY, "ON", ["2026-03-15"], False),
+        (Kind.DATE, DAY, "AFTER", ["2026-03-13"], True),
+        (Kind.DATE, DAY, "AFTER", ["2026-03-14"], False),
+        (Kind.DATE, DAY, "BEFORE", ["2026-03-15"], True),
+        (Kind.DATE, DAY, "BEFORE", ["2026-03-14"], False),
+        (Kind.DATE, DAY, "BEFORE_INCLUSIVE", ["2026-03-14"], True),
+        (Kind.DATE, DAY, "BEFORE_INCLUSIVE", ["2026-03-13"], False),
+        (Kind.DATE, DAY, "BETWEEN", ["2026-03-14", "2026-03-20"], True),
+        (Kind.DATE, DAY, "BETWEEN", ["2026-03-01", "2026-03-14"], True),
+        (Kind.DATE, DAY, "BETWEEN", ["2026-03-15", "2026-03-20"], False),
+        (Kind.DATE, DAY, "NOT_EMPTY", [], True),
+        (Kind.DATE_TIME, NOW, "ON", ["2026-03-14"], True),
+        (Kind.DATE_TIME, NOW, "ON", ["2026-03-15T01:30:00+02:00"], True),
+        (Kind.DATE_TIME, NOW, "ON", ["2026-03-14T23:30:01Z"], False),
+        (Kind.DATE_TIME, NOW, "AFTER", ["2026-03-14"], False),
+        (Kind.DATE_TIME, NOW, "AFTER", ["2026-03-14T23:29:59.999999Z"], True),
+        (Kind.DATE_TIME, NOW, "BEFORE", ["2026-03-14T23:30:00Z"], False),
+        (Kind.DATE_TIME, NOW, "BEFORE_INCLUSIVE", ["2026-03-14T23:30:00Z"], True),
+        (Kind.DATE_TIME, NOW, "BEFORE_INCLUSIVE", ["2026-03-14"], True),
+        (Kind.DATE_TIME, NOW, "BETWEEN", ["2026-03-14", "2026-03-14T23:30:00Z"], True),
+        (Kind.DATE_TIME, NOW, "BETWEEN", ["2026-03-14T23:30:00.000001Z", "2026-03-20"], False),
+        (Kind.TABLE, [{"number": 7}], "EMPTY", [], False),
+        (Kind.TABLE, [{"number": 7}], "NOT_EMPTY", [], True),
+    ],
+)
+def test_what_an_operator_means(kind: Kind, value: Any, operator: str, operands: list[str], expected: bool) -> None:
+    """Each operator on each type that it is for: case, ends of ranges, exact numbers, days and moments."""
+    assert expected == holds(condition(operator, *operands, on=kind), scope(value, kind))
+
+
+@pytest.mark.parametrize("kind", [Kind.DATE, Kind.DATE_TIME])
+@pytest.mark.parametrize(
+    ("operator", "operands", "holding", "failing"),
+    [
+        ("TODAY", [], ["2026-03-14"], ["2026-03-13", "2026-03-15", "2025-03-14"]),
+        ("THIS_WEEK", [], ["2026-03-09", "2026-03-15"], ["2026-03-08", "2026-03-16", "2025-03-14"]),
+        ("THIS_MONTH", [], ["2026-03-01", "2026-03-31"], ["2026-02-28", "2026-04-01", "2025-03-14"]),
+        ("THIS_YEAR", [], ["2026-01-01", "2026-12-31"], ["2025-12-31", "2027-01-01"]),
+        ("LAST_DAYS", ["1"], ["2026-03-14"], ["2026-03-13", "2026-03-15"]),
+        ("LAST_DAYS", ["7"], ["2026-03-08", "2026-03-14"], ["2026-03-07", "2026-03-15", "0001-01-01"]),
+        ("LAST_DAYS", ["36500"], ["1926-04-09"], ["1926-04-08", "9999-12-31"]),
+    ],
+)
+def test_days_from_today(
+    kind: Kind, operator: str, operands: list[str], holding: list[str], failing: list[str]
+) -> None:
+    """Periods are those of the event's day, a week from Monday to Sunday; days to come are in no LAST_DAYS."""
+
+    def value(day: str) -> date:
+        return date.fromisoformat(day) if kind is Kind.DATE else datetime.fromisoformat(f"{day}T23:59:59Z")
+
+    asked = condition(operator, *operands, on=kind)
+
+    assert [True] * len(holding) == [holds(asked, scope(value(day), kind)) for day in holding]
+    assert [False] * len(failing) == [holds(asked, scope(value(day), kind)) for day in failing]
+
+
+@pytest.mark.parametrize(
+    ("zone", "today", "of_value"),
+    [("UTC", "2026-03-14", "2026-03-14"), ("Europe/Athens", "2026-03-15", "2026-03-15")],
+)
+def test_days_are_those_of_the_time_zone(zone: str, today: str, of_value: str) -> None:
+    """Today, and the day of a timestamp, are days in the installation's time zone; a moment is the same everywhere."""
+    there = ZoneInfo(zone)
+    moment = condition("ON", "2026-03-14T23:30:00Z", on=Kind.DATE_TIME)
+
+    assert holds(condition("TODAY", on=Kind.DATE), scope(date.fromisoformat(today), Kind.DATE, zone=there))
+    assert holds(condition("ON", of_value, on=Kind.DATE_TIME), scope(NOW, Kind.DATE_TIME, zone=there))
+    assert holds(moment, scope(NOW, Kind.DATE_TIME, zone=there))
+
+
+# -------------------------------------------------------------------------------------------------------------- missing
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("operator", LEGAL)
+def test_a_missing_value(operator: str, kind: Kind) -> None:
+    """Of a value that is not there EMPTY and DIFFERENT_THAN hold, all else does not; an empty text is not there."""
+    if kind not in LEGAL[operator].split():
+        return
+    operand = {Kind.DATE: "2026-03-14", Kind.DATE_TIME: "2026-03-14"}.get(kind, "1")
+    count = COUNTS.get(operator, 1)
+    asked = condition(operator, *["1" if operator == "LAST_DAYS" else operand] * count, on=kind)
+    missing = [scope(None, kind), scope()]
+    if kind in (Kind.STRING, Kind.ENUM):
+        missing.append(scope("", kind))
+    if kind is Kind.TABLE:
+        missing.append(scope([], kind))
+
+    assert {operator in ("EMPTY", "DIFFERENT_THAN")} == {holds(asked, one) for one in missing}
+
+
+# -------------------------------------------------------------------------------------------------------- custom fields
+
+
+@pytest.mark.parametrize(
+    ("value", "operator", "operands", "expected"),
+    [
+        ("Retail", "EQUALS", ["retail"], True),
+        ("Retail", "STARTS_WITH", ["RET"], True),
+        ("Retail", "IN", ["Retail", "Corporate"], True),
+        (True, "EQUALS", ["true"], True),
+        (True, "EQUALS", ["True"], True),
+        (True, "EQUALS", ["1"], False),
+        (False, "EQUALS_CASE_SENSITIVE", ["true"], False),
+        (False, "DIFFERENT_THAN", ["true"], True),
+        (False, "NOT_EMPTY", [], True),
+        (D("0.83"), "EQUALS", ["0.830"], True),
+        (D("0.83"), "MORE_THAN", ["0.8"], True),
+        (DAY, "ON", ["2026-03-14"], True),
+        (DAY, "TODAY", [], True),
+        (NOW, "AFTER", ["2026-03-14T23:29:00Z"], True),
+        (NOW, "LAST_DAYS", ["1"], True),
+        (NOW, "BETWEEN", ["2026-03-14", "2026-03-14"], True),
+        (None, "EMPTY", [], True),
+        (None, "DIFFERENT_THAN", ["a"], True),
+        (None, "EQUALS", ["a"], False),
+    ],
+)
+def test_a_custom_field_has_the_type_of_its_value(
+    value: Any, operator: str, operands: list[str], expected: bool
+) -> None:
+    """The same condition compares numbers as numbers, days as days and words as words."""
+    assert expected == holds(custom(operator, *operands), scope(x=value))
+
+
+@pytest.mark.parametrize(
+    ("value", "operator", "operands", "kind"),
+    [
+        ("5", "MORE_THAN", ["3"], "STRING"),
+        (D("5"), "STARTS_WITH", ["5"], "BIG_DECIMAL"),
+        (D("5"), "DIFFERENT_THAN", ["a"], "BIG_DECIMAL"),
+        (D("5"), "EQUALS", ["a"], "BIG_DECIMAL"),
+        (True, "IN", ["true"], "BOOLEAN"),
+        (True, "DIFFERENT_THAN", ["maybe"], "BOOLEAN"),
+        (DAY, "EQUALS", ["2026-03-14"], "DATE"),
+        (DAY, "AFTER", ["2026-03-13T00:00:00Z"], "DATE"),
+        ("2026-03-14", "TODAY", [], "STRING"),
+    ],
+)
+def test_what_cannot_be_compared_does_not_hold(value: Any, operator: str, operands: list[str], kind: str) -> None:
+    """A value of a type that the operator or its operands are not for: false, DIFFERENT_THAN too, and it is said."""
+    asked = custom(operator, *operands)
+    told = first_false([asked], Match.ALL, scope(x=value)) or ""
+
+    assert not holds(asked, scope(x=value))
+    assert told.endswith(f", a {kind}, which cannot be compared so"), told
+
+
+# ----------------------------------------------------------------------------------------------------------------- laws
+
+WORDS = st.text(max_size=6)
+AMOUNTS = st.decimals(-1000, 1000, places=2)
+DAYS = st.dates(date(2024, 1, 1), date(2028, 1, 1))
+
+
+@given(value=WORDS.filter(bool), operand=WORDS.filter(bool))
+def test_equals_ignores_case(value: str, operand: str) -> None:
+    """EQUALS is the same for a text and its folded form; DIFFERENT_THAN is its opposite, IN the EQUALS of any."""
+
+    def asked(operator: str, *operands: str) -> bool:
+        return holds(condition(operator, *operands, on=Kind.STRING), scope(value, Kind.STRING))
+
+    assert asked("EQUALS", value)
+    assert asked("EQUALS", operand) == asked("EQUALS", operand.casefold())
+    assert asked("EQUALS", operand) == (value.casefold() == operand.casefold())
+    assert asked("EQUALS", operand) != asked("DIFFERENT_THAN", operand)
+    assert asked("IN", operand, "x") == (asked("EQUALS", operand) or asked("EQUALS", "x"))
+    assert asked("EQUALS", operand) or not asked("EQUALS_CASE_SENSITIVE", operand)
+    assert asked("STARTS_WITH", operand) or not asked("STARTS_WITH_CASE_SENSITIVE", operand)
+
+
+@given(value=AMOUNTS, ends=st.tuples(AMOUNTS, AMOUNTS).map(sorted))
+def test_between_numbers(value: Decimal, ends: list[Decimal]) -> None:
+    """BETWEEN is neither less than its first end nor more than its second."""
+    low, high = map(str, ends)
+    seen = scope(value, Kind.MONEY)
+    outside = holds(condition("LESS_THAN", low, on=Kind.MONEY), seen) or holds(
+        condition("MORE_THAN", high, on=Kind.MONEY), seen
+    )
+
+    assert outside != holds(condition("BETWEEN", low, high, on=Kind.MONEY), seen)
+
+
+MOMENTS = st.builds(lambda seconds: NOW + timedelta(seconds=seconds), st.integers(-(10**7), 10**7) | st.integers(-2, 2))
+
+
+@given(value=MOMENTS, data=st.data())
+def test_between_times(value: datetime, data: st.DataObject) -> None:
+    """BETWEEN is neither before nor after, for days and moments, in any time zone; BEFORE_INCLUSIVE is not AFTER."""
+    times = DAYS.map(date.isoformat) | st.sampled_from([NOW, value]).map(datetime.isoformat)
+    low, high = data.draw(times), data.draw(times)
+    if ("T" in low) == ("T" in high):
+        low, high = sorted((low, high), key=datetime.fromisoformat)
+    zone = data.draw(st.sampled_from([UTC, ZoneInfo("Asia/Tokyo"), ZoneInfo("America/Los_Angeles")]))
+    seen = scope(value, Kind.DATE_TIME, zone=zone)
+
+    def asked(operator: str, *operands: str) -> bool:
+        return holds(condition(operator, *operands, on=Kind.DATE_TIME), seen)
+
+    assert (asked("BEFORE", low) or asked("AFTER", high)) != asked("BETWEEN", low, high)
+    assert asked("BEFORE_INCLUSIVE", low) != asked("AFTER", low)
+    assert asked("BEFORE_INCLUSIVE", low) == (asked("BEFORE", low) or asked("ON", low))
+
+
+@given(day=DAYS, days=st.integers(1, 400))
+def test_last_days(day: date, days: int) -> None:
+    """LAST_DAYS n are the n days up to today, in each of them as long as n is large enough; TODAY is LAST_DAYS 1."""
+    seen = scope(day, Kind.DATE)
+    expected = NOW.date() - timedelta(days=days) < day <= NOW.date()
+
+    assert expected == holds(condition("LAST_DAYS", str(days), on=Kind.DATE), seen)
+    assert holds(condition("TODAY", on=Kind.DATE), seen) == holds(condition("LAST_DAYS", "1", on=Kind.DATE), seen)
+
+
+@given(bits=st.lists(st.booleans(), max_size=5))
+def test_all_and_any(bits: list[bool]) -> None:
+    """ALL is and, ANY is or, and no condition at all is true."""
+    asked = [custom("EQUALS", "true" if bit else "false") for bit in bits]
+    seen = scope(x=True)
+
+    assert all(bits) == (first_false(asked, Match.ALL, seen) is None)
+    assert (any(bits) or not bits) == (first_false(asked, Match.ANY, seen) is None)
+
+
+ANYTHING: st.SearchStrategy[Any] = st.one_of(
+    st.none(), st.text(), st.booleans(), AMOUNTS, st.dates(), st.datetimes(timezones=st.just(UTC))
+)
+
+
+@given(value=ANYTHING, operator=st.sampled_from(Operator), texts=st.lists(WORDS, min_size=2, max_size=2))
+def test_nothing_breaks_a_condition(value: Any, operator: Operator, texts: list[str]) -> None:
+    """Whatever a custom field holds and operands say, a condition is refused when it is loaded, or is true or false."""
+    given: Mapping[str, list[str]] = {name: [text] for name, text in zip(RULES[operator].operands, texts, strict=False)}
+    compiled, found = compile_condition("CF:LOAN:x", operator, given, families=REPAYMENT)
+
+    assert (compiled is None) == bool(found)
+    if compiled is not None:
+        assert holds(compiled, scope(x=value)) == (first_false([compiled], Match.ANY, scope(x=value)) is None)
+
+
+# -------------------------------------------------------------------------------------------------------- what is told
+
+
+@pytest.mark.parametrize(
+    ("conditions", "match", "expected"),
+    [
+        ([("ACCOUNT_ID", "EQUALS", "LN-204417"), ("TRANSACTION_AMOUNT", "LESS_THAN", "500")], "ALL", None),
+        (
+            [
+                ("ACCOUNT_ID", "STARTS_WITH", "LN"),
+                ("TRANSACTION_AMOUNT", "MORE_THAN", "500"),
+                ("GROUP_NAME", "NOT_EMPTY"),
+            ],
+            "ALL",
+            "condition 2: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24",
+        ),
+        (
+            [("GROUP_NAME", "EQUALS", "a"), ("TRANSACTION_AMOUNT", "MORE_THAN", "500")],
+            "ANY",
+            "none of them holds; condition 1: GROUP_NAME EQUALS 'a'; there is no value",
+        ),
+        ([("GROUP_NAME", "EQUALS", "a"), ("TRANSACTION_AMOUNT", "MORE_THAN", "5")], "ANY", None),
+        (
+            [("REPAYMENT_SCHEDULE", "EMPTY")],
+            "ALL",
+            "condition 1: REPAYMENT_SCHEDULE EMPTY; it has 1 row",
+        ),
+        (
+            [("CLIENT_NAME", "IN", "Ada", "Bob")],
+            "ALL",
+            "condition 1: CLIENT_NAME IN 'Ada', 'Bob'; the value is 'Ines Duarte'",
+        ),
+        (
+            [("TRANSACTION_DATE", "BETWEEN", "2026-01-01", "2026-01-31")],
+            "ALL",
+            "condition 1: TRANSACTION_DATE BETWEEN 2026-01-01, 2026-01-31; the value is 2026-03-14",
+        ),
+        (
+            [("CF:LOAN:Insured", "DIFFERENT_THAN", "true")],
+            "ANY",
+            "condition 1: CF:LOAN:Insured DIFFERENT_THAN 'true'; the value is true",
+        ),
+    ],
+)
+def test_the_first_false_condition_is_named(
+    conditions: list[tuple[str, ...]], match: str, expected: str | None
+) -> None:
+    """What is told of conditions that do not hold: the first false one, counted from 1, and the value that it met."""
+    event = make_event("loan-repayment")
+    seen = Scope(event.family, event.fields, UTC)
+
+    assert expected == first_false([make_condition(*one) for one in conditions], Match(match), seen)
+
+
+def test_long_values_are_cut() -> None:
+    """Of a value, and of the operands, no more than 64 characters are told."""
+    told = first_false([condition("EQUALS", "o" * 100, on=Kind.STRING)], Match.ALL, scope("v" * 100, Kind.STRING))
+
+    assert f"condition 1: ACCOUNT_NAME EQUALS '{'o' * 62}…; the value is '{'v' * 64}'…" == told
+
+
+def test_a_secret_is_never_told() -> None:
+    """A condition on the link to set a password says nothing of it."""
+    families = {"portal": EventName("PORTAL_ACTIVATED")}
+    asked = make_condition("PASSWORD_URL", "STARTS_WITH", "http:", families=families)
+    seen = Scope("portal", {"passwordUrl": "https://bank.example/secret", "occurredAt": NOW}, UTC)
+
+    assert "condition 1: PASSWORD_URL STARTS_WITH 'http:'; its value is secret" == first_false([asked], Match.ALL, seen)
+
+
+# -------------------------------------------------------------------------------------------------------------- loading
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "operands", "key", "what", "hint"),
+    [
+        ("ACCOUNT_IDD", "EMPTY", {}, "field", "unknown placeholder {ACCOUNT_IDD} (family loan_transaction)", ""),
+        ("{ACCOUNT_ID}", "EMPTY", {}, "field", "field '{ACCOUNT_ID}' has braces", "write ACCOUNT_ID"),
+        ("CF:", "EMPTY", {}, "field", "field 'CF:': a custom field needs a name", 'as in "CF:CLIENT:Segment"'),
+        ("ACCOUNT_ID", "EQUALS", {}, "operator", "EQUALS needs `value`", "it takes `value`"),
+        (
+            "TOTAL_BALANCE",
+            "BETWEEN",
+            {"value": "1"},
+            "operator",
+            "BETWEEN needs `second_value`",
+            "it takes `value` and",
+        ),
+        ("ACCOUNT_ID", "IN", {"values": []}, "operator", "IN needs `values`", "it takes `values`"),
+        ("ACCOUNT_ID", "EMPTY", {"value": "1"}, "value", "EMPTY does not take `value`", "it takes no operand"),
+        ("TOTAL_BALANCE", "EQUALS", {"value": "1,5"}, "value", "not a decimal number: '1,5'", "a number, as in 100"),
+        ("ACCOUNT_ID", "EQUALS", {"value": ""}, "value", "an empty text, which nothing equals", "for no value write"),
+        (
+            "TRANSACTION_DATE",
+            "ON",
+            {"value": "14.3.26"},
+            "value",
+            "not a date as YYYY-MM-DD: '14.3.26'",
+            "a day, as in",
+        ),
+        ("TRANSACTION_DATE", "ON", {"value": "2026-02-30"}, "value", "no such date: '2026-02-30'", "a day, as in"),
+        (
+            "ENTRY_DATE",
+            "AFTER",
+            {"value": "2026-03-14T09:00:00"},
+            "value",
+            "not an RFC 3339 time with an offset: '2026-03-14T09:00:00'",
+            "a day, as in 2026-03-14, or a moment with its offset",
+        ),
+        ("TRANSACTION_DATE", "LAST_DAYS", {"value": "0"}, "value", "not a whole number from 1 to 36500: '0'", ""),
+        (
+            "TOTAL_BALANCE",
+            "BETWEEN",
+            {"value": "5", "second_value": "4.9"},
+            "second_value",
+            "`second_value` is less than `value`: nothing is between them",
+            "",
+        ),
+        ("CF:x", "MORE_THAN", {"value": "a"}, "value", "not a decimal number: 'a'", "a number, as in 100 or 12.5"),
+        (
+            "CF:x",
+            "ON",
+            {"value": "a"},
+            "value",
+            "not a date as YYYY-MM-DD: 'a'",
+            "a day, as in 2026-03-14, or a moment",
+        ),
+        ("CF:x", "EQUALS", {"value": ""}, "value", "no value can be compared with ''", "true or false; a number"),
+        (
+            "CF:x",
+            "BETWEEN",
+            {"value": "5", "second_value": "2026-03-14"},
+            "value",
+            "no value can be compared with '5' and '2026-03-14'",
+            "a number, as in 100 or 12.5; a day",
+        ),
+        (
+            "CF:x",
+            "BETWEEN",
+            {"value": "5", "second_value": "4"},
+            "second_value",
+            "`second_value` is less than `value`: nothing is between them",
+            "",
+        ),
+    ],
+)
+def test_flaws_of_a_condition(
+    field: str, operator: str, operands: dict[str, str | list[str]], key: str, what: str, hint: str
+) -> None:
+    """What is wrong with a condition is said with the field of the file that it is about, and how it is right."""
+    ((named, flaw),) = flaws(field, operator, **operands)
+
+    assert (key, what) == (named, flaw.what)
+    assert flaw.hint.startswith(hint)
+
+
+def test_all_flaws_at_once() -> None:
+    """A field that is not there, an operand too few and one too many are told together."""
+    assert ["field", "operator", "values"] == [key for key, _ in flaws("NOBODY", "EQUALS", values=["a", "b"])]
+
+
+def test_a_field_of_two_families() -> None:
+    """A condition of a template for events of two families finds its field where each of them keeps it."""
+    families = {"client": EventName("CLIENT_CREATED"), "deposit_transaction": EventName("SAVINGS_DEPOSIT")}
+    asked = make_condition("ENCODED_KEY", "EQUALS", "k", families=families)
+    of_client = Scope("client", {"client": {"encodedKey": "K"}}, UTC)
+    of_account = Scope("deposit_transaction", {"account": {"encodedKey": "other"}}, UTC)
+
+    assert [True, False] == [holds(asked, of_client), holds(asked, of_account)]
