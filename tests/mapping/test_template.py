@@ -367,6 +367,7 @@ LONG = "n" * 256
         (manual(**STREAM), "T04", "MANUAL is not told by EVENT_STREAM", 4, "its channels: EMAIL, SMS"),
         (manual(target="ACCOUNTING"), "T05", "MANUAL is not about ACCOUNTING", 6, "one of: CLIENT, GROUP, LOANS, SAV"),
         (manual(body="{ACCOUNT_ID}"), "T13", "unknown placeholder {ACCOUNT_ID} (family MANUAL)", 10, ""),
+        (manual(body="{USER_NAME}"), "T13", "unknown placeholder {USER_NAME} (family MANUAL)", 10, ""),
         (manual(body="{CF:x}"), "T13", "{CF:x}: a template that a person sends has no custom fields", 10, ""),
         (manual(condition("field='TENANT'")), "T18", "a template with trigger MANUAL has no conditions", 12, "leave"),
         (toml(target="LOAN"), "T05", "unknown target 'LOAN'", 6, "did you mean LOANS?"),
@@ -821,13 +822,28 @@ def test_poisonous_templates(tmp_path: Path, poison: str) -> None:
     assert all(len(str(one)) < 1000 for one in found)
 
 
-@settings(max_examples=300, deadline=None)
-@given(cut=st.integers(0, 2000), put=st.binary(max_size=6), taken=st.integers(0, 4))
+ASKING = toml(
+    condition('field = "TOTAL_BALANCE"\noperator = "BETWEEN"\nvalue = 0.1\nsecond_value = "1000"')
+    + condition('field = "CF:LOAN:x"\noperator = "EQUALS"\nvalue = true')
+    + condition('field = "ENTRY_DATE"\noperator = "AFTER"\nvalue = 2026-03-14T09:00:00+01:00')
+    + condition('field = "TENANT"\noperator = "IN"\nvalues = ["a", 1, 2.5]'),
+    id="loan-repayment-stream",
+    match="ANY",
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    file=st.sampled_from([(SHIPPED / "loan-repayment-stream.toml").read_text(), ASKING]),
+    cut=st.integers(0, 2000),
+    put=st.binary(max_size=6),
+    taken=st.integers(0, 4),
+)
 def test_any_bytes_of_a_file_end_in_findings_or_a_template(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, put: bytes, taken: int
+    tmp_path_factory: pytest.TempPathFactory, file: str, cut: int, put: bytes, taken: int
 ) -> None:
     """A file with some bytes changed is loaded or refused with findings, and never breaks the check itself."""
-    whole = (SHIPPED / "loan-repayment-stream.toml").read_bytes()
+    whole = file.encode()
     at = cut % len(whole)
     directory = tmp_path_factory.mktemp("templates")
     (directory / "loan-repayment-stream.toml").write_bytes(whole[:at] + put + whole[at + taken :])
