@@ -833,15 +833,11 @@ def _row(event: EventName) -> EventRow:
 
 
 def _targets_of(event: EventName) -> tuple[Target, ...]:
-    """T05: the event's own target, its holder, and SAVINGS for what deposit accounts have as well."""
+    """T05: the event's own target, who can be its holder, and SAVINGS for what deposit accounts have as well."""
     if event == MANUAL:
         return _HELD_IN_ORDER
     row = EVENTS[event]
-    targets = [Target(row.target)]
-    if FAMILIES[row.family].holder is Holder.CLIENT_OR_GROUP:
-        targets += [Target.CLIENT, Target.GROUP]
-    else:
-        targets += [Target.CLIENT]
+    targets = [Target(row.target), *(Target(field.upper()) for field in FAMILIES[row.family].holder.fields)]
     if event.startswith(("FEE", "PENALTY")) or event == "INTEREST_RATE_CHANGED":
         targets += [Target.SAVINGS]
     return tuple(dict.fromkeys(targets))

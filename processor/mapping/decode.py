@@ -6,7 +6,7 @@ families; UNKNOWN_EVENT, the name is none of ours; INVALID_EVENT, all else in th
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,12 +157,9 @@ def _from_json(data: bytes, schemas: Schemas) -> Fields:
 def _event(fields: Fields) -> Event:
     name = EventName(fields["event"])
     family = FAMILIES[EVENTS[name].family]
-    if family.holder is Holder.CLIENT_OR_GROUP:
-        set_count = sum(fields[holder] is not None for holder in ("client", "group"))
-        if set_count != 1:
-            raise ContentError(
-                f"client, group: exactly one is the holder, {'both are' if set_count else 'none is'} set"
-            )
+    _check_holder(family.holder, fields)
+    if family.name in _RULES:
+        _RULES[family.name](name, fields)
     return Event(
         id=fields["eventId"],
         name=name,
@@ -173,3 +170,61 @@ def _event(fields: Fields) -> Event:
         ordering_key=ordering_key(name, fields),
         fields=fields,
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a schema cannot say: which fields are set together. Only what would leave an event without its one meaning is
+# refused; a value that is merely missing is for the templates that show it.
+
+
+def _check_holder(holder: Holder, fields: Fields) -> None:
+    set_count = sum(fields[one] is not None for one in holder.fields)
+    if set_count > 1:
+        wanted = "at most one" if holder is Holder.AT_MOST_ONE else "exactly one"
+        raise ContentError(f"client, group: {wanted} is the holder, both are set")
+    if set_count == 0 and holder is Holder.CLIENT_OR_GROUP:
+        raise ContentError("client, group: exactly one is the holder, none is set")
+
+
+_BULK: Final = "CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"
+
+
+def _check_holds(name: EventName, fields: Fields) -> None:
+    """One hold, or in bulk a list of at least one; never both, so that each placeholder has one source."""
+    hold, holds = fields["hold"] is not None, len(fields["holds"])
+    if name == _BULK and (hold or not holds):
+        raise ContentError(f"hold, holds: {name} has a list of holds alone, {_given(hold, holds)}")
+    if name != _BULK and (holds or not hold):
+        raise ContentError(f"hold, holds: {name} has one hold and no list, {_given(hold, holds)}")
+
+
+def _given(hold: bool, holds: int) -> str:
+    return f"given {'hold' if hold else 'no hold'} and {holds} in holds"
+
+
+_SUBJECTS: Final[Mapping[str, tuple[str, str]]] = {  # event -> kind of its subject, and the field that has it
+    "CLIENT_ACTIVITY": ("CLIENT", "client"),
+    "GROUP_ACTIVITY": ("GROUP", "group"),
+    "LOAN_ACCOUNT_ACTIVITY": ("LOAN", "account"),
+    "SAVINGS_ACCOUNT_ACTIVITY": ("DEPOSIT", "account"),
+}
+
+
+def _check_subject(name: EventName, fields: Fields) -> None:
+    """The subject is of the event's kind, and the field that has it is set to that very client, group or account."""
+    kind, field = _SUBJECTS[name]
+    subject, entity = fields["subject"], fields[field]
+    if subject["kind"] != kind:
+        raise ContentError(f"{name} is about a {kind}, not a {subject['kind']}").under("kind").under("subject")
+    if entity is None:
+        raise ContentError("is missing, and the subject is one").under(field)
+    if entity["encodedKey"] != subject["encodedKey"]:
+        raise ContentError(f"not that of {field}").under("encodedKey").under("subject")
+    if field == "account" and entity["kind"] != kind:
+        raise ContentError(f"{entity['kind']}, and the subject is a {kind}").under("kind").under(field)
+
+
+_RULES: Final[Mapping[str, Callable[[EventName, Fields], None]]] = {  # family -> its rule
+    "authorisation_hold": _check_holds,
+    "activity": _check_subject,
+}

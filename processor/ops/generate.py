@@ -30,8 +30,9 @@ def events(
     one. `occurredAt` begins at `start` (aware) and never goes back. Within an account `transaction.id`, a number, grows
     with every event, so the order of an account's events can be read from the events themselves. A client's events
     are CLIENT_CREATED, then at most one of CLIENT_APPROVED and CLIENT_REJECTED. Event ids differ between seeds and
-    tenants. About 3,000 events hold each of the 26 names. Parts of the values are shared between events: copy before
-    you change one. ValueError for a count below 0, no account, or a naive start.
+    tenants. About 3,000 events hold each of the 26 names of the families client, loan_transaction and
+    deposit_transaction; the other families are in the samples only. Parts of the values are shared between events: copy
+    before you change one. ValueError for a count below 0, no account, or a naive start.
     """
     if count < 0:
         raise ValueError(f"count is 0 or more, got: {count}")

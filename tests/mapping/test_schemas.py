@@ -30,8 +30,19 @@ IDS = {
     "communications.StreamEvent": 2_000_000_003,
     "communications.Decision": 2_000_000_004,
     "banking.events.ClientEvent": 2_000_000_101,
+    "banking.events.GroupEvent": 2_000_000_102,
+    "banking.events.LoanAccountEvent": 2_000_000_103,
     "banking.events.LoanTransactionEvent": 2_000_000_104,
+    "banking.events.DepositAccountEvent": 2_000_000_105,
     "banking.events.DepositTransactionEvent": 2_000_000_106,
+    "banking.events.CreditArrangementEvent": 2_000_000_107,
+    "banking.events.AuthorisationHoldEvent": 2_000_000_108,
+    "banking.events.CardTransactionEvent": 2_000_000_109,
+    "banking.events.ActivityEvent": 2_000_000_110,
+    "banking.events.PortalEvent": 2_000_000_111,
+    "banking.events.OrderEvent": 2_000_000_112,
+    "banking.events.JournalEntryEvent": 2_000_000_113,
+    "banking.events.BackgroundEvent": 2_000_000_114,
 }
 
 

@@ -162,19 +162,35 @@ def _field(name: str, type_: Type) -> st.SearchStrategy[Any]:
     return values(type_)
 
 
-def events_of(schema: OwnSchema) -> st.SearchStrategy[Fields]:
-    """Any event of a family, with one holder."""
-    names = [one.name for one in schema.type.fields]
-    if "group" not in names:
-        return values(schema.type)
-    client, group = (
-        next(one.type.nullable for one in schema.type.fields if one.name == name and isinstance(one.type, Union))
-        for name in ("client", "group")
-    )
-    assert client is not None
-    assert group is not None
-    holders = st.one_of(
-        values(client).map(lambda one: {"client": one, "group": None}),
-        values(group).map(lambda one: {"client": None, "group": one}),
-    )
-    return st.builds(lambda fields, holder: {**fields, **holder}, values(schema.type), holders)
+SUBJECTS: Final = {  # event -> kind of its subject, and the field that has it
+    "CLIENT_ACTIVITY": ("CLIENT", "client"),
+    "GROUP_ACTIVITY": ("GROUP", "group"),
+    "LOAN_ACCOUNT_ACTIVITY": ("LOAN", "account"),
+    "SAVINGS_ACCOUNT_ACTIVITY": ("DEPOSIT", "account"),
+}
+
+
+@st.composite
+def events_of(draw: st.DrawFn, schema: OwnSchema) -> Fields:
+    """Any event of a family that keeps the family's rules: one holder, hold or holds, a subject that is there."""
+    fields: dict[str, Any] = draw(values(schema.type))
+    types = {one.name: one.type.nullable if isinstance(one.type, Union) else one.type for one in schema.type.fields}
+
+    def drawn(name: str) -> Any:
+        type_ = types[name]
+        assert type_ is not None
+        return draw(values(type_))
+
+    if {"client", "group"} <= types.keys():
+        holder = draw(st.sampled_from(["client", "group"]))
+        fields |= {"client": None, "group": None, holder: drawn(holder)}
+    if "holds" in types:
+        hold = drawn("hold")
+        bulk = fields["event"] == "CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"
+        fields |= {"hold": None, "holds": [hold]} if bulk else {"hold": hold, "holds": []}
+    if "subject" in types:
+        kind, name = SUBJECTS[fields["event"]]
+        entity = drawn(name) | ({"kind": kind} if name == "account" else {"encodedKey": f"{0:032x}"})
+        alone = {} if name == "account" else {"client": None, "group": None}
+        fields |= {**alone, name: entity, "subject": {"kind": kind, "encodedKey": entity["encodedKey"], "id": None}}
+    return fields

@@ -15,22 +15,27 @@ TOP = Path(__file__).parents[2]
 SHARED = ("eventId", "event", "occurredAt", "tenant", "correlationId", "actor")
 
 
-def reference_rows() -> list[EventRow]:
-    """Rows of `events.csv` whose family has a schema, as the catalogue would write them."""
-    channels = ("email", "sms", "web_hook", "event_stream", "task")
+def reference() -> list[dict[str, str]]:
+    """The lines of `events.csv`."""
     with (TOP / "tests" / "domain" / "events.csv").open(encoding="utf-8", newline="") as lines:
-        return [
-            EventRow(
-                event=EventName(row["event"]),
-                family=row["family"],
-                target=row["target"],
-                stream_name=row["stream_name"],
-                channels=frozenset(Channel(name.upper()) for name in channels if row[name] == "y"),
-                ordering_key=row["ordering_key"],
-            )
-            for row in csv.DictReader(lines)
-            if row["family"] in FAMILIES
-        ]
+        return list(csv.DictReader(lines))
+
+
+def reference_rows() -> list[EventRow]:
+    """The domain events of `events.csv`, as the catalogue would write them."""
+    channels = ("email", "sms", "web_hook", "event_stream", "task")
+    return [
+        EventRow(
+            event=EventName(row["event"]),
+            family=row["family"],
+            target=row["target"],
+            stream_name=row["stream_name"],
+            channels=frozenset(Channel(name.upper()) for name in channels if row[name] == "y"),
+            ordering_key=row["ordering_key"],
+        )
+        for row in reference()
+        if row["domain_event"] == "true"
+    ]
 
 
 def family_schema(record: str) -> dict[str, Any]:
@@ -39,18 +44,49 @@ def family_schema(record: str) -> dict[str, Any]:
     return schema
 
 
-def test_every_event_of_the_families_is_a_row() -> None:
-    """The catalogue has the reference's events of these families and no others, and each of their columns."""
+def test_every_domain_event_is_a_row() -> None:
+    """The catalogue has the reference's 73 domain events and no others, and each of their columns."""
     expected = {row.event: row for row in reference_rows()}
 
     assert expected == dict(EVENTS)
+    assert 73 == len(expected)
 
 
-def test_there_are_26_events() -> None:
-    """The three families have 3, 14 and 9 events."""
-    expected = {"client": 3, "loan_transaction": 14, "deposit_transaction": 9}
+def test_two_of_the_75_names_are_no_events() -> None:
+    """MANUAL and DO_NOTHING are names of the published enum, and no row: on input they are UNKNOWN_EVENT."""
+    names = [row["event"] for row in reference()]
+
+    assert 75 == len(set(names))
+    assert {"MANUAL", "DO_NOTHING"} == set(names) - set(EVENTS)
+
+
+def test_there_are_14_families() -> None:
+    """Each with its number of events."""
+    expected = {
+        "client": 3,
+        "group": 1,
+        "loan_account": 8,
+        "loan_transaction": 14,
+        "deposit_account": 5,
+        "deposit_transaction": 9,
+        "credit_arrangement": 9,
+        "authorisation_hold": 10,
+        "card_transaction": 2,
+        "activity": 4,
+        "portal": 2,
+        "order": 2,
+        "journal_entry": 2,
+        "background": 2,
+    }
 
     assert expected == {name: sum(row.family == name for row in EVENTS.values()) for name in FAMILIES}
+
+
+def test_a_record_is_named_after_its_family() -> None:
+    """`loan_account` is banking.events.LoanAccountEvent."""
+    expected = {name: f"banking.events.{name.title().replace('_', '')}Event" for name in FAMILIES}
+
+    assert expected == {name: family.record for name, family in FAMILIES.items()}
 
 
 def test_schema_files_are_the_families() -> None:
@@ -86,14 +122,29 @@ def test_nothing_of_a_schema_is_floating(name: str) -> None:
     assert "'float'" not in text
 
 
+HOLDERS = {  # rule -> the fields of its families, and whether they may be null
+    Holder.CLIENT: {"client": False},
+    Holder.GROUP: {"group": False},
+    Holder.CLIENT_OR_GROUP: {"client": True, "group": True},
+    Holder.AT_MOST_ONE: {"client": True, "group": True},
+    Holder.NONE: {},
+}
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_holder_rule_fits_the_fields(name: str) -> None:
-    """CLIENT: a required client, no group. CLIENT_OR_GROUP: both fields, both nullable."""
+    """A required holder is not nullable; where there are two fields, both are."""
     fields = {field["name"]: field for field in family_schema(FAMILIES[name].record)["fields"]}
     nullable = {who: isinstance(fields[who]["type"], list) for who in ("client", "group") if who in fields}
-    expected = {"client": False} if FAMILIES[name].holder is Holder.CLIENT else {"client": True, "group": True}
 
-    assert expected == nullable
+    assert HOLDERS[FAMILIES[name].holder] == nullable
+    assert tuple(nullable) == FAMILIES[name].holder.fields
+
+
+def test_who_may_have_no_holder() -> None:
+    """An order may be nobody's; journal entries and the core's own work never are anybody's."""
+    assert ["order"] == [name for name, family in FAMILIES.items() if family.holder is Holder.AT_MOST_ONE]
+    assert ["journal_entry", "background"] == [n for n, family in FAMILIES.items() if family.holder is Holder.NONE]
 
 
 def test_every_word_of_an_ordering_key_has_paths() -> None:
@@ -107,10 +158,23 @@ def test_every_word_of_an_ordering_key_has_paths() -> None:
         ("CLIENT_CREATED", {"client": {"encodedKey": "c1"}}, "c1"),
         ("LOAN_REPAYMENT", {"account": {"encodedKey": "a1"}, "client": {"encodedKey": "c1"}}, "a1"),
         ("SAVINGS_DEPOSIT", {"account": {"encodedKey": "a2"}, "group": {"encodedKey": "g1"}}, "a2"),
+        ("GROUP_CREATED", {"group": {"encodedKey": "g1"}}, "g1"),
+        ("GROUP_ACTIVITY", {"group": {"encodedKey": "g1"}, "subject": {"encodedKey": "s1"}}, "g1"),
+        ("CARD_DEPOSIT_REVERSAL", {"account": {"encodedKey": "a1"}, "client": {"encodedKey": "c1"}}, "a1"),
+        (
+            "CREDIT_ARRANGEMENT_ACCOUNT_ADDED",
+            {"creditArrangement": {"encodedKey": "l1"}, "account": {"encodedKey": "a1"}},
+            "l1",
+        ),
+        ("PAYMENT_ORDER_ACTIVITY", {"order": {"encodedKey": "o1"}, "account": {"encodedKey": "a1"}}, "a1"),
+        ("PAYMENT_ORDER_ACTIVITY", {"order": {"encodedKey": "o1"}, "account": None}, "o1"),
+        ("JOURNAL_ENTRY_ADJUSTED", {"journalEntry": {"encodedKey": "j2", "originalKey": "j1"}}, "j1"),
+        ("JOURNAL_ENTRY_ADDED", {"journalEntry": {"encodedKey": "j1", "originalKey": None}}, "j1"),
+        ("END_OF_DAY_PROCESSING_COMPLETED", {"tenant": "t1", "process": {"encodedKey": "p1"}}, "t1"),
     ],
 )
 def test_ordering_key(event: str, fields: dict[str, Any], expected: str) -> None:
-    """A client's event is keyed by the client, a transaction by its account, whoever holds it."""
+    """Each by the first of its paths that has a value: a transaction by its account, whoever holds it."""
     assert expected == ordering_key(EventName(event), fields)
 
 

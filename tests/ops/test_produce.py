@@ -216,7 +216,7 @@ def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: p
 
 @pytest.mark.kafka
 def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """All 26 samples are sent, told of the tenant that is set."""
+    """The samples of all events are sent, told of the tenant that is set."""
     other = settings.model_copy(update={"tenant": "southbank"})
     produce(other, source=Samples(), json_output=True)
     expected = told([{**sample, "tenant": "southbank"} for sample in samples()])
