@@ -94,7 +94,9 @@ def _probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str], tupl
                 probe.append(one)
             case Named() if one.sources[family].type is PlaceholderType.TABLE:
                 path = one.sources[family].path
-                row = {name: _SAMPLES[kind] for name, kind in TABLES[path]}
+                row: dict[str, Any] = {}
+                for column in TABLES[path]:
+                    _put(row, column.path, _SAMPLES[column.type])
                 _put(tables, path, [row, dict.fromkeys(row)])
                 probe.append(one)
             case Named():

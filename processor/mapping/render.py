@@ -246,36 +246,73 @@ def holds_control(text: str) -> bool:
 
 # ------------------------------------------------------------------------------------------------------------ tables
 
-TABLES: Final[Mapping[tuple[str, ...], tuple[tuple[str, PlaceholderType], ...]]] = {  # path -> columns, in order
-    ("schedule",): (
-        ("number", PlaceholderType.INTEGER),
-        ("dueDate", PlaceholderType.DATE),
-        ("principalBalance", PlaceholderType.MONEY),
-        ("interestBalance", PlaceholderType.MONEY),
-        ("feeBalance", PlaceholderType.MONEY),
-        ("penaltyBalance", PlaceholderType.MONEY),
-        ("totalBalance", PlaceholderType.MONEY),
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a table's rows. `path` leads through a row; its last step names the column."""
+
+    path: tuple[str, ...]
+    type: PlaceholderType
+
+    @property
+    def name(self) -> str:
+        """The name of the field."""
+        return self.path[-1]
+
+
+def _columns(**types: PlaceholderType) -> tuple[Column, ...]:
+    return tuple(Column((name,), kind) for name, kind in types.items())
+
+
+TABLES: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path -> columns, in order
+    ("schedule",): _columns(
+        number=PlaceholderType.INTEGER,
+        dueDate=PlaceholderType.DATE,
+        principalBalance=PlaceholderType.MONEY,
+        interestBalance=PlaceholderType.MONEY,
+        feeBalance=PlaceholderType.MONEY,
+        penaltyBalance=PlaceholderType.MONEY,
+        totalBalance=PlaceholderType.MONEY,
+    ),
+    ("holds",): (
+        *_columns(
+            externalReferenceId=PlaceholderType.STRING,
+            direction=PlaceholderType.ENUM,
+            amount=PlaceholderType.MONEY,
+            currencyCode=PlaceholderType.STRING,
+        ),
+        Column(("card", "token"), PlaceholderType.STRING),
     ),
 }
 
 
 def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope) -> str:
-    """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events."""
+    """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events.
+
+    A row with a currency of its own has its money in that one.
+    """
     columns = TABLES[segment.sources[scope.family].path]
 
-    def cells(row: Mapping[str, Any]) -> list[tuple[str, PlaceholderType, str | None]]:
+    def cells(row: Mapping[str, Any]) -> list[tuple[Column, str | None]]:
+        own = row.get("currencyCode") or currency
         return [
-            (name, kind, None if value is None else text_of(value, kind, currency=currency, time_zone=scope.time_zone))
-            for name, kind in columns
-            for value in (row.get(name),)
+            (
+                column,
+                None if value is None else text_of(value, column.type, currency=own, time_zone=scope.time_zone),
+            )
+            for column in columns
+            for value in (value_at(column.path, row),)
         ]
+
+    def shown(text: str | None) -> str:
+        return "" if text is None else _escaped(text, segment, bare=False)
 
     match segment.context:
         case Context.JSON_VALUE | Context.JSON_STRING:
             listed = [
                 {
-                    name: int(text) if text is not None and kind is PlaceholderType.INTEGER else text
-                    for name, kind, text in cells(row)
+                    column.name: int(text) if text is not None and column.type is PlaceholderType.INTEGER else text
+                    for column, text in cells(row)
                 }
                 for row in rows
             ]
@@ -283,11 +320,14 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
             return document if segment.context is Context.JSON_VALUE else json.dumps(document, ensure_ascii=False)[1:-1]
         case Context.XML:
             return "".join(
-                "<row>" + "".join(f"<{name}>{text or ''}</{name}>" for name, _, text in cells(row)) + "</row>"
+                "<row>"
+                + "".join(f"<{column.name}>{shown(text)}</{column.name}>" for column, text in cells(row))
+                + "</row>"
                 for row in rows
             )
         case Context.HTML:
-            lines = ("<tr>" + "".join(f"<td>{text or ''}</td>" for _, _, text in cells(row)) + "</tr>" for row in rows)
+            lines = ("<tr>" + "".join(f"<td>{shown(text)}</td>" for _, text in cells(row)) + "</tr>" for row in rows)
             return "<table>" + "".join(lines) + "</table>"
         case Context.TEXT:
-            return "\n".join("\t".join(text or "" for _, _, text in cells(row)) for row in rows)
+            # A tab or line break within a cell would make another cell or row of it.
+            return "\n".join("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)

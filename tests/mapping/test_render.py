@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.mapping.render import Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
+from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
 from processor.mapping.template import ContentType, Text, parse
-from processor.model.placeholders import PlaceholderType
+from processor.model.catalogue import EVENTS
+from processor.model.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.model.reasons import TemplateReason
 from processor.model.records import EventName
 from tests.mapping.builders import make_event
@@ -28,11 +29,13 @@ def rendered(
     strict: bool = False,
     limit: int = 100_000,
     zone: str = "UTC",
+    event: str = "LOAN_REPAYMENT",
 ) -> Rendered | Unrendered:
-    """`body` with the values of `fields`, or of the sample repayment."""
-    segments, flaws = parse(body, content, families={"loan_transaction": EventName("LOAN_REPAYMENT")})
+    """`body` with the values of `fields`, or of the sample repayment; `event` says whose placeholders there are."""
+    family = EVENTS[EventName(event)].family
+    segments, flaws = parse(body, content, families={family: EventName(event)})
     assert not [flaw for flaw in flaws if flaw.fatal]
-    scope = Scope("loan_transaction", make_event().fields if fields is None else fields, ZoneInfo(zone))
+    scope = Scope(family, make_event().fields if fields is None else fields, ZoneInfo(zone))
     return render(Text(None, segments), scope, strict=strict, limit_characters=limit)
 
 
@@ -267,6 +270,46 @@ def test_empty_table() -> None:
     ]
 
 
+def test_every_table_has_its_columns() -> None:
+    """Each placeholder that is a table has an entry that says which fields of its rows are shown."""
+    assert {row.path for row in PLACEHOLDERS if row.type is PlaceholderType.TABLE} == TABLES.keys()
+
+
+BULK = "CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"
+HOLDS_FIELDS: dict[str, Any] = {
+    "account": {"currencyCode": "EUR"},
+    "holds": [
+        {
+            "externalReferenceId": "A-1",
+            "direction": "DBIT",
+            "amount": Decimal("35.5"),
+            "currencyCode": "JPY",
+            "card": {"token": "tok-1", "acceptor": None},
+        },
+        {"externalReferenceId": "A-2", "direction": "CRDT", "amount": Decimal(1), "currencyCode": None, "card": None},
+    ],
+}
+
+
+def test_table_of_holds() -> None:
+    """Reference id, direction, amount, currency, card token; the amount has the digits of the hold's own currency."""
+    shown = {
+        content: body_of("{HOLDS}", content, fields=HOLDS_FIELDS, event=BULK)
+        for content in (ContentType.TEXT, ContentType.HTML, ContentType.XML, ContentType.JSON)
+    }
+
+    assert "A-1\tDBIT\t35.5\tJPY\ttok-1\nA-2\tCRDT\t1.00\t\t" == shown[ContentType.TEXT]
+    assert shown[ContentType.HTML].endswith("<tr><td>A-2</td><td>CRDT</td><td>1.00</td><td></td><td></td></tr></table>")
+    assert shown[ContentType.XML].startswith(
+        "<row><externalReferenceId>A-1</externalReferenceId><direction>DBIT</direction><amount>35.5</amount>"
+        "<currencyCode>JPY</currencyCode><token>tok-1</token></row>"
+    )
+    assert [
+        {"externalReferenceId": "A-1", "direction": "DBIT", "amount": "35.5", "currencyCode": "JPY", "token": "tok-1"},
+        {"externalReferenceId": "A-2", "direction": "CRDT", "amount": "1.00", "currencyCode": None, "token": None},
+    ] == json.loads(shown[ContentType.JSON])
+
+
 # ---------------------------------------------------------------------------------------------------- laws and attacks
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -360,6 +403,53 @@ def test_attacks(value: str) -> None:
 
     assert value == body_of("{ACCOUNT_NAME}", fields=fields)
     assert {"a": value, "b": value} == document
+
+
+def _holds(value: str) -> dict[str, Any]:
+    """A bulk event of one hold whose reference id is `value`."""
+    return {**HOLDS_FIELDS, "holds": [{**HOLDS_FIELDS["holds"][0], "externalReferenceId": value}]}
+
+
+@given(value=TEXTS | st.sampled_from(ATTACKS))
+def test_a_cell_holds_its_value(value: str) -> None:
+    """Text in a table is escaped as text outside of one; in plain text it stays one cell of one row."""
+    shown = {
+        content: body_of(template, content, fields=_holds(value), event=BULK)
+        for content, template in (
+            (ContentType.TEXT, "{HOLDS}"),
+            (ContentType.HTML, "{HOLDS}"),
+            (ContentType.JSON, '{"alone": {HOLDS}, "in": "{HOLDS}"}'),
+        )
+    }
+    reader = _Read()
+    reader.feed(shown[ContentType.HTML])
+    reader.close()
+    document = json.loads(shown[ContentType.JSON])
+
+    assert [value] * 2 == [row["externalReferenceId"] for row in (*document["alone"], *json.loads(document["in"]))]
+    assert ["table", "tr", *["td"] * 5] == reader.tags
+    assert reader.text == f"{value}DBIT35.5JPYtok-1"
+    assert 1 == len(shown[ContentType.TEXT].splitlines())
+    assert 5 == len(shown[ContentType.TEXT].split("\t"))
+
+
+@given(value=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=60))
+def test_a_cell_of_xml_holds_its_value(value: str) -> None:
+    """Parsed back, the element of a cell is its value."""
+    whole = f"<{value}>&\n"
+    root = ET.fromstring(  # noqa: S314  our own output
+        body_of("<a>{HOLDS}</a>", ContentType.XML, fields=_holds(whole), event=BULK)
+    )
+
+    assert whole == root.findtext("row/externalReferenceId")
+
+
+def test_a_cell_that_xml_cannot_carry_fails_the_template() -> None:
+    """As any value does."""
+    result = rendered("<a>{HOLDS}</a>", ContentType.XML, fields=_holds("a\x00"), event=BULK)
+
+    assert isinstance(result, Unrendered)
+    assert "U+0000" in result.detail
 
 
 @given(value=st.text(max_size=300))
