@@ -41,7 +41,7 @@ from processor.mapping.template import (
     parse,
     template_set,
 )
-from processor.model.catalogue import EVENTS, FAMILIES, EventRow, Holder
+from processor.model.catalogue import EVENTS, FAMILIES, EventRow
 from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State

@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from processor import errors
 from processor.mapping.conditions import RULES
+from processor.model.catalogue import EVENTS, FAMILIES
 from processor.model.records import EventName
 from processor.schema_files import load_schemas
 from processor.template_files import load_templates
@@ -112,3 +114,13 @@ def test_the_tour_of_the_readme(bootstrap_servers: str, topic_prefix: str, tmp_p
             words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_families_of_the_schemas_readme() -> None:
+    """The table has each family with its record and the number of its events."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| `([\w.]+)` \| (\d+) \|", (ROOT / "schemas" / "README.md").read_text(), re.MULTILINE
+    )
+    counts = Counter(row.family for row in EVENTS.values())
+
+    assert [(family.name, family.record, str(counts[family.name])) for family in FAMILIES.values()] == rows

@@ -65,7 +65,7 @@ def toml(event: str, channel: str, target: str) -> str:
         case "SMS":
             fields |= {"recipient": "GROUP" if target == "GROUP" else "CLIENT"}
         case "EVENT_STREAM":
-            fields |= {"content_type": "text/plain"}
+            fields |= {"content_type": "text/plain; charset=UTF-8"}
     return "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
 
 
@@ -190,12 +190,12 @@ def test_every_family_has_targets() -> None:
     [
         ("application/json", '{"alone": {HOLDS}, "in": "{HOLDS}"}'),
         ("application/xml", "<holds>{HOLDS}</holds>"),
-        ("text/plain", "{HOLDS}"),
+        ("text/plain; charset=UTF-8", "{HOLDS}"),
     ],
 )
 def test_a_table_of_holds_in_each_document(tmp_path: Path, content_type: str, body: str) -> None:
     """A template may show a bulk event's holds in any document: it parses with rows, and with none (T12)."""
     plain = toml("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED", "EVENT_STREAM", "SAVINGS")
-    text = plain.replace('"text/plain"', json.dumps(content_type)).replace('"{EVENT}"', json.dumps(body))
+    text = plain.replace("text/plain; charset=UTF-8", content_type).replace('"{EVENT}"', json.dumps(body))
 
     assert [] == findings(tmp_path, text)
