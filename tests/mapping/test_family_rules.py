@@ -153,7 +153,9 @@ def test_a_subject_is_there(name: str, changes: dict[str, Any], detail: str) -> 
 # Cards
 
 
-@pytest.mark.parametrize("number", ["4242424242424242", "4222222222222", "6304000000000000000", "4242 4242-4242 4242"])
+@pytest.mark.parametrize(
+    "number", ["5555555555554444", "378282246310005", "4222222222222", "6304000000000000000", "4242 4242-4242 4242"]
+)
 def test_a_card_number_is_no_token(number: str) -> None:
     """13 to 19 digits that pass the Luhn check are refused wherever a card is, and not shown."""
     what = "card.token: a card number stands where its token should"
@@ -177,7 +179,10 @@ def test_a_card_number_is_no_token_in_avro() -> None:
     assert "card.token: a card number stands where its token should" == fault(make_record(value, headers)).detail
 
 
-@pytest.mark.parametrize("token", ["4242424242424241", "tok_4242424242424242", "424242424242", "\u0664" * 16, "", "- "])
+TOKENS: Final = ["4242424242424241", "tok_4242424242424242", "424242424242", "\u0664\u0662" * 8, "", "- "]
+
+
+@pytest.mark.parametrize("token", TOKENS)
 def test_other_texts_are_tokens(token: str) -> None:
     """Digits that fail the check, too few of them, or anything else."""
     assert token == card_token(token)
