@@ -1,5 +1,6 @@
 """The Kafka clients of the engine, and what their errors mean: the one place where librdkafka's settings are chosen."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,6 +20,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 ERROR_EVERY_S = 10.0
+SETTLED_MS = 6_000  # heartbeats come every 5 s (group.consumer.heartbeat.interval.ms)
 
 AUTHORISATION: frozenset[int] = frozenset(
     {
@@ -178,9 +180,25 @@ def producer(properties: Mapping[str, Any], *, on_failure: Callable[[KafkaError]
     return _made(Producer, {**properties, "on_delivery": on_delivery, "error_cb": logged_errors("producer")})
 
 
-def consumer(properties: Mapping[str, Any]) -> Consumer:
+class Coordinator:
+    """What a consumer's statistics tell of its group's coordinator, as they come within `poll`.
+
+    The only news of a KIP-848 member that gets no partition. To ask the broker for the group's members takes an admin
+    client, which ends the process (an assertion of librdkafka 2.16.1) while the coordinator is away.
+    """
+
+    def __init__(self) -> None:
+        self.answers = False  #: The coordinator is there, and has been for some heartbeats.
+
+    def __call__(self, statistics: str) -> None:
+        group = json.loads(statistics).get("cgrp", {})
+        self.answers = group.get("state") == "up" and group.get("stateage", 0) >= SETTLED_MS
+
+
+def consumer(properties: Mapping[str, Any], *, coordinator: Coordinator | None = None) -> Consumer:
     """The consumer of `run`. Raises UsageError for properties that do not go together."""
-    return _made(Consumer, {**properties, "error_cb": logged_errors("consumer")})
+    watched = {"statistics.interval.ms": 1_000, "stats_cb": coordinator} if coordinator is not None else {}
+    return _made(Consumer, {**watched, **properties, "error_cb": logged_errors("consumer")})
 
 
 def _made(kind: Callable[[Properties], T], properties: Properties) -> T:

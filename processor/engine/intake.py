@@ -20,7 +20,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import AUTHORISATION, error_of, headers_of
+from processor.engine.clients import AUTHORISATION, Coordinator, error_of, headers_of
 from processor.engine.start import Start, Starts
 from processor.engine.window import Window
 from processor.errors import NotAllowedError, OurFaultError, RefusedInputError, WorldError
@@ -33,7 +33,6 @@ log = structlog.get_logger()
 IDLE_S = 0.1
 RETRY_S, LONGEST_RETRY_S = 0.05, 10.0  # first and longest back-off of a partition that waits
 FETCHER_S = 2.0  # a fetcher that cannot be sought for so long has ended
-ASK_MEMBER_S = 2.0
 
 HARMLESS: frozenset[int] = frozenset(
     {
@@ -120,16 +119,15 @@ class Intake:
         starts: Starts,
         *,
         rebalanced: Callable[[str, int], None],
+        coordinator: Coordinator | None = None,
     ) -> None:
-        """`rebalanced` is told the kind (assigned, revoked, lost) and how many partitions."""
+        """`rebalanced` is told the kind (assigned, revoked, lost) and how many partitions; `coordinator`: KIP-848."""
         self._settings = settings
         self._events: Topic = settings.topic("events")
         self._consumer = consumer
         self._starts = starts
         self._rebalanced = rebalanced
-        self._asks_for_membership = settings.kafka.consumer.get("group.protocol") == "consumer"
-        self._membership: Future[bool] | None = None
-        self._ask_membership_at = 0.0
+        self._coordinator = coordinator
         self.owned: dict[int, Owned] = {}
         self.assigned_once = False
         self.member = False  #: The group has given us an assignment, be it empty, and we have not lost it since.
@@ -153,8 +151,10 @@ class Intake:
             messages += self._consumer.consume(limit - 1, self._settings.max_batch_wait_ms / 1000)
         group = self._consumer.consumer_group_metadata()
         self.group = group if self._consumer.memberid() else None
-        if self._asks_for_membership and not self.owned:
-            self._look_for_membership()
+        if self._coordinator is not None and not self.owned:
+            # With KIP-848 nobody tells a member that gets no partition.
+            self.member = bool(self._consumer.memberid()) and self._coordinator.answers
+            self.assigned_once = self.assigned_once or self.member
         return self._usable(messages)
 
     def stay_alive(self) -> None:
@@ -239,7 +239,6 @@ class Intake:
                 starting=self._ask_start(tp.partition),
             )
         self.assigned_once = self.member = True
-        self._membership = None
         self._rebalanced("assigned", len(partitions))
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -333,21 +332,6 @@ class Intake:
     def _unfetch(self, owned: Owned) -> None:
         self._consumer.incremental_unassign([TopicPartition(self._events, owned.partition)])
         owned.fetched = False
-
-    def _look_for_membership(self) -> None:
-        """Ask the broker whether the group counts us in: with KIP-848 nobody tells a member that gets no partition."""
-        now = time.monotonic()
-        if self._membership is not None and self._membership.done():
-            try:
-                self.member = self._membership.result()
-            except UnavailableError as unavailable:
-                log.debug("membership is not known", cause=str(unavailable))
-                self.member = False
-            self.assigned_once = self.assigned_once or self.member
-            self._membership = None
-        if self._membership is None and now >= self._ask_membership_at and (member := self._consumer.memberid()):
-            self._ask_membership_at = now + ASK_MEMBER_S
-            self._membership = ask(lambda: self._starts.has_member(member), name="membership")
 
     def _usable(self, messages: list[Message]) -> list[Polled]:
         polled = []

@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 from processor.engine.background import back_off_s
 from processor.engine.breaker import Breakers
 from processor.engine.clients import (
+    Coordinator,
     admin,
     consumer_properties,
     error_of,
@@ -131,8 +132,9 @@ def run(
         publisher.renew(first_layout, meanwhile=lambda: None)
         starts = Starts(settings, layout=layout, schemas=schemas, answer=first_answer)
         patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
-        consumer = new_consumer(consumer_properties(settings))
-        intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced)
+        coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
+        consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
+        intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced, coordinator=coordinator)
         progress.watch(starts)
 
         def first_told(place: Place, timestamp_ms: int, identity: Identity) -> Place | None:

@@ -151,12 +151,6 @@ class Starts:
         """The group's position in each of `partitions` that has one. Blocks; UnavailableError as `of`."""
         return self._group_positions(partitions)
 
-    def has_member(self, member_id: str) -> bool:
-        """Whether the group counts `member_id` in, with partitions or without. Blocks; UnavailableError as `of`."""
-        admin = self._admin()
-        (answer,) = admin.describe_consumer_groups([self._settings.group_id], request_timeout=REQUEST_S).values()
-        return any(member.member_id == member_id for member in _answer(answer).members)
-
     def goals(self) -> dict[int, int]:
         """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
         admin = self._admin()

@@ -16,6 +16,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from filelock import FileLock, Timeout
 
 from processor.errors import UsageError, WorldError
 from processor.local.jars import kafka_jars, left_out
@@ -173,8 +174,15 @@ def _broker(
     config, log, logs = work / "server.properties", kept / "broker.log", kept / "data"
     # Java unpacks native libraries into its temporary folder and leaves them there; ours goes when the broker goes.
     command = (str(java), *_JVM, f"-Djava.io.tmpdir={work}", *_LOGGING, "-cp", os.pathsep.join(map(str, jars)))
+    alone = FileLock(kept / "processor.lock", timeout=0)
     try:
         _make_writable(kept)
+        # Kafka takes its own lock late: by then a second controller has opened the log of the first. On a busy machine
+        # a second broker was once seen to start.
+        try:
+            alone.acquire()
+        except Timeout as taken:
+            raise _taken(kept) from taken
         config.write_text(server_properties(port=ports[0], controller_port=ports[1], data=logs, extra=extra))
         # A temporary broker need not be closed well: nobody reads its data again.
         with Guard(log=log, folder=work, grace_s=_GRACE_S if data else 0) as guard:
@@ -189,6 +197,7 @@ def _broker(
             kafka.start()
             yield kafka
     finally:
+        alone.release()
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -224,6 +233,10 @@ def _size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
+def _taken(folder: Path) -> UsageError:
+    return UsageError(f"another Kafka uses {folder}", hint="stop it, or name another folder")
+
+
 def _failed(what: str, log: Path, begin: int) -> Exception:
     """The fitting error for a broker that said, from `begin` on, in `log` why it does not start."""
     with log.open("rb") as stream:
@@ -232,7 +245,7 @@ def _failed(what: str, log: Path, begin: int) -> Exception:
     if "java.net.BindException" in said:
         return PortTakenError(f"Apache Kafka did not start: {what}; another process has taken its port")
     if "Failed to acquire lock on file" in said:
-        return UsageError(f"another Kafka uses {log.parent}", hint="stop it, or name another folder")
+        return _taken(log.parent)
     lines = [line for line in said.splitlines() if not line.startswith("\tat ")]
     return WorldError(
         "\n".join((f"Apache Kafka did not start: {what}; its last lines:", *lines[-_LAST_LINES:])),
