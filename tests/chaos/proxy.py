@@ -194,6 +194,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._trap: Trap | None = None
         self._passed = 0
+        self._loses_commits = False  # the client may send the lost one again, on a new connection
         self._dark_until = 0.0
         self._written: set[tuple[str, int, int]] = set()
         self._lock = threading.Lock()
@@ -291,10 +292,13 @@ class Proxy:
             request = read_request(frame)
             while self.holds_ends and request.api in ENDS:
                 await asyncio.sleep(0.01)
+            if request.commits and self._loses_commits:
+                continue
             trap = self._trap_for(request)
             if trap is not None and trap.side is Side.NOT_ARRIVED:
                 self._spring(trap, self.written())
                 if trap.lost:
+                    self._loses_commits = True
                     continue
                 return
             if trap is not None:
@@ -332,6 +336,7 @@ class Proxy:
                     self._written.update(accepted(frame, request.version))
                 case Api.INIT_PRODUCER_ID:  # whatever was open is ended
                     self._written.clear()
+                    self._loses_commits = False
                 case Api.END_TXN if ends(frame, request.version):
                     self.commits_answered += bool(request.commits)
                     self._written.clear()
