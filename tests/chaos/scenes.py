@@ -31,7 +31,7 @@ RECOVERY_STEPS = ("recovering", "recovered", "sought")
 OPEN_STEPS = ("produced", "offsets_sent", "committing")
 """Steps at which the transaction has been opened on the broker, and is not over."""
 
-SEND_MS = 150  # how long librdkafka is given, after a step, to send what it was handed
+SEND_MS = 600  # how long librdkafka is given, after a step, to send what it was handed; 150 was too little once
 SMALL_BATCHES = {"PROCESSOR_MAX_BATCH_RECORDS": "60"}
 END_HELD_S = 0.5  # by then the broker has written the markers of what was ended before
 SHORT_MS = 2_500  # a transaction's time in scenes that wait until it is over
