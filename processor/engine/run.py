@@ -273,7 +273,7 @@ class Engine:
             if time.monotonic() >= held_until:
                 break
             done += self._map(self._intake.poll(self._most_records))
-        if self._first_records.holds_back(outcomes_of(done)) and self._stop.asked:
+        if self._stop.asked and self._first_records.holds_back(outcomes_of(done)):
             return  # a stop does not let it through
         self._step("mapped")
         # While more was polled, partitions may have gone or been sought elsewhere.

@@ -105,7 +105,7 @@ class Starts:
         if self._answer is None:
             return
         there = self._partitions(self._admin())
-        positions = self._group_positions(there)
+        positions = self.positions(there)
         self._answered_for = frozenset() if positions else frozenset(there)
         if positions and (new := sorted(set(there) - positions.keys())):
             log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
@@ -125,7 +125,7 @@ class Starts:
         for twin in layout.twins:
             if partition >= twin.partitions:
                 raise UnavailableError(f"no twin: {twin.name} has {twin.partitions} partitions")
-        position = self._group_positions([partition]).get(partition)
+        position = self.positions([partition]).get(partition)
         low = self._offset(admin, partition, OffsetSpec.earliest())
         high = self._end(admin, partition)
         if position is not None and low <= position <= high:
@@ -146,10 +146,6 @@ class Starts:
         if self._answer is None:
             raise refusal
         return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
-
-    def positions(self, partitions: Iterable[int]) -> dict[int, int]:
-        """The group's position in each of `partitions` that has one. Blocks; UnavailableError as `of`."""
-        return self._group_positions(partitions)
 
     def goals(self) -> dict[int, int]:
         """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
@@ -221,8 +217,8 @@ class Starts:
                 at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))
                 return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
 
-    def _group_positions(self, partitions: Iterable[int]) -> dict[int, int]:
-        """The group's positions, without the partitions that have none. A pending one is waited for, 5 s.
+    def positions(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The group's position in each of `partitions` that has one. A pending one is waited for, 5 s; errors as `of`.
 
         Asked by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
         when the coordinator answers that it is loading or has moved.

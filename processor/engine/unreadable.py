@@ -26,10 +26,10 @@ class FirstRecords:
 
         So restarts of a wrong deployment do not eat the topic a hundred records at a time.
         """
-        if self._share >= 1 or not outcomes:
+        if self._share >= 1 or not outcomes or self._judged + len(outcomes) >= FEWEST:
             return False
         unreadable = sum(isinstance(outcome, Unreadable) for outcome in outcomes)
-        return self._judged + len(outcomes) < FEWEST and unreadable >= self._share * len(outcomes)
+        return unreadable >= self._share * len(outcomes)
 
     def refuse(self, outcomes: Sequence[Outcome]) -> None:
         """Raise RefusedInputError when, with `outcomes`, nearly all of the first records are unreadable."""
