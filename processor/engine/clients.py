@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processor.errors import UsageError
+from processor.errors import NotAllowedError, UsageError
 from processor.model.records import Headers
 from processor.settings import Settings
 
@@ -43,6 +43,12 @@ def error_of(exception: KafkaException) -> KafkaError:
     """The KafkaError inside the exception."""
     error: KafkaError = exception.args[0]
     return error
+
+
+def refuse_unauthorised(error: KafkaError, *, hint: str) -> None:
+    """Raise NotAllowedError when `error` says that we may not; `hint` is what to grant."""
+    if error.code() in AUTHORISATION:
+        raise NotAllowedError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
 
 
 def headers_of(message: Message) -> Headers:

@@ -20,10 +20,10 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import AUTHORISATION, Coordinator, error_of, headers_of
-from processor.engine.start import Start, Starts
+from processor.engine.clients import Coordinator, error_of, headers_of, refuse_unauthorised
+from processor.engine.start import READ_HINT, Start, Starts
 from processor.engine.window import Window
-from processor.errors import NotAllowedError, OurFaultError, RefusedInputError, WorldError
+from processor.errors import OurFaultError, RefusedInputError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.model.records import Place, SourceRecord, Topic
 from processor.settings import Settings
@@ -207,7 +207,7 @@ class Intake:
                     raise KafkaException(tp.error)
                 committed[tp.partition] = tp.offset
         except KafkaException as exception:
-            _refuse_unauthorised(error_of(exception))
+            refuse_unauthorised(error_of(exception), hint=READ_HINT)
             raise
         return committed
 
@@ -364,7 +364,7 @@ class Intake:
         )
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
-        _refuse_unauthorised(error)
+        refuse_unauthorised(error, hint=READ_HINT)
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._on_gone(_number(message.partition()), error)
         elif error.code() in HARMLESS:
@@ -385,14 +385,6 @@ class Intake:
         raise RefusedInputError(
             f"the position {owned.next} of {self._events}[{partition}] is gone: {error.str()}",
             hint="start again: `run` says what is missing, and `--start-from` answers",
-        )
-
-
-def _refuse_unauthorised(error: KafkaError) -> None:
-    if error.code() in AUTHORISATION:
-        raise NotAllowedError(
-            f"not allowed: {error.name()}: {error.str()}",
-            hint="grant DESCRIBE and READ on the events topic and on the group",
         )
 
 

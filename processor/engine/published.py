@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from processor.engine.clients import AUTHORISATION, error_of, headers_of, plain_reader
-from processor.errors import NotAllowedError, RefusedInputError
+from processor.engine.clients import error_of, headers_of, plain_reader, refuse_unauthorised
+from processor.errors import RefusedInputError
 from processor.mapping.encode import dead_letter_of
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.outputs import decision_of, status_of
@@ -46,12 +46,10 @@ def highest_source(
                     if first_is_enough:
                         return highest
     except KafkaException as exception:
-        error = error_of(exception)
-        if error.code() in AUTHORISATION:
-            raise NotAllowedError(
-                f"not allowed: {error.name()}: {error.str()}",
-                hint=f"grant READ on {layout.status.name}, {layout.decisions.name} and {layout.dead_letters.name}",
-            ) from exception
+        refuse_unauthorised(
+            error_of(exception),
+            hint=f"grant READ on {layout.status.name}, {layout.decisions.name} and {layout.dead_letters.name}",
+        )
         raise UnavailableError(f"reading outputs: {exception}") from exception
     finally:
         reader.close()

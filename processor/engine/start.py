@@ -11,10 +11,10 @@ import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from processor.engine.clients import AUTHORISATION, error_of, plain_reader
 from processor.engine.clients import admin as new_admin
+from processor.engine.clients import error_of, plain_reader, refuse_unauthorised
 from processor.engine.published import highest_source
-from processor.errors import NotAllowedError, RefusedInputError, UsageError
+from processor.errors import RefusedInputError, UsageError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.schemas import Schemas
 from processor.model.layout import Layout
@@ -23,6 +23,7 @@ from processor.settings import Settings
 
 log = structlog.get_logger()
 
+READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
 REQUEST_S = 10.0
 MOST_AT_ONCE = 8
 POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
@@ -274,11 +275,7 @@ def _asked(question: Callable[[], T]) -> T:
         return question()
     except KafkaException as exception:
         error: KafkaError = error_of(exception)
-        if error.code() in AUTHORISATION:
-            raise NotAllowedError(
-                f"not allowed: {error.name()}: {error.str()}",
-                hint="grant DESCRIBE and READ on the events topic and on the group",
-            ) from exception
+        refuse_unauthorised(error, hint=READ_HINT)
         raise UnavailableError(f"{error.name()}: {error.str()}") from exception
     except TimeoutError as error:
         raise UnavailableError("the broker did not answer") from error
