@@ -113,10 +113,13 @@ def producer_properties(
     """The producer of one slot. Reports of delivery are asked for failures only: the commit waits for all the others.
 
     `batch.size` is at most the smallest `max.message.bytes` of our outputs, as librdkafka does not split a batch that
-    a topic refuses.
+    a topic refuses. `retry.backoff.ms`: a transaction's first request is put off while the markers of the one before
+    are written (CONCURRENT_TRANSACTIONS), and librdkafka's 100 ms would be the latency's tail; it doubles with each
+    retry.
     """
     return {
         "linger.ms": 1,
+        "retry.backoff.ms": 10,
         "compression.type": "lz4",
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 131_072,
