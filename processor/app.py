@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -251,12 +250,10 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _stream_events(settings: Settings) -> frozenset[EventName]:
     from processor.schema_files import load_schemas
-    from processor.template_files import load_templates
+    from processor.template_files import installed, usable
 
     schemas = load_schemas(settings.schemas_dir)
-    tenant, time_zone = settings.required_tenant, ZoneInfo(settings.time_zone)
-    templates = load_templates(settings.templates_dir, tenant=tenant, schemas=schemas, time_zone=time_zone)
-    return templates.stream_events()
+    return usable(installed(settings, schemas)).stream_events()
 
 
 def _quiet_settings() -> Settings:

@@ -7,6 +7,7 @@ from processor.errors import UsageError
 from processor.mapping.schemas import Schemas, schemas_of
 
 _PACKAGE = Path(__file__).parent
+_OUTPUTS = "communications"  # namespace of outputs whose file is named without one
 
 
 def shipped_schemas() -> Path:
@@ -22,7 +23,7 @@ def load_schemas(directory: Path | None = None) -> Schemas:
     """
     root = directory if directory is not None else shipped_schemas()
     findings: list[str] = []
-    texts = dict(_texts(root / "events", "", findings)) | dict(_texts(root / "messages", "communications.", findings))
+    texts = dict(_texts(root / "events", "", findings)) | dict(_texts(root / "messages", _OUTPUTS, findings))
     history = dict(_texts(root / "history", "", findings)) if (root / "history").is_dir() else {}
     ids = _text(root / "ids.json", findings)
     schemas, more = schemas_of(texts, ids, history) if not findings else (None, ())
@@ -34,13 +35,14 @@ def load_schemas(directory: Path | None = None) -> Schemas:
     return schemas
 
 
-def _texts(directory: Path, prefix: str, findings: list[str]) -> Iterator[tuple[str, str]]:
-    """Full name -> text. Files of events are named by the full name, those of outputs by its end."""
+def _texts(directory: Path, namespace: str, findings: list[str]) -> Iterator[tuple[str, str]]:
+    """Full name -> text. A file is named by the full name, or by its end alone when it is in `namespace`."""
     if not directory.is_dir():
         findings.append(f"{directory} is not a directory")
         return
     for path in sorted(directory.glob("*.avsc")):
-        yield prefix + path.name.removesuffix(".avsc"), _text(path, findings)
+        name = path.name.removesuffix(".avsc")
+        yield name if "." in name or not namespace else f"{namespace}.{name}", _text(path, findings)
 
 
 def _text(path: Path, findings: list[str]) -> str:

@@ -8,7 +8,7 @@ import re
 import socket
 import string
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,6 +31,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from processor.errors import UsageError
+from processor.model.notifications import PROCESSOR, Actor, NotificationStatus, StatusMap, StatusSet, status_map
 from processor.model.records import EventName, Topic
 
 PREFIX: Final = "PROCESSOR_"
@@ -185,6 +186,17 @@ def _stream_pattern(pattern: str) -> str:
     return pattern
 
 
+def _actor_id(text: str) -> str:
+    if not re.fullmatch(r"UR(-[0-9]{4}){3}", text):
+        raise ValueError("must be UR- and three times four digits, as in UR-0000-0000-0000")
+    return text
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word.upper(), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 Librdkafka = Annotated[
     dict[str, str], BeforeValidator(_as_text), AfterValidator(_not_refused), PlainSerializer(lambda p: p.masked())
 ]
@@ -297,6 +309,61 @@ class OutputSettings(_Table):
     stream_format: Literal["avro", "json"] = Field(default="json", description="Wire form of stream events.")
 
 
+class WebhookSettings(_Table):
+    """Calls of other systems."""
+
+    allow_http: bool = Field(default=False, description="Whether a webhook's address may be http, without TLS.")
+
+
+class AuditActorSettings(_Table):
+    """Who does what a Message's `audit` says, where no person did."""
+
+    id: Annotated[str, AfterValidator(_actor_id)] = Field(
+        default=PROCESSOR.id, description="Who writes a Message's audit: id, UR- and three times four digits."
+    )
+    name: str = Field(default=PROCESSOR.name, min_length=1, description="The same: name.")
+    icon: str | None = Field(default=None, description="The same: address of an icon.")
+
+
+class MessageSettings(_Table):
+    """The `Message` that recipients' portals show."""
+
+    status_set: StatusSet = Field(
+        default="published", description="Statuses of a Message; extended: Failed too, for what we could not send."
+    )
+    status_map: dict[str, str] = Field(
+        default={},
+        description='Other statuses than the usual ones, by state or failureReason, as JSON: {"OTHER": "Discarded"}.',
+    )
+    audit_actor: AuditActorSettings = Field(default=AuditActorSettings(), description="Who writes its audit.")
+
+    @model_validator(mode="after")
+    def _known_statuses(self) -> "MessageSettings":
+        known = status_map(self.status_set)
+        allowed = [one for one in NotificationStatus if one != "Failed" or self.status_set == "extended"]
+        for word, status in self.status_map.items():
+            if word not in known:
+                raise ValueError(
+                    f"status_map: {word!r} is neither a state nor a failureReason{_did_you_mean(word, known)}"
+                )
+            if status not in allowed:
+                raise ValueError(
+                    f"status_map: {status!r} is no status of the {self.status_set} set: {', '.join(allowed)}"
+                )
+        return self
+
+    @property
+    def statuses(self) -> StatusMap:
+        """The whole table."""
+        changes = {word: NotificationStatus(status) for word, status in self.status_map.items()}
+        return status_map(self.status_set, changes)
+
+    @property
+    def actor(self) -> Actor:
+        """Who writes the audit."""
+        return Actor(self.audit_actor.id, self.audit_actor.name, self.audit_actor.icon)
+
+
 class WindowSettings(_Table):
     """How far back an event told twice is noticed, within its partition."""
 
@@ -391,6 +458,8 @@ class Settings(BaseSettings):
     schema_registry: SchemaRegistrySettings = Field(default=SchemaRegistrySettings(), description="The registry.")
     topics: TopicSettings = Field(default=TopicSettings(), description="Names of topics.")
     output: OutputSettings = Field(default=OutputSettings(), description="Wire forms.")
+    webhook: WebhookSettings = Field(default=WebhookSettings(), description="Webhooks.")
+    message: MessageSettings = Field(default=MessageSettings(), description="Messages of portals.")
     window: WindowSettings = Field(default=WindowSettings(), description="Events told twice.")
     http: HttpSettings = Field(default=HttpSettings(), description="Health, readiness, metrics.")
     log: LogSettings = Field(default=LogSettings(), description="The log.")

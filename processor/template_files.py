@@ -12,6 +12,7 @@ from datetime import UTC, date, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,11 +21,13 @@ from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.document import flaws_of_document
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
+from processor.mapping.notification import NOTIFIED
 from processor.mapping.render import holds_control
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
     Condition,
     ContentType,
+    Context,
     CustomField,
     Flaw,
     Match,
@@ -41,12 +44,25 @@ from processor.mapping.template import (
     parse,
     template_set,
 )
+from processor.mapping.webhook import (
+    AUTHORIZATIONS,
+    REQUEST_TYPES,
+    Problem,
+    authorization_problems,
+    header_problems,
+    url_problems,
+)
 from processor.model.catalogue import EVENTS, FAMILIES, EventRow
 from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State
+from processor.model.notifications import Attachment
 from processor.model.placeholders import MANUAL
 from processor.model.records import EventName, TemplateId
+from processor.settings import Settings
+
+# Keys of templates are derived from the tenant, and nothing that is checked depends on which one it is.
+_ANY_TENANT: Final = "tenant"
 
 SHIPPED: Final = Path(__file__).parent / "templates"
 
@@ -56,6 +72,8 @@ FLAWS_SHOWN: Final = 50  # of one text; a file of another kind could have as man
 CONDITIONS_LIMIT: Final = 100  # each is asked of each event
 OPERANDS_LIMIT: Final = 1000
 TRIGGER_DAYS_LIMIT: Final = 365
+ATTACHMENTS_LIMIT: Final = 100
+TEXT_LIMIT_CHARACTERS: Final = 1024
 FINDING_LIMIT_CHARACTERS: Final = 800
 VERSION_LIMIT: Final = 2**31 - 1  # a status carries it as Avro's int
 SMS_ADVISED_CHARACTERS: Final = 160
@@ -88,30 +106,42 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SampleRun:
-    """A sample that was rendered; `passed` is whether it gave what it expects."""
+    """A sample that was rendered; `passed` is whether it gave what it expects. `event` is None when it is none."""
 
     template: TemplateId
     name: str
     passed: bool
+    event: Event | None
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a directory holds. `templates` is None when a finding is more than a warning: all or nothing."""
+    """What a directory holds. `templates` is None when a finding is more than a warning: all or nothing.
+
+    `whole` has the templates that can be rendered, also when others cannot; `files` is how many there are.
+    """
 
     directory: Path
     templates: TemplateSet | None
     findings: tuple[Finding, ...]
     files: int
     samples: tuple[SampleRun, ...]
+    whole: tuple[Template, ...] = ()
 
 
-def load_templates(directory: Path | None, *, tenant: str, schemas: Schemas, time_zone: tzinfo = UTC) -> TemplateSet:
-    """The set of all `*.toml` in `directory` (None: the shipped ones), samples checked.
+def installed(settings: Settings, schemas: Schemas | None) -> Loaded:
+    """What the settings' directory holds. Without a tenant templates get keys that are nobody's."""
+    return read_templates(
+        settings.templates_dir,
+        tenant=settings.tenant or _ANY_TENANT,
+        schemas=schemas,
+        time_zone=ZoneInfo(settings.time_zone),
+        allow_http=settings.webhook.allow_http,
+    )
 
-    Raises UsageError that lists every finding that is not a warning; then nothing is loaded. Blocks on the disk.
-    """
-    loaded = read_templates(directory, tenant=tenant, schemas=schemas, time_zone=time_zone)
+
+def usable(loaded: Loaded) -> TemplateSet:
+    """The set. Raises UsageError that lists every finding that is not a warning; then nothing is loaded."""
     if loaded.templates is None:
         errors = [finding for finding in loaded.findings if not finding.warning]
         count = "1 finding" if len(errors) == 1 else f"{len(errors)} findings"
@@ -122,10 +152,18 @@ def load_templates(directory: Path | None, *, tenant: str, schemas: Schemas, tim
     return loaded.templates
 
 
-def read_templates(directory: Path | None, *, tenant: str, schemas: Schemas | None, time_zone: tzinfo = UTC) -> Loaded:
-    """`load_templates` with warnings, samples and findings as values. Raises nothing for what is on the disk.
+def read_templates(
+    directory: Path | None,
+    *,
+    tenant: str,
+    schemas: Schemas | None,
+    time_zone: tzinfo = UTC,
+    allow_http: bool = False,
+) -> Loaded:
+    """All `*.toml` in `directory` (None: the shipped ones), their samples, and what is wrong with them.
 
-    Without `schemas` no sample can be read, so none is run.
+    Blocks on the disk, and raises nothing for what is there. Without `schemas` no sample can be read, so none is run.
+    `allow_http`: whether a webhook's address may be without TLS.
     """
     directory = SHIPPED if directory is None else directory
     try:
@@ -136,7 +174,7 @@ def read_templates(directory: Path | None, *, tenant: str, schemas: Schemas | No
     if not paths:
         return Loaded(directory, None, (_nothing_there(directory, "has no *.toml"),), 0, ())
 
-    drafts = [_Reading(path, directory) for path in paths]
+    drafts = [_Reading(path, directory, allow_http=allow_http) for path in paths]
     templates = [template for one in drafts if (template := one.read(tenant)) is not None]
     _check_unique(drafts)
     samples = [] if schemas is None else [run for one in drafts for run in one.run_samples(schemas, time_zone)]
@@ -144,8 +182,8 @@ def read_templates(directory: Path | None, *, tenant: str, schemas: Schemas | No
         (finding for one in drafts for finding in one.findings),
         key=lambda finding: (finding.file, finding.line or 0, finding.rule, finding.what),
     )
-    whole = all(finding.warning for finding in findings)
-    return Loaded(directory, template_set(templates) if whole else None, tuple(findings), len(paths), tuple(samples))
+    usable = template_set(templates) if all(finding.warning for finding in findings) else None
+    return Loaded(directory, usable, tuple(findings), len(paths), tuple(samples), tuple(templates))
 
 
 def _nothing_there(directory: Path, what: str) -> Finding:
@@ -173,10 +211,28 @@ class _Sample(_Shape):
     expected: _Expected
 
 
+class _Attachment(_Shape):
+    id: str
+    name: str
+    content_type: str
+    file_size: int
+    file_name: str
+    href: str
+
+
 class _Locale(_Shape):
     subject: str | None = None
     body: str | None = None
     body_file: str | None = None
+
+
+class _Webhook(_Shape):
+    url: str | None = None
+    request_type: str = "POST"
+    headers: dict[str, str] = {}
+    authorization: str = "NO_AUTHORIZATION"
+    username: str | None = None
+    password_env: str | None = None
 
 
 class _Condition(_Shape):
@@ -215,6 +271,9 @@ class _File(_Shape):
     body: str | None = None
     body_file: str | None = None
     content_type: str | None = None
+    webhook: _Webhook | None = None
+    category: str | None = None
+    attachment: list[_Attachment] = []
     trigger: str = "AUTOMATIC"
     trigger_days: int | None = None
     match: str = Match.ALL.value
@@ -233,24 +292,39 @@ class _File(_Shape):
 
 _REQUIRED: Final = ("id", "version", "name", "type", "event", "target", "subscription")
 
+_WORDS: Final[Mapping[str, Iterable[str]]] = {  # field -> the words it may be
+    "type": Channel,
+    "target": Target,
+    "recipient": RecipientKind,
+    "subscription": Subscription,
+    "trigger": ("AUTOMATIC", MANUAL),
+    "match": Match,
+}
+
 # Fields of the domain that no template can use yet. Named here so that nobody looks for a misspelling.
-_NOT_YET: Final = ("webhook", "category", "ordered")
+_NOT_YET: Final = ("ordered",)
 
-_TYPES: Final = (Channel.EMAIL, Channel.SMS, Channel.EVENT_STREAM)
-
+_DOCUMENTS: Final[Mapping[str, ContentType]] = {  # what systems are sent
+    "application/json": ContentType.JSON,
+    "APPLICATION_JSON": ContentType.JSON,
+    "application/xml": ContentType.XML,
+    "APPLICATION_XML": ContentType.XML,
+    "text/plain; charset=UTF-8": ContentType.TEXT,
+    "PLAIN_TEXT": ContentType.TEXT,
+}
 _CONTENT_TYPES: Final[Mapping[Channel, Mapping[str, ContentType]]] = {  # channel -> what a file may say
     Channel.EMAIL: {"text/html": ContentType.HTML, "text/plain": ContentType.TEXT},
     Channel.SMS: {},
-    Channel.EVENT_STREAM: {
-        "application/json": ContentType.JSON,
-        "APPLICATION_JSON": ContentType.JSON,
-        "application/xml": ContentType.XML,
-        "APPLICATION_XML": ContentType.XML,
-        "text/plain; charset=UTF-8": ContentType.TEXT,
-        "PLAIN_TEXT": ContentType.TEXT,
-    },
+    Channel.WEB_HOOK: _DOCUMENTS,
+    Channel.EVENT_STREAM: _DOCUMENTS,
+    Channel.TASK: {},
 }
-_DEFAULT_CONTENT: Final = {Channel.EMAIL: ContentType.HTML, Channel.SMS: ContentType.TEXT}
+_DEFAULT_CONTENT: Final = {
+    Channel.EMAIL: ContentType.HTML,
+    Channel.SMS: ContentType.TEXT,
+    Channel.TASK: ContentType.TEXT,
+}
+_ADDRESSED: Final = (Channel.EMAIL, Channel.SMS, Channel.TASK)
 
 _HELD_IN_ORDER: Final = (Target.CLIENT, Target.GROUP, Target.LOANS, Target.SAVINGS)
 _HELD: Final = frozenset(_HELD_IN_ORDER)
@@ -275,8 +349,33 @@ _MANUAL_ROW: Final = EventRow(
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
+_CATEGORY: Final = re.compile(r"NTC-\d{4}-\d{4}", re.ASCII)
+_ATTACHMENT: Final = re.compile(r"ATT-\d{4}-\d{4}-\d{4}", re.ASCII)
+_LONG: Final = 2**63 - 1
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 _EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a template file, by which editors complete and check it.
+
+    It knows shapes and words; what belongs together only `processor check` knows.
+    """
+    schema = _File.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Template"
+    schema["required"] = list(_REQUIRED)
+    properties = schema["properties"]
+    for name, words in _WORDS.items():
+        properties[name] = {"enum": [str(word) for word in words]}
+    names = {"enum": [*EVENTS, MANUAL]}
+    properties["event"] = {"anyOf": [names, {"type": "array", "items": names, "minItems": 1, "uniqueItems": True}]}
+    properties["id"] = {"type": "string", "pattern": f"^{_ID.pattern}$"}
+    properties["version"] = {"type": "integer", "minimum": 1, "maximum": VERSION_LIMIT}
+    schema["$defs"]["_Condition"]["properties"]["operator"] = {"enum": [operator.value for operator in Operator]}
+    webhook = schema["$defs"]["_Webhook"]["properties"]
+    webhook["request_type"], webhook["authorization"] = {"enum": [*REQUEST_TYPES]}, {"enum": [*AUTHORIZATIONS]}
+    return schema
 
 
 # ----------------------------------------------------------------------------------------------------------- one file
@@ -285,9 +384,10 @@ _EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 class _Reading:
     """One file while it is read: what it says, what came of it, and what is wrong with it."""
 
-    def __init__(self, path: Path, directory: Path) -> None:
+    def __init__(self, path: Path, directory: Path, *, allow_http: bool) -> None:
         self.path = path
         self.directory = directory
+        self._allow_http = allow_http
         self.findings: list[Finding] = []
         self.template: Template | None = None
         self._lines: Mapping[str, int] = {}
@@ -317,7 +417,7 @@ class _Reading:
         if file is None:
             return None
         self._file = file
-        channel: Channel | None = _word(file.type, _TYPES)
+        channel: Channel | None = _word(file.type, Channel)
         target: Target | None = _word(file.target, Target)
         recipient: RecipientKind | None = _word(file.recipient, RecipientKind)
         subscription: Subscription | None = _word(file.subscription, Subscription)
@@ -334,6 +434,8 @@ class _Reading:
         self._check_trigger_days(file)
         conditions = self._conditions(file, families)
         texts = self._texts(file, channel, content, families)
+        url = self._webhook(file, channel, families)
+        self._check_notification(file, channel)
         if any(not finding.warning for finding in self.findings):
             return None
         if not (file.id and file.version and file.name and channel and target and subscription and content):
@@ -350,9 +452,11 @@ class _Reading:
             recipient_role=file.recipient_role,
             recipient_field=field,
             content_type=content,
-            text=texts[""],
+            text=replace(texts[""], url=url),
             default_locale=file.default_locale,
-            texts={tag: text for tag, text in texts.items() if tag},
+            texts={tag: replace(text, url=url) for tag, text in texts.items() if tag},
+            category=file.category,
+            attachments=tuple(_attachment(one) for one in file.attachment),
             trigger_days=file.trigger_days,
             match=Match(file.match),
             conditions=conditions,
@@ -436,15 +540,9 @@ class _Reading:
             yield "T01", "name", self._file.name.strip(), self._file.name.strip().casefold()
 
     def _check_words(self, file: _File) -> None:
-        if file.type in (Channel.WEB_HOOK, Channel.TASK):
-            self.find("", f"type {file.type} is not supported yet", key="type", hint=f"one of: {', '.join(_TYPES)}")
-        else:
-            self._check_word("type", file.type, _TYPES)
-        self._check_word("target", file.target, Target, rule="T05")
-        self._check_word("recipient", file.recipient, RecipientKind, rule="T06")
-        self._check_word("subscription", file.subscription, Subscription)
-        self._check_word("trigger", file.trigger, ("AUTOMATIC", MANUAL), rule="T03")
-        self._check_word("match", file.match, Match, rule="T18")
+        rules = {"target": "T05", "recipient": "T06", "trigger": "T03", "match": "T18"}
+        for name, words in _WORDS.items():
+            self._check_word(name, getattr(file, name), words, rule=rules.get(name, ""))
 
     def _check_word(self, key: str, word: str | None, known: Iterable[str], *, rule: str = "") -> None:
         """A word that is not one of a closed list, in the field at `key`; None is a field that is not there."""
@@ -511,9 +609,12 @@ class _Reading:
     def _recipient(
         self, file: _File, channel: Channel | None, target: Target | None, recipient: RecipientKind | None
     ) -> CustomField | None:
-        if channel is Channel.EVENT_STREAM and file.recipient is not None:
-            self.find("T06", "an EVENT_STREAM template has no recipient", key="recipient", hint="leave it out")
-        if channel in (Channel.EMAIL, Channel.SMS) and file.recipient is None:
+        if channel in (Channel.EVENT_STREAM, Channel.WEB_HOOK) and file.recipient is not None:
+            self.find("T06", f"type {channel} has no recipient", key="recipient", hint="leave it out")
+        if channel is Channel.TASK and recipient not in (None, RecipientKind.CREDIT_OFFICER):
+            what = f"a TASK is for a user of the bank, not for recipient {recipient}"
+            self.find("T06", what, key="recipient", hint="CREDIT_OFFICER")
+        if channel in _ADDRESSED and file.recipient is None:
             hint = f"one of: {', '.join(RecipientKind)}"
             self.find("T06", f"`recipient` is missing; type {channel} needs one", key="type", hint=hint)
         if recipient is not None and target is not None and target not in _RECIPIENT_TARGETS[recipient]:
@@ -715,6 +816,75 @@ class _Reading:
             self.find("", f"{name} cannot be read: {error.strerror}", key=key, hint=hint)
             return None
 
+    # ---------------------------------------------------------------------------------------------------- webhooks
+
+    def _webhook(
+        self, file: _File, channel: Channel | None, families: Mapping[str, EventName]
+    ) -> tuple[Segment, ...] | None:
+        """The address of a WEB_HOOK; None when there is none, or it is wrong."""
+        webhook = file.webhook
+        if channel is Channel.WEB_HOOK and webhook is None and "webhook" not in self._misfits:
+            hint = 'as in [webhook] url = "https://hooks.example.com/{ACCOUNT_ID}"'
+            self.find("T14", "[webhook] is missing; type WEB_HOOK needs one", key="type", hint=hint)
+        if channel not in (Channel.WEB_HOOK, None) and webhook is not None:
+            self.find("", f"type {channel} has no [webhook]", key="webhook", hint="leave it out")
+        if channel is not Channel.WEB_HOOK or webhook is None:
+            return None
+        self._check_word("webhook.request_type", webhook.request_type, REQUEST_TYPES)
+        self._check_word("webhook.authorization", webhook.authorization, AUTHORIZATIONS, rule="T16")
+        self._note_problems("T15", header_problems(webhook.headers))
+        self._note_problems(
+            "T16",
+            authorization_problems(
+                webhook.authorization,
+                username=webhook.username,
+                password_env=webhook.password_env,
+                headers=webhook.headers,
+            ),
+        )
+        if webhook.url is None:
+            if "webhook.url" not in self._misfits:
+                self.find("T14", "field `webhook.url` is missing", key="webhook")
+            return None
+        if not families:
+            return None
+        url, flaws = parse(webhook.url, Context.URL, families=families)
+        self._note_flaws(flaws, "webhook.url")
+        self._note_problems("T14", url_problems(url, allow_http=self._allow_http))
+        return url
+
+    def _note_problems(self, rule: str, problems: Iterable[Problem]) -> None:
+        for field, what, hint in problems:
+            if f"webhook.{field}" not in self._misfits:
+                self.find(rule, what, key=f"webhook.{field}", hint=hint)
+
+    def _check_notification(self, file: _File, channel: Channel | None) -> None:
+        """What only the `Message` of an e-mail or SMS shows: its category, and the files that come with it."""
+        if file.category is not None and channel not in (*NOTIFIED, None):
+            self.find("", f"type {channel} has no category", key="category", hint="leave it out")
+        elif file.category is not None and not _CATEGORY.fullmatch(file.category):
+            hint = "as in NTC-3300-0041"
+            self.find("", f"category {_cut(file.category)!r} is not a category's id", key="category", hint=hint)
+        if file.attachment and channel not in (Channel.EMAIL, None):
+            self.find("", f"type {channel} has no attachments", key="attachment", hint="leave them out")
+        if len(file.attachment) > ATTACHMENTS_LIMIT:
+            what = f"{len(file.attachment)} attachments; a template has at most {ATTACHMENTS_LIMIT}"
+            self.find("", what, key="attachment")
+        for index, one in enumerate(file.attachment):
+            key, place = f"attachment.{index}", f"attachment[{index + 1}]"
+            if any(f"{misfit}.".startswith(f"{key}.") for misfit in self._misfits):
+                continue
+            if not _ATTACHMENT.fullmatch(one.id):
+                hint = "as in ATT-1150-0093-2201"
+                self.find("", f"`{place}.id` {_cut(one.id)!r} is not an attachment's id", key=f"{key}.id", hint=hint)
+            if not 0 <= one.file_size <= _LONG:
+                self.find("", f"`{place}.file_size` is not a number of bytes", key=f"{key}.file_size")
+            for name in ("name", "content_type", "file_name", "href"):
+                text = getattr(one, name)
+                if not text.strip() or holds_control(text) or len(text) > TEXT_LIMIT_CHARACTERS:
+                    what = f"`{place}.{name}` must be one line of 1 to {TEXT_LIMIT_CHARACTERS} characters"
+                    self.find("", what, key=f"{key}.{name}")
+
     def _check_sms(self, fixed: str, key: str) -> None:
         if len(fixed) > SMS_LIMIT_CHARACTERS:
             what = f"the fixed text alone has {len(fixed)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
@@ -765,7 +935,7 @@ class _Reading:
             event = self._sample_event(sample, key, schemas)
             if event is not None:
                 self._compare(sample, key, event, self.template, time_zone)
-            yield SampleRun(self.template.id, sample.name, passed=len(self.findings) == before)
+            yield SampleRun(self.template.id, sample.name, passed=len(self.findings) == before, event=event)
 
     def _sample_event(self, sample: _Sample, key: str, schemas: Schemas) -> Event | None:
         raw = self._beside(sample.event, f"{key}.event")
@@ -807,6 +977,17 @@ class _Reading:
             if got[name] != text:
                 what = f"sample {sample.name!r}: {name} is not as expected\n{_difference(text, got[name])}"
                 self.find("T19", what, key=f"{key}.expected.{name}")
+
+
+def _attachment(one: _Attachment) -> Attachment:
+    return Attachment(
+        id=one.id,
+        name=one.name,
+        contentType=one.content_type,
+        fileSize=one.file_size,
+        fileName=one.file_name,
+        href=one.href,
+    )
 
 
 def _shown_parts(made: Draft) -> dict[str, str | None]:
@@ -899,7 +1080,12 @@ def _word(text: str | None, words: Iterable[Any]) -> Any:
 
 def _take_out(raw: dict[str, Any], place: tuple[int | str, ...]) -> None:
     """Take what does not fit out of a file's fields, so that the rest does: a field, or the sample that holds it."""
-    if place[0] == "locale" and len(place) > 2 and "locale" in raw:
+    if place[0] == "webhook" and len(place) > 1 and "webhook" in raw:
+        within = raw["webhook"]
+        for step in place[1:-1]:
+            within = within[step]
+        within.pop(place[-1], None)
+    elif place[0] == "locale" and len(place) > 2 and "locale" in raw:
         raw["locale"][place[1]].pop(place[2], None)
     elif place[0] == "condition" and len(place) > 1 and "condition" in raw:
         # Replaced, not removed, and its other fields left: later findings count on the places, and check the rest.
@@ -907,6 +1093,8 @@ def _take_out(raw: dict[str, Any], place: tuple[int | str, ...]) -> None:
             raw["condition"][place[1]].pop(place[2], None)
         else:
             raw["condition"][place[1]] = {}
+    elif place[0] == "attachment" and len(place) > 1 and "attachment" in raw:
+        raw["attachment"][place[1]] = dict.fromkeys(_Attachment.model_fields, "") | {"file_size": 0}
     elif place[0] == "sample" and len(place) > 1 and isinstance(place[1], int):
         # Replaced, not removed: later findings count on the places of the others.
         raw["sample"][place[1]] = {"name": "", "event": "", "expected": {}}
@@ -930,6 +1118,10 @@ def _fields_at(place: tuple[int | str, ...]) -> tuple[str, ...]:
             return tuple(_Sample.model_fields)
         case ("condition", _):
             return tuple(_Condition.model_fields)
+        case ("attachment", _):
+            return tuple(_Attachment.model_fields)
+        case ("webhook",):
+            return tuple(_Webhook.model_fields)
         case ("sample", _, "expected"):
             return tuple(_Expected.model_fields)
         case _:

@@ -41,10 +41,11 @@ _ROWS: Final[Mapping[Role, _Row]] = {
     "status": _Row("delete", 90, proof=True),
     "decisions": _Row("delete", 90, proof=True),
     "dead_letters": _Row("delete", 90, proof=True),
+    "notifications": _Row("compact,delete", 90),
     "stream": _Row("delete", 7),
 }
 
-TWINS: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters")
+TWINS: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters", "notifications")
 """Topics that need a partition for each partition of the events."""
 
 

@@ -16,11 +16,12 @@ from processor.mapping.conditions import RULES
 from processor.model.catalogue import EVENTS, FAMILIES
 from processor.model.records import EventName
 from processor.schema_files import load_schemas
-from processor.template_files import load_templates
+from processor.template_files import SHIPPED, read_templates, usable
 from tests.documents import DOCS, PAGES
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text()
+TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -58,14 +59,24 @@ def test_exit_codes_of_the_readme() -> None:
 
 def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
     """It loads, with and without the conditions that are shown below it, so an author can begin with it."""
-    snippet, conditions = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    snippet, conditions, _ = TOML
     assert tomllib.loads(snippet)["id"] == "loan-repayment-email"
     for text, expected in ((snippet, 0), (snippet + conditions, 2)):
         (tmp_path / "loan-repayment-email.toml").write_text(text)
-        templates = load_templates(tmp_path, tenant="northbank", schemas=load_schemas())
+        templates = usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas()))
         (template,) = templates.for_event(EventName("LOAN_REPAYMENT"))
 
         assert ("loan-repayment-email", expected) == (template.id, len(template.conditions))
+
+
+def test_the_webhook_of_the_readme_is_one(tmp_path: Path) -> None:
+    """The shipped webhook, with the README's table instead of its own, loads with the same address pattern."""
+    shipped = (SHIPPED / "authorisation-hold-webhook.toml").read_text()
+    text = shipped[: shipped.index("[webhook]")] + TOML[2]
+    (tmp_path / "authorisation-hold-webhook.toml").write_text(text)
+    (template,) = usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas())).templates
+
+    assert template.text.url
 
 
 def test_operators_of_the_readme() -> None:
@@ -98,7 +109,7 @@ def test_make_targets_of_the_readme() -> None:
 
 @pytest.mark.kafka
 def test_the_tour_of_the_readme(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
-    """Every `processor` line of the tour ends with 0, typed one after the other (on the tests' broker)."""
+    """Every `processor` line of the README ends with 0, typed one after the other (on the tests' broker)."""
     tour = [line for line in commands() if line.startswith(".venv/bin/processor") and " kafka" not in line]
     environment = {
         **os.environ,

@@ -8,9 +8,9 @@ from processor.errors import UsageError
 from processor.model.records import EventName, Topic
 from processor.settings import Settings, TopicSettings
 from processor.topic_plan import (
-    TWINS,
     ExistingTopic,
     PlannedTopic,
+    Role,
     differences,
     least_dead_letter_bytes,
     planned_topics,
@@ -18,6 +18,8 @@ from processor.topic_plan import (
 
 REPAYMENT = EventName("LOAN_REPAYMENT")
 DEPOSIT = EventName("SAVINGS_DEPOSIT")
+
+PROOFS: tuple[Role, ...] = ("messages", "status", "decisions", "dead_letters")
 
 
 def plan(
@@ -59,7 +61,7 @@ def test_proofs_outlive_events_in_the_defaults() -> None:
     """Messages, status, decisions and dead letters are planned to live at least as long as events."""
     lives = {topic.role: topic.retention_ms for topic in plan()}
 
-    assert all(lives["events"] <= lives[role] for role in TWINS)
+    assert all(lives["events"] <= lives[role] for role in PROOFS)
 
 
 def test_streams_have_a_topic_for_each_event_in_use() -> None:
@@ -128,7 +130,7 @@ def test_more_than_planned_is_no_difference() -> None:
     assert [] == found(topics, more)
 
 
-@pytest.mark.parametrize("role", TWINS)
+@pytest.mark.parametrize("role", PROOFS)
 def test_a_proof_that_dies_before_its_event_is_a_difference(role: str) -> None:
     """An event that outlives the proof of its outcome could not be audited, and a lost group would publish it again."""
     topics = plan()
@@ -144,7 +146,7 @@ def test_events_for_ever_need_proofs_for_ever() -> None:
     """-1 is longer than any number."""
     topics = plan()
 
-    assert len(TWINS) == len(found(topics, as_planned(topics, events={"retention.ms": "-1"})))
+    assert len(PROOFS) == len(found(topics, as_planned(topics, events={"retention.ms": "-1"})))
 
 
 def test_another_clean_up_is_a_difference() -> None:

@@ -53,7 +53,7 @@ from processor.model.reasons import Reason
 from processor.model.records import Place, SourceRecord, Topic
 from processor.schema_files import load_schemas
 from processor.settings import Settings
-from processor.template_files import load_templates
+from processor.template_files import installed, usable
 
 log = structlog.get_logger()
 
@@ -97,9 +97,7 @@ def run(
     """
     schemas = load_schemas(settings.schemas_dir)
     time_zone = ZoneInfo(settings.time_zone)
-    templates = load_templates(
-        settings.templates_dir, tenant=settings.required_tenant, schemas=schemas, time_zone=time_zone
-    )
+    templates = usable(installed(settings, schemas))
     first_answer = start_from(answer)
     progress = progress or Progress.unobserved()
 
@@ -150,6 +148,8 @@ def run(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
             first_told=first_told,
+            statuses=settings.message.statuses,
+            actor=settings.message.actor,
             key_check=settings.key_check,
             decisions=settings.decisions,
             max_event_bytes=settings.max_event_bytes,

@@ -10,7 +10,7 @@ from processor.mapping.template import TemplateSet
 from processor.model.layout import Layout, OutputTopic
 from processor.model.records import EventName, Topic
 from processor.settings import Settings
-from processor.topic_plan import least_dead_letter_bytes
+from processor.topic_plan import TWINS, least_dead_letter_bytes
 
 REQUEST_S = 10.0
 MAX_RECORD_BYTES = 999_000  # the default of the public zalando/nakadi broker, whose interface the streaming API follows
@@ -27,7 +27,7 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
     """
     events = settings.topic("events")
     streams = {event: settings.stream_topic(event) for event in sorted(templates.stream_events())}
-    twins = {name: settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")}
+    twins = {name: settings.topic(name) for name in TWINS}
     wanted = [*twins.values(), *dict.fromkeys(streams.values())]
     try:
         present = {
@@ -72,6 +72,7 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
         status=output(twins["status"]),
         decisions=output(twins["decisions"]),
         dead_letters=output(letters),
+        notifications=output(twins["notifications"]),
         streams={EventName(event): output(name) for event, name in streams.items()},
     )
 

@@ -10,8 +10,14 @@ from typing import Any, Final, Literal, TypeVar
 from fastavro import schemaless_writer
 
 from processor.mapping.json_form import JSON, json_bytes
-from processor.mapping.outputs import fields_of_decision, fields_of_message, fields_of_status, fields_of_stream_event
-from processor.mapping.schemas import DECISION, MESSAGE, STATUS, STREAM_EVENT, OwnSchema, Schemas
+from processor.mapping.outputs import (
+    fields_of_decision,
+    fields_of_message,
+    fields_of_notification,
+    fields_of_status,
+    fields_of_stream_event,
+)
+from processor.mapping.schemas import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, OwnSchema, Schemas
 from processor.model.event import Fields
 from processor.model.layout import OutputTopic
 from processor.model.messages import (
@@ -22,6 +28,7 @@ from processor.model.messages import (
     MessageStatus,
     StreamEvent,
 )
+from processor.model.notifications import Notification
 from processor.model.reasons import Reason, TemplateReason
 from processor.model.records import EventName, Headers, OutRecord, Place, TemplateId, Topic
 
@@ -42,20 +49,22 @@ class Encoders:
     status: Callable[[MessageStatus], OutValue]
     stream_event: Callable[[StreamEvent], OutValue]
     decision: Callable[[Decision], OutValue]
+    notification: Callable[[Notification], OutValue]
 
 
 def encoders(schemas: Schemas, *, output_format: Format = "avro", stream_format: Format = "json") -> Encoders:
     """The encoders of one installation; streams have a format of their own."""
     outputs = schemas.outputs
-    message, status, stream_event, decision = (
+    message, status, stream_event, decision, notification = (
         _encoder(outputs[name], stream_format if name == STREAM_EVENT else output_format)
-        for name in (MESSAGE, STATUS, STREAM_EVENT, DECISION)
+        for name in (MESSAGE, STATUS, STREAM_EVENT, DECISION, NOTIFICATION)
     )
     return Encoders(
         message=lambda value: message(fields_of_message(value)),
         status=lambda value: status(fields_of_status(value)),
         stream_event=lambda value: stream_event(fields_of_stream_event(value)),
         decision=lambda value: decision(fields_of_decision(value)),
+        notification=lambda value: notification(fields_of_notification(value)),
     )
 
 

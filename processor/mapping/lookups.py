@@ -1,7 +1,7 @@
 """All that mapping looks up beside the record itself: frozen values and pure questions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Literal
 
@@ -10,6 +10,7 @@ from processor.mapping.schemas import Schemas, WriterSchema
 from processor.mapping.template import TemplateSet
 from processor.model.event import Identity
 from processor.model.layout import Layout
+from processor.model.notifications import PROCESSOR, Actor, StatusMap, status_map
 from processor.model.reasons import TemplateReason
 from processor.model.records import Place, SchemaGuid, SchemaId, TemplateId
 
@@ -39,6 +40,10 @@ class Lookups:
     layout: Layout
     encoders: Encoders
     first_told: FirstTold
+    statuses: StatusMap = field(
+        default_factory=status_map
+    )  #: Of a Message, by the state or failureReason of its message.
+    actor: Actor = PROCESSOR  #: Who does what `audit` says.
     key_check: Literal["warn", "strict"] = "warn"
     decisions: Literal["all", "unexpected", "off"] = "all"
     max_event_bytes: int = 1_048_576

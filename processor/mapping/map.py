@@ -15,6 +15,7 @@ from processor.mapping.conditions import first_false
 from processor.mapping.decode import Fault, decode
 from processor.mapping.encode import dead_letter_record
 from processor.mapping.lookups import Lookups, Suspended, UnavailableError
+from processor.mapping.notification import NOTIFIED, born_notification
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
 from processor.mapping.template import Subscription, Target, Template
@@ -33,6 +34,7 @@ from processor.model.messages import (
     State,
     StreamEvent,
 )
+from processor.model.notifications import Notification
 from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.model.records import EncodedKey, EventName, Headers, OutRecord, SourceRecord
@@ -187,9 +189,7 @@ def draft(
         return declined(DecisionReason.INACTIVE, "the template is switched off")
     if mismatch := _target_mismatch(template, event):
         return declined(DecisionReason.TARGET_MISMATCH, mismatch)
-    person = recipient_of(template, event, time_zone=time_zone)
-    fields = {**event.fields, "recipient": None if person is None else person.fields}
-    scope = Scope(event.family, fields, time_zone)
+    person, scope = scope_of(template, event, time_zone=time_zone)
     if unmet := _unmet(template, scope):
         return declined(DecisionReason.CONDITION_FALSE, unmet)
     if person is None and template.recipient is not None:
@@ -213,7 +213,10 @@ def draft(
         return _failed(template, rendered.reason, rendered.detail)
     if template.type is Channel.EVENT_STREAM:
         return Draft(template=template, key=key, person=person, rendered=rendered, destination=stream, state=State.SENT)
-    address, problem = _address(template, None if person is None else person.address)
+    raw = None if person is None else person.address
+    if template.type is Channel.WEB_HOOK:
+        raw = rendered.url
+    address, problem = _address(template, raw)
     if template.type is Channel.SMS and len(rendered.body) > SMS_LIMIT_CHARACTERS:
         too_long = f"{len(rendered.body)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
         problem = (FailureReason.SMS_TOO_LONG, too_long)
@@ -227,6 +230,13 @@ def draft(
         failure_reason=problem and problem[0],
         failure_cause=problem and problem[1],
     )
+
+
+def scope_of(template: Template, event: Event, *, time_zone: tzinfo) -> tuple[Recipient | None, Scope]:
+    """Whom `template` addresses with `event`, and what its placeholders and conditions are looked up in."""
+    person = recipient_of(template, event, time_zone=time_zone)
+    fields = {**event.fields, "recipient": None if person is None else person.fields}
+    return person, Scope(event.family, fields, time_zone)
 
 
 def _failed(template: Template, reason: TemplateReason, detail: str) -> FailedTemplate:
@@ -365,7 +375,18 @@ def _birth(made: Draft, record: SourceRecord, event: Event, lookups: Lookups) ->
         source=record.place,
         correlationId=event.correlation_id,
     )
-    return Birth(message, status, _stream_event(made, event) if streamed else None)
+    return Birth(
+        message,
+        status,
+        stream_event=_stream_event(made, event) if streamed else None,
+        notification=_notification(made, message, event, lookups),
+    )
+
+
+def _notification(made: Draft, message: Communicationmessage, event: Event, lookups: Lookups) -> Notification | None:
+    if made.template.type not in NOTIFIED or made.person is None:
+        return None
+    return born_notification(message, made.template, made.person, event, statuses=lookups.statuses, actor=lookups.actor)
 
 
 def _stream_event(made: Draft, event: Event) -> StreamEvent:
@@ -393,13 +414,16 @@ def _outputs_of(
     message = (layout.messages, _out(layout.messages, record, key, value, headers))
     value, headers = encoders.status(birth.status)
     status = (layout.status, _out(layout.status, record, key, value, headers))
-    if birth.stream_event is None:
-        return message, status
-    stream = layout.streams[event.name]
-    value, headers = encoders.stream_event(birth.stream_event)
-    out = _out(stream, record, event.ordering_key.encode(), value, headers)
-    # A stream has fewer partitions than the events, fixed when it was created.
-    return message, status, (stream, replace(out, partition=record.place.partition % stream.partitions))
+    if birth.notification is not None:
+        value, headers = encoders.notification(birth.notification)
+        return message, status, (layout.notifications, _out(layout.notifications, record, key, value, headers))
+    if birth.stream_event is not None:
+        stream = layout.streams[event.name]
+        value, headers = encoders.stream_event(birth.stream_event)
+        out = _out(stream, record, event.ordering_key.encode(), value, headers)
+        # A stream has fewer partitions than the events, fixed when it was created.
+        return message, status, (stream, replace(out, partition=record.place.partition % stream.partitions))
+    return message, status
 
 
 def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: bytes, headers: Headers) -> OutRecord:

@@ -1,13 +1,13 @@
 """Outputs between our values and the fields of their schemas, and outputs read back from their bytes. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.mapping.avro_form import read_avro
 from processor.mapping.content import ContentError
 from processor.mapping.json_form import JSON, json_taker, parse_json
-from processor.mapping.schemas import DECISION, MESSAGE, STATUS, STREAM_EVENT, Schemas, Type
+from processor.mapping.schemas import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, Schemas, Type
 from processor.model.messages import (
     Channel,
     Communicationmessage,
@@ -16,6 +16,18 @@ from processor.model.messages import (
     MessageStatus,
     State,
     StreamEvent,
+)
+from processor.model.notifications import (
+    Actor,
+    Attachment,
+    AuditEvent,
+    AuditOwner,
+    Notification,
+    NotificationAccount,
+    NotificationCategory,
+    NotificationContact,
+    NotificationStatus,
+    NotificationUser,
 )
 from processor.model.reasons import DecisionReason, FailureReason
 from processor.model.records import Headers, Place, SchemaId
@@ -67,6 +79,19 @@ def fields_of_decision(decision: Decision) -> dict[str, Any]:
     }
 
 
+def fields_of_notification(notification: Notification) -> dict[str, Any]:
+    """The published shape: a batch is its id, and no attachments are null."""
+    return {
+        **{name: getattr(notification, name) for name in ("id", "href", "status", "subject", "body")},
+        "batch": {"id": notification.batch},
+        "contact": asdict(notification.contact),
+        "account": notification.account and asdict(notification.account),
+        "category": notification.category and asdict(notification.category),
+        "attachments": [asdict(one) for one in notification.attachments] or None,
+        "audit": {name: asdict(event) for name, event in notification.audit.items()},
+    }
+
+
 def _fields_of_place(place: Place) -> dict[str, Any]:
     return {"topic": place.topic, "partition": place.partition, "offset": place.offset}
 
@@ -103,6 +128,28 @@ def stream_event_of(
     """A record of a stream's topic."""
     given = _read(value, headers, STREAM_EVENT, schemas, schema_of)
     return StreamEvent(**given.pop("metadata"), **given)
+
+
+def notification_of(
+    value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
+) -> Notification:
+    """A record of `notifications.messages`."""
+    given = _read(value, headers, NOTIFICATION, schemas, schema_of)
+    contact, account, category = given["contact"], given["account"], given["category"]
+    user = contact["user"]
+    return Notification(
+        **{name: given[name] for name in ("id", "href", "subject", "body")},
+        batch=given["batch"]["id"],
+        contact=NotificationContact(**contact | {"user": user and NotificationUser(**user)}),
+        account=account and NotificationAccount(**account),
+        status=NotificationStatus(given["status"]),
+        category=category and NotificationCategory(**category),
+        attachments=tuple(Attachment(**one) for one in given["attachments"] or ()),
+        audit={
+            name: AuditEvent(event["at"], Actor(**event["by"]), event["of"] and AuditOwner(**event["of"]))
+            for name, event in given["audit"].items()
+        },
+    )
 
 
 def decision_of(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None) -> Decision:

@@ -33,7 +33,11 @@ class Recipient:
         return language
 
 
-_ADDRESS_FIELDS: Final[Mapping[Channel, str]] = {Channel.EMAIL: "emailAddress", Channel.SMS: "mobilePhone"}
+_ADDRESS_FIELDS: Final[Mapping[Channel, str]] = {
+    Channel.EMAIL: "emailAddress",
+    Channel.SMS: "mobilePhone",
+    Channel.TASK: "id",  # of a bank's user: the name to log in with
+}
 
 
 def holder_of(event: Event) -> Recipient | None:
@@ -48,7 +52,7 @@ def holder_of(event: Event) -> Recipient | None:
 def recipient_of(template: Template, event: Event, *, time_zone: tzinfo) -> Recipient | None:
     """The addressee of `template` for `event`; None when there is nobody (NO_RECIPIENT).
 
-    A template without `recipient` (streams) has the event's holder, if there is one, and no address.
+    A template without `recipient` (streams, webhooks) has the event's holder, if there is one, and no address.
     """
     found = _person(template, event)
     if found is None or template.recipient is None:

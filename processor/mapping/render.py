@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
 from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text
 from processor.model.placeholders import PlaceholderType
@@ -39,10 +40,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A text with its values. `subject` is one line, at most 255 characters; None when the text has none."""
+    """A text with its values. `subject` is one line, at most 255 characters; None, as `url`, when the text has none."""
 
     subject: str | None
     body: str
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class _StopRenderingError(Exception):
 
 
 def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> Rendered | Unrendered:
-    """Subject and body with the event's values. The same arguments give the same text.
+    """Subject, body and address with the event's values. The same arguments give the same text.
 
     What a value contains is never read as a placeholder: each is written once, escaped for where it stands. A missing
     value is empty (null outside the quotes of JSON), or under `strict` MISSING_VALUE with all names. Work and memory
@@ -71,11 +73,19 @@ def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> 
         if text.subject is not None:
             subject = subject_line(_join(text.subject, scope, missing, limit_characters))
         body = _join(text.body, scope, missing, limit_characters)
+        url = None if text.url is None else _join(text.url, scope, missing, limit_characters)
     except _StopRenderingError as stop:
         return stop.unrendered
     if strict and missing:
         return Unrendered(TemplateReason.MISSING_VALUE, "no value: " + ", ".join(dict.fromkeys(missing)))
-    return Rendered(subject, body)
+    return Rendered(subject, body, url)
+
+
+def value_of(segment: Named | Custom, scope: Scope) -> str | None:
+    """The text of a placeholder's value as plain text has it; None when it is missing."""
+    missing: list[str] = []
+    text = _written(replace(segment, context=Context.TEXT), scope, missing)
+    return None if missing else text
 
 
 def _join(segments: Iterable[Segment], scope: Scope, missing: list[str], limit: int) -> str:
@@ -225,6 +235,8 @@ def _escaped(text: str, segment: Named | Custom, *, bare: bool) -> str:
             return text if bare else json.dumps(text, ensure_ascii=False)
         case Context.HTML:
             return text.translate(_HTML_ESCAPES)
+        case Context.URL:
+            return quote(text, safe="")
         case Context.XML:
             if found := _XML_FORBIDDEN.search(text):
                 raise _StopRenderingError(
@@ -328,6 +340,7 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
         case Context.HTML:
             lines = ("<tr>" + "".join(f"<td>{shown(text)}</td>" for _, text in cells(row)) + "</tr>" for row in rows)
             return "<table>" + "".join(lines) + "</table>"
-        case Context.TEXT:
+        case Context.TEXT | Context.URL:
             # A tab or line break within a cell would make another cell or row of it.
-            return "\n".join("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)
+            lines = ("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)
+            return _escaped("\n".join(lines), segment, bare=False)

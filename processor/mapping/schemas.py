@@ -257,7 +257,8 @@ MESSAGE: Final = "communications.Communicationmessage"
 STATUS: Final = "communications.MessageStatus"
 STREAM_EVENT: Final = "communications.StreamEvent"
 DECISION: Final = "communications.Decision"
-OUTPUTS: Final = (MESSAGE, STATUS, STREAM_EVENT, DECISION)
+NOTIFICATION: Final = "notifications.Message"
+OUTPUTS: Final = (MESSAGE, STATUS, STREAM_EVENT, DECISION, NOTIFICATION)
 _ENVELOPE: Final = ("eventId", "event", "occurredAt", "tenant", "correlationId", "actor")
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from processor.model.messages import Channel
+from processor.model.notifications import Attachment
 from processor.model.placeholders import MANUAL, PlaceholderType, placeholders_of
 from processor.model.records import EventName, TemplateId
 
@@ -60,6 +61,7 @@ class Context(StrEnum):
     JSON_VALUE = "json value"  #: Outside of quotes: stands for a whole JSON value, null when it is missing.
     XML = "xml"
     HTML = "html"
+    URL = "url"  #: Part of a path, a query or a fragment.
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +175,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Subject and body in one language. `subject` is None for all but EMAIL."""
+    """Subject and body in one language. `subject` is None for all but EMAIL.
+
+    `url` is a WEB_HOOK's address, the same in each language; None for all others.
+    """
 
     subject: tuple[Segment, ...] | None
     body: tuple[Segment, ...]
+    url: tuple[Segment, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +190,10 @@ class Template:
     """One template, ready to be rendered. `key` is its templateKey; `name` is what streams call it.
 
     `text` is in `default_locale`; `texts` has the variants by language tag in lower case with `-`, as in `pt-br`.
-    `recipient` is None for EVENT_STREAM. `trigger_days` is None for any. `content` is the file as canonical JSON,
-    without samples: what a set's digest is made of. One with trigger MANUAL has the one event MANUAL, which never comes
-    on a record.
+    `recipient` is None for EVENT_STREAM and WEB_HOOK. `category` is the id of a subject area that contacts may leave,
+    None for none; `attachments` are references. `trigger_days` is None for any. `content` is the file as canonical
+    JSON, without samples: what a set's digest is made of. One with trigger MANUAL has the one event MANUAL, which never
+    comes on a record.
     """
 
     id: TemplateId
@@ -203,6 +210,8 @@ class Template:
     text: Text
     default_locale: str
     texts: Mapping[str, Text]
+    category: str | None
+    attachments: tuple[Attachment, ...]
     trigger_days: int | None
     match: Match
     conditions: tuple[Condition, ...]
@@ -276,6 +285,7 @@ _TOKEN: Final = re.compile(
     r"|\{CF:(?P<custom>[^{}\n]*)\}"
     r"|\{(?P<name>[A-Z][A-Z0-9_]*)\}"
 )
+_PLACEHOLDER: Final = re.compile(r"\{(CF:[^{}\n]*|[A-Z][A-Z0-9_]*)\}")
 _LOOKALIKE: Final = re.compile(r"\{[ \t]*([A-Za-z][A-Za-z0-9_ -]{0,60})[ \t]*\}")  # bounded, so that it stays linear
 _rows_of = cache(placeholders_of)
 
@@ -296,7 +306,7 @@ class Flaw:
 
 
 def parse(
-    text: str, content: ContentType, *, families: Mapping[str, EventName]
+    text: str, content: ContentType | Literal[Context.URL], *, families: Mapping[str, EventName]
 ) -> tuple[tuple[Segment, ...], tuple[Flaw, ...]]:
     """`text` cut into literals and placeholders, and all that is wrong with its placeholders. Linear in its length.
 
@@ -344,7 +354,8 @@ def parse(
     return tuple(segments), tuple(flaws)
 
 
-_CONTEXTS: Final[Mapping[ContentType, Context]] = {
+_CONTEXTS: Final[Mapping[ContentType | Context, Context]] = {
+    Context.URL: Context.URL,
     ContentType.TEXT: Context.TEXT,
     ContentType.XML: Context.XML,
     ContentType.HTML: Context.HTML,
@@ -376,6 +387,12 @@ def custom_field(name: str) -> CustomField:
             raise ValueError("names an entity but no field of it")
         case _:
             raise ValueError("too many colons")
+
+
+def placeholder_in(text: str) -> str | None:
+    """The first placeholder that stands in `text`, with its braces; None when there is none."""
+    found = _PLACEHOLDER.search(text)
+    return found and found.group()
 
 
 def sources_of(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, Source], Flaw | None]:

@@ -28,6 +28,27 @@ def template_key(tenant: str, template: TemplateId) -> str:
     return _digest("template", tenant, template)
 
 
+def notification_id(key: EncodedKey) -> str:
+    """A Message's id, for people: the encodedKey as a number, its last 16 digits. Two may share one."""
+    return _label("MSG", int(key, 16), digits=16)
+
+
+def batch_id(tenant: str, event_id: str, template: TemplateId) -> str:
+    """The id of all Messages that one event makes from one template."""
+    return _label("MST", int(_digest(tenant, event_id, template), 16), digits=12)
+
+
+def contact_id(tenant: str, recipient: str) -> str:
+    """The id of a contact of whom only the encodedKey of client, group or user is known."""
+    return _label("CTT", int(_digest(tenant, recipient), 16), digits=12)
+
+
+def _label(kind: str, number: int, *, digits: int) -> str:
+    """`kind` and the last digits of `number`, in groups of four."""
+    text = f"{number % 10**digits:0{digits}}"
+    return "-".join((kind, *(text[at : at + 4] for at in range(0, digits, 4))))
+
+
 def eid(key: EncodedKey) -> str:
     """A stream event's id: the 128 bits of the message's encodedKey with the bits of a version-8 uuid set."""
     return str(UUID(int=int(key, 16) & _FREE_BITS | _VERSION_8 | _VARIANT))

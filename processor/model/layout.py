@@ -27,9 +27,10 @@ class Layout:
     status: OutputTopic
     decisions: OutputTopic
     dead_letters: OutputTopic
+    notifications: OutputTopic
     streams: Mapping[EventName, OutputTopic]
 
     @property
     def twins(self) -> tuple[OutputTopic, ...]:
         """The topics that need a partition for each partition of the events; streams have fewer and take the rest."""
-        return (self.messages, self.status, self.decisions, self.dead_letters)
+        return (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)

@@ -4,17 +4,20 @@ from dataclasses import dataclass
 
 from processor.model.event import Identity
 from processor.model.messages import Communicationmessage, Declined, FailedTemplate, MessageStatus, StreamEvent
+from processor.model.notifications import Notification
 from processor.model.reasons import Reason
 from processor.model.records import OutRecord, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """A message's first record, its status of sequence 1, and for EVENT_STREAM the stream event."""
+    """A message's first record, its status of sequence 1, for EVENT_STREAM the stream event, for EMAIL and SMS the
+    `Message` that its recipient's portal shows."""
 
     message: Communicationmessage
     status: MessageStatus
     stream_event: StreamEvent | None = None
+    notification: Notification | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from processor.errors import UsageError
 from processor.mapping.schemas import Schemas
 from processor.model.records import EventName
 from processor.schema_files import load_schemas, shipped_schemas
 from processor.settings import Settings
-from processor.template_files import Finding, Loaded, read_templates
+from processor.template_files import Finding, Loaded, installed
 
 FINDINGS: Final = 1
-
-# Keys of templates are derived from the tenant, and nothing that is checked depends on which one it is.
-_ANY_TENANT: Final = "tenant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +69,7 @@ def look(settings: Settings) -> Checked:
                 warning=True,
             )
         )
-    loaded = read_templates(
-        settings.templates_dir,
-        tenant=settings.tenant or _ANY_TENANT,
-        schemas=schemas,
-        time_zone=ZoneInfo(settings.time_zone),
-    )
+    loaded = installed(settings, schemas)
     return Checked(settings, schemas, loaded, (*findings, *loaded.findings))
 
 

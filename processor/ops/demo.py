@@ -202,6 +202,7 @@ class _Run:
             status=settings.topic("status"),
             decisions=settings.topic("decisions"),
             dead_letters=settings.topic("dead_letters"),
+            notifications=settings.topic("notifications"),
             streams={event: settings.stream_topic(EventName(event)) for event in streams},
         )
         self._places: dict[tuple[int, int], int] = {}  # (partition, offset) of the events -> number

@@ -63,7 +63,7 @@ class Result:
             "messages": read.get(names.messages, 0),
             "streamEvents": self.stream_events,
             "statuses": read.get(names.status, 0),
-            "notifications": 0,
+            "notifications": read.get(names.notifications, 0),
             "deadLetters": read.get(names.dead_letters, 0),
             "decisions": read.get(names.decisions, 0),
             "duplicates": self.counts.duplicates,
@@ -107,7 +107,12 @@ def show(screen: Console, result: Result, shown: Sequence[Shown], schemas: Schem
 
 
 def _events(names: Names, shown: Sequence[Shown], schemas: Schemas) -> Table:
-    order = (names.messages, *names.streams.values(), names.decisions, names.dead_letters)  # a status has no line
+    order = (
+        names.messages,
+        *names.streams.values(),
+        names.decisions,
+        names.dead_letters,
+    )  # no line: status, notification
     table = Table(title="A few records, and what became of them", title_justify="left", show_lines=True)
     table.add_column("told", ratio=2)
     table.add_column("became", ratio=3)
@@ -162,6 +167,7 @@ def _counts(result: Result) -> Table:
     table.add_section()
     table.add_row("messages", f"{counts.read.get(names.messages, 0):,}", names.messages)
     table.add_row("statuses", f"{counts.read.get(names.status, 0):,}", names.status)
+    table.add_row("notifications", f"{counts.read.get(names.notifications, 0):,}", names.notifications)
     table.add_row("stream events", f"{result.stream_events:,}", f"{len(set(names.streams.values()))} streams")
     table.add_row("decisions", f"{counts.read.get(names.decisions, 0):,}", names.decisions)
     table.add_row("dead letters", f"{counts.read.get(names.dead_letters, 0):,}", names.dead_letters)

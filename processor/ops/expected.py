@@ -19,8 +19,21 @@ Json = Mapping[str, Any]
 
 _FORESEEN: Final = frozenset(  # what a template file may say without changing how many messages there are
     ("id", "key", "version", "name", "subject", "body", "body_file", "content_type", "category", "default_locale")
-) | {"locale", "sample", "ordered", "type", "event", "target", "recipient", "recipient_role", "recipient_field"}
+) | {
+    "locale",
+    "sample",
+    "ordered",
+    "webhook",
+    "attachment",
+    "type",
+    "event",
+    "target",
+    "recipient",
+    "recipient_role",
+    "recipient_field",
+}
 _JUDGED: Final = frozenset(("active", "subscription"))
+_NOTIFIED: Final = frozenset(("EMAIL", "SMS"))
 _WITHOUT_RECIPIENT: Final = frozenset(("EVENT_STREAM", "WEB_HOOK"))
 
 
@@ -107,8 +120,8 @@ class Mark:
 class Expected:
     """Topic -> id of an output -> the inputs that make it, in order; one that is made twice has two marks.
 
-    Ids: of messages and statuses the encodedKey, of stream events the eid, of decisions the event's id, of dead
-    letters reason and place of the source.
+    Ids: of messages, statuses and notifications the encodedKey, of stream events the eid, of decisions the event's id,
+    of dead letters reason and place of the source.
     """
 
     topics: dict[str, dict[str, list[Mark]]] = field(default_factory=dict)
@@ -133,13 +146,19 @@ class Names:
     status: str
     decisions: str
     dead_letters: str
+    notifications: str
     streams: Mapping[str, str]  #: event -> topic
 
     @property
     def all(self) -> tuple[str, ...]:
         """Each topic once."""
         return tuple(
-            dict.fromkeys((self.messages, self.status, self.decisions, self.dead_letters, *self.streams.values()))
+            dict.fromkeys(
+                (
+                    *(self.messages, self.status, self.decisions, self.dead_letters, self.notifications),
+                    *self.streams.values(),
+                )
+            )
         )
 
 
@@ -155,6 +174,8 @@ def expect(expected: Expected, event: Json, mark: Mark, *, rules: Iterable[Rule]
         key = encoded_key(event["tenant"], event["eventId"], rule.id, recipient=recipient)
         expected.add(names.messages, key, mark)
         expected.add(names.status, key, mark)
+        if rule.channel in _NOTIFIED:
+            expected.add(names.notifications, key, mark)
         if rule.channel == "EVENT_STREAM":
             expected.add(names.streams[event["event"]], eid(key), mark)
     if declined:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from processor.model.catalogue import EVENTS
 from processor.model.records import EventName
 
-_FOLDER: Final = files("processor") / "samples"
+_FOLDER: Final = files("processor") / "templates" / "events"
 
 
 def sample(event: EventName) -> dict[str, Any]:

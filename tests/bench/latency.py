@@ -119,7 +119,7 @@ def read_until(consumer: Consumer, *, quiet_s: float, until: float) -> list[Read
 def event_ids(made: Installation, read: list[Read]) -> list[tuple[str, float]]:
     """(event id, when it was read) of each output: statuses and decisions name it, the others share the key."""
     status, decisions = made.settings.topic("status"), made.settings.topic("decisions")
-    messages = made.settings.topic("messages")
+    messages, notifications = made.settings.topic("messages"), made.settings.topic("notifications")
     owner: dict[str, str] = {}
     for topic, key, value, _ in read:
         if topic == status:
@@ -132,7 +132,7 @@ def event_ids(made: Installation, read: list[Read]) -> list[tuple[str, float]]:
             found.append((owner[(key or b"").decode()], at))
         elif topic == decisions:
             found.append(((key or b"").decode(), at))
-        elif topic == messages:
+        elif topic in (messages, notifications):
             found.append((owner[(key or b"").decode()], at))
         else:
             found.append((owner[json.loads(value)["metadata"]["eid"]], at))

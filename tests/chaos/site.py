@@ -88,6 +88,11 @@ class Site:
         return f"{self.prefix}communications.dead-letters"
 
     @property
+    def notifications(self) -> str:
+        """Topic of what a recipient's portal shows."""
+        return f"{self.prefix}notifications.messages"
+
+    @property
     def streams(self) -> dict[str, str]:
         """Event name -> its stream's topic."""
         return {
@@ -98,7 +103,8 @@ class Site:
     @property
     def outputs(self) -> tuple[str, ...]:
         """All topics that a worker's transactions write for records of the input."""
-        return (self.messages, self.status, self.decisions, self.dead_letters, *self.streams.values())
+        twins = (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
+        return (*twins, *self.streams.values())
 
     def environment(self, *, servers: str | None = None, slot: str = "s") -> dict[str, str]:
         """The whole environment of a worker; no setting of ours leaks in from outside."""

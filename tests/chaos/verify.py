@@ -73,6 +73,9 @@ def _findings(
     yield from _births(by_topic[site.messages], births, _message_key)
     yield from _births(by_topic[site.status], births, _message_key)
     yield from _content(by_topic[site.messages], births)
+    notified = {key: birth for key, birth in births.items() if birth.template.channel in ("EMAIL", "SMS")}
+    yield from _births(by_topic[site.notifications], notified, _message_key)
+    yield from _notifications(by_topic[site.notifications], notified)
     yield from _statuses(site, by_topic[site.status], births)
     for event, topic in site.streams.items():
         mine = {eid: birth for eid, birth in by_eid.items() if birth.template.event == event}
@@ -160,6 +163,25 @@ def _shows(birth: Birth, body: str) -> bool:
         return body == json.dumps({"n": birth.number, "account": birth.account_id})
     ending = " yes" if birth.template.strict else ""
     return body == f"{birth.number} {birth.account_id}{ending}"
+
+
+def _notifications(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Finding]:
+    for record in records:
+        birth = must.get(_message_key(record))
+        if birth is None:
+            continue
+        told = _json(record)
+        digits = f"{int(birth.encoded_key, 16) % 10**16:016}"
+        wanted = {
+            "id": "-".join(["MSG", digits[:4], digits[4:8], digits[8:12], digits[12:]]),
+            "status": "Queued" if birth.state == "QUEUED" else "Discarded",
+            "created": _iso(birth.timestamp_ms),
+        }
+        got = {"id": told.get("id"), "status": told.get("status"), "created": told["audit"]["created"]["at"]}
+        if wanted != got:
+            yield Finding("CONTENT", f"{record.at}: {got}, not {wanted}")
+        if not _shows(birth, str(told.get("body"))):
+            yield Finding("CONTENT", f"{record.at}: body {told.get('body')!r} is not of {birth}")
 
 
 def _statuses(site: Site, records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Finding]:
@@ -273,8 +295,8 @@ class _Known:
         """(account, template, number) -> which event of the account this is, by the input's order."""
 
     def birth(self, record: OnLog) -> Birth | None:
-        """The birth that a message, status or stream event is of."""
-        if record.topic in (self._site.messages, self._site.status):
+        """The birth that a message, status, notification or stream event is of."""
+        if record.topic in (self._site.messages, self._site.status, self._site.notifications):
             return self._births.get(_message_key(record))
         return self._by_eid.get(_eid(record)) if record.topic in self._streams else None
 

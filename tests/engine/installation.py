@@ -19,7 +19,7 @@ from processor.model.records import Topic
 from processor.ops.topics import create
 from processor.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
-from processor.template_files import load_templates
+from processor.template_files import read_templates, usable
 
 TENANT = "northbank"
 
@@ -127,7 +127,7 @@ def _delivered(error: KafkaError | None, _message: Message) -> None:
 def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: Any) -> Installation:
     """Topics created, nothing in them. `settings` are fields of Settings."""
     schemas = load_schemas()
-    templates = load_templates(None, tenant=TENANT, schemas=schemas)
+    templates = usable(read_templates(None, tenant=TENANT, schemas=schemas))
     given: dict[str, Any] = {
         "tenant": TENANT,
         "kafka": KafkaSettings(bootstrap_servers=servers),

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
     Condition,
     ContentType,
+    Context,
     Match,
     Operator,
     RecipientKind,
@@ -33,9 +35,10 @@ from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.layout import Layout, OutputTopic
 from processor.model.messages import Channel
+from processor.model.notifications import Attachment
 from processor.model.records import EventName, Headers, Place, SourceRecord, TemplateId, Topic
 from processor.schema_files import load_schemas
-from processor.template_files import SHIPPED, load_templates
+from processor.template_files import SHIPPED, read_templates, usable
 
 TENANT = "northbank"
 EVENTS_TOPIC = Topic("banking.events")
@@ -50,7 +53,7 @@ def schemas() -> Schemas:
 @cache
 def shipped_templates() -> TemplateSet:
     """The shipped templates, their samples checked."""
-    return load_templates(None, tenant=TENANT, schemas=schemas())
+    return usable(read_templates(None, tenant=TENANT, schemas=schemas()))
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -135,6 +138,8 @@ def make_template(
     bodies: Mapping[str, str] | None = None,
     match: Match = Match.ALL,
     conditions: Iterable[Condition] = (),
+    category: str | None = None,
+    attachments: Iterable[Attachment] = (),
     trigger_days: int | None = None,
 ) -> Template:
     """A template as its file would give it; nothing of its text may be wrong."""
@@ -163,6 +168,8 @@ def make_template(
         text=text(body),
         default_locale=default_locale,
         texts={tag: text(variant) for tag, variant in (bodies or {}).items()},
+        category=category,
+        attachments=tuple(attachments),
         trigger_days=trigger_days,
         match=match,
         conditions=conditions,
@@ -189,6 +196,22 @@ def make_sms(template_id: str = "loan-repayment-text", **given: Any) -> Template
     return make_template(template_id, **{"channel": Channel.SMS, "recipient": RecipientKind.CLIENT, **given})
 
 
+def make_task(template_id: str = "loan-repayment-task", **given: Any) -> Template:
+    """A template of type TASK to the credit officer."""
+    return make_template(template_id, **{"channel": Channel.TASK, "recipient": RecipientKind.CREDIT_OFFICER, **given})
+
+
+def make_webhook(
+    template_id: str = "loan-repayment-hook", *, url: str = "https://a.example/", **given: Any
+) -> Template:
+    """A template of type WEB_HOOK."""
+    template = make_template(template_id, **{"channel": Channel.WEB_HOOK, **given})
+    families = {EVENTS[event].family: event for event in template.events}
+    segments, flaws = parse(url, Context.URL, families=families)
+    assert not flaws
+    return replace(template, text=replace(template.text, url=segments))
+
+
 def make_layout(*, limit: int = 999_000, partitions: int = 12, stream_partitions: int = 2, **limits: int) -> Layout:
     """Topics with their default names; `limits` by field, as in `decisions=600` or `streams=600`."""
 
@@ -200,6 +223,7 @@ def make_layout(*, limit: int = 999_000, partitions: int = 12, stream_partitions
         status=topic("communications.status", "status"),
         decisions=topic("communications.decisions", "decisions"),
         dead_letters=topic("communications.dead-letters", "dead_letters"),
+        notifications=topic("notifications.messages", "notifications"),
         streams={
             event: topic(f"mrn.event.{TENANT}.streamingapi.{event.lower()}", "streams", stream_partitions)
             for event in EVENTS

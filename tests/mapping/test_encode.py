@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from processor.mapping.encode import Encoders, Format, OutValue, encode_event, encoders
 from processor.mapping.json_form import text_of_decimal, text_of_millis, text_of_moment
-from processor.mapping.outputs import decision_of, message_of, status_of, stream_event_of
+from processor.mapping.outputs import decision_of, message_of, notification_of, status_of, stream_event_of
 from processor.mapping.schemas import WriterSchema, writer_schema
 from processor.model.ids import eid
 from processor.model.messages import (
@@ -26,6 +26,18 @@ from processor.model.messages import (
     MessageStatus,
     State,
     StreamEvent,
+)
+from processor.model.notifications import (
+    Actor,
+    Attachment,
+    AuditEvent,
+    AuditOwner,
+    Notification,
+    NotificationAccount,
+    NotificationCategory,
+    NotificationContact,
+    NotificationStatus,
+    NotificationUser,
 )
 from processor.model.reasons import DecisionReason, FailureReason
 from processor.model.records import EncodedKey, Place, SchemaGuid, SchemaId, TemplateId, Topic
@@ -127,6 +139,76 @@ DECISION = Decision(
     ),
 )
 
+BY = Actor("UR-0000-0000-0000", "Processor")
+NOTIFICATION = Notification(
+    id="MSG-2451-6431-7421-7501",
+    href="/v1/notifications/messages/MSG-2451-6431-7421-7501",
+    batch="MST-8769-2774-8402",
+    contact=NotificationContact(
+        id="CTT-4410-0093-7715",
+        href="/v1/notifications/contacts/CTT-4410-0093-7715",
+        name="Ines Duarte",
+        email="ines.duarte@example.com",
+        user=NotificationUser(
+            id="USR-5520-1187",
+            href="/accounts/users/USR-5520-1187",
+            name="Ines Duarte",
+            email="ines.duarte@example.com",
+        ),
+    ),
+    account=NotificationAccount(
+        id="ACC-7031-2205",
+        href="/accounts/accounts/ACC-7031-2205",
+        type="Client",
+        status="Enabled",
+        name="Northbank Retail",
+        logo="/accounts/accounts/ACC-7031-2205/logo.png",
+    ),
+    status=NotificationStatus.SENT,
+    subject="Payment received: LN-204417",
+    category=NotificationCategory(
+        id="NTC-3300-0041",
+        href="/v1/notifications/categories/NTC-3300-0041",
+        name="Loan payments",
+        shortDescription="Payments received, reversed or overdue.",
+    ),
+    body="<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
+    audit={
+        "created": AuditEvent(
+            at=millis("2026-03-14T09:26:53.702Z"),
+            by=BY,
+            of=AuditOwner(
+                id="ACC-7031-2205",
+                href="/accounts/accounts/ACC-7031-2205",
+                name="Northbank Retail",
+                icon="/accounts/accounts/ACC-7031-2205/logo.png",
+            ),
+        ),
+        "queued": AuditEvent(at=millis("2026-03-14T09:26:53.702Z"), by=BY),
+        "sent": AuditEvent(at=millis("2026-03-14T09:27:26.118Z"), by=BY),
+        "updated": AuditEvent(at=millis("2026-03-14T09:27:26.118Z"), by=BY),
+    },
+)
+PLAIN_NOTIFICATION = Notification(
+    id="MSG-0000-0000-0000-0001",
+    href="/v1/notifications/messages/MSG-0000-0000-0000-0001",
+    batch="MST-0000-0000-0002",
+    contact=NotificationContact(id="CTT-0000-0000-0003", href="/v1/notifications/contacts/x", name="Bo"),
+    status=NotificationStatus.DISCARDED,
+    body="Your card is on its way",
+    attachments=(
+        Attachment(
+            id="ATT-1150-0093-2201",
+            name="Terms",
+            contentType="application/pdf",
+            fileSize=20_480,
+            fileName="terms.pdf",
+            href="/v1/attachments/ATT-1150-0093-2201",
+        ),
+    ),
+    audit={"created": AuditEvent(at=1, by=replace(BY, icon="/icon.png"))},
+)
+
 Encode = Callable[[Encoders], OutValue]
 OUTPUTS: list[tuple[str, Encode]] = [
     ("Communicationmessage.email", lambda to: to.message(EMAIL)),
@@ -134,6 +216,8 @@ OUTPUTS: list[tuple[str, Encode]] = [
     ("MessageStatus", lambda to: to.status(STATUS)),
     ("StreamEvent", lambda to: to.stream_event(STREAM_EVENT)),
     ("Decision", lambda to: to.decision(DECISION)),
+    ("Message", lambda to: to.notification(NOTIFICATION)),
+    ("Message.sms", lambda to: to.notification(PLAIN_NOTIFICATION)),
 ]
 
 
@@ -262,6 +346,56 @@ DECISIONS = st.builds(
     at=_times,
     reasons=st.lists(DECLINED, max_size=3).map(tuple),
 )
+
+
+ACTORS = st.builds(Actor, id=_texts, name=_texts, icon=_optional)
+NOTIFICATIONS = st.builds(
+    Notification,
+    **dict.fromkeys(("id", "href", "batch", "body"), _texts),
+    contact=st.builds(
+        NotificationContact,
+        **dict.fromkeys(("id", "href", "name"), _texts),
+        email=_optional,
+        user=st.none() | st.builds(NotificationUser, **dict.fromkeys(("id", "href", "name"), _texts), email=_optional),
+    ),
+    account=st.none()
+    | st.builds(
+        NotificationAccount,
+        id=_texts,
+        href=_texts,
+        **dict.fromkeys(("type", "status", "name", "logo"), _optional),
+    ),
+    status=st.sampled_from(NotificationStatus),
+    subject=_optional,
+    category=st.none()
+    | st.builds(NotificationCategory, id=_texts, href=_texts, name=_optional, shortDescription=_optional),
+    attachments=st.lists(
+        st.builds(
+            Attachment,
+            **dict.fromkeys(("id", "name", "contentType", "fileName", "href"), _texts),
+            fileSize=st.integers(0, 2**63 - 1),
+        ),
+        max_size=2,
+    ).map(tuple),
+    audit=st.dictionaries(
+        _texts,
+        st.builds(
+            AuditEvent,
+            at=_times,
+            by=ACTORS,
+            of=st.none() | st.builds(AuditOwner, id=_texts, href=_texts, name=_optional, icon=_optional),
+        ),
+        max_size=3,
+    ),
+)
+
+
+@pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
+@settings(deadline=None)
+@given(notification=NOTIFICATIONS)
+def test_a_notification_is_read_back(to: Encoders, notification: Notification) -> None:
+    """The deepest of the outputs, any values, both forms."""
+    assert notification == notification_of(*to.notification(notification), schemas=SCHEMAS)
 
 
 @pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])

@@ -16,7 +16,9 @@ from processor.mapping.lookups import Lookups, UnavailableError
 from processor.mapping.map import draft, identify, map_record
 from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target
 from processor.model.event import Identity
-from processor.model.messages import Declined, State
+from processor.model.ids import contact_id, encoded_key
+from processor.model.messages import Channel, Declined, State
+from processor.model.notifications import Actor, Attachment, status_map
 from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.model.records import EventName, OutRecord, Place, SourceRecord, TemplateId, Topic
@@ -30,13 +32,16 @@ from tests.mapping.builders import (
     make_lookups,
     make_record,
     make_sms,
+    make_task,
     make_template,
+    make_webhook,
     schemas,
     shipped_templates,
 )
 
 MESSAGES = Topic("communications.messages")
 STATUS = Topic("communications.status")
+NOTIFICATIONS = Topic("notifications.messages")
 DECISIONS = Topic("communications.decisions")
 DEAD_LETTERS = Topic("communications.dead-letters")
 REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
@@ -110,6 +115,69 @@ def test_published_stream_message() -> None:
     }
 
     assert [expected] == values(mapped(record, make_lookups()), MESSAGES)
+
+
+def test_published_notification() -> None:
+    """The Message of the reference's e-mail, as it is born: Queued, without what look-up tables would add."""
+    record = make_record(make_event("loan-repayment"), timestamp_ms=1_773_480_413_702)
+    happened = {"at": "2026-03-14T09:26:53.702Z", "by": {"id": "UR-0000-0000-0000", "name": "Processor"}}
+    contact = contact_id(TENANT, "8a8e867d5b1a4c0e015b1a5f3c0a0001")
+    expected = {
+        "id": "MSG-2451-6431-7421-7501",
+        "href": "/v1/notifications/messages/MSG-2451-6431-7421-7501",
+        "batch": {"id": "MST-8769-2774-8402"},
+        "contact": {
+            "id": contact,
+            "href": f"/v1/notifications/contacts/{contact}",
+            "name": "Ines Duarte",
+            "email": "ines.duarte@example.com",
+        },
+        "status": "Queued",
+        "subject": "Payment received: LN-204417",
+        "body": "<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
+        "audit": {"created": happened, "queued": happened},
+    }
+    outcome = mapped(record, make_lookups())
+
+    assert [expected] == values(outcome, NOTIFICATIONS)
+    assert [(b"f7057037637ada1e806489eb4bfde71d", 3)] == [
+        (out.key, out.partition) for out in outcome.outputs if out.topic == NOTIFICATIONS
+    ]
+
+
+def test_notification_of_an_sms_that_failed() -> None:
+    """Who was never written to has a Discarded Message, with the event's e-mail address, and a category by its id."""
+    template = make_sms(category="NTC-3300-0041", attachments=())
+    event = make_event(client__mobilePhone=None)
+    (told,) = values(mapped(make_record(event), make_lookups(template)), NOTIFICATIONS)
+
+    assert ("Discarded", "ines.duarte@example.com") == (told["status"], told["contact"]["email"])
+    assert {"id": "NTC-3300-0041", "href": "/v1/notifications/categories/NTC-3300-0041"} == told["category"]
+    assert {"created", "discarded"} == told["audit"].keys()
+    assert not {"subject", "account", "attachments"} & told.keys()
+
+
+def test_statuses_and_actor_are_the_installations() -> None:
+    """What settings say of statuses and of who writes the audit is in each Message; attachments are the template's."""
+    attached = Attachment("ATT-1150-0093-2201", "Terms", "application/pdf", 20_480, "terms.pdf", "/terms.pdf")
+    lookups = make_lookups(
+        make_email(attachments=[attached]),
+        statuses=status_map("extended"),
+        actor=Actor("UR-1111-2222-3333", "Bank", "/i"),
+    )
+    (told,) = values(mapped(make_record(make_event(client__emailAddress=None)), lookups), NOTIFICATIONS)
+
+    assert "Failed" == told["status"]
+    assert {"id": "UR-1111-2222-3333", "name": "Bank", "icon": "/i"} == told["audit"]["failed"]["by"]
+    assert [{"fileSize": 20_480, "fileName": "terms.pdf"}] == [
+        {name: one[name] for name in ("fileSize", "fileName")} for one in told["attachments"]
+    ]
+
+
+@pytest.mark.parametrize("template", [make_template(), make_task(), make_webhook()])
+def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
+    """Streams, webhooks and tasks have no Message."""
+    assert [] == values(mapped(make_record(), make_lookups(template)), NOTIFICATIONS)
 
 
 # ---------------------------------------------------------------------------------------------------------- a birth
@@ -534,6 +602,14 @@ def test_checks_of_a_template_come_in_their_order() -> None:
             "8a8e867d5b1a4c0e015b1a5f3c0a0001",
             "Retail",
         ),
+        ("loan-repayment", make_task(), "userKey", "8a8e867d5b1a4c0e015b1a5f3c0a0007", "mvega"),
+        (
+            "loan-repayment",
+            make_webhook(url="https://a.example/{ACCOUNT_ID}?to={RECIPIENT_NAME}"),
+            "clientKey",
+            "8a8e867d5b1a4c0e015b1a5f3c0a0001",
+            "https://a.example/LN-204417?to=Ines%20Duarte",
+        ),
     ],
 )
 def test_recipients(event: str, template: Any, key_field: str, key: str, destination: str) -> None:
@@ -553,6 +629,13 @@ def test_recipients(event: str, template: Any, key_field: str, key: str, destina
     [
         (make_email(), {"client__emailAddress": None}, FailureReason.MISSING_EMAIL_RECIPIENT_ADDRESS, None),
         (make_sms(), {"client__mobilePhone": None}, FailureReason.MISSING_SMS_RECIPIENT, None),
+        (make_task(), {"client__creditOfficer__username": ""}, FailureReason.UNDEFINED_DESTINATION, None),
+        (
+            make_webhook(url="https://a.example/{ACCOUNT_NAME}"),
+            {"account__name": "n" * 1025},
+            FailureReason.UNDEFINED_DESTINATION,
+            None,
+        ),
         (make_email(), {"client__emailAddress": " "}, FailureReason.UNDEFINED_DESTINATION, None),
         (make_email(), {"client__emailAddress": "a@b.example\r\nBcc: c@d"}, FailureReason.UNDEFINED_DESTINATION, None),
         (make_email(), {"client__emailAddress": "a" * 1025}, FailureReason.UNDEFINED_DESTINATION, None),
@@ -577,7 +660,8 @@ def test_what_cannot_be_sent_is_born_failed(
     outcome = mapped(make_record(make_event(**changes)), make_lookups(template))
     (birth,) = outcome.births
 
-    assert [MESSAGES, STATUS] == [out.topic for out in outcome.outputs]
+    told = [NOTIFICATIONS] if template.type in (Channel.EMAIL, Channel.SMS) else []
+    assert [MESSAGES, STATUS, *told] == [out.topic for out in outcome.outputs]
     assert (State.FAILED, reason, destination) == (
         birth.message.state,
         birth.message.failureReason,
@@ -585,6 +669,25 @@ def test_what_cannot_be_sent_is_born_failed(
     )
     assert birth.message.failureCause
     assert (State.FAILED, reason, True) == (birth.status.to, birth.status.failureReason, birth.status.final)
+
+
+def test_a_webhook_is_addressed_to_nobody() -> None:
+    """Its encodedKey has no recipient, though its holder is named; the body is a document; TLS and host are fixed."""
+    body = '{"id": "{ACCOUNT_ID}"}'
+    template = make_webhook(url="https://a.example/{ACCOUNT_ID}", body=body, content_type=ContentType.JSON)
+    (birth,) = mapped(make_record(), make_lookups(template)).births
+
+    assert encoded_key(TENANT, make_event().id, template.id, recipient="") == birth.message.encodedKey
+    assert ('{"id": "LN-204417"}', None) == (birth.message.body, birth.message.subject)
+    assert (State.QUEUED, False) == (birth.status.to, birth.status.final)
+
+
+def test_a_value_missing_in_an_address_is_missing() -> None:
+    """A strict webhook whose address lacks a value fails as its body would."""
+    template = make_webhook(url="https://a.example/{GROUP_ID}", body="x", strict=True)
+    (failed,) = mapped(make_record(), make_lookups(template)).failed
+
+    assert (TemplateReason.MISSING_VALUE, "no value: {GROUP_ID}") == (failed.reason, failed.detail)
 
 
 def test_an_sms_of_the_longest_kind_goes() -> None:
@@ -876,7 +979,7 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
         ]
 
     assert of_others(alone) == of_others(beside)
-    assert 5 == len(of_others(alone))
+    assert 6 == len(of_others(alone))
 
 
 def test_identity_is_remembered_for_what_was_read() -> None:

@@ -20,7 +20,7 @@ from processor.mapping.template import ContentType, Context, Custom, Kind, Match
 from processor.model.catalogue import EVENTS
 from processor.model.messages import Channel
 from processor.model.records import EventName
-from processor.template_files import SHIPPED, Finding, Loaded, load_templates, read_templates
+from processor.template_files import SHIPPED, Finding, Loaded, read_templates, usable
 from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -57,6 +57,19 @@ def manual(rest: str = "", **changes: Any) -> str:
     if "type" in changes:
         del text["subject"]
     return toml(rest, **(text | changes))
+
+
+def attachment(**changes: Any) -> str:
+    """A good [[attachment]] of a template file, with other fields."""
+    fields = {
+        "id": "ATT-1150-0093-2201",
+        "name": "Terms",
+        "content_type": "application/pdf",
+        "file_size": 20_480,
+        "file_name": "terms.pdf",
+        "href": "/terms.pdf",
+    } | changes
+    return "[[attachment]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
 
 def condition(text: str) -> str:
@@ -318,7 +331,7 @@ def test_shipped_templates_are_whole() -> None:
     assert () == loaded.findings
     assert loaded.templates is not None
     assert {one.id for one in loaded.templates.templates} == {run.template for run in loaded.samples if run.passed}
-    assert {Channel.EMAIL, Channel.SMS, Channel.EVENT_STREAM} == {one.type for one in loaded.templates.templates}
+    assert set(Channel) == {one.type for one in loaded.templates.templates}
 
 
 def test_shipped_template_keys() -> None:
@@ -375,7 +388,7 @@ LONG = "n" * 256
         (toml(recipient="CUSTOMER"), "T06", "unknown recipient 'CUSTOMER'", 7, "did you mean CUSTOM_FIELD?"),
         (toml(target="GROUP"), "T06", "recipient CLIENT does not fit target GROUP", 7, ""),
         (toml(without=("recipient",)), "T06", "`recipient` is missing; type EMAIL needs one", 4, "one of: CLIENT"),
-        (toml(**STREAM, recipient="CLIENT"), "T06", "an EVENT_STREAM template has no recipient", 10, "leave it out"),
+        (toml(**STREAM, recipient="CLIENT"), "T06", "type EVENT_STREAM has no recipient", 10, "leave it out"),
         (toml(recipient="GROUP_ROLE"), "T07", "recipient GROUP_ROLE needs `recipient_role`", 7, ""),
         (toml(recipient_role="x"), "T07", "`recipient_role` goes with recipient GROUP_ROLE only", 11, ""),
         (toml(recipient_field="CF:x"), "T07", "`recipient_field` goes with recipient CUSTOM_FIELD only", 11, ""),
@@ -400,8 +413,11 @@ LONG = "n" * 256
         (toml(body="{ACCOUNT_IDD}"), "T13", "unknown placeholder {ACCOUNT_IDD}", 10, "did you mean {ACCOUNT_ID}?"),
         (toml(subject="{ACCOUNT_IDD}"), "T13", "unknown placeholder {ACCOUNT_IDD}", 8, "did you mean {ACCOUNT_ID}?"),
         (toml(type="EMAL"), "", "unknown type 'EMAL'", 4, "did you mean EMAIL?"),
-        (toml(type="WEB_HOOK"), "", "type WEB_HOOK is not supported yet", 4, "one of: EMAIL, SMS, EVENT_STREAM"),
-        (toml(type="TASK"), "", "type TASK is not supported yet", 4, "one of: EMAIL, SMS, EVENT_STREAM"),
+        (toml(type="TASK"), "T06", "a TASK is for a user of the bank, not for recipient CLIENT", 7, "CREDIT_OFFICER"),
+        (toml(type="TASK", without=("recipient",)), "T06", "`recipient` is missing; type TASK needs one", 4, "one of"),
+        (toml(type="TASK", content_type="text/plain"), "T11", "type TASK has no content_type", 11, "leave it out"),
+        (toml(type="TASK"), "T08", "type TASK has no subject", 8, "leave it out"),
+        (toml(type="WEB_HOOK"), "T06", "type WEB_HOOK has no recipient", 7, "leave it out"),
         (toml(subscription="OPT"), "", "unknown subscription 'OPT'", 9, ""),
         (toml(subjekt="x"), "", "unknown field `subjekt`", 11, "did you mean subject?"),
         (toml(trigger_days=3), "T17", "trigger_days goes with event REPAYMENT_REMINDER only, not with LOAN_", 11, ""),
@@ -499,7 +515,18 @@ LONG = "n" * 256
             11,
             "",
         ),
-        (toml("[webhook]\nurl = 1"), "", "`webhook` is not supported yet", 11, "leave it out"),
+        (toml("[webhook]\nurl = 'x'"), "", "type EMAIL has no [webhook]", 11, "leave it out"),
+        (toml(ordered=False), "", "`ordered` is not supported yet", 11, "leave it out"),
+        (toml(category="NTC-1"), "", "category 'NTC-1' is not a category's id", 11, "as in NTC-3300-0041"),
+        (toml(**STREAM, category="NTC-3300-0041"), "", "type EVENT_STREAM has no category", 10, "leave it out"),
+        (toml(attachment(), **SMS), "", "type SMS has no attachments", 10, "leave them out"),
+        (toml(attachment(id="ATT-1")), "", "`attachment[1].id` 'ATT-1' is not an attachment's id", 12, "as in ATT-1"),
+        (toml(attachment(file_size=-1)), "", "`attachment[1].file_size` is not a number of bytes", 15, ""),
+        (toml(attachment(name=" ")), "", "`attachment[1].name` must be one line of 1 to 1024 characters", 13, ""),
+        (toml(attachment(href="a\nb")), "", "`attachment[1].href` must be one line of 1 to 1024", 17, ""),
+        (toml(attachment(file_size="1")), "", "`attachment[1].file_size` must be a whole number", 15, ""),
+        (toml(attachment(size=1)), "", "unknown field `attachment[1].size`", 18, "did you mean file_size?"),
+        (toml(attachment() * 101), "", "101 attachments; a template has at most 100", 11, ""),
         (toml(without=("target",)), "", "field `target` is missing", None, ""),
         (toml(version="1"), "", "`version` must be a whole number", 2, ""),
         (toml(active="yes"), "", "`active` must be true or false", 11, ""),
@@ -659,7 +686,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     )
     loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
     with pytest.raises(UsageError) as raised:
-        load_templates(directory, tenant=TENANT, schemas=schemas())
+        usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
 
     assert loaded.templates is None
     assert [
@@ -697,7 +724,7 @@ def test_no_templates_at_all(tmp_path: Path) -> None:
     """A directory without templates, or none at all, is a finding: every event would be left out in silence."""
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UsageError, match="PROCESSOR_TEMPLATES_DIR"):
-            load_templates(directory, tenant=TENANT, schemas=schemas())
+            usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.endswith("\nno findings\n")
     assert [
         "settings   valid; tenant northbank, time zone UTC",
-        "schemas    14 families, 73 events, 4 outputs",
+        "schemas    14 families, 73 events, 5 outputs",
     ] == shown.splitlines()[:2]
     assert "streams    LOAN_REPAYMENT, LOAN_REPAYMENT_REVERSAL, SAVINGS_DEPOSIT" in shown.splitlines()
 

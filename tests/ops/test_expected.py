@@ -18,7 +18,7 @@ TREASURER = {"encodedKey": "d" * 32}
 GROUP = {"encodedKey": "e" * 32, "members": [{"client": CLIENT}, {"role": "treasurer", "client": TREASURER}]}
 LOAN = {"encodedKey": "a" * 32, "kind": "LOAN"}
 DEPOSIT = {"encodedKey": "b" * 32, "kind": "DEPOSIT"}
-NAMES = Names("m", "s", "d", "dl", {"LOAN_REPAYMENT": "stream"})
+NAMES = Names("m", "s", "d", "dl", "n", {"LOAN_REPAYMENT": "stream"})
 
 
 def make_event(event_id: str = "e1", name: str = "LOAN_REPAYMENT", **fields: Any) -> Json:

@@ -18,7 +18,7 @@ from processor.ops.samples import sample, samples
 from processor.schema_files import load_schemas
 
 SCHEMAS = load_schemas()
-FOLDER = Path(processor.__file__).parent / "samples"
+FOLDER = Path(processor.__file__).parent / "templates" / "events"
 
 
 def test_one_sample_of_each_event() -> None:

@@ -10,6 +10,7 @@ from processor.local.kafka import local_kafka
 from processor.model.records import EventName
 from processor.ops.topics import create, grow, look
 from processor.settings import KafkaSettings, Settings, TopicSettings
+from processor.topic_plan import TWINS
 
 pytestmark = pytest.mark.kafka
 
@@ -40,7 +41,7 @@ def test_nothing_is_created_by_looking(settings: Settings) -> None:
     report = look(settings, stream_events=STREAMS)
 
     assert {} == report.existing
-    assert ["is missing"] * 6 == [difference.what for difference in report.differences]
+    assert ["is missing"] * 7 == [difference.what for difference in report.differences]
 
 
 def test_what_is_created_is_verified(settings: Settings) -> None:
@@ -51,7 +52,7 @@ def test_what_is_created_is_verified(settings: Settings) -> None:
     assert () == first.differences == second.differences
     assert {topic.name for topic in first.plan} == set(first.created)
     assert () == second.created
-    assert [4, 4, 4, 4, 4, 3] == [first.existing[topic.name].partitions for topic in first.plan]
+    assert [4, 4, 4, 4, 4, 4, 3] == [first.existing[topic.name].partitions for topic in first.plan]
     for topic in first.plan:
         assert topic.config == {name: first.existing[topic.name].config[name] for name in topic.config}
 
@@ -113,9 +114,7 @@ def test_growing_is_a_dry_run_until_yes(settings: Settings) -> None:
     growth = grow(settings, partitions=5, yes=False)
 
     assert not growth.done
-    assert [settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters", "events")] == [
-        name for name, _, _ in growth.steps
-    ]
+    assert [*map(settings.topic, TWINS), settings.topic("events")] == [name for name, _, _ in growth.steps]
     assert {(2, 5)} == {(now, then) for _, now, then in growth.steps}
     assert 2 == look(settings, stream_events=()).existing[settings.topic("events")].partitions
 

@@ -1,0 +1,106 @@
+"""What a template's `[webhook]` may say: rules T14 to T16, before any event exists. Pure; each fault in words."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from processor.mapping.render import holds_control
+from processor.mapping.template import Custom, Named, Segment, placeholder_in
+
+REQUEST_TYPES: Final = ("POST", "PUT", "PATCH")
+BASIC: Final = "BASIC_AUTHORIZATION"
+AUTHORIZATIONS: Final = ("NO_AUTHORIZATION", BASIC)
+
+RESERVED_HEADERS: Final = frozenset(
+    ("host", "content-length", "content-type", "connection", "transfer-encoding", "x-notifications-idempotency-key")
+)
+"""Headers that the sender sets itself."""
+
+Problem = tuple[str, str, str]  #: The field below `[webhook]`, what is wrong, a hint or nothing.
+
+_HOST: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
+_NO_URL_CHARACTER: Final = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]")  # RFC 3986, without the quote
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HOST_ONLY: Final = "a placeholder may stand after the host only, as in https://hooks.example.com/{ACCOUNT_ID}"
+
+
+def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Problem]:
+    """T14: absolute, https, no user info, nothing that is no character of an address, placeholders after the host.
+
+    Scheme and host are fixed text, so no event can send a message to another host.
+    """
+    head = url[0] if url and isinstance(url[0], str) else ""
+    found = _HOST.match(head)
+    if found is None:
+        hint = (
+            _HOST_ONLY
+            if any(isinstance(one, Named | Custom) for one in url[:2])
+            else "as in https://hooks.example.com/"
+        )
+        yield "url", "url is not absolute", hint
+        return
+    scheme, authority = found.groups()
+    if scheme.lower() not in ("http", "https"):
+        yield "url", f"url is {scheme}, not https", ""
+    elif scheme.lower() == "http" and not allow_http:
+        yield "url", "url is http, not https", "PROCESSOR_WEBHOOK__ALLOW_HTTP=true allows it, for tests on one machine"
+    if found.end() == len(head) and len(url) > 1:
+        yield "url", f"{url[1]} stands within the host", _HOST_ONLY
+    elif not _is_host(authority):
+        yield "url", f"{authority!r} is not a host, with or without a port", ""
+    if "@" in authority:
+        hint = "authorization, username and password_env say who sends"
+        yield "url", "url holds a user", hint
+    fixed = "".join(one for one in url if isinstance(one, str))
+    if wrong := _NO_URL_CHARACTER.search(fixed):
+        yield "url", f"url holds {wrong.group()!r}", "write it percent-encoded"
+    elif wrong := _BAD_ESCAPE.search(fixed):
+        yield "url", f"url holds {wrong.group()!r}, which is no percent-encoded character", "write % as %25"
+
+
+def _is_host(authority: str) -> bool:
+    try:
+        parts = urlsplit(f"//{authority}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def header_problems(headers: Mapping[str, str]) -> Iterator[Problem]:
+    """T15: names are legal, unique without case, not reserved; values are one line of ASCII without placeholders."""
+    seen: set[str] = set()
+    for name, value in headers.items():
+        field, shown = f"headers.{name}", repr(name[:80])
+        if not _HEADER_NAME.fullmatch(name):
+            yield field, f"{shown} is not a header's name", "letters, digits and -"
+        elif name.lower() in RESERVED_HEADERS:
+            yield field, f"header {shown} is not yours to set", "leave it out: the sender sets it"
+        elif name.lower() in seen:
+            yield field, f"header {shown} is there twice", "names are compared without case"
+        seen.add(name.lower())
+        if not value.isascii() or holds_control(value):
+            yield field, f"header {shown} holds a line break, a control character or one outside of ASCII", ""
+        elif token := placeholder_in(value):
+            yield field, f"header {shown} holds {token}", "headers are the same for all messages"
+
+
+def authorization_problems(
+    authorization: str, *, username: str | None, password_env: str | None, headers: Mapping[str, str]
+) -> Iterator[Problem]:
+    """T16: user and password exactly with BASIC_AUTHORIZATION, which makes the header Authorization itself."""
+    basic = authorization == BASIC
+    for name, given in (("username", username), ("password_env", password_env)):
+        if basic and not given:
+            yield "authorization" if given is None else name, f"authorization {BASIC} needs `{name}`", ""
+        elif given is not None and not basic:
+            yield name, f"`{name}` goes with authorization {BASIC} only", ""
+    if username and (":" in username or holds_control(username)):
+        yield "username", "username holds a colon or a control character", ""
+    if password_env and not _VARIABLE.fullmatch(password_env):
+        hint = "a password does not belong in a template: name the environment variable that holds it"
+        yield "password_env", "password_env is not the name of a variable", hint
+    if basic and any(name.lower() == "authorization" for name in headers):
+        yield "headers", f"a header Authorization beside authorization {BASIC}", "leave it out"
