@@ -93,6 +93,60 @@ def announce(settings: Settings, server: Server) -> None:
         _print(f"http={server.host}:{server.port}")
 
 
+def preview(
+    *, template: str, event: str | None, sample: str | None, html: Path | None, browser: bool, json_output: bool
+) -> int:
+    """`processor preview`. Raises UsageError for two events at once."""
+    from processor.ops.preview import preview as show
+
+    if event is not None and sample is not None:
+        raise UsageError("--event and --sample are two events", hint="keep one of them")
+    return show(
+        _quiet_settings(),
+        template=template,
+        event=event,
+        sample=sample,
+        html=html,
+        browser=browser,
+        json_output=json_output,
+    )
+
+
+def explain(*, events: Sequence[str], json_output: bool) -> int:
+    """`processor explain`."""
+    from processor.ops.explain import explain as show
+
+    return show(_quiet_settings(), arguments=events, json_output=json_output)
+
+
+def templates(
+    *,
+    placeholders: str | None,
+    new: str | None,
+    event: str | None,
+    channel: str | None,
+    schema: bool,
+    json_output: bool,
+) -> int:
+    """`processor templates`. Raises UsageError for options that do not go together."""
+    from processor.ops import templates as ops
+
+    if [placeholders is not None, new is not None, schema].count(True) > 1:
+        raise UsageError("--placeholders, --new and --schema are three questions", hint="ask one of them")
+    if (new is None) != (event is None) or (new is None) != (channel is None):
+        raise UsageError("--new, --event and --type go together", hint="--new ID --event EVENT --type TYPE")
+    if json_output and (new is not None or schema):
+        raise UsageError("--json is for lists", hint="leave it out")
+    if schema:
+        return ops.print_schema()
+    settings = _quiet_settings()
+    if placeholders is not None:
+        return ops.list_placeholders(settings, event=placeholders, json_output=json_output)
+    if new is not None and event is not None and channel is not None:
+        return ops.new_template(settings, template_id=new, event=event, channel=channel)
+    return ops.list_templates(settings, json_output=json_output)
+
+
 def demo(*, events: int, json_output: bool, keep: bool) -> int:
     """`processor demo`."""
     from processor.ops.demo import demo as show

@@ -153,6 +153,67 @@ def check(json: Json = False) -> Command:
     return partial(app.check, json_output=json)
 
 
+@parser.command(epilog="Example: processor preview loan-repayment-email --open")
+def preview(
+    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="The template's id.")],
+    event: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="A file of one JSON event, - for stdin, or an event's name.")
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the template's samples; not set: its first.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the HTML body to a file.")] = None,
+    browser: Annotated[bool, typer.Option("--open", help="Show the HTML body in the browser.")] = False,
+    json: Json = False,
+) -> Command:
+    """A template's text beside the message it makes, and its values; connects to nothing."""
+    from processor import app
+
+    return partial(
+        app.preview, template=template, event=event, sample=sample, html=html, browser=browser, json_output=json
+    )
+
+
+@parser.command(epilog="Example: processor explain LOAN_REPAYMENT events.jsonl")
+def explain(
+    events: Annotated[
+        list[str], typer.Argument(metavar="EVENT...", help="Files of JSON events, - for stdin, or events' names.")
+    ],
+    json: Json = False,
+) -> Command:
+    """Which templates make a message of an event, or why not, condition by condition; connects to nothing."""
+    from processor import app
+
+    return partial(app.explain, events=events, json_output=json)
+
+
+@parser.command(epilog="Example: processor templates --new overdue-text --event ACCOUNT_IN_ARREARS --type SMS")
+def templates(
+    placeholders: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="What a template of this event may name, with sample values.")
+    ] = None,
+    new: Annotated[
+        str | None, typer.Option(metavar="ID", help="Write a template to begin with, and its sample.")
+    ] = None,
+    event: Annotated[str | None, typer.Option(metavar="EVENT", help="Of the new template.")] = None,
+    channel: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Of the new template.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of template files, for editors.")] = False,
+    json: Json = False,
+) -> Command:
+    """The templates there are, the placeholders of an event, or a new template; connects to nothing."""
+    from processor import app
+
+    return partial(
+        app.templates,
+        placeholders=placeholders,
+        new=new,
+        event=event,
+        channel=channel,
+        schema=schema,
+        json_output=json,
+    )
+
+
 @parser.command(epilog="Example: processor settings --json")
 def settings(json: Json = False) -> Command:
     """All settings with value, default, source and meaning; secrets are masked."""

@@ -20,7 +20,10 @@ from processor.model.records import EventName
 from processor.ops.topics import create
 from processor.settings import KafkaSettings, Settings, TopicSettings
 
-COMMANDS = ("demo", "run", "topics", "produce", "kafka", "check", "settings")
+COMMANDS = (
+    *("demo", "run", "topics", "produce", "kafka"),
+    *("check", "preview", "explain", "templates", "settings"),
+)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -118,7 +118,7 @@ def test_the_tour_of_the_readme(bootstrap_servers: str, topic_prefix: str, tmp_p
         "PROCESSOR_TOPICS__PREFIX": topic_prefix,
         "PROCESSOR_HTTP__PORT": "0",
     }
-    assert ["topics", "produce", "run"] == [shlex.split(line)[1] for line in tour]
+    assert ["topics", "produce", "run", "templates", "preview", "explain"] == [shlex.split(line)[1] for line in tour]
     for line in tour:
         words = [sys.executable, "-m", "processor", *shlex.split(line)[1:]]
         done = subprocess.run(

@@ -1,0 +1,219 @@
+"""`processor preview TEMPLATE`: a template's text beside what it becomes, and the value of each placeholder.
+
+The exit code is 1 when the template makes no message of the event.
+"""
+
+import json
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text as Cell
+
+from processor.errors import UsageError
+from processor.mapping.decode import Fault
+from processor.mapping.map import Draft, draft, event_type, scope_of
+from processor.mapping.render import value_of
+from processor.mapping.schemas import Schemas
+from processor.mapping.template import ContentType, Custom, Named, Segment, Template, Text
+from processor.model.event import Event
+from processor.model.messages import Declined, FailedTemplate
+from processor.model.placeholders import MANUAL
+from processor.ops.told import events_told
+from processor.schema_files import load_schemas
+from processor.settings import Settings
+from processor.template_files import BODY_LIMIT_BYTES, Loaded, installed
+
+FINDINGS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One template with one event. `made` is the message, or why there is none; `values` of the text's placeholders."""
+
+    template: Template
+    where: str
+    event: Event
+    text: Text
+    values: dict[str, str | None]
+    made: Draft | Declined | FailedTemplate
+
+
+def preview(
+    settings: Settings,
+    *,
+    template: str,
+    event: str | None,
+    sample: str | None,
+    html: Path | None,
+    browser: bool,
+    json_output: bool,
+) -> int:
+    """Print what `template` makes of an event: of `event` (a name or a file), else of a sample of its own.
+
+    `html` is where its HTML body is written; `browser` shows it. Connects to nothing. Raises UsageError for a template
+    that cannot be rendered, with its findings; other templates may be broken.
+    """
+    schemas = load_schemas(settings.schemas_dir)
+    loaded = installed(settings, schemas)
+    chosen = _template(loaded, template)
+    where, told = _event(loaded, chosen, schemas, event=event, sample=sample, tenant=settings.tenant)
+    shown = _previewed(chosen, where, told, ZoneInfo(settings.time_zone))
+    if html is not None or browser:
+        _show_html(shown, html, browser=browser)
+    if json_output:
+        sys.stdout.write(json.dumps(_as_json(shown)) + "\n")
+    else:
+        _print(shown)
+    return 0 if isinstance(shown.made, Draft) else FINDINGS
+
+
+def _template(loaded: Loaded, name: str) -> Template:
+    found = next((one for one in loaded.whole if one.id == name), None)
+    if found is not None:
+        return found
+    findings = [one for one in loaded.findings if one.file == f"{name}.toml" and not one.warning]
+    if findings:
+        raise UsageError(f"{name} cannot be rendered\n" + "\n".join(map(str, findings)), hint="mend it first")
+    near = get_close_matches(name, [one.id for one in loaded.whole], 1)
+    hint = f"did you mean {near[0]}?" if near else "`processor templates` lists them"
+    raise UsageError(f"no template {name!r} in {loaded.directory}", hint=hint)
+
+
+def _event(
+    loaded: Loaded, template: Template, schemas: Schemas, *, event: str | None, sample: str | None, tenant: str | None
+) -> tuple[str, Event]:
+    """An event to show, and what it is called."""
+    if MANUAL in template.events:
+        raise UsageError(f"{template.id} is for what a person sends, without an event", hint="preview another template")
+    if event is not None:
+        (told, *_) = events_told(event, schemas, tenant=tenant)
+        if isinstance(told.event, Fault):
+            raise UsageError(
+                f"{told.where} is no event: {told.event.reason}: {told.event.detail}", hint="mend it first"
+            )
+        if told.event.name not in template.events:
+            names = ", ".join(template.events)
+            raise UsageError(f"{template.id} is not for {told.event.name}", hint=f"it is for {names}")
+        return told.where, told.event
+    samples = [one for one in loaded.samples if one.template == template.id and one.event is not None]
+    if sample is not None:
+        known = [one.name for one in samples]
+        samples = [one for one in samples if one.name == sample]
+        if not samples:
+            raise UsageError(
+                f"{template.id} has no sample {sample!r}", hint=f"its samples: {', '.join(known) or 'none'}"
+            )
+    for one in samples:
+        if one.event is not None:
+            return f"sample {one.name!r}", one.event
+    (told, *_) = events_told(template.events[0], schemas, tenant=tenant)
+    if isinstance(told.event, Fault):
+        raise UsageError(
+            f"{told.where} is no event with these schemas: {told.event.detail}", hint="name one by --event"
+        )
+    return told.where, told.event
+
+
+def _previewed(template: Template, where: str, event: Event, time_zone: ZoneInfo) -> Preview:
+    person, scope = scope_of(template, event, time_zone=time_zone)
+    text = template.text_for(None if person is None else person.language)
+    pieces = (*(text.subject or ()), *(text.url or ()), *text.body)
+    values = {str(one): value_of(one, scope) for one in pieces if isinstance(one, Named | Custom)}
+    made = draft(
+        template,
+        event,
+        time_zone=time_zone,
+        stream=event_type(event.tenant, event.name),
+        limit_characters=BODY_LIMIT_BYTES,
+    )
+    return Preview(template, where, event, text, values, made)
+
+
+def _parts(shown: Preview) -> Iterator[tuple[str, str, str]]:
+    """Name, source and result of each part of the message."""
+    made = shown.made.rendered if isinstance(shown.made, Draft) else None
+    for name in ("subject", "url", "body"):
+        source: tuple[Segment, ...] | None = getattr(shown.text, name)
+        if source is not None:
+            yield name, "".join(map(str, source)), "" if made is None else getattr(made, name) or ""
+
+
+def _show_html(shown: Preview, path: Path | None, *, browser: bool) -> None:
+    if not isinstance(shown.made, Draft):
+        return
+    if shown.template.content_type is not ContentType.HTML:
+        what = f"{shown.template.id} is {shown.template.content_type}, not HTML"
+        raise UsageError(what, hint="--html and --open are for bodies in HTML")
+    body = f'<!doctype html><meta charset="utf-8">{shown.made.rendered.body}'
+    if path is None:
+        with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8", delete=False) as file:
+            file.write(body)
+        path = Path(file.name)
+    else:
+        try:
+            path.write_text(body, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+    if browser and not webbrowser.open(path.resolve().as_uri()):
+        raise UsageError("no browser could be started", hint=f"the body is in {path}")
+
+
+# ------------------------------------------------------------------------------------------------------------ printed
+
+
+def _print(shown: Preview) -> None:
+    screen = Console()
+    template = shown.template
+    screen.print(Cell(f"{template.id} v{template.version}, {template.type}, of {shown.event.name}: {shown.where}"))
+    texts = Table(show_lines=True)
+    for name in ("", "template", "message"):
+        texts.add_column(name, overflow="fold")
+    for name, source, result in _parts(shown):
+        texts.add_row(name, Cell(source), Cell(result))
+    screen.print(texts)
+    if shown.values:
+        values = Table()
+        values.add_column("placeholder", overflow="fold")
+        values.add_column("value", overflow="fold")
+        for name, value in shown.values.items():
+            values.add_row(Cell(name), Cell("no value", style="dim") if value is None else Cell(value))
+        screen.print(values)
+    screen.print(Cell(_verdict(shown)), soft_wrap=True)
+
+
+def _verdict(shown: Preview) -> str:
+    made = shown.made
+    if isinstance(made, Draft):
+        why = f", {made.failure_reason}: {made.failure_cause}" if made.failure_reason else ""
+        return f"{made.state}{why}" + (f", to {made.destination}" if made.destination else "")
+    kind = "failed" if isinstance(made, FailedTemplate) else "no message"
+    return f"{kind}, {made.reason}: {made.detail}"
+
+
+def _as_json(shown: Preview) -> dict[str, Any]:
+    made = shown.made
+    return {
+        "template": shown.template.id,
+        "version": shown.template.version,
+        "type": shown.template.type,
+        "event": shown.event.name,
+        "eventId": shown.event.id,
+        "of": shown.where,
+        "parts": {name: {"template": source, "message": result} for name, source, result in _parts(shown)},
+        "values": shown.values,
+        "outcome": "MADE" if isinstance(made, Draft) else made.reason,
+        "detail": None if isinstance(made, Draft) else made.detail,
+        "state": made.state if isinstance(made, Draft) else None,
+        "destination": made.destination if isinstance(made, Draft) else None,
+        "failureReason": made.failure_reason if isinstance(made, Draft) else None,
+        "failureCause": made.failure_cause if isinstance(made, Draft) else None,
+    }

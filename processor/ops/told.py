@@ -1,0 +1,72 @@
+"""Events that a person names on the command line: a file, stdin, or the sample of an event's name."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from processor.errors import UsageError
+from processor.mapping.decode import Fault, event_of_json
+from processor.mapping.schemas import Schemas
+from processor.model.catalogue import EVENTS
+from processor.model.event import Event
+from processor.model.records import EventName
+from processor.ops.samples import sample
+
+FILE_LIMIT_BYTES: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event, or why what was told is none. `where` names it for people."""
+
+    where: str
+    event: Event | Fault
+
+
+def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Iterator[Told]:
+    """The events of `argument`: a name gives its sample, told of `tenant`; else a file (`-` is stdin) of JSON.
+
+    A file is one event, which may stand on many lines, or one on each line. Blocks on the disk. Raises UsageError for
+    what is neither.
+    """
+    if argument in EVENTS:
+        told = sample(EventName(argument)) | ({"tenant": tenant} if tenant else {})
+        yield Told(f"the sample of {argument}", event_of_json(told, schemas))
+        return
+    name = "stdin" if argument == "-" else argument
+    raw = _bytes(argument)
+    lines = [(number, line) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise UsageError(f"{name} has no event", hint="an event is a JSON object, as in processor/templates/events")
+    if len(lines) == 1 or _is_json(raw):
+        yield Told(name, event_of_json(raw, schemas))
+        return
+    for number, line in lines:
+        yield Told(f"{name}:{number}", event_of_json(line, schemas))
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _bytes(argument: str) -> bytes:
+    if argument == "-":
+        return sys.stdin.buffer.read(FILE_LIMIT_BYTES)
+    try:
+        path = Path(argument)
+        if path.stat().st_size > FILE_LIMIT_BYTES:
+            raise UsageError(f"{argument} has more than {FILE_LIMIT_BYTES} bytes", hint="name a smaller file")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        near = get_close_matches(argument.upper(), EVENTS, 1)
+        hint = f"did you mean {near[0]}?" if near else "name a file of JSON events, or an event for its sample"
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error

@@ -1,0 +1,162 @@
+"""`processor preview`: a template beside the message it makes, and what keeps it from making one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor.errors import UsageError
+from processor.ops.preview import preview
+from processor.settings import Settings
+from processor.template_files import SHIPPED
+from tests.mapping.builders import changed, sample
+
+MANUAL = """\
+id = "note"
+version = 1
+name = "Note"
+type = "SMS"
+event = "MANUAL"
+trigger = "MANUAL"
+target = "CLIENT"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+body = "{RECIPIENT_NAME}"
+"""
+
+
+def shown(template: str = "loan-repayment-email", *, settings: Settings | None = None, **given: Any) -> int:
+    """The command with these options."""
+    options: dict[str, Any] = {"event": None, "sample": None, "html": None, "browser": False, "json_output": False}
+    return preview(settings or Settings(tenant="northbank"), template=template, **{**options, **given})
+
+
+def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first sample: template and message side by side, each placeholder with its value, and where it goes."""
+    monkeypatch.setenv("COLUMNS", "240")
+    code = shown()
+    text = capsys.readouterr().out
+
+    assert 0 == code
+    assert 'loan-repayment-email v1, EMAIL, of LOAN_REPAYMENT: sample "a client\'s repayment"' in text
+    (subject,) = [line for line in text.splitlines() if "subject" in line]
+    assert ["subject", "Payment received: {ACCOUNT_ID}", "Payment received: LN-204417"] == [
+        cell.strip() for cell in subject.strip("│").split("│")
+    ]
+    assert any("{TRANSACTION_AMOUNT}" in line and "218.24" in line for line in text.splitlines())
+    assert text.endswith("QUEUED, to ines.duarte@example.com\n")
+
+
+def test_json_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object with each part, the address among them."""
+    assert 0 == shown("authorisation-hold-webhook", json_output=True)
+    told = json.loads(capsys.readouterr().out)
+
+    assert ("MADE", "QUEUED", "PO-88121") == (told["outcome"], told["state"], told["values"]["{HOLD_ID}"])
+    assert {
+        "template": "https://ledger.example.com/accounts/{ACCOUNT_ID}/holds?reference={HOLD_ID}",
+        "message": "https://ledger.example.com/accounts/SV-771204/holds?reference=PO-88121",
+    } == told["parts"]["url"]
+
+
+def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another sample than the first, and a message that is born FAILED is shown as such."""
+    name = "a client without an e-mail address, and with a name that is markup"
+    assert 0 == shown(sample=name, json_output=True)
+    told = json.loads(capsys.readouterr().out)
+
+    assert ("FAILED", "MISSING_EMAIL_RECIPIENT_ADDRESS", None) == tuple(
+        told[key] for key in ("state", "failureReason", "destination")
+    )
+    assert "<b>Bo</b> & Co" == told["values"]["{RECIPIENT_FIRST_NAMES}"]
+    assert "&lt;b&gt;Bo&lt;/b&gt;" in told["parts"]["body"]["message"]
+
+
+def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that makes no message shows why, and ends with 1."""
+    event = changed(sample("loan-repayment"), {"client": None, "group": sample("savings-deposit")["group"]})
+    (tmp_path / "event.json").write_text(json.dumps(event, indent=1))
+    code = shown(event=str(tmp_path / "event.json"))
+
+    assert 1 == code
+    assert capsys.readouterr().out.endswith("no message, NO_RECIPIENT: the event has no client\n")
+
+
+def test_a_template_without_samples_takes_the_events_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The shipped sample of its first event."""
+    text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    assert 0 == shown(settings=Settings(templates_dir=tmp_path), json_output=True)
+
+    assert "the sample of LOAN_REPAYMENT" == json.loads(capsys.readouterr().out)["of"]
+
+
+def test_html_to_a_file(tmp_path: Path) -> None:
+    """The body as a page that a browser reads as UTF-8."""
+    assert 0 == shown(html=tmp_path / "body.html")
+
+    page = (tmp_path / "body.html").read_text(encoding="utf-8")
+    assert page.startswith('<!doctype html><meta charset="utf-8"><p>Dear Ines,</p>')
+
+
+def test_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--open shows the page; without a browser it says where the page is."""
+    opened: list[str] = []
+
+    def open_page(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    assert 0 == shown(browser=True)
+    page = Path(opened[0].removeprefix("file://"))
+    assert "<p>Dear Ines,</p>" in page.read_text()
+    page.unlink()
+
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
+    with pytest.raises(UsageError, match="no browser could be started\nhint: the body is in ") as caught:
+        shown(browser=True)
+    Path(str(caught.value).rpartition(" ")[2]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "hint"),
+    [
+        (
+            {"template": "loan-repayment-mail"},
+            "no template 'loan-repayment-mail' in ",
+            "did you mean loan-repayment-email",
+        ),
+        ({"sample": "x"}, "loan-repayment-email has no sample 'x'", "its samples: a client's repayment, a client"),
+        ({"event": "CLIENT_CREATED"}, "loan-repayment-email is not for CLIENT_CREATED", "it is for LOAN_REPAYMENT"),
+        ({"event": "nowhere.json"}, "nowhere.json is neither an event's name nor a file", "name a file"),
+        ({"template": "loan-repayment-stream", "browser": True}, "loan-repayment-stream is application/", "--html and"),
+        ({"html": Path("/no/such/folder/x.html")}, "/no/such/folder/x.html cannot be written", "name another file"),
+    ],
+)
+def test_what_cannot_be_shown(given: dict[str, Any], what: str, hint: str) -> None:
+    """Each mistake on the command line has its words and a hint."""
+    with pytest.raises(UsageError) as caught:
+        shown(**given)
+
+    assert what in str(caught.value)
+    assert f"hint: {hint}" in str(caught.value)
+
+
+def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken one shows its findings; the others can be previewed meanwhile; a manual one has no event."""
+    (tmp_path / "note.toml").write_text(MANUAL.replace('recipient = "CLIENT"\n', ""))
+    (tmp_path / "other.toml").write_text(MANUAL.replace('id = "note"', 'id = "other"').replace("Note", "Other"))
+    settings = Settings(tenant="northbank", templates_dir=tmp_path)
+    with pytest.raises(UsageError) as caught:
+        shown("note", settings=settings)
+    assert "note cannot be rendered\nnote.toml:4: `recipient` is missing; type SMS needs one [T06]" in str(caught.value)
+    with pytest.raises(UsageError, match="other is for what a person sends"):
+        shown("other", settings=settings)
+    (tmp_path / "loan-repayment-email.toml").write_text(
+        (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+    )
+
+    assert 0 == shown(settings=settings, event="LOAN_REPAYMENT")
+    assert "QUEUED" in capsys.readouterr().out
