@@ -718,7 +718,7 @@ class _Reading:
         families: Mapping[str, EventName],
     ) -> dict[str, Text]:
         """The texts by locale tag, the top level's under the empty one."""
-        texts = {"": self._text(file, "", channel, content, families)}
+        texts = {"": self._text(file, "", channel, content, families, file.default_locale)}
         for language, variant in file.locale.items():
             key = f"locale.{language}"
             tag = locale_tag(language)
@@ -730,7 +730,7 @@ class _Reading:
             elif tag in texts:
                 self.find("", f"[locale.{json.dumps(language)}] is there twice", key=key)
             else:
-                texts[tag] = self._text(variant, f"{key}.", channel, content, families)
+                texts[tag] = self._text(variant, f"{key}.", channel, content, families, language)
         return texts
 
     def _text(
@@ -740,6 +740,7 @@ class _Reading:
         channel: Channel | None,
         content: ContentType | None,
         families: Mapping[str, EventName],
+        locale: str,
     ) -> Text:
         subject: tuple[Segment, ...] | None = None
         subject_key = f"{prefix}subject"
@@ -750,13 +751,13 @@ class _Reading:
         elif source.subject is not None:
             if len(source.subject.splitlines()) > 1 or source.subject != source.subject.strip("\r\n"):
                 self.find("T08", "subject is more than one line", key=subject_key)
-            subject, flaws = parse(source.subject, ContentType.TEXT, families=families)
+            subject, flaws = parse(source.subject, ContentType.TEXT, families=families, locale=locale)
             self._note_flaws(flaws, subject_key)
         body_key = f"{prefix}body"
         raw = self._body(source, prefix)
         if raw is None or content is None or not families:
             return Text(subject, ())
-        body, flaws = parse(raw, content, families=families)
+        body, flaws = parse(raw, content, families=families, locale=locale)
         self._note_flaws(flaws, body_key)
         fixed = "".join(piece for piece in body if isinstance(piece, str))
         if len(fixed.encode()) > BODY_LIMIT_BYTES:
@@ -848,7 +849,7 @@ class _Reading:
             return None
         if not families:
             return None
-        url, flaws = parse(webhook.url, Context.URL, families=families)
+        url, flaws = parse(webhook.url, Context.URL, families=families, locale=file.default_locale)
         self._note_flaws(flaws, "webhook.url")
         self._note_problems("T14", url_problems(url, allow_http=self._allow_http))
         return url

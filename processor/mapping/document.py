@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -105,7 +106,7 @@ def _probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str], tupl
                 if _is_text(one, family):
                     samples[key] = _tricky(number)
                     texts[samples[key]] = str(one)
-                probe.append(Named(one.name, one.context, {family: Source(("customFields", key), kind)}))
+                probe.append(replace(one, sources={family: Source(("customFields", key), kind)}))
             case Custom():
                 samples[key] = _tricky(number)
                 texts[samples[key]] = str(one)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
+from processor.mapping.forms import formatted
 from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text
 from processor.model.placeholders import PlaceholderType
 from processor.model.reasons import TemplateReason
@@ -118,6 +119,9 @@ def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
         return "null" if segment.context is Context.JSON_VALUE else ""
     if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
         return _table(value, segment, currency, scope)
+    if isinstance(segment, Named) and segment.form is not None:
+        text = formatted(value, kind, segment.form, currency=currency, time_zone=scope.time_zone)
+        return _escaped(text, segment, bare=False)
     text = text_of(value, kind, currency=currency, time_zone=scope.time_zone)
     return _escaped(text, segment, bare=kind in _NUMBERS or isinstance(value, bool))
 

@@ -8,6 +8,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
+from processor.mapping.forms import Form, form_of, misfit
 from processor.model.messages import Channel
 from processor.model.notifications import Attachment
 from processor.model.placeholders import MANUAL, PlaceholderType, placeholders_of
@@ -78,14 +79,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A placeholder `{NAME}`. `sources` has each family of the template's events."""
+    """A placeholder `{NAME}`, or one with a form of its own. `sources` has each family of the template's events."""
 
     name: str
     context: Context
     sources: Mapping[str, Source]
+    form: Form | None = None
 
     def __str__(self) -> str:
-        return f"{{{self.name}}}"
+        return f"{{{self.name}}}" if self.form is None else self.form.written(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +308,17 @@ class Flaw:
 
 
 def parse(
-    text: str, content: ContentType | Literal[Context.URL], *, families: Mapping[str, EventName]
+    text: str,
+    content: ContentType | Literal[Context.URL],
+    *,
+    families: Mapping[str, EventName],
+    locale: str = "en",
 ) -> tuple[tuple[Segment, ...], tuple[Flaw, ...]]:
     """`text` cut into literals and placeholders, and all that is wrong with its placeholders. Linear in its length.
 
-    `families` has each family of the template's events, and one of those events to name in a flaw. Any brace that is
-    not a placeholder is text, so JSON bodies need no escape.
+    `families` has each family of the template's events, and one of those events to name in a flaw. `locale` is the
+    language that FORMAT and FORMAT_DATE write. Any brace that is not a placeholder is text, so JSON bodies need no
+    escape.
     """
     segments: list[Segment] = []
     flaws: list[Flaw] = []
@@ -328,9 +335,6 @@ def parse(
         token = match.group()
         literal(text[end : match.start()])
         end = match.end()
-        if match["function"]:
-            flaws.append(_function_flaw(match["function"], token))
-            continue
         if match["double"]:
             flaws.append(Flaw("double braces are text, not a placeholder", token, f"write {token[1:-1]}", fatal=False))
             segments.append(token)
@@ -339,7 +343,13 @@ def parse(
         context = json_state.context if content is ContentType.JSON else _CONTEXTS[content]
         if content is ContentType.JSON and json_state.escaping:
             flaws.append(Flaw("a backslash before a placeholder would swallow the value's first character", token))
-        if match["name"]:
+        if match["function"]:
+            made = _formed(match["function"], token, context, families, locale)
+            if isinstance(made, Flaw):
+                flaws.append(made)
+            else:
+                segments.append(made)
+        elif match["name"]:
             sources, flaw = sources_of(match["name"], families)
             flaws.extend([flaw] if flaw else [])
             segments.append(Named(match["name"], context, sources))
@@ -424,10 +434,21 @@ def _currencies(path: tuple[str, ...], kind: PlaceholderType) -> tuple[tuple[str
     return ((*path[:-1], "currencyCode"), ("account", "currencyCode"))
 
 
-def _function_flaw(function: str, token: str) -> Flaw:
+def _formed(
+    function: str, token: str, context: Context, families: Mapping[str, EventName], locale: str
+) -> Named | Flaw:
+    """A placeholder with its form, or what is wrong with it."""
     if function.startswith("IN_WORDS_"):
         return Flaw(f"{function} is not supported: numbers are not written in words", token)
-    return Flaw(f"{function}{{…}} is not supported yet", token, "write {NAME}: values have a plain and exact form")
+    try:
+        name, form = form_of(function, token[len(function) + 1 : -1], locale=locale)
+    except ValueError as error:
+        return Flaw(str(error), token)
+    sources, flaw = sources_of(name, families)
+    if flaw is not None:
+        return flaw
+    problem = misfit(form, (source.type for source in sources.values()))
+    return Flaw(problem, token) if problem else Named(name, context, sources, form)
 
 
 def _lookalikes(piece: str, families: Mapping[str, EventName]) -> Iterable[Flaw]:

@@ -98,7 +98,14 @@ def list_placeholders(settings: Settings, *, event: str, json_output: bool) -> i
         value = value_of(Named(name, Context.TEXT, sources), scope)
         if placeholder.path in SECRETS and value is not None:
             value = "***"
-        rows.append({"name": name, "type": placeholder.type.value, "meaning": placeholder.meaning.removeprefix("(D) "), "sample": value})
+        rows.append(
+            {
+                "name": name,
+                "type": placeholder.type.value,
+                "meaning": placeholder.meaning.removeprefix("(D) "),
+                "sample": value,
+            }
+        )
     if json_output:
         sys.stdout.write(json.dumps({"event": row.event, "family": row.family, "placeholders": rows}) + "\n")
         return 0

@@ -158,7 +158,6 @@ def test_one_name_two_families() -> None:
         ("{PENALTY_AMOUNT}", ContentType.TEXT, "SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}", ""),
         ("{{ACCOUNT_ID}}", ContentType.TEXT, "double braces are text, not a placeholder", "write {ACCOUNT_ID}"),
         ("{account_id}", ContentType.TEXT, "{account_id} is text, not a placeholder", "write {ACCOUNT_ID}"),
-        ("FORMAT{TOTAL_BALANCE,numericPattern=#}", ContentType.TEXT, "FORMAT{…} is not supported yet", "write {NAME}"),
         ("IN_WORDS_INTEGER{TOTAL_BALANCE}", ContentType.TEXT, "IN_WORDS_INTEGER is not supported", ""),
         ("{CF:}", ContentType.TEXT, "a custom field needs a name", "write {CF:FIELD}"),
         ("{CF:CLIENT}", ContentType.TEXT, "names an entity but no field of it", "write {CF:FIELD}"),

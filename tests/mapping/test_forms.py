@@ -1,0 +1,192 @@
+"""FORMAT and FORMAT_DATE: values as languages write them, and what is no form."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.mapping.forms import form_of, formatted, misfit
+from processor.mapping.render import Rendered, Scope, render
+from processor.mapping.template import ContentType, Text, parse
+from processor.model.placeholders import PlaceholderType
+from processor.model.records import EventName
+from processor.template_files import SHIPPED, read_templates
+from tests.mapping.builders import TENANT, make_event, schemas
+
+REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
+EMAIL = (SHIPPED / "loan-repayment-email.toml").read_text().partition("subject = ")[0]
+
+
+def rendered(body: str, *, locale: str = "en", content: ContentType = ContentType.TEXT, **account: Any) -> str:
+    """`body` with the values of an account; nothing may be wrong with it."""
+    segments, flaws = parse(body, content, families=REPAYMENT, locale=locale)
+    assert not flaws
+    fields: Mapping[str, Any] = {**make_event().fields, "account": {**make_event().fields["account"], **account}}
+    made = render(
+        Text(None, segments), Scope("loan_transaction", fields, ZoneInfo("UTC")), strict=False, limit_characters=1000
+    )
+    assert isinstance(made, Rendered)
+    return made.body
+
+
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [
+        ("en", "1,234,567.90"),
+        ("de", "1.234.567,90"),
+        ("pt-PT", "1\u00a0234\u00a0567,90"),
+        ("pt_BR", "1.234.567,90"),
+        ("fr-XX", "1\u202f234\u202f567,90"),
+        ("en-IN", "12,34,567.90"),
+    ],
+)
+def test_numbers_by_language(locale: str, expected: str) -> None:
+    """Grouping and point are the language's, digits the pattern's; a region nobody knows falls back to the language."""
+    pattern = "#,##,##0.00" if locale == "en-IN" else "#,##0.00"
+
+    assert expected == rendered(
+        f"FORMAT{{TOTAL_BALANCE,numericPattern={pattern}}}", locale=locale, totalBalance=Decimal("1234567.895")
+    )
+
+
+def test_the_amounts_own_currency() -> None:
+    """`¤` in a pattern is the sign of the account's currency, `¤¤` its code; digits stay the pattern's."""
+    body = "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 ¤} FORMAT{TOTAL_BALANCE,numericPattern=¤¤ 0}"
+
+    assert "12.50\u00a0€ EUR\u00a013".replace("\u00a0", " ") == rendered(
+        body, totalBalance=Decimal("12.505"), currencyCode="EUR"
+    ).replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(("amount", "expected"), [("0.125", "0.12"), ("0.135", "0.14"), ("-0.005", "-0.00")])
+def test_half_is_rounded_to_even(amount: str, expected: str) -> None:
+    """As CLDR does."""
+    assert expected == rendered("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", totalBalance=Decimal(amount))
+
+
+def test_no_digit_is_lost() -> None:
+    """38 digits, more than Python's arithmetic has by default."""
+    amount = Decimal("9" * 28 + "." + "9" * 10)
+
+    assert f"{amount}" == rendered("FORMAT{TOTAL_BALANCE,numericPattern=0.##########}", totalBalance=amount)
+
+
+@pytest.mark.parametrize(
+    ("locale", "pattern", "expected"),
+    [
+        ("en", "d MMMM yyyy", "14 March 2026"),
+        ("pt", "d 'de' MMMM", "14 de março"),
+        ("de", "EEEE, d.M.yy", "Samstag, 14.3.26"),
+    ],
+)
+def test_dates_by_language(locale: str, pattern: str, expected: str) -> None:
+    """Names of months and days are the language's; text in quotes stays."""
+    assert expected == rendered(f"FORMAT_DATE{{TRANSACTION_DATE,datePattern={pattern}}}", locale=locale)
+
+
+def test_a_moment_is_on_the_clocks_of_the_bank() -> None:
+    """A timestamp is written in the time zone of the installation."""
+    segments, _ = parse("FORMAT_DATE{OCCURRED_AT,datePattern=d.M. HH:mm}", ContentType.TEXT, families=REPAYMENT)
+    fields = {**make_event().fields, "occurredAt": datetime(2026, 3, 14, 23, 30, tzinfo=UTC)}
+    scope = Scope("loan_transaction", fields, ZoneInfo("Asia/Tokyo"))
+
+    assert Rendered(None, "15.3. 08:30") == render(Text(None, segments), scope, strict=False, limit_characters=99)
+
+
+def test_missing_and_escaped() -> None:
+    """A missing value is as missing as without a form; in JSON a form is a text, quoted where no quotes are."""
+    body = '{"a": FORMAT{TOTAL_BALANCE,numericPattern=0.00 \'"\'}, "b": "FORMAT{TOTAL_BALANCE,numericPattern=0}"}'
+    assert {"a": '7.00 "', "b": "7"} == json.loads(rendered(body, content=ContentType.JSON, totalBalance=Decimal(7)))
+    assert {"a": None, "b": ""} == json.loads(rendered(body, content=ContentType.JSON, totalBalance=None))
+    assert "&amp; 7" == rendered(
+        "FORMAT{TOTAL_BALANCE,numericPattern='&' 0}", content=ContentType.HTML, totalBalance=Decimal(7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("FORMAT{TOTAL_BALANCE}", "FORMAT takes a name and numericPattern, as in FORMAT{TOTAL_BALANCE,numericPat"),
+        ("FORMAT{TOTAL_BALANCE,datePattern=0}", "FORMAT takes a name and numericPattern"),
+        ("FORMAT_DATE{ENTRY_DATE,numericPattern=0}", "FORMAT_DATE takes a name and datePattern, as in FORMAT_DATE{O"),
+        ("FORMAT{CF:x,numericPattern=0}", "FORMAT takes a name and numericPattern"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=abc}", "'abc' is no pattern of a number, as in FORMAT{"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=,.}", "',.' is no pattern of a number"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern='0'}", "\"'0'\" is no pattern of a number"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=0'}", '"0\'" has a quote without its partner'),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern='d'}", "\"'d'\" is no pattern of a date, as in FORMAT_DATE{"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=d of M}", "'f' stands for no part of a date; text stands"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=HH:mm}", "'HH:mm' cannot be written of a date"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=" + "0" * 101 + "}", "a pattern of 101 characters; at most 100"),
+        ("FORMAT{ACCOUNT_NAME,numericPattern=0}", "FORMAT is for decimal, integer, money, and this is string"),
+        ("FORMAT_DATE{TOTAL_BALANCE,datePattern=yyyy}", "FORMAT_DATE is for date, timestamp, and this is money"),
+        ("FORMAT{TOTAL_BALANC,numericPattern=0}", "unknown placeholder {TOTAL_BALANC}"),
+    ],
+)
+def test_what_is_no_form(text: str, what: str) -> None:
+    """Each mistake is said, and nothing of it is left to be found when an event comes."""
+    _, flaws = parse(text, ContentType.TEXT, families=REPAYMENT)
+
+    assert [what] == [flaw.what[: len(what)] for flaw in flaws if flaw.fatal]
+
+
+def test_each_locale_of_a_file_writes_its_own(tmp_path: Path) -> None:
+    """The top level's language is `default_locale`; one that nobody knows is a finding where a form is used."""
+    body = "body = 'FORMAT{TOTAL_BALANCE,numericPattern=0.0} FORMAT_DATE{TRANSACTION_DATE,datePattern=MMM}'\n"
+    text = f'{EMAIL}subject = "x"\n{body}default_locale = "de"\n[locale."fr"]\nsubject = "x"\n{body}'
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    loaded = read_templates(tmp_path, tenant=TENANT, schemas=schemas())
+    assert loaded.templates is not None
+    (template,) = loaded.templates.templates
+    fields = make_event().fields
+    texts = [
+        render(template.text_for(language), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=99)
+        for language in ("de", "fr")
+    ]
+    assert ["März", "mars"] == [one.body.split(" ")[1] for one in texts if isinstance(one, Rendered)]
+
+    (tmp_path / "loan-repayment-email.toml").write_text(text.replace('"fr"', '"xx"'))
+    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).findings
+    assert ["nobody knows how 'xx' writes numbers and dates"] * 2 == [
+        one.what.partition("}: ")[2] for one in found if not one.warning
+    ]
+
+
+@given(
+    pattern=st.text("#0,.;%¤-'E yMdHhmszaLqwDe", min_size=1, max_size=12),
+    locale=st.sampled_from(["en", "pt", "ar", "hi", "fa", "de-AT"]),
+    amount=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**28), max_value=10**28, places=10),
+    moment=st.datetimes(timezones=st.just(UTC)),
+)
+def test_a_form_that_is_accepted_writes_any_value(pattern: str, locale: str, amount: Decimal, moment: datetime) -> None:
+    """What loads never fails for an event, whatever its value."""
+    values = {
+        PlaceholderType.MONEY: amount,
+        PlaceholderType.INTEGER: int(amount),
+        PlaceholderType.DATE: moment.date(),
+        PlaceholderType.TIMESTAMP: moment,
+    }
+    for function, key in (("FORMAT", "numericPattern"), ("FORMAT_DATE", "datePattern")):
+        try:
+            _, form = form_of(function, f"A,{key}={pattern}", locale=locale)
+        except ValueError:
+            continue
+        for kind, value in values.items():
+            if not misfit(form, [kind]):
+                written = formatted(value, kind, form, currency=None, time_zone=ZoneInfo("Asia/Tokyo"))
+                assert len(written) < 1000
+
+
+def test_the_edges_of_time() -> None:
+    """The first and last moments that there are, in a zone that has them on another day."""
+    _, form = form_of("FORMAT_DATE", "A,datePattern=d.M.yyyy HH:mm", locale="en")
+    for moment in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+        for zone in ("Asia/Tokyo", "America/Lima"):
+            assert formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=ZoneInfo(zone))
