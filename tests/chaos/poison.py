@@ -36,7 +36,7 @@ def kinds(account: int, *, value_kept: bool = False) -> dict[str, Record]:
     }
 
 
-def installed(site: Site, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def installed(site: Site, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     """The console script `processor`, as pip has installed it."""
     return subprocess.run(
         (str(Path(sys.executable).with_name("processor")), *arguments),
