@@ -90,6 +90,12 @@ LAST_PROGRESS_SECONDS: Final = Metric(
     "When the partition last moved on, in seconds since the epoch.",
     labels=("partition",),
 )
+TEMPLATE_SET: Final = Metric(
+    "template_set", Gauge, "1 for the set of templates in use, by its version.", labels=("set_version",)
+)
+TEMPLATES_REFUSED: Final = Metric(
+    "templates_refused", Gauge, "1 while templates on the disk cannot be used, and the set from before is."
+)
 
 ENGINE: Final[tuple[Metric[Any], ...]] = (
     RECORDS,
@@ -106,6 +112,8 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     ASSIGNED_PARTITIONS,
     LAG_RECORDS,
     LAST_PROGRESS_SECONDS,
+    TEMPLATE_SET,
+    TEMPLATES_REFUSED,
 )
 """What each process of `run` tells; under `--workers` the supervisor adds the label `worker`."""
 

@@ -28,6 +28,8 @@ from processor.metrics import (
     OUTPUTS,
     REBALANCES,
     RECORDS,
+    TEMPLATE_SET,
+    TEMPLATES_REFUSED,
     TRANSACTIONS,
     WAITS,
     WRONG_KEYS,
@@ -60,6 +62,8 @@ class Progress:
         self._ends_asked_at = 0.0
         self._looked_at = time.monotonic()
         self._not_committed = ""
+        self._template_set = ""
+        self._degraded: tuple[str, ...] = ()
         self._key_patterns: set[str] = set()
         self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
         self._shown: set[int] = set()
@@ -95,7 +99,17 @@ class Progress:
         if self._not_committed:
             reasons += (self._last_batch(),)
         reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
-        self._readiness = Readiness(ready=not reasons, reasons=reasons)
+        self._readiness = Readiness(ready=not reasons, reasons=reasons or self._degraded)
+
+    def templates(self, digest: str, *, refused: str) -> None:
+        """Called at every turn: the set in use, and why what is on the disk is not used; that degrades us, no more."""
+        if digest != self._template_set:
+            if self._template_set:
+                self._metrics[TEMPLATE_SET].remove(self._template_set)
+            self._template_set = digest
+            self._metrics[TEMPLATE_SET].labels(set_version=digest).set(1)
+        self._metrics[TEMPLATES_REFUSED].set(bool(refused))
+        self._degraded = (f"templates not reloaded: {refused}",) if refused else ()
 
     def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""

@@ -36,6 +36,7 @@ from processor.engine.clients import consumer as new_consumer
 from processor.engine.intake import Intake, Owned, Polled
 from processor.engine.progress import Progress
 from processor.engine.registry import schemas_by_id
+from processor.engine.reload import Reloads
 from processor.engine.slots import transactional_id
 from processor.engine.start import Starts, start_from
 from processor.engine.topics import read_layout
@@ -53,7 +54,6 @@ from processor.model.reasons import Reason
 from processor.model.records import Place, SourceRecord, Topic
 from processor.schema_files import load_schemas
 from processor.settings import Settings
-from processor.template_files import installed, usable
 
 log = structlog.get_logger()
 
@@ -97,18 +97,18 @@ def run(
     """
     schemas = load_schemas(settings.schemas_dir)
     time_zone = ZoneInfo(settings.time_zone)
-    templates = usable(installed(settings, schemas))
+    reloads = Reloads(settings, schemas, lambda templates: read_layout(admin(settings), settings, templates))
     first_answer = start_from(answer)
     progress = progress or Progress.unobserved()
 
     def layout(asker: AdminClient | None = None, *, starting: bool = False) -> Layout:
-        return read_layout(asker or admin(settings), settings, templates, starting=starting)
+        return read_layout(asker or admin(settings), settings, reloads.templates, starting=starting)
 
     with transactional_id(settings) as tid, stop_signals() as stop:
         first_layout = patient(lambda: layout(starting=True), stop, brokers=settings.bootstrap_servers)
         if first_layout is None:
             return
-        log.info("starting", transactional_id=tid, group=settings.group_id, template_set=templates.digest)
+        log.info("starting", transactional_id=tid, group=settings.group_id, template_set=reloads.templates.digest)
 
         def make(layout: Layout, on_failure: Callable[[KafkaError], None]) -> Producer:
             properties = producer_properties(
@@ -142,7 +142,7 @@ def run(
             tenant=settings.required_tenant,
             schemas=schemas,
             schema_of=schemas_by_id(settings, schemas),
-            templates=templates,
+            templates=reloads.templates,
             layout=first_layout,
             encoders=encoders(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
@@ -159,7 +159,7 @@ def run(
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
-        engine = Engine(settings, lookups, layout, intake, publisher, progress, stop, step)
+        engine = Engine(settings, lookups, layout, reloads, intake, publisher, progress, stop, step)
         try:
             if until_end:
                 engine.run_until(patient(starts.goals, stop, brokers=settings.bootstrap_servers) or {}, starts)
@@ -187,6 +187,7 @@ class Engine:
         settings: Settings,
         lookups: Lookups,
         layout: Callable[[], Layout],
+        reloads: Reloads,
         intake: Intake,
         publisher: Publisher,
         progress: Progress,
@@ -196,6 +197,7 @@ class Engine:
         self._settings = settings
         self._lookups = lookups
         self._layout = layout
+        self._reloads = reloads
         self._intake = intake
         self._publisher = publisher
         self._progress = progress
@@ -260,6 +262,9 @@ class Engine:
         # Before the poll: should it fail, all partitions are sought. The poll then tells our membership as it is now.
         if not self._commit_chosen_starts() and self._stop.giving_up():
             return
+        self._take_templates()
+        if self._stop.giving_up():
+            return
         polled = self._intake.poll(self._most_records)
         self._step("polled")
         self._progress.observe(self._intake.owned, member=self._intake.member, assigned_once=self._intake.assigned_once)
@@ -288,6 +293,18 @@ class Engine:
             if not self._publish(piece, last=number == len(pieces)):
                 return
         self._idle()  # a partition may be quiet while its neighbours are busy
+
+    def _take_templates(self) -> None:
+        """Go on with templates that were changed, if they are whole: nothing that was polled is outstanding here."""
+        fresh = self._reloads.poll()
+        self._progress.templates(self._reloads.templates.digest, refused=self._reloads.refused)
+        if fresh is None:
+            return
+        if fresh.layout != self._lookups.layout:  # the producer's limits follow the topics
+            self._publisher.renew(fresh.layout, meanwhile=self._stay_alive)
+            self._go_to_committed()
+        self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
+        self._first_records = FirstRecords(self._settings.max_unreadable_share)
 
     def _commit_chosen_starts(self) -> bool:
         """Give the group the starts that were chosen for partitions without a position, before any of it is mapped.
@@ -404,6 +421,11 @@ class Engine:
         self._step("recovered")
         if not searching:
             self._back_off()
+        if self._go_to_committed():
+            self._step("sought")
+
+    def _go_to_committed(self) -> bool:
+        """Send each partition to what the group has committed; False when a stop did not let it."""
         while not self._stop.giving_up():
             try:
                 self._intake.rewind()
@@ -412,8 +434,8 @@ class Engine:
                 self._stay_alive()
                 time.sleep(0.2)
             else:
-                self._step("sought")
-                return
+                return True
+        return False
 
     def _find_refused(self, failure: NotCommitted, piece: Sequence[Done]) -> bool:
         """Halve the batch down to the one record whose outputs the broker refuses; that one is dead. True: got on.
