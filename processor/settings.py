@@ -31,6 +31,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from processor.errors import UsageError
+from processor.model.catalogue import EVENTS, EventRow
+from processor.model.messages import Channel
 from processor.model.notifications import PROCESSOR, Actor, NotificationStatus, StatusMap, StatusSet, status_map
 from processor.model.records import EventName, Topic
 
@@ -309,6 +311,34 @@ class OutputSettings(_Table):
     stream_format: Literal["avro", "json"] = Field(default="json", description="Wire form of stream events.")
 
 
+class ChannelSettings(_Table):
+    """Which channels there are, and what may be told by which."""
+
+    off: tuple[Channel, ...] = Field(
+        default=(), description='Channels that are switched off, as JSON: ["SMS"]. Their templates make no message.'
+    )
+    matrix: dict[str, dict[str, bool]] = Field(
+        default={},
+        description="Cells of the table of events and channels that are other than usual, as JSON: "
+        '{"CLIENT_ACTIVITY": {"EMAIL": true}}.',
+    )
+
+    @model_validator(mode="after")
+    def _known_cells(self) -> "ChannelSettings":
+        for event, cells in self.matrix.items():
+            if event not in EVENTS:
+                raise ValueError(f"matrix: {event!r} is no event{_did_you_mean(event, EVENTS)}")
+            for channel in cells:
+                if channel not in list(Channel):
+                    raise ValueError(f"matrix: {channel!r} is no channel{_did_you_mean(channel, Channel)}")
+        return self
+
+    def of(self, row: EventRow) -> frozenset[Channel]:
+        """The channels by which an event may be told here."""
+        cells = self.matrix.get(row.event, {})
+        return frozenset(one for one in Channel if cells.get(one, one in row.channels))
+
+
 class WebhookSettings(_Table):
     """Calls of other systems."""
 
@@ -458,6 +488,7 @@ class Settings(BaseSettings):
     schema_registry: SchemaRegistrySettings = Field(default=SchemaRegistrySettings(), description="The registry.")
     topics: TopicSettings = Field(default=TopicSettings(), description="Names of topics.")
     output: OutputSettings = Field(default=OutputSettings(), description="Wire forms.")
+    channels: ChannelSettings = Field(default=ChannelSettings(), description="Channels.")
     webhook: WebhookSettings = Field(default=WebhookSettings(), description="Webhooks.")
     message: MessageSettings = Field(default=MessageSettings(), description="Messages of portals.")
     window: WindowSettings = Field(default=WindowSettings(), description="Events told twice.")

@@ -6,7 +6,7 @@ Rules are numbered T01 to T19 as in the domain's reference; what is not there ye
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from difflib import get_close_matches
@@ -105,6 +105,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What an installation allows its templates: webhooks without TLS, and by which channels an event is told."""
+
+    allow_http: bool = False
+    channels_of: Callable[[EventRow], frozenset[Channel]] = lambda row: row.channels
+
+
+@dataclass(frozen=True, slots=True)
 class SampleRun:
     """A sample that was rendered; `passed` is whether it gave what it expects. `event` is None when it is none."""
 
@@ -136,7 +144,7 @@ def installed(settings: Settings, schemas: Schemas | None) -> Loaded:
         tenant=settings.tenant or _ANY_TENANT,
         schemas=schemas,
         time_zone=ZoneInfo(settings.time_zone),
-        allow_http=settings.webhook.allow_http,
+        rules=Rules(settings.webhook.allow_http, settings.channels.of),
     )
 
 
@@ -158,12 +166,12 @@ def read_templates(
     tenant: str,
     schemas: Schemas | None,
     time_zone: tzinfo = UTC,
-    allow_http: bool = False,
+    rules: Rules | None = None,
 ) -> Loaded:
     """All `*.toml` in `directory` (None: the shipped ones), their samples, and what is wrong with them.
 
     Blocks on the disk, and raises nothing for what is there. Without `schemas` no sample can be read, so none is run.
-    `allow_http`: whether a webhook's address may be without TLS.
+    `rules` are the installation's own, None the usual ones.
     """
     directory = SHIPPED if directory is None else directory
     try:
@@ -174,7 +182,7 @@ def read_templates(
     if not paths:
         return Loaded(directory, None, (_nothing_there(directory, "has no *.toml"),), 0, ())
 
-    drafts = [_Reading(path, directory, allow_http=allow_http) for path in paths]
+    drafts = [_Reading(path, directory, rules or Rules()) for path in paths]
     templates = [template for one in drafts if (template := one.read(tenant)) is not None]
     _check_unique(drafts)
     samples = [] if schemas is None else [run for one in drafts for run in one.run_samples(schemas, time_zone)]
@@ -384,10 +392,10 @@ def json_schema() -> dict[str, Any]:
 class _Reading:
     """One file while it is read: what it says, what came of it, and what is wrong with it."""
 
-    def __init__(self, path: Path, directory: Path, *, allow_http: bool) -> None:
+    def __init__(self, path: Path, directory: Path, rules: Rules) -> None:
         self.path = path
         self.directory = directory
-        self._allow_http = allow_http
+        self._rules = rules
         self.findings: list[Finding] = []
         self.template: Template | None = None
         self._lines: Mapping[str, int] = {}
@@ -596,8 +604,10 @@ class _Reading:
 
     def _check_channel(self, events: Iterable[EventName], channel: Channel) -> None:
         for event in events:
-            if channel not in _row(event).channels:
-                allowed = ", ".join(sorted(_row(event).channels)) or "none"
+            row = _row(event)
+            channels = row.channels if event == MANUAL else self._rules.channels_of(row)
+            if channel not in channels:
+                allowed = ", ".join(sorted(channels)) or "none"
                 self.find("T04", f"{event} is not told by {channel}", key="type", hint=f"its channels: {allowed}")
 
     def _check_target(self, events: Iterable[EventName], target: Target) -> None:
@@ -851,7 +861,7 @@ class _Reading:
             return None
         url, flaws = parse(webhook.url, Context.URL, families=families, locale=file.default_locale)
         self._note_flaws(flaws, "webhook.url")
-        self._note_problems("T14", url_problems(url, allow_http=self._allow_http))
+        self._note_problems("T14", url_problems(url, allow_http=self._rules.allow_http))
         return url
 
     def _note_problems(self, rule: str, problems: Iterable[Problem]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from processor.errors import UsageError
+from processor.model.catalogue import EVENTS
+from processor.model.messages import Channel
 from processor.model.records import EventName
 from processor.settings import (
     FIXED_TOPICS,
@@ -282,6 +284,49 @@ def test_properties_that_are_no_object_are_not_shown(environment: Environment, t
         'must be a JSON object, as in {"security.protocol": "SSL"}\n'
         "hint: librdkafka properties of all clients, as JSON; security belongs here. Default: {}"
     ) == told()
+
+
+def test_channels_and_statuses_of_an_installation(environment: Environment) -> None:
+    """Channels that are off, cells of the table, statuses and the audit's actor come from JSON and words."""
+    environment.set(
+        CHANNELS__OFF='["SMS"]',
+        CHANNELS__MATRIX='{"CLIENT_ACTIVITY": {"EMAIL": true, "SMS": false}}',
+        MESSAGE__STATUS_SET="extended",
+        MESSAGE__STATUS_MAP='{"OTHER": "Discarded"}',
+        MESSAGE__AUDIT_ACTOR__ID="UR-1111-2222-3333",
+    )
+    settings = load_settings()
+
+    assert (Channel.SMS,) == settings.channels.off
+    assert {Channel.EMAIL, Channel.WEB_HOOK, Channel.EVENT_STREAM} == settings.channels.of(
+        EVENTS[EventName("CLIENT_ACTIVITY")]
+    )
+    assert EVENTS[EventName("FEE_APPLIED")].channels == settings.channels.of(EVENTS[EventName("FEE_APPLIED")])
+    assert ("Discarded", "Failed") == tuple(settings.message.statuses[word] for word in ("OTHER", "SMS_TOO_LONG"))
+    assert ("UR-1111-2222-3333", "Processor") == (settings.message.actor.id, settings.message.actor.name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "what"),
+    [
+        ("CHANNELS__OFF", '["SMSS"]', "input should be 'EMAIL', 'SMS', 'WEB_HOOK', 'EVENT_STREAM' or 'TASK'"),
+        ("CHANNELS__MATRIX", '{"CLIENT_ACTIVTY": {}}', "'CLIENT_ACTIVTY' is no event; did you mean CLIENT_ACTIVITY?"),
+        ("CHANNELS__MATRIX", '{"CLIENT_ACTIVITY": {"MAIL": true}}', "'MAIL' is no channel; did you mean EMAIL?"),
+        (
+            "MESSAGE__STATUS_MAP",
+            '{"OTER": "Sent"}',
+            "'OTER' is neither a state nor a failureReason; did you mean OTHER?",
+        ),
+        ("MESSAGE__STATUS_MAP", '{"OTHER": "Failed"}', "'Failed' is no status of the published set: Queued, Sent, Bou"),
+        ("MESSAGE__AUDIT_ACTOR__ID", "UR-1", "must be UR- and three times four digits, as in UR-0000-0000-0000"),
+        ("MESSAGE__STATUS_SET", "all", "input should be 'published' or 'extended'"),
+    ],
+)
+def test_words_that_nobody_knows(environment: Environment, variable: str, text: str, what: str) -> None:
+    """Each is refused with the nearest that there is."""
+    environment.set(**{variable: text})
+
+    assert what in told()
 
 
 def secret_places() -> list[tuple[str, str]]:

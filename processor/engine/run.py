@@ -148,6 +148,7 @@ def run(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
             first_told=first_told,
+            switched_off=frozenset(settings.channels.off),
             statuses=settings.message.statuses,
             actor=settings.message.actor,
             key_check=settings.key_check,

@@ -10,6 +10,7 @@ from processor.mapping.schemas import Schemas, WriterSchema
 from processor.mapping.template import TemplateSet
 from processor.model.event import Identity
 from processor.model.layout import Layout
+from processor.model.messages import Channel
 from processor.model.notifications import PROCESSOR, Actor, StatusMap, status_map
 from processor.model.reasons import TemplateReason
 from processor.model.records import Place, SchemaGuid, SchemaId, TemplateId
@@ -40,6 +41,7 @@ class Lookups:
     layout: Layout
     encoders: Encoders
     first_told: FirstTold
+    switched_off: frozenset[Channel] = frozenset()  #: Channels by which nobody is told anything now.
     statuses: StatusMap = field(
         default_factory=status_map
     )  #: Of a Message, by the state or failureReason of its message.

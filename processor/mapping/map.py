@@ -50,13 +50,14 @@ EXPECTED: Final = frozenset(
     (
         DecisionReason.NO_TEMPLATE,
         DecisionReason.INACTIVE,
+        DecisionReason.CHANNEL_DISABLED,
         DecisionReason.TARGET_MISMATCH,
         DecisionReason.CONDITION_FALSE,
         DecisionReason.NOT_SUBSCRIBED,
     )
 )
-"""What templates and subscriptions are meant to leave out. `PROCESSOR_DECISIONS=unexpected` writes none of these; what
-is left is about the record or its data: EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT."""
+"""What settings, templates and subscriptions are meant to leave out. `PROCESSOR_DECISIONS=unexpected` writes none of
+these; what is left is about the record or its data: EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT."""
 
 REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
     "LOAN_REPAYMENT": ("transaction", "encodedKey"),
@@ -172,12 +173,14 @@ def draft(
     time_zone: tzinfo,
     stream: str,
     limit_characters: int,
+    switched_off: Collection[Channel] = (),
     suspended: Collection[TemplateReason] = (),
 ) -> Draft | Declined | FailedTemplate:
     """What `template` makes of `event`: the checks of each template in their order, then rendered, then addressed.
 
-    `stream` is the topic that a stream event goes to. `suspended` has the reasons for which the template's breaker is
-    open; it comes after the checks, so that a redrive of the failed ones makes a message of each.
+    `stream` is the topic that a stream event goes to. `switched_off` are channels of the installation. `suspended` has
+    the reasons for which the template's breaker is open; it comes after the checks, so that a redrive of the failed
+    ones makes a message of each.
     """
 
     def declined(reason: DecisionReason, detail: str, key: EncodedKey | None = None) -> Declined:
@@ -187,6 +190,8 @@ def draft(
 
     if not template.active:
         return declined(DecisionReason.INACTIVE, "the template is switched off")
+    if template.type in switched_off:
+        return declined(DecisionReason.CHANNEL_DISABLED, f"channel {template.type} is switched off")
     if mismatch := _target_mismatch(template, event):
         return declined(DecisionReason.TARGET_MISMATCH, mismatch)
     person, scope = scope_of(template, event, time_zone=time_zone)
@@ -315,6 +320,7 @@ def _made(
         time_zone=lookups.time_zone,
         stream=_stream_name(template, event, lookups),
         limit_characters=lookups.layout.messages.limit_bytes,
+        switched_off=lookups.switched_off,
         suspended=[reason for one, reason in suspended if one == template.id],
     )
     if not isinstance(made, Draft):

@@ -36,6 +36,7 @@ class DecisionReason(StrEnum):
     DUPLICATE_EVENT = "DUPLICATE_EVENT"  #: Told before, within the window. One per record.
     NO_TEMPLATE = "NO_TEMPLATE"  #: No template names this event. One per record; all below are per template.
     INACTIVE = "INACTIVE"  #: The template is switched off.
+    CHANNEL_DISABLED = "CHANNEL_DISABLED"  #: Its channel is switched off.
     TARGET_MISMATCH = "TARGET_MISMATCH"  #: The holder or the account is of another kind than the template's target.
     CONDITION_FALSE = "CONDITION_FALSE"  #: Its conditions do not hold, or `trigger_days` differs.
     NO_RECIPIENT = "NO_RECIPIENT"  #: The recipient does not exist: no credit officer, no holder.

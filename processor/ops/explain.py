@@ -81,7 +81,7 @@ def explain(settings: Settings, *, arguments: Sequence[str], json_output: bool) 
     schemas = load_schemas(settings.schemas_dir)
     templates = usable(installed(settings, schemas))
     found = [
-        explained(one, templates, tenant=settings.tenant, time_zone=ZoneInfo(settings.time_zone))
+        explained(one, templates, settings)
         for argument in arguments
         for one in events_told(argument, schemas, tenant=settings.tenant)
     ]
@@ -92,11 +92,12 @@ def explain(settings: Settings, *, arguments: Sequence[str], json_output: bool) 
     return FINDINGS if any(one.has_findings for one in found) else 0
 
 
-def explained(told: Told, templates: TemplateSet, *, tenant: str | None, time_zone: ZoneInfo) -> Explanation:
+def explained(told: Told, templates: TemplateSet, settings: Settings) -> Explanation:
     """What `run` would do with the event, but for what only a partition knows: its key, and whether it was told before.
 
-    Without a `tenant` the event's own is taken.
+    Where no tenant is set the event's own is taken.
     """
+    tenant = settings.tenant
     event = told.event
     if isinstance(event, Fault):
         return Explanation(told.where, None, None, None, event.reason.value, event.detail, dead=True, templates=())
@@ -114,17 +115,19 @@ def explained(told: Told, templates: TemplateSet, *, tenant: str | None, time_zo
         reason and reason.value,
         detail,
         dead=False,
-        templates=tuple(_answer(one, event, time_zone) for one in asked),
+        templates=tuple(_answer(one, event, settings) for one in asked),
     )
 
 
-def _answer(template: Template, event: Event, time_zone: ZoneInfo) -> Answer:
+def _answer(template: Template, event: Event, settings: Settings) -> Answer:
+    time_zone = ZoneInfo(settings.time_zone)
     made = draft(
         template,
         event,
         time_zone=time_zone,
         stream=event_type(event.tenant, event.name),
         limit_characters=BODY_LIMIT_BYTES,
+        switched_off=settings.channels.off,
     )
     _, scope = scope_of(template, event, time_zone=time_zone)
     return Answer(

@@ -137,8 +137,9 @@ def new_template(settings: Settings, *, template_id: str, event: str, channel: s
         hint = "name a folder of your own by PROCESSOR_TEMPLATES_DIR"
         raise UsageError("the shipped templates are not yours to add to", hint=hint)
     row, kind = EVENTS[_known(event)], _word(channel, Channel)
-    if kind not in row.channels:
-        raise UsageError(f"{event} is not told by {kind}", hint=f"its channels: {', '.join(sorted(row.channels))}")
+    channels = settings.channels.of(row)
+    if kind not in channels:
+        raise UsageError(f"{event} is not told by {kind}", hint=f"its channels: {', '.join(sorted(channels))}")
     schemas = load_schemas(settings.schemas_dir)
     path, beside = directory / f"{template_id}.toml", directory / "events" / f"{row.event}.json"
     try:

@@ -496,6 +496,17 @@ def test_declined(told: str, template: Any, reason: DecisionReason, detail: str)
     ]
 
 
+def test_a_channel_that_is_switched_off() -> None:
+    """Its templates make a decision; the other channels go on."""
+    lookups = make_lookups(make_email(), make_template(), switched_off=frozenset((Channel.EMAIL,)))
+    outcome = mapped(make_record(), lookups)
+
+    assert [(DecisionReason.CHANNEL_DISABLED, "channel EMAIL is switched off")] == [
+        (one.reason, one.detail) for one in outcome.declined
+    ]
+    assert [Channel.EVENT_STREAM] == [birth.message.type for birth in outcome.births]
+
+
 def test_conditions_that_hold_change_nothing() -> None:
     """A template whose conditions hold makes what it makes without them; the addressee can be asked for as well."""
     asked = [
@@ -548,9 +559,15 @@ def test_checks_of_a_template_come_in_their_order() -> None:
     ]
     got: list[object] = []
     suspended = {(TemplateId("loan-repayment-mail"), TemplateReason.MISSING_VALUE)}
+    off = frozenset((Channel.EMAIL,))
     for repair in repairs:
         everything |= repair
-        outcome = mapped(make_record(), make_lookups(make_email(**everything)), suspended)
+        lookups = make_lookups(make_email(**everything), switched_off=off)
+        outcome = mapped(make_record(), lookups, suspended)
+        if everything["active"] and off:
+            got.extend(one.reason for one in outcome.declined)
+            off = frozenset()
+            outcome = mapped(make_record(), replace(lookups, switched_off=off), suspended)
         got.extend(one.reason for one in outcome.declined)
         got.extend(one.reason for one in outcome.failed)
     outcome = mapped(make_record(), make_lookups(make_email(**everything)))
@@ -558,6 +575,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
 
     assert [
         DecisionReason.INACTIVE,
+        DecisionReason.CHANNEL_DISABLED,
         DecisionReason.TARGET_MISMATCH,
         DecisionReason.CONDITION_FALSE,
         DecisionReason.NO_RECIPIENT,

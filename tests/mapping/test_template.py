@@ -20,7 +20,7 @@ from processor.mapping.template import ContentType, Context, Custom, Kind, Match
 from processor.model.catalogue import EVENTS
 from processor.model.messages import Channel
 from processor.model.records import EventName
-from processor.template_files import SHIPPED, Finding, Loaded, read_templates, usable
+from processor.template_files import SHIPPED, Finding, Loaded, Rules, read_templates, usable
 from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -331,6 +331,16 @@ def test_shipped_templates_are_whole() -> None:
     assert loaded.templates is not None
     assert {one.id for one in loaded.templates.templates} == {run.template for run in loaded.samples if run.passed}
     assert set(Channel) == {one.type for one in loaded.templates.templates}
+
+
+def test_cells_of_the_channels(tmp_path: Path) -> None:
+    """T04: an installation's own cells open a channel for an event, and close one."""
+    rules = Rules(channels_of=lambda row: row.channels ^ {Channel.EMAIL})
+    found = read_templates(
+        templates_directory(tmp_path, note=toml()), tenant=TENANT, schemas=schemas(), rules=rules
+    ).findings
+
+    assert ["LOAN_REPAYMENT is not told by EMAIL"] == [one.what for one in found if one.rule == "T04"]
 
 
 def test_shipped_template_keys() -> None:

@@ -14,7 +14,7 @@ from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import Context, Text, parse
 from processor.mapping.webhook import RESERVED_HEADERS, url_problems
 from processor.model.records import EventName
-from processor.template_files import Finding, read_templates
+from processor.template_files import Finding, Rules, read_templates
 from tests.mapping.builders import TENANT, schemas, templates_directory
 
 URL = "https://hooks.example.com/loans/{ACCOUNT_ID}"
@@ -41,7 +41,7 @@ def as_toml(value: Any) -> str:
 def findings(tmp_path: Path, text: str, *, allow_http: bool = False) -> list[Finding]:
     """What is wrong with one file, the missing sample aside."""
     directory = templates_directory(tmp_path, note=text)
-    found = read_templates(directory, tenant=TENANT, schemas=schemas(), allow_http=allow_http).findings
+    found = read_templates(directory, tenant=TENANT, schemas=schemas(), rules=Rules(allow_http=allow_http)).findings
     return [one for one in found if one.what != "no sample"]
 
 
