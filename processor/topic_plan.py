@@ -42,6 +42,7 @@ _ROWS: Final[Mapping[Role, _Row]] = {
     "decisions": _Row("delete", 90, proof=True),
     "dead_letters": _Row("delete", 90, proof=True),
     "notifications": _Row("compact,delete", 90),
+    "template_sets": _Row("compact", 0),
     "stream": _Row("delete", 7),
 }
 
@@ -122,7 +123,7 @@ def planned_topics(
     stream_events: Iterable[EventName],
     events_bytes: int = KAFKA_DEFAULT_BYTES,
 ) -> tuple[PlannedTopic, ...]:
-    """Events first, then their twins, then the streams by name; two events that share a stream's topic give one.
+    """Events, their twins, the template sets, the streams by name; two events that share a stream's topic give one.
 
     `partitions` is the number for events and twins. `stream_events` are those that an active EVENT_STREAM template
     uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are streams, the pattern has
@@ -140,12 +141,17 @@ def planned_topics(
         for role in ("events", *TWINS)
     )
     streams = sorted({settings.stream_topic(event) for event in stream_events})
-    return fixed + tuple(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams)
+    return (
+        *fixed,
+        _planned("template_sets", settings.topic("template_sets"), partitions=1),
+        *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
+    )
 
 
 def _planned(role: Role, name: Topic, *, partitions: int, max_message_bytes: int | None = None) -> PlannedTopic:
     row = _ROWS[role]
-    return PlannedTopic(name, role, partitions, row.cleanup, row.retention_days * _DAY_MS, max_message_bytes)
+    retention_ms = row.retention_days * _DAY_MS if "delete" in row.cleanup else _FOR_EVER
+    return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes)
 
 
 def differences(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:

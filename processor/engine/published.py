@@ -15,6 +15,7 @@ from processor.model.records import Place, Topic
 from processor.settings import Settings
 
 PATIENCE_S = 30.0
+REQUEST_S = 10.0
 
 
 def highest_source(
@@ -54,6 +55,24 @@ def highest_source(
     finally:
         reader.close()
     return highest
+
+
+def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
+    """The keys that the topic of template sets has, below any open transaction; blocks while it reads. A set that is
+    written twice is the same record twice.
+
+    Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
+    """
+    reader = plain_reader(settings, more={"enable.partition.eof": True})
+    topic = layout.template_sets
+    try:
+        low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
+        return frozenset((message.key() or b"").decode() for message in _all(reader, topic, 0, low, high))
+    except KafkaException as exception:
+        refuse_unauthorised(error_of(exception), hint=f"grant READ on {topic.name}")
+        raise UnavailableError(f"reading template sets: {exception}") from exception
+    finally:
+        reader.close()
 
 
 def _all(reader: Consumer, topic: OutputTopic, partition: int, low: int, high: int) -> Iterator[Message]:

@@ -35,6 +35,7 @@ from processor.engine.clients import (
 from processor.engine.clients import consumer as new_consumer
 from processor.engine.intake import Intake, Owned, Polled
 from processor.engine.progress import Progress
+from processor.engine.published import written_sets
 from processor.engine.registry import schemas_by_id
 from processor.engine.reload import Reloads
 from processor.engine.slots import transactional_id
@@ -46,12 +47,13 @@ from processor.errors import LayoutError, StalledError, WorldError
 from processor.mapping.encode import dead_letter_record, encoders
 from processor.mapping.lookups import Lookups, UnavailableError
 from processor.mapping.map import identify, map_record
+from processor.mapping.template_sets import set_records
 from processor.model.event import Identity
 from processor.model.layout import Layout
 from processor.model.messages import DeadLetter
 from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import Reason
-from processor.model.records import Place, SourceRecord, Topic
+from processor.model.records import OutRecord, Place, SourceRecord, Topic
 from processor.schema_files import load_schemas
 from processor.settings import Settings
 
@@ -160,7 +162,10 @@ def run(
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
-        engine = Engine(settings, lookups, layout, reloads, intake, publisher, progress, stop, step)
+        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
+        engine = Engine(
+            settings, lookups, layout, reloads, written or frozenset(), intake, publisher, progress, stop, step
+        )
         try:
             if until_end:
                 engine.run_until(patient(starts.goals, stop, brokers=settings.bootstrap_servers) or {}, starts)
@@ -189,6 +194,7 @@ class Engine:
         lookups: Lookups,
         layout: Callable[[], Layout],
         reloads: Reloads,
+        written_sets: frozenset[str],
         intake: Intake,
         publisher: Publisher,
         progress: Progress,
@@ -199,6 +205,7 @@ class Engine:
         self._lookups = lookups
         self._layout = layout
         self._reloads = reloads
+        self._written_sets = set(written_sets)
         self._intake = intake
         self._publisher = publisher
         self._progress = progress
@@ -390,7 +397,7 @@ class Engine:
             }
         began = time.monotonic()
         failure = self._publisher.publish(
-            chain.from_iterable(outcome.outputs for outcome in outcomes),
+            chain(self._unwritten_set(), *(outcome.outputs for outcome in outcomes)),
             {(self._events, owned.partition): offset for owned, offset in next_offsets.items()},
             self._intake.group,
         )
@@ -398,12 +405,20 @@ class Engine:
             self._recover(failure, piece)
             return False
         self._committed(next_offsets)
+        self._written_sets.add(self._lookups.templates.digest)
         self._first_records.committed(outcomes)
         for outcome in outcomes:
             self._refused.pop(outcome.record.place, None)
         self._most_records = min(self._settings.max_batch_records, 2 * self._most_records)
         self._progress.committed(outcomes, seconds=time.monotonic() - began)
         return True
+
+    def _unwritten_set(self) -> tuple[OutRecord, ...]:
+        """The templates in use, to be kept with the first outcomes that they make; nothing once they are."""
+        templates = self._lookups.templates
+        if templates.digest in self._written_sets:
+            return ()
+        return set_records(templates, self._lookups.layout.template_sets)
 
     def _committed(self, next_offsets: dict[Owned, int]) -> None:
         self._failures = 0

@@ -28,7 +28,8 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
     events = settings.topic("events")
     streams = {event: settings.stream_topic(event) for event in sorted(templates.stream_events())}
     twins = {name: settings.topic(name) for name in TWINS}
-    wanted = [*twins.values(), *dict.fromkeys(streams.values())]
+    sets = settings.topic("template_sets")
+    wanted = [*twins.values(), sets, *dict.fromkeys(streams.values())]
     try:
         present = {
             name: len(topic.partitions)
@@ -73,6 +74,7 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
         decisions=output(twins["decisions"]),
         dead_letters=output(letters),
         notifications=output(twins["notifications"]),
+        template_sets=output(sets),
         streams={EventName(event): output(name) for event, name in streams.items()},
     )
 

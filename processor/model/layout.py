@@ -28,6 +28,7 @@ class Layout:
     decisions: OutputTopic
     dead_letters: OutputTopic
     notifications: OutputTopic
+    template_sets: OutputTopic
     streams: Mapping[EventName, OutputTopic]
 
     @property

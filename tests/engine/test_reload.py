@@ -149,6 +149,26 @@ def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic
     assert [(1, first), (2, second), (2, second)] == [
         (status["templateVersion"], status["setVersion"]) for status in made.statuses()
     ]
+    assert [first, second] == sets_of(made)
+
+
+def sets_of(made: Installation) -> list[str]:
+    """The keys on the topic of template sets, in order."""
+    return [(record.key() or b"").decode() for record in made.read(made.settings.topic("template_sets"))]
+
+
+def test_a_set_is_written_once(bootstrap_servers: str, topic_prefix: str) -> None:
+    """With the first outcome that it makes; a restart with the same templates does not write it again."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.run()
+    assert [] == sets_of(made)
+    made.tell([repayment(0)])
+    made.run()
+    made.tell([repayment(1)])
+    made.run()
+
+    assert [made.templates.digest] == sets_of(made)
+    assert 2 == len({status["eventId"] for status in made.statuses()})
 
 
 def test_a_stream_without_its_topic_is_refused(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:

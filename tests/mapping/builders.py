@@ -224,6 +224,7 @@ def make_layout(*, limit: int = 999_000, partitions: int = 12, stream_partitions
         decisions=topic("communications.decisions", "decisions"),
         dead_letters=topic("communications.dead-letters", "dead_letters"),
         notifications=topic("notifications.messages", "notifications"),
+        template_sets=topic("communications.template-sets", "template_sets", 1),
         streams={
             event: topic(f"mrn.event.{TENANT}.streamingapi.{event.lower()}", "streams", stream_partitions)
             for event in EVENTS

@@ -41,7 +41,7 @@ def test_nothing_is_created_by_looking(settings: Settings) -> None:
     report = look(settings, stream_events=STREAMS)
 
     assert {} == report.existing
-    assert ["is missing"] * 7 == [difference.what for difference in report.differences]
+    assert ["is missing"] * 8 == [difference.what for difference in report.differences]
 
 
 def test_what_is_created_is_verified(settings: Settings) -> None:
@@ -52,7 +52,7 @@ def test_what_is_created_is_verified(settings: Settings) -> None:
     assert () == first.differences == second.differences
     assert {topic.name for topic in first.plan} == set(first.created)
     assert () == second.created
-    assert [4, 4, 4, 4, 4, 4, 3] == [first.existing[topic.name].partitions for topic in first.plan]
+    assert [4, 4, 4, 4, 4, 4, 1, 3] == [first.existing[topic.name].partitions for topic in first.plan]
     for topic in first.plan:
         assert topic.config == {name: first.existing[topic.name].config[name] for name in topic.config}
 
@@ -64,7 +64,7 @@ def test_missing_twins_follow_the_events_that_are_there(settings: Settings) -> N
     report = create(settings, stream_events=())
 
     assert () == report.differences
-    assert {2} == {topic.partitions for topic in report.existing.values()}
+    assert {2} == {report.existing[settings.topic(role)].partitions for role in ("events", *TWINS)}
     assert 3_065_536 == report.existing[settings.topic("dead_letters")].max_message_bytes
 
 
@@ -128,7 +128,7 @@ def test_grown_topics_fit_and_streams_stay(settings: Settings) -> None:
 
     assert growth.done
     assert () == report.differences
-    assert [5, 5, 5, 5, 5, 5, 2] == [report.existing[topic.name].partitions for topic in report.plan]
+    assert [5, 5, 5, 5, 5, 5, 1, 2] == [report.existing[topic.name].partitions for topic in report.plan]
     assert () == grow(settings, partitions=5, yes=True).steps
 
 

@@ -1,0 +1,56 @@
+"""A template set as it is kept on `communications.template-sets`: what texts were, after they were edited. Pure."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from processor.mapping.json_form import JSON
+from processor.mapping.template import Template, TemplateSet
+from processor.model.layout import OutputTopic
+from processor.model.records import Headers, OutRecord
+
+_HEADERS: Headers = (("content-type", JSON.encode()),)
+_ROOM_BYTES = 512  # key, header, and what is around the templates of a part
+
+
+def set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, ...]:
+    """The set's records, JSON, in partition 0: one with the digest as its key or, where that is too much for the topic,
+    parts of whole templates with keys `digest/2`, `digest/3`, ….
+
+    Value: `setVersion`, `part` (from 1), `parts`, `templates` [{`id`, `version`, `templateKey`, `content`}]; `content`
+    is the file as canonical JSON without samples, null for one that alone is larger than the topic takes.
+    """
+    parts = list(_parts(templates, topic.limit_bytes - _ROOM_BYTES))
+    return tuple(
+        OutRecord(
+            topic.name,
+            0,
+            (templates.digest if number == 1 else f"{templates.digest}/{number}").encode(),
+            _json({"setVersion": templates.digest, "part": number, "parts": len(parts), "templates": part}),
+            _HEADERS,
+        )
+        for number, part in enumerate(parts, start=1)
+    )
+
+
+def _parts(templates: TemplateSet, limit_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    part: list[dict[str, Any]] = []
+    size = 0
+    for one in templates.templates:
+        told = _told(one, limit_bytes)
+        weight = len(_json(told)) + 1
+        if part and size + weight > limit_bytes:
+            yield part
+            part, size = [], 0
+        part.append(told)
+        size += weight
+    yield part
+
+
+def _told(template: Template, limit_bytes: int) -> dict[str, Any]:
+    told = {"id": template.id, "version": template.version, "templateKey": template.key, "content": template.content}
+    return told if len(_json(told)) <= limit_bytes else told | {"content": None}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

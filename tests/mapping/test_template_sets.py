@@ -1,0 +1,56 @@
+"""Template sets as they are kept: whole, by their digest, in as many records as they need."""
+
+import json
+
+import pytest
+
+from processor.mapping.template import template_set
+from processor.mapping.template_sets import set_records
+from processor.model.layout import OutputTopic
+from processor.model.records import Topic
+from tests.mapping.builders import make_email, make_template, shipped_templates
+
+TOPIC = Topic("communications.template-sets")
+
+
+def test_a_set_in_one_record() -> None:
+    """Keyed by its digest; each template with its whole text as canonical JSON."""
+    templates = shipped_templates()
+    (record,) = set_records(templates, OutputTopic(TOPIC, 1, 999_000))
+    told = json.loads(record.value or b"")
+
+    assert (TOPIC, 0, templates.digest.encode()) == (record.topic, record.partition, record.key)
+    assert (templates.digest, 1, 1) == (told["setVersion"], told["part"], told["parts"])
+    assert [(one.id, one.version, one.key, one.content) for one in templates.templates] == [
+        tuple(one[name] for name in ("id", "version", "templateKey", "content")) for one in told["templates"]
+    ]
+    assert (
+        "Payment received: {ACCOUNT_ID}"
+        in json.loads(next(one["content"] for one in told["templates"] if one["id"] == "loan-repayment-email")).values()
+    )
+
+
+@pytest.mark.parametrize("limit", [1_000, 1_500, 5_000])
+def test_a_set_in_parts(limit: int) -> None:
+    """Whole templates in each part, none lost, none over the limit; one that alone is too large keeps its place."""
+    templates = template_set([make_template(f"t{number}", body="x" * 50 * number) for number in range(30)])
+    records = set_records(templates, OutputTopic(TOPIC, 1, limit))
+    parts = [json.loads(record.value or b"") for record in records]
+    told = [one for part in parts for one in part["templates"]]
+
+    assert all(record.size_bytes <= limit for record in records)
+    assert len(records) > 1
+    assert [templates.digest, *(f"{templates.digest}/{n}" for n in range(2, len(records) + 1))] == [
+        (record.key or b"").decode() for record in records
+    ]
+    assert [(n, len(records)) for n in range(1, len(records) + 1)] == [(p["part"], p["parts"]) for p in parts]
+    assert [one.id for one in templates.templates] == [one["id"] for one in told]
+    assert all(one["content"] is None or len(one["content"]) < limit for one in told)
+    assert (limit < 1_600) == any(one["content"] is None for one in told)
+
+
+def test_the_same_set_is_the_same_records() -> None:
+    """Whoever writes it, and however often."""
+    topic = OutputTopic(TOPIC, 1, 999_000)
+
+    assert set_records(template_set([make_email()]), topic) == set_records(template_set([make_email()]), topic)
