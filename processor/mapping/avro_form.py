@@ -378,11 +378,12 @@ def _field(writer: Type, owner: Record, name: str, reader: Type) -> Read:
 
 def _record(writer: Record, reader: Record) -> Read:
     wanted = {one.name: one for one in reader.fields}
+    ours = _our_names(writer, reader)
     steps: list[tuple[str, Read, bool]] = []
     for one in writer.fields:
         try:
-            if one.name in wanted:
-                steps.append((one.name, _field(one.type, reader, one.name, wanted.pop(one.name).type), True))
+            if (name := ours.get(one.name)) in wanted and name is not None:
+                steps.append((name, _field(one.type, reader, name, wanted.pop(name).type), True))
             else:
                 steps.append((one.name, _pass_over(one.type), False))
         except ContentError as error:
@@ -412,6 +413,16 @@ def _record(writer: Record, reader: Record) -> Read:
         return {name: made[name] for name in names}
 
     return read
+
+
+def _our_names(writer: Record, reader: Record) -> dict[str, str]:
+    """The writer's name of each field that we have -> ours: the same, or one that is an alias of ours."""
+    theirs = [one.name for one in writer.fields]
+    names = {one.name: one.name for one in reader.fields}
+    for one in reader.fields:
+        if one.name not in theirs:
+            names |= {alias: one.name for alias in one.aliases if alias not in names}
+    return names
 
 
 def _own_record(steps: Sequence[tuple[str, Read]]) -> Read:

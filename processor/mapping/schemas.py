@@ -87,11 +87,12 @@ NO_DEFAULT: Final = object()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """`default` is the schema's JSON value; NO_DEFAULT: the field is required."""
+    """`default` is the schema's JSON value; NO_DEFAULT: the field is required. `aliases` are names it had before."""
 
     name: str
     type: "Type"
     default: object = NO_DEFAULT
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +184,13 @@ def _named(kind: str, name: str, schema: Mapping[str, Any], types: dict[str, Typ
     return Record(
         name,
         tuple(
-            Field(one["name"], _tree(one["type"], types), one.get("default", NO_DEFAULT)) for one in schema["fields"]
+            Field(
+                one["name"],
+                _tree(one["type"], types),
+                one.get("default", NO_DEFAULT),
+                tuple(one.get("aliases", ())),
+            )
+            for one in schema["fields"]
         ),
     )
 
