@@ -300,6 +300,7 @@ def _record(type_: Record) -> Take:
             take_field = json_taker(one.type)
         check = check_of(type_, one.name) if isinstance(one.type, Scalar) and one.type.kind == "string" else None
         steps.append((one.name, take_field if check is None else _checked(take_field, check), one.type, one.default))
+    renamed = {one.name: one.aliases for one in type_.fields if one.aliases}
 
     def take(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -309,6 +310,8 @@ def _record(type_: Record) -> Take:
         try:
             for name, step, field_type, default in steps:
                 given = value.get(name)
+                if given is None and name in renamed:
+                    given = next((value[old] for old in renamed[name] if value.get(old) is not None), None)
                 if given is None and default is not NO_DEFAULT:
                     made[name] = default_of(field_type, default)
                 else:

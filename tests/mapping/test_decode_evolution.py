@@ -1,8 +1,10 @@
 """Records of other writers' schemas: resolved against ours, or refused with the reason."""
 
 import json
+import shutil
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,12 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processor.mapping.decode import decode, event_of_json
 from processor.mapping.schemas import WriterSchema, writer_schema
 from processor.model.event import Event
 from processor.model.reasons import Reason
+from processor.schema_files import load_schemas, shipped_schemas
+from tests.mapping.builders import changed
 from tests.mapping.wire import (
     avro_value,
     changed_schema,
@@ -20,6 +25,7 @@ from tests.mapping.wire import (
     events_of,
     fault,
     field_of,
+    golden_json,
     long,
     make_record,
     own,
@@ -329,3 +335,23 @@ def test_a_schema_may_name_others() -> None:
 
     assert writer_schema(text).problem
     assert event(customFields={"LOAN:A": "x"}) == told(make_record(written(whole)), writers={WRITER_ID: apart})
+
+
+def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
+    """In Avro and in JSON, when the new name is not there; beside the new one the old name is a field unknown to us."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(shipped_schemas(), folder)
+    product = folder / "events" / "banking.events.common.Product.avsc"
+    schema = json.loads(product.read_text())
+    field_of(schema, "name").update(name="title", aliases=["label", "name"])
+    product.write_text(json.dumps(schema))
+    ours = load_schemas(folder)
+    told_in_json = golden_json("event.LOAN_REPAYMENT")
+    record = make_record(written(writer_schema(own().text)))
+    by_avro = decode(record, schemas=ours, schema_of=lambda _: writer_schema(own().text), max_event_bytes=1_000_000)
+    by_json = event_of_json(told_in_json, ours)
+    both = event_of_json(changed(told_in_json, {"account.product.title": "New"}), ours)
+
+    assert ["Home improvement loan", "Home improvement loan", "New"] == [
+        one.fields["account"]["product"]["title"] for one in (by_avro, by_json, both) if isinstance(one, Event)
+    ]
