@@ -147,6 +147,18 @@ def templates(
     return ops.list_templates(settings, json_output=json_output)
 
 
+def schemas(*, register: bool, yes: bool, json_output: bool) -> int:
+    """`processor schemas`. Raises UsageError for --yes where nothing is done."""
+    from processor.ops import schemas as ops
+
+    if yes and not register:
+        raise UsageError("--yes is for register", hint="leave it out: check changes nothing")
+    settings = _quiet_settings()
+    if register:
+        return ops.register(settings, yes=yes, json_output=json_output)
+    return ops.check(settings, json_output=json_output)
+
+
 def demo(*, events: int, json_output: bool, keep: bool) -> int:
     """`processor demo`."""
     from processor.ops.demo import demo as show

@@ -214,6 +214,18 @@ def templates(
     )
 
 
+@parser.command(epilog="Example: processor schemas register --yes")
+def schemas(
+    action: Annotated[Literal["check", "register"], typer.Argument(help="check reads only; register needs --yes.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do register.")] = False,
+    json: Json = False,
+) -> Command:
+    """Hold the schemas against every version before, of history/ and the registry; register what is not."""
+    from processor import app
+
+    return partial(app.schemas, register=action == "register", yes=yes, json_output=json)
+
+
 @parser.command(epilog="Example: processor settings --json")
 def settings(json: Json = False) -> Command:
     """All settings with value, default, source and meaning; secrets are masked."""

@@ -237,6 +237,9 @@ class SchemaRegistrySettings(_Table):
     )
     username: str | None = Field(default=None, description="User of the schema registry.")
     password: SecretStr | None = Field(default=None, description="Password of the schema registry.")
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that vouch for the schema registry; not set: the public ones."
+    )
 
 
 class TopicSettings(_Table):

@@ -22,7 +22,7 @@ from processor.settings import KafkaSettings, Settings, TopicSettings
 
 COMMANDS = (
     *("demo", "run", "topics", "produce", "kafka"),
-    *("check", "preview", "explain", "templates", "settings"),
+    *("check", "preview", "explain", "templates", "schemas", "settings"),
 )
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import Future
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
 import requests
@@ -31,11 +32,7 @@ def schemas_by_id(settings: Settings, schemas: Schemas) -> SchemaOf:
     url = settings.schema_registry.url
     if url is None:
         return schemas.local_schema
-    session = requests.Session()
-    username, password = settings.schema_registry.username, settings.schema_registry.password
-    if username is not None:
-        session.auth = (username, password.get_secret_value() if password is not None else "")
-    registry = Registry(url, session)
+    registry = Registry(url, session_of(settings))
 
     def schema_of(wanted: Wanted) -> WriterSchema:
         try:
@@ -44,6 +41,17 @@ def schemas_by_id(settings: Settings, schemas: Schemas) -> SchemaOf:
             return registry.schema_of(wanted)
 
     return schema_of
+
+
+def session_of(settings: Settings) -> requests.Session:
+    """Connections to the registry: who we are, and whom we believe."""
+    given = settings.schema_registry
+    session = requests.Session()
+    if given.username is not None:
+        session.auth = (given.username, given.password.get_secret_value() if given.password is not None else "")
+    if given.ca_file is not None:
+        session.verify = str(given.ca_file)
+    return session
 
 
 class Registry:
@@ -84,7 +92,9 @@ class Registry:
     def _fetch(self, wanted: Wanted) -> WriterSchema:
         path = f"/schemas/guids/{UUID(bytes=wanted)}" if isinstance(wanted, bytes) else f"/schemas/ids/{wanted}"
         try:
-            with self._session.get(self._url + path, timeout=TIMEOUT_S, stream=True, allow_redirects=False) as answer:
+            # `verify` by each call: the environment's bundle would win over the session's.
+            more: dict[str, Any] = {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": self._session.verify}
+            with self._session.get(self._url + path, stream=True, **more) as answer:
                 if answer.status_code == HTTPStatus.NOT_FOUND:
                     raise KeyError(wanted)
                 if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -40,6 +40,7 @@ from processor.engine.registry import schemas_by_id
 from processor.engine.reload import Reloads
 from processor.engine.slots import transactional_id
 from processor.engine.start import Starts, start_from
+from processor.engine.subjects import with_registered_ids
 from processor.engine.topics import read_layout
 from processor.engine.transaction import NotCommitted, Publisher, StepHook
 from processor.engine.unreadable import HOLD_S, FirstRecords
@@ -97,9 +98,9 @@ def run(
     Blocks. `answer` is the text of `--start-from`; `step` is told each step; `progress` is what health, readiness and
     metrics show. Raises a StopError for every end that is not clean (errors.py).
     """
-    schemas = load_schemas(settings.schemas_dir)
+    own_schemas = load_schemas(settings.schemas_dir)
     time_zone = ZoneInfo(settings.time_zone)
-    reloads = Reloads(settings, schemas, lambda templates: read_layout(admin(settings), settings, templates))
+    reloads = Reloads(settings, own_schemas, lambda templates: read_layout(admin(settings), settings, templates))
     first_answer = start_from(answer)
     progress = progress or Progress.unobserved()
 
@@ -108,8 +109,15 @@ def run(
 
     with transactional_id(settings) as tid, stop_signals() as stop:
         first_layout = patient(lambda: layout(starting=True), stop, brokers=settings.bootstrap_servers)
-        if first_layout is None:
+        registered = patient(
+            lambda: with_registered_ids(settings, own_schemas),
+            stop,
+            brokers=str(settings.schema_registry.url),
+            hint="check PROCESSOR_SCHEMA_REGISTRY__URL",
+        )
+        if first_layout is None or registered is None:
             return
+        schemas = registered
         log.info("starting", transactional_id=tid, group=settings.group_id, template_set=reloads.templates.digest)
 
         def make(layout: Layout, on_failure: Callable[[KafkaError], None]) -> Producer:
@@ -613,8 +621,12 @@ def stop_signals() -> Iterator[Stop]:
         os.close(write_end)
 
 
-def patient(question: Callable[[], T], stop: Stop, *, brokers: str) -> T | None:
-    """The answer, waiting for a broker that is just starting. None: a stop was asked for. Raises WorldError."""
+BROKER_HINT = "check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one"
+
+
+def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = BROKER_HINT) -> T | None:
+    """The answer, waiting for a broker or registry that is just starting. None: a stop was asked for. Raises WorldError
+    with `hint` when there is none for 15 s."""
     deadline = time.monotonic() + BROKER_S
     while not stop.asked:
         try:
@@ -623,7 +635,7 @@ def patient(question: Callable[[], T], stop: Stop, *, brokers: str) -> T | None:
             if time.monotonic() > deadline:
                 raise WorldError(
                     f"no answer from {brokers} for {BROKER_S:.0f} s: {unavailable}",
-                    hint="check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one",
+                    hint=hint,
                 ) from unavailable
             time.sleep(0.2)
     return None

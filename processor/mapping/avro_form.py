@@ -132,7 +132,7 @@ def avro_reader(writer: Type, reader: Type) -> Read:
     of another scale or unit would be misread), and a map that has a key twice is refused.
     """
     try:
-        return _resolve(writer, reader)
+        return resolve(writer, reader)
     except ContentError as error:
         return _refuse(error)
 
@@ -177,7 +177,8 @@ _SCALARS: Final[dict[str, Read]] = {
 _PROMOTED: Final = {("int", "long"), ("bytes", "string"), ("bytes", "uuid"), ("string", "uuid"), ("uuid", "string")}
 
 
-def _resolve(writer: Type, reader: Type) -> Read:
+def resolve(writer: Type, reader: Type) -> Read:
+    """`avro_reader`, but raises ContentError INCOMPATIBLE_SCHEMA itself where nothing of `writer` could be read."""
     match writer, reader:
         case Union(), _:
             return _from_union(writer, reader)
@@ -189,16 +190,16 @@ def _resolve(writer: Type, reader: Type) -> Read:
             return _SCALARS[reader.kind if reader.kind != "long" else "int"]
         case DecimalBytes(), DecimalBytes() if (writer.precision, writer.scale) == (reader.precision, reader.scale):
             return lambda cursor: decimal(_unscaled(cursor.sized()), reader)
-        case Enum(), Enum() if _short(writer.name) == _short(reader.name):
+        case Enum(), Enum() if short_name(writer.name) == short_name(reader.name):
             return _enum(writer, reader, Reason.INVALID_EVENT)
         case Array(), Array():
-            return _array(writer.items, _resolve(writer.items, reader.items))
+            return _array(writer.items, resolve(writer.items, reader.items))
         case Map(), Map():
-            return _map(_resolve(writer.values, reader.values))
-        case Record(), Record() if _short(writer.name) == _short(reader.name):
+            return _map(resolve(writer.values, reader.values))
+        case Record(), Record() if short_name(writer.name) == short_name(reader.name):
             return _record(writer, reader)
         case _:
-            raise _incompatible(f"{_word(writer)} cannot be read as {_word(reader)}")
+            raise _incompatible(f"{type_word(writer)} cannot be read as {type_word(reader)}")
 
 
 def _unscaled(taken: bytes) -> int:
@@ -207,11 +208,12 @@ def _unscaled(taken: bytes) -> int:
     return int.from_bytes(taken, "big", signed=True)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A full name without its namespace, by which Avro compares names."""
     return name.rpartition(".")[2]
 
 
-def _word(type_: Type) -> str:
+def type_word(type_: Type) -> str:
     """A type for a detail."""
     match type_:
         case Scalar():
@@ -233,7 +235,7 @@ def _from_union(writer: Union, reader: Type) -> Read:
     faults: list[ContentError] = []
     for branch in writer.branches:
         try:
-            branches.append(_resolve(branch, reader))
+            branches.append(resolve(branch, reader))
         except ContentError as error:  # matters only for records that use this branch
             faults.append(error)
             branches.append(_refuse(error))
@@ -269,13 +271,13 @@ def _into_union(writer: Type, reader: Union) -> Read:
     """The branch of the same type, else the first that `writer` can be promoted to."""
     for branch in reader.branches:
         if _alike(writer, branch):
-            return _resolve(writer, branch)
+            return resolve(writer, branch)
     for branch in reader.branches:
         try:
-            return _resolve(writer, branch)
+            return resolve(writer, branch)
         except ContentError:  # the next one may fit
             continue
-    raise _incompatible(f"{_word(writer)} is not among the union's types")
+    raise _incompatible(f"{type_word(writer)} is not among the union's types")
 
 
 def _alike(writer: Type, reader: Type) -> bool:
@@ -283,7 +285,7 @@ def _alike(writer: Type, reader: Type) -> bool:
         case Scalar(), Scalar():
             return writer.kind == reader.kind
         case Enum() | Record(), Enum() | Record():
-            return type(writer) is type(reader) and _short(writer.name) == _short(reader.name)
+            return type(writer) is type(reader) and short_name(writer.name) == short_name(reader.name)
         case _:
             return type(writer) is type(reader)
 
@@ -369,16 +371,16 @@ def _checked(read: Read, check: Check) -> Read:
 
 
 def _field(writer: Type, owner: Record, name: str, reader: Type) -> Read:
-    if isinstance(writer, Enum) and isinstance(reader, Enum) and _short(writer.name) == _short(reader.name):
+    if isinstance(writer, Enum) and isinstance(reader, Enum) and short_name(writer.name) == short_name(reader.name):
         return _enum(writer, reader, unknown_symbol(owner, name))
-    read = _resolve(writer, reader)
+    read = resolve(writer, reader)
     check = check_of(owner, name) if isinstance(reader, Scalar) and reader.kind == "string" else None
     return read if check is None else _checked(read, check)
 
 
 def _record(writer: Record, reader: Record) -> Read:
     wanted = {one.name: one for one in reader.fields}
-    ours = _our_names(writer, reader)
+    ours = our_names(writer, reader)
     steps: list[tuple[str, Read, bool]] = []
     for one in writer.fields:
         try:
@@ -415,7 +417,7 @@ def _record(writer: Record, reader: Record) -> Read:
     return read
 
 
-def _our_names(writer: Record, reader: Record) -> dict[str, str]:
+def our_names(writer: Record, reader: Record) -> dict[str, str]:
     """The writer's name of each field that we have -> ours: the same, or one that is an alias of ours."""
     theirs = [one.name for one in writer.fields]
     names = {one.name: one.name for one in reader.fields}
