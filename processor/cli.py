@@ -20,13 +20,28 @@ _READER_LEFT: Final = 128 + signal.SIGPIPE  # what a shell shows for `yes | head
 
 parser = typer.Typer(
     name="processor",
-    help="Maps banking domain events on Kafka to messages, stream events and statuses, exactly once.",
     epilog="Settings are PROCESSOR_… variables: `processor settings`. Start here: `processor demo`.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"processor {version('processor')}\n")
+        raise typer.Exit
+
+
+@parser.callback()
+def program(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
+) -> None:
+    """Maps banking domain events on Kafka to messages, stream events and statuses, exactly once."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
 

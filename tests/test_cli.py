@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -70,6 +71,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert f"Usage: processor {command}" in done.stdout
     assert re.search(rf"Example: .*processor {command}", done.stdout)
+
+
+def test_version() -> None:
+    """One line, for reports of bugs."""
+    done = processor("--version")
+
+    assert (0, f"processor {version('processor')}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_no_command_is_a_question() -> None:

@@ -173,13 +173,14 @@ class Progress:
     def stopping(self) -> None:
         """The engine ends; the log says what it has done."""
         totals = dict.fromkeys(("mapped", "unreadable"), 0)
-        outputs: dict[str, int] = {}
+        by_metric: dict[Metric[PrometheusCounter], dict[str, int]] = {OUTPUTS: {}, DECISIONS: {}, DEAD_LETTERS: {}}
         for (metric, labels), count in self._published.items():
             if metric is RECORDS:
                 totals[labels[1]] += count
-            elif metric is OUTPUTS:
-                outputs[labels[0]] = count
-        log.info("stopped", **totals, outputs=outputs)
+            elif metric in by_metric:
+                by_metric[metric][labels[0]] = count
+        outputs, decisions, dead_letters = by_metric.values()
+        log.info("stopped", **totals, outputs=outputs, decisions=decisions, dead_letters=dead_letters)
         self._readiness = Readiness(ready=False, reasons=("stopping",))
 
     def _last_batch(self) -> str:

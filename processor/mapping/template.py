@@ -289,6 +289,7 @@ _TOKEN: Final = re.compile(
 )
 _PLACEHOLDER: Final = re.compile(r"\{(CF:[^{}\n]*|[A-Z][A-Z0-9_]*)\}")
 _LOOKALIKE: Final = re.compile(r"\{[ \t]*([A-Za-z][A-Za-z0-9_ -]{0,60})[ \t]*\}")  # bounded, so that it stays linear
+_UNCLOSED: Final = re.compile(r"\{([A-Z][A-Z0-9_]{0,60})(?![A-Z0-9_}])")
 _rows_of = cache(placeholders_of)
 
 
@@ -452,6 +453,14 @@ def _formed(
 
 
 def _lookalikes(piece: str, families: Mapping[str, EventName]) -> Iterable[Flaw]:
+    for match in _UNCLOSED.finditer(piece):
+        if any(match[1] in _rows_of(family) for family in families):
+            yield Flaw(
+                f"{match.group()} is text: its brace is not closed",
+                match.group(),
+                f"write {match.group()}}}",
+                fatal=False,
+            )
     for match in _LOOKALIKE.finditer(piece):
         name = re.sub(r"[ -]+", "_", match[1].strip()).upper()
         if any(name in _rows_of(family) for family in families):

@@ -157,6 +157,12 @@ def test_one_name_two_families() -> None:
         ("{ACCOUNT_IDD}", ContentType.TEXT, "unknown placeholder {ACCOUNT_IDD}", ""),
         ("{PENALTY_AMOUNT}", ContentType.TEXT, "SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}", ""),
         ("{{ACCOUNT_ID}}", ContentType.TEXT, "double braces are text, not a placeholder", "write {ACCOUNT_ID}"),
+        (
+            "Dear {ACCOUNT_NAME, welcome",
+            ContentType.TEXT,
+            "{ACCOUNT_NAME is text: its brace is",
+            "write {ACCOUNT_NAME}",
+        ),
         ("{account_id}", ContentType.TEXT, "{account_id} is text, not a placeholder", "write {ACCOUNT_ID}"),
         ("IN_WORDS_INTEGER{TOTAL_BALANCE}", ContentType.TEXT, "IN_WORDS_INTEGER is not supported", ""),
         ("{CF:}", ContentType.TEXT, "a custom field needs a name", "write {CF:FIELD}"),
