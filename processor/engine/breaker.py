@@ -4,6 +4,7 @@ A suspended template still gets its entry in each record's dead letter, so a red
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -46,6 +47,15 @@ class Breakers:
     def suspended(self) -> Suspended:
         """For the next record: what is open, but for those whose next try is due."""
         return self._suspended
+
+    def open(self) -> Suspended:
+        """All that are open, tried just now or not: what an operator should know of."""
+        return frozenset((name, one.open.reason) for name, one in self._templates.items() if one.open is not None)
+
+    def reloaded(self, versions: Mapping[TemplateId, int]) -> None:
+        """The templates in use are now these: one that is gone, or another version, is no longer suspended."""
+        self._templates = {name: one for name, one in self._templates.items() if versions.get(name) == one.version}
+        self._renew()
 
     def saw(self, outcome: Mapped) -> None:
         """Learn from one outcome."""

@@ -15,7 +15,7 @@ from processor.engine.intake import Owned
 from processor.engine.start import Starts
 from processor.engine.transaction import NotCommitted
 from processor.http import Readiness
-from processor.mapping.lookups import UnavailableError
+from processor.mapping.lookups import Suspended, UnavailableError
 from processor.metrics import (
     ASSIGNED_PARTITIONS,
     BATCH_RECORDS,
@@ -101,8 +101,9 @@ class Progress:
         reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
         self._readiness = Readiness(ready=not reasons, reasons=reasons or self._degraded)
 
-    def templates(self, digest: str, *, refused: str) -> None:
-        """Called at every turn: the set in use, and why what is on the disk is not used; that degrades us, no more."""
+    def templates(self, digest: str, *, refused: str, suspended: Suspended) -> None:
+        """Called at every turn: the set in use, why what is on the disk is not used, and which templates make no
+        messages as they nearly always fail. Both degrade us, no more."""
         if digest != self._template_set:
             if self._template_set:
                 self._metrics[TEMPLATE_SET].remove(self._template_set)
@@ -110,6 +111,7 @@ class Progress:
             self._metrics[TEMPLATE_SET].labels(set_version=digest).set(1)
         self._metrics[TEMPLATES_REFUSED].set(bool(refused))
         self._degraded = (f"templates not reloaded: {refused}",) if refused else ()
+        self._degraded += tuple(f"template {name} is suspended: {reason}" for name, reason in sorted(suspended))
 
     def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""

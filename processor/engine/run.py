@@ -313,13 +313,16 @@ class Engine:
     def _take_templates(self) -> None:
         """Go on with templates that were changed, if they are whole: nothing that was polled is outstanding here."""
         fresh = self._reloads.poll()
-        self._progress.templates(self._reloads.templates.digest, refused=self._reloads.refused)
+        self._progress.templates(
+            self._reloads.templates.digest, refused=self._reloads.refused, suspended=self._breakers.open()
+        )
         if fresh is None:
             return
         if fresh.layout != self._lookups.layout:  # the producer's limits follow the topics
             self._publisher.renew(fresh.layout, meanwhile=self._stay_alive)
             self._go_to_committed()
         self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
+        self._breakers.reloaded({one.id: one.version for one in fresh.templates.templates})
         self._first_records = FirstRecords(self._settings.max_unreadable_share)
 
     def _commit_chosen_starts(self) -> bool:

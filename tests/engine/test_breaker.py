@@ -114,3 +114,22 @@ def test_a_new_version_starts_afresh() -> None:
     breakers = closed_by(failed(version=2))
 
     assert frozenset() == breakers.suspended()
+
+
+def test_a_reload_lets_go_of_what_it_changed() -> None:
+    """A template of another version, or one that is gone, is no longer suspended; one that stayed as it was is."""
+    for versions, still in (({A: 1}, OPEN_A), ({A: 2}, frozenset()), ({}, frozenset())):
+        breakers = opened()
+        breakers.reloaded(versions)
+
+        assert (still, still) == (breakers.suspended(), breakers.open())
+
+
+def test_what_is_open_is_told_while_it_is_tried() -> None:
+    """The record whose try is due is not suspended, and an operator is still told."""
+    breakers = opened()
+    passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    for _ in range(99):
+        breakers.saw(passed_over)
+
+    assert (frozenset(), OPEN_A) == (breakers.suspended(), breakers.open())

@@ -26,6 +26,8 @@ from processor.mapping.lookups import UnavailableError
 from processor.mapping.map import map_record
 from processor.metrics import Metrics
 from processor.model.outcome import Mapped
+from processor.model.reasons import TemplateReason
+from processor.model.records import TemplateId
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import installation
 from tests.engine.test_run import encoded, registry, repayment
@@ -334,3 +336,27 @@ def test_an_engine_whose_record_waits_is_unready(
     (reason,) = reasons
     assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)
     assert [3] == made.committed()
+
+
+def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that cannot be used and suspended templates are told by /ready, which stays yes; then forgotten."""
+    seen = Seen(monkeypatch, owned(), ends={3: 10})
+    suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
+    seen.progress.templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
+
+    assert Readiness(
+        ready=True,
+        reasons=(
+            "templates not reloaded: x.toml:1: is not TOML",
+            "template a is suspended: MISSING_VALUE",
+            "template b is suspended: OTHER",
+        ),
+    ) == seen.after(3)
+    assert (1.0, 1.0) == (seen.metric("template_set", set_version="0a"), seen.metric("templates_refused"))
+    seen.progress.templates("0b", refused="", suspended=frozenset())
+    assert READY == seen.after(3)
+    assert (None, 1.0, 0.0) == (
+        seen.metric("template_set", set_version="0a"),
+        seen.metric("template_set", set_version="0b"),
+        seen.metric("templates_refused"),
+    )
