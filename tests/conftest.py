@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from processor.local.kafka import local_kafka
+from tests.engine.apicurio import apicurio
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,13 @@ def bootstrap_servers() -> Iterator[str]:
         return
     with local_kafka() as kafka:
         yield kafka.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def registry_url() -> Iterator[str]:
+    """A real schema registry for the session; a test's subjects have names of its own, or are its alone."""
+    with apicurio() as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,13 @@ from processor.mapping.decode import event_of_json
 from processor.model.event import Event
 from processor.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
-from tests.engine.apicurio import apicurio, register
+from tests.engine.apicurio import register
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import registry, repayment
 
 Json = dict[str, Any]
 RECORD = "banking.events.LoanTransactionEvent"
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """One registry for all tests here."""
-    with apicurio() as address:
-        yield address
 
 
 def field(schema: Json, *path: str) -> Json:
@@ -96,14 +89,14 @@ def letters_of(made: Installation) -> list[tuple[str, str]]:
     return [((one["dl.reason"] or b"").decode(), (one["dl.detail"] or b"").decode()) for one in told]
 
 
-def test_versions_by_id(url: str, bootstrap_servers: str, topic_prefix: str) -> None:
+def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix: str) -> None:
     """Older and newer writers are read by Avro's rules; one that cannot become ours is a dead letter that says why."""
-    made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
+    made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=registry_url))
     text = made.schemas.families[RECORD].text
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for number, change in enumerate((*MAPPED, make_it_another_type)):
         other = changed(text, change)
-        schema_id = register(url, f"{topic_prefix}{change.__name__}", other)
+        schema_id = register(registry_url, f"{topic_prefix}{change.__name__}", other)
         frame = b"\x00" + schema_id.to_bytes(4, "big")
         producer.produce(made.events, frame + written(made, other, number), repayment()["account"]["encodedKey"], 0)
     producer.produce(made.events, b"\x00\x00\x0f\x42\x40" + b"x", "key", 0)
@@ -117,7 +110,7 @@ def test_versions_by_id(url: str, bootstrap_servers: str, topic_prefix: str) -> 
 
 
 def test_a_newer_schema_of_ours_reads_older_writers(
-    url: str, bootstrap_servers: str, topic_prefix: str, tmp_path: Path
+    registry_url: str, bootstrap_servers: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     """A field that we renamed is found by its alias, and a number that we widened is read as it was written."""
     folder = tmp_path / "schemas"
@@ -128,10 +121,10 @@ def test_a_newer_schema_of_ours_reads_older_writers(
     ):
         path = folder / "events" / f"{name}.avsc"
         path.write_text(changed(path.read_text(), change))
-    given = SchemaRegistrySettings(url=url)
+    given = SchemaRegistrySettings(url=registry_url)
     made = installation(bootstrap_servers, topic_prefix, schema_registry=given, schemas_dir=folder)
     text = made.schemas.families[RECORD].text
-    schema_id = register(url, f"{topic_prefix}older", text)
+    schema_id = register(registry_url, f"{topic_prefix}older", text)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     frame = b"\x00" + schema_id.to_bytes(4, "big")
     producer.produce(made.events, frame + written(made, text, 7), repayment()["account"]["encodedKey"], 0)

@@ -21,7 +21,6 @@ from processor.mapping.schemas import parse
 from processor.ops.schemas import check, register
 from processor.schema_files import load_schemas, shipped_schemas
 from processor.settings import SchemaRegistrySettings, Settings
-from tests.engine.apicurio import apicurio
 from tests.engine.apicurio import register as put
 from tests.engine.installation import installation
 from tests.engine.test_run import repayment
@@ -121,37 +120,38 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.kafka
-def test_registering(bootstrap_servers: str, topic_prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_registering(
+    registry_url: str, bootstrap_servers: str, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A dry run first; then all are registered, once; an incompatible version that somebody put there is found; and
     `run` writes Avro only under ids that consumers can ask the registry for."""
-    with apicurio() as address:
-        given = SchemaRegistrySettings(url=address)
-        settings = Settings(schema_registry=given)
-        assert 1 == register(settings, yes=False, json_output=False)
-        assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
-        with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
-            made.run()
-
-        assert 0 == register(settings, yes=True, json_output=False)
-        assert 0 == register(settings, yes=False, json_output=False)
-        assert 0 == check(settings, json_output=True)
-        made.tell([repayment(0)])
+    given = SchemaRegistrySettings(url=registry_url)
+    settings = Settings(schema_registry=given)
+    assert 1 == register(settings, yes=False, json_output=False)
+    assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
+    made = installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
+    with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
         made.run()
-        ours = load_schemas().outputs["communications.Communicationmessage"]
-        registered = Subjects(address, session_of(settings)).id_of(ours)
-        (message, *_) = made.read(made.settings.topic("messages"))
-        assert registered is not None
-        assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
-        made.tell([repayment(1)])
-        made.run()  # a new start reads the outputs that are there
-        assert [2] == made.committed()
 
-        capsys.readouterr()
-        put(address, "communications.Decision", json.dumps(record(at="string") | {"name": "communications.Decision"}))
-        assert 1 == check(settings, json_output=False)
-        assert "communications.Decision: registry id " in capsys.readouterr().out
-        assert 1 == register(settings, yes=True, json_output=True)
+    assert 0 == register(settings, yes=True, json_output=False)
+    assert 0 == register(settings, yes=False, json_output=False)
+    assert 0 == check(settings, json_output=True)
+    made.tell([repayment(0)])
+    made.run()
+    ours = load_schemas().outputs["communications.Communicationmessage"]
+    registered = Subjects(registry_url, session_of(settings)).id_of(ours)
+    (message, *_) = made.read(made.settings.topic("messages"))
+    assert registered is not None
+    assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
+    made.tell([repayment(1)])
+    made.run()  # a new start reads the outputs that are there
+    assert [2] == made.committed()
+
+    capsys.readouterr()
+    put(registry_url, "communications.Decision", json.dumps(record(at="string") | {"name": "communications.Decision"}))
+    assert 1 == check(settings, json_output=False)
+    assert "communications.Decision: registry id " in capsys.readouterr().out
+    assert 1 == register(settings, yes=True, json_output=True)
 
 
 def test_no_registry() -> None:
