@@ -140,6 +140,7 @@ def run(
         publisher.renew(first_layout, meanwhile=lambda: None)
         starts = Starts(settings, layout=layout, schemas=schemas, answer=first_answer)
         patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
+        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
         coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
         consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
         intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced, coordinator=coordinator)
@@ -170,7 +171,6 @@ def run(
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
-        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
         engine = Engine(
             settings, lookups, layout, reloads, written or frozenset(), intake, publisher, progress, stop, step
         )
