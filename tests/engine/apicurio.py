@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import requests
@@ -34,8 +35,8 @@ def home() -> Path:
             context = MavenContext(repo_cache=Path(part) / "repository")
             component = context.project("io.apicurio", "apicurio-registry-app").at_version(VERSION)
             archive = component.artifact(classifier="all", packaging="tar.gz").resolve()
-            with tarfile.open(archive) as packed:
-                packed.extractall(Path(part) / "unpacked", filter="data")
+            careful: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since 3.11.4
+            shutil.unpack_archive(archive, Path(part) / "unpacked", "gztar", **careful)
             (Path(part) / "unpacked").rename(folder)
     return folder
 
