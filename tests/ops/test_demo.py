@@ -141,7 +141,7 @@ def test_the_main_job(settings: Settings, left_behind: Left, capsys: Captured) -
     assert code == 0
     assert list(KEYS) == list(found)
     assert (65, 3) == (found["events"], found["deadLetters"])
-    assert found["notifications"] == found["messages"] - found["streamEvents"] > 0
+    assert 0 < found["notifications"] < found["messages"] - found["streamEvents"]  # webhooks have none
     assert [0, 0, 0] == [found["duplicates"], found["lost"], found["outOfOrder"]]
     assert found["messages"] == found["statuses"] > found["streamEvents"] > 0
     assert found["decisions"] > 1
@@ -262,7 +262,7 @@ def test_what_people_see(settings: Settings, capsys: Captured) -> None:
     demo(settings, events=60)
     shown = " ".join(capsys.readouterr().out.split())
 
-    for piece in ("told again", "DUPLICATE_EVENT", "BAD_FRAME", "EVENT_STREAM SENT", "SMS QUEUED", "NO_TEMPLATE"):
+    for piece in ("told again", "DUPLICATE_EVENT", "BAD_FRAME", "EVENT_STREAM SENT", "SMS QUEUED", "NO_RECIPIENT"):
         assert piece in shown
     for piece in ("duplicates", "out of order", "events/s", "p99", "What to try next", "processor produce --samples"):
         assert piece in shown

@@ -71,9 +71,10 @@ def test_each_condition_with_its_value(tmp_path: Path, capsys: pytest.CaptureFix
     ] == lines[1:6]
 
 
-def test_no_template_and_another_tenant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_template_and_another_tenant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What keeps all templates from being asked is said; without a tenant the event's own is taken."""
-    code, lines = said(capsys, "CLIENT_REJECTED")
+    (tmp_path / "note.toml").write_text(CONDITIONAL)
+    code, lines = said(capsys, "CLIENT_REJECTED", templates_dir=tmp_path)
     assert (0, "  no message, NO_TEMPLATE: no template names CLIENT_REJECTED") == (code, lines[1])
 
     path = str(SHIPPED / "samples" / "loan-repayment.json")
