@@ -72,6 +72,7 @@ FLAWS_SHOWN: Final = 50  # of one text; a file of another kind could have as man
 CONDITIONS_LIMIT: Final = 100  # each is asked of each event
 OPERANDS_LIMIT: Final = 1000
 TRIGGER_DAYS_LIMIT: Final = 365
+ID_HINT: Final = "1 to 63 of a-z, 0-9 and -, not - at first"
 ATTACHMENTS_LIMIT: Final = 100
 TEXT_LIMIT_CHARACTERS: Final = 1024
 FINDING_LIMIT_CHARACTERS: Final = 800
@@ -364,6 +365,11 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 _EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 
 
+def is_template_id(text: str) -> bool:
+    """Whether a template, and so its file, can be called so."""
+    return _ID.fullmatch(text) is not None
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a template file, by which editors complete and check it.
 
@@ -569,9 +575,8 @@ class _Reading:
             self.find("T01", f"name has {len(name)} characters, at most {NAME_LIMIT_CHARACTERS}", key="name")
         if holds_control(name):
             self.find("T01", "name holds a control character or a line break", key="name")
-        if file.id is not None and not _ID.fullmatch(file.id):
-            hint = "1 to 63 of a-z, 0-9 and -, not - at first"
-            self.find("T02", f"id {_cut(file.id)!r} is not an id", key="id", hint=hint)
+        if file.id is not None and not is_template_id(file.id):
+            self.find("T02", f"id {_cut(file.id)!r} is not an id", key="id", hint=ID_HINT)
         elif file.id is not None and self.path.name != f"{file.id}.toml":
             self.find("T02", f"id {file.id!r} belongs in {file.id}.toml", key="id", hint="a file is named by its id")
         if file.key is not None and not _KEY.fullmatch(file.key):

@@ -36,7 +36,14 @@ from processor.model.records import EventName
 from processor.ops.samples import sample
 from processor.schema_files import load_schemas
 from processor.settings import Settings
-from processor.template_files import BODY_LIMIT_BYTES, installed, json_schema, usable
+from processor.template_files import (
+    BODY_LIMIT_BYTES,
+    ID_HINT,
+    installed,
+    is_template_id,
+    json_schema,
+    usable,
+)
 
 FINDINGS: Final = 1
 _LONGEST: Final = 80
@@ -136,6 +143,8 @@ def new_template(settings: Settings, *, template_id: str, event: str, channel: s
     if directory is None:
         hint = "name a folder of your own by PROCESSOR_TEMPLATES_DIR"
         raise UsageError("the shipped templates are not yours to add to", hint=hint)
+    if not is_template_id(template_id):  # before it is part of any path
+        raise UsageError(f"id {template_id!r} is not an id", hint=ID_HINT)
     row, kind = EVENTS[_known(event)], _word(channel, Channel)
     channels = settings.channels.of(row)
     if kind not in channels:

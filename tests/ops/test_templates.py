@@ -106,6 +106,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
             "is not told by EMAIL\nhint: its channels: EVENT_STR",
         ),
         ("A b", "CLIENT_CREATED", "EMAIL", "id 'A b' is not an id"),
+        ("../b", "CLIENT_CREATED", "EMAIL", "id '../b' is not an id"),
     ],
 )
 def test_what_cannot_be_begun(template_id: str, event: str, channel: str, what: str, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_what_cannot_be_begun(template_id: str, event: str, channel: str, what: 
         )
 
     assert what in str(caught.value)
-    assert [] == list(tmp_path.glob("*.toml"))
+    assert [] == [*tmp_path.glob("*.toml"), *tmp_path.parent.glob("*.toml")]
 
 
 def test_the_shipped_folder_is_not_written_to() -> None:
