@@ -67,7 +67,9 @@ def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
     topic = layout.template_sets
     try:
         low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
-        return frozenset((message.key() or b"").decode() for message in _all(reader, topic, 0, low, high))
+        return frozenset(
+            (message.key() or b"").decode(errors="replace") for message in _all(reader, topic, 0, low, high)
+        )
     except KafkaException as exception:
         refuse_unauthorised(error_of(exception), hint=f"grant READ on {topic.name}")
         raise UnavailableError(f"reading template sets: {exception}") from exception

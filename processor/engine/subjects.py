@@ -30,49 +30,50 @@ class Subjects:
 
     def id_of(self, schema: OwnSchema) -> SchemaId | None:
         """The registry's id of just this schema; None when it is not registered."""
-        answer = self._ask("POST", f"/subjects/{schema.name}", json={"schema": schema.text})
-        return None if answer is None else SchemaId(answer["id"])
+        with _told():
+            answer = self._ask("POST", f"/subjects/{schema.name}", json={"schema": schema.text})
+            return None if answer is None else SchemaId(answer["id"])
 
     def versions(self, name: str) -> dict[SchemaId, str]:
         """Id -> text, of all versions that are registered for the subject."""
-        numbers = self._ask("GET", f"/subjects/{name}/versions") or ()
-        answers = [self._ask("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
-        return {SchemaId(answer["id"]): answer["schema"] for answer in answers if answer is not None}
+        with _told():
+            numbers = self._ask("GET", f"/subjects/{name}/versions") or ()
+            answers = [self._ask("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
+            return {SchemaId(answer["id"]): str(answer["schema"]) for answer in answers if answer is not None}
 
     def register(self, schema: OwnSchema) -> SchemaId:
         """The id of the schema, registered as a new version if it was not."""
-        answer = self._ask("POST", f"/subjects/{schema.name}/versions", json={"schema": schema.text})
-        if answer is None:
-            raise UnavailableError(f"the schema registry has no subject {schema.name}")
-        return SchemaId(answer["id"])
+        with _told():
+            answer = self._ask("POST", f"/subjects/{schema.name}/versions", json={"schema": schema.text})
+            return SchemaId(answer["id"])
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         """The answer's JSON; None for 404."""
-        with _told():
-            # `verify` by each call: the environment's bundle would win over the session's.
-            more |= {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": self._session.verify}
-            answer = self._session.request(method, self._url + path, **more)
-            if answer.status_code == HTTPStatus.NOT_FOUND:
-                return None
-            if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                raise NotAllowedError(
-                    f"the schema registry refuses us: {answer.status_code}",
-                    hint="check PROCESSOR_SCHEMA_REGISTRY__USERNAME and __PASSWORD",
-                )
-            if answer.status_code in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
-                raise UsageError(
-                    f"the schema registry does not take {path}: {answer.text[:300]}",
-                    hint="`processor schemas check` says what does not fit",
-                )
-            answer.raise_for_status()
-            return answer.json()
+        # `verify` by each call: the environment's bundle would win over the session's.
+        more |= {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": self._session.verify}
+        answer = self._session.request(method, self._url + path, **more)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise NotAllowedError(
+                f"the schema registry refuses us: {answer.status_code}",
+                hint="check PROCESSOR_SCHEMA_REGISTRY__USERNAME and __PASSWORD",
+            )
+        if answer.status_code in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+            raise UsageError(
+                f"the schema registry does not take {path}: {answer.text[:300]}",
+                hint="`processor schemas check` says what does not fit",
+            )
+        answer.raise_for_status()
+        return answer.json()
 
 
 @contextmanager
 def _told() -> Iterator[None]:
+    """What is no answer, or not such a one as the API has, is no answer."""
     try:
         yield
-    except (requests.RequestException, ValueError) as error:
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         raise UnavailableError(f"the schema registry did not answer: {type(error).__name__}") from error
 
 
