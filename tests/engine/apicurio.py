@@ -44,10 +44,17 @@ def home() -> Path:
 @contextmanager
 def apicurio() -> Iterator[str]:
     """The address of Confluent's API of a registry that is ready, empty, in memory; it ends with this process."""
-    (port,) = free_ports(1)
+    port, management_port = free_ports(2)
     folder = Path(tempfile.mkdtemp(prefix="processor-registry-"))
     url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
-    bound = ("-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}", f"-Djava.io.tmpdir={folder}")
+    settings = {
+        "quarkus.http.host": "127.0.0.1",
+        "quarkus.http.port": port,
+        "quarkus.management.host": "127.0.0.1",
+        "quarkus.management.port": management_port,
+        "java.io.tmpdir": folder,
+    }
+    bound = [f"-D{name}={value}" for name, value in settings.items()]
     try:
         with Guard(log=folder / "registry.log", folder=folder, grace_s=0) as guard:
             guard.ask("start", argv=[str(JAVA), *JVM, *bound, "-jar", str(home() / "quarkus-run.jar")])
