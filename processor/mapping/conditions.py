@@ -13,7 +13,8 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from processor.mapping.content import ContentError, date_of_text, decimal_of_text, shown, timestamp_of_text
-from processor.mapping.render import Scope, currency_of, custom_value, day_of, text_of, type_of, value_at
+from processor.mapping.forms import day_of
+from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
 from processor.mapping.schemas import DecimalBytes
 from processor.mapping.template import (
     Condition,

@@ -92,14 +92,14 @@ def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:
 
 
 def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | None, time_zone: tzinfo) -> str:
-    """The value's text. A timestamp is written as the clocks of `time_zone` show it."""
+    """The value's text. A timestamp is written as the clocks of `time_zone` show it; a date of one is its day there."""
     if form.function == DATE:
         if kind is PlaceholderType.TIMESTAMP:
             try:
                 return str(format_datetime(value, format=form.pattern, tzinfo=time_zone, locale=form.locale))
             except OverflowError:  # in the first or last hours that a datetime can hold
                 return str(format_datetime(value, format=form.pattern, tzinfo=UTC, locale=form.locale))
-        return str(format_date(value, format=form.pattern, locale=form.locale))
+        return str(format_date(day_of(value, time_zone), format=form.pattern, locale=form.locale))
     with localcontext() as context:
         context.prec = _DIGITS
         if "¤" not in form.pattern:
@@ -109,6 +109,16 @@ def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | 
                 value, currency or _NO_CURRENCY, format=form.pattern, locale=form.locale, currency_digits=False
             )
         )
+
+
+def day_of(value: date, time_zone: tzinfo) -> date:
+    """A date as it is; of a timestamp its day in `time_zone`."""
+    if not isinstance(value, datetime):
+        return value
+    try:
+        return value.astimezone(time_zone).date()
+    except OverflowError:  # in the first or last hours that a datetime can hold
+        return value.date()
 
 
 def _known(tag: str) -> str:

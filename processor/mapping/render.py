@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
-from processor.mapping.forms import formatted
+from processor.mapping.forms import day_of, formatted
 from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text
 from processor.model.placeholders import PlaceholderType
 from processor.model.reasons import TemplateReason
@@ -186,16 +186,6 @@ def _decimal_text(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
-
-
-def day_of(value: date, time_zone: tzinfo) -> date:
-    """A date as it is; of a timestamp its day in `time_zone`."""
-    if not isinstance(value, datetime):
-        return value
-    try:
-        return value.astimezone(time_zone).date()
-    except OverflowError:  # in the first or last hours that a datetime can hold
-        return value.date()
 
 
 def type_of(value: Any) -> PlaceholderType:

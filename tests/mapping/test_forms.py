@@ -100,6 +100,18 @@ def test_a_moment_is_on_the_clocks_of_the_bank() -> None:
     assert Rendered(None, "15.3. 08:30") == render(Text(None, segments), scope, strict=False, limit_characters=99)
 
 
+def test_the_day_of_a_moment_is_the_banks() -> None:
+    """A date that is told by a moment is its day in the time zone, with a form as without one."""
+    body = "{CURRENT_DATE} FORMAT_DATE{CURRENT_DATE,datePattern=yyyy-MM-dd}"
+    segments, _ = parse(body, ContentType.TEXT, families=REPAYMENT)
+    fields = {**make_event().fields, "occurredAt": datetime(2026, 3, 31, 15, 59, 59, tzinfo=UTC)}
+    scope = Scope("loan_transaction", fields, ZoneInfo("Asia/Tokyo"))
+
+    assert Rendered(None, "2026-04-01 2026-04-01") == render(
+        Text(None, segments), scope, strict=False, limit_characters=99
+    )
+
+
 def test_missing_and_escaped() -> None:
     """A missing value is as missing as without a form; in JSON a form is a text, quoted where no quotes are."""
     body = '{"a": FORMAT{TOTAL_BALANCE,numericPattern=0.00 \'"\'}, "b": "FORMAT{TOTAL_BALANCE,numericPattern=0}"}'
