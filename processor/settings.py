@@ -33,7 +33,15 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from processor.errors import UsageError
 from processor.model.catalogue import EVENTS, EventRow
 from processor.model.messages import Channel
-from processor.model.notifications import PROCESSOR, Actor, NotificationStatus, StatusMap, StatusSet, status_map
+from processor.model.notifications import (
+    CATEGORY_ID,
+    PROCESSOR,
+    Actor,
+    NotificationStatus,
+    StatusMap,
+    StatusSet,
+    status_map,
+)
 from processor.model.records import EventName, Topic
 
 PREFIX: Final = "PROCESSOR_"
@@ -369,6 +377,27 @@ class MessageSettings(_Table):
         description='Other statuses than the usual ones, by state or failureReason, as JSON: {"OTHER": "Discarded"}.',
     )
     audit_actor: AuditActorSettings = Field(default=AuditActorSettings(), description="Who writes its audit.")
+    on_missing: Literal["partial", "fail"] = Field(
+        default="partial",
+        description="A row missing in a reference table: the Message goes without that part, or the template fails.",
+    )
+    category_by_family: dict[str, str] = Field(
+        default={},
+        description="Category of a Message whose template names none, by family of events, as JSON: "
+        '{"loan_transaction": "NTC-3300-0041"}.',
+    )
+
+    @model_validator(mode="after")
+    def _known_families(self) -> "MessageSettings":
+        families = {row.family for row in EVENTS.values()}
+        for family, category in self.category_by_family.items():
+            if family not in families:
+                near = get_close_matches(family.lower(), families, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"category_by_family: {family!r} is no family of events{hint}")
+            if not CATEGORY_ID.fullmatch(category):
+                raise ValueError(f"category_by_family: {category!r} is no category's id, as in NTC-3300-0041")
+        return self
 
     @model_validator(mode="after")
     def _known_statuses(self) -> "MessageSettings":
@@ -450,6 +479,11 @@ class Settings(BaseSettings):
     )
     templates_dir: Path | None = Field(default=None, description="Folder of templates; not set: the shipped ones.")
     schemas_dir: Path | None = Field(default=None, description="Folder of schemas; not set: the shipped ones.")
+    state_dir: Path | None = Field(
+        default=None,
+        description="Folder of the local copies of the reference tables, one for each process, which can be thrown "
+        "away; not set: processor in the user's state folder.",
+    )
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(
         default="UTC", description="Time zone of dates and times in rendered texts."
     )

@@ -56,7 +56,7 @@ from processor.model.catalogue import EVENTS, FAMILIES, EventRow
 from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State
-from processor.model.notifications import Attachment
+from processor.model.notifications import CATEGORY_ID, Attachment
 from processor.model.placeholders import MANUAL
 from processor.model.records import EventName, TemplateId
 from processor.settings import Settings
@@ -358,7 +358,6 @@ _MANUAL_ROW: Final = EventRow(
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
-_CATEGORY: Final = re.compile(r"NTC-\d{4}-\d{4}", re.ASCII)
 _ATTACHMENT: Final = re.compile(r"ATT-\d{4}-\d{4}-\d{4}", re.ASCII)
 _LONG: Final = 2**63 - 1
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
@@ -878,7 +877,7 @@ class _Reading:
         """What only the `Message` of an e-mail or SMS shows: its category, and the files that come with it."""
         if file.category is not None and channel not in (*NOTIFIED, None):
             self.find("", f"type {channel} has no category", key="category", hint="leave it out")
-        elif file.category is not None and not _CATEGORY.fullmatch(file.category):
+        elif file.category is not None and not CATEGORY_ID.fullmatch(file.category):
             hint = "as in NTC-3300-0041"
             self.find("", f"category {_cut(file.category)!r} is not a category's id", key="category", hint=hint)
         if file.attachment and channel not in (Channel.EMAIL, None):

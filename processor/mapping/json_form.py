@@ -154,7 +154,8 @@ def _wrong(expected: str, value: Any) -> ContentError:
     return ContentError("is missing" if value is None else f"{expected} expected, {given} given")
 
 
-def _text(value: Any) -> str:
+def take_text(value: Any) -> str:
+    """A JSON value that has to be text, and text that can be written again. ContentError."""
     if not isinstance(value, str):
         raise _wrong("text", value)
     if not value.isascii():
@@ -184,24 +185,25 @@ def _whole(value: Any, bits: int) -> int:
     return int(value.text)
 
 
-def _boolean(value: Any) -> bool:
+def take_boolean(value: Any) -> bool:
+    """A JSON value that has to be true or false. ContentError."""
     if not isinstance(value, bool):
         raise _wrong("true or false", value)
     return value
 
 
 def _millis(value: Any) -> int:
-    return (timestamp_of_text(_text(value)) - EPOCH) // _MILLISECOND
+    return (timestamp_of_text(take_text(value)) - EPOCH) // _MILLISECOND
 
 
 _SCALARS: Final[dict[str, Take]] = {
-    "boolean": _boolean,
+    "boolean": take_boolean,
     "int": lambda value: _whole(value, 32),
     "long": lambda value: _whole(value, 64),
-    "string": _text,
-    "uuid": lambda value: uuid(_text(value)),
-    "date": lambda value: date_of_text(_text(value)),
-    "timestamp-micros": lambda value: timestamp_of_text(_text(value)),
+    "string": take_text,
+    "uuid": lambda value: uuid(take_text(value)),
+    "date": lambda value: date_of_text(take_text(value)),
+    "timestamp-micros": lambda value: timestamp_of_text(take_text(value)),
     "timestamp-millis": _millis,
 }
 
@@ -214,7 +216,7 @@ def _enum(type_: Enum, unknown: Reason) -> Take:
     symbols = frozenset(type_.symbols)
 
     def take(value: Any) -> str:
-        text = _text(value)
+        text = take_text(value)
         if text in symbols:
             return text
         if type_.default is not None:
@@ -244,7 +246,7 @@ def _tagged(type_: Union) -> Take:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return _text(value)
+            return take_text(value)
         if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= tags.keys():
             raise ContentError(f"text, true, false, or an object with one of {', '.join(sorted(tags))} expected")
         ((tag, inner),) = value.items()
@@ -279,7 +281,7 @@ def _map(take_value: Take) -> Take:
         name = ""
         try:
             for name, inner in value.items():
-                made[_text(name)] = take_value(inner)
+                made[take_text(name)] = take_value(inner)
         except ContentError as error:
             raise error.under(f"[{name[:60]!r}]") from None
         return made

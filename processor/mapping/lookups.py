@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from typing import Literal
 
 from processor.mapping.encode import Encoders
+from processor.mapping.reference import NO_TABLES, Reference
 from processor.mapping.schemas import Schemas, WriterSchema
 from processor.mapping.template import TemplateSet
 from processor.model.event import Identity
@@ -41,6 +42,7 @@ class Lookups:
     layout: Layout
     encoders: Encoders
     first_told: FirstTold
+    reference: Reference = NO_TABLES
     switched_off: frozenset[Channel] = frozenset()  #: Channels by which nobody is told anything now.
     statuses: StatusMap = field(
         default_factory=status_map

@@ -17,6 +17,7 @@ from processor.mapping.encode import dead_letter_record
 from processor.mapping.lookups import Lookups, Suspended, UnavailableError
 from processor.mapping.notification import NOTIFIED, born_notification
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
+from processor.mapping.reference import NO_TABLES, Known, LookupFailedError, Reference
 from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
 from processor.mapping.template import Subscription, Target, Template
 from processor.model.catalogue import EVENTS
@@ -34,7 +35,7 @@ from processor.model.messages import (
     State,
     StreamEvent,
 )
-from processor.model.notifications import Notification
+from processor.model.notifications import Notification, NotificationStatus
 from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.model.records import EncodedKey, EventName, Headers, OutRecord, SourceRecord
@@ -99,8 +100,12 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
         event,
         lookups,
         wrong_key=wrong_key,
-        published=[one for one in results if isinstance(one, _Published)],
-        declined=tuple(one for one in results if isinstance(one, Declined)),
+        made=[one for one in results if isinstance(one, _Published | _Withheld)],
+        declined=tuple(
+            one.declined if isinstance(one, _Withheld) else one
+            for one in results
+            if isinstance(one, Declined | _Withheld)
+        ),
         failed=tuple(one for one in results if isinstance(one, FailedTemplate)),
     )
 
@@ -153,7 +158,9 @@ def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped
 class Draft:
     """A message as one template makes it of one event, before it has a place and a time.
 
-    `state` is QUEUED, FAILED or SENT; `failure_reason` and `failure_cause` are set exactly when it is FAILED.
+    `state` is QUEUED, FAILED or SENT; `failure_reason` and `failure_cause` are set exactly when it is FAILED. `known`
+    is what the reference tables tell of it, for a channel that has a Message. `withheld` is why it is not created
+    although it could be: its addressee's portal shows it as Discarded, and nobody is written to.
     """
 
     template: Template
@@ -164,6 +171,8 @@ class Draft:
     state: State
     failure_reason: FailureReason | None = None
     failure_cause: str | None = None
+    known: Known | None = None
+    withheld: Declined | None = None
 
 
 def draft(
@@ -173,14 +182,15 @@ def draft(
     time_zone: tzinfo,
     stream: str,
     limit_characters: int,
+    reference: Reference = NO_TABLES,
     switched_off: Collection[Channel] = (),
     suspended: Collection[TemplateReason] = (),
 ) -> Draft | Declined | FailedTemplate:
     """What `template` makes of `event`: the checks of each template in their order, then rendered, then addressed.
 
-    `stream` is the topic that a stream event goes to. `switched_off` are channels of the installation. `suspended` has
-    the reasons for which the template's breaker is open; it comes after the checks, so that a redrive of the failed
-    ones makes a message of each.
+    `stream` is the topic that a stream event goes to. Without `reference` nobody has said anything.
+    `switched_off` are channels of the installation. `suspended` has the reasons for which the template's breaker is
+    open; it comes after the checks, so that a redrive of the failed ones makes a message of each.
     """
 
     def declined(reason: DecisionReason, detail: str, key: EncodedKey | None = None) -> Declined:
@@ -201,9 +211,22 @@ def draft(
         return declined(DecisionReason.NO_RECIPIENT, f"the event has no {_whom(template)}")
     addressed = "" if person is None or template.recipient is None else person.key
     key = encoded_key(event.tenant, event.id, template.id, recipient=addressed)
-    if template.subscription is Subscription.OPT_IN and holder_of(event) is not None:
-        # No table of subscriptions exists yet, so nobody has opted in, and nobody has opted out.
-        return declined(DecisionReason.NOT_SUBSCRIBED, "the holder never opted in", key)
+    holder = holder_of(event)
+    known = withheld = None
+    try:
+        if holder is not None and (unsubscribed := _unsubscribed(template, holder.key, reference)):
+            return declined(DecisionReason.NOT_SUBSCRIBED, unsubscribed, key)
+        if person is not None and template.type in NOTIFIED:
+            known = reference.known(
+                contact_key=person.key,
+                account_keys=_account_keys(event, holder),
+                category=template.category,
+                family=event.family,
+            )
+            if unwanted := _unwanted(known):
+                withheld = declined(*unwanted, key)
+    except LookupFailedError as failed:
+        return _failed(template, TemplateReason.LOOKUP_MISSING, str(failed))
     if suspended:
         detail = "suspended, as nearly all of its records failed: " + ", ".join(sorted(suspended))
         return _failed(template, TemplateReason.TEMPLATE_SUSPENDED, detail)
@@ -234,6 +257,8 @@ def draft(
         state=State.FAILED if problem else State.QUEUED,
         failure_reason=problem and problem[0],
         failure_cause=problem and problem[1],
+        known=known,
+        withheld=withheld,
     )
 
 
@@ -273,6 +298,36 @@ def _unmet(template: Template, scope: Scope) -> str | None:
     return first_false(template.conditions, template.match, scope)
 
 
+def _unsubscribed(template: Template, owner: str, reference: Reference) -> str | None:
+    """Why the holder does not get what the template tells; None when they do."""
+    said = reference.subscribed(owner, template.id)
+    if said is None:
+        return "the holder never opted in" if template.subscription is Subscription.OPT_IN else None
+    return None if said else "the holder opted out"
+
+
+def _account_keys(event: Event, holder: Recipient | None) -> tuple[str, ...]:
+    """By what the customer organisation is looked up, first hit wins: bank account, holder, tenant."""
+    account = value_at(("account", "encodedKey"), event.fields)
+    keys = (account, None if holder is None else holder.key, event.tenant)
+    return tuple(one for one in keys if one is not None)
+
+
+def _unwanted(known: Known) -> tuple[DecisionReason, str] | None:
+    """Why the addressee is not to be written to; None when they are."""
+    contact, account, category = known.contact, known.account, known.category_id
+    if contact is not None and contact.blocked:
+        why = f": {contact.blocked_reason}" if contact.blocked_reason else ""
+        return DecisionReason.CONTACT_BLOCKED, _cut(f"contact {contact.id} is blocked{why}")
+    if category is None or (known.category is not None and not known.category.opt_out_allowed):
+        return None
+    if contact is not None and category in contact.opt_outs:
+        return DecisionReason.CATEGORY_OPTED_OUT, f"contact {contact.id} left category {category}"
+    if account is not None and category in account.disabled_categories:
+        return DecisionReason.CATEGORY_OPTED_OUT, f"account {account.id} disabled category {category}"
+    return None
+
+
 def _whom(template: Template) -> str:
     if template.recipient is None:
         raise OurFaultError(f"{template.id}: a template without recipient lacks one")
@@ -310,9 +365,18 @@ class _Published:
     outputs: tuple[OutRecord, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Withheld:
+    """Declined, and the addressee's portal says so."""
+
+    declined: Declined
+    discarded: Notification
+    outputs: tuple[OutRecord, ...]
+
+
 def _made(
     template: Template, record: SourceRecord, event: Event, lookups: Lookups, suspended: Suspended
-) -> _Published | Declined | FailedTemplate:
+) -> _Published | _Withheld | Declined | FailedTemplate:
     """A birth with its records, or why there is none; it fails when a record is larger than its topic takes."""
     made = draft(
         template,
@@ -320,27 +384,34 @@ def _made(
         time_zone=lookups.time_zone,
         stream=_stream_name(template, event, lookups),
         limit_characters=lookups.layout.messages.limit_bytes,
+        reference=lookups.reference,
         switched_off=lookups.switched_off,
         suspended=[reason for one, reason in suspended if one == template.id],
     )
     if not isinstance(made, Draft):
         return made
-    birth = _birth(made, record, event, lookups)
-    outputs = _outputs_of(birth, record, event, lookups)
+    message = _message(made, record, event)
+    notification = _notification(made, message, event, lookups)
+    birth = None if made.withheld else _birth(made, message, notification, record, event, lookups)
+    outputs = _outputs_of(birth, notification, made.key, record, event, lookups)
     for topic, output in outputs:
         if output.size_bytes > topic.limit_bytes:
             detail = f"{output.size_bytes} bytes for {topic.name}, which takes {topic.limit_bytes}"
             return _failed(made.template, TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED, detail)
-    return _Published(birth, tuple(output for _, output in outputs))
+    records = tuple(output for _, output in outputs)
+    if birth is not None:
+        return _Published(birth, records)
+    if made.withheld is None or notification is None:
+        raise OurFaultError(f"{template.id}: withheld, but it has no Message to say so")
+    return _Withheld(made.withheld, notification, records)
 
 
-def _birth(made: Draft, record: SourceRecord, event: Event, lookups: Lookups) -> Birth:
+def _message(made: Draft, record: SourceRecord, event: Event) -> Communicationmessage:
     template, now = made.template, record.timestamp_ms
-    streamed = template.type is Channel.EVENT_STREAM
     kind = value_at(("account", "kind"), event.fields)
     account = value_at(("account", "encodedKey"), event.fields)
     keys = {} if made.person is None else {made.person.key_field: made.person.key}
-    message = Communicationmessage(
+    return Communicationmessage(
         body=made.rendered.body,
         clientKey=keys.get("clientKey"),
         creationDate=now,
@@ -361,6 +432,18 @@ def _birth(made: Draft, record: SourceRecord, event: Event, lookups: Lookups) ->
         type=template.type,
         userKey=keys.get("userKey"),
     )
+
+
+def _birth(
+    made: Draft,
+    message: Communicationmessage,
+    notification: Notification | None,
+    record: SourceRecord,
+    event: Event,
+    lookups: Lookups,
+) -> Birth:
+    template, now = made.template, record.timestamp_ms
+    streamed = template.type is Channel.EVENT_STREAM
     status = MessageStatus(
         encodedKey=made.key,
         tenant=event.tenant,
@@ -379,20 +462,20 @@ def _birth(made: Draft, record: SourceRecord, event: Event, lookups: Lookups) ->
         templateVersion=template.version,
         setVersion=lookups.templates.digest,
         source=record.place,
+        lookupMissing=() if made.known is None else made.known.missing,
         correlationId=event.correlation_id,
     )
-    return Birth(
-        message,
-        status,
-        stream_event=_stream_event(made, event) if streamed else None,
-        notification=_notification(made, message, event, lookups),
-    )
+    stream_event = _stream_event(made, event) if streamed else None
+    return Birth(message, status, stream_event=stream_event, notification=notification)
 
 
 def _notification(made: Draft, message: Communicationmessage, event: Event, lookups: Lookups) -> Notification | None:
-    if made.template.type not in NOTIFIED or made.person is None:
+    if made.known is None or made.person is None:
         return None
-    return born_notification(message, made.template, made.person, event, statuses=lookups.statuses, actor=lookups.actor)
+    status = lookups.statuses[made.failure_reason or made.state]
+    if made.withheld is not None:
+        status = NotificationStatus.DISCARDED
+    return born_notification(message, made.template, made.person, event, made.known, status=status, actor=lookups.actor)
 
 
 def _stream_event(made: Draft, event: Event) -> StreamEvent:
@@ -413,23 +496,31 @@ def event_type(tenant: str, event: EventName) -> str:
 
 
 def _outputs_of(
-    birth: Birth, record: SourceRecord, event: Event, lookups: Lookups
+    birth: Birth | None,
+    notification: Notification | None,
+    encoded_key: EncodedKey,
+    record: SourceRecord,
+    event: Event,
+    lookups: Lookups,
 ) -> tuple[tuple[OutputTopic, OutRecord], ...]:
-    layout, encoders, key = lookups.layout, lookups.encoders, birth.status.encodedKey.encode()
-    value, headers = encoders.message(birth.message)
-    message = (layout.messages, _out(layout.messages, record, key, value, headers))
-    value, headers = encoders.status(birth.status)
-    status = (layout.status, _out(layout.status, record, key, value, headers))
-    if birth.notification is not None:
-        value, headers = encoders.notification(birth.notification)
-        return message, status, (layout.notifications, _out(layout.notifications, record, key, value, headers))
-    if birth.stream_event is not None:
+    """The records of a birth; without one, of a message that is withheld."""
+    layout, encoders, key = lookups.layout, lookups.encoders, encoded_key.encode()
+    outputs = []
+    if birth is not None:
+        value, headers = encoders.message(birth.message)
+        outputs.append((layout.messages, _out(layout.messages, record, key, value, headers)))
+        value, headers = encoders.status(birth.status)
+        outputs.append((layout.status, _out(layout.status, record, key, value, headers)))
+    if notification is not None:
+        value, headers = encoders.notification(notification)
+        outputs.append((layout.notifications, _out(layout.notifications, record, key, value, headers)))
+    if birth is not None and birth.stream_event is not None:
         stream = layout.streams[event.name]
         value, headers = encoders.stream_event(birth.stream_event)
         out = _out(stream, record, event.ordering_key.encode(), value, headers)
         # A stream has fewer partitions than the events, fixed when it was created.
-        return message, status, (stream, replace(out, partition=record.place.partition % stream.partitions))
-    return message, status
+        outputs.append((stream, replace(out, partition=record.place.partition % stream.partitions)))
+    return tuple(outputs)
 
 
 def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: bytes, headers: Headers) -> OutRecord:
@@ -472,15 +563,15 @@ def _mapped(
     event: Event | None,
     lookups: Lookups,
     *,
-    published: Iterable[_Published] = (),
+    made: Iterable[_Published | _Withheld] = (),
     declined: tuple[Declined, ...] = (),
     failed: tuple[FailedTemplate, ...] = (),
     wrong_key: bool = False,
     known: bool = True,
 ) -> Mapped:
     """The outcome of a record that was read. `known`: whether it passed the checks before DUPLICATE_EVENT."""
-    published = tuple(published)
-    outputs = [output for one in published for output in one.outputs]
+    made = tuple(made)
+    outputs = [output for one in made for output in one.outputs]
     if written := _written_decisions(declined, lookups):
         outputs.append(_decision_record(record, event, written, lookups))
     if failed:
@@ -490,7 +581,8 @@ def _mapped(
     return Mapped(
         record=record,
         identity=event.identity if event is not None and known else None,
-        births=tuple(one.birth for one in published),
+        births=tuple(one.birth for one in made if isinstance(one, _Published)),
+        discarded=tuple(one.discarded for one in made if isinstance(one, _Withheld)),
         declined=declined,
         failed=failed,
         outputs=tuple(outputs),

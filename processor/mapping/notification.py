@@ -4,6 +4,7 @@ from typing import Final
 
 from processor.errors import OurFaultError
 from processor.mapping.recipient import Recipient
+from processor.mapping.reference import Known
 from processor.mapping.template import Template
 from processor.model.event import Event
 from processor.model.ids import batch_id, contact_id, notification_id
@@ -11,11 +12,15 @@ from processor.model.messages import Channel, Communicationmessage
 from processor.model.notifications import (
     Actor,
     AuditEvent,
+    AuditOwner,
     Notification,
+    NotificationAccount,
     NotificationCategory,
     NotificationContact,
-    StatusMap,
+    NotificationStatus,
+    NotificationUser,
 )
+from processor.model.reference import ContactUser
 
 NOTIFIED: Final = frozenset((Channel.EMAIL, Channel.SMS))
 """The channels that have a Message."""
@@ -28,45 +33,69 @@ def born_notification(
     template: Template,
     person: Recipient,
     event: Event,
+    known: Known,
     *,
-    statuses: StatusMap,
+    status: NotificationStatus,
     actor: Actor,
 ) -> Notification:
-    """The first Message of `message`, which is an e-mail or SMS to `person`.
+    """The first Message of `message`, which is an e-mail or SMS to `person`, with what the tables tell.
 
-    No look-up table is asked: the contact is who the event says, without a user; there is no account. `audit` has
-    `created` and what came of it at once (queued, or how it failed), at the message's birth.
+    Where a row is missing the contact is who the event says, without a user, the category its id alone, and there is no
+    account. `audit` has `created` and what came of it at once (queued, discarded, or how it failed), at the message's
+    birth; `created` names the account.
     """
-    if message.encodedKey is None or message.creationDate is None or message.state is None:
-        raise OurFaultError("a message was born without key, time or state")
-    status = statuses[message.failureReason or message.state]
+    if message.encodedKey is None or message.creationDate is None:
+        raise OurFaultError("a message was born without key or time")
     identity = notification_id(message.encodedKey)
-    happened = AuditEvent(message.creationDate, actor)
+    account = _account(known)
+    owner = None if account is None else AuditOwner(account.id, account.href, account.name, account.logo)
     return Notification(
         id=identity,
         href=f"{_ROOT}/messages/{identity}",
         batch=batch_id(event.tenant, event.id, template.id),
-        contact=_contact(message, person, event),
+        contact=_contact(message, person, event, known),
+        account=account,
         status=status,
         subject=message.subject,
-        category=_category(template),
+        category=_category(known),
         body=message.body or "",
         attachments=template.attachments,
-        audit={"created": happened, status.value.lower(): happened},
+        audit={
+            "created": AuditEvent(message.creationDate, actor, owner),
+            status.value.lower(): AuditEvent(message.creationDate, actor),
+        },
     )
 
 
-def _contact(message: Communicationmessage, person: Recipient, event: Event) -> NotificationContact:
-    identity = contact_id(event.tenant, person.key)
+def _contact(message: Communicationmessage, person: Recipient, event: Event, known: Known) -> NotificationContact:
+    """An e-mail's address is always the one really used, also when the table says otherwise."""
+    row = known.contact
+    identity = row.id if row else contact_id(event.tenant, person.key)
+    told = row.email if row and row.email else person.fields["emailAddress"]
     return NotificationContact(
         id=identity,
         href=f"{_ROOT}/contacts/{identity}",
-        name=person.fields["name"],
-        email=message.destination if message.type is Channel.EMAIL else person.fields["emailAddress"],
+        name=row.name if row else person.fields["name"],
+        email=message.destination if message.type is Channel.EMAIL else told,
+        user=None if row is None or row.user is None else _user(row.user),
     )
 
 
-def _category(template: Template) -> NotificationCategory | None:
-    if template.category is None:
+def _user(user: ContactUser) -> NotificationUser:
+    return NotificationUser(user.id, f"/accounts/users/{user.id}", user.name, user.email)
+
+
+def _category(known: Known) -> NotificationCategory | None:
+    if known.category_id is None:
         return None
-    return NotificationCategory(template.category, f"{_ROOT}/categories/{template.category}")
+    row, href = known.category, f"{_ROOT}/categories/{known.category_id}"
+    if row is None:
+        return NotificationCategory(known.category_id, href)
+    return NotificationCategory(row.id, href, row.name, row.short_description)
+
+
+def _account(known: Known) -> NotificationAccount | None:
+    row = known.account
+    if row is None:
+        return None
+    return NotificationAccount(row.id, f"/accounts/accounts/{row.id}", row.type, row.status, row.name, row.logo)

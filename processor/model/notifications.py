@@ -4,6 +4,7 @@ Shape and statuses: https://docs.platform.softwareone.com (notifications API). F
 are milliseconds since the epoch.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,8 @@ from typing import Final, Literal
 
 from processor.model.messages import State
 from processor.model.reasons import FailureReason
+
+CATEGORY_ID: Final = re.compile(r"NTC-\d{4}-\d{4}", re.ASCII)
 
 StatusSet = Literal["published", "extended"]
 

@@ -25,7 +25,8 @@ class Mapped:
     """The record was read. Its templates gave births, were declined or failed; none is left out.
 
     `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
-    (empty, foreign tenant). `outputs` are all records to publish, in order, dead letter and decision included.
+    (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so. `outputs` are all
+    records to publish, in order, dead letter and decision included.
     """
 
     record: SourceRecord
@@ -34,6 +35,7 @@ class Mapped:
     declined: tuple[Declined, ...]
     failed: tuple[FailedTemplate, ...]
     outputs: tuple[OutRecord, ...]
+    discarded: tuple[Notification, ...] = ()
     wrong_key: bool = False  #: The key is not the event's ordering key; counted, and logged once per pattern.
 
 

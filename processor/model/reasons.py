@@ -22,6 +22,7 @@ class TemplateReason(StrEnum):
     """Why one template failed for one record (entries of `dl.failed`)."""
 
     MISSING_VALUE = "MISSING_VALUE"  #: `strict = true` and a placeholder without a value.
+    LOOKUP_MISSING = "LOOKUP_MISSING"  #: A row of a reference table is unreadable, or missing under `on_missing` fail.
     INVALID_JSON_BODY_SYNTAX = "INVALID_JSON_BODY_SYNTAX"  #: JSON or XML content type, and the body is not.
     MAX_MESSAGE_SIZE_LIMIT_EXCEEDED = "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED"  #: An output over its topic's limit.
     TEMPLATE_SUSPENDED = "TEMPLATE_SUSPENDED"  #: Its breaker is open; a redrive makes the message.
@@ -41,6 +42,8 @@ class DecisionReason(StrEnum):
     CONDITION_FALSE = "CONDITION_FALSE"  #: Its conditions do not hold, or `trigger_days` differs.
     NO_RECIPIENT = "NO_RECIPIENT"  #: The recipient does not exist: no credit officer, no holder.
     NOT_SUBSCRIBED = "NOT_SUBSCRIBED"  #: Opted out, or never opted in.
+    CONTACT_BLOCKED = "CONTACT_BLOCKED"  #: The contact is blocked; a Discarded `Message` is written.
+    CATEGORY_OPTED_OUT = "CATEGORY_OPTED_OUT"  #: Contact or account left the category; a Discarded one too.
 
 
 class FailureReason(StrEnum):
