@@ -41,7 +41,7 @@ _ARGUMENTS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*),(?P<key>[A-Za-z]+)=(?
 _QUOTED: Final = re.compile(r"'[^']*'")
 _NUMERIC: Final = re.compile(r"[#0,.;%‰¤+\-() \u00a0]*[#0][#0,.;%‰¤+\-() \u00a0]*")
 _NO_CURRENCY: Final = "XXX"  # ISO 4217: no currency is involved; shown as ¤
-_DIGITS: Final = 60  # more than any value and pattern have together, so that nothing but the pattern rounds
+_DIGITS: Final = 200  # more than any value (38) and pattern (100) have together, so that only the pattern rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,20 @@ def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:
             words = ", ".join(sorted(_KINDS[form.function]))
             return f"{form.function} is for {words}, and this is {kind}"
         try:
-            formatted(_SAMPLES[kind], kind, form, currency="EUR", time_zone=UTC)
-        except (ValueError, KeyError, AttributeError, TypeError):  # what Babel raises for a field that there is not
+            text = formatted(_SAMPLES[kind], kind, form, currency="EUR", time_zone=UTC)
+        # What Babel raises for a field that there is not; one that it lists and does not write is None.
+        except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError):
+            text = str(None)
+        if str(None) in text and str(None) not in form.pattern:
             return f"{form.pattern!r} cannot be written of a {kind}"
     return ""
 
 
 def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | None, time_zone: tzinfo) -> str:
-    """The value's text. A timestamp is written as the clocks of `time_zone` show it; a date of one is its day there."""
+    """The value's text. A timestamp is written as the clocks of `time_zone` show it; a date of one is its day there.
+
+    ValueError or ArithmeticError for a value that cannot be written so: the week of the last days of the year 9999.
+    """
     if form.function == DATE:
         if kind is PlaceholderType.TIMESTAMP:
             try:

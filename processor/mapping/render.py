@@ -120,7 +120,11 @@ def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
     if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
         return _table(value, segment, currency, scope)
     if isinstance(segment, Named) and segment.form is not None:
-        text = formatted(value, kind, segment.form, currency=currency, time_zone=scope.time_zone)
+        try:
+            text = formatted(value, kind, segment.form, currency=currency, time_zone=scope.time_zone)
+        except (ValueError, ArithmeticError) as error:
+            shown = text_of(value, kind, currency=None, time_zone=scope.time_zone)
+            raise _StopRenderingError(TemplateReason.OTHER, f"{segment} cannot write {shown}: {error!r}") from error
         return _escaped(text, segment, bare=False)
     text = text_of(value, kind, currency=currency, time_zone=scope.time_zone)
     return _escaped(text, segment, bare=kind in _NUMBERS or isinstance(value, bool))

@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.mapping.forms import form_of, formatted, misfit
+from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, Text, parse
+from processor.model.outcome import Mapped
 from processor.model.placeholders import PlaceholderType
+from processor.model.reasons import TemplateReason
 from processor.model.records import EventName
 from processor.template_files import SHIPPED, read_templates
-from tests.mapping.builders import TENANT, make_event, schemas
+from tests.mapping.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 EMAIL = (SHIPPED / "loan-repayment-email.toml").read_text().partition("subject = ")[0]
@@ -137,6 +140,7 @@ def test_missing_and_escaped() -> None:
         ("FORMAT_DATE{TRANSACTION_DATE,datePattern=d of M}", "'f' stands for no part of a date; text stands"),
         ("FORMAT_DATE{TRANSACTION_DATE,datePattern=HH:mm}", "'HH:mm' cannot be written of a date"),
         ("FORMAT{TOTAL_BALANCE,numericPattern=" + "0" * 101 + "}", "a pattern of 101 characters; at most 100"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=y O}", "'y O' cannot be written of a date"),
         ("FORMAT{ACCOUNT_NAME,numericPattern=0}", "FORMAT is for decimal, integer, money, and this is string"),
         ("FORMAT_DATE{TOTAL_BALANCE,datePattern=yyyy}", "FORMAT_DATE is for date, timestamp, and this is money"),
         ("FORMAT{TOTAL_BALANC,numericPattern=0}", "unknown placeholder {TOTAL_BALANC}"),
@@ -194,6 +198,28 @@ def test_a_form_that_is_accepted_writes_any_value(pattern: str, locale: str, amo
             if not misfit(form, [kind]):
                 written = formatted(value, kind, form, currency=None, time_zone=ZoneInfo("Asia/Tokyo"))
                 assert len(written) < 1000
+
+
+@pytest.mark.parametrize("zeros", [50, 98])
+def test_a_pattern_of_many_digits(zeros: int) -> None:
+    """Of the largest amount that there is."""
+    amount = Decimal("9999999999999999999999999999")
+    form = "FORMAT{TOTAL_BALANCE,numericPattern=0." + "0" * zeros + "}"
+
+    assert f"{amount}.{'0' * zeros}" == rendered(form, totalBalance=amount)
+
+
+def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
+    """The last week of the year 9999 belongs to the year 10000, which no date can hold."""
+    event = make_event(transaction__date="9999-12-31")
+    broken = make_template("week", body="FORMAT_DATE{TRANSACTION_DATE,datePattern=ww}")
+    outcome = map_record(make_record(event), make_lookups(broken, make_template("plain")), frozenset())
+
+    assert isinstance(outcome, Mapped)
+    assert 1 == len(outcome.births)
+    (failed,) = outcome.failed
+    assert ("week", TemplateReason.OTHER) == (failed.templateId, failed.reason)
+    assert failed.detail.startswith("FORMAT_DATE{TRANSACTION_DATE,datePattern=ww} cannot write 9999-12-31: ValueError")
 
 
 def test_the_edges_of_time() -> None:
