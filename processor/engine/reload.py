@@ -1,8 +1,9 @@
 """Templates that change while the engine runs: read whole in a thread, and taken between two batches or not at all.
 
-Non-obvious: files are read when they have not changed for a look, so that a half-written one is seldom read; if it is,
-its findings keep the old set in use until the next change. What a set needs of the broker (the topics of its streams)
-is asked for in the same thread, so that the loop never waits.
+Non-obvious: files are read when they have not changed for a look, and what was read counts when they have not changed
+meanwhile, so that no set is used that never was on the disk as a whole. A template whose content changed and whose
+version did not is refused: statuses name the version, and a breaker is reset by a new one. What a set needs of the
+broker (the topics of its streams) is asked for in the same thread, so that the loop never waits.
 """
 
 import os
@@ -61,11 +62,14 @@ class Reloads:
         self._schemas = schemas
         self._read_layout = read_layout
         self._directory = settings.templates_dir
-        self._read = self._seen = stamp_of(self._directory)  # before reading: a change meanwhile is another stamp
+        self._read = self._seen = stamp_of(self._directory)
         self._looking: Future[_Seen] | None = None
         self._look_at = time.monotonic() + LOOK_S
         self._again_at = 0.0
         self.templates = usable(installed(settings, schemas))
+        while (changed := stamp_of(self._directory)) != self._seen:  # what was read may be half of each
+            self._read = self._seen = changed
+            self.templates = usable(installed(settings, schemas))
         self.refused = ""  #: Why what is on the disk is not what is used; empty when it is.
 
     def poll(self) -> Fresh | None:
@@ -103,11 +107,29 @@ class Reloads:
             return _Seen(stamp, read=False)
         try:
             templates = usable(installed(self._settings, self._schemas))
+            if (changed := stamp_of(self._directory)) != stamp:  # what was read may be half of each
+                return _Seen(changed, read=False)
+            if told_twice := _told_twice(self.templates, templates):
+                return _Seen(stamp, read=True, refused=told_twice)
             if templates.digest == self.templates.digest:
                 return _Seen(stamp, read=True)
             return _Seen(stamp, read=True, fresh=Fresh(templates, self._read_layout(templates)))
         except StopError as error:
             return _Seen(stamp, read=True, refused=str(error))
+        except UnavailableError:
+            raise
+        except Exception as error:  # our fault; the set in use is whole, and this one can wait until we are mended
+            log.exception("templates could not be judged")
+            return _Seen(stamp, read=True, refused=f"an error of ours while reading the templates: {error!r}")
+
+
+def _told_twice(before: TemplateSet, now: TemplateSet) -> str:
+    """Which template has other content under the version it had, in words; empty when none."""
+    known = {(one.id, one.version): one.content for one in before.templates}
+    for one in now.templates:
+        if known.get((one.id, one.version), one.content) != one.content:
+            return f"{one.id} has other content under version {one.version}, which is in use\nhint: raise its version"
+    return ""
 
 
 def stamp_of(directory: Path | None) -> Stamp:
