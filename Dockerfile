@@ -22,11 +22,13 @@ FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="processor" \
       org.opencontainers.image.description="Maps banking domain events on Kafka to messages, stream events and statuses, exactly once" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --uid 10001 --create-home processor
+RUN useradd --uid 10001 --create-home processor \
+ && install --directory --owner processor --group processor /var/lib/processor
 COPY --from=build /opt/processor /opt/processor
 ENV PATH=/opt/processor/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PROCESSOR_HTTP__HOST=0.0.0.0
+    PROCESSOR_HTTP__HOST=0.0.0.0 \
+    PROCESSOR_STATE_DIR=/var/lib/processor
 USER processor
 WORKDIR /home/processor
 EXPOSE 8080

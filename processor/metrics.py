@@ -97,6 +97,25 @@ TEMPLATES_REFUSED: Final = Metric(
     "templates_refused", Gauge, "1 while templates on the disk cannot be used, and the set from before is."
 )
 
+REFERENCE_ROWS: Final = Metric(
+    "reference_rows_total",
+    Counter,
+    "Records read from the reference topics: row, deleted, or unreadable, which the log names.",
+    labels=("table", "result"),
+)
+REFERENCE_LAG: Final = Metric(
+    "reference_lag_records",
+    Gauge,
+    "Records of the reference topics that are not in the local copy yet; looked at twice a minute.",
+    labels=("table",),
+)
+LOOKUPS_MISSING: Final = Metric(
+    "lookups_missing_total",
+    Counter,
+    "Parts of a Message whose row was missing: contact, category, account. Counted after the commit.",
+    labels=("part",),
+)
+
 ENGINE: Final[tuple[Metric[Any], ...]] = (
     RECORDS,
     OUTPUTS,
@@ -114,6 +133,9 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     LAST_PROGRESS_SECONDS,
     TEMPLATE_SET,
     TEMPLATES_REFUSED,
+    REFERENCE_ROWS,
+    REFERENCE_LAG,
+    LOOKUPS_MISSING,
 )
 """What each process of `run` tells; under `--workers` the supervisor adds the label `worker`."""
 

@@ -43,11 +43,20 @@ _ROWS: Final[Mapping[Role, _Row]] = {
     "dead_letters": _Row("delete", 90, proof=True),
     "notifications": _Row("compact,delete", 90),
     "template_sets": _Row("compact", 0),
+    "contacts": _Row("compact", 0),
+    "categories": _Row("compact", 0),
+    "accounts": _Row("compact", 0),
+    "subscriptions": _Row("compact", 0),
     "stream": _Row("delete", 7),
 }
 
 TWINS: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters", "notifications")
 """Topics that need a partition for each partition of the events."""
+
+
+TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
+"""The reference tables. Every process reads all of them, so one partition does: it keeps the rows in the order in which
+they were told. One that others have made may have more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,8 @@ def planned_topics(
     stream_events: Iterable[EventName],
     events_bytes: int = KAFKA_DEFAULT_BYTES,
 ) -> tuple[PlannedTopic, ...]:
-    """Events, their twins, the template sets, the streams by name; two events that share a stream's topic give one.
+    """Events, their twins, template sets, reference tables, the streams by name; two events that share a stream's
+    topic give one.
 
     `partitions` is the number for events and twins. `stream_events` are those that an active EVENT_STREAM template
     uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are streams, the pattern has
@@ -143,7 +153,7 @@ def planned_topics(
     streams = sorted({settings.stream_topic(event) for event in stream_events})
     return (
         *fixed,
-        _planned("template_sets", settings.topic("template_sets"), partitions=1),
+        *(_planned(role, settings.topic(role), partitions=1) for role in ("template_sets", *TABLES)),
         *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
     )
 

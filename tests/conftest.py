@@ -22,6 +22,14 @@ def _logs_as_before() -> Iterator[None]:
     root.handlers, root.level = handlers, level
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Local copies of the reference tables do not pile up in the user's state folder; processes inherit this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def bootstrap_servers() -> Iterator[str]:
     """The broker that tests use: the one that `TEST_BOOTSTRAP_SERVERS` names, else a local Kafka for the session."""

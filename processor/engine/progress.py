@@ -25,6 +25,7 @@ from processor.metrics import (
     FAILED_TEMPLATES,
     LAG_RECORDS,
     LAST_PROGRESS_SECONDS,
+    LOOKUPS_MISSING,
     OUTPUTS,
     REBALANCES,
     RECORDS,
@@ -87,6 +88,16 @@ class Progress:
             return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s",))
         return self._readiness
 
+    @property
+    def metrics(self) -> Metrics:
+        """For what has metrics of its own."""
+        return self._metrics
+
+    def starting(self, reason: str) -> None:
+        """What is waited for before the group is joined."""
+        self._looked_at = time.monotonic()
+        self._readiness = Readiness(ready=False, reasons=(reason,))
+
     def observe(self, owned: Mapping[int, Owned], *, member: bool, assigned_once: bool) -> None:
         """Called at every turn; looks four times a second. `member`: the group counts us in, with partitions or not."""
         now = time.monotonic()
@@ -130,6 +141,9 @@ class Progress:
                 case Mapped():
                     counts[RECORDS, (topic, "mapped")] += 1
                     counts.update((DECISIONS, (declined.reason,)) for declined in outcome.declined)
+                    counts.update(
+                        (LOOKUPS_MISSING, (part,)) for birth in outcome.births for part in birth.status.lookupMissing
+                    )
                     counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
                     if outcome.failed:
                         counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1

@@ -41,6 +41,7 @@ from processor.engine.reload import Reloads
 from processor.engine.slots import transactional_id
 from processor.engine.start import Starts, start_from
 from processor.engine.subjects import with_registered_ids
+from processor.engine.tables import Tables
 from processor.engine.topics import read_layout
 from processor.engine.transaction import NotCommitted, Publisher, StepHook
 from processor.engine.unreadable import HOLD_S, FirstRecords
@@ -48,6 +49,7 @@ from processor.errors import LayoutError, StalledError, WorldError
 from processor.mapping.encode import dead_letter_record, encoders
 from processor.mapping.lookups import Lookups, UnavailableError
 from processor.mapping.map import identify, map_record
+from processor.mapping.reference import Reference
 from processor.mapping.template_sets import set_records
 from processor.model.event import Identity
 from processor.model.layout import Layout
@@ -68,6 +70,7 @@ STOP_S = 5.0  # a transaction under way may take this long after a signal; all i
 IDLE_COMMIT_S = 1.0
 ASK_GROUP_S = 1.0
 TELL_S = 5.0  # `--until-end` says how far it is
+CATCH_UP_LOOK_S = 0.02
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 BROKER_S = 15.0  # patience with a broker that does not answer at start
 
@@ -140,6 +143,11 @@ def run(
         publisher.renew(first_layout, meanwhile=lambda: None)
         starts = Starts(settings, layout=layout, schemas=schemas, answer=first_answer)
         patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
+        tables = patient(
+            lambda: Tables(settings, name=tid, metrics=progress.metrics), stop, brokers=settings.bootstrap_servers
+        )
+        if tables is None or not catch_up(tables, stop, progress):
+            return
         written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
         coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
         consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
@@ -159,6 +167,11 @@ def run(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
             first_told=first_told,
+            reference=Reference(
+                rows=tables.get,
+                on_missing=settings.message.on_missing,
+                category_by_family=settings.message.category_by_family,
+            ),
             switched_off=frozenset(settings.channels.off),
             statuses=settings.message.statuses,
             actor=settings.message.actor,
@@ -172,7 +185,7 @@ def run(
         gc.freeze()
         gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
         engine = Engine(
-            settings, lookups, layout, reloads, written or frozenset(), intake, publisher, progress, stop, step
+            settings, lookups, layout, reloads, tables, written or frozenset(), intake, publisher, progress, stop, step
         )
         try:
             if until_end:
@@ -183,6 +196,7 @@ def run(
             progress.stopping()
             publisher.close()
             leave(intake)
+            tables.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +216,7 @@ class Engine:
         lookups: Lookups,
         layout: Callable[[], Layout],
         reloads: Reloads,
+        tables: Tables,
         written_sets: frozenset[str],
         intake: Intake,
         publisher: Publisher,
@@ -213,6 +228,7 @@ class Engine:
         self._lookups = lookups
         self._layout = layout
         self._reloads = reloads
+        self._tables = tables
         self._written_sets = set(written_sets)
         self._intake = intake
         self._publisher = publisher
@@ -275,6 +291,7 @@ class Engine:
 
     def turn(self) -> None:
         """Poll once, map what came, publish it in one transaction or, where it is too much for one, in several."""
+        self._tables.check()
         # Before the poll: should it fail, all partitions are sought. The poll then tells our membership as it is now.
         if not self._commit_chosen_starts() and self._stop.giving_up():
             return
@@ -642,6 +659,23 @@ def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = 
                 ) from unavailable
             time.sleep(0.2)
     return None
+
+
+def catch_up(tables: Tables, stop: Stop, progress: Progress) -> bool:
+    """Wait until the reference tables are as they were at the start: who must not be written to is known before the
+    first event is mapped. False when a stop was asked for; says every 5 s how far it is."""
+    tables.start()
+    tell_at = time.monotonic() + TELL_S
+    while not stop.asked and not tables.caught_up:
+        tables.check()
+        progress.starting(f"reference tables, records to read: {tables.left()}")
+        if time.monotonic() >= tell_at:
+            tell_at = time.monotonic() + TELL_S
+            log.info("reading the reference tables", records_left=tables.left())
+        time.sleep(CATCH_UP_LOOK_S)
+    if stop.asked:
+        tables.close()
+    return not stop.asked
 
 
 def leave(intake: Intake, *, patience_s: float = 3.0) -> None:

@@ -430,13 +430,13 @@ class _Watcher:
 class _Engine:
     """`processor run` as a process of its own, which ends with this one."""
 
-    def __init__(self, settings: Settings, log: IO[bytes]) -> None:
+    def __init__(self, settings: Settings, log: IO[bytes], *, state: str) -> None:
         ear, mouth = socket.socketpair()
         ear.setblocking(False)
         with mouth:
             process = subprocess.Popen(  # noqa: S603  our own command line
                 worker_command(until_end=False, start_from=None)(1, mouth.fileno()),
-                env=_environment(settings),
+                env=_environment(settings, state=state),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -515,14 +515,15 @@ _ENDS: Final[Mapping[int, type[StopError]]] = {  # exit code -> what it stands f
 
 @contextmanager
 def _engine(settings: Settings, log: IO[bytes]) -> Iterator[_Engine]:
-    engine = _Engine(settings, log)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    with tempfile.TemporaryDirectory(prefix="processor-demo-") as state:
+        engine = _Engine(settings, log, state=state)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _environment(settings: Settings, *, state: str) -> dict[str, str]:
     """What the engine is started with: this process's environment, and of our variables just those of the demo."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("PROCESSOR_")}
     kafka = settings.kafka
@@ -531,6 +532,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         **kept,
         "PROCESSOR_TENANT": settings.required_tenant,
         "PROCESSOR_TOPICS__PREFIX": settings.topics.prefix,
+        "PROCESSOR_STATE_DIR": state,
         "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         **{f"PROCESSOR_KAFKA__{name}": json.dumps(dict(given)) for name, given in passed.items() if given},
         "PROCESSOR_HTTP__HOST": "127.0.0.1",

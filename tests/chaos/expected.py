@@ -17,6 +17,9 @@ STRICT_FIELD = "LOAN:Chaos"  # `chaos-loan-strict` fails for the events without 
 
 NOTED = "chaos-deposit-email"  # its body ends with the transaction's comment
 
+CATEGORY = "NTC-1000-0001"  # of `chaos-loan-email`
+ROWS_UP_TO = 100  # accounts under it have rows in the reference tables, by the last digit of their number
+
 Headers = tuple[tuple[str, bytes], ...]
 JSON_HEADERS: Headers = (("content-type", b"application/json"),)
 Place = tuple[int, int]  #: partition and offset of the events topic
@@ -42,6 +45,46 @@ TEMPLATES: tuple[Template, ...] = (
     Template("chaos-loan-stream", 1, "Chaos loan stream", "LOAN_REPAYMENT", "EVENT_STREAM"),
     Template("chaos-loan-strict", 2, "Chaos loan strict", "LOAN_REPAYMENT", "EMAIL", strict=True),
 )
+
+
+# What the reference tables tell, and what comes of that.
+
+
+def key_of(*parts: object) -> str:
+    """32 hex digits that stand for an entity."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, "/".join(map(str, parts))).hex
+
+
+def contact_of(account: int) -> dict[str, Any] | None:
+    """The row of the client of an account: 2 is there, 3 is blocked, 4 has left the category of loans."""
+    if account >= ROWS_UP_TO or account % 10 not in (2, 3, 4):
+        return None
+    return {
+        "id": f"CTT-1000-{account:04}",
+        "name": f"Client {account}",
+        "status": "Blocked" if account % 10 == 3 else "Active",
+        "optOuts": [CATEGORY] if account % 10 == 4 else [],
+    }
+
+
+def unsubscribed(account: int, template: str) -> bool:
+    """6 has opted out of the text message."""
+    return account < ROWS_UP_TO and account % 10 == 6 and template == "chaos-loan-sms"
+
+
+def table_rows() -> list[tuple[str, str, dict[str, Any]]]:
+    """All rows: topic without prefix, key, value."""
+    rows: list[tuple[str, str, dict[str, Any]]] = [
+        ("reference.accounts", TENANT, {"id": "ACC-1000-0001", "name": "Northbank"}),
+        ("reference.categories", CATEGORY, {"id": CATEGORY, "name": "Loans"}),
+    ]
+    for account in range(ROWS_UP_TO):
+        if contact := contact_of(account):
+            rows.append(("reference.contacts", key_of("client", account), contact))
+        if unsubscribed(account, "chaos-loan-sms"):
+            row = {"subscribed": False, "at": "2026-03-14T09:26:53Z"}
+            rows.append(("reference.subscriptions", f"{key_of('client', account)}:chaos-loan-sms", row))
+    return rows
 
 
 # What a record of the input is meant to become.
@@ -132,7 +175,10 @@ def eid_of(encoded_key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """One message that must be born, once, from the record at `place`."""
+    """One message that must be born, once, from the record at `place`; or its Message, once, that is Discarded.
+
+    `contact` is the id of the row that its Message shows, None where there is no row.
+    """
 
     encoded_key: str
     template: Template
@@ -143,6 +189,7 @@ class Birth:
     number: str  #: transaction.id, which grows per account, and which each body shows
     account_id: str
     ordering_key: str
+    contact: str | None = None
 
 
 @dataclass(slots=True)
@@ -150,6 +197,7 @@ class Expected:
     """All outputs of an input, by topic. Dead letters and decisions by the place of their source."""
 
     births: dict[str, Birth] = field(default_factory=dict)  # by encodedKey
+    discarded: dict[str, Birth] = field(default_factory=dict)  # the same, of those who must not be written to
     dead: dict[Place, tuple[Sent, str, frozenset[tuple[str, str]]]] = field(default_factory=dict)  # reason, failed
     decisions: dict[Place, tuple[str | None, frozenset[tuple[str | None, str]]]] = field(default_factory=dict)
 
@@ -193,11 +241,20 @@ def _expect_event(
     declined: set[tuple[str | None, str]] = set() if matching else {(None, "NO_TEMPLATE")}
     failed: set[tuple[str, str]] = set()
     for template in matching:
-        recipient, state = "", "SENT"
+        recipient, state, unwanted, contact = "", "SENT", None, None
         if template.channel != "EVENT_STREAM":
             if client is None:  # a group holds the account: no client to write to
                 declined.add((template.id, "NO_RECIPIENT"))
                 continue
+            number = int(client["id"].removeprefix("C-"))
+            if unsubscribed(number, template.id):
+                declined.add((template.id, "NOT_SUBSCRIBED"))
+                continue
+            contact = contact_of(number)
+            if contact is not None and contact["status"] == "Blocked":
+                unwanted = "CONTACT_BLOCKED"
+            elif contact is not None and contact["optOuts"] and template.id == "chaos-loan-email":
+                unwanted = "CATEGORY_OPTED_OUT"
             if template.strict and STRICT_FIELD not in event.get("customFields", {}):
                 failed.add((template.id, "MISSING_VALUE"))
                 continue
@@ -208,7 +265,10 @@ def _expect_event(
             address = client.get("emailAddress" if template.channel == "EMAIL" else "mobilePhone")
             state = "QUEUED" if address else "FAILED"
         key = digest(tenant, event["eventId"], template.id, recipient)
-        out.births[key] = Birth(
+        if unwanted is not None:
+            declined.add((template.id, unwanted))
+        made = out.births if unwanted is None else out.discarded
+        made[key] = Birth(
             encoded_key=key,
             template=template,
             place=sent.place,
@@ -218,6 +278,7 @@ def _expect_event(
             number=event["transaction"]["id"],
             account_id=event["account"]["id"],
             ordering_key=ordering_key(event),
+            contact=None if contact is None else contact["id"],
         )
     if declined:
         out.decisions[sent.place] = (event["eventId"], frozenset(declined))

@@ -28,6 +28,7 @@ from tests.chaos.expected import (
     Repeat,
     Sent,
     good,
+    key_of,
     ordering_key,
 )
 from tests.chaos.reader import read
@@ -35,11 +36,6 @@ from tests.chaos.site import ROOT
 
 NUMBER = "chaos-n"
 UNKNOWN_SCHEMA_ID = 1_999_999_999  # ours begin at 2,000,000,000
-
-
-def key_of(*parts: object) -> str:
-    """32 hex digits that stand for an entity."""
-    return uuid.uuid5(uuid.NAMESPACE_OID, "/".join(map(str, parts))).hex
 
 
 def make_event(

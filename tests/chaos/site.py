@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from confluent_kafka import Producer
+
 from processor.model.records import EventName
 from processor.ops.topics import create
 from processor.settings import KafkaSettings, Settings, TopicSettings
-from tests.chaos.expected import TENANT
+from tests.chaos.expected import TENANT, table_rows
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 STREAMS = {"LOAN_REPAYMENT": "loan_repayment", "SAVINGS_DEPOSIT": "savings_deposit"}
@@ -153,6 +155,15 @@ class Site:
         report = create(settings, stream_events=[EventName(event) for event in STREAMS], partitions=self.partitions)
         if report.differences:
             raise RuntimeError(f"topics differ from the plan: {report.differences}")
+        self._fill_tables()
+
+    def _fill_tables(self) -> None:
+        """The rows of the reference tables, told before anything else."""
+        producer = Producer({"bootstrap.servers": self.servers})
+        for topic, key, value in table_rows():
+            producer.produce(self.prefix + topic, json.dumps(value), key)
+        if left := producer.flush(30):
+            raise RuntimeError(f"{left} rows of the reference tables were not taken")
 
 
 def of_protocols(word: str) -> Sequence[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -74,8 +74,8 @@ def _findings(
     yield from _births(by_topic[site.status], births, _message_key)
     yield from _content(by_topic[site.messages], births)
     notified = {key: birth for key, birth in births.items() if birth.template.channel in ("EMAIL", "SMS")}
-    yield from _births(by_topic[site.notifications], notified, _message_key)
-    yield from _notifications(by_topic[site.notifications], notified)
+    yield from _births(by_topic[site.notifications], notified | must.discarded, _message_key)
+    yield from _notifications(by_topic[site.notifications], notified | must.discarded, withheld=must.discarded.keys())
     yield from _statuses(site, by_topic[site.status], births)
     for event, topic in site.streams.items():
         mine = {eid: birth for eid, birth in by_eid.items() if birth.template.event == event}
@@ -165,7 +165,9 @@ def _shows(birth: Birth, body: str) -> bool:
     return body == f"{birth.number} {birth.account_id}{ending}"
 
 
-def _notifications(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Finding]:
+def _notifications(
+    records: Iterable[OnLog], must: Mapping[str, Birth], *, withheld: Collection[str]
+) -> Iterator[Finding]:
     for record in records:
         birth = must.get(_message_key(record))
         if birth is None:
@@ -174,10 +176,20 @@ def _notifications(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Itera
         digits = f"{int(birth.encoded_key, 16) % 10**16:016}"
         wanted = {
             "id": "-".join(["MSG", digits[:4], digits[4:8], digits[8:12], digits[12:]]),
-            "status": "Queued" if birth.state == "QUEUED" else "Discarded",
+            "status": "Queued" if birth.state == "QUEUED" and birth.encoded_key not in withheld else "Discarded",
             "created": _iso(birth.timestamp_ms),
+            "account": "Northbank",
+            "category": "Loans" if birth.template.id == "chaos-loan-email" else None,
         }
-        got = {"id": told.get("id"), "status": told.get("status"), "created": told["audit"]["created"]["at"]}
+        got = {
+            "id": told.get("id"),
+            "status": told.get("status"),
+            "created": told["audit"]["created"]["at"],
+            "account": told.get("account", {}).get("name"),
+            "category": told.get("category", {}).get("name"),
+        }
+        if birth.contact is not None and told["contact"]["id"] != birth.contact:
+            yield Finding("CONTENT", f"{record.at}: contact {told['contact']}, not {birth.contact}")
         if wanted != got:
             yield Finding("CONTENT", f"{record.at}: {got}, not {wanted}")
         if not _shows(birth, str(told.get("body"))):
@@ -198,6 +210,7 @@ def _statuses(site: Site, records: Iterable[OnLog], must: Mapping[str, Birth]) -
             "at": _iso(birth.timestamp_ms),
             "templateId": birth.template.id,
             "templateVersion": birth.template.version,
+            "lookupMissing": [] if birth.template.channel == "EVENT_STREAM" or birth.contact else ["contact"],
             "source": {"topic": site.events, "partition": birth.place[0], "offset": birth.place[1]},
         }
         got = {name: status.get(name) for name in wanted}
@@ -286,10 +299,10 @@ class _Known:
     """What an output stands for."""
 
     def __init__(self, site: Site, must: Expected, by_eid: Mapping[str, Birth]) -> None:
-        self._site, self._births, self._by_eid = site, must.births, by_eid
+        self._site, self._births, self._by_eid = site, must.births | must.discarded, by_eid
         self._streams = frozenset(site.streams.values())
         lanes: dict[tuple[str, str], list[Birth]] = {}
-        for birth in sorted(must.births.values(), key=lambda birth: birth.place):
+        for birth in sorted(self._births.values(), key=lambda birth: birth.place):
             lanes.setdefault((birth.account, birth.template.id), []).append(birth)
         self.rank = {(*lane, birth.number): rank for lane, births in lanes.items() for rank, birth in enumerate(births)}
         """(account, template, number) -> which event of the account this is, by the input's order."""

@@ -97,8 +97,11 @@ class Installation:
         return AdminClient({"bootstrap.servers": self.servers})
 
     def limit(self, topic: Topic, max_message_bytes: int) -> None:
-        """Set a topic's max.message.bytes. Blocks until the broker tells it: it does a moment after it has agreed."""
-        name, value = "max.message.bytes", str(max_message_bytes)
+        """Set a topic's max.message.bytes, as `configure`."""
+        self.configure(topic, "max.message.bytes", str(max_message_bytes))
+
+    def configure(self, topic: Topic, name: str, value: str) -> None:
+        """Set a property of a topic. Blocks until the broker tells it: it does a moment after it has agreed."""
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         admin = self.admin()

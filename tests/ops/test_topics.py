@@ -41,7 +41,7 @@ def test_nothing_is_created_by_looking(settings: Settings) -> None:
     report = look(settings, stream_events=STREAMS)
 
     assert {} == report.existing
-    assert ["is missing"] * 8 == [difference.what for difference in report.differences]
+    assert ["is missing"] * 12 == [difference.what for difference in report.differences]
 
 
 def test_what_is_created_is_verified(settings: Settings) -> None:

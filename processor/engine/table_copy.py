@@ -1,0 +1,160 @@
+"""The local copy of the reference tables: RocksDB in one folder, which can be thrown away.
+
+Non-obvious: rows and the positions behind them are written in one batch, so that a copy is never ahead of what it says,
+whenever the process is killed. A copy that cannot be opened is not mended but begun anew.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+
+from processor.errors import UsageError, WorldError
+from processor.model.reference import Table
+
+log = structlog.get_logger()
+
+CACHE_BYTES: Final = 32 * 1024 * 1024
+BUFFER_BYTES: Final = 16 * 1024 * 1024
+MOST_OPEN_FILES: Final = 128
+HINT: Final = "PROCESSOR_STATE_DIR names a folder that can be written, for this process alone"
+
+_FORM: Final = b"1"  # of keys and values here; a copy of another form is begun anew
+_FORM_KEY: Final = b"\0form"
+_SEEN_KEY: Final = b"\0seen"
+_BROKEN: Final = "BROKEN"  # a file beside those of RocksDB
+
+
+class Copy:
+    """Rows, positions, the topics they came from, and when all of it was last seen to be complete.
+
+    Thread-safe for reading beside one writer, as RocksDB is. The folder is locked while it is open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the copy in `folder`, or begin one. Blocks for milliseconds; UsageError when it cannot be written."""
+        self.folder = folder
+        try:
+            self._rows = self._opened()
+        except _UnreadableError as unreadable:
+            log.warning("local copy of the reference tables cannot be read, begun anew", cause=str(unreadable))
+            self._rows = self._anew()
+
+    def begin_anew(self) -> None:
+        """Throw all rows away. Nothing may read meanwhile."""
+        self._rows.close()
+        self._rows = self._anew()
+
+    def get(self, table: Table, key: str) -> bytes | None:
+        """The value of a row; None when there is none. WorldError when the disk does not give it back as it was."""
+        try:
+            value: bytes | None = self._rows.get(_row_key(table, key.encode()))
+        except Exception as error:  # the library raises no narrower one
+            (self.folder / _BROKEN).touch()
+            raise WorldError(
+                f"the local copy in {self.folder} cannot be read: {error}", hint="start again: it is begun anew"
+            ) from error
+        return value
+
+    def apply(
+        self, rows: Iterable[tuple[Table, bytes, bytes | None]], positions: Mapping[tuple[Table, int], int]
+    ) -> None:
+        """Write rows (None deletes) in their order, and the positions behind them, all or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        for table, key, value in rows:
+            if value is None:
+                batch.delete(_row_key(table, key))
+            else:
+                batch.put(_row_key(table, key), value)
+        for (table, partition), offset in positions.items():
+            batch.put(_position_key(table, partition), str(offset).encode())
+        self._rows.write(batch)
+
+    def position(self, table: Table, partition: int) -> int | None:
+        """The next offset to be read of a partition; None when nothing of it was."""
+        told: bytes | None = self._rows.get(_position_key(table, partition))
+        return None if told is None else int(told)
+
+    def topic(self, table: Table) -> str | None:
+        """The identity of the topic that a table came from."""
+        told: bytes | None = self._rows.get(_topic_key(table))
+        return None if told is None else told.decode()
+
+    def is_of(self, table: Table, identity: str) -> None:
+        """Note the topic that a table comes from."""
+        self._rows.put(_topic_key(table), identity.encode())
+
+    def seen(self) -> float | None:
+        """Since when, in seconds since the epoch, no deleted row was missed: it was begun, or complete, then."""
+        told: bytes | None = self._rows.get(_SEEN_KEY)
+        return None if told is None else float(told)
+
+    def see(self) -> None:
+        """Note that it was begun now, or is complete."""
+        self._rows.put(_SEEN_KEY, str(time.time()).encode())
+
+    def close(self) -> None:
+        """Blocks until what is written is on the disk."""
+        self._rows.close()
+
+    def _anew(self) -> Rdict:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            rows = self._opened()
+        except _UnreadableError as unreadable:
+            raise UsageError(f"no local copy in {self.folder}: {unreadable}", hint=HINT) from unreadable
+        return rows
+
+    def _opened(self) -> Rdict:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT) from error
+        if (self.folder / _BROKEN).exists():
+            raise _UnreadableError("what was read from it was not what was written")
+        try:
+            rows = Rdict(str(self.folder), _options())
+        except Exception as error:  # the library raises no narrower one
+            if "/LOCK" in str(error):
+                raise UsageError(f"{self.folder} is another process's: {error}", hint=HINT) from error
+            raise _UnreadableError(str(error)) from error
+        form = rows.get(_FORM_KEY)
+        if form not in (None, _FORM):
+            rows.close()
+            raise _UnreadableError(f"form {form!r}, written by another version")
+        rows.put(_FORM_KEY, _FORM)
+        return rows
+
+
+class _UnreadableError(Exception):
+    """What is in the folder is no copy of ours."""
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    blocks = BlockBasedOptions()
+    blocks.set_bloom_filter(10, block_based=False)  # most keys that are asked for are in no table
+    blocks.set_block_cache(Cache(CACHE_BYTES))
+    options.set_block_based_table_factory(blocks)
+    options.set_write_buffer_size(BUFFER_BYTES)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_max_open_files(MOST_OPEN_FILES)
+    options.set_keep_log_file_num(2)
+    return options
+
+
+def _row_key(table: Table, key: bytes) -> bytes:
+    return table.value.encode() + b"\0" + key
+
+
+def _position_key(table: Table, partition: int) -> bytes:
+    return f"\0position\0{table.value}\0{partition}".encode()
+
+
+def _topic_key(table: Table) -> bytes:
+    return f"\0topic\0{table.value}".encode()

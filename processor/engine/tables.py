@@ -1,0 +1,359 @@
+"""The reference tables as this process has them: a thread reads the four topics into the local copy and keeps up.
+
+Non-obvious:
+1. The goal of catching up is the end as `read_uncommitted` gives it. `read_committed`, which rows are read as, ends
+   below what a transaction is about to commit.
+2. A compacted topic forgets that a row was deleted `delete.retention.ms` after the fact. A copy that was away for
+   longer might keep for ever a row that nobody else has, so it is begun anew; so is one of another topic of the same
+   name, and one whose position is gone.
+"""
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+import structlog
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TopicCollection as Topics
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+
+from processor.engine.clients import admin, error_of, plain_reader, refuse_unauthorised
+from processor.engine.intake import HARMLESS
+from processor.engine.table_copy import Copy
+from processor.errors import LayoutError, WorldError
+from processor.mapping.lookups import UnavailableError
+from processor.mapping.reference import BadRow, row_of
+from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, Metrics
+from processor.model.records import Topic
+from processor.model.reference import Table
+from processor.settings import Settings
+
+log = structlog.get_logger()
+
+REQUEST_S: Final = 10.0
+BATCH_RECORDS: Final = 1_000
+POLL_S: Final = 0.1
+LOOK_S: Final = 30.0
+TELL_S: Final = 5.0
+CLOSE_S: Final = 3.0
+FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one
+FAULTS_EVERY: Final = 1_000  # then one in so many
+READ_HINT: Final = "grant READ, DESCRIBE and DESCRIBE_CONFIGS on the reference topics"
+LONGEST_NAME: Final = 80
+
+Partition = tuple[Table, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TableTopic:
+    """The topic of a table as it is. `identity` is another one after it was deleted and created again."""
+
+    table: Table
+    name: Topic
+    identity: str
+    partitions: int
+    tombstones_s: float  #: How long it keeps that a row was deleted.
+
+
+class Tables:
+    """Rows for mapping, kept up to date by a thread of its own. `get` and `check` are for the loop's thread."""
+
+    def __init__(self, settings: Settings, *, name: str, metrics: Metrics) -> None:
+        """Look at the topics and the copy of the process `name`. Blocks; nothing is read before `start`.
+
+        Raises LayoutError when a topic is missing, UnavailableError when the broker does not answer, NotAllowedError
+        when it refuses, UsageError when the copy cannot be written.
+        """
+        self._settings = settings
+        self._metrics = metrics
+        self._admin = admin(settings)
+        self._topics = {one.table: one for one in table_topics(self._admin, settings)}
+        self._tables = {one.name: one.table for one in self._topics.values()}
+        asked = [(table, n) for table, topic in self._topics.items() for n in range(topic.partitions)]
+        firsts = self._offsets(asked, OffsetSpec.earliest())
+        self._goals = self._offsets(asked, OffsetSpec.latest())
+        self._copy = Copy(copy_folder(settings, name))
+        self._positions = self._begin(firsts)
+        self._first_positions = dict(self._positions)
+        self._faults = 0
+        self._failure: BaseException | None = None
+        self._caught_up = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tables", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def get(self, table: Table, key: str) -> bytes | None:
+        """The value of a row as it was last told; a question to the local disk, of microseconds."""
+        return self._copy.get(table, key)
+
+    def check(self) -> None:
+        """Raise what ended the thread, if it has ended; the loop asks at each turn."""
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that the topics held at the start is here. `check` tells when that will never be."""
+        return self._caught_up.is_set()
+
+    @property
+    def offsets_read(self) -> int:
+        """How far this process has come from where it began."""
+        return sum(at - self._first_positions.get(one, at) for one, at in list(self._positions.items()))
+
+    def left(self) -> str:
+        """How many records of which topics are to be read until then, for people."""
+        behind = {
+            self._topics[table].name: self._goals[table, n] - at
+            for (table, n), at in list(self._positions.items())
+            if at < self._goals.get((table, n), 0)
+        }
+        return ", ".join(f"{name} {count}" for name, count in sorted(behind.items())) or "none"
+
+    def close(self) -> None:
+        """Stop reading and close the copy. Blocks for up to 3 s; a broker that does not answer is not waited for."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            log.warning("the broker did not answer when the reference tables were left")
+            return
+        self._copy.close()
+
+    # ------------------------------------------------------------------------------------------------ where to begin
+
+    def _begin(self, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
+        """The positions to read from; those of the copy if it can be gone on with."""
+        why = self._unusable(firsts)
+        if why:
+            log.warning("local copy of the reference tables begun anew", cause=why)
+            self._copy.begin_anew()
+            self._copy.see()
+        for table, topic in self._topics.items():
+            self._copy.is_of(table, topic.identity)
+        begun = {}
+        for (table, partition), first in firsts.items():
+            position = self._copy.position(table, partition)
+            begun[table, partition] = first if position is None else position
+        return begun
+
+    def _unusable(self, firsts: Mapping[Partition, int]) -> str:
+        """Why the copy cannot be gone on with; empty when it can."""
+        for table, topic in self._topics.items():
+            if self._copy.topic(table) not in (None, topic.identity):
+                return f"{topic.name} was created anew"
+        for (table, partition), first in firsts.items():
+            position = self._copy.position(table, partition)
+            if position is not None and not first <= position <= self._goals[table, partition]:
+                last = self._goals[table, partition]
+                return f"its position {position} of {self._topics[table].name}[{partition}] is gone: {first} to {last}"
+        seen = self._copy.seen()
+        if seen is None:
+            self._copy.see()
+            return ""
+        away_s = time.time() - seen
+        kept_s = min(topic.tombstones_s for topic in self._topics.values())
+        if not 0 <= away_s < kept_s:
+            return f"it was away for {away_s / 3600:.1f} h, and deleted rows are told for {kept_s / 3600:.1f} h"
+        return ""
+
+    # ---------------------------------------------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except BaseException as failure:  # goes up in the loop's thread
+            self._failure = failure
+
+    def _follow(self) -> None:
+        reader = plain_reader(self._settings, more={"enable.partition.eof": True, "queued.max.messages.kbytes": 16_384})
+        try:
+            reader.assign([self._at(one) for one in self._positions])
+            self._judge()
+            look_at = time.monotonic() + LOOK_S
+            while not self._closing.is_set():
+                self._take(reader.consume(BATCH_RECORDS, POLL_S))
+                if not self._caught_up.is_set():
+                    self._judge()
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + LOOK_S
+                    self._look(reader)
+        finally:
+            reader.close()
+
+    def _at(self, partition: Partition) -> TopicPartition:
+        table, number = partition
+        return TopicPartition(self._topics[table].name, number, self._positions[partition])
+
+    def _take(self, messages: list[Message]) -> None:
+        rows: list[tuple[Table, bytes, bytes | None]] = []
+        moved: dict[Partition, int] = {}
+        for message in messages:
+            table = self._tables[Topic(message.topic() or "")] if message.topic() else None
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self._refuse(error, message)
+                continue
+            offset, number = message.offset(), message.partition()
+            assert table is not None and offset is not None and number is not None
+            if error is not None:  # the end, behind what transactions have left there
+                moved[table, number] = offset
+                continue
+            moved[table, number] = offset + 1
+            key = message.key()
+            if self._is_row(table, message, key):
+                assert key is not None
+                rows.append((table, key, message.value()))
+        if moved:
+            self._copy.apply(rows, moved)
+            self._positions |= moved
+
+    def _is_row(self, table: Table, message: Message, key: bytes | None) -> bool:
+        """Whether the record goes into the copy. One that cannot be read does: it is no missing row."""
+        value = message.value()
+        if key is None:
+            self._tell_fault(table, message, "it has no key")
+            return False
+        try:
+            text = key.decode()
+        except UnicodeDecodeError:
+            self._tell_fault(table, message, "its key is not UTF-8")
+            return False
+        row = None if value is None else row_of(table, text, value)
+        if isinstance(row, BadRow):
+            self._tell_fault(table, message, row.fault)
+        else:
+            self._metrics[REFERENCE_ROWS].labels(table=table, result="deleted" if value is None else "row").inc()
+        return True
+
+    def _tell_fault(self, table: Table, message: Message, fault: str) -> None:
+        self._metrics[REFERENCE_ROWS].labels(table=table, result="unreadable").inc()
+        self._faults += 1
+        if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0:
+            place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+            key = (message.key() or b"").decode(errors="replace")[:LONGEST_NAME]
+            log.error("a row of a reference table cannot be read", place=place, key=key, fault=fault)
+
+    def _refuse(self, error: KafkaError, message: Message) -> None:
+        refuse_unauthorised(error, hint=READ_HINT)
+        if error.code() in HARMLESS:
+            log.warning("reference tables", error=error.name(), detail=error.str())
+            return
+        place = f"{message.topic()}[{message.partition()}]"
+        raise WorldError(
+            f"{place} cannot be read on: {error.name()}: {error.str()}",
+            hint="start again: a copy that cannot be gone on with is begun anew",
+        )
+
+    def _judge(self) -> None:
+        """Say so once all is here that was there at the start."""
+        self._tell_lag(self._goals)
+        if all(self._positions[one] >= goal for one, goal in self._goals.items()):
+            self._copy.see()
+            self._caught_up.set()
+            log.info("reference tables are complete", offsets_read=self.offsets_read)
+
+    def _look(self, reader: Consumer) -> None:
+        """Twice a minute: new partitions are taken up, and it is noted that the copy is as the topics are."""
+        try:
+            topics = {one.table: one for one in table_topics(self._admin, self._settings)}
+            for table, topic in topics.items():
+                if topic.identity != self._topics[table].identity:
+                    raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
+            more = [(table, n) for table, one in topics.items() for n in range(one.partitions)]
+            more = [one for one in more if one not in self._positions]
+            self._positions |= self._offsets(more, OffsetSpec.earliest())
+            reader.incremental_assign([self._at(one) for one in more])
+            ends = self._offsets(list(self._positions), OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+        except (UnavailableError, LayoutError) as unavailable:
+            log.warning("reference tables cannot be looked at", cause=str(unavailable))
+            return
+        self._tell_lag(ends)
+        if self.caught_up and all(self._positions[one] >= end for one, end in ends.items()):
+            self._copy.see()
+
+    def _tell_lag(self, ends: Mapping[Partition, int]) -> None:
+        left = dict.fromkeys(Table, 0)
+        for (table, number), end in ends.items():
+            left[table] += max(0, end - self._positions[table, number])
+        for table, records in left.items():
+            self._metrics[REFERENCE_LAG].labels(table=table).set(records)
+
+    def _offsets(
+        self,
+        partitions: Iterable[Partition],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[Partition, int]:
+        asked = {TopicPartition(self._topics[table].name, n): (table, n) for table, n in partitions}
+        if not asked:
+            return {}
+        futures = self._admin.list_offsets(
+            dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=REQUEST_S
+        )
+        try:
+            return {asked[tp]: future.result(REQUEST_S + 2).offset for tp, future in futures.items()}
+        except TimeoutError as late:
+            raise UnavailableError("the broker did not answer") from late
+        except KafkaException as exception:
+            raise _unavailable(exception) from exception
+
+
+def table_topics(asker: AdminClient, settings: Settings) -> tuple[TableTopic, ...]:
+    """The four topics. Blocks for two requests; errors as the constructor's of Tables."""
+    names = {table: settings.topic(table.value) for table in Table}
+    missing: list[str] = []
+    topics = {}
+    try:
+        for name, described in asker.describe_topics(Topics(list(names.values())), request_timeout=REQUEST_S).items():
+            try:
+                topics[name] = described.result(REQUEST_S + 2)
+            except KafkaException as exception:
+                if error_of(exception).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+                missing.append(name)
+        if missing:
+            raise LayoutError(
+                f"topics are missing: {', '.join(missing)}", hint="`processor topics --create` creates what is missing"
+            )
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names.values()]
+        configs = {
+            resource.name: future.result(REQUEST_S + 2)
+            for resource, future in asker.describe_configs(resources, request_timeout=REQUEST_S).items()
+        }
+    except TimeoutError as late:
+        raise UnavailableError("the broker did not answer") from late
+    except KafkaException as exception:
+        raise _unavailable(exception) from exception
+    return tuple(
+        TableTopic(
+            table,
+            name,
+            f"{topics[name].topic_id}",
+            len(topics[name].partitions),
+            int(configs[name]["delete.retention.ms"].value) / 1000,
+        )
+        for table, name in names.items()
+    )
+
+
+def _unavailable(exception: KafkaException) -> UnavailableError:
+    error = error_of(exception)
+    refuse_unauthorised(error, hint=READ_HINT)
+    return UnavailableError(f"{error.name()}: {error.str()}")
+
+
+def copy_folder(settings: Settings, name: str) -> Path:
+    """The folder of the copy of the process `name`, its transactional.id: stable over restarts, used by it alone."""
+    root = settings.state_dir or platformdirs.user_state_path("processor")
+    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:LONGEST_NAME]
+    return root / "tables" / f"{readable}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

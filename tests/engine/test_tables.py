@@ -1,0 +1,356 @@
+"""The reference tables on a real broker: caught up before anything is mapped, seen at work, kept over restarts."""
+
+import json
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions, NewTopic
+from prometheus_client import CollectorRegistry
+
+from processor.engine.progress import Progress
+from processor.engine.run import Stop, catch_up, patient, run
+from processor.engine.table_copy import Copy
+from processor.engine.tables import Tables, copy_folder
+from processor.errors import LayoutError, UsageError, WorldError
+from processor.metrics import Metrics
+from processor.model.reference import Table
+from tests.engine.installation import Installation, installation, until
+from tests.engine.test_run import repayment
+
+pytestmark = pytest.mark.kafka
+
+CLIENT = repayment(0)["client"]["encodedKey"]
+INES: Mapping[str, Any] = {"id": "CTT-4410-0093-7715", "name": "Ines Duarte", "status": "Active"}
+BLOCKED = {**INES, "status": "Blocked"}
+
+
+def told(made: Installation, table: Table, key: str, value: object, *, partition: int = 0) -> None:
+    """Put a row on its topic: bytes as they are, None deletes. Blocks until it is there."""
+    producer = Producer({"bootstrap.servers": made.servers})
+    text = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+    producer.produce(made.settings.topic(table.value), text, key, partition)
+    assert producer.flush(30) == 0
+
+
+def names(tables: Tables, *keys: str) -> list[str | None]:
+    """The names of contacts as the copy has them."""
+    found = [tables.get(Table.CONTACTS, key) for key in keys]
+    return [None if value is None else json.loads(value)["name"] for value in found]
+
+
+class Followed:
+    """Tables that have caught up; closed with the block."""
+
+    def __init__(self, made: Installation, *, name: str = "me") -> None:
+        self._given = made.settings, name
+
+    def __enter__(self) -> Tables:
+        settings, name = self._given
+        stop = Stop()
+        tables = patient(lambda: Tables(settings, name=name, metrics=Metrics(CollectorRegistry())), stop, brokers="")
+        assert tables is not None
+        self._tables = tables
+        assert catch_up(tables, stop, Progress.unobserved())
+        return tables
+
+    def __exit__(self, *_raised: object) -> None:
+        self._tables.close()
+
+
+@pytest.fixture
+def made(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> Installation:
+    """Topics, and a folder of state for this test."""
+    return installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+
+
+def test_rows_are_known_before_the_first_event(made: Installation) -> None:
+    """A contact that is blocked is not written to by the very first event; a row that is told later counts as well."""
+    told(made, Table.CONTACTS, CLIENT, BLOCKED)
+    made.tell([repayment(0)])
+    made.run()
+    told(made, Table.CONTACTS, CLIENT, None)
+    made.tell([repayment(1)])
+    made.run()
+
+    first, *others = made.decisions()
+    blocked = [reason for reason in first["reasons"] if reason["reason"] == "CONTACT_BLOCKED"]
+    discarded, queued = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
+    assert ["contact CTT-4410-0093-7715 is blocked"] == [reason["detail"] for reason in blocked]
+    assert [] == [one for decision in others for one in decision["reasons"] if one["reason"] == "CONTACT_BLOCKED"]
+    assert ["Discarded", "Queued"] == [discarded["status"], queued["status"]]
+    assert ["CTT-4410-0093-7715"] == [discarded["contact"]["id"]]
+    assert [["contact", "account"]] == [
+        status["lookupMissing"] for status in made.statuses() if status["type"] == "EMAIL"
+    ]
+
+
+def test_an_update_is_at_work_within_a_second(made: Installation) -> None:
+    with Followed(made) as tables:
+        seconds = []
+        for number in range(20):
+            told(made, Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            began = time.monotonic()
+            while names(tables, "a") != [f"name {number}"]:
+                assert time.monotonic() - began < 5
+                time.sleep(0.01)
+            seconds.append(time.monotonic() - began)
+
+    assert max(seconds) < 1
+
+
+def test_a_restart_goes_on_from_the_copy(made: Installation) -> None:
+    """What was read is not read again; what came and went meanwhile is."""
+    for number in range(3):
+        told(made, Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
+    with Followed(made) as tables:
+        assert ["old 0", "old 1", "old 2"] == names(tables, "c0", "c1", "c2")
+    told(made, Table.CONTACTS, "c1", {**INES, "name": "new"})
+    told(made, Table.CONTACTS, "c2", None)
+    with Followed(made) as tables:
+        assert ["old 0", "new", None] == names(tables, "c0", "c1", "c2")
+        assert 2 == tables.offsets_read
+
+
+def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
+    """What it holds may be that somebody is not to be written to. A row of one that was aborted is none."""
+    progress = Progress.unobserved()
+    producer = transaction(made, "b", BLOCKED)
+    producer.abort_transaction(30)
+    producer = transaction(made, CLIENT, BLOCKED)
+    made.tell([repayment(0)])
+    running = threading.Thread(target=run, args=(made.settings,), kwargs={"until_end": True, "progress": progress})
+    running.start()
+    until(lambda: "reference" in progress.readiness().reasons[0])
+    time.sleep(1)
+    (reason,) = progress.readiness().reasons
+    producer.commit_transaction(30)
+    running.join(60)
+
+    topic = made.settings.topic("contacts")
+    assert f"reference tables, records to read: {topic} 1" == reason
+    assert not running.is_alive()
+    (discarded,) = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
+    assert "Discarded" == discarded["status"]
+    with Followed(made) as tables:
+        assert [None] == names(tables, "b")
+
+
+def transaction(made: Installation, key: str, value: object) -> Producer:
+    """A producer with an open transaction that has put a row among the contacts."""
+    producer = Producer({"bootstrap.servers": made.servers, "transactional.id": made.settings.topic("contacts")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(made.settings.topic("contacts"), json.dumps(value), key)
+    assert producer.flush(30) == 0
+    return producer
+
+
+def ghost(made: Installation) -> None:
+    """A copy that is complete, and holds a row that no topic has."""
+    told(made, Table.CONTACTS, "real", INES)
+    with Followed(made):
+        pass
+    copy = Copy(copy_folder(made.settings, "me"))
+    copy.apply([(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
+    copy.close()
+
+
+def away_too_long(made: Installation) -> None:
+    made.configure(made.settings.topic("contacts"), "delete.retention.ms", "500")
+    time.sleep(0.6)
+
+
+def created_anew(made: Installation) -> None:
+    topic = made.settings.topic("contacts")
+    admin = made.admin()
+    admin.delete_topics([topic])[topic].result(10)
+    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(10)
+    until(lambda: topic in admin.list_topics(timeout=10).topics)
+    told(made, Table.CONTACTS, "real", INES, partition=2)
+
+
+def position_gone(made: Installation) -> None:
+    """More came than we read, and of that the log has lost some."""
+    topic = made.settings.topic("contacts")
+    made.configure(topic, "cleanup.policy", "delete")
+    for _ in range(3):
+        told(made, Table.CONTACTS, "real", INES)
+    admin = made.admin()
+    (deleted,) = admin.delete_records([TopicPartition(topic, 0, 3)]).values()
+    deleted.result(10)
+
+
+def corrupt(made: Installation) -> None:
+    for file in copy_folder(made.settings, "me").glob("MANIFEST-*"):
+        file.write_bytes(b"no manifest")
+
+
+def of_another_version(made: Installation) -> None:
+    copy = Copy(copy_folder(made.settings, "me"))
+    copy._rows.put(b"\0form", b"0")
+    copy.close()
+
+
+@pytest.mark.parametrize(
+    ("happened", "cause"),
+    [
+        (away_too_long, "it was away for 0.0 h, and deleted rows are told for 0.0 h"),
+        (created_anew, "was created anew"),
+        (position_gone, "its position 1 of {contacts}[0] is gone: 3 to 4"),
+        (corrupt, "Corruption"),
+        (of_another_version, "form b'0', written by another version"),
+    ],
+)
+def test_a_copy_that_cannot_be_gone_on_with_is_begun_anew(
+    happened: Callable[[Installation], None], cause: str, made: Installation
+) -> None:
+    """Else it might keep for ever a row that nobody else has."""
+    ghost(made)
+    with Followed(made) as tables:  # the copy is gone on with, where nothing happened
+        assert ["Ines Duarte"] * 2 == names(tables, "real", "ghost")
+    happened(made)
+    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+        assert ["Ines Duarte", None] == names(tables, "real", "ghost")
+
+    (warned,) = [one["cause"] for one in logs if one["event"].endswith("begun anew")]
+    assert cause.format(contacts=made.settings.topic("contacts")) in warned
+
+
+def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
+    """In the log, for their owner, and counted; the messages that need one fail and are in the dead letters."""
+    told(made, Table.CONTACTS, CLIENT, b'{"id": 1}')
+    told(made, Table.CATEGORIES, "NTC-1000-2000", b"{")
+    made.configure(made.settings.topic("accounts"), "cleanup.policy", "delete")  # a compacted topic takes keys only
+    producer = Producer({"bootstrap.servers": made.servers})
+    producer.produce(made.settings.topic("accounts"), b"{}")
+    producer.produce(made.settings.topic("accounts"), b"{}", b"\xff")
+    assert producer.flush(30) == 0
+    made.tell([repayment(0)])
+    with structlog.testing.capture_logs() as logs:
+        made.run()
+
+    contacts, accounts, categories = (made.settings.topic(name) for name in ("contacts", "accounts", "categories"))
+    assert {
+        (f"{contacts}[0]@0", CLIENT, "id: text expected, a number given"),
+        (f"{categories}[0]@0", "NTC-1000-2000", "not JSON: Expecting property name enclosed in double quotes"),
+        (f"{accounts}[0]@0", "", "it has no key"),
+        (f"{accounts}[0]@1", "\ufffd", "its key is not UTF-8"),
+    } == {
+        (one["place"], one["key"], one["fault"].partition(" at character")[0])
+        for one in logs
+        if one["event"] == "a row of a reference table cannot be read"
+    }
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    failed = json.loads(dict(letter.headers() or ())["dl.failed"] or b"")
+    assert [
+        ("LOOKUP_MISSING", f"the row of contacts for {CLIENT} cannot be read: id: text expected, a number given")
+    ] == [(one["reason"], one["detail"]) for one in failed]
+
+
+def test_partitions_that_come_later_are_read(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.2)
+    topic = made.settings.topic("contacts")
+    with Followed(made) as tables:
+        admin = made.admin()
+        admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
+        until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
+        told(made, Table.CONTACTS, "late", INES, partition=1)
+        until(lambda: names(tables, "late") == ["Ines Duarte"])
+
+
+def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running copy is of a topic that is gone; the next start begins it anew."""
+    monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.2)
+    with Followed(made) as tables:
+        created_anew(made)
+        with pytest.raises(WorldError, match=r"created anew|cannot be read on"):
+            while True:
+                tables.check()
+                time.sleep(0.05)
+
+
+def test_topics_that_are_missing(made: Installation) -> None:
+    topic = made.settings.topic("subscriptions")
+    admin = made.admin()
+    admin.delete_topics([topic])[topic].result(10)
+    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    with pytest.raises(
+        LayoutError, match=r"topics are missing: test-\S+reference\.subscriptions\nhint: `processor topics"
+    ):
+        made.run()
+
+
+# -------------------------------------------------------------------------------------------------- the copy by itself
+
+
+def test_a_copy_is_another_processes(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    with pytest.raises(UsageError, match=r"is another process's: .*\nhint: PROCESSOR_STATE_DIR names a folder"):
+        Copy(tmp_path)
+    copy.close()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"no folder for the local copy of the reference tables: .*Not a directory"):
+        Copy(tmp_path / "file" / "copy")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from processor.engine.table_copy import Copy
+from processor.model.reference import Table
+copy = Copy(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(10**9):
+    rows = [(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
+    copy.apply(rows, {(Table.CONTACTS, 0): number})
+"""
+
+
+def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
+    """SIGKILL at any moment: every row is of the batch that the position tells, none of the next."""
+    for seconds in (0.05, 0.15, 0.4):
+        with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(seconds)
+            process.kill()
+        copy = Copy(tmp_path)
+        position = copy.position(Table.CONTACTS, 0)
+        assert {str(position).encode()} == {copy.get(Table.CONTACTS, str(n)) for n in range(500)}
+        copy.close()
+
+
+def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
+    """And the next start begins anew, where the same copy would end it again."""
+    copy = Copy(tmp_path)
+    for number in range(3_000):
+        copy.apply([(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))], {})
+    copy.close()
+    for file in tmp_path.glob("*.sst"):
+        size = file.stat().st_size
+        with file.open("r+b") as opened:
+            opened.seek(size // 4)
+            opened.write(bytes(size // 4))
+    copy = Copy(tmp_path)
+    with pytest.raises(
+        WorldError, match=r"the local copy in .* cannot be read: .*\nhint: start again: it is begun anew"
+    ):
+        for number in range(3_000):
+            copy.get(Table.CONTACTS, str(number))
+    copy.close()
+    copy = Copy(tmp_path)
+    assert copy.get(Table.CONTACTS, "1") is None
+    copy.close()
