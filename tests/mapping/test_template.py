@@ -358,8 +358,11 @@ def test_shipped_template_keys() -> None:
 
 
 def test_samples_do_not_depend_on_the_time_zone() -> None:
-    """The shipped samples pass in any time zone, so that an installation's own does not stop it."""
-    for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):
+    """The shipped samples pass in any time zone, so that an installation's own does not stop it.
+
+    These two are the ends: at no moment do both have the same day, so no sample shows the day of a moment.
+    """
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
         loaded = read_templates(None, tenant=TENANT, schemas=schemas(), time_zone=ZoneInfo(zone))
 
         assert all(run.passed for run in loaded.samples)

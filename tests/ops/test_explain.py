@@ -133,9 +133,10 @@ def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     code = explain(Settings(tenant="northbank"), arguments=["ACCOUNT_IN_ARREARS"], json_output=True)
     told = json.loads(capsys.readouterr().out)
     (event,) = told["events"]
-    (answer,) = event["templates"]
+    answer, other = event["templates"]
 
     assert 0 == code
+    assert "loan-arrears-email" == other["template"]
     assert ("ACCOUNT_IN_ARREARS", None, False) == (event["event"], event["reason"], event["dead"])
     assert ("account-in-arrears-task", "MADE", False) == (answer["template"], answer["outcome"], answer["failed"])
     assert 32 == len(answer["encodedKey"])

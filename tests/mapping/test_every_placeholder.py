@@ -1,0 +1,147 @@
+"""The shipped templates use all that the domain offers: each placeholder, each type in each content type.
+
+What a text must be is written by hand in each template's samples, which are checked when the templates are read; here
+is told what the samples together show. A placeholder counts where its value is there.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from functools import cache
+from itertools import product
+
+from processor.mapping.forms import DATE, NUMBER
+from processor.mapping.map import scope_of
+from processor.mapping.render import custom_value, value_at
+from processor.mapping.template import ENTITIES, ContentType, Custom, Named, Segment, Text
+from processor.model.catalogue import EVENTS
+from processor.model.placeholders import PLACEHOLDERS, PlaceholderType
+from processor.template_files import SHIPPED, Loaded, SampleRun, read_templates, usable
+from tests.mapping.builders import TENANT, schemas
+
+Shown = tuple[str, ContentType, Named | Custom, object]  #: family, content type of the body, placeholder, value
+
+
+@cache
+def loaded() -> Loaded:
+    """The shipped templates, all of whose samples gave what they expect."""
+    found = read_templates(None, tenant=TENANT, schemas=schemas())
+    usable(found)
+    return found
+
+
+def runs() -> tuple[SampleRun, ...]:
+    """All samples of the shipped templates."""
+    return loaded().samples
+
+
+@cache
+def shown(*, whole: bool = False) -> tuple[Shown, ...]:
+    """The placeholders of the samples' bodies that have a value there; `whole`: of subjects and addresses too."""
+    templates = {one.id: one for one in loaded().whole}
+
+    def of(run: SampleRun) -> Iterator[Shown]:
+        template = templates[run.template]
+        if run.event is None:
+            return
+        person, scope = scope_of(template, run.event, time_zone=UTC)
+        text = template.text_for(None if person is None else person.language)
+        for segment in _segments(text) if whole else text.body:
+            match segment:
+                case Named():
+                    value = value_at(segment.sources[scope.family].path, scope.fields)
+                case Custom():
+                    value = custom_value(segment.field, scope.fields)
+                case _:
+                    continue
+            if value not in (None, ()):
+                yield scope.family, template.content_type, segment, value
+
+    return tuple(one for run in runs() for one in of(run))
+
+
+def _segments(text: Text) -> tuple[Segment, ...]:
+    return (*(text.subject or ()), *text.body, *(text.url or ()))
+
+
+def expected_bodies() -> Mapping[tuple[str, str], str | None]:
+    """The body that each sample expects, by template and the sample's name, as the files say it."""
+    files = [tomllib.loads(path.read_text(encoding="utf-8")) for path in SHIPPED.glob("*.toml")]
+    return {
+        (str(file["id"]), str(sample["name"])): sample["expected"].get("body")
+        for file in files
+        for sample in file["sample"]
+    }
+
+
+def test_each_sample_expects_a_body() -> None:
+    """So that what is counted here is also compared: a name stands for one sample, and each one says its body."""
+    expected = expected_bodies()
+
+    assert {(run.template, run.name) for run in runs()} == expected.keys()
+    assert len(runs()) == len(expected)
+    assert all(expected.values())
+
+
+def test_each_event_has_a_sample() -> None:
+    """An event that no sample is of would be mapped by a text that nobody looked at."""
+    assert set(EVENTS) == {run.event.name for run in runs() if run.event is not None}
+
+
+def test_each_placeholder_is_shown() -> None:
+    """Each row of the table, also one of several with the same name, is in a text with its value."""
+    found = {(one.name, one.sources[family].path) for family, _, one, _ in shown(whole=True) if isinstance(one, Named)}
+
+    missing = [f"{row.name} ({'.'.join(row.path)})" for row in PLACEHOLDERS if (row.name, row.path) not in found]
+
+    assert not missing, f"{len(missing)} of {len(PLACEHOLDERS)} are not shown"
+
+
+def test_each_type_is_shown_in_each_content_type() -> None:
+    """As its own text, without FORMAT, for that is what its content type escapes."""
+    found = {
+        (one.sources[family].type, content)
+        for family, content, one, _ in shown()
+        if isinstance(one, Named) and one.form is None
+    }
+
+    missing = [
+        f"{kind} in {content}"
+        for kind, content in product(PlaceholderType, ContentType)
+        if (kind, content) not in found
+    ]
+
+    assert not missing, f"{len(missing)} of {len(PlaceholderType) * len(ContentType)} are not shown"
+
+
+def test_booleans_are_shown_in_each_content_type() -> None:
+    """Only custom fields have them, so the table of placeholders does not know the type."""
+    found = {content for _, content, one, value in shown() if isinstance(one, Custom) and isinstance(value, bool)}
+
+    assert set(ContentType) == found
+
+
+def test_each_form_of_a_custom_field_is_shown() -> None:
+    """A field alone, one of an entity, and one entry of a grouped field."""
+
+    def form_of(name: str) -> str:
+        entity, *rest = name.split(":")
+        return ":".join(("ENTITY" if entity in ENTITIES else "FIELD", *("FIELD", "INDEX")[: len(rest)]))
+
+    found = {form_of(one.field.name) for _, _, one, _ in shown() if isinstance(one, Custom)}
+
+    assert {"FIELD", "ENTITY:FIELD", "ENTITY:FIELD:INDEX"} == found
+
+
+def test_each_entity_of_custom_fields_is_shown() -> None:
+    """All nine entities have a field in some text."""
+    found = {one.field.name.split(":")[0] for _, _, one, _ in shown() if isinstance(one, Custom)}
+
+    assert not set(ENTITIES) - found
+
+
+def test_formats_are_shown() -> None:
+    """FORMAT writes a number, FORMAT_DATE a date."""
+    found = {one.form.function for _, _, one, _ in shown() if isinstance(one, Named) and one.form is not None}
+
+    assert {NUMBER, DATE} == found
