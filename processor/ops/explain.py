@@ -15,9 +15,9 @@ from processor.mapping.decode import Fault
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.template import Template, TemplateSet
 from processor.model.event import Event
-from processor.model.messages import FailedTemplate
+from processor.model.messages import Declined, FailedTemplate
 from processor.model.reasons import DecisionReason
-from processor.ops.told import Told, events_told
+from processor.ops.told import Told, events_told, masked, printable
 from processor.schema_files import load_schemas
 from processor.settings import Settings
 from processor.template_files import BODY_LIMIT_BYTES, installed, usable
@@ -88,7 +88,7 @@ def explain(settings: Settings, *, arguments: Sequence[str], json_output: bool) 
     if json_output:
         sys.stdout.write(json.dumps({"setVersion": templates.digest, "events": [asdict(one) for one in found]}) + "\n")
     else:
-        sys.stdout.writelines(f"{_printable(line)}\n" for one in found for line in (*_lines(one), ""))
+        sys.stdout.writelines(f"{printable(line)}\n" for one in found for line in (*_lines(one), ""))
     return FINDINGS if any(one.has_findings for one in found) else 0
 
 
@@ -121,14 +121,20 @@ def explained(told: Told, templates: TemplateSet, settings: Settings) -> Explana
 
 def _answer(template: Template, event: Event, settings: Settings) -> Answer:
     time_zone = ZoneInfo(settings.time_zone)
-    made = draft(
-        template,
-        event,
-        time_zone=time_zone,
-        stream=event_type(event.tenant, event.name),
-        limit_characters=BODY_LIMIT_BYTES,
-        switched_off=settings.channels.off,
-    )
+
+    def made_of(one: Event) -> Draft | Declined | FailedTemplate:
+        return draft(
+            template,
+            one,
+            time_zone=time_zone,
+            stream=event_type(one.tenant, one.name),
+            limit_characters=BODY_LIMIT_BYTES,
+            switched_off=settings.channels.off,
+        )
+
+    made = made_of(event)
+    if isinstance(made, Draft):
+        made = made_of(masked(event))  # what is shown of it
     _, scope = scope_of(template, event, time_zone=time_zone)
     return Answer(
         template=template.id,
@@ -164,11 +170,6 @@ def _lines(one: Explanation) -> Iterator[str]:
             yield f"    conditions, {answer.match} of them:"
         for asked in answer.conditions:
             yield f"      {'yes' if asked.holds else 'no ':<3} {asked.condition}; {asked.seen}"
-
-
-def _printable(line: str) -> str:
-    """Without what a terminal would obey: an event may hold anything."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in line)
 
 
 def _cut(text: str) -> str:

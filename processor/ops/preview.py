@@ -27,7 +27,7 @@ from processor.mapping.template import ContentType, Custom, Named, Segment, Temp
 from processor.model.event import Event
 from processor.model.messages import Declined, FailedTemplate
 from processor.model.placeholders import MANUAL
-from processor.ops.told import events_told
+from processor.ops.told import events_told, masked, printable
 from processor.schema_files import load_schemas
 from processor.settings import Settings
 from processor.template_files import BODY_LIMIT_BYTES, Loaded, installed
@@ -124,6 +124,7 @@ def _event(
 
 
 def _previewed(template: Template, where: str, event: Event, time_zone: ZoneInfo) -> Preview:
+    event = masked(event)
     person, scope = scope_of(template, event, time_zone=time_zone)
     text = template.text_for(None if person is None else person.language)
     pieces = (*(text.subject or ()), *(text.url or ()), *text.body)
@@ -173,21 +174,25 @@ def _show_html(shown: Preview, path: Path | None, *, browser: bool) -> None:
 def _print(shown: Preview) -> None:
     screen = Console()
     template = shown.template
-    screen.print(Cell(f"{template.id} v{template.version}, {template.type}, of {shown.event.name}: {shown.where}"))
+    screen.print(_cell(f"{template.id} v{template.version}, {template.type}, of {shown.event.name}: {shown.where}"))
     texts = Table(show_lines=True)
     for name in ("", "template", "message"):
         texts.add_column(name, overflow="fold")
     for name, source, result in _parts(shown):
-        texts.add_row(name, Cell(source), Cell(result))
+        texts.add_row(name, _cell(source), _cell(result))
     screen.print(texts)
     if shown.values:
         values = Table()
         values.add_column("placeholder", overflow="fold")
         values.add_column("value", overflow="fold")
         for name, value in shown.values.items():
-            values.add_row(Cell(name), Cell("no value", style="dim") if value is None else Cell(value))
+            values.add_row(_cell(name), Cell("no value", style="dim") if value is None else _cell(value))
         screen.print(values)
-    screen.print(Cell(_verdict(shown)), soft_wrap=True)
+    screen.print(_cell(_verdict(shown)), soft_wrap=True)
+
+
+def _cell(text: str) -> Cell:
+    return Cell(printable(text))
 
 
 def _verdict(shown: Preview) -> str:

@@ -34,6 +34,7 @@ from processor.model.messages import Channel
 from processor.model.placeholders import SECRETS, placeholders_of
 from processor.model.records import EventName
 from processor.ops.samples import sample
+from processor.ops.told import MASKED
 from processor.schema_files import load_schemas
 from processor.settings import Settings
 from processor.template_files import (
@@ -104,7 +105,7 @@ def list_placeholders(settings: Settings, *, event: str, json_output: bool) -> i
         sources, _ = sources_of(name, families)
         value = value_of(Named(name, Context.TEXT, sources), scope)
         if placeholder.path in SECRETS and value is not None:
-            value = "***"
+            value = MASKED
         rows.append(
             {
                 "name": name,

@@ -3,16 +3,17 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from processor.errors import UsageError
+from processor.errors import OurFaultError, UsageError
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.schemas import Schemas
 from processor.model.catalogue import EVENTS
 from processor.model.event import Event
+from processor.model.placeholders import SECRETS
 from processor.model.records import EventName
 from processor.ops.samples import sample
 
@@ -70,3 +71,22 @@ def _bytes(argument: str) -> bytes:
         hint = f"did you mean {near[0]}?" if near else "name a file of JSON events, or an event for its sample"
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
+
+
+MASKED: Final = "***"
+
+
+def masked(event: Event) -> Event:
+    """The event without what only its addressee may know: each secret value is `***`. For what people look at."""
+    fields = dict(event.fields)
+    for path in SECRETS:
+        if len(path) != 1:
+            raise OurFaultError(f"{path}: a secret that lies deeper than an event's own fields")
+        if fields.get(path[0]) is not None:
+            fields[path[0]] = MASKED
+    return replace(event, fields=fields)
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey: an event may hold anything. Line breaks and tabs stay."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

@@ -61,6 +61,7 @@ def test_settings_in_the_files_are_settings(monkeypatch: pytest.MonkeyPatch) -> 
         "PROCESSOR_TENANT": settings.tenant,
         "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "PROCESSOR_OUTPUT__FORMAT": settings.output.format,
+        "PROCESSOR_STATE_DIR": str(settings.state_dir),
     } == given
 
 

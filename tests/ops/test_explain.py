@@ -163,3 +163,23 @@ def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text("\n")
     with pytest.raises(UsageError, match=r"has no event"):
         explain(Settings(tenant="northbank"), arguments=[str(tmp_path / "empty.json")], json_output=False)
+
+
+def test_secrets_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A link to set a password is its addressee's alone."""
+    text = """
+id = "reset"
+version = 1
+name = "Reset"
+type = "SMS"
+event = "PORTAL_PASSWORD_RESET"
+target = "CLIENT"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+body = "Reset: {PASSWORD_URL}"
+"""
+    (tmp_path / "reset.toml").write_text(text)
+    explain(
+        Settings(tenant="northbank", templates_dir=tmp_path), arguments=["PORTAL_PASSWORD_RESET"], json_output=False
+    )
+    assert "Reset: ***" in capsys.readouterr().out

@@ -160,3 +160,20 @@ def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.Cap
 
     assert 0 == shown(settings=settings, event="LOAN_REPAYMENT")
     assert "QUEUED" in capsys.readouterr().out
+
+
+def test_secrets_and_escapes_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A link to set a password is its addressee's alone, and what a terminal would obey is not printed."""
+    html = tmp_path / "shown.html"
+    told = json.loads((SHIPPED / "events" / "PORTAL_PASSWORD_RESET.json").read_text())
+    told["client"]["fullName"] = "X\x1b]0;owned\x07\x1b[2J"
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(told))
+    for json_output in (False, True):
+        assert 0 == shown("portal-email", event=str(file), html=html, json_output=json_output)
+        text = capsys.readouterr().out
+
+        assert told["passwordUrl"] not in text
+        assert "***" in text
+        assert "\x1b]0" not in text
+    assert told["passwordUrl"] not in html.read_text()

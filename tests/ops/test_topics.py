@@ -52,7 +52,7 @@ def test_what_is_created_is_verified(settings: Settings) -> None:
     assert () == first.differences == second.differences
     assert {topic.name for topic in first.plan} == set(first.created)
     assert () == second.created
-    assert [4, 4, 4, 4, 4, 4, 1, 3] == [first.existing[topic.name].partitions for topic in first.plan]
+    assert [4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1, 3] == [first.existing[topic.name].partitions for topic in first.plan]
     for topic in first.plan:
         assert topic.config == {name: first.existing[topic.name].config[name] for name in topic.config}
 
@@ -128,7 +128,7 @@ def test_grown_topics_fit_and_streams_stay(settings: Settings) -> None:
 
     assert growth.done
     assert () == report.differences
-    assert [5, 5, 5, 5, 5, 5, 1, 2] == [report.existing[topic.name].partitions for topic in report.plan]
+    assert [5, 5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 2] == [report.existing[topic.name].partitions for topic in report.plan]
     assert () == grow(settings, partitions=5, yes=True).steps
 
 
