@@ -6,6 +6,7 @@ Nothing is read at import. `Settings(...)` by keyword reads neither environment 
 import os
 import re
 import socket
+import ssl
 import string
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -166,6 +167,14 @@ def _web_address(url: str) -> str:
     return url
 
 
+def _certificates(file: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"holds no certificates that can be read (PEM): {error}") from None
+    return file
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -245,7 +254,7 @@ class SchemaRegistrySettings(_Table):
     )
     username: str | None = Field(default=None, description="User of the schema registry.")
     password: SecretStr | None = Field(default=None, description="Password of the schema registry.")
-    ca_file: Path | None = Field(
+    ca_file: Annotated[Path, AfterValidator(_certificates)] | None = Field(
         default=None, description="Certificates (PEM) that vouch for the schema registry; not set: the public ones."
     )
 

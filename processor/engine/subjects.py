@@ -6,18 +6,20 @@ Subjects are full names of records. https://docs.confluent.io/platform/current/s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
 import requests
+import structlog
 
-from processor.engine.registry import TIMEOUT_S, session_of
-from processor.errors import NotAllowedError, UsageError
+from processor.engine.registry import asked, session_of
+from processor.errors import UsageError
 from processor.mapping.lookups import UnavailableError
-from processor.mapping.schemas import OwnSchema, Schemas, writer_schema
+from processor.mapping.schemas import STREAM_EVENT, OwnSchema, Schemas, writer_schema
 from processor.model.records import SchemaId
 from processor.settings import Settings
+
+log = structlog.get_logger()
 
 
 class Subjects:
@@ -31,50 +33,40 @@ class Subjects:
     def id_of(self, schema: OwnSchema) -> SchemaId | None:
         """The registry's id of just this schema; None when it is not registered."""
         with _told():
-            answer = self._ask("POST", f"/subjects/{schema.name}", json={"schema": schema.text})
-            return None if answer is None else SchemaId(answer["id"])
+            answer = self._ask("POST", f"/subjects/{schema.name}", json_body={"schema": schema.text})
+            return None if answer is None else _id_in(answer)
 
     def versions(self, name: str) -> dict[SchemaId, str]:
         """Id -> text, of all versions that are registered for the subject."""
         with _told():
             numbers = self._ask("GET", f"/subjects/{name}/versions") or ()
             answers = [self._ask("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
-            return {SchemaId(answer["id"]): str(answer["schema"]) for answer in answers if answer is not None}
+            return {_id_in(answer): str(answer["schema"]) for answer in answers if answer is not None}
 
     def register(self, schema: OwnSchema) -> SchemaId:
         """The id of the schema, registered as a new version if it was not."""
         with _told():
-            answer = self._ask("POST", f"/subjects/{schema.name}/versions", json={"schema": schema.text})
-            return SchemaId(answer["id"])
+            answer = self._ask("POST", f"/subjects/{schema.name}/versions", json_body={"schema": schema.text})
+            return _id_in(answer)
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
-        """The answer's JSON; None for 404."""
-        # `verify` by each call: the environment's bundle would win over the session's.
-        more |= {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": self._session.verify}
-        answer = self._session.request(method, self._url + path, **more)
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            return None
-        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise NotAllowedError(
-                f"the schema registry refuses us: {answer.status_code}",
-                hint="check PROCESSOR_SCHEMA_REGISTRY__USERNAME and __PASSWORD",
-            )
-        if answer.status_code in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
-            raise UsageError(
-                f"the schema registry does not take {path}: {answer.text[:300]}",
-                hint="`processor schemas check` says what does not fit",
-            )
-        answer.raise_for_status()
-        return answer.json()
+        return asked(self._session, method, self._url + path, **more)
+
+
+def _id_in(answer: Any) -> SchemaId:
+    found = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**31:
+        raise UnavailableError(f"the schema registry answered without an id of a schema: {str(answer)[:100]}")
+    return SchemaId(found)
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What is no answer, or not such a one as the API has, is no answer."""
+    """An answer of another shape than the API has is no answer."""
     try:
         yield
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise UnavailableError(f"the schema registry did not answer: {type(error).__name__}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnavailableError(f"the schema registry did not answer as its API says: {error!r}") from error
 
 
 def subjects(settings: Settings) -> Subjects | None:
@@ -84,23 +76,36 @@ def subjects(settings: Settings) -> Subjects | None:
 
 
 def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
-    """Our schemas with the registry's ids for the outputs that are written as Avro: consumers ask it for them.
+    """Our schemas with the registry's ids, by which consumers ask it for what is written as Avro.
 
     `local` then has all versions of the outputs too, so that what was published is read without asking. Without a
-    registry, the same. Raises UsageError for a schema that is not registered: `run` registers nothing.
+    registry, the same. Raises UsageError for a schema that is written and not registered: `run` registers
+    nothing.
     """
     registry = subjects(settings)
     formats = settings.output
-    if registry is None or "avro" not in (formats.format, formats.stream_format):
+    if registry is None:
         return schemas
+    if "avro" in (formats.format, formats.stream_format):
+        return _with_registered_ids(registry, settings, schemas)
+    try:  # nothing of it is written; it may be needed to read what was
+        return _with_registered_ids(registry, settings, schemas)
+    except UnavailableError as unavailable:
+        log.warning("outputs that were written by a registry's ids cannot be read now", cause=str(unavailable))
+        return schemas
+
+
+def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schemas) -> Schemas:
+    formats = settings.output
     found: dict[str, OwnSchema] = {}
     missing = []
     for name, schema in schemas.outputs.items():
         registered = registry.id_of(schema)
-        if registered is None:
+        if registered is not None:
+            schema = replace(schema, id=registered)
+        elif (formats.stream_format if name == STREAM_EVENT else formats.format) == "avro":
             missing.append(name)
-        else:
-            found[name] = replace(schema, id=registered)
+        found[name] = schema
     if missing:
         raise UsageError(
             f"not registered in the schema registry: {', '.join(missing)}",
