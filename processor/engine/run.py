@@ -128,7 +128,7 @@ def run(
                 settings,
                 transactional_id=tid,
                 largest_record_bytes=layout.dead_letters.limit_bytes + 1024,
-                smallest_limit_bytes=min(topic.limit_bytes for topic in (*layout.twins, *layout.streams.values())),
+                smallest_limit_bytes=min(topic.limit_bytes for topic in layout.outputs),
             )
             return producer(properties, on_failure=on_failure)
 

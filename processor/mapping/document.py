@@ -1,5 +1,6 @@
 """Whether a template's body is the document it claims to be, whatever its values: rule T12, before any event exists."""
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,7 +61,8 @@ _LOST: Final[Mapping[ContentType, str]] = {
     ContentType.XML: "{} stands in a comment, a CDATA section or an instruction, where its value cannot be escaped",
     ContentType.HTML: (
         "{} stands where its value cannot be escaped: "
-        "a comment, a script, a style, an attribute without quotes, or one that holds a script"
+        "a comment, a script, a style, an attribute without quotes, one that holds a script, a style or a document, "
+        "or the begin of an address, as in href, where it would choose what a click does"
     ),
 }
 
@@ -200,6 +202,14 @@ _TAG_NAME: Final = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)")
 _TAG_MARK: Final = re.compile("[\"'>]")
 _ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*$""")
 _LOOK_BACK_CHARACTERS: Final = 200  # far enough for `name = ` before a quote
+# An escaped value is a value again behind the attribute: of these it would be a style or a whole document …
+_NO_PLAIN_VALUE: Final = frozenset(("style", "srcdoc"))
+# … and of these an address, whose scheme (`javascript:`) must not be an event's to choose.
+_ADDRESS_ATTRIBUTES: Final = frozenset(
+    ("href", "src", "action", "formaction", "xlink:href", "poster", "data", "background", "ping", "srcset", "cite")
+)
+_FIXED_BEGIN: Final = re.compile(r"\s*(?:(?:https?|mailto|tel|sms|cid):|[^:]*[/?#])", re.IGNORECASE)
+_ADDRESSES_OF_OURS: Final = frozenset(("PASSWORD_URL",))
 _COMMENT_END: Final = re.compile("--!?>")
 _DECLARATION_END: Final = re.compile(">")
 
@@ -213,7 +223,7 @@ def _lost_in_html(body: tuple[Segment, ...]) -> Iterator[Named | Custom]:
     for one in body:
         if isinstance(one, str):
             scan.read(one)
-        elif not scan.is_safe:
+        elif not scan.is_safe(whole_address=isinstance(one, Named) and one.name in _ADDRESSES_OF_OURS):
             yield one
 
 
@@ -225,14 +235,18 @@ class _HtmlScan:
         self._until = _DECLARATION_END  #: Ends "value", "escapable" and "lost" …
         self._then: Literal["text", "tag"] = "text"  #: … and this comes after them.
         self._attribute = ""
+        self._value = ""  #: What of its value is fixed text, at least its begin.
         self._tag = ""  #: The beginning of the tag that we are in or behind: `<a` or `</a`.
 
-    @property
-    def is_safe(self) -> bool:
-        """Whether an escaped value can stand here."""
-        if self._where == "value":
-            return not self._attribute.startswith("on")
-        return self._where in ("text", "escapable")
+    def is_safe(self, *, whole_address: bool) -> bool:
+        """Whether an escaped value can stand here. `whole_address`: it is one, and the bank's own."""
+        if self._where != "value":
+            return self._where in ("text", "escapable")
+        if self._attribute.startswith("on") or self._attribute in _NO_PLAIN_VALUE:
+            return False
+        if self._attribute in _ADDRESS_ATTRIBUTES and not whole_address:
+            return _FIXED_BEGIN.match(html.unescape(self._value)) is not None
+        return True
 
     def read(self, piece: str) -> None:
         """Go on by `piece`, in a time linear in its length."""
@@ -246,6 +260,8 @@ class _HtmlScan:
                 case _:
                     ended = self._until.search(piece, at)
                     if ended is None:
+                        if len(self._value) < _LOOK_BACK_CHARACTERS:
+                            self._value += piece[at : at + _LOOK_BACK_CHARACTERS]
                         return
                     self._where, at = self._then, ended.end()
 
@@ -278,6 +294,6 @@ class _HtmlScan:
             self._until, self._then = re.compile(f"</{element}(?=[\\s/>])", re.IGNORECASE), "tag"
             self._tag = f"</{element}"
         elif attribute := _ATTRIBUTE.search(piece[max(at, mark.start() - _LOOK_BACK_CHARACTERS) : mark.start()]):
-            self._where, self._attribute = "value", attribute[1].lower()
+            self._where, self._attribute, self._value = "value", attribute[1].lower(), ""
             self._until, self._then = re.compile(mark.group()), "tag"
         return mark.end()

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from processor.errors import OurFaultError
 from processor.mapping.conditions import first_false
@@ -353,7 +354,18 @@ def _address(template: Template, raw: str | None) -> tuple[str | None, tuple[Fai
         return None, (FailureReason.UNDEFINED_DESTINATION, cause)
     if holds_control(address):
         return None, (FailureReason.UNDEFINED_DESTINATION, "the address holds a control character or a line break")
+    if template.type is Channel.WEB_HOOK and any(
+        unquote(one) in (".", "..") for one in urlsplit(address).path.split("/")
+    ):
+        # Who calls it takes such a step away, encoded or not: a value would lead to another path of the same host.
+        return None, (FailureReason.UNDEFINED_DESTINATION, "a step of the address's path is `.` or `..`")
     return address, None
+
+
+def _has_dots(url: str) -> bool:
+    """Whether a step of the path is `.` or `..`. Who calls it takes such a step away, encoded or not, so a value would
+    lead to another path of the same host."""
+    return any(unquote(step) in (".", "..") for step in urlsplit(url).path.split("/"))
 
 
 # ----------------------------------------------------------------------------------------------------------- outputs

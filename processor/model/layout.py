@@ -35,3 +35,8 @@ class Layout:
     def twins(self) -> tuple[OutputTopic, ...]:
         """The topics that need a partition for each partition of the events; streams have fewer and take the rest."""
         return (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
+
+    @property
+    def outputs(self) -> tuple[OutputTopic, ...]:
+        """All topics that are written."""
+        return (*self.twins, self.template_sets, *self.streams.values())

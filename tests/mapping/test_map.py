@@ -700,6 +700,28 @@ def test_a_webhook_is_addressed_to_nobody() -> None:
     assert (State.QUEUED, False) == (birth.status.to, birth.status.final)
 
 
+@pytest.mark.parametrize(
+    ("url", "name", "destination"),
+    [
+        ("https://a.example/accounts/{ACCOUNT_NAME}/holds", "..", None),
+        ("https://a.example/accounts/{ACCOUNT_NAME}", ".", None),
+        ("https://a.example/accounts/.{ACCOUNT_NAME}", ".", None),
+        ("https://a.example/accounts/%2e{ACCOUNT_NAME}", ".", None),
+        ("https://a.example/accounts/{ACCOUNT_NAME}{ACCOUNT_NAME}/x?y", ".", None),
+        ("https://a.example/accounts/{ACCOUNT_NAME}", "...", "https://a.example/accounts/..."),
+        ("https://a.example/accounts/{ACCOUNT_NAME}", "%2e", "https://a.example/accounts/%252e"),
+        ("https://a.example/accounts?of={ACCOUNT_NAME}", "..", "https://a.example/accounts?of=.."),
+    ],
+)
+def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination: str | None) -> None:
+    """A step of dots is taken away by who calls the address, encoded or not."""
+    template = make_webhook(url=url, body="x")
+    (birth,) = mapped(make_record(make_event(account__name=name)), make_lookups(template)).births
+
+    assert destination == birth.message.destination
+    assert (None if destination else FailureReason.UNDEFINED_DESTINATION) == birth.message.failureReason
+
+
 def test_a_value_missing_in_an_address_is_missing() -> None:
     """A strict webhook whose address lacks a value fails as its body would."""
     template = make_webhook(url="https://a.example/{GROUP_ID}", body="x", strict=True)

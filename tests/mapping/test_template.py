@@ -613,6 +613,14 @@ def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None
         ("<SCRIPT src='a>b'>{ACCOUNT_NAME}</SCRIPT>", "text/html", "{ACCOUNT_NAME} stands where"),
         ("<a onclick=\"f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
         ("<p>{ACCOUNT_NAME}</p><script>{ACCOUNT_NAME}</script>", "text/html", "{ACCOUNT_NAME} stands where"),
+        ('<a href="{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
+        ('<a href=" {ACCOUNT_NAME}/x">', "text/html", "{ACCOUNT_NAME} stands where"),
+        ('<a href="java{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
+        ('<a href="java&#115;{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<a href=\"javascript:f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
+        ("<img SRC='{CF:x}'>", "text/html", "{CF:x} stands where"),
+        ('<iframe srcdoc="<p>{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
+        ('<p style="color: {CF:x}">', "text/html", "{CF:x} stands where"),
     ],
 )
 def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
@@ -637,6 +645,8 @@ def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
         "<title>{ACCOUNT_NAME}</title><textarea><script>{ACCOUNT_NAME}</textarea>{CF:x}",
         "<script>var total = {TOTAL_BALANCE};</script>",
         "<br/>{ACCOUNT_NAME}<img src='x'/>{ACCOUNT_NAME}",
+        '<a href="https://a.example/{ACCOUNT_NAME}?b={CF:x}">',
+        '<a href="/a/{ACCOUNT_NAME}"><a href="#{CF:x}"><a href="mailto:{CF:x}">',
     ],
 )
 def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
