@@ -18,7 +18,8 @@ def set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, 
     parts of whole templates with keys `digest/2`, `digest/3`, ….
 
     Value: `setVersion`, `part` (from 1), `parts`, `templates` [{`id`, `version`, `templateKey`, `content`}]; `content`
-    is the file as canonical JSON without samples, null for one that alone is larger than the topic takes.
+    is the file as canonical JSON without samples and without the values of a webhook's headers, null for one that alone
+    is larger than the topic takes.
     """
     parts = list(_parts(templates, topic.limit_bytes - _ROOM_BYTES))
     return tuple(
@@ -48,8 +49,23 @@ def _parts(templates: TemplateSet, limit_bytes: int) -> Iterator[list[dict[str, 
 
 
 def _told(template: Template, limit_bytes: int) -> dict[str, Any]:
-    told = {"id": template.id, "version": template.version, "templateKey": template.key, "content": template.content}
+    told = {
+        "id": template.id,
+        "version": template.version,
+        "templateKey": template.key,
+        "content": _without_secrets(template.content),
+    }
     return told if len(_json(told)) <= limit_bytes else told | {"content": None}
+
+
+def _without_secrets(content: str) -> str:
+    """Headers of a webhook may carry a token, and the topic keeps what it gets for ever: their values are `***`."""
+    file = json.loads(content)
+    headers = (file.get("webhook") or {}).get("headers") if isinstance(file, dict) else None
+    if not headers:
+        return content
+    file["webhook"]["headers"] = dict.fromkeys(headers, "***")
+    return json.dumps(file, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _json(value: Any) -> bytes:

@@ -1,0 +1,170 @@
+"""The reference tables at size: loading, starting again, looking up, memory; beside them a reader that does nothing.
+
+`python -m tests.bench.tables [--rows 1000000] [--lookups 200000] [--json]`; starts a broker of its own and removes all
+it wrote. Each step is a process of its own, so that the memory is its own; times are wall-clock seconds.
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from processor.engine.clients import plain_reader
+from processor.engine.progress import Progress
+from processor.engine.run import Stop, catch_up
+from processor.engine.tables import Tables
+from processor.local.kafka import local_kafka
+from processor.mapping.reference import Reference
+from processor.metrics import Metrics
+from processor.model.reference import Table
+from processor.ops.topics import create
+from processor.settings import KafkaSettings, Settings
+
+CATEGORIES = 50
+
+
+def contact_key(number: int) -> str:
+    """The encodedKey of a client."""
+    return f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
+
+
+def rows(count: int) -> Iterator[tuple[str, str, bytes]]:
+    """Contacts as a bank has them, some blocked, some without a category; the categories; the one account."""
+    for number in range(CATEGORIES):
+        key = f"NTC-0000-{number:04}"
+        yield "categories", key, json.dumps({"id": key, "name": f"Category {number}"}).encode()
+    yield "accounts", "northbank", json.dumps({"id": "ACC-0000-0001", "name": "Northbank"}).encode()
+    for number in range(count):
+        row = {
+            "id": f"CTT-{number // 10**8:04}-{number // 10**4 % 10**4:04}-{number % 10**4:04}",
+            "name": f"Client Number {number}",
+            "email": f"client{number}@example.com",
+            "user": {"id": f"USR-{number // 10**4 % 10**4:04}-{number % 10**4:04}", "name": f"Client Number {number}"},
+            "status": "Blocked" if number % 100 == 0 else "Active",
+            "optOuts": [f"NTC-0000-{number % CATEGORIES:04}"] if number % 10 == 0 else [],
+        }
+        yield "contacts", contact_key(number), json.dumps(row).encode()
+
+
+def settings_of(servers: str, state: Path) -> Settings:
+    """One installation."""
+    return Settings(tenant="northbank", kafka=KafkaSettings(bootstrap_servers=servers), state_dir=state)
+
+
+def fill(settings: Settings, count: int) -> None:
+    """Put all rows on their topics."""
+    producer = Producer(
+        {"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
+    )
+    for table, key, value in rows(count):
+        while True:
+            try:
+                producer.produce(settings.topic(Table(table).value), value, key)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                break
+    assert producer.flush(120) == 0
+
+
+def measured(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[str, Any]:
+    """One step in this process: `read` polls and drops, `catch up` and `look up` are ours."""
+    began = time.perf_counter()
+    if step == "read":
+        reader = plain_reader(settings)
+        topic = settings.topic("contacts")
+        reader.assign([TopicPartition(topic, 0, 0)])
+        seen = 0
+        while seen < rows:
+            seen += len(reader.consume(1_000, 1.0))
+        reader.close()
+        return {"seconds": time.perf_counter() - began, **_memory()}
+    tables = Tables(settings, name="bench", metrics=Metrics(CollectorRegistry()))
+    assert catch_up(tables, Stop(), Progress.unobserved())
+    result: dict[str, Any] = {"seconds": time.perf_counter() - began, "offsetsRead": tables.offsets_read, **_memory()}
+    if lookups:
+        dice = random.Random(1)
+        there = [contact_key(dice.randrange(rows)) for _ in range(lookups)]
+        absent = [contact_key(rows + dice.randrange(rows)) for _ in range(lookups)]
+        result["rawPerSecond"] = _rate(lambda key: tables.get(Table.CONTACTS, key), there)
+        result["absentPerSecond"] = _rate(lambda key: tables.get(Table.CONTACTS, key), absent)
+        reference = Reference(rows=tables.get)
+
+        def known(key: str) -> None:
+            reference.known(contact_key=key, account_keys=(key, "northbank"), category="NTC-0000-0007", family="x")
+
+        result["messagesPerSecond"] = _rate(known, there)
+        result |= _memory()
+    began = time.perf_counter()
+    tables.close()
+    result["closeSeconds"] = time.perf_counter() - began
+    return result
+
+
+def _rate(ask: Any, keys: list[str]) -> float:
+    began = time.perf_counter()
+    for key in keys:
+        ask(key)
+    return len(keys) / (time.perf_counter() - began)
+
+
+def _memory() -> dict[str, float]:
+    return {"peakMiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def _step(arguments: argparse.Namespace, servers: str, state: Path, step: str, lookups: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.bench.tables", "--servers", servers, "--state", str(state)]
+    command += ["--step", step, "--rows", str(arguments.rows), "--lookups", str(lookups)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=1_800)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    """Parse, run all steps, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--lookups", type=int, default=200_000)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--servers", help=argparse.SUPPRESS)
+    parser.add_argument("--state", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        settings = settings_of(arguments.servers, arguments.state)
+        told = measured(settings, rows=arguments.rows, lookups=arguments.lookups, step=arguments.step)
+        sys.stdout.write(json.dumps(told) + "\n")
+        return
+    with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        settings = settings_of(kafka.bootstrap_servers, state)
+        create(settings, stream_events=(), partitions=1)
+        fill(settings, arguments.rows)
+        steps = {
+            "a reader that does nothing": _step(arguments, kafka.bootstrap_servers, state, "read", 0),
+            "first start": _step(arguments, kafka.bootstrap_servers, state, "catch up", 0),
+            "start again": _step(arguments, kafka.bootstrap_servers, state, "catch up", 0),
+            "start again, then look up": _step(arguments, kafka.bootstrap_servers, state, "look up", arguments.lookups),
+        }
+        disk = sum(file.stat().st_size for file in state.rglob("*") if file.is_file()) / 2**20
+    if arguments.json:
+        sys.stdout.write(json.dumps({"rows": arguments.rows, "diskMiB": disk, "steps": steps}) + "\n")
+        return
+    sys.stdout.write(f"{arguments.rows} contacts, {disk:.0f} MiB on disk\n")
+    for name, told in steps.items():
+        figures = ", ".join(f"{what} {value:,.2f}" for what, value in told.items())
+        sys.stdout.write(f"{name}: {figures}\n")
+
+
+if __name__ == "__main__":
+    main()
