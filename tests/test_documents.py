@@ -13,8 +13,10 @@ import pytest
 
 from processor import errors
 from processor.mapping.conditions import RULES
+from processor.mapping.reference import BadRow, row_of
 from processor.model.catalogue import EVENTS, FAMILIES
 from processor.model.records import EventName
+from processor.model.reference import Table
 from processor.schema_files import load_schemas
 from processor.template_files import SHIPPED, read_templates, usable
 from tests.documents import DOCS, PAGES
@@ -77,6 +79,16 @@ def test_the_webhook_of_the_readme_is_one(tmp_path: Path) -> None:
     (template,) = usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas())).templates
 
     assert template.text.url
+
+
+def test_reference_rows_of_the_readme() -> None:
+    """The row of each table can be read."""
+    rows = re.findall(r"^\| `reference\.(\w+)` \|[^|]*\| `(\{.*\})` \|$", README, re.MULTILINE)
+
+    assert [table.value for table in Table] == [table for table, _ in rows]
+    for table, value in rows:
+        row = row_of(Table(table), "NTC-3300-0041", value.encode())
+        assert not isinstance(row, BadRow), row
 
 
 def test_operators_of_the_readme() -> None:

@@ -12,6 +12,7 @@ import hashlib
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from processor.engine.intake import HARMLESS
 from processor.engine.table_copy import Copy
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
-from processor.mapping.reference import BadRow, row_of
+from processor.mapping.reference import fault_of
 from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, Metrics
 from processor.model.records import Topic
 from processor.model.reference import Table
@@ -197,46 +198,32 @@ class Tables:
     def _take(self, messages: list[Message]) -> None:
         rows: list[tuple[Table, bytes, bytes | None]] = []
         moved: dict[Partition, int] = {}
+        results: Counter[tuple[Table, str]] = Counter()
         for message in messages:
-            table = self._tables[Topic(message.topic() or "")] if message.topic() else None
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 self._refuse(error, message)
                 continue
-            offset, number = message.offset(), message.partition()
-            assert table is not None and offset is not None and number is not None
+            table, offset, number = self._tables[Topic(message.topic() or "")], message.offset(), message.partition()
+            assert offset is not None and number is not None
             if error is not None:  # the end, behind what transactions have left there
                 moved[table, number] = offset
                 continue
             moved[table, number] = offset + 1
-            key = message.key()
-            if self._is_row(table, message, key):
-                assert key is not None
-                rows.append((table, key, message.value()))
+            key, value = message.key(), message.value()
+            fault = _fault(table, key, value)
+            if fault:
+                self._tell_fault(message, fault)
+            if key is not None:  # one that cannot be read goes into the copy, for it is no missing row
+                rows.append((table, key, value))
+            results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
         if moved:
             self._copy.apply(rows, moved)
             self._positions |= moved
+        for (table, result), count in results.items():
+            self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
 
-    def _is_row(self, table: Table, message: Message, key: bytes | None) -> bool:
-        """Whether the record goes into the copy. One that cannot be read does: it is no missing row."""
-        value = message.value()
-        if key is None:
-            self._tell_fault(table, message, "it has no key")
-            return False
-        try:
-            text = key.decode()
-        except UnicodeDecodeError:
-            self._tell_fault(table, message, "its key is not UTF-8")
-            return False
-        row = None if value is None else row_of(table, text, value)
-        if isinstance(row, BadRow):
-            self._tell_fault(table, message, row.fault)
-        else:
-            self._metrics[REFERENCE_ROWS].labels(table=table, result="deleted" if value is None else "row").inc()
-        return True
-
-    def _tell_fault(self, table: Table, message: Message, fault: str) -> None:
-        self._metrics[REFERENCE_ROWS].labels(table=table, result="unreadable").inc()
+    def _tell_fault(self, message: Message, fault: str) -> None:
         self._faults += 1
         if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0:
             place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
@@ -306,6 +293,17 @@ class Tables:
             raise UnavailableError("the broker did not answer") from late
         except KafkaException as exception:
             raise _unavailable(exception) from exception
+
+
+def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
+    """What is wrong with a record of a table, for who wrote it; empty when nothing is."""
+    if key is None:
+        return "it has no key"
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return "its key is not UTF-8"
+    return "" if value is None else fault_of(table, text, value)
 
 
 def table_topics(asker: AdminClient, settings: Settings) -> tuple[TableTopic, ...]:

@@ -124,13 +124,18 @@ def _read(rows: Rows, table: Table, key: str) -> Row | BadRow | None:
 
 def row_of(table: Table, key: str, value: bytes) -> Row | BadRow:
     """The row that `value` holds; unknown fields are ignored. Any bytes end in a row or in the words for its owner."""
+    return _parsed(table, key, value) if len(value) > ROW_LIMIT_BYTES else _remembered(table, key, value)
+
+
+def fault_of(table: Table, key: str, value: bytes) -> str:
+    """What is wrong with a row, for its owner; empty when nothing is."""
+    row = _parsed(table, key, value)
+    return row.fault if isinstance(row, BadRow) else ""
+
+
+def _parsed(table: Table, key: str, value: bytes) -> Row | BadRow:
     if len(value) > ROW_LIMIT_BYTES:
         return BadRow(f"it has {len(value)} bytes, and a row takes {ROW_LIMIT_BYTES}")
-    return _row_of(table, key, value)
-
-
-@lru_cache(maxsize=2_048)  # categories and organisations are few, and asked for with each message
-def _row_of(table: Table, key: str, value: bytes) -> Row | BadRow:
     try:
         told = parse_json(value)
         if not isinstance(told, dict):
@@ -138,6 +143,9 @@ def _row_of(table: Table, key: str, value: bytes) -> Row | BadRow:
         return _READERS[table](told, key)
     except ContentError as error:
         return BadRow(error.detail)
+
+
+_remembered: Final = lru_cache(maxsize=2_048)(_parsed)  # categories and organisations are few, and asked for each time
 
 
 def _contact(told: Mapping[str, Any], _key: str) -> Contact:

@@ -7,7 +7,6 @@ it wrote. Each step is a process of its own, so that the memory is its own; time
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from confluent_kafka import Producer, TopicPartition
 from prometheus_client import CollectorRegistry
 
@@ -119,7 +119,7 @@ def _rate(ask: Any, keys: list[str]) -> float:
 
 
 def _memory() -> dict[str, float]:
-    return {"peakMiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"residentMiB": psutil.Process().memory_info().rss / 2**20}
 
 
 def _step(arguments: argparse.Namespace, servers: str, state: Path, step: str, lookups: int) -> dict[str, Any]:

@@ -3,18 +3,23 @@
 import io
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from processor.engine.clients import headers_of
+from processor.engine.registry import Registry
 from processor.mapping.decode import event_of_json
+from processor.mapping.lookups import UnavailableError
 from processor.model.event import Event
+from processor.model.records import SchemaId
 from processor.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
 from tests.engine.apicurio import register
@@ -164,3 +169,15 @@ def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
 
     assert ["0", "1", "2"] == ids_of(made)
     assert ["INCOMPATIBLE_SCHEMA"] == [reason for reason, _ in letters_of(made)]
+
+
+def test_an_id_that_a_real_registry_does_not_have(registry_url: str) -> None:
+    """It says so in the API's words, which are believed."""
+    asked = Registry(f"{registry_url}", requests.Session())
+    with pytest.raises(KeyError):
+        while True:
+            try:
+                asked.schema_of(SchemaId(999_999))
+            except UnavailableError as unavailable:
+                assert "waiting" in str(unavailable), unavailable
+            time.sleep(0.05)
