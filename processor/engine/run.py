@@ -148,6 +148,7 @@ def run(
         )
         if tables is None or not catch_up(tables, stop, progress):
             return
+        tables.tell_unknown_categories(reloads.templates)
         written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
         coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
         consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
@@ -339,6 +340,7 @@ class Engine:
             self._publisher.renew(fresh.layout, meanwhile=self._stay_alive)
             self._go_to_committed()
         self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
+        self._tables.tell_unknown_categories(fresh.templates)
         self._breakers.reloaded({one.id: one.version for one in fresh.templates.templates})
         self._first_records = FirstRecords(self._settings.max_unreadable_share)
 

@@ -60,6 +60,12 @@ class Copy:
             ) from error
         return value
 
+    def has_rows(self, table: Table) -> bool:
+        """Whether a table has any row."""
+        prefix = _row_key(table, b"")
+        first = next(iter(self._rows.keys(from_key=prefix)), b"")
+        return isinstance(first, bytes) and first.startswith(prefix)
+
     def apply(
         self, rows: Iterable[tuple[Table, bytes, bytes | None]], positions: Mapping[tuple[Table, int], int]
     ) -> None:

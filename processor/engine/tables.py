@@ -30,6 +30,7 @@ from processor.engine.table_copy import Copy
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import fault_of
+from processor.mapping.template import TemplateSet
 from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, Metrics
 from processor.model.records import Topic
 from processor.model.reference import Table
@@ -95,6 +96,15 @@ class Tables:
     def get(self, table: Table, key: str) -> bytes | None:
         """The value of a row as it was last told; a question to the local disk, of microseconds."""
         return self._copy.get(table, key)
+
+    def tell_unknown_categories(self, templates: TemplateSet) -> None:
+        """Log the templates whose category has no row, where anybody tells of categories at all (T20)."""
+        if not self._copy.has_rows(Table.CATEGORIES):
+            return
+        named = {one.id: one.category for one in templates.templates if one.active and one.category is not None}
+        unknown = {name: category for name, category in named.items() if self.get(Table.CATEGORIES, category) is None}
+        if unknown:
+            log.warning("categories of templates are in no row", topic=self._topics[Table.CATEGORIES].name, **unknown)
 
     def check(self) -> None:
         """Raise what ended the thread, if it has ended; the loop asks at each turn."""

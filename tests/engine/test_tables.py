@@ -257,6 +257,21 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
     ] == [(one["reason"], one["detail"]) for one in failed]
 
 
+def test_categories_that_no_row_has(made: Installation) -> None:
+    """T20: a template's category that the table does not have is said; nothing is, while nobody tells of categories."""
+    with structlog.testing.capture_logs() as logs:
+        made.run()
+        told(made, Table.CATEGORIES, "NTC-3300-0041", {})
+        made.run()
+
+    (warned,) = [one for one in logs if one["event"] == "categories of templates are in no row"]
+    assert warned["topic"] == made.settings.topic("categories")
+    named = {one.id: one.category for one in made.templates.templates if one.category}
+    assert {name: category for name, category in named.items() if category != "NTC-3300-0041"} == {
+        name: warned[name] for name in named if name in warned
+    }
+
+
 def test_partitions_that_come_later_are_read(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.2)
     topic = made.settings.topic("contacts")
