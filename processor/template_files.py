@@ -779,7 +779,8 @@ class _Reading:
             self.find("", what, key=body_key)
         elif channel is Channel.SMS:
             self._check_sms(fixed, body_key)
-        if all(not flaw.fatal for flaw in flaws):
+        # JSON and XML are judged as a whole, with values; a place in HTML by what stands before it.
+        if content is ContentType.HTML or all(not flaw.fatal for flaw in flaws):
             for problem in flaws_of_document(body, content, families):
                 self.find("T12", problem, key=body_key)
         return Text(subject, body)

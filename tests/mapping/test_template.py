@@ -654,6 +654,13 @@ def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
     assert [] == findings(tmp_path, toml(body=body))
 
 
+def test_a_misspelt_placeholder_hides_no_unsafe_place(tmp_path: Path) -> None:
+    """Both are said at once."""
+    found = findings(tmp_path, toml(type="EMAIL", content_type="text/html", body='<a href="{CF:x}">{ACCOUNT_IDD}</a>'))
+
+    assert {"T12", "T13"} == {one.rule for one in found if not one.warning}
+
+
 JSON_VALUES = [
     "1",
     "-1",
