@@ -21,7 +21,7 @@ from rich.text import Text as Cell
 from processor.errors import UsageError
 from processor.mapping.decode import Fault
 from processor.mapping.map import Draft, draft, event_type, scope_of
-from processor.mapping.render import value_of
+from processor.mapping.render import Rendered, render, value_of
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import ContentType, Custom, Named, Segment, Template, Text
 from processor.model.event import Event
@@ -37,7 +37,10 @@ FINDINGS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One template with one event. `made` is the message, or why there is none; `values` of the text's placeholders."""
+    """One template with one event. `made` is the message, or why there is none; `values` of the text's placeholders.
+
+    `rendered` is the text, also of a message that is declined; None when a template fails.
+    """
 
     template: Template
     where: str
@@ -45,6 +48,7 @@ class Preview:
     text: Text
     values: dict[str, str | None]
     made: Draft | Declined | FailedTemplate
+    rendered: Rendered | None
 
 
 def preview(
@@ -136,12 +140,16 @@ def _previewed(template: Template, where: str, event: Event, time_zone: ZoneInfo
         stream=event_type(event.tenant, event.name),
         limit_characters=BODY_LIMIT_BYTES,
     )
-    return Preview(template, where, event, text, values, made)
+    rendered = made.rendered if isinstance(made, Draft) else None
+    if isinstance(made, Declined):  # what it would say is worth seeing all the same
+        tried = render(text, scope, strict=template.strict, limit_characters=BODY_LIMIT_BYTES)
+        rendered = tried if isinstance(tried, Rendered) else None
+    return Preview(template, where, event, text, values, made, rendered)
 
 
 def _parts(shown: Preview) -> Iterator[tuple[str, str, str]]:
     """Name, source and result of each part of the message."""
-    made = shown.made.rendered if isinstance(shown.made, Draft) else None
+    made = shown.rendered
     for name in ("subject", "url", "body"):
         source: tuple[Segment, ...] | None = getattr(shown.text, name)
         if source is not None:
@@ -200,8 +208,10 @@ def _verdict(shown: Preview) -> str:
     if isinstance(made, Draft):
         why = f", {made.failure_reason}: {made.failure_cause}" if made.failure_reason else ""
         return f"{made.state}{why}" + (f", to {made.destination}" if made.destination else "")
-    kind = "failed" if isinstance(made, FailedTemplate) else "no message"
-    return f"{kind}, {made.reason}: {made.detail}"
+    if isinstance(made, FailedTemplate):
+        return f"failed, {made.reason}: {made.detail}"
+    would = "; above is what it would say" if shown.rendered is not None else ""
+    return f"no message, {made.reason}: {made.detail}{would}"
 
 
 def _as_json(shown: Preview) -> dict[str, Any]:

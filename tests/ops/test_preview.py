@@ -74,13 +74,16 @@ def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event that makes no message shows why, and ends with 1."""
+    """An event that makes no message shows why, and what it would say; it ends with 1."""
     event = changed(sample("loan-repayment"), {"client": None, "group": sample("savings-deposit")["group"]})
     (tmp_path / "event.json").write_text(json.dumps(event, indent=1))
     code = shown(event=str(tmp_path / "event.json"))
 
+    text = capsys.readouterr().out
+
     assert 1 == code
-    assert capsys.readouterr().out.endswith("no message, NO_RECIPIENT: the event has no client\n")
+    assert "Payment received: LN-204417" in text
+    assert text.endswith("no message, NO_RECIPIENT: the event has no client; above is what it would say\n")
 
 
 def test_a_template_without_samples_takes_the_events_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
