@@ -8,18 +8,24 @@ import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from processor import errors
 from processor.mapping.conditions import RULES
+from processor.mapping.encode import encoders
+from processor.mapping.map import map_record
 from processor.mapping.reference import BadRow, row_of
 from processor.model.catalogue import EVENTS, FAMILIES
+from processor.model.outcome import Mapped
 from processor.model.records import EventName
 from processor.model.reference import Table
 from processor.schema_files import load_schemas
 from processor.template_files import SHIPPED, read_templates, usable
 from tests.documents import DOCS, PAGES
+from tests.mapping.builders import make_lookups, make_record, make_template, schemas
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text()
@@ -89,6 +95,20 @@ def test_reference_rows_of_the_readme() -> None:
     for table, value in rows:
         row = row_of(Table(table), "NTC-3300-0041", value.encode())
         assert not isinstance(row, BadRow), row
+
+
+def test_the_reader_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads a status as it is written to its topic."""
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    avro = encoders(schemas(), output_format="avro", stream_format="json")
+    outcome = map_record(make_record(), make_lookups(make_template(), encoders=avro), frozenset())
+    assert isinstance(outcome, Mapped)
+    (out,) = (out for out in outcome.outputs if out.topic == "communications.status")
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {"record": SimpleNamespace(value=lambda: out.value)}
+    exec(snippet, names)  # noqa: S102  the document's own lines
+
+    assert outcome.births[0].status.encodedKey == names["status"]["encodedKey"]
 
 
 def test_operators_of_the_readme() -> None:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -110,7 +110,7 @@ def run(
     def layout(asker: AdminClient | None = None, *, starting: bool = False) -> Layout:
         return read_layout(asker or admin(settings), settings, reloads.templates, starting=starting)
 
-    with transactional_id(settings) as tid, stop_signals() as stop:
+    with transactional_id(settings) as tid, stop_signals() as stop, ExitStack() as held:
         first_layout = patient(lambda: layout(starting=True), stop, brokers=settings.bootstrap_servers)
         registered = patient(
             lambda: with_registered_ids(settings, own_schemas),
@@ -146,7 +146,10 @@ def run(
         tables = patient(
             lambda: Tables(settings, name=tid, metrics=progress.metrics), stop, brokers=settings.bootstrap_servers
         )
-        if tables is None or not catch_up(tables, stop, progress):
+        if tables is None:
+            return
+        held.callback(tables.close)
+        if not catch_up(tables, stop, progress, until_end=until_end):
             return
         tables.tell_unknown_categories(reloads.templates)
         written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
@@ -197,7 +200,6 @@ def run(
             progress.stopping()
             publisher.close()
             leave(intake)
-            tables.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -663,20 +665,27 @@ def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = 
     return None
 
 
-def catch_up(tables: Tables, stop: Stop, progress: Progress) -> bool:
+def catch_up(tables: Tables, stop: Stop, progress: Progress, *, until_end: bool = False) -> bool:
     """Wait until the reference tables are as they were at the start: who must not be written to is known before the
-    first event is mapped. False when a stop was asked for; says every 5 s how far it is."""
+    first event is mapped. False when a stop was asked for; says every 5 s how far it is.
+
+    An open transaction in their topics is waited for; under `until_end` for a minute, then StalledError.
+    """
     tables.start()
-    tell_at = time.monotonic() + TELL_S
+    left, moved_at = "", time.monotonic()
+    tell_at = moved_at + TELL_S
     while not stop.asked and not tables.caught_up:
         tables.check()
-        progress.starting(f"reference tables, records to read: {tables.left()}")
-        if time.monotonic() >= tell_at:
-            tell_at = time.monotonic() + TELL_S
-            log.info("reading the reference tables", records_left=tables.left())
+        now = time.monotonic()
+        if (left_now := tables.left()) != left:
+            left, moved_at = left_now, now
+        progress.starting(f"reference tables, records to read: {left}")
+        if now >= tell_at:
+            tell_at = now + TELL_S
+            log.info("reading the reference tables", records_left=left)
+        if until_end and now - moved_at > STALL_S:
+            raise StalledError(f"no progress for {STALL_S:.0f} s with the reference tables: {left}", hint=STALL_HINT)
         time.sleep(CATCH_UP_LOOK_S)
-    if stop.asked:
-        tables.close()
     return not stop.asked
 
 

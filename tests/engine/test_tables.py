@@ -20,7 +20,7 @@ from processor.engine.progress import Progress
 from processor.engine.run import Stop, catch_up, patient, run
 from processor.engine.table_copy import Copy
 from processor.engine.tables import Tables, copy_folder
-from processor.errors import LayoutError, UsageError, WorldError
+from processor.errors import LayoutError, StalledError, UsageError, WorldError
 from processor.metrics import Metrics
 from processor.model.reference import Table
 from tests.engine.installation import Installation, installation, until
@@ -142,6 +142,16 @@ def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
     assert "Discarded" == discarded["status"]
     with Followed(made) as tables:
         assert [None] == names(tables, "b")
+
+
+def test_until_end_gives_up_on_a_transaction_that_does_not_end(
+    made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor.engine.run.STALL_S", 1.0)
+    producer = transaction(made, CLIENT, BLOCKED)
+    with pytest.raises(StalledError, match=r"no progress for 1 s with the reference tables: \S+reference.contacts 1\n"):
+        made.run()
+    producer.abort_transaction(30)
 
 
 def transaction(made: Installation, key: str, value: object) -> Producer:
