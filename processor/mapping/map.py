@@ -226,9 +226,12 @@ def draft(
             )
             if unwanted := _unwanted(known):
                 withheld = declined(*unwanted, key)
+            elif not suspended:
+                reference.require(known)
     except LookupFailedError as failed:
-        return _failed(template, TemplateReason.LOOKUP_MISSING, str(failed))
-    if suspended:
+        if not suspended:
+            return _failed(template, TemplateReason.LOOKUP_MISSING, str(failed))
+    if suspended and withheld is None:
         detail = "suspended, as nearly all of its records failed: " + ", ".join(sorted(suspended))
         return _failed(template, TemplateReason.TEMPLATE_SUSPENDED, detail)
 
@@ -354,10 +357,7 @@ def _address(template: Template, raw: str | None) -> tuple[str | None, tuple[Fai
         return None, (FailureReason.UNDEFINED_DESTINATION, cause)
     if holds_control(address):
         return None, (FailureReason.UNDEFINED_DESTINATION, "the address holds a control character or a line break")
-    if template.type is Channel.WEB_HOOK and any(
-        unquote(one) in (".", "..") for one in urlsplit(address).path.split("/")
-    ):
-        # Who calls it takes such a step away, encoded or not: a value would lead to another path of the same host.
+    if template.type is Channel.WEB_HOOK and _has_dots(address):
         return None, (FailureReason.UNDEFINED_DESTINATION, "a step of the address's path is `.` or `..`")
     return address, None
 
@@ -474,7 +474,7 @@ def _birth(
         templateVersion=template.version,
         setVersion=lookups.templates.digest,
         source=record.place,
-        lookupMissing=() if made.known is None else made.known.missing,
+        lookupMissing=() if made.known is None else tuple(made.known.missing),
         correlationId=event.correlation_id,
     )
     stream_event = _stream_event(made, event) if streamed else None

@@ -47,14 +47,15 @@ def no_rows(table: Table, key: str) -> None:
 class Known:
     """What the tables tell of one message. `category_id` is the template's, or the family's; the row may be missing.
 
-    `missing` names the parts that were looked up and not found, in this order: contact, category, account.
+    `missing` has the parts that were looked up and not found, in this order: contact, category, account; each with what
+    it was looked up by.
     """
 
     contact: Contact | None
     category_id: str | None
     category: Category | None
     account: Account | None
-    missing: tuple[str, ...]
+    missing: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,32 +80,31 @@ class Reference:
     def known(self, *, contact_key: str, account_keys: tuple[str, ...], category: str | None, family: str) -> Known:
         """What the tables tell of a message to `contact_key` in `category`, the template's.
 
-        `account_keys` are tried in their order. LookupFailedError for a row that cannot be read, and under `fail` for
-        one that is missing.
+        `account_keys` are tried in their order. LookupFailedError for a row that cannot be read.
         """
         contact = self._row(Table.CONTACTS, contact_key)
         category_id = category or self.category_by_family.get(family)
         row = _read(self.rows, Table.CATEGORIES, category_id) if category_id is not None else None
         account = next((one for one in (self._row(Table.ACCOUNTS, key) for key in account_keys) if one), None)
-        known = Known(
+        missing = {}
+        if contact is None:
+            missing["contact"] = contact_key
+        if category_id is not None and not isinstance(row, Category):
+            missing["category"] = category_id
+        if account is None:
+            missing["account"] = " or ".join(account_keys)
+        return Known(
             contact if isinstance(contact, Contact) else None,
             category_id,
             row if isinstance(row, Category) else None,
             account if isinstance(account, Account) else None,
-            missing=tuple(
-                part
-                for part, absent in (
-                    ("contact", contact is None),
-                    ("category", category_id is not None and not isinstance(row, Category)),
-                    ("account", account is None),
-                )
-                if absent
-            ),
+            missing,
         )
+
+    def require(self, known: Known) -> None:
+        """LookupFailedError when something is missing and nothing may be."""
         if known.missing and self.on_missing == "fail":
-            keys = {"contact": contact_key, "category": category_id, "account": " or ".join(account_keys)}
-            raise LookupFailedError("; ".join(f"no {part} of {keys[part]}" for part in known.missing))
-        return known
+            raise LookupFailedError("; ".join(f"no {part} of {key}" for part, key in known.missing.items()))
 
     def _row(self, table: Table, key: str) -> Row | None:
         row = _read(self.rows, table, key)
@@ -149,8 +149,8 @@ _remembered: Final = lru_cache(maxsize=2_048)(_parsed)  # categories and organis
 
 
 def _contact(told: Mapping[str, Any], _key: str) -> Contact:
-    status = _text(told, "status") or "Active"
-    if status not in ("Active", "Blocked"):
+    status = _text(told, "status")
+    if status not in ("Active", "Blocked", None):
         raise ContentError(f"{shown(status)} is neither Active nor Blocked").under("status")
     user = told.get("user")
     if user is not None and not isinstance(user, dict):

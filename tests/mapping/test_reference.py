@@ -141,6 +141,7 @@ def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
             b'{"id": "CTT-1000-2000", "name": "A", "status": "blocked"}',
             "status: 'blocked' is neither Active nor Blocked",
         ),
+        (Table.CONTACTS, b'{"id": "CTT-1000-2000", "name": "A", "status": ""}', "status: '' is neither Active nor"),
         (
             Table.CONTACTS,
             b'{"id": "CTT-1000-2000", "name": "\\ud800"}',
@@ -398,6 +399,31 @@ def test_a_row_that_cannot_be_read_is_not_a_missing_one(row: str, detail: str) -
         ),
     ) == made.failed
     assert 1 == len(made.births)
+
+
+def test_a_blocked_contact_is_always_told_as_discarded() -> None:
+    """Also where nothing may be missing and something is, and while the template is suspended."""
+    template = make_email(category=NTC)
+    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, on_missing="fail")
+    suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
+    for open_breakers in (frozenset(), suspended):
+        made = map_record(make_record(), make_lookups(template, reference=tables), open_breakers)
+
+        assert isinstance(made, Mapped)
+        assert [DecisionReason.CONTACT_BLOCKED] == [one.reason for one in made.declined]
+        assert 1 == len(made.discarded)
+
+
+@pytest.mark.parametrize("rows", [{}, {f"contacts {CLIENT}": {}}])
+def test_a_suspended_template_is_suspended_whatever_is_missing(rows: dict[str, Any]) -> None:
+    """Else each record with a missing row would count as one of the tries that keep its breaker open."""
+    template = make_email()
+    suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
+    lookups = make_lookups(template, reference=reference(rows, on_missing="fail"))
+    made = map_record(make_record(), lookups, suspended)
+
+    assert isinstance(made, Mapped)
+    assert [TemplateReason.TEMPLATE_SUSPENDED] == [one.reason for one in made.failed]
 
 
 def test_checks_come_in_their_order() -> None:
