@@ -141,9 +141,7 @@ class Progress:
                 case Mapped():
                     counts[RECORDS, (topic, "mapped")] += 1
                     counts.update((DECISIONS, (declined.reason,)) for declined in outcome.declined)
-                    counts.update(
-                        (LOOKUPS_MISSING, (part,)) for birth in outcome.births for part in birth.status.lookupMissing
-                    )
+                    counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
                     counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
                     if outcome.failed:
                         counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1

@@ -57,6 +57,10 @@ def session_of(settings: Settings) -> requests.Session:
     return session
 
 
+class NoSuchPathError(UnavailableError):
+    """A 404 that does not say what is missing: a proxy's, a wrong address's, or of a path that this registry lacks."""
+
+
 class Registry:
     """A Confluent-API registry, asked in the background: a record whose schema is not here yet waits, others go on.
 
@@ -93,8 +97,16 @@ class Registry:
         return self._known[wanted]
 
     def _fetch(self, wanted: Wanted) -> WriterSchema:
+        if isinstance(wanted, int) and wanted >= 2**31:
+            raise KeyError(wanted)  # no registry gives such an id, and asked for one it answers like a wrong path
         path = f"/schemas/guids/{UUID(bytes=wanted)}" if isinstance(wanted, bytes) else f"/schemas/ids/{wanted}"
-        answer = self._asked_once(path)
+        try:
+            answer = self._asked_once(path)
+        except NoSuchPathError:
+            # Some registries have no path for GUIDs. One that answers to what all have is there, and does not know it.
+            if self._asked_once("/subjects") is None:
+                raise
+            raise KeyError(wanted) from None
         if answer is None:
             raise KeyError(wanted)
         found: dict[tuple[str, int], str] = {}
@@ -121,8 +133,8 @@ class Registry:
 
     def _asked_once(self, path: str) -> Any:
         answer = asked(self._session, "GET", self._url + path)
-        if answer is not None and not isinstance(answer, dict):
-            raise UnavailableError(f"the schema registry did not answer {path} with an object")
+        if answer is not None and not isinstance(answer, list if path == "/subjects" else dict):
+            raise UnavailableError(f"the schema registry did not answer {path} as its API says")
         return answer
 
 
@@ -164,6 +176,8 @@ def asked(session: requests.Session, method: str, url: str, *, json_body: Any = 
         told = None
     if answer.status_code == HTTPStatus.NOT_FOUND and isinstance(told, dict) and told.get("error_code") in NO_SUCH:
         return None
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        raise NoSuchPathError("the schema registry answered with 404")
     if answer.status_code != HTTPStatus.OK or told is None:
         what = "without JSON" if answer.status_code == HTTPStatus.OK else f"with {answer.status_code}"
         raise UnavailableError(f"the schema registry answered {what}")

@@ -13,7 +13,7 @@ import requests
 import structlog
 
 from processor.engine.registry import asked, session_of
-from processor.errors import UsageError
+from processor.errors import NotAllowedError, UsageError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.schemas import STREAM_EVENT, OwnSchema, Schemas, writer_schema
 from processor.model.records import SchemaId
@@ -90,7 +90,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
         return _with_registered_ids(registry, settings, schemas)
     try:  # nothing of it is written; it may be needed to read what was
         return _with_registered_ids(registry, settings, schemas)
-    except UnavailableError as unavailable:
+    except (UnavailableError, NotAllowedError, UsageError) as unavailable:
         log.warning("outputs that were written by a registry's ids cannot be read now", cause=str(unavailable))
         return schemas
 

@@ -5,8 +5,10 @@ whenever the process is killed. A copy that cannot be opened is not mended but b
 """
 
 import shutil
-import time
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +25,26 @@ BUFFER_BYTES: Final = 16 * 1024 * 1024
 MOST_OPEN_FILES: Final = 128
 HINT: Final = "PROCESSOR_STATE_DIR names a folder that can be written, for this process alone"
 
-_FORM: Final = b"1"  # of keys and values here; a copy of another form is begun anew
+_FORM: Final = b"2"  # of keys and values here; a copy of another form is begun anew
 _FORM_KEY: Final = b"\0form"
 _SEEN_KEY: Final = b"\0seen"
 _BROKEN: Final = "BROKEN"  # a file beside those of RocksDB
+
+
+_HEAD: Final = struct.Struct(">cIq")  # before each value: kept or deleted, its partition, its record's time
+_KEPT: Final = b"+"
+_DELETED: Final = b"-"
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedRow:
+    """A record of a table. `value` None deletes."""
+
+    table: Table
+    key: bytes
+    value: bytes | None
+    partition: int
+    timestamp_ms: int
 
 
 class Copy:
@@ -50,58 +68,102 @@ class Copy:
         self._rows = self._anew()
 
     def get(self, table: Table, key: str) -> bytes | None:
-        """The value of a row; None when there is none. WorldError when the disk does not give it back as it was."""
-        try:
-            value: bytes | None = self._rows.get(_row_key(table, key.encode()))
-        except Exception as error:  # the library raises no narrower one
-            (self.folder / _BROKEN).touch()
-            raise WorldError(
-                f"the local copy in {self.folder} cannot be read: {error}", hint="start again: it is begun anew"
-            ) from error
-        return value
+        """The value of a row; None when there is none. As all: WorldError when the disk does not give it back."""
+        with self._disk():
+            told: bytes | None = self._rows.get(_row_key(table, key.encode()))
+        return None if told is None or told[:1] == _DELETED else told[_HEAD.size :]
 
     def has_rows(self, table: Table) -> bool:
-        """Whether a table has any row."""
+        """Whether a table has, or had, any row."""
         prefix = _row_key(table, b"")
-        first = next(iter(self._rows.keys(from_key=prefix)), b"")
+        with self._disk():
+            first = next(iter(self._rows.keys(from_key=prefix)), b"")
         return isinstance(first, bytes) and first.startswith(prefix)
 
     def apply(
-        self, rows: Iterable[tuple[Table, bytes, bytes | None]], positions: Mapping[tuple[Table, int], int]
+        self,
+        rows: Iterable[CopiedRow],
+        positions: Mapping[tuple[Table, int], int],
+        *,
+        compare: Collection[Table] = (),
     ) -> None:
-        """Write rows (None deletes) in their order, and the positions behind them, all or nothing."""
+        """Write rows in their order, and the positions behind them, all or nothing.
+
+        `compare` are tables whose topic has more than one partition, and may have been grown: of a key that is told in
+        two of them the later telling counts, whichever is read first; so a deleted row leaves its time there.
+        """
         batch = WriteBatch(raw_mode=True)
-        for table, key, value in rows:
-            if value is None:
-                batch.delete(_row_key(table, key))
-            else:
-                batch.put(_row_key(table, key), value)
-        for (table, partition), offset in positions.items():
-            batch.put(_position_key(table, partition), str(offset).encode())
-        self._rows.write(batch)
+        written: dict[bytes, tuple[int, int]] = {}
+        with self._disk():
+            for row in rows:
+                key = _row_key(row.table, row.key)
+                if row.table in compare:
+                    before = written.get(key) or self._told(key)
+                    if before is not None and before[0] != row.partition and before[1] > row.timestamp_ms:
+                        continue
+                    written[key] = (row.partition, row.timestamp_ms)
+                elif row.value is None:
+                    batch.delete(key)
+                    continue
+                head = _HEAD.pack(_DELETED if row.value is None else _KEPT, row.partition, row.timestamp_ms)
+                batch.put(key, head + (row.value or b""))
+            for (table, partition), offset in positions.items():
+                batch.put(_position_key(table, partition), str(offset).encode())
+            self._rows.write(batch)
+
+    def _told(self, key: bytes) -> tuple[int, int] | None:
+        """Partition and time of the row that a key has."""
+        told: bytes | None = self._rows.get(key)
+        if told is None:
+            return None
+        _, partition, timestamp_ms = _HEAD.unpack_from(told)
+        return partition, timestamp_ms
 
     def position(self, table: Table, partition: int) -> int | None:
         """The next offset to be read of a partition; None when nothing of it was."""
-        told: bytes | None = self._rows.get(_position_key(table, partition))
+        with self._disk():
+            told: bytes | None = self._rows.get(_position_key(table, partition))
         return None if told is None else int(told)
 
     def topic(self, table: Table) -> str | None:
         """The identity of the topic that a table came from."""
-        told: bytes | None = self._rows.get(_topic_key(table))
+        with self._disk():
+            told: bytes | None = self._rows.get(_topic_key(table))
         return None if told is None else told.decode()
 
     def is_of(self, table: Table, identity: str) -> None:
         """Note the topic that a table comes from."""
-        self._rows.put(_topic_key(table), identity.encode())
+        with self._disk():
+            self._rows.put(_topic_key(table), identity.encode())
 
     def seen(self) -> float | None:
         """Since when, in seconds since the epoch, no deleted row was missed: it was begun, or complete, then."""
-        told: bytes | None = self._rows.get(_SEEN_KEY)
+        with self._disk():
+            told: bytes | None = self._rows.get(_SEEN_KEY)
         return None if told is None else float(told)
 
-    def see(self) -> None:
-        """Note that it was begun now, or is complete."""
-        self._rows.put(_SEEN_KEY, str(time.time()).encode())
+    def see(self, at: float) -> None:
+        """Note that it was begun, or complete, at that time."""
+        with self._disk():
+            self._rows.put(_SEEN_KEY, str(at).encode())
+
+    def spoil(self) -> None:
+        """Have the next start begin it anew."""
+        with suppress(OSError):
+            (self.folder / _BROKEN).touch()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """What the library raises, as a fault of the disk: it raises nothing narrower than Exception."""
+        try:
+            yield
+        except Exception as error:
+            if not str(error).startswith("Corruption"):
+                raise WorldError(f"the local copy in {self.folder}: {error}", hint=HINT) from error
+            self.spoil()
+            raise WorldError(
+                f"the local copy in {self.folder} cannot be read: {error}", hint="start again: it is begun anew"
+            ) from error
 
     def close(self) -> None:
         """Blocks until what is written is on the disk."""
@@ -128,11 +190,17 @@ class Copy:
             if "/LOCK" in str(error):
                 raise UsageError(f"{self.folder} is another process's: {error}", hint=HINT) from error
             raise _UnreadableError(str(error)) from error
-        form = rows.get(_FORM_KEY)
+        try:
+            form = rows.get(_FORM_KEY)
+            for known in (_SEEN_KEY, *map(_topic_key, Table)):  # what is asked at start lies here and there
+                rows.get(known)
+            rows.put(_FORM_KEY, _FORM)
+        except Exception as error:
+            rows.close()
+            raise _UnreadableError(str(error)) from error
         if form not in (None, _FORM):
             rows.close()
             raise _UnreadableError(f"form {form!r}, written by another version")
-        rows.put(_FORM_KEY, _FORM)
         return rows
 
 

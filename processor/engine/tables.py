@@ -10,10 +10,13 @@ Non-obvious:
 
 import hashlib
 import re
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,9 +27,10 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicCollection as Topics
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
+from processor.engine.background import ask
 from processor.engine.clients import admin, error_of, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
-from processor.engine.table_copy import Copy
+from processor.engine.table_copy import CopiedRow, Copy
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import fault_of
@@ -63,6 +67,16 @@ class TableTopic:
     tombstones_s: float  #: How long it keeps that a row was deleted.
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The topics as they were `at` a time: where partitions begin that are new to us, and where all end."""
+
+    at: float
+    topics: Mapping[Table, TableTopic]
+    firsts: Mapping[Partition, int]
+    ends: Mapping[Partition, int]
+
+
 class Tables:
     """Rows for mapping, kept up to date by a thread of its own. `get` and `check` are for the loop's thread."""
 
@@ -77,10 +91,14 @@ class Tables:
         self._admin = admin(settings)
         self._topics = {one.table: one for one in table_topics(self._admin, settings)}
         self._tables = {one.name: one.table for one in self._topics.values()}
+        self._of_many_partitions = _of_many_partitions(self._topics)
         asked = [(table, n) for table, topic in self._topics.items() for n in range(topic.partitions)]
         firsts = self._offsets(asked, OffsetSpec.earliest())
+        self._goals_at = time.time()
         self._goals = self._offsets(asked, OffsetSpec.latest())
-        self._copy = Copy(copy_folder(settings, name))
+        folder = copy_folder(settings, name)
+        self._copy = Copy(folder)
+        self._remove_useless(folder)
         self._positions = self._begin(firsts)
         self._first_positions = dict(self._positions)
         self._faults = 0
@@ -148,7 +166,7 @@ class Tables:
         if why:
             log.warning("local copy of the reference tables begun anew", cause=why)
             self._copy.begin_anew()
-            self._copy.see()
+            self._copy.see(self._goals_at)
         for table, topic in self._topics.items():
             self._copy.is_of(table, topic.identity)
         begun = {}
@@ -169,13 +187,27 @@ class Tables:
                 return f"its position {position} of {self._topics[table].name}[{partition}] is gone: {first} to {last}"
         seen = self._copy.seen()
         if seen is None:
-            self._copy.see()
+            self._copy.see(self._goals_at)
             return ""
+        return self._away(seen)
+
+    def _away(self, seen: float) -> str:
+        """Why a deleted row may have been missed since `seen`. Half of the time that they are told is for reading."""
         away_s = time.time() - seen
         kept_s = min(topic.tombstones_s for topic in self._topics.values())
-        if not 0 <= away_s < kept_s:
-            return f"it was away for {away_s / 3600:.1f} h, and deleted rows are told for {kept_s / 3600:.1f} h"
-        return ""
+        if 0 <= away_s < kept_s / 2:
+            return ""
+        return f"it was away for {away_s / 3600:.1f} h, and deleted rows are told for {kept_s / 3600:.1f} h"
+
+    def _remove_useless(self, ours: Path) -> None:
+        """Copies beside ours that nobody has written to for so long that nobody can go on with them: a process that
+        runs notes twice a minute how far it is. Containers that are created anew leave one each."""
+        oldest = time.time() - 2 * max(topic.tombstones_s for topic in self._topics.values()) - 3600
+        for folder in ours.parent.iterdir():
+            with suppress(OSError):
+                if folder != ours and max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < oldest:
+                    log.info("removing a local copy that nobody uses", folder=folder.name)
+                    shutil.rmtree(folder)
 
     # ---------------------------------------------------------------------------------------------------- the thread
 
@@ -191,13 +223,17 @@ class Tables:
             reader.assign([self._at(one) for one in self._positions])
             self._judge()
             look_at = time.monotonic() + LOOK_S
+            looking: Future[_Look] | None = None
             while not self._closing.is_set():
                 self._take(reader.consume(BATCH_RECORDS, POLL_S))
                 if not self._caught_up.is_set():
                     self._judge()
-                if time.monotonic() >= look_at:
+                if looking is not None and looking.done():
+                    self._looked(looking, reader)
+                    looking = None
+                elif looking is None and time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_S
-                    self._look(reader)
+                    looking = ask(self._look, name="tables-look")
         finally:
             reader.close()
 
@@ -206,7 +242,7 @@ class Tables:
         return TopicPartition(self._topics[table].name, number, self._positions[partition])
 
     def _take(self, messages: list[Message]) -> None:
-        rows: list[tuple[Table, bytes, bytes | None]] = []
+        rows: list[CopiedRow] = []
         moved: dict[Partition, int] = {}
         results: Counter[tuple[Table, str]] = Counter()
         for message in messages:
@@ -225,10 +261,10 @@ class Tables:
             if fault:
                 self._tell_fault(message, fault)
             if key is not None:  # one that cannot be read goes into the copy, for it is no missing row
-                rows.append((table, key, value))
+                rows.append(CopiedRow(table, key, value, number, message.timestamp()[1]))
             results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
         if moved:
-            self._copy.apply(rows, moved)
+            self._copy.apply(rows, moved, compare=self._of_many_partitions)
             self._positions |= moved
         for (table, result), count in results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
@@ -255,28 +291,44 @@ class Tables:
         """Say so once all is here that was there at the start."""
         self._tell_lag(self._goals)
         if all(self._positions[one] >= goal for one, goal in self._goals.items()):
-            self._copy.see()
+            self._see(self._goals_at)
             self._caught_up.set()
             log.info("reference tables are complete", offsets_read=self.offsets_read)
 
-    def _look(self, reader: Consumer) -> None:
-        """Twice a minute: new partitions are taken up, and it is noted that the copy is as the topics are."""
+    def _see(self, at: float) -> None:
+        """Note that the copy had all that there was `at` that time, unless a deleted row may have been missed."""
+        if why := self._away(self._copy.seen() or 0.0):
+            self._copy.spoil()
+            raise WorldError(f"the local copy of the reference tables: {why}", hint="start again: it is begun anew")
+        self._copy.see(at)
+
+    def _look(self) -> _Look:
+        """Twice a minute, in a thread: the topics as they are, and where they begin and end."""
+        at = time.time()
+        topics = {one.table: one for one in table_topics(self._admin, self._settings)}
+        partitions = [(table, n) for table, one in topics.items() for n in range(one.partitions)]
+        firsts = self._offsets([one for one in partitions if one not in self._positions], OffsetSpec.earliest())
+        ends = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+        return _Look(at, topics, firsts, ends)
+
+    def _looked(self, looked: Future[_Look], reader: Consumer) -> None:
+        """New partitions are taken up, and it is noted how far the copy is."""
         try:
-            topics = {one.table: one for one in table_topics(self._admin, self._settings)}
-            for table, topic in topics.items():
-                if topic.identity != self._topics[table].identity:
-                    raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
-            more = [(table, n) for table, one in topics.items() for n in range(one.partitions)]
-            more = [one for one in more if one not in self._positions]
-            self._positions |= self._offsets(more, OffsetSpec.earliest())
-            reader.incremental_assign([self._at(one) for one in more])
-            ends = self._offsets(list(self._positions), OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+            look = looked.result()
         except (UnavailableError, LayoutError) as unavailable:
             log.warning("reference tables cannot be looked at", cause=str(unavailable))
             return
-        self._tell_lag(ends)
-        if self.caught_up and all(self._positions[one] >= end for one, end in ends.items()):
-            self._copy.see()
+        for table, topic in look.topics.items():
+            if topic.identity != self._topics[table].identity:
+                raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
+        self._topics = dict(look.topics)
+        self._of_many_partitions = _of_many_partitions(self._topics)
+        if look.firsts:
+            self._positions |= look.firsts
+            reader.incremental_assign([self._at(one) for one in look.firsts])
+        self._tell_lag(look.ends)
+        if self.caught_up and all(self._positions[one] >= end for one, end in look.ends.items()):
+            self._see(look.at)
 
     def _tell_lag(self, ends: Mapping[Partition, int]) -> None:
         left = dict.fromkeys(Table, 0)
@@ -314,6 +366,10 @@ def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
     except UnicodeDecodeError:
         return "its key is not UTF-8"
     return "" if value is None else fault_of(table, text, value)
+
+
+def _of_many_partitions(topics: Mapping[Table, TableTopic]) -> frozenset[Table]:
+    return frozenset(table for table, topic in topics.items() if topic.partitions > 1)
 
 
 def table_topics(asker: AdminClient, settings: Settings) -> tuple[TableTopic, ...]:

@@ -383,6 +383,7 @@ class _Withheld:
 
     declined: Declined
     discarded: Notification
+    missing: tuple[str, ...]
     outputs: tuple[OutRecord, ...]
 
 
@@ -415,7 +416,11 @@ def _made(
         return _Published(birth, records)
     if made.withheld is None or notification is None:
         raise OurFaultError(f"{template.id}: withheld, but it has no Message to say so")
-    return _Withheld(made.withheld, notification, records)
+    return _Withheld(made.withheld, notification, _missing(made), records)
+
+
+def _missing(made: Draft) -> tuple[str, ...]:
+    return () if made.known is None else tuple(made.known.missing)
 
 
 def _message(made: Draft, record: SourceRecord, event: Event) -> Communicationmessage:
@@ -474,7 +479,7 @@ def _birth(
         templateVersion=template.version,
         setVersion=lookups.templates.digest,
         source=record.place,
-        lookupMissing=() if made.known is None else tuple(made.known.missing),
+        lookupMissing=_missing(made),
         correlationId=event.correlation_id,
     )
     stream_event = _stream_event(made, event) if streamed else None
@@ -595,6 +600,11 @@ def _mapped(
         identity=event.identity if event is not None and known else None,
         births=tuple(one.birth for one in made if isinstance(one, _Published)),
         discarded=tuple(one.discarded for one in made if isinstance(one, _Withheld)),
+        missing=tuple(
+            part
+            for one in made
+            for part in (one.missing if isinstance(one, _Withheld) else one.birth.status.lookupMissing)
+        ),
         declined=declined,
         failed=failed,
         outputs=tuple(outputs),

@@ -25,8 +25,9 @@ class Mapped:
     """The record was read. Its templates gave births, were declined or failed; none is left out.
 
     `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
-    (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so. `outputs` are all
-    records to publish, in order, dead letter and decision included.
+    (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so; `missing` the parts of
+    births and of these that no reference row told. `outputs` are all records to publish, in order, dead letter and
+    decision included.
     """
 
     record: SourceRecord
@@ -36,6 +37,7 @@ class Mapped:
     failed: tuple[FailedTemplate, ...]
     outputs: tuple[OutRecord, ...]
     discarded: tuple[Notification, ...] = ()
+    missing: tuple[str, ...] = ()
     wrong_key: bool = False  #: The key is not the event's ordering key; counted, and logged once per pattern.
 
 

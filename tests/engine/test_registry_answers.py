@@ -12,12 +12,12 @@ import pytest
 import requests
 
 from processor.engine.registry import Registry
-from processor.engine.subjects import Subjects
-from processor.errors import UsageError
+from processor.engine.subjects import Subjects, with_registered_ids
+from processor.errors import NotAllowedError, UsageError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.schemas import WriterSchema
 from processor.model.records import SchemaId
-from processor.settings import load_settings
+from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
 from tests.mapping.builders import schemas
 
 Json = Any
@@ -80,7 +80,7 @@ class Answers:
         (502, b"{}", "answered with 502"),
         (200, b"<html>", "answered without JSON"),
         (200, b"[" * 200_000, "answered without JSON"),
-        (200, b"[]", "with an object"),
+        (200, b"[]", "as its API says"),
         (200, b'{"schema": null}', "with a schema"),
         (200, b'{"schema": "x", "references": [{"subject": "a"}]}', "without a place"),
         (200, b'{"schema": "x", "references": [{"subject": "a", "version": 1}]}', "does not have it"),
@@ -96,6 +96,35 @@ def test_what_is_no_answer(status: int, body: bytes, said: str) -> None:
 def test_an_unknown_schema_is_believed() -> None:
     with Answers({}) as answers, pytest.raises(KeyError):
         answers.schema_of(7)
+
+
+def test_a_path_that_a_registry_lacks() -> None:
+    """Where it answers to what all registries have, what it was asked for is unknown, and not waited for."""
+    page = (404, b"404 page not found")
+    with Answers({"/schemas/ids/7": page, "/subjects": (200, b"[]")}) as answers, pytest.raises(KeyError):
+        answers.schema_of(7)
+    with Answers({"/schemas/ids/7": page, "/subjects": page}) as answers, pytest.raises(UnavailableError, match="404"):
+        answers.schema_of(7)
+
+
+def test_an_id_that_no_registry_gives() -> None:
+    """Four bytes of garbage are an id of 2^31 or more, every second time; nobody is asked."""
+    with Answers({}) as answers:
+        with pytest.raises(KeyError):
+            answers.schema_of(2**31)
+        assert [] == answers.paths
+
+
+def test_json_outputs_need_nothing_of_a_registry() -> None:
+    """One that refuses us is told in the log, and nothing more."""
+    with Answers({f"/subjects/{name}": (403, b"{}") for name in schemas().outputs}) as answers:
+        settings = Settings(
+            schema_registry=SchemaRegistrySettings(url=answers.url),
+            output=OutputSettings(format="json", stream_format="json"),
+        )
+        assert schemas() == with_registered_ids(settings, schemas())
+        with pytest.raises(NotAllowedError):
+            with_registered_ids(settings.model_copy(update={"output": OutputSettings(format="avro")}), schemas())
 
 
 def test_a_schema_that_names_others() -> None:

@@ -1,6 +1,7 @@
 """The reference tables on a real broker: caught up before anything is mapped, seen at work, kept over restarts."""
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from processor.engine.progress import Progress
 from processor.engine.run import Stop, catch_up, patient, run
-from processor.engine.table_copy import Copy
+from processor.engine.table_copy import CopiedRow, Copy
 from processor.engine.tables import Tables, copy_folder
 from processor.errors import LayoutError, StalledError, UsageError, WorldError
 from processor.metrics import Metrics
@@ -170,13 +171,13 @@ def ghost(made: Installation) -> None:
     with Followed(made):
         pass
     copy = Copy(copy_folder(made.settings, "me"))
-    copy.apply([(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
+    copy.apply([CopiedRow(Table.CONTACTS, b"ghost", json.dumps(INES).encode(), 0, 0)], {})
     copy.close()
 
 
 def away_too_long(made: Installation) -> None:
-    made.configure(made.settings.topic("contacts"), "delete.retention.ms", "500")
-    time.sleep(0.6)
+    made.configure(made.settings.topic("contacts"), "delete.retention.ms", "6000")
+    time.sleep(3.1)  # half of it is for reading
 
 
 def created_anew(made: Installation) -> None:
@@ -334,12 +335,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from processor.engine.table_copy import Copy
+from processor.engine.table_copy import Copy, CopiedRow
 from processor.model.reference import Table
 copy = Copy(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**9):
-    rows = [(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
+    rows = [CopiedRow(Table.CONTACTS, str(n).encode(), str(number).encode(), 0, 0) for n in range(500)]
     copy.apply(rows, {(Table.CONTACTS, 0): number})
 """
 
@@ -358,24 +359,80 @@ def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
         copy.close()
 
 
+def test_the_later_telling_counts_of_two_partitions(tmp_path: Path) -> None:
+    """A topic that was grown has a key's old row in one partition and its new one, or its end, in another."""
+    copy = Copy(tmp_path)
+    old = CopiedRow(Table.CONTACTS, b"k", b"active", 0, 1_000)
+    for newer in (b"blocked", None):
+        new = CopiedRow(Table.CONTACTS, b"k", newer, 1, 2_000)
+        for rows in ([old, new], [new, old]):
+            copy.begin_anew()
+            copy.apply(rows, {}, compare=[Table.CONTACTS])
+            assert newer == copy.get(Table.CONTACTS, "k")
+            copy.begin_anew()
+            for row in rows:
+                copy.apply([row], {}, compare=[Table.CONTACTS])
+            assert newer == copy.get(Table.CONTACTS, "k")
+    copy.close()
+
+
+def filled(folder: Path) -> Copy:
+    """A copy of some size, all of it in files."""
+    copy = Copy(folder)
+    for number in range(3_000):
+        row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000), 0, 0)
+        copy.apply([row], {(Table.CONTACTS, 0): number})
+    copy.see(time.time())
+    copy.close()
+    return Copy(folder)
+
+
+def spoilt(folder: Path, *, at: float) -> None:
+    """Overwrite a part of the file of rows, which begins at that share of it."""
+    for file in folder.glob("*.sst"):
+        size = file.stat().st_size
+        if size < 100_000:
+            continue
+        with file.open("r+b") as opened:
+            opened.seek(int(size * at))
+            opened.write(bytes(max(64, size // 4) if at else 64))
+
+
+def test_a_copy_whose_begin_is_spoilt_is_begun_anew(tmp_path: Path) -> None:
+    """Where its own notes lie: it cannot even say how far it is."""
+    filled(tmp_path).close()
+    spoilt(tmp_path, at=0.0)
+    copy = Copy(tmp_path)
+    assert (None, None, None) == (
+        copy.get(Table.CONTACTS, "1"),
+        copy.position(Table.CONTACTS, 0),
+        copy.seen(),
+    )
+    copy.close()
+
+
 def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
     """And the next start begins anew, where the same copy would end it again."""
+    filled(tmp_path).close()
+    spoilt(tmp_path, at=0.25)
     copy = Copy(tmp_path)
-    for number in range(3_000):
-        copy.apply([(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))], {})
-    copy.close()
-    for file in tmp_path.glob("*.sst"):
-        size = file.stat().st_size
-        with file.open("r+b") as opened:
-            opened.seek(size // 4)
-            opened.write(bytes(size // 4))
-    copy = Copy(tmp_path)
-    with pytest.raises(
-        WorldError, match=r"the local copy in .* cannot be read: .*\nhint: start again: it is begun anew"
-    ):
+    with pytest.raises(WorldError, match=r"the local copy in .* cannot be read: Corruption.*\nhint: start again"):
         for number in range(3_000):
             copy.get(Table.CONTACTS, str(number))
     copy.close()
     copy = Copy(tmp_path)
     assert copy.get(Table.CONTACTS, "1") is None
     copy.close()
+
+
+def test_copies_that_nobody_uses_are_removed(made: Installation) -> None:
+    """Of containers that were created anew; one that is written to, or was lately, stays."""
+    for name in ("gone", "lately"):
+        with Followed(made, name=name):
+            pass
+    gone, lately = copy_folder(made.settings, "gone"), copy_folder(made.settings, "lately")
+    week_ago = time.time() - 7 * 86_400
+    for file in (*gone.iterdir(), gone):
+        os.utime(file, (week_ago, week_ago))
+    with Followed(made):
+        assert [False, True] == [gone.exists(), lately.exists()]

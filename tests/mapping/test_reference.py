@@ -412,6 +412,7 @@ def test_a_blocked_contact_is_always_told_as_discarded() -> None:
         assert isinstance(made, Mapped)
         assert [DecisionReason.CONTACT_BLOCKED] == [one.reason for one in made.declined]
         assert 1 == len(made.discarded)
+        assert ("category", "account") == made.missing
 
 
 @pytest.mark.parametrize("rows", [{}, {f"contacts {CLIENT}": {}}])
