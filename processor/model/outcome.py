@@ -25,8 +25,8 @@ class Mapped:
     """The record was read. Its templates gave births, were declined or failed; none is left out.
 
     `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
-    (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so; `missing` the parts of
-    births and of these that no reference row told. `outputs` are all records to publish, in order, dead letter and
+    (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so; `missing` the parts
+    of births and of these that no reference row told. `outputs` are all records to publish, in order, dead letter and
     decision included.
     """
 
