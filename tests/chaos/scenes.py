@@ -260,7 +260,11 @@ def rivals(ground: Ground, folders: Sequence[Path]) -> Shown:
     with contextlib.ExitStack() as crew:
         with loaded(site, seed=ground.seed, rate=200) as feeder:
             pair = [
-                crew.enter_context(ground.worker(site, slot="same", environment={"TMPDIR": str(folder)}))
+                crew.enter_context(
+                    ground.worker(
+                        site, slot="same", environment={"TMPDIR": str(folder), "PROCESSOR_STATE_DIR": str(folder)}
+                    )
+                )
                 for folder in folders
             ]
             until(lambda: any(worker.code is not None for worker in pair), 60)
@@ -386,8 +390,8 @@ def restarted_broker(ground: Ground) -> Shown:
 def told_twice(ground: Ground) -> Shown:
     """An event again in its batch, in the next, and after a restart by another process."""
     site = ground.site("twice", {})
-    event = good(make_event(account=3, number=1))
-    others = [good(make_event(account=3, number=number)) for number in range(2, 30)]
+    event = good(make_event(account=1, number=1))
+    others = [good(make_event(account=1, number=number)) for number in range(2, 30)]
     feeder = fed(site, [event, *others[:10], event])
     with ground.worker(site) as first:
         if not caught_up(site, 30):
