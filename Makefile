@@ -42,6 +42,7 @@ chaos: $(VENV)/.dev  ## exactly once under fire for an hour (CHAOS_SECONDS=3600)
 
 bench: $(VENV)/.dev  ## event to reader: p50, p95, p99 at 1,000 events a second, 6 and 2 partitions, five runs each
 	$(BIN)/python -m tests.bench.latency
+	$(BIN)/python -m tests.bench.tables
 
 clean:  ## remove what make has set up here
 	rm -rf $(VENV) dist build
