@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -11,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 
 from processor.errors import NotAllowedError, UsageError
+from processor.mapping.lookups import UnavailableError
 from processor.model.records import Headers
 from processor.settings import Settings
 
@@ -49,6 +51,19 @@ def refuse_unauthorised(error: KafkaError, *, hint: str) -> None:
     """Raise NotAllowedError when `error` says that we may not; `hint` is what to grant."""
     if error.code() in AUTHORISATION:
         raise NotAllowedError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
+
+
+@contextmanager
+def asking(*, hint: str) -> Iterator[None]:
+    """A question to the broker: UnavailableError when it does not answer, NotAllowedError with `hint` if it refuses."""
+    try:
+        yield
+    except TimeoutError as late:
+        raise UnavailableError("the broker did not answer") from late
+    except KafkaException as exception:
+        error = error_of(exception)
+        refuse_unauthorised(error, hint=hint)
+        raise UnavailableError(f"{error.name()}: {error.str()}") from exception
 
 
 def headers_of(message: Message) -> Headers:

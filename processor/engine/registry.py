@@ -104,7 +104,7 @@ class Registry:
             answer = self._asked_once(path)
         except NoSuchPathError:
             # Some registries have no path for GUIDs. One that answers to what all have is there, and does not know it.
-            if self._asked_once("/subjects") is None:
+            if not isinstance(asked(self._session, "GET", f"{self._url}/subjects"), list):
                 raise
             raise KeyError(wanted) from None
         if answer is None:
@@ -133,7 +133,7 @@ class Registry:
 
     def _asked_once(self, path: str) -> Any:
         answer = asked(self._session, "GET", self._url + path)
-        if answer is not None and not isinstance(answer, list if path == "/subjects" else dict):
+        if answer is not None and not isinstance(answer, dict):
             raise UnavailableError(f"the schema registry did not answer {path} as its API says")
         return answer
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.engine.clients import admin as new_admin
-from processor.engine.clients import error_of, plain_reader, refuse_unauthorised
+from processor.engine.clients import asking, plain_reader
 from processor.engine.published import highest_source
 from processor.errors import RefusedInputError, UsageError
 from processor.mapping.lookups import UnavailableError
@@ -27,8 +27,6 @@ READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
 REQUEST_S = 10.0
 MOST_AT_ONCE = 8
 POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,8 @@ class Starts:
         return ends
 
     def _partitions(self, admin: AdminClient) -> list[int]:
-        metadata = _asked(lambda: admin.list_topics(self._events, REQUEST_S))
+        with asking(hint=READ_HINT):
+            metadata = admin.list_topics(self._events, REQUEST_S)
         return list(metadata.topics[self._events].partitions)
 
     def _refusal(self, admin: AdminClient, layout: Layout, partition: int) -> RefusedInputError | None:
@@ -227,7 +226,8 @@ class Starts:
         reader = plain_reader(self._settings, group=self._settings.group_id)
         try:
             asked = [TopicPartition(self._events, partition) for partition in partitions]
-            answers = _asked(lambda: _committed(reader, asked))
+            with asking(hint=READ_HINT):
+                answers = _committed(reader, asked)
         finally:
             reader.close()
         for at in answers:
@@ -267,15 +267,5 @@ def _committed(reader: Consumer, asked: list[TopicPartition]) -> list[TopicParti
 
 
 def _answer(future: "Future[Any]") -> Any:
-    return _asked(lambda: future.result(REQUEST_S + 2))
-
-
-def _asked(question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except KafkaException as exception:
-        error: KafkaError = error_of(exception)
-        refuse_unauthorised(error, hint=READ_HINT)
-        raise UnavailableError(f"{error.name()}: {error.str()}") from exception
-    except TimeoutError as error:
-        raise UnavailableError("the broker did not answer") from error
+    with asking(hint=READ_HINT):
+        return future.result(REQUEST_S + 2)

@@ -25,12 +25,13 @@ import platformdirs
 import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import TopicCollection as Topics
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.engine.background import ask
-from processor.engine.clients import admin, error_of, plain_reader, refuse_unauthorised
+from processor.engine.clients import admin, asking, error_of, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
 from processor.engine.table_copy import CopiedRow, Copy
+from processor.engine.topics import topic_configs
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import fault_of
@@ -46,7 +47,6 @@ REQUEST_S: Final = 10.0
 BATCH_RECORDS: Final = 1_000
 POLL_S: Final = 0.1
 LOOK_S: Final = 30.0
-TELL_S: Final = 5.0
 CLOSE_S: Final = 3.0
 FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one
 FAULTS_EVERY: Final = 1_000  # then one in so many
@@ -89,10 +89,9 @@ class Tables:
         self._settings = settings
         self._metrics = metrics
         self._admin = admin(settings)
-        self._topics = {one.table: one for one in table_topics(self._admin, settings)}
+        self._topics = table_topics(self._admin, settings)
         self._tables = {one.name: one.table for one in self._topics.values()}
-        self._of_many_partitions = _of_many_partitions(self._topics)
-        asked = [(table, n) for table, topic in self._topics.items() for n in range(topic.partitions)]
+        asked = _partitions(self._topics)
         firsts = self._offsets(asked, OffsetSpec.earliest())
         self._goals_at = time.time()
         self._goals = self._offsets(asked, OffsetSpec.latest())
@@ -264,7 +263,8 @@ class Tables:
                 rows.append(CopiedRow(table, key, value, number, message.timestamp()[1]))
             results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
         if moved:
-            self._copy.apply(rows, moved, compare=self._of_many_partitions)
+            of_many = {table for table, topic in self._topics.items() if topic.partitions > 1}
+            self._copy.apply(rows, moved, compare=of_many)
             self._positions |= moved
         for (table, result), count in results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
@@ -305,8 +305,8 @@ class Tables:
     def _look(self) -> _Look:
         """Twice a minute, in a thread: the topics as they are, and where they begin and end."""
         at = time.time()
-        topics = {one.table: one for one in table_topics(self._admin, self._settings)}
-        partitions = [(table, n) for table, one in topics.items() for n in range(one.partitions)]
+        topics = table_topics(self._admin, self._settings)
+        partitions = _partitions(topics)
         firsts = self._offsets([one for one in partitions if one not in self._positions], OffsetSpec.earliest())
         ends = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
         return _Look(at, topics, firsts, ends)
@@ -322,7 +322,6 @@ class Tables:
             if topic.identity != self._topics[table].identity:
                 raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
         self._topics = dict(look.topics)
-        self._of_many_partitions = _of_many_partitions(self._topics)
         if look.firsts:
             self._positions |= look.firsts
             reader.incremental_assign([self._at(one) for one in look.firsts])
@@ -349,12 +348,8 @@ class Tables:
         futures = self._admin.list_offsets(
             dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=REQUEST_S
         )
-        try:
+        with asking(hint=READ_HINT):
             return {asked[tp]: future.result(REQUEST_S + 2).offset for tp, future in futures.items()}
-        except TimeoutError as late:
-            raise UnavailableError("the broker did not answer") from late
-        except KafkaException as exception:
-            raise _unavailable(exception) from exception
 
 
 def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
@@ -368,16 +363,12 @@ def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
     return "" if value is None else fault_of(table, text, value)
 
 
-def _of_many_partitions(topics: Mapping[Table, TableTopic]) -> frozenset[Table]:
-    return frozenset(table for table, topic in topics.items() if topic.partitions > 1)
-
-
-def table_topics(asker: AdminClient, settings: Settings) -> tuple[TableTopic, ...]:
+def table_topics(asker: AdminClient, settings: Settings) -> dict[Table, TableTopic]:
     """The four topics. Blocks for two requests; errors as the constructor's of Tables."""
     names = {table: settings.topic(table.value) for table in Table}
     missing: list[str] = []
     topics = {}
-    try:
+    with asking(hint=READ_HINT):
         for name, described in asker.describe_topics(Topics(list(names.values())), request_timeout=REQUEST_S).items():
             try:
                 topics[name] = described.result(REQUEST_S + 2)
@@ -389,31 +380,17 @@ def table_topics(asker: AdminClient, settings: Settings) -> tuple[TableTopic, ..
             raise LayoutError(
                 f"topics are missing: {', '.join(missing)}", hint="`processor topics --create` creates what is missing"
             )
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names.values()]
-        configs = {
-            resource.name: future.result(REQUEST_S + 2)
-            for resource, future in asker.describe_configs(resources, request_timeout=REQUEST_S).items()
-        }
-    except TimeoutError as late:
-        raise UnavailableError("the broker did not answer") from late
-    except KafkaException as exception:
-        raise _unavailable(exception) from exception
-    return tuple(
-        TableTopic(
-            table,
-            name,
-            f"{topics[name].topic_id}",
-            len(topics[name].partitions),
-            int(configs[name]["delete.retention.ms"].value) / 1000,
+        kept_ms = topic_configs(asker, names.values(), "delete.retention.ms")
+    return {
+        table: TableTopic(
+            table, name, f"{topics[name].topic_id}", len(topics[name].partitions), int(kept_ms[name]) / 1000
         )
         for table, name in names.items()
-    )
+    }
 
 
-def _unavailable(exception: KafkaException) -> UnavailableError:
-    error = error_of(exception)
-    refuse_unauthorised(error, hint=READ_HINT)
-    return UnavailableError(f"{error.name()}: {error.str()}")
+def _partitions(topics: Mapping[Table, TableTopic]) -> list[Partition]:
+    return [(table, number) for table, topic in topics.items() for number in range(topic.partitions)]
 
 
 def copy_folder(settings: Settings, name: str) -> Path:

@@ -1,11 +1,11 @@
 """The output topics as they really are: partitions and limits, read from the broker."""
 
-from confluent_kafka import KafkaException
+from collections.abc import Iterable
+
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from processor.engine.clients import AUTHORISATION, error_of
-from processor.errors import LayoutError, NotAllowedError
-from processor.mapping.lookups import UnavailableError
+from processor.engine.clients import asking
+from processor.errors import LayoutError
 from processor.mapping.template import TemplateSet
 from processor.model.layout import Layout, OutputTopic
 from processor.model.records import EventName, Topic
@@ -30,7 +30,7 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
     twins = {name: settings.topic(name) for name in TWINS}
     sets = settings.topic("template_sets")
     wanted = [*twins.values(), sets, *dict.fromkeys(streams.values())]
-    try:
+    with asking(hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
         present = {
             name: len(topic.partitions)
             for name, topic in admin.list_topics(timeout=REQUEST_S).topics.items()
@@ -46,16 +46,8 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
                 hint=f"`processor topics --grow {present[events]} --yes` grows them, as a message stays in its event's "
                 "partition",
             )
-        limits = _max_message_bytes(admin, [Topic(events), *wanted])
-    except TimeoutError as late:
-        raise UnavailableError("the broker did not answer") from late
-    except KafkaException as exception:
-        error = error_of(exception)
-        if error.code() in AUTHORISATION:
-            raise NotAllowedError(
-                f"not allowed: {error.name()}: {error.str()}", hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"
-            ) from exception
-        raise UnavailableError(f"{error.name()}: {error.str()}") from exception
+        told = topic_configs(admin, [Topic(events), *wanted], "max.message.bytes")
+        limits = {topic: int(value) for topic, value in told.items()}
     letters = twins["dead_letters"]
     needed = least_dead_letter_bytes(settings, events_bytes=limits[Topic(events)])
     if limits[letters] < needed:
@@ -79,10 +71,8 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
     )
 
 
-def _max_message_bytes(admin: AdminClient, topics: list[Topic]) -> dict[Topic, int]:
+def topic_configs(admin: AdminClient, topics: Iterable[Topic], name: str) -> dict[Topic, str]:
+    """One property of each topic. Blocks; raises what the client raises."""
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in dict.fromkeys(topics)]
     futures = admin.describe_configs(resources, request_timeout=REQUEST_S)
-    return {
-        Topic(resource.name): int(future.result(REQUEST_S + 2)["max.message.bytes"].value)
-        for resource, future in futures.items()
-    }
+    return {Topic(resource.name): future.result(REQUEST_S + 2)[name].value for resource, future in futures.items()}

@@ -376,6 +376,10 @@ class _Published:
     birth: Birth
     outputs: tuple[OutRecord, ...]
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return self.birth.status.lookupMissing
+
 
 @dataclass(frozen=True, slots=True)
 class _Withheld:
@@ -600,11 +604,7 @@ def _mapped(
         identity=event.identity if event is not None and known else None,
         births=tuple(one.birth for one in made if isinstance(one, _Published)),
         discarded=tuple(one.discarded for one in made if isinstance(one, _Withheld)),
-        missing=tuple(
-            part
-            for one in made
-            for part in (one.missing if isinstance(one, _Withheld) else one.birth.status.lookupMissing)
-        ),
+        missing=tuple(part for one in made for part in one.missing),
         declined=declined,
         failed=failed,
         outputs=tuple(outputs),
