@@ -3,8 +3,9 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import chain
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -64,7 +65,7 @@ class Progress:
         self._looked_at = time.monotonic()
         self._not_committed = ""
         self._template_set = ""
-        self._degraded: tuple[str, ...] = ()
+        self._degraded: dict[str, tuple[str, ...]] = {}  # by what is degraded
         self._key_patterns: set[str] = set()
         self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
         self._shown: set[int] = set()
@@ -110,7 +111,15 @@ class Progress:
         if self._not_committed:
             reasons += (self._last_batch(),)
         reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
-        self._readiness = Readiness(ready=not reasons, reasons=reasons or self._degraded)
+        degraded = tuple(chain.from_iterable(self._degraded.values()))
+        self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
+
+    def degraded(self, part: str, reasons: Iterable[str]) -> None:
+        """`reasons` are all there is now that `part` does less well than it should; empty: it does well again.
+
+        A process that is degraded is ready all the same; each reason names what is concerned.
+        """
+        self._degraded[part] = tuple(reasons)
 
     def templates(self, digest: str, *, refused: str, suspended: Suspended) -> None:
         """Called at every turn: the set in use, why what is on the disk is not used, and which templates make no
@@ -121,8 +130,8 @@ class Progress:
             self._template_set = digest
             self._metrics[TEMPLATE_SET].labels(set_version=digest).set(1)
         self._metrics[TEMPLATES_REFUSED].set(bool(refused))
-        self._degraded = (f"templates not reloaded: {refused}",) if refused else ()
-        self._degraded += tuple(f"template {name} is suspended: {reason}" for name, reason in sorted(suspended))
+        self.degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
+        self.degraded("breakers", (f"template {name} is suspended: {reason}" for name, reason in sorted(suspended)))
 
     def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""

@@ -339,7 +339,7 @@ def test_an_engine_whose_record_waits_is_unready(
 
 
 def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A set that cannot be used and suspended templates are told by /ready, which stays yes; then forgotten."""
+    """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
     seen = Seen(monkeypatch, owned(), ends={3: 10})
     suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
     seen.progress.templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
@@ -351,6 +351,7 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
             "template a is suspended: MISSING_VALUE",
             "template b is suspended: OTHER",
         ),
+        degraded=True,
     ) == seen.after(3)
     assert (1.0, 1.0) == (seen.metric("template_set", set_version="0a"), seen.metric("templates_refused"))
     seen.progress.templates("0b", refused="", suspended=frozenset())
@@ -359,4 +360,17 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.metric("template_set", set_version="0a"),
         seen.metric("template_set", set_version="0b"),
         seen.metric("templates_refused"),
+    )
+
+
+def test_degraded_is_seen_while_unready() -> None:
+    """What is degraded is named beside what is missing, and each part speaks for itself."""
+    progress = Progress.unobserved()
+    progress.degraded("registry", ["schema id 7 is refused"])
+    progress.degraded("tables", ["reference.accounts: a row cannot be read"])
+    progress.degraded("registry", [])
+    progress.observe({}, member=False, assigned_once=False)
+
+    assert progress.readiness() == Readiness(
+        ready=False, reasons=(UNASSIGNED, "reference.accounts: a row cannot be read"), degraded=True
     )
