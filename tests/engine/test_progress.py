@@ -30,7 +30,8 @@ from processor.model.reasons import TemplateReason
 from processor.model.records import TemplateId
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import installation
-from tests.engine.test_run import encoded, registry, repayment
+from tests.engine.loopback_registry import registry
+from tests.engine.test_run import encoded, repayment
 from tests.mapping.builders import make_event, make_lookups, make_record
 
 READY = Readiness(ready=True)

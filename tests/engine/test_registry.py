@@ -24,7 +24,8 @@ from processor.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
 from tests.engine.apicurio import register
 from tests.engine.installation import Installation, installation
-from tests.engine.test_run import registry, repayment
+from tests.engine.loopback_registry import registry
+from tests.engine.test_run import repayment
 
 Json = dict[str, Any]
 RECORD = "banking.events.LoanTransactionEvent"

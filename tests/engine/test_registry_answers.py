@@ -1,10 +1,8 @@
 """What a registry may answer, and what is no answer; a loopback server in its place, which says anything."""
 
 import json
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +16,17 @@ from processor.mapping.lookups import UnavailableError
 from processor.mapping.schemas import WriterSchema
 from processor.model.records import SchemaId
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
+from tests.engine.loopback_registry import LoopbackRegistry, Response, responses
 from tests.mapping.builders import schemas
 
 Json = Any
 
 
-class Answers:
-    """A session whose answers are given, by path: status, then what is sent."""
+class Answers(LoopbackRegistry):
+    """A registry whose responses are given by path: status, then what is sent."""
 
     def __init__(self, answers: Mapping[str, tuple[int, bytes]]) -> None:
-        self._answers = answers
-        self.paths: list[str] = []
-        outer = self
-
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer()
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer()
-
-            def _answer(self) -> None:
-                outer.paths.append(self.path)
-                status, body = outer._answers.get(self.path, (404, b'{"error_code": 40403, "message": "none"}'))
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> "Answers":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(responses({path: Response(*answer) for path, answer in answers.items()}))
 
     def schema_of(self, number: int) -> WriterSchema:
         """The schema, waited for while the registry is being asked."""

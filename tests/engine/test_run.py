@@ -11,9 +11,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -32,6 +29,7 @@ from processor.model.reasons import Reason
 from processor.ops.samples import sample
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import TENANT, Installation, installation
+from tests.engine.loopback_registry import registry
 
 pytestmark = pytest.mark.kafka
 
@@ -203,29 +201,6 @@ def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str)
 
     assert {"ready": True, "degraded": False, "reasons": []} == ready.json()
     assert 0 == running.returncode
-
-
-@contextmanager
-def registry(answers: dict[str, Any]) -> Iterator[str]:
-    """A loopback server in the place of a registry that is down (503) until `answers` has the path asked for."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = answers.get(self.path)
-            self.send_response(503 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(json.dumps(body or {}).encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, topic_prefix: str) -> None:

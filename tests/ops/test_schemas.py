@@ -3,9 +3,7 @@
 import json
 import shutil
 import ssl
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from processor.schema_files import load_schemas, shipped_schemas
 from processor.settings import SchemaRegistrySettings, Settings
 from tests.engine.apicurio import register as put
 from tests.engine.installation import installation
+from tests.engine.loopback_registry import LoopbackRegistry, json_response
 from tests.engine.test_run import repayment
 
 Json = dict[str, Any]
@@ -167,32 +166,13 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
     """A registry behind TLS is believed when its certificate is vouched for, and is told who asks."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    seen: list[str | None] = []
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append(self.headers.get("Authorization"))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"[]")
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"https://127.0.0.1:{server.server_port}"
-    try:
-        given: Json = {"url": address, "username": "ada", "password": "pw"}
+    with LoopbackRegistry(lambda _path: json_response([]), tls=context) as registry:
+        given: Json = {"url": registry.url, "username": "ada", "password": "pw"}
         trusting = Settings(schema_registry=SchemaRegistrySettings(**given, ca_file=tmp_path / "ca.pem"))
-        assert {} == Subjects(address, session_of(trusting)).versions("x")
+        assert {} == Subjects(registry.url, session_of(trusting)).versions("x")
         with pytest.raises(UnavailableError, match="SSLError"):
-            Subjects(address, session_of(Settings(schema_registry=SchemaRegistrySettings(**given)))).versions("x")
-    finally:
-        server.shutdown()
-        server.server_close()
+            Subjects(registry.url, session_of(Settings(schema_registry=SchemaRegistrySettings(**given)))).versions("x")
 
-    assert ["Basic YWRhOnB3"] == seen
+    assert ["Basic YWRhOnB3"] == registry.authorizations
