@@ -435,6 +435,16 @@ class MessageSettings(_Table):
         return Actor(self.audit_actor.id, self.audit_actor.name, self.audit_actor.icon)
 
 
+class ReferenceSettings(_Table):
+    """The reference tables."""
+
+    keys_are_stable: bool = Field(
+        default=False,
+        description="Says that the producers of reference topics with more than one partition have always kept each "
+        "key in one of them, also when partitions were added; without it such a topic is refused.",
+    )
+
+
 class WindowSettings(_Table):
     """How far back an event told twice is noticed, within its partition."""
 
@@ -537,6 +547,7 @@ class Settings(BaseSettings):
     channels: ChannelSettings = Field(default=ChannelSettings(), description="Channels.")
     webhook: WebhookSettings = Field(default=WebhookSettings(), description="Webhooks.")
     message: MessageSettings = Field(default=MessageSettings(), description="Messages of portals.")
+    reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Reference tables.")
     window: WindowSettings = Field(default=WindowSettings(), description="Events told twice.")
     http: HttpSettings = Field(default=HttpSettings(), description="Health, readiness, metrics.")
     log: LogSettings = Field(default=LogSettings(), description="The log.")

@@ -55,8 +55,12 @@ TWINS: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead
 
 
 TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
-"""The reference tables. Every process reads all of them, so one partition does: it keeps the rows in the order in which
-they were told. One that others have made may have more."""
+"""The reference tables. Every process reads all of them, so one partition does: it keeps the rows of a key in the order
+in which they were written. With more, a key may have an old row in one partition and its new one, or its deletion, in
+another, and nothing says reliably which came last: times are the producers', and compaction takes deletions away."""
+
+LOG_APPEND_TIME: Final = "LogAppendTime"
+"""The `message.timestamp.type` of new reference topics: the broker's clock, not that of each producer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class PlannedTopic:
     """A topic as `processor topics --create` makes it.
 
     `partitions` is the least for events and their twins; a stream may have any number. `max_message_bytes` is the
-    least that the topic must take, None where the broker's default will do.
+    least that the topic must take, None where the broker's default will do; `most_partitions` is None without a limit.
     """
 
     name: Topic
@@ -73,6 +77,7 @@ class PlannedTopic:
     cleanup: Cleanup
     retention_ms: int
     max_message_bytes: int | None = None
+    most_partitions: int | None = None
 
     @property
     def config(self) -> dict[str, str]:
@@ -80,6 +85,8 @@ class PlannedTopic:
         chosen = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if self.max_message_bytes is not None:
             chosen["max.message.bytes"] = str(self.max_message_bytes)
+        if self.role in TABLES:
+            chosen["message.timestamp.type"] = LOG_APPEND_TIME
         return chosen
 
 
@@ -153,22 +160,39 @@ def planned_topics(
     streams = sorted({settings.stream_topic(event) for event in stream_events})
     return (
         *fixed,
-        *(_planned(role, settings.topic(role), partitions=1) for role in ("template_sets", *TABLES)),
+        _planned("template_sets", settings.topic("template_sets"), partitions=1),
+        *(
+            _planned(
+                role,
+                settings.topic(role),
+                partitions=1,
+                most_partitions=None if settings.reference.keys_are_stable else 1,
+            )
+            for role in TABLES
+        ),
         *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
     )
 
 
-def _planned(role: Role, name: Topic, *, partitions: int, max_message_bytes: int | None = None) -> PlannedTopic:
+def _planned(
+    role: Role,
+    name: Topic,
+    *,
+    partitions: int,
+    max_message_bytes: int | None = None,
+    most_partitions: int | None = None,
+) -> PlannedTopic:
     row = _ROWS[role]
     retention_ms = row.retention_days * _DAY_MS if "delete" in row.cleanup else _FOR_EVER
-    return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes)
+    return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes, most_partitions)
 
 
 def differences(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
     """What must be mended before `run` can keep its promises, in the order of `plan`. Empty: all is well.
 
-    More partitions, a longer life or a larger limit than planned is no difference; neither is a shorter life of the
-    events or streams. The twins are held against the events as they are, not as they were planned.
+    More partitions, a longer life or a larger limit than planned is no difference, but for the partitions of reference
+    tables; neither is a shorter life of the events or streams. The twins are held against the events as they are, not
+    as they were planned.
     """
     plan = tuple(plan)
     events = next((existing.get(topic.name) for topic in plan if topic.role == "events"), None)
@@ -189,6 +213,11 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
             f"has {_count(actual.partitions)}, fewer than the {events.partitions} of {events.name}",
             f"`processor topics --grow {events.partitions} --yes`",
         )
+    if topic.most_partitions is not None and actual.partitions > topic.most_partitions:
+        yield Difference(topic.name, several_partitions(actual.partitions), ONE_PARTITION_HINT)
+    if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
+        found = actual.config.get("message.timestamp.type", "no value")
+        yield _config(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
     if actual.cleanup != frozenset(topic.cleanup.split(",")):
         yield _config(topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup)
     if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
@@ -200,6 +229,20 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         )
     if topic.max_message_bytes is not None and actual.max_message_bytes < topic.max_message_bytes:
         yield _config(topic.name, "max.message.bytes", str(actual.max_message_bytes), str(topic.max_message_bytes))
+
+
+ONE_PARTITION_HINT: Final = (
+    "create it with one partition and write all rows again; PROCESSOR_REFERENCE__KEYS_ARE_STABLE=true if its producer "
+    "has kept each key in one partition ever since"
+)
+
+
+def several_partitions(partitions: int) -> str:
+    """What is wrong with a reference topic of more than one partition."""
+    return (
+        f"has {partitions} partitions: where it was grown, an old row of a key may lie in one of them and its new row, "
+        "or its deletion, in another, so that people who withdrew would be written to"
+    )
 
 
 def _config(topic: Topic, name: str, actual: str, wanted: str) -> Difference:

@@ -6,8 +6,9 @@ import pytest
 
 from processor.errors import UsageError
 from processor.model.records import EventName, Topic
-from processor.settings import Settings, TopicSettings
+from processor.settings import ReferenceSettings, Settings, TopicSettings
 from processor.topic_plan import (
+    TABLES,
     ExistingTopic,
     PlannedTopic,
     Role,
@@ -166,3 +167,16 @@ def test_dead_letters_too_small_for_an_event_are_a_difference() -> None:
     assert ["communications.dead-letters has max.message.bytes=1048588, not 1114124"] == found(
         topics, as_planned(topics, dead_letters={"max.message.bytes": "1048588"})
     )
+
+
+def test_a_reference_table_has_one_partition_and_the_brokers_time() -> None:
+    """More would have rows of a key in no order; who keys stably says so. Times are the broker's."""
+    topics = plan()
+    existing = as_planned(topics, contacts=3, accounts={"message.timestamp.type": "CreateTime"})
+    stable = plan(Settings(tenant="northbank", reference=ReferenceSettings(keys_are_stable=True)))
+    several, times = found(topics, existing)
+
+    assert several.startswith("reference.contacts has 3 partitions: where it was grown, an old row of a key may")
+    assert "reference.accounts has message.timestamp.type=CreateTime, not LogAppendTime" == times
+    assert [times] == found(stable, existing)
+    assert {1} == {topic.partitions for topic in stable if topic.role in TABLES}

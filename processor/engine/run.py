@@ -295,6 +295,7 @@ class Engine:
     def turn(self) -> None:
         """Poll once, map what came, publish it in one transaction or, where it is too much for one, in several."""
         self._tables.check()
+        self._progress.degraded("tables", self._tables.degraded)
         # Before the poll: should it fail, all partitions are sought. The poll then tells our membership as it is now.
         if not self._commit_chosen_starts() and self._stop.giving_up():
             return

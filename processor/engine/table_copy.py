@@ -5,8 +5,7 @@ whenever the process is killed. A copy that cannot be opened is not mended but b
 """
 
 import shutil
-import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +24,10 @@ BUFFER_BYTES: Final = 16 * 1024 * 1024
 MOST_OPEN_FILES: Final = 128
 HINT: Final = "PROCESSOR_STATE_DIR names a folder that can be written, for this process alone"
 
-_FORM: Final = b"2"  # of keys and values here; a copy of another form is begun anew
+_FORM: Final = b"3"  # of keys and values here; a copy of another form is begun anew
 _FORM_KEY: Final = b"\0form"
 _SEEN_KEY: Final = b"\0seen"
 _BROKEN: Final = "BROKEN"  # a file beside those of RocksDB
-
-
-_HEAD: Final = struct.Struct(">cIq")  # before each value: kept or deleted, its partition, its record's time
-_KEPT: Final = b"+"
-_DELETED: Final = b"-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +37,6 @@ class CopiedRow:
     table: Table
     key: bytes
     value: bytes | None
-    partition: int
-    timestamp_ms: int
 
 
 class Copy:
@@ -70,54 +62,29 @@ class Copy:
     def get(self, table: Table, key: str) -> bytes | None:
         """The value of a row; None when there is none. As all: WorldError when the disk does not give it back."""
         with self._disk():
-            told: bytes | None = self._rows.get(_row_key(table, key.encode()))
-        return None if told is None or told[:1] == _DELETED else told[_HEAD.size :]
+            value: bytes | None = self._rows.get(_row_key(table, key.encode()))
+        return value
 
     def has_rows(self, table: Table) -> bool:
-        """Whether a table has, or had, any row."""
+        """Whether a table has any row."""
         prefix = _row_key(table, b"")
         with self._disk():
             first = next(iter(self._rows.keys(from_key=prefix)), b"")
         return isinstance(first, bytes) and first.startswith(prefix)
 
-    def apply(
-        self,
-        rows: Iterable[CopiedRow],
-        positions: Mapping[tuple[Table, int], int],
-        *,
-        compare: Collection[Table] = (),
-    ) -> None:
-        """Write rows in their order, and the positions behind them, all or nothing.
-
-        `compare` are tables whose topic has more than one partition, and may have been grown: of a key that is told in
-        two of them the later telling counts, whichever is read first; so a deleted row leaves its time there.
-        """
+    def apply(self, rows: Iterable[CopiedRow], positions: Mapping[tuple[Table, int], int]) -> None:
+        """Write rows in their order, and the positions behind them, all or nothing."""
         batch = WriteBatch(raw_mode=True)
-        written: dict[bytes, tuple[int, int]] = {}
         with self._disk():
             for row in rows:
                 key = _row_key(row.table, row.key)
-                if row.table in compare:
-                    before = written.get(key) or self._told(key)
-                    if before is not None and before[0] != row.partition and before[1] > row.timestamp_ms:
-                        continue
-                    written[key] = (row.partition, row.timestamp_ms)
-                elif row.value is None:
+                if row.value is None:
                     batch.delete(key)
-                    continue
-                head = _HEAD.pack(_DELETED if row.value is None else _KEPT, row.partition, row.timestamp_ms)
-                batch.put(key, head + (row.value or b""))
+                else:
+                    batch.put(key, row.value)
             for (table, partition), offset in positions.items():
                 batch.put(_position_key(table, partition), str(offset).encode())
             self._rows.write(batch)
-
-    def _told(self, key: bytes) -> tuple[int, int] | None:
-        """Partition and time of the row that a key has."""
-        told: bytes | None = self._rows.get(key)
-        if told is None:
-            return None
-        _, partition, timestamp_ms = _HEAD.unpack_from(told)
-        return partition, timestamp_ms
 
     def position(self, table: Table, partition: int) -> int | None:
         """The next offset to be read of a partition; None when nothing of it was."""

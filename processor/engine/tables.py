@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, Metrics
 from processor.model.records import Topic
 from processor.model.reference import Table
 from processor.settings import Settings
+from processor.topic_plan import ONE_PARTITION_HINT, several_partitions
 
 log = structlog.get_logger()
 
@@ -83,13 +84,14 @@ class Tables:
     def __init__(self, settings: Settings, *, name: str, metrics: Metrics) -> None:
         """Look at the topics and the copy of the process `name`. Blocks; nothing is read before `start`.
 
-        Raises LayoutError when a topic is missing, UnavailableError when the broker does not answer, NotAllowedError
-        when it refuses, UsageError when the copy cannot be written.
+        Raises LayoutError when a topic is missing or cannot be copied faithfully, UnavailableError when the broker does
+        not answer, NotAllowedError when it refuses, UsageError when the copy cannot be written.
         """
         self._settings = settings
         self._metrics = metrics
         self._admin = admin(settings)
         self._topics = table_topics(self._admin, settings)
+        self._refuse_layout()
         self._tables = {one.name: one.table for one in self._topics.values()}
         asked = _partitions(self._topics)
         firsts = self._offsets(asked, OffsetSpec.earliest())
@@ -101,6 +103,7 @@ class Tables:
         self._positions = self._begin(firsts)
         self._first_positions = dict(self._positions)
         self._faults = 0
+        self._degraded: tuple[str, ...] = ()
         self._failure: BaseException | None = None
         self._caught_up = threading.Event()
         self._closing = threading.Event()
@@ -157,7 +160,17 @@ class Tables:
             return
         self._copy.close()
 
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What is not as it should be, though the process can go on; any thread may ask."""
+        return self._degraded
+
     # ------------------------------------------------------------------------------------------------ where to begin
+
+    def _refuse_layout(self) -> None:
+        for topic in self._topics.values():
+            if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
+                raise LayoutError(f"{topic.name} {several_partitions(topic.partitions)}", hint=ONE_PARTITION_HINT)
 
     def _begin(self, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
         """The positions to read from; those of the copy if it can be gone on with."""
@@ -260,11 +273,10 @@ class Tables:
             if fault:
                 self._tell_fault(message, fault)
             if key is not None:  # one that cannot be read goes into the copy, for it is no missing row
-                rows.append(CopiedRow(table, key, value, number, message.timestamp()[1]))
+                rows.append(CopiedRow(table, key, value))
             results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
         if moved:
-            of_many = {table for table, topic in self._topics.items() if topic.partitions > 1}
-            self._copy.apply(rows, moved, compare=of_many)
+            self._copy.apply(rows, moved)
             self._positions |= moved
         for (table, result), count in results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
@@ -322,12 +334,20 @@ class Tables:
             if topic.identity != self._topics[table].identity:
                 raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
         self._topics = dict(look.topics)
+        self._degraded = tuple(self._layout_reasons())
         if look.firsts:
             self._positions |= look.firsts
             reader.incremental_assign([self._at(one) for one in look.firsts])
         self._tell_lag(look.ends)
         if self.caught_up and all(self._positions[one] >= end for one, end in look.ends.items()):
             self._see(look.at)
+
+    def _layout_reasons(self) -> Iterator[str]:
+        """What was done to the topics while we ran. Rows are taken in the order in which they come, which is right; a
+        copy that is built later would not have that order, so the next start refuses."""
+        for topic in self._topics.values():
+            if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
+                yield f"{topic.name} was grown to {topic.partitions} partitions: the next start will refuse it"
 
     def _tell_lag(self, ends: Mapping[Partition, int]) -> None:
         left = dict.fromkeys(Table, 0)

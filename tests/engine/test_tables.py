@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from processor.engine.tables import Tables, copy_folder
 from processor.errors import LayoutError, StalledError, UsageError, WorldError
 from processor.metrics import Metrics
 from processor.model.reference import Table
+from processor.settings import ReferenceSettings
 from tests.engine.installation import Installation, installation, until
 from tests.engine.test_run import repayment
 
@@ -34,11 +36,13 @@ INES: Mapping[str, Any] = {"id": "CTT-4410-0093-7715", "name": "Ines Duarte", "s
 BLOCKED = {**INES, "status": "Blocked"}
 
 
-def told(made: Installation, table: Table, key: str, value: object, *, partition: int = 0) -> None:
+def told(
+    made: Installation, table: Table, key: str, value: object, *, partition: int = 0, timestamp_ms: int = 0
+) -> None:
     """Put a row on its topic: bytes as they are, None deletes. Blocks until it is there."""
     producer = Producer({"bootstrap.servers": made.servers})
     text = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
-    producer.produce(made.settings.topic(table.value), text, key, partition)
+    producer.produce(made.settings.topic(table.value), text, key, partition, timestamp=timestamp_ms)
     assert producer.flush(30) == 0
 
 
@@ -171,7 +175,7 @@ def ghost(made: Installation) -> None:
     with Followed(made):
         pass
     copy = Copy(copy_folder(made.settings, "me"))
-    copy.apply([CopiedRow(Table.CONTACTS, b"ghost", json.dumps(INES).encode(), 0, 0)], {})
+    copy.apply([CopiedRow(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
     copy.close()
 
 
@@ -185,9 +189,9 @@ def created_anew(made: Installation) -> None:
     admin = made.admin()
     admin.delete_topics([topic])[topic].result(10)
     until(lambda: topic not in admin.list_topics(timeout=10).topics)
-    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
     until(lambda: topic in admin.list_topics(timeout=10).topics)
-    told(made, Table.CONTACTS, "real", INES, partition=2)
+    told(made, Table.CONTACTS, "real", INES)
 
 
 def position_gone(made: Installation) -> None:
@@ -283,15 +287,52 @@ def test_categories_that_no_row_has(made: Installation) -> None:
     }
 
 
-def test_partitions_that_come_later_are_read(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def grown(made: Installation) -> None:
+    """The contacts have a second partition."""
+    topic = made.settings.topic("contacts")
+    admin = made.admin()
+    admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
+    until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
+
+
+@pytest.mark.parametrize("keys_are_stable", [False, True])
+def test_partitions_that_come_later_are_read(
+    keys_are_stable: bool, made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that runs takes rows as they come, the newest last; that the next start will not is said."""
     monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.2)
     topic = made.settings.topic("contacts")
-    with Followed(made) as tables:
-        admin = made.admin()
-        admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
-        until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
+    settings = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)})
+    told(made, Table.CONTACTS, "late", {**INES, "name": "old"})
+    with Followed(replace(made, settings=settings)) as tables:
+        assert () == tables.degraded
+        grown(made)
         told(made, Table.CONTACTS, "late", INES, partition=1)
         until(lambda: names(tables, "late") == ["Ines Duarte"])
+        degraded = tables.degraded
+
+    refused = f"{topic} was grown to 2 partitions: the next start will refuse it"
+    assert degraded == (() if keys_are_stable else (refused,))
+
+
+def test_a_grown_topic_is_refused(made: Installation) -> None:
+    """Of a key in two partitions nobody can say which row is the newer one: the producers' clocks say Active, and the
+    person has been blocked since. Whoever keys stably says so."""
+    topic = made.settings.topic("contacts")
+    grown(made)
+    now_ms = int(time.time() * 1000)
+    told(made, Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
+    told(made, Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
+    made.tell([repayment(0)])
+    with pytest.raises(LayoutError, match=rf"{topic} has 2 partitions: .*\nhint: create it with one partition and"):
+        made.run()
+    stable = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
+    told(made, Table.CONTACTS, "other", INES, partition=1)
+    with Followed(replace(made, settings=stable)) as tables:
+        assert ["Ines Duarte"] == names(tables, "other")
+
+    assert [] == made.read(made.settings.topic("messages"))
+    assert [-1001] == made.committed()
 
 
 def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +381,7 @@ from processor.model.reference import Table
 copy = Copy(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**9):
-    rows = [CopiedRow(Table.CONTACTS, str(n).encode(), str(number).encode(), 0, 0) for n in range(500)]
+    rows = [CopiedRow(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
     copy.apply(rows, {(Table.CONTACTS, 0): number})
 """
 
@@ -359,28 +400,11 @@ def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
         copy.close()
 
 
-def test_the_later_telling_counts_of_two_partitions(tmp_path: Path) -> None:
-    """A topic that was grown has a key's old row in one partition and its new one, or its end, in another."""
-    copy = Copy(tmp_path)
-    old = CopiedRow(Table.CONTACTS, b"k", b"active", 0, 1_000)
-    for newer in (b"blocked", None):
-        new = CopiedRow(Table.CONTACTS, b"k", newer, 1, 2_000)
-        for rows in ([old, new], [new, old]):
-            copy.begin_anew()
-            copy.apply(rows, {}, compare=[Table.CONTACTS])
-            assert newer == copy.get(Table.CONTACTS, "k")
-            copy.begin_anew()
-            for row in rows:
-                copy.apply([row], {}, compare=[Table.CONTACTS])
-            assert newer == copy.get(Table.CONTACTS, "k")
-    copy.close()
-
-
 def filled(folder: Path) -> Copy:
     """A copy of some size, all of it in files."""
     copy = Copy(folder)
     for number in range(3_000):
-        row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000), 0, 0)
+        row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))
         copy.apply([row], {(Table.CONTACTS, 0): number})
     copy.see(time.time())
     copy.close()
