@@ -40,6 +40,7 @@ _SAMPLES: Final = {
 _ARGUMENTS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*),(?P<key>[A-Za-z]+)=(?P<pattern>.+)", re.DOTALL)
 _QUOTED: Final = re.compile(r"'[^']*'")
 _NUMERIC: Final = re.compile(r"[#0,.;%‰¤+\-() \u00a0]*[#0][#0,.;%‰¤+\-() \u00a0]*")
+_CURRENCY: Final = re.compile("[A-Z]{3}")
 _NO_CURRENCY: Final = "XXX"  # ISO 4217: no currency is involved; shown as ¤
 _DIGITS: Final = 200  # more than any value (38) and pattern (100) have together, so that only the pattern rounds
 
@@ -97,6 +98,8 @@ def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:
 def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | None, time_zone: tzinfo) -> str:
     """The value's text. A timestamp is written as the clocks of `time_zone` show it; a date of one is its day there.
 
+    A `currency` that is no code of ISO 4217, three capitals, is written as none is (XXX). An event's may be any text,
+    and Babel puts it into the pattern sign by sign: of 7 KB of `¤` it makes gigabytes.
     ValueError or ArithmeticError for a value that cannot be written so: the week of the last days of the year 9999.
     """
     if form.function == DATE:
@@ -110,11 +113,8 @@ def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | 
         context.prec = _DIGITS
         if "¤" not in form.pattern:
             return str(format_decimal(value, format=form.pattern, locale=form.locale))
-        return str(
-            format_currency(
-                value, currency or _NO_CURRENCY, format=form.pattern, locale=form.locale, currency_digits=False
-            )
-        )
+        code = currency if currency is not None and _CURRENCY.fullmatch(currency) else _NO_CURRENCY
+        return str(format_currency(value, code, format=form.pattern, locale=form.locale, currency_digits=False))
 
 
 def day_of(value: date, time_zone: tzinfo) -> date:

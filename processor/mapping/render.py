@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
@@ -56,6 +57,10 @@ class Unrendered:
     detail: str
 
 
+class _NoRoomError(Exception):
+    pass
+
+
 class _StopRenderingError(Exception):
     def __init__(self, reason: TemplateReason, detail: str) -> None:
         self.unrendered = Unrendered(reason, detail)
@@ -66,7 +71,7 @@ def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> 
 
     What a value contains is never read as a placeholder: each is written once, escaped for where it stands. A missing
     value is empty (null outside the quotes of JSON), or under `strict` MISSING_VALUE with all names. Work and memory
-    end at `limit_characters` (plus one value): no template can blow up.
+    end at `limit_characters`: a value is escaped, and a table's rows are written, only as far as there is room.
     """
     missing: list[str] = []
     try:
@@ -85,7 +90,7 @@ def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> 
 def value_of(segment: Named | Custom, scope: Scope) -> str | None:
     """The text of a placeholder's value as plain text has it; None when it is missing."""
     missing: list[str] = []
-    text = _written(replace(segment, context=Context.TEXT), scope, missing)
+    text = _written(replace(segment, context=Context.TEXT), scope, missing, sys.maxsize)
     return None if missing else text
 
 
@@ -93,18 +98,27 @@ def _join(segments: Iterable[Segment], scope: Scope, missing: list[str], limit: 
     pieces = []
     room = limit
     for segment in segments:
-        piece = segment if isinstance(segment, str) else _written(segment, scope, missing)
-        room -= len(piece)
-        if room < 0:
+        try:
+            piece = segment if isinstance(segment, str) else _written(segment, scope, missing, room)
+            room = _room_after(piece, room)
+        except _NoRoomError:
             raise _StopRenderingError(
                 TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED,
                 f"the text grew over {limit} characters at {segment!s:.60}",
-            )
+            ) from None
         pieces.append(piece)
     return "".join(pieces)
 
 
-def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
+def _room_after(text: str, room: int) -> int:
+    """The room that is left behind `text`. _NoRoomError when there is too little for it."""
+    if len(text) > room:
+        raise _NoRoomError
+    return room - len(text)
+
+
+def _written(segment: Named | Custom, scope: Scope, missing: list[str], room: int) -> str:
+    """The text of a placeholder; _NoRoomError as soon as it is known to be over `room` characters."""
     if isinstance(segment, Custom):
         value = custom_value(segment.field, scope.fields)
         kind = type_of(value)
@@ -118,7 +132,7 @@ def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
         missing.append(str(segment))
         return "null" if segment.context is Context.JSON_VALUE else ""
     if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
-        return _table(value, segment, currency, scope)
+        return _table(value, segment, currency, scope, room)
     if isinstance(segment, Named) and segment.form is not None:
         try:
             text = formatted(value, kind, segment.form, currency=currency, time_zone=scope.time_zone)
@@ -127,6 +141,7 @@ def _written(segment: Named | Custom, scope: Scope, missing: list[str]) -> str:
             raise _StopRenderingError(TemplateReason.OTHER, f"{segment} cannot write {shown}: {error!r}") from error
         return _escaped(text, segment, bare=False)
     text = text_of(value, kind, currency=currency, time_zone=scope.time_zone)
+    _room_after(text, room)  # no form of escaping makes it shorter, and some make it twelve times as long
     return _escaped(text, segment, bare=kind in _NUMBERS or isinstance(value, bool))
 
 
@@ -296,10 +311,10 @@ TABLES: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path -> colum
 }
 
 
-def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope) -> str:
+def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope, room: int) -> str:
     """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events.
 
-    A row with a currency of its own has its money in that one.
+    A row with a currency of its own has its money in that one. _NoRoomError at the first row that `room` ends before.
     """
     columns = TABLES[segment.sources[scope.family].path]
 
@@ -315,30 +330,39 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
         ]
 
     def shown(text: str | None) -> str:
+        _room_after(text or "", room)
         return "" if text is None else _escaped(text, segment, bare=False)
+
+    def within(made: Iterable[str]) -> list[str]:
+        left, kept = room, []
+        for one in made:
+            left = _room_after(one, left)
+            kept.append(one)
+        return kept
 
     match segment.context:
         case Context.JSON_VALUE | Context.JSON_STRING:
-            listed = [
+            listed = (
                 {
                     column.name: int(text) if text is not None and column.type is PlaceholderType.INTEGER else text
                     for column, text in cells(row)
                 }
                 for row in rows
-            ]
-            document = json.dumps(listed, ensure_ascii=False)
+            )
+            document = f"[{', '.join(within(json.dumps(row, ensure_ascii=False) for row in listed))}]"
             return document if segment.context is Context.JSON_VALUE else json.dumps(document, ensure_ascii=False)[1:-1]
         case Context.XML:
-            return "".join(
+            lines = (
                 "<row>"
                 + "".join(f"<{column.name}>{shown(text)}</{column.name}>" for column, text in cells(row))
                 + "</row>"
                 for row in rows
             )
+            return "".join(within(lines))
         case Context.HTML:
             lines = ("<tr>" + "".join(f"<td>{shown(text)}</td>" for _, text in cells(row)) + "</tr>" for row in rows)
-            return "<table>" + "".join(lines) + "</table>"
+            return "<table>" + "".join(within(lines)) + "</table>"
         case Context.TEXT | Context.URL:
             # A tab or line break within a cell would make another cell or row of it.
             lines = ("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)
-            return _escaped("\n".join(lines), segment, bare=False)
+            return _escaped("\n".join(within(lines)), segment, bare=False)

@@ -3,6 +3,7 @@
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -236,6 +237,17 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
 
     assert 1_000 == seen.metric("wrong_keys_total")
     assert [str(mapped().record.place)] == [line["first"] for line in logs if "pattern" in line]
+
+
+def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key may have 1 MB, and its pattern has 40 characters: the rest of it is not searched."""
+    seen = Seen(monkeypatch, ends={})
+    began = time.process_time()
+    with capture_logs() as lines:
+        seen.progress.committed([keyed(f"{'1' * 31}-" * 31_250)], seconds=0.1)
+
+    assert ["9-" * 20] == [line["pattern"] for line in lines]
+    assert 0.1 > time.process_time() - began
 
 
 def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,36 @@ def test_the_amounts_own_currency() -> None:
     ).replace("\u00a0", " ")
 
 
+@pytest.mark.parametrize("code", ["¤" * 3000, "¤", "eur", "EURO", "EU", "E1R", "EUR\n", "", None])
+@pytest.mark.parametrize("pattern", ["¤0", "0 ¤¤", "¤¤¤ 0"])
+def test_a_currency_that_is_no_code_is_none(code: str | None, pattern: str) -> None:
+    """An event's code may be any text. Babel would put it into the pattern, and its signs `¤` into one another: what is
+    not three capitals is written as no currency is."""
+    form = form_of("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
+    made = [
+        formatted(Decimal("12.5"), PlaceholderType.MONEY, form, currency=currency, time_zone=ZoneInfo("UTC"))
+        for currency in (code, "XXX")
+    ]
+
+    assert made[1] == made[0]
+
+
+def test_an_event_with_signs_for_its_currency_makes_its_messages() -> None:
+    """A currencyCode of 7 KB of `¤`, in the shipped templates: no template fails, and no message is larger for it."""
+    template = make_template(body="FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 ¤¤¤}")
+    outcomes = [
+        map_record(make_record(make_event(account__currencyCode=code)), make_lookups(*templates), frozenset())
+        for code in ("¤" * 3500, "EUR")
+        for templates in ((template,), ())
+    ]
+
+    for signs, euros in zip(outcomes[:2], outcomes[2:], strict=True):
+        assert isinstance(signs, Mapped)
+        assert isinstance(euros, Mapped)
+        assert () == signs.failed
+        assert len(euros.births) == len(signs.births)
+
+
 @pytest.mark.parametrize(("amount", "expected"), [("0.125", "0.12"), ("0.135", "0.14"), ("-0.005", "-0.00")])
 def test_half_is_rounded_to_even(amount: str, expected: str) -> None:
     """As CLDR does."""

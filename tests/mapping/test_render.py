@@ -1,6 +1,8 @@
 """The text of values, their escaping, and the lines and tables they make."""
 
 import json
+import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
-from processor.mapping.template import ContentType, Text, parse
+from processor.mapping.template import ContentType, Context, Text, parse
 from processor.model.catalogue import EVENTS
 from processor.model.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.model.reasons import TemplateReason
@@ -199,6 +201,36 @@ def test_limit() -> None:
         assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
 
 
+def peak_bytes(make: Callable[[], object]) -> int:
+    """How many bytes Python allocates, at most, while `make` runs."""
+    tracemalloc.start()
+    try:
+        make()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("content", [ContentType.TEXT, ContentType.HTML, ContentType.XML, ContentType.JSON])
+@pytest.mark.parametrize("quotes", ["", '"'])
+def test_a_value_without_room_is_not_escaped(content: ContentType, quotes: str) -> None:
+    """Escaping makes up to six characters of one: it begins only for what the limit leaves room for."""
+    fields = dict(make_event(account__name="\"'" * 100_000).fields)
+    body = f"{quotes}{{ACCOUNT_NAME}}{quotes}"
+
+    assert 50_000 > peak_bytes(lambda: rendered(body, content, fields=fields, limit=1_000))
+
+
+def test_an_address_without_room_is_not_escaped() -> None:
+    """In an address one character becomes twelve."""
+    family = {"loan_transaction": EventName("LOAN_REPAYMENT")}
+    url, _ = parse("https://hooks.example.com/{ACCOUNT_NAME}", Context.URL, families=family)
+    scope = Scope("loan_transaction", make_event(account__name="\U0001f600" * 100_000).fields, ZoneInfo("UTC"))
+    text = Text(None, (), url=url)
+
+    assert 50_000 > peak_bytes(lambda: render(text, scope, strict=False, limit_characters=1_000))
+
+
 # -------------------------------------------------------------------------------------------------------------- lines
 
 
@@ -251,6 +283,19 @@ def test_table_in_each_document() -> None:
         "penaltyBalance": None,
         "totalBalance": None,
     } == parsed[1]
+
+
+@pytest.mark.parametrize("content", [ContentType.TEXT, ContentType.HTML, ContentType.XML, ContentType.JSON])
+@pytest.mark.parametrize("quotes", ["", '"'])
+def test_a_table_ends_where_its_room_does(content: ContentType, quotes: str) -> None:
+    """Of 20,000 rows only those are written that the limit leaves room for."""
+    rows = {"schedule": SCHEDULE * 10_000, "account": {"currencyCode": "EUR"}}
+    body = f"{quotes}{{REPAYMENT_SCHEDULE}}{quotes}"
+    result = rendered(body, content, fields=rows, limit=2_000)
+
+    assert isinstance(result, Unrendered)
+    assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
+    assert 100_000 > peak_bytes(lambda: rendered(body, content, fields=rows, limit=2_000))
 
 
 def test_table_within_a_json_string() -> None:
