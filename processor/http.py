@@ -4,12 +4,13 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,10 @@ from processor.errors import UsageError
 
 log = structlog.get_logger()
 
-_SLOW_CLIENT_S: Final = 5.0
+REQUEST_S: Final = 5.0  # from a connection's first moment to the last byte of its answer
+CONNECTIONS_LIMIT: Final = 100  # each holds a thread and a descriptor
+_BACKLOG: Final = 1024  # that wait to be accepted; one that is dropped tries again after a whole second
+_OUT_OF_DESCRIPTORS_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,15 @@ def serve(host: str, port: int, *, registry: CollectorRegistry, ready: Callable[
 
 
 class _Listener(ThreadingHTTPServer):
+    """A thread for each connection, all bounded: none lives longer than REQUEST_S, and the oldest of too many is cut.
+
+    A connection is cut by shutting its socket down, which wakes its thread out of whatever read or write it waits in.
+    """
+
     daemon_threads = True
     allow_reuse_address = True  # connections of a dead predecessor in TIME_WAIT do not make the port taken
     block_on_close = False
+    request_queue_size = _BACKLOG
 
     def __init__(
         self,
@@ -89,7 +99,51 @@ class _Listener(ThreadingHTTPServer):
         self.address_family = family
         self.registry = registry
         self.ready = ready
+        self._deadlines: dict[socket.socket, float] = {}  # of open connections, the oldest first
+        self._closing = threading.Lock()  # a descriptor that is shut down must not become another's meanwhile
         super().__init__(address, _Answer)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection. Where there is no descriptor for it, the loop must not spin until there is."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_OUT_OF_DESCRIPTORS_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own. Of too many the oldest goes: who asks honestly is done in no time."""
+        with self._closing:
+            if len(self._deadlines) >= CONNECTIONS_LIMIT:
+                oldest = next(iter(self._deadlines))
+                del self._deadlines[oldest]
+                _cut(oldest)
+            self._deadlines[request] = time.monotonic() + REQUEST_S
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Cut off who has had their time; called by the loop every tenth of a second and after each connection."""
+        now = time.monotonic()
+        with self._closing:
+            for connection, deadline in list(self._deadlines.items()):
+                if now < deadline:
+                    break
+                del self._deadlines[connection]
+                _cut(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End the answer, and take in what the client still sends: closed before that, its system drops the answer."""
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_WR)
+            while request.recv(65_536):
+                pass
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Give the descriptor back."""
+        with self._closing:
+            self._deadlines.pop(request, None)
+            request.close()
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our own name, which may take seconds and tells nothing."""
@@ -104,21 +158,24 @@ class _Listener(ThreadingHTTPServer):
             log.exception("http request failed", client=str(client_address))
 
 
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # the client was quicker
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Answer(BaseHTTPRequestHandler):
     server: _Listener
-    timeout = _SLOW_CLIENT_S
     server_version = "processor"
     sys_version = ""
 
     def do_GET(self) -> None:
-        match urlsplit(self.path).path:
+        match self.path.partition("?")[0]:
             case "/health":
                 self._json(HTTPStatus.OK, {"status": "ok"})
             case "/ready":
                 self._ready()
             case "/metrics":
-                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-                self._send(HTTPStatus.OK, content_type, encode(self.server.registry))
+                self._metrics()
             case path:
                 paths = ["/health", "/ready", "/metrics"]
                 self._json(HTTPStatus.NOT_FOUND, {"error": f"there is no {path}", "paths": paths})
@@ -134,6 +191,19 @@ class _Answer(BaseHTTPRequestHandler):
         else:
             status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
             self._json(status, readiness.as_json())
+
+    def _metrics(self) -> None:
+        try:
+            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+        except Exception:  # the library raises this and that for a header it cannot read
+            encode, content_type = choose_encoder("")
+        try:
+            body = encode(self.server.registry)
+        except Exception:
+            log.exception("metrics cannot be collected")
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "metrics cannot be collected"})
+        else:
+            self._send(HTTPStatus.OK, content_type, body)
 
     def _json(self, status: HTTPStatus, body: dict[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(body).encode() + b"\n")
