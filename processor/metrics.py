@@ -50,6 +50,11 @@ OUTPUTS: Final = Metric(
 DECISIONS: Final = Metric(
     "decisions_total", Counter, "Messages that were not made, by the reason of the decision.", labels=("reason",)
 )
+OTHER_TENANT_RATIO: Final = Metric(
+    "other_tenant_ratio",
+    Gauge,
+    "Of the last 200 committed records, the share that is another tenant's (0 to 1); from 0.5 on /ready is degraded.",
+)
 DEAD_LETTERS: Final = Metric("dead_letters_total", Counter, "Dead letters written, by reason.", labels=("reason",))
 FAILED_TEMPLATES: Final = Metric(
     "failed_templates_total", Counter, "Templates that failed for a record.", labels=("template", "reason")
@@ -120,6 +125,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     RECORDS,
     OUTPUTS,
     DECISIONS,
+    OTHER_TENANT_RATIO,
     DEAD_LETTERS,
     FAILED_TEMPLATES,
     WRONG_KEYS,

@@ -522,7 +522,8 @@ class Settings(BaseSettings):
         default=0.95,
         gt=0,
         le=1,
-        description="So many unreadable among the first records stop the process, a bad deployment; 1: never.",
+        description="So many unreadable or of another tenant among the first records stop the process, a bad "
+        "deployment; 1: never, nor is a high share of another tenant's records degraded later.",
     )
     max_batch_wait_ms: int = Field(
         default=5, ge=0, le=60_000, description="How long a batch may wait for more records, in milliseconds."

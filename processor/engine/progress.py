@@ -27,6 +27,7 @@ from processor.metrics import (
     LAG_RECORDS,
     LAST_PROGRESS_SECONDS,
     LOOKUPS_MISSING,
+    OTHER_TENANT_RATIO,
     OUTPUTS,
     REBALANCES,
     RECORDS,
@@ -133,6 +134,11 @@ class Progress:
         self._metrics[TEMPLATES_REFUSED].set(bool(refused))
         self.degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
         self.degraded("breakers", (f"template {name} is suspended: {reason}" for name, reason in sorted(suspended)))
+
+    def other_tenants(self, share: float, reasons: Iterable[str]) -> None:
+        """How many of the last records are of another tenant, 0 to 1, and why that is degraded, if it is."""
+        self._metrics[OTHER_TENANT_RATIO].set(share)
+        self.degraded("tenant", reasons)
 
     def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""

@@ -44,7 +44,7 @@ from processor.engine.subjects import with_registered_ids
 from processor.engine.tables import Tables
 from processor.engine.topics import read_layout
 from processor.engine.transaction import NotCommitted, Publisher, StepHook
-from processor.engine.unreadable import HOLD_S, FirstRecords
+from processor.engine.unreadable import HOLD_S, FirstRecords, LastRecords
 from processor.errors import LayoutError, StalledError, WorldError
 from processor.mapping.encode import dead_letter_record, encoders
 from processor.mapping.lookups import Lookups, UnavailableError
@@ -240,11 +240,13 @@ class Engine:
         self._step = step
         self._events: Topic = settings.topic("events")
         self._first_records = FirstRecords(settings.max_unreadable_share)
+        self._last_records = LastRecords(settings.max_unreadable_share)
         self._most_records = settings.max_batch_records
         self._refused: dict[Place, Refused] = {}  # records whose outputs the broker refused
         self._breakers = Breakers()
         self._idle_commit_at = 0.0
         self._failures = 0  # transactions in a row that did not commit
+        self._until_end = False
         self._gives_up_at = math.inf  # under `--until-end`, on the monotonic clock
 
     def run(self) -> None:
@@ -261,11 +263,13 @@ class Engine:
         positions: dict[int, int] = {}
         ask_at = time.monotonic()
         tell_at = ask_at + TELL_S
+        self._until_end = True
         self._gives_up_at = time.monotonic() + STALL_S
         while not self._stop.asked:
             self.turn()
             owned = self._intake.owned.values()
             if owned and all(o.started and o.committed >= o.goal for o in owned):
+                self._first_records.refuse((), at_end=True)  # what a hold in vain let through
                 log.info("reached the end", partitions=len(owned))
                 return
             if not owned and time.monotonic() >= ask_at:  # others work, or nobody has told us yet
@@ -310,11 +314,7 @@ class Engine:
             self._idle()
             return
         done = self._map(polled)
-        held_until = time.monotonic() + HOLD_S
-        while self._first_records.holds_back(outcomes_of(done)) and not self._stop.asked:
-            if time.monotonic() >= held_until:
-                break
-            done += self._map(self._intake.poll(self._most_records))
+        done += self._hold(done)
         if self._stop.asked and self._first_records.holds_back(outcomes_of(done)):
             return  # a stop does not let it through
         self._step("mapped")
@@ -324,12 +324,30 @@ class Engine:
             if current:
                 self._recover(NO_MEMBER, current)
             return
-        self._first_records.refuse(outcomes_of(current))
+        self._first_records.refuse(outcomes_of(current), at_end=self._polled_to_the_end())
         pieces = list(cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes))
         for number, piece in enumerate(pieces, 1):
             if not self._publish(piece, last=number == len(pieces)):
                 return
         self._idle()  # a partition may be quiet while its neighbours are busy
+
+    def _hold(self, done: Sequence[Done]) -> list[Done]:
+        """What comes while `done` is held back: the first records say little, and nearly all of them are bad.
+
+        Blocks, 5 s at most; less when a stop was asked for, or when nothing more can come under `--until-end`.
+        """
+        more: list[Done] = []
+        held_until = time.monotonic() + HOLD_S
+        while self._first_records.holds_back(outcomes_of([*done, *more])) and not self._stop.asked:
+            if time.monotonic() >= held_until or self._polled_to_the_end():
+                break
+            more += self._map(self._intake.poll(self._most_records))
+        return more
+
+    def _polled_to_the_end(self) -> bool:
+        """Whether, under `--until-end`, no more records of our partitions are to come."""
+        owned = self._intake.owned.values()
+        return self._until_end and bool(owned) and all(o.started and self._intake.position(o) >= o.goal for o in owned)
 
     def _take_templates(self) -> None:
         """Go on with templates that were changed, if they are whole: nothing that was polled is outstanding here."""
@@ -440,6 +458,8 @@ class Engine:
         self._committed(next_offsets)
         self._written_sets.add(self._lookups.templates.digest)
         self._first_records.committed(outcomes)
+        self._last_records.committed(outcomes)
+        self._progress.other_tenants(self._last_records.foreign_share, self._last_records.degraded())
         for outcome in outcomes:
             self._refused.pop(outcome.record.place, None)
         self._most_records = min(self._settings.max_batch_records, 2 * self._most_records)

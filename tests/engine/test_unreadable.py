@@ -2,15 +2,26 @@
 
 import pytest
 
-from processor.engine.unreadable import FirstRecords
+from processor.engine.unreadable import FirstRecords, LastRecords
 from processor.errors import RefusedInputError
+from processor.model.messages import Declined
 from processor.model.outcome import Mapped, Unreadable
-from processor.model.reasons import Reason
+from processor.model.reasons import DecisionReason, Reason
 from processor.model.records import Place, SourceRecord, Topic
 
 RECORD = SourceRecord(Place(Topic("banking.events"), 0, 0), 0, None, None)
 GOOD = Mapped(RECORD, None, (), (), (), ())
 BAD = Unreadable(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
+
+
+def declined(reason: DecisionReason, detail: str) -> Mapped:
+    """A record that one decision is all of."""
+    return Mapped(RECORD, None, (), (Declined(reason=reason, detail=detail),), (), ())
+
+
+FOREIGN = declined(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")
+EMPTY = declined(DecisionReason.EMPTY_RECORD, "the record has no value")
+UNWANTED = declined(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED")
 
 
 def test_95_of_the_first_hundred_are_refused() -> None:
@@ -60,8 +71,87 @@ def test_a_batch_is_held_back_for_itself() -> None:
 
 
 def test_switched_off() -> None:
-    """A share of 1 makes dead letters of everything."""
-    first = FirstRecords(1.0)
-    first.refuse([BAD] * 200)
+    """A share of 1 makes dead letters and decisions of everything, and nothing is degraded by it."""
+    first, last = FirstRecords(1.0), LastRecords(1.0)
+    first.refuse([*[BAD] * 100, *[FOREIGN] * 100], at_end=True)
+    last.committed([FOREIGN] * 200)
 
     assert not first.holds_back([BAD])
+    assert not first.holds_back([FOREIGN])
+    assert () == last.degraded()
+    assert 1.0 == last.foreign_share
+
+
+def test_another_tenant_is_refused_as_garbage_is() -> None:
+    """95 of the first 100; the text names the tenant that is there most often, and asks for the setting."""
+    other = declined(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
+    expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
+    with pytest.raises(RefusedInputError, match=expected):
+        FirstRecords(0.95).refuse([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
+
+
+@pytest.mark.parametrize("good", [UNWANTED, declined(DecisionReason.DUPLICATE_EVENT, "told before")])
+def test_what_is_left_out_on_purpose_is_good(good: Mapped) -> None:
+    """An event without a template, or one told before, speaks against nothing."""
+    FirstRecords(0.95).refuse([good] * 200, at_end=True)
+
+    assert not FirstRecords(0.95).holds_back([good] * 10)
+
+
+def test_both_kinds_together() -> None:
+    """Half unreadable, half another tenant's: nothing of it is ours, and the more frequent kind is named."""
+    batch: list[Mapped | Unreadable] = [*[BAD] * 49, *[FOREIGN] * 51]
+    expected = r"100 of the first 100 records are unreadable or of another tenant; .*TENANT_DISABLED"
+    with pytest.raises(RefusedInputError, match=expected):
+        FirstRecords(0.95).refuse(batch)
+    assert FirstRecords(0.95).holds_back(batch[1:])
+
+
+def test_records_without_a_value_say_nothing() -> None:
+    """Tombstones make no wrong tenant right, and none of them is counted."""
+    first = FirstRecords(0.95)
+    first.refuse([EMPTY] * 200, at_end=True)
+    first.committed([EMPTY] * 200)
+
+    assert not first.holds_back([EMPTY] * 10)
+    assert first.holds_back([*[EMPTY] * 90, *[FOREIGN] * 90])
+    with pytest.raises(RefusedInputError, match="100 of the first 100"):
+        first.refuse([*[EMPTY] * 100, *[FOREIGN] * 100])
+
+
+@pytest.mark.parametrize(
+    ("batch", "refused"),
+    [
+        ([FOREIGN] * 10, True),
+        ([FOREIGN] * 9, False),
+        ([GOOD, *[FOREIGN] * 9], False),
+        ([GOOD, *[FOREIGN] * 19], True),
+        ([BAD] * 99, False),
+        ([BAD, *[FOREIGN] * 19], True),
+        ([BAD] * 2 + [FOREIGN] * 18, False),
+    ],
+)
+def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Mapped | Unreadable], refused: bool) -> None:
+    """A short range is judged too where it is another tenant's; unreadable records may be ones of a few producers."""
+    FirstRecords(0.95).refuse(batch)
+    if not refused:
+        FirstRecords(0.95).refuse(batch, at_end=True)
+        return
+    with pytest.raises(RefusedInputError, match="This batch was not committed"):
+        FirstRecords(0.95).refuse(batch, at_end=True)
+
+
+def test_the_last_200_degrade() -> None:
+    """From half of them on another tenant's, never under a hundred; what is older is forgotten."""
+    last = LastRecords(0.95)
+    last.committed([FOREIGN] * 99)
+    assert () == last.degraded()
+    last.committed([GOOD] * 102)
+    assert () == last.degraded()
+    assert 0.49 == last.foreign_share
+    last.committed([FOREIGN] * 150)
+    (reason,) = last.degraded()
+    assert reason.startswith("150 of the last 200 records are of another tenant, most often: tenant 'southbank'; ")
+    last.committed([*[GOOD] * 150, *[EMPTY] * 40])
+    assert () == last.degraded()
+    assert 0.25 == last.foreign_share

@@ -1,0 +1,245 @@
+"""A bad deployment on a real broker: the topic of another tenant, or one that holds other things, is not eaten up."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+
+from processor.errors import RefusedInputError
+from processor.ops.topics import create
+from tests.engine.installation import TENANT, Installation, installation, until
+from tests.engine.test_run import repayment
+
+pytestmark = pytest.mark.kafka
+
+
+def of_tenant(made: Installation, tenant: str) -> Installation:
+    """The same topics and group, run for `tenant`, whose streams were created as `run` asks for."""
+    changed = made.settings.model_copy(update={"tenant": tenant})
+    create(changed, stream_events=made.templates.stream_events())
+    return Installation(changed, made.schemas, made.templates)
+
+
+def foreign(number: int, tenant: str = "southbank") -> dict[str, Any]:
+    """An event of another tenant."""
+    return {**repayment(number), "tenant": tenant}
+
+
+def outputs_of(made: Installation, partitions: int = 1) -> int:
+    """How many records readers see in the topics that every event leaves something in."""
+    topics = [made.settings.topic(role) for role in ("messages", "status", "decisions", "dead_letters")]
+    return sum(len(made.read(topic, partition)) for topic in topics for partition in range(partitions))
+
+
+@pytest.mark.parametrize("records", [400, 100, 30, 10])
+def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, records: int) -> None:
+    """Exit 5 before anything is committed, at every start; the text names the tenant that is there, and the right one
+    maps all of it afterwards."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(records)])
+    wrong = of_tenant(made, "northbnk")
+    judged = rf"{min(records, 200)} of the first {min(records, 200)} records are of another tenant"
+    for _ in range(2):
+        with pytest.raises(RefusedInputError, match=rf"{judged}; most often TENANT_DISABLED: tenant '{TENANT}'"):
+            wrong.run()
+        assert [0] == made.committed()
+        assert 0 == outputs_of(made)
+    made.run()
+
+    assert [records] == made.committed()
+    assert {2} == set(Counter(status["eventId"] for status in made.statuses()).values())
+    assert records == len({status["eventId"] for status in made.statuses()})
+    assert [] == made.decisions()
+
+
+def test_under_ten_are_passed_over(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Nine records are no proof: each is a decision, and the end is reached."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([foreign(n) for n in range(9)])
+    made.run()
+
+    assert [9] == made.committed()
+    assert ["TENANT_DISABLED"] * 9 == [reason["reason"] for one in made.decisions() for reason in one["reasons"]]
+
+
+def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Five records in each of six partitions, tombstones and garbage among them: judged together, none committed."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=6)
+    for partition in range(6):
+        made.tell([repayment(10 * partition + n) for n in range(5)], partition=partition)
+        made.put([b""] * 3, partition=partition)
+    made.put([b"\x07 no event"], partition=3)
+    with pytest.raises(RefusedInputError, match="31 of the first 31 records are unreadable or of another tenant"):
+        of_tenant(made, "northbnk").run()
+
+    assert [0] * 6 == made.committed(range(6))
+    assert 0 == outputs_of(made, 6)
+
+
+def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Two workers that see 30 records each: the supervisor ends with 5, and neither has committed any."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    for partition in range(2):
+        made.tell([repayment(n) for n in range(30)], partition=partition)
+    with process(of_tenant(made, "northbnk"), "--workers", "2", "--until-end", ends_with=5) as (supervisor, _):
+        supervisor.wait(60)
+
+    assert {0, -1001} >= set(made.committed(range(2)))
+    assert 0 == outputs_of(made, 2)
+
+
+def test_a_few_of_another_tenant_at_the_end_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
+    """What counts is the share among the first records: one good event of ten lets the others pass."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([*(foreign(n) for n in range(9)), repayment(9)])
+    made.run()
+
+    assert [10] == made.committed()
+    assert 9 == len(made.decisions())
+
+
+def test_what_was_committed_before_stays(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Good events first, then another tenant's without end: degraded, and never stopped."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_records=100)
+    made.tell([repayment(n) for n in range(200)])
+    made.tell([foreign(n) for n in range(200, 600)])
+    made.run()
+
+    assert [600] == made.committed()
+    assert 200 == len({status["eventId"] for status in made.statuses()})
+
+
+def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix: str) -> None:
+    """An open transaction of the producer holds the end back for longer than a batch waits: what was let through is
+    committed, and the end is exit 5 all the same."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([foreign(n) for n in range(30)])
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(made.events, b"never seen", "key", 0)
+    assert producer.flush(10) == 0
+
+    def commit_late() -> None:
+        until(lambda: made.committed() == [30])
+        producer.abort_transaction(10)
+
+    committing = threading.Thread(target=commit_late)
+    committing.start()
+    with pytest.raises(RefusedInputError, match="30 of the first 30 records are of another tenant") as ended:
+        made.run()
+    committing.join(30)
+
+    assert "was not committed" not in str(ended.value)
+    assert [32] == made.committed()
+
+
+@contextmanager
+def process(
+    made: Installation, *options: str, ends_with: int = 0, **environment: str
+) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
+    """`processor run` for this installation in a process of its own, which is ended with the block if it has not been;
+    and the address of its HTTP server."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "processor", "run", *options],
+        env={
+            **os.environ,
+            "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+            "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+            "PROCESSOR_TENANT": made.settings.required_tenant,
+            "PROCESSOR_HTTP__PORT": "0",
+            "PROCESSOR_OUTPUT__FORMAT": "json",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert running.stdout is not None
+        yield running, running.stdout.readline().decode().strip().removeprefix("http=")
+        if running.poll() is None:
+            running.send_signal(signal.SIGTERM)
+        assert ends_with == running.wait(15)
+    finally:
+        running.kill()
+        running.communicate(timeout=15)
+
+
+def metric(address: str, name: str) -> list[str]:
+    """Its values as they are scraped, one for each worker."""
+    text = httpx.get(f"http://{address}/metrics").text
+    return re.findall(rf"^{name}(?:{{worker=.*}})?( .*)$", text, re.MULTILINE)
+
+
+def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix: str) -> None:
+    """SIGTERM within the five seconds in which a few records of another tenant wait for more: a clean stop, and none of
+    them is committed. Left alone, they are passed over after these seconds, as they are too few to judge."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(30)])
+    wrong = of_tenant(made, "northbnk")
+    with process(wrong) as (held, _):
+        until(lambda: made.committed() == [0])
+        time.sleep(2)
+        held.send_signal(signal.SIGTERM)
+        assert 0 == held.wait(15)
+
+    assert [0] == made.committed()
+    assert 0 == outputs_of(made)
+    with process(wrong):
+        until(lambda: made.committed() == [30])
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
+def test_a_topic_of_two_tenants_runs_and_is_degraded(
+    bootstrap_servers: str, topic_prefix: str, options: tuple[str, ...]
+) -> None:
+    """Half of the records are another tenant's: ours are mapped, /ready is yes, degraded, and names the other tenant,
+    for each worker; the share is a metric."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    workers = ["worker 1: ", "worker 2: "] if options else [""]
+    each = f" {2 / len(workers)}"
+    with process(made, *options) as (_, address):
+        until(lambda: [each] * len(workers) == metric(address, "processor_assigned_partitions"))
+        for partition in range(2):
+            made.tell((repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition)
+        until(lambda: made.committed(range(2)) == [200, 200])
+        until(lambda: len(httpx.get(f"http://{address}/ready").json()["reasons"]) == len(workers))
+        answer = httpx.get(f"http://{address}/ready")
+        shares = metric(address, "processor_other_tenant_ratio")
+
+    reason = (
+        "100 of the last 200 records are of another tenant, most often: tenant 'southbank'; this installation is for "
+        f"{TENANT}; check PROCESSOR_TENANT and who writes to the events topic"
+    )
+    assert 200 == answer.status_code
+    assert {"ready": True, "degraded": True, "reasons": [worker + reason for worker in workers]} == answer.json()
+    assert [" 0.5"] * len(workers) == shares
+    assert 200 == sum(len({status["eventId"] for status in made.statuses(partition)}) for partition in range(2))
+
+
+def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A share of 1 passes over all of a former tenant's events, is not degraded by them, and maps what follows; the
+    metric shows them."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([foreign(n) for n in range(300)])
+    made.tell([repayment(n) for n in range(300, 350)])
+    with process(made, PROCESSOR_MAX_UNREADABLE_SHARE="1") as (_, address):
+        until(lambda: made.committed() == [350])
+        until(lambda: httpx.get(f"http://{address}/ready").json()["ready"])
+        answer = httpx.get(f"http://{address}/ready").json()
+        shares = metric(address, "processor_other_tenant_ratio")
+
+    assert {"ready": True, "degraded": False, "reasons": []} == answer
+    assert [" 0.75"] == shares
+    assert 50 == len({status["eventId"] for status in made.statuses()})
