@@ -105,8 +105,14 @@ TEMPLATES_REFUSED: Final = Metric(
 REFERENCE_ROWS: Final = Metric(
     "reference_rows_total",
     Counter,
-    "Records read from the reference topics: row, deleted, or unreadable, which the log names.",
+    "Records read from the reference topics: row, deleted, or unreadable.",
     labels=("table", "result"),
+)
+REFERENCE_UNREADABLE: Final = Metric(
+    "reference_rows_unreadable",
+    Gauge,
+    "Rows of the reference tables that cannot be read now. The log names them, /ready the first of each table.",
+    labels=("table",),
 )
 REFERENCE_LAG: Final = Metric(
     "reference_lag_records",
@@ -140,6 +146,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     TEMPLATE_SET,
     TEMPLATES_REFUSED,
     REFERENCE_ROWS,
+    REFERENCE_UNREADABLE,
     REFERENCE_LAG,
     LOOKUPS_MISSING,
 )

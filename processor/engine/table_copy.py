@@ -5,9 +5,11 @@ whenever the process is killed. A copy that cannot be opened is not mended but b
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -24,19 +26,33 @@ BUFFER_BYTES: Final = 16 * 1024 * 1024
 MOST_OPEN_FILES: Final = 128
 HINT: Final = "PROCESSOR_STATE_DIR names a folder that can be written, for this process alone"
 
-_FORM: Final = b"3"  # of keys and values here; a copy of another form is begun anew
+# Of keys and values here, and of what counts as a row that can be read. A copy of another form is built again.
+_FORM: Final = b"3"
 _FORM_KEY: Final = b"\0form"
 _SEEN_KEY: Final = b"\0seen"
+_UNREADABLE: Final = b"\0unreadable\0"
 _BROKEN: Final = "BROKEN"  # a file beside those of RocksDB
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row whose value or key cannot be read: where its record lies, and what is wrong with it."""
+
+    table: Table
+    key: bytes
+    partition: int
+    offset: int
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
 class CopiedRow:
-    """A record of a table. `value` None deletes."""
+    """A record of a table. `value` None deletes. `unreadable` is set when nobody can read what it holds."""
 
     table: Table
     key: bytes
     value: bytes | None
+    unreadable: UnreadableRow | None = None
 
 
 class Copy:
@@ -72,9 +88,30 @@ class Copy:
             first = next(iter(self._rows.keys(from_key=prefix)), b"")
         return isinstance(first, bytes) and first.startswith(prefix)
 
-    def apply(self, rows: Iterable[CopiedRow], positions: Mapping[tuple[Table, int], int]) -> None:
-        """Write rows in their order, and the positions behind them, all or nothing."""
+    def unreadable_count(self, table: Table) -> int:
+        """How many rows of a table cannot be read now."""
+        return self._unreadable[table]
+
+    def unreadable(self, table: Table, *, first: str, most: int) -> list[UnreadableRow]:
+        """Rows of a table that cannot be read now: at most so many, in the order of their keys, but that of the key
+        `first` before all others."""
+        if not self._unreadable[table]:
+            return []
+        first_note = _unreadable_key(table, first.encode())
+        with self._disk():
+            value: bytes | None = self._rows.get(first_note)
+            before = [] if value is None else [_unreadable_row(first_note, value)]
+            others = (row for row in _unreadable_rows(self._rows, table) if row.key != first.encode())
+            return list(islice(chain(before, others), most))
+
+    def apply(self, rows: Iterable[CopiedRow], positions: Mapping[tuple[Table, int], int]) -> bool:
+        """Write rows in their order, and the positions behind them, all or nothing.
+
+        True when rows came or went that cannot be read. They are noted beside the rows, so that they are known after a
+        restart without looking through all rows.
+        """
         batch = WriteBatch(raw_mode=True)
+        noted: dict[bytes, tuple[Table, bool]] = {}
         with self._disk():
             for row in rows:
                 key = _row_key(row.table, row.key)
@@ -82,9 +119,22 @@ class Copy:
                     batch.delete(key)
                 else:
                     batch.put(key, row.value)
+                if row.unreadable is not None:
+                    note = _unreadable_key(row.table, row.key)
+                    place = f"{row.unreadable.partition} {row.unreadable.offset}"
+                    batch.put(note, f"{place} {row.unreadable.fault}".encode())
+                    noted[note] = row.table, True
+                elif noted or self._unreadable[row.table]:
+                    note = _unreadable_key(row.table, row.key)
+                    batch.delete(note)
+                    noted[note] = row.table, False
+            had = {note: self._rows.get(note) is not None for note in noted}
             for (table, partition), offset in positions.items():
                 batch.put(_position_key(table, partition), str(offset).encode())
             self._rows.write(batch)
+        for note, (table, is_unreadable) in noted.items():
+            self._unreadable[table] += is_unreadable - had[note]
+        return any(is_unreadable or had[note] for note, (_, is_unreadable) in noted.items())
 
     def position(self, table: Table, partition: int) -> int | None:
         """The next offset to be read of a partition; None when nothing of it was."""
@@ -161,6 +211,7 @@ class Copy:
             form = rows.get(_FORM_KEY)
             for known in (_SEEN_KEY, *map(_topic_key, Table)):  # what is asked at start lies here and there
                 rows.get(known)
+            self._unreadable = Counter(row.table for table in Table for row in _unreadable_rows(rows, table))
             rows.put(_FORM_KEY, _FORM)
         except Exception as error:
             rows.close()
@@ -191,6 +242,26 @@ def _options() -> Options:
 
 def _row_key(table: Table, key: bytes) -> bytes:
     return table.value.encode() + b"\0" + key
+
+
+def _unreadable_key(table: Table, key: bytes) -> bytes:
+    return _UNREADABLE + _row_key(table, key)
+
+
+def _unreadable_row(note: bytes, value: bytes) -> UnreadableRow:
+    table, key = note.removeprefix(_UNREADABLE).split(b"\0", 1)
+    partition, offset, fault = value.decode().split(" ", 2)
+    return UnreadableRow(Table(table.decode()), key, int(partition), int(offset), fault)
+
+
+def _unreadable_rows(rows: Rdict, table: Table) -> Iterator[UnreadableRow]:
+    """The notes of a table's unreadable rows, in the order of their keys."""
+    prefix = _unreadable_key(table, b"")
+    for note, value in rows.items(from_key=prefix):
+        assert isinstance(note, bytes)
+        if not note.startswith(prefix):
+            return
+        yield _unreadable_row(note, value)
 
 
 def _position_key(table: Table, partition: int) -> bytes:

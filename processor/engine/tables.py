@@ -30,13 +30,13 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from processor.engine.background import ask
 from processor.engine.clients import admin, asking, error_of, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
-from processor.engine.table_copy import CopiedRow, Copy
+from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow
 from processor.engine.topics import topic_configs
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import fault_of
 from processor.mapping.template import TemplateSet
-from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, Metrics
+from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, REFERENCE_UNREADABLE, Metrics
 from processor.model.records import Topic
 from processor.model.reference import Table
 from processor.settings import Settings
@@ -49,10 +49,12 @@ BATCH_RECORDS: Final = 1_000
 POLL_S: Final = 0.1
 LOOK_S: Final = 30.0
 CLOSE_S: Final = 3.0
-FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one
+FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one, of each table once it is restored
 FAULTS_EVERY: Final = 1_000  # then one in so many
+NAMED_ROWS: Final = 5  # unreadable rows of a table that /ready names
 READ_HINT: Final = "grant READ, DESCRIBE and DESCRIBE_CONFIGS on the reference topics"
 LONGEST_NAME: Final = 80
+EVERYBODYS: Final = "e-mails and SMS of all who have no nearer row fail"
 
 Partition = tuple[Table, int]
 
@@ -103,7 +105,8 @@ class Tables:
         self._positions = self._begin(firsts)
         self._first_positions = dict(self._positions)
         self._faults = 0
-        self._degraded: tuple[str, ...] = ()
+        self._changed_topics: tuple[str, ...] = ()
+        self._unreadable_reasons: tuple[str, ...] = ()
         self._failure: BaseException | None = None
         self._caught_up = threading.Event()
         self._closing = threading.Event()
@@ -163,7 +166,7 @@ class Tables:
     @property
     def degraded(self) -> tuple[str, ...]:
         """What is not as it should be, though the process can go on; any thread may ask."""
-        return self._degraded
+        return (*self._changed_topics, *self._unreadable_reasons)
 
     # ------------------------------------------------------------------------------------------------ where to begin
 
@@ -270,23 +273,66 @@ class Tables:
             moved[table, number] = offset + 1
             key, value = message.key(), message.value()
             fault = _fault(table, key, value)
-            if fault:
-                self._tell_fault(message, fault)
+            unreadable = UnreadableRow(table, key or b"", number, offset, fault) if fault else None
+            if unreadable is not None and (self.caught_up or key is None):  # else it may be corrected further on
+                self._log_fault(unreadable)
             if key is not None:  # one that cannot be read goes into the copy, for it is no missing row
-                rows.append(CopiedRow(table, key, value))
+                rows.append(CopiedRow(table, key, value, unreadable))
             results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
         if moved:
-            self._copy.apply(rows, moved)
+            changed = self._copy.apply(rows, moved)
             self._positions |= moved
+            if changed and self.caught_up:
+                self._take_unreadable()
         for (table, result), count in results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
 
-    def _tell_fault(self, message: Message, fault: str) -> None:
+    def _log_fault(self, row: UnreadableRow) -> None:
         self._faults += 1
-        if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0:
-            place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
-            key = (message.key() or b"").decode(errors="replace")[:LONGEST_NAME]
-            log.error("a row of a reference table cannot be read", place=place, key=key, fault=fault)
+        if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0 or self._is_everybodys(row):
+            self._log_unreadable(row)
+
+    def _log_unreadable(self, row: UnreadableRow) -> None:
+        more = {"consequence": EVERYBODYS} if self._is_everybodys(row) else {}
+        log.error(
+            "a row of a reference table cannot be read",
+            place=self._place(row),
+            key=_shown_key(row),
+            fault=row.fault,
+            **more,
+        )
+
+    def _log_all_unreadable(self) -> None:
+        """The rows that cannot be read now that all is here; those that were corrected since are not among them."""
+        for table, topic in self._topics.items():
+            named = self._unreadable(table, most=FIRST_FAULTS)
+            for row in named:
+                self._log_unreadable(row)
+            if (more := self._copy.unreadable_count(table) - len(named)) > 0:
+                log.error("more rows of a reference table cannot be read", topic=topic.name, rows=more)
+
+    def _take_unreadable(self) -> None:
+        """Show in /ready and the metrics which rows cannot be read now."""
+        reasons = []
+        for table, topic in self._topics.items():
+            count = self._copy.unreadable_count(table)
+            self._metrics[REFERENCE_UNREADABLE].labels(table=table).set(count)
+            named = self._unreadable(table, most=NAMED_ROWS)
+            for row in named:
+                consequence = f": {EVERYBODYS}" if self._is_everybodys(row) else ""
+                reasons.append(f"{self._place(row)}: the row {_shown_key(row)} cannot be read{consequence}")
+            if count > len(named):
+                reasons.append(f"{topic.name}: {count - len(named)} more rows cannot be read")
+        self._unreadable_reasons = tuple(reasons)
+
+    def _unreadable(self, table: Table, *, most: int) -> list[UnreadableRow]:
+        return self._copy.unreadable(table, first=self._settings.required_tenant, most=most)
+
+    def _is_everybodys(self, row: UnreadableRow) -> bool:
+        return row.table == Table.ACCOUNTS and row.key == self._settings.required_tenant.encode()
+
+    def _place(self, row: UnreadableRow) -> str:
+        return f"{self._topics[row.table].name}[{row.partition}]@{row.offset}"
 
     def _refuse(self, error: KafkaError, message: Message) -> None:
         refuse_unauthorised(error, hint=READ_HINT)
@@ -304,6 +350,8 @@ class Tables:
         self._tell_lag(self._goals)
         if all(self._positions[one] >= goal for one, goal in self._goals.items()):
             self._see(self._goals_at)
+            self._log_all_unreadable()
+            self._take_unreadable()
             self._caught_up.set()
             log.info("reference tables are complete", offsets_read=self.offsets_read)
 
@@ -334,7 +382,7 @@ class Tables:
             if topic.identity != self._topics[table].identity:
                 raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
         self._topics = dict(look.topics)
-        self._degraded = tuple(self._layout_reasons())
+        self._changed_topics = tuple(self._topic_changes())
         if look.firsts:
             self._positions |= look.firsts
             reader.incremental_assign([self._at(one) for one in look.firsts])
@@ -342,7 +390,7 @@ class Tables:
         if self.caught_up and all(self._positions[one] >= end for one, end in look.ends.items()):
             self._see(look.at)
 
-    def _layout_reasons(self) -> Iterator[str]:
+    def _topic_changes(self) -> Iterator[str]:
         """What was done to the topics while we ran. Rows are taken in the order in which they come, which is right; a
         copy that is built later would not have that order, so the next start refuses."""
         for topic in self._topics.values():
@@ -376,11 +424,16 @@ def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
     """What is wrong with a record of a table, for who wrote it; empty when nothing is."""
     if key is None:
         return "it has no key"
+    if value is None:
+        return ""
     try:
-        text = key.decode()
+        return fault_of(table, key.decode(), value)
     except UnicodeDecodeError:
         return "its key is not UTF-8"
-    return "" if value is None else fault_of(table, text, value)
+
+
+def _shown_key(row: UnreadableRow) -> str:
+    return row.key.decode(errors="replace")[:LONGEST_NAME]
 
 
 def table_topics(asker: AdminClient, settings: Settings) -> dict[Table, TableTopic]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from processor.engine.run import Stop, catch_up, patient, run
 from processor.engine.table_copy import CopiedRow, Copy
 from processor.engine.tables import Tables, copy_folder
 from processor.errors import LayoutError, StalledError, UsageError, WorldError
-from processor.metrics import Metrics
+from processor.http import Readiness
+from processor.metrics import REFERENCE_UNREADABLE, Metrics
 from processor.model.reference import Table
 from processor.settings import ReferenceSettings
 from tests.engine.installation import Installation, installation, until
@@ -55,13 +56,13 @@ def names(tables: Tables, *keys: str) -> list[str | None]:
 class Followed:
     """Tables that have caught up; closed with the block."""
 
-    def __init__(self, made: Installation, *, name: str = "me") -> None:
-        self._given = made.settings, name
+    def __init__(self, made: Installation, *, name: str = "me", metrics: Metrics | None = None) -> None:
+        self._given = made.settings, name, metrics or Metrics(CollectorRegistry())
 
     def __enter__(self) -> Tables:
-        settings, name = self._given
+        settings, name, metrics = self._given
         stop = Stop()
-        tables = patient(lambda: Tables(settings, name=name, metrics=Metrics(CollectorRegistry())), stop, brokers="")
+        tables = patient(lambda: Tables(settings, name=name, metrics=metrics), stop, brokers="")
         assert tables is not None
         self._tables = tables
         assert catch_up(tables, stop, Progress.unobserved())
@@ -270,6 +271,90 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
     assert [
         ("LOOKUP_MISSING", f"the row of contacts for {CLIENT} cannot be read: id: text expected, a number given")
     ] == [(one["reason"], one["detail"]) for one in failed]
+
+
+def logged_faults(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Key and consequence of each row that was logged as one that cannot be read."""
+    return [
+        (one["key"], one.get("consequence", ""))
+        for one in logs
+        if one["event"] == "a row of a reference table cannot be read"
+    ]
+
+
+def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) -> None:
+    """H3: the row of the tenant fails the messages of everybody who has no nearer one. /ready names it, after a restart
+    too, where its record is not read again; a corrected row and a deleted one are forgotten."""
+    topic = made.settings.topic("accounts")
+    tenants = f"{topic}[0]@1: the row northbank cannot be read: e-mails and SMS of all who have no nearer row fail"
+    told(made, Table.ACCOUNTS, "a", b"{")
+    told(made, Table.ACCOUNTS, "northbank", {"id": 1})
+    metrics = Metrics(CollectorRegistry())
+    with structlog.testing.capture_logs() as logs, Followed(made, metrics=metrics) as tables:
+        assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
+        assert 2 == unreadable(metrics, Table.ACCOUNTS)
+    with structlog.testing.capture_logs() as logs_again, Followed(made) as tables:
+        assert 0 == tables.offsets_read
+        assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
+        told(made, Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
+        until(lambda: tables.degraded == (f"{topic}[0]@0: the row a cannot be read",))
+        told(made, Table.ACCOUNTS, "a", None)
+        until(lambda: tables.degraded == ())
+        told(made, Table.ACCOUNTS, "northbank", b"")
+        until(lambda: len(tables.degraded) == 1)
+    with Followed(made) as tables:
+        assert [tenants.replace("@1", "@4")] == list(tables.degraded)
+
+    named = [("northbank", "e-mails and SMS of all who have no nearer row fail"), ("a", "")]
+    assert named == logged_faults(logs)
+    assert [*named, named[0]] == logged_faults(logs_again)
+
+
+def unreadable(metrics: Metrics, table: Table) -> float:
+    """The gauge of rows that cannot be read."""
+    (family,) = metrics[REFERENCE_UNREADABLE].collect()
+    return next(sample.value for sample in family.samples if sample.labels == {"table": table})
+
+
+def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
+    """The process is ready and degraded, from its first turn on."""
+    told(made, Table.ACCOUNTS, "northbank", {"id": 1})
+    made.tell([repayment(0)])
+    progress = Progress.unobserved()
+    seen: list[Readiness] = []
+    run(made.settings, until_end=True, progress=progress, step=lambda _step: seen.append(progress.readiness()))
+
+    assert "the row northbank cannot be read" in seen[-1].reasons[-1]
+    assert seen[-1].degraded
+
+
+def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
+    """Five of each table, and how many more; the log names twenty."""
+    topic = made.settings.topic("contacts")
+    for number in range(30):
+        told(made, Table.CONTACTS, f"c{number:02}", b"no JSON")
+    told(made, Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
+    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+        *named, more, category = tables.degraded
+
+    assert [f"{topic}[0]@{number}: the row c{number:02} cannot be read" for number in range(5)] == named
+    assert f"{topic}: 25 more rows cannot be read" == more
+    assert category.endswith("[0]@0: the row NTC-1000-2000 cannot be read")
+    assert [f"c{number:02}" for number in range(20)] + ["NTC-1000-2000"] == [key for key, _ in logged_faults(logs)]
+    assert [(topic, 10)] == [(one["topic"], one["rows"]) for one in logs if one["event"].startswith("more rows of a")]
+
+
+def test_a_corrected_row_is_not_reported_when_the_copy_is_built_again(made: Installation) -> None:
+    """What counts is what is there when all was read, not each record on the way."""
+    told(made, Table.CONTACTS, "corrected", b"no JSON")
+    told(made, Table.CONTACTS, "corrected", INES)
+    told(made, Table.CONTACTS, "deleted", b"no JSON")
+    told(made, Table.CONTACTS, "deleted", None)
+    told(made, Table.CONTACTS, "wrong", b"no JSON")
+    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+        assert 1 == len(tables.degraded)
+
+    assert [("wrong", "")] == logged_faults(logs)
 
 
 def test_categories_that_no_row_has(made: Installation) -> None:
