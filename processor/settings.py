@@ -62,7 +62,7 @@ _SECRET_WORDS: Final = ("password", "secret", "key", "token", "jaas", "credentia
 _LEGAL_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # org.apache.kafka.common.internals.Topic
 
 _OFFSETS: Final = "offsets are committed in the transaction of their outputs, and nowhere else"
-_NAMED: Final = "each process has a transactional.id of its own, made of group, slot and index"
+_NAMED: Final = "each process has a transactional.id of its own, {group}:{slot}:{index}"
 _START: Final = (
     "where a partition starts is decided by `run --start-from`; a position that is gone is never jumped over"
 )
@@ -186,6 +186,12 @@ def _zone(name: str) -> str:
 def _word(text: str) -> str:
     if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
         raise ValueError("must be of letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _group(text: str) -> str:
+    if ":" in text:
+        raise ValueError("must not have ':', which parts group, slot and index in a transactional.id")
     return text
 
 
@@ -489,12 +495,13 @@ class Settings(BaseSettings):
     tenant: Tenant | None = Field(
         default=None, description="The bank this installation serves; run and deliver need it."
     )
-    group: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+    group: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_group)] | None = Field(
         default=None, description="Consumer group; not set: {prefix}processor."
     )
     slot: Word | None = Field(
         default=None,
-        description="Stable name of this instance, part of its transactional.id; not set: the host's name.",
+        description="Stable name of this instance, part of its transactional.id {group}:{slot}:{index}; not set: the "
+        "host's name.",
     )
     templates_dir: Path | None = Field(default=None, description="Folder of templates; not set: the shipped ones.")
     schemas_dir: Path | None = Field(default=None, description="Folder of schemas; not set: the shipped ones.")
@@ -583,8 +590,14 @@ class Settings(BaseSettings):
 
     @property
     def slot_name(self) -> str:
-        """The slot: the setting, else the host's name."""
-        return self.slot or socket.gethostname()
+        """The slot: the setting, else the host's name. Raises UsageError for a name that cannot be part of an id."""
+        slot = self.slot or socket.gethostname()
+        if ":" in slot:
+            raise UsageError(
+                f"the host's name {slot!r} has ':', which parts group, slot and index in a transactional.id",
+                hint="set PROCESSOR_SLOT to a word for this host",
+            )
+        return slot
 
     @property
     def required_tenant(self) -> str:

@@ -1,9 +1,11 @@
-"""The stable name of an instance: `{group}-{slot}-{index}`, its transactional.id.
+"""The stable name of an instance: `{group}:{slot}:{index}`, its transactional.id.
 
 Unique is what correctness needs; stable is what frees readers at once after a kill, because `init_transactions` of the
-same id ends the dead instance's open transaction.
+same id ends the dead instance's open transaction. Neither group nor slot has a colon, so no two pairs give one id.
 """
 
+import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,36 +18,27 @@ from processor.errors import UsageError
 from processor.settings import Settings
 
 MAX_PROCESSES_A_HOST = 1000
-MAX_FILE_NAME = 200
 
 
 @contextmanager
 def transactional_id(settings: Settings) -> Iterator[str]:
     """The id for this process, held until the block is left: the lowest index of the slot that is free on this host.
 
-    The lock is a file in the host's temporary folder, freed by the operating system however the process ends.
-    Does not block. Raises UsageError when a thousand are taken, or the folder cannot be written.
+    The lock is a file in a folder of this user in the host's temporary folder, freed by the operating system however
+    the process ends. Does not block. Raises UsageError when a thousand are taken, the folder cannot be used, or the
+    host's name, which is the slot where none is set, cannot be part of an id.
     """
     slot = settings.slot_name
-    try:
-        folder = Path(tempfile.gettempdir()) / "processor-slots"
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"no folder for the lock of slot {slot!r}: {error}",
-            hint="TMPDIR names a folder that can be written; in a container with a read-only root, mount /tmp",
-        ) from error
-    with suppress(PermissionError):  # it is another user's, who has done so
-        folder.chmod(0o1777)
+    folder = _lock_folder(slot)
     for index in range(MAX_PROCESSES_A_HOST):
-        name = f"{settings.group_id}-{slot}-{index}"
-        # A group's name may be as long as a topic's; a file's may not.
-        file = name if len(name) <= MAX_FILE_NAME else blake2b(name.encode(), digest_size=16).hexdigest()
-        lock = FileLock(folder / f"{file}.lock", timeout=0, mode=0o666)
+        name = f"{settings.group_id}:{slot}:{index}"
+        # A digest: a group's name may be a path, and longer than a file's may be.
+        file = blake2b(name.encode(), digest_size=16).hexdigest()
+        lock = FileLock(folder / f"{file}.lock", timeout=0, mode=0o600)
         try:
             lock.acquire()
-        except (Timeout, PermissionError):
-            continue  # taken, or another user's
+        except Timeout:
+            continue
         try:
             yield name
         finally:
@@ -55,3 +48,21 @@ def transactional_id(settings: Settings) -> Iterator[str]:
         f"all {MAX_PROCESSES_A_HOST} indices of slot {slot!r} are taken on this host",
         hint="set PROCESSOR_SLOT to another word for these processes",
     )
+
+
+def _lock_folder(slot: str) -> Path:
+    """A folder that nobody but this user can enter. Everybody may write where it lies, so it may be anybody's."""
+    folder = Path(tempfile.gettempdir()) / f"processor-slots-{os.geteuid()}"
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise PermissionError(f"{folder} is no folder, or another user's")
+        folder.chmod(0o700)
+    except OSError as error:
+        raise UsageError(
+            f"no folder for the lock of slot {slot!r}: {error}",
+            hint="TMPDIR names a folder that can be written; in a container with a read-only root, mount /tmp",
+        ) from error
+    return folder

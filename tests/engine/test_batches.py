@@ -87,7 +87,7 @@ def properties(*, smallest_limit_bytes: int, **producer: str) -> dict[str, Any]:
     settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9092", producer=producer))
     return producer_properties(
         settings,
-        transactional_id="processor-host-a-0",
+        transactional_id="processor:host-a:0",
         largest_record_bytes=3_000_000,
         smallest_limit_bytes=smallest_limit_bytes,
     )

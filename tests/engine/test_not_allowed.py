@@ -47,7 +47,7 @@ def deny(made: Installation, kind: ResourceType, name: str, operation: AclOperat
 
 def transactional_id(made: Installation) -> str:
     """Of the first process of this host."""
-    return f"{made.settings.group_id}-{made.settings.slot_name}-0"
+    return f"{made.settings.group_id}:{made.settings.slot_name}:0"
 
 
 def outputs(made: Installation) -> list[str]:
