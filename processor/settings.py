@@ -263,6 +263,12 @@ class SchemaRegistrySettings(_Table):
     ca_file: Annotated[Path, AfterValidator(_certificates)] | None = Field(
         default=None, description="Certificates (PEM) that vouch for the schema registry; not set: the public ones."
     )
+    refused_id_s: int = Field(
+        default=600,
+        ge=1,
+        description="Seconds for which a schema id is refused, while the registry gives others, before its records are "
+        "dead letters UNKNOWN_SCHEMA; until then their partition waits.",
+    )
 
 
 class TopicSettings(_Table):

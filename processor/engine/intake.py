@@ -82,6 +82,7 @@ class Owned:
     retry_at: float | None = None  #: It waits: paused, or its start could not be found.
     waits: int = 0  #: Waits in a row, for the back-off.
     cause: str = ""  #: Why it waits.
+    schema_refused: bool = False  #: It waits for a schema that the registry gives nobody, or not us.
     progressed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -99,6 +100,7 @@ class Owned:
         self.progressed_at = time.monotonic()
         self.waits = 0
         self.cause = ""
+        self.schema_refused = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +170,12 @@ class Intake:
         """Whether `owned` is still the assignment that its records were polled under."""
         return self.owned.get(owned.partition) is owned
 
-    def wait(self, owned: Owned, offset: int, cause: str) -> None:
+    def wait(self, owned: Owned, offset: int, cause: str, *, schema_refused: bool = False) -> None:
         """Cut the partition at `offset`, whose record cannot be judged now; pause it and try again with back-off."""
         owned.window.forget_from(offset)
         owned.next = owned.seek_to = offset
         self._back_off(owned, cause)
+        owned.schema_refused = schema_refused
         self._consumer.pause([TopicPartition(self._events, owned.partition)])
         self._seek(owned)
 

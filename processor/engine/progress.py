@@ -52,6 +52,7 @@ KEY_PATTERN_CHARACTERS = 40
 KEY_PATTERN_BYTES = 1_000  # how much of a key its pattern is looked for in; of 1 MB that took 0.6 s
 MOST_KEY_PATTERNS = 100
 LAG_S = 2.0
+SCHEMA_REFUSED = "schema refused"  # a cause of waits: of one id, while the registry gives others
 
 
 class Progress:
@@ -113,6 +114,8 @@ class Progress:
         if self._not_committed:
             reasons += (self._last_batch(),)
         reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
+        refused = [o for o in owned.values() if o.schema_refused]
+        self.degraded("registry", (f"partition {o.partition} waits at {o.next}: {o.cause}" for o in refused))
         degraded = tuple(chain.from_iterable(self._degraded.values()))
         self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
 
@@ -228,7 +231,7 @@ class Progress:
             return ""
         # A partition that was idle for long is not late with the record that has just come.
         stalled_s = now - max(owned.progressed_at, self._behind_since.setdefault(owned.partition, now))
-        if stalled_s > self._max_stall_s:
+        if stalled_s > self._max_stall_s and not owned.schema_refused:
             why = f": {owned.cause}" if owned.cause else ""
             return f"{at}: {lag} records behind, no progress for {stalled_s:.0f} s{why}"
         return ""

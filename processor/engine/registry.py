@@ -2,7 +2,12 @@
 
 import json
 import time
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -13,18 +18,33 @@ import structlog
 
 from processor.engine.background import ask
 from processor.errors import NotAllowedError, UsageError
-from processor.mapping.lookups import SchemaOf, UnavailableError
-from processor.mapping.schemas import Schemas, WriterSchema, writer_schema
+from processor.mapping.content import shown
+from processor.mapping.lookups import DeferredSchemaError, SchemaOf, UnavailableError
+from processor.mapping.schemas import (
+    FIRST_LOCAL_ID,
+    RefusedSchemaError,
+    Schemas,
+    WriterSchema,
+    schema_name,
+    writer_schema,
+)
 from processor.model.records import SchemaGuid, SchemaId
-from processor.settings import Settings
+from processor.settings import MASK, Settings
 
 log = structlog.get_logger()
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # to connect, and between two parts of an answer
+CALL_TIMEOUT_S = 20.0  # for one schema, with those that it names
 UNKNOWN_FOR_S = 30.0
+STALE_S = 60.0  # what a look found is not used when nobody has asked for it for so long
+MOST_BETWEEN_LOOKS_S = 60.0
+MOST_KNOWN = 1_000
 MOST_UNKNOWN = 10_000
+MOST_LOOKS = 1_000
+MOST_OTHERS = 3
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MOST_REFERENCES = 50
+MOST_WORDS = 200  # characters of what the registry says
 NO_SUCH = frozenset((40401, 40402, 40403))  # subject, version, schema
 
 Wanted = SchemaId | SchemaGuid
@@ -35,7 +55,12 @@ def schemas_by_id(settings: Settings, schemas: Schemas) -> SchemaOf:
     url = settings.schema_registry.url
     if url is None:
         return schemas.local_schema
-    registry = Registry(url, session_of(settings))
+    registry = Registry(
+        url,
+        session_of(settings),
+        refused_id_s=settings.schema_registry.refused_id_s,
+        given=[schema.id for schema in schemas.outputs.values() if schema.id < FIRST_LOCAL_ID],
+    )
 
     def schema_of(wanted: Wanted) -> WriterSchema:
         try:
@@ -57,131 +82,323 @@ def session_of(settings: Settings) -> requests.Session:
     return session
 
 
-class NoSuchPathError(UnavailableError):
-    """A 404 that does not say what is missing: a proxy's, a wrong address's, or of a path that this registry lacks."""
+class NoSchemaError(Exception):
+    """A call that was made for one id and gave no schema. `cause` is one of few; `words` are the registry's own.
+
+    `reached`: an answer came, whatever it was.
+    """
+
+    def __init__(self, cause: str, *, words: str = "", reached: bool = True) -> None:
+        super().__init__(f"{cause}: {words}" if words else cause)
+        self.cause = cause
+        self.reached = reached
+        self.others_answered = False
+
+
+@dataclass(slots=True)
+class _Look:
+    """One look-up of an id, in the background."""
+
+    schema: Future[WriterSchema]
+    wanted_at: float  #: When a record was last waiting for it.
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """What the looks at an id showed, for which the registry gave no schema."""
+
+    failure: NoSchemaError
+    counted_s: float = 0.0  #: How long it was so while the registry gave others.
+    counted_at: float | None = None  #: The last look, if it counted.
 
 
 class Registry:
     """A Confluent-API registry, asked in the background: a record whose schema is not here yet waits, others go on.
 
-    https://docs.confluent.io/platform/current/schema-registry/develop/api.html . A schema is kept for ever, since an id
-    never changes it; that an id is unknown is believed for 30 s, since it may be registered any time.
+    https://docs.confluent.io/platform/current/schema-registry/develop/api.html . A schema is kept, since an id never
+    changes it; that an id is unknown is believed for 30 s, since it may be registered any time.
+
+    Whatever the registry answers for one id, or does not answer, is about the records of that id, and never ends the
+    process. Such an id is refused when the registry, called again at once, gives something else: a schema that it gave
+    before, or, to a process that has none, a list of subjects. Refused for `refused_id_s` of such time, the id counts
+    as unknown, until a later look finds it. A registry that gives nothing to anybody (down, an expired token) refuses
+    no id: its records wait.
     """
 
-    def __init__(self, url: str, session: requests.Session) -> None:
+    def __init__(
+        self, url: str, session: requests.Session, *, refused_id_s: float = 600, given: Iterable[Wanted] = ()
+    ) -> None:
+        """`given`: ids that the registry has given before, oldest first."""
         self._url = url.rstrip("/")
         self._session = session
+        self._refused_id_s = refused_id_s
         self._known: dict[Wanted, WriterSchema] = {}
-        self._unknown: dict[Wanted, float] = {}  # until when it is believed
-        self._asked: dict[Wanted, Future[WriterSchema]] = {}
+        self._given: deque[Wanted] = deque(given, maxlen=MOST_OTHERS + 1)
+        self._unknown: dict[Wanted, tuple[float, str]] = {}  # until when it is believed, and the detail of a refusal
+        self._looks: dict[Wanted, _Look] = {}
+        self._refusals: dict[Wanted, _Refusal] = {}
+        self._calls: dict[object, Future[Any]] = {}
 
     def schema_of(self, wanted: Wanted) -> WriterSchema:
-        """The schema of `wanted`. KeyError: the registry has none. UnavailableError: no answer yet, ask again."""
+        """The schema of `wanted`. Never blocks.
+
+        KeyError: the registry has none; RefusedSchemaError, a KeyError: it has refused it for too long.
+        UnavailableError: try again later; DeferredSchemaError, one of these: it refuses this id and gives others.
+        """
         if wanted in self._known:
             return self._known[wanted]
-        if self._unknown.get(wanted, 0.0) > time.monotonic():
-            raise KeyError(wanted)
-        asked = self._asked.get(wanted)
-        if asked is None:
-            self._asked[wanted] = ask(lambda: self._fetch(wanted), name="registry")
-        if asked is None or not asked.done():
-            raise UnavailableError("waiting for the schema registry")
-        del self._asked[wanted]
+        now = time.monotonic()
+        until, detail = self._unknown.get(wanted, (0.0, ""))
+        if until > now:
+            raise RefusedSchemaError(wanted, detail) if detail else KeyError(wanted)
+        look = self._looks.get(wanted)
+        if look is None or (look.schema.done() and now - look.wanted_at > STALE_S):
+            given = tuple(other for other in self._given if other != wanted)[-MOST_OTHERS:]
+            _make_room(self._looks, MOST_LOOKS)
+            look = self._looks[wanted] = _Look(ask(lambda: self._look(wanted, given), name="registry"), now)
+        look.wanted_at = now
+        if not look.schema.done():
+            raise self._deferral(wanted)
+        del self._looks[wanted]
         try:
-            self._known[wanted] = asked.result()
+            schema = look.schema.result()
         except KeyError:
-            if len(self._unknown) >= MOST_UNKNOWN:
-                self._unknown.clear()
-            self._unknown[wanted] = time.monotonic() + UNKNOWN_FOR_S
+            self._refusals.pop(wanted, None)
+            self._remember_unknown(wanted, "")
             raise
-        return self._known[wanted]
+        except NoSchemaError as failure:
+            raise self._judged(wanted, failure) from failure
+        log.info("schema fetched", schema=schema_name(wanted))
+        self._refusals.pop(wanted, None)
+        _make_room(self._known, MOST_KNOWN)
+        self._known[wanted] = schema
+        self._given.append(wanted)
+        return schema
+
+    def _judged(self, wanted: Wanted, failure: NoSchemaError) -> Exception:
+        """What a look that gave no schema means for the record."""
+        now = time.monotonic()
+        if wanted not in self._refusals:
+            _make_room(self._refusals, MOST_UNKNOWN)
+        refusal = self._refusals.setdefault(wanted, _Refusal(failure))
+        refusal.failure = failure
+        if not failure.others_answered:
+            refusal.counted_at = None
+        else:
+            if refusal.counted_at is not None:  # no longer than looks may lie apart: nobody may have looked since
+                refusal.counted_s += min(now - refusal.counted_at, MOST_BETWEEN_LOOKS_S)
+            refusal.counted_at = now
+            if refusal.counted_s >= self._refused_id_s:
+                detail = f"refused for {self._refused_id_s:.0f} s while others were given: {failure}"
+                self._remember_unknown(wanted, detail)
+                return RefusedSchemaError(wanted, detail)
+        return self._deferral(wanted)
+
+    def _deferral(self, wanted: Wanted) -> UnavailableError:
+        refusal = self._refusals.get(wanted)
+        if refusal is None:
+            return UnavailableError("waiting for the schema registry")
+        if refusal.failure.others_answered:
+            return DeferredSchemaError(
+                f"the schema registry gives others and not {schema_name(wanted)}: {refusal.failure}"
+            )
+        return UnavailableError(refusal.failure.cause)
+
+    def _remember_unknown(self, wanted: Wanted, detail: str) -> None:
+        _make_room(self._unknown, MOST_UNKNOWN)
+        self._unknown[wanted] = (time.monotonic() + UNKNOWN_FOR_S, detail)
+
+    # --- in the background: blocks ---
+
+    def _look(self, wanted: Wanted, given: Sequence[Wanted]) -> WriterSchema:
+        """The schema of `wanted`. KeyError: the registry has none; NoSchemaError for all else that may happen."""
+        try:
+            schema: WriterSchema = self._in_time(wanted, partial(self._fetch, wanted))
+        except KeyError:
+            raise
+        except NoSchemaError as error:
+            failure = error
+        except Exception as error:  # whatever an answer makes a library raise is about this id
+            log.exception("schema look-up failed", schema=schema_name(wanted))
+            failure = NoSchemaError(f"its answer cannot be read: {type(error).__name__}")
+        else:
+            return schema
+        failure.others_answered = self._gives_others(given)
+        raise failure
+
+    def _gives_others(self, given: Sequence[Wanted]) -> bool:
+        """Whether the registry gives anything just now: one of the schemas that it gave before, the newest first.
+
+        Of a registry that has given nothing yet the list of subjects must not be empty: that is what it says to a user
+        who may see none.
+        """
+        for other in reversed(given):
+            try:
+                self._in_time(("other", other), partial(self._fetch, other))
+            except NoSchemaError as failure:
+                if not failure.reached:
+                    return False
+            except Exception as error:  # as in _look
+                log.debug("not given", schema=schema_name(other), error=repr(error))
+            else:
+                return True
+        if given:
+            return False
+        try:
+            return bool(self._in_time("/subjects", self._subjects))
+        except Exception as error:  # as in _look
+            log.debug("no subjects given", error=repr(error))
+            return False
+
+    def _in_time(self, key: object, call: Callable[[], Any]) -> Any:
+        """The result of `call`, waited for at most so long. One that goes on for ever goes on once for each key."""
+        running = self._calls.get(key)
+        if running is None:
+            running = self._calls[key] = ask(call, name="registry-call")
+        try:
+            return running.result(CALL_TIMEOUT_S)
+        except TimeoutError as late:
+            raise NoSchemaError(f"no answer within {CALL_TIMEOUT_S:.0f} s", reached=False) from late
+        finally:
+            if running.done():
+                self._calls.pop(key, None)
 
     def _fetch(self, wanted: Wanted) -> WriterSchema:
         if isinstance(wanted, int) and wanted >= 2**31:
             raise KeyError(wanted)  # no registry gives such an id, and asked for one it answers like a wrong path
-        path = f"/schemas/guids/{UUID(bytes=wanted)}" if isinstance(wanted, bytes) else f"/schemas/ids/{wanted}"
-        try:
-            answer = self._asked_once(path)
-        except NoSuchPathError:
-            # Some registries have no path for GUIDs. One that answers to what all have is there, and does not know it.
-            if not isinstance(asked(self._session, "GET", f"{self._url}/subjects"), list):
-                raise
-            raise KeyError(wanted) from None
-        if answer is None:
-            raise KeyError(wanted)
+        path = _path(wanted)
+        answer = self._answer(path)
+        kind = answer.get("schemaType") or "AVRO"
+        if kind != "AVRO":
+            return WriterSchema(answer["schema"], "", None, f"not an Avro schema, but {shown(str(kind))}")
         found: dict[tuple[str, int], str] = {}
         self._fetch_references(answer, found, depth=0)
-        log.info("schema fetched", path=path)
-        return writer_schema(_text(answer, path), tuple(found.values()))
+        return writer_schema(answer["schema"], tuple(found.values()))
 
-    def _fetch_references(self, answer: Any, found: dict[tuple[str, int], str], *, depth: int) -> None:
+    def _fetch_references(self, answer: dict[str, Any], found: dict[tuple[str, int], str], *, depth: int) -> None:
         """The schemas that an answer names, each after those that it names itself, into `found`."""
-        for named in answer.get("references") or ():
+        references = answer.get("references") or []
+        if not isinstance(references, list):
+            raise NoSchemaError("its `references` are no list")
+        for reference in references:
             try:
-                at = str(named["subject"]), int(named["version"])
-            except (TypeError, KeyError, ValueError) as error:
-                raise UnavailableError(f"the schema registry names a schema without a place: {error!r}") from error
+                at = str(reference["subject"]), int(reference["version"])
+            except (TypeError, KeyError, ValueError, OverflowError) as error:
+                raise NoSchemaError("it names a schema without a place", words=shown(repr(error), 200)) from error
             if at in found:
                 continue
             if depth >= MOST_REFERENCES or len(found) >= MOST_REFERENCES:
-                raise UnavailableError(f"a schema of the registry names over {MOST_REFERENCES} others")
+                raise NoSchemaError(f"it names over {MOST_REFERENCES} others")
             path = f"/subjects/{quote(at[0], safe='')}/versions/{at[1]}"
-            if (other := self._asked_once(path)) is None:
-                raise UnavailableError(f"the schema registry names {path} and does not have it")
+            try:
+                other = self._answer(path)
+            except KeyError as error:
+                raise NoSchemaError("it names a schema that is not there", words=shown(path, 200)) from error
             self._fetch_references(other, found, depth=depth + 1)
-            found[at] = _text(other, path)
+            found[at] = other["schema"]
+            if sum(map(len, found.values())) > MAX_ANSWER_BYTES:
+                raise NoSchemaError(f"with the schemas that it names it is over {MAX_ANSWER_BYTES} bytes")
 
-    def _asked_once(self, path: str) -> Any:
-        answer = asked(self._session, "GET", self._url + path)
-        if answer is not None and not isinstance(answer, dict):
-            raise UnavailableError(f"the schema registry did not answer {path} as its API says")
+    def _answer(self, path: str) -> dict[str, Any]:
+        """The answer {"schema": "…"} to a path. KeyError: the registry says that there is none."""
+        try:
+            status, body = call(self._session, "GET", self._url + path)
+        except UnavailableError as error:
+            raise NoSchemaError(str(error), reached=False) from error
+        answer = _json_of(body)
+        if _says_none(status, answer):
+            raise KeyError(path)
+        words = _words(body, answer, self._session)
+        if status == HTTPStatus.NOT_FOUND and self._subjects() is not None:
+            # Some registries have no path for GUIDs. One that answers to what all have is there, and does not know it.
+            raise KeyError(path)
+        if status != HTTPStatus.OK:
+            raise NoSchemaError(f"the schema registry answered with {status}", words=words)
+        if answer is None:
+            raise NoSchemaError("the schema registry answered without JSON", words=words)
+        if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
+            raise NoSchemaError("the schema registry answered without a schema", words=words)
         return answer
 
+    def _subjects(self) -> list[Any] | None:
+        """The registry's subjects; None when it does not answer with a list."""
+        try:
+            status, body = call(self._session, "GET", f"{self._url}/subjects")
+        except UnavailableError:
+            return None
+        answer = _json_of(body)
+        return answer if status == HTTPStatus.OK and isinstance(answer, list) else None
 
-def _text(answer: dict[str, Any], path: str) -> str:
-    """The schema of an answer {"schema": "…"}; one that is no Avro schema says so when a record is read with it."""
-    text = answer.get("schema")
-    if not isinstance(text, str):
-        raise UnavailableError(f"the schema registry did not answer {path} with a schema")
-    return text
+
+def _make_room(remembered: dict[Wanted, Any], most: int) -> None:
+    """Forget the oldest of as many as may be remembered."""
+    if len(remembered) >= most:
+        del remembered[next(iter(remembered))]
+
+
+def _path(wanted: Wanted) -> str:
+    return f"/schemas/guids/{UUID(bytes=wanted)}" if isinstance(wanted, bytes) else f"/schemas/ids/{wanted}"
+
+
+def _json_of(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _says_none(status: int, answer: Any) -> bool:
+    """Whether the API says that there is no such subject, version or schema."""
+    return status == HTTPStatus.NOT_FOUND and isinstance(answer, dict) and answer.get("error_code") in NO_SUCH
+
+
+def _words(body: bytes, answer: Any, session: requests.Session) -> str:
+    """What the registry said, on one line, cut, without our password."""
+    message = answer.get("message") if isinstance(answer, dict) else None
+    words = message if isinstance(message, str) else body[: MOST_WORDS * 4].decode(errors="replace")
+    if isinstance(session.auth, tuple) and session.auth[1]:
+        user, password = session.auth
+        sent = b64encode(f"{user}:{password}".encode()).decode()
+        words = words.replace(sent, MASK).replace(password, MASK)
+    return shown(words, MOST_WORDS) if words.strip() else ""
+
+
+def call(session: requests.Session, method: str, url: str, *, json_body: Any = None) -> tuple[int, bytes]:
+    """Status and body of the registry's answer, redirects not followed. Blocks. UnavailableError: none came."""
+    # `verify` by each call: the environment's bundle would win over the session's.
+    more: dict[str, Any] = {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": session.verify}
+    try:
+        with session.request(method, url, json=json_body, stream=True, **more) as answer:
+            return answer.status_code, _bounded(answer)
+    except (requests.RequestException, OSError) as error:
+        raise UnavailableError(f"the schema registry did not answer: {type(error).__name__}") from error
 
 
 def asked(session: requests.Session, method: str, url: str, *, json_body: Any = None) -> Any:
     """The JSON of a registry's answer; None when it says that there is no such subject, version or schema. Blocks.
 
-    A 404 in other words is a proxy's or a wrong address's, and no answer: what is unknown becomes a dead letter, and
-    a registry that is away must not. Raises UnavailableError for what is no answer, NotAllowedError when it refuses us,
-    UsageError when it does not take what it was given.
+    A 404 in other words is a proxy's or a wrong address's, and no answer. For what people ask and for the start:
+    raises UnavailableError for what is no answer, NotAllowedError when it refuses us, UsageError when it does not take
+    what it was given.
     """
-    # `verify` by each call: the environment's bundle would win over the session's.
-    more: dict[str, Any] = {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": session.verify}
-    try:
-        with session.request(method, url, json=json_body, stream=True, **more) as answer:
-            body = _bounded(answer)
-    except (requests.RequestException, OSError) as error:
-        raise UnavailableError(f"the schema registry did not answer: {type(error).__name__}") from error
-    if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    status, body = call(session, method, url, json_body=json_body)
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise NotAllowedError(
-            f"the schema registry refuses us: {answer.status_code}",
+            f"the schema registry refuses us: {status}",
             hint="check PROCESSOR_SCHEMA_REGISTRY__USERNAME and __PASSWORD",
         )
-    if answer.status_code in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+    if status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
         raise UsageError(
             f"the schema registry does not take {urlsplit(url).path}: {body[:300].decode(errors='replace')}",
             hint="`processor schemas check` says what does not fit",
         )
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        told = None
-    if answer.status_code == HTTPStatus.NOT_FOUND and isinstance(told, dict) and told.get("error_code") in NO_SUCH:
+    answer = _json_of(body)
+    if _says_none(status, answer):
         return None
-    if answer.status_code == HTTPStatus.NOT_FOUND:
-        raise NoSuchPathError("the schema registry answered with 404")
-    if answer.status_code != HTTPStatus.OK or told is None:
-        what = "without JSON" if answer.status_code == HTTPStatus.OK else f"with {answer.status_code}"
+    if status != HTTPStatus.OK or answer is None:
+        what = "without JSON" if status == HTTPStatus.OK else f"with {status}"
         raise UnavailableError(f"the schema registry answered {what}")
-    return told
+    return answer
 
 
 def _bounded(answer: requests.Response) -> bytes:

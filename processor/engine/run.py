@@ -34,7 +34,7 @@ from processor.engine.clients import (
 )
 from processor.engine.clients import consumer as new_consumer
 from processor.engine.intake import Intake, Owned, Polled
-from processor.engine.progress import Progress
+from processor.engine.progress import SCHEMA_REFUSED, Progress
 from processor.engine.published import written_sets
 from processor.engine.registry import schemas_by_id
 from processor.engine.reload import Reloads
@@ -393,9 +393,9 @@ class Engine:
                 continue
             outcome = self._outcome(one)
             match outcome:
-                case Wait(cause=cause):
-                    self._intake.wait(owned, record.place.offset, cause)
-                    self._progress.waited(cause)
+                case Wait(cause=cause, schema_refused=refused):
+                    self._intake.wait(owned, record.place.offset, cause, schema_refused=refused)
+                    self._progress.waited(SCHEMA_REFUSED if refused else cause)
                     continue
                 case Mapped(identity=Identity() as identity):
                     owned.window.remember(record.place, record.timestamp_ms, identity)

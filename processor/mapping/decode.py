@@ -1,8 +1,8 @@
 """From a record's bytes to an Event, or to the Fault that its dead letter names. Plain path, kept as the reference.
 
 The borders between the reasons: EVENT_TOO_LARGE, before anything is parsed; BAD_FRAME, there is no frame;
-UNKNOWN_SCHEMA, the frame's id is nobody's; INCOMPATIBLE_SCHEMA, the schema is known and does not become one of our
-families; UNKNOWN_EVENT, the name is none of ours; INVALID_EVENT, all else in the content.
+UNKNOWN_SCHEMA, the frame's id is nobody's, or was refused for long; INCOMPATIBLE_SCHEMA, the schema is known and does
+not become one of our families; UNKNOWN_EVENT, the name is none of ours; INVALID_EVENT, all else in the content.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from processor.mapping.avro_form import read_avro
 from processor.mapping.content import ContentError, shown
 from processor.mapping.json_form import JSON, json_taker, parse_json
-from processor.mapping.schemas import Schemas, WriterSchema
+from processor.mapping.schemas import RefusedSchemaError, Schemas, WriterSchema, schema_name
 from processor.model.catalogue import EVENTS, FAMILIES, Holder, ordering_key
 from processor.model.event import Event, Fields
 from processor.model.reasons import Reason
@@ -117,9 +117,10 @@ def _frame(record: SourceRecord, value: bytes) -> tuple[SchemaId | SchemaGuid, i
 def _writer(schema_id: SchemaId | SchemaGuid, schema_of: "SchemaOf") -> WriterSchema:
     try:
         return schema_of(schema_id)
+    except RefusedSchemaError as refused:
+        raise ContentError(f"{schema_name(schema_id)}: {refused.detail}", Reason.UNKNOWN_SCHEMA) from None
     except KeyError:
-        name = f"GUID {schema_id.hex()}" if isinstance(schema_id, bytes) else f"id {schema_id}"
-        raise ContentError(f"no schema has {name}", Reason.UNKNOWN_SCHEMA) from None
+        raise ContentError(f"no schema has {schema_name(schema_id)}", Reason.UNKNOWN_SCHEMA) from None
 
 
 def _from_avro(value: bytes, at: int, writer: WriterSchema, schemas: Schemas) -> Fields:

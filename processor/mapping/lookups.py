@@ -21,8 +21,13 @@ class UnavailableError(Exception):
     """What is asked for cannot be had now, and may be had later: the record waits. `str(error)` is the cause."""
 
 
+class DeferredSchemaError(UnavailableError):
+    """The registry gives schemas, but not this one: its records wait, and nothing else is concerned."""
+
+
 SchemaOf = Callable[[SchemaId | SchemaGuid], WriterSchema]
-"""The writer schema of an id. KeyError: there is no such id. UnavailableError: nobody could say."""
+"""The writer schema of an id. KeyError: there is no such id (RefusedSchemaError: it is refused, and counts as unknown).
+UnavailableError: nobody could say."""
 
 FirstTold = Callable[[Place, int, Identity], Place | None]
 """The oldest place in the window before (place, timestamp_ms) that told the same event; None when this is the first."""

@@ -15,7 +15,7 @@ from processor.errors import OurFaultError
 from processor.mapping.conditions import first_false
 from processor.mapping.decode import Fault, decode
 from processor.mapping.encode import dead_letter_record
-from processor.mapping.lookups import Lookups, Suspended, UnavailableError
+from processor.mapping.lookups import DeferredSchemaError, Lookups, Suspended, UnavailableError
 from processor.mapping.notification import NOTIFIED, born_notification
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import NO_TABLES, Known, LookupFailedError, Reference
@@ -86,7 +86,7 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
         event, wrong_key = read
         first = lookups.first_told(record.place, record.timestamp_ms, event.identity)
     except UnavailableError as error:
-        return Wait(record, str(error))
+        return Wait(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
     if first is not None:
         told = f"told before at {first.topic}[{first.partition}]@{first.offset}"
         declined = (Declined(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)

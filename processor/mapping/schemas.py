@@ -212,6 +212,19 @@ class WriterSchema:
     problem: str = ""
 
 
+class RefusedSchemaError(KeyError):
+    """A schema that exists, perhaps, and has been refused for so long that it counts as unknown."""
+
+    def __init__(self, wanted: SchemaId | SchemaGuid, detail: str) -> None:
+        super().__init__(wanted)
+        self.detail = detail
+
+
+def schema_name(wanted: SchemaId | SchemaGuid) -> str:
+    """For a detail: `id 7`, or `GUID` and its 32 hexadecimal digits."""
+    return f"GUID {wanted.hex()}" if isinstance(wanted, bytes) else f"id {wanted}"
+
+
 def writer_schema(text: str, references: Sequence[str] = ()) -> WriterSchema:
     """Never raises: a schema in another language, or one that cannot be read, has a `problem`.
 

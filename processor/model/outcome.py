@@ -57,6 +57,7 @@ class Wait:
 
     record: SourceRecord
     cause: str
+    schema_refused: bool = False  #: The registry responds, and gives no schema for this record's id.
 
 
 Outcome = Mapped | Unreadable | Wait

@@ -7,7 +7,7 @@ class Reason(StrEnum):
     """What is wrong with a record (header `dl.reason`); never with the network, the registry or us."""
 
     BAD_FRAME = "BAD_FRAME"  #: No frame: wrong magic byte, under 5 bytes, bad schema header.
-    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry answered and has no such id. No answer is Wait, not this.
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry has no such id, or refused it for long. No answer is Wait.
     INCOMPATIBLE_SCHEMA = "INCOMPATIBLE_SCHEMA"  #: Known, but not resolvable to a family.
     UNKNOWN_EVENT = "UNKNOWN_EVENT"  #: The event's name is not known; MANUAL and DO_NOTHING on input too.
     INVALID_EVENT = "INVALID_EVENT"  #: All else in the content: cut short, bytes left over, type, range, holders.

@@ -15,7 +15,10 @@ from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from processor.engine.clients import headers_of
+from processor.engine.progress import Progress
 from processor.engine.registry import Registry
+from processor.engine.run import run
+from processor.http import Readiness
 from processor.mapping.decode import event_of_json
 from processor.mapping.lookups import UnavailableError
 from processor.model.event import Event
@@ -25,6 +28,7 @@ from processor.settings import SchemaRegistrySettings
 from tests.engine.apicurio import register
 from tests.engine.installation import Installation, installation
 from tests.engine.loopback_registry import registry
+from tests.engine.test_registry_answers import Answers
 from tests.engine.test_run import repayment
 
 Json = dict[str, Any]
@@ -170,6 +174,51 @@ def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
 
     assert ["0", "1", "2"] == ids_of(made)
     assert ["INCOMPATIBLE_SCHEMA"] == [reason for reason, _ in letters_of(made)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b'{"error_code": 40301, "message": "no access"}'),
+        (500, b"<html>"),
+        (200, b'{"schema": "{}", "references": 5}'),
+    ],
+)
+def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_servers: str, topic_prefix: str) -> None:
+    """Its record waits, and what is behind it; the other partition goes on, and the process stays ready, degraded.
+    After the time that is set it is a dead letter, and its partition goes on too."""
+    seen: list[tuple[list[int], Readiness]] = []
+    progress = Progress.unobserved(max_stall_s=2)
+    answers = {"/schemas/ids/7": (status, body)}
+    with Answers(answers) as server:
+        given = SchemaRegistrySettings(url=server.url, refused_id_s=4)
+        made = installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
+        text = made.schemas.families[RECORD].text
+        answers["/schemas/ids/8"] = (200, json.dumps({"schema": text}).encode())
+        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        key = repayment()["account"]["encodedKey"]
+        for number, (partition, schema_id) in enumerate([(0, 8), (0, 7), (0, 8), (1, 8), (1, 8)]):
+            frame = b"\x00" + schema_id.to_bytes(4, "big")
+            producer.produce(made.events, frame + written(made, text, number), key, partition)
+        assert producer.flush(10) == 0
+
+        def look(step: str) -> None:
+            if step == "polled":
+                seen.append((made.committed([0, 1]), progress.readiness()))
+
+        run(made.settings, until_end=True, progress=progress, step=look)
+
+    assert [3, 2] == made.committed([0, 1])
+    assert [["0", "2"], ["3", "4"]] == [
+        [status["eventId"][-1] for status in made.statuses(partition) if status["type"] == "EMAIL"]
+        for partition in (0, 1)
+    ]
+    ((reason, detail),) = letters_of(made)
+    assert "UNKNOWN_SCHEMA" == reason
+    assert detail.startswith("id 7: refused for 4 s while others were given: ")
+    last = [readiness for committed, readiness in seen if committed == [1, 2]][-1]
+    assert (last.ready, last.degraded) == (True, True)  # after more than a stall's time
+    assert last.reasons[0].startswith("partition 0 waits at 1: the schema registry gives others and not id 7: ")
 
 
 def test_an_id_that_a_real_registry_does_not_have(registry_url: str) -> None:
