@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from processor.errors import NotAllowedError, UsageError
 from processor.mapping.lookups import UnavailableError
-from processor.model.records import Headers
+from processor.model.records import Headers, Place, SourceRecord, Topic
 from processor.settings import Settings
 
 Properties = dict[str, Any]
@@ -77,6 +77,25 @@ def headers_of(message: Message) -> Headers:
         return cast(Headers, tuple(partial(message.headers)() or ()))
     except (SystemError, UnicodeDecodeError) as error:
         raise ValueError("the name of a header is not UTF-8") from error
+
+
+def source_record(message: Message) -> SourceRecord:
+    """A record of the input as it was read; headers that cannot be read are a fault that mapping judges."""
+    fault = ""
+    try:
+        headers = headers_of(message)
+    except ValueError as error:
+        headers, fault = (), str(error)
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None and offset is not None, "a record that was read has its place"
+    return SourceRecord(
+        place=Place(Topic(message.topic() or ""), partition, offset),
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=headers,
+        headers_fault=fault,
+    )
 
 
 def common_properties(settings: Settings) -> Properties:

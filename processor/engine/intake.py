@@ -4,7 +4,7 @@ Non-obvious:
 1. A partition that the group gives us is fetched only when its start is known, from that offset on. A thread asks for
    it, since the previous owner's transaction may be open for seconds. No logical offset is ever assigned: the answer of
    its look-up, when late, undoes a seek and skips what lies between, silently.
-2. From `window_from` to its start a partition's records only fill the window. So the window costs no second reader.
+2. The window of a partition is there when its start is: the same thread restores it from the outputs (published.py).
 3. An abort does not move the consumer back. `rewind` sends each partition we own to what the group has committed;
    without it the batch is skipped, silently, until a restart.
 4. `consume` may hand out records of a partition that was revoked within the same call; `_usable` drops them.
@@ -20,12 +20,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import Coordinator, error_of, headers_of, refuse_unauthorised
+from processor.engine.clients import Coordinator, error_of, refuse_unauthorised, source_record
 from processor.engine.start import READ_HINT, Start, Starts
 from processor.engine.window import Window
 from processor.errors import OurFaultError, RefusedInputError, WorldError
 from processor.mapping.lookups import UnavailableError
-from processor.model.records import Place, SourceRecord, Topic
+from processor.model.records import SourceRecord, Topic
 from processor.settings import Settings
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class Owned:
     window: Window
     starting: Future[Start] | None
     chosen: bool = False  #: The group had no position; its start has to be committed before it is read.
-    start: int = -1  #: The first offset to be mapped; what is polled below it only fills the window.
+    start: int = -1  #: The first offset to be mapped.
     next: int = -1  #: The next offset that may be polled; a lower one was polled before.
     committed: int = -1
     goal: int = -1  #: The high watermark when it was assigned.
@@ -182,7 +182,7 @@ class Intake:
     def rewind(self) -> None:
         """Send every partition we own to what the group has committed. Blocks; raises KafkaException: try again.
 
-        A partition whose window is still being read goes to where that reading was. Raises NotAllowedError as `poll`.
+        Raises NotAllowedError as `poll`.
         """
         at = [TopicPartition(self._events, o.partition) for o in self.owned.values() if o.started]
         if not at:
@@ -195,11 +195,8 @@ class Intake:
             offset = committed[tp.partition]
             if offset < 0:
                 raise OurFaultError(f"{self._events}[{tp.partition}] has no committed position, but it was started")
-            if owned.next > owned.start:
-                owned.committed = offset
-                owned.next = offset
-                owned.window.forget_from(offset)
-            owned.seek_to = owned.next
+            owned.committed = owned.next = owned.seek_to = offset
+            owned.window.forget_from(offset)
             self._seek(owned)
 
     def _committed(self, at: list[TopicPartition]) -> dict[int, int]:
@@ -285,14 +282,16 @@ class Intake:
         owned.start = start.offset
         owned.chosen = start.chosen
         owned.committed = -1 if start.chosen else start.offset
-        owned.next = owned.seek_to = start.window_from
+        owned.next = owned.seek_to = start.offset
         owned.goal = start.goal
+        for event in start.seen:
+            owned.window.remember(event.place, event.timestamp_ms, event.identity)
         owned.progressed()
         log.info(
             "partition starts",
             partition=owned.partition,
             offset=start.offset,
-            window_from=start.window_from,
+            events_in_window=len(start.seen),
             chosen=start.chosen,
         )
 
@@ -348,23 +347,8 @@ class Intake:
             if owned is None or owned.starting is not None or owned.seek_to is not None or offset < owned.next:
                 continue
             owned.next = offset + 1
-            polled.append(Polled(owned, self._source_record(message)))
+            polled.append(Polled(owned, source_record(message)))
         return polled
-
-    def _source_record(self, message: Message) -> SourceRecord:
-        fault = ""
-        try:
-            headers = headers_of(message)
-        except ValueError as error:
-            headers, fault = (), str(error)
-        return SourceRecord(
-            place=Place(self._events, _number(message.partition()), _number(message.offset())),
-            timestamp_ms=message.timestamp()[1],
-            key=message.key(),
-            value=message.value(),
-            headers=headers,
-            headers_fault=fault,
-        )
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
         refuse_unauthorised(error, hint=READ_HINT)
@@ -376,14 +360,9 @@ class Intake:
             raise WorldError(f"the consumer cannot go on: {error.name()}: {error.str()}")
 
     def _on_gone(self, partition: int, error: KafkaError) -> None:
-        """The log no longer has what was asked for: fatal for events to be mapped, harmless for the window's."""
+        """The log no longer has the events that are to be mapped next."""
         owned = self.owned.get(partition)
         if owned is None or owned.starting is not None:
-            return
-        if owned.next < owned.start:
-            # Retention moved the window's begin. Its fetcher has given up, and only a new assignment starts it again.
-            self._unfetch(owned)
-            owned.starting = self._ask_start(partition)
             return
         raise RefusedInputError(
             f"the position {owned.next} of {self._events}[{partition}] is gone: {error.str()}",

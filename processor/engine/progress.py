@@ -223,8 +223,6 @@ class Progress:
         at = f"partition {owned.partition}"
         if not owned.started:
             return f"{at}: its start is not known yet" + (f": {owned.cause}" if owned.cause else "")
-        if owned.next < owned.start:
-            return f"{at}: its window is being read"
         lag = self._lag(owned)
         if lag == 0:
             self._behind_since.pop(owned.partition, None)

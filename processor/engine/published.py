@@ -1,60 +1,151 @@
-"""What of an events partition is in its outputs already: read back from statuses, decisions and dead letters."""
+"""What became of the records of an events partition, as its outputs say: statuses, decisions and dead letters.
 
-from collections.abc import Callable, Iterator
+A function of the outputs alone, never of what can be decoded today: a schema that comes or goes, or another key check,
+changes nothing of what was published.
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+Non-obvious: outputs of one source partition lie in the order of their sources, so a topic is read from its end back to
+the first that is old enough. A position that was set back by a person begins a second pass behind the first; reading
+on until an older source is found takes in both.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.clients import error_of, headers_of, plain_reader, refuse_unauthorised
 from processor.errors import RefusedInputError
-from processor.mapping.encode import dead_letter_of
-from processor.mapping.lookups import UnavailableError
-from processor.mapping.outputs import decision_of, status_of
-from processor.mapping.schemas import Schemas
+from processor.mapping.encode import dead_letter_source
+from processor.mapping.lookups import SchemaOf, UnavailableError
+from processor.mapping.outputs import source_reader
+from processor.mapping.schemas import DECISION, STATUS, Schemas
 from processor.model.layout import Layout, OutputTopic
-from processor.model.records import Place, Topic
+from processor.model.outcome import SourceOutcome
+from processor.model.records import Headers, Topic
 from processor.settings import Settings
 
-PATIENCE_S = 30.0
-REQUEST_S = 10.0
+log = structlog.get_logger()
+
+OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
+REQUEST_S: Final = 10.0
+CHUNK_OFFSETS: Final = 20_000  # read back at first: a window of 10,000 with a message and a marker each; then doubled
+
+RangeOf = Callable[[Topic], tuple[int, int]]
+"""The first offset of the partition in a topic, and its end as `read_uncommitted` has it. Blocks."""
 
 
-def highest_source(
-    settings: Settings,
-    schemas: Schemas,
-    layout: Layout,
-    partition: int,
-    *,
-    range_of: Callable[[Topic], tuple[int, int]],
-    first_is_enough: bool,
-) -> int | None:
-    """The highest source offset of `partition` found in its twins; None when no record there has it as its source.
+class OutcomeReader:
+    """Reads the outputs of one events partition. Blocks in each method; of one thread.
 
-    Reads as `read_committed` up to the high watermark, so open transactions are waited for: `range_of` a topic gives
-    the first offset of `partition` there and the end, as `read_uncommitted` has it. With `first_is_enough` the first
-    hit is returned, not the highest. Blocks while it reads; raises UnavailableError when nothing comes for 30 s,
-    NotAllowedError when a twin must not be read, and RefusedInputError for a record that cannot be read: what it stands
-    for would be published again.
+    All methods read as `read_committed` up to the end that `range_of` gives, so open transactions are waited for. They
+    raise UnavailableError when nothing comes for 30 s or the broker does not answer, NotAllowedError when an output
+    must not be read.
     """
-    events = settings.topic("events")
-    highest: int | None = None
-    reader = plain_reader(settings, more={"enable.partition.eof": True})
-    try:
-        for topic in (layout.status, layout.decisions, layout.dead_letters):
-            for message in _all(reader, topic, partition, *range_of(topic.name)):
-                source = _source(message, topic, layout, schemas)
-                if source is not None and (source.topic, source.partition) == (events, partition):
-                    highest = max(source.offset, -1 if highest is None else highest)
-                    if first_is_enough:
-                        return highest
-    except KafkaException as exception:
-        refuse_unauthorised(
-            error_of(exception),
-            hint=f"grant READ on {layout.status.name}, {layout.decisions.name} and {layout.dead_letters.name}",
-        )
-        raise UnavailableError(f"reading outputs: {exception}") from exception
-    finally:
-        reader.close()
-    return highest
+
+    def __init__(
+        self,
+        settings: Settings,
+        schemas: Schemas,
+        layout: Layout,
+        partition: int,
+        *,
+        schema_of: SchemaOf,
+        range_of: RangeOf,
+    ) -> None:
+        """`schema_of` knows schemas of outputs that were registered after we started."""
+        self._settings = settings
+        self._events = settings.topic("events")
+        self._partition = partition
+        self._range_of = range_of
+        self._topics = (layout.status, layout.decisions, layout.dead_letters)
+        status = source_reader(STATUS, schemas=schemas, schema_of=schema_of)
+        decision = source_reader(DECISION, schemas=schemas, schema_of=schema_of)
+        self._read: Mapping[Topic, Callable[[bytes, Headers], SourceOutcome]] = {
+            layout.status.name: status,
+            layout.decisions.name: decision,
+            layout.dead_letters.name: lambda _value, headers: dead_letter_source(headers),
+        }
+
+    def highest_offset(self, *, first_is_enough: bool) -> int | None:
+        """The highest source offset that is found; None when no output has a record of the partition as its source.
+
+        With `first_is_enough` the first one is returned, not the highest. Raises RefusedInputError for a record that
+        cannot be read: what it stands for would be published again.
+        """
+        highest: int | None = None
+        with self._reader() as reader:
+            for topic in self._topics:
+                for message in read_range(reader, topic.name, self._partition, *self._range_of(topic.name)):
+                    outcome = self._outcome(message)
+                    if outcome is not None:
+                        highest = max(outcome.source.offset, -1 if highest is None else highest)
+                        if first_is_enough:
+                            return highest
+        return highest
+
+    def between(self, first: int, end: int) -> dict[int, SourceOutcome]:
+        """By source offset, in order, what became of the records at offsets [first, end).
+
+        Where outputs differ (a record that was mapped again after a position was set back), one that has an event wins.
+        A record that cannot be read is passed over and logged: it is none of ours, or of a version that cannot be read
+        yet, and one foreign record must not keep a partition from being mapped.
+        """
+        found: dict[int, SourceOutcome] = {}
+        if first >= end:
+            return found
+        with self._reader() as reader:
+            for topic in self._topics:
+                for outcome in self._back_to(first, topic, reader):
+                    offset = outcome.source.offset
+                    if first <= offset < end and (offset not in found or found[offset].event_id is None):
+                        found[offset] = outcome
+        return dict(sorted(found.items()))
+
+    def _back_to(self, first: int, topic: OutputTopic, reader: Consumer) -> Iterator[SourceOutcome]:
+        """All outcomes of `topic` from the end back to one of a source before `first`; in pieces, not in order."""
+        low, end = self._range_of(topic.name)
+        size = CHUNK_OFFSETS
+        while low < end:
+            begin = max(low, end - size)
+            oldest: int | None = None
+            for message in read_range(reader, topic.name, self._partition, begin, end):
+                try:
+                    outcome = self._outcome(message)
+                except RefusedInputError as unreadable:
+                    log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
+                    continue
+                if outcome is not None:
+                    oldest = outcome.source.offset if oldest is None else oldest
+                    yield outcome
+            if oldest is not None and oldest < first:
+                return
+            end, size = begin, 2 * size
+
+    def _outcome(self, message: Message) -> SourceOutcome | None:
+        """What a record says of its source; None when that is not of our partition. RefusedInputError: not readable."""
+        topic, value = Topic(message.topic() or ""), message.value()
+        try:
+            headers = headers_of(message)
+            if not value and topic != self._topics[2].name:
+                return None
+            outcome = self._read[topic](value or b"", headers)
+        except ValueError as error:
+            raise RefusedInputError(
+                f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so nobody can say which events "
+                f"were published: {error}",
+                hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without "
+                "asking",
+            ) from error
+        ours = (outcome.source.topic, outcome.source.partition) == (self._events, self._partition)
+        return outcome if ours else None
+
+    @contextmanager
+    def _reader(self) -> Iterator[Consumer]:
+        names = ", ".join(topic.name for topic in self._topics)
+        with reading(self._settings, hint=f"grant READ on {names}") as reader:
+            yield reader
 
 
 def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
@@ -63,57 +154,43 @@ def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
 
     Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
     """
-    reader = plain_reader(settings, more={"enable.partition.eof": True})
     topic = layout.template_sets
-    try:
+    with reading(settings, hint=f"grant READ on {topic.name}") as reader:
         low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
         return frozenset(
-            (message.key() or b"").decode(errors="replace") for message in _all(reader, topic, 0, low, high)
+            (message.key() or b"").decode(errors="replace") for message in read_range(reader, topic.name, 0, low, high)
         )
+
+
+@contextmanager
+def reading(settings: Settings, *, hint: str) -> Iterator[Consumer]:
+    """A consumer outside of the group, for `read_range`. UnavailableError and NotAllowedError for the broker's."""
+    reader = plain_reader(settings, more={"enable.partition.eof": True})
+    try:
+        yield reader
     except KafkaException as exception:
-        refuse_unauthorised(error_of(exception), hint=f"grant READ on {topic.name}")
-        raise UnavailableError(f"reading template sets: {exception}") from exception
+        refuse_unauthorised(error_of(exception), hint=hint)
+        raise UnavailableError(f"reading outputs: {exception}") from exception
     finally:
         reader.close()
 
 
-def _all(reader: Consumer, topic: OutputTopic, partition: int, low: int, high: int) -> Iterator[Message]:
-    if low >= high:
+def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
+    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s."""
+    if low >= end:
         return
-    reader.assign([TopicPartition(topic.name, partition, low)])
+    reader.assign([TopicPartition(topic, partition, low)])
     while True:
-        message = reader.poll(PATIENCE_S)
+        message = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
         if message is None:
-            raise UnavailableError(f"{topic.name}[{partition}] cannot be read to its end: a transaction is open there")
+            raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
         error = message.error()
-        if error is None:
-            yield message
-        elif not _at_end(message):
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)
-        (at,) = reader.position([TopicPartition(topic.name, partition)])
-        end = message.offset() if error is not None else at.offset
-        if end is not None and end >= high:
+        offset = message.offset()
+        assert offset is not None, "a record and an end have their offset"
+        if error is None and offset < end:
+            yield message
+        next_offset = offset if error is not None else offset + 1
+        if next_offset >= end:
             return
-
-
-def _at_end(message: Message) -> bool:
-    error = message.error()
-    return error is not None and error.name() == "_PARTITION_EOF"
-
-
-def _source(message: Message, topic: OutputTopic, layout: Layout, schemas: Schemas) -> Place | None:
-    """The source that the record's value or, for a dead letter, its headers name."""
-    value = message.value()
-    try:
-        if topic is layout.dead_letters:
-            return dead_letter_of(key=message.key(), value=value, headers=headers_of(message)).place
-        if not value:
-            return None
-        read = status_of if topic is layout.status else decision_of
-        return read(value, headers_of(message), schemas=schemas).source
-    except ValueError as error:
-        raise RefusedInputError(
-            f"{topic.name}[{message.partition()}]@{message.offset()} cannot be read, so nobody can say which events "
-            f"were published: {error}",
-            hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without asking",
-        ) from error

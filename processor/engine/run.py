@@ -46,16 +46,14 @@ from processor.engine.topics import read_layout
 from processor.engine.transaction import NotCommitted, Publisher, StepHook
 from processor.engine.unreadable import HOLD_S, FirstRecords, LastRecords
 from processor.errors import LayoutError, StalledError, WorldError
-from processor.mapping.encode import dead_letter_record, encoders
+from processor.mapping.encode import encoders
 from processor.mapping.lookups import Lookups, UnavailableError
-from processor.mapping.map import identify, map_record
+from processor.mapping.map import map_record, refused_record
 from processor.mapping.reference import Reference
 from processor.mapping.template_sets import set_records
 from processor.model.event import Identity
 from processor.model.layout import Layout
-from processor.model.messages import DeadLetter
 from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
-from processor.model.reasons import Reason
 from processor.model.records import OutRecord, Place, SourceRecord, Topic
 from processor.schema_files import load_schemas
 from processor.settings import Settings
@@ -141,8 +139,6 @@ def run(
         )
         # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
         publisher.renew(first_layout, meanwhile=lambda: None)
-        starts = Starts(settings, layout=layout, schemas=schemas, answer=first_answer)
-        patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
         tables = patient(
             lambda: Tables(settings, name=tid, metrics=progress.metrics), stop, brokers=settings.bootstrap_servers
         )
@@ -153,10 +149,6 @@ def run(
             return
         tables.tell_unknown_categories(reloads.templates)
         written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
-        coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
-        consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
-        intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced, coordinator=coordinator)
-        progress.watch(starts)
 
         def first_told(place: Place, timestamp_ms: int, identity: Identity) -> Place | None:
             return intake.owned[place.partition].window.first_told(place, timestamp_ms, identity)
@@ -184,6 +176,18 @@ def run(
             max_event_bytes=settings.max_event_bytes,
             time_zone=time_zone,
         )
+        starts = Starts(
+            settings,
+            layout=layout,
+            lookups=lookups,
+            schemas_of_outputs=schemas_by_id(settings, schemas),
+            answer=first_answer,
+        )
+        patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
+        coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
+        consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
+        intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced, coordinator=coordinator)
+        progress.watch(starts)
         # What is there by now stays; the collector need not look at it again, nor at each few objects of a batch.
         gc.collect()
         gc.freeze()
@@ -388,54 +392,25 @@ class Engine:
             owned, record = one.owned, one.record
             if not self._intake.is_current(owned) or record.place.offset >= owned.next:
                 continue  # behind a record of this batch that waits
-            if record.place.offset < owned.start:
-                self._fill_window(one)
-                continue
-            outcome = self._outcome(one)
+            outcome = self._outcome(record)
             match outcome:
                 case Wait(cause=cause, schema_refused=refused):
                     self._intake.wait(owned, record.place.offset, cause, schema_refused=refused)
                     self._progress.waited(SCHEMA_REFUSED if refused else cause)
                     continue
-                case Mapped(identity=Identity() as identity):
-                    owned.window.remember(record.place, record.timestamp_ms, identity)
-                    if self._settings.breaker == "on":
-                        self._breakers.saw(outcome)
+                case Mapped() if outcome.identity is not None and self._settings.breaker == "on":
+                    self._breakers.saw(outcome)
+            if outcome.identity is not None:
+                owned.window.remember(record.place, record.timestamp_ms, outcome.identity)
             done.append(Done(owned, outcome))
         return done
 
-    def _outcome(self, one: Polled) -> Outcome:
-        refused = self._refused.get(one.record.place)
+    def _outcome(self, record: SourceRecord) -> Outcome:
+        refused = self._refused.get(record.place)
         if refused is not None:
-            with suppress(UnavailableError):
-                self._remember(one)  # as a restart would, which does not know of the refusal
-            return self._refused_outcome(one.record, refused)
-        return map_record(one.record, self._lookups, self._breakers.suspended())
-
-    def _refused_outcome(self, record: SourceRecord, refused: "Refused") -> Unreadable:
-        letter = DeadLetter(
-            place=record.place,
-            timestamp_ms=record.timestamp_ms,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            reason=Reason.OTHER,
-            detail=f"the broker refused its outputs: {refused.words}",
-        )
-        out = dead_letter_record(letter, topic=self._lookups.layout.dead_letters, bare=refused.bare)
-        return Unreadable(record, letter.reason, letter.detail, (out,))
-
-    def _fill_window(self, one: Polled) -> None:
-        try:
-            self._remember(one)
-        except UnavailableError as unavailable:
-            self._intake.wait(one.owned, one.record.place.offset, str(unavailable))
-
-    def _remember(self, one: Polled) -> None:
-        record = one.record
-        identity = identify(record, self._lookups)
-        if identity is not None:
-            one.owned.window.remember(record.place, record.timestamp_ms, identity)
+            detail = f"the broker refused its outputs: {refused.words}"
+            return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
+        return map_record(record, self._lookups, self._breakers.suspended())
 
     def _publish(self, piece: Sequence[Done], *, last: bool) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""

@@ -1,9 +1,9 @@
 """Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +12,15 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.engine.clients import admin as new_admin
-from processor.engine.clients import asking, plain_reader
-from processor.engine.published import highest_source
+from processor.engine.clients import asking, plain_reader, source_record
+from processor.engine.published import OutcomeReader, read_range, reading
 from processor.errors import RefusedInputError, UsageError
-from processor.mapping.lookups import UnavailableError
-from processor.mapping.schemas import Schemas
+from processor.mapping.lookups import Lookups, SchemaOf, UnavailableError
+from processor.mapping.map import identify
+from processor.mapping.schemas import WriterSchema
+from processor.model.event import Identity
 from processor.model.layout import Layout
-from processor.model.records import Topic
+from processor.model.records import Place, SchemaGuid, SchemaId, Topic
 from processor.settings import Settings
 
 log = structlog.get_logger()
@@ -30,17 +32,26 @@ POSITION_S = 5.0  # the previous owner's transaction may be open; then it is ask
 
 
 @dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An event that passed the checks before DUPLICATE_EVENT, and its record's place and time."""
+
+    place: Place
+    timestamp_ms: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Where one partition starts. Offsets are of the events topic.
 
-    `offset` is the first to be mapped; from `window_from` to there records only fill the window. `chosen`: the group
-    had no position, so this one is to be committed before anything is mapped. `goal` is the high watermark now.
+    `offset` is the first to be mapped; `seen` are the events before it that are in its window, in order. `chosen`: the
+    group had no position, so this one is to be committed before anything is mapped. `goal` is the high watermark now.
     """
 
     offset: int
-    window_from: int
     goal: int
     chosen: bool
+    seen: tuple[SeenEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +92,18 @@ class Starts:
         settings: Settings,
         *,
         layout: Callable[[AdminClient], Layout],
-        schemas: Schemas,
+        lookups: Lookups,
+        schemas_of_outputs: SchemaOf,
         answer: StartFrom | None,
     ) -> None:
-        """`layout` reads the topics as they are now."""
+        """`layout` reads the topics as they are now. `schemas_of_outputs` is for this alone, as it is called from other
+        threads than the loop's."""
         self._settings = settings
         self._events = settings.topic("events")
         self._layout = layout
-        self._schemas = schemas
+        self._lookups = replace(lookups, schema_of=self._schema_of)
+        self._schemas_of_outputs = schemas_of_outputs
+        self._registry_lock = threading.Lock()
         self._answer = answer
         self._answered_for: frozenset[int] = frozenset()
         self._for_ends: AdminClient | None = None
@@ -127,10 +142,16 @@ class Starts:
         position = self.positions([partition]).get(partition)
         low = self._offset(admin, partition, OffsetSpec.earliest())
         high = self._end(admin, partition)
+        outcomes = self._outcomes(admin, layout, partition)
+
+        def start(offset: int, *, chosen: bool) -> Start:
+            seen = self._seen(outcomes, partition, low=low, end=offset)
+            return Start(offset=offset, goal=high, chosen=chosen, seen=seen)
+
         if position is not None and low <= position <= high:
-            return self._start(position, low=low, high=high, chosen=False)
+            return start(position, chosen=False)
         if self._answer is not None and (position is not None or partition in self._answered_for):
-            return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
+            return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
         if position is not None:
             raise RefusedInputError(
                 f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
@@ -139,12 +160,12 @@ class Starts:
                 hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
                 "last event that was published",
             )
-        refusal = self._refusal(admin, layout, partition)
+        refusal = self._refusal(outcomes, partition)
         if refusal is None:
-            return self._start(low, low=low, high=high, chosen=True)
+            return start(low, chosen=True)
         if self._answer is None:
             raise refusal
-        return self._start(self._answered(admin, partition, layout, low=low), low=low, high=high, chosen=True)
+        return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
 
     def goals(self) -> dict[int, int]:
         """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
@@ -170,10 +191,10 @@ class Starts:
             metadata = admin.list_topics(self._events, REQUEST_S)
         return list(metadata.topics[self._events].partitions)
 
-    def _refusal(self, admin: AdminClient, layout: Layout, partition: int) -> RefusedInputError | None:
+    def _refusal(self, outcomes: OutcomeReader, partition: int) -> RefusedInputError | None:
         """Why a partition without a position must not start at its beginning: its outputs are not empty."""
         try:
-            published = self._published(admin, layout, partition, first_is_enough=True)
+            published = outcomes.highest_offset(first_is_enough=True)
         except RefusedInputError as unreadable:
             return unreadable
         if published is None:
@@ -184,24 +205,52 @@ class Starts:
             hint="`--start-from outputs` goes on after the last one that was published",
         )
 
-    def _published(self, admin: AdminClient, layout: Layout, partition: int, *, first_is_enough: bool) -> int | None:
+    def _outcomes(self, admin: AdminClient, layout: Layout, partition: int) -> OutcomeReader:
         def range_of(topic: Topic) -> tuple[int, int]:
             earliest = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
             return earliest, self._end(admin, partition, topic=topic)
 
-        return highest_source(
-            self._settings, self._schemas, layout, partition, range_of=range_of, first_is_enough=first_is_enough
+        return OutcomeReader(
+            self._settings, self._lookups.schemas, layout, partition, schema_of=self._schema_of, range_of=range_of
         )
+
+    def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
+        with self._registry_lock:
+            return self._schemas_of_outputs(schema_id)
+
+    def _seen(self, outcomes: OutcomeReader, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
+        """The events in the window of the record at `end`, as the outcomes of the records before it say.
+
+        Where not all decisions are written, a record without an outcome made no message, and was judged by what its
+        value says: that is read from the input.
+        """
+        first = max(0, end - self._settings.window.records)
+        found = outcomes.between(first, end)
+        seen = {
+            offset: SeenEvent(outcome.source, outcome.timestamp_ms, Identity(self._lookups.tenant, outcome.event_id))
+            for offset, outcome in found.items()
+            if outcome.event_id is not None
+        }
+        if self._settings.decisions != "all":
+            seen |= {
+                event.place.offset: event for event in self._without_outcome(partition, max(low, first), end, found)
+            }
+        return tuple(seen[offset] for offset in sorted(seen))
+
+    def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
+        with reading(self._settings, hint=READ_HINT) as reader:
+            for message in read_range(reader, self._events, partition, first, end):
+                record = source_record(message)
+                if record.place.offset in found:
+                    continue
+                identity = identify(record, self._lookups)
+                if identity is not None:
+                    yield SeenEvent(record.place, record.timestamp_ms, identity)
 
     def _admin(self) -> AdminClient:
         return new_admin(self._settings)
 
-    def _start(self, offset: int, *, low: int, high: int, chosen: bool) -> Start:
-        return Start(
-            offset=offset, window_from=max(low, offset - self._settings.window.records), goal=high, chosen=chosen
-        )
-
-    def _answered(self, admin: AdminClient, partition: int, layout: Layout, *, low: int) -> int:
+    def _answered(self, admin: AdminClient, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
         answer = self._answer
         assert answer is not None
         match answer.word:
@@ -211,7 +260,7 @@ class Starts:
                 # Not the high watermark: what an open transaction holds becomes readable later and is not skipped.
                 return self._offset(admin, partition, OffsetSpec.latest())
             case "outputs":
-                published = self._published(admin, layout, partition, first_is_enough=False)
+                published = outcomes.highest_offset(first_is_enough=False)
                 return low if published is None else max(low, published + 1)
             case _:
                 at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))

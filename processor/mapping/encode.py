@@ -29,6 +29,7 @@ from processor.model.messages import (
     StreamEvent,
 )
 from processor.model.notifications import Notification
+from processor.model.outcome import SourceOutcome
 from processor.model.reasons import Reason, TemplateReason
 from processor.model.records import EventName, Headers, OutRecord, Place, TemplateId, Topic
 
@@ -132,7 +133,11 @@ def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, bare: bool = F
             ("dl.attempts", str(max(letter.attempts, _attempts_before(letter.headers) + 1))),
             ("dl.version", DEAD_LETTER_VERSION),
             *([("dl.failed_count", str(len(letter.failed)))] if cut else []),
+            ("dl.event_id", letter.event_id),
+            ("dl.event", letter.event),
+            ("dl.set_version", letter.set_version),
         )
+        if text is not None
     )
     whole = OutRecord(topic.name, letter.place.partition, letter.key, letter.value, (*letter.headers, *added))
     if whole.size_bytes <= topic.limit_bytes and not bare:
@@ -192,9 +197,22 @@ def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) 
             detail=detail,
             failed=tuple(_failed_template(one) for one in json.loads(ours["dl.failed"])),
             attempts=int(ours["dl.attempts"]),
+            event_id=ours.get("dl.event_id"),
+            event=ours.get("dl.event"),
+            set_version=ours.get("dl.set_version"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a dead letter: {type(error).__name__}: {error}") from error
+
+
+_PASSED: Final = frozenset((Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED))  # the record itself was read
+
+
+def dead_letter_source(headers: Headers) -> SourceOutcome:
+    """What a dead letter says of its source: an event only where not the record itself was at fault. ValueError when it
+    is no dead letter."""
+    letter = dead_letter_of(key=None, value=None, headers=headers)
+    return SourceOutcome(letter.place, letter.timestamp_ms, letter.event_id if letter.reason in _PASSED else None)
 
 
 def value_bytes(headers: Headers) -> int | None:

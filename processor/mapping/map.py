@@ -114,10 +114,29 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
 def identify(record: SourceRecord, lookups: Lookups) -> Identity | None:
     """What the window remembers of `record`: its identity when it passes the checks before DUPLICATE_EVENT, else None.
 
-    The answer that `map_record` has in its outcome, without matching or rendering. UnavailableError passes through.
+    As in the outcome of `map_record`, without matching or rendering. UnavailableError passes through.
     """
     read = _read(record, lookups)
     return None if isinstance(read, Mapped | Unreadable) else read[0].identity
+
+
+def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare: bool) -> Outcome:
+    """The outcome of a record whose outputs the broker refuses: OUTPUT_REFUSED, or what it is a dead letter for anyway.
+
+    `detail` has the broker's words. `bare`: the dead letter goes without the source's bytes, as it was refused with
+    them. Its event is in the window: the record passed the checks.
+    """
+    try:
+        read = _read(record, lookups)
+    except UnavailableError as error:
+        return Wait(record, str(error))
+    match read:
+        case Unreadable():
+            return _dead(record, read.reason, read.detail, lookups, bare=True)
+        case Mapped():
+            return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, bare=bare)
+        case event, _:
+            return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, event=event, bare=bare)
 
 
 def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped | Unreadable:
@@ -129,7 +148,7 @@ def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped
         record, schemas=lookups.schemas, schema_of=lookups.schema_of, max_event_bytes=lookups.max_event_bytes
     )
     if isinstance(event, Fault):
-        return _unreadable(record, event.reason, event.detail, lookups)
+        return _dead(record, event.reason, event.detail, lookups)
     if event.tenant != lookups.tenant:
         detail = f"tenant {_shown(event.tenant)}; this installation is for {lookups.tenant}"
         return _mapped(
@@ -140,15 +159,13 @@ def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped
             known=False,
         )
     if not record.key:
-        return _unreadable(
-            record, Reason.MISSING_KEY, f"no key; {event.name} is keyed by {event.ordering_key}", lookups
-        )
+        detail = f"no key; {event.name} is keyed by {event.ordering_key}"
+        return _dead(record, Reason.MISSING_KEY, detail, lookups, event=event)
     wrong_key = record.key != event.ordering_key.encode()
     if wrong_key and lookups.key_check == "strict":
         key = _shown(record.key.decode(errors="replace"))
-        return _unreadable(
-            record, Reason.WRONG_KEY, f"key {key}; {event.name} is keyed by {event.ordering_key}", lookups
-        )
+        detail = f"key {key}; {event.name} is keyed by {event.ordering_key}"
+        return _dead(record, Reason.WRONG_KEY, detail, lookups, event=event)
     return event, wrong_key
 
 
@@ -561,12 +578,31 @@ def _stream_name(template: Template, event: Event, lookups: Lookups) -> str:
     return lookups.layout.streams[event.name].name
 
 
-def _unreadable(record: SourceRecord, reason: Reason, detail: str, lookups: Lookups) -> Unreadable:
-    letter = _letter(record, reason, detail)
-    return Unreadable(record, reason, letter.detail, (dead_letter_record(letter, topic=lookups.layout.dead_letters),))
+def _dead(
+    record: SourceRecord,
+    reason: Reason,
+    detail: str,
+    lookups: Lookups,
+    *,
+    event: Event | None = None,
+    bare: bool = False,
+) -> Unreadable:
+    """A record that is a dead letter for itself. `event`: as far as it was read."""
+    letter = _letter(record, reason, detail, lookups, event=event)
+    out = dead_letter_record(letter, topic=lookups.layout.dead_letters, bare=bare)
+    seen = event.identity if event is not None and reason is Reason.OUTPUT_REFUSED else None
+    return Unreadable(record, reason, letter.detail, (out,), identity=seen)
 
 
-def _letter(record: SourceRecord, reason: Reason, detail: str, failed: tuple[FailedTemplate, ...] = ()) -> DeadLetter:
+def _letter(
+    record: SourceRecord,
+    reason: Reason,
+    detail: str,
+    lookups: Lookups,
+    *,
+    event: Event | None,
+    failed: tuple[FailedTemplate, ...] = (),
+) -> DeadLetter:
     return DeadLetter(
         place=record.place,
         timestamp_ms=record.timestamp_ms,
@@ -576,6 +612,9 @@ def _letter(record: SourceRecord, reason: Reason, detail: str, failed: tuple[Fai
         reason=reason,
         detail=_cut(detail),
         failed=failed,
+        event_id=None if event is None else event.id,
+        event=None if event is None else event.name,
+        set_version=None if event is None else lookups.templates.digest,
     )
 
 
@@ -597,7 +636,7 @@ def _mapped(
         outputs.append(_decision_record(record, event, written, lookups))
     if failed:
         detail = "; ".join(f"{one.templateId}: {one.reason}" for one in failed)
-        letter = _letter(record, Reason.TEMPLATE_FAILED, detail, failed)
+        letter = _letter(record, Reason.TEMPLATE_FAILED, detail, lookups, event=event, failed=failed)
         outputs.append(dead_letter_record(letter, topic=lookups.layout.dead_letters))
     return Mapped(
         record=record,

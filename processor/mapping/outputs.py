@@ -1,13 +1,13 @@
 """Outputs between our values and the fields of their schemas, and outputs read back from their bytes. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.mapping.avro_form import read_avro
 from processor.mapping.content import ContentError
 from processor.mapping.json_form import JSON, json_taker, parse_json
-from processor.mapping.schemas import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, Schemas, Type
+from processor.mapping.schemas import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, Record, Schemas, Type
 from processor.model.messages import (
     Channel,
     Communicationmessage,
@@ -29,6 +29,7 @@ from processor.model.notifications import (
     NotificationStatus,
     NotificationUser,
 )
+from processor.model.outcome import SourceOutcome
 from processor.model.reasons import DecisionReason, FailureReason
 from processor.model.records import Headers, Place, SchemaId
 
@@ -162,19 +163,44 @@ def decision_of(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: 
     return Decision(**given)
 
 
+_OF_SOURCE: Final = frozenset(("eventId", "source", "at", "reasons"))
+
+
+def source_reader(
+    name: str, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
+) -> Callable[[bytes, Headers], SourceOutcome]:
+    """Reads of STATUS or DECISION records only what they say of their source, so a newer version's are read as well.
+
+    ValueError for bytes that are no such record; what `schema_of` raises (UnavailableError) passes through.
+    """
+    ours = schemas.outputs[name].type
+    wanted = replace(ours, fields=tuple(field for field in ours.fields if field.name in _OF_SOURCE))
+    schema_of = schema_of or schemas.local_schema
+
+    def read(value: bytes, headers: Headers) -> SourceOutcome:
+        given = _read_as(wanted, value, headers, name, schema_of)
+        passed = all(reason["reason"] != DecisionReason.TENANT_DISABLED for reason in given.get("reasons", ()))
+        return SourceOutcome(Place(**given["source"]), given["at"], given["eventId"] if passed else None)
+
+    return read
+
+
 def _enums(given: Mapping[str, Any], **kinds: Callable[[str], Any]) -> dict[str, Any]:
     return {name: None if given[name] is None else kind(given[name]) for name, kind in kinds.items()}
 
 
 def _read(value: bytes, headers: Headers, name: str, schemas: Schemas, schema_of: "SchemaOf | None") -> dict[str, Any]:
+    return _read_as(schemas.outputs[name].type, value, headers, name, schema_of or schemas.local_schema)
+
+
+def _read_as(ours: Record, value: bytes, headers: Headers, name: str, schema_of: "SchemaOf") -> dict[str, Any]:
     """By the header `content-type`, as it is written; else by the frame's id."""
-    ours = schemas.outputs[name].type
     fields_read: dict[str, Any]
     try:
         if ("content-type", JSON.encode()) in headers:
             fields_read = json_taker(ours)(parse_json(value))
         else:
-            fields_read = read_avro(value, 5, _writer(value, name, schema_of or schemas.local_schema), ours)
+            fields_read = read_avro(value, 5, _writer(value, name, schema_of), ours)
     except ContentError as error:
         raise ValueError(f"not a {name}: {error.detail}") from error
     return fields_read

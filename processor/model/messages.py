@@ -143,7 +143,10 @@ class FailedTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A record that could not be turned, or not by every template. On Kafka: the source, and headers `dl.…`."""
+    """A record that could not be turned, or not by every template. On Kafka: the source, and headers `dl.…`.
+
+    `event_id`, `event` and `set_version` are there when the record could be read that far.
+    """
 
     place: Place
     timestamp_ms: int
@@ -154,3 +157,6 @@ class DeadLetter:
     detail: str
     failed: tuple[FailedTemplate, ...] = ()
     attempts: int = 1
+    event_id: str | None = None
+    event: str | None = None
+    set_version: str | None = None

@@ -6,7 +6,7 @@ from processor.model.event import Identity
 from processor.model.messages import Communicationmessage, Declined, FailedTemplate, MessageStatus, StreamEvent
 from processor.model.notifications import Notification
 from processor.model.reasons import Reason
-from processor.model.records import OutRecord, SourceRecord
+from processor.model.records import OutRecord, Place, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,16 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A dead letter for itself. `outputs` is that one record."""
+    """A dead letter for itself. `outputs` is that one record.
+
+    `identity` is what the window remembers: of a record whose outputs were refused, None of all others.
+    """
 
     record: SourceRecord
     reason: Reason
     detail: str
     outputs: tuple[OutRecord, ...]
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,16 @@ class Wait:
 
 
 Outcome = Mapped | Unreadable | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    """What one output says of the source record that it was made of.
+
+    `event_id` is None for a record that did not pass the checks before DUPLICATE_EVENT. `timestamp_ms` is the source
+    record's time.
+    """
+
+    source: Place
+    timestamp_ms: int
+    event_id: str | None

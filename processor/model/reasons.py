@@ -15,7 +15,8 @@ class Reason(StrEnum):
     WRONG_KEY = "WRONG_KEY"  #: The key is not the event's ordering key, and the check is strict.
     EVENT_TOO_LARGE = "EVENT_TOO_LARGE"  #: Over PROCESSOR_MAX_EVENT_BYTES.
     TEMPLATE_FAILED = "TEMPLATE_FAILED"  #: At least one template could not be rendered; which ones is in `dl.failed`.
-    OTHER = "OTHER"  #: The broker refused its outputs; or read back from a newer version, its word in the detail.
+    OUTPUT_REFUSED = "OUTPUT_REFUSED"  #: The broker refused its outputs, for a reason that concerns this record.
+    OTHER = "OTHER"  #: Read back from a newer version's dead letter; its word is in the detail.
 
 
 class TemplateReason(StrEnum):

@@ -150,10 +150,10 @@ def sunken_limit(ground: Ground) -> Shown:
 
 def refused_record(ground: Ground) -> Shown:
     """The broker refuses an output for another reason (a compacted topic takes no record without a key): its source
-    alone becomes a dead letter, OTHER."""
+    alone becomes a dead letter, OUTPUT_REFUSED."""
     site = ground.site("refused", {})
     feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    keyless = Record(None, None, Dead("OTHER"))
+    keyless = Record(None, None, Dead("OUTPUT_REFUSED"))
     return _refused(site, ground, feeder, keyless, topic=site.decisions, config=("cleanup.policy", "compact"))
 
 

@@ -17,6 +17,7 @@ from processor.errors import RefusedInputError
 from processor.settings import Settings
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
+from tests.mapping.builders import make_lookups
 
 pytestmark = pytest.mark.kafka
 
@@ -27,7 +28,8 @@ def intake_of(made: Installation) -> Iterator[Intake]:
     starts = Starts(
         made.settings,
         layout=lambda admin: read_layout(admin, made.settings, made.templates),
-        schemas=made.schemas,
+        lookups=make_lookups(schemas=made.schemas),
+        schemas_of_outputs=made.schemas.local_schema,
         answer=None,
     )
     made_consumer = consumer(consumer_properties(made.settings))
@@ -110,7 +112,7 @@ class Known:
     def of(self, partition: int) -> Start:
         time.sleep(self.after_s)
         offset = self.first if partition == 0 else 0
-        return Start(offset=offset, window_from=offset, goal=offset, chosen=False)
+        return Start(offset=offset, goal=offset, chosen=False)
 
 
 def test_a_start_that_is_known_early_is_where_reading_begins() -> None:

@@ -13,7 +13,7 @@ from tests.kafka.stages import scene
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 GOOD = 60  # beside each kind, in a partition of its own: over a thousand in all
-OF_ONE_RECORD = set(Reason) - {Reason.WRONG_KEY, Reason.OTHER}  # these two have scenes of their own
+OF_ONE_RECORD = set(Reason) - {Reason.WRONG_KEY, Reason.OUTPUT_REFUSED, Reason.OTHER}  # these have tests of their own
 
 
 @scene(poison.poison, "classic", position="alone", good_count=0)
@@ -59,9 +59,9 @@ def test_strict_keys(played: Shown) -> None:
 
 @scene(poison.refused_record)
 def test_a_refused_record(played: Shown) -> None:
-    """A record whose output the broker refuses is the only one of its batch that becomes a dead letter: OTHER."""
+    """A record whose output the broker refuses is the only dead letter of its batch: OUTPUT_REFUSED."""
     assert str(played.verdict) == "0 findings"
-    assert {Reason.OTHER} == played.facts["reasons"]
+    assert {Reason.OUTPUT_REFUSED} == played.facts["reasons"]
 
 
 @scene(poison.sunken_limit, "classic")

@@ -292,7 +292,13 @@ def test_each_fault_has_its_reason(reason: Reason, detail: str, record: SourceRe
 
 def test_every_reason_of_decode_is_reached() -> None:
     """The others are given by who knows the key, the templates or the broker."""
-    elsewhere = {Reason.MISSING_KEY, Reason.WRONG_KEY, Reason.TEMPLATE_FAILED, Reason.OTHER}
+    elsewhere = {
+        Reason.MISSING_KEY,
+        Reason.WRONG_KEY,
+        Reason.TEMPLATE_FAILED,
+        Reason.OUTPUT_REFUSED,
+        Reason.OTHER,
+    }
 
     assert set(Reason) - elsewhere == {reason for reason, _, _ in REASONS}
 
