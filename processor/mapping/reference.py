@@ -1,7 +1,7 @@
 """The reference tables as mapping asks them: rows read from JSON, and what a missing or unreadable one means. Pure.
 
 A missing row has a rule for each table (`Reference`). A row that is there and cannot be read is never taken for a
-missing one: where it may say that somebody is not to be told, the template fails, and is redriven when it is mended.
+missing one: where it may say that somebody is not to be written to, the template fails.
 """
 
 import re
