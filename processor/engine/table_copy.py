@@ -4,7 +4,6 @@ Non-obvious: rows and the positions behind them are written in one batch, so tha
 whenever the process is killed. A copy that cannot be opened is not mended but begun anew.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +30,7 @@ _FORM: Final = b"3"
 _FORM_KEY: Final = b"\0form"
 _SEEN_KEY: Final = b"\0seen"
 _UNREADABLE: Final = b"\0unreadable\0"
+_OURS: Final = "processor-reference-tables"  # an empty file that says whose folder it is
 _BROKEN: Final = "BROKEN"  # a file beside those of RocksDB
 
 
@@ -187,16 +187,17 @@ class Copy:
         self._rows.close()
 
     def _anew(self) -> Rdict:
-        shutil.rmtree(self.folder, ignore_errors=True)
         try:
+            _empty(self.folder)
             rows = self._opened()
-        except _UnreadableError as unreadable:
+        except (_UnreadableError, OSError) as unreadable:
             raise UsageError(f"no local copy in {self.folder}: {unreadable}", hint=HINT) from unreadable
         return rows
 
     def _opened(self) -> Rdict:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _OURS).touch()
         except OSError as error:
             raise UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT) from error
         if (self.folder / _BROKEN).exists():
@@ -212,7 +213,8 @@ class Copy:
             for known in (_SEEN_KEY, *map(_topic_key, Table)):  # what is asked at start lies here and there
                 rows.get(known)
             self._unreadable = Counter(row.table for table in Table for row in _unreadable_rows(rows, table))
-            rows.put(_FORM_KEY, _FORM)
+            if form is None:
+                rows.put(_FORM_KEY, _FORM)
         except Exception as error:
             rows.close()
             raise _UnreadableError(str(error)) from error
@@ -224,6 +226,27 @@ class Copy:
 
 class _UnreadableError(Exception):
     """What is in the folder is no copy of ours."""
+
+
+def is_copy(folder: Path) -> bool:
+    """Whether a folder itself, not what a link leads to, holds a copy that this program made."""
+    return not folder.is_symlink() and (folder / _OURS).is_file()
+
+
+def remove_copy(folder: Path) -> None:
+    """Remove a copy, and its folder if nothing else is in it. A copy that a process has open stays. Raises OSError."""
+    _empty(folder)
+    (folder / _OURS).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    """Remove the files of RocksDB and our mark of a spoilt copy, nothing else. OSError when that is not possible."""
+    try:
+        Rdict.destroy(str(folder), _options())
+    except Exception as error:  # the library raises no narrower one
+        raise OSError(str(error)) from error
+    (folder / _BROKEN).unlink(missing_ok=True)
 
 
 def _options() -> Options:

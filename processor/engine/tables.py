@@ -10,7 +10,6 @@ Non-obvious:
 
 import hashlib
 import re
-import shutil
 import threading
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from processor.engine.background import ask
 from processor.engine.clients import admin, asking, error_of, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
-from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow
+from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, remove_copy
 from processor.engine.topics import topic_configs
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
@@ -54,6 +53,7 @@ FAULTS_EVERY: Final = 1_000  # then one in so many
 NAMED_ROWS: Final = 5  # unreadable rows of a table that /ready names
 READ_HINT: Final = "grant READ, DESCRIBE and DESCRIBE_CONFIGS on the reference topics"
 LONGEST_NAME: Final = 80
+COPY_NAME: Final = re.compile(rf"[\w.-]{{1,{LONGEST_NAME}}}-[0-9a-f]{{8}}", re.ASCII)  # as copy_folder gives them
 EVERYBODYS: Final = "e-mails and SMS of all who have no nearer row fail"
 
 Partition = tuple[Table, int]
@@ -219,10 +219,12 @@ class Tables:
         runs notes twice a minute how far it is. Containers that are created anew leave one each."""
         oldest = time.time() - 2 * max(topic.tombstones_s for topic in self._topics.values()) - 3600
         for folder in ours.parent.iterdir():
+            if folder == ours or not COPY_NAME.fullmatch(folder.name):
+                continue
             with suppress(OSError):
-                if folder != ours and max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < oldest:
-                    log.info("removing a local copy that nobody uses", folder=folder.name)
-                    shutil.rmtree(folder)
+                if is_copy(folder) and max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < oldest:
+                    remove_copy(folder)
+                    log.info("removed a local copy that nobody uses", folder=folder.name)
 
     # ---------------------------------------------------------------------------------------------------- the thread
 

@@ -540,8 +540,74 @@ def test_copies_that_nobody_uses_are_removed(made: Installation) -> None:
         with Followed(made, name=name):
             pass
     gone, lately = copy_folder(made.settings, "gone"), copy_folder(made.settings, "lately")
-    week_ago = time.time() - 7 * 86_400
-    for file in (*gone.iterdir(), gone):
-        os.utime(file, (week_ago, week_ago))
+    make_old(gone)
     with Followed(made):
         assert [False, True] == [gone.exists(), lately.exists()]
+
+
+def make_old(folder: Path) -> None:
+    """As if nobody had written to it for a week."""
+    week_ago = time.time() - 7 * 86_400
+    for file in (*folder.iterdir(), folder):
+        os.utime(file, (week_ago, week_ago))
+
+
+def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -> None:
+    """What does not carry our kind of name and our mark stays, however old; so does what is not ours in our folder, a
+    copy that is open, and what a link leads to."""
+    tables = copy_folder(made.settings, "me").parent
+    other_name, no_mark, linked = tables / "reports", tables / "reports-0a1b2c3d", tmp_path / "linked"
+    link, shared, used = (
+        tables / "link-0a1b2c3d",
+        copy_folder(made.settings, "shared"),
+        copy_folder(made.settings, "used"),
+    )
+    for folder in (other_name, no_mark, linked):
+        folder.mkdir(parents=True)
+        (folder / "000001.sst").write_text("a report")
+    for folder in (other_name, linked):
+        (folder / "processor-reference-tables").touch()
+    Copy(shared).close()
+    (shared / "notes.txt").write_text("a note")
+    in_use = Copy(used)
+    link.symlink_to(linked, target_is_directory=True)
+    for folder in (other_name, no_mark, linked, shared, used):
+        make_old(folder)
+    with Followed(made):
+        pass
+
+    assert {"a report"} == {(folder / "000001.sst").read_text() for folder in (other_name, no_mark, linked)}
+    assert ["notes.txt"] == [file.name for file in shared.iterdir()]
+    in_use.apply([CopiedRow(Table.CONTACTS, b"k", b"v")], {})
+    in_use.close()
+    assert b"v" == Copy(used).get(Table.CONTACTS, "k")
+
+
+def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    """A folder that somebody else uses as well loses the copy and nothing else."""
+    filled(tmp_path).close()
+    (tmp_path / "notes.txt").write_text("a note")
+    spoilt(tmp_path, at=0.0)
+    copy = Copy(tmp_path)
+    assert copy.position(Table.CONTACTS, 0) is None
+    copy.close()
+
+    assert "a note" == (tmp_path / "notes.txt").read_text()
+
+
+def test_a_copy_of_another_form_stays_one_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the look at the form and the removal, the next start sees the other form again."""
+    copy = Copy(tmp_path)
+    copy.apply([CopiedRow(Table.CONTACTS, b"k", b"+of another form")], {})
+    copy._rows.put(b"\0form", b"2")
+    copy.close()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("processor.engine.table_copy._empty", interrupted)
+        Copy(tmp_path)
+    copy = Copy(tmp_path)
+    assert copy.get(Table.CONTACTS, "k") is None
+    copy.close()
+
+
+def interrupted(_folder: Path) -> None:
+    raise KeyboardInterrupt
