@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: fetched from Maven Central into the user's cache, once, and again when that is broken."""
+"""Jars from Maven Central in the user's cache, those of Apache Kafka: fetched once, and again when they are broken."""
 
 import hashlib
 import json
@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import ParseError
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from jgo.maven import Artifact
 
 KAFKA_VERSION: Final = "4.3.0"
+_KAFKA: Final = f"Apache Kafka {KAFKA_VERSION}"
 #: slf4j-simple writes the broker's log to stderr; its version is the one of the slf4j-api that Kafka 4.3.0 asks for.
-COORDINATES: Final = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
+_KAFKA_COORDINATES: Final = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 
 #: Names a folder of jars, or of an unpacked Apache Kafka, that is used as it is: nothing is fetched.
 HOME_VARIABLE: Final = "PROCESSOR_KAFKA_HOME"
@@ -35,25 +37,28 @@ Progress = Callable[[str], None]
 Fetch = Callable[[Path, Progress], None]  # puts all jars into an empty folder, or raises
 
 
-def from_maven_central(folder: Path, progress: Progress) -> None:
-    """Put all jars of Apache Kafka into `folder`. Blocks for 44 MB. Raises WorldError.
+def from_maven_central(folder: Path, progress: Progress, *, name: str, coordinates: Sequence[str]) -> None:
+    """Put the jars of `coordinates` and all that runs with them into `folder`; `name` is what people call them.
 
-    The Maven repository that jgo needs is a new one inside `folder`: jgo 3.2.0 trusts whatever file it finds in a
-    shared one, a half of a download too.
+    Blocks for the download. Raises WorldError. The Maven repository that jgo needs is a new one inside `folder`: jgo
+    3.2.0 trusts whatever file it finds in a shared one, a half of a download too.
     """
-    progress(f"Apache Kafka {KAFKA_VERSION}: asking Maven Central what belongs to it (once)")
+    progress(f"{name}: asking Maven Central what belongs to it (once)")
     repository = folder / "repository"
     try:
-        artifacts = _artifacts(repository)
+        artifacts = _artifacts(repository, coordinates)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for count, jar in enumerate(pool.map(_resolved, artifacts), start=1):
                 jar.rename(folder / jar.name)
-                progress(f"Apache Kafka {KAFKA_VERSION}: {count} of {len(artifacts)} jars fetched")
+                progress(f"{name}: {count} of {len(artifacts)} jars fetched")
     except (OSError, RuntimeError, ValueError, AssertionError, ParseError) as error:
         # OSError: the network (jgo uses requests), or the disk. RuntimeError: not found. The others: not what was asked
         # for, such as the page of a proxy that wants a password.
-        raise _unfetched(str(error)) from error
+        raise _unfetched(name, str(error)) from error
     shutil.rmtree(repository)
+
+
+kafka_from_maven_central: Final[Fetch] = partial(from_maven_central, name=_KAFKA, coordinates=_KAFKA_COORDINATES)
 
 
 def left_out(package: str) -> WorldError:
@@ -64,14 +69,14 @@ def left_out(package: str) -> WorldError:
     )
 
 
-def _artifacts(repository: Path) -> "list[Artifact]":
-    """All that runs with `COORDINATES`, each once. `jgo.build` would fetch a Java 11 besides, to tell modules apart."""
+def _artifacts(repository: Path, coordinates: Sequence[str]) -> "list[Artifact]":
+    """All that runs with `coordinates`, each once. `jgo.build` would fetch a Java 11 besides, to tell modules apart."""
     try:
         from jgo.maven import MavenContext  # noqa: PLC0415  not in every installation
     except ModuleNotFoundError as error:
         raise left_out("jgo") from error
     context = MavenContext(repo_cache=repository, timeout=_TIMEOUT_S)
-    wanted, needed = context.resolver.resolve([context.create_dependency(name) for name in COORDINATES])
+    wanted, needed = context.resolver.resolve([context.create_dependency(name) for name in coordinates])
     running = [*wanted, *(dependency for dependency in needed if dependency.scope in ("compile", "runtime"))]
     return list({dependency.artifact.filename: dependency.artifact for dependency in running}.values())
 
@@ -84,7 +89,7 @@ def kafka_jars(
     *,
     progress: Progress | None = None,
     cache: Path | None = None,
-    fetch: Fetch = from_maven_central,
+    fetch: Fetch = kafka_from_maven_central,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[Path, ...]:
     """The jars of Apache Kafka 4.3.0, absolute, sorted by name: one class path.
@@ -97,9 +102,12 @@ def kafka_jars(
     if home := environ.get(HOME_VARIABLE):
         return _jars_of_home(Path(home))
     root = (cache or platformdirs.user_cache_path("processor")).resolve()
-    folder = root / f"kafka-{KAFKA_VERSION}"
-    jars = _whole(folder)
-    return jars or _fetched(folder, fetch, progress or _silent)
+    return cached_jars(root / f"kafka-{KAFKA_VERSION}", fetch, progress or _silent, name=_KAFKA)
+
+
+def cached_jars(folder: Path, fetch: Fetch, progress: Progress, *, name: str) -> tuple[Path, ...]:
+    """What `fetch` has once put into `folder`, as `kafka_jars` has it; `name` is what people call the jars."""
+    return _whole(folder) or _fetched(folder, fetch, progress, name)
 
 
 def _jars_of_home(home: Path) -> tuple[Path, ...]:
@@ -128,7 +136,7 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _fetched(folder: Path, fetch: Fetch, progress: Progress) -> tuple[Path, ...]:
+def _fetched(folder: Path, fetch: Fetch, progress: Progress, name: str) -> tuple[Path, ...]:
     """Fetch into a fresh folder beside `folder`, then put it in place by one rename; under a lock of all processes."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -140,20 +148,20 @@ def _fetched(folder: Path, fetch: Fetch, progress: Progress) -> tuple[Path, ...]
             part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
             try:
                 fetch(part, progress)
-                digests = {jar.name: _digest_of_sound(jar) for jar in sorted(part.glob("*.jar"))}
+                digests = {jar.name: _digest_of_sound(jar, name) for jar in sorted(part.glob("*.jar"))}
                 (part / _MANIFEST).write_text(json.dumps(digests, indent=1))
                 part.rename(folder)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise WorldError(
-            f"the cache of Apache Kafka cannot be written: {error}",
+            f"the cache of {name} cannot be written: {error}",
             hint=f"make {folder.parent} writable, or set {HOME_VARIABLE} to a folder of jars",
         ) from error
     return tuple(folder / name for name in digests)
 
 
-def _digest_of_sound(jar: Path) -> str:
+def _digest_of_sound(jar: Path, name: str) -> str:
     """The digest of a jar whose every entry has its checksum. Raises WorldError for another."""
     try:
         with zipfile.ZipFile(jar) as archive:
@@ -161,14 +169,14 @@ def _digest_of_sound(jar: Path) -> str:
                 return _digest(jar)
     except zipfile.BadZipFile:
         pass
-    raise _unfetched(f"{jar.name} arrived broken")
+    raise _unfetched(name, f"{jar.name} arrived broken")
 
 
-def _unfetched(why: str) -> WorldError:
+def _unfetched(name: str, why: str) -> WorldError:
     return WorldError(
-        f"Apache Kafka {KAFKA_VERSION} could not be fetched from Maven Central: {why}",
+        f"{name} could not be fetched from Maven Central: {why}",
         hint="check the network, the proxy (HTTPS_PROXY) and, behind one that has a certificate of its own, "
-        f"REQUESTS_CA_BUNDLE; or set {HOME_VARIABLE} to a folder of jars",
+        f"REQUESTS_CA_BUNDLE; or set {HOME_VARIABLE} to a folder of Kafka's jars",
     )
 
 

@@ -3,7 +3,8 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,48 @@ def test_a_schema_s_text_stands_alone(name: str) -> None:
     text = (SCHEMAS.families.get(name) or SCHEMAS.outputs[name]).text
 
     assert name == parse_schema(json.loads(text))["name"]  # type: ignore[index,call-overload]
+
+
+def defined(schema: Any, namespace: str = "") -> Iterator[str]:
+    """The full names that a schema defines, in the order of its text."""
+    match schema:
+        case list():
+            for branch in schema:
+                yield from defined(branch, namespace)
+        case dict():
+            if schema["type"] in ("record", "enum", "fixed"):
+                namespace = schema.get("namespace", namespace)
+                yield f"{namespace}.{schema['name']}"
+            for part in (schema["type"], schema.get("items"), schema.get("values")):
+                yield from defined(part, namespace)
+            for field in schema.get("fields", ()):
+                yield from defined(field["type"], namespace)
+
+
+def test_no_name_is_defined_twice() -> None:
+    """Over all files: generators of code that read a folder refuse a second definition, or write over the first."""
+    files = sorted(shipped_schemas().glob("*/*.avsc"))
+    names = [name for path in files for name in defined(json.loads(path.read_text("utf-8")))]
+
+    assert {"communications.status.Place", "communications.Place"} <= set(names)
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def test_files_of_events_can_be_read_in_their_order() -> None:
+    """`order.txt` has each file once, after those that it names; fastavro knows a name only when it was defined."""
+    folder = shipped_schemas() / "events"
+    ordered = (folder / "order.txt").read_text("utf-8").split()
+    known: dict[str, Any] = {}
+    for name in ordered:
+        parse_schema(json.loads((folder / name).read_text("utf-8")), known)
+
+    assert sorted(path.name for path in folder.glob("*.avsc")) == sorted(ordered)
+
+
+def test_each_file_of_messages_stands_alone() -> None:
+    """Whoever reads one topic reads one file."""
+    for path in (shipped_schemas() / "messages").glob("*.avsc"):
+        assert parse_schema(json.loads(path.read_text("utf-8")))
 
 
 def field_types(name: str) -> dict[str, Type]:

@@ -1,0 +1,46 @@
+"""Values that the consumers in Java and Go read: each as its type, and its bytes as they are on a topic."""
+
+from typing import Any, Final
+
+from processor.mapping.decode import event_of_json
+from processor.mapping.encode import encode_event
+from processor.model.event import Event
+from processor.ops.samples import samples
+from tests.mapping.wire import SCHEMAS, golden_bytes
+
+_GOLDEN: Final = {  # golden file -> type
+    "Communicationmessage.email": "communications.Communicationmessage",
+    "Communicationmessage.stream": "communications.Communicationmessage",
+    "MessageStatus": "communications.MessageStatus",
+    "Decision": "communications.Decision",
+    "StreamEvent": "communications.StreamEvent",
+    "Message": "notifications.Message",
+    "Message.sms": "notifications.Message",
+}
+
+
+def outputs() -> dict[str, tuple[str, bytes]]:
+    """The golden outputs: name -> type and framed value."""
+    return {name: (kind, golden_bytes(name)) for name, kind in _GOLDEN.items()}
+
+
+def events() -> dict[str, tuple[str, bytes]]:
+    """The sample of each event: name -> type and framed value."""
+    made = {}
+    for given in samples():
+        event = event_of_json(given, SCHEMAS)
+        assert isinstance(event, Event)
+        value, _ = encode_event(event.fields, SCHEMAS, format="avro")
+        made[str(event.name)] = SCHEMAS.by_event[event.name].name, value
+    return made
+
+
+def without_nulls(value: Any) -> Any:
+    """The JSON form: null fields are absent."""
+    match value:
+        case dict():
+            return {name: without_nulls(part) for name, part in value.items() if part is not None}
+        case list():
+            return [without_nulls(part) for part in value]
+        case _:
+            return value
