@@ -543,7 +543,10 @@ class Settings(BaseSettings):
     )
     max_batch_records: int = Field(default=10_000, ge=1, le=1_000_000, description="Most records of one transaction.")
     max_batch_bytes: int = Field(
-        default=8_000_000, ge=1_000, le=1_000_000_000, description="Most bytes of outputs of one transaction."
+        default=8_000_000,
+        ge=1_000,
+        le=1_000_000_000,
+        description="Bytes of outputs that fill a transaction: it ends with the record that reaches them.",
     )
     transaction_timeout_ms: int = Field(
         default=15_000,

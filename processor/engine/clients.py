@@ -123,7 +123,7 @@ def consumer_properties(settings: Settings) -> Properties:
         "fetch.wait.max.ms": 50,
         "fetch.queue.backoff.ms": 5,
         "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 65_536,
+        "queued.max.messages.kbytes": 16_384,
         "topic.metadata.refresh.interval.ms": 10_000,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,

@@ -31,6 +31,8 @@ from processor.settings import Settings
 log = structlog.get_logger()
 
 IDLE_S = 0.1
+POLL_BYTES = 16_000_000  # of key, value and headers; more than a second's work
+SLICE = 500  # records of one call, so that POLL_BYTES is not passed by much; the client's queue has as many bytes
 RETRY_S, LONGEST_RETRY_S = 0.05, 10.0  # first and longest back-off of a partition that waits
 FETCHER_S = 2.0  # a fetcher that cannot be sought for so long has ended
 
@@ -141,23 +143,33 @@ class Intake:
         """
         consumer.subscribe([self._events], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
-    def poll(self, limit: int) -> list[Polled]:
-        """Up to `limit` usable records, waiting at most 0.1 s for the first and the batch's time for the others.
+    def poll(self, limit: int, *, wait: bool = True) -> list[Polled]:
+        """Up to `limit` usable records, and about `POLL_BYTES`, waiting at most 0.1 s for the first and the batch's
+        time for the others; or without `wait` what is there.
 
         Raises RefusedInputError where a start needs a person or a position is gone, NotAllowedError where access is
         refused.
         """
         self._settle()
-        messages = self._consumer.consume(1, IDLE_S)
-        if messages and limit > 1:
-            messages += self._consumer.consume(limit - 1, self._settings.max_batch_wait_ms / 1000)
+        messages = self._consumer.consume(1, IDLE_S if wait else 0.0)
+        polled = self._usable(messages)
+        size = sum(one.record.size_bytes for one in polled)
+        until = time.monotonic() + (self._settings.max_batch_wait_ms / 1000 if wait else 0.0)
+        left, more = limit - 1, bool(messages)
+        while more and left > 0 and size < POLL_BYTES:
+            asked = min(left, SLICE)
+            messages = self._consumer.consume(asked, max(0.0, until - time.monotonic()))
+            usable = self._usable(messages)
+            size += sum(one.record.size_bytes for one in usable)
+            polled += usable
+            left, more = left - asked, len(messages) == asked
         group = self._consumer.consumer_group_metadata()
         self.group = group if self._consumer.memberid() else None
         if self._coordinator is not None and not self.owned:
             # With KIP-848 nobody tells a member that gets no partition.
             self.member = bool(self._consumer.memberid()) and self._coordinator.answers
             self.assigned_once = self.assigned_once or self.member
-        return self._usable(messages)
+        return polled
 
     def stay_alive(self) -> None:
         """Poll, so that the group keeps us, and drop the records that come: to be followed by `rewind`."""

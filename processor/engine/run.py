@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -69,6 +70,8 @@ IDLE_COMMIT_S = 1.0
 ASK_GROUP_S = 1.0
 TELL_S = 5.0  # `--until-end` says how far it is
 CATCH_UP_LOOK_S = 0.02
+MAPPING_S = 1.0  # then what is mapped is published, and the group hears from us; a single record may take longer
+HELD_BYTES = 64_000_000  # first records that are nearly all bad are not held back beyond
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 BROKER_S = 15.0  # patience with a broker that does not answer at start
 
@@ -84,6 +87,11 @@ class Done:
     def output_bytes(self) -> int:
         """What it adds to its transaction."""
         return sum(out.size_bytes for out in self.outcome.outputs)
+
+    @property
+    def held_bytes(self) -> int:
+        """What it keeps in memory."""
+        return self.outcome.record.size_bytes + self.output_bytes
 
 
 def run(
@@ -246,6 +254,7 @@ class Engine:
         self._first_records = FirstRecords(settings.max_unreadable_share)
         self._last_records = LastRecords(settings.max_unreadable_share)
         self._most_records = settings.max_batch_records
+        self._backlog: deque[Polled] = deque()  # polled and not mapped yet, in order
         self._refused: dict[Place, Refused] = {}  # records whose outputs the broker refused
         self._breakers = Breakers()
         self._idle_commit_at = 0.0
@@ -301,7 +310,9 @@ class Engine:
         self._give_up_in_time()
 
     def turn(self) -> None:
-        """Poll once, map what came, publish it in one transaction or, where it is too much for one, in several."""
+        """Poll, map what came until it fills a transaction or a second is over, and publish that; the rest is left for
+        the next turn. So the group hears from us in time, however much there is to map.
+        """
         self._tables.check()
         self._progress.degraded("tables", self._tables.degraded)
         # Before the poll: should it fail, all partitions are sought. The poll then tells our membership as it is now.
@@ -310,14 +321,14 @@ class Engine:
         self._take_templates()
         if self._stop.giving_up():
             return
-        polled = self._intake.poll(self._most_records)
+        self._poll()
         self._step("polled")
         self._progress.observe(self._intake.owned, member=self._intake.member, assigned_once=self._intake.assigned_once)
-        if not polled:
+        if not self._backlog:
             self._progress.nothing_left()
             self._idle()
             return
-        done = self._map(polled)
+        done = self._map()
         done += self._hold(done)
         if self._stop.asked and self._first_records.holds_back(outcomes_of(done)):
             return  # a stop does not let it through
@@ -329,9 +340,8 @@ class Engine:
                 self._recover(NO_MEMBER, current)
             return
         self._first_records.refuse(outcomes_of(current), at_end=self._polled_to_the_end())
-        pieces = list(cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes))
-        for number, piece in enumerate(pieces, 1):
-            if not self._publish(piece, last=number == len(pieces)):
+        for piece in cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes):
+            if not self._publish(piece):
                 return
         self._idle()  # a partition may be quiet while its neighbours are busy
 
@@ -345,13 +355,18 @@ class Engine:
         while self._first_records.holds_back(outcomes_of([*done, *more])) and not self._stop.asked:
             if time.monotonic() >= held_until or self._polled_to_the_end():
                 break
-            more += self._map(self._intake.poll(self._most_records))
+            if sum(one.held_bytes for one in (*done, *more)) >= HELD_BYTES:
+                break
+            self._poll()
+            more += self._map()
         return more
 
     def _polled_to_the_end(self) -> bool:
         """Whether, under `--until-end`, no more records of our partitions are to come."""
         owned = self._intake.owned.values()
-        return self._until_end and bool(owned) and all(o.started and self._intake.position(o) >= o.goal for o in owned)
+        if not self._until_end or self._backlog or not owned:
+            return False
+        return all(o.started and self._intake.position(o) >= o.goal for o in owned)
 
     def _take_templates(self) -> None:
         """Go on with templates that were changed, if they are whole: nothing that was polled is outstanding here."""
@@ -385,17 +400,27 @@ class Engine:
             one.chosen = False
         return True
 
-    def _map(self, polled: Sequence[Polled]) -> list[Done]:
-        """One outcome for each record that is to be mapped; a record that has to wait cuts its partition there."""
-        done = []
-        for one in polled:
+    def _poll(self) -> None:
+        """Poll for a batch; while some of the last one is left, only so that the group hears from us."""
+        if self._backlog:
+            self._backlog += self._intake.poll(1, wait=False)
+        else:
+            self._backlog += self._intake.poll(self._most_records)
+
+    def _map(self) -> list[Done]:
+        """Outcomes of the backlog's first records, in order: one at least, and no more than fill a transaction or take
+        a second. A record that has to wait cuts its partition there."""
+        done: list[Done] = []
+        output_bytes, until = 0, time.monotonic() + MAPPING_S
+        while self._backlog and len(done) < self._most_records and output_bytes < self._settings.max_batch_bytes:
+            one = self._backlog.popleft()
             owned, record = one.owned, one.record
-            if not self._intake.is_current(owned) or record.place.offset >= owned.next:
-                continue  # behind a record of this batch that waits
+            if not self._intake.is_current(owned):
+                continue
             outcome = self._outcome(record)
             match outcome:
                 case Wait(cause=cause, schema_refused=refused):
-                    self._intake.wait(owned, record.place.offset, cause, schema_refused=refused)
+                    self._wait(owned, record.place.offset, cause, schema_refused=refused)
                     self._progress.waited(SCHEMA_REFUSED if refused else cause)
                     continue
                 case Mapped() if outcome.identity is not None and self._settings.breaker == "on":
@@ -403,7 +428,15 @@ class Engine:
             if outcome.identity is not None:
                 owned.window.remember(record.place, record.timestamp_ms, outcome.identity)
             done.append(Done(owned, outcome))
+            output_bytes += done[-1].output_bytes
+            if time.monotonic() >= until:
+                break
         return done
+
+    def _wait(self, owned: Owned, offset: int, cause: str, *, schema_refused: bool) -> None:
+        """Cut the partition at `offset`: what was polled of it from there on will be polled again."""
+        self._intake.wait(owned, offset, cause, schema_refused=schema_refused)
+        self._backlog = deque(one for one in self._backlog if one.owned is not owned)
 
     def _outcome(self, record: SourceRecord) -> Outcome:
         refused = self._refused.get(record.place)
@@ -412,15 +445,14 @@ class Engine:
             return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
         return map_record(record, self._lookups, self._breakers.suspended())
 
-    def _publish(self, piece: Sequence[Done], *, last: bool) -> bool:
+    def _publish(self, piece: Sequence[Done]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
         outcomes = outcomes_of(piece)
         next_offsets = {one.owned: one.outcome.record.place.offset + 1 for one in piece}
-        if last:
-            next_offsets = {
-                owned: self._intake.position(owned) if owned.next == offset else offset  # else it was cut by a Wait
-                for owned, offset in next_offsets.items()
-            }
+        next_offsets = {
+            owned: self._intake.position(owned) if owned.next == offset else offset  # else more of it was polled
+            for owned, offset in next_offsets.items()
+        }
         began = time.monotonic()
         failure = self._publisher.publish(
             chain(self._unwritten_set(), *(outcome.outputs for outcome in outcomes)),
@@ -469,7 +501,9 @@ class Engine:
             self._step("sought")
 
     def _go_to_committed(self) -> bool:
-        """Send each partition to what the group has committed; False when a stop did not let it."""
+        """Send each partition to what the group has committed, and drop what was polled; False when a stop did not let
+        it."""
+        self._backlog.clear()
         while not self._stop.giving_up():
             try:
                 self._intake.rewind()
@@ -516,14 +550,15 @@ class Engine:
             time.sleep(0.05)
 
     def _idle(self) -> None:
-        """Nothing to map. Commit positions that moved past markers of the input's transactions."""
+        """Commit positions that moved past markers of the input's transactions, where nothing is left to be mapped."""
         now = time.monotonic()
         if now < self._idle_commit_at or self._intake.group is None:
             return
         self._idle_commit_at = now + IDLE_COMMIT_S
         moved = {}
+        busy = {one.owned for one in self._backlog}
         for owned in self._intake.owned.values():
-            if not owned.started or owned.seek_to is not None or owned.retry_at is not None:
+            if not owned.started or owned.seek_to is not None or owned.retry_at is not None or owned in busy:
                 continue
             owned.next = position = self._intake.position(owned)
             if position > max(owned.committed, owned.start):
@@ -569,15 +604,15 @@ def outcomes_of(done: Sequence[Done]) -> list[Mapped | Unreadable]:
 
 
 def cut(done: Sequence[Done], *, records: int, output_bytes: int) -> Iterator[Sequence[Done]]:
-    """Consecutive pieces of at most `records` records and `output_bytes`; a single larger record is its own piece."""
+    """Consecutive pieces. Each ends with the record that makes it `records` records or `output_bytes` of outputs."""
     piece: list[Done] = []
     size = 0
     for one in done:
-        if piece and (len(piece) >= records or size + one.output_bytes > output_bytes):
-            yield piece
-            piece, size = [], 0
         piece.append(one)
         size += one.output_bytes
+        if len(piece) >= records or size >= output_bytes:
+            yield piece
+            piece, size = [], 0
     if piece:
         yield piece
 

@@ -36,6 +36,11 @@ class SourceRecord:
     headers: Headers = ()
     headers_fault: str = ""
 
+    @property
+    def size_bytes(self) -> int:
+        """Key, value and headers together."""
+        return _size_bytes(self.key, self.value, self.headers)
+
     def header(self, name: str) -> bytes | None:
         """The last header of that name, as Kafka's own `lastHeader`; None when there is none or it is null."""
         return next((value for key, value in reversed(self.headers) if key == name), None)
@@ -54,8 +59,9 @@ class OutRecord:
     @property
     def size_bytes(self) -> int:
         """Key, value and headers together: what is held against the topic's limit."""
-        return (
-            len(self.key or b"")
-            + len(self.value or b"")
-            + sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
-        )
+        return _size_bytes(self.key, self.value, self.headers)
+
+
+def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    named = sum(len(name.encode()) + len(given or b"") for name, given in headers)
+    return len(key or b"") + len(value or b"") + named

@@ -16,11 +16,11 @@ def _seek_to_batchs_first_offset() -> None:
     firsts: dict[Owned, int] = {}
     publish = engine_run.Engine._publish
 
-    def remembering(self: engine_run.Engine, piece: Any, *, last: bool) -> bool:
+    def remembering(self: engine_run.Engine, piece: Any) -> bool:
         firsts.clear()
         for one in piece:
             firsts.setdefault(one.owned, one.outcome.record.place.offset)
-        return publish(self, piece, last=last)
+        return publish(self, piece)
 
     def rewind(self: Intake) -> None:
         for owned in self.owned.values():

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.engine import intake
+from processor.engine import run as module
 from processor.engine.clients import headers_of, producer_properties
 from processor.engine.intake import Owned
 from processor.engine.run import Done, cut, run
@@ -22,9 +24,10 @@ from processor.mapping.encode import dead_letter_of
 from processor.model.outcome import Unreadable
 from processor.model.reasons import Reason
 from processor.model.records import EventName, OutRecord, Place, SourceRecord, Topic
-from processor.settings import KafkaSettings, Settings
+from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.topic_plan import TWINS
 from tests.engine.installation import Installation, installation
+from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
 
 OWNED = Owned(0, Window(records=0, age_ms=0), None)
@@ -54,13 +57,13 @@ def test_cut_by_records() -> None:
 
 
 def test_cut_by_bytes() -> None:
-    """A piece has at most so many bytes of outputs, to the byte."""
-    assert [[4, 6], [5, 5], [6, 4], [7]] == sizes_of(4, 6, 5, 5, 6, 4, 7, records=100, output_bytes=10)
+    """A piece ends with the record that fills it, to the byte."""
+    assert [[4, 6], [5, 4, 1], [9, 4], [7]] == sizes_of(4, 6, 5, 4, 1, 9, 4, 7, records=100, output_bytes=10)
 
 
-def test_a_larger_record_is_its_own_piece() -> None:
-    """What is over the limit by itself shares its transaction with nothing; not even with a record without outputs."""
-    assert [[3], [50], [3], [50]] == sizes_of(3, 50, 3, 50, records=100, output_bytes=10)
+def test_a_larger_record_ends_its_piece() -> None:
+    """What is over the limit by itself is followed by nothing in its transaction."""
+    assert [[3, 50], [50], [3, 7]] == sizes_of(3, 50, 50, 3, 7, records=100, output_bytes=10)
 
 
 def test_nothing_is_no_piece() -> None:
@@ -70,7 +73,7 @@ def test_nothing_is_no_piece() -> None:
 
 @given(sizes=st.lists(st.integers(0, 40)), records=st.integers(1, 10), output_bytes=st.integers(1, 100))
 def test_cut_keeps_all_in_order(sizes: list[int], records: int, output_bytes: int) -> None:
-    """Joined again, the pieces are the batch: every record once, in order; each keeps the limits, none is too small."""
+    """Joined again, the pieces are the batch: every record once, in order; each but the last is just filled."""
     whole = all_done(*sizes)
     pieces = list(cut(whole, records=records, output_bytes=output_bytes))
     weights = [sum(one.output_bytes for one in piece) for piece in pieces]
@@ -78,9 +81,9 @@ def test_cut_keeps_all_in_order(sizes: list[int], records: int, output_bytes: in
     assert whole == [one for piece in pieces for one in piece]
     for piece, weight in zip(pieces, weights, strict=True):
         assert 1 <= len(piece) <= records
-        assert weight <= output_bytes or len(piece) == 1
-    for piece, weight, following in zip(pieces, weights, pieces[1:], strict=False):
-        assert len(piece) == records or weight + following[0].output_bytes > output_bytes
+        assert weight - piece[-1].output_bytes < output_bytes
+    for piece, weight in zip(pieces[:-1], weights, strict=False):
+        assert len(piece) == records or weight >= output_bytes
 
 
 def properties(*, smallest_limit_bytes: int, **producer: str) -> dict[str, Any]:
@@ -137,8 +140,8 @@ def contents(records: list[Message]) -> list[tuple[Any, ...]]:
 
 @pytest.mark.kafka
 def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_prefix: str) -> None:
-    """With a small PROCESSOR_MAX_BATCH_BYTES one batch is several transactions; readers see the same records, in the
-    same order."""
+    """With a small PROCESSOR_MAX_BATCH_BYTES what one poll gave is mapped and published in pieces; readers see the same
+    records, in the same order."""
     made = installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
     made.tell([repayment(n) for n in range(30)])
     one = run_counted(made)
@@ -151,10 +154,89 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
 
     assert 1 == one["committed"]
     assert 3 < several["committed"] < 30
-    assert 1 == several["mapped"]
+    assert several["mapped"] == several["committed"]
     assert [60, 60] == [len(published) for published in before]
     assert [published * 2 for published in before] == after
     assert [30] == small.committed()
+
+
+@pytest.mark.kafka
+def test_the_group_hears_from_us_between_two_slow_records(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where mapping takes its time, each record is committed and followed by a poll: the group never has to wait for
+    all that one poll gave."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
+    made.tell([repayment(n) for n in range(30)])
+    monkeypatch.setattr(module, "MAPPING_S", 0.0)
+    steps: list[str] = []
+    run(made.settings, until_end=True, step=steps.append)
+    first = steps.index("mapped")
+
+    assert 30 == steps.count("committed")
+    assert ["mapped", "begun", "produced", "offsets_sent", "committing", "committed", "polled"] * 29 == [
+        step for step in steps[first:] if step not in ("recovering", "recovered", "sought")
+    ][: 29 * 7]
+    assert [*range(30)] == [status["source"]["offset"] for status in made.statuses() if "email" in status["templateId"]]
+
+
+@pytest.mark.kafka
+def test_one_poll_takes_so_many_bytes(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records are polled until they are `POLL_BYTES`, key and headers counted too, however many a batch may have."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
+    made.put([b""] * 12)
+    monkeypatch.setattr(intake, "POLL_BYTES", 4 * len(b"key"))
+    monkeypatch.setattr(intake, "SLICE", 1)
+    steps: Counter[str] = Counter()
+    run(made.settings, until_end=True, step=lambda step: steps.update([step]))
+
+    assert 3 == steps["committed"]
+    assert [*range(12)] == [decision["source"]["offset"] for decision in made.decisions()]
+
+
+@pytest.mark.kafka
+def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A transaction that fails in the middle of a backlog: partitions are sought, and nothing of the backlog is mapped
+    beside what is polled again."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_bytes=20_000, max_batch_wait_ms=5_000)
+    made.tell([repayment(n) for n in range(60)])
+    steps: list[str] = []
+
+    def fail_once(step: str) -> None:
+        steps.append(step)
+        if step == "produced" and steps.count(step) == 2:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    run(made.settings, until_end=True, step=fail_once)
+
+    assert 1 == steps.count("sought")
+    assert [60] == made.committed()
+    assert [*range(60)] == [status["source"]["offset"] for status in made.statuses() if "email" in status["templateId"]]
+
+
+@pytest.mark.kafka
+def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A record whose schema is still asked for, in the middle of what one poll gave: what lies behind it is mapped
+    after it, once."""
+    waiting = 5
+    made = installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
+    schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    for n in range(20):
+        value, key = encoded(made, repayment(n))
+        value = b"\x00" + (7).to_bytes(4, "big") + value[5:] if n == waiting else value
+        producer.produce(made.events, value, key, 0)
+    assert producer.flush(10) == 0
+    steps: list[str] = []
+    with registry({"/schemas/ids/7": {"schema": schema.text}}) as url:
+        settings = made.settings.model_copy(update={"schema_registry": SchemaRegistrySettings(url=url)})
+        run(settings, until_end=True, step=steps.append)
+
+    assert waiting < steps.count("committed")
+    assert [20] == made.committed()
+    assert [*range(20)] == [status["source"]["offset"] for status in made.statuses() if "email" in status["templateId"]]
 
 
 @pytest.mark.kafka
