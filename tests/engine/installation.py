@@ -10,6 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from processor.engine.run import run
+from processor.engine.start import Starts
+from processor.engine.topics import read_layout
 from processor.mapping.decode import event_of_json
 from processor.mapping.encode import encode_event
 from processor.mapping.schemas import Schemas
@@ -20,6 +22,7 @@ from processor.ops.topics import create
 from processor.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
 from processor.template_files import read_templates, usable
+from tests.mapping.builders import make_lookups
 
 TENANT = "northbank"
 
@@ -142,6 +145,17 @@ def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: 
     made = Settings(**given)
     create(made, stream_events=templates.stream_events(), partitions=partitions)
     return Installation(made, schemas, templates)
+
+
+def starts_of(made: Installation) -> Starts:
+    """What finds the starts of partitions, as a process that starts now has it."""
+    return Starts(
+        made.settings,
+        layout=lambda admin: read_layout(admin, made.settings, made.templates),
+        lookups=make_lookups(schemas=made.schemas),
+        schemas_of_outputs=made.schemas.local_schema,
+        answer=None,
+    )
 
 
 def read_partition(servers: str, topic: str, partition: int, *, isolation: str = "read_committed") -> list[Message]:

@@ -12,12 +12,10 @@ from confluent_kafka import Producer, TopicPartition
 from processor.engine.clients import consumer, consumer_properties
 from processor.engine.intake import Intake, Polled
 from processor.engine.start import Start, Starts
-from processor.engine.topics import read_layout
 from processor.errors import RefusedInputError
 from processor.settings import Settings
-from tests.engine.installation import Installation, installation
+from tests.engine.installation import Installation, installation, starts_of
 from tests.engine.test_run import repayment
-from tests.mapping.builders import make_lookups
 
 pytestmark = pytest.mark.kafka
 
@@ -25,15 +23,8 @@ pytestmark = pytest.mark.kafka
 @contextmanager
 def intake_of(made: Installation) -> Iterator[Intake]:
     """An intake that has joined its group."""
-    starts = Starts(
-        made.settings,
-        layout=lambda admin: read_layout(admin, made.settings, made.templates),
-        lookups=make_lookups(schemas=made.schemas),
-        schemas_of_outputs=made.schemas.local_schema,
-        answer=None,
-    )
     made_consumer = consumer(consumer_properties(made.settings))
-    intake = Intake(made.settings, made_consumer, starts, rebalanced=lambda _kind, _count: None)
+    intake = Intake(made.settings, made_consumer, starts_of(made), rebalanced=lambda _kind, _count: None)
     try:
         yield intake
     finally:

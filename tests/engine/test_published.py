@@ -11,18 +11,17 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from structlog.testing import capture_logs
 
 from processor.engine import published
-from processor.engine.start import SeenEvent, Starts
-from processor.engine.topics import read_layout
+from processor.engine.start import SeenEvent
 from processor.mapping.encode import dead_letter_record
 from processor.mapping.schemas import OwnSchema
 from processor.model.messages import DeadLetter
 from processor.model.reasons import Reason
 from processor.model.records import Place
 from processor.settings import SchemaRegistrySettings
-from tests.engine.installation import Installation, installation
+from tests.engine.installation import Installation, installation, starts_of
 from tests.engine.loopback_registry import LoopbackRegistry, Response, json_response, responses
 from tests.engine.test_run import encoded, repayment
-from tests.mapping.builders import make_layout, make_lookups
+from tests.mapping.builders import make_layout
 
 pytestmark = pytest.mark.kafka
 
@@ -194,14 +193,7 @@ def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: s
 
 def seen(made: Installation) -> tuple[SeenEvent, ...]:
     """The window that a process would start with now."""
-    starts = Starts(
-        made.settings,
-        layout=lambda admin: read_layout(admin, made.settings, made.templates),
-        lookups=make_lookups(schemas=made.schemas),
-        schemas_of_outputs=made.schemas.local_schema,
-        answer=None,
-    )
-    return starts.of(0).seen
+    return starts_of(made).of(0).seen
 
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:
