@@ -37,6 +37,19 @@ AUTHORISATION: frozenset[int] = frozenset(
 )
 """Errors that no waiting mends: a person has to grant something."""
 
+RECEIVE_BYTES = 1_000_000_000
+"""A batch that unpacks to more stops its partition; up to here a record that is too large becomes a dead letter. It is
+allocated for such a batch alone: what is fetched ahead is bounded by `queued.max.messages.kbytes`."""
+
+FETCH_ADVICE: Mapping[int, str] = {  # error of a fetch -> what may be done about it
+    KafkaError._BAD_COMPRESSION: "the batch is damaged, or it unpacks to more than the consumer's "
+    "receive.message.max.bytes",
+    KafkaError.MSG_SIZE_TOO_LARGE: "the batch is larger than the consumer's receive.message.max.bytes",
+    KafkaError._CRIT_SYS_RESOURCE: "there is no memory to unpack the batch",
+    KafkaError._BAD_MSG: "the batch is damaged",
+    KafkaError.INVALID_MSG: "the batch is damaged on the broker's disk",
+}
+
 CONCERNS_A_RECORD: frozenset[int] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 """Errors that one record of a batch causes, and every record of the same produce request reports."""
 
@@ -51,6 +64,16 @@ def refuse_unauthorised(error: KafkaError, *, hint: str) -> None:
     """Raise NotAllowedError when `error` says that we may not; `hint` is what to grant."""
     if error.code() in AUTHORISATION:
         raise NotAllowedError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
+
+
+def fetch_fault(message: Message) -> str:
+    """What keeps the partition that the error `message` names from being read on, with its place. The client tries
+    again by itself; it may go on behind a damaged batch, so who must not miss a record has to seek."""
+    error = message.error()
+    assert error is not None
+    advice = FETCH_ADVICE.get(error.code())
+    place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+    return f"{place} cannot be read: {error.name()}: {error.str()}" + (f"; {advice}" if advice else "")
 
 
 @contextmanager
@@ -127,6 +150,7 @@ def consumer_properties(settings: Settings) -> Properties:
         "topic.metadata.refresh.interval.ms": 10_000,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,
+        "receive.message.max.bytes": RECEIVE_BYTES,
         **common_properties(settings),
         **settings.kafka.consumer,
         "group.id": settings.group_id,
@@ -184,6 +208,7 @@ def plain_reader(
     return Consumer(
         {
             "fetch.queue.backoff.ms": 5,
+            "receive.message.max.bytes": RECEIVE_BYTES,
             **common_properties(settings),
             **settings.kafka.consumer,
             "group.protocol": "classic",

@@ -20,7 +20,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import Coordinator, error_of, refuse_unauthorised, source_record
+from processor.engine.clients import Coordinator, error_of, fetch_fault, refuse_unauthorised, source_record
 from processor.engine.start import READ_HINT, Start, Starts
 from processor.engine.window import Window
 from processor.errors import OurFaultError, RefusedInputError, WorldError
@@ -123,14 +123,17 @@ class Intake:
         starts: Starts,
         *,
         rebalanced: Callable[[str, int], None],
+        waits: Callable[[str], None] = lambda _cause: None,
         coordinator: Coordinator | None = None,
     ) -> None:
-        """`rebalanced` is told the kind (assigned, revoked, lost) and how many partitions; `coordinator`: KIP-848."""
+        """`rebalanced` is told the kind (assigned, revoked, lost) and how many partitions; `waits` is called when the
+        fetch of a partition fails; `coordinator`: KIP-848."""
         self._settings = settings
         self._events: Topic = settings.topic("events")
         self._consumer = consumer
         self._starts = starts
         self._rebalanced = rebalanced
+        self._waits = waits
         self._coordinator = coordinator
         self.owned: dict[int, Owned] = {}
         self.assigned_once = False
@@ -358,6 +361,8 @@ class Intake:
             offset = _number(message.offset())
             if owned is None or owned.starting is not None or owned.seek_to is not None or offset < owned.next:
                 continue
+            if owned.retry_at is not None:
+                continue  # behind a batch that could not be read: librdkafka skips some of them
             owned.next = offset + 1
             polled.append(Polled(owned, source_record(message)))
         return polled
@@ -366,16 +371,27 @@ class Intake:
         refuse_unauthorised(error, hint=READ_HINT)
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._on_gone(_number(message.partition()), error)
+        elif message.partition() is not None:
+            self._on_fetch_fault(_number(message.partition()), fetch_fault(message))
         elif error.code() in HARMLESS:
             log.warning("consumer", error=error.name(), detail=error.str())
         else:
             raise WorldError(f"the consumer cannot go on: {error.name()}: {error.str()}")
+
+    def _on_fetch_fault(self, partition: int, fault: str) -> None:
+        """The fetch of one partition failed; that one waits at what is to be polled next, and the others go on."""
+        owned = self.owned.get(partition)
+        if owned is not None and owned.fetched and owned.retry_at is None:
+            self._waits("fetch error")
+            self.wait(owned, owned.next, fault)
 
     def _on_gone(self, partition: int, error: KafkaError) -> None:
         """The log no longer has the events that are to be mapped next."""
         owned = self.owned.get(partition)
         if owned is None or owned.starting is not None:
             return
+        if owned.retry_at is not None or owned.seek_to is not None:
+            return  # not our position: with `check.crcs` librdkafka goes on anywhere behind a damaged batch
         raise RefusedInputError(
             f"the position {owned.next} of {self._events}[{partition}] is gone: {error.str()}",
             hint="start again: `run` says what is missing, and `--start-from` answers",

@@ -113,9 +113,10 @@ class Progress:
         reasons: tuple[str, ...] = () if member else (LOST if assigned_once else UNASSIGNED,)
         if self._not_committed:
             reasons += (self._last_batch(),)
-        reasons += tuple(reason for o in owned.values() if (reason := self._unready(o, now)))
-        refused = [o for o in owned.values() if o.schema_refused]
-        self.degraded("registry", (f"partition {o.partition} waits at {o.next}: {o.cause}" for o in refused))
+        late = {o.partition: reason for o in owned.values() if (reason := self._unready(o, now))}
+        reasons += tuple(late.values())
+        waiting = (o for o in owned.values() if o.cause and o.partition not in late)
+        self.degraded("partitions", (f"partition {o.partition} waits at {o.next}: {o.cause}" for o in waiting))
         degraded = tuple(chain.from_iterable(self._degraded.values()))
         self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
 

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.engine.clients import error_of, headers_of, plain_reader, refuse_unauthorised
+from processor.engine.clients import AUTHORISATION, error_of, fetch_fault, headers_of, plain_reader, refuse_unauthorised
 from processor.errors import RefusedInputError
 from processor.mapping.encode import dead_letter_source
 from processor.mapping.lookups import SchemaOf, UnavailableError
@@ -36,11 +36,16 @@ RangeOf = Callable[[Topic], tuple[int, int]]
 """The first offset of the partition in a topic, and its end as `read_uncommitted` has it. Blocks."""
 
 
+class UnreadableError(UnavailableError):
+    """A batch of an output cannot be fetched or unpacked; names its place."""
+
+
 class OutcomeReader:
     """Reads the outputs of one events partition. Blocks in each method; of one thread.
 
     All methods read as `read_committed` up to the end that `range_of` gives, so open transactions are waited for. They
-    raise UnavailableError when nothing comes for 30 s or the broker does not answer, NotAllowedError when an output
+    raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not answer,
+    NotAllowedError when an output
     must not be read.
     """
 
@@ -152,14 +157,19 @@ def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
     """The keys that the topic of template sets has, below any open transaction; blocks while it reads. A set that is
     written twice is the same record twice.
 
+    Where a batch cannot be unpacked it ends there, with a warning: a set that is written again does no harm.
     Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
     """
     topic = layout.template_sets
+    keys: set[str] = set()
     with reading(settings, hint=f"grant READ on {topic.name}") as reader:
         low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
-        return frozenset(
-            (message.key() or b"").decode(errors="replace") for message in read_range(reader, topic.name, 0, low, high)
-        )
+        try:
+            for message in read_range(reader, topic.name, 0, low, high):
+                keys.add((message.key() or b"").decode(errors="replace"))
+        except UnreadableError as unreadable:
+            log.warning("template sets are read in part", cause=str(unreadable))
+    return frozenset(keys)
 
 
 @contextmanager
@@ -176,7 +186,8 @@ def reading(settings: Settings, *, hint: str) -> Iterator[Consumer]:
 
 
 def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
-    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s."""
+    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s,
+    UnreadableError for a batch that cannot be unpacked."""
     if low >= end:
         return
     reader.assign([TopicPartition(topic, partition, low)])
@@ -186,7 +197,9 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
             raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            raise KafkaException(error)
+            if error.code() in AUTHORISATION or message.partition() is None:
+                raise KafkaException(error)
+            raise UnreadableError(fetch_fault(message))
         offset = message.offset()
         assert offset is not None, "a record and an end have their offset"
         if error is None and offset < end:

@@ -194,7 +194,14 @@ def run(
         patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
         coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
         consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
-        intake = Intake(settings, consumer, starts, rebalanced=progress.rebalanced, coordinator=coordinator)
+        intake = Intake(
+            settings,
+            consumer,
+            starts,
+            rebalanced=progress.rebalanced,
+            waits=progress.waited,
+            coordinator=coordinator,
+        )
         progress.watch(starts)
         # What is there by now stays; the collector need not look at it again, nor at each few objects of a batch.
         gc.collect()

@@ -9,6 +9,7 @@ Non-obvious:
 """
 
 import hashlib
+import math
 import re
 import threading
 import time
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,14 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicCollection as Topics
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from processor.engine.background import ask
-from processor.engine.clients import admin, asking, error_of, plain_reader, refuse_unauthorised
+from processor.engine.background import ask, back_off_s
+from processor.engine.clients import admin, asking, error_of, fetch_fault, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
 from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, remove_copy
 from processor.engine.topics import topic_configs
 from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
-from processor.mapping.reference import fault_of
+from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
 from processor.mapping.template import TemplateSet
 from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, REFERENCE_UNREADABLE, Metrics
 from processor.model.records import Topic
@@ -48,6 +49,7 @@ BATCH_RECORDS: Final = 1_000
 POLL_S: Final = 0.1
 LOOK_S: Final = 30.0
 CLOSE_S: Final = 3.0
+RETRY_S, LONGEST_RETRY_S = 0.5, 10.0  # first and longest back-off of a partition that cannot be read on
 FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one, of each table once it is restored
 FAULTS_EVERY: Final = 1_000  # then one in so many
 NAMED_ROWS: Final = 5  # unreadable rows of a table that /ready names
@@ -80,6 +82,15 @@ class _Look:
     ends: Mapping[Partition, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A partition that cannot be read on: why, how often that was tried in a row, and when it is tried again."""
+
+    fault: str
+    tries: int
+    retry_at: float  #: Infinite while it is being tried.
+
+
 class Tables:
     """Rows for mapping, kept up to date by a thread of its own. `get` and `check` are for the loop's thread."""
 
@@ -107,6 +118,7 @@ class Tables:
         self._faults = 0
         self._changed_topics: tuple[str, ...] = ()
         self._unreadable_reasons: tuple[str, ...] = ()
+        self._unread: dict[Partition, _Unread] = {}
         self._failure: BaseException | None = None
         self._caught_up = threading.Event()
         self._closing = threading.Event()
@@ -151,7 +163,11 @@ class Tables:
             for (table, n), at in list(self._positions.items())
             if at < self._goals.get((table, n), 0)
         }
-        return ", ".join(f"{name} {count}" for name, count in sorted(behind.items())) or "none"
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(behind.items())) or "none"
+        return "; ".join((counts, *self._unread_faults()))
+
+    def _unread_faults(self) -> tuple[str, ...]:
+        return tuple(unread.fault for unread in self._unread.copy().values())
 
     def close(self) -> None:
         """Stop reading and close the copy. Blocks for up to 3 s; a broker that does not answer is not waited for."""
@@ -166,7 +182,7 @@ class Tables:
     @property
     def degraded(self) -> tuple[str, ...]:
         """What is not as it should be, though the process can go on; any thread may ask."""
-        return (*self._changed_topics, *self._unreadable_reasons)
+        return (*self._changed_topics, *self._unread_faults(), *self._unreadable_reasons)
 
     # ------------------------------------------------------------------------------------------------ where to begin
 
@@ -242,7 +258,8 @@ class Tables:
             look_at = time.monotonic() + LOOK_S
             looking: Future[_Look] | None = None
             while not self._closing.is_set():
-                self._take(reader.consume(BATCH_RECORDS, POLL_S))
+                self._try_again(reader)
+                self._take(reader.consume(BATCH_RECORDS, POLL_S), reader)
                 if not self._caught_up.is_set():
                     self._judge()
                 if looking is not None and looking.done():
@@ -258,17 +275,21 @@ class Tables:
         table, number = partition
         return TopicPartition(self._topics[table].name, number, self._positions[partition])
 
-    def _take(self, messages: list[Message]) -> None:
+    def _take(self, messages: list[Message], reader: Consumer) -> None:
         rows: list[CopiedRow] = []
         moved: dict[Partition, int] = {}
         results: Counter[tuple[Table, str]] = Counter()
+        failed: dict[Partition, str] = {}
         for message in messages:
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                self._refuse(error, message)
+                self._note(error, message, failed)
                 continue
             table, offset, number = self._tables[Topic(message.topic() or "")], message.offset(), message.partition()
             assert offset is not None and number is not None
+            if (table, number) in failed:
+                continue  # behind what could not be read: librdkafka skips some of it
+            self._unread.pop((table, number), None)
             if error is not None:  # the end, behind what transactions have left there
                 moved[table, number] = offset
                 continue
@@ -279,7 +300,8 @@ class Tables:
             if unreadable is not None and (self.caught_up or key is None):  # else it may be corrected further on
                 self._log_fault(unreadable)
             if key is not None:  # one that cannot be read goes into the copy, for it is no missing row
-                rows.append(CopiedRow(table, key, value, unreadable))
+                kept = None if value is None else value[: ROW_LIMIT_BYTES + 1]  # one that is too large stays so
+                rows.append(CopiedRow(table, key, kept, unreadable))
             results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
         if moved:
             changed = self._copy.apply(rows, moved)
@@ -288,6 +310,44 @@ class Tables:
                 self._take_unreadable()
         for (table, result), count in results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
+        for partition, fault in failed.items():
+            self._put_off(partition, fault, reader)
+
+    def _note(self, error: KafkaError, message: Message, failed: dict[Partition, str]) -> None:
+        """Add to `failed` the partition that cannot be read on; raise what ends the thread."""
+        refuse_unauthorised(error, hint=READ_HINT)
+        number = message.partition()
+        if number is None:
+            if error.code() not in HARMLESS:
+                raise WorldError(f"the reference tables cannot be read: {error.name()}: {error.str()}")
+            log.warning("reference tables", error=error.name(), detail=error.str())
+            return
+        partition = self._tables[Topic(message.topic() or "")], number
+        unread = self._unread.get(partition)
+        if partition in failed or (unread is not None and unread.retry_at < math.inf):
+            return  # of the fetcher that has failed already
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise WorldError(
+                f"{message.topic()}[{number}] cannot be read on: {error.name()}: {error.str()}",
+                hint="start again: a copy that cannot be gone on with is begun anew",
+            )
+        failed[partition] = fetch_fault(message)
+
+    def _put_off(self, partition: Partition, fault: str, reader: Consumer) -> None:
+        before = self._unread.get(partition)
+        tries = 0 if before is None else before.tries
+        if before is None or before.fault != fault:
+            log.error("reference table waits", cause=fault)
+        wait_s = back_off_s(tries, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
+        self._unread[partition] = _Unread(fault, tries + 1, time.monotonic() + wait_s)
+        reader.incremental_unassign([self._at(partition)])
+
+    def _try_again(self, reader: Consumer) -> None:
+        """Read on where the time to wait is over. Assigned, not sought: a fetcher that has ended takes no seek."""
+        for partition, unread in self._unread.items():
+            if time.monotonic() >= unread.retry_at:
+                self._unread[partition] = replace(unread, retry_at=math.inf)
+                reader.incremental_assign([self._at(partition)])
 
     def _log_fault(self, row: UnreadableRow) -> None:
         self._faults += 1
@@ -335,17 +395,6 @@ class Tables:
 
     def _place(self, row: UnreadableRow) -> str:
         return f"{self._topics[row.table].name}[{row.partition}]@{row.offset}"
-
-    def _refuse(self, error: KafkaError, message: Message) -> None:
-        refuse_unauthorised(error, hint=READ_HINT)
-        if error.code() in HARMLESS:
-            log.warning("reference tables", error=error.name(), detail=error.str())
-            return
-        place = f"{message.topic()}[{message.partition()}]"
-        raise WorldError(
-            f"{place} cannot be read on: {error.name()}: {error.str()}",
-            hint="start again: a copy that cannot be gone on with is begun anew",
-        )
 
     def _judge(self) -> None:
         """Say so once all is here that was there at the start."""

@@ -117,22 +117,25 @@ def keyed(key: str) -> Mapped:
 
 
 def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress mends it."""
+    """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress mends it. A partition
+    that waits degrades the process at once."""
     stuck, busy = owned(3, committed=10, cause="waiting for the schema registry"), owned(4, committed=10)
     seen = Seen(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
-    assert READY == seen.after(3)
+    waits = "partition 3 waits at 10: waiting for the schema registry"
+    degraded = Readiness(ready=True, reasons=(waits,), degraded=True)
+    assert degraded == seen.after(3)
     seen.ends.ends = {3: 15, 4: 15}
-    assert READY == seen.after(3)
+    assert degraded == seen.after(3)
 
     for _ in range(59):  # the lag has been known for a second
-        assert READY == seen.after(1)
+        assert degraded == seen.after(1)
         busy.progressed_at = seen.clock.now
     reason = "partition 3: 5 records behind, no progress for 61 s: waiting for the schema registry"
 
     assert Readiness(ready=False, reasons=(reason,)) == seen.after(1)
 
     stuck.committed = 12
-    stuck.progressed_at = seen.clock.now
+    stuck.cause, stuck.progressed_at = "", seen.clock.now
 
     assert READY == seen.after(3)
 

@@ -1,0 +1,260 @@
+"""What one partition's fetch may bring: a batch that unpacks to far more than it weighs, or that nobody can unpack."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import structlog
+from confluent_kafka import Producer
+
+from processor.engine.clients import headers_of
+from processor.engine.progress import Progress
+from processor.engine.run import run
+from processor.errors import StopError
+from processor.local.kafka import local_kafka
+from processor.mapping.encode import dead_letter_of
+from processor.metrics import WAITS
+from processor.model.reference import Table
+from processor.settings import KafkaSettings
+from tests.engine.installation import Installation, installation, until
+from tests.engine.test_run import encoded, repayment
+from tests.engine.test_tables import BLOCKED, CLIENT, told
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+
+UNPACKED_BYTES = 150_000_000
+SMALLER = {"receive.message.max.bytes": "100000000"}  # the default of librdkafka
+
+
+def blanks(made: Installation, topic: str, key: str = "key", *, partition: int = 0) -> None:
+    """Put one batch of 4.6 KB that unpacks to 150 MB."""
+    producer = Producer(
+        {"bootstrap.servers": made.servers, "message.max.bytes": 1_000_000_000, "compression.type": "zstd"}
+    )
+    producer.produce(topic, b" " * UNPACKED_BYTES, key, partition)
+    assert producer.flush(60) == 0
+
+
+class Running:
+    """The engine in a thread of this process, until the block ends."""
+
+    def __init__(self) -> None:
+        self.progress = Progress.unobserved()
+        self.error: StopError | None = None
+
+
+@contextmanager
+def running(made: Installation) -> Iterator[Running]:
+    """`run` until the block is left; an end before that is in `error`."""
+    engine = Running()
+    leaving = threading.Event()
+
+    class LeftError(Exception):
+        pass
+
+    def look(step: str) -> None:
+        if leaving.is_set() and step == "polled":
+            raise LeftError
+
+    def work() -> None:
+        try:
+            run(made.settings, step=look, progress=engine.progress)
+        except LeftError:
+            pass
+        except StopError as error:
+            engine.error = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield engine
+    finally:
+        leaving.set()
+        thread.join(20)
+
+
+def with_consumer(made: Installation, properties: dict[str, str]) -> Installation:
+    """The same topics and group, other properties of the consumer."""
+    kafka = KafkaSettings(bootstrap_servers=made.servers, consumer=properties)
+    return Installation(made.settings.model_copy(update={"kafka": kafka}), made.schemas, made.templates)
+
+
+def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The record is EVENT_TOO_LARGE as any other, and what lies around it is mapped."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(0)])
+    blanks(made, made.events)
+    made.tell([repayment(1)])
+    made.run()
+
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.place.offset)
+    assert [3] == made.committed()
+    assert {"0", "1"} == {status["eventId"][-1] for status in made.statuses()}
+
+
+def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The partition waits at it; the others go on; /ready says where and why. With a higher limit it goes on."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    limited = with_consumer(made, SMALLER)
+    made.tell([repayment(0)])
+    blanks(made, made.events)
+    made.tell([repayment(1)])
+    made.tell([repayment(2)], partition=1)
+    with running(limited) as engine:
+        until(lambda: made.committed([0, 1]) == [1, 1] or engine.error is not None)
+        until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        readiness = engine.progress.readiness()
+        made.tell([repayment(3)], partition=1)
+        until(lambda: made.committed([1]) == [2] or engine.error is not None)
+
+        assert engine.error is None
+        assert readiness.ready
+        (reason,) = readiness.reasons
+        assert f"{made.events}[0]@1" in reason
+        assert "receive.message.max.bytes" in reason
+        assert [1, 2] == made.committed([0, 1])
+        assert engine.progress.metrics[WAITS].labels(cause="fetch error")._value.get() >= 1
+
+    made.run()
+
+    assert [3, 2] == made.committed([0, 1])
+    assert ["0", "1"] == sorted({status["eventId"][-1] for status in made.statuses(0)})
+
+
+class Damage:
+    """A byte of a topic's log changed on the broker's disk, behind the broker's back; `repair` undoes it."""
+
+    def __init__(self, data: Path, topic: str, marker: bytes) -> None:
+        (self._file,) = (data / "log" if (data / "log").is_dir() else data).glob(f"**/{topic}-0/*.log")
+        self._at = self._file.read_bytes().index(marker)
+        self._flip()
+
+    def _flip(self) -> None:
+        with self._file.open("r+b") as log:
+            log.seek(self._at)
+            (byte,) = log.read(1)
+            log.seek(self._at)
+            log.write(bytes([byte ^ 0xFF]))
+
+    repair = _flip
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `servers_with_disk` keeps its data."""
+    return tmp_path_factory.mktemp("disk")
+
+
+@pytest.fixture(scope="module")
+def servers_with_disk(disk: Path) -> Iterator[str]:
+    """A broker whose files a test may damage."""
+    with local_kafka(data=disk) as kafka:
+        yield kafka.bootstrap_servers
+
+
+@pytest.mark.parametrize("check_crcs", ["false", "true"])
+def test_a_damaged_batch_is_never_passed_over(
+    servers_with_disk: str, disk: Path, topic_prefix: str, check_crcs: str
+) -> None:
+    """Damaged on the disk and mended again: nothing of the partition is mapped that lies behind it until then, and all
+    of it afterwards. With `check.crcs` librdkafka itself goes on behind such a batch."""
+    made = installation(servers_with_disk, topic_prefix)
+    producer = Producer({"bootstrap.servers": made.servers, "compression.type": "gzip"})
+    for number in range(5):  # a batch for each
+        value, key = encoded(made, repayment(number))
+        producer.produce(made.events, value, key, 0, headers=[("pad", bytes(2_000))])
+        assert producer.flush(30) == 0
+    damage = Damage(disk, made.events, b"\x1f\x8b\x08")
+    checked = with_consumer(made, {"check.crcs": check_crcs})
+    with running(checked) as engine:
+        until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        readiness = engine.progress.readiness()
+        time.sleep(1.5)  # time enough to go on behind it
+
+        assert engine.error is None
+        assert f"{made.events}[0]@0 cannot be read" in readiness.reasons[0]
+        assert "damaged" in readiness.reasons[0]
+        assert [] == made.statuses()
+
+        damage.repair()
+        until(lambda: made.committed() == [5], patience_s=60)
+
+    assert set("01234") == {status["eventId"][-1] for status in made.statuses()}
+
+
+def test_a_row_that_unpacks_to_150_mb_is_a_row_that_cannot_be_read(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """The rows before and behind it count, and the copy does not keep its 150 MB."""
+    made = installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    blanks(made, made.settings.topic("contacts"), "somebody")
+    told(made, Table.CONTACTS, CLIENT, BLOCKED)
+    made.tell([repayment(0)])
+    made.run()
+
+    assert "contact CTT-4410-0093-7715 is blocked" in json.dumps(made.decisions())
+    assert [1] == made.committed()
+    assert 1_000_000 > sum(file.stat().st_size for file in (tmp_path / "state").glob("**/*") if file.is_file())
+
+
+def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Nothing is mapped without the table, /ready says where and why, and the process does not end: its restarts would
+    come no further."""
+    made = installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    blanks(made, made.settings.topic("contacts"), "somebody")
+    made.tell([repayment(0)])
+    with running(with_consumer(made, SMALLER)) as engine:
+        place = f"{made.settings.topic('contacts')}[0]@0"
+        until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
+        time.sleep(1)
+
+        assert engine.error is None
+        readiness = engine.progress.readiness()
+        assert not readiness.ready
+        assert "receive.message.max.bytes" in readiness.reasons[0]
+        assert [-1001] == made.committed()
+
+
+def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Events are mapped with the rows that are there, the other tables go on, and /ready is degraded meanwhile."""
+    made = installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    with structlog.testing.capture_logs() as logs, running(with_consumer(made, SMALLER)) as engine:
+        until(lambda: engine.progress.readiness().ready or engine.error is not None)
+        blanks(made, made.settings.topic("contacts"), "somebody")
+        until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        told(made, Table.ACCOUNTS, "somebody", b"not a row")
+        made.tell([repayment(0)])
+        until(lambda: made.committed() == [1] or engine.error is not None)
+
+        assert engine.error is None
+        readiness = engine.progress.readiness()
+        assert readiness.ready
+        assert f"{made.settings.topic('contacts')}[0]@0 cannot be read" in readiness.reasons[0]
+        assert "receive.message.max.bytes" in readiness.reasons[0]
+    errors = [(line["event"], line.get("place")) for line in logs if line["log_level"] == "error"]
+    unreadable = f"{made.settings.topic('accounts')}[0]@0"
+    assert [("reference table waits", None), ("a row of a reference table cannot be read", unreadable)] == errors
+
+
+def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A group without positions looks into its outputs: where one cannot be read, that partition waits for it, and the
+    place is in /ready. A template set that cannot be read keeps nobody."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    blanks(made, made.settings.topic("status"))
+    blanks(made, made.settings.topic("template_sets"))
+    made.tell([repayment(0)])
+    made.tell([repayment(1)], partition=1)
+    with running(with_consumer(made, SMALLER)) as engine:
+        place = f"{made.settings.topic('status')}[0]@0 cannot be read: _BAD_COMPRESSION"
+        until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
+        until(lambda: made.committed([1]) == [1] or engine.error is not None)
+
+        assert engine.error is None
+        assert [-1001, 1] == made.committed([0, 1])
+        assert not engine.progress.readiness().ready
