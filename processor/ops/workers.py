@@ -5,6 +5,7 @@ had its first assignment, and that no restart would mend its end; and it ends wh
 the system does also for a supervisor that was killed.
 """
 
+import errno
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from processor.errors import OurFaultError, WorldError
+from processor.errors import OurFaultError, UsageError, WorldError
 from processor.http import Readiness, Server, serve
 from processor.metrics import SUPERVISOR, WORKER_RESTARTS, WORKER_UP, Metrics
 from processor.settings import HttpSettings
@@ -38,9 +39,13 @@ _ANSWER_S: Final = 0.8  # under the second that Kubernetes gives a probe by defa
 _STOP_S: Final = 9.5  # all stop within 10 s; the engine's own patience ends before
 _FIRST_BACK_OFF_S: Final = 0.2  # a killed worker's readers go on within 2 s, its start included
 _LONGEST_BACK_OFF_S: Final = 30.0
+_HEARD_LIMIT_BYTES: Final = 65_536  # of one worker at a time, and of one line
+_LAST_WORDS: Final = 16  # so often of an ended worker: more than the system keeps for it
+_LATER: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # what a system is short of passes
 _SETTLED_S: Final = 30.0  # a worker that lived so long begins again with the first back-off
 _OUR_FAULT: Final = OurFaultError.exit_code
 _WORLD: Final = WorldError.exit_code
+_UNUSABLE: Final = UsageError.exit_code
 
 
 class Told:
@@ -109,28 +114,45 @@ class Worker:
     start_at: float = 0.0  #: Of the next process, while there is none.
     back_off_s: float = 0.0
     last_code: int | None = None
+    not_started: str = ""  #: Why its next process could not be made, while there is none.
     done: bool = False
 
     def listen(self) -> None:
-        """Take in what the process has said so far. Does not block."""
+        """Take in what the process has said so far, at most `_HEARD_LIMIT_BYTES`. Does not block.
+
+        What is none of its words is passed over: a library may write to whatever descriptor it finds.
+        """
         if self.ear is None:
             return
         with suppress(BlockingIOError, ConnectionError):
-            while heard := self.ear.recv(4096):
-                self.heard += heard
+            self.heard += self.ear.recv(_HEARD_LIMIT_BYTES)
         *lines, rest = bytes(self.heard).split(b"\n")
-        self.heard = bytearray(rest)
+        self.heard = bytearray(rest[-_HEARD_LIMIT_BYTES:])
+        others = []
         for line in lines:
-            said = json.loads(line)
-            self.port = said.get("port", self.port)
-            self.was_assigned = self.was_assigned or "assigned" in said
-            self.final = self.final or "final" in said
+            match _words(line):
+                case {"port": int(port)} if 0 < port < 65_536 and port is not True:
+                    self.port = port
+                case {"assigned": True}:
+                    self.was_assigned = True
+                case {"final": True}:
+                    self.final = True
+                case _:
+                    others.append(line)
+        if others:
+            log.warning(
+                "a worker wrote lines that mean nothing to its supervisor",
+                number=self.number,
+                count=len(others),
+                first=repr(others[0][:100]),
+            )
 
     def ended(self) -> int | None:
         """The exit code of a process that has just ended, a signal as its negative number; None while it runs."""
         if self.process is None or (code := self.process.poll()) is None:
             return None
-        self.listen()
+        for _ in range(_LAST_WORDS):
+            self.listen()
         if self.ear is not None:
             self.ear.close()
         self.process = self.ear = self.port = None
@@ -223,20 +245,40 @@ class _Supervisor:
                 log.info("a worker ended, stopping the others", number=worker.number, code=code)
                 return code
         if worker.process is None and not worker.done and time.monotonic() >= worker.start_at:
-            self._start(worker)
+            try:
+                self._start(worker)
+            except OSError as error:
+                worker.not_started = str(error)
+                if error.errno not in _LATER:
+                    log.error(  # noqa: TRY400  a traceback says nothing more
+                        "a worker cannot be started, stopping the others", number=worker.number, cause=str(error)
+                    )
+                    return _UNUSABLE
+                self._back_off(worker)
+                log.warning(
+                    "a worker cannot be started now, it is tried again",
+                    number=worker.number,
+                    cause=str(error),
+                    after_s=worker.back_off_s,
+                )
         return None
 
     def _restart_later(self, worker: Worker, code: int) -> None:
+        self._back_off(worker)
+        self._metrics[WORKER_RESTARTS].labels(worker=str(worker.number), code=str(code)).inc()
+        log.warning("a worker died, it is started again", number=worker.number, code=code, after_s=worker.back_off_s)
+
+    def _back_off(self, worker: Worker) -> None:
         now = time.monotonic()
         if now - worker.started_at >= _SETTLED_S or worker.back_off_s == 0:
             worker.back_off_s = _FIRST_BACK_OFF_S
         else:
             worker.back_off_s = min(2 * worker.back_off_s, _LONGEST_BACK_OFF_S)
         worker.start_at = now + worker.back_off_s
-        self._metrics[WORKER_RESTARTS].labels(worker=str(worker.number), code=str(code)).inc()
-        log.warning("a worker died, it is started again", number=worker.number, code=code, after_s=worker.back_off_s)
 
     def _start(self, worker: Worker) -> None:
+        """Make its next process. Raises OSError when the system does not."""
+        worker.started_at = time.monotonic()
         ear, mouth = socket.socketpair()
         ear.setblocking(False)
         try:
@@ -251,7 +293,7 @@ class _Supervisor:
             raise
         finally:
             mouth.close()
-        worker.ear, worker.started_at, worker.final = ear, time.monotonic(), False
+        worker.ear, worker.final, worker.not_started = ear, False, ""
         self._metrics[WORKER_UP].labels(worker=str(worker.number)).set(1)
         log.info("worker started", number=worker.number, pid=worker.process.pid)
 
@@ -324,6 +366,14 @@ class _Supervisor:
             return None
 
 
+def _words(line: bytes) -> object:
+    """What a line of JSON says; None when it is no JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _json(answer: requests.Response | None) -> dict[str, Any] | None:
     if answer is None:
         return None
@@ -332,6 +382,8 @@ def _json(answer: requests.Response | None) -> dict[str, Any] | None:
 
 
 def _silent(worker: Worker) -> str:
+    if worker.not_started:
+        return f"cannot be started now: {worker.not_started}"
     if worker.process is None:
         return f"ended with {worker.last_code}, is started again"
     return "starting" if worker.port is None else "does not answer"
@@ -352,9 +404,11 @@ class _WorkersMetrics(Collector):
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Ask the workers, all at once; one that does not answer is left out."""
+        """Ask the workers, all at once; one that has no figures is left out."""
         families: dict[str, Family] = {}
         for number, answer in self._ask_all("/metrics"):
+            if not answer.ok:
+                continue
             for family in text_string_to_metric_families(answer.text):
                 merged = families.setdefault(family.name, Family(family.name, family.documentation, family.type))
                 for sample in family.samples:

@@ -1,5 +1,6 @@
 """N processes as one: what is started again, what stops all, and that no worker outlives its supervisor."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -137,6 +138,130 @@ def test_a_crash_is_started_again(command: Callable[[str], Command], lives: Call
 
     assert 0 == code
     assert ["1-1", "2-1", "2-2", "2-3"] == lives()
+
+
+@pytest.mark.parametrize("failure", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_a_process_that_cannot_be_made_is_tried_again(
+    command: Callable[[str], Command], lives: Callable[[], list[str]], failure: int
+) -> None:
+    """A system that is short of something for a moment costs that worker time, and no other worker anything."""
+    of_script = command("if number == 2 and life == 1: os._exit(70)\nforever()")
+    tries: list[float] = []
+
+    def failing(number: int, descriptor: int) -> Sequence[str]:
+        if "2-1" in lives() and number == 2 and len(tries) < 3:
+            tries.append(time.monotonic())
+            raise OSError(failure, os.strerror(failure))
+        return of_script(number, descriptor)
+
+    stopper = stop_when(lambda: "2-2" in lives())
+    code = supervise(FREE_PORT, workers=2, command=failing, until_end=False)
+    stopper.join()
+
+    assert 0 == code
+    assert ["1-1", "2-1", "2-2"] == lives()
+    first, second, third = tries
+    assert 0.3 < second - first < third - second
+
+
+def test_a_supervisor_without_descriptors_starts_workers_later(
+    command: Callable[[str], Command], lives: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    """EMFILE for real, of the pair of sockets: no descriptor is left while a worker is to be started again."""
+    command("if number == 2 and life == 1: time.sleep(0.5); os._exit(70)\nforever()")
+    script = tmp_path / "supervisor.py"
+    script.write_text(
+        textwrap.dedent("""
+            import resource, sys, threading, time
+            from pathlib import Path
+            from processor.ops.workers import supervise
+            from processor.settings import HttpSettings
+
+            worker, seen = sys.argv[1:]
+
+            def lower():
+                while not (Path(seen) / "2-1").exists():
+                    time.sleep(0.02)
+                limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+                time.sleep(2)
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+            threading.Thread(target=lower).start()
+            command = lambda number, fd: [sys.executable, worker, str(number), str(fd), seen]
+            sys.exit(supervise(HttpSettings(port=0), workers=2, command=command, until_end=False))
+        """)
+    )
+    supervisor = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "worker.py"), str(tmp_path / "seen")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: "2-2" in lives())
+        supervisor.terminate()
+        logged, _ = supervisor.communicate(timeout=20)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+
+    assert 0 == supervisor.returncode
+    assert "Too many open files" in logged
+    assert ["1-1", "2-1", "2-2"] == lives()
+
+
+@pytest.mark.parametrize("interpreter", ["/nonexistent/python", "/etc/passwd"])
+def test_an_interpreter_that_is_gone_stops_all(
+    command: Callable[[str], Command], lives: Callable[[], list[str]], tmp_path: Path, interpreter: str
+) -> None:
+    """No later try helps, a person has to: 2, and the other workers are stopped cleanly, not killed."""
+    of_script = command("""
+        signal.signal(signal.SIGTERM, lambda *_: ((seen.parent / f"clean-{number}").touch(), sys.exit(0)))
+        if number == 2: os._exit(70)
+        (seen.parent / "up").touch()
+        forever()
+    """)
+
+    def gone_later(number: int, descriptor: int) -> Sequence[str]:
+        if number == 2 and "2-1" in lives():
+            until((tmp_path / "up").exists)
+            return [interpreter, "x"]
+        return of_script(number, descriptor)
+
+    assert 2 == supervise(FREE_PORT, workers=2, command=gone_later, until_end=False)
+    assert (tmp_path / "clean-1").exists()
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"\xff\xfe\n",
+        b"no json\n",
+        b"[1, 2]\n",
+        b"null\n",
+        b"[" * 60_000 + b"\n",
+        b"x" * 3_000_000 + b"\n",
+    ],
+    ids=["no text", "no JSON", "list", "null", "deep", "endless"],
+)
+def test_rubbish_from_a_worker_is_passed_over(
+    command: Callable[[str], Command], lives: Callable[[], list[str]], tmp_path: Path, rubbish: bytes
+) -> None:
+    """What a worker says beside its own words (a library that writes to each descriptor, say) touches nobody."""
+    (tmp_path / "rubbish").write_bytes(rubbish)
+    lines = """
+        if number == 1 and life == 1:
+            told._socket.sendall((seen.parent / "rubbish").read_bytes())
+            told.assigned()  # without this it is not started again
+            sys.exit(3)
+        forever()
+    """
+    stopper = stop_when(lambda: {"1-2", "2-1"} <= set(lives()))
+    code = supervise(FREE_PORT, workers=2, command=command(lines), until_end=False)
+    stopper.join()
+
+    assert 0 == code
+    assert ["1-1", "1-2", "2-1"] == lives()
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 5])
