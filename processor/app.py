@@ -1,6 +1,7 @@
 """Joins the parts for each command: settings, logs, the work itself, and what is printed of it on stdout."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ def run(
     configure(settings.log, worker=worker)
     settings.required_tenant  # noqa: B018  raises; better here once than in every worker
     settings.bootstrap_servers  # noqa: B018
+    os.umask(0o077)  # the local copies hold names and addresses, and RocksDB makes its files whenever it likes
     if workers is not None:
         return _supervise(settings, until_end=until_end, start_from=start_from, workers=workers)
     return _run(settings, until_end=until_end, start_from=start_from, supervisor=supervisor)

@@ -196,8 +196,11 @@ class Copy:
 
     def _opened(self) -> Rdict:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             (self.folder / _OURS).touch()
+            for file in self.folder.iterdir():  # of before; for those to come `processor run` has set its umask
+                with suppress(PermissionError):
+                    file.chmod(0o600)
         except OSError as error:
             raise UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT) from error
         if (self.folder / _BROKEN).exists():
@@ -226,6 +229,15 @@ class Copy:
 
 class _UnreadableError(Exception):
     """What is in the folder is no copy of ours."""
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner can look into, or tighten one that is there. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.chmod(0o700)
+    except OSError as error:  # another user's, or a file system without modes
+        log.warning("others may be able to read the state", folder=str(folder), cause=str(error))
 
 
 def is_copy(folder: Path) -> bool:

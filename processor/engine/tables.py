@@ -30,9 +30,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from processor.engine.background import ask, back_off_s
 from processor.engine.clients import admin, asking, error_of, fetch_fault, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
-from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, remove_copy
+from processor.engine.table_copy import HINT, CopiedRow, Copy, UnreadableRow, is_copy, make_private, remove_copy
 from processor.engine.topics import topic_configs
-from processor.errors import LayoutError, WorldError
+from processor.errors import LayoutError, UsageError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
 from processor.mapping.template import TemplateSet
@@ -111,6 +111,7 @@ class Tables:
         self._goals_at = time.time()
         self._goals = self._offsets(asked, OffsetSpec.latest())
         folder = copy_folder(settings, name)
+        self._make_root(folder.parent)
         self._copy = Copy(folder)
         self._remove_useless(folder)
         self._positions = self._begin(firsts)
@@ -185,6 +186,12 @@ class Tables:
         return (*self._changed_topics, *self._unread_faults(), *self._unreadable_reasons)
 
     # ------------------------------------------------------------------------------------------------ where to begin
+
+    def _make_root(self, root: Path) -> None:
+        try:
+            make_private(root)
+        except OSError as error:
+            raise UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT) from error
 
     def _refuse_layout(self) -> None:
         for topic in self._topics.values():

@@ -177,6 +177,7 @@ def _broker(
     alone = FileLock(kept / "processor.lock", timeout=0)
     try:
         _make_writable(kept)
+        _make_private(logs)
         # Kafka takes its own lock late: by then a second controller has opened the log of the first. On a busy machine
         # a second broker was once seen to start.
         try:
@@ -203,10 +204,17 @@ def _broker(
 
 def _make_writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UsageError(f"{folder} cannot hold Kafka's data: {error.strerror}", hint="name another folder") from error
+
+
+def _make_private(folder: Path) -> None:
+    """Only the owner can look into the broker's data; also a folder of before is tightened."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(PermissionError):
+        folder.chmod(0o700)
 
 
 def _cluster_id_of(logs: Path) -> str | None:

@@ -33,6 +33,7 @@ class Guard:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                umask=0o077,  # the broker's data are people's names and addresses
                 start_new_session=True,  # Ctrl-C in the owner's terminal is the owner's alone
             )
         return self

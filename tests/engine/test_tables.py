@@ -452,6 +452,43 @@ def test_a_copy_is_another_processes(tmp_path: Path) -> None:
     copy.close()
 
 
+def modes(root: Path) -> dict[str, set[str]]:
+    """The modes of files and folders from a folder on downwards, itself included."""
+    found: dict[str, set[str]] = {"files": set(), "folders": set()}
+    for path in (root, *root.rglob("*")):
+        found["folders" if path.is_dir() else "files"].add(f"{path.stat().st_mode & 0o777:o}")
+    return found
+
+
+def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
+    """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
+    before."""
+    assert made.settings.state_dir is not None
+    environment = {
+        **os.environ,
+        "PROCESSOR_TENANT": made.settings.required_tenant,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+        "PROCESSOR_STATE_DIR": str(made.settings.state_dir),
+        "PROCESSOR_HTTP__PORT": "0",
+    }
+    command = [sys.executable, "-m", "processor", "run", "--until-end"]
+    told(made, Table.CONTACTS, CLIENT, INES)
+    state = made.settings.state_dir
+    subprocess.run(command, env=environment, check=True, timeout=60, umask=0, capture_output=True)
+    assert {"files": {"600"}, "folders": {"700"}} == modes(state)
+    for path in (state, *state.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    another = state / "tables" / "another's.txt"
+    another.touch(0o644)
+    subprocess.run(command, env=environment, check=True, timeout=60, umask=0o022, capture_output=True)
+
+    assert 0o755 == state.stat().st_mode & 0o777  # a folder that was there may hold what others need
+    assert 0o644 == another.stat().st_mode & 0o777
+    another.unlink()
+    assert {"files": {"600"}, "folders": {"700"}} == modes(state / "tables")
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"no folder for the local copy of the reference tables: .*Not a directory"):

@@ -186,6 +186,19 @@ def test_data_is_kept(tmp_path: Path, topic_prefix: str) -> None:
         assert [b"kept"] == _read(second.bootstrap_servers, topic, count=1)
 
 
+def test_data_is_for_its_owner_alone(tmp_path: Path, topic_prefix: str) -> None:
+    """Events and messages hold names and addresses; a folder of an earlier start is tightened."""
+    kept = tmp_path / "kept"
+    with local_kafka(data=kept) as kafka:
+        _create(kafka.bootstrap_servers, f"{topic_prefix}t")
+        _write(kafka.bootstrap_servers, f"{topic_prefix}t", b"value")
+        others = 0o077
+        assert {0} == {path.stat().st_mode & others for path in (kept, *(kept / "data").rglob("*"))}
+    (kept / "data").chmod(0o755)
+    with local_kafka(data=kept):
+        assert 0o700 == (kept / "data").stat().st_mode & 0o777
+
+
 def test_data_that_cannot_be_a_folder(tmp_path: Path) -> None:
     """A data folder that is a file is the caller's mistake, told before anything starts."""
     (tmp_path / "file").touch()
