@@ -56,6 +56,11 @@ OTHER_TENANT_RATIO: Final = Metric(
     "Of the last 200 committed records, the share that is another tenant's (0 to 1); from 0.5 on /ready is degraded.",
 )
 DEAD_LETTERS: Final = Metric("dead_letters_total", Counter, "Dead letters written, by reason.", labels=("reason",))
+MAPPING_ERRORS: Final = Metric(
+    "mapping_errors_total",
+    Counter,
+    "Records for which mapping raised an error twice, a fault of this program; each is a dead letter MAPPING_ERROR.",
+)
 FAILED_TEMPLATES: Final = Metric(
     "failed_templates_total", Counter, "Templates that failed for a record.", labels=("template", "reason")
 )
@@ -133,6 +138,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     DECISIONS,
     OTHER_TENANT_RATIO,
     DEAD_LETTERS,
+    MAPPING_ERRORS,
     FAILED_TEMPLATES,
     WRONG_KEYS,
     WAITS,

@@ -27,6 +27,7 @@ from processor.metrics import (
     LAG_RECORDS,
     LAST_PROGRESS_SECONDS,
     LOOKUPS_MISSING,
+    MAPPING_ERRORS,
     OTHER_TENANT_RATIO,
     OUTPUTS,
     REBALANCES,
@@ -203,6 +204,10 @@ class Progress:
     def waited(self, cause: str) -> None:
         """A record has to wait for the world. `cause` is one of few."""
         self._metrics[WAITS].labels(cause=cause).inc()
+
+    def mapping_failed(self) -> None:
+        """Mapping raised an error for one record twice. Counted at once, and again when it is mapped again."""
+        self._metrics[MAPPING_ERRORS].inc()
 
     def stopping(self) -> None:
         """The engine ends; the log says what it has done."""

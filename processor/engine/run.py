@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
+from traceback import format_tb
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -46,10 +47,10 @@ from processor.engine.tables import Tables
 from processor.engine.topics import read_layout
 from processor.engine.transaction import NotCommitted, Publisher, StepHook
 from processor.engine.unreadable import HOLD_S, FirstRecords, LastRecords
-from processor.errors import LayoutError, StalledError, WorldError
+from processor.errors import LayoutError, OurFaultError, StalledError, StopError, WorldError
 from processor.mapping.encode import encoders
 from processor.mapping.lookups import Lookups, UnavailableError
-from processor.mapping.map import map_record, refused_record
+from processor.mapping.map import failed_record, map_record, raised, refused_record
 from processor.mapping.reference import Reference
 from processor.mapping.template_sets import set_records
 from processor.model.event import Identity
@@ -71,6 +72,7 @@ ASK_GROUP_S = 1.0
 TELL_S = 5.0  # `--until-end` says how far it is
 CATCH_UP_LOOK_S = 0.02
 MAPPING_S = 1.0  # then what is mapped is published, and the group hears from us; a single record may take longer
+TRACEBACK_FRAMES = -20  # the innermost
 HELD_BYTES = 64_000_000  # first records that are nearly all bad are not held back beyond
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 BROKER_S = 15.0  # patience with a broker that does not answer at start
@@ -262,6 +264,7 @@ class Engine:
         self._last_records = LastRecords(settings.max_unreadable_share)
         self._most_records = settings.max_batch_records
         self._backlog: deque[Polled] = deque()  # polled and not mapped yet, in order
+        self._suspect: Place | None = None  # mapping raised an error for it; it is mapped once more, alone
         self._refused: dict[Place, Refused] = {}  # records whose outputs the broker refused
         self._breakers = Breakers()
         self._idle_commit_at = 0.0
@@ -424,7 +427,12 @@ class Engine:
             owned, record = one.owned, one.record
             if not self._intake.is_current(owned):
                 continue
-            outcome = self._outcome(record)
+            suspect = record.place == self._suspect
+            outcome = None if suspect and done else self._outcome(record)
+            if outcome is None:  # what is mapped goes first, so that this one is alone
+                self._backlog.appendleft(one)
+                self._suspect = record.place
+                break
             match outcome:
                 case Wait(cause=cause, schema_refused=refused):
                     self._wait(owned, record.place.offset, cause, schema_refused=refused)
@@ -436,7 +444,7 @@ class Engine:
                 owned.window.remember(record.place, record.timestamp_ms, outcome.identity)
             done.append(Done(owned, outcome))
             output_bytes += done[-1].output_bytes
-            if time.monotonic() >= until:
+            if suspect or time.monotonic() >= until:
                 break
         return done
 
@@ -445,12 +453,30 @@ class Engine:
         self._intake.wait(owned, offset, cause, schema_refused=schema_refused)
         self._backlog = deque(one for one in self._backlog if one.owned is not owned)
 
-    def _outcome(self, record: SourceRecord) -> Outcome:
-        refused = self._refused.get(record.place)
-        if refused is not None:
-            detail = f"the broker refused its outputs: {refused.words}"
-            return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
-        return map_record(record, self._lookups, self._breakers.suspended())
+    def _outcome(self, record: SourceRecord) -> Outcome | None:
+        """What becomes of `record`; None when mapping has raised an error for it, and it is to be mapped once more.
+
+        What raises is no reason to stop: at every start the same record would stop us again. Raises what the look-ups
+        raise of disk or registry.
+        """
+        try:
+            refused = self._refused.get(record.place)
+            if refused is not None:
+                detail = f"the broker refused its outputs: {refused.words}"
+                return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
+            return map_record(record, self._lookups, self._breakers.suspended())
+        except Exception as error:
+            if isinstance(error, StopError) and not isinstance(error, OurFaultError):
+                raise
+            if record.place != self._suspect:
+                log.warning("mapping raised an error; once more", place=str(record.place), error=raised(error))
+                return None
+            # Not the error itself: its text may quote the event.
+            code = "".join(format_tb(error.__traceback__, TRACEBACK_FRAMES))
+            fields = {"place": str(record.place), "error": raised(error), "traceback": code}
+            log.error("mapping raised an error", **fields)  # noqa: TRY400  as said above
+            self._progress.mapping_failed()
+            return failed_record(record, self._lookups, error)
 
     def _publish(self, piece: Sequence[Done]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""

@@ -8,6 +8,7 @@ record ── empty? ── decode ── tenant ── key ── told before? 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from traceback import walk_tb
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -77,7 +78,8 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
     """What becomes of `record`. Any bytes end in an outcome, and the same arguments give an equal one.
 
     `suspended`: templates whose breaker is open; a message they would make is a failed template instead.
-    Wait when something that is needed cannot be had now. What this raises is our fault, and stops the process.
+    Wait when something that is needed cannot be had now. What the look-ups raise passes through; anything else that
+    this raises is a fault of ours, and the record's dead letter (`failed_record`).
     """
     try:
         read = _read(record, lookups)
@@ -137,6 +139,23 @@ def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare:
             return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, bare=bare)
         case event, _:
             return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, event=event, bare=bare)
+
+
+def failed_record(record: SourceRecord, lookups: Lookups, error: Exception) -> Unreadable:
+    """The outcome of a record for which mapping raises `error`: MAPPING_ERROR, with the place in our code.
+
+    Nothing of the error's own text, which may quote the event.
+    """
+    return _dead(record, Reason.MAPPING_ERROR, f"mapping raised {raised(error)}", lookups)
+
+
+def raised(error: Exception) -> str:
+    """An error's type and where it was raised, without its text."""
+    if error.__traceback__ is None:
+        return type(error).__name__
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    code = frame.f_code
+    return f"{type(error).__name__} in {code.co_qualname}, line {line} of {frame.f_globals.get('__name__')}"
 
 
 def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped | Unreadable:

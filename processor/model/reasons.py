@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """What is wrong with a record (header `dl.reason`); never with the network, the registry or us."""
+    """Why a record is a dead letter (header `dl.reason`); never the network or the registry."""
 
     BAD_FRAME = "BAD_FRAME"  #: No frame: wrong magic byte, under 5 bytes, bad schema header.
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry has no such id, or refused it for long. No answer is Wait.
@@ -15,6 +15,7 @@ class Reason(StrEnum):
     WRONG_KEY = "WRONG_KEY"  #: The key is not the event's ordering key, and the check is strict.
     EVENT_TOO_LARGE = "EVENT_TOO_LARGE"  #: Over PROCESSOR_MAX_EVENT_BYTES.
     TEMPLATE_FAILED = "TEMPLATE_FAILED"  #: At least one template could not be rendered; which ones is in `dl.failed`.
+    MAPPING_ERROR = "MAPPING_ERROR"  #: Mapping raised an error for it, alone and twice: a fault of this program.
     OUTPUT_REFUSED = "OUTPUT_REFUSED"  #: The broker refused its outputs, for a reason that concerns this record.
     OTHER = "OTHER"  #: Read back from a newer version's dead letter; its word is in the detail.
 

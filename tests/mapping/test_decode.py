@@ -296,6 +296,7 @@ def test_every_reason_of_decode_is_reached() -> None:
         Reason.MISSING_KEY,
         Reason.WRONG_KEY,
         Reason.TEMPLATE_FAILED,
+        Reason.MAPPING_ERROR,
         Reason.OUTPUT_REFUSED,
         Reason.OTHER,
     }

@@ -1,0 +1,165 @@
+"""What mapping raises for one record: its dead letter, whatever it is, and never the end of the process."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from processor.engine import run as module
+from processor.engine.clients import headers_of
+from processor.engine.progress import Progress
+from processor.engine.run import run
+from processor.errors import OurFaultError, WorldError
+from processor.mapping.encode import dead_letter_of
+from processor.mapping.lookups import Lookups, Suspended
+from processor.mapping.map import map_record
+from processor.metrics import Metrics
+from processor.model.outcome import Outcome
+from processor.model.reasons import Reason
+from processor.model.records import SourceRecord
+from tests.engine.installation import installation
+from tests.engine.test_run import encoded, repayment
+
+pytestmark = pytest.mark.kafka
+
+SECRET = "Ada Byron, 12 St James's Square"
+AT = 3  # the offset of the record for which mapping raises
+
+
+def endless() -> int:
+    """As nested input would have it."""
+    return 1 + endless()
+
+
+def raise_it(error: Exception) -> Callable[[], object]:
+    """What raises `error` when it is called."""
+
+    def act() -> object:
+        raise error
+
+    return act
+
+
+class Mapping:
+    """`map_record`, which calls `act` first for the record at offset `AT`, the first `times` that it is mapped."""
+
+    def __init__(self, act: Callable[[], object], *, times: int = 1_000) -> None:
+        self.act = act
+        self.times = times
+        self.seen: Counter[int] = Counter()
+
+    def __call__(self, record: SourceRecord, lookups: Lookups, suspended: Suspended) -> Outcome:
+        offset = record.place.offset
+        self.seen[offset] += 1
+        if offset == AT and self.seen[offset] <= self.times:
+            self.act()
+        return map_record(record, lookups, suspended)
+
+
+def events_of(statuses: list[dict[str, Any]]) -> list[int]:
+    """The source offset of each e-mail's status."""
+    return [one["source"]["offset"] for one in statuses if "email" in one["templateId"]]
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        (raise_it(MemoryError()), "MemoryError"),
+        (endless, "RecursionError"),
+        (raise_it(ValueError(SECRET)), "ValueError"),
+        (raise_it(OurFaultError(SECRET)), "OurFaultError"),
+    ],
+    ids=["memory", "recursion", "value", "ours"],
+)
+def test_the_record_is_dead_and_the_others_go_on(
+    bootstrap_servers: str,
+    topic_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[], object],
+    kind: str,
+) -> None:
+    """It is mapped twice, its neighbours once; its bytes are in a dead letter MAPPING_ERROR; log and metric say so,
+    without what the error quotes."""
+    mapping = Mapping(act)
+    monkeypatch.setattr(module, "map_record", mapping)
+    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    made.tell([repayment(n) for n in range(8)])
+    registry = CollectorRegistry()
+    with capture_logs() as lines:
+        run(made.settings, until_end=True, progress=Progress(Metrics(registry), max_stall_s=60))
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    (error,) = [line for line in lines if line["log_level"] == "error"]
+
+    assert [8] == made.committed()
+    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.statuses())
+    assert {offset: 2 if offset == AT else 1 for offset in range(8)} == mapping.seen
+    assert (AT, Reason.MAPPING_ERROR, encoded(made, repayment(AT))[0]) == (dead.place.offset, dead.reason, dead.value)
+    assert dead.detail.startswith(f"mapping raised {kind} in ")
+    assert str(dead.place) == error["place"]
+    assert "test_mapping_errors.py" in error["traceback"]
+    assert SECRET not in f"{lines}{letter.headers()}"
+    assert 1 == registry.get_sample_value("processor_mapping_errors_total")
+
+
+def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
+    in a transaction of its own."""
+    monkeypatch.setattr(module, "map_record", Mapping(raise_it(MemoryError()), times=1))
+    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    made.tell([repayment(n) for n in range(8)])
+    steps: list[str] = []
+    run(made.settings, until_end=True, step=steps.append)
+
+    assert [*range(8)] == events_of(made.statuses())
+    assert [] == made.read(made.settings.topic("dead_letters"))
+    assert 3 == steps.count("committed")
+
+
+def test_its_event_may_come_again(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
+    messages."""
+    monkeypatch.setattr(module, "map_record", Mapping(raise_it(MemoryError())))
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in (0, 1, 2, AT, AT)])
+    made.run()
+
+    assert [0, 1, 2, 4] == events_of(made.statuses())
+
+
+def test_what_looking_up_raises_stops(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
+    monkeypatch.setattr(module, "map_record", Mapping(raise_it(WorldError("the disk"))))
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(8)])
+
+    with pytest.raises(WorldError, match="the disk"):
+        made.run()
+    assert [] == made.read(made.settings.topic("dead_letters"))
+
+
+def test_nearly_all_of_the_first_records_are_a_bad_deployment(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program whose mapping raises for nearly everything does not eat the topic."""
+
+    def always(_record: SourceRecord, _lookups: Lookups, _suspended: Suspended) -> Outcome:
+        raise OurFaultError(SECRET)
+
+    monkeypatch.setattr(module, "map_record", always)
+    made = installation(bootstrap_servers, topic_prefix)
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    for n in range(120):
+        value, key = encoded(made, repayment(n))
+        producer.produce(made.events, value, key, 0)
+    assert producer.flush(10) == 0
+
+    with pytest.raises(Exception, match="MAPPING_ERROR"):
+        made.run()
+    assert [] == made.read(made.settings.topic("dead_letters"))
