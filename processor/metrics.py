@@ -64,6 +64,11 @@ MAPPING_ERRORS: Final = Metric(
 FAILED_TEMPLATES: Final = Metric(
     "failed_templates_total", Counter, "Templates that failed for a record.", labels=("template", "reason")
 )
+RECORDS_WITHOUT_TIME: Final = Metric(
+    "records_without_time_total",
+    Counter,
+    "Records whose Kafka time is none, or outside of years 1970 to 9999: their event's occurredAt takes its place.",
+)
 WRONG_KEYS: Final = Metric("wrong_keys_total", Counter, "Records whose key is not the ordering key of their event.")
 WAITS: Final = Metric(
     "waits_total", Counter, "Times that a partition had to wait for the world, by cause.", labels=("cause",)
@@ -140,6 +145,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     DEAD_LETTERS,
     MAPPING_ERRORS,
     FAILED_TEMPLATES,
+    RECORDS_WITHOUT_TIME,
     WRONG_KEYS,
     WAITS,
     BATCH_RECORDS,

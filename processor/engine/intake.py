@@ -300,7 +300,7 @@ class Intake:
         owned.next = owned.seek_to = start.offset
         owned.goal = start.goal
         for event in start.seen:
-            owned.window.remember(event.place, event.timestamp_ms, event.identity)
+            owned.window.remember(event.place, event.time_ms, event.identity)
         owned.progressed()
         log.info(
             "partition starts",

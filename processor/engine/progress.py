@@ -32,6 +32,7 @@ from processor.metrics import (
     OUTPUTS,
     REBALANCES,
     RECORDS,
+    RECORDS_WITHOUT_TIME,
     TEMPLATE_SET,
     TEMPLATES_REFUSED,
     TRANSACTIONS,
@@ -155,6 +156,8 @@ class Progress:
         counts: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
         for outcome in outcomes:
             topic = outcome.record.place.topic
+            if outcome.record.time_ms is None:
+                counts[RECORDS_WITHOUT_TIME, ()] += 1
             match outcome:
                 case Unreadable(reason=reason):
                     counts[RECORDS, (topic, "unreadable")] += 1

@@ -441,7 +441,7 @@ class Engine:
                 case Mapped() if outcome.identity is not None and self._settings.breaker == "on":
                     self._breakers.saw(outcome)
             if outcome.identity is not None:
-                owned.window.remember(record.place, record.timestamp_ms, outcome.identity)
+                owned.window.remember(record.place, outcome.time_ms, outcome.identity)
             done.append(Done(owned, outcome))
             output_bytes += done[-1].output_bytes
             if suspect or time.monotonic() >= until:

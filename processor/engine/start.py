@@ -33,10 +33,10 @@ POSITION_S = 5.0  # the previous owner's transaction may be open; then it is ask
 
 @dataclass(frozen=True, slots=True)
 class SeenEvent:
-    """An event that passed the checks before DUPLICATE_EVENT, and its record's place and time."""
+    """An event that passed the checks before DUPLICATE_EVENT, its record's place, and when that counts as written."""
 
     place: Place
-    timestamp_ms: int
+    time_ms: int
     identity: Identity
 
 
@@ -227,7 +227,7 @@ class Starts:
         first = max(0, end - self._settings.window.records)
         found = outcomes.between(first, end)
         seen = {
-            offset: SeenEvent(outcome.source, outcome.timestamp_ms, Identity(self._lookups.tenant, outcome.event_id))
+            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._lookups.tenant, outcome.event_id))
             for offset, outcome in found.items()
             if outcome.event_id is not None
         }
@@ -243,9 +243,10 @@ class Starts:
                 record = source_record(message)
                 if record.place.offset in found:
                     continue
-                identity = identify(record, self._lookups)
-                if identity is not None:
-                    yield SeenEvent(record.place, record.timestamp_ms, identity)
+                identified = identify(record, self._lookups)
+                if identified is not None:
+                    identity, time_ms = identified
+                    yield SeenEvent(record.place, time_ms, identity)
 
     def _admin(self) -> AdminClient:
         return new_admin(self._settings)

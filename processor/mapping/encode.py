@@ -136,6 +136,7 @@ def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, bare: bool = F
             ("dl.event_id", letter.event_id),
             ("dl.event", letter.event),
             ("dl.set_version", letter.set_version),
+            ("dl.occurred_at", None if letter.occurred_at_ms is None else str(letter.occurred_at_ms)),
         )
         if text is not None
     )
@@ -200,6 +201,7 @@ def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) 
             event_id=ours.get("dl.event_id"),
             event=ours.get("dl.event"),
             set_version=ours.get("dl.set_version"),
+            occurred_at_ms=int(ours["dl.occurred_at"]) if "dl.occurred_at" in ours else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a dead letter: {type(error).__name__}: {error}") from error
@@ -212,7 +214,8 @@ def dead_letter_source(headers: Headers) -> SourceOutcome:
     """What a dead letter says of its source: an event only where not the record itself was at fault. ValueError when it
     is no dead letter."""
     letter = dead_letter_of(key=None, value=None, headers=headers)
-    return SourceOutcome(letter.place, letter.timestamp_ms, letter.event_id if letter.reason in _PASSED else None)
+    time_ms = letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms
+    return SourceOutcome(letter.place, time_ms, letter.event_id if letter.reason in _PASSED else None)
 
 
 def value_bytes(headers: Headers) -> int | None:

@@ -330,16 +330,11 @@ def _record(type_: Record) -> Take:
 
 Give = Callable[[Any], Any]
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_FIRST_MILLIS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
-_LAST_MILLIS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MILLISECOND
 
 
 def text_of_millis(millis: int) -> str:
-    """UTC with `Z` and three digits. Outside of the years 1 to 9999, which RFC 3339 ends at, the nearest time within.
-
-    Such a time comes from a producer that sets its records' timestamps by hand, in another unit.
-    """
-    moment = EPOCH + timedelta(milliseconds=min(max(millis, _FIRST_MILLIS), _LAST_MILLIS))
+    """UTC with `Z` and three digits. OverflowError outside of the years 1 to 9999."""
+    moment = EPOCH + timedelta(milliseconds=millis)
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 

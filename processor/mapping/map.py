@@ -7,7 +7,7 @@ record ── empty? ── decode ── tenant ── key ── told before? 
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from traceback import walk_tb
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -40,7 +40,7 @@ from processor.model.messages import (
 from processor.model.notifications import Notification, NotificationStatus
 from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.model.records import EncodedKey, EventName, Headers, OutRecord, SourceRecord
+from processor.model.records import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
 
 SMS_LIMIT_CHARACTERS: Final = 1600
 DESTINATION_LIMIT_CHARACTERS: Final = 1024
@@ -68,8 +68,6 @@ REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the
     "REPAYMENT_REMINDER": ("installment", "encodedKey"),
 }
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 # -------------------------------------------------------------------------------------------------------- one record
 
@@ -86,7 +84,7 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
         if isinstance(read, Mapped | Unreadable):
             return read
         event, wrong_key = read
-        first = lookups.first_told(record.place, record.timestamp_ms, event.identity)
+        first = lookups.first_told(record.place, time_ms(record, event), event.identity)
     except UnavailableError as error:
         return Wait(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
     if first is not None:
@@ -113,13 +111,21 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
     )
 
 
-def identify(record: SourceRecord, lookups: Lookups) -> Identity | None:
-    """What the window remembers of `record`: its identity when it passes the checks before DUPLICATE_EVENT, else None.
+def time_ms(record: SourceRecord, event: Event | None) -> int:
+    """When `record` counts as written: its own time; `occurredAt` of its event where it has none that every reader can
+    show; NO_TIME_MS where there is no event either."""
+    if record.time_ms is not None:
+        return record.time_ms
+    return NO_TIME_MS if event is None else event.occurred_at_ms
+
+
+def identify(record: SourceRecord, lookups: Lookups) -> tuple[Identity, int] | None:
+    """What the window remembers of `record` when it passes the checks before DUPLICATE_EVENT: identity and time.
 
     As in the outcome of `map_record`, without matching or rendering. UnavailableError passes through.
     """
     read = _read(record, lookups)
-    return None if isinstance(read, Mapped | Unreadable) else read[0].identity
+    return None if isinstance(read, Mapped | Unreadable) else (read[0].identity, time_ms(record, read[0]))
 
 
 def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare: bool) -> Outcome:
@@ -464,7 +470,7 @@ def _missing(made: Draft) -> tuple[str, ...]:
 
 
 def _message(made: Draft, record: SourceRecord, event: Event) -> Communicationmessage:
-    template, now = made.template, record.timestamp_ms
+    template, now = made.template, time_ms(record, event)
     kind = value_at(("account", "kind"), event.fields)
     account = value_at(("account", "encodedKey"), event.fields)
     keys = {} if made.person is None else {made.person.key_field: made.person.key}
@@ -499,7 +505,7 @@ def _birth(
     event: Event,
     lookups: Lookups,
 ) -> Birth:
-    template, now = made.template, record.timestamp_ms
+    template, now = made.template, time_ms(record, event)
     streamed = template.type is Channel.EVENT_STREAM
     status = MessageStatus(
         encodedKey=made.key,
@@ -539,7 +545,7 @@ def _stream_event(made: Draft, event: Event) -> StreamEvent:
     return StreamEvent(
         eid=eid(made.key),
         event_type=event_type(event.tenant, event.name),
-        occurred_at=(event.occurred_at - _EPOCH) // timedelta(milliseconds=1),
+        occurred_at=event.occurred_at_ms,
         content_type=made.template.content_type.value,
         category="DATA",
         body=made.rendered.body,
@@ -610,7 +616,7 @@ def _dead(
     letter = _letter(record, reason, detail, lookups, event=event)
     out = dead_letter_record(letter, topic=lookups.layout.dead_letters, bare=bare)
     seen = event.identity if event is not None and reason is Reason.OUTPUT_REFUSED else None
-    return Unreadable(record, reason, letter.detail, (out,), identity=seen)
+    return Unreadable(record, reason, letter.detail, (out,), identity=seen, time_ms=time_ms(record, event))
 
 
 def _letter(
@@ -634,6 +640,7 @@ def _letter(
         event_id=None if event is None else event.id,
         event=None if event is None else event.name,
         set_version=None if event is None else lookups.templates.digest,
+        occurred_at_ms=event.occurred_at_ms if event is not None and record.time_ms is None else None,
     )
 
 
@@ -666,6 +673,7 @@ def _mapped(
         declined=declined,
         failed=failed,
         outputs=tuple(outputs),
+        time_ms=time_ms(record, event),
         wrong_key=wrong_key,
     )
 
@@ -698,7 +706,7 @@ def _decision_record(
         source=record.place,
         setVersion=lookups.templates.digest,
         correlationId=event.correlation_id if event else None,
-        at=record.timestamp_ms,
+        at=time_ms(record, event),
         reasons=reasons,
     )
     key = event.id.encode() if event else record.key

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from processor.model.records import EventName
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Fields = Mapping[str, Any]
 """A decoded Avro record: dict, list, str, int, bool, Decimal, date, aware UTC datetime or None, nested as declared."""
@@ -40,3 +42,8 @@ class Event:
     def identity(self) -> Identity:
         """Tenant and event id."""
         return Identity(self.tenant, self.id)
+
+    @property
+    def occurred_at_ms(self) -> int:
+        """`occurred_at` in milliseconds since 1970, cut."""
+        return (self.occurred_at - _EPOCH) // timedelta(milliseconds=1)

@@ -145,7 +145,8 @@ class FailedTemplate:
 class DeadLetter:
     """A record that could not be turned, or not by every template. On Kafka: the source, and headers `dl.…`.
 
-    `event_id`, `event` and `set_version` are there when the record could be read that far.
+    `event_id`, `event` and `set_version` are there when the record could be read that far. `timestamp_ms` is the
+    source's as it was; where that is no time that can be shown, `occurred_at_ms` of its event counts.
     """
 
     place: Place
@@ -160,3 +161,4 @@ class DeadLetter:
     event_id: str | None = None
     event: str | None = None
     set_version: str | None = None
+    occurred_at_ms: int | None = None

@@ -6,7 +6,7 @@ from processor.model.event import Identity
 from processor.model.messages import Communicationmessage, Declined, FailedTemplate, MessageStatus, StreamEvent
 from processor.model.notifications import Notification
 from processor.model.reasons import Reason
-from processor.model.records import OutRecord, Place, SourceRecord
+from processor.model.records import NO_TIME_MS, OutRecord, Place, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Mapped:
     `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
     (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so; `missing` the parts
     of births and of these that no reference row told. `outputs` are all records to publish, in order, dead letter and
-    decision included.
+    decision included. `time_ms` is when the record counts as written: in its outputs, and in the window.
     """
 
     record: SourceRecord
@@ -38,6 +38,7 @@ class Mapped:
     outputs: tuple[OutRecord, ...]
     discarded: tuple[Notification, ...] = ()
     missing: tuple[str, ...] = ()
+    time_ms: int = NO_TIME_MS
     wrong_key: bool = False  #: The key is not the event's ordering key; counted, and logged once per pattern.
 
 
@@ -45,7 +46,7 @@ class Mapped:
 class Unreadable:
     """A dead letter for itself. `outputs` is that one record.
 
-    `identity` is what the window remembers: of a record whose outputs were refused, None of all others.
+    `identity` is what the window remembers, with `time_ms`: of a record whose outputs were refused, None of all others.
     """
 
     record: SourceRecord
@@ -53,6 +54,7 @@ class Unreadable:
     detail: str
     outputs: tuple[OutRecord, ...]
     identity: Identity | None = None
+    time_ms: int = NO_TIME_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ Outcome = Mapped | Unreadable | Wait
 class SourceOutcome:
     """What one output says of the source record that it was made of.
 
-    `event_id` is None for a record that did not pass the checks before DUPLICATE_EVENT. `timestamp_ms` is the source
-    record's time.
+    `event_id` is None for a record that did not pass the checks before DUPLICATE_EVENT. `time_ms` is when the
+    source record counts as written.
     """
 
     source: Place
-    timestamp_ms: int
+    time_ms: int
     event_id: str | None

@@ -1,7 +1,7 @@
 """Records on Kafka as plain values: bytes and a place. No Kafka client type gets past the edge."""
 
 from dataclasses import dataclass
-from typing import NewType
+from typing import Final, NewType
 
 Topic = NewType("Topic", str)
 SchemaId = NewType("SchemaId", int)  #: the 4-byte id of Confluent's framing
@@ -11,6 +11,9 @@ EncodedKey = NewType("EncodedKey", str)  #: 32 hexadecimal digits, lower case
 EventName = NewType("EventName", str)  #: one of the 73 domain events, as in LOAN_REPAYMENT
 
 Headers = tuple[tuple[str, bytes | None], ...]
+
+NO_TIME_MS: Final = 0  #: 1970-01-01T00:00:00.000Z: written where no time is known.
+_LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RFC 3339 and many languages' times end
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp, UTC, milliseconds.
+    """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp: meant to be UTC, milliseconds.
 
     `headers_fault` says why its headers could not be read; then `headers` is empty.
     """
@@ -35,6 +38,11 @@ class SourceRecord:
     value: bytes | None
     headers: Headers = ()
     headers_fault: str = ""
+
+    @property
+    def time_ms(self) -> int | None:
+        """Its time; None where it has none (-1) or one outside of years 1970 to 9999, such as one in microseconds."""
+        return self.timestamp_ms if 0 <= self.timestamp_ms <= _LAST_TIME_MS else None
 
     @property
     def size_bytes(self) -> int:

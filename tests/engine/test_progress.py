@@ -26,7 +26,7 @@ from processor.http import Readiness
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.map import map_record
 from processor.metrics import Metrics
-from processor.model.outcome import Mapped
+from processor.model.outcome import Mapped, Unreadable
 from processor.model.reasons import TemplateReason
 from processor.model.records import TemplateId
 from processor.settings import SchemaRegistrySettings
@@ -240,6 +240,19 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
 
     assert 1_000 == seen.metric("wrong_keys_total")
     assert [str(mapped().record.place)] == [line["first"] for line in logs if "pattern" in line]
+
+
+def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose time no reader could show, dead letters too; others are not."""
+    seen = Seen(monkeypatch, ends={})
+    for timestamp_ms in (1_773_480_413_702, 1_773_480_413_702_000, -1):
+        for value in (None, b"broken"):
+            record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
+            outcome = map_record(record, make_lookups(), frozenset())
+            assert isinstance(outcome, Mapped | Unreadable)
+            seen.progress.committed([outcome], seconds=0.1)
+
+    assert 4 == seen.metric("records_without_time_total")
 
 
 def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -466,13 +466,10 @@ def test_a_json_value_without_a_required_field_is_refused() -> None:
         (1_773_480_413_702, "2026-03-14T09:26:53.702Z"),
         (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
         (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
-        (253_402_300_800_000, "9999-12-31T23:59:59.999Z"),
-        (2**63 - 1, "9999-12-31T23:59:59.999Z"),
-        (-(2**63), "0001-01-01T00:00:00.000Z"),
     ],
 )
 def test_times_have_three_digits(given_: int, text: str) -> None:
-    """Also before 1970; a timestamp that no RFC 3339 time can show is written as the nearest, never a crash."""
+    """Also before 1970. Outside of the years 1 to 9999 an output has no time."""
     assert text == text_of_millis(given_)
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.mapping.encode import dead_letter_of, dead_letter_record, value_bytes
+from processor.mapping.encode import dead_letter_of, dead_letter_record, dead_letter_source, value_bytes
 from processor.model.layout import OutputTopic
 from processor.model.messages import DeadLetter, FailedTemplate
+from processor.model.outcome import SourceOutcome
 from processor.model.reasons import Reason, TemplateReason
 from processor.model.records import Headers, OutRecord, Place, TemplateId, Topic
 
@@ -231,3 +232,14 @@ def test_what_is_no_dead_letter_is_refused(name: str, value: Any) -> None:
 
     with pytest.raises(ValueError, match="not a dead letter"):
         dead_letter_of(key=None, value=None, headers=tuple(headers))
+
+
+def test_when_its_event_occurred_counts_where_the_record_has_no_time() -> None:
+    """Both are kept; the window is restored with the one that counts."""
+    plain = make_letter(reason=Reason.TEMPLATE_FAILED, event_id="e")
+    letter = replace(plain, timestamp_ms=-1, occurred_at_ms=-5)
+    headers = dead_letter_record(letter, topic=TOPIC).headers
+
+    assert letter == read(dead_letter_record(letter, topic=TOPIC))
+    assert SourceOutcome(letter.place, -5, "e") == dead_letter_source(headers)
+    assert 1_773_480_413_702 == dead_letter_source(dead_letter_record(plain, topic=TOPIC).headers).time_ms

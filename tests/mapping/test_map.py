@@ -1,12 +1,14 @@
 """From a record to its outcome: the order of the checks, one template at a time, and what is published."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from fastavro import schemaless_reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,14 +16,14 @@ from processor.errors import OurFaultError
 from processor.mapping.encode import encode_event, encoders
 from processor.mapping.lookups import Lookups, UnavailableError
 from processor.mapping.map import draft, identify, map_record
-from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target
+from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
 from processor.model.event import Identity
 from processor.model.ids import contact_id, encoded_key
 from processor.model.messages import Channel, Declined, State
 from processor.model.notifications import Actor, Attachment, status_map
 from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.model.records import EventName, OutRecord, Place, SourceRecord, TemplateId, Topic
+from processor.model.records import EventName, OutRecord, Place, SchemaId, SourceRecord, TemplateId, Topic
 from tests.mapping.builders import (
     EVENTS_TOPIC,
     TENANT,
@@ -68,6 +70,111 @@ def outputs(outcome: Outcome) -> tuple[OutRecord, ...]:
 def header(out: OutRecord, name: str) -> str:
     """A header's text."""
     return {key: value or b"" for key, value in out.headers}[name].decode()
+
+
+# ------------------------------------------------------------------------------------------------------ record times
+
+OCCURRED = "2026-03-14T09:26:53.589Z"  # of the sample, cut to milliseconds
+NO_TIMES = [
+    -1,  # the record has none
+    -(2**63),
+    1_773_480_413_702_000,  # in microseconds
+    253_402_300_800_000,  # year 10000
+    2**63 - 1,
+]
+TIMES = {"creationDate", "sendDate", "at", "occurred_at", "nextAttemptAt"}
+
+
+def times(value: Any) -> list[Any]:
+    """All that stands in fields of times, at any depth."""
+    match value:
+        case dict():
+            return [one for name, part in value.items() for one in ([part] if name in TIMES else times(part))]
+        case list():
+            return [one for part in value for one in times(part)]
+        case _:
+            return []
+
+
+def avro_values(outcome: Outcome) -> list[Any]:
+    """All outputs, as another program reads Avro."""
+    given = {schema.id: json.loads(schema.text) for schema in schemas().outputs.values()}
+    return [
+        schemaless_reader(io.BytesIO(out.value[5:]), given[SchemaId(int.from_bytes(out.value[1:5], "big"))], None)
+        for out in outputs(outcome)
+        if out.value and out.value[:1] == b"\0"
+    ]
+
+
+def of_every_output(timestamp_ms: int) -> tuple[SourceRecord, tuple[Template, ...]]:
+    """A record with all outputs: messages, statuses, a Message, a stream event, decisions and a failed template."""
+    templates = (
+        make_email("mail"),
+        make_template("stream"),
+        make_template("off", active=False),
+        make_template("fails", body="{GROUP_ID}", strict=True),
+    )
+    return make_record(make_event("loan-repayment"), timestamp_ms=timestamp_ms), templates
+
+
+@pytest.mark.parametrize("timestamp_ms", NO_TIMES)
+def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms: int) -> None:
+    """In every output, the same in Avro and in JSON; a dead letter keeps the record's time as it was, and both."""
+    record, templates = of_every_output(timestamp_ms)
+    in_avro, in_json = (
+        mapped(record, make_lookups(*templates, encoders=encoders(schemas(), output_format=form, stream_format=form)))
+        for form in ("avro", "json")
+    )
+    (letter,) = (out for out in in_json.outputs if out.topic == DEAD_LETTERS)
+    shown = [one for out in in_json.outputs if out is not letter for one in times(json.loads(out.value or b""))]
+    read = times(avro_values(in_avro))
+
+    assert {OCCURRED} == set(shown)
+    assert {datetime.fromisoformat(OCCURRED)} == {one for one in read if one is not None}
+    assert len(shown) == len([one for one in read if one is not None]) == 9
+    assert [str(timestamp_ms), "1773480413589"] == [header(letter, "dl.timestamp"), header(letter, "dl.occurred_at")]
+    assert 1_773_480_413_589 == in_json.time_ms
+
+
+@pytest.mark.parametrize(
+    ("timestamp_ms", "at"), [(0, "1970-01-01T00:00:00.000Z"), (253_402_300_799_999, "9999-12-31T23:59:59.999Z")]
+)
+def test_other_times_stay(timestamp_ms: int, at: str) -> None:
+    """From 1970 to the end of year 9999, however unlikely; `dl.occurred_at` is there only where it counts."""
+    record, templates = of_every_output(timestamp_ms)
+    outcome = mapped(record, make_lookups(*templates))
+    (letter,) = (out for out in outcome.outputs if out.topic == DEAD_LETTERS)
+
+    assert {at} == {value["at"] for value in values(outcome, STATUS)}
+    assert "dl.occurred_at" not in dict(letter.headers)
+    assert timestamp_ms == outcome.time_ms
+
+
+@pytest.mark.parametrize("timestamp_ms", NO_TIMES)
+def test_the_window_is_asked_with_the_time_that_counts(timestamp_ms: int) -> None:
+    """And remembers it: by the record's own, everything would be a repeat of it, or nothing."""
+    asked: list[tuple[Any, ...]] = []
+    record = make_record(timestamp_ms=timestamp_ms)
+    lookups = make_lookups(first_told=lambda *given: asked.append(given))
+    outcome = mapped(record, lookups)
+
+    assert [(record.place, 1_773_480_413_589, outcome.identity)] == asked
+    assert (outcome.identity, 1_773_480_413_589) == identify(record, lookups)
+
+
+@pytest.mark.parametrize("timestamp_ms", NO_TIMES)
+def test_a_decision_without_an_event_and_without_a_time(timestamp_ms: int) -> None:
+    """Nothing says when it was: the beginning of 1970, which every reader can show. A dead letter says what it was."""
+    empty = map_record(replace(make_record(timestamp_ms=timestamp_ms), value=None), make_lookups(), NOBODY_SUSPENDED)
+    broken = map_record(make_record(value=b"{", timestamp_ms=timestamp_ms), make_lookups(), NOBODY_SUSPENDED)
+    foreign = map_record(
+        make_record(make_event(tenant="southbank"), timestamp_ms=timestamp_ms), make_lookups(), NOBODY_SUSPENDED
+    )
+
+    assert ["1970-01-01T00:00:00.000Z"] == [value["at"] for value in values(empty, DECISIONS)]
+    assert [OCCURRED] == [value["at"] for value in values(foreign, DECISIONS)]
+    assert [str(timestamp_ms)] == [header(out, "dl.timestamp") for out in outputs(broken)]
+    assert all("dl.occurred_at" not in dict(out.headers) for out in outputs(broken))
 
 
 # ------------------------------------------------------------------------------------------------ published examples
@@ -965,7 +1072,8 @@ def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes |
         assert outcome == map_record(record, lookups, NOBODY_SUSPENDED)
         assert isinstance(outcome, Mapped | Unreadable)
         assert all(0 <= out.size_bytes <= 999_000 for out in outcome.outputs)
-        assert identify(record, lookups) == (outcome.identity if isinstance(outcome, Mapped) else None)
+        seen = None if outcome.identity is None else (outcome.identity, outcome.time_ms)
+        assert identify(record, lookups) == seen
 
 
 @LAWFUL

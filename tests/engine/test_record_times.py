@@ -1,0 +1,117 @@
+"""Records whose Kafka time no reader could show, on a real broker: `occurredAt` counts, also after a restart."""
+
+import io
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from fastavro import parse_schema, schemaless_reader
+
+from processor.engine.clients import headers_of
+from processor.mapping.decode import event_of_json
+from processor.mapping.encode import dead_letter_of, encode_event
+from processor.model.event import Event
+from processor.model.messages import DeadLetter
+from processor.ops.samples import sample
+from processor.schema_files import shipped_schemas
+from tests.engine.installation import Installation, installation
+
+pytestmark = pytest.mark.kafka
+
+OCCURRED = datetime(2026, 3, 14, 9, 26, 53, 589_000, tzinfo=UTC)  # of the sample, cut to milliseconds
+IN_MICROSECONDS = 1_773_480_413_702_000
+A_DAY_LATER = int((OCCURRED + timedelta(hours=24)).timestamp() * 1000)
+
+TEMPLATE = """
+id = "repaid"
+version = 1
+name = "Repaid"
+type = "EMAIL"
+event = "LOAN_REPAYMENT"
+target = "LOANS"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+strict = true
+subject = "Repaid"
+body = "<p>{PLACEHOLDER}</p>"
+"""
+
+
+def tell(made: Installation, records: Iterable[tuple[int, int]]) -> None:
+    """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms)."""
+    producer = Producer({"bootstrap.servers": made.servers})
+    for number, timestamp_ms in records:
+        event = event_of_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, made.schemas)  # type: ignore[arg-type]
+        assert isinstance(event, Event), event
+        value, _ = encode_event(event.fields, made.schemas, format="avro")
+        producer.produce(made.events, value, event.ordering_key, 0, timestamp=timestamp_ms)
+    assert producer.flush(30) == 0
+
+
+def event_id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+def with_any_times(made: Installation) -> Installation:
+    """The broker takes whatever a producer says; by default it refuses what lies more than an hour ahead."""
+    made.configure(made.events, "message.timestamp.after.max.ms", str(2**63 - 1))
+    return made
+
+
+def dead_letters(made: Installation) -> list[DeadLetter]:
+    messages = made.read(made.settings.topic("dead_letters"))
+    return [dead_letter_of(key=one.key(), value=one.value(), headers=headers_of(one)) for one in messages]
+
+
+def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Every reader can show their times; as in README."""
+    made = with_any_times(installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
+    tell(made, [(1, IN_MICROSECONDS)])
+    made.run()
+
+    named = made.settings.topic
+    for topic, file, name in (
+        (named("status"), "MessageStatus", "at"),
+        (named("messages"), "Communicationmessage", "creationDate"),
+    ):
+        schema = parse_schema(json.loads((shipped_schemas() / "messages" / f"{file}.avsc").read_text("utf-8")))
+        read: list[Any] = [
+            schemaless_reader(io.BytesIO((message.value() or b"")[5:]), schema, None) for message in made.read(topic)
+        ]
+        assert read
+        assert {OCCURRED} == {value[name] for value in read}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("placeholder", ["ACCOUNT_ID", "GROUP_ID"])  # a message; a failed template: the client has none
+def test_the_window_counts_from_occurred_at(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, placeholder: str, restarted: bool
+) -> None:
+    """A day later is a repeat, a millisecond more is not; restored from statuses, from dead letters, or not at all."""
+    (tmp_path / "repaid.toml").write_text(TEMPLATE.replace("PLACEHOLDER", placeholder), "utf-8")
+    made = with_any_times(installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path))
+    tell(made, [(1, IN_MICROSECONDS), (2, IN_MICROSECONDS)])
+    if restarted:
+        made.run()
+    tell(made, [(1, A_DAY_LATER), (2, A_DAY_LATER + 1)])
+    made.run()
+
+    repeats = [(one["eventId"], one["source"]["offset"]) for one in made.decisions()]
+    told = [one["source"]["offset"] for one in made.statuses()] + [one.place.offset for one in dead_letters(made)]
+    assert [(event_id(1), 2)] == repeats
+    assert [0, 1, 3] == told
+
+
+def test_a_dead_letter_keeps_the_time_as_it_was(bootstrap_servers: str, topic_prefix: str) -> None:
+    """It is the record, whatever its time."""
+    made = with_any_times(installation(bootstrap_servers, topic_prefix))
+    producer = Producer({"bootstrap.servers": made.servers})
+    producer.produce(made.events, b"\x07", "key", 0, timestamp=IN_MICROSECONDS)
+    assert producer.flush(30) == 0
+    made.run()
+
+    assert [IN_MICROSECONDS] == [letter.timestamp_ms for letter in dead_letters(made)]
