@@ -70,6 +70,9 @@ _SIZES: Final = (
     "it is computed from the topics' max.message.bytes: librdkafka does not split a batch that a topic refuses"
 )
 
+_OBJECT: Final = "it takes a function or an object of the program, which no text can be"
+_OWN_LOG: Final = "the client's lines go into the log of the process, at the levels that it needs"
+
 REFUSED: Final[Mapping[str, str]] = {  # librdkafka property -> why it is not the operator's
     "bootstrap.servers": "use the setting PROCESSOR_KAFKA__BOOTSTRAP_SERVERS",
     "metadata.broker.list": "use the setting PROCESSOR_KAFKA__BOOTSTRAP_SERVERS",
@@ -88,7 +91,27 @@ REFUSED: Final[Mapping[str, str]] = {  # librdkafka property -> why it is not th
     "request.required.acks": "an output that is not on all in-sync replicas can be lost after its commit",
     "batch.size": _SIZES,
     "message.max.bytes": _SIZES,
+    "message.timeout.ms": "an output has as long as its transaction: PROCESSOR_TRANSACTION_TIMEOUT_MS",
+    "delivery.timeout.ms": "an output has as long as its transaction: PROCESSOR_TRANSACTION_TIMEOUT_MS",
+    "delivery.report.only.error": "a commit waits for all outputs, and only failures are reported",
+    "enable.partition.eof": "the end of a partition is reported to those readers that need it, and to `run` it is none",
+    "allow.auto.create.topics": "a topic that is missing would be created with the broker's defaults",
+    "group.protocol.type": "there is one, and members with another one cannot join",
+    "enabled_events": "errors and statistics would come where nobody looks",
+    "log.queue": _OWN_LOG,
+    "internal.termination.signal": "signals stop the process, cleanly",
+    "default.topic.config": _OBJECT,
+    "default_topic_conf": _OBJECT,
+    "logger": _OBJECT,
+    "opaque": _OBJECT,
+    "interceptors": _OBJECT,
 }
+_REFUSED_KINDS: Final[Mapping[str, str]] = {  # pattern of a name -> why
+    r".*_cb": _OBJECT,
+    r"on_.*": _OBJECT,
+    r"test\..*": "it is for tests of the client, with brokers that are none",
+}
+_BESIDES_TRANSACTION_MS: Final = 15_000
 _ASSIGNMENT: Final = "partition.assignment.strategy"
 _ASSIGNMENT_WHY: Final = "only cooperative-sticky: the others take all partitions away at each rebalance"
 _PROTOCOLS: Final = ("classic", "consumer")
@@ -139,8 +162,15 @@ def _property_text(name: str, value: object) -> str:
             raise ValueError(f"{name} must be text, a number or true or false")
 
 
+def _refusal(name: str) -> str | None:
+    """Why the property is not the operator's; None when it is."""
+    return REFUSED.get(name) or next(
+        (why for pattern, why in _REFUSED_KINDS.items() if re.fullmatch(pattern, name)), None
+    )
+
+
 def _not_refused(properties: dict[str, str]) -> Properties:
-    faults = [f"{name} is not yours to set: {REFUSED[name]}" for name in properties if name in REFUSED]
+    faults = [f"{name} is not yours to set: {why}" for name in properties if (why := _refusal(name))]
     if properties.get(_ASSIGNMENT, "cooperative-sticky") != "cooperative-sticky":
         faults.append(f"{_ASSIGNMENT} is not yours to set: {_ASSIGNMENT_WHY}")
     if properties.get("group.protocol", "classic") not in _PROTOCOLS:
@@ -590,6 +620,18 @@ class Settings(BaseSettings):
             )
         if example in {self.topic(name) for name in FIXED_TOPICS}:
             raise ValueError(f"the stream pattern gives {example!r}, which is the name of another topic")
+        return self
+
+    @model_validator(mode="after")
+    def _a_transaction_is_no_missed_poll(self) -> "Settings":
+        for table in (self.kafka.common, self.kafka.consumer):
+            interval = table.get("max.poll.interval.ms", "")
+            if interval.isdecimal() and int(interval) < self.transaction_timeout_ms + _BESIDES_TRANSACTION_MS:
+                raise ValueError(
+                    f"max.poll.interval.ms of {interval} is too short: a transaction may take "
+                    f"{self.transaction_timeout_ms} ms (PROCESSOR_TRANSACTION_TIMEOUT_MS), and mapping "
+                    f"{_BESIDES_TRANSACTION_MS} ms; the group would shut out a member that works"
+                )
         return self
 
     @property

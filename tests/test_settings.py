@@ -229,6 +229,34 @@ def test_what_exactly_once_rests_on_is_refused(environment: Environment, table: 
     ) == told()
 
 
+@pytest.mark.parametrize("table", ["COMMON", "CONSUMER", "PRODUCER"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("error_cb", "throttle_cb", "stats_cb", "oauth_cb", "ssl.certificate.verify_cb", "on_delivery", "on_commit"),
+        *("test.mock.num.brokers", "test.mock.broker.rtt"),
+    ],
+)
+def test_what_is_no_text_and_what_is_for_tests_is_refused(environment: Environment, table: str, name: str) -> None:
+    """A callback, of which the client raises errors of its own, and brokers that are none."""
+    environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
+
+    assert f"{name} is not yours to set: it " in told()
+    assert told().endswith("hint: leave the property out")
+
+
+@pytest.mark.parametrize("table", ["COMMON", "CONSUMER"])
+def test_a_slow_commit_is_no_missed_poll(environment: Environment, table: str) -> None:
+    """max.poll.interval.ms may be set, longer than what a transaction may take."""
+    environment.set(**{f"KAFKA__{table}": '{"max.poll.interval.ms": 29999}'})
+
+    assert "max.poll.interval.ms of 29999 is too short: a transaction may take 15000 ms" in told()
+
+    environment.set(**{f"KAFKA__{table}": '{"max.poll.interval.ms": 30000}'})
+
+    assert 15_000 == load_settings().transaction_timeout_ms
+
+
 def test_one_assignment_strategy_is_ours() -> None:
     """cooperative-sticky may be written down; any other would stop the world at each rebalance."""
     KafkaSettings(consumer={"partition.assignment.strategy": "cooperative-sticky"})

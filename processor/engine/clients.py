@@ -131,6 +131,7 @@ def common_properties(settings: Settings) -> Properties:
         "client.id": "processor",
         "log_level": 2,
         **settings.kafka.common,
+        "allow.auto.create.topics": False,  # which a producer does unless it is switched off
     }
 
 
@@ -266,7 +267,7 @@ class Coordinator:
 def consumer(properties: Mapping[str, Any], *, coordinator: Coordinator | None = None) -> Consumer:
     """The consumer of `run`. Raises UsageError for properties that do not go together."""
     watched = {"statistics.interval.ms": 1_000, "stats_cb": coordinator} if coordinator is not None else {}
-    return _made(Consumer, {**watched, **properties, "error_cb": logged_errors("consumer")})
+    return _made(Consumer, {**properties, **watched, "error_cb": logged_errors("consumer")})
 
 
 def _made(kind: Callable[[Properties], T], properties: Properties) -> T:

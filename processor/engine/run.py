@@ -194,8 +194,9 @@ def run(
             answer=first_answer,
         )
         patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
-        coordinator = Coordinator() if settings.kafka.consumer.get("group.protocol") == "consumer" else None
-        consumer = new_consumer(consumer_properties(settings), coordinator=coordinator)
+        properties = consumer_properties(settings)
+        coordinator = Coordinator() if properties.get("group.protocol") == "consumer" else None
+        consumer = new_consumer(properties, coordinator=coordinator)
         intake = Intake(
             settings,
             consumer,

@@ -168,7 +168,14 @@ def produce_with_header(made: Installation, *, value: bytes, key: bytes, name: b
     rdkafka.rd_kafka_destroy(producer)
 
 
-def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "properties"),
+    [
+        ("CONSUMER", '{"group.protocol": "consumer"}'),
+        ("COMMON", '{"group.protocol": "consumer", "statistics.interval.ms": 0}'),
+    ],
+)
+def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str, table: str, properties: str) -> None:
     """With KIP-848 nobody tells a member that gets no partition; it is ready all the same, and `--until-end` ends with
     0 for all."""
     made = installation(bootstrap_servers, topic_prefix, partitions=2)
@@ -178,7 +185,7 @@ def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str)
         **os.environ,
         "PROCESSOR_TENANT": TENANT,
         "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
-        "PROCESSOR_KAFKA__CONSUMER": '{"group.protocol": "consumer"}',
+        f"PROCESSOR_KAFKA__{table}": properties,
         "PROCESSOR_TOPICS__PREFIX": topic_prefix,
         "PROCESSOR_OUTPUT__FORMAT": "json",
         "PROCESSOR_HTTP__PORT": "0",
