@@ -59,6 +59,11 @@ TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "
 in which they were written. With more, a key may have an old row in one partition and its new one, or its deletion, in
 another, and nothing says reliably which came last: times are the producers', and compaction takes deletions away."""
 
+LEAST_DELETE_RETENTION_MS: Final = 600_000
+"""The shortest `delete.retention.ms` of a reference topic. A process notes twice a minute that it has all, and a local
+copy is read on after a restart if it was away for less than half of the time: five minutes, the other half for reading.
+"""
+
 LOG_APPEND_TIME: Final = "LogAppendTime"
 """The `message.timestamp.type` of new reference topics: the broker's clock, not that of each producer."""
 
@@ -102,6 +107,11 @@ class ExistingTopic:
     def retention_ms(self) -> int:
         """How long a record lives; -1 is for ever, which compaction without deletion is too."""
         return int(self.config["retention.ms"]) if "delete" in self.cleanup else _FOR_EVER
+
+    @property
+    def delete_retention_ms(self) -> int:
+        """How long compaction keeps that a key was deleted."""
+        return int(self.config["delete.retention.ms"])
 
     @property
     def cleanup(self) -> frozenset[str]:
@@ -218,6 +228,8 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
     if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
         found = actual.config.get("message.timestamp.type", "no value")
         yield _config(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
+    if topic.role in TABLES and actual.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
+        yield Difference(topic.name, short_deletions(actual.delete_retention_ms), longer_deletions_hint(topic.name))
     if actual.cleanup != frozenset(topic.cleanup.split(",")):
         yield _config(topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup)
     if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
@@ -229,6 +241,21 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         )
     if topic.max_message_bytes is not None and actual.max_message_bytes < topic.max_message_bytes:
         yield _config(topic.name, "max.message.bytes", str(actual.max_message_bytes), str(topic.max_message_bytes))
+
+
+def short_deletions(delete_retention_ms: int) -> str:
+    """What is wrong with a reference topic that keeps deletions for so short a time."""
+    return (
+        f"has delete.retention.ms={delete_retention_ms}: a process that was away for a moment might miss a deletion "
+        "and keep the row for ever"
+    )
+
+
+def longer_deletions_hint(topic: Topic) -> str:
+    """What to do about it."""
+    return (
+        f"set delete.retention.ms={LEAST_DELETE_RETENTION_MS} or more on {topic}; Kafka's default, {_DAY_MS}, is a day"
+    )
 
 
 ONE_PARTITION_HINT: Final = (

@@ -41,7 +41,11 @@ def as_planned(topics: tuple[PlannedTopic, ...], **changed: Mapping[str, str] | 
     for topic in topics:
         change = changed.get(topic.role, {})
         partitions = change if isinstance(change, int) else topic.partitions
-        config = {"max.message.bytes": "1048588"} | topic.config | ({} if isinstance(change, int) else dict(change))
+        config = (
+            {"max.message.bytes": "1048588", "delete.retention.ms": "86400000"}
+            | topic.config
+            | ({} if isinstance(change, int) else dict(change))
+        )
         existing[topic.name] = ExistingTopic(topic.name, partitions, config)
     return existing
 
@@ -180,3 +184,13 @@ def test_a_reference_table_has_one_partition_and_the_brokers_time() -> None:
     assert "reference.accounts has message.timestamp.type=CreateTime, not LogAppendTime" == times
     assert [times] == found(stable, existing)
     assert {1} == {topic.partitions for topic in stable if topic.role in TABLES}
+
+
+def test_a_reference_table_keeps_deletions_for_ten_minutes() -> None:
+    """`run` refuses less; what is wrong, with the value and what is enough, is the same in both."""
+    topics = plan()
+    short, enough = {"delete.retention.ms": "60000"}, {"delete.retention.ms": "600000"}
+    (difference,) = differences(topics, as_planned(topics, contacts=short, accounts=enough, template_sets=short))
+
+    assert difference.what.startswith("has delete.retention.ms=60000: a process that was away for a moment")
+    assert "set delete.retention.ms=600000 or more on reference.contacts" in difference.hint

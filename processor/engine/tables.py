@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -40,7 +40,13 @@ from processor.metrics import REFERENCE_LAG, REFERENCE_ROWS, REFERENCE_UNREADABL
 from processor.model.records import Topic
 from processor.model.reference import Table
 from processor.settings import Settings
-from processor.topic_plan import ONE_PARTITION_HINT, several_partitions
+from processor.topic_plan import (
+    LEAST_DELETE_RETENTION_MS,
+    ONE_PARTITION_HINT,
+    longer_deletions_hint,
+    several_partitions,
+    short_deletions,
+)
 
 log = structlog.get_logger()
 
@@ -69,7 +75,7 @@ class TableTopic:
     name: Topic
     identity: str
     partitions: int
-    tombstones_s: float  #: How long it keeps that a row was deleted.
+    deletions_ms: int  #: How long it keeps that a row was deleted, `delete.retention.ms`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,9 @@ class Tables:
         for topic in self._topics.values():
             if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
                 raise LayoutError(f"{topic.name} {several_partitions(topic.partitions)}", hint=ONE_PARTITION_HINT)
+            if topic.deletions_ms < LEAST_DELETE_RETENTION_MS:
+                hint = longer_deletions_hint(topic.name)
+                raise LayoutError(f"{topic.name} {short_deletions(topic.deletions_ms)}", hint=hint)
 
     def _begin(self, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
         """The positions to read from; those of the copy if it can be gone on with."""
@@ -232,15 +241,18 @@ class Tables:
     def _away(self, seen: float) -> str:
         """Why a deleted row may have been missed since `seen`. Half of the time that they are told is for reading."""
         away_s = time.time() - seen
-        kept_s = min(topic.tombstones_s for topic in self._topics.values())
+        kept_s = self._deletions_s(min)
         if 0 <= away_s < kept_s / 2:
             return ""
-        return f"it was away for {away_s / 3600:.1f} h, and deleted rows are told for {kept_s / 3600:.1f} h"
+        return f"it was away for {away_s / 3600:.1f} h, and deletions are kept for {kept_s / 3600:.1f} h"
+
+    def _deletions_s(self, of_all: Callable[[Iterable[int]], int]) -> float:
+        return of_all(topic.deletions_ms for topic in self._topics.values()) / 1000
 
     def _remove_useless(self, ours: Path) -> None:
         """Copies beside ours that nobody has written to for so long that nobody can go on with them: a process that
         runs notes twice a minute how far it is. Containers that are created anew leave one each."""
-        oldest = time.time() - 2 * max(topic.tombstones_s for topic in self._topics.values()) - 3600
+        oldest = time.time() - 2 * self._deletions_s(max) - 3600
         for folder in ours.parent.iterdir():
             if folder == ours or not COPY_NAME.fullmatch(folder.name):
                 continue
@@ -454,6 +466,8 @@ class Tables:
         for topic in self._topics.values():
             if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
                 yield f"{topic.name} was grown to {topic.partitions} partitions: the next start will refuse it"
+            if topic.deletions_ms < LEAST_DELETE_RETENTION_MS:
+                yield f"{topic.name} has delete.retention.ms={topic.deletions_ms} now: the next start will refuse it"
 
     def _tell_lag(self, ends: Mapping[Partition, int]) -> None:
         left = dict.fromkeys(Table, 0)
@@ -513,9 +527,7 @@ def table_topics(asker: AdminClient, settings: Settings) -> dict[Table, TableTop
             )
         kept_ms = topic_configs(asker, names.values(), "delete.retention.ms")
     return {
-        table: TableTopic(
-            table, name, f"{topics[name].topic_id}", len(topics[name].partitions), int(kept_ms[name]) / 1000
-        )
+        table: TableTopic(table, name, f"{topics[name].topic_id}", len(topics[name].partitions), int(kept_ms[name]))
         for table, name in names.items()
     }
 
