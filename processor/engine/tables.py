@@ -54,6 +54,8 @@ REQUEST_S: Final = 10.0
 BATCH_RECORDS: Final = 1_000
 POLL_S: Final = 0.1
 LOOK_S: Final = 30.0
+CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # of Linux: goes on while the machine sleeps
+CLOCK_STEP_S: Final = 300.0  # that the wall clock was set back by, across a restart: no sign of long absence
 CLOSE_S: Final = 3.0
 RETRY_S, LONGEST_RETRY_S = 0.5, 10.0  # first and longest back-off of a partition that cannot be read on
 FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one, of each table once it is restored
@@ -79,10 +81,23 @@ class TableTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class _Moment:
+    """A point in time, in seconds. Durations are taken from `clock`, which nobody sets, as long as the process lives;
+    `wall`, since the epoch, is what a restart has."""
+
+    wall: float
+    clock: float
+
+    @classmethod
+    def now(cls) -> "_Moment":
+        return cls(time.time(), time.clock_gettime(CLOCK))
+
+
+@dataclass(frozen=True, slots=True)
 class _Look:
     """The topics as they were `at` a time: where partitions begin that are new to us, and where all end."""
 
-    at: float
+    at: _Moment
     topics: Mapping[Table, TableTopic]
     firsts: Mapping[Partition, int]
     ends: Mapping[Partition, int]
@@ -114,7 +129,7 @@ class Tables:
         self._tables = {one.name: one.table for one in self._topics.values()}
         asked = _partitions(self._topics)
         firsts = self._offsets(asked, OffsetSpec.earliest())
-        self._goals_at = time.time()
+        self._goals_at = _Moment.now()
         self._goals = self._offsets(asked, OffsetSpec.latest())
         folder = copy_folder(settings, name)
         self._make_root(folder.parent)
@@ -213,7 +228,11 @@ class Tables:
         if why:
             log.warning("local copy of the reference tables begun anew", cause=why)
             self._copy.begin_anew()
-            self._copy.see(self._goals_at)
+        seen = self._copy.seen()
+        if seen is None:
+            seen = self._goals_at.wall
+            self._copy.see(seen)
+        self._complete_at = self._goals_at.clock - max(0.0, self._goals_at.wall - seen)
         for table, topic in self._topics.items():
             self._copy.is_of(table, topic.identity)
         begun = {}
@@ -233,16 +252,9 @@ class Tables:
                 last = self._goals[table, partition]
                 return f"its position {position} of {self._topics[table].name}[{partition}] is gone: {first} to {last}"
         seen = self._copy.seen()
-        if seen is None:
-            self._copy.see(self._goals_at)
-            return ""
-        return self._away(seen)
-
-    def _away(self, seen: float) -> str:
-        """Why a deleted row may have been missed since `seen`. Half of the time that they are told is for reading."""
-        away_s = time.time() - seen
+        away_s = 0.0 if seen is None else self._goals_at.wall - seen
         kept_s = self._deletions_s(min)
-        if 0 <= away_s < kept_s / 2:
+        if -CLOCK_STEP_S <= away_s < kept_s / 2:  # the other half is for reading
             return ""
         return f"it was away for {away_s / 3600:.1f} h, and deletions are kept for {kept_s / 3600:.1f} h"
 
@@ -425,16 +437,22 @@ class Tables:
             self._caught_up.set()
             log.info("reference tables are complete", offsets_read=self.offsets_read)
 
-    def _see(self, at: float) -> None:
+    def _see(self, at: _Moment) -> None:
         """Note that the copy had all that there was `at` that time, unless a deleted row may have been missed."""
-        if why := self._away(self._copy.seen() or 0.0):
+        cut_off_s, kept_s = _Moment.now().clock - self._complete_at, self._deletions_s(min)
+        if cut_off_s >= kept_s:
             self._copy.spoil()
-            raise WorldError(f"the local copy of the reference tables: {why}", hint="start again: it is begun anew")
-        self._copy.see(at)
+            raise WorldError(
+                f"the reference tables could not be read for {cut_off_s / 3600:.1f} h, and deletions are kept for "
+                f"{kept_s / 3600:.1f} h",
+                hint="start again: the local copy is built again",
+            )
+        self._complete_at = at.clock
+        self._copy.see(at.wall)
 
     def _look(self) -> _Look:
         """Twice a minute, in a thread: the topics as they are, and where they begin and end."""
-        at = time.time()
+        at = _Moment.now()
         topics = table_topics(self._admin, self._settings)
         partitions = _partitions(topics)
         firsts = self._offsets([one for one in partitions if one not in self._positions], OffsetSpec.earliest())

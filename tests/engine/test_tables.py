@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -430,6 +431,61 @@ def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monk
             while True:
                 tables.check()
                 time.sleep(0.05)
+
+
+@pytest.mark.parametrize("step_s", [-30.0, 13 * 3600.0])
+def test_a_clock_that_is_set_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    """No time has passed: nothing was missed, the copy is read on."""
+    monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.1)
+    with Followed(made) as tables:
+        set_clock(monkeypatch, step_s)
+        seen = [tables._copy.seen()]
+        for number in range(2):  # it was looked at the topics since, before the clock was set and after
+            until(lambda: tables._copy.seen() not in seen)
+            seen.append(tables._copy.seen())
+            told(made, Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            until(partial(is_named, tables, f"name {number}"))
+        tables.check()
+    with Followed(made) as tables:
+        assert 0 == tables.offsets_read
+
+
+def is_named(tables: Tables, name: str) -> bool:
+    """Whether contact a has this name now."""
+    return names(tables, "a") == [name]
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    """The wall clock of this process differs by so much from now on."""
+    monkeypatch.setattr(time, "time", lambda: time.time_ns() / 1e9 + step_s)
+
+
+@pytest.mark.parametrize(("step_s", "read"), [(-30.0, 0), (-3_600.0, 1), (13 * 3600.0, 1)])
+def test_a_clock_that_is_set_between_two_starts(
+    made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
+) -> None:
+    """A small step back is none to mind. After others nobody knows how long the copy was away: it is built again."""
+    told(made, Table.CONTACTS, "a", INES)
+    with Followed(made):
+        pass
+    set_clock(monkeypatch, step_s)
+    with Followed(made) as tables:
+        assert ["Ines Duarte"] == names(tables, "a")
+        assert read == tables.offsets_read
+
+
+def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that could not read for longer than deletions are kept ends, and the next start builds the copy."""
+    monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.1)
+    told(made, Table.CONTACTS, "a", INES)
+    with Followed(made) as tables:
+        tables._complete_at -= 24 * 3600
+        with pytest.raises(WorldError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: start"):
+            for _ in range(600):
+                tables.check()
+                time.sleep(0.05)
+    with Followed(made) as tables:
+        assert 1 == tables.offsets_read
 
 
 def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
