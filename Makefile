@@ -40,9 +40,10 @@ test: lint  ## all the tests, on a real local Kafka
 chaos: $(VENV)/.dev  ## exactly once under fire for an hour (CHAOS_SECONDS=3600)
 	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),3600)
 
-bench: $(VENV)/.dev  ## event to reader: p50, p95, p99 at 1,000 events a second, 6 and 2 partitions, five runs each
+bench: $(VENV)/.dev  ## latency at 1,000 events a second, the reference tables at size, memory and pauses of a backlog
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.tables
+	$(BIN)/python -m tests.bench.backlog
 
 clean:  ## remove what make has set up here
 	rm -rf $(VENV) dist build

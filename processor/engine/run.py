@@ -71,7 +71,7 @@ IDLE_COMMIT_S = 1.0
 ASK_GROUP_S = 1.0
 TELL_S = 5.0  # `--until-end` says how far it is
 CATCH_UP_LOOK_S = 0.02
-MAPPING_S = 1.0  # then what is mapped is published, and the group hears from us; a single record may take longer
+MAPPING_S = 0.5  # then what is mapped is published: with the record under way a second, unless that one takes longer
 TRACEBACK_FRAMES = -20  # the innermost
 HELD_BYTES = 64_000_000  # first records that are nearly all bad are not held back beyond
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
@@ -321,8 +321,8 @@ class Engine:
         self._give_up_in_time()
 
     def turn(self) -> None:
-        """Poll, map what came until it fills a transaction or a second is over, and publish that; the rest is left for
-        the next turn. So the group hears from us in time, however much there is to map.
+        """Poll, map what came until it fills a transaction or `MAPPING_S` is over, and publish that; the rest is left
+        for the next turn. So the group hears from us in time, however much there is to map.
         """
         self._tables.check()
         self._progress.degraded("tables", self._tables.degraded)
@@ -420,7 +420,7 @@ class Engine:
 
     def _map(self) -> list[Done]:
         """Outcomes of the backlog's first records, in order: one at least, and no more than fill a transaction or take
-        a second. A record that has to wait cuts its partition there."""
+        `MAPPING_S`. A record that has to wait cuts its partition there."""
         done: list[Done] = []
         output_bytes, until = 0, time.monotonic() + MAPPING_S
         while self._backlog and len(done) < self._most_records and output_bytes < self._settings.max_batch_bytes:

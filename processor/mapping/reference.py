@@ -18,6 +18,7 @@ from processor.model.reference import Account, Category, Contact, ContactUser, R
 T = TypeVar("T")
 
 ROW_LIMIT_BYTES: Final = 65_536
+REMEMBERED_BYTES: Final = 4_096  # larger rows are read each time: 2,048 of the largest were 128 MB and more
 
 # Published examples contradict each other in how many groups an id has: read leniently.
 _ID: Final = re.compile(r"[A-Z]{2,4}(-\d{4}){2,4}", re.ASCII)
@@ -124,7 +125,7 @@ def _read(rows: Rows, table: Table, key: str) -> Row | BadRow | None:
 
 def row_of(table: Table, key: str, value: bytes) -> Row | BadRow:
     """The row that `value` holds; unknown fields are ignored. Any bytes end in a row or in the words for its owner."""
-    return _parsed(table, key, value) if len(value) > ROW_LIMIT_BYTES else _remembered(table, key, value)
+    return _parsed(table, key, value) if len(value) > REMEMBERED_BYTES else _remembered(table, key, value)
 
 
 def fault_of(table: Table, key: str, value: bytes) -> str:
@@ -145,7 +146,8 @@ def _parsed(table: Table, key: str, value: bytes) -> Row | BadRow:
         return BadRow(error.detail)
 
 
-_remembered: Final = lru_cache(maxsize=2_048)(_parsed)  # categories and organisations are few, and asked for each time
+# Categories and organisations are few, and asked for each time.
+_remembered: Final = lru_cache(maxsize=2_048)(_parsed)
 
 
 def _contact(told: Mapping[str, Any], _key: str) -> Contact:

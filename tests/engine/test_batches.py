@@ -2,6 +2,7 @@
 
 import random
 import string
+import sys
 import time
 from collections import Counter
 from datetime import datetime
@@ -26,6 +27,8 @@ from processor.model.reasons import Reason
 from processor.model.records import EventName, OutRecord, Place, SourceRecord, Topic
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.topic_plan import TWINS
+from tests.bench.backlog import TEMPLATE as STATEMENT
+from tests.bench.backlog import Backlog, fill, one_run
 from tests.engine.installation import Installation, installation
 from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
@@ -194,6 +197,18 @@ def test_one_poll_takes_so_many_bytes(
 
     assert 3 == steps["committed"]
     assert [*range(12)] == [decision["source"]["offset"] for decision in made.decisions()]
+
+
+@pytest.mark.kafka
+def test_the_memory_of_a_backlog_is_bounded(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """2,000 events under a template of 100 KB, all there at the start: they were 600 MB before the first commit."""
+    made = installation(bootstrap_servers, topic_prefix)
+    (tmp_path / "statement.toml").write_text(STATEMENT.format(body="x" * 100_000))
+    fill(made, Backlog(repayment(), 2_000))
+    figures = one_run(made, python=sys.executable, templates=tmp_path)
+
+    assert (0, 2_000) == (figures.exit_code, figures.committed)
+    assert 300 > figures.peak_mb
 
 
 @pytest.mark.kafka

@@ -1,6 +1,7 @@
 """The reference tables in mapping: rows as their owners write them, what each tells, and what a missing one means."""
 
 import json
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -446,3 +447,17 @@ def test_checks_come_in_their_order() -> None:
         DecisionReason.CONTACT_BLOCKED,
         DecisionReason.CATEGORY_OPTED_OUT,
     ] == seen
+
+
+def test_large_rows_are_not_kept() -> None:
+    """What is remembered of rows stays small, however large the rows are that are asked for."""
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            row = {"id": "CTT-4410-0093-7715", "name": f"{number:060000}"}
+            assert isinstance(row_of(Table.CONTACTS, CLIENT, json.dumps(row).encode()), Contact)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 1_000_000 > kept_bytes

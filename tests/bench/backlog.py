@@ -1,0 +1,218 @@
+"""A backlog that was there before the engine: the memory it takes, and how long it goes without a commit.
+
+`python -m tests.bench.backlog [--runs 3] [--only template holds text small] [--python PATH]`; starts a broker of its
+own and removes all it wrote. Each run is `processor run --until-end` as a process of its own, over one partition with
+
+- template: 10,000 events under one e-mail template of 100 KB,
+- holds: 500 events of 1 MB, each a bulk of about 8,000 holds, under the shipped templates,
+- text: 500 events of 1 MB, nearly all of it one comment, under the shipped templates,
+- small: 20,000 repayments under the shipped templates, for the throughput.
+
+A JSON line for each run: the process' peak of resident memory, the seconds from its start to the first commit, the
+longest time between two commits as the group's position shows them (looked at every 20 ms) and the seconds of the whole
+run; then the spread. `--python` is an interpreter with another version of the processor, to be compared with.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from processor.local.kafka import local_kafka
+from processor.mapping.decode import event_of_json
+from processor.mapping.encode import encode_event
+from processor.mapping.schemas import Schemas
+from processor.model.event import Event
+from processor.model.records import EventName
+from processor.ops.samples import sample
+from tests.engine.installation import TENANT, Installation, installation
+
+LARGE_BYTES = 990_000
+PATIENCE_S = 900  # then a run is given up
+LOOK_S = 0.02
+ID = "00000000-0000-4000-8000-{:012}"
+
+TEMPLATE = """
+id = "statement"
+version = 1
+name = "statement"
+type = "EMAIL"
+event = "LOAN_REPAYMENT"
+target = "LOANS"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+content_type = "text/plain"
+subject = "Statement"
+body = '''{{ACCOUNT_ID}} {body}'''
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """`count` events, each like `event` with an id of its own; `body`: the only template's, else the shipped ones."""
+
+    event: Mapping[str, Any]
+    count: int
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one run. `exit_code` is not 0 where it failed; then the others are of what it did before."""
+
+    exit_code: int
+    committed: int
+    peak_mb: float
+    first_commit_s: float
+    longest_gap_s: float
+    seconds: float
+
+
+def backlogs(schemas: Schemas) -> dict[str, Backlog]:
+    """By name, as the head of this file has them."""
+    repayment = sample(EventName("LOAN_REPAYMENT"))
+    repayment["transaction"]["comment"] = ""
+    bulk = sample(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
+    hold = bulk["holds"][0]
+
+    def rows(count: int) -> list[dict[str, Any]]:
+        return [{**hold, "encodedKey": f"{number:032x}"} for number in range(count)]
+
+    each = len(avro({**bulk, "holds": rows(2)}, schemas)[0]) - len(avro({**bulk, "holds": rows(1)}, schemas)[0])
+    comment = {**repayment["transaction"], "comment": "x" * LARGE_BYTES}
+    return {
+        "template": Backlog(repayment, 10_000, body="x" * 100_000),
+        "holds": Backlog({**bulk, "holds": rows(LARGE_BYTES // each)}, 500),
+        "text": Backlog({**repayment, "transaction": comment}, 500),
+        "small": Backlog(repayment, 20_000),
+    }
+
+
+def avro(given: Mapping[str, Any], schemas: Schemas) -> tuple[bytes, str]:
+    """Value and key of an event."""
+    event = event_of_json({**given, "eventId": ID.format(0)}, schemas)
+    assert isinstance(event, Event), event
+    return encode_event(event.fields, schemas, format="avro")[0], event.ordering_key
+
+
+def fill(made: Installation, backlog: Backlog) -> None:
+    """Produce the events, to partition 0."""
+    value, key = avro(backlog.event, made.schemas)
+    producer = Producer({"bootstrap.servers": made.servers, "message.max.bytes": 1_048_588, "linger.ms": 5})
+    for number in range(backlog.count):
+        mine = value.replace(ID.format(0).encode(), ID.format(number).encode())
+        while True:
+            try:
+                producer.produce(made.events, mine, key, 0)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    assert producer.flush(120) == 0
+
+
+def one_run(made: Installation, *, python: str, templates: Path | None) -> Figures:
+    """Run the engine to the end of what is there, and look at it."""
+    environment = {
+        **os.environ,
+        "PROCESSOR_TENANT": TENANT,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+        "PROCESSOR_HTTP__PORT": "0",
+        "PROCESSOR_LOG__LEVEL": "warning",
+        **({} if templates is None else {"PROCESSOR_TEMPLATES_DIR": str(templates)}),
+    }
+    # As a reader of what is uncommitted: the position of a group whose transaction is open is otherwise waited for.
+    looker = Consumer(
+        {"bootstrap.servers": made.servers, "group.id": made.settings.group_id, "isolation.level": "read_uncommitted"}
+    )
+    began = time.monotonic()
+    engine = subprocess.Popen(
+        [python, "-P", "-m", "processor", "run", "--until-end"], env=environment, stdout=subprocess.DEVNULL
+    )
+    peak_kb, committed, changed_at, first_s, gap_s = 0, 0, 0.0, 0.0, 0.0
+    try:
+        while engine.poll() is None:
+            assert time.monotonic() - began < PATIENCE_S, f"at {committed} after {PATIENCE_S} s"
+            peak_kb = max(peak_kb, peak_of(engine.pid))
+            position = position_of(looker, made)
+            now = time.monotonic()
+            if position > committed:
+                if committed:
+                    gap_s = max(gap_s, now - changed_at)
+                else:
+                    first_s = now - began
+                committed, changed_at = position, now
+            time.sleep(LOOK_S)
+    finally:
+        engine.kill()
+        engine.wait()
+        looker.close()
+    seconds = time.monotonic() - began
+    numbers = (round(one, 2) for one in (peak_kb / 1000, first_s, gap_s, seconds))
+    return Figures(engine.returncode, committed, *numbers)
+
+
+def peak_of(pid: int) -> int:
+    """The peak of a process' resident memory so far, in kB; 0 when it is gone."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
+
+
+def position_of(looker: Consumer, made: Installation) -> int:
+    """The group's position; 0 where there is none, or the broker does not respond."""
+    try:
+        (at,) = looker.committed([TopicPartition(made.events, 0)], 2)
+    except KafkaException:
+        return 0
+    return max(0, at.offset)
+
+
+def main() -> None:
+    """Print one JSON line for each run, then the spread."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ("template", "holds", "text", "small")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--python", default=sys.executable)
+    given = parser.parse_args()
+    say({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
+    with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
+        for name in given.only:
+            runs = []
+            for number in range(given.runs):
+                made = installation(kafka.bootstrap_servers, f"backlog-{name}{number}.")
+                backlog = backlogs(made.schemas)[name]
+                templates = Path(folder) / name if backlog.body else None
+                if templates is not None:
+                    templates.mkdir(exist_ok=True)
+                    (templates / "statement.toml").write_text(TEMPLATE.format(body=backlog.body))
+                fill(made, backlog)
+                figures = one_run(made, python=given.python, templates=templates)
+                runs.append(asdict(figures))
+                say({"backlog": name, "run": number, **asdict(figures)})
+                made.admin().delete_topics([made.events, made.settings.topic("messages")])
+            spread = {field: [min(run[field] for run in runs), max(run[field] for run in runs)] for field in runs[0]}
+            say({"backlog": name, "runs": len(runs), "spread": spread})
+
+
+def say(line: Mapping[str, Any]) -> None:
+    """One line of JSON."""
+    print(json.dumps(line), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
