@@ -339,13 +339,10 @@ class Engine:
             self._progress.nothing_left()
             self._idle()
             return
-        done = self._map()
-        done += self._hold(done)
-        if self._stop.asked and self._first_records.holds_back(outcomes_of(done)):
+        current = self._hold(self._map())
+        if self._stop.asked and self._first_records.holds_back(outcomes_of(current)):
             return  # a stop does not let it through
         self._step("mapped")
-        # While more was polled, partitions may have gone or been sought elsewhere.
-        current = [one for one in done if self._intake.is_current(one.owned)]
         if self._intake.group is None:
             if current:
                 self._recover(NO_MEMBER, current)
@@ -356,21 +353,24 @@ class Engine:
                 return
         self._idle()  # a partition may be quiet while its neighbours are busy
 
-    def _hold(self, done: Sequence[Done]) -> list[Done]:
-        """What comes while `done` is held back: the first records say little, and nearly all of them are bad.
+    def _hold(self, done: list[Done]) -> list[Done]:
+        """`done`, and what comes while it is held back: the first records say little, and nearly all of them are bad.
 
-        Blocks, 5 s at most; less when a stop was asked for, or when nothing more can come under `--until-end`.
+        While more is polled, partitions may go or be sent elsewhere: what was mapped of them is left out, and does not
+        count for what is judged. Blocks, 5 s at most; less when a stop was asked for, or when nothing more can come
+        under `--until-end`.
         """
-        more: list[Done] = []
         held_until = time.monotonic() + HOLD_S
-        while self._first_records.holds_back(outcomes_of([*done, *more])) and not self._stop.asked:
+        while True:
+            done = [one for one in done if self._intake.is_current(one.owned)]
+            if not self._first_records.holds_back(outcomes_of(done)) or self._stop.asked:
+                return done
             if time.monotonic() >= held_until or self._polled_to_the_end():
-                break
-            if sum(one.held_bytes for one in (*done, *more)) >= HELD_BYTES:
-                break
+                return done
+            if sum(one.held_bytes for one in done) >= HELD_BYTES:
+                return done
             self._poll()
-            more += self._map()
-        return more
+            done += self._map()
 
     def _polled_to_the_end(self) -> bool:
         """Whether, under `--until-end`, no more records of our partitions are to come."""

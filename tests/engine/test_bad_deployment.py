@@ -1,5 +1,6 @@
 """A bad deployment on a real broker: the topic of another tenant, or one that holds other things, is not eaten up."""
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from processor.errors import RefusedInputError
 from processor.ops.topics import create
@@ -198,6 +199,45 @@ def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix:
     assert 0 == outputs_of(made)
     with process(wrong):
         until(lambda: made.committed() == [30])
+
+
+def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A rebalance takes one of two partitions while their records are held back: a hundred are waited for again, and
+    none of the other is committed."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    for partition in range(2):
+        made.tell([repayment(100 * partition + n) for n in range(45)], partition=partition)
+    wrong = of_tenant(made, "northbnk")
+    rival = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": made.settings.group_id,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+        }
+    )
+    quick = {"heartbeat.interval.ms": "100"}
+    try:
+        with process(wrong, ends_with=5, PROCESSOR_KAFKA__CONSUMER=json.dumps(quick)) as (held, _):
+            until(lambda: made.committed(range(2)) == [0, 0])
+            rival.subscribe([made.events])
+
+            def took_one() -> bool:
+                rival.poll(0.05)
+                return len(rival.assignment()) == 1
+
+            until(took_one)
+            (taken,) = rival.assignment()
+            made.tell([repayment(1_000 + n) for n in range(25)], partition=1 - taken.partition)
+            time.sleep(1)
+            assert None is held.poll()
+            made.tell([repayment(2_000 + n) for n in range(40)], partition=1 - taken.partition)
+            held.wait(30)
+    finally:
+        rival.close()
+
+    assert [0, 0] == made.committed(range(2))
+    assert 0 == outputs_of(made, 2)
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
