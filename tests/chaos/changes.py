@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from processor.engine import run as engine_run
 from processor.engine import transaction
 from processor.engine.intake import Intake, Owned
+from processor.engine.start import SeenEvent, Starts
 from processor.engine.window import Window
 
 
@@ -116,12 +117,22 @@ def _window_off() -> None:
     Window.first_told = lambda self, place, timestamp_ms, identity: None  # type: ignore[method-assign]  # noqa: ARG005
 
 
+def _window_by_todays_decoding() -> None:
+    def seen(self: Starts, outcomes: object, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
+        del outcomes
+        first = max(low, end - self._settings.window.records)
+        return tuple(self._without_outcome(partition, first, end, ()))
+
+    Starts._seen = seen  # type: ignore[method-assign]
+
+
 CHANGES: Mapping[str, Callable[[], None]] = {
     "first-offset": _seek_to_batchs_first_offset,
     "no-seek": _no_seek,
     "offsets-outside": _offsets_outside_the_transaction,
     "old-producer": _old_producer_kept,
     "hash-partitioner": _hash_partitioner,
+    "todays-decoding": _window_by_todays_decoding,
     "window-off": _window_off,
 }
 """By the name that `tests.chaos.worker --mutant` takes."""

@@ -114,6 +114,13 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """An event told for the first time, whose outputs the broker refuses: a dead letter that counts as a telling."""
+
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """A record that becomes a decision for itself."""
 
@@ -121,7 +128,7 @@ class Declined:
     event_id: str | None = None
 
 
-Fate = Good | Repeat | Dead | Declined
+Fate = Good | Repeat | Dead | Refused | Declined
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +225,8 @@ def expected(sent: Sequence[Sent], *, templates: Sequence[Template] = TEMPLATES,
         match one.record.fate:
             case Dead(reason):
                 out.dead[one.place] = (one, reason, frozenset())
+            case Refused():
+                out.dead[one.place] = (one, "OUTPUT_REFUSED", frozenset())
             case Declined(reason, event_id):
                 out.decisions[one.place] = (event_id, frozenset({(None, reason)}))
             case Repeat(event):

@@ -4,6 +4,7 @@ Each record carries a number in a header, so that the log says which of them are
 producer that heard no answer does not know.
 """
 
+import contextlib
 import itertools
 import json
 import random
@@ -11,7 +12,7 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.chaos.expected import (
     Declined,
     Good,
     Record,
+    Refused,
     Repeat,
     Sent,
     good,
@@ -32,10 +34,14 @@ from tests.chaos.expected import (
     ordering_key,
 )
 from tests.chaos.reader import read
+from tests.chaos.registry import GOOD_ID, ODD_KINDS, REFUSED_ID, WRITTEN, framed, odd_id
 from tests.chaos.site import ROOT
 
 NUMBER = "chaos-n"
 UNKNOWN_SCHEMA_ID = 1_999_999_999  # ours begin at 2,000,000,000
+BLANKS = b" " * 150_000_000  # over `receive.message.max.bytes` of librdkafka (100 MB) once it is unpacked
+ODD_EVERY, REFUSED_EVERY = 600, 3_000
+"""On average so many Avro records of the load until one has a new odd schema id, and one has a refused one."""
 
 
 def make_event(
@@ -136,6 +142,11 @@ def large_records(*, account: int, number: int, value_kept: bool) -> dict[str, R
     return {"2 MB": Record(key, huge, Dead("EVENT_TOO_LARGE", value_kept)), "large output": noted(long)}
 
 
+def unpacks_to_150_mb(event: Mapping[str, Any]) -> Record:
+    """A record that is small on the wire, if it is sent `packed`, and large in memory."""
+    return Record(ordering_key(event).encode(), BLANKS, Dead("EVENT_TOO_LARGE", value_kept=False))
+
+
 def noted(event: Mapping[str, Any]) -> Record:
     """The record of an event whose comment is more than the message of the template that prints it may hold."""
     return replace(good(event), fate=Good(event, frozenset({NOTED})))
@@ -154,14 +165,23 @@ def _json(key: bytes | None, event: Mapping[str, Any], reason: str) -> Record:
 
 
 def mixed(
-    *, seed: int, accounts: int = 60, bad_share: float = 0.02, repeat_share: float = 0.02, numbers_from: int = 0
+    *,
+    seed: int,
+    accounts: int = 60,
+    bad_share: float = 0.02,
+    repeat_share: float = 0.02,
+    numbers_from: int = 0,
+    avro: bool = False,
 ) -> Iterator[Record]:
     """An endless load: mostly good events of `accounts` accounts, with repeats and bad records among them.
 
     Deterministic for a seed; numbers of an account begin after `numbers_from`. A repeat may be told after an aborted
-    first telling: `committed` says which it was.
+    first telling: `committed` says which it was. `avro`: half of the events are written by a foreign producer, and
+    some of them with schemas of which the registry (`tests.chaos.registry`) responds oddly.
     """
     rng = random.Random(seed)
+    written = _avro_records(random.Random(f"avro {seed}"))
+    next(written)
     numbers: dict[tuple[str, int], int] = {}
     recent: list[Record] = []
     for n in itertools.count():
@@ -184,9 +204,29 @@ def mixed(
         elif dice < bad_share + repeat_share and recent:
             yield rng.choice(recent)
         else:
-            record = good(event)
-            recent = [*recent[-200:], record]
+            record = written.send(event) if avro and name in WRITTEN and number % 2 else good(event)
+            if isinstance(record.fate, Good):
+                recent = [*recent[-200:], record]
             yield record
+
+
+def _avro_records(rng: random.Random) -> Generator[Record, Mapping[str, Any], None]:
+    """The records of the events that are sent in, with schema ids of all kinds; each odd id is met a few times."""
+    event = yield Record(None, None, Dead(""))
+    ids_used = itertools.count()
+    odd = None
+    while True:
+        dice = rng.random()
+        if dice < 1 / REFUSED_EVERY:
+            event = yield framed(event, REFUSED_ID + rng.randrange(6), refused=True)
+            continue
+        if dice < 1 / REFUSED_EVERY + 1 / ODD_EVERY:
+            number = next(ids_used)
+            odd = odd_id(ODD_KINDS[number % len(ODD_KINDS)], 2 * number)
+            event = yield framed(event, odd)
+            continue
+        number = odd if odd is not None and rng.random() < 0.03 else GOOD_ID + rng.randrange(10)
+        event = yield framed(event, number, by_guid=rng.random() < 0.2)
 
 
 def partition_of(key: bytes | None, partitions: int) -> int:
@@ -198,11 +238,20 @@ class Feeder:
     """Puts records on the input and remembers them by number. For one thread at a time."""
 
     def __init__(
-        self, servers: str, topic: str, *, partitions: int, transactional: bool = False, numbers_from: int = 0
+        self,
+        servers: str,
+        topic: str,
+        *,
+        partitions: int,
+        transactional: bool = False,
+        packed: bool = False,
+        numbers_from: int = 0,
     ) -> None:
-        """Two feeders of one topic take numbers that do not meet, `numbers_from` on."""
+        """Two feeders of one topic take numbers that do not meet, `numbers_from` on. `packed`: batches are compressed
+        as well as may be, however large they are before."""
         self._servers, self._topic, self._partitions = servers, topic, partitions
         self._transactional = transactional
+        self._packed = packed
         self._numbers = itertools.count(numbers_from)
         self._acknowledged: set[int] = set()
         self._producer: Producer | None = None
@@ -244,16 +293,21 @@ class Feeder:
         except KafkaException:
             self._producer = None
 
+    def take_over(self, other: "Feeder") -> None:
+        """Answer for what another feeder has put on the same topic too."""
+        self.records |= other.records
+        self._acknowledged |= other._acknowledged
+
     def committed(self) -> list[Sent]:
         """What is on the input for a `read_committed` reader, with its fate: the first telling of an event is the good
         one, by the log's order. Raises when an acknowledged record is not there."""
         seen: set[tuple[int, str]] = set()
         sent, found = [], set()
-        for on_log in read(self._servers, (self._topic,)):
+        for on_log in read(self._servers, (self._topic,), values=False):
             number = int(dict(on_log.headers)[NUMBER])
             found.add(number)
             record = self.records[number]
-            if isinstance(record.fate, Good):
+            if isinstance(record.fate, Good | Refused):
                 told = (on_log.partition, str(record.fate.event["eventId"]))
                 if told in seen:
                     record = Record(record.key, record.value, Repeat(record.fate.event), record.headers)
@@ -271,8 +325,8 @@ class Feeder:
                 "bootstrap.servers": self._servers,
                 "linger.ms": 5,
                 "enable.idempotence": True,
-                "message.max.bytes": 5_000_000,
-                "compression.type": "lz4",
+                "message.max.bytes": 200_000_000 if self._packed else 5_000_000,
+                "compression.type": "zstd" if self._packed else "lz4",
                 "topic.metadata.refresh.interval.ms": 1_000,
                 "log_level": 2,
             }
@@ -310,6 +364,7 @@ class Load:
         self._feeder, self._records, self._rate = feeder, records, rate
         self._transactional = transactional
         self._rng = random.Random(seed)
+        self._times = 1
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._error: BaseException | None = None
@@ -317,6 +372,15 @@ class Load:
     def start(self) -> None:
         """Begin to feed."""
         self._thread.start()
+
+    @contextlib.contextmanager
+    def hurried(self, times: int) -> Iterator[None]:
+        """So many times the rate while the block runs."""
+        self._times = times
+        try:
+            yield
+        finally:
+            self._times = 1
 
     def stop(self) -> None:
         """End after the records that are on their way; raises what has gone wrong in the thread."""
@@ -329,7 +393,7 @@ class Load:
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
-                slice_ = list(itertools.islice(self._records, max(1, self._rate // 5)))
+                slice_ = list(itertools.islice(self._records, max(1, self._times * self._rate // 5)))
                 if self._transactional:
                     self._feeder.transaction(slice_, commit=self._rng.random() > 0.15)
                 else:

@@ -4,13 +4,15 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from processor.local.kafka import local_kafka
-from tests.chaos.scenes import SCENES, Ground, MissedError
+from tests.chaos import scenes
+from tests.chaos.outside import repeated_after_a_restart
+from tests.chaos.scenes import Ground, MissedError, Shown
 from tests.chaos.site import QUICK_BROKER
 
 
@@ -19,27 +21,36 @@ class Mutant:
     """A change of the engine's code (`tests.chaos.changes`), and the scene that has to catch it."""
 
     what: str
-    scene: str  #: A name of `tests.chaos.scenes.SCENES`.
+    scene: Callable[[Ground], Shown]
     test: str  #: The test of `tests/kafka` that plays it.
 
 
 MUTANTS: Mapping[str, Mutant] = {
     "first-offset": Mutant(
         "after an uncertain commit, seek to the batch's first offset",
-        "unknown commit, arrived",
+        scenes.unknown_commit_arrived,
         "test_a_commit_whose_answer_was_lost",
     ),
     "no-seek": Mutant(
-        "after an abort, stay where the consumer is", "unknown commit, not arrived", "test_a_commit_that_never_arrived"
+        "after an abort, stay where the consumer is",
+        scenes.unknown_commit_not_arrived,
+        "test_a_commit_that_never_arrived",
     ),
     "offsets-outside": Mutant(
-        "commit the offsets after the transaction, not in it", "kills at committed", "test_killed_at_every_step"
+        "commit the offsets after the transaction, not in it", scenes.kills_at_committed, "test_killed_at_every_step"
     ),
     "old-producer": Mutant(
-        "keep the producer after an uncertain end", "unknown commit, not arrived", "test_a_commit_that_never_arrived"
+        "keep the producer after an uncertain end",
+        scenes.unknown_commit_not_arrived,
+        "test_a_commit_that_never_arrived",
     ),
-    "hash-partitioner": Mutant("let the partitioner choose the output's partition", "calm", "test_calm"),
-    "window-off": Mutant("forget what was told before", "told twice", "test_the_same_event_twice"),
+    "hash-partitioner": Mutant("let the partitioner choose the output's partition", scenes.calm, "test_calm"),
+    "todays-decoding": Mutant(
+        "restore the window by decoding the input with the schemas of today",
+        repeated_after_a_restart,
+        "test_repeated_after_a_restart",
+    ),
+    "window-off": Mutant("forget what was told before", scenes.told_twice, "test_the_same_event_twice"),
 }
 
 
@@ -51,9 +62,9 @@ def main() -> int:
     args = parser.parse_args()
     chosen = {name: mutant for name, mutant in MUTANTS.items() if args.only in (None, name)}
 
-    def play(scene: str, mutant: str | None) -> str:
+    def play(scene: Callable[[Ground], Shown], mutant: str | None) -> str:
         try:
-            shown = SCENES[scene](Ground(kafka, args.protocol, mutant=mutant, logs=logs))
+            shown = scene(Ground(kafka, args.protocol, mutant=mutant, logs=logs))
         except MissedError as missed:
             return f"the scene could not be played: {missed}"
         kinds = Counter(finding.kind for finding in shown.verdict.findings)

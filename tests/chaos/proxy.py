@@ -32,6 +32,7 @@ ADDRESSES = frozenset({Api.METADATA, Api.FIND_COORDINATOR, Api.DESCRIBE_CLUSTER}
 ENDS = frozenset({Api.END_TXN, Api.INIT_PRODUCER_ID})
 FIRST_FLEXIBLE = {Api.PRODUCE: 9, Api.END_TXN: 3}  # from here on: compact strings, varint lengths, tagged fields
 PRODUCE_BY_TOPIC_ID = 13
+INVALID_RECORD = 87
 
 Written = frozenset[tuple[str, int, int]]
 """(topic, partition, first offset) of the produce requests of a transaction that the broker has accepted."""
@@ -75,6 +76,11 @@ class _Bytes:
         self._frame = memoryview(frame)
         self._at = 0
         self._flexible = flexible
+
+    @property
+    def at(self) -> int:
+        """How many bytes were read."""
+        return self._at
 
     def number(self, width: int) -> int:
         number = int.from_bytes(self._frame[self._at : self._at + width], "big", signed=True)
@@ -136,6 +142,21 @@ def read_request(frame: bytes) -> Request:
 
 def accepted(frame: bytes, version: int) -> Iterator[tuple[str, int, int]]:
     """(topic, partition, first offset) of each partition that a Produce response (without its length) accepts."""
+    for topic, partition, error, first, _ in _produced(frame, version):
+        if error == 0:
+            yield topic, partition, first
+
+
+def refused(frame: bytes, version: int) -> bytes:
+    """A Produce response that refuses what `frame` accepts, as a broker does that finds a record invalid."""
+    changed = bytearray(frame)
+    for *_, at in _produced(frame, version):
+        changed[at : at + 2] = INVALID_RECORD.to_bytes(2, "big")
+    return bytes(changed)
+
+
+def _produced(frame: bytes, version: int) -> Iterator[tuple[str, int, int, int, int]]:
+    """Topic, partition, error, first offset of each partition of a Produce response; and where its error stands."""
     if version >= PRODUCE_BY_TOPIC_ID:
         raise AssertionError(f"Produce version {version} names topics by id: teach the proxy to read it")
     body = _Bytes(frame[4:], flexible=version >= FIRST_FLEXIBLE[Api.PRODUCE])
@@ -143,7 +164,8 @@ def accepted(frame: bytes, version: int) -> Iterator[tuple[str, int, int]]:
     for _ in body.array():
         topic = body.string() or ""
         for _ in body.array():
-            partition, error, first = body.number(4), body.number(2), body.number(8)
+            partition, at = body.number(4), 4 + body.at
+            error, first = body.number(2), body.number(8)
             if version >= 2:
                 body.number(8)
             if version >= 5:
@@ -155,8 +177,7 @@ def accepted(frame: bytes, version: int) -> Iterator[tuple[str, int, int]]:
                     body.tags()
                 body.string()
             body.tags()
-            if error == 0:
-                yield topic, partition, first
+            yield topic, partition, error, first, at
         body.tags()
 
 
@@ -173,6 +194,7 @@ class _Connection:
     near: asyncio.StreamWriter
     far: asyncio.StreamWriter
     asked: dict[int, Request] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)  # correlation ids of the Produce that are answered with a refusal
     doomed: int | None = None  # correlation id of the EndTxn whose answer is swallowed
     trap: Trap | None = None
 
@@ -201,6 +223,9 @@ class Proxy:
         self.port = 0
         self.delay_s = 0.0  #: Added to each request, to make answers slow.
         self.holds_ends = False  #: While it is true, no request that ends a transaction is passed on.
+        self.refuses = b""
+        """A Produce with these bytes in it, not compressed, is answered as one with an invalid record; what the broker
+        then has of it is aborted by its client, to whom it is not there."""
         self.commits_answered = 0  #: EndTxn that commit, and that the broker has answered.
         self.sprung: list[Sprung] = []
 
@@ -303,6 +328,8 @@ class Proxy:
                 return
             if trap is not None:
                 connection.trap, connection.doomed = trap, request.correlation
+            if request.api == Api.PRODUCE and self.refuses and self.refuses in frame:
+                connection.refused.add(request.correlation)
             connection.asked[request.correlation] = request
             connection.far.write(len(frame).to_bytes(4, "big") + frame)
             await connection.far.drain()
@@ -319,6 +346,9 @@ class Proxy:
                 self._note(request, frame)
                 if request.api in ADDRESSES:
                     frame = frame.replace(mine, ours)
+                if correlation in connection.refused:
+                    connection.refused.discard(correlation)
+                    frame = refused(frame, request.version)
             if request is not None and correlation == connection.doomed and connection.trap is not None:
                 if ends(frame, request.version):
                     self._spring(connection.trap, written)

@@ -44,8 +44,11 @@ def partitions_of(servers: str, topics: Sequence[str]) -> dict[str, int]:
     return {topic: len(found[topic].partitions) for topic in topics if topic in found}
 
 
-def read(servers: str, topics: Sequence[str], *, isolation: str = "read_committed") -> list[OnLog]:
-    """All that a reader of `isolation` sees on `topics` now, in order within each partition. Blocks up to 60 s idle."""
+def read(servers: str, topics: Sequence[str], *, isolation: str = "read_committed", values: bool = True) -> list[OnLog]:
+    """All that a reader of `isolation` sees on `topics` now, in order within each partition. Blocks up to 60 s idle.
+
+    Without `values` they are left out, as they may be large.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -55,6 +58,7 @@ def read(servers: str, topics: Sequence[str], *, isolation: str = "read_committe
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 20,
             "fetch.queue.backoff.ms": 5,
+            "receive.message.max.bytes": 1_000_000_000,  # a compressed batch may unpack to more than the default
             "log_level": 2,
         }
     )
@@ -89,7 +93,7 @@ def read(servers: str, topics: Sequence[str], *, isolation: str = "read_committe
                         offset,
                         message.timestamp()[1],
                         _bytes(message.key()),
-                        _bytes(message.value()),
+                        _bytes(message.value()) if values else None,
                         tuple((name, _bytes(value) or b"") for name, value in _pairs(message.headers())),
                     )
                 )

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,10 @@ def records(count: int, *, seed: int, **more: Any) -> list[Record]:
 
 
 @contextlib.contextmanager
-def loaded(site: Site, *, seed: int, rate: int, transactional: bool = False) -> Iterator[Feeder]:
-    """A feeder whose load goes on while the block runs."""
+def loaded(site: Site, *, seed: int, rate: int, transactional: bool = False, avro: bool = False) -> Iterator[Feeder]:
+    """A feeder whose load goes on while the block runs. `avro`: see `mixed`."""
     feeder = Feeder(site.servers, site.events, partitions=site.partitions, transactional=transactional)
-    load = Load(feeder, mixed(seed=seed), rate=rate, transactional=transactional, seed=seed)
+    load = Load(feeder, mixed(seed=seed, avro=avro), rate=rate, transactional=transactional, seed=seed)
     load.start()
     try:
         yield feeder
@@ -344,7 +344,7 @@ def growth(ground: Ground) -> Shown:
         late = Feeder(site.servers, site.events, partitions=5, numbers_from=1_000_000)
         late.send(_of_accounts(500, 200), partition=3)
         late.send(_of_accounts(600, 200), partition=4)
-        late.records |= feeder.records
+        late.take_over(feeder)
         if not caught_up(site, 60):
             raise MissedError(f"the new partitions are not read: {behind(site)}")
         admin = AdminClient({"bootstrap.servers": site.servers})
@@ -444,13 +444,3 @@ def _to_the_end(ground: Ground, site: Site) -> None:
     with ground.worker(site, until_end=True) as worker:
         if worker.wait(60) != 0:
             raise MissedError(f"--until-end ended with {worker.code}: {worker.said[-800:]}")
-
-
-SCENES: Mapping[str, Callable[[Ground], Shown]] = {
-    "calm": calm,
-    "unknown commit, not arrived": unknown_commit_not_arrived,
-    "unknown commit, arrived": unknown_commit_arrived,
-    "kills at committed": kills_at_committed,
-    "told twice": told_twice,
-}
-"""Scenes that mutants are sent into."""

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from processor.model.records import EventName
 from processor.ops.topics import create
 from processor.settings import KafkaSettings, Settings, TopicSettings
-from tests.chaos.expected import TENANT, table_rows
+from tests.chaos.expected import STREAM_PATTERN, TENANT, table_rows
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 STREAMS = {"LOAN_REPAYMENT": "loan_repayment", "SAVINGS_DEPOSIT": "savings_deposit"}
@@ -43,6 +43,13 @@ RESTARTED_BROKER: Mapping[str, str] = {
     **QUICK_BROKER,
     "broker.session.timeout.ms": "3000",
     "controlled.shutdown.enable": "false",
+}
+
+
+#: For a worker of another tenant; the pattern makes it find all topics of its site, so that nothing else gives it away.
+WRONG_TENANT: Mapping[str, str] = {
+    "PROCESSOR_TENANT": "eastbank",
+    "PROCESSOR_TOPICS__STREAM": STREAM_PATTERN.replace("{tenant}", TENANT),
 }
 
 
