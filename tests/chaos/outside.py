@@ -12,6 +12,7 @@ from tests.chaos.repeats import repetitions
 from tests.chaos.scenes import SMALL_BATCHES, Ground, MissedError, Shown, judged, loaded, records
 from tests.chaos.site import WRONG_TENANT
 
+PATIENCE_S: Final = 90.0  # a busy machine; alone, no scene waits for ten
 REJECTED: Final = 5
 """Exit code of a worker whose input does not match it."""
 
@@ -64,7 +65,7 @@ def repeated_after_a_restart(ground: Ground) -> Shown:
         for pair in pairs.values():
             feeder.send(pair.before, partition=partition_of(pair.key, site.partitions))
         with ground.worker(site) as worker:
-            if not caught_up(site, 30) or worker.stop() != 0:
+            if not caught_up(site, PATIENCE_S) or worker.stop() != 0:
                 raise MissedError(worker.said[-800:])
         for pair in pairs.values():
             pair.meanwhile(registry)
@@ -86,10 +87,10 @@ def refused_and_repeated(ground: Ground) -> Shown:
     feeder.send([*goods[:20], refused, *goods[20:40], good(event)], partition=at)
     with ground.worker(site) as worker:
         worker.proxy.refuses = b"00000001 LN-4711"  # of its bodies
-        if not caught_up(site, 30):
+        if not caught_up(site, PATIENCE_S):
             raise MissedError(worker.said[-800:])
         feeder.send([good(event)], partition=at)
-        if not caught_up(site, 30) or worker.stop() != 0:
+        if not caught_up(site, PATIENCE_S) or worker.stop() != 0:
             raise MissedError(worker.said[-800:])
     feeder.send([*goods[40:], good(event)], partition=at)
     with ground.worker(site, slot="another") as worker:
@@ -105,7 +106,7 @@ def large_batch(ground: Ground) -> Shown:
     feeder.send([unpacks_to_150_mb(make_event(account=9))], partition=0)
     feeder.send([good(make_event(account=0, number=number)) for number in range(20, 40)], partition=0)
     with ground.worker(site) as worker:
-        if not caught_up(site, 60) or worker.stop() != 0:
+        if not caught_up(site, PATIENCE_S) or worker.stop() != 0:
             return judged(site, feeder, worker, patience_s=0)
     feeder.send([good(make_event(account=0, number=number)) for number in range(30, 50)], partition=0)
     with ground.worker(site) as worker:

@@ -5,6 +5,8 @@ so a seed repeats the plan of a round, not its every interleaving.
 """
 
 import contextlib
+import itertools
+import json
 import math
 import random
 import shutil
@@ -15,11 +17,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from processor.engine.run import BROKER_S
 from processor.errors import WorldError
 from processor.local.kafka import LocalKafka, local_kafka
 from tests.chaos.crew import Worker, behind, until
+from tests.chaos.load import Feeder, Load, make_event, mixed, partition_of, unpacks_to_150_mb
+from tests.chaos.outside import REJECTED
 from tests.chaos.proxy import Side, Trap
+from tests.chaos.reader import ends, group_positions
+from tests.chaos.registry import ODD_KINDS, REFUSED_KIND, Registry
+from tests.chaos.repeats import KINDS, Repetition, repetitions
 from tests.chaos.scenes import (
     CALM_STEPS,
     END_HELD_S,
@@ -28,9 +37,8 @@ from tests.chaos.scenes import (
     SEND_MS,
     Ground,
     Kill,
-    loaded,
 )
-from tests.chaos.site import PATIENT_BROKER, RESTARTED_BROKER, Site, of_protocols
+from tests.chaos.site import PATIENT_BROKER, RESTARTED_BROKER, WRONG_TENANT, Site, of_protocols
 from tests.chaos.verify import Finding, Verdict, verify
 
 MEET_S = 180.0  # how long a worker may take to come by its fault: a window of 10,000 is read first, on a busy machine
@@ -46,6 +54,18 @@ END_TXN = {Side.NOT_ARRIVED: "EndTxn not arrived", Side.ARRIVED: "EndTxn arrived
 SESSION_MS = 6_000
 TRANSACTION_MS = 10_000
 
+LARGE_BATCH = "batch that unpacks to 150 MB"
+WRONG_TENANT_AT_START = "wrong tenant"
+SCENARIOS = (
+    *(f"registry: {kind}" for kind in (*ODD_KINDS, REFUSED_KIND)),
+    *(f"repeated after a restart: {kind}" for kind in KINDS),
+    LARGE_BATCH,
+    WRONG_TENANT_AT_START,
+)
+"""What comes from outside in a round, beside the faults of its deck."""
+OF_REPETITIONS = 10_000  # the first account of repetitions, and the first number of theirs
+HURRY = 4  # a worker judges a hundred records before it commits for a wrong tenant, and has five seconds for them
+
 LONG_TRANSACTION_MS = 25_000  # where the broker is restarted: none times out in the seconds after
 BROKERS: Mapping[str, Mapping[str, str]] = {"pause": PATIENT_BROKER, "restart": RESTARTED_BROKER}
 """What befalls the broker in a round, and the settings that go with it."""
@@ -55,7 +75,8 @@ BROKERS: Mapping[str, Mapping[str, str]] = {"pause": PATIENT_BROKER, "restart": 
 class Act:
     """One fault of one slot. What the numbers mean depends on the kind."""
 
-    kind: str  #: kill, kill at, kill at EndTxn, cut at EndTxn, lose EndTxn, freeze, freeze at, leave, dark, slow
+    kind: str
+    """kill, kill at, kill at EndTxn, cut at EndTxn, lose EndTxn, freeze, freeze at, leave, dark, slow, wrong tenant"""
     step: str = ""
     nth: int = 1
     seconds: float = 0.0
@@ -80,6 +101,7 @@ def deck(rng: random.Random) -> list[Act]:
         Act("freeze at", step, nth=rng.randint(1, 15), seconds=rng.uniform(8, 14)) for step in ("mapped", "committing")
     ]
     acts += [Act("leave"), Act("leave"), Act("dark", seconds=rng.uniform(1, 9)), Act("slow", seconds=4)]
+    acts += [Act(WRONG_TENANT_AT_START)]
     rng.shuffle(acts)
     return acts
 
@@ -193,6 +215,13 @@ class _Slot:
                         time.sleep(act.seconds)
                         self._play.met(act)
                         self._goes_on(worker, act)
+            case Act("wrong tenant"):
+                with self._play.hurry(), self._worker(environment=WRONG_TENANT) as worker:
+                    until(lambda: worker.code is not None or self._play.cancelled(), MEET_S)
+                    if worker.code == REJECTED:
+                        self._play.met(act)
+                    else:
+                        self._not_met(worker, act)
             case _:
                 with self._worker() as worker:
                     if self._works(worker, act):
@@ -250,11 +279,109 @@ class _Slot:
             self._play.finding("EXIT", f"{self._name}, {act}: ended with {code} on SIGTERM", worker)
 
 
+class _Repeater:
+    """A thread that sends first records of all kinds of repetitions, beside the load, and repeats each when its
+    partition has another owner, or the same one again; and so on."""
+
+    def __init__(self, play: "_Play", registry: Registry) -> None:
+        self._play, self._registry, self._site = play, registry, play.site
+        self.feeder = Feeder(
+            play.site.servers,
+            play.site.events,
+            partitions=play.site.partitions,
+            packed=True,
+            numbers_from=OF_REPETITIONS * 1_000,
+        )
+        self._processed: dict[str, Repetition] = {}  # and the registry has changed since
+        self._ends: dict[int, int] = {}  # partition -> a place behind all first records
+        self._starts: dict[int, int] = {}  # partition -> the latest start that a worker's log tells
+        self._seen: dict[Path, int] = {}  # log -> bytes of it that were looked at
+        self.thread = threading.Thread(target=self._run, name="repetitions", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            large = unpacks_to_150_mb(make_event(account=OF_REPETITIONS - 1))
+            self.feeder.send([large])
+            self._play.note(LARGE_BATCH)
+            for number in itertools.count(1):
+                first = repetitions(first_account=OF_REPETITIONS * number, number=number)
+                for repetition in first.values():
+                    self.feeder.send(repetition.before, partition=self._partition(repetition))
+                if not self._wait(self._ends_found) or not self._wait(self._all_processed):
+                    return
+                for repetition in first.values():
+                    repetition.meanwhile(self._registry)
+                self._processed = first
+                if not self._wait(self._all_repeated):
+                    return
+        except BaseException as error:  # the round reports it
+            self._play.round.findings.append(Finding("HARNESS", f"repetitions: {error!r}"))
+
+    def finish(self) -> None:
+        """When no worker is left: what is processed is repeated for those that come."""
+        self.thread.join(120)
+        for kind in tuple(self._processed):
+            self._repeat(kind)
+
+    def _partition(self, repetition: Repetition) -> int:
+        return partition_of(repetition.key, self._site.partitions)
+
+    def _ends_found(self) -> bool:
+        found = ends(self._site.servers, (self._site.events,))
+        self._ends = {partition: end for (_, partition), end in found.items()}
+        return True
+
+    def _wait(self, condition: Callable[[], bool]) -> bool:
+        """Whether it came true before the acts were over."""
+
+        def met() -> bool:
+            try:
+                return condition()
+            except KafkaException:  # the broker is away
+                return False
+
+        while not met():
+            if self._play.done.wait(0.5):
+                return False
+        return True
+
+    def _all_processed(self) -> bool:
+        positions = group_positions(self._site.servers, self._site.group, self._site.events)
+        return all(positions.get(partition, -1) >= end for partition, end in self._ends.items())
+
+    def _all_repeated(self) -> bool:
+        self._look_for_starts()
+        for kind, repetition in tuple(self._processed.items()):
+            partition = self._partition(repetition)
+            if self._starts.get(partition, -1) >= self._ends[partition]:
+                self._repeat(kind)
+        return not self._processed
+
+    def _repeat(self, kind: str) -> None:
+        repetition = self._processed.pop(kind)
+        self.feeder.send(repetition.after, partition=self._partition(repetition))
+        self._play.note(f"repeated after a restart: {kind}")
+
+    def _look_for_starts(self) -> None:
+        for log in self._play.logs():
+            said = log.read_bytes()[self._seen.get(log, 0) :]
+            whole = said[: said.rfind(b"\n") + 1]
+            self._seen[log] = self._seen.get(log, 0) + len(whole)
+            for line in whole.splitlines():
+                if b'"partition starts"' in line:
+                    start = json.loads(line)
+                    partition = start["partition"]
+                    self._starts[partition] = max(self._starts.get(partition, -1), start["offset"])
+
+
 class _Play:
     """A round while it is played. Its methods are called from the slots' threads."""
 
-    def __init__(self, ground: Ground, site: Site, round_: Round, deadline: float) -> None:
+    def __init__(self, ground: Ground, site: Site, round_: Round, load: Load, deadline: float) -> None:
         self.ground, self.site, self.round = ground, site, round_
+        self.done = threading.Event()  #: No slot is left.
+        self.broker_stays = threading.Lock()  #: Held while the broker must not be away.
+        self._load = load
         self.broker_away = False
         self.away_at = -math.inf  #: When the broker was away at last.
         self._workers: list[Worker] = []
@@ -290,10 +417,25 @@ class _Play:
         if holding:
             time.sleep(END_HELD_S)
 
+    def logs(self) -> list[Path]:
+        """Of all workers so far."""
+        with self._lock:
+            return [worker.log for worker in self._workers]
+
+    @contextlib.contextmanager
+    def hurry(self) -> Iterator[None]:
+        """More of the load than else, and no fault of the broker, while the block runs."""
+        with self.broker_stays, self._load.hurried(HURRY):
+            yield
+
     def met(self, act: Act) -> None:
         """The fault has been met."""
+        self.note(str(act))
+
+    def note(self, what: str) -> None:
+        """It has come in this round."""
         with self._lock:
-            self.round.met[str(act)] += 1
+            self.round.met[what] += 1
 
     def killed(self, kill: Kill, act: Act) -> None:
         """The worker was killed as planned."""
@@ -318,6 +460,11 @@ def play(ground: Ground, round_: Round, *, rate: int, deadline: float) -> Round:
 
     No act begins after `deadline` (monotonic).
     """
+    with Registry() as registry:
+        return _play(ground, round_, registry, rate=rate, deadline=deadline)
+
+
+def _play(ground: Ground, round_: Round, registry: Registry, *, rate: int, deadline: float) -> Round:
     rng = random.Random(round_.seed)
     began = time.monotonic()
     site = Site(
@@ -326,14 +473,19 @@ def play(ground: Ground, round_: Round, *, rate: int, deadline: float) -> Round:
         protocol=round_.protocol,
         session_timeout_ms=SESSION_MS,
         transaction_timeout_ms=round_.transaction_ms,
-        more={"PROCESSOR_MAX_BATCH_RECORDS": str(rng.choice((20, 100, 1_000)))},
+        more={"PROCESSOR_MAX_BATCH_RECORDS": str(rng.choice((20, 100, 1_000))), **registry.settings},
     )
     site.create_topics()
-    playing = _Play(ground, site, round_, deadline)
+    # The load talks to the broker past all proxies: only the broker's own faults reach it.
+    feeder = Feeder(site.servers, site.events, partitions=site.partitions, transactional=round_.transactional)
+    events = mixed(seed=round_.seed, avro=True)
+    load = Load(feeder, events, rate=rate, transactional=round_.transactional, seed=round_.seed)
+    playing = _Play(ground, site, round_, load, deadline)
+    repeater = _Repeater(playing, registry)
     acts = deck(rng)
-    with contextlib.ExitStack() as stack:
-        # The load talks to the broker past all proxies: only the broker's own faults reach it.
-        feeder = stack.enter_context(loaded(site, seed=round_.seed, rate=rate, transactional=round_.transactional))
+    load.start()
+    try:
+        repeater.thread.start()
         slots = [_Slot(playing, f"w{n}", acts[n :: round_.slots]) for n in range(round_.slots)]
         for slot in slots:
             slot.thread.start()
@@ -347,7 +499,14 @@ def play(ground: Ground, round_: Round, *, rate: int, deadline: float) -> Round:
             slot.thread.join(300)
             if slot.thread.is_alive():
                 round_.findings.append(Finding("HARNESS", f"{slot.thread.name} does not end"))
+        playing.done.set()
+        repeater.finish()
+    finally:
+        playing.done.set()
+        load.stop()
+    feeder.take_over(repeater.feeder)
     _finish(playing, feeder, round_)
+    round_.met += Counter({f"registry: {kind}": count for kind, count in registry.odd.items()})
     round_.seconds = time.monotonic() - began
     return round_
 
@@ -369,6 +528,11 @@ def _sleep_while(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _strike(playing: _Play, how: str, pause_s: float) -> None:
+    with playing.broker_stays:
+        _strike_now(playing, how, pause_s)
+
+
+def _strike_now(playing: _Play, how: str, pause_s: float) -> None:
     kafka = playing.ground.kafka
     playing.broker_away = True
     try:
@@ -393,7 +557,7 @@ def _strike(playing: _Play, how: str, pause_s: float) -> None:
         playing.broker_away = False
 
 
-def _finish(playing: _Play, feeder: "object", round_: Round) -> None:
+def _finish(playing: _Play, feeder: Feeder, round_: Round) -> None:
     """Two calm workers take the group to the input's end and stop cleanly; then the judge."""
     site, ground = playing.site, playing.ground
     with contextlib.ExitStack() as crew:
@@ -407,7 +571,7 @@ def _finish(playing: _Play, feeder: "object", round_: Round) -> None:
                 playing.finding("EXIT", f"{worker.slot}, calm: ended by itself with {worker.code}", worker)
             elif (code := worker.stop()) != 0:
                 playing.finding("EXIT", f"{worker.slot}, calm: ended with {code} on SIGTERM", worker)
-    verdict: Verdict = verify(site, feeder.committed())  # type: ignore[attr-defined]
+    verdict: Verdict = verify(site, feeder.committed())
     round_.findings += verdict.findings
     round_.counts, round_.hidden = verdict.counts, verdict.hidden
 
@@ -437,6 +601,10 @@ class Table:
             for round_ in self.rounds
         )
 
+    def scenario(self, name: str, protocol: str) -> int:
+        """How often one of `SCENARIOS` was met."""
+        return sum(round_.met[name] for round_ in self.rounds if round_.protocol == protocol)
+
     @property
     def steps(self) -> tuple[str, ...]:
         """All rows."""
@@ -452,6 +620,7 @@ class Table:
                     missing.append(f"{step} × {protocol}: no kill")
                 elif opened == 0 and step in (*OPEN_STEPS, END_TXN[Side.NOT_ARRIVED]):
                     missing.append(f"{step} × {protocol}: no kill with an open transaction")
+            missing += [f"{name} × {protocol}: not met" for name in SCENARIOS if not self.scenario(name, protocol)]
         for side, name in END_TXN.items():
             if (met := self.end_txn(side)) < least_end_txn:
                 missing.append(f"{name}: {met} of {least_end_txn}")
@@ -465,10 +634,16 @@ class Table:
             lines.append(f"{step:<20}" + "".join(f"{f'{kills} / {opened}':>26}" for kills, opened in cells))
         for side, name in END_TXN.items():
             lines.append(f"{name}: {self.end_txn(side)} in all, kills and cut links")
+        lines.append(f"{'from outside':<60}" + "".join(f"{protocol + ': met':>16}" for protocol in self.protocols))
+        for name in SCENARIOS:
+            lines.append(f"{name:<60}" + "".join(f"{self.scenario(name, one):>16}" for one in self.protocols))
         met: Counter[str] = Counter()
         for round_ in self.rounds:
             met += round_.met
-        lines.append("faults met: " + ", ".join(f"{name} {count}" for name, count in sorted(met.items())))
+        lines.append(
+            "faults met: "
+            + ", ".join(f"{name} {count}" for name, count in sorted(met.items()) if name not in SCENARIOS)
+        )
         return "\n".join(lines)
 
     def as_json(self, *, least_end_txn: int) -> dict[str, object]:
@@ -479,6 +654,9 @@ class Table:
                     step: dict(zip(("kills", "open"), self.cell(step, protocol), strict=True)) for step in self.steps
                 }
                 for protocol in self.protocols
+            },
+            "fromOutside": {
+                protocol: {name: self.scenario(name, protocol) for name in SCENARIOS} for protocol in self.protocols
             },
             "endTxn": {side.value: self.end_txn(side) for side in Side},
             "empty": self.empty(least_end_txn=least_end_txn),
