@@ -100,6 +100,7 @@ class _Look:
     """One look-up of an id, in the background."""
 
     schema: Future[WriterSchema]
+    began_at: float
     wanted_at: float  #: When a record was last waiting for it.
 
 
@@ -155,7 +156,7 @@ class Registry:
         if look is None or (look.schema.done() and now - look.wanted_at > STALE_S):
             given = tuple(other for other in self._given if other != wanted)[-MOST_OTHERS:]
             _make_room(self._looks, MOST_LOOKS)
-            look = self._looks[wanted] = _Look(ask(lambda: self._look(wanted, given), name="registry"), now)
+            look = self._looks[wanted] = _Look(ask(lambda: self._look(wanted, given), name="registry"), now, now)
         look.wanted_at = now
         if not look.schema.done():
             raise self._deferral(wanted)
@@ -167,7 +168,7 @@ class Registry:
             self._remember_unknown(wanted, "")
             raise
         except NoSchemaError as failure:
-            raise self._judged(wanted, failure) from failure
+            raise self._judged(wanted, failure, at=look.began_at) from failure
         log.info("schema fetched", schema=schema_name(wanted))
         self._refusals.pop(wanted, None)
         _make_room(self._known, MOST_KNOWN)
@@ -175,9 +176,11 @@ class Registry:
         self._given.append(wanted)
         return schema
 
-    def _judged(self, wanted: Wanted, failure: NoSchemaError) -> Exception:
-        """What a look that gave no schema means for the record."""
-        now = time.monotonic()
+    def _judged(self, wanted: Wanted, failure: NoSchemaError, *, at: float) -> Exception:
+        """What a look that gave no schema means for the record. `at`: when it began.
+
+        It may be used long after, where the broker kept us, and that time says nothing about the registry.
+        """
         if wanted not in self._refusals:
             _make_room(self._refusals, MOST_UNKNOWN)
         refusal = self._refusals.setdefault(wanted, _Refusal(failure))
@@ -186,8 +189,8 @@ class Registry:
             refusal.counted_at = None
         else:
             if refusal.counted_at is not None:  # no longer than looks may lie apart: nobody may have looked since
-                refusal.counted_s += min(now - refusal.counted_at, MOST_BETWEEN_LOOKS_S)
-            refusal.counted_at = now
+                refusal.counted_s += min(at - refusal.counted_at, MOST_BETWEEN_LOOKS_S)
+            refusal.counted_at = at
             if refusal.counted_s >= self._refused_id_s:
                 detail = f"refused for {self._refused_id_s:.0f} s while others were given: {failure}"
                 self._remember_unknown(wanted, detail)

@@ -179,6 +179,22 @@ def test_time_without_an_answer_for_others_does_not_count() -> None:
         refused(registry, 7)
 
 
+def test_a_look_that_is_used_late_counts_from_when_it_was_made() -> None:
+    """A process that is kept by its broker for longer than the time that is set has not seen a refusal for so long."""
+    answers = {"/schemas/ids/7": (500, b"{}"), "/schemas/ids/8": SCHEMA}
+    with Answers(answers) as server:
+        registry = Registry(server.url, requests.Session(), refused_id_s=0.5, given=[SchemaId(8)])
+        with pytest.raises(DeferredSchemaError):
+            looked_up(registry, 7)
+        with pytest.raises(DeferredSchemaError):
+            registry.schema_of(SchemaId(7))  # looks, and is kept
+        time.sleep(0.6)
+        with pytest.raises(DeferredSchemaError):
+            registry.schema_of(SchemaId(7))
+        answers["/schemas/ids/7"] = SCHEMA
+        assert "A" == looked_up(registry, 7).name
+
+
 @pytest.mark.parametrize(("subjects", "deferred"), [(b'["a"]', True), (b"[]", False), (b"{}", False)])
 def test_a_registry_that_has_given_nothing_yet(subjects: bytes, deferred: bool) -> None:
     """It gives others when it lists subjects; an empty list is what it says to a user who may see none."""
