@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from processor.errors import OurFaultError, UsageError
+from processor.files import UnfitError, file_bytes, file_text, visible
 from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.document import flaws_of_document
@@ -67,7 +68,6 @@ _ANY_TENANT: Final = "tenant"
 SHIPPED: Final = Path(__file__).parent / "templates"
 
 NAME_LIMIT_CHARACTERS: Final = 255
-FILE_LIMIT_BYTES: Final = 16_000_000
 FLAWS_SHOWN: Final = 50  # of one text; a file of another kind could have as many as it has braces
 CONDITIONS_LIMIT: Final = 100  # each is asked of each event
 OPERANDS_LIMIT: Final = 1000
@@ -176,7 +176,7 @@ def read_templates(
     """
     directory = SHIPPED if directory is None else directory
     try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix == ".toml")
+        paths = template_paths(directory)
     except OSError as error:
         finding = _nothing_there(directory, f"cannot be read: {error.strerror}")
         return Loaded(directory, None, (finding,), 0, ())
@@ -193,6 +193,11 @@ def read_templates(
     )
     usable = template_set(templates) if all(finding.warning for finding in findings) else None
     return Loaded(directory, usable, tuple(findings), len(paths), tuple(samples), tuple(templates))
+
+
+def template_paths(directory: Path) -> list[Path]:
+    """The template files of `directory`, in order of their names. Raises OSError as `iterdir` does."""
+    return sorted(path for path in directory.iterdir() if path.suffix == ".toml" and visible(path))
 
 
 def _nothing_there(directory: Path, what: str) -> Finding:
@@ -483,11 +488,11 @@ class _Reading:
     def _shape(self) -> _File | None:
         """The file's fields, each of its type; None when it is not such a file."""
         try:
-            if problem := _unfit(self.path):
-                self.find("", problem)
-                return None
-            self._source = self.path.read_text(encoding="utf-8")
+            self._source = file_text(self.path)
             raw = tomllib.loads(self._source, parse_float=_Float)
+        except UnfitError as unfit:
+            self.find("", str(unfit))
+            return None
         except OSError as error:
             self.find("", f"cannot be read: {error.strerror}")
             return None
@@ -822,10 +827,10 @@ class _Reading:
             self.find("", f"{name} is outside of the templates' directory", key=key, hint=hint)
             return None
         try:
-            if problem := _unfit(path):
-                self.find("", f"{name} {problem}", key=key)
-                return None
-            return path.read_bytes()
+            return file_bytes(path)
+        except UnfitError as unfit:
+            self.find("", f"{name} {unfit}", key=key)
+            return None
         except OSError as error:
             near = get_close_matches(path.name, [one.name for one in path.parent.glob("*")], 1)
             hint = f"did you mean {near[0]}?" if near else ""
@@ -1051,14 +1056,6 @@ _TYPE_WORDS: Final[Mapping[str, str]] = {  # pydantic's kind of fault -> what an
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
 }
-
-
-def _unfit(path: Path) -> str:
-    """Why a file is not to be read: a pipe would never end. Empty when it is. OSError when it is not there."""
-    size = path.stat().st_size
-    if not path.is_file():
-        return "is not a file"
-    return f"has {size} bytes; a file is read up to {FILE_LIMIT_BYTES}" if size > FILE_LIMIT_BYTES else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,12 +136,14 @@ def _told_twice(before: TemplateSet, now: TemplateSet) -> str:
 def stamp_of(directory: Path | None) -> Stamp:
     """What the files of `directory` look like, those in folders below it too. Empty when it cannot be looked at."""
     found = []
-    for folder, _, names in os.walk(directory or ""):
-        for name in names:
-            path = Path(folder, name)
-            try:
-                told = path.stat()
-            except OSError:  # gone since, or a link to nowhere
-                continue
-            found.append((str(path), told.st_mtime_ns, told.st_size, told.st_ino))
+    folders = [] if directory is None else [str(directory)]
+    while folders:  # os.walk of Python 3.11 calls itself for each folder within a folder
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    continue
+                with suppress(OSError):  # gone since, or a link to nowhere
+                    told = entry.stat()
+                    found.append((entry.path, told.st_mtime_ns, told.st_size, told.st_ino))
     return frozenset(found)

@@ -1,5 +1,6 @@
 """Events that a person names on the command line: a file, stdin, or the sample of an event's name."""
 
+import codecs
 import json
 import sys
 from collections.abc import Iterator
@@ -59,18 +60,21 @@ def _is_json(raw: bytes) -> bool:
 
 
 def _bytes(argument: str) -> bytes:
+    """All bytes, without a UTF-8 byte order mark. A pipe (a shell's `<(…)`) is read as a file is, no further."""
     if argument == "-":
-        return sys.stdin.buffer.read(FILE_LIMIT_BYTES)
-    try:
-        path = Path(argument)
-        if path.stat().st_size > FILE_LIMIT_BYTES:
-            raise UsageError(f"{argument} has more than {FILE_LIMIT_BYTES} bytes", hint="name a smaller file")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        near = get_close_matches(argument.upper(), EVENTS, 1)
-        hint = f"did you mean {near[0]}?" if near else "name a file of JSON events, or an event for its sample"
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
+        raw = sys.stdin.buffer.read(FILE_LIMIT_BYTES + 1)
+    else:
+        try:
+            with Path(argument).open("rb") as file:
+                raw = file.read(FILE_LIMIT_BYTES + 1)
+        except (OSError, ValueError) as error:
+            near = get_close_matches(argument.upper(), EVENTS, 1)
+            hint = f"did you mean {near[0]}?" if near else "name a file of JSON events, or an event for its sample"
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
+    if len(raw) > FILE_LIMIT_BYTES:
+        raise UsageError(f"{argument} has more than {FILE_LIMIT_BYTES} bytes", hint="name a smaller file")
+    return raw.removeprefix(codecs.BOM_UTF8)
 
 
 MASKED: Final = "***"

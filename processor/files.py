@@ -1,0 +1,45 @@
+"""Reading what people edit: whole, bounded, and without waiting for what is no file."""
+
+import codecs
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+FILE_LIMIT_BYTES: Final = 16_000_000
+
+
+class UnfitError(Exception):
+    """What is there is not to be read; `str` says why, after its name."""
+
+
+def file_bytes(path: Path) -> bytes:
+    """The bytes of a file, without a UTF-8 byte order mark, which some editors put first.
+
+    Blocks on the disk only: what is no regular file is refused before it is read, as a pipe may never end. Raises
+    UnfitError for that, for more than FILE_LIMIT_BYTES and for what no file can be called; OSError as `open` does.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe nobody writes to is opened at once
+    except ValueError as error:
+        raise UnfitError(f"is not a file's name: {error}") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnfitError("is not a file")
+        if found.st_size > FILE_LIMIT_BYTES:
+            raise UnfitError(f"has {found.st_size} bytes; a file is read up to {FILE_LIMIT_BYTES}")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(FILE_LIMIT_BYTES).removeprefix(codecs.BOM_UTF8)
+    finally:
+        os.close(descriptor)
+
+
+def file_text(path: Path) -> str:
+    """The text of a file, each line ended by a line feed. Raises as `file_bytes`, and UnicodeDecodeError."""
+    return file_bytes(path).decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+def visible(path: Path) -> bool:
+    """Whether it is one of the files of its folder that are meant: not a system's or an editor's own (`._a`, `.#a`)."""
+    return not path.name.startswith(".")
