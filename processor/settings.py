@@ -9,6 +9,7 @@ import socket
 import ssl
 import string
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -32,6 +33,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from processor.errors import UsageError
+from processor.files import UnfitError, file_text
 from processor.model.catalogue import EVENTS, EventRow
 from processor.model.messages import Channel
 from processor.model.notifications import (
@@ -198,6 +200,8 @@ def _web_address(url: str) -> str:
 
 
 def _certificates(file: Path) -> Path:
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ValueError("is not a file")
     try:
         ssl.create_default_context(cafile=file)
     except (OSError, ssl.SSLError) as error:
@@ -727,7 +731,7 @@ class _Environment(EnvSettingsSource):
         """The value of JSON text, else the text."""
         try:
             return super().decode_complex_value(field_name, field, value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
 
 
@@ -774,7 +778,12 @@ def settings_table() -> tuple[SettingRow, ...]:
     )
     others = tuple(
         SettingRow(
-            name, "", value := os.environ.get(name) or None, None, "environment" if value else "default", meaning
+            name,
+            "",
+            value := without_line_end(os.environ.get(name, "")) or None,
+            None,
+            "environment" if value else "default",
+            meaning,
         )
         for name, meaning in OTHER_VARIABLES.items()
     )
@@ -822,7 +831,7 @@ def _given() -> _Given:
     faults: list[str] = []
     leaves = {leaf.path: leaf for leaf in _leaves()}
 
-    if file := os.environ.get("PROCESSOR_CONFIG"):
+    if file := without_line_end(os.environ.get("PROCESSOR_CONFIG", "")):
         for path, value in _flat(_toml(Path(file)), leaves):
             if path in leaves:
                 values[path], places[path] = value, file
@@ -833,23 +842,60 @@ def _given() -> _Given:
     known = [leaf.variable for leaf in leaves.values()]
     faults += _misspelt(known)
     # Compose passes VARIABLE= for one that nobody gave: empty is not set.
-    found = {name.upper() for name, value in os.environ.items() if value}
+    found = {name.upper() for name, value in os.environ.items() if without_line_end(value)}
     parsed = _Environment(Settings)()
     for path, leaf in leaves.items():
         if leaf.variable in found:
             values[path], places[path] = _value_at(parsed, path), "environment"
+    for path, value in list(values.items()):
+        if isinstance(value, str):
+            values[path] = without_line_end(value)
+        if what := _illegible(leaves[path], values[path]):
+            faults.append(_fault(_Given(values, places, ()), path, what))
+            del values[path]
     return _Given(values, places, tuple(faults))
+
+
+def without_line_end(text: str) -> str:
+    """A setting without the line end that a mounted secret, or a file that was read into a variable, has behind it."""
+    return text.rstrip("\r\n")
+
+
+def _illegible(leaf: _Leaf, value: object) -> str:
+    """Why a value is none that any setting has, before its own rules are asked; empty when it may be one."""
+    lines = "\n\r\t" if leaf.is_table else ""  # certificates, as ssl.ca.pem, have lines
+    for text in _texts(value):
+        for character in text:
+            if unicodedata.category(character) == "Cc" and character not in lines:
+                return "holds a control character"
+            if "\ud800" <= character <= "\udfff" and leaf.field.annotation != Path | None:  # a path may be any bytes
+                return "holds bytes that are not UTF-8"
+    return ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for name, inner in value.items():
+                yield from _texts(name)
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)
 
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
+        return tomllib.loads(file_text(file))
+    except (OSError, UnfitError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"PROCESSOR_CONFIG='{file}' in the environment: {(error.strerror or str(error)).lower()}",
+            f"PROCESSOR_CONFIG='{file}' in the environment: {why.lower()}",
             hint="name a TOML file that can be read, or leave the variable out",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # Python's own too: a number of thousands of digits
         raise UsageError(
             f"{file}, named by PROCESSOR_CONFIG, is not TOML: {error}", hint="see https://toml.io; text must be quoted"
         ) from error

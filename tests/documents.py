@@ -12,7 +12,8 @@ MADE: Final = "Made from the code by `python -m tests.documents`.\n"
 
 EACH: Final = (
     "Each can be an environment variable, or stand in the TOML file that `PROCESSOR_CONFIG` names, in lower case "
-    "without the prefix, a `__` being a table. `processor settings` shows what is set and where."
+    "without the prefix, a `__` being a table. `processor settings` shows what is set and where. "
+    "A line end behind a value, as a mounted secret has one, is taken off."
 )
 
 

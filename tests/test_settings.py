@@ -1,5 +1,6 @@
 """Settings: what people may set, and what they are told when they set it wrong, word by word."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -446,6 +447,151 @@ def test_the_slot_is_the_host_unless_set() -> None:
     """A StatefulSet's ordinal comes with the host's name."""
     assert os.uname().nodename == Settings().slot_name
     assert "run-0" == Settings(slot="run-0").slot_name
+
+
+def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_path: Path) -> None:
+    """A mounted secret has one; it is taken off every setting alike, in the file too. Nothing else is no value."""
+    given: dict[str, str] = {
+        "TENANT": "northbank",
+        "GROUP": "mine",
+        "SLOT": "a",
+        "TIME_ZONE": "Europe/Berlin",
+        "DECISIONS": "off",
+        "STATE_DIR": "/var/lib/x",
+        "MAX_STALL_S": "30",
+        "KAFKA__BOOTSTRAP_SERVERS": "a:1,b:2",
+        "KAFKA__COMMON": '{"client.rack": "r"}',
+        "SCHEMA_REGISTRY__URL": "https://registry.example.com",
+        "SCHEMA_REGISTRY__USERNAME": "somebody",
+        "SCHEMA_REGISTRY__PASSWORD": "word",
+        "TOPICS__PREFIX": "x.",
+        "CHANNELS__OFF": '["SMS"]',
+        "HTTP__PORT": "8081",
+    }
+    environment.set(**given)
+    plain = load_settings()
+    for line_end in ("\n", "\r\n", "\n\n"):
+        environment.set(**{name: value + line_end for name, value in given.items()})
+        assert plain == load_settings()
+    assert plain.schema_registry.password is not None
+    assert "word" == plain.schema_registry.password.get_secret_value()
+
+    file = tmp_path / "settings.toml"
+    file.write_text('slot = "b\\n"\ngroup = """c\n"""\n')
+    environment.set(CONFIG=f"{file}\n", SLOT="\n", GROUP="\r\n")
+    assert ("b", "c") == (load_settings().slot, load_settings().group)
+    environment.set(KAFKA_HOME="/opt/kafka\n")
+    assert "/opt/kafka" == row("PROCESSOR_KAFKA_HOME").value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("group", "a\x00b", "holds a control character"),
+        ("group", "a\nb", "holds a control character"),
+        ("group", "a\x1b[2Jb", "holds a control character"),
+        ("templates_dir", "a\x00b", "holds a control character"),
+        ("time_zone", "Europe/\x00", "holds a control character"),
+        ("topics.prefix", "\u0085", "holds a control character"),
+        ("schema_registry.password", "secret\x00word", "holds a control character"),
+        ("kafka.common", {"sasl.password": "secret\x00word"}, "holds a control character"),
+        ("kafka.common", {"sasl\x00": "secretword"}, "holds a control character"),
+        ("channels.off", ["SMS\x00"], "holds a control character"),
+    ],
+)
+def test_characters_that_no_setting_has(
+    environment: Environment, tmp_path: Path, name: str, value: Any, what: str
+) -> None:
+    """NUL, escapes for a terminal, line ends within: exit 2, with the setting and without a secret's value."""
+    file = tmp_path / "settings.toml"
+    file.write_text(f"{name} = {_toml(value)}\n")
+    environment.set(CONFIG=str(file))
+    said = told()
+
+    assert what in said
+    assert name in said
+    assert "secret" not in said.replace("schema_registry.password", "")
+    assert "\x00" not in said
+    assert "\x1b" not in said
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML, whatever characters it has."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TENANT", "GROUP", "SLOT", "TIME_ZONE", "KAFKA__BOOTSTRAP_SERVERS", "TOPICS__PREFIX", "SCHEMA_REGISTRY__URL"],
+)
+def test_bytes_that_are_no_text(environment: Environment, name: str) -> None:
+    """As a shell in another encoding passes them."""
+    environment.set(**{name: os.fsdecode(b"caf\xe9:1")})
+
+    assert f"PROCESSOR_{name}='caf\\udce9:1' in the environment: holds bytes that are not UTF-8" in told()
+
+
+def test_properties_with_bytes_that_are_no_text(environment: Environment) -> None:
+    """Also where JSON escapes them; librdkafka would take none of it."""
+    for text in (os.fsdecode(b'{"client.rack": "caf\xe9"}'), '{"client.rack": "\\ud800"}'):
+        environment.set(KAFKA__COMMON=text)
+
+        assert "holds bytes that are not UTF-8" in told()
+
+
+def test_a_folder_may_be_called_by_any_bytes(environment: Environment) -> None:
+    """Systems let paths be so."""
+    environment.set(STATE_DIR=os.fsdecode(b"/var/caf\xe9"))
+
+    assert os.fsdecode(b"/var/caf\xe9") == str(load_settings().state_dir)
+
+
+def test_certificates_within_properties_have_lines(environment: Environment) -> None:
+    """ssl.ca.pem is one property of many lines."""
+    environment.set(KAFKA__COMMON=json.dumps({"client.rack": "a\n\tb\r\n"}))
+
+    assert "a\n\tb\r\n" == load_settings().kafka.common["client.rack"]
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_settings_file(environment: Environment, tmp_path: Path) -> None:
+    """A folder, a pipe, a device, gigabytes, nesting and digits without end: exit 2 with its name, no waiting."""
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(10_000_000_000)
+    (tmp_path / "deep").write_text("a = " + "[" * 100_000)
+    (tmp_path / "digits").write_text("max_stall_s = " + "9" * 10_000)
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    for name in ("", "pipe", "huge", "deep", "digits", "binary", "gone", "/dev/zero"):
+        environment.set(CONFIG=str(tmp_path / name))
+
+        assert str(tmp_path / name) in told()
+
+
+def test_a_settings_file_with_a_byte_order_mark(environment: Environment, tmp_path: Path) -> None:
+    """Some editors write one."""
+    (tmp_path / "s.toml").write_bytes(b'\xef\xbb\xbftenant = "northbank"\r\n')
+    environment.set(CONFIG=str(tmp_path / "s.toml"))
+
+    assert "northbank" == load_settings().tenant
+
+
+@pytest.mark.timeout(20)
+def test_certificates_in_a_pipe(environment: Environment, tmp_path: Path) -> None:
+    """They would be waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    environment.set(SCHEMA_REGISTRY__CA_FILE=str(tmp_path / "pipe"))
+
+    assert "is not a file" in told()
+
+
+def test_nesting_without_end(environment: Environment) -> None:
+    """JSON that Python cannot read is named like any other that is none."""
+    environment.set(KAFKA__COMMON="[" * 100_000)
+
+    assert "PROCESSOR_KAFKA__COMMON" in told()
 
 
 def test_what_run_needs_is_asked_for_with_a_hint() -> None:

@@ -52,8 +52,8 @@ def transactional_id(settings: Settings) -> Iterator[str]:
 
 def _lock_folder(slot: str) -> Path:
     """A folder that nobody but this user can enter. Everybody may write where it lies, so it may be anybody's."""
-    folder = Path(tempfile.gettempdir()) / f"processor-slots-{os.geteuid()}"
     try:
+        folder = Path(tempfile.gettempdir()) / f"processor-slots-{os.geteuid()}"
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         found = folder.lstat()

@@ -17,6 +17,7 @@ import platformdirs
 from filelock import FileLock
 
 from processor.errors import UsageError, WorldError
+from processor.settings import without_line_end
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact
@@ -99,7 +100,7 @@ def kafka_jars(
     at once are fine: one fetches, the other waits for it. Blocks: 0.1 s when all is there, else as long as 44 MB take.
     Raises UsageError for a home without Kafka's jars, WorldError when Maven Central cannot be reached or used.
     """
-    if home := environ.get(HOME_VARIABLE):
+    if home := without_line_end(environ.get(HOME_VARIABLE, "")):
         return _jars_of_home(Path(home))
     root = (cache or platformdirs.user_cache_path("processor")).resolve()
     return cached_jars(root / f"kafka-{KAFKA_VERSION}", fetch, progress or _silent, name=_KAFKA)
