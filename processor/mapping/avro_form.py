@@ -17,11 +17,13 @@ from processor.mapping.content import (
     day,
     decimal,
     default_of,
+    name_shown,
     timestamp,
     unknown_symbol,
     uuid,
 )
 from processor.mapping.schemas import (
+    MAX_LEVELS,
     NO_DEFAULT,
     Array,
     DecimalBytes,
@@ -29,10 +31,12 @@ from processor.mapping.schemas import (
     Fixed,
     Map,
     Record,
+    Recursive,
     Scalar,
     Type,
     Union,
     is_null,
+    least_bytes,
 )
 from processor.model.reasons import Reason
 
@@ -42,11 +46,12 @@ Read = Callable[["Cursor"], Any]
 class Cursor:
     """Bytes, and how far they are read. Every method raises ContentError rather than read past the end."""
 
-    __slots__ = ("at", "data")
+    __slots__ = ("at", "data", "levels")
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data = data
         self.at = at
+        self.levels = 0  #: How deep in what is passed over.
 
     @property
     def left(self) -> int:
@@ -123,7 +128,7 @@ class Cursor:
         return byte == 1
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)  # as many as the registry's schemas that are kept
 def avro_reader(writer: Type, reader: Type) -> Read:
     """How bytes written with `writer` become a value of `reader`, by Avro's schema resolution.
 
@@ -132,7 +137,7 @@ def avro_reader(writer: Type, reader: Type) -> Read:
     of another scale or unit would be misread), and a map that has a key twice is refused.
     """
     try:
-        return resolve(writer, reader)
+        return resolve(writer, reader, {})
     except ContentError as error:
         return _refuse(error)
 
@@ -177,13 +182,22 @@ _SCALARS: Final[dict[str, Read]] = {
 _PROMOTED: Final = {("int", "long"), ("bytes", "string"), ("bytes", "uuid"), ("string", "uuid"), ("uuid", "string")}
 
 
-def resolve(writer: Type, reader: Type) -> Read:
+Plans = dict[tuple[Type, Type | None], "Read | ContentError | None"]
+"""What was planned so far of one writer's schema: (writer, reader), or (writer, None) to pass it over. None: under way.
+
+A record that is named in many places is planned once; else a short schema could take for ever.
+"""
+
+
+def resolve(writer: Type, reader: Type, plans: Plans) -> Read:
     """`avro_reader`, but raises ContentError INCOMPATIBLE_SCHEMA itself where nothing of `writer` could be read."""
     match writer, reader:
+        case Recursive(), _:
+            return resolve(writer.definition, reader, plans)
         case Union(), _:
-            return _from_union(writer, reader)
+            return _from_union(writer, reader, plans)
         case _, Union():
-            return _into_union(writer, reader)
+            return _into_union(writer, reader, plans)
         case Scalar(), Scalar() if writer.kind == reader.kind:
             return _SCALARS[reader.kind]
         case Scalar(), Scalar() if (writer.kind, reader.kind) in _PROMOTED:
@@ -193,13 +207,26 @@ def resolve(writer: Type, reader: Type) -> Read:
         case Enum(), Enum() if short_name(writer.name) == short_name(reader.name):
             return _enum(writer, reader, Reason.INVALID_EVENT)
         case Array(), Array():
-            return _array(writer.items, resolve(writer.items, reader.items))
+            return _array(writer.items, resolve(writer.items, reader.items, plans))
         case Map(), Map():
-            return _map(resolve(writer.values, reader.values))
+            return _map(resolve(writer.values, reader.values, plans))
         case Record(), Record() if short_name(writer.name) == short_name(reader.name):
-            return _record(writer, reader)
+            return _record_once(writer, reader, plans)
         case _:
             raise _incompatible(f"{type_word(writer)} cannot be read as {type_word(reader)}")
+
+
+def _record_once(writer: Record, reader: Record, plans: Plans) -> Read:
+    plan = plans.get((writer, reader))
+    if plan is None:
+        try:
+            plan = _record(writer, reader, plans)
+        except ContentError as error:
+            plan = error
+        plans[writer, reader] = plan
+    if isinstance(plan, ContentError):
+        raise plan.anew()
+    return plan
 
 
 def _unscaled(taken: bytes) -> int:
@@ -220,8 +247,8 @@ def type_word(type_: Type) -> str:
             return type_.kind
         case DecimalBytes():
             return f"decimal({type_.precision},{type_.scale})"
-        case Enum() | Record() | Fixed():
-            return type_.name[:200]
+        case Enum() | Record() | Fixed() | Recursive():
+            return name_shown(type_.name)
         case Union():
             return "union"
         case Array():
@@ -230,12 +257,12 @@ def type_word(type_: Type) -> str:
             return "map"
 
 
-def _from_union(writer: Union, reader: Type) -> Read:
+def _from_union(writer: Union, reader: Type, plans: Plans) -> Read:
     branches: list[Read] = []
     faults: list[ContentError] = []
     for branch in writer.branches:
         try:
-            branches.append(resolve(branch, reader))
+            branches.append(resolve(branch, reader, plans))
         except ContentError as error:  # matters only for records that use this branch
             faults.append(error)
             branches.append(_refuse(error))
@@ -267,14 +294,14 @@ def _from_union(writer: Union, reader: Type) -> Read:
     return read_nullable
 
 
-def _into_union(writer: Type, reader: Union) -> Read:
+def _into_union(writer: Type, reader: Union, plans: Plans) -> Read:
     """The branch of the same type, else the first that `writer` can be promoted to."""
     for branch in reader.branches:
         if _alike(writer, branch):
-            return resolve(writer, branch)
+            return resolve(writer, branch, plans)
     for branch in reader.branches:
         try:
-            return resolve(writer, branch)
+            return resolve(writer, branch, plans)
         except ContentError:  # the next one may fit
             continue
     raise _incompatible(f"{type_word(writer)} is not among the union's types")
@@ -299,7 +326,7 @@ def _enum(writer: Enum, reader: Enum, unknown: Reason) -> Read:
             raise ContentError(f"symbol {index} of an enum of {len(symbols)}")
         symbol = symbols[index]
         if symbol is None:
-            raise ContentError(f"{writer.symbols[index][:200]} is not known", unknown)
+            raise ContentError(f"{name_shown(writer.symbols[index])} is not known", unknown)
         return symbol
 
     return read
@@ -326,7 +353,7 @@ def _blocks(cursor: Cursor, least_bytes: int, read_items: Callable[[Cursor, int]
 
 
 def _array(items: Type, read_item: Read) -> Read:
-    least = _least_bytes(items)
+    least = least_bytes(items)
     if least == 0:
         raise _incompatible("an array whose items take no bytes")
 
@@ -370,26 +397,26 @@ def _checked(read: Read, check: Check) -> Read:
     return lambda cursor: check(read(cursor))
 
 
-def _field(writer: Type, owner: Record, name: str, reader: Type) -> Read:
+def _field(writer: Type, owner: Record, name: str, reader: Type, plans: Plans) -> Read:
     if isinstance(writer, Enum) and isinstance(reader, Enum) and short_name(writer.name) == short_name(reader.name):
         return _enum(writer, reader, unknown_symbol(owner, name))
-    read = resolve(writer, reader)
+    read = resolve(writer, reader, plans)
     check = check_of(owner, name) if isinstance(reader, Scalar) and reader.kind == "string" else None
     return read if check is None else _checked(read, check)
 
 
-def _record(writer: Record, reader: Record) -> Read:
+def _record(writer: Record, reader: Record, plans: Plans) -> Read:
     wanted = {one.name: one for one in reader.fields}
     ours = our_names(writer, reader)
     steps: list[tuple[str, Read, bool]] = []
     for one in writer.fields:
         try:
             if (name := ours.get(one.name)) in wanted and name is not None:
-                steps.append((name, _field(one.type, reader, name, wanted.pop(name).type), True))
+                steps.append((name, _field(one.type, reader, name, wanted.pop(name).type, plans), True))
             else:
-                steps.append((one.name, _pass_over(one.type), False))
+                steps.append((name_shown(one.name), _pass_over(one.type, plans), False))
         except ContentError as error:
-            raise error.under(one.name) from None
+            raise error.under(name_shown(one.name)) from None
     for one in wanted.values():
         if one.default is NO_DEFAULT:
             raise _incompatible("the writer has no such field, and ours has no default").under(one.name)
@@ -447,21 +474,6 @@ def _own_record(steps: Sequence[tuple[str, Read]]) -> Read:
 # What ours does not have
 
 
-def _least_bytes(type_: Type) -> int:
-    """The fewest bytes that a value can take."""
-    match type_:
-        case Fixed():
-            return type_.size
-        case Record():
-            return sum(_least_bytes(one.type) for one in type_.fields)
-        case Scalar("float"):
-            return 4
-        case Scalar("double"):
-            return 8
-        case _:
-            return 0 if is_null(type_) else 1
-
-
 _PASSED_OVER: Final[dict[str, Read]] = {
     "null": lambda _: None,
     "boolean": Cursor.boolean,
@@ -475,8 +487,14 @@ _PASSED_OVER: Final[dict[str, Read]] = {
 }
 
 
-def _pass_over(writer: Type) -> Read:
-    """Reads a field of the writer's that ours does not have. Lengths, counts and indexes are checked, texts are not."""
+def _pass_over(writer: Type, plans: Plans) -> Read:
+    """Reads a field of the writer's that ours does not have. Lengths, counts and indexes are checked, texts are not.
+
+    What is nested over 64 levels in each other, as a recursive record may be, is an invalid event. A value without
+    bytes takes no time either, however many of them a schema announces.
+    """
+    if least_bytes(writer) == 0:
+        return lambda _: None
     match writer:
         case Scalar():
             return _PASSED_OVER.get(writer.kind, Cursor.long)
@@ -488,11 +506,11 @@ def _pass_over(writer: Type) -> Read:
         case Enum():
             return _enum(writer, writer, Reason.INVALID_EVENT)
         case Array():
-            return _array(writer.items, _pass_over(writer.items))
+            return _within(_array_passed_over(writer.items, plans))
         case Map():
-            return _map(_pass_over(writer.values))
+            return _within(_map(_pass_over(writer.values, plans)))
         case Union():
-            branches = [_pass_over(branch) for branch in writer.branches]
+            branches = [_pass_over(branch, plans) for branch in writer.branches]
 
             def one_of(cursor: Cursor) -> Any:
                 index = cursor.long()
@@ -502,14 +520,61 @@ def _pass_over(writer: Type) -> Read:
 
             return one_of
         case Record():
-            fields = [(one.name, _pass_over(one.type)) for one in writer.fields]
+            return _record_passed_over(writer, plans)
+        case Recursive():
+            record = writer.definition
+            if (record, None) not in plans:
+                _pass_over(record, plans)
 
-            def all_of(cursor: Cursor) -> None:
-                name = ""
-                try:
-                    for name, step in fields:  # noqa: B007  the error needs the name
-                        step(cursor)
-                except ContentError as error:
-                    raise error.under(name) from None
+            def again(cursor: Cursor) -> Any:
+                plan = plans[record, None]
+                assert callable(plan)
+                return plan(cursor)
 
-            return all_of
+            return again
+
+
+def _record_passed_over(writer: Record, plans: Plans) -> Read:
+    plan = plans.get((writer, None))
+    if callable(plan):
+        return plan
+    plans[writer, None] = None
+    fields = [(name_shown(one.name), _pass_over(one.type, plans)) for one in writer.fields if least_bytes(one.type)]
+
+    def all_of(cursor: Cursor) -> None:
+        name = ""
+        try:
+            for name, step in fields:  # noqa: B007  the error needs the name
+                step(cursor)
+        except ContentError as error:
+            raise error.under(name) from None
+
+    plans[writer, None] = read = _within(all_of)
+    return read
+
+
+def _array_passed_over(items: Type, plans: Plans) -> Read:
+    least, read_item = least_bytes(items), _pass_over(items, plans)
+
+    def read_items(cursor: Cursor, count: int) -> None:
+        for number in range(count):
+            try:
+                read_item(cursor)
+            except ContentError as error:
+                raise error.under(f"[{number}]") from None
+
+    def read_nothing(_: Cursor, _count: int) -> None:
+        """Items without bytes."""
+
+    return lambda cursor: _blocks(cursor, least, read_items if least else read_nothing)
+
+
+def _within(read: Read) -> Read:
+    def one_level_down(cursor: Cursor) -> None:
+        if cursor.levels >= MAX_LEVELS:
+            raise ContentError(f"nested over {MAX_LEVELS} levels")
+        cursor.levels += 1
+        read(cursor)
+        cursor.levels -= 1
+
+    return one_level_down

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 from processor.mapping.avro_form import our_names, resolve, short_name, type_word
 from processor.mapping.content import ContentError
-from processor.mapping.schemas import NO_DEFAULT, Array, Enum, Map, Record, Type, Union, is_null
+from processor.mapping.schemas import NO_DEFAULT, Array, Enum, Map, Record, Recursive, Type, Union, is_null
 
 
 def misfits(writer: Type, reader: Type, path: str = "") -> Iterator[str]:
     """Each place, as `account.id: why`, where a value of `writer` could not become one of `reader`; none: all can."""
     match writer, reader:
+        case Recursive(), _:
+            yield from misfits(writer.definition, reader, path)
         case Union(), _:
             for branch in writer.branches:
                 yield from misfits(branch, reader, path)
@@ -46,7 +48,7 @@ def _of_fields(writer: Record, reader: Record, path: str) -> Iterator[str]:
 
 def _of_leaves(writer: Type, reader: Type, path: str) -> Iterator[str]:
     try:
-        resolve(writer, reader)
+        resolve(writer, reader, {})
     except ContentError as error:
         yield _at(path, error.detail)
 

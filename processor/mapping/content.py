@@ -44,6 +44,14 @@ def shown(text: str, limit: int = 40) -> str:
     return repr(text) if len(text) <= limit else f"{text[:limit]!r}…"
 
 
+_WORD: Final = re.compile(r"[\w.]{1,200}", re.ASCII)
+
+
+def name_shown(name: str) -> str:
+    """A name from a foreign schema for a detail: as it is where it is one by Avro's rules, else quoted and cut."""
+    return name if _WORD.fullmatch(name) else shown(name)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Times and numbers
 

@@ -34,6 +34,7 @@ from processor.mapping.schemas import (
     Fixed,
     Map,
     Record,
+    Recursive,
     Scalar,
     Type,
     Union,
@@ -133,8 +134,8 @@ def json_taker(type_: Type) -> Take:
             return lambda value: decimal_of_text(_digits(value), type_)
         case Scalar():
             return _SCALARS[type_.kind]
-        case Fixed():
-            raise AssertionError("our schemas have no fixed: found when they are loaded")
+        case Fixed() | Recursive():
+            raise AssertionError("our schemas have neither: found when they are loaded")
 
 
 def _wrong(expected: str, value: Any) -> ContentError:

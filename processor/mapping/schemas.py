@@ -1,10 +1,12 @@
 """Avro schemas as values: ours, a writer's, and which id is whose. Pure; `processor.schema_files` reads the files.
 
 A schema text becomes a tree of the types below once; reading and writing are then planned from two trees
-(`avro_form`, `json_form`). fastavro checks the text and writes Avro.
+(`avro_form`, `json_form`). Of a writer's text no more is asked than resolution needs; fastavro checks ours, and writes
+Avro.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -83,6 +85,7 @@ class Union:
 
 
 NO_DEFAULT: Final = object()
+_MOST_LEAST_BYTES: Final = 2**31  # no value is so long; sums of sums grow without bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,10 +100,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """`name` is the full name."""
+    """`name` is the full name; `least_bytes` the fewest bytes that a value takes."""
 
     name: str
     fields: tuple[Field, ...]
+    least_bytes: int
 
     @property
     def namespace(self) -> str:
@@ -108,7 +112,37 @@ class Record:
         return self.name.rpartition(".")[0]
 
 
-Type = Scalar | DecimalBytes | Fixed | Enum | Array | Map | Union | Record
+@dataclass(frozen=True, slots=True, eq=False)
+class Recursive:
+    """A record within its own definition. A writer may have one where we pass it over; ours have none."""
+
+    name: str
+    named: "Mapping[str, Type | None]"
+
+    @property
+    def definition(self) -> "Type":
+        """The record, once the whole text is read."""
+        definition = self.named[self.name]
+        assert definition is not None, "a text is used when it is read to its end"
+        return definition
+
+
+Type = Scalar | DecimalBytes | Fixed | Enum | Array | Map | Union | Record | Recursive
+
+
+def least_bytes(type_: Type) -> int:
+    """The fewest bytes that a value takes; 0: no value takes any. Of a recursive one less than that."""
+    match type_:
+        case Fixed():
+            return type_.size
+        case Record():
+            return type_.least_bytes
+        case Scalar("float"):
+            return 4
+        case Scalar("double"):
+            return 8
+        case _:
+            return 0 if is_null(type_) else 1
 
 
 def is_null(type_: Type) -> bool:
@@ -120,79 +154,174 @@ class SchemaError(Exception):
     """A schema text that is no Avro schema, or one that we do not read; `str(error)` says what is wrong."""
 
 
+MAX_LEVELS: Final = 64  #: Of records, arrays and maps within each other, in a schema and in what is passed over.
+_MAX_JSON_LEVELS: Final = 4 * MAX_LEVELS + 8  # a nullable record in a record: {"fields": [{"type": [{
+_MAX_CHARACTERS: Final = 1_000_000  # of a schema, with those that it names; bounds fields, symbols and branches too
+_MAX_DIGITS: Final = 20  # no size, precision or scale has more; int() refuses some thousands
 _PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 _LOGICAL: Final = frozenset(  # an unknown logical type is its underlying one, says Avro
     {("string", "uuid"), ("int", "date"), ("long", "timestamp-millis"), ("long", "timestamp-micros")}
 )
 _FOREIGN_FAULTS: Final = (SchemaParseException, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+_BRACKET_OR_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+\\?(?:"|\Z)|[\[{\]}]', re.DOTALL)
 
 
 def parse(text: str, references: Sequence[str] = ()) -> tuple[Any, Type]:
-    """The schema as fastavro holds it, and as a tree. `references`: texts that `text` names, each after those it names.
+    """A schema of ours as fastavro holds it, and as a tree. `references`: texts that `text` names, each after those it
+    names.
 
-    SchemaError for anything that is not an Avro schema, names what it does not define, or contains itself (events are
-    trees of a fixed depth: nothing that we read is recursive).
+    SchemaError for anything that is not an Avro schema, or names what it does not define.
     """
     named: dict[str, Any] = {}
-    types: dict[str, Type | None] = {}
     parsed: Any = None
-    for one in (*references, text):
+    for part in (*references, text):
         try:
-            parsed = parse_schema(json.loads(one), named)
-            type_ = _tree(parsed, types)
+            parsed = parse_schema(json.loads(part), named)
         except _FOREIGN_FAULTS as error:  # fastavro raises any of these for a text that is JSON but no schema
             raise SchemaError(f"{type(error).__name__}: {error}"[:300]) from error
-    return parsed, type_
+    return parsed, type_of(text, references)
 
 
-def _tree(schema: Any, types: dict[str, Type | None]) -> Type:
-    """`schema` as fastavro normalises it: names are full. `types` has None for a name whose definition is open."""
-    if isinstance(schema, list):
-        return Union(tuple(_tree(branch, types) for branch in schema))
-    if isinstance(schema, str):
-        if schema in _PRIMITIVES:
-            return Scalar(schema)
-        known = types[schema]
-        if known is None:
-            raise SchemaError(f"{schema} contains itself")
-        return known
-    kind = schema["type"]
-    match kind:
-        case "array":
-            return Array(_tree(schema["items"], types))
-        case "map":
-            return Map(_tree(schema["values"], types))
-        case "record" | "error" | "enum" | "fixed":
-            name = schema["name"]
-            types[name] = None
-            types[name] = made = _named(kind, name, schema, types)
-            return made
-        case "bytes" if schema.get("logicalType") == "decimal":
-            return DecimalBytes(int(schema["precision"]), int(schema.get("scale", 0)))
-        case str() if kind in _PRIMITIVES:
-            logical = schema.get("logicalType")
-            return Scalar(logical if (kind, logical) in _LOGICAL else kind)
-        case _:
-            return _tree(kind, types)
+def type_of(text: str, references: Sequence[str] = ()) -> Type:
+    """A schema as a tree; no more is asked of it than what resolution needs, and the bounds above.
+
+    https://avro.apache.org/docs/1.12.0/specification/ , "Schema Resolution": what a writer says of defaults, aliases,
+    order and documentation plays no part, nor how it spells names, and a logical type that is invalid or unknown is
+    its underlying type. SchemaError for all else; whatever a text may be, nothing else is raised.
+    """
+    if sum(map(len, (text, *references))) > _MAX_CHARACTERS:
+        raise SchemaError(f"over {_MAX_CHARACTERS} characters")
+    named: dict[str, Type | None] = {}
+    levels: dict[str, int] = {}
+    type_: Type | None = None
+    for part in (*references, text):
+        if _json_levels(part) > _MAX_JSON_LEVELS:
+            raise SchemaError(f"nested over {MAX_LEVELS} levels")
+        try:
+            schema = json.loads(part, parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else digits)
+        except ValueError as error:
+            raise SchemaError(f"not JSON: {error}"[:300]) from error
+        type_, _ = _Parser(named, levels).type_of(schema, "")
+    assert type_ is not None
+    return type_
 
 
-def _named(kind: str, name: str, schema: Mapping[str, Any], types: dict[str, Type | None]) -> Type:
-    if kind == "enum":
-        return Enum(name, tuple(schema["symbols"]), schema.get("default"))
-    if kind == "fixed":
-        return Fixed(name, int(schema["size"]))
-    return Record(
-        name,
-        tuple(
-            Field(
-                one["name"],
-                _tree(one["type"], types),
-                one.get("default", NO_DEFAULT),
-                tuple(one.get("aliases", ())),
-            )
-            for one in schema["fields"]
-        ),
-    )
+def _json_levels(text: str) -> int:
+    """How deep lists and objects are nested, whether the text is JSON or not."""
+    level = deepest = 0
+    for found in _BRACKET_OR_STRING.finditer(text):
+        match text[found.start()]:
+            case "[" | "{":
+                level += 1
+                deepest = max(deepest, level)
+            case "]" | "}":
+                level -= 1
+    return deepest
+
+
+@dataclass(frozen=True, slots=True)
+class _Parser:
+    """From JSON to a tree. `named`: full name -> type, None while its definition is open; `levels`: those of each."""
+
+    named: dict[str, Type | None]
+    levels: dict[str, int]
+
+    def type_of(self, schema: Any, namespace: str) -> tuple[Type, int]:
+        """The type, and how many levels of records, arrays and maps it has."""
+        match schema:
+            case str():
+                return self._named(schema, namespace)
+            case list():
+                branches = [self.type_of(branch, namespace) for branch in schema]
+                if any(isinstance(branch, Union) for branch, _ in branches):
+                    raise SchemaError("a union within a union")
+                return Union(tuple(branch for branch, _ in branches)), max(
+                    (levels for _, levels in branches), default=0
+                )
+            case {"type": "array", "items": items}:
+                type_, levels = self.type_of(items, namespace)
+                return Array(type_), _one_more(levels)
+            case {"type": "map", "values": values}:
+                type_, levels = self.type_of(values, namespace)
+                return Map(type_), _one_more(levels)
+            case {"type": "record" | "error" | "enum" | "fixed" as kind, "name": str() as name}:
+                return self._definition(kind, name, schema, namespace)
+            case {"type": "bytes", "logicalType": "decimal"}:
+                precision, scale = schema.get("precision"), schema.get("scale", 0)
+                if type(precision) is int and type(scale) is int and 0 <= scale <= precision and precision > 0:
+                    return DecimalBytes(precision, scale), 0
+                return Scalar("bytes"), 0
+            case {"type": str() as kind} if kind in _PRIMITIVES:
+                logical = schema.get("logicalType")
+                return Scalar(logical if isinstance(logical, str) and (kind, logical) in _LOGICAL else kind), 0
+            case {"type": inner}:
+                return self.type_of(inner, namespace)
+            case _:
+                raise SchemaError(f"no type: {json.dumps(schema)[:100]}")
+
+    def _named(self, name: str, namespace: str) -> tuple[Type, int]:
+        """A primitive, or what was defined before: in the namespace at hand, else under the name alone."""
+        if name in _PRIMITIVES:
+            return Scalar(name), 0
+        full = name if "." in name or not namespace else f"{namespace}.{name}"
+        full = full if full in self.named else name
+        if full not in self.named:
+            raise SchemaError(f"{name[:200]!r} is not defined")
+        type_ = self.named[full]
+        return (Recursive(full, self.named), 0) if type_ is None else (type_, self.levels[full])
+
+    def _definition(self, kind: str, short: str, schema: Mapping[str, Any], namespace: str) -> tuple[Type, int]:
+        given = schema.get("namespace")
+        name = _full_name({"name": short, "namespace": given if isinstance(given, str) else namespace}, "")
+        if name in self.named:
+            raise SchemaError(f"{name[:200]!r} is defined twice")
+        self.named[name] = None
+        type_, levels = self._body(kind, name, schema)
+        self.named[name], self.levels[name] = type_, levels
+        return type_, levels
+
+    def _body(self, kind: str, name: str, schema: Mapping[str, Any]) -> tuple[Type, int]:
+        match kind, schema:
+            case "enum", {"symbols": list() as symbols} if all(isinstance(symbol, str) for symbol in symbols):
+                default = schema.get("default")
+                return Enum(name, tuple(symbols), default if isinstance(default, str) else None), 0
+            case "fixed", {"size": int() as size} if size >= 0 and not isinstance(size, bool):
+                return Fixed(name, size), 0
+            case "record" | "error", {"fields": list() as given}:
+                fields, levels = [], 0
+                for field_schema in given:
+                    made, below = self._field(field_schema, name.rpartition(".")[0])
+                    fields.append(made)
+                    levels = max(levels, below)
+                if len({made.name for made in fields}) < len(fields):
+                    raise SchemaError(f"{name[:200]!r} has two fields of one name")
+                least = min(_MOST_LEAST_BYTES, sum(least_bytes(made.type) for made in fields))
+                return Record(name, tuple(fields), least), _one_more(levels)
+            case _:
+                raise SchemaError(f"{name[:200]!r} is no {kind}")
+
+    def _field(self, schema: Any, namespace: str) -> tuple[Field, int]:
+        match schema:
+            case {"name": str() as name, "type": given}:
+                type_, levels = self.type_of(given, namespace)
+                aliases = schema.get("aliases")
+                return (
+                    Field(
+                        name,
+                        type_,
+                        schema.get("default", NO_DEFAULT),
+                        tuple(aliases) if isinstance(aliases, list) else (),
+                    ),
+                    levels,
+                )
+            case _:
+                raise SchemaError(f"no field: {json.dumps(schema)[:100]}")
+
+
+def _one_more(levels: int) -> int:
+    if levels >= MAX_LEVELS:
+        raise SchemaError(f"nested over {MAX_LEVELS} levels")
+    return levels + 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -226,12 +355,13 @@ def schema_name(wanted: SchemaId | SchemaGuid) -> str:
 
 
 def writer_schema(text: str, references: Sequence[str] = ()) -> WriterSchema:
-    """Never raises: a schema in another language, or one that cannot be read, has a `problem`.
+    """Never raises: a schema in another language, or one that cannot be read, has a `problem`. Held to what resolution
+    needs (`type_of`).
 
     `references` are the texts of the schemas that `text` names, each after those that it names itself.
     """
     try:
-        _, type_ = parse(text, references)
+        type_ = type_of(text, references)
     except SchemaError as error:
         return WriterSchema(text, "", None, f"not an Avro schema that can be read: {error}")
     if not isinstance(type_, Record):
@@ -442,6 +572,8 @@ def _unread(type_: Type, path: str) -> Iterator[str]:
             yield from _unread(type_.items, f"{path}[]")
         case Map():
             yield from _unread(type_.values, f"{path}{{}}")
+        case Recursive():
+            yield f"{path}: {type_.name} contains itself"
         case Union():
             inner = type_.nullable
             if inner is not None:

@@ -273,8 +273,8 @@ AMOUNT = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2
             None,  # null can be read, a double cannot: judged by the record
         ),
         (
-            lambda schema: add(schema, 6, "new", {"type": "array", "items": "null"}),
-            "new: an array whose items take no bytes",
+            lambda schema: field_of(schema, "schedule").update(type={"type": "array", "items": "null"}),
+            "schedule: null cannot be read as banking.events.common.InstallmentDue",
         ),
         (lambda schema: schema.update(name="LoanEvent"), "'banking.events.LoanEvent' is not a family of events"),
         (lambda schema: schema.update(namespace="test"), "'test.LoanTransactionEvent' is not a family of events"),
