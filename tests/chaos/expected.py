@@ -100,9 +100,10 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """An event of a `Good` before it in its partition, told again within the window."""
+    """An event of a `Good` or `Refused` before it in its partition, at `first`, told again within the window."""
 
     event: Mapping[str, Any]
+    first: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ class Expected:
     discarded: dict[str, Birth] = field(default_factory=dict)  # the same, of those who must not be written to
     dead: dict[Place, tuple[Sent, str, frozenset[tuple[str, str]]]] = field(default_factory=dict)  # reason, failed
     decisions: dict[Place, tuple[str | None, frozenset[tuple[str | None, str]]]] = field(default_factory=dict)
+    firsts: dict[Place, Place] = field(default_factory=dict)  # of repeats: where the event was told first
 
     @property
     def streams(self) -> dict[str, Birth]:
@@ -229,7 +231,8 @@ def expected(sent: Sequence[Sent], *, templates: Sequence[Template] = TEMPLATES,
                 out.dead[one.place] = (one, "OUTPUT_REFUSED", frozenset())
             case Declined(reason, event_id):
                 out.decisions[one.place] = (event_id, frozenset({(None, reason)}))
-            case Repeat(event):
+            case Repeat(event, first):
+                out.firsts[one.place] = first
                 out.decisions[one.place] = (event["eventId"], frozenset({(None, "DUPLICATE_EVENT")}))
             case Good(event, too_large):
                 _expect_event(out, one, event, too_large, templates=templates, tenant=tenant)

@@ -25,6 +25,7 @@ from tests.chaos.expected import (
     Dead,
     Declined,
     Good,
+    Place,
     Record,
     Refused,
     Repeat,
@@ -301,7 +302,7 @@ class Feeder:
     def committed(self) -> list[Sent]:
         """What is on the input for a `read_committed` reader, with its fate: the first telling of an event is the good
         one, by the log's order. Raises when an acknowledged record is not there."""
-        seen: set[tuple[int, str]] = set()
+        seen: dict[tuple[int, str], Place] = {}
         sent, found = [], set()
         for on_log in read(self._servers, (self._topic,), values=False):
             number = int(dict(on_log.headers)[NUMBER])
@@ -310,8 +311,8 @@ class Feeder:
             if isinstance(record.fate, Good | Refused):
                 told = (on_log.partition, str(record.fate.event["eventId"]))
                 if told in seen:
-                    record = Record(record.key, record.value, Repeat(record.fate.event), record.headers)
-                seen.add(told)
+                    record = Record(record.key, record.value, Repeat(record.fate.event, seen[told]), record.headers)
+                seen.setdefault(told, (on_log.partition, on_log.offset))
             headers = (*record.headers, (NUMBER, str(number).encode()))
             record = Record(record.key, record.value, record.fate, headers)
             sent.append(Sent(record, on_log.partition, on_log.offset, on_log.timestamp_ms))

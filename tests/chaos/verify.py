@@ -287,6 +287,11 @@ def _decisions(site: Site, records: Iterable[OnLog], must: Expected) -> Iterator
         got = frozenset((entry.get("templateId"), entry.get("reason")) for entry in value.get("reasons", ()))
         if got != reasons:
             yield Finding("CONTENT", f"decision of {place}: {set(got)}, not {set(reasons)}")
+        if place in must.firsts:
+            partition, offset = must.firsts[place]
+            details = [str(entry.get("detail")) for entry in value.get("reasons", ())]
+            if not all(detail.endswith(f"[{partition}]@{offset}") for detail in details):
+                yield Finding("CONTENT", f"decision of {place}: {details}, not of {must.firsts[place]}")
         if event_id is not None and record.key != event_id.encode():
             yield Finding("CONTENT", f"decision of {place}: key {record.key!r}, not {event_id}")
         if source.get("topic") != site.events:

@@ -1,9 +1,11 @@
 """An event told twice is mapped once: design section 9, claim 6; and the judge itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.chaos import scenes
-from tests.chaos.expected import Dead, Record, Sent, good
+from tests.chaos.expected import Dead, Record, Repeat, Sent, good
 from tests.chaos.load import Feeder, make_event
 from tests.chaos.reader import read
 from tests.chaos.scenes import Ground, Shown
@@ -45,7 +47,8 @@ def test_calm(played: Shown) -> None:
 
 
 def test_the_judge_can_fail(quiet: Ground) -> None:
-    """An output copied to the end of its partition, one that nobody expects and one that is missing are all found."""
+    """An output copied to the end of its partition, one that nobody expects, one that is missing and a repetition that
+    names another first record are all found."""
     site = quiet.site("judge", {})
     feeder = Feeder(site.servers, site.events, partitions=site.partitions)
     feeder.send([*scenes.records(200, seed=9), Record(b"k", b"\xff\xff", Dead("BAD_FRAME"), ())])
@@ -59,6 +62,14 @@ def test_the_judge_can_fail(quiet: Ground) -> None:
 
     letters = [one for one in sent if not isinstance(one.record.fate, Dead)]
     assert {"UNEXPECTED"} == {finding.kind for finding in verify(site, letters).findings}
+
+    named = [
+        replace(one, record=replace(one.record, fate=replace(one.record.fate, first=(0, 99_999))))
+        if isinstance(one.record.fate, Repeat)
+        else one
+        for one in sent
+    ]
+    assert {"CONTENT"} == {finding.kind for finding in verify(site, named).findings}
 
     copied = next(record for record in read(site.servers, (site.messages,)) if record.offset == 3)
     forger = Feeder(site.servers, site.messages, partitions=site.partitions)
