@@ -53,6 +53,11 @@ FETCH_ADVICE: Mapping[int, str] = {  # error of a fetch -> what may be done abou
 CONCERNS_A_RECORD: frozenset[int] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 """Errors that one record of a batch causes, and every record of the same produce request reports."""
 
+TOPIC_GONE: frozenset[int] = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+"""Errors of a topic that was deleted, or has fewer partitions than it had: a person has to create or grow it."""
+
 
 def error_of(exception: KafkaException) -> KafkaError:
     """The KafkaError inside the exception."""
@@ -124,7 +129,8 @@ def source_record(message: Message) -> SourceRecord:
 def common_properties(settings: Settings) -> Properties:
     """What every client has: servers, and what people passed through.
 
-    librdkafka's own lines on stderr are kept to the critical ones: its errors come to `error_cb` and into our log.
+    librdkafka's own lines on stderr are kept to the critical ones: its errors come to `error_cb` and into our log. No
+    client creates a topic by asking for it: a broker that creates topics by itself gives one with its own defaults.
     """
     return {
         "bootstrap.servers": settings.bootstrap_servers,
@@ -174,7 +180,8 @@ def producer_properties(
     `batch.size` is at most the smallest `max.message.bytes` of our outputs, as librdkafka does not split a batch that
     a topic refuses. `retry.backoff.ms`: a transaction's first request is put off while the markers of the one before
     are written (CONCURRENT_TRANSACTIONS), and librdkafka's 100 ms would be the latency's tail; it doubles with each
-    retry.
+    retry. `topic.metadata.propagation.max.ms`: what is sent to a topic that was deleted fails after 2 s, not after the
+    whole transaction's time; a new topic that not every broker knows yet is tried again by us.
     """
     return {
         "linger.ms": 1,
@@ -183,6 +190,7 @@ def producer_properties(
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 131_072,
         "topic.metadata.refresh.interval.ms": 10_000,
+        "topic.metadata.propagation.max.ms": 2_000,
         **common_properties(settings),
         **settings.kafka.producer,
         "transactional.id": transactional_id,
@@ -239,12 +247,16 @@ def logged_errors(client: str) -> Callable[[KafkaError], None]:
     return on_error
 
 
-def producer(properties: Mapping[str, Any], *, on_failure: Callable[[KafkaError], None]) -> Producer:
+OnFailure = Callable[[KafkaError, str], None]
+"""Called with why a delivery failed, and the topic."""
+
+
+def producer(properties: Mapping[str, Any], *, on_failure: OnFailure) -> Producer:
     """A producer whose failed deliveries come to `on_failure`, within poll and commit. UsageError as `consumer`."""
 
-    def on_delivery(error: KafkaError | None, _message: object) -> None:
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            on_failure(error)
+            on_failure(error, message.topic() or "")
 
     return _made(Producer, {**properties, "on_delivery": on_delivery, "error_cb": logged_errors("producer")})
 

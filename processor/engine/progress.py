@@ -190,7 +190,7 @@ class Progress:
 
     def not_committed(self, failure: NotCommitted) -> None:
         """A transaction did not clearly commit; the partitions go back to what the group has committed."""
-        self._not_committed = failure.error
+        self._not_committed = f"{failure.error}: {failure.detail}" if failure.detail else failure.error
         self._metrics[TRANSACTIONS].labels(result=failure.result).inc()
         # At once: the loop does not turn again until the broker has answered.
         self._readiness = Readiness(ready=False, reasons=(self._last_batch(),))

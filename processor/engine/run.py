@@ -21,13 +21,14 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from processor.engine.background import back_off_s
 from processor.engine.breaker import Breakers
 from processor.engine.clients import (
     Coordinator,
+    OnFailure,
     admin,
     consumer_properties,
     error_of,
@@ -131,7 +132,7 @@ def run(
         schemas = registered
         log.info("starting", transactional_id=tid, group=settings.group_id, template_set=reloads.templates.digest)
 
-        def make(layout: Layout, on_failure: Callable[[KafkaError], None]) -> Producer:
+        def make(layout: Layout, on_failure: OnFailure) -> Producer:
             properties = producer_properties(
                 settings,
                 transactional_id=tid,
@@ -211,7 +212,17 @@ def run(
         gc.freeze()
         gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
         engine = Engine(
-            settings, lookups, layout, reloads, tables, written or frozenset(), intake, publisher, progress, stop, step
+            settings,
+            lookups,
+            lambda few: layout(starting=few),
+            reloads,
+            tables,
+            written or frozenset(),
+            intake,
+            publisher,
+            progress,
+            stop,
+            step,
         )
         try:
             if until_end:
@@ -239,7 +250,7 @@ class Engine:
         self,
         settings: Settings,
         lookups: Lookups,
-        layout: Callable[[], Layout],
+        layout: Callable[[bool], Layout],
         reloads: Reloads,
         tables: Tables,
         written_sets: frozenset[str],
@@ -270,6 +281,7 @@ class Engine:
         self._breakers = Breakers()
         self._idle_commit_at = 0.0
         self._failures = 0  # transactions in a row that did not commit
+        self._failure: NotCommitted | None = None  # the last of them
         self._until_end = False
         self._gives_up_at = math.inf  # under `--until-end`, on the monotonic clock
 
@@ -516,6 +528,7 @@ class Engine:
 
     def _committed(self, next_offsets: dict[Owned, int]) -> None:
         self._failures = 0
+        self._failure = None
         for owned, offset in next_offsets.items():
             owned.committed = offset
             owned.window.forget_before(offset)
@@ -523,16 +536,42 @@ class Engine:
 
     def _recover(self, failure: NotCommitted, piece: Sequence[Done]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
+        layout, wrong = self._lookups.layout, ""
+        if failure.concerns_topics or failure.concerns_record:
+            wrong = self._look_at_topics(partitions=failure.concerns_topics)
+            failure = replace(failure, detail=wrong or failure.detail)
+        self._failure = failure
         log.warning("transaction not committed", error=failure.error, detail=failure.detail, records=len(piece))
         self._progress.not_committed(failure)
         self._step("recovering")
-        searching = failure.concerns_record and self._find_refused(failure, piece)
+        searching = False
+        if failure.concerns_record and not wrong:
+            searching = layout != self._lookups.layout or self._find_refused(failure, piece)
         self._publisher.renew(self._lookups.layout, meanwhile=self._stay_alive)
         self._step("recovered")
         if not searching:
             self._back_off()
         if self._go_to_committed():
             self._step("sought")
+
+    def _look_at_topics(self, *, partitions: bool) -> str:
+        """Go on with the output topics as they are now; what is missing or too small, in words, if anything is.
+
+        `partitions`: fewer of them than the events have are wrong too; else the events were grown, and a partition
+        waits for its twins. Empty also when the broker does not answer: the next failure asks again. When a topic's
+        limit was lowered, mapping itself finds with the new one what is too large, and the other templates of the
+        record are published.
+        """
+        try:
+            fresh = self._layout(partitions)
+        except LayoutError as fault:
+            return str(fault).replace("\n", "; ")
+        except UnavailableError as unavailable:
+            log.warning("the topics cannot be read again", cause=str(unavailable))
+            return ""
+        if fresh != self._lookups.layout:
+            self._lookups = replace(self._lookups, layout=fresh)
+        return ""
 
     def _go_to_committed(self) -> bool:
         """Send each partition to what the group has committed, and drop what was polled; False when a stop did not let
@@ -550,26 +589,15 @@ class Engine:
         return False
 
     def _find_refused(self, failure: NotCommitted, piece: Sequence[Done]) -> bool:
-        """Halve the batch down to the one record whose outputs the broker refuses; that one is dead. True: got on.
-
-        Unless a topic's limit was lowered: with the new limits mapping itself finds what is too large, and the other
-        templates of the record are published.
-        """
-        try:
-            fresh = self._layout()
-        except UnavailableError as unavailable:
-            log.warning("limits cannot be read again", cause=str(unavailable))
-            fresh = self._lookups.layout
-        if fresh != self._lookups.layout:
-            self._lookups = replace(self._lookups, layout=fresh)
-        elif len(piece) > 1:
+        """Halve the batch down to the one record whose outputs the broker refuses; that one is dead. True: got on."""
+        if len(piece) > 1:
             self._most_records = len(piece) // 2
         elif piece:
-            place = piece[0].outcome.record.place
+            place, letters = piece[0].outcome.record.place, self._lookups.layout.dead_letters
             if place in self._refused and self._refused[place].bare:
                 raise LayoutError(
                     f"the broker refuses even the dead letter of {place} without its bytes: {failure.detail}",
-                    hint=f"compare the configuration of {fresh.dead_letters.name} with `processor topics`",
+                    hint=f"compare the configuration of {letters.name} with `processor topics`",
                 )
             self._refused[place] = Refused(f"{failure.error}: {failure.detail}", bare=place in self._refused)
         return bool(piece)
@@ -619,6 +647,8 @@ class Engine:
             for o in self._intake.owned.values()
             if not o.started or o.committed < o.goal
         ]
+        if self._failure is not None:
+            behind.append(f"the last batch was not committed: {self._failure.error}: {self._failure.detail}")
         return "; ".join(behind) or "no partition was assigned"
 
 

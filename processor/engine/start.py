@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from processor.engine.clients import admin as new_admin
 from processor.engine.clients import asking, plain_reader, source_record
 from processor.engine.published import OutcomeReader, read_range, reading
-from processor.errors import RefusedInputError, UsageError
+from processor.errors import LayoutError, RefusedInputError, UsageError
 from processor.mapping.lookups import Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
 from processor.mapping.schemas import WriterSchema
@@ -135,7 +135,10 @@ class Starts:
 
     def _of(self, partition: int) -> Start:
         admin = self._admin()
-        layout = self._layout(admin)
+        try:
+            layout = self._layout(admin)
+        except LayoutError as fault:  # deleted since we started: it is waited for, as a missing partition is
+            raise UnavailableError(str(fault).replace("\n", "; ")) from fault
         for twin in layout.twins:
             if partition >= twin.partitions:
                 raise UnavailableError(f"no twin: {twin.name} has {twin.partitions} partitions")

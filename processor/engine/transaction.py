@@ -5,8 +5,9 @@ Non-obvious: after anything but a clear commit nothing is known. A commit that t
 same transactional.id, `init_transactions`, and then the consumer goes to what the group has committed (intake.py).
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processor.engine.background import ask
-from processor.engine.clients import AUTHORISATION, CONCERNS_A_RECORD, error_of
+from processor.engine.clients import AUTHORISATION, CONCERNS_A_RECORD, TOPIC_GONE, OnFailure, error_of
 from processor.errors import NotAllowedError, RivalError, UsageError, WorldError
 from processor.model.layout import Layout
 from processor.model.records import OutRecord, Topic
@@ -33,6 +34,9 @@ HANGS_S = 5.0
 
 LOOK_S = 0.25
 
+METADATA_S = 2.0  # a partition that the topic is seen to lack for so long is not there
+MOST_FAILED_DELIVERIES = 5  # that a text names
+
 FENCED: frozenset[int] = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 RIVAL_WINDOW_S = 60.0
 
@@ -41,13 +45,14 @@ RIVAL_WINDOW_S = 60.0
 class NotCommitted:
     """The transaction did not clearly commit. `concerns_record`: one record of the batch is the cause.
 
-    `result` is aborted, uncertain (nobody told us) or fenced.
+    `concerns_topics`: a topic is gone, or lacks a partition. `result` is aborted, uncertain (nobody told us) or fenced.
     """
 
     error: str
     detail: str
     concerns_record: bool
     result: str
+    concerns_topics: bool = False
 
 
 class Publisher:
@@ -55,7 +60,7 @@ class Publisher:
 
     def __init__(
         self,
-        make: Callable[[Layout, Callable[[KafkaError], None]], Producer],
+        make: Callable[[Layout, OnFailure], Producer],
         *,
         transactional_id: str,
         timeout_s: float,
@@ -70,7 +75,7 @@ class Publisher:
         self._giving_up = giving_up
         self._step = step
         self._producer: Producer | None = None
-        self._failed_deliveries: list[KafkaError] = []
+        self._failed_deliveries: list[tuple[KafkaError, str]] = []
         self._began_once = False
         self._fenced_at: list[float] = []
 
@@ -121,12 +126,12 @@ class Publisher:
         of all is refused for good.
         """
         self._discard()
-        self._failed_deliveries = []
+        self._failed_deliveries = failed = list[tuple[KafkaError, str]]()
         wait_s = 0.1
         producer: Producer | None = None
         while not self._giving_up():
             try:
-                producer = producer or self._make(layout, self._failed_deliveries.append)
+                producer = producer or self._make(layout, lambda error, topic: failed.append((error, topic)))
                 self._until(time.monotonic() + 4 * SLICE_S, producer.init_transactions)
             except KafkaException as exception:
                 error = error_of(exception)
@@ -169,23 +174,26 @@ class Publisher:
         ask(lambda: last.pop().purge(blocking=False), name="discard")
 
     def _produce(self, producer: Producer, out: OutRecord, deadline: float) -> None:
+        known_by = math.inf
         while True:
             try:
                 producer.produce(out.topic, out.value, out.key, out.partition, headers=list(out.headers) or None)
             except BufferError:
-                self._pause(producer, deadline, KafkaError._QUEUE_FULL)
+                self._pause(producer, deadline, KafkaError(KafkaError._QUEUE_FULL))
             except KafkaException as exception:
                 if error_of(exception).code() != KafkaError._UNKNOWN_PARTITION:
                     raise
-                # The topic has grown: the producer's metadata lags behind the consumer's.
+                # The topic has grown: the producer's metadata lags behind the consumer's. Or it has lost partitions.
+                known_by = min(known_by, time.monotonic() + METADATA_S)
                 producer.list_topics(out.topic, SLICE_S)
-                self._pause(producer, deadline, KafkaError._UNKNOWN_PARTITION)
+                lacking = KafkaError(KafkaError._UNKNOWN_PARTITION, f"{out.topic} has no partition {out.partition}")
+                self._pause(producer, min(deadline, known_by), lacking)
             else:
                 return
 
-    def _pause(self, producer: Producer, deadline: float, code: int) -> None:
+    def _pause(self, producer: Producer, deadline: float, error: KafkaError) -> None:
         if time.monotonic() > deadline or self._giving_up():
-            raise KafkaException(KafkaError(code))
+            raise KafkaException(error)
         producer.poll(0.01)
 
     def _until(self, deadline: float, call: Callable[[float], None]) -> None:
@@ -227,13 +235,20 @@ class Publisher:
                     f"fenced twice within a minute: another process uses transactional.id {self._id!r}",
                     hint="give each host its own name, or set PROCESSOR_SLOT differently for each",
                 )
-        causes = [error, *self._failed_deliveries]
+        codes = {error.code(), *(failed.code() for failed, _ in self._failed_deliveries)}
         return NotCommitted(
             error=error.name(),
-            detail=error.str(),
-            concerns_record=any(cause.code() in CONCERNS_A_RECORD for cause in causes),
+            detail="; ".join([error.str(), *_in_words(self._failed_deliveries)]),
+            concerns_record=not codes.isdisjoint(CONCERNS_A_RECORD),
             result=_result(error, committing=committing),
+            concerns_topics=not codes.isdisjoint(TOPIC_GONE),
         )
+
+
+def _in_words(failed_deliveries: Iterable[tuple[KafkaError, str]]) -> Sequence[str]:
+    """Each topic with what was wrong there, the first few of them."""
+    words = dict.fromkeys(f"{topic}: {error.name()}: {error.str()}" for error, topic in failed_deliveries)
+    return list(words)[:MOST_FAILED_DELIVERIES]
 
 
 def _unseen(_step: str) -> None:

@@ -1,16 +1,10 @@
 """A bad deployment on a real broker: the topic of another tenant, or one that holds other things, is not eaten up."""
 
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -20,6 +14,7 @@ from confluent_kafka import Consumer, Producer
 from processor.errors import RefusedInputError
 from processor.ops.topics import create
 from tests.engine.installation import TENANT, Installation, installation, until
+from tests.engine.processes import metric, process, ready
 from tests.engine.test_run import repayment
 
 pytestmark = pytest.mark.kafka
@@ -146,43 +141,6 @@ def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix:
     assert [32] == made.committed()
 
 
-@contextmanager
-def process(
-    made: Installation, *options: str, ends_with: int = 0, **environment: str
-) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
-    """`processor run` for this installation in a process of its own, which is ended with the block if it has not been;
-    and the address of its HTTP server."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", "processor", "run", *options],
-        env={
-            **os.environ,
-            "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-            "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-            "PROCESSOR_TENANT": made.settings.required_tenant,
-            "PROCESSOR_HTTP__PORT": "0",
-            "PROCESSOR_OUTPUT__FORMAT": "json",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert running.stdout is not None
-        yield running, running.stdout.readline().decode().strip().removeprefix("http=")
-        if running.poll() is None:
-            running.send_signal(signal.SIGTERM)
-        assert ends_with == running.wait(15)
-    finally:
-        running.kill()
-        running.communicate(timeout=15)
-
-
-def metric(address: str, name: str) -> list[str]:
-    """Its values as they are scraped, one for each worker."""
-    text = httpx.get(f"http://{address}/metrics").text
-    return re.findall(rf"^{name}(?:{{worker=.*}})?( .*)$", text, re.MULTILINE)
-
-
 def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix: str) -> None:
     """SIGTERM within the five seconds in which a few records of another tenant wait for more: a clean stop, and none of
     them is committed. Left alone, they are passed over after these seconds, as they are too few to judge."""
@@ -254,7 +212,7 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
         for partition in range(2):
             made.tell((repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition)
         until(lambda: made.committed(range(2)) == [200, 200])
-        until(lambda: len(httpx.get(f"http://{address}/ready").json()["reasons"]) == len(workers))
+        until(lambda: len(ready(address)["reasons"]) == len(workers))
         answer = httpx.get(f"http://{address}/ready")
         shares = metric(address, "processor_other_tenant_ratio")
 
@@ -276,8 +234,8 @@ def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
     made.tell([repayment(n) for n in range(300, 350)])
     with process(made, PROCESSOR_MAX_UNREADABLE_SHARE="1") as (_, address):
         until(lambda: made.committed() == [350])
-        until(lambda: httpx.get(f"http://{address}/ready").json()["ready"])
-        answer = httpx.get(f"http://{address}/ready").json()
+        until(lambda: ready(address)["ready"])
+        answer = ready(address)
         shares = metric(address, "processor_other_tenant_ratio")
 
     assert {"ready": True, "degraded": False, "reasons": []} == answer

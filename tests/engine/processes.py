@@ -1,0 +1,57 @@
+"""`processor run` as a process of its own, and what it shows on its port."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tests.engine.installation import Installation
+
+
+@contextmanager
+def process(
+    made: Installation, *options: str, ends_with: int = 0, **environment: str
+) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
+    """`processor run` for this installation in a process of its own, which is ended with the block if it has not been;
+    and the address of its HTTP server."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "processor", "run", *options],
+        env={
+            **os.environ,
+            "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+            "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+            "PROCESSOR_TENANT": made.settings.required_tenant,
+            "PROCESSOR_HTTP__PORT": "0",
+            "PROCESSOR_OUTPUT__FORMAT": "json",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert running.stdout is not None
+        yield running, running.stdout.readline().decode().strip().removeprefix("http=")
+        if running.poll() is None:
+            running.send_signal(signal.SIGTERM)
+        assert ends_with == running.wait(15)
+    finally:
+        running.kill()
+        running.communicate(timeout=15)
+
+
+def metric(address: str, name: str) -> list[str]:
+    """Its values as they are scraped, one for each worker."""
+    text = httpx.get(f"http://{address}/metrics").text
+    return re.findall(rf"^{name}(?:{{worker=.*}})?( .*)$", text, re.MULTILINE)
+
+
+def ready(address: str) -> dict[str, Any]:
+    """What /ready says."""
+    answer: dict[str, Any] = httpx.get(f"http://{address}/ready").json()
+    return answer
