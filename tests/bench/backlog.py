@@ -9,8 +9,9 @@ own and removes all it wrote. Each run is `processor run --until-end` as a proce
 - small: 20,000 repayments under the shipped templates, for the throughput.
 
 A JSON line for each run: the process' peak of resident memory, the seconds from its start to the first commit, the
-longest time between two commits as the group's position shows them (looked at every 20 ms) and the seconds of the whole
-run; then the spread. `--python` is an interpreter with another version of the processor, to be compared with.
+longest time between two commits as the group's position shows them (looked at every 20 ms), the seconds of the whole
+run and of the processor's CPU; then the spread. `--python` is an interpreter with another version of the processor, to
+be compared with.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -77,6 +79,7 @@ class Figures:
     first_commit_s: float
     longest_gap_s: float
     seconds: float
+    cpu_s: float
 
 
 def backlogs(schemas: Schemas) -> dict[str, Backlog]:
@@ -136,7 +139,7 @@ def one_run(made: Installation, *, python: str, templates: Path | None) -> Figur
     looker = Consumer(
         {"bootstrap.servers": made.servers, "group.id": made.settings.group_id, "isolation.level": "read_uncommitted"}
     )
-    began = time.monotonic()
+    began, cpu_before_s = time.monotonic(), cpu_of_ended_children_s()
     engine = subprocess.Popen(
         [python, "-P", "-m", "processor", "run", "--until-end"], env=environment, stdout=subprocess.DEVNULL
     )
@@ -159,7 +162,8 @@ def one_run(made: Installation, *, python: str, templates: Path | None) -> Figur
         engine.wait()
         looker.close()
     seconds = time.monotonic() - began
-    numbers = (round(one, 2) for one in (peak_kb / 1000, first_s, gap_s, seconds))
+    cpu_s = cpu_of_ended_children_s() - cpu_before_s
+    numbers = (round(one, 2) for one in (peak_kb / 1000, first_s, gap_s, seconds, cpu_s))
     return Figures(engine.returncode, committed, *numbers)
 
 
@@ -170,6 +174,12 @@ def peak_of(pid: int) -> int:
     except OSError:
         return 0
     return int(found[1]) if found else 0
+
+
+def cpu_of_ended_children_s() -> float:
+    """Seconds, of all that were waited for; the broker goes on."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def position_of(looker: Consumer, made: Installation) -> int:

@@ -305,6 +305,20 @@ def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str
     assert [300] == made.committed()
 
 
+@pytest.mark.kafka
+def test_what_is_held_back_is_bounded(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad first records wait for more, but not beyond the bytes that may be kept: then they are committed."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    made.put([b"\x07 no event"] * 30)
+    held = run_counted(made)
+    monkeypatch.setattr(module, "HELD_BYTES", 10 * len(b"key\x07 no event"))
+    full = run_counted(renamed(made, "full"), answer="beginning")
+
+    assert (1, 3) == (held["mapped"], full["mapped"])
+
+
 TEMPLATE = """
 id = "{id}"
 version = 1
