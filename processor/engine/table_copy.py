@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
-from processor.errors import UsageError, WorldError
+from processor.errors import StopError, UsageError, WorldError
 from processor.model.reference import Table
 
 log = structlog.get_logger()
@@ -62,7 +62,10 @@ class Copy:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the copy in `folder`, or begin one. Blocks for milliseconds; UsageError when it cannot be written."""
+        """Open the copy in `folder`, or begin one. Blocks for milliseconds.
+
+        Raises UsageError when it cannot be written, WorldError when the disk is full.
+        """
         self.folder = folder
         try:
             self._rows = self._opened()
@@ -72,7 +75,7 @@ class Copy:
 
     def begin_anew(self) -> None:
         """Throw all rows away. Nothing may read meanwhile."""
-        self._rows.close()
+        self.close()
         self._rows = self._anew()
 
     def get(self, table: Table, key: str) -> bytes | None:
@@ -175,6 +178,13 @@ class Copy:
         try:
             yield
         except Exception as error:
+            if _is_full(error):
+                raise _full(self.folder, error) from error
+            if "No such file or directory" in str(error):
+                raise WorldError(
+                    f"files of the local copy in {self.folder} are gone: {error}",
+                    hint="start again: it is built again; nobody else may remove files there",
+                ) from error
             if not str(error).startswith("Corruption"):
                 raise WorldError(f"the local copy in {self.folder}: {error}", hint=HINT) from error
             self.spoil()
@@ -183,16 +193,19 @@ class Copy:
             ) from error
 
     def close(self) -> None:
-        """Blocks until what is written is on the disk."""
-        self._rows.close()
+        """Blocks until what is written is on the disk. What goes wrong is logged: rows that did not get there are read
+        again, and an error that we end with must not be hidden by that of closing."""
+        try:
+            self._rows.close()
+        except Exception as error:  # the library raises no narrower one
+            log.warning("the local copy of the reference tables was not closed well", cause=str(error))
 
     def _anew(self) -> Rdict:
         try:
             _empty(self.folder)
-            rows = self._opened()
+            return self._opened()
         except (_UnreadableError, OSError) as unreadable:
             raise UsageError(f"no local copy in {self.folder}: {unreadable}", hint=HINT) from unreadable
-        return rows
 
     def _opened(self) -> Rdict:
         try:
@@ -202,14 +215,13 @@ class Copy:
                 with suppress(PermissionError):
                     file.chmod(0o600)
         except OSError as error:
-            raise UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT) from error
+            raise no_folder(self.folder, error) from error
         if (self.folder / _BROKEN).exists():
             raise _UnreadableError("what was read from it was not what was written")
         try:
             rows = Rdict(str(self.folder), _options())
         except Exception as error:  # the library raises no narrower one
-            if "/LOCK" in str(error):
-                raise UsageError(f"{self.folder} is another process's: {error}", hint=HINT) from error
+            _refuse_disk(self.folder, error)
             raise _UnreadableError(str(error)) from error
         try:
             form = rows.get(_FORM_KEY)
@@ -220,6 +232,7 @@ class Copy:
                 rows.put(_FORM_KEY, _FORM)
         except Exception as error:
             rows.close()
+            _refuse_disk(self.folder, error)
             raise _UnreadableError(str(error)) from error
         if form not in (None, _FORM):
             rows.close()
@@ -231,12 +244,42 @@ class _UnreadableError(Exception):
     """What is in the folder is no copy of ours."""
 
 
+def no_folder(folder: Path, error: OSError) -> StopError:
+    """Why there is no folder for the copies: a full disk may have room later; all else is what people chose."""
+    if _is_full(error):
+        return _full(folder, error)
+    return UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT)
+
+
+def _is_full(error: Exception) -> bool:
+    return any(word in str(error) for word in ("No space left on device", "Disk quota exceeded", "File too large"))
+
+
+def _full(folder: Path, error: Exception) -> WorldError:
+    return WorldError(
+        f"no room on the disk for the local copy in {folder}: {error}",
+        hint="make room there, or name a folder on another disk by PROCESSOR_STATE_DIR; the copy itself is not harmed",
+    )
+
+
+def _refuse_disk(folder: Path, error: Exception) -> None:
+    """Raise the error of the disk that RocksDB could not open a copy for, which is no reason to throw the copy away."""
+    if _is_full(error):
+        raise _full(folder, error) from error
+    if any(word in str(error) for word in ("Permission denied", "Read-only file system")):
+        raise UsageError(f"the local copy in {folder} cannot be written: {error}", hint=HINT) from error
+    if "/LOCK" in str(error):
+        raise UsageError(f"{folder} is another process's: {error}", hint=HINT) from error
+    if str(error).startswith("IO error") and "No such file or directory" not in str(error):
+        raise WorldError(f"the local copy in {folder} cannot be opened: {error}", hint=HINT) from error
+
+
 def make_private(folder: Path) -> None:
     """Make a folder that only its owner can look into, or tighten one that is there. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         folder.chmod(0o700)
-    except OSError as error:  # another user's, or a file system without modes
+    except PermissionError as error:  # another user's, or a file system without modes
         log.warning("others may be able to read the state", folder=str(folder), cause=str(error))
 
 

@@ -30,9 +30,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from processor.engine.background import ask, back_off_s
 from processor.engine.clients import admin, asking, error_of, fetch_fault, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
-from processor.engine.table_copy import HINT, CopiedRow, Copy, UnreadableRow, is_copy, make_private, remove_copy
+from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, make_private, no_folder, remove_copy
 from processor.engine.topics import topic_configs
-from processor.errors import LayoutError, UsageError, WorldError
+from processor.errors import LayoutError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
 from processor.mapping.template import TemplateSet
@@ -119,7 +119,8 @@ class Tables:
         """Look at the topics and the copy of the process `name`. Blocks; nothing is read before `start`.
 
         Raises LayoutError when a topic is missing or cannot be copied faithfully, UnavailableError when the broker does
-        not answer, NotAllowedError when it refuses, UsageError when the copy cannot be written.
+        not answer, NotAllowedError when it refuses, UsageError when the copy cannot be written, WorldError when the
+        disk is full.
         """
         self._settings = settings
         self._metrics = metrics
@@ -212,7 +213,7 @@ class Tables:
         try:
             make_private(root)
         except OSError as error:
-            raise UsageError(f"no folder for the local copy of the reference tables: {error}", hint=HINT) from error
+            raise no_folder(root, error) from error
 
     def _refuse_layout(self) -> None:
         for topic in self._topics.values():

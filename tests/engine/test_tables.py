@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -537,21 +538,66 @@ def modes(root: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
-    """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
-    before."""
+def state_of(made: Installation) -> Path:
+    """The folder of state of this test."""
     assert made.settings.state_dir is not None
-    environment = {
+    return made.settings.state_dir
+
+
+def environment_of(made: Installation) -> dict[str, str]:
+    """What the installed command needs to run this installation."""
+    return {
         **os.environ,
         "PROCESSOR_TENANT": made.settings.required_tenant,
         "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
         "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-        "PROCESSOR_STATE_DIR": str(made.settings.state_dir),
+        "PROCESSOR_STATE_DIR": str(state_of(made)),
         "PROCESSOR_HTTP__PORT": "0",
     }
+
+
+NO_ROOM = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.executable, [sys.executable, "-m", "processor", "run", "--until-end"])
+"""
+
+
+def run_without_room(made: Installation, *, file_bytes: int) -> "subprocess.CompletedProcess[str]":
+    """The installed command, for which no file can grow over `file_bytes`: a real error, as when a disk is full."""
+    command = [sys.executable, "-c", NO_ROOM, str(file_bytes)]
+    return subprocess.run(command, env=environment_of(made), timeout=60, capture_output=True, text=True, check=False)
+
+
+def test_a_disk_that_fills_up(made: Installation) -> None:
+    """While rows are read and at start: what happened, what to do, exit code 3. Later the copy is read on, not built
+    again."""
+    producer = Producer({"bootstrap.servers": made.servers, "linger.ms": 50})
+    for number in range(3_000):
+        row = {**INES, "name": secrets.token_hex(500)}
+        producer.produce(made.settings.topic("contacts"), json.dumps(row), f"c{number}", 0)
+    assert producer.flush(30) == 0
+    for file_bytes in (2_500_000, 100):  # a batch of 1,000 rows takes 1.1 MB
+        ended = run_without_room(made, file_bytes=file_bytes)
+        *_, what, hint = ended.stderr.splitlines()
+        assert (3, True) == (ended.returncode, what.startswith("no room on the disk for the local copy in /"))
+        assert hint.startswith("hint: make room there, or name a folder on another disk by PROCESSOR_STATE_DIR")
+        assert "Traceback" not in ended.stderr
+        assert "copy of the reference tables begun anew" not in ended.stderr
+    ended = run_without_room(made, file_bytes=10**9)
+    logs = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    (complete,) = [line for line in logs if line["event"] == "reference tables are complete"]
+
+    assert (0, True) == (ended.returncode, 0 < complete["offsets_read"] < 3_000)
+
+
+def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
+    """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
+    before."""
+    environment = environment_of(made)
     command = [sys.executable, "-m", "processor", "run", "--until-end"]
     told(made, Table.CONTACTS, CLIENT, INES)
-    state = made.settings.state_dir
+    state = state_of(made)
     subprocess.run(command, env=environment, check=True, timeout=60, umask=0, capture_output=True)
     assert {"files": {"600"}, "folders": {"700"}} == modes(state)
     for path in (state, *state.rglob("*")):
@@ -597,6 +643,20 @@ def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
         position = copy.position(Table.CONTACTS, 0)
         assert {str(position).encode()} == {copy.get(Table.CONTACTS, str(n)) for n in range(500)}
         copy.close()
+
+
+def test_a_folder_that_goes_while_it_is_open(tmp_path: Path) -> None:
+    """The error is of the disk, and says that the next start builds a new copy; closing does not hide it."""
+    copy = Copy(tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy")
+    with pytest.raises(WorldError, match=r"files of the local copy in .* are gone: .*\nhint: start again"):
+        for number in range(40):
+            row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000_000))
+            copy.apply([row], {(Table.CONTACTS, 0): number})
+    copy.close()
+    copy = Copy(tmp_path / "copy")
+    assert copy.position(Table.CONTACTS, 0) is None
+    copy.close()
 
 
 def filled(folder: Path) -> Copy:
