@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from processor.mapping.map import map_record
-from processor.mapping.reference import BadRow, Reference, row_of
+from processor.mapping.reference import REMEMBERED_BYTES, BadRow, Reference, row_of
 from processor.mapping.template import Subscription, Template
 from processor.model.event import Event
 from processor.model.messages import Declined, FailedTemplate
@@ -461,3 +461,19 @@ def test_large_rows_are_not_kept() -> None:
         tracemalloc.stop()
 
     assert 1_000_000 > kept_bytes
+
+
+def test_rows_of_many_short_texts_are_kept_within_bounds() -> None:
+    """What weighs much in memory for its bytes: a row of short ids, as large as one that is remembered can be."""
+    tracemalloc.start()
+    try:
+        for number in range(700):
+            row = {"id": "CTT-4410-0093-7715", "name": f"{number}", "optOuts": [f"{short:03x}" for short in range(670)]}
+            value = json.dumps(row, separators=(",", ":")).encode()
+            assert 4_000 < len(value) <= REMEMBERED_BYTES
+            assert isinstance(row_of(Table.CONTACTS, CLIENT, value), Contact)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 40_000_000 > kept_bytes
