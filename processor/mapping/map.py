@@ -6,6 +6,7 @@ record ── empty? ── decode ── tenant ── key ── told before? 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from traceback import walk_tb
@@ -150,9 +151,13 @@ def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare:
 def failed_record(record: SourceRecord, lookups: Lookups, error: Exception) -> Unreadable:
     """The outcome of a record for which mapping raises `error`: MAPPING_ERROR, with the place in our code.
 
-    Nothing of the error's own text, which may quote the event.
+    Nothing of the error's own text, which may quote the event. Its event is named where not the reading raises.
     """
-    return _dead(record, Reason.MAPPING_ERROR, f"mapping raised {raised(error)}", lookups)
+    event: Event | None = None
+    with suppress(Exception):  # `error`, once more
+        read = _read(record, lookups)
+        event = read[0] if isinstance(read, tuple) else None
+    return _dead(record, Reason.MAPPING_ERROR, f"mapping raised {raised(error)}", lookups, event=event)
 
 
 def raised(error: Exception) -> str:

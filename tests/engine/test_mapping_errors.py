@@ -100,6 +100,7 @@ def test_the_record_is_dead_and_the_others_go_on(
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == mapping.seen
     assert (AT, Reason.MAPPING_ERROR, encoded(made, repayment(AT))[0]) == (dead.place.offset, dead.reason, dead.value)
     assert dead.detail.startswith(f"mapping raised {kind} in ")
+    assert (repayment(AT)["eventId"], "LOAN_REPAYMENT") == (dead.event_id, dead.event)
     assert str(dead.place) == error["place"]
     assert "test_mapping_errors.py" in error["traceback"]
     assert SECRET not in f"{lines}{letter.headers()}"
