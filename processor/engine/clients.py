@@ -1,6 +1,7 @@
 """The Kafka clients of the engine, and what their errors mean: the one place where librdkafka's settings are chosen."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from processor.errors import NotAllowedError, UsageError
+from processor.errors import NotAllowedError, UsageError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.model.records import Headers, Place, SourceRecord, Topic
 from processor.settings import Settings
@@ -50,6 +51,19 @@ FETCH_ADVICE: Mapping[int, str] = {  # error of a fetch -> what may be done abou
     KafkaError.INVALID_MSG: "the batch is damaged on the broker's disk",
 }
 
+BROKER_HINT = "check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one"
+
+NO_CONNECTION: frozenset[int] = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+    }
+)
+"""Errors that say no more than that nobody answered."""
+
 CONCERNS_A_RECORD: frozenset[int] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 """Errors that one record of a batch causes, and every record of the same produce request reports."""
 
@@ -81,17 +95,107 @@ def fetch_fault(message: Message) -> str:
     return f"{place} cannot be read: {error.name()}: {error.str()}" + (f"; {advice}" if advice else "")
 
 
+class Connection:
+    """What librdkafka reports of one client's connections: its `error_cb` and its `logger`, called within `poll` and
+    other calls of the client. It goes on trying by itself; what it last complained of is the cause of no answer.
+
+    The same error is logged once in 10 s: librdkafka reports each attempt, ten and more a second while a broker is
+    away. Without `logs_errors` only lines of librdkafka's own log are logged.
+    """
+
+    def __init__(self, client: str, *, logs_errors: bool) -> None:
+        self._client = client
+        self._logs_errors = logs_errors
+        self._logged_at: dict[int, float] = {}
+        self._cause: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        """As `error_cb`."""
+        if self._cause is None or _weight(error) >= _weight(self._cause):
+            self._cause = error
+        now = time.monotonic()
+        if self._logs_errors and now - self._logged_at.get(error.code(), -ERROR_EVERY_S) >= ERROR_EVERY_S:
+            self._logged_at[error.code()] = now
+            log.warning("kafka client", client=self._client, error=error.name(), detail=error.str())
+
+    def log(self, level: int, template: str, *values: object) -> None:
+        """As `logger`: a line that would go to stderr. None is worse for us than a warning, fatal errors included."""
+        log.log(min(level, logging.WARNING), "kafka client", client=self._client, detail=template % values)
+
+    def take_cause(self) -> KafkaError | None:
+        """What was complained of most clearly since it was last taken."""
+        cause, self._cause = self._cause, None
+        return cause
+
+
+def _weight(error: KafkaError) -> int:
+    """How much an error says: a refused log-in more than a connection that broke, and that more than none at all."""
+    if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE):
+        return 2
+    return int(error.code() != KafkaError._ALL_BROKERS_DOWN)
+
+
+class Admin(AdminClient):
+    """An admin client that knows why it has no connection."""
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self.connection = Connection("admin", logs_errors=False)
+        given: Properties = {**properties, "error_cb": self.connection, "logger": self.connection}
+        super().__init__(given)
+
+
+class Reader(Consumer):
+    """A consumer outside of any group, which knows why it has no connection."""
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self.connection = Connection("reader", logs_errors=False)
+        super().__init__({**properties, "error_cb": self.connection, "logger": self.connection})
+
+
+class NoAnswerError(UnavailableError):
+    """No broker answers. `str(error)` is the cause that the client gave, `hint` what to look at."""
+
+    def __init__(self, what: str, *, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def no_answer(client: Admin | Reader, error: KafkaError) -> NoAnswerError:
+    """Why a question to the broker failed with `error`, which often is no more than that nobody answered."""
+    client.poll(0)  # serves the callbacks
+    cause = client.connection.take_cause()
+    if cause is None or error.code() not in NO_CONNECTION:
+        return NoAnswerError(f"{error.name()}: {error.str()}", hint=BROKER_HINT)
+    what, hint = f"{cause.name()}: {cause.str()}", BROKER_HINT
+    if cause.code() == KafkaError._AUTHENTICATION:
+        hint = "check sasl.mechanism, sasl.username and sasl.password in PROCESSOR_KAFKA__COMMON"
+    elif cause.code() == KafkaError._SSL:
+        hint = "check ssl.ca.location and security.protocol in PROCESSOR_KAFKA__COMMON"
+    elif "PLAINTEXT broker listener" in cause.str() or "SSL" in cause.str():
+        hint = "check security.protocol in PROCESSOR_KAFKA__COMMON: the port may be one without TLS"
+    elif cause.code() == KafkaError._ALL_BROKERS_DOWN:
+        what = f"{what}: connections are closed before anything is answered"
+        hint = "check security.protocol in PROCESSOR_KAFKA__COMMON: a port for TLS or SASL closes what begins otherwise"
+    return NoAnswerError(what, hint=hint)
+
+
+def unreachable(settings: Settings, client: Admin | Reader, error: KafkaError) -> WorldError:
+    """The end of a command that got no answer."""
+    cause = no_answer(client, error)
+    return WorldError(f"no answer from {settings.bootstrap_servers}: {cause}", hint=cause.hint)
+
+
 @contextmanager
-def asking(*, hint: str) -> Iterator[None]:
-    """A question to the broker: UnavailableError when it does not answer, NotAllowedError with `hint` if it refuses."""
+def asking(client: Admin | Reader, *, hint: str) -> Iterator[None]:
+    """A question to the broker: NoAnswerError when it does not answer, NotAllowedError with `hint` if it refuses."""
     try:
         yield
     except TimeoutError as late:
-        raise UnavailableError("the broker did not answer") from late
+        raise no_answer(client, KafkaError(KafkaError._TIMED_OUT, "the broker did not answer")) from late
     except KafkaException as exception:
         error = error_of(exception)
         refuse_unauthorised(error, hint=hint)
-        raise UnavailableError(f"{error.name()}: {error.str()}") from exception
+        raise no_answer(client, error) from exception
 
 
 def headers_of(message: Message) -> Headers:
@@ -129,8 +233,8 @@ def source_record(message: Message) -> SourceRecord:
 def common_properties(settings: Settings) -> Properties:
     """What every client has: servers, and what people passed through.
 
-    librdkafka's own lines on stderr are kept to the critical ones: its errors come to `error_cb` and into our log. No
-    client creates a topic by asking for it: a broker that creates topics by itself gives one with its own defaults.
+    librdkafka's own lines are kept to the critical ones: its errors come to `error_cb`. No client creates a topic by
+    asking for it: a broker that creates topics by itself gives one with its own defaults.
     """
     return {
         "bootstrap.servers": settings.bootstrap_servers,
@@ -201,9 +305,9 @@ def producer_properties(
     }
 
 
-def admin(settings: Settings) -> AdminClient:
-    """For questions about topics, offsets and groups. Connects on its first question."""
-    return AdminClient(common_properties(settings))
+def admin(settings: Settings) -> Admin:
+    """For questions about topics, offsets and groups. Connects on its first question. UsageError as `consumer`."""
+    return _made(Admin, common_properties(settings))
 
 
 def plain_reader(
@@ -212,9 +316,10 @@ def plain_reader(
     group: str | None = None,
     isolation: str = "read_committed",
     more: Mapping[str, Any] | None = None,
-) -> Consumer:
+) -> Reader:
     """A consumer that joins no group and commits nothing: for looking into topics, and for the positions of `group`."""
-    return Consumer(
+    return _made(
+        Reader,
         {
             "fetch.queue.backoff.ms": 5,
             "receive.message.max.bytes": RECEIVE_BYTES,
@@ -227,24 +332,8 @@ def plain_reader(
             "auto.offset.reset": "error",
             "isolation.level": isolation,
             **(more or {}),
-        }
+        },
     )
-
-
-def logged_errors(client: str) -> Callable[[KafkaError], None]:
-    """An `error_cb`: what librdkafka says of its connections. Informational, as it goes on trying by itself.
-
-    The same error is logged once in 10 s: librdkafka tells each attempt, ten and more a second while a broker is away.
-    """
-    logged_at: dict[int, float] = {}
-
-    def on_error(error: KafkaError) -> None:
-        now = time.monotonic()
-        if now - logged_at.get(error.code(), -ERROR_EVERY_S) >= ERROR_EVERY_S:
-            logged_at[error.code()] = now
-            log.warning("kafka client", client=client, error=error.name(), detail=error.str())
-
-    return on_error
 
 
 OnFailure = Callable[[KafkaError, str], None]
@@ -258,7 +347,13 @@ def producer(properties: Mapping[str, Any], *, on_failure: OnFailure) -> Produce
         if error is not None:
             on_failure(error, message.topic() or "")
 
-    return _made(Producer, {**properties, "on_delivery": on_delivery, "error_cb": logged_errors("producer")})
+    return plain_producer({**properties, "on_delivery": on_delivery})
+
+
+def plain_producer(properties: Mapping[str, Any]) -> Producer:
+    """A producer whose connection errors and own lines are logged. UsageError as `consumer`."""
+    connection = Connection("producer", logs_errors=True)
+    return _made(Producer, {**properties, "error_cb": connection, "logger": connection})
 
 
 class Coordinator:
@@ -279,7 +374,8 @@ class Coordinator:
 def consumer(properties: Mapping[str, Any], *, coordinator: Coordinator | None = None) -> Consumer:
     """The consumer of `run`. Raises UsageError for properties that do not go together."""
     watched = {"statistics.interval.ms": 1_000, "stats_cb": coordinator} if coordinator is not None else {}
-    return _made(Consumer, {**properties, **watched, "error_cb": logged_errors("consumer")})
+    connection = Connection("consumer", logs_errors=True)
+    return _made(Consumer, {**properties, **watched, "error_cb": connection, "logger": connection})
 
 
 def _made(kind: Callable[[Properties], T], properties: Properties) -> T:

@@ -22,12 +22,14 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 
 from processor.engine.background import back_off_s
 from processor.engine.breaker import Breakers
 from processor.engine.clients import (
+    BROKER_HINT,
+    Admin,
     Coordinator,
+    NoAnswerError,
     OnFailure,
     admin,
     consumer_properties,
@@ -116,7 +118,7 @@ def run(
     first_answer = start_from(answer)
     progress = progress or Progress.unobserved()
 
-    def layout(asker: AdminClient | None = None, *, starting: bool = False) -> Layout:
+    def layout(asker: Admin | None = None, *, starting: bool = False) -> Layout:
         return read_layout(asker or admin(settings), settings, reloads.templates, starting=starting)
 
     with transactional_id(settings) as tid, stop_signals() as stop, ExitStack() as held:
@@ -740,9 +742,6 @@ def stop_signals() -> Iterator[Stop]:
         os.close(write_end)
 
 
-BROKER_HINT = "check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one"
-
-
 def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = BROKER_HINT) -> T | None:
     """The answer, waiting for a broker or registry that is just starting. None: a stop was asked for. Raises WorldError
     with `hint` when there is none for 15 s."""
@@ -754,7 +753,7 @@ def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = 
             if time.monotonic() > deadline:
                 raise WorldError(
                     f"no answer from {brokers} for {BROKER_S:.0f} s: {unavailable}",
-                    hint=hint,
+                    hint=unavailable.hint if isinstance(unavailable, NoAnswerError) else hint,
                 ) from unavailable
             time.sleep(0.2)
     return None

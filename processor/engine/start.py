@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
+from processor.engine.clients import Admin, Reader, asking, plain_reader, source_record
 from processor.engine.clients import admin as new_admin
-from processor.engine.clients import asking, plain_reader, source_record
 from processor.engine.published import OutcomeReader, read_range, reading
 from processor.errors import LayoutError, RefusedInputError, UsageError
 from processor.mapping.lookups import Lookups, SchemaOf, UnavailableError
@@ -91,7 +91,7 @@ class Starts:
         self,
         settings: Settings,
         *,
-        layout: Callable[[AdminClient], Layout],
+        layout: Callable[[Admin], Layout],
         lookups: Lookups,
         schemas_of_outputs: SchemaOf,
         answer: StartFrom | None,
@@ -106,7 +106,7 @@ class Starts:
         self._registry_lock = threading.Lock()
         self._answer = answer
         self._answered_for: frozenset[int] = frozenset()
-        self._for_ends: AdminClient | None = None
+        self._for_ends: Admin | None = None
         # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
         self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
 
@@ -185,12 +185,12 @@ class Starts:
         admin, self._for_ends = self._for_ends or self._admin(), None
         request = {TopicPartition(self._events, partition): OffsetSpec.latest() for partition in partitions}
         futures = admin.list_offsets(request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
-        ends = {tp.partition: _answer(future).offset for tp, future in futures.items()}
+        ends = {tp.partition: _answer(admin, future).offset for tp, future in futures.items()}
         self._for_ends = admin
         return ends
 
-    def _partitions(self, admin: AdminClient) -> list[int]:
-        with asking(hint=READ_HINT):
+    def _partitions(self, admin: Admin) -> list[int]:
+        with asking(admin, hint=READ_HINT):
             metadata = admin.list_topics(self._events, REQUEST_S)
         return list(metadata.topics[self._events].partitions)
 
@@ -208,7 +208,7 @@ class Starts:
             hint="`--start-from outputs` goes on after the last one that was published",
         )
 
-    def _outcomes(self, admin: AdminClient, layout: Layout, partition: int) -> OutcomeReader:
+    def _outcomes(self, admin: Admin, layout: Layout, partition: int) -> OutcomeReader:
         def range_of(topic: Topic) -> tuple[int, int]:
             earliest = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
             return earliest, self._end(admin, partition, topic=topic)
@@ -251,10 +251,10 @@ class Starts:
                     identity, time_ms = identified
                     yield SeenEvent(record.place, time_ms, identity)
 
-    def _admin(self) -> AdminClient:
+    def _admin(self) -> Admin:
         return new_admin(self._settings)
 
-    def _answered(self, admin: AdminClient, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
+    def _answered(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
         answer = self._answer
         assert answer is not None
         match answer.word:
@@ -279,7 +279,7 @@ class Starts:
         reader = plain_reader(self._settings, group=self._settings.group_id)
         try:
             asked = [TopicPartition(self._events, partition) for partition in partitions]
-            with asking(hint=READ_HINT):
+            with asking(reader, hint=READ_HINT):
                 answers = _committed(reader, asked)
         finally:
             reader.close()
@@ -288,14 +288,14 @@ class Starts:
                 raise UnavailableError(f"group position of {self._events}[{at.partition}]: {at.error.name()}")
         return {at.partition: at.offset for at in answers if at.offset >= 0}
 
-    def _end(self, admin: AdminClient, partition: int, *, topic: Topic | None = None) -> int:
+    def _end(self, admin: Admin, partition: int, *, topic: Topic | None = None) -> int:
         """The high watermark, above what open transactions hold."""
         latest = OffsetSpec.latest()
         return self._offset(admin, partition, latest, topic=topic, isolation=IsolationLevel.READ_UNCOMMITTED)
 
     def _offset(
         self,
-        admin: AdminClient,
+        admin: Admin,
         partition: int,
         spec: OffsetSpec,
         *,
@@ -304,11 +304,11 @@ class Starts:
     ) -> int:
         request = {TopicPartition(topic or self._events, partition): spec}
         (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
-        offset: int = _answer(future).offset
+        offset: int = _answer(admin, future).offset
         return offset
 
 
-def _committed(reader: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartition]:
     try:
         return reader.committed(asked, POSITION_S)
     except KafkaException as late:
@@ -319,6 +319,6 @@ def _committed(reader: Consumer, asked: list[TopicPartition]) -> list[TopicParti
         raise
 
 
-def _answer(future: "Future[Any]") -> Any:
-    with asking(hint=READ_HINT):
+def _answer(admin: Admin, future: "Future[Any]") -> Any:
+    with asking(admin, hint=READ_HINT):
         return future.result(REQUEST_S + 2)

@@ -25,10 +25,10 @@ import platformdirs
 import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import TopicCollection as Topics
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import admin, asking, error_of, fetch_fault, plain_reader, refuse_unauthorised
+from processor.engine.clients import Admin, admin, asking, error_of, fetch_fault, plain_reader, refuse_unauthorised
 from processor.engine.intake import HARMLESS
 from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, make_private, no_folder, remove_copy
 from processor.engine.topics import topic_configs
@@ -507,7 +507,7 @@ class Tables:
         futures = self._admin.list_offsets(
             dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=REQUEST_S
         )
-        with asking(hint=READ_HINT):
+        with asking(self._admin, hint=READ_HINT):
             return {asked[tp]: future.result(REQUEST_S + 2).offset for tp, future in futures.items()}
 
 
@@ -527,12 +527,12 @@ def _shown_key(row: UnreadableRow) -> str:
     return row.key.decode(errors="replace")[:LONGEST_NAME]
 
 
-def table_topics(asker: AdminClient, settings: Settings) -> dict[Table, TableTopic]:
+def table_topics(asker: Admin, settings: Settings) -> dict[Table, TableTopic]:
     """The four topics. Blocks for two requests; errors as the constructor's of Tables."""
     names = {table: settings.topic(table.value) for table in Table}
     missing: list[str] = []
     topics = {}
-    with asking(hint=READ_HINT):
+    with asking(asker, hint=READ_HINT):
         for name, described in asker.describe_topics(Topics(list(names.values())), request_timeout=REQUEST_S).items():
             try:
                 topics[name] = described.result(REQUEST_S + 2)

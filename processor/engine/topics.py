@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from processor.engine.clients import asking
+from processor.engine.clients import Admin, asking
 from processor.errors import LayoutError
 from processor.mapping.template import TemplateSet
 from processor.model.layout import Layout, OutputTopic
@@ -18,7 +18,7 @@ BATCH_OVERHEAD_BYTES = 1_024
 CREATE_HINT = "`processor topics` shows what differs, `processor topics --create` creates what is missing"
 
 
-def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, *, starting: bool = False) -> Layout:
+def read_layout(admin: Admin, settings: Settings, templates: TemplateSet, *, starting: bool = False) -> Layout:
     """The output topics with their partitions and limits. Blocks for two requests.
 
     Raises LayoutError when one is missing, when the dead letters could not hold every event, and, with `starting`, when
@@ -30,7 +30,7 @@ def read_layout(admin: AdminClient, settings: Settings, templates: TemplateSet, 
     twins = {name: settings.topic(name) for name in TWINS}
     sets = settings.topic("template_sets")
     wanted = [*twins.values(), sets, *dict.fromkeys(streams.values())]
-    with asking(hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
+    with asking(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
         present = {
             name: len(topic.partitions)
             for name, topic in admin.list_topics(timeout=REQUEST_S).topics.items()

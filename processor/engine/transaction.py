@@ -171,7 +171,7 @@ class Publisher:
         # In a thread, which then has the last reference: ending a client may wait for a broker that hangs. What is
         # still queued belongs to a transaction that is over.
         last, self._producer = [self._producer], None
-        ask(lambda: last.pop().purge(blocking=False), name="discard")
+        ask(lambda: _end(last.pop()), name="discard")
 
     def _produce(self, producer: Producer, out: OutRecord, deadline: float) -> None:
         known_by = math.inf
@@ -249,6 +249,11 @@ def _in_words(failed_deliveries: Iterable[tuple[KafkaError, str]]) -> Sequence[s
     """Each topic with what was wrong there, the first few of them."""
     words = dict.fromkeys(f"{topic}: {error.name()}: {error.str()}" for error, topic in failed_deliveries)
     return list(words)[:MOST_FAILED_DELIVERIES]
+
+
+def _end(producer: Producer) -> None:
+    producer.poll(0)  # what it has still to say goes to the log
+    producer.purge(blocking=False)
 
 
 def _unseen(_step: str) -> None:

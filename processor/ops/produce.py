@@ -21,7 +21,7 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from processor.engine.clients import AUTHORISATION, admin, common_properties, error_of
+from processor.engine.clients import AUTHORISATION, admin, common_properties, error_of, plain_producer, unreachable
 from processor.errors import LayoutError, NotAllowedError, OurFaultError, UsageError, WorldError
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.encode import Format, encode_event
@@ -196,7 +196,7 @@ def event_producer(settings: Settings, *, batch_bytes: int, **chosen: Any) -> Pr
     `batch_bytes` is what the topic takes: librdkafka does not split a batch that is refused, so one event that is too
     large would take others with it. `chosen` are properties that people cannot override.
     """
-    return Producer(
+    return plain_producer(
         {
             "linger.ms": 5,
             "compression.type": "lz4",
@@ -232,10 +232,7 @@ def batch_limit_bytes(settings: Settings, topic: Topic) -> int:
                     f"not allowed: {error.name()}: {error.str()}",
                     hint=f"grant WRITE, DESCRIBE and DESCRIBE_CONFIGS on {topic}",
                 ) from exception
-            raise WorldError(
-                f"no answer from {settings.bootstrap_servers}: {error.name()}: {error.str()}",
-                hint="check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one",
-            ) from exception
+            raise unreachable(settings, asker, error) from exception
 
 
 def _send(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
 
-from processor.engine.clients import AUTHORISATION, admin, error_of
+from processor.engine.clients import AUTHORISATION, Admin, admin, error_of, unreachable
 from processor.errors import LayoutError, NotAllowedError, UsageError, WorldError
 from processor.model.records import EventName, Topic
 from processor.settings import Settings
@@ -90,8 +90,7 @@ def look(settings: Settings, *, stream_events: Iterable[EventName], partitions: 
     `partitions` is what the events ought to have; None takes what they have. Raises UsageError when the events exist
     with another number, WorldError when the broker does not answer or refuses.
     """
-    with _broker_errors(settings):
-        asker = admin(settings)
+    with _asked(settings) as asker:
         return _look(asker, settings, stream_events=tuple(stream_events), partitions=partitions)
 
 
@@ -101,8 +100,7 @@ def create(settings: Settings, *, stream_events: Iterable[EventName], partitions
     Without `partitions` the twins get as many as the events have, or all of them `DEFAULT_PARTITIONS`.
     """
     events = tuple(stream_events)
-    with _broker_errors(settings):
-        asker = admin(settings)
+    with _asked(settings) as asker:
         created: list[Topic] = []
         # The events first: what the dead letters must be able to hold follows from the limit they get.
         for wanted in (lambda topic: topic.role == "events", lambda _topic: True):
@@ -119,8 +117,7 @@ def grow(settings: Settings, *, partitions: int, stream_events: Iterable[EventNa
     Without `yes` nothing is done. Growing cannot be undone. Raises UsageError for fewer partitions than there are,
     LayoutError when a topic is missing.
     """
-    with _broker_errors(settings):
-        asker = admin(settings)
+    with _asked(settings) as asker:
         report = _look(asker, settings, stream_events=tuple(stream_events), partitions=None)
         roles = ("events", *TWINS)
         planned = [topic for topic in report.plan if topic.role in roles]
@@ -243,10 +240,11 @@ def _ready(topic: Any, least: int) -> bool:
 
 
 @contextmanager
-def _broker_errors(settings: Settings) -> Iterator[None]:
-    """Turns what the client raises inside the block into the errors of the process."""
+def _asked(settings: Settings) -> Iterator[Admin]:
+    """An admin client; turns what it raises inside the block into the errors of the process."""
+    asker = admin(settings)
     try:
-        yield
+        yield asker
     except KafkaException as exception:
         error = error_of(exception)
         if error.code() in AUTHORISATION:
@@ -254,7 +252,4 @@ def _broker_errors(settings: Settings) -> Iterator[None]:
                 f"not allowed: {error.name()}: {error.str()}",
                 hint="grant CREATE, ALTER, DESCRIBE and DESCRIBE_CONFIGS on our topics",
             ) from exception
-        raise WorldError(
-            f"no answer from {settings.bootstrap_servers}: {error.name()}: {error.str()}",
-            hint="check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one",
-        ) from exception
+        raise unreachable(settings, asker, error) from exception

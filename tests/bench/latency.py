@@ -24,6 +24,7 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition, libversion
 from confluent_kafka.admin import NewTopic
 
+from processor.engine.clients import admin
 from processor.engine.topics import read_layout
 from processor.local.kafka import local_kafka
 from processor.mapping.decode import event_of_json
@@ -141,7 +142,7 @@ def event_ids(made: Installation, read: list[Read]) -> list[tuple[str, float]]:
 
 def one_run(made: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
-    layout = read_layout(made.admin(), made.settings, made.templates)
+    layout = read_layout(admin(made.settings), made.settings, made.templates)
     topics = [topic.name for topic in (*layout.twins, *layout.streams.values())]
     environment = {
         **os.environ,

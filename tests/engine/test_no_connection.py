@@ -1,0 +1,174 @@
+"""Without a connection each command says what the client said, and what to look at: TLS, log-in, port, name."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from confluent_kafka import Producer
+from cryptography.hazmat.primitives import serialization
+
+from processor.engine import run as engine
+from processor.engine import topics as engine_topics
+from processor.engine.run import run
+from processor.errors import WorldError
+from processor.local.kafka import local_kafka
+from processor.local.ports import free_ports
+from processor.ops import produce, topics
+from processor.settings import KafkaSettings, Settings
+from tests.engine.installation import TENANT, installation
+from tests.engine.test_not_allowed import transactional_id
+from tests.engine.test_run import repayment
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A broker with three listeners, and the file with the authority of its certificate."""
+
+    plain: int
+    sasl: int
+    tls: int
+    ca: Path
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """Plaintext for the broker itself; SASL_PLAINTEXT, of which ada's password is `right`; SSL."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )  # Kafka reads no other form
+    (folder / "server.pem").write_bytes(key + b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+    plain, controller, sasl, tls = free_ports(4)
+    host = "127.0.0.1"
+    clients = f"BROKER://{host}:{plain},SASL://{host}:{sasl},TLS://{host}:{tls}"
+    extra = {
+        "listeners": f"{clients},CONTROLLER://{host}:{controller}",
+        "advertised.listeners": clients,
+        "controller.quorum.voters": f"1@{host}:{controller}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        'user_ada="right";',
+        "listener.name.tls.ssl.keystore.type": "PEM",
+        "listener.name.tls.ssl.keystore.location": str(folder / "server.pem"),
+    }
+    with local_kafka(port=plain, extra=extra):
+        yield Guarded(plain, sasl, tls, folder / "ca.pem")
+
+
+PASSWORD = {
+    "security.protocol": "sasl_plaintext",
+    "sasl.mechanism": "PLAIN",
+    "sasl.username": "ada",
+    "sasl.password": "wrong",
+}
+CASES: Mapping[str, tuple[str, Mapping[str, str], str, str]] = {  # listener, properties, cause, what the hint names
+    "password": ("sasl", PASSWORD, "Invalid username or password", "sasl.password"),
+    "mechanism": ("sasl", {**PASSWORD, "sasl.mechanism": "SCRAM-SHA-256"}, "Unsupported SASL", "sasl.mechanism"),
+    "no authority": ("tls", {"security.protocol": "ssl"}, "certificate verify failed", "ssl.ca.location"),
+    "plaintext to TLS": ("tls", {}, "closed before anything is answered", "security.protocol"),
+    "plaintext to SASL": ("sasl", {}, "closed before anything is answered", "security.protocol"),
+    "TLS to plaintext": ("plain", {"security.protocol": "ssl"}, "PLAINTEXT broker listener", "security.protocol"),
+    "nobody": ("", {}, "Connection refused", "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"),
+}
+
+
+def given(guarded: Guarded, case: str) -> tuple[Settings, str]:
+    """Settings of a case, and a pattern of the text that it has to end with."""
+    listener, properties, cause, hint = CASES[case]
+    port = getattr(guarded, listener) if listener else free_ports(1)[0]
+    kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", common=dict(properties))
+    return Settings(tenant=TENANT, kafka=kafka), rf"(?s)no answer from .*{cause}.*\nhint: .*{re.escape(hint)}"
+
+
+@pytest.fixture(autouse=True)
+def _short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request without an answer takes its whole time."""
+    monkeypatch.setattr(topics, "_REQUEST_S", 1.5)
+    monkeypatch.setattr(engine_topics, "REQUEST_S", 1.5)
+    monkeypatch.setattr(produce, "_CONNECT_S", 1.5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> None:
+    """The client's own cause, and the property or setting to look at."""
+    settings, text = given(guarded, case)
+
+    with pytest.raises(WorldError, match=text) as ended:
+        topics.look(settings, stream_events=())
+    assert 3 == ended.value.exit_code
+
+
+@pytest.mark.parametrize("case", ["password", "plaintext to TLS"])
+def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run`, `topics --create`, and what `produce` and `demo` ask first."""
+    monkeypatch.setattr(engine, "BROKER_S", 2.0)
+    settings, text = given(guarded, case)
+
+    with pytest.raises(WorldError, match=text):
+        topics.create(settings, stream_events=())
+    with pytest.raises(WorldError, match=text):
+        produce.batch_limit_bytes(settings, settings.topic("events"))
+    with pytest.raises(WorldError, match=text.replace("no answer from ", "no answer from .* for 2 s: ")):
+        run(settings)
+
+
+def test_with_the_right_properties_it_connects(guarded: Guarded) -> None:
+    """The listeners above are no walls: the right password and the right authority are let in."""
+    for port, properties in (
+        (guarded.sasl, {**PASSWORD, "sasl.password": "right"}),
+        (guarded.tls, {"security.protocol": "ssl", "ssl.ca.location": str(guarded.ca)}),
+    ):
+        kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", common=properties)
+
+        assert topics.look(Settings(tenant=TENANT, kafka=kafka), stream_events=()).differences
+
+
+def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix: str) -> None:
+    """A producer that is fenced is a fatal error to librdkafka, which writes it to stderr by itself unless it is given
+    a log: all that comes there is one JSON object a line."""
+    made = installation(f"127.0.0.1:{guarded.plain}", topic_prefix)
+    made.tell([repayment(n) for n in range(3)])
+    rival = Producer({"bootstrap.servers": made.servers, "transactional.id": transactional_id(made), "log_level": 0})
+    environment = {
+        **os.environ,
+        "PROCESSOR_TENANT": TENANT,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+        "PROCESSOR_TOPICS__PREFIX": topic_prefix,
+        "PROCESSOR_OUTPUT__FORMAT": "json",
+        "PROCESSOR_HTTP__PORT": "0",
+        "PROCESSOR_MAX_BATCH_RECORDS": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "processor", "run"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as running:
+        try:
+            assert running.stderr is not None
+            lines = []
+            for line in running.stderr:
+                lines.append(line.decode())
+                if "partition starts" in lines[-1]:
+                    rival.init_transactions(20)
+                    made.tell([repayment(9)])
+                if "Fatal error: Local" in lines[-1] or "%0|" in lines[-1]:
+                    break
+        finally:
+            running.terminate()
+            lines += [line.decode() for line in running.stderr or ()]
+
+    assert [] == [line for line in lines if not line.startswith("{")]
+    fatal = [line for line in map(json.loads, lines) if "Fatal error" in line.get("detail", "")]
+    assert {"producer"} == {line["client"] for line in fatal}
+    assert {"warning"} == {line["level"] for line in fatal}
