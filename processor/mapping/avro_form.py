@@ -539,7 +539,9 @@ def _record_passed_over(writer: Record, plans: Plans) -> Read:
     if callable(plan):
         return plan
     plans[writer, None] = None
-    fields = [(name_shown(one.name), _pass_over(one.type, plans)) for one in writer.fields if least_bytes(one.type)]
+    fields = [
+        (name_shown(field.name), _pass_over(field.type, plans)) for field in writer.fields if least_bytes(field.type)
+    ]
 
     def all_of(cursor: Cursor) -> None:
         name = ""

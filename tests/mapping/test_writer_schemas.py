@@ -405,8 +405,13 @@ def shape(type_: Type) -> Json:
     match type_:
         case Record():
             fields = [
-                [one.name, shape(one.type), "none" if one.default is NO_DEFAULT else one.default, *one.aliases]
-                for one in type_.fields
+                [
+                    field.name,
+                    shape(field.type),
+                    "none" if field.default is NO_DEFAULT else field.default,
+                    *field.aliases,
+                ]
+                for field in type_.fields
             ]
             return [type_.name, *fields]
         case Union():
