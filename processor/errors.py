@@ -3,7 +3,7 @@
 StopError               exit code
 ├── UsageError          2   the command line, settings, templates or schemas; found before anything connects
 ├── LayoutError         2   topics are missing or do not fit
-├── WorldError          3   broker or registry, after all patience
+├── WorldError          3   broker or registry, after all patience; the disk of the state
 │   └── NotAllowedError 3   authorisation: no waiting mends it, so nobody starts us again
 ├── StalledError        3   `--until-end` made no progress for a minute
 ├── RivalError          4   fenced twice in a minute: two processes use one transactional.id
@@ -37,7 +37,7 @@ class LayoutError(StopError):
 
 
 class WorldError(StopError):
-    """Broker, registry or authorisation: not reachable, or not allowed."""
+    """Broker, registry, authorisation or the disk of the state: not reachable, not allowed, or full."""
 
     exit_code = 3
 

@@ -466,6 +466,7 @@ class Tables:
             look = looked.result()
         except (UnavailableError, LayoutError) as unavailable:
             log.warning("reference tables cannot be looked at", cause=str(unavailable))
+            self._changed_topics = (f"reference tables cannot be looked at: {unavailable}".partition("\n")[0],)
             return
         for table, topic in look.topics.items():
             if topic.identity != self._topics[table].identity:

@@ -509,6 +509,20 @@ def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pyte
     made.run()
 
 
+def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
+    monkeypatch.setattr("processor.engine.tables.LOOK_S", 0.2)
+    topic = made.settings.topic("subscriptions")
+    told(made, Table.CONTACTS, "a", INES)
+    with Followed(made) as tables:
+        admin = made.admin()
+        admin.delete_topics([topic])[topic].result(10)
+        missing = f"reference tables cannot be looked at: topics are missing: {topic}"
+        until(lambda: missing in tables.degraded)
+        tables.check()
+        assert ["Ines Duarte"] == names(tables, "a")
+
+
 def test_topics_that_are_missing(made: Installation) -> None:
     topic = made.settings.topic("subscriptions")
     admin = made.admin()
