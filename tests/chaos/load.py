@@ -41,7 +41,7 @@ from tests.chaos.site import ROOT
 NUMBER = "chaos-n"
 UNKNOWN_SCHEMA_ID = 1_999_999_999  # ours begin at 2,000,000,000
 BLANKS = b" " * 150_000_000  # over `receive.message.max.bytes` of librdkafka (100 MB) once it is unpacked
-ODD_EVERY, REFUSED_EVERY = 600, 3_000
+ODD_EVERY, REFUSED_EVERY = 1_500, 6_000
 """On average so many Avro records of the load until one has a new odd schema id, and one has a refused one."""
 
 
@@ -226,7 +226,7 @@ def _avro_records(rng: random.Random) -> Generator[Record, Mapping[str, Any], No
             odd = odd_id(ODD_KINDS[number % len(ODD_KINDS)], 2 * number)
             event = yield framed(event, odd)
             continue
-        number = odd if odd is not None and rng.random() < 0.03 else GOOD_ID + rng.randrange(10)
+        number = odd if odd is not None and rng.random() < 0.03 else GOOD_ID + rng.randrange(4)
         event = yield framed(event, number, by_guid=rng.random() < 0.2)
 
 

@@ -21,8 +21,9 @@ from fastavro import parse_schema, schemaless_writer
 from tests.chaos.expected import Dead, Good, Headers, Record, ordering_key
 from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response
 
-REFUSED_ID_S: Final = 4
-"""How long a worker waits for an id that is refused: longer than any id of `ODD` is refused."""
+REFUSED_ID_S: Final = 2
+"""How long a worker waits for an id that is refused: well over the time that any id of `ODD` is refused, on a busy
+machine too, and short beside the life of a worker that is to be killed."""
 
 GOOD_ID: Final = 10  #: Up to 20: always there.
 ODD_ID: Final = 1_000_000  #: × the number of a kind of `ODD`, + any number: odd for a while from the first request on.
@@ -33,16 +34,17 @@ LATE_REFUSED_ID: Final = 800_000_000  #: From here on: refused until `register`.
 _NO_ID: Final = 900_000_000
 
 REFUSED: Final = json_response({"error_code": 40301, "message": "User is denied operation READ"}, status=403)
-ODD: Final[Mapping[str, tuple[float, Response]]] = {
-    "refused (403) for a moment": (1.0, REFUSED),
-    "too many requests (429) for a moment": (1.0, Response(429, b'{"error_code": 42901, "message": "slow down"}')),
-    "broken (500)": (2.0, Response(500, b'{"error_code": 50001, "message": "Error in the backend datastore"}')),
-    "HTML": (2.0, Response(200, b"<html>Sign in</html>")),
-    "references of a wrong type": (2.0, json_response({"schema": '"string"', "references": 5})),
-    "no response": (2.0, Response(0)),
-    "slow": (1.0, Response(503, delay_s=7.0)),  # over the time that a worker waits for a response
+ODD_S: Final = 0.5
+ODD: Final[Mapping[str, Response]] = {
+    "refused (403) for a moment": REFUSED,
+    "too many requests (429) for a moment": Response(429, b'{"error_code": 42901, "message": "slow down"}'),
+    "broken (500)": Response(500, b'{"error_code": 50001, "message": "Error in the backend datastore"}'),
+    "HTML": Response(200, b"<html>Sign in</html>"),
+    "references of a wrong type": json_response({"schema": '"string"', "references": 5}),
+    "no response": Response(0),
+    "slow": Response(503, delay_s=7.0),  # over the time that a worker waits for a response
 }
-"""Kind -> for how many seconds from the first request on, and what is responded until then."""
+"""Kind -> what is responded from the first request on, for `ODD_S`."""
 ODD_KINDS: Final = tuple(ODD)
 REFUSED_KIND: Final = "refused (403) for ever"
 
@@ -193,7 +195,7 @@ class Registry(LoopbackRegistry):
         kind, (odd_s, response) = REFUSED_KIND, (math.inf, REFUSED)
         if schema_id < REFUSED_ID:
             kind = ODD_KINDS[schema_id // ODD_ID - 1]
-            odd_s, response = ODD[kind]
+            odd_s, response = ODD_S, ODD[kind]
         now = time.monotonic()
         with self._lock:
             if schema_id not in self._first_request:
