@@ -83,6 +83,7 @@ class Owned:
     unsought_since: float | None = None  #: Since when the consumer could not be sent there.
     retry_at: float | None = None  #: It waits: paused, or its start could not be found.
     waits: int = 0  #: Waits in a row, for the back-off.
+    waited_at: int = -1  #: The offset of the last record that had to wait.
     cause: str = ""  #: Why it waits.
     schema_refused: bool = False  #: It waits for a schema that the registry gives nobody, or not us.
     progressed_at: float = field(default_factory=time.monotonic)
@@ -187,6 +188,9 @@ class Intake:
 
     def wait(self, owned: Owned, offset: int, cause: str, *, schema_refused: bool = False) -> None:
         """Cut the partition at `offset`, whose record cannot be judged now; pause it and try again with back-off."""
+        if offset > owned.waited_at:  # it got on since: what was mapped may be held back, so no commit has said so
+            owned.waits = 0
+        owned.waited_at = offset
         owned.window.forget_from(offset)
         owned.next = owned.seek_to = offset
         self._back_off(owned, cause)

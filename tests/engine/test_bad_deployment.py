@@ -13,9 +13,12 @@ from confluent_kafka import Consumer, Producer
 
 from processor.errors import RefusedInputError
 from processor.ops.topics import create
+from processor.schema_files import load_schemas
+from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import TENANT, Installation, installation, until
+from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, json_response
 from tests.engine.processes import metric, process, ready
-from tests.engine.test_run import repayment
+from tests.engine.test_run import encoded, repayment
 
 pytestmark = pytest.mark.kafka
 
@@ -157,6 +160,24 @@ def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix:
     assert 0 == outputs_of(made)
     with process(wrong):
         until(lambda: made.committed() == [30])
+
+
+def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Each new schema id makes its partition wait for a moment, and not longer than the one before it did: a hundred
+    records are there within the five seconds for which they are held back."""
+    schema = next(one for one in load_schemas().families.values() if "LoanTransaction" in one.name)
+    served = json_response({"schema": schema.text})
+    with LoopbackRegistry(lambda path: served if path.startswith("/schemas/") else NO_SCHEMA) as registry:
+        given = SchemaRegistrySettings(url=registry.url)
+        made = installation(bootstrap_servers, topic_prefix, schema_registry=given)
+        for number in range(120):
+            value = encoded(made, repayment(number))[0]
+            made.put([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
+        with pytest.raises(RefusedInputError, match="records are of another tenant"):
+            of_tenant(made, "northbnk").run()
+
+    assert [0] == made.committed()
+    assert 0 == outputs_of(made)
 
 
 def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_servers: str, topic_prefix: str) -> None:
