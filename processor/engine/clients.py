@@ -23,6 +23,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 ERROR_EVERY_S = 10.0
+SESSION_MS = 10_000  # of a reader too: what an operator sets beside it was checked against this
 SETTLED_MS = 6_000  # heartbeats come every 5 s (group.consumer.heartbeat.interval.ms)
 
 AUTHORISATION: frozenset[int] = frozenset(
@@ -260,7 +261,7 @@ def consumer_properties(settings: Settings) -> Properties:
         "queued.max.messages.kbytes": 16_384,
         "topic.metadata.refresh.interval.ms": 10_000,
         "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": 10_000,
+        "session.timeout.ms": SESSION_MS,
         "receive.message.max.bytes": RECEIVE_BYTES,
         **common_properties(settings),
         **settings.kafka.consumer,
@@ -323,6 +324,7 @@ def plain_reader(
         {
             "fetch.queue.backoff.ms": 5,
             "receive.message.max.bytes": RECEIVE_BYTES,
+            "session.timeout.ms": SESSION_MS,
             **common_properties(settings),
             **settings.kafka.consumer,
             "group.protocol": "classic",

@@ -184,6 +184,17 @@ def test_the_group_hears_from_us_between_two_slow_records(
 
 
 @pytest.mark.kafka
+def test_the_shortest_poll_interval_that_is_taken(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The client wants its session shorter, of each reader too: 30 s were refused, with 70."""
+    shortest = KafkaSettings(bootstrap_servers=bootstrap_servers, consumer={"max.poll.interval.ms": "30000"})
+    made = installation(bootstrap_servers, topic_prefix, kafka=shortest)
+    made.tell([repayment()])
+    made.run()
+
+    assert [1] == made.committed()
+
+
+@pytest.mark.kafka
 def test_one_poll_takes_so_many_bytes(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
