@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Final, Literal, NoReturn
 
@@ -255,9 +256,24 @@ def main() -> None:
     Ends without Python's own clean-up: a thread that librdkafka still holds, because a broker did not answer when we
     left its group, would be ended inside its callback and take the process down with it.
     """
+    _accept_any_output()
     code = exit_code(sys.argv[1:])
     sys.stderr.flush()
     os._exit(code)
+
+
+def _accept_any_output() -> None:
+    """Have a character that stdout's encoding does not have replaced, and a stream that was closed swallow its text."""
+    while (
+        descriptor := os.open(os.devnull, os.O_RDWR)
+    ) <= 2:  # the next file or socket would get a closed one's number
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    # None, whatever their types say, where they were closed.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def exit_code(arguments: Sequence[str]) -> int:

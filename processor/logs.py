@@ -1,6 +1,8 @@
 """Logs on stderr, one line an event: for people on a terminal, JSON elsewhere, with nothing secret in them."""
 
+import codecs
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -39,14 +41,16 @@ def configure(settings: LogSettings, *, worker: int | None = None, stream: TextI
     renderers: list[Processor]
     if console:
         form = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
+            colors=stream.isatty() and not os.environ.get("NO_COLOR"),  # https://no-color.org
             timestamp_key="at",
             sort_keys=False,
             exception_formatter=structlog.dev.plain_traceback,
         )
         renderers = [*texts, form]
     else:
-        renderers = [*texts, _in_order, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
+        # Escapes of JSON where the stream's encoding has not all characters: its own escapes are not JSON's.
+        ascii_only = codecs.lookup(stream.encoding or "utf-8").name != "utf-8"
+        renderers = [*texts, _in_order, structlog.processors.JSONRenderer(default=str, ensure_ascii=ascii_only)]
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),

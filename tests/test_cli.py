@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -12,11 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
 
 from processor.cli import exit_code, parser
+from processor.engine.tables import copy_folder
+from processor.errors import UsageError
+from processor.local.jars import kafka_jars
 from processor.model.records import EventName
 from processor.ops.topics import create
 from processor.settings import KafkaSettings, Settings, TopicSettings
@@ -387,3 +392,100 @@ def test_until_end_ends(installation: dict[str, str], workers: list[str]) -> Non
     done = processor("run", "--until-end", *workers, **installation)
 
     assert 0 == done.returncode, done.stderr
+
+
+QUIET = (  # commands that connect to nothing, and that have a character outside of ASCII to show
+    ("--help",),
+    ("run", "--help"),
+    ("explain", "LOAN_REPAYMENT"),
+    ("explain", "LOAN_REPAYMENT", "--json"),
+    ("preview", "loan-repayment-email"),
+    ("preview", "loan-repayment-email", "--json"),
+    ("templates",),
+    ("templates", "--placeholders", "LOAN_REPAYMENT"),
+    ("templates", "--placeholders", "LOAN_REPAYMENT", "--json"),
+    ("check",),
+    ("settings",),
+    ("settings", "--json"),
+)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_output_in_any_encoding(encoding: str) -> None:
+    """Characters that stdout's encoding has not are replaced, in every command, and JSON stays JSON."""
+    for arguments in QUIET if encoding == "ascii" else (("explain", "LOAN_REPAYMENT"), ("settings",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "processor", *arguments],
+            env=environment({"TENANT": "northbank", "GROUP": "größe€"}) | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        assert (0, b"") == (done.returncode, done.stderr), arguments
+        if "--json" in arguments:
+            json.loads(done.stdout.decode("ascii"))
+
+
+def test_errors_in_any_encoding() -> None:
+    """Of stderr too: the text comes, and its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "processor", "explain", "größe€"],
+        env=environment({}) | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert 2 == done.returncode
+    assert b"is neither an event's name nor a file" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_written_to_by_nobody(tmp_path: Path, closed: str) -> None:
+    """A command does its work without them, and no file that it opens gets their numbers."""
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'"{sys.executable}" -m processor templates --new note --event LOAN_REPAYMENT --type SMS {closed}',
+        ],
+        env=environment({"TEMPLATES_DIR": str(tmp_path)}),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 'id = "note"' in (tmp_path / "note.toml").read_text()
+
+
+def test_time_zones_without_those_of_the_system() -> None:
+    """The tz database comes with the program: bare machines and slim images have none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "processor", "check"],
+        env=environment({"TIME_ZONE": "Europe/Berlin"}) | {"PYTHONTZPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container with a number for a user: exit 2, and what to set."""
+
+    def nobody(number: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(UsageError, match=r"no home directory\nhint: PROCESSOR_STATE_DIR names"):
+        copy_folder(Settings(), "me")
+    with pytest.raises(UsageError, match=r"no home directory\nhint: set HOME, or PROCESSOR_KAFKA_HOME"):
+        kafka_jars(environ={})
+    assert Path("/x/tables") == copy_folder(Settings(state_dir=Path("/x")), "me").parent

@@ -47,6 +47,35 @@ def test_a_terminal_means_text() -> None:
     assert not stream.getvalue().startswith("{")
 
 
+@pytest.mark.parametrize(("value", "coloured"), [("1", False), ("0", False), ("", True), (None, True)])
+def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch, value: str | None, coloured: bool) -> None:
+    """NO_COLOR, when it is set to anything: no escapes on a terminal (https://no-color.org)."""
+    if value is None:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    else:
+        monkeypatch.setenv("NO_COLOR", value)
+    stream = Terminal()
+    configure(LogSettings(), stream=stream)
+
+    log.warning("rebalance", kind="assigned")
+
+    assert coloured == ("\x1b" in stream.getvalue())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16"])
+def test_logs_are_json_in_any_encoding(encoding: str) -> None:
+    """What the encoding has not is escaped as JSON does, so that each line can be read."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    configure(LogSettings(), stream=stream)
+
+    log.warning("Grüße 😀", tenant="€\udce9")
+    stream.flush()
+
+    assert isinstance(stream.buffer, io.BytesIO)
+    line = json.loads(stream.buffer.getvalue().decode(encoding))
+    assert ("Grüße 😀", "€\udce9") == (line["event"], line["tenant"])
+
+
 def test_less_than_the_level_is_not_written() -> None:
     """`log.level` is the least."""
     stream = io.StringIO()

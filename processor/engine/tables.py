@@ -32,7 +32,7 @@ from processor.engine.clients import Admin, admin, asking, error_of, fetch_fault
 from processor.engine.intake import HARMLESS
 from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, make_private, no_folder, remove_copy
 from processor.engine.topics import topic_configs
-from processor.errors import LayoutError, WorldError
+from processor.errors import LayoutError, UsageError, WorldError
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
 from processor.mapping.template import TemplateSet
@@ -557,7 +557,16 @@ def _partitions(topics: Mapping[Table, TableTopic]) -> list[Partition]:
 
 
 def copy_folder(settings: Settings, name: str) -> Path:
-    """The folder of the copy of the process `name`, its transactional.id: stable over restarts, used by it alone."""
-    root = settings.state_dir or platformdirs.user_state_path("processor")
+    """The folder of the copy of the process `name`, its transactional.id: stable over restarts, used by it alone.
+
+    Raises UsageError where neither the settings nor the user's home say where it is.
+    """
+    try:
+        root = settings.state_dir or platformdirs.user_state_path("processor")
+    except RuntimeError as error:  # neither HOME nor an entry in the system's list of users, as in some containers
+        raise UsageError(
+            "no folder for the local copy of the reference tables: this user has no home directory",
+            hint="PROCESSOR_STATE_DIR names a folder that can be written",
+        ) from error
     readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:LONGEST_NAME]
     return root / "tables" / f"{readable}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

@@ -98,11 +98,18 @@ def kafka_jars(
     `PROCESSOR_KAFKA_HOME` first; else `cache` (default: the user's cache directory), where every jar is compared with
     the digests written when it was fetched; a folder that is not whole is thrown away and fetched again. Two processes
     at once are fine: one fetches, the other waits for it. Blocks: 0.1 s when all is there, else as long as 44 MB take.
-    Raises UsageError for a home without Kafka's jars, WorldError when Maven Central cannot be reached or used.
+    Raises UsageError for a home without Kafka's jars and for a user without a cache directory, WorldError when Maven
+    Central cannot be reached or used.
     """
     if home := without_line_end(environ.get(HOME_VARIABLE, "")):
         return _jars_of_home(Path(home))
-    root = (cache or platformdirs.user_cache_path("processor")).resolve()
+    try:
+        root = (cache or platformdirs.user_cache_path("processor")).resolve()
+    except RuntimeError as error:  # neither HOME nor an entry in the system's list of users, as in some containers
+        raise UsageError(
+            "no folder for the jars of Apache Kafka: this user has no home directory",
+            hint=f"set HOME, or {HOME_VARIABLE} to a folder of jars",
+        ) from error
     return cached_jars(root / f"kafka-{KAFKA_VERSION}", fetch, progress or _silent, name=_KAFKA)
 
 

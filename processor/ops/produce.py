@@ -398,7 +398,7 @@ def _say(report: Report, source: Source, *, json_output: bool) -> None:
     if report.bad and not report.delivered + report.failed:
         sys.stderr.write("hint: nothing was sent; --skip-bad sends the other lines\n")
     if json_output:
-        sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(report.as_json()) + "\n")
     else:
         early = ", stopped early" if report.stopped else ""
         skipped = f", {report.bad} bad" if report.bad else ""
