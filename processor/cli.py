@@ -70,8 +70,9 @@ def run(
         str | None,
         typer.Option(
             metavar="beginning|end|outputs|TIME",
-            help="Where a new group starts, or one whose position is gone; TIME is RFC 3339. Not set: at the beginning "
-            "if nothing was published yet, else it stops and asks.",
+            help="Where a new group starts, or one whose position is gone; a position that is there stays, with a "
+            "warning. TIME is RFC 3339. Not set: at the beginning if nothing was published yet, else it stops and "
+            "asks.",
         ),
     ] = None,
     workers: Annotated[

@@ -121,6 +121,12 @@ class Starts:
         there = self._partitions(self._admin())
         positions = self.positions(there)
         self._answered_for = frozenset() if positions else frozenset(there)
+        if positions:
+            log.warning(
+                "--start-from moves no position that the group has, but one that is gone",
+                start_from=self._answer.word,
+                partitions=sorted(positions),
+            )
         if positions and (new := sorted(set(there) - positions.keys())):
             log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import OFFSET_END, Producer, TopicPartition
+from structlog.testing import capture_logs
 
 from processor.engine.clients import headers_of
 from processor.engine.run import run
@@ -59,9 +60,18 @@ def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: st
     made.tell(told(5))
     made.run()
     before = len(made.statuses())
-    made.run(answer="beginning")
+    with capture_logs() as logs:
+        made.run(answer="beginning")
 
     assert before == len(made.statuses())
+    assert [
+        {
+            "event": "--start-from moves no position that the group has, but one that is gone",
+            "log_level": "warning",
+            "start_from": "beginning",
+            "partitions": [0],
+        }
+    ] == [line for line in logs if line["event"].startswith("--start-from")]
 
     made.tell(told(5, seed=2))
     made.run()
