@@ -22,6 +22,8 @@ class StopError(Exception):
 
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(f"{what}\nhint: {hint}" if hint else what)
+        self.what = what
+        self.hint = hint
 
 
 class UsageError(StopError):

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from processor.engine.background import ask, back_off_s
 from processor.engine.clients import Coordinator, error_of, fetch_fault, refuse_unauthorised, source_record
-from processor.engine.start import READ_HINT, Start, Starts
+from processor.engine.start import READ_HINT, Start, Starts, together
 from processor.engine.window import Window
 from processor.errors import OurFaultError, RefusedInputError, WorldError
 from processor.mapping.lookups import UnavailableError
@@ -73,6 +73,7 @@ class Owned:
     partition: int
     window: Window
     starting: Future[Start] | None
+    refused: RefusedInputError | None = None  #: A person has to say where it starts.
     chosen: bool = False  #: The group had no position; its start has to be committed before it is read.
     start: int = -1  #: The first offset to be mapped.
     next: int = -1  #: The next offset that may be polled; a lower one was polled before.
@@ -96,7 +97,7 @@ class Owned:
     @property
     def is_asking(self) -> bool:
         """Its start is being asked for, and was not refused or put off yet."""
-        return self.starting is not None and self.retry_at is None
+        return self.starting is not None and self.retry_at is None and self.refused is None
 
     def progressed(self) -> None:
         """It got on: the next wait begins with a short back-off again."""
@@ -286,16 +287,22 @@ class Intake:
         for owned in list(self.owned.values()):
             if owned.retry_at is not None and now >= owned.retry_at:
                 self._try_again(owned)
-            elif owned.starting is not None and owned.starting.done() and owned.retry_at is None:
+            elif owned.is_asking and owned.starting is not None and owned.starting.done():
                 self._started(owned, owned.starting)
             if owned.seek_to is not None and not owned.chosen:
                 self._seek(owned)
+        refused = [owned.refused for owned in self.owned.values() if owned.refused is not None]
+        if refused and not any(owned.is_asking for owned in self.owned.values()):
+            raise together(refused)  # all of them, so that one answer does for all
 
     def _started(self, owned: Owned, starting: Future[Start]) -> None:
         try:
             start = starting.result()
         except UnavailableError as unavailable:
             self._back_off(owned, str(unavailable))
+            return
+        except RefusedInputError as refused:
+            owned.refused = refused
             return
         owned.starting = None
         owned.start = start.offset

@@ -41,7 +41,7 @@ from processor.metrics import (
     Metric,
     Metrics,
 )
-from processor.model.outcome import Mapped, Unreadable
+from processor.model.outcome import Mapped, Unreadable, WrongKey
 from processor.model.reasons import Reason
 
 log = structlog.get_logger()
@@ -169,24 +169,30 @@ class Progress:
                     counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
                     if outcome.failed:
                         counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
-                    if outcome.wrong_key:
+                    if outcome.wrong_key is not None:
                         counts[WRONG_KEYS, ()] += 1
-                        self._tell_wrong_key(outcome)
+                        self._tell_wrong_key(outcome, outcome.wrong_key)
             counts.update((OUTPUTS, (out.topic,)) for out in outcome.outputs)
         self._published.update(counts)
         for (metric, labels), count in counts.items():
             counter = metrics[metric]
             (counter.labels(*labels) if labels else counter).inc(count)
 
-    def _tell_wrong_key(self, outcome: Mapped) -> None:
+    def _tell_wrong_key(self, outcome: Mapped, wrong: WrongKey) -> None:
         """Log the first record of each pattern: a producer that keys wrongly does so every time."""
         key = (outcome.record.key or b"")[:KEY_PATTERN_BYTES].decode(errors="replace")
         shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in KEY.split(key))
         pattern = "<key>".join(shapes)[:KEY_PATTERN_CHARACTERS]
         if pattern not in self._key_patterns and len(self._key_patterns) < MOST_KEY_PATTERNS:
             self._key_patterns.add(pattern)
-            place = outcome.record.place
-            log.warning("a record is not keyed by its event's ordering key", pattern=pattern, first=str(place))
+            log.warning(
+                "a record is not keyed by its event's ordering key",
+                pattern=pattern,
+                place=str(outcome.record.place),
+                event_name=wrong.event,
+                event_id=wrong.event_id,
+                expected_key=wrong.expected,
+            )
 
     def not_committed(self, failure: NotCommitted) -> None:
         """A transaction did not clearly commit; the partitions go back to what the group has committed."""

@@ -1,7 +1,7 @@
 """Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +28,7 @@ log = structlog.get_logger()
 READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
 REQUEST_S = 10.0
 MOST_AT_ONCE = 8
+MOST_REFUSED = 5  # partitions that the text of an exit names
 POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
 
 
@@ -164,8 +165,7 @@ class Starts:
         if position is not None:
             raise RefusedInputError(
                 f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
-                f"the partition holds {low} to {high}"
-                + (f"; {low - position} offsets are missing" if position < low else ""),
+                + _gone(position, low=low, high=high),
                 hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
                 "last event that was published",
             )
@@ -312,6 +312,24 @@ class Starts:
         (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
         offset: int = _answer(admin, future).offset
         return offset
+
+
+def _gone(position: int, *, low: int, high: int) -> str:
+    """What the partition holds instead of `position`; its records are at offsets [low, high)."""
+    holds = f"the partition is empty, its next record gets offset {high}"
+    if low < high:
+        holds = f"the partition holds offsets {low} to {high - 1}"
+    if position >= low:
+        return holds
+    return f"{holds}; {low - position} {'offset is' if low - position == 1 else 'offsets are'} missing"
+
+
+def together(refused: Sequence[RefusedInputError]) -> RefusedInputError:
+    """One error of those of several partitions, each on its line, the first few; what to do about them only once."""
+    lines = [error.what for error in refused[:MOST_REFUSED]]
+    if more := len(refused) - len(lines):
+        lines.append(f"and {more} more {'partition' if more == 1 else 'partitions'}")
+    return RefusedInputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refused)))
 
 
 def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartition]:

@@ -39,7 +39,7 @@ from processor.model.messages import (
     StreamEvent,
 )
 from processor.model.notifications import Notification, NotificationStatus
-from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait
+from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait, WrongKey
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.model.records import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
 
@@ -89,7 +89,7 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
     except UnavailableError as error:
         return Wait(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
     if first is not None:
-        told = f"told before at {first.topic}[{first.partition}]@{first.offset}"
+        told = f"told before at {first}"
         declined = (Declined(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)
         return _mapped(record, event, lookups, declined=declined, wrong_key=wrong_key)
     templates = lookups.templates.for_event(event.name)
@@ -679,7 +679,7 @@ def _mapped(
         failed=failed,
         outputs=tuple(outputs),
         time_ms=time_ms(record, event),
-        wrong_key=wrong_key,
+        wrong_key=WrongKey(event.name, event.id, event.ordering_key) if event is not None and wrong_key else None,
     )
 
 

@@ -6,7 +6,7 @@ from processor.model.event import Identity
 from processor.model.messages import Communicationmessage, Declined, FailedTemplate, MessageStatus, StreamEvent
 from processor.model.notifications import Notification
 from processor.model.reasons import Reason
-from processor.model.records import NO_TIME_MS, OutRecord, Place, SourceRecord
+from processor.model.records import NO_TIME_MS, EventName, OutRecord, Place, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,15 @@ class Birth:
     status: MessageStatus
     stream_event: StreamEvent | None = None
     notification: Notification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrongKey:
+    """The record's key is not the ordering key of its event, which is `expected`."""
+
+    event: EventName
+    event_id: str
+    expected: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class Mapped:
     discarded: tuple[Notification, ...] = ()
     missing: tuple[str, ...] = ()
     time_ms: int = NO_TIME_MS
-    wrong_key: bool = False  #: The key is not the event's ordering key; counted, and logged once per pattern.
+    wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
 
 
 @dataclass(frozen=True, slots=True)

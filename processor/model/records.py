@@ -18,11 +18,14 @@ _LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RF
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a record lies."""
+    """Where a record lies. As text: `topic[partition]@offset`."""
 
     topic: Topic
     partition: int
     offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)

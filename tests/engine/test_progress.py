@@ -239,7 +239,11 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
             seen.progress.committed([keyed(key()) for _ in range(100)], seconds=0.1)
 
     assert 1_000 == seen.metric("wrong_keys_total")
-    assert [str(mapped().record.place)] == [line["first"] for line in logs if "pattern" in line]
+    (line,) = (line for line in logs if "pattern" in line)
+    event = make_event()
+    place = mapped().record.place
+    assert f"{place.topic}[{place.partition}]@{place.offset}" == line["place"]
+    assert (event.name, event.id, event.ordering_key) == (line["event_name"], line["event_id"], line["expected_key"])
 
 
 def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

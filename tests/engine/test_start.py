@@ -89,12 +89,44 @@ def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str
     (deleted,) = admin.delete_records([TopicPartition(made.events, 0, 6)]).values()
     deleted.result(10)
 
-    with pytest.raises(RefusedInputError, match=r"(?s)is gone: it is 2, the partition holds 6 to 10; 4 offsets are"):
+    with pytest.raises(RefusedInputError, match=r"is gone: it is 2, the partition holds offsets 6 to 9; 4 offsets are"):
         made.run()
 
     made.run(answer="beginning")
 
     assert {0, 1, 6, 7, 8, 9} == sources(made)
+
+
+def test_all_positions_that_are_gone_are_named(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Of seven partitions six are refused: one text has five of them and how many more; an empty one and one offset are
+    named as such, and the hint is there once. Nothing is committed, for the seventh neither."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=7)
+    for partition in range(6):
+        made.tell(told(3), partition=partition)
+    made.run()
+    for partition in range(6):
+        made.tell(told(4, seed=2), partition=partition)
+    ends = {0: 4, 1: 7, **dict.fromkeys(range(2, 6), 5)}
+    admin = made.admin()
+    for deleted in admin.delete_records([TopicPartition(made.events, *end) for end in ends.items()]).values():
+        deleted.result(10)
+
+    with pytest.raises(RefusedInputError) as ended:
+        made.run()
+    *lines, more, hint = str(ended.value).splitlines()
+    gone = f"the group's position in {made.events}"
+    assert {
+        f"{gone}[0] is gone: it is 3, the partition holds offsets 4 to 6; 1 offset is missing",
+        f"{gone}[1] is gone: it is 3, the partition is empty, its next record gets offset 7; 4 offsets are missing",
+        *(
+            f"{gone}[{n}] is gone: it is 3, the partition holds offsets 5 to 6; 2 offsets are missing"
+            for n in range(2, 6)
+        ),
+    } > set(lines)
+    assert 5 == len(set(lines))
+    assert "and 1 more partition" == more
+    assert hint.startswith("hint: `--start-from beginning`, `end` or a time goes on without them; ")
+    assert [3] * 6 + [0] == made.committed(range(7))
 
 
 def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> None:
