@@ -310,22 +310,19 @@ class TopicSettings(_Table):
 
     prefix: str = Field(default="", description="Put before the name of every topic of ours.")
     events: TopicName = Field(default="banking.events", description="Input: domain events.")
-    messages: TopicName = Field(default="communications.messages", description="Messages, latest state.")
-    status: TopicName = Field(default="communications.status", description="One record for each change of state.")
+    messages: TopicName = Field(default="communications.messages", description="Messages, as they were created.")
+    status: TopicName = Field(
+        default="communications.status", description="The state in which each message was created."
+    )
     notifications: TopicName = Field(default="notifications.messages", description="Message notifications.")
     stream: Annotated[str, AfterValidator(_stream_pattern), Field(min_length=1)] = Field(
         default="mrn.event.{tenant}.streamingapi.{event}",
         description="Pattern of the stream topics; without {event} one topic carries all streams.",
     )
-    commands: TopicName = Field(default="communications.commands", description="Resend, release, cancel.")
-    feedback: TopicName = Field(default="communications.feedback", description="Bounces, complaints, receipts.")
-    ledger: TopicName = Field(default="communications.ledger", description="What deliver knows of a message.")
     decisions: TopicName = Field(default="communications.decisions", description="Why an event made no message.")
     dead_letters: TopicName = Field(
         default="communications.dead-letters", description="Records that could not be turned, untouched."
     )
-    tasks: TopicName = Field(default="communications.tasks", description="Tasks for users of the bank.")
-    operations: TopicName = Field(default="communications.operations", description="Who did what.")
     template_sets: TopicName = Field(
         default="communications.template-sets", description="Template sets as they were, by digest."
     )
@@ -354,13 +351,8 @@ FixedTopic = Literal[
     "messages",
     "status",
     "notifications",
-    "commands",
-    "feedback",
-    "ledger",
     "decisions",
     "dead_letters",
-    "tasks",
-    "operations",
     "template_sets",
     "contacts",
     "categories",
@@ -532,9 +524,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    tenant: Tenant | None = Field(
-        default=None, description="The bank this installation serves; run and deliver need it."
-    )
+    tenant: Tenant | None = Field(default=None, description="The bank this installation serves; run needs it.")
     group: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_group)] | None = Field(
         default=None, description="Consumer group; not set: {prefix}processor."
     )
@@ -557,7 +547,8 @@ class Settings(BaseSettings):
         default="warn", description="A key that is not the event's ordering key: counted and logged, or a dead letter."
     )
     decisions: Literal["all", "unexpected", "off"] = Field(
-        default="all", description="Which decisions are written; replay and audit need all."
+        default="all",
+        description="Which decisions are written; unexpected: those that neither settings nor templates mean.",
     )
     breaker: Literal["on", "off"] = Field(
         default="on", description="Suspend a template that fails for almost every record."

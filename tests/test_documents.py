@@ -1,5 +1,6 @@
 """Documents against the code: tables, links, file map, exit codes; the commands of the README are run."""
 
+import ast
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from processor import errors
+from processor.cli import parser
 from processor.mapping.conditions import RULES
 from processor.mapping.encode import encoders
 from processor.mapping.map import map_record
@@ -167,3 +170,57 @@ def test_families_of_the_schemas_readme() -> None:
     counts = Counter(row.family for row in EVENTS.values())
 
     assert [(family.name, family.record, str(counts[family.name])) for family in FAMILIES.values()] == rows
+
+
+# ------------------------------------------------------------------------------------------- what is promised is there
+
+NOT_THERE = re.compile(r"(?i)\b(redrives?|resends?|outbox|reissue|replay(?:s|able)|(?:run|and|or|by|with) deliver)\b")
+
+
+def texts_of_the_code() -> Iterator[tuple[str, str]]:
+    """Each text in the code that may reach a person: all strings but docstrings, with those of the command line."""
+    for path in sorted((ROOT / "processor").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        inner = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if path.name != "cli.py"
+            and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+
+
+def texts_of_the_files() -> Iterator[tuple[str, str]]:
+    """Documents, schemas, and what runs the program, line by line."""
+    files = [*PROSE, *(ROOT / "schemas").rglob("*.avsc"), ROOT / "docker-compose.yml", ROOT / "Makefile"]
+    for path in files:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            yield f"{path.relative_to(ROOT)}:{number}", line
+
+
+def test_texts_name_commands_that_there_are() -> None:
+    """No help, hint, log line or document names a command that `processor --help` does not have."""
+    commands = {command.name or getattr(command.callback, "__name__", "") for command in parser.registered_commands}
+    named = [
+        (place, command)
+        for place, text in (*texts_of_the_code(), *texts_of_the_files())
+        for command in re.findall(r"(?:`|\$ |bin/|=\S+ |Example: )processor ([a-z][a-z-]*)", text)
+    ]
+
+    assert {"run", "topics", "check"} <= {command for _, command in named}
+    assert [] == [(place, command) for place, command in named if command not in commands]
+
+
+def test_texts_promise_nothing_that_is_not_there() -> None:
+    """Nobody is sent to something that comes later."""
+    found = [
+        (place, words)
+        for place, text in (*texts_of_the_code(), *texts_of_the_files())
+        if (words := NOT_THERE.findall(text))
+    ]
+
+    assert [] == found

@@ -635,3 +635,14 @@ def test_no_fault_shows_a_secret(environment: Environment, variable: str, value:
     environment.set(**{variable: value}, HTTP__PORT="none")
 
     assert "hunter2" not in told()
+
+
+@pytest.mark.parametrize("name", ["COMMANDS", "FEEDBACK", "LEDGER", "TASKS", "OPERATIONS"])
+def test_no_topic_can_be_named_that_nobody_uses(environment: Environment, tmp_path: Path, name: str) -> None:
+    """A setting that would do nothing is no setting."""
+    environment.set(**{f"TOPICS__{name}": "x"})
+    assert f"PROCESSOR_TOPICS__{name} in the environment is no setting\nhint: " in told()
+
+    environment.set(**{f"TOPICS__{name}": "", "CONFIG": str(tmp_path / "s.toml")})
+    (tmp_path / "s.toml").write_text(f'[topics]\n{name.lower()} = "x"\n')
+    assert f"topics.{name.lower()} in {tmp_path / 's.toml'} is no setting" in told()
