@@ -3,13 +3,13 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from processor.errors import NotAllowedError, UsageError, WorldError
@@ -84,6 +84,12 @@ def refuse_unauthorised(error: KafkaError, *, hint: str) -> None:
     """Raise NotAllowedError when `error` says that we may not; `hint` is what to grant."""
     if error.code() in AUTHORISATION:
         raise NotAllowedError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
+
+
+def is_of_partition(message: Message) -> bool:
+    """Whether the error `message` is of the fetch of one partition. Errors of the group or of a whole topic have no
+    topic or no offset; their partition is 0 (librdkafka 2.16.1 leaves it as it was allocated)."""
+    return message.topic() is not None and message.offset() is not None
 
 
 def fetch_fault(message: Message) -> str:
@@ -184,6 +190,25 @@ def unreachable(settings: Settings, client: Admin | Reader, error: KafkaError) -
     """The end of a command that got no answer."""
     cause = no_answer(client, error)
     return WorldError(f"no answer from {settings.bootstrap_servers}: {cause}", hint=cause.hint)
+
+
+def refuse_hidden(client: Admin, topics: Iterable[Topic], *, within_s: float) -> None:
+    """Raise NotAllowedError for those of `topics` that we may not see: a broker leaves them out of its list, as if
+    there were none. Blocks for one request, of at most `within_s`. What else it answers is passed over."""
+    hidden = []
+    for name, described in client.describe_topics(TopicCollection([*topics]), request_timeout=within_s).items():
+        try:
+            described.result(within_s + 2)
+        except (KafkaException, TimeoutError) as failure:
+            if (
+                isinstance(failure, KafkaException)
+                and error_of(failure).code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+            ):
+                hidden.append(name)
+    if hidden:
+        raise NotAllowedError(
+            f"not allowed to see {', '.join(hidden)}", hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ Non-obvious:
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,14 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import Coordinator, error_of, fetch_fault, refuse_unauthorised, source_record
+from processor.engine.clients import (
+    Coordinator,
+    error_of,
+    fetch_fault,
+    is_of_partition,
+    refuse_unauthorised,
+    source_record,
+)
 from processor.engine.start import READ_HINT, Start, Starts, together
 from processor.engine.window import Window
 from processor.errors import OurFaultError, RefusedInputError, WorldError
@@ -64,6 +71,15 @@ HARMLESS: frozenset[int] = frozenset(
     }
 )
 """Errors that the consumer mends by itself; they are logged."""
+
+
+GROUP_HINTS: Mapping[int, str] = {  # error of a group that does not take us -> what to do, with {group}
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "another application uses group {group!r}, or an instance with another "
+    "group.protocol or partition.assignment.strategy: give one of them a group of its own with PROCESSOR_GROUP",
+    KafkaError.INVALID_SESSION_TIMEOUT: "set session.timeout.ms in PROCESSOR_KAFKA__CONSUMER to what the broker "
+    "allows, group.min.session.timeout.ms to group.max.session.timeout.ms",
+    KafkaError.GROUP_MAX_SIZE_REACHED: "group {group!r} has as many members as the broker's group.max.size allows",
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -382,12 +398,15 @@ class Intake:
         refuse_unauthorised(error, hint=READ_HINT)
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._on_gone(_number(message.partition()), error)
-        elif message.partition() is not None:
+        elif is_of_partition(message):
             self._on_fetch_fault(_number(message.partition()), fetch_fault(message))
         elif error.code() in HARMLESS:
             log.warning("consumer", error=error.name(), detail=error.str())
         else:
-            raise WorldError(f"the consumer cannot go on: {error.name()}: {error.str()}")
+            raise WorldError(
+                f"the consumer cannot go on: {error.name()}: {error.str()}",
+                hint=GROUP_HINTS.get(error.code(), "").format(group=self._settings.group_id),
+            )
 
     def _on_fetch_fault(self, partition: int, fault: str) -> None:
         """The fetch of one partition failed; that one waits at what is to be polled next, and the others go on."""

@@ -15,7 +15,15 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.engine.clients import AUTHORISATION, error_of, fetch_fault, headers_of, plain_reader, refuse_unauthorised
+from processor.engine.clients import (
+    AUTHORISATION,
+    error_of,
+    fetch_fault,
+    headers_of,
+    is_of_partition,
+    plain_reader,
+    refuse_unauthorised,
+)
 from processor.errors import RefusedInputError
 from processor.mapping.encode import dead_letter_source
 from processor.mapping.lookups import SchemaOf, UnavailableError
@@ -197,7 +205,7 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
             raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if error.code() in AUTHORISATION or message.partition() is None:
+            if error.code() in AUTHORISATION or not is_of_partition(message):
                 raise KafkaException(error)
             raise UnreadableError(fetch_fault(message))
         offset = message.offset()

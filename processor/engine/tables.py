@@ -28,7 +28,16 @@ from confluent_kafka import TopicCollection as Topics
 from confluent_kafka.admin import OffsetSpec
 
 from processor.engine.background import ask, back_off_s
-from processor.engine.clients import Admin, admin, asking, error_of, fetch_fault, plain_reader, refuse_unauthorised
+from processor.engine.clients import (
+    Admin,
+    admin,
+    asking,
+    error_of,
+    fetch_fault,
+    is_of_partition,
+    plain_reader,
+    refuse_unauthorised,
+)
 from processor.engine.intake import HARMLESS
 from processor.engine.table_copy import CopiedRow, Copy, UnreadableRow, is_copy, make_private, no_folder, remove_copy
 from processor.engine.topics import topic_configs
@@ -349,7 +358,7 @@ class Tables:
         """Add to `failed` the partition that cannot be read on; raise what ends the thread."""
         refuse_unauthorised(error, hint=READ_HINT)
         number = message.partition()
-        if number is None:
+        if number is None or not is_of_partition(message):
             if error.code() not in HARMLESS:
                 raise WorldError(f"the reference tables cannot be read: {error.name()}: {error.str()}")
             log.warning("reference tables", error=error.name(), detail=error.str())

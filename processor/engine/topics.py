@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from processor.engine.clients import Admin, asking
+from processor.engine.clients import Admin, asking, refuse_hidden
 from processor.errors import LayoutError
 from processor.mapping.template import TemplateSet
 from processor.model.layout import Layout, OutputTopic
@@ -38,6 +38,7 @@ def read_layout(admin: Admin, settings: Settings, templates: TemplateSet, *, sta
         }
         missing = [name for name in (events, *wanted) if name not in present]
         if missing:
+            refuse_hidden(admin, missing, within_s=REQUEST_S)
             raise LayoutError(f"topics are missing: {', '.join(missing)}", hint=CREATE_HINT)
         few = [f"{name} has {present[name]}" for name in twins.values() if present[name] < present[events]]
         if few and starting:

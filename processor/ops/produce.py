@@ -21,7 +21,15 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from processor.engine.clients import AUTHORISATION, admin, common_properties, error_of, plain_producer, unreachable
+from processor.engine.clients import (
+    AUTHORISATION,
+    admin,
+    common_properties,
+    error_of,
+    plain_producer,
+    refuse_hidden,
+    unreachable,
+)
 from processor.errors import LayoutError, NotAllowedError, OurFaultError, UsageError, WorldError
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.encode import Format, encode_event
@@ -221,6 +229,7 @@ def batch_limit_bytes(settings: Settings, topic: Topic) -> int:
         try:
             # All topics: to ask for one by name could create it, where the broker's auto.create.topics is on.
             if topic not in asker.list_topics(timeout=_CONNECT_S).topics:
+                refuse_hidden(asker, [topic], within_s=_CONNECT_S)
                 raise LayoutError(f"there is no topic {topic}", hint="`processor topics --create`")
             resource = ConfigResource(ResourceType.TOPIC, topic)
             answers = asker.describe_configs([resource], request_timeout=_CONNECT_S)

@@ -4,7 +4,7 @@ Nothing that exists is ever changed, but for `--grow --yes`, and nothing is dele
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
 
-from processor.engine.clients import AUTHORISATION, Admin, admin, error_of, unreachable
+from processor.engine.clients import AUTHORISATION, Admin, admin, error_of, refuse_hidden, unreachable
 from processor.errors import LayoutError, NotAllowedError, UsageError, WorldError
 from processor.model.records import EventName, Topic
 from processor.settings import Settings
@@ -139,9 +139,7 @@ def grow(settings: Settings, *, partitions: int, stream_events: Iterable[EventNa
         return Growth(steps, done=yes)
 
 
-def _look(
-    asker: AdminClient, settings: Settings, *, stream_events: tuple[EventName, ...], partitions: int | None
-) -> Report:
+def _look(asker: Admin, settings: Settings, *, stream_events: tuple[EventName, ...], partitions: int | None) -> Report:
     names = [
         topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
     ]
@@ -163,7 +161,7 @@ def _look(
     return Report(plan, existing, differences(plan, existing))
 
 
-def _existing(asker: AdminClient, names: Iterable[Topic]) -> dict[Topic, ExistingTopic]:
+def _existing(asker: Admin, names: Collection[Topic]) -> dict[Topic, ExistingTopic]:
     # All topics are listed: to ask for one by name could create it, where the broker's auto.create.topics is on.
     partitions = {
         Topic(name): len(topic.partitions)
@@ -171,6 +169,8 @@ def _existing(asker: AdminClient, names: Iterable[Topic]) -> dict[Topic, Existin
         if topic.error is None
     }
     present = [name for name in names if name in partitions]
+    if absent := [name for name in names if name not in partitions]:
+        refuse_hidden(asker, absent, within_s=_REQUEST_S)
     if not present:
         return {}
     answers = asker.describe_configs(

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processor.engine.clients import consumer, consumer_properties
 from processor.engine.intake import Intake, Polled
+from processor.engine.run import run
 from processor.engine.start import Start, Starts
-from processor.errors import RefusedInputError
+from processor.errors import RefusedInputError, WorldError
 from processor.settings import Settings
-from tests.engine.installation import Installation, installation, starts_of
+from tests.engine.installation import Installation, installation, starts_of, until
 from tests.engine.test_run import repayment
 
 pytestmark = pytest.mark.kafka
@@ -158,3 +159,24 @@ def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_pr
         polled(intake, 1)
 
         assert intake.group is not None
+
+
+def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Its members share out partitions otherwise, so the group takes none of ours: exit 3 names the setting."""
+    made = installation(bootstrap_servers, topic_prefix)
+    other = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": made.settings.group_id,
+            "partition.assignment.strategy": "range",
+        }
+    )
+    try:
+        other.subscribe([made.events])
+        until(lambda: other.poll(0.1) is None and bool(other.assignment()))
+
+        with pytest.raises(WorldError, match=r"(?s)INCONSISTENT_GROUP_PROTOCOL.*\nhint: .*PROCESSOR_GROUP") as ended:
+            run(made.settings)
+    finally:
+        other.close()
+    assert 3 == ended.value.exit_code

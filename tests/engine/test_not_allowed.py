@@ -12,6 +12,8 @@ from processor.engine.run import run
 from processor.errors import NotAllowedError
 from processor.local.kafka import local_kafka
 from processor.model.records import EventName
+from processor.ops.produce import batch_limit_bytes
+from processor.ops.topics import create, look
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
 
@@ -93,6 +95,26 @@ def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, ca
         run(made.settings)
     assert 3 == ended.value.exit_code
     assert [] == made.read(made.settings.topic("messages"))
+
+
+def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) -> None:
+    """A broker leaves them out of its list as if there were none: no command then says that they are missing."""
+    made = installation(guarded_servers, topic_prefix)
+    hidden = outputs(made)[1]
+    deny(made, TOPIC, hidden, DESCRIBE)
+    deny(made, TOPIC, made.events, DESCRIBE)
+    text = rf"(?s)not allowed to see .*{re.escape(hidden)}.*\nhint: grant DESCRIBE"
+
+    with pytest.raises(NotAllowedError, match=text):
+        run(made.settings)
+    with pytest.raises(NotAllowedError, match=text):
+        look(made.settings, stream_events=made.templates.stream_events())
+    with pytest.raises(NotAllowedError, match=text):
+        create(made.settings, stream_events=made.templates.stream_events())
+    with pytest.raises(
+        NotAllowedError, match=rf"(?s)not allowed to see {re.escape(made.events)}\nhint: grant DESCRIBE"
+    ):
+        batch_limit_bytes(made.settings, made.events)
 
 
 def test_an_answer_that_cannot_be_weighed(
