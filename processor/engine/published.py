@@ -3,9 +3,9 @@
 A function of the outputs alone, never of what can be decoded today: a schema that comes or goes, or another key check,
 changes nothing of what was published.
 
-Non-obvious: outputs of one source partition lie in the order of their sources, so a topic is read from its end back to
-the first that is old enough. A position that was set back by a person begins a second pass behind the first; reading
-on until an older source is found takes in both.
+Non-obvious: outputs of one source partition lie in the order of their sources (a later status of a message would not),
+so a topic is read from its end back to the first that is old enough. A position that was set back by a person begins a
+second pass behind the first; reading on until an older source is found takes in both.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +129,7 @@ class OutcomeReader:
                 except RefusedInputError as unreadable:
                     log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
                     continue
-                if outcome is not None:
+                if outcome is not None and not outcome.later:
                     oldest = outcome.source.offset if oldest is None else oldest
                     yield outcome
             if oldest is not None and oldest < first:

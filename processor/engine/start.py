@@ -1,6 +1,7 @@
 """Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -11,11 +12,12 @@ import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from processor.engine.background import back_off_s
 from processor.engine.clients import Admin, Reader, asking, plain_reader, source_record
 from processor.engine.clients import admin as new_admin
 from processor.engine.published import OutcomeReader, read_range, reading
 from processor.errors import LayoutError, RefusedInputError, UsageError
-from processor.mapping.lookups import Lookups, SchemaOf, UnavailableError
+from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
 from processor.mapping.schemas import WriterSchema
 from processor.model.event import Identity
@@ -29,6 +31,7 @@ READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
 REQUEST_S = 10.0
 MOST_AT_ONCE = 8
 MOST_REFUSED = 5  # partitions that the text of an exit names
+REGISTRY_S = 5.0  # for one schema; then it is asked again
 POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
 
 
@@ -224,8 +227,20 @@ class Starts:
         )
 
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
-        with self._registry_lock:
-            return self._schemas_of_outputs(schema_id)
+        """Waits for the registry: put off at each id that is new, reading would begin again each time, and what is
+        known of the first ids would be too old before the last is reached."""
+        until, times = time.monotonic() + REGISTRY_S, 0
+        while True:
+            try:
+                with self._registry_lock:
+                    return self._schemas_of_outputs(schema_id)
+            except DeferredSchemaError:
+                raise
+            except UnavailableError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(back_off_s(times, first_s=0.01, longest_s=0.5))
+            times += 1
 
     def _seen(self, outcomes: OutcomeReader, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
         """The events in the window of the record at `end`, as the outcomes of the records before it say.

@@ -203,7 +203,7 @@ def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) 
             set_version=ours.get("dl.set_version"),
             occurred_at_ms=int(ours["dl.occurred_at"]) if "dl.occurred_at" in ours else None,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"not a dead letter: {type(error).__name__}: {error}") from error
 
 

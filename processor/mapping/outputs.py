@@ -163,7 +163,7 @@ def decision_of(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: 
     return Decision(**given)
 
 
-_OF_SOURCE: Final = frozenset(("eventId", "source", "at", "reasons"))
+_OF_SOURCE: Final = frozenset(("eventId", "source", "at", "sequence", "reasons"))
 
 
 def source_reader(
@@ -180,7 +180,8 @@ def source_reader(
     def read(value: bytes, headers: Headers) -> SourceOutcome:
         given = _read_as(wanted, value, headers, name, schema_of)
         passed = all(reason["reason"] != DecisionReason.TENANT_DISABLED for reason in given.get("reasons", ()))
-        return SourceOutcome(Place(**given["source"]), given["at"], given["eventId"] if passed else None)
+        event_id = given["eventId"] if passed else None
+        return SourceOutcome(Place(**given["source"]), given["at"], event_id, later=given.get("sequence", 1) > 1)
 
     return read
 

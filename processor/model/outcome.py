@@ -83,9 +83,11 @@ class SourceOutcome:
     """What one output says of the source record that it was made of.
 
     `event_id` is None for a record that did not pass the checks before DUPLICATE_EVENT. `time_ms` is when the
-    source record counts as written.
+    source record counts as written. `later`: a status of the message's further way, which lies anywhere behind that
+    of its birth, and whose time is its own.
     """
 
     source: Place
     time_ms: int
     event_id: str | None
+    later: bool = False

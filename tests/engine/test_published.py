@@ -16,7 +16,7 @@ from processor.mapping.encode import dead_letter_record
 from processor.mapping.schemas import OwnSchema
 from processor.model.messages import DeadLetter
 from processor.model.reasons import Reason
-from processor.model.records import Place
+from processor.model.records import Headers, Place
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import Installation, installation, starts_of
 from tests.engine.loopback_registry import LoopbackRegistry, Response, json_response, responses
@@ -272,3 +272,68 @@ def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_pref
     made.run()
 
     assert 5 in offsets(seen(made))
+
+
+def put_outputs(made: Installation, topic: str, values: Iterable[bytes], headers: Headers = ()) -> None:
+    """Records in partition 0 of an output, as somebody else may write them."""
+    producer = Producer({"bootstrap.servers": made.servers})
+    for value in values:
+        producer.produce(topic, value, b"key", 0, headers=list(headers) or None)
+    assert producer.flush(10) == 0
+
+
+def test_a_later_status_says_nothing_of_the_window(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told of a message's delivery lies anywhere behind its birth, at a time of its own: it neither ends the
+    reading back nor gives its source another time."""
+    monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
+    made = installation(bootstrap_servers, topic_prefix, window={"records": 20})
+    made.tell([repayment(number) for number in range(30)])
+    made.run()
+    before = seen(made)
+    first, last = made.statuses()[0], made.statuses()[-1]
+    later = [
+        json.dumps({**one, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode() for one in (first, first, last)
+    ]
+    put_outputs(made, made.settings.topic("status"), later, (("content-type", b"application/json"),))
+
+    assert list(range(10, 30)) == offsets(before)
+    assert before == seen(made)
+
+
+def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Whatever its headers hold, it is passed over."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(1)])
+    made.run()
+    letter = DeadLetter(
+        place=Place(made.events, 0, 0),
+        timestamp_ms=1_773_480_413_702,
+        key=b"key",
+        value=b"value",
+        headers=(),
+        reason=Reason.TEMPLATE_FAILED,
+        detail="",
+    )
+    out = dead_letter_record(letter, topic=make_layout(dead_letters=1_000_000).dead_letters)
+    deep = tuple((name, b"[" * 100_000 if name == "dl.failed" else value) for name, value in out.headers)
+    put_outputs(made, made.settings.topic("dead_letters"), [b"value"], deep)
+    made.tell([repayment(1)])
+    made.run()
+
+    assert [1] == duplicates(made)
+
+
+def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A producer of other bytes, such as whole numbers, wrote to an output: the registry knows none of the ids."""
+    with LoopbackRegistry(responses({})) as loopback:
+        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url))
+        made.tell([repayment(1)])
+        made.run()
+        numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 30_000_000_000, 1_000_000_000)]
+        put_outputs(made, made.settings.topic("status"), numbers)
+        made.tell([repayment(1)])
+        made.run()
+
+    assert [1] == duplicates(made)
