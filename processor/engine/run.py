@@ -74,9 +74,9 @@ IDLE_COMMIT_S = 1.0
 ASK_GROUP_S = 1.0
 TELL_S = 5.0  # `--until-end` says how far it is
 CATCH_UP_LOOK_S = 0.02
-MAPPING_S = 0.5  # then what is mapped is published: with the record under way a second, unless that one takes longer
-TRACEBACK_FRAMES = -20  # the innermost
-HELD_BYTES = 64_000_000  # first records that are nearly all bad are not held back beyond
+MAPPING_S = 0.5  # of one turn, then what is mapped is published; the record under way is finished first
+TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
+HELD_BYTES = 64_000_000  # most that is held in memory while the first records are nearly all bad
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 BROKER_S = 15.0  # patience with a broker that does not answer at start
 
@@ -118,11 +118,13 @@ def run(
     first_answer = start_from(answer)
     progress = progress or Progress.unobserved()
 
-    def layout(asker: Admin | None = None, *, starting: bool = False) -> Layout:
-        return read_layout(asker or admin(settings), settings, reloads.templates, starting=starting)
+    def layout(client: Admin | None = None, *, require_partitions: bool = False) -> Layout:
+        return read_layout(
+            client or admin(settings), settings, reloads.templates, require_partitions=require_partitions
+        )
 
     with transactional_id(settings) as tid, stop_signals() as stop, ExitStack() as held:
-        first_layout = patient(lambda: layout(starting=True), stop, brokers=settings.bootstrap_servers)
+        first_layout = patient(lambda: layout(require_partitions=True), stop, brokers=settings.bootstrap_servers)
         registered = patient(
             lambda: with_registered_ids(settings, own_schemas),
             stop,
@@ -216,7 +218,7 @@ def run(
         engine = Engine(
             settings,
             lookups,
-            lambda few: layout(starting=few),
+            lambda require_partitions: layout(require_partitions=require_partitions),
             reloads,
             tables,
             written or frozenset(),
@@ -335,12 +337,13 @@ class Engine:
         self._give_up_in_time()
 
     def turn(self) -> None:
-        """Poll, map what came until it fills a transaction or `MAPPING_S` is over, and publish that; the rest is left
-        for the next turn. So the group hears from us in time, however much there is to map.
+        """Poll, map what came until it fills a transaction or `MAPPING_S` is over, and publish that.
+
+        The rest is left for the next turn, so that the group hears from us in time, however much there is to map.
         """
         self._tables.check()
         self._progress.degraded("tables", self._tables.degraded)
-        # Before the poll: should it fail, all partitions are sought. The poll then tells our membership as it is now.
+        # Before the poll: should it fail, all partitions are sought. The poll then gives our membership as it is now.
         if not self._commit_chosen_starts() and self._stop.giving_up():
             return
         self._take_templates()
@@ -368,20 +371,20 @@ class Engine:
         self._idle()  # a partition may be quiet while its neighbours are busy
 
     def _hold(self, done: list[Done]) -> list[Done]:
-        """`done`, and what comes while it is held back: the first records say little, and nearly all of them are bad.
+        """`done` and, while the first records are few and nearly all bad, what can be mapped of the next polls.
 
-        While more is polled, partitions may go or be sent elsewhere: what was mapped of them is left out, and does not
-        count for what is judged. Blocks, 5 s at most; less when a stop was asked for, or when nothing more can come
+        While more is polled, partitions may be revoked or sought: what was mapped of them is left out, and does not
+        count for what is judged. Blocks for 5 s at most; less when a stop was asked for, or when nothing more can come
         under `--until-end`.
         """
         held_until = time.monotonic() + HOLD_S
         while True:
-            done = [one for one in done if self._intake.is_current(one.owned)]
+            done = [record for record in done if self._intake.is_current(record.owned)]
             if not self._first_records.holds_back(outcomes_of(done)) or self._stop.asked:
                 return done
             if time.monotonic() >= held_until or self._polled_to_the_end():
                 return done
-            if sum(one.held_bytes for one in done) >= HELD_BYTES:
+            if sum(record.held_bytes for record in done) >= HELD_BYTES:
                 return done
             self._poll()
             done += self._map()
@@ -394,7 +397,7 @@ class Engine:
         return all(o.started and self._intake.position(o) >= o.goal for o in owned)
 
     def _take_templates(self) -> None:
-        """Go on with templates that were changed, if they are whole: nothing that was polled is outstanding here."""
+        """Go on with templates that were changed, if they are whole: all that was mapped is published here."""
         fresh = self._reloads.poll()
         self._progress.templates(
             self._reloads.templates.digest, refused=self._reloads.refused, suspended=self._breakers.open()
@@ -406,7 +409,7 @@ class Engine:
             self._go_to_committed()
         self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
         self._tables.tell_unknown_categories(fresh.templates)
-        self._breakers.reloaded({one.id: one.version for one in fresh.templates.templates})
+        self._breakers.reloaded({template.id: template.version for template in fresh.templates.templates})
         self._first_records = FirstRecords(self._settings.max_unreadable_share)
 
     def _commit_chosen_starts(self) -> bool:
@@ -416,13 +419,13 @@ class Engine:
         without any position, and half of them would be one that has some. False when they could not be committed.
         """
         owned = self._intake.owned.values()
-        chosen = {one: one.start for one in owned if one.chosen}
-        if not chosen or self._intake.group is None or any(one.is_asking for one in owned):
+        chosen = {partition: partition.start for partition in owned if partition.chosen}
+        if not chosen or self._intake.group is None or any(partition.is_asking for partition in owned):
             return True
         if not self._commit_positions(chosen):
             return False
-        for one in chosen:
-            one.chosen = False
+        for partition in chosen:
+            partition.chosen = False
         return True
 
     def _poll(self) -> None:
@@ -433,46 +436,54 @@ class Engine:
             self._backlog += self._intake.poll(self._most_records)
 
     def _map(self) -> list[Done]:
-        """Outcomes of the backlog's first records, in order: one at least, and no more than fill a transaction or take
-        `MAPPING_S`. A record that has to wait cuts its partition there."""
+        """Outcomes of the backlog's first records, in order: no more than fill a transaction or take `MAPPING_S`.
+
+        A record that has to wait cuts its partition there. One for which mapping has raised an error ends what is
+        mapped: it is mapped once more by the next call, alone.
+        """
         done: list[Done] = []
         output_bytes, until = 0, time.monotonic() + MAPPING_S
         while self._backlog and len(done) < self._most_records and output_bytes < self._settings.max_batch_bytes:
-            one = self._backlog.popleft()
-            owned, record = one.owned, one.record
+            polled = self._backlog.popleft()
+            owned, record = polled.owned, polled.record
             if not self._intake.is_current(owned):
                 continue
             suspect = record.place == self._suspect
             outcome = None if suspect and done else self._outcome(record)
-            if outcome is None:  # what is mapped goes first, so that this one is alone
-                self._backlog.appendleft(one)
+            if outcome is None:
+                self._backlog.appendleft(polled)
                 self._suspect = record.place
                 break
-            match outcome:
-                case Wait(cause=cause, schema_refused=refused):
-                    self._wait(owned, record.place.offset, cause, schema_refused=refused)
-                    self._progress.waited(SCHEMA_REFUSED if refused else cause)
-                    continue
-                case Mapped() if outcome.identity is not None and self._settings.breaker == "on":
-                    self._breakers.saw(outcome)
-            if outcome.identity is not None:
-                owned.window.remember(record.place, outcome.time_ms, outcome.identity)
+            if isinstance(outcome, Wait):
+                self._wait(polled, outcome)
+                continue
+            self._remember(owned, outcome)
             done.append(Done(owned, outcome))
             output_bytes += done[-1].output_bytes
             if suspect or time.monotonic() >= until:
                 break
         return done
 
-    def _wait(self, owned: Owned, offset: int, cause: str, *, schema_refused: bool) -> None:
-        """Cut the partition at `offset`: what was polled of it from there on will be polled again."""
-        self._intake.wait(owned, offset, cause, schema_refused=schema_refused)
-        self._backlog = deque(one for one in self._backlog if one.owned is not owned)
+    def _wait(self, polled: Polled, wait: Wait) -> None:
+        """Cut the partition at a record: what was polled of it from there on will be polled again."""
+        offset = polled.record.place.offset
+        self._intake.wait(polled.owned, offset, wait.cause, schema_refused=wait.schema_refused)
+        self._backlog = deque(other for other in self._backlog if other.owned is not polled.owned)
+        self._progress.waited(SCHEMA_REFUSED if wait.schema_refused else wait.cause)
+
+    def _remember(self, owned: Owned, outcome: Mapped | Unreadable) -> None:
+        """Note what is mapped for the records that follow: in the partition's window and the breakers."""
+        if outcome.identity is None:
+            return
+        if isinstance(outcome, Mapped) and self._settings.breaker == "on":
+            self._breakers.saw(outcome)
+        owned.window.remember(outcome.record.place, outcome.time_ms, outcome.identity)
 
     def _outcome(self, record: SourceRecord) -> Outcome | None:
         """What becomes of `record`; None when mapping has raised an error for it, and it is to be mapped once more.
 
-        What raises is no reason to stop: at every start the same record would stop us again. Raises what the look-ups
-        raise of disk or registry.
+        Such an error does not stop the process, which would meet the same record at every start. Raises what the
+        look-ups raise of disk or registry.
         """
         try:
             refused = self._refused.get(record.place)
@@ -486,9 +497,9 @@ class Engine:
             if record.place != self._suspect:
                 log.warning("mapping raised an error; once more", place=str(record.place), error=raised(error))
                 return None
-            # Not the error itself: its text may quote the event.
-            code = "".join(format_tb(error.__traceback__, TRACEBACK_FRAMES))
-            fields = {"place": str(record.place), "error": raised(error), "traceback": code}
+            # Neither the error's text nor `log.exception`: either may quote the event.
+            frames = "".join(format_tb(error.__traceback__, -TRACEBACK_FRAMES))
+            fields = {"place": str(record.place), "error": raised(error), "traceback": frames}
             log.error("mapping raised an error", **fields)  # noqa: TRY400  as said above
             self._progress.mapping_failed()
             return failed_record(record, self._lookups, error)
@@ -496,7 +507,7 @@ class Engine:
     def _publish(self, piece: Sequence[Done]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
         outcomes = outcomes_of(piece)
-        next_offsets = {one.owned: one.outcome.record.place.offset + 1 for one in piece}
+        next_offsets = {record.owned: record.outcome.record.place.offset + 1 for record in piece}
         next_offsets = {
             owned: self._intake.position(owned) if owned.next == offset else offset  # else more of it was polled
             for owned, offset in next_offsets.items()
@@ -538,17 +549,17 @@ class Engine:
 
     def _recover(self, failure: NotCommitted, piece: Sequence[Done]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
-        layout, wrong = self._lookups.layout, ""
+        layout_before, fault = self._lookups.layout, ""
         if failure.concerns_topics or failure.concerns_record:
-            wrong = self._look_at_topics(partitions=failure.concerns_topics)
-            failure = replace(failure, detail=wrong or failure.detail)
+            fault = self._refresh_layout(require_partitions=failure.concerns_topics)
+            failure = replace(failure, detail=fault or failure.detail)
         self._failure = failure
         log.warning("transaction not committed", error=failure.error, detail=failure.detail, records=len(piece))
         self._progress.not_committed(failure)
         self._step("recovering")
         searching = False
-        if failure.concerns_record and not wrong:
-            searching = layout != self._lookups.layout or self._find_refused(failure, piece)
+        if failure.concerns_record and not fault:
+            searching = self._lookups.layout != layout_before or self._find_refused(failure, piece)
         self._publisher.renew(self._lookups.layout, meanwhile=self._stay_alive)
         self._step("recovered")
         if not searching:
@@ -556,18 +567,18 @@ class Engine:
         if self._go_to_committed():
             self._step("sought")
 
-    def _look_at_topics(self, *, partitions: bool) -> str:
-        """Go on with the output topics as they are now; what is missing or too small, in words, if anything is.
+    def _refresh_layout(self, *, require_partitions: bool) -> str:
+        """Go on with the output topics as they are now; which of them are missing or too small, in words.
 
-        `partitions`: fewer of them than the events have are wrong too; else the events were grown, and a partition
-        waits for its twins. Empty also when the broker does not answer: the next failure asks again. When a topic's
-        limit was lowered, mapping itself finds with the new one what is too large, and the other templates of the
-        record are published.
+        `require_partitions`: fewer partitions than the events have are a fault too; else the events may have been grown
+        before the outputs. Empty when nothing is wrong, and when the broker does not answer: the next failure tries
+        again. When a topic's limit was lowered, mapping itself finds with the new one what is too large, and the other
+        templates of the record are published.
         """
         try:
-            fresh = self._layout(partitions)
-        except LayoutError as fault:
-            return str(fault).replace("\n", "; ")
+            fresh = self._layout(require_partitions)
+        except LayoutError as error:
+            return str(error).replace("\n", "; ")
         except UnavailableError as unavailable:
             log.warning("the topics cannot be read again", cause=str(unavailable))
             return ""
@@ -620,7 +631,7 @@ class Engine:
             return
         self._idle_commit_at = now + IDLE_COMMIT_S
         moved = {}
-        busy = {one.owned for one in self._backlog}
+        busy = {polled.owned for polled in self._backlog}
         for owned in self._intake.owned.values():
             if not owned.started or owned.seek_to is not None or owned.retry_at is not None or owned in busy:
                 continue
@@ -666,16 +677,16 @@ STALL_HINT = (
 
 def outcomes_of(done: Sequence[Done]) -> list[Mapped | Unreadable]:
     """The outcomes, in order."""
-    return [one.outcome for one in done]
+    return [record.outcome for record in done]
 
 
 def cut(done: Sequence[Done], *, records: int, output_bytes: int) -> Iterator[Sequence[Done]]:
     """Consecutive pieces. Each ends with the record that makes it `records` records or `output_bytes` of outputs."""
     piece: list[Done] = []
     size = 0
-    for one in done:
-        piece.append(one)
-        size += one.output_bytes
+    for record in done:
+        piece.append(record)
+        size += record.output_bytes
         if len(piece) >= records or size >= output_bytes:
             yield piece
             piece, size = [], 0

@@ -18,12 +18,14 @@ BATCH_OVERHEAD_BYTES = 1_024
 CREATE_HINT = "`processor topics` shows what differs, `processor topics --create` creates what is missing"
 
 
-def read_layout(admin: Admin, settings: Settings, templates: TemplateSet, *, starting: bool = False) -> Layout:
+def read_layout(
+    admin: Admin, settings: Settings, templates: TemplateSet, *, require_partitions: bool = False
+) -> Layout:
     """The output topics with their partitions and limits. Blocks for two requests.
 
-    Raises LayoutError when one is missing, when the dead letters could not hold every event, and, with `starting`, when
-    one has fewer partitions than the events; later such a partition waits for its twins (start.py). UnavailableError
-    when the broker does not answer, NotAllowedError when it refuses.
+    Raises LayoutError when one is missing, when the dead letters could not hold every event, and, with
+    `require_partitions`, when one has fewer partitions than the events; else a partition of the events waits for those
+    of the outputs (start.py). UnavailableError when the broker does not answer, NotAllowedError when it refuses.
     """
     events = settings.topic("events")
     streams = {event: settings.stream_topic(event) for event in sorted(templates.stream_events())}
@@ -41,7 +43,7 @@ def read_layout(admin: Admin, settings: Settings, templates: TemplateSet, *, sta
             refuse_hidden(admin, missing, within_s=REQUEST_S)
             raise LayoutError(f"topics are missing: {', '.join(missing)}", hint=CREATE_HINT)
         few = [f"{name} has {present[name]}" for name in twins.values() if present[name] < present[events]]
-        if few and starting:
+        if few and require_partitions:
             raise LayoutError(
                 f"{events} has {present[events]} partitions, but {', '.join(few)}",
                 hint=f"`processor topics --grow {present[events]} --yes` grows them, as a message stays in its event's "
