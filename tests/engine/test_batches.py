@@ -109,8 +109,9 @@ def test_the_producers_sizes_follow_the_topics() -> None:
 
 def test_what_is_passed_through_does_not_change_the_promise() -> None:
     """An operator's linger.ms counts; that failed deliveries are reported, and when a transaction ends, is ours."""
-    passed = {"linger.ms": "50", "delivery.report.only.error": "false"}
-    made = properties(smallest_limit_bytes=20_000, **passed)
+    made = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
+    with pytest.raises(ValueError, match=r"delivery\.report\.only\.error is not yours to set"):
+        properties(smallest_limit_bytes=20_000, **{"delivery.report.only.error": "false"})
 
     assert ("50", True, 15_000) == tuple(
         made[name] for name in ("linger.ms", "delivery.report.only.error", "transaction.timeout.ms")
