@@ -144,7 +144,7 @@ class Intake:
         waits: Callable[[str], None] = lambda _cause: None,
         coordinator: Coordinator | None = None,
     ) -> None:
-        """`rebalanced` is told the kind (assigned, revoked, lost) and how many partitions; `waits` is called when the
+        """`rebalanced` gets the kind (assigned, revoked, lost) and how many partitions; `waits` gets the cause when the
         fetch of a partition fails; `coordinator`: KIP-848."""
         self._settings = settings
         self._events: Topic = settings.topic("events")
@@ -174,16 +174,16 @@ class Intake:
         self._settle()
         messages = self._consumer.consume(1, IDLE_S if wait else 0.0)
         polled = self._usable(messages)
-        size = sum(one.record.size_bytes for one in polled)
+        size = sum(taken.record.size_bytes for taken in polled)
         until = time.monotonic() + (self._settings.max_batch_wait_ms / 1000 if wait else 0.0)
         left, more = limit - 1, bool(messages)
         while more and left > 0 and size < POLL_BYTES:
-            asked = min(left, SLICE)
-            messages = self._consumer.consume(asked, max(0.0, until - time.monotonic()))
+            count = min(left, SLICE)
+            messages = self._consumer.consume(count, max(0.0, until - time.monotonic()))
             usable = self._usable(messages)
-            size += sum(one.record.size_bytes for one in usable)
+            size += sum(taken.record.size_bytes for taken in usable)
             polled += usable
-            left, more = left - asked, len(messages) == asked
+            left, more = left - count, len(messages) == count
         group = self._consumer.consumer_group_metadata()
         self.group = group if self._consumer.memberid() else None
         if self._coordinator is not None and not self.owned:

@@ -123,9 +123,9 @@ class Progress:
         self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
 
     def degraded(self, part: str, reasons: Iterable[str]) -> None:
-        """`reasons` are all there is now that `part` does less well than it should; empty: it does well again.
+        """Replace the reasons why `part` works less well than it should; none: it works well again.
 
-        A process that is degraded is ready all the same; each reason names what is concerned.
+        A degraded process can be ready all the same. Each reason names what is concerned.
         """
         self._degraded[part] = tuple(reasons)
 

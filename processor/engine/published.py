@@ -49,12 +49,11 @@ class UnreadableError(UnavailableError):
 
 
 class OutcomeReader:
-    """Reads the outputs of one events partition. Blocks in each method; of one thread.
+    """Reads the outputs of one events partition. Blocks in each method; for use by one thread.
 
     All methods read as `read_committed` up to the end that `range_of` gives, so open transactions are waited for. They
-    raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not answer,
-    NotAllowedError when an output
-    must not be read.
+    raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not answer, and
+    NotAllowedError when reading an output is refused.
     """
 
     def __init__(
@@ -67,12 +66,13 @@ class OutcomeReader:
         schema_of: SchemaOf,
         range_of: RangeOf,
     ) -> None:
-        """`schema_of` knows schemas of outputs that were registered after we started."""
+        """`schema_of` also finds schemas of outputs that were registered after we started."""
         self._settings = settings
         self._events = settings.topic("events")
         self._partition = partition
         self._range_of = range_of
         self._topics = (layout.status, layout.decisions, layout.dead_letters)
+        self._dead_letters = layout.dead_letters.name
         status = source_reader(STATUS, schemas=schemas, schema_of=schema_of)
         decision = source_reader(DECISION, schemas=schemas, schema_of=schema_of)
         self._read: Mapping[Topic, Callable[[bytes, Headers], SourceOutcome]] = {
@@ -141,7 +141,7 @@ class OutcomeReader:
         topic, value = Topic(message.topic() or ""), message.value()
         try:
             headers = headers_of(message)
-            if not value and topic != self._topics[2].name:
+            if not value and topic != self._dead_letters:
                 return None
             outcome = self._read[topic](value or b"", headers)
         except ValueError as error:
@@ -157,20 +157,20 @@ class OutcomeReader:
     @contextmanager
     def _reader(self) -> Iterator[Consumer]:
         names = ", ".join(topic.name for topic in self._topics)
-        with reading(self._settings, hint=f"grant READ on {names}") as reader:
+        with open_reader(self._settings, hint=f"grant READ on {names}") as reader:
             yield reader
 
 
 def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
-    """The keys that the topic of template sets has, below any open transaction; blocks while it reads. A set that is
-    written twice is the same record twice.
+    """The keys of the template sets that were written, below any open transaction. Blocks while it reads.
 
-    Where a batch cannot be unpacked it ends there, with a warning: a set that is written again does no harm.
+    A set that is written twice is the same record twice, so where a batch cannot be unpacked reading ends with a
+    warning, and later sets are written again.
     Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
     """
     topic = layout.template_sets
     keys: set[str] = set()
-    with reading(settings, hint=f"grant READ on {topic.name}") as reader:
+    with open_reader(settings, hint=f"grant READ on {topic.name}") as reader:
         low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
         try:
             for message in read_range(reader, topic.name, 0, low, high):
@@ -181,14 +181,14 @@ def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
 
 
 @contextmanager
-def reading(settings: Settings, *, hint: str) -> Iterator[Consumer]:
+def open_reader(settings: Settings, *, hint: str) -> Iterator[Consumer]:
     """A consumer outside of the group, for `read_range`. UnavailableError and NotAllowedError for the broker's."""
     reader = plain_reader(settings, more={"enable.partition.eof": True})
     try:
         yield reader
     except KafkaException as exception:
         refuse_unauthorised(error_of(exception), hint=hint)
-        raise UnavailableError(f"reading outputs: {exception}") from exception
+        raise UnavailableError(f"topics cannot be read: {exception}") from exception
     finally:
         reader.close()
 

@@ -36,15 +36,15 @@ log = structlog.get_logger()
 TIMEOUT_S = 5.0  # to connect, and between two parts of an answer
 CALL_TIMEOUT_S = 20.0  # for one schema, with those that it names
 UNKNOWN_FOR_S = 30.0
-STALE_S = 60.0  # what a look found is not used when nobody has asked for it for so long
-MOST_BETWEEN_LOOKS_S = 60.0
+STALE_S = 60.0  # what a look-up found is not used when no record has waited for it for so long
+MOST_BETWEEN_LOOKUPS_S = 60.0
 MOST_KNOWN = 1_000
 MOST_UNKNOWN = 10_000
-MOST_LOOKS = 1_000
+MOST_LOOKUPS = 1_000
 MOST_OTHERS = 3
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MOST_REFERENCES = 50
-MOST_WORDS = 200  # characters of what the registry says
+MOST_WORDS = 200  # characters of the registry's own message
 NO_SUCH = frozenset((40401, 40402, 40403))  # subject, version, schema
 
 Wanted = SchemaId | SchemaGuid
@@ -83,9 +83,9 @@ def session_of(settings: Settings) -> requests.Session:
 
 
 class NoSchemaError(Exception):
-    """A call that was made for one id and gave no schema. `cause` is one of few; `words` are the registry's own.
+    """A look-up of one id gave no schema. `cause` is one of few texts; `words` are the registry's own.
 
-    `reached`: an answer came, whatever it was.
+    `reached`: a response came, whatever it was. `others_answered`: right after it the registry gave another schema.
     """
 
     def __init__(self, cause: str, *, words: str = "", reached: bool = True) -> None:
@@ -96,8 +96,8 @@ class NoSchemaError(Exception):
 
 
 @dataclass(slots=True)
-class _Look:
-    """One look-up of an id, in the background."""
+class _Lookup:
+    """A look-up of one id, in the background."""
 
     schema: Future[WriterSchema]
     began_at: float
@@ -106,15 +106,15 @@ class _Look:
 
 @dataclass(slots=True)
 class _Refusal:
-    """What the looks at an id showed, for which the registry gave no schema."""
+    """What the look-ups of an id showed, for which the registry gave no schema."""
 
     failure: NoSchemaError
-    counted_s: float = 0.0  #: How long it was so while the registry gave others.
-    counted_at: float | None = None  #: The last look, if it counted.
+    counted_s: float = 0.0  #: For how long it was so while the registry gave others.
+    counted_at: float | None = None  #: When the last look-up began; None if the registry gave no others then.
 
 
 class Registry:
-    """A Confluent-API registry, asked in the background: a record whose schema is not here yet waits, others go on.
+    """A Confluent-API registry, called in the background: a record whose schema is not here yet waits, others go on.
 
     https://docs.confluent.io/platform/current/schema-registry/develop/api.html . A schema is kept, since an id never
     changes it; that an id is unknown is believed for 30 s, since it may be registered any time.
@@ -122,8 +122,8 @@ class Registry:
     Whatever the registry answers for one id, or does not answer, is about the records of that id, and never ends the
     process. Such an id is refused when the registry, called again at once, gives something else: a schema that it gave
     before, or, to a process that has none, a list of subjects. Refused for `refused_id_s` of such time, the id counts
-    as unknown, until a later look finds it. A registry that gives nothing to anybody (down, an expired token) refuses
-    no id: its records wait.
+    as unknown, until a later look-up finds it. A registry that gives nothing at all (down, an expired token) refuses no
+    id: its records wait.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Registry:
         self._known: dict[Wanted, WriterSchema] = {}
         self._given: deque[Wanted] = deque(given, maxlen=MOST_OTHERS + 1)
         self._unknown: dict[Wanted, tuple[float, str]] = {}  # until when it is believed, and the detail of a refusal
-        self._looks: dict[Wanted, _Look] = {}
+        self._lookups: dict[Wanted, _Lookup] = {}
         self._refusals: dict[Wanted, _Refusal] = {}
         self._calls: dict[object, Future[Any]] = {}
 
@@ -152,23 +152,24 @@ class Registry:
         until, detail = self._unknown.get(wanted, (0.0, ""))
         if until > now:
             raise RefusedSchemaError(wanted, detail) if detail else KeyError(wanted)
-        look = self._looks.get(wanted)
-        if look is None or (look.schema.done() and now - look.wanted_at > STALE_S):
+        lookup = self._lookups.get(wanted)
+        if lookup is None or (lookup.schema.done() and now - lookup.wanted_at > STALE_S):
             given = tuple(other for other in self._given if other != wanted)[-MOST_OTHERS:]
-            _make_room(self._looks, MOST_LOOKS)
-            look = self._looks[wanted] = _Look(ask(lambda: self._look(wanted, given), name="registry"), now, now)
-        look.wanted_at = now
-        if not look.schema.done():
+            _make_room(self._lookups, MOST_LOOKUPS)
+            lookup = _Lookup(ask(lambda: self._look_up(wanted, given), name="registry"), now, now)
+            self._lookups[wanted] = lookup
+        lookup.wanted_at = now
+        if not lookup.schema.done():
             raise self._deferral(wanted)
-        del self._looks[wanted]
+        del self._lookups[wanted]
         try:
-            schema = look.schema.result()
+            schema = lookup.schema.result()
         except KeyError:
             self._refusals.pop(wanted, None)
             self._remember_unknown(wanted, "")
             raise
         except NoSchemaError as failure:
-            raise self._judged(wanted, failure, at=look.began_at) from failure
+            raise self._count_failure(wanted, failure, at=lookup.began_at) from failure
         log.info("schema fetched", schema=schema_name(wanted))
         self._refusals.pop(wanted, None)
         _make_room(self._known, MOST_KNOWN)
@@ -176,10 +177,10 @@ class Registry:
         self._given.append(wanted)
         return schema
 
-    def _judged(self, wanted: Wanted, failure: NoSchemaError, *, at: float) -> Exception:
-        """What a look that gave no schema means for the record. `at`: when it began.
+    def _count_failure(self, wanted: Wanted, failure: NoSchemaError, *, at: float) -> Exception:
+        """Count a look-up that gave no schema and began `at`; the error that its record gets.
 
-        It may be used long after, where the broker kept us, and that time says nothing about the registry.
+        When it began counts, not now: a slow broker may have kept us, and that says nothing about the registry.
         """
         if wanted not in self._refusals:
             _make_room(self._refusals, MOST_UNKNOWN)
@@ -188,8 +189,8 @@ class Registry:
         if not failure.others_answered:
             refusal.counted_at = None
         else:
-            if refusal.counted_at is not None:  # no longer than looks may lie apart: nobody may have looked since
-                refusal.counted_s += min(at - refusal.counted_at, MOST_BETWEEN_LOOKS_S)
+            if refusal.counted_at is not None:  # at most: perhaps no record waited for it meanwhile
+                refusal.counted_s += min(at - refusal.counted_at, MOST_BETWEEN_LOOKUPS_S)
             refusal.counted_at = at
             if refusal.counted_s >= self._refused_id_s:
                 detail = f"refused for {self._refused_id_s:.0f} s while others were given: {failure}"
@@ -198,6 +199,7 @@ class Registry:
         return self._deferral(wanted)
 
     def _deferral(self, wanted: Wanted) -> UnavailableError:
+        """Why a record has to wait: its look-up is under way, or the last one gave no schema."""
         refusal = self._refusals.get(wanted)
         if refusal is None:
             return UnavailableError("waiting for the schema registry")
@@ -213,10 +215,10 @@ class Registry:
 
     # --- in the background: blocks ---
 
-    def _look(self, wanted: Wanted, given: Sequence[Wanted]) -> WriterSchema:
+    def _look_up(self, wanted: Wanted, given: Sequence[Wanted]) -> WriterSchema:
         """The schema of `wanted`. KeyError: the registry has none; NoSchemaError for all else that may happen."""
         try:
-            schema: WriterSchema = self._in_time(wanted, partial(self._fetch, wanted))
+            schema: WriterSchema = self._call_in_time(wanted, partial(self._fetch, wanted))
         except KeyError:
             raise
         except NoSchemaError as error:
@@ -230,31 +232,30 @@ class Registry:
         raise failure
 
     def _gives_others(self, given: Sequence[Wanted]) -> bool:
-        """Whether the registry gives anything just now: one of the schemas that it gave before, the newest first.
+        """Whether the registry gives anything just now: one of the `given` schemas, the newest first.
 
-        Of a registry that has given nothing yet the list of subjects must not be empty: that is what it says to a user
-        who may see none.
+        Where none was given yet, it has to list subjects: an empty list is what it gives to a user who may see none.
         """
         for other in reversed(given):
             try:
-                self._in_time(("other", other), partial(self._fetch, other))
+                self._call_in_time(("other", other), partial(self._fetch, other))
             except NoSchemaError as failure:
                 if not failure.reached:
                     return False
-            except Exception as error:  # as in _look
+            except Exception as error:  # as in _look_up
                 log.debug("not given", schema=schema_name(other), error=repr(error))
             else:
                 return True
         if given:
             return False
         try:
-            return bool(self._in_time("/subjects", self._subjects))
-        except Exception as error:  # as in _look
+            return bool(self._call_in_time("/subjects", self._subjects))
+        except Exception as error:  # as in _look_up
             log.debug("no subjects given", error=repr(error))
             return False
 
-    def _in_time(self, key: object, call: Callable[[], Any]) -> Any:
-        """The result of `call`, waited for at most so long. One that goes on for ever goes on once for each key."""
+    def _call_in_time(self, key: object, call: Callable[[], Any]) -> Any:
+        """The result of `call`; NoSchemaError after CALL_TIMEOUT_S. A call that never ends runs once for each key."""
         running = self._calls.get(key)
         if running is None:
             running = self._calls[key] = ask(call, name="registry-call")
@@ -268,7 +269,7 @@ class Registry:
 
     def _fetch(self, wanted: Wanted) -> WriterSchema:
         if isinstance(wanted, int) and wanted >= 2**31:
-            raise KeyError(wanted)  # no registry gives such an id, and asked for one it answers like a wrong path
+            raise KeyError(wanted)  # no registry gives such an id, and may respond to one as to a wrong path
         path = _path(wanted)
         answer = self._answer(path)
         kind = answer.get("schemaType") or "AVRO"
@@ -334,7 +335,7 @@ class Registry:
 
 
 def _make_room(remembered: dict[Wanted, Any], most: int) -> None:
-    """Forget the oldest of as many as may be remembered."""
+    """Forget the oldest entry when there are as many as may be remembered."""
     if len(remembered) >= most:
         del remembered[next(iter(remembered))]
 
@@ -380,9 +381,9 @@ def call(session: requests.Session, method: str, url: str, *, json_body: Any = N
 def asked(session: requests.Session, method: str, url: str, *, json_body: Any = None) -> Any:
     """The JSON of a registry's answer; None when it says that there is no such subject, version or schema. Blocks.
 
-    A 404 in other words is a proxy's or a wrong address's, and no answer. For what people ask and for the start:
-    raises UnavailableError for what is no answer, NotAllowedError when it refuses us, UsageError when it does not take
-    what it was given.
+    A 404 in other words is a proxy's or a wrong address's, and no answer. For commands and the start of `run`: raises
+    UnavailableError for what is no answer, NotAllowedError when it refuses us, UsageError when it does not take what
+    was sent.
     """
     status, body = call(session, method, url, json_body=json_body)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

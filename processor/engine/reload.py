@@ -144,6 +144,6 @@ def stamp_of(directory: Path | None) -> Stamp:
                     folders.append(entry.path)
                     continue
                 with suppress(OSError):  # gone since, or a link to nowhere
-                    told = entry.stat()
-                    found.append((entry.path, told.st_mtime_ns, told.st_size, told.st_ino))
+                    status = entry.stat()
+                    found.append((entry.path, status.st_mtime_ns, status.st_size, status.st_ino))
     return frozenset(found)

@@ -15,7 +15,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.engine.background import back_off_s
 from processor.engine.clients import Admin, Reader, asking, plain_reader, source_record
 from processor.engine.clients import admin as new_admin
-from processor.engine.published import OutcomeReader, read_range, reading
+from processor.engine.published import OutcomeReader, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
 from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
@@ -262,7 +262,7 @@ class Starts:
         return tuple(seen[offset] for offset in sorted(seen))
 
     def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
-        with reading(self._settings, hint=READ_HINT) as reader:
+        with open_reader(self._settings, hint=READ_HINT) as reader:
             for message in read_range(reader, self._events, partition, first, end):
                 record = source_record(message)
                 if record.place.offset in found:

@@ -73,7 +73,7 @@ NAMED_ROWS: Final = 5  # unreadable rows of a table that /ready names
 READ_HINT: Final = "grant READ, DESCRIBE and DESCRIBE_CONFIGS on the reference topics"
 LONGEST_NAME: Final = 80
 COPY_NAME: Final = re.compile(rf"[\w.-]{{1,{LONGEST_NAME}}}-[0-9a-f]{{8}}", re.ASCII)  # as copy_folder gives them
-EVERYBODYS: Final = "e-mails and SMS of all who have no nearer row fail"
+TENANT_ROW_CONSEQUENCE: Final = "e-mails and SMS of all who have no nearer row fail"
 
 Partition = tuple[Table, int]
 
@@ -91,8 +91,8 @@ class TableTopic:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """A point in time, in seconds. Durations are taken from `clock`, which nobody sets, as long as the process lives;
-    `wall`, since the epoch, is what a restart has."""
+    """A point in time, in seconds. Within a process durations are taken from `clock`, which nobody sets; over a restart
+    from `wall`, since the epoch."""
 
     wall: float
     clock: float
@@ -113,8 +113,8 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unread:
-    """A partition that cannot be read on: why, how often that was tried in a row, and when it is tried again."""
+class _Stuck:
+    """Why a partition cannot be read on, how often in a row that was tried, and when it is tried again."""
 
     fault: str
     tries: int
@@ -150,7 +150,7 @@ class Tables:
         self._faults = 0
         self._changed_topics: tuple[str, ...] = ()
         self._unreadable_reasons: tuple[str, ...] = ()
-        self._unread: dict[Partition, _Unread] = {}
+        self._stuck: dict[Partition, _Stuck] = {}
         self._failure: BaseException | None = None
         self._caught_up = threading.Event()
         self._closing = threading.Event()
@@ -185,7 +185,7 @@ class Tables:
 
     @property
     def offsets_read(self) -> int:
-        """How far this process has come from where it began."""
+        """How many offsets this process has read since it began."""
         return sum(at - self._first_positions.get(one, at) for one, at in list(self._positions.items()))
 
     def left(self) -> str:
@@ -196,10 +196,10 @@ class Tables:
             if at < self._goals.get((table, n), 0)
         }
         counts = ", ".join(f"{name} {count}" for name, count in sorted(behind.items())) or "none"
-        return "; ".join((counts, *self._unread_faults()))
+        return "; ".join((counts, *self._stuck_faults()))
 
-    def _unread_faults(self) -> tuple[str, ...]:
-        return tuple(unread.fault for unread in self._unread.copy().values())
+    def _stuck_faults(self) -> tuple[str, ...]:
+        return tuple(stuck.fault for stuck in self._stuck.copy().values())
 
     def close(self) -> None:
         """Stop reading and close the copy. Blocks for up to 3 s; a broker that does not answer is not waited for."""
@@ -214,7 +214,7 @@ class Tables:
     @property
     def degraded(self) -> tuple[str, ...]:
         """What is not as it should be, though the process can go on; any thread may ask."""
-        return (*self._changed_topics, *self._unread_faults(), *self._unreadable_reasons)
+        return (*self._changed_topics, *self._stuck_faults(), *self._unreadable_reasons)
 
     # ------------------------------------------------------------------------------------------------ where to begin
 
@@ -324,13 +324,13 @@ class Tables:
         for message in messages:
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                self._note(error, message, failed)
+                self._note_failure(error, message, failed)
                 continue
             table, offset, number = self._tables[Topic(message.topic() or "")], message.offset(), message.partition()
             assert offset is not None and number is not None
             if (table, number) in failed:
                 continue  # behind what could not be read: librdkafka skips some of it
-            self._unread.pop((table, number), None)
+            self._stuck.pop((table, number), None)
             if error is not None:  # the end, behind what transactions have left there
                 moved[table, number] = offset
                 continue
@@ -348,13 +348,13 @@ class Tables:
             changed = self._copy.apply(rows, moved)
             self._positions |= moved
             if changed and self.caught_up:
-                self._take_unreadable()
+                self._show_unreadable()
         for (table, result), count in results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
         for partition, fault in failed.items():
-            self._put_off(partition, fault, reader)
+            self._retry_later(partition, fault, reader)
 
-    def _note(self, error: KafkaError, message: Message, failed: dict[Partition, str]) -> None:
+    def _note_failure(self, error: KafkaError, message: Message, failed: dict[Partition, str]) -> None:
         """Add to `failed` the partition that cannot be read on; raise what ends the thread."""
         refuse_unauthorised(error, hint=READ_HINT)
         number = message.partition()
@@ -364,39 +364,39 @@ class Tables:
             log.warning("reference tables", error=error.name(), detail=error.str())
             return
         partition = self._tables[Topic(message.topic() or "")], number
-        unread = self._unread.get(partition)
-        if partition in failed or (unread is not None and unread.retry_at < math.inf):
-            return  # of the fetcher that has failed already
+        stuck = self._stuck.get(partition)
+        if partition in failed or (stuck is not None and stuck.retry_at < math.inf):
+            return  # reported by a fetcher that had failed before
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise WorldError(
                 f"{message.topic()}[{number}] cannot be read on: {error.name()}: {error.str()}",
-                hint="start again: a copy that cannot be gone on with is begun anew",
+                hint="start again: the local copy is built again",
             )
         failed[partition] = fetch_fault(message)
 
-    def _put_off(self, partition: Partition, fault: str, reader: Consumer) -> None:
-        before = self._unread.get(partition)
+    def _retry_later(self, partition: Partition, fault: str, reader: Consumer) -> None:
+        before = self._stuck.get(partition)
         tries = 0 if before is None else before.tries
         if before is None or before.fault != fault:
             log.error("reference table waits", cause=fault)
         wait_s = back_off_s(tries, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
-        self._unread[partition] = _Unread(fault, tries + 1, time.monotonic() + wait_s)
+        self._stuck[partition] = _Stuck(fault, tries + 1, time.monotonic() + wait_s)
         reader.incremental_unassign([self._at(partition)])
 
     def _try_again(self, reader: Consumer) -> None:
         """Read on where the time to wait is over. Assigned, not sought: a fetcher that has ended takes no seek."""
-        for partition, unread in self._unread.items():
-            if time.monotonic() >= unread.retry_at:
-                self._unread[partition] = replace(unread, retry_at=math.inf)
+        for partition, stuck in self._stuck.items():
+            if time.monotonic() >= stuck.retry_at:
+                self._stuck[partition] = replace(stuck, retry_at=math.inf)
                 reader.incremental_assign([self._at(partition)])
 
     def _log_fault(self, row: UnreadableRow) -> None:
         self._faults += 1
-        if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0 or self._is_everybodys(row):
+        if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0 or self._is_tenants_account(row):
             self._log_unreadable(row)
 
     def _log_unreadable(self, row: UnreadableRow) -> None:
-        more = {"consequence": EVERYBODYS} if self._is_everybodys(row) else {}
+        more = {"consequence": TENANT_ROW_CONSEQUENCE} if self._is_tenants_account(row) else {}
         log.error(
             "a row of a reference table cannot be read",
             place=self._place(row),
@@ -414,7 +414,7 @@ class Tables:
             if (more := self._copy.unreadable_count(table) - len(named)) > 0:
                 log.error("more rows of a reference table cannot be read", topic=topic.name, rows=more)
 
-    def _take_unreadable(self) -> None:
+    def _show_unreadable(self) -> None:
         """Show in /ready and the metrics which rows cannot be read now."""
         reasons = []
         for table, topic in self._topics.items():
@@ -422,7 +422,7 @@ class Tables:
             self._metrics[REFERENCE_UNREADABLE].labels(table=table).set(count)
             named = self._unreadable(table, most=NAMED_ROWS)
             for row in named:
-                consequence = f": {EVERYBODYS}" if self._is_everybodys(row) else ""
+                consequence = f": {TENANT_ROW_CONSEQUENCE}" if self._is_tenants_account(row) else ""
                 reasons.append(f"{self._place(row)}: the row {_shown_key(row)} cannot be read{consequence}")
             if count > len(named):
                 reasons.append(f"{topic.name}: {count - len(named)} more rows cannot be read")
@@ -431,7 +431,7 @@ class Tables:
     def _unreadable(self, table: Table, *, most: int) -> list[UnreadableRow]:
         return self._copy.unreadable(table, first=self._settings.required_tenant, most=most)
 
-    def _is_everybodys(self, row: UnreadableRow) -> bool:
+    def _is_tenants_account(self, row: UnreadableRow) -> bool:
         return row.table == Table.ACCOUNTS and row.key == self._settings.required_tenant.encode()
 
     def _place(self, row: UnreadableRow) -> str:
@@ -443,7 +443,7 @@ class Tables:
         if all(self._positions[one] >= goal for one, goal in self._goals.items()):
             self._see(self._goals_at)
             self._log_all_unreadable()
-            self._take_unreadable()
+            self._show_unreadable()
             self._caught_up.set()
             log.info("reference tables are complete", offsets_read=self.offsets_read)
 

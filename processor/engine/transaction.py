@@ -45,7 +45,7 @@ RIVAL_WINDOW_S = 60.0
 class NotCommitted:
     """The transaction did not clearly commit. `concerns_record`: one record of the batch is the cause.
 
-    `concerns_topics`: a topic is gone, or lacks a partition. `result` is aborted, uncertain (nobody told us) or fenced.
+    `concerns_topics`: a topic is gone, or lacks a partition. `result` is aborted, uncertain (no answer came) or fenced.
     """
 
     error: str
@@ -171,7 +171,7 @@ class Publisher:
         # In a thread, which then has the last reference: ending a client may wait for a broker that hangs. What is
         # still queued belongs to a transaction that is over.
         last, self._producer = [self._producer], None
-        ask(lambda: _end(last.pop()), name="discard")
+        ask(lambda: _discard(last.pop()), name="discard")
 
     def _produce(self, producer: Producer, out: OutRecord, deadline: float) -> None:
         known_by = math.inf
@@ -238,21 +238,21 @@ class Publisher:
         codes = {error.code(), *(failed.code() for failed, _ in self._failed_deliveries)}
         return NotCommitted(
             error=error.name(),
-            detail="; ".join([error.str(), *_in_words(self._failed_deliveries)]),
+            detail="; ".join([error.str(), *_texts(self._failed_deliveries)]),
             concerns_record=not codes.isdisjoint(CONCERNS_A_RECORD),
             result=_result(error, committing=committing),
             concerns_topics=not codes.isdisjoint(TOPIC_GONE),
         )
 
 
-def _in_words(failed_deliveries: Iterable[tuple[KafkaError, str]]) -> Sequence[str]:
-    """Each topic with what was wrong there, the first few of them."""
+def _texts(failed_deliveries: Iterable[tuple[KafkaError, str]]) -> Sequence[str]:
+    """For each topic what was wrong there; the first few of them."""
     words = dict.fromkeys(f"{topic}: {error.name()}: {error.str()}" for error, topic in failed_deliveries)
     return list(words)[:MOST_FAILED_DELIVERIES]
 
 
-def _end(producer: Producer) -> None:
-    producer.poll(0)  # what it has still to say goes to the log
+def _discard(producer: Producer) -> None:
+    producer.poll(0)  # its last errors go to the log
     producer.purge(blocking=False)
 
 

@@ -35,17 +35,17 @@ class Answers(LoopbackRegistry):
         super().__init__(lambda path: Response(*answers[path]) if path in answers else NO_SCHEMA)
 
     def schema_of(self, number: int) -> WriterSchema:
-        """The schema, waited for while the registry is being asked."""
-        return looked_up(Registry(self.url, requests.Session()), number)
+        """The schema of an id, by a new client. Blocks."""
+        return look_up(Registry(self.url, requests.Session()), number)
 
 
-def looked_up(registry: Registry, number: int) -> WriterSchema:
-    """What the next look at an id gives or raises."""
+def look_up(registry: Registry, number: int) -> WriterSchema:
+    """What the next look-up of an id gives or raises. Blocks."""
     while True:
         try:
             return registry.schema_of(SchemaId(number))
         except UnavailableError as unavailable:
-            if SchemaId(number) not in registry._looks:
+            if SchemaId(number) not in registry._lookups:
                 raise
             assert "waiting" in str(unavailable) or SchemaId(number) in registry._refusals
         time.sleep(0.01)
@@ -56,7 +56,7 @@ def refused(registry: Registry, number: int, *, patience_s: float = 20) -> str:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         try:
-            looked_up(registry, number)
+            look_up(registry, number)
         except RefusedSchemaError as refusal:
             return refusal.detail
         except DeferredSchemaError:
@@ -121,9 +121,9 @@ def test_an_odd_answer_is_about_the_records_of_its_id(status: int, body: bytes, 
     answers = {**REFERRED, "/schemas/ids/7": (status, body), "/schemas/ids/8": SCHEMA}
     with Answers(answers) as server:
         registry = Registry(server.url, requests.Session(), refused_id_s=0.2)
-        assert "A" == looked_up(registry, 8).name
+        assert "A" == look_up(registry, 8).name
         with pytest.raises(DeferredSchemaError) as deferred:
-            looked_up(registry, 7)
+            look_up(registry, 7)
         detail = refused(registry, 7)
 
     assert str(deferred.value).startswith("the schema registry gives others and not id 7: ")
@@ -141,25 +141,25 @@ def test_a_registry_that_gives_nothing_refuses_no_id(status: int, body: bytes, c
             registry = Registry(server.url, requests.Session(), refused_id_s=0, given=given)
             for _ in range(2):
                 with pytest.raises(UnavailableError, match=re.escape(cause.partition(": '")[0])) as waiting:
-                    looked_up(registry, 7)
+                    look_up(registry, 7)
                 assert not isinstance(waiting.value, DeferredSchemaError)
 
 
 def test_a_refused_id_is_given_in_the_end() -> None:
-    """Before and after the time that is set, the first look that finds the schema counts."""
+    """Before and after the time that is set, the first look-up that finds the schema counts."""
     answers = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/8": SCHEMA, "/schemas/ids/9": (500, b"{}")}
     with Answers(answers) as server:
         registry = Registry(server.url, requests.Session(), refused_id_s=0.2, given=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError):
-            looked_up(registry, 7)
+            look_up(registry, 7)
         answers["/schemas/ids/7"] = SCHEMA
-        assert "A" == looked_up(registry, 7).name
+        assert "A" == look_up(registry, 7).name
         refused(registry, 9)
         answers["/schemas/ids/9"] = SCHEMA
         with pytest.raises(RefusedSchemaError):
             registry.schema_of(SchemaId(9))  # believed for a while
         registry._unknown.clear()
-        assert "A" == looked_up(registry, 9).name
+        assert "A" == look_up(registry, 9).name
 
 
 def test_time_without_an_answer_for_others_does_not_count() -> None:
@@ -168,31 +168,31 @@ def test_time_without_an_answer_for_others_does_not_count() -> None:
     with Answers(answers) as server:
         registry = Registry(server.url, requests.Session(), refused_id_s=0.5, given=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError):
-            looked_up(registry, 7)
+            look_up(registry, 7)
         answers["/schemas/ids/8"] = (401, b"{}")
         with pytest.raises(UnavailableError, match="answered with 403"):
-            looked_up(registry, 7)
+            look_up(registry, 7)
         time.sleep(0.6)
         answers["/schemas/ids/8"] = SCHEMA
         with pytest.raises(DeferredSchemaError):
-            looked_up(registry, 7)
+            look_up(registry, 7)
         refused(registry, 7)
 
 
-def test_a_look_that_is_used_late_counts_from_when_it_was_made() -> None:
+def test_a_lookup_that_is_used_late_counts_from_when_it_was_made() -> None:
     """A process that is kept by its broker for longer than the time that is set has not seen a refusal for so long."""
     answers = {"/schemas/ids/7": (500, b"{}"), "/schemas/ids/8": SCHEMA}
     with Answers(answers) as server:
         registry = Registry(server.url, requests.Session(), refused_id_s=0.5, given=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError):
-            looked_up(registry, 7)
+            look_up(registry, 7)
         with pytest.raises(DeferredSchemaError):
-            registry.schema_of(SchemaId(7))  # looks, and is kept
+            registry.schema_of(SchemaId(7))  # begins the look-up
         time.sleep(0.6)
         with pytest.raises(DeferredSchemaError):
             registry.schema_of(SchemaId(7))
         answers["/schemas/ids/7"] = SCHEMA
-        assert "A" == looked_up(registry, 7).name
+        assert "A" == look_up(registry, 7).name
 
 
 @pytest.mark.parametrize(("subjects", "deferred"), [(b'["a"]', True), (b"[]", False), (b"{}", False)])
@@ -201,7 +201,7 @@ def test_a_registry_that_has_given_nothing_yet(subjects: bytes, deferred: bool) 
     with Answers({"/schemas/ids/7": (403, b"{}"), "/subjects": (200, subjects)}) as server:
         registry = Registry(server.url, requests.Session())
         with pytest.raises(UnavailableError) as waiting:
-            looked_up(registry, 7)
+            look_up(registry, 7)
 
     assert deferred == isinstance(waiting.value, DeferredSchemaError)
 
@@ -224,7 +224,7 @@ def test_our_own_ids_show_that_a_registry_gives_others() -> None:
 
 @contextmanager
 def suppress_waiting() -> Iterator[None]:
-    """Pass over a look that is under way."""
+    """Pass over a look-up that is under way."""
     try:
         yield
     except UnavailableError as unavailable:
@@ -250,7 +250,7 @@ def test_what_a_registry_says_is_cut_and_without_our_password() -> None:
         session.auth = ("ada", "hunter2")
         registry = Registry(server.url, session, given=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError) as deferred:
-            looked_up(registry, 7)
+            look_up(registry, 7)
 
     assert "403: 'bad login ada ***" in str(deferred.value)
     assert "hunter2" not in str(deferred.value)
@@ -260,7 +260,7 @@ def test_what_a_registry_says_is_cut_and_without_our_password() -> None:
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_an_answer_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even a byte, a header or a body by single bytes: one call goes on, however often the id is looked at."""
+    """Not even a byte, a header or a body by single bytes: one call goes on, however often the id is looked up."""
     monkeypatch.setattr("processor.engine.registry.CALL_TIMEOUT_S", 0.3)
     ended, calls = threading.Event(), []
 
@@ -297,7 +297,7 @@ def test_an_answer_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any four bytes are an id; the oldest is forgotten."""
-    for name in ("MOST_KNOWN", "MOST_UNKNOWN", "MOST_LOOKS"):
+    for name in ("MOST_KNOWN", "MOST_UNKNOWN", "MOST_LOOKUPS"):
         monkeypatch.setattr(f"processor.engine.registry.{name}", 2)
     answers = {
         **{f"/schemas/ids/{number}": SCHEMA for number in range(5)},
@@ -306,13 +306,13 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with Answers(answers) as server:
         registry = Registry(server.url, requests.Session())
         for number in range(5):
-            looked_up(registry, number)
+            look_up(registry, number)
         for number in range(10, 15):
             with pytest.raises(DeferredSchemaError):
-                looked_up(registry, number)
+                look_up(registry, number)
         for number in range(20, 25):
             with pytest.raises(KeyError):
-                looked_up(registry, number)
+                look_up(registry, number)
         for number in range(30, 35):
             with pytest.raises(UnavailableError):
                 registry.schema_of(SchemaId(number))
@@ -320,7 +320,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [3, 4] == list(registry._known)
     assert [13, 14] == list(registry._refusals)
     assert [23, 24] == list(registry._unknown)
-    assert [33, 34] == list(registry._looks)
+    assert [33, 34] == list(registry._lookups)
 
 
 def test_an_unknown_schema_is_believed() -> None:
