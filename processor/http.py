@@ -119,7 +119,11 @@ class _Listener(ThreadingHTTPServer):
                 del self._deadlines[oldest]
                 _cut(oldest)
             self._deadlines[request] = time.monotonic() + REQUEST_S
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:  # the system has no thread for it; the loop itself must not wait for a client
+            log.warning("a connection cannot be answered", cause=str(error))
+            self.close_request(request)
 
     def service_actions(self) -> None:
         """Cut off who has had their time; called by the loop every tenth of a second and after each connection."""

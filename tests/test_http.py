@@ -236,6 +236,21 @@ def test_a_thousand_at_once_are_answered_with_those_who_ask_honestly() -> None:
             thread.join()
 
 
+def test_a_connection_without_a_thread_holds_nobody_up() -> None:
+    """Where the system has no thread for it, it is closed; the loop does not wait until its client has left."""
+    with serving() as (server, _), ExitStack() as connections:
+        usual = threading.stack_size(2**45)  # which no system gives
+        try:
+            silent = connections.enter_context(bare(server))
+            silent.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+            with suppress(ConnectionError):
+                assert b"" == answer_of(silent)
+        finally:
+            threading.stack_size(usual)
+
+        assert_answers_within_a_second(server)
+
+
 @pytest.mark.parametrize(
     "accept",
     [
