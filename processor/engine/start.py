@@ -13,7 +13,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from processor.engine.background import back_off_s
-from processor.engine.clients import Admin, Reader, asking, plain_reader, source_record
+from processor.engine.clients import Admin, Reader, asking, plain_reader, refuse_unauthorised, source_record
 from processor.engine.clients import admin as new_admin
 from processor.engine.published import OutcomeReader, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
@@ -200,8 +200,13 @@ class Starts:
 
     def _partitions(self, admin: Admin) -> list[int]:
         with asking(admin, hint=READ_HINT):
-            metadata = admin.list_topics(self._events, REQUEST_S)
-        return list(metadata.topics[self._events].partitions)
+            events = admin.list_topics(self._events, REQUEST_S).topics[self._events]
+        if events.error is not None:
+            refuse_unauthorised(events.error, hint=READ_HINT)
+        if not events.partitions:  # a broker that has just started may not have them yet: no topic is without
+            what = "no partitions" if events.error is None else f"{events.error.name()}: {events.error.str()}"
+            raise UnavailableError(f"{self._events}: {what}")
+        return list(events.partitions)
 
     def _refusal(self, outcomes: OutcomeReader, partition: int) -> RefusedInputError | None:
         """Why a partition without a position must not start at its beginning: its outputs are not empty."""

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from processor.engine.run import run
-from processor.engine.start import Starts
+from processor.engine.start import StartFrom, Starts
 from processor.engine.topics import read_layout
 from processor.mapping.decode import event_of_json
 from processor.mapping.encode import encode_event
@@ -147,14 +147,14 @@ def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: 
     return Installation(made, schemas, templates)
 
 
-def starts_of(made: Installation) -> Starts:
+def starts_of(made: Installation, *, answer: StartFrom | None = None) -> Starts:
     """What finds the starts of partitions, as a process that starts now has it."""
     return Starts(
         made.settings,
         layout=lambda admin: read_layout(admin, made.settings, made.templates),
         lookups=make_lookups(schemas=made.schemas),
         schemas_of_outputs=made.schemas.local_schema,
-        answer=None,
+        answer=answer,
     )
 
 

@@ -13,9 +13,10 @@ from processor.engine.clients import headers_of
 from processor.engine.run import run
 from processor.engine.start import start_from
 from processor.errors import RefusedInputError, UsageError
+from processor.mapping.lookups import UnavailableError
 from processor.ops.generate import events
 from processor.ops.topics import grow
-from tests.engine.installation import TENANT, Installation, installation
+from tests.engine.installation import TENANT, Installation, installation, starts_of, until
 
 pytestmark = pytest.mark.kafka
 
@@ -266,3 +267,19 @@ def test_a_time_needs_an_offset() -> None:
     """A time without its offset could be any hour: refused before anything connects."""
     with pytest.raises(UsageError, match=r"(?s)got: '2026-03-14'.*hint: a time looks like"):
         start_from("2026-03-14")
+
+
+def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A broker may answer for a moment that it knows nothing of the topic. That is waited for: `--until-end` would have
+    reached the end of no partitions, and `--start-from` would answer for none."""
+    made = installation(bootstrap_servers, topic_prefix)
+    admin = made.admin()
+    (deleted,) = admin.delete_topics([made.events]).values()
+    deleted.result(10)
+    starts = starts_of(made, answer=start_from("end"))
+    until(lambda: made.events not in admin.list_topics(timeout=10).topics)
+
+    with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
+        starts.goals()
+    with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
+        starts.prepare()
