@@ -141,6 +141,10 @@ def test_ids_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [403, 429, 500, "JSONDecodeError", False, "ConnectionError", "ReadTimeout"] == list(odd.values())
         time.sleep(0.8)
         assert {True} == {responded(served.url, odd_id(kind, 2)) for kind in ODD_KINDS}
+    with Registry(calm=True) as calm:
+        assert {True} == {
+            responded(calm.url, n) for n in (REFUSED_ID, LATE_ID, *(odd_id(kind, 4) for kind in ODD_KINDS))
+        }
         assert {*ODD_KINDS, registry.REFUSED_KIND} == set(served.odd)
 
 
