@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException, Message, Producer
 
 from tests.chaos.expected import (
     NOTED,
@@ -257,6 +257,7 @@ class Feeder:
         self._acknowledged: set[int] = set()
         self._producer: Producer | None = None
         self.records: dict[int, Record] = {}
+        self.last: dict[int, int] = {}  #: Partition -> the offset of the last record that `send` has put there.
 
     def send(
         self,
@@ -342,9 +343,11 @@ class Feeder:
         number = next(self._numbers)
         self.records[number] = record
 
-        def acknowledge(error: object, _: object) -> None:
-            if error is None and not self._transactional:
+        def acknowledge(error: object, message: Message) -> None:
+            at, offset = message.partition(), message.offset()
+            if error is None and not self._transactional and at is not None and offset is not None:
                 self._acknowledged.add(number)
+                self.last[at] = offset
 
         producer.produce(
             self._topic,

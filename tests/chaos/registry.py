@@ -21,7 +21,7 @@ from fastavro import parse_schema, schemaless_writer
 from tests.chaos.expected import Dead, Good, Headers, Record, ordering_key
 from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response
 
-REFUSED_ID_S: Final = 2
+REFUSED_ID_S: Final = 1
 """How long a worker waits for an id that is refused: well over the time that any id of `ODD` is refused, on a busy
 machine too, and short beside the life of a worker that is to be killed."""
 
@@ -34,7 +34,7 @@ LATE_REFUSED_ID: Final = 800_000_000  #: From here on: refused until `register`.
 _NO_ID: Final = 900_000_000
 
 REFUSED: Final = json_response({"error_code": 40301, "message": "User is denied operation READ"}, status=403)
-ODD_S: Final = 0.5
+ODD_S: Final = 0.3
 ODD: Final[Mapping[str, Response]] = {
     "refused (403) for a moment": REFUSED,
     "too many requests (429) for a moment": Response(429, b'{"error_code": 42901, "message": "slow down"}'),

@@ -5,7 +5,6 @@ so a seed repeats the plan of a round, not its every interleaving.
 """
 
 import contextlib
-import itertools
 import json
 import math
 import random
@@ -26,7 +25,7 @@ from tests.chaos.crew import Worker, behind, until
 from tests.chaos.load import Feeder, Load, make_event, mixed, partition_of, unpacks_to_150_mb
 from tests.chaos.outside import REJECTED
 from tests.chaos.proxy import Side, Trap
-from tests.chaos.reader import ends, group_positions
+from tests.chaos.reader import group_positions
 from tests.chaos.registry import ODD_KINDS, REFUSED_KIND, Registry
 from tests.chaos.repeats import KINDS, Repetition, repetitions
 from tests.chaos.scenes import (
@@ -286,7 +285,7 @@ class _Slot:
 
 class _Repeater:
     """A thread that sends first records of all kinds of repetitions, beside the load, and repeats each when its
-    partition has another owner, or the same one again; and so on."""
+    partition has another owner, or the same one again; and so on, each kind by itself."""
 
     def __init__(self, play: "_Play", registry: Registry) -> None:
         self._play, self._registry, self._site = play, registry, play.site
@@ -297,70 +296,57 @@ class _Repeater:
             packed=True,
             numbers_from=OF_REPETITIONS * 1_000,
         )
+        self._sent: dict[str, Repetition] = {}
         self._processed: dict[str, Repetition] = {}  # and the registry has changed since
-        self._ends: dict[int, int] = {}  # partition -> a place behind all first records
+        self._ends: dict[str, int] = {}  # kind -> behind its first records
+        self._numbers: Counter[str] = Counter()
         self._starts: dict[int, int] = {}  # partition -> the latest start that a worker's log tells
         self._seen: dict[Path, int] = {}  # log -> bytes of it that were looked at
         self.thread = threading.Thread(target=self._run, name="repetitions", daemon=True)
 
     def _run(self) -> None:
         try:
-            large = unpacks_to_150_mb(make_event(account=OF_REPETITIONS - 1))
-            self.feeder.send([large])
+            self.feeder.send([unpacks_to_150_mb(make_event(account=OF_REPETITIONS - 1))])
             self._play.note(LARGE_BATCH)
-            for number in itertools.count(1):
-                first = repetitions(first_account=OF_REPETITIONS * number, number=number)
-                for repetition in first.values():
-                    self.feeder.send(repetition.before, partition=self._partition(repetition))
-                if not self._wait(self._ends_found) or not self._wait(self._all_processed):
-                    return
-                for repetition in first.values():
-                    repetition.meanwhile(self._registry)
-                self._processed = first
-                if not self._wait(self._all_repeated):
-                    return
+            for kind in KINDS:
+                self._send_first(kind)
+            while not self._play.done.wait(0.5):
+                self._look_for_processed()
+                self._look_for_starts()
+                for kind, repetition in tuple(self._processed.items()):
+                    if self._starts.get(self._partition(repetition), -1) >= self._ends[kind]:
+                        self._repeat(kind)
+                        self._send_first(kind)
         except BaseException as error:  # the round reports it
             self._play.round.findings.append(Finding("HARNESS", f"repetitions: {error!r}"))
 
     def finish(self) -> None:
         """When no worker is left: what is processed is repeated for those that come."""
         self.thread.join(120)
+        self._look_for_processed()
         for kind in tuple(self._processed):
             self._repeat(kind)
 
     def _partition(self, repetition: Repetition) -> int:
         return partition_of(repetition.key, self._site.partitions)
 
-    def _ends_found(self) -> bool:
-        found = ends(self._site.servers, (self._site.events,))
-        self._ends = {partition: end for (_, partition), end in found.items()}
-        return True
+    def _send_first(self, kind: str) -> None:
+        self._numbers[kind] += 1
+        number = self._numbers[kind]
+        repetition = repetitions(first_account=OF_REPETITIONS * number, number=number)[kind]
+        self.feeder.send(repetition.before, partition=self._partition(repetition))
+        self._ends[kind] = self.feeder.last[self._partition(repetition)] + 1
+        self._sent[kind] = repetition
 
-    def _wait(self, condition: Callable[[], bool]) -> bool:
-        """Whether it came true before the acts were over."""
-
-        def met() -> bool:
-            try:
-                return condition()
-            except KafkaException:  # the broker is away
-                return False
-
-        while not met():
-            if self._play.done.wait(0.5):
-                return False
-        return True
-
-    def _all_processed(self) -> bool:
-        positions = group_positions(self._site.servers, self._site.group, self._site.events)
-        return all(positions.get(partition, -1) >= end for partition, end in self._ends.items())
-
-    def _all_repeated(self) -> bool:
-        self._look_for_starts()
-        for kind, repetition in tuple(self._processed.items()):
-            partition = self._partition(repetition)
-            if self._starts.get(partition, -1) >= self._ends[partition]:
-                self._repeat(kind)
-        return not self._processed
+    def _look_for_processed(self) -> None:
+        try:
+            positions = group_positions(self._site.servers, self._site.group, self._site.events)
+        except KafkaException:  # the broker is away
+            return
+        for kind, repetition in tuple(self._sent.items()):
+            if positions.get(self._partition(repetition), -1) >= self._ends[kind]:
+                repetition.meanwhile(self._registry)
+                self._processed[kind] = self._sent.pop(kind)
 
     def _repeat(self, kind: str) -> None:
         repetition = self._processed.pop(kind)
