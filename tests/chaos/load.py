@@ -41,8 +41,8 @@ from tests.chaos.site import ROOT
 NUMBER = "chaos-n"
 UNKNOWN_SCHEMA_ID = 1_999_999_999  # ours begin at 2,000,000,000
 BLANKS = b" " * 150_000_000  # over `receive.message.max.bytes` of librdkafka (100 MB) once it is unpacked
-ODD_EVERY, REFUSED_EVERY = 1_500, 6_000
-"""On average so many Avro records of the load until one has a new odd schema id, and one has a refused one."""
+ODD_EVERY, REFUSED_EVERY = 800, 5_000
+"""Of so many Avro records of the load one is the first with a new odd schema id, and one has a refused one."""
 
 
 def make_event(
@@ -214,20 +214,17 @@ def mixed(
 def _avro_records(rng: random.Random) -> Generator[Record, Mapping[str, Any], None]:
     """The records of the events that are sent in, with schema ids of all kinds; each odd id is met a few times."""
     event = yield Record(None, None, Dead(""))
-    ids_used = itertools.count()
     odd = None
-    while True:
-        dice = rng.random()
-        if dice < 1 / REFUSED_EVERY:
+    for n in itertools.count(1):
+        if n % REFUSED_EVERY == REFUSED_EVERY // 2:
             event = yield framed(event, REFUSED_ID + rng.randrange(6), refused=True)
-            continue
-        if dice < 1 / REFUSED_EVERY + 1 / ODD_EVERY:
-            number = next(ids_used)
+        elif n % ODD_EVERY == ODD_EVERY // 2:
+            number = n // ODD_EVERY
             odd = odd_id(ODD_KINDS[number % len(ODD_KINDS)], 2 * number)
             event = yield framed(event, odd)
-            continue
-        number = odd if odd is not None and rng.random() < 0.03 else GOOD_ID + rng.randrange(4)
-        event = yield framed(event, number, by_guid=rng.random() < 0.2)
+        else:
+            number = odd if odd is not None and rng.random() < 0.03 else GOOD_ID + rng.randrange(4)
+            event = yield framed(event, number, by_guid=rng.random() < 0.2)
 
 
 def partition_of(key: bytes | None, partitions: int) -> int:

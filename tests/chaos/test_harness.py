@@ -164,7 +164,7 @@ def test_both_producers_say_the_same(name: str, group: bool) -> None:
 
 def test_the_load_has_odd_schemas() -> None:
     """With a registry: half in Avro, with some schema ids of each kind; it repeats."""
-    avro, again = ([*islice(mixed(seed=5, avro=True), count)] for count in (60_000, 2_000))
+    avro, again = ([*islice(mixed(seed=5, avro=True), count)] for count in (20_000, 2_000))
     framed_ids = {
         int.from_bytes((record.value or b"")[1:5], "big")
         for record in avro
@@ -175,7 +175,7 @@ def test_the_load_has_odd_schemas() -> None:
 
     assert again == avro[:2_000]
     assert {0, *range(1, len(ODD_KINDS) + 1)} == met
-    assert len(refused_ones) > 2
+    assert len(refused_ones) > 1
 
 
 def test_repetitions_share_nothing() -> None:
