@@ -108,6 +108,11 @@ LAST_PROGRESS_SECONDS: Final = Metric(
 TEMPLATE_SET: Final = Metric(
     "template_set", Gauge, "1 for the set of templates in use, by its version.", labels=("set_version",)
 )
+TOPIC_DIFFERENCES: Final = Metric(
+    "topic_differences",
+    Gauge,
+    "Things that are wrong with the topics, as `processor topics` names them; looked at twice a minute.",
+)
 TEMPLATES_REFUSED: Final = Metric(
     "templates_refused", Gauge, "1 while templates on the disk cannot be used, and the set from before is."
 )
@@ -157,6 +162,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     LAST_PROGRESS_SECONDS,
     TEMPLATE_SET,
     TEMPLATES_REFUSED,
+    TOPIC_DIFFERENCES,
     REFERENCE_ROWS,
     REFERENCE_UNREADABLE,
     REFERENCE_LAG,

@@ -114,6 +114,11 @@ class ExistingTopic:
         return int(self.config["delete.retention.ms"])
 
     @property
+    def retention_bytes(self) -> int:
+        """How many bytes of a partition are kept; -1 is all of them, as with compaction without deletion."""
+        return int(self.config.get("retention.bytes", _FOR_EVER)) if "delete" in self.cleanup else _FOR_EVER
+
+    @property
     def cleanup(self) -> frozenset[str]:
         """The policies, in no order."""
         return frozenset(filter(None, self.config["cleanup.policy"].replace(" ", "").split(",")))
@@ -126,11 +131,12 @@ class ExistingTopic:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it must be, and what to do about it."""
+    """One thing that is not as it must be, and what to do about it. `name`: the topic's property, if it is one."""
 
     topic: Topic
     what: str
     hint: str
+    name: str = ""
 
 
 def least_dead_letter_bytes(settings: Settings, *, events_bytes: int = KAFKA_DEFAULT_BYTES) -> int:
@@ -231,13 +237,24 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
     if topic.role in TABLES and actual.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
         yield Difference(topic.name, short_deletions(actual.delete_retention_ms), longer_deletions_hint(topic.name))
     if actual.cleanup != frozenset(topic.cleanup.split(",")):
-        yield _config(topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup)
+        lost = _lost_by(topic, actual)
+        yield _config(topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost)
     if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
         yield Difference(
             topic.name,
             f"keeps records for {_days(actual.retention_ms)}, {events.name} for {_days(events.retention_ms)}: "
             "an event would outlive the proof of what became of it",
             f"set retention.ms={events.retention_ms} or more on {topic.name}",
+            "retention.ms",
+        )
+    if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_bytes, events.retention_bytes):
+        most = "any number of" if events.retention_bytes == _FOR_EVER else str(events.retention_bytes)
+        yield Difference(
+            topic.name,
+            f"keeps {actual.retention_bytes} bytes of a partition, {events.name} {most}: "
+            "an event would outlive the proof of what became of it",
+            f"set retention.bytes={events.retention_bytes} on {topic.name}",
+            "retention.bytes",
         )
     if topic.max_message_bytes is not None and actual.max_message_bytes < topic.max_message_bytes:
         yield _config(topic.name, "max.message.bytes", str(actual.max_message_bytes), str(topic.max_message_bytes))
@@ -272,8 +289,19 @@ def several_partitions(partitions: int) -> str:
     )
 
 
-def _config(topic: Topic, name: str, actual: str, wanted: str) -> Difference:
-    return Difference(topic, f"has {name}={actual}, not {wanted}", f"set {name}={wanted} on {topic}")
+def _lost_by(topic: PlannedTopic, actual: ExistingTopic) -> str:
+    """What is lost where a topic has this clean-up and not the planned one; empty where nothing is."""
+    planned = frozenset(topic.cleanup.split(","))
+    if "compact" in actual.cleanup - planned:
+        if topic.role == "events":
+            return "of an account's events all but the last may be gone before they are read"
+        return "of the records of a key all but the last are lost, and one without a key is refused"
+    return "what was written last long ago is lost" if "delete" in actual.cleanup - planned else ""
+
+
+def _config(topic: Topic, name: str, actual: str, wanted: str, *, lost: str = "") -> Difference:
+    what = f"has {name}={actual}, not {wanted}" + (f": {lost}" if lost else "")
+    return Difference(topic, what, f"set {name}={wanted} on {topic}", name)
 
 
 def _shorter(one_ms: int, other_ms: int) -> bool:

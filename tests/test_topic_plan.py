@@ -158,10 +158,45 @@ def test_another_clean_up_is_a_difference() -> None:
     """A compacted status topic would lose transitions; the order of the two policies means nothing."""
     topics = plan()
 
-    assert ["communications.status has cleanup.policy=compact, not delete"] == found(
-        topics, as_planned(topics, status={"cleanup.policy": "compact"})
-    )
+    (difference,) = found(topics, as_planned(topics, status={"cleanup.policy": "compact"}))
+    assert difference.startswith("communications.status has cleanup.policy=compact, not delete: ")
     assert [] == found(topics, as_planned(topics, messages={"cleanup.policy": "delete, compact"}))
+
+
+@pytest.mark.parametrize("role", PROOFS)
+def test_a_proof_that_is_bounded_by_bytes_is_a_difference(role: str) -> None:
+    """Unless the events are bounded by no more bytes; without deletion the bound means nothing."""
+    topics = plan()
+    changed: dict[str, Mapping[str, str]] = {role: {"retention.bytes": "1000"}}
+    (difference,) = found(topics, as_planned(topics, **changed))
+    assert difference.endswith(
+        "keeps 1000 bytes of a partition, banking.events any number of: "
+        "an event would outlive the proof of what became of it"
+    )
+
+    (difference,) = found(topics, as_planned(topics, events={"retention.bytes": "1001"}, **changed))
+    assert "banking.events 1001: " in difference
+    assert [] == found(topics, as_planned(topics, events={"retention.bytes": "1000"}, **changed))
+    assert [] == found(topics, as_planned(topics, template_sets={"retention.bytes": "1"}))
+
+
+@pytest.mark.parametrize(
+    ("role", "policy", "lost"),
+    [
+        ("events", "compact", ": of an account's events all but the last may be gone before they are read"),
+        ("events", "compact,delete", ": of an account's events all but the last may be gone before they are read"),
+        ("status", "compact", ": of the records of a key all but the last are lost, and one without a key is refused"),
+        ("contacts", "delete", ": what was written last long ago is lost"),
+        ("messages", "delete", ""),
+    ],
+)
+def test_what_another_clean_up_loses_is_said(role: str, policy: str, lost: str) -> None:
+    """Where nothing is lost, nothing is said of it."""
+    topics = plan()
+    difference, *_ = found(topics, as_planned(topics, **{role: {"cleanup.policy": policy}}))
+    (planned,) = (topic.cleanup for topic in topics if topic.role == role)
+
+    assert difference.endswith(f"has cleanup.policy={policy}, not {planned}{lost}")
 
 
 def test_dead_letters_too_small_for_an_event_are_a_difference() -> None:

@@ -35,6 +35,7 @@ from processor.metrics import (
     RECORDS_WITHOUT_TIME,
     TEMPLATE_SET,
     TEMPLATES_REFUSED,
+    TOPIC_DIFFERENCES,
     TRANSACTIONS,
     WAITS,
     WRONG_KEYS,
@@ -43,6 +44,7 @@ from processor.metrics import (
 )
 from processor.model.outcome import Mapped, Unreadable, WrongKey
 from processor.model.reasons import Reason
+from processor.topic_plan import Difference
 
 log = structlog.get_logger()
 
@@ -145,6 +147,11 @@ class Progress:
         """How many of the last records are of another tenant, 0 to 1, and why that is degraded, if it is."""
         self._metrics[OTHER_TENANT_RATIO].set(share)
         self.degraded("tenant", reasons)
+
+    def topics_differ(self, found: Sequence[Difference]) -> None:
+        """What is wrong with the topics now, all of it."""
+        self._metrics[TOPIC_DIFFERENCES].set(len(found))
+        self.degraded("topics", (f"topic {each.topic} {each.what}; {each.hint}" for each in found))
 
     def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""

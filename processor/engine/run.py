@@ -47,7 +47,7 @@ from processor.engine.slots import transactional_id
 from processor.engine.start import Starts, start_from
 from processor.engine.subjects import with_registered_ids
 from processor.engine.tables import Tables
-from processor.engine.topics import read_layout
+from processor.engine.topics import TopicWatch, read_layout, topic_differences
 from processor.engine.transaction import NotCommitted, Publisher, StepHook
 from processor.engine.unreadable import HOLD_S, FirstRecords, LastRecords
 from processor.errors import LayoutError, OurFaultError, StalledError, StopError, WorldError
@@ -219,6 +219,7 @@ def run(
             settings,
             lookups,
             lambda require_partitions: layout(require_partitions=require_partitions),
+            TopicWatch(lambda: topic_differences(admin(settings), settings, reloads.templates)),
             reloads,
             tables,
             written or frozenset(),
@@ -255,6 +256,7 @@ class Engine:
         settings: Settings,
         lookups: Lookups,
         layout: Callable[[bool], Layout],
+        topics: TopicWatch,
         reloads: Reloads,
         tables: Tables,
         written_sets: frozenset[str],
@@ -267,6 +269,7 @@ class Engine:
         self._settings = settings
         self._lookups = lookups
         self._layout = layout
+        self._topics = topics
         self._reloads = reloads
         self._tables = tables
         self._written_sets = set(written_sets)
@@ -343,6 +346,7 @@ class Engine:
         """
         self._tables.check()
         self._progress.degraded("tables", self._tables.degraded)
+        self._watch_topics()
         # Before the poll: should it fail, all partitions are sought. The poll then gives our membership as it is now.
         if not self._commit_chosen_starts() and self._stop.giving_up():
             return
@@ -395,6 +399,16 @@ class Engine:
         if not self._until_end or self._backlog or not owned:
             return False
         return all(o.started and self._intake.position(o) >= o.goal for o in owned)
+
+    def _watch_topics(self) -> None:
+        """Say in /ready what is wrong with the topics, before it costs a batch or an outcome."""
+        found = self._topics.poll()
+        if found is None:
+            return
+        self._progress.topics_differ(found)
+        template_sets = self._lookups.layout.template_sets.name
+        if any(each.topic == template_sets and each.what == "is missing" for each in found):
+            self._written_sets.clear()  # a set that is written twice is the same record twice
 
     def _take_templates(self) -> None:
         """Go on with templates that were changed, if they are whole: all that was mapped is published here."""

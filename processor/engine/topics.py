@@ -1,18 +1,36 @@
-"""The output topics as they really are: partitions and limits, read from the broker."""
+"""The topics as they really are, read from the broker: partitions and limits of outputs, and what is wrong with any."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
 
+import structlog
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from processor.engine.background import ask
 from processor.engine.clients import Admin, asking, refuse_hidden
-from processor.errors import LayoutError
+from processor.errors import LayoutError, NotAllowedError
+from processor.mapping.lookups import UnavailableError
 from processor.mapping.template import TemplateSet
 from processor.model.layout import Layout, OutputTopic
 from processor.model.records import EventName, Topic
 from processor.settings import Settings
-from processor.topic_plan import TWINS, least_dead_letter_bytes
+from processor.topic_plan import (
+    DEFAULT_PARTITIONS,
+    KAFKA_DEFAULT_BYTES,
+    TABLES,
+    TWINS,
+    Difference,
+    ExistingTopic,
+    differences,
+    least_dead_letter_bytes,
+    planned_topics,
+)
+
+log = structlog.get_logger()
 
 REQUEST_S = 10.0
+WATCH_S = 30.0
 MAX_RECORD_BYTES = 999_000  # the default of the public zalando/nakadi broker, whose interface the streaming API follows
 BATCH_OVERHEAD_BYTES = 1_024
 CREATE_HINT = "`processor topics` shows what differs, `processor topics --create` creates what is missing"
@@ -79,3 +97,90 @@ def topic_configs(admin: AdminClient, topics: Iterable[Topic], name: str) -> dic
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in dict.fromkeys(topics)]
     futures = admin.describe_configs(resources, request_timeout=REQUEST_S)
     return {Topic(resource.name): future.result(REQUEST_S + 2)[name].value for resource, future in futures.items()}
+
+
+def existing_topics(admin: Admin, names: Collection[Topic]) -> dict[Topic, ExistingTopic]:
+    """Those of `names` that there are, with partitions and configuration. Blocks for two requests; raises what the
+    client raises, and NotAllowedError for a topic that we may not see.
+
+    All topics are listed: a request for one by name could create it, where the broker's auto.create.topics is on.
+    """
+    partitions = {
+        Topic(name): len(topic.partitions)
+        for name, topic in admin.list_topics(timeout=REQUEST_S).topics.items()
+        if topic.error is None
+    }
+    if absent := [name for name in names if name not in partitions]:
+        refuse_hidden(admin, absent, within_s=REQUEST_S)
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names if name in partitions]
+    if not resources:
+        return {}
+    futures = admin.describe_configs(resources, request_timeout=REQUEST_S)
+    return {
+        Topic(resource.name): ExistingTopic(
+            Topic(resource.name),
+            partitions[Topic(resource.name)],
+            {name: str(entry.value) for name, entry in future.result(REQUEST_S + 2).items()},
+        )
+        for resource, future in futures.items()
+    }
+
+
+def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) -> tuple[Difference, ...]:
+    """What `processor topics` finds wrong with the topics as they are now. Blocks for two requests.
+
+    Of reference topics only their clean-up: what else may be wrong with them is for those who read them (tables.py).
+    Raises UnavailableError when the broker does not answer, NotAllowedError when it refuses.
+    """
+    stream_events = templates.stream_events()
+    names = [
+        topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
+    ]
+    with asking(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
+        existing = existing_topics(admin, names)
+    events = existing.get(settings.topic("events"))
+    plan = planned_topics(
+        settings,
+        partitions=events.partitions if events else DEFAULT_PARTITIONS,
+        stream_events=stream_events,
+        events_bytes=events.max_message_bytes if events else KAFKA_DEFAULT_BYTES,
+    )
+    tables = {settings.topic(table) for table in TABLES}
+    return tuple(
+        difference
+        for difference in differences(plan, existing)
+        if difference.topic not in tables or difference.name == "cleanup.policy"
+    )
+
+
+class TopicWatch:
+    """Looks at the topics now and then, in a thread: a property may be changed, or a topic deleted, at any time."""
+
+    def __init__(self, look: Callable[[], tuple[Difference, ...]]) -> None:
+        """`look` blocks, and raises UnavailableError when nothing can be said now. Not thread-safe."""
+        self._look = look
+        self._looking: Future[tuple[Difference, ...]] | None = None
+        self._look_at = 0.0
+        self._found: frozenset[Difference] = frozenset()
+
+    def poll(self) -> tuple[Difference, ...] | None:
+        """What a look found that has just ended, if one has. Never blocks; what is new is logged."""
+        now = time.monotonic()
+        if self._looking is None:
+            if now >= self._look_at:
+                self._looking = ask(self._look, name="topics")
+            return None
+        if not self._looking.done():
+            return None
+        looked, self._looking = self._looking, None
+        self._look_at = now + WATCH_S
+        try:
+            found = looked.result()
+        except (UnavailableError, NotAllowedError) as unavailable:
+            log.warning("topics cannot be looked at", cause=str(unavailable))
+            return None
+        for difference in found:
+            if difference not in self._found:
+                log.warning("topic differs", topic=difference.topic, what=difference.what, hint=difference.hint)
+        self._found = frozenset(found)
+        return found

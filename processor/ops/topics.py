@@ -4,15 +4,16 @@ Nothing that exists is ever changed, but for `--grow --yes`, and nothing is dele
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from processor.engine.clients import AUTHORISATION, Admin, admin, error_of, refuse_hidden, unreachable
+from processor.engine.clients import AUTHORISATION, Admin, admin, error_of, unreachable
+from processor.engine.topics import existing_topics
 from processor.errors import LayoutError, NotAllowedError, UsageError, WorldError
 from processor.model.records import EventName, Topic
 from processor.settings import Settings
@@ -143,7 +144,7 @@ def _look(asker: Admin, settings: Settings, *, stream_events: tuple[EventName, .
     names = [
         topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
     ]
-    existing = _existing(asker, names)
+    existing = existing_topics(asker, names)
     events = existing.get(settings.topic("events"))
     if events is not None and partitions is not None and events.partitions != partitions:
         raise UsageError(
@@ -159,28 +160,6 @@ def _look(asker: Admin, settings: Settings, *, stream_events: tuple[EventName, .
         events_bytes=events.max_message_bytes if events else KAFKA_DEFAULT_BYTES,
     )
     return Report(plan, existing, differences(plan, existing))
-
-
-def _existing(asker: Admin, names: Collection[Topic]) -> dict[Topic, ExistingTopic]:
-    # All topics are listed: to ask for one by name could create it, where the broker's auto.create.topics is on.
-    partitions = {
-        Topic(name): len(topic.partitions)
-        for name, topic in asker.list_topics(timeout=_REQUEST_S).topics.items()
-        if topic.error is None
-    }
-    present = [name for name in names if name in partitions]
-    if absent := [name for name in names if name not in partitions]:
-        refuse_hidden(asker, absent, within_s=_REQUEST_S)
-    if not present:
-        return {}
-    answers = asker.describe_configs(
-        [ConfigResource(ResourceType.TOPIC, name) for name in present], request_timeout=_REQUEST_S
-    )
-    configs = {
-        Topic(resource.name): {name: str(entry.value) for name, entry in future.result().items()}
-        for resource, future in answers.items()
-    }
-    return {name: ExistingTopic(name, partitions[name], configs[name]) for name in present}
 
 
 def _create(asker: AdminClient, missing: list[PlannedTopic]) -> list[Topic]:

@@ -1,0 +1,119 @@
+"""What is wrong with the topics is said by `run` too: in the log at the start, and in /ready as long as it lasts."""
+
+from concurrent.futures import Future
+
+import pytest
+from structlog.testing import capture_logs
+
+from processor.engine import topics as engine
+from processor.engine.topics import TopicWatch
+from processor.mapping.lookups import UnavailableError
+from processor.model.records import Topic
+from processor.topic_plan import Difference
+from tests.engine.installation import installation, until
+from tests.engine.processes import metric, process, ready
+from tests.engine.test_layout import without
+from tests.engine.test_run import repayment
+from tests.engine.test_topics_gone import create_again
+
+COMPACTED = Difference(
+    Topic("banking.events"), "has cleanup.policy=compact", "set cleanup.policy=delete", "cleanup.policy"
+)
+SHORT = Difference(Topic("communications.status"), "keeps records for 1 days", "set retention.ms=1")
+
+
+def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a warning when it is new, also again after it was gone; while nothing can be said, what was said stays."""
+    looks: list[tuple[Difference, ...] | UnavailableError] = [
+        (COMPACTED,),
+        (COMPACTED, SHORT),
+        UnavailableError("no broker"),
+        (SHORT,),
+        (COMPACTED, SHORT),
+    ]
+    monkeypatch.setattr(engine, "WATCH_S", 0.0)
+    answers = iter(looks)
+
+    def answered(*_: object, **__: object) -> Future[tuple[Difference, ...]]:
+        future: Future[tuple[Difference, ...]] = Future()
+        match next(answers):
+            case UnavailableError() as unavailable:
+                future.set_exception(unavailable)
+            case found:
+                future.set_result(found)
+        return future
+
+    monkeypatch.setattr(engine, "ask", answered)
+    watch = TopicWatch(tuple)
+    with capture_logs() as logs:
+        found = [watch.poll() for _ in range(2 * len(looks))]
+
+    assert [(COMPACTED,), (COMPACTED, SHORT), None, (SHORT,), (COMPACTED, SHORT)] == found[1::2]
+    assert [None] * len(looks) == found[::2]
+    assert [COMPACTED.topic, SHORT.topic, "no broker", COMPACTED.topic] == [
+        line.get("topic", line.get("cause")) for line in logs
+    ]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
+def test_topics_that_lose_something_are_degraded(
+    bootstrap_servers: str, topic_prefix: str, options: tuple[str, ...]
+) -> None:
+    """A compacted events topic, and a proof that lives shorter than its events: ready, degraded, each with what it
+    loses and what to set; counted in a metric."""
+    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    status = made.settings.topic("status")
+    made.configure(made.events, "cleanup.policy", "compact,delete")
+    made.configure(status, "retention.ms", "86400000")
+    workers = ["worker 1: ", "worker 2: "] if options else [""]
+    compacted = (
+        f"topic {made.events} has cleanup.policy=compact,delete, not delete: of an account's events all but the last "
+        f"may be gone before they are read; set cleanup.policy=delete on {made.events}"
+    )
+    short = (
+        f"topic {status} keeps records for 1 days, {made.events} for 30 days: an event would outlive the proof of what "
+        f"became of it; set retention.ms=2592000000 or more on {status}"
+    )
+    expected = {
+        "ready": True,
+        "degraded": True,
+        "reasons": [worker + reason for worker in workers for reason in (compacted, short)],
+    }
+    with process(made, *options) as (_, address):
+        until(lambda: ready(address) == expected)
+        assert [" 2.0"] * len(workers) == metric(address, "processor_topic_differences")
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The topic of the template sets, to which hardly anything is written, is deleted: degraded within a minute.
+    Created again it gets the set in use with the next event, and /ready says nothing more of it."""
+    made = installation(bootstrap_servers, topic_prefix)
+    sets = made.settings.topic("template_sets")
+    made.tell([repayment(1)])
+    with process(made) as (_, address):
+        until(lambda: made.committed() == [1])
+        assert 1 == len(made.read(sets))
+        without(made, sets)
+        missing = f"topic {sets} is missing; `processor topics --create`"
+        until(lambda: missing in ready(address)["reasons"], patience_s=60)
+        create_again(made)
+        made.tell([repayment(2)])
+        until(lambda: made.committed() == [2])
+        until(lambda: not ready(address)["degraded"], patience_s=60)
+
+    assert 1 == len(made.read(sets))
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+def test_an_events_topic_that_is_deleted_is_named(bootstrap_servers: str, topic_prefix: str) -> None:
+    """No transaction fails of it: /ready names it all the same."""
+    made = installation(bootstrap_servers, topic_prefix)
+    with process(made) as (_, address):
+        until(lambda: ready(address)["ready"])
+        without(made, made.events)
+        missing = f"topic {made.events} is missing; `processor topics --create`"
+        until(lambda: missing in ready(address)["reasons"], patience_s=60)
