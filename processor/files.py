@@ -10,14 +10,14 @@ FILE_LIMIT_BYTES: Final = 16_000_000
 
 
 class UnfitError(Exception):
-    """What is there is not to be read; `str` says why, after its name."""
+    """What is there must not be read. `str` says why, to follow the file's name: `is not a file`."""
 
 
 def file_bytes(path: Path) -> bytes:
     """The bytes of a file, without a UTF-8 byte order mark, which some editors put first.
 
     Blocks on the disk only: what is no regular file is refused before it is read, as a pipe may never end. Raises
-    UnfitError for that, for more than FILE_LIMIT_BYTES and for what no file can be called; OSError as `open` does.
+    UnfitError for that, for more than FILE_LIMIT_BYTES and for an impossible name; OSError as `open` does.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe nobody writes to is opened at once
@@ -40,6 +40,6 @@ def file_text(path: Path) -> str:
     return file_bytes(path).decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
-def visible(path: Path) -> bool:
-    """Whether it is one of the files of its folder that are meant: not a system's or an editor's own (`._a`, `.#a`)."""
+def is_visible(path: Path) -> bool:
+    """Whether a file is meant for us: not one that a system or an editor keeps beside others (`._a`, `.#a`)."""
     return not path.name.startswith(".")

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 REQUEST_S: Final = 5.0  # from a connection's first moment to the last byte of its answer
 CONNECTIONS_LIMIT: Final = 100  # each holds a thread and a descriptor
-_BACKLOG: Final = 1024  # that wait to be accepted; one that is dropped tries again after a whole second
+_BACKLOG: Final = 1024  # connections that wait to be accepted; one that is dropped is tried again after a whole second
 _OUT_OF_DESCRIPTORS_S: Final = 0.1
 
 
@@ -112,7 +112,7 @@ class _Listener(ThreadingHTTPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own. Of too many the oldest goes: who asks honestly is done in no time."""
+        """Respond in a thread of its own. Of too many the oldest is cut: an honest request takes milliseconds."""
         with self._closing:
             if len(self._deadlines) >= CONNECTIONS_LIMIT:
                 oldest = next(iter(self._deadlines))
@@ -126,7 +126,7 @@ class _Listener(ThreadingHTTPServer):
             self.close_request(request)
 
     def service_actions(self) -> None:
-        """Cut off who has had their time; called by the loop every tenth of a second and after each connection."""
+        """Cut connections whose time is over; called by the loop every tenth of a second and after each connection."""
         now = time.monotonic()
         with self._closing:
             for connection, deadline in list(self._deadlines.items()):
@@ -136,7 +136,10 @@ class _Listener(ThreadingHTTPServer):
                 _cut(connection)
 
     def shutdown_request(self, request: Any) -> None:
-        """End the answer, and take in what the client still sends: closed before that, its system drops the answer."""
+        """End the response, and read what the client still sends: closed before that, its system drops the response.
+
+        Blocks until the client closes, or the connection is cut.
+        """
         with suppress(OSError):
             request.shutdown(socket.SHUT_WR)
             while request.recv(65_536):
@@ -199,7 +202,7 @@ class _Answer(BaseHTTPRequestHandler):
     def _metrics(self) -> None:
         try:
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-        except Exception:  # the library raises this and that for a header it cannot read
+        except Exception:  # the library raises various errors for a header it cannot read
             encode, content_type = choose_encoder("")
         try:
             body = encode(self.server.registry)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from processor.errors import UsageError
-from processor.files import UnfitError, file_text, visible
+from processor.files import UnfitError, file_text, is_visible
 from processor.mapping.schemas import Schemas, schemas_of
 
 _PACKAGE = Path(__file__).parent
@@ -41,7 +41,7 @@ def _texts(directory: Path, namespace: str, findings: list[str]) -> Iterator[tup
     if not directory.is_dir():
         findings.append(f"{directory} is not a directory")
         return
-    for path in sorted(filter(visible, directory.glob("*.avsc"))):
+    for path in sorted(filter(is_visible, directory.glob("*.avsc"))):
         name = path.name.removesuffix(".avsc")
         yield name if "." in name or not namespace else f"{namespace}.{name}", _text(path, findings)
 

@@ -96,10 +96,10 @@ REFUSED: Final[Mapping[str, str]] = {  # librdkafka property -> why it is not th
     "message.timeout.ms": "an output has as long as its transaction: PROCESSOR_TRANSACTION_TIMEOUT_MS",
     "delivery.timeout.ms": "an output has as long as its transaction: PROCESSOR_TRANSACTION_TIMEOUT_MS",
     "delivery.report.only.error": "a commit waits for all outputs, and only failures are reported",
-    "enable.partition.eof": "the end of a partition is reported to those readers that need it, and to `run` it is none",
+    "enable.partition.eof": "what needs the ends of partitions sets it itself; to `run` they would be errors",
     "allow.auto.create.topics": "a topic that is missing would be created with the broker's defaults",
     "group.protocol.type": "there is one, and members with another one cannot join",
-    "enabled_events": "errors and statistics would come where nobody looks",
+    "enabled_events": "errors and statistics would not reach the program",
     "log.queue": _OWN_LOG,
     "internal.termination.signal": "signals stop the process, cleanly",
     "default.topic.config": _OBJECT,
@@ -111,9 +111,9 @@ REFUSED: Final[Mapping[str, str]] = {  # librdkafka property -> why it is not th
 _REFUSED_KINDS: Final[Mapping[str, str]] = {  # pattern of a name -> why
     r".*_cb": _OBJECT,
     r"on_.*": _OBJECT,
-    r"test\..*": "it is for tests of the client, with brokers that are none",
+    r"test\..*": "it is for tests of the client, without real brokers",
 }
-_BESIDES_TRANSACTION_MS: Final = 15_000
+_BESIDES_TRANSACTION_MS: Final = 15_000  # between two polls: mapping, and what a slow broker adds to a transaction
 _ASSIGNMENT: Final = "partition.assignment.strategy"
 _ASSIGNMENT_WHY: Final = "only cooperative-sticky: the others take all partitions away at each rebalance"
 _PROTOCOLS: Final = ("classic", "consumer")
@@ -165,7 +165,7 @@ def _property_text(name: str, value: object) -> str:
 
 
 def _refusal(name: str) -> str | None:
-    """Why the property is not the operator's; None when it is."""
+    """Why the property is not for operators to set; None when it is."""
     return REFUSED.get(name) or next(
         (why for pattern, why in _REFUSED_KINDS.items() if re.fullmatch(pattern, name)), None
     )
@@ -618,7 +618,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _a_transaction_is_no_missed_poll(self) -> "Settings":
+    def _a_transaction_fits_between_polls(self) -> "Settings":
         for table in (self.kafka.common, self.kafka.consumer):
             interval = table.get("max.poll.interval.ms", "")
             if interval.isdecimal() and int(interval) < self.transaction_timeout_ms + _BESIDES_TRANSACTION_MS:
@@ -841,7 +841,7 @@ def _given() -> _Given:
     for path, value in list(values.items()):
         if isinstance(value, str):
             values[path] = without_line_end(value)
-        if what := _illegible(leaves[path], values[path]):
+        if what := _unprintable(leaves[path], values[path]):
             faults.append(_fault(_Given(values, places, ()), path, what))
             del values[path]
     return _Given(values, places, tuple(faults))
@@ -852,9 +852,9 @@ def without_line_end(text: str) -> str:
     return text.rstrip("\r\n")
 
 
-def _illegible(leaf: _Leaf, value: object) -> str:
-    """Why a value is none that any setting has, before its own rules are asked; empty when it may be one."""
-    lines = "\n\r\t" if leaf.is_table else ""  # certificates, as ssl.ca.pem, have lines
+def _unprintable(leaf: _Leaf, value: object) -> str:
+    """Why no setting may have a value, before the setting's own rules are applied; empty when it may."""
+    lines = "\n\r\t" if leaf.is_table else ""  # certificates, such as ssl.ca.pem, have lines
     for text in _texts(value):
         for character in text:
             if unicodedata.category(character) == "Cc" and character not in lines:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from processor.errors import OurFaultError, UsageError
-from processor.files import UnfitError, file_bytes, file_text, visible
+from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.document import flaws_of_document
@@ -197,7 +197,7 @@ def read_templates(
 
 def template_paths(directory: Path) -> list[Path]:
     """The template files of `directory`, in order of their names. Raises OSError as `iterdir` does."""
-    return sorted(path for path in directory.iterdir() if path.suffix == ".toml" and visible(path))
+    return sorted(path for path in directory.iterdir() if path.suffix == ".toml" and is_visible(path))
 
 
 def _nothing_there(directory: Path, what: str) -> Finding:

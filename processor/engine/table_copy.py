@@ -211,7 +211,7 @@ class Copy:
         try:
             make_private(self.folder)
             (self.folder / _OURS).touch()
-            for file in self.folder.iterdir():  # of before; for those to come `processor run` has set its umask
+            for file in self.folder.iterdir():  # of earlier versions; new ones follow the umask of `processor run`
                 with suppress(PermissionError):
                     file.chmod(0o600)
         except OSError as error:
@@ -225,7 +225,7 @@ class Copy:
             raise _UnreadableError(str(error)) from error
         try:
             form = rows.get(_FORM_KEY)
-            for known in (_SEEN_KEY, *map(_topic_key, Table)):  # what is asked at start lies here and there
+            for known in (_SEEN_KEY, *map(_topic_key, Table)):  # read at start, and spread over RocksDB's files
                 rows.get(known)
             self._unreadable = Counter(row.table for table in Table for row in _unreadable_rows(rows, table))
             if form is None:
@@ -275,7 +275,7 @@ def _refuse_disk(folder: Path, error: Exception) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only its owner can look into, or tighten one that is there. Raises OSError."""
+    """Make a folder readable for its owner alone, also one that is there already. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         folder.chmod(0o700)

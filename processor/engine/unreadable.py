@@ -21,7 +21,7 @@ HOLD_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What speaks against the deployment in one record."""
+    """Why one record speaks against the deployment."""
 
     reason: Reason | DecisionReason
     detail: str
@@ -99,7 +99,7 @@ class FirstRecords:
 
 
 class LastRecords:
-    """The last 200 records that were committed: from half of them on another tenant's are worth an operator's look."""
+    """The last 200 records that were committed: if half of them are another tenant's, /ready is degraded."""
 
     def __init__(self, share: float) -> None:
         """`share` as for `FirstRecords`: who expects another tenant's records sets 1."""

@@ -211,7 +211,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """Only the owner can look into the broker's data; also a folder of before is tightened."""
+    """Make the folder of the broker's data readable for its owner alone, also one that is there already."""
     folder.mkdir(mode=0o700, exist_ok=True)
     with contextlib.suppress(PermissionError):
         folder.chmod(0o700)

@@ -51,7 +51,7 @@ class Cursor:
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data = data
         self.at = at
-        self.levels = 0  #: How deep in what is passed over.
+        self.levels = 0  #: How many levels deep it is in a value that is passed over.
 
     @property
     def left(self) -> int:
@@ -128,7 +128,7 @@ class Cursor:
         return byte == 1
 
 
-@lru_cache(maxsize=1024)  # as many as the registry's schemas that are kept
+@lru_cache(maxsize=1024)  # as many as schemas of the registry are kept
 def avro_reader(writer: Type, reader: Type) -> Read:
     """How bytes written with `writer` become a value of `reader`, by Avro's schema resolution.
 
@@ -183,9 +183,10 @@ _PROMOTED: Final = {("int", "long"), ("bytes", "string"), ("bytes", "uuid"), ("s
 
 
 Plans = dict[tuple[Type, Type | None], "Read | ContentError | None"]
-"""What was planned so far of one writer's schema: (writer, reader), or (writer, None) to pass it over. None: under way.
+"""Readers of one writer's records: by (writer, reader), or by (writer, None) where the record is passed over. The error
+where the two cannot be resolved; None while a reader is being built.
 
-A record that is named in many places is planned once; else a short schema could take for ever.
+A record that is named in many places is resolved once; else a short schema could take for ever.
 """
 
 
@@ -409,18 +410,18 @@ def _record(writer: Record, reader: Record, plans: Plans) -> Read:
     wanted = {one.name: one for one in reader.fields}
     ours = our_names(writer, reader)
     steps: list[tuple[str, Read, bool]] = []
-    for one in writer.fields:
+    for field in writer.fields:
         try:
-            if (name := ours.get(one.name)) in wanted and name is not None:
-                steps.append((name, _field(one.type, reader, name, wanted.pop(name).type, plans), True))
+            if (name := ours.get(field.name)) in wanted and name is not None:
+                steps.append((name, _field(field.type, reader, name, wanted.pop(name).type, plans), True))
             else:
-                steps.append((name_shown(one.name), _pass_over(one.type, plans), False))
+                steps.append((name_shown(field.name), _pass_over(field.type, plans), False))
         except ContentError as error:
-            raise error.under(name_shown(one.name)) from None
-    for one in wanted.values():
-        if one.default is NO_DEFAULT:
-            raise _incompatible("the writer has no such field, and ours has no default").under(one.name)
-    names = [one.name for one in reader.fields]
+            raise error.under(name_shown(field.name)) from None
+    for field in wanted.values():
+        if field.default is NO_DEFAULT:
+            raise _incompatible("the writer has no such field, and ours has no default").under(field.name)
+    names = [field.name for field in reader.fields]
     in_our_order = names == [name for name, _, kept in steps if kept]
     if names == [name for name, _, _ in steps]:
         return _own_record([(name, step) for name, step, _ in steps])
@@ -490,8 +491,8 @@ _PASSED_OVER: Final[dict[str, Read]] = {
 def _pass_over(writer: Type, plans: Plans) -> Read:
     """Reads a field of the writer's that ours does not have. Lengths, counts and indexes are checked, texts are not.
 
-    What is nested over 64 levels in each other, as a recursive record may be, is an invalid event. A value without
-    bytes takes no time either, however many of them a schema announces.
+    A value that is nested over 64 levels deep, as a recursive record's may be, is an invalid event. Values without
+    bytes take no time, however many of them a schema has.
     """
     if least_bytes(writer) == 0:
         return lambda _: None
@@ -506,9 +507,9 @@ def _pass_over(writer: Type, plans: Plans) -> Read:
         case Enum():
             return _enum(writer, writer, Reason.INVALID_EVENT)
         case Array():
-            return _within(_array_passed_over(writer.items, plans))
+            return _one_level_deeper(_array_passed_over(writer.items, plans))
         case Map():
-            return _within(_map(_pass_over(writer.values, plans)))
+            return _one_level_deeper(_map(_pass_over(writer.values, plans)))
         case Union():
             branches = [_pass_over(branch, plans) for branch in writer.branches]
 
@@ -526,12 +527,12 @@ def _pass_over(writer: Type, plans: Plans) -> Read:
             if (record, None) not in plans:
                 _pass_over(record, plans)
 
-            def again(cursor: Cursor) -> Any:
+            def read_recursive(cursor: Cursor) -> Any:
                 plan = plans[record, None]
                 assert callable(plan)
                 return plan(cursor)
 
-            return again
+            return read_recursive
 
 
 def _record_passed_over(writer: Record, plans: Plans) -> Read:
@@ -551,7 +552,7 @@ def _record_passed_over(writer: Record, plans: Plans) -> Read:
         except ContentError as error:
             raise error.under(name) from None
 
-    plans[writer, None] = read = _within(all_of)
+    plans[writer, None] = read = _one_level_deeper(all_of)
     return read
 
 
@@ -566,12 +567,12 @@ def _array_passed_over(items: Type, plans: Plans) -> Read:
                 raise error.under(f"[{number}]") from None
 
     def read_nothing(_: Cursor, _count: int) -> None:
-        """Items without bytes."""
+        """Items without bytes take no time, however many there are."""
 
     return lambda cursor: _blocks(cursor, least, read_items if least else read_nothing)
 
 
-def _within(read: Read) -> Read:
+def _one_level_deeper(read: Read) -> Read:
     def one_level_down(cursor: Cursor) -> None:
         if cursor.levels >= MAX_LEVELS:
             raise ContentError(f"nested over {MAX_LEVELS} levels")

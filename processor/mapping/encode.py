@@ -207,15 +207,15 @@ def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) 
         raise ValueError(f"not a dead letter: {type(error).__name__}: {error}") from error
 
 
-_PASSED: Final = frozenset((Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED))  # the record itself was read
+_EVENT_WAS_READ: Final = frozenset((Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED))
 
 
 def dead_letter_source(headers: Headers) -> SourceOutcome:
-    """What a dead letter says of its source: an event only where not the record itself was at fault. ValueError when it
+    """What a dead letter says of its source, without an event where the record itself was at fault. ValueError when it
     is no dead letter."""
     letter = dead_letter_of(key=None, value=None, headers=headers)
     time_ms = letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms
-    return SourceOutcome(letter.place, time_ms, letter.event_id if letter.reason in _PASSED else None)
+    return SourceOutcome(letter.place, time_ms, letter.event_id if letter.reason in _EVENT_WAS_READ else None)
 
 
 def value_bytes(headers: Headers) -> int | None:

@@ -113,8 +113,8 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
 
 
 def time_ms(record: SourceRecord, event: Event | None) -> int:
-    """When `record` counts as written: its own time; `occurredAt` of its event where it has none that every reader can
-    show; NO_TIME_MS where there is no event either."""
+    """When `record` counts as written, in milliseconds since 1970: its own time; where readers cannot represent that,
+    `occurredAt` of its event; NO_TIME_MS without an event."""
     if record.time_ms is not None:
         return record.time_ms
     return NO_TIME_MS if event is None else event.occurred_at_ms
@@ -130,7 +130,8 @@ def identify(record: SourceRecord, lookups: Lookups) -> tuple[Identity, int] | N
 
 
 def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare: bool) -> Outcome:
-    """The outcome of a record whose outputs the broker refuses: OUTPUT_REFUSED, or what it is a dead letter for anyway.
+    """The outcome of a record whose outputs the broker refuses: OUTPUT_REFUSED; what is a dead letter anyway keeps its
+    reason.
 
     `detail` has the broker's words. `bare`: the dead letter goes without the source's bytes, as it was refused with
     them. Its event is in the window: the record passed the checks.
@@ -151,17 +152,17 @@ def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare:
 def failed_record(record: SourceRecord, lookups: Lookups, error: Exception) -> Unreadable:
     """The outcome of a record for which mapping raises `error`: MAPPING_ERROR, with the place in our code.
 
-    Nothing of the error's own text, which may quote the event. Its event is named where not the reading raises.
+    Nothing of the error's own text, which may quote the event. The event is named unless reading it is what raises.
     """
     event: Event | None = None
-    with suppress(Exception):  # `error`, once more
+    with suppress(Exception):  # `error` itself, where reading raises it
         read = _read(record, lookups)
         event = read[0] if isinstance(read, tuple) else None
     return _dead(record, Reason.MAPPING_ERROR, f"mapping raised {raised(error)}", lookups, event=event)
 
 
 def raised(error: Exception) -> str:
-    """An error's type and where it was raised, without its text."""
+    """An error's type and where in the code it was raised, without its text, which may quote the event."""
     if error.__traceback__ is None:
         return type(error).__name__
     *_, (frame, line) = walk_tb(error.__traceback__)
@@ -617,7 +618,7 @@ def _dead(
     event: Event | None = None,
     bare: bool = False,
 ) -> Unreadable:
-    """A record that is a dead letter for itself. `event`: as far as it was read."""
+    """A record that is a dead letter for itself. `event`: its event, if it could be read."""
     letter = _letter(record, reason, detail, lookups, event=event)
     out = dead_letter_record(letter, topic=lookups.layout.dead_letters, bare=bare)
     seen = event.identity if event is not None and reason is Reason.OUTPUT_REFUSED else None

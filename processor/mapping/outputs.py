@@ -169,7 +169,8 @@ _OF_SOURCE: Final = frozenset(("eventId", "source", "at", "sequence", "reasons")
 def source_reader(
     name: str, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
 ) -> Callable[[bytes, Headers], SourceOutcome]:
-    """Reads of STATUS or DECISION records only what they say of their source, so a newer version's are read as well.
+    """A function that reads of STATUS or DECISION records only what they say of their source, so that it also reads
+    those of newer versions.
 
     ValueError for bytes that are no such record; what `schema_of` raises (UnavailableError) passes through.
     """

@@ -146,7 +146,7 @@ def _parsed(table: Table, key: str, value: bytes) -> Row | BadRow:
         return BadRow(error.detail)
 
 
-# Categories and organisations are few, and asked for each time. A row of nothing but short ids is 18 times as large in
+# Categories and organisations are few, and needed each time. A row of nothing but short ids is 18 times as large in
 # memory as in JSON, so that 512 rows are 37 MB at most; 2,048 were 149 MB.
 _remembered: Final = lru_cache(maxsize=512)(_parsed)
 

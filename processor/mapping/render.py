@@ -58,7 +58,7 @@ class Unrendered:
 
 
 class _NoRoomError(Exception):
-    pass
+    """A text is longer than what is left of the limit."""
 
 
 class _StopRenderingError(Exception):
@@ -141,7 +141,7 @@ def _written(segment: Named | Custom, scope: Scope, missing: list[str], room: in
             raise _StopRenderingError(TemplateReason.OTHER, f"{segment} cannot write {shown}: {error!r}") from error
         return _escaped(text, segment, bare=False)
     text = text_of(value, kind, currency=currency, time_zone=scope.time_zone)
-    _room_after(text, room)  # no form of escaping makes it shorter, and some make it twelve times as long
+    _room_after(text, room)  # escaping never makes it shorter, and may make it twelve times as long
     return _escaped(text, segment, bare=kind in _NUMBERS or isinstance(value, bool))
 
 
@@ -314,7 +314,7 @@ TABLES: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path -> colum
 def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope, room: int) -> str:
     """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events.
 
-    A row with a currency of its own has its money in that one. _NoRoomError at the first row that `room` ends before.
+    A row with a currency of its own has its money in that one. _NoRoomError at the first row without `room`.
     """
     columns = TABLES[segment.sources[scope.family].path]
 
@@ -333,11 +333,11 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
         _room_after(text or "", room)
         return "" if text is None else _escaped(text, segment, bare=False)
 
-    def within(made: Iterable[str]) -> list[str]:
+    def within_room(lines: Iterable[str]) -> list[str]:
         left, kept = room, []
-        for one in made:
-            left = _room_after(one, left)
-            kept.append(one)
+        for line in lines:
+            left = _room_after(line, left)
+            kept.append(line)
         return kept
 
     match segment.context:
@@ -349,7 +349,7 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
                 }
                 for row in rows
             )
-            document = f"[{', '.join(within(json.dumps(row, ensure_ascii=False) for row in listed))}]"
+            document = f"[{', '.join(within_room(json.dumps(row, ensure_ascii=False) for row in listed))}]"
             return document if segment.context is Context.JSON_VALUE else json.dumps(document, ensure_ascii=False)[1:-1]
         case Context.XML:
             lines = (
@@ -358,11 +358,11 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
                 + "</row>"
                 for row in rows
             )
-            return "".join(within(lines))
+            return "".join(within_room(lines))
         case Context.HTML:
             lines = ("<tr>" + "".join(f"<td>{shown(text)}</td>" for _, text in cells(row)) + "</tr>" for row in rows)
-            return "<table>" + "".join(within(lines)) + "</table>"
+            return "<table>" + "".join(within_room(lines)) + "</table>"
         case Context.TEXT | Context.URL:
             # A tab or line break within a cell would make another cell or row of it.
             lines = ("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)
-            return _escaped("\n".join(within(lines)), segment, bare=False)
+            return _escaped("\n".join(within_room(lines)), segment, bare=False)

@@ -1,7 +1,7 @@
 """Avro schemas as values: ours, a writer's, and which id is whose. Pure; `processor.schema_files` reads the files.
 
 A schema text becomes a tree of the types below once; reading and writing are then planned from two trees
-(`avro_form`, `json_form`). Of a writer's text no more is asked than resolution needs; fastavro checks ours, and writes
+(`avro_form`, `json_form`). A writer's text is held only to what resolution needs; fastavro checks ours, and writes
 Avro.
 """
 
@@ -85,7 +85,7 @@ class Union:
 
 
 NO_DEFAULT: Final = object()
-_MOST_LEAST_BYTES: Final = 2**31  # no value is so long; sums of sums grow without bound
+_LEAST_BYTES_CAP: Final = 2**31  # no value is so long; without a cap, sums of sums grow without bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +131,7 @@ Type = Scalar | DecimalBytes | Fixed | Enum | Array | Map | Union | Record | Rec
 
 
 def least_bytes(type_: Type) -> int:
-    """The fewest bytes that a value takes; 0: no value takes any. Of a recursive one less than that."""
+    """The fewest bytes that a value takes; 0: no value takes any. 1 for a recursive record, which may need more."""
     match type_:
         case Fixed():
             return type_.size
@@ -155,7 +155,8 @@ class SchemaError(Exception):
 
 
 MAX_LEVELS: Final = 64  #: Of records, arrays and maps within each other, in a schema and in what is passed over.
-_MAX_JSON_LEVELS: Final = 4 * MAX_LEVELS + 8  # a nullable record in a record: {"fields": [{"type": [{
+# A level may be four of JSON: a nullable record in a record is {"fields": [{"type": [{
+_MAX_JSON_LEVELS: Final = 4 * MAX_LEVELS + 8
 _MAX_CHARACTERS: Final = 1_000_000  # of a schema, with those that it names; bounds fields, symbols and branches too
 _MAX_DIGITS: Final = 20  # no size, precision or scale has more; int() refuses some thousands
 _PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
@@ -183,7 +184,7 @@ def parse(text: str, references: Sequence[str] = ()) -> tuple[Any, Type]:
 
 
 def type_of(text: str, references: Sequence[str] = ()) -> Type:
-    """A schema as a tree; no more is asked of it than what resolution needs, and the bounds above.
+    """A schema as a tree, held only to what resolution needs and to the bounds above.
 
     https://avro.apache.org/docs/1.12.0/specification/ , "Schema Resolution": what a writer says of defaults, aliases,
     order and documentation plays no part, nor how it spells names, and a logical type that is invalid or unknown is
@@ -290,12 +291,12 @@ class _Parser:
             case "record" | "error", {"fields": list() as given}:
                 fields, levels = [], 0
                 for field_schema in given:
-                    made, below = self._field(field_schema, name.rpartition(".")[0])
-                    fields.append(made)
+                    field, below = self._field(field_schema, name.rpartition(".")[0])
+                    fields.append(field)
                     levels = max(levels, below)
-                if len({made.name for made in fields}) < len(fields):
+                if len({field.name for field in fields}) < len(fields):
                     raise SchemaError(f"{name[:200]!r} has two fields of one name")
-                least = min(_MOST_LEAST_BYTES, sum(least_bytes(made.type) for made in fields))
+                least = min(_LEAST_BYTES_CAP, sum(least_bytes(field.type) for field in fields))
                 return Record(name, tuple(fields), least), _one_more(levels)
             case _:
                 raise SchemaError(f"{name[:200]!r} is no {kind}")
@@ -342,7 +343,7 @@ class WriterSchema:
 
 
 class RefusedSchemaError(KeyError):
-    """A schema that exists, perhaps, and has been refused for so long that it counts as unknown."""
+    """The registry has refused a schema, which may exist, for so long that it counts as unknown."""
 
     def __init__(self, wanted: SchemaId | SchemaGuid, detail: str) -> None:
         super().__init__(wanted)

@@ -18,7 +18,7 @@ from processor.model.placeholders import SECRETS
 from processor.model.records import EventName
 from processor.ops.samples import sample
 
-FILE_LIMIT_BYTES: Final = 100_000_000
+EVENTS_LIMIT_BYTES: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,20 @@ def _is_json(raw: bytes) -> bool:
 
 
 def _bytes(argument: str) -> bytes:
-    """All bytes, without a UTF-8 byte order mark. A pipe (a shell's `<(…)`) is read as a file is, no further."""
+    """All bytes, without a UTF-8 byte order mark. A pipe (a shell's `<(…)`) is read like a file, up to the limit."""
     if argument == "-":
-        raw = sys.stdin.buffer.read(FILE_LIMIT_BYTES + 1)
+        raw = sys.stdin.buffer.read(EVENTS_LIMIT_BYTES + 1)
     else:
         try:
             with Path(argument).open("rb") as file:
-                raw = file.read(FILE_LIMIT_BYTES + 1)
+                raw = file.read(EVENTS_LIMIT_BYTES + 1)
         except (OSError, ValueError) as error:
             near = get_close_matches(argument.upper(), EVENTS, 1)
             hint = f"did you mean {near[0]}?" if near else "name a file of JSON events, or an event for its sample"
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
-    if len(raw) > FILE_LIMIT_BYTES:
-        raise UsageError(f"{argument} has more than {FILE_LIMIT_BYTES} bytes", hint="name a smaller file")
+    if len(raw) > EVENTS_LIMIT_BYTES:
+        raise UsageError(f"{argument} has more than {EVENTS_LIMIT_BYTES} bytes", hint="name a smaller file")
     return raw.removeprefix(codecs.BOM_UTF8)
 
 

@@ -39,13 +39,13 @@ _ANSWER_S: Final = 0.8  # under the second that Kubernetes gives a probe by defa
 _STOP_S: Final = 9.5  # all stop within 10 s; the engine's own patience ends before
 _FIRST_BACK_OFF_S: Final = 0.2  # a killed worker's readers go on within 2 s, its start included
 _LONGEST_BACK_OFF_S: Final = 30.0
-_HEARD_LIMIT_BYTES: Final = 65_536  # of one worker at a time, and of one line
-_LAST_WORDS: Final = 16  # so often of an ended worker: more than the system keeps for it
-_LATER: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # what a system is short of passes
+_HEARD_LIMIT_BYTES: Final = 65_536  # read of a worker at once, and the longest line
+_LAST_READS: Final = 16  # of an ended worker: more than the system buffers
+_SHORTAGES: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # shortages that pass
 _SETTLED_S: Final = 30.0  # a worker that lived so long begins again with the first back-off
 _OUR_FAULT: Final = OurFaultError.exit_code
 _WORLD: Final = WorldError.exit_code
-_UNUSABLE: Final = UsageError.exit_code
+_USAGE_CODE: Final = UsageError.exit_code
 
 
 class Told:
@@ -120,7 +120,7 @@ class Worker:
     def listen(self) -> None:
         """Take in what the process has said so far, at most `_HEARD_LIMIT_BYTES`. Does not block.
 
-        What is none of its words is passed over: a library may write to whatever descriptor it finds.
+        Other lines are logged and ignored: a library may write to whatever descriptor it finds.
         """
         if self.ear is None:
             return
@@ -130,7 +130,7 @@ class Worker:
         self.heard = bytearray(rest[-_HEARD_LIMIT_BYTES:])
         others = []
         for line in lines:
-            match _words(line):
+            match _parse_line(line):
                 case {"port": int(port)} if 0 < port < 65_536 and port is not True:
                     self.port = port
                 case {"assigned": True}:
@@ -151,7 +151,7 @@ class Worker:
         """The exit code of a process that has just ended, a signal as its negative number; None while it runs."""
         if self.process is None or (code := self.process.poll()) is None:
             return None
-        for _ in range(_LAST_WORDS):
+        for _ in range(_LAST_READS):
             self.listen()
         if self.ear is not None:
             self.ear.close()
@@ -249,11 +249,11 @@ class _Supervisor:
                 self._start(worker)
             except OSError as error:
                 worker.not_started = str(error)
-                if error.errno not in _LATER:
+                if error.errno not in _SHORTAGES:
                     log.error(  # noqa: TRY400  a traceback says nothing more
                         "a worker cannot be started, stopping the others", number=worker.number, cause=str(error)
                     )
-                    return _UNUSABLE
+                    return _USAGE_CODE
                 self._back_off(worker)
                 log.warning(
                     "a worker cannot be started now, it is tried again",
@@ -366,7 +366,7 @@ class _Supervisor:
             return None
 
 
-def _words(line: bytes) -> object:
+def _parse_line(line: bytes) -> object:
     """What a line of JSON says; None when it is no JSON."""
     try:
         return json.loads(line)
