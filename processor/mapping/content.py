@@ -73,11 +73,6 @@ def timestamp(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def micros_of(moment: datetime) -> int:
-    """Aware time -> microseconds since the epoch."""
-    return (moment - EPOCH) // _MICROSECOND
-
-
 def day(days: int) -> date:
     """Days since the epoch -> date. ContentError outside of the years 1 to 9999."""
     ordinal = days + _EPOCH_DAY

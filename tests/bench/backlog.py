@@ -38,7 +38,8 @@ from processor.mapping.schemas import Schemas
 from processor.model.event import Event
 from processor.model.records import EventName
 from processor.ops.samples import sample
-from tests.engine.installation import TENANT, Installation, installation
+from tests.engine.installation import Installation, installation
+from tests.engine.processes import environment_of
 
 LARGE_BYTES = 990_000
 PATIENCE_S = 900  # then a run is given up
@@ -125,13 +126,9 @@ def fill(made: Installation, backlog: Backlog) -> None:
 
 
 def one_run(made: Installation, *, python: str, templates: Path | None) -> Figures:
-    """Run the engine to the end of what is there, and look at it."""
+    """Run the engine to the end of what is there, and measure it."""
     environment = {
-        **os.environ,
-        "PROCESSOR_TENANT": TENANT,
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-        "PROCESSOR_HTTP__PORT": "0",
+        **environment_of(made),
         "PROCESSOR_LOG__LEVEL": "warning",
         **({} if templates is None else {"PROCESSOR_TEMPLATES_DIR": str(templates)}),
     }
@@ -163,7 +160,7 @@ def one_run(made: Installation, *, python: str, templates: Path | None) -> Figur
         looker.close()
     seconds = time.monotonic() - began
     cpu_s = cpu_of_ended_children_s() - cpu_before_s
-    numbers = (round(one, 2) for one in (peak_kb / 1000, first_s, gap_s, seconds, cpu_s))
+    numbers = (round(number, 2) for number in (peak_kb / 1000, first_s, gap_s, seconds, cpu_s))
     return Figures(engine.returncode, committed, *numbers)
 
 

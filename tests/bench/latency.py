@@ -35,6 +35,7 @@ from processor.model.ids import eid
 from processor.model.records import EncodedKey
 from processor.ops.generate import events
 from tests.engine.installation import TENANT, Installation, installation
+from tests.engine.processes import environment_of
 
 Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
 Read = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read
@@ -144,14 +145,7 @@ def one_run(made: Installation, *, rate: float, seconds: float, warm_s: float, s
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
     layout = read_layout(admin(made.settings), made.settings, made.templates)
     topics = [topic.name for topic in (*layout.twins, *layout.streams.values())]
-    environment = {
-        **os.environ,
-        "PROCESSOR_TENANT": TENANT,
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-        "PROCESSOR_HTTP__PORT": "0",
-        "PROCESSOR_LOG__LEVEL": "warning",
-    }
+    environment = {**environment_of(made), "PROCESSOR_LOG__LEVEL": "warning"}
     batch = encoded(made, int(rate * (warm_s + seconds)), seed=seed)
     engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)
     try:

@@ -100,7 +100,7 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """An event of a `Good` or `Refused` before it in its partition, at `first`, told again within the window."""
+    """An event of a `Good` or `Refused` before it in its partition, at `first`, sent again within the window."""
 
     event: Mapping[str, Any]
     first: Place
@@ -116,7 +116,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An event told for the first time, whose outputs the broker refuses: a dead letter that counts as a telling."""
+    """An event sent for the first time, whose outputs the broker refuses: a dead letter; repeats of it are dropped."""
 
     event: Mapping[str, Any]
 
@@ -208,7 +208,7 @@ class Expected:
     discarded: dict[str, Birth] = field(default_factory=dict)  # the same, of those who must not be written to
     dead: dict[Place, tuple[Sent, str, frozenset[tuple[str, str]]]] = field(default_factory=dict)  # reason, failed
     decisions: dict[Place, tuple[str | None, frozenset[tuple[str | None, str]]]] = field(default_factory=dict)
-    firsts: dict[Place, Place] = field(default_factory=dict)  # of repeats: where the event was told first
+    firsts: dict[Place, Place] = field(default_factory=dict)  # of repeats: where the event was sent first
 
     @property
     def streams(self) -> dict[str, Birth]:

@@ -176,9 +176,9 @@ def mixed(
 ) -> Iterator[Record]:
     """An endless load: mostly good events of `accounts` accounts, with repeats and bad records among them.
 
-    Deterministic for a seed; numbers of an account begin after `numbers_from`. A repeat may be told after an aborted
-    first telling: `committed` says which it was. `avro`: half of the events are written by a foreign producer, and
-    some of them with schemas of which the registry (`tests.chaos.registry`) responds oddly.
+    Deterministic for a seed; numbers of an account begin after `numbers_from`. The first record of a repeated event may
+    be in an aborted transaction: `committed` says which record is the good one. `avro`: half of the events are written
+    by a foreign producer, and some of them with schemas of which the registry (`tests.chaos.registry`) responds oddly.
     """
     rng = random.Random(seed)
     written = _avro_records(random.Random(f"avro {seed}"))
@@ -298,7 +298,7 @@ class Feeder:
         self._acknowledged |= other._acknowledged
 
     def committed(self) -> list[Sent]:
-        """What is on the input for a `read_committed` reader, with its fate: the first telling of an event is the good
+        """What is on the input for a `read_committed` reader, with its fate: the first record of an event is the good
         one, by the log's order. Raises when an acknowledged record is not there."""
         seen: dict[tuple[int, str], Place] = {}
         sent, found = [], set()
@@ -307,10 +307,12 @@ class Feeder:
             found.add(number)
             record = self.records[number]
             if isinstance(record.fate, Good | Refused):
-                told = (on_log.partition, str(record.fate.event["eventId"]))
-                if told in seen:
-                    record = Record(record.key, record.value, Repeat(record.fate.event, seen[told]), record.headers)
-                seen.setdefault(told, (on_log.partition, on_log.offset))
+                event_key = (on_log.partition, str(record.fate.event["eventId"]))
+                if event_key in seen:
+                    record = Record(
+                        record.key, record.value, Repeat(record.fate.event, seen[event_key]), record.headers
+                    )
+                seen.setdefault(event_key, (on_log.partition, on_log.offset))
             headers = (*record.headers, (NUMBER, str(number).encode()))
             record = Record(record.key, record.value, record.fate, headers)
             sent.append(Sent(record, on_log.partition, on_log.offset, on_log.timestamp_ms))

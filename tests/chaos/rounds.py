@@ -300,7 +300,7 @@ class _Repeater:
         self._processed: dict[str, Repetition] = {}  # and the registry has changed since
         self._ends: dict[str, int] = {}  # kind -> behind its first records
         self._numbers: Counter[str] = Counter()
-        self._starts: dict[int, int] = {}  # partition -> the latest start that a worker's log tells
+        self._starts: dict[int, int] = {}  # partition -> the latest start in a worker's log
         self._seen: dict[Path, int] = {}  # log -> bytes of it that were looked at
         self.thread = threading.Thread(target=self._run, name="repetitions", daemon=True)
 

@@ -181,7 +181,7 @@ def test_the_load_has_odd_schemas() -> None:
 def test_repetitions_share_nothing() -> None:
     """Each has an account of its own, and its first record has the key and the event of its repetition."""
     waves = [repetition for number in (1, 2) for repetition in repetitions(first_account=9, number=number).values()]
-    events = {record.fate.event["eventId"] for one in waves for record in one.after if isinstance(record.fate, Good)}
+    events = {record.fate.event["eventId"] for wave in waves for record in wave.after if isinstance(record.fate, Good)}
 
     assert len(waves) == len(events)
-    assert {one.key for one in waves} == {record.key for one in waves for record in one.after}
+    assert {wave.key for wave in waves} == {record.key for wave in waves for record in wave.after}

@@ -14,6 +14,17 @@ import httpx
 from tests.engine.installation import Installation
 
 
+def environment_of(made: Installation) -> dict[str, str]:
+    """What `processor run` needs to run this installation, with a free port."""
+    return {
+        **os.environ,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+        "PROCESSOR_TENANT": made.settings.required_tenant,
+        "PROCESSOR_HTTP__PORT": "0",
+    }
+
+
 @contextmanager
 def process(
     made: Installation, *options: str, ends_with: int = 0, **environment: str
@@ -22,15 +33,7 @@ def process(
     and the address of its HTTP server."""
     running = subprocess.Popen(
         [sys.executable, "-m", "processor", "run", *options],
-        env={
-            **os.environ,
-            "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-            "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-            "PROCESSOR_TENANT": made.settings.required_tenant,
-            "PROCESSOR_HTTP__PORT": "0",
-            "PROCESSOR_OUTPUT__FORMAT": "json",
-            **environment,
-        },
+        env={**environment_of(made), "PROCESSOR_OUTPUT__FORMAT": "json", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

@@ -69,7 +69,9 @@ def test_under_ten_are_passed_over(bootstrap_servers: str, topic_prefix: str) ->
     made.run()
 
     assert [9] == made.committed()
-    assert ["TENANT_DISABLED"] * 9 == [reason["reason"] for one in made.decisions() for reason in one["reasons"]]
+    assert ["TENANT_DISABLED"] * 9 == [
+        reason["reason"] for decision in made.decisions() for reason in decision["reasons"]
+    ]
 
 
 def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -165,7 +167,7 @@ def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix:
 def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, topic_prefix: str) -> None:
     """Each new schema id makes its partition wait for a moment, and not longer than the one before it did: a hundred
     records are there within the five seconds for which they are held back."""
-    schema = next(one for one in load_schemas().families.values() if "LoanTransaction" in one.name)
+    schema = next(family for family in load_schemas().families.values() if "LoanTransaction" in family.name)
     served = json_response({"schema": schema.text})
     with LoopbackRegistry(lambda path: served if path.startswith("/schemas/") else NO_SCHEMA) as registry:
         given = SchemaRegistrySettings(url=registry.url)

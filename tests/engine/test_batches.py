@@ -249,7 +249,7 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
     after it, once."""
     waiting = 5
     made = installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
-    schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+    schema = next(family for family in made.schemas.families.values() if "LoanTransaction" in family.name)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for n in range(20):
         value, key = encoded(made, repayment(n))

@@ -162,8 +162,8 @@ def servers_with_disk(disk: Path) -> Iterator[str]:
 def test_a_damaged_batch_is_never_passed_over(
     servers_with_disk: str, disk: Path, topic_prefix: str, check_crcs: str
 ) -> None:
-    """Damaged on the disk and mended again: nothing of the partition is mapped that lies behind it until then, and all
-    of it afterwards. With `check.crcs` librdkafka itself goes on behind such a batch."""
+    """Damaged on the disk and repaired again: what lies behind it is mapped afterwards, all of it, and nothing before.
+    With `check.crcs` librdkafka itself goes on behind such a batch."""
     made = installation(servers_with_disk, topic_prefix)
     producer = Producer({"bootstrap.servers": made.servers, "compression.type": "gzip"})
     for number in range(5):  # a batch for each

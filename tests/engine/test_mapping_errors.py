@@ -62,7 +62,7 @@ class Mapping:
 
 def events_of(statuses: list[dict[str, Any]]) -> list[int]:
     """The source offset of each e-mail's status."""
-    return [one["source"]["offset"] for one in statuses if "email" in one["templateId"]]
+    return [status["source"]["offset"] for status in statuses if "email" in status["templateId"]]
 
 
 @pytest.mark.parametrize(

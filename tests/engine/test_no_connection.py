@@ -1,7 +1,6 @@
 """Without a connection each command says what the client said, and what to look at: TLS, log-in, port, name."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from processor.local.ports import free_ports
 from processor.ops import produce, topics
 from processor.settings import KafkaSettings, Settings
 from tests.engine.installation import TENANT, installation
+from tests.engine.processes import environment_of
 from tests.engine.test_not_allowed import transactional_id
 from tests.engine.test_run import repayment
 
@@ -143,12 +143,8 @@ def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix:
     made.tell([repayment(n) for n in range(3)])
     rival = Producer({"bootstrap.servers": made.servers, "transactional.id": transactional_id(made), "log_level": 0})
     environment = {
-        **os.environ,
-        "PROCESSOR_TENANT": TENANT,
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-        "PROCESSOR_TOPICS__PREFIX": topic_prefix,
+        **environment_of(made),
         "PROCESSOR_OUTPUT__FORMAT": "json",
-        "PROCESSOR_HTTP__PORT": "0",
         "PROCESSOR_MAX_BATCH_RECORDS": "1",
     }
     with subprocess.Popen(

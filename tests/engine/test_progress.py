@@ -117,7 +117,7 @@ def keyed(key: str) -> Mapped:
 
 
 def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress mends it. A partition
+    """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress ends it. A partition
     that waits degrades the process at once."""
     stuck, busy = owned(3, committed=10, cause="waiting for the schema registry"), owned(4, committed=10)
     seen = Seen(monkeypatch, stuck, busy, ends={3: 10, 4: 10})

@@ -41,7 +41,7 @@ body = "<p>{PLACEHOLDER}</p>"
 """
 
 
-def tell(made: Installation, records: Iterable[tuple[int, int]]) -> None:
+def produce(made: Installation, records: Iterable[tuple[int, int]]) -> None:
     """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms)."""
     producer = Producer({"bootstrap.servers": made.servers})
     for number, timestamp_ms in records:
@@ -64,13 +64,13 @@ def with_any_times(made: Installation) -> Installation:
 
 def dead_letters(made: Installation) -> list[DeadLetter]:
     messages = made.read(made.settings.topic("dead_letters"))
-    return [dead_letter_of(key=one.key(), value=one.value(), headers=headers_of(one)) for one in messages]
+    return [dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter)) for letter in messages]
 
 
 def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """Every reader can show their times; as in README."""
     made = with_any_times(installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
-    tell(made, [(1, IN_MICROSECONDS)])
+    produce(made, [(1, IN_MICROSECONDS)])
     made.run()
 
     named = made.settings.topic
@@ -94,16 +94,17 @@ def test_the_window_counts_from_occurred_at(
     """A day later is a repeat, a millisecond more is not; restored from statuses, from dead letters, or not at all."""
     (tmp_path / "repaid.toml").write_text(TEMPLATE.replace("PLACEHOLDER", placeholder), "utf-8")
     made = with_any_times(installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path))
-    tell(made, [(1, IN_MICROSECONDS), (2, IN_MICROSECONDS)])
+    produce(made, [(1, IN_MICROSECONDS), (2, IN_MICROSECONDS)])
     if restarted:
         made.run()
-    tell(made, [(1, A_DAY_LATER), (2, A_DAY_LATER + 1)])
+    produce(made, [(1, A_DAY_LATER), (2, A_DAY_LATER + 1)])
     made.run()
 
-    repeats = [(one["eventId"], one["source"]["offset"]) for one in made.decisions()]
-    told = [one["source"]["offset"] for one in made.statuses()] + [one.place.offset for one in dead_letters(made)]
+    repeats = [(decision["eventId"], decision["source"]["offset"]) for decision in made.decisions()]
+    offsets = [status["source"]["offset"] for status in made.statuses()]
+    offsets += [letter.place.offset for letter in dead_letters(made)]
     assert [(event_id(1), 2)] == repeats
-    assert [0, 1, 3] == told
+    assert [0, 1, 3] == offsets
 
 
 def test_a_dead_letter_keeps_the_time_as_it_was(bootstrap_servers: str, topic_prefix: str) -> None:

@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytes
 
 
 def test_no_two_names_give_one_id() -> None:
-    """Group and slot are told apart in it, however their words are cut."""
+    """No two pairs of group and slot give the same id, wherever a hyphen lies."""
     names = ["a", "b", "c", "a-b", "b-c", "a.b", "a-b-c"]
     ids = []
     with ExitStack() as held:

@@ -30,6 +30,7 @@ from processor.metrics import REFERENCE_UNREADABLE, Metrics
 from processor.model.reference import Table
 from processor.settings import ReferenceSettings
 from tests.engine.installation import Installation, installation, until
+from tests.engine.processes import environment_of
 from tests.engine.test_run import repayment
 
 pytestmark = pytest.mark.kafka
@@ -279,9 +280,9 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
 def logged_faults(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Key and consequence of each row that was logged as one that cannot be read."""
     return [
-        (one["key"], one.get("consequence", ""))
-        for one in logs
-        if one["event"] == "a row of a reference table cannot be read"
+        (line["key"], line.get("consequence", ""))
+        for line in logs
+        if line["event"] == "a row of a reference table cannot be read"
     ]
 
 
@@ -344,7 +345,9 @@ def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
     assert f"{topic}: 25 more rows cannot be read" == more
     assert category.endswith("[0]@0: the row NTC-1000-2000 cannot be read")
     assert [f"c{number:02}" for number in range(20)] + ["NTC-1000-2000"] == [key for key, _ in logged_faults(logs)]
-    assert [(topic, 10)] == [(one["topic"], one["rows"]) for one in logs if one["event"].startswith("more rows of a")]
+    assert [(topic, 10)] == [
+        (line["topic"], line["rows"]) for line in logs if line["event"].startswith("more rows of a")
+    ]
 
 
 def test_a_corrected_row_is_not_reported_when_the_copy_is_built_again(made: Installation) -> None:
@@ -558,16 +561,9 @@ def state_of(made: Installation) -> Path:
     return made.settings.state_dir
 
 
-def environment_of(made: Installation) -> dict[str, str]:
-    """What the installed command needs to run this installation."""
-    return {
-        **os.environ,
-        "PROCESSOR_TENANT": made.settings.required_tenant,
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-        "PROCESSOR_STATE_DIR": str(state_of(made)),
-        "PROCESSOR_HTTP__PORT": "0",
-    }
+def environment_with_state(made: Installation) -> dict[str, str]:
+    """The same state folder as the installation's."""
+    return {**environment_of(made), "PROCESSOR_STATE_DIR": str(state_of(made))}
 
 
 NO_ROOM = """
@@ -580,7 +576,9 @@ os.execv(sys.executable, [sys.executable, "-m", "processor", "run", "--until-end
 def run_without_room(made: Installation, *, file_bytes: int) -> "subprocess.CompletedProcess[str]":
     """The installed command, for which no file can grow over `file_bytes`: a real error, as when a disk is full."""
     command = [sys.executable, "-c", NO_ROOM, str(file_bytes)]
-    return subprocess.run(command, env=environment_of(made), timeout=60, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=environment_with_state(made), timeout=60, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_disk_that_fills_up(made: Installation) -> None:
@@ -608,7 +606,7 @@ def test_a_disk_that_fills_up(made: Installation) -> None:
 def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
     """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
     before."""
-    environment = environment_of(made)
+    environment = environment_with_state(made)
     command = [sys.executable, "-m", "processor", "run", "--until-end"]
     told(made, Table.CONTACTS, CLIENT, INES)
     state = state_of(made)
@@ -784,7 +782,7 @@ def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> Non
 
 
 def test_a_copy_of_another_form_stays_one_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed between the look at the form and the removal, the next start sees the other form again."""
+    """Killed after the form was read and before the removal, the next start sees the other form again."""
     copy = Copy(tmp_path)
     copy.apply([CopiedRow(Table.CONTACTS, b"k", b"+of another form")], {})
     copy._rows.put(b"\0form", b"2")

@@ -92,7 +92,7 @@ def test_another_tenant_is_refused_as_garbage_is() -> None:
 
 @pytest.mark.parametrize("good", [UNWANTED, declined(DecisionReason.DUPLICATE_EVENT, "told before")])
 def test_what_is_left_out_on_purpose_is_good(good: Mapped) -> None:
-    """An event without a template, or one told before, speaks against nothing."""
+    """An event without a template, or a repeat, speaks against nothing."""
     FirstRecords(0.95).refuse([good] * 200, at_end=True)
 
     assert not FirstRecords(0.95).holds_back([good] * 10)

@@ -68,4 +68,4 @@ def test_generated_types_read_what_we_write(tmp_path: Path) -> None:
     assert {name: as_go_writes(golden_json(name)) for name in outputs()} == {
         name: without_nulls(read[name]) for name in outputs()
     }
-    assert [told["eventId"] for told in samples()] == [read[told["event"]]["eventId"] for told in samples()]
+    assert [sample["eventId"] for sample in samples()] == [read[sample["event"]]["eventId"] for sample in samples()]

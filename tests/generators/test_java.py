@@ -39,7 +39,7 @@ def ordered() -> list[Path]:
 
 def java(jars: Sequence[Path], main: str, *given: object, classes: Path | None = None) -> str:
     """What a Java program prints. Its last words are the failure's when it fails."""
-    path = pathsep.join(str(one) for one in (*jars, *([classes] if classes else [])))
+    path = pathsep.join(str(entry) for entry in (*jars, *([classes] if classes else [])))
     ran = subprocess.run(
         [JAVA, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path, main, *map(str, given)],
         capture_output=True,
@@ -119,7 +119,7 @@ def test_generated_classes_read_what_we_write(generate: Generate, jars: tuple[Pa
     read = dict(zip(values, map(json.loads, java(jars, "Read", *given, classes=classes).splitlines()), strict=True))
 
     assert {name: golden_json(name) for name in outputs()} == {name: without_nulls(read[name]) for name in outputs()}
-    assert [told["eventId"] for told in samples()] == [read[told["event"]]["eventId"] for told in samples()]
+    assert [sample["eventId"] for sample in samples()] == [read[sample["event"]]["eventId"] for sample in samples()]
 
 
 def test_decimals_may_stay_bytes(generate: Generate, jars: tuple[Path, ...], tmp_path: Path) -> None:

@@ -64,10 +64,10 @@ def test_the_judge_can_fail(quiet: Ground) -> None:
     assert {"UNEXPECTED"} == {finding.kind for finding in verify(site, letters).findings}
 
     named = [
-        replace(one, record=replace(one.record, fate=replace(one.record.fate, first=(0, 99_999))))
-        if isinstance(one.record.fate, Repeat)
-        else one
-        for one in sent
+        replace(entry, record=replace(entry.record, fate=replace(entry.record.fate, first=(0, 99_999))))
+        if isinstance(entry.record.fate, Repeat)
+        else entry
+        for entry in sent
     ]
     assert {"CONTENT"} == {finding.kind for finding in verify(site, named).findings}
 

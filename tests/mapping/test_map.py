@@ -89,9 +89,9 @@ def times(value: Any) -> list[Any]:
     """All that stands in fields of times, at any depth."""
     match value:
         case dict():
-            return [one for name, part in value.items() for one in ([part] if name in TIMES else times(part))]
+            return [time for name, part in value.items() for time in ([part] if name in TIMES else times(part))]
         case list():
-            return [one for part in value for one in times(part)]
+            return [time for part in value for time in times(part)]
         case _:
             return []
 
@@ -126,12 +126,12 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
         for form in ("avro", "json")
     )
     (letter,) = (out for out in in_json.outputs if out.topic == DEAD_LETTERS)
-    shown = [one for out in in_json.outputs if out is not letter for one in times(json.loads(out.value or b""))]
+    shown = [time for out in in_json.outputs if out is not letter for time in times(json.loads(out.value or b""))]
     read = times(avro_values(in_avro))
 
     assert {OCCURRED} == set(shown)
-    assert {datetime.fromisoformat(OCCURRED)} == {one for one in read if one is not None}
-    assert len(shown) == len([one for one in read if one is not None]) == 9
+    assert {datetime.fromisoformat(OCCURRED)} == {time for time in read if time is not None}
+    assert len(shown) == len([time for time in read if time is not None]) == 9
     assert [str(timestamp_ms), "1773480413589"] == [header(letter, "dl.timestamp"), header(letter, "dl.occurred_at")]
     assert 1_773_480_413_589 == in_json.time_ms
 
