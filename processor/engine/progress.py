@@ -51,6 +51,7 @@ log = structlog.get_logger()
 LOOK_S = 0.25
 UNASSIGNED = "not assigned yet: the group has not answered"
 LOST = "the group has shut us out, or its broker is away: partitions are lost until the next assignment"
+SILENT = "a call that does not return: the log says what it did last, and a restart loses nothing"
 KEY = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # with or without dashes
 KEY_PATTERN_CHARACTERS = 40
 KEY_PATTERN_BYTES = 1_000  # how much of a key its pattern is looked for in; of 1 MB that took 0.6 s
@@ -93,7 +94,7 @@ class Progress:
         """The answer of /ready. Never blocks; any thread may ask."""
         silent_s = time.monotonic() - self._looked_at
         if silent_s > self._max_stall_s:
-            return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s",))
+            return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s; {SILENT}",))
         return self._readiness
 
     @property
@@ -141,7 +142,8 @@ class Progress:
             self._metrics[TEMPLATE_SET].labels(set_version=digest).set(1)
         self._metrics[TEMPLATES_REFUSED].set(bool(refused))
         self.degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
-        self.degraded("breakers", (f"template {name} is suspended: {reason}" for name, reason in sorted(suspended)))
+        again = "a new version of it is tried at once"
+        self.degraded("breakers", (f"template {name} is suspended: {why}; {again}" for name, why in sorted(suspended)))
 
     def other_tenants(self, share: float, reasons: Iterable[str]) -> None:
         """How many of the last records are of another tenant, 0 to 1, and why that is degraded, if it is."""
@@ -206,7 +208,8 @@ class Progress:
         self._not_committed = f"{failure.error}: {failure.detail}" if failure.detail else failure.error
         self._metrics[TRANSACTIONS].labels(result=failure.result).inc()
         # At once: the loop does not turn again until the broker has answered.
-        self._readiness = Readiness(ready=False, reasons=(self._last_batch(),))
+        degraded = tuple(chain.from_iterable(self._degraded.values()))
+        self._readiness = Readiness(ready=False, reasons=(self._last_batch(), *degraded), degraded=bool(degraded))
 
     def nothing_left(self) -> None:
         """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""

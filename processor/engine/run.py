@@ -685,7 +685,7 @@ NO_MEMBER = NotCommitted(
 
 STALL_HINT = (
     "an open transaction in the input holds back its readers until it ends or times out; `processor topics` shows "
-    "whether every partition has its twins"
+    "whether the output topics have every partition of the events"
 )
 
 

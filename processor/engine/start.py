@@ -137,8 +137,9 @@ class Starts:
     def of(self, partition: int) -> Start:
         """Where `partition` starts.
 
-        Raises UnavailableError when this cannot be known now (no twin yet, a transaction of the previous owner is
-        open, the broker does not answer): ask again. Raises RefusedInputError when a person has to decide.
+        Raises UnavailableError when this cannot be known now (an output topic lacks the partition, a transaction of the
+        previous owner is open, the broker does not answer): ask again. Raises RefusedInputError when a person has to
+        decide.
         """
         with self._at_once:
             return self._of(partition)
@@ -151,7 +152,9 @@ class Starts:
             raise UnavailableError(str(fault).replace("\n", "; ")) from fault
         for twin in layout.twins:
             if partition >= twin.partitions:
-                raise UnavailableError(f"no twin: {twin.name} has {twin.partitions} partitions")
+                raise UnavailableError(
+                    f"{twin.name} has no partition {partition}; `processor topics` names the command that grows it"
+                )
         position = self.positions([partition]).get(partition)
         low = self._offset(admin, partition, OffsetSpec.earliest())
         high = self._end(admin, partition)

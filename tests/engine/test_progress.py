@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from processor.engine import intake
 from processor.engine import progress as module
 from processor.engine.intake import Owned
-from processor.engine.progress import LOST, UNASSIGNED, Progress
+from processor.engine.progress import LOST, SILENT, UNASSIGNED, Progress
 from processor.engine.run import run
 from processor.engine.start import Starts
 from processor.engine.transaction import NotCommitted
@@ -262,9 +262,10 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key may have 1 MB, and its pattern has 40 characters: the rest of it is not searched."""
     seen = Seen(monkeypatch, ends={})
+    outcome = keyed(f"{'1' * 31}-" * 31_250)
     began = time.process_time()
     with capture_logs() as lines:
-        seen.progress.committed([keyed(f"{'1' * 31}-" * 31_250)], seconds=0.1)
+        seen.progress.committed([outcome], seconds=0.1)
 
     assert ["9-" * 20] == [line["pattern"] for line in lines]
     assert 0.1 > time.process_time() - began
@@ -338,7 +339,7 @@ def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch)
     assert READY == seen.after(1)
     seen.clock.now += MAX_STALL_S + 1
 
-    assert Readiness(ready=False, reasons=("the loop has not turned for 61 s",)) == seen.progress.readiness()
+    assert Readiness(ready=False, reasons=(f"the loop has not turned for 61 s; {SILENT}",)) == seen.progress.readiness()
 
 
 @pytest.mark.kafka
@@ -381,8 +382,8 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         ready=True,
         reasons=(
             "templates not reloaded: x.toml:1: is not TOML",
-            "template a is suspended: MISSING_VALUE",
-            "template b is suspended: OTHER",
+            "template a is suspended: MISSING_VALUE; a new version of it is tried at once",
+            "template b is suspended: OTHER; a new version of it is tried at once",
         ),
         degraded=True,
     ) == seen.after(3)
@@ -406,4 +407,16 @@ def test_degraded_is_seen_while_unready() -> None:
 
     assert progress.readiness() == Readiness(
         ready=False, reasons=(UNASSIGNED, "reference.accounts: a row cannot be read"), degraded=True
+    )
+
+
+def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
+    """The loop may not turn for long after it: what was degraded before is still named."""
+    progress = Progress.unobserved()
+    progress.degraded("topics", ["topic banking.events is compacted"])
+    progress.not_committed(NotCommitted(error="_FENCED", detail="", concerns_record=False, result="fenced"))
+
+    assert (
+        Readiness(ready=False, reasons=(*NOT_COMMITTED.reasons, "topic banking.events is compacted"), degraded=True)
+        == progress.readiness()
     )
