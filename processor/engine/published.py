@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from processor.engine.clients import (
     AUTHORISATION,
+    FETCH_ADVICE,
     error_of,
     fetch_fault,
     headers_of,
@@ -45,7 +46,7 @@ RangeOf = Callable[[Topic], tuple[int, int]]
 
 
 class UnreadableError(UnavailableError):
-    """A batch of an output cannot be fetched or unpacked; names its place."""
+    """A batch cannot be unpacked; names its place."""
 
 
 class OutcomeReader:
@@ -194,8 +195,8 @@ def open_reader(settings: Settings, *, hint: str) -> Iterator[Consumer]:
 
 
 def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
-    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s,
-    UnreadableError for a batch that cannot be unpacked."""
+    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s or the
+    broker does not give them, UnreadableError for a batch that cannot be unpacked."""
     if low >= end:
         return
     reader.assign([TopicPartition(topic, partition, low)])
@@ -207,7 +208,8 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             if error.code() in AUTHORISATION or not is_of_partition(message):
                 raise KafkaException(error)
-            raise UnreadableError(fetch_fault(message))
+            fault = fetch_fault(message)
+            raise UnreadableError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)
         offset = message.offset()
         assert offset is not None, "a record and an end have their offset"
         if error is None and offset < end:

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,14 +16,14 @@ from confluent_kafka.admin import OffsetSpec
 from processor.engine.background import back_off_s
 from processor.engine.clients import Admin, Reader, asking, plain_reader, refuse_unauthorised, source_record
 from processor.engine.clients import admin as new_admin
-from processor.engine.published import OutcomeReader, open_reader, read_range
+from processor.engine.published import OutcomeReader, UnreadableError, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
 from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
 from processor.mapping.schemas import WriterSchema
 from processor.model.event import Identity
 from processor.model.layout import Layout
-from processor.model.records import Place, SchemaGuid, SchemaId, Topic
+from processor.model.records import Place, SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.settings import Settings
 
 log = structlog.get_logger()
@@ -270,15 +271,35 @@ class Starts:
         return tuple(seen[offset] for offset in sorted(seen))
 
     def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
-        with open_reader(self._settings, hint=READ_HINT) as reader:
-            for message in read_range(reader, self._events, partition, first, end):
-                record = source_record(message)
+        with closing(self._readable(partition, first, end)) as records:
+            for record in records:
                 if record.place.offset in found:
                     continue
                 identified = identify(record, self._lookups)
                 if identified is not None:
                     identity, time_ms = identified
                     yield SeenEvent(record.place, time_ms, identity)
+
+    def _readable(self, partition: int, first: int, end: int) -> Generator[SourceRecord]:
+        """The records at offsets [first, end), without those of a batch that cannot be unpacked: nobody has mapped
+        them, for a person had to set the position behind them.
+
+        How long such a batch is cannot be known, so it is passed in steps that double. Of the records behind it that
+        are passed with it no message is doubled: those that are asked for here made none.
+        """
+        step = 1
+        with open_reader(self._settings, hint=READ_HINT) as reader:
+            while first < end:
+                try:
+                    for message in read_range(reader, self._events, partition, first, end):
+                        record = source_record(message)
+                        first, step = record.place.offset + 1, 1
+                        yield record
+                except UnreadableError as unreadable:
+                    log.warning("events before the start are passed over", cause=str(unreadable))
+                    first, step = first + step, 2 * step
+                else:
+                    return
 
     def _admin(self) -> Admin:
         return new_admin(self._settings)

@@ -21,6 +21,7 @@ from processor.metrics import WAITS
 from processor.model.reference import Table
 from processor.settings import KafkaSettings
 from tests.engine.installation import Installation, installation, until
+from tests.engine.test_published import set_back
 from tests.engine.test_run import encoded, repayment
 from tests.engine.test_tables import BLOCKED, CLIENT, told
 
@@ -258,3 +259,24 @@ def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str
         assert engine.error is None
         assert [-1001, 1] == made.committed([0, 1])
         assert not engine.progress.readiness().ready
+
+
+@pytest.mark.parametrize("decisions", ["all", "off"])
+def test_a_batch_that_was_skipped_does_not_keep_its_partition_from_starting(
+    bootstrap_servers: str, topic_prefix: str, decisions: str
+) -> None:
+    """Nobody could read it, and a person has set the position behind it: what lies in the window and cannot be read
+    counts for nothing, and all that can be read does."""
+    made = installation(bootstrap_servers, topic_prefix, decisions=decisions, channels={"off": ["EMAIL"]})
+    limited = with_consumer(made, SMALLER)
+    made.tell([repayment(0)])
+    limited.run()
+    blanks(made, made.events)
+    made.tell([repayment(1)])
+    set_back(made, 2)
+    limited.run()
+    made.tell([repayment(0), repayment(1), repayment(2)])
+    limited.run()
+
+    assert [6] == made.committed()
+    assert ["0", "1", "2"] == [status["eventId"][-1] for status in made.statuses()]
