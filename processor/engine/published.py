@@ -45,8 +45,8 @@ RangeOf = Callable[[Topic], tuple[int, int]]
 """The first offset of the partition in a topic, and its end as `read_uncommitted` has it. Blocks."""
 
 
-class UnreadableError(UnavailableError):
-    """A batch cannot be unpacked; names its place."""
+class UnpackError(UnavailableError):
+    """A batch cannot be unpacked; `str` names its place."""
 
 
 class OutcomeReader:
@@ -176,7 +176,7 @@ def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
         try:
             for message in read_range(reader, topic.name, 0, low, high):
                 keys.add((message.key() or b"").decode(errors="replace"))
-        except UnreadableError as unreadable:
+        except UnpackError as unreadable:
             log.warning("template sets are read in part", cause=str(unreadable))
     return frozenset(keys)
 
@@ -196,7 +196,7 @@ def open_reader(settings: Settings, *, hint: str) -> Iterator[Consumer]:
 
 def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
     """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s or the
-    broker does not give them, UnreadableError for a batch that cannot be unpacked."""
+    broker does not give them, UnpackError for a batch that cannot be unpacked."""
     if low >= end:
         return
     reader.assign([TopicPartition(topic, partition, low)])
@@ -209,7 +209,7 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
             if error.code() in AUTHORISATION or not is_of_partition(message):
                 raise KafkaException(error)
             fault = fetch_fault(message)
-            raise UnreadableError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)
+            raise UnpackError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)
         offset = message.offset()
         assert offset is not None, "a record and an end have their offset"
         if error is None and offset < end:

@@ -16,7 +16,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.engine.background import back_off_s
 from processor.engine.clients import Admin, Reader, asking, plain_reader, refuse_unauthorised, source_record
 from processor.engine.clients import admin as new_admin
-from processor.engine.published import OutcomeReader, UnreadableError, open_reader, read_range
+from processor.engine.published import OutcomeReader, UnpackError, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
 from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
@@ -295,7 +295,7 @@ class Starts:
                         record = source_record(message)
                         first, step = record.place.offset + 1, 1
                         yield record
-                except UnreadableError as unreadable:
+                except UnpackError as unreadable:
                     log.warning("events before the start are passed over", cause=str(unreadable))
                     first, step = first + step, 2 * step
                 else:

@@ -51,11 +51,7 @@ def read_layout(
     sets = settings.topic("template_sets")
     wanted = [*twins.values(), sets, *dict.fromkeys(streams.values())]
     with asking(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
-        present = {
-            name: len(topic.partitions)
-            for name, topic in admin.list_topics(timeout=REQUEST_S).topics.items()
-            if topic.error is None
-        }
+        present = partition_counts(admin)
         missing = [name for name in (events, *wanted) if name not in present]
         if missing:
             refuse_hidden(admin, missing, within_s=REQUEST_S)
@@ -99,17 +95,20 @@ def topic_configs(admin: AdminClient, topics: Iterable[Topic], name: str) -> dic
     return {Topic(resource.name): future.result(REQUEST_S + 2)[name].value for resource, future in futures.items()}
 
 
-def existing_topics(admin: Admin, names: Collection[Topic]) -> dict[Topic, ExistingTopic]:
-    """Those of `names` that there are, with partitions and configuration. Blocks for two requests; raises what the
-    client raises, and NotAllowedError for a topic that we may not see.
+def partition_counts(admin: AdminClient) -> dict[Topic, int]:
+    """How many partitions each topic of the cluster has. Blocks for one request; raises what the client raises.
 
     All topics are listed: a request for one by name could create it, where the broker's auto.create.topics is on.
     """
-    partitions = {
-        Topic(name): len(topic.partitions)
-        for name, topic in admin.list_topics(timeout=REQUEST_S).topics.items()
-        if topic.error is None
-    }
+    listed = admin.list_topics(timeout=REQUEST_S).topics
+    return {Topic(name): len(topic.partitions) for name, topic in listed.items() if topic.error is None}
+
+
+def existing_topics(admin: Admin, names: Collection[Topic]) -> dict[Topic, ExistingTopic]:
+    """Those of `names` that there are, with partitions and configuration. Blocks for two requests; raises what the
+    client raises, and NotAllowedError for a topic that we may not see.
+    """
+    partitions = partition_counts(admin)
     if absent := [name for name in names if name not in partitions]:
         refuse_hidden(admin, absent, within_s=REQUEST_S)
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names if name in partitions]
@@ -154,30 +153,30 @@ def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) 
 
 
 class TopicWatch:
-    """Looks at the topics now and then, in a thread: a property may be changed, or a topic deleted, at any time."""
+    """Compares the topics with the plan twice a minute, in a thread: anybody may change or delete one at any time."""
 
-    def __init__(self, look: Callable[[], tuple[Difference, ...]]) -> None:
-        """`look` blocks, and raises UnavailableError when nothing can be said now. Not thread-safe."""
-        self._look = look
-        self._looking: Future[tuple[Difference, ...]] | None = None
-        self._look_at = 0.0
+    def __init__(self, compare: Callable[[], tuple[Difference, ...]]) -> None:
+        """`compare` blocks, and raises UnavailableError when nothing can be said now. Not thread-safe."""
+        self._compare = compare
+        self._comparison: Future[tuple[Difference, ...]] | None = None
+        self._compare_at = 0.0
         self._found: frozenset[Difference] = frozenset()
 
     def poll(self) -> tuple[Difference, ...] | None:
-        """What a look found that has just ended, if one has. Never blocks; what is new is logged."""
+        """All differences, if a comparison has just ended; else None. Never blocks; what is new is logged."""
         now = time.monotonic()
-        if self._looking is None:
-            if now >= self._look_at:
-                self._looking = ask(self._look, name="topics")
+        if self._comparison is None:
+            if now >= self._compare_at:
+                self._comparison = ask(self._compare, name="topics")
             return None
-        if not self._looking.done():
+        if not self._comparison.done():
             return None
-        looked, self._looking = self._looking, None
-        self._look_at = now + WATCH_S
+        ended, self._comparison = self._comparison, None
+        self._compare_at = now + WATCH_S
         try:
-            found = looked.result()
+            found = ended.result()
         except (UnavailableError, NotAllowedError) as unavailable:
-            log.warning("topics cannot be looked at", cause=str(unavailable))
+            log.warning("topics cannot be compared with the plan", cause=str(unavailable))
             return None
         for difference in found:
             if difference not in self._found:

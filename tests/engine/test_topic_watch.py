@@ -24,7 +24,7 @@ SHORT = Difference(Topic("communications.status"), "keeps records for 1 days", "
 
 def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a warning when it is new, also again after it was gone; while nothing can be said, what was said stays."""
-    looks: list[tuple[Difference, ...] | UnavailableError] = [
+    comparisons: list[tuple[Difference, ...] | UnavailableError] = [
         (COMPACTED,),
         (COMPACTED, SHORT),
         UnavailableError("no broker"),
@@ -32,7 +32,7 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
         (COMPACTED, SHORT),
     ]
     monkeypatch.setattr(engine, "WATCH_S", 0.0)
-    answers = iter(looks)
+    answers = iter(comparisons)
 
     def answered(*_: object, **__: object) -> Future[tuple[Difference, ...]]:
         future: Future[tuple[Difference, ...]] = Future()
@@ -46,10 +46,10 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(engine, "ask", answered)
     watch = TopicWatch(tuple)
     with capture_logs() as logs:
-        found = [watch.poll() for _ in range(2 * len(looks))]
+        found = [watch.poll() for _ in range(2 * len(comparisons))]
 
     assert [(COMPACTED,), (COMPACTED, SHORT), None, (SHORT,), (COMPACTED, SHORT)] == found[1::2]
-    assert [None] * len(looks) == found[::2]
+    assert [None] * len(comparisons) == found[::2]
     assert [COMPACTED.topic, SHORT.topic, "no broker", COMPACTED.topic] == [
         line.get("topic", line.get("cause")) for line in logs
     ]
