@@ -284,8 +284,8 @@ class Starts:
         """The records at offsets [first, end), without those of a batch that cannot be unpacked: nobody has mapped
         them, for a person had to set the position behind them.
 
-        How long such a batch is cannot be known, so it is passed in steps that double. Of the records behind it that
-        are passed with it no message is doubled: those that are asked for here made none.
+        Its length is unknown, so it is skipped in steps that double. Records behind it that are skipped too made no
+        message, so a repeat of theirs doubles none.
         """
         step = 1
         with open_reader(self._settings, hint=READ_HINT) as reader:

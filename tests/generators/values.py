@@ -1,5 +1,7 @@
 """Values that the consumers in Java and Go read: each as its type, and its bytes as they are on a topic."""
 
+import subprocess
+from collections.abc import Sequence
 from typing import Any, Final
 
 from processor.mapping.decode import event_of_json
@@ -17,6 +19,16 @@ _GOLDEN: Final = {  # golden file -> type
     "Message": "notifications.Message",
     "Message.sms": "notifications.Message",
 }
+
+
+def printed(command: Sequence[object], *, timeout_s: float, **options: Any) -> str:
+    """What a program prints, which must end with 0; `options` as `subprocess.run` has them. Blocks."""
+    ran = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, timeout=timeout_s, check=False, **options
+    )
+    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-3000:]
+    output: str = ran.stdout
+    return output
 
 
 def outputs() -> dict[str, tuple[str, bytes]]:
