@@ -317,6 +317,7 @@ class Tables:
         return TopicPartition(self._topics[table].name, number, self._positions[partition])
 
     def _take(self, messages: list[Message], reader: Consumer) -> None:
+        """Copy what was read, with the positions behind it; a partition that failed is read again later."""
         rows: list[CopiedRow] = []
         moved: dict[Partition, int] = {}
         results: Counter[tuple[Table, str]] = Counter()
@@ -335,15 +336,12 @@ class Tables:
                 moved[table, number] = offset
                 continue
             moved[table, number] = offset + 1
-            key, value = message.key(), message.value()
-            fault = _fault(table, key, value)
-            unreadable = UnreadableRow(table, key or b"", number, offset, fault) if fault else None
-            if unreadable is not None and (self.caught_up or key is None):  # else it may be corrected further on
-                self._log_fault(unreadable)
-            if key is not None:  # one that cannot be read goes into the copy, for it is no missing row
-                kept = None if value is None else value[: ROW_LIMIT_BYTES + 1]  # one that is too large stays so
-                rows.append(CopiedRow(table, key, kept, unreadable))
-            results[table, "unreadable" if fault else "deleted" if value is None else "row"] += 1
+            row, has_key = _copied_row(table, number, offset, message), message.key() is not None
+            if row.unreadable is not None and (self.caught_up or not has_key):  # else it may be corrected further on
+                self._log_fault(row.unreadable)
+            if has_key:
+                rows.append(row)
+            results[table, "unreadable" if row.unreadable else "deleted" if row.value is None else "row"] += 1
         if moved:
             changed = self._copy.apply(rows, moved)
             self._positions |= moved
@@ -519,6 +517,17 @@ class Tables:
         )
         with asking(self._admin, hint=READ_HINT):
             return {asked[tp]: future.result(REQUEST_S + 2).offset for tp, future in futures.items()}
+
+
+def _copied_row(table: Table, partition: int, offset: int, message: Message) -> CopiedRow:
+    """A record of a table as the copy has it, readable or not: one that cannot be read is no missing row.
+
+    A value that is too large is cut, and still too large. Without a key the record has an empty one, and is unreadable.
+    """
+    key, value = message.key(), message.value()
+    fault = _fault(table, key, value)
+    unreadable = UnreadableRow(table, key or b"", partition, offset, fault) if fault else None
+    return CopiedRow(table, key or b"", None if value is None else value[: ROW_LIMIT_BYTES + 1], unreadable)
 
 
 def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
