@@ -33,7 +33,7 @@ from processor.settings import MASK, Settings
 
 log = structlog.get_logger()
 
-TIMEOUT_S = 5.0  # to connect, and between two parts of an answer
+TIMEOUT_S = 5.0  # to connect, and between two parts of a response
 CALL_TIMEOUT_S = 20.0  # for one schema, with those that it names
 UNKNOWN_FOR_S = 30.0
 STALE_S = 60.0  # what a look-up found is not used when no record has waited for it for so long
@@ -119,7 +119,7 @@ class Registry:
     https://docs.confluent.io/platform/current/schema-registry/develop/api.html . A schema is kept, since an id never
     changes it; that an id is unknown is believed for 30 s, since it may be registered any time.
 
-    Whatever the registry answers for one id, or does not answer, is about the records of that id, and never ends the
+    Whatever comes back for one id, or nothing at all, is about the records of that id, and never ends the
     process. Such an id is refused when the registry, called again at once, gives something else: a schema that it gave
     before, or, to a process that has none, a list of subjects. Refused for `refused_id_s` of such time, the id counts
     as unknown, until a later look-up finds it. A registry that gives nothing at all (down, an expired token) refuses no
@@ -223,7 +223,7 @@ class Registry:
             raise
         except NoSchemaError as error:
             failure = error
-        except Exception as error:  # whatever an answer makes a library raise is about this id
+        except Exception as error:  # whatever a response makes a library raise is about this id
             log.exception("schema look-up failed", schema=schema_name(wanted))
             failure = NoSchemaError(f"its answer cannot be read: {type(error).__name__}")
         else:
@@ -271,17 +271,17 @@ class Registry:
         if isinstance(wanted, int) and wanted >= 2**31:
             raise KeyError(wanted)  # no registry gives such an id, and may respond to one as to a wrong path
         path = _path(wanted)
-        answer = self._answer(path)
-        kind = answer.get("schemaType") or "AVRO"
+        response = self._request_schema(path)
+        kind = response.get("schemaType") or "AVRO"
         if kind != "AVRO":
-            return WriterSchema(answer["schema"], "", None, f"not an Avro schema, but {shown(str(kind))}")
+            return WriterSchema(response["schema"], "", None, f"not an Avro schema, but {shown(str(kind))}")
         found: dict[tuple[str, int], str] = {}
-        self._fetch_references(answer, found, depth=0)
-        return writer_schema(answer["schema"], tuple(found.values()))
+        self._fetch_references(response, found, depth=0)
+        return writer_schema(response["schema"], tuple(found.values()))
 
-    def _fetch_references(self, answer: dict[str, Any], found: dict[tuple[str, int], str], *, depth: int) -> None:
-        """The schemas that an answer names, each after those that it names itself, into `found`."""
-        references = answer.get("references") or []
+    def _fetch_references(self, response: dict[str, Any], found: dict[tuple[str, int], str], *, depth: int) -> None:
+        """The schemas that a response names, each after those that it names itself, into `found`."""
+        references = response.get("references") or []
         if not isinstance(references, list):
             raise NoSchemaError("its `references` are no list")
         for reference in references:
@@ -295,7 +295,7 @@ class Registry:
                 raise NoSchemaError(f"it names over {MOST_REFERENCES} others")
             path = f"/subjects/{quote(at[0], safe='')}/versions/{at[1]}"
             try:
-                other = self._answer(path)
+                other = self._request_schema(path)
             except KeyError as error:
                 raise NoSchemaError("it names a schema that is not there", words=shown(path, 200)) from error
             self._fetch_references(other, found, depth=depth + 1)
@@ -303,35 +303,35 @@ class Registry:
             if sum(map(len, found.values())) > MAX_ANSWER_BYTES:
                 raise NoSchemaError(f"with the schemas that it names it is over {MAX_ANSWER_BYTES} bytes")
 
-    def _answer(self, path: str) -> dict[str, Any]:
-        """The answer {"schema": "…"} to a path. KeyError: the registry says that there is none."""
+    def _request_schema(self, path: str) -> dict[str, Any]:
+        """The response {"schema": "…"} to a path. KeyError: the registry says that there is none."""
         try:
             status, body = call(self._session, "GET", self._url + path)
         except UnavailableError as error:
             raise NoSchemaError(str(error), reached=False) from error
-        answer = _json_of(body)
-        if _says_none(status, answer):
+        response = _json_of(body)
+        if _says_none(status, response):
             raise KeyError(path)
-        words = _words(body, answer, self._session)
+        words = _words(body, response, self._session)
         if status == HTTPStatus.NOT_FOUND and self._subjects() is not None:
             # Some registries have no path for GUIDs. One that answers to what all have is there, and does not know it.
             raise KeyError(path)
         if status != HTTPStatus.OK:
             raise NoSchemaError(f"the schema registry answered with {status}", words=words)
-        if answer is None:
+        if response is None:
             raise NoSchemaError("the schema registry answered without JSON", words=words)
-        if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
+        if not isinstance(response, dict) or not isinstance(response.get("schema"), str):
             raise NoSchemaError("the schema registry answered without a schema", words=words)
-        return answer
+        return response
 
     def _subjects(self) -> list[Any] | None:
-        """The registry's subjects; None when it does not answer with a list."""
+        """The registry's subjects; None when it does not respond with a list."""
         try:
             status, body = call(self._session, "GET", f"{self._url}/subjects")
         except UnavailableError:
             return None
-        answer = _json_of(body)
-        return answer if status == HTTPStatus.OK and isinstance(answer, list) else None
+        response = _json_of(body)
+        return response if status == HTTPStatus.OK and isinstance(response, list) else None
 
 
 def _make_room(remembered: dict[Wanted, Any], most: int) -> None:
@@ -351,14 +351,14 @@ def _json_of(body: bytes) -> Any:
         return None
 
 
-def _says_none(status: int, answer: Any) -> bool:
+def _says_none(status: int, response: Any) -> bool:
     """Whether the API says that there is no such subject, version or schema."""
-    return status == HTTPStatus.NOT_FOUND and isinstance(answer, dict) and answer.get("error_code") in NO_SUCH
+    return status == HTTPStatus.NOT_FOUND and isinstance(response, dict) and response.get("error_code") in NO_SUCH
 
 
-def _words(body: bytes, answer: Any, session: requests.Session) -> str:
+def _words(body: bytes, response: Any, session: requests.Session) -> str:
     """What the registry said, on one line, cut, without our password."""
-    message = answer.get("message") if isinstance(answer, dict) else None
+    message = response.get("message") if isinstance(response, dict) else None
     words = message if isinstance(message, str) else body[: MOST_WORDS * 4].decode(errors="replace")
     if isinstance(session.auth, tuple) and session.auth[1]:
         user, password = session.auth
@@ -368,18 +368,18 @@ def _words(body: bytes, answer: Any, session: requests.Session) -> str:
 
 
 def call(session: requests.Session, method: str, url: str, *, json_body: Any = None) -> tuple[int, bytes]:
-    """Status and body of the registry's answer, redirects not followed. Blocks. UnavailableError: none came."""
+    """Status and body of the registry's response, redirects not followed. Blocks. UnavailableError: none came."""
     # `verify` by each call: the environment's bundle would win over the session's.
     more: dict[str, Any] = {"timeout": TIMEOUT_S, "allow_redirects": False, "verify": session.verify}
     try:
-        with session.request(method, url, json=json_body, stream=True, **more) as answer:
-            return answer.status_code, _bounded(answer)
+        with session.request(method, url, json=json_body, stream=True, **more) as response:
+            return response.status_code, _bounded(response)
     except (requests.RequestException, OSError) as error:
         raise UnavailableError(f"the schema registry did not answer: {type(error).__name__}") from error
 
 
 def asked(session: requests.Session, method: str, url: str, *, json_body: Any = None) -> Any:
-    """The JSON of a registry's answer; None when it says that there is no such subject, version or schema. Blocks.
+    """The JSON of a registry's response; None when it says that there is no such subject, version or schema. Blocks.
 
     A 404 in other words is a proxy's or a wrong address's, and no answer. For commands and the start of `run`: raises
     UnavailableError for what is no answer, NotAllowedError when it refuses us, UsageError when it does not take what
@@ -396,18 +396,18 @@ def asked(session: requests.Session, method: str, url: str, *, json_body: Any = 
             f"the schema registry does not take {urlsplit(url).path}: {body[:300].decode(errors='replace')}",
             hint="`processor schemas check` says what does not fit",
         )
-    answer = _json_of(body)
-    if _says_none(status, answer):
+    response = _json_of(body)
+    if _says_none(status, response):
         return None
-    if status != HTTPStatus.OK or answer is None:
+    if status != HTTPStatus.OK or response is None:
         what = "without JSON" if status == HTTPStatus.OK else f"with {status}"
         raise UnavailableError(f"the schema registry answered {what}")
-    return answer
+    return response
 
 
-def _bounded(answer: requests.Response) -> bytes:
+def _bounded(response: requests.Response) -> bytes:
     body = b""
-    for part in answer.iter_content(65_536):
+    for part in response.iter_content(65_536):
         body += part
         if len(body) > MAX_ANSWER_BYTES:
             raise UnavailableError(f"the schema registry answers with over {MAX_ANSWER_BYTES} bytes")
