@@ -104,7 +104,7 @@ def fetch_fault(message: Message) -> str:
 
 class Connection:
     """What librdkafka reports of one client's connections: its `error_cb` and its `logger`, called within `poll` and
-    other calls of the client. It goes on trying by itself; what it last complained of is the cause of no answer.
+    other calls of the client. The client retries by itself; its clearest error is named when a call gets no response.
 
     The same error is logged once in 10 s: librdkafka reports each attempt, ten and more a second while a broker is
     away. Without `logs_errors` only lines of librdkafka's own log are logged.
@@ -126,17 +126,17 @@ class Connection:
             log.warning("kafka client", client=self._client, error=error.name(), detail=error.str())
 
     def log(self, level: int, template: str, *values: object) -> None:
-        """As `logger`: a line that would go to stderr. None is worse for us than a warning, fatal errors included."""
+        """As `logger`: a line that would go to stderr. A warning at most, fatal errors included: calls report those."""
         log.log(min(level, logging.WARNING), "kafka client", client=self._client, detail=template % values)
 
     def take_cause(self) -> KafkaError | None:
-        """What was complained of most clearly since it was last taken."""
+        """Return and forget the clearest error so far; None when there was none."""
         cause, self._cause = self._cause, None
         return cause
 
 
 def _weight(error: KafkaError) -> int:
-    """How much an error says: a refused log-in more than a connection that broke, and that more than none at all."""
+    """How clear an error is: a refused log-in above a broken connection, and that above no connection at all."""
     if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE):
         return 2
     return int(error.code() != KafkaError._ALL_BROKERS_DOWN)
@@ -160,7 +160,7 @@ class Reader(Consumer):
 
 
 class NoAnswerError(UnavailableError):
-    """No broker answers. `str(error)` is the cause that the client gave, `hint` what to look at."""
+    """No broker responds. `str` is the cause that the client gave, `hint` what to check."""
 
     def __init__(self, what: str, *, hint: str) -> None:
         super().__init__(what)
@@ -168,7 +168,7 @@ class NoAnswerError(UnavailableError):
 
 
 def no_answer(client: Admin | Reader, error: KafkaError) -> NoAnswerError:
-    """Why a question to the broker failed with `error`, which often is no more than that nobody answered."""
+    """Why a request failed with `error`, which often says no more than that nobody responded."""
     client.poll(0)  # serves the callbacks
     cause = client.connection.take_cause()
     if cause is None or error.code() not in NO_CONNECTION:
@@ -194,7 +194,7 @@ def unreachable(settings: Settings, client: Admin | Reader, error: KafkaError) -
 
 def refuse_hidden(client: Admin, topics: Iterable[Topic], *, within_s: float) -> None:
     """Raise NotAllowedError for those of `topics` that we may not see: a broker leaves them out of its list, as if
-    there were none. Blocks for one request, of at most `within_s`. What else it answers is passed over."""
+    there were none. Blocks for one request, of at most `within_s`. Other errors are ignored."""
     hidden = []
     for name, described in client.describe_topics(TopicCollection([*topics]), request_timeout=within_s).items():
         try:
