@@ -18,7 +18,7 @@ from processor.engine.clients import Admin, Reader, asking, plain_reader, refuse
 from processor.engine.clients import admin as new_admin
 from processor.engine.published import OutcomeReader, UnpackError, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
-from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
+from processor.mapping.lookups import Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
 from processor.mapping.schemas import WriterSchema
 from processor.model.event import Identity
@@ -243,8 +243,6 @@ class Starts:
             try:
                 with self._registry_lock:
                     return self._schemas_of_outputs(schema_id)
-            except DeferredSchemaError:
-                raise
             except UnavailableError:
                 if time.monotonic() >= until:
                     raise

@@ -19,7 +19,7 @@ from processor.model.reasons import Reason
 from processor.model.records import Headers, Place
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import Installation, installation, starts_of
-from tests.engine.loopback_registry import LoopbackRegistry, Response, json_response, responses
+from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
 from tests.engine.test_run import encoded, repayment
 from tests.mapping.builders import make_layout
 
@@ -332,6 +332,27 @@ def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, 
         made.tell([repayment(1)])
         made.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 30_000_000_000, 1_000_000_000)]
+        put_outputs(made, made.settings.topic("status"), numbers)
+        made.tell([repayment(1)])
+        made.run()
+
+    assert [1] == duplicates(made)
+
+
+def test_many_refused_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The same where the registry fails for each such id: each counts as unknown after its time, also the last."""
+
+    def respond(path: str) -> Response:
+        if path == "/subjects":
+            return json_response(["another"])
+        return Response(500) if path.startswith("/schemas/ids/") else NO_SCHEMA
+
+    with LoopbackRegistry(respond) as loopback:
+        refusing = SchemaRegistrySettings(url=loopback.url, refused_id_s=1)
+        made = installation(bootstrap_servers, topic_prefix, schema_registry=refusing)
+        made.tell([repayment(1)])
+        made.run()
+        numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 8_000_000_000, 1_000_000_000)]
         put_outputs(made, made.settings.topic("status"), numbers)
         made.tell([repayment(1)])
         made.run()
