@@ -228,7 +228,7 @@ def test_settings_for_machines_are_one_object() -> None:
         "value": "northbank",
         "default": None,
         "source": "environment",
-        "meaning": "The bank this installation serves; run and deliver need it.",
+        "meaning": "The bank this installation serves; run needs it.",
     } == rows["PROCESSOR_TENANT"]
 
 
