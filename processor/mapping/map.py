@@ -87,7 +87,7 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
         event, wrong_key = read
         first = lookups.first_told(record.place, time_ms(record, event), event.identity)
     except UnavailableError as error:
-        return Wait(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
+        return _wait(record, error)
     if first is not None:
         told = f"told before at {first}"
         declined = (Declined(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)
@@ -139,7 +139,7 @@ def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare:
     try:
         read = _read(record, lookups)
     except UnavailableError as error:
-        return Wait(record, str(error))
+        return _wait(record, error)
     match read:
         case Unreadable():
             return _dead(record, read.reason, read.detail, lookups, bare=True)
@@ -147,6 +147,10 @@ def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare:
             return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, bare=bare)
         case event, _:
             return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, event=event, bare=bare)
+
+
+def _wait(record: SourceRecord, error: UnavailableError) -> Wait:
+    return Wait(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
 
 
 def failed_record(record: SourceRecord, lookups: Lookups, error: Exception) -> Unreadable:

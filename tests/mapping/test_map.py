@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from processor.errors import OurFaultError
 from processor.mapping.encode import encode_event, encoders
-from processor.mapping.lookups import Lookups, UnavailableError
-from processor.mapping.map import draft, identify, map_record
+from processor.mapping.lookups import DeferredSchemaError, Lookups, UnavailableError
+from processor.mapping.map import draft, identify, map_record, refused_record
 from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
 from processor.model.event import Identity
 from processor.model.ids import contact_id, encoded_key
@@ -505,6 +505,45 @@ def test_wait_when_nobody_can_say() -> None:
     assert Wait(record, "registry: no answer") == map_record(record, lookups, NOBODY_SUSPENDED)
     with pytest.raises(UnavailableError):
         identify(record, lookups)
+
+
+def refused(record: SourceRecord, lookups: Lookups, *, bare: bool = False) -> Outcome:
+    """The outcome of a record whose outputs the broker refuses."""
+    return refused_record(record, lookups, detail="INVALID_RECORD", bare=bare)
+
+
+def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
+    """OUTPUT_REFUSED with the source's bytes, and without them where these were refused too; its event is in the
+    window."""
+    event = make_event()
+    for bare, value in ((False, make_record(event).value), (True, None)):
+        outcome = refused(make_record(event), make_lookups(), bare=bare)
+
+        assert isinstance(outcome, Unreadable)
+        assert (Reason.OUTPUT_REFUSED, event.identity) == (outcome.reason, outcome.identity)
+        assert [value] == [out.value for out in outcome.outputs]
+
+
+def test_a_refused_dead_letter_keeps_its_reason() -> None:
+    """A record that is a dead letter for itself stays that, without its bytes, and is in no window."""
+    outcome = refused(make_record(make_event(), key=None), make_lookups())
+
+    assert isinstance(outcome, Unreadable)
+    assert (Reason.MISSING_KEY, None) == (outcome.reason, outcome.identity)
+    assert [None] == [out.value for out in outcome.outputs]
+
+
+def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:
+    """It waits as any record of that schema does."""
+
+    def deferred(_: object) -> Any:
+        raise DeferredSchemaError("schema id 1 is refused")
+
+    record = make_record(value=b"\x00\x00\x00\x00\x01rest")
+
+    assert Wait(record, "schema id 1 is refused", schema_refused=True) == refused(
+        record, make_lookups(schema_of=deferred)
+    )
 
 
 def test_our_fault_is_raised() -> None:
