@@ -319,7 +319,8 @@ def _alike(writer: Type, reader: Type) -> bool:
 
 
 def _enum(writer: Enum, reader: Enum, unknown: Reason) -> Read:
-    symbols = [symbol if symbol in reader.symbols else reader.default for symbol in writer.symbols]
+    known = frozenset(reader.symbols)
+    symbols = [symbol if symbol in known else reader.default for symbol in writer.symbols]
 
     def read(cursor: Cursor) -> str:
         index = cursor.long()
@@ -505,7 +506,7 @@ def _pass_over(writer: Type, plans: Plans) -> Read:
             size = writer.size
             return lambda cursor: cursor.take(size)
         case Enum():
-            return _enum(writer, writer, Reason.INVALID_EVENT)
+            return _symbol_passed_over(len(writer.symbols))
         case Array():
             return _one_level_deeper(_array_passed_over(writer.items, plans))
         case Map():
@@ -553,6 +554,17 @@ def _record_passed_over(writer: Record, plans: Plans) -> Read:
             raise error.under(name) from None
 
     plans[writer, None] = read = _one_level_deeper(all_of)
+    return read
+
+
+def _symbol_passed_over(symbols: int) -> Read:
+    """Only the number is kept: one enum of many symbols may be named by many fields."""
+
+    def read(cursor: Cursor) -> None:
+        index = cursor.long()
+        if not 0 <= index < symbols:
+            raise ContentError(f"symbol {index} of an enum of {symbols}")
+
     return read
 
 
