@@ -18,7 +18,7 @@ from processor.engine.clients import Admin, Reader, asking, plain_reader, refuse
 from processor.engine.clients import admin as new_admin
 from processor.engine.published import OutcomeReader, UnpackError, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
-from processor.mapping.lookups import Lookups, SchemaOf, UnavailableError
+from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
 from processor.mapping.schemas import WriterSchema
 from processor.model.event import Identity
@@ -236,13 +236,21 @@ class Starts:
         )
 
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
-        """Waits for the registry: put off at each id that is new, reading would begin again each time, and what is
-        known of the first ids would be too old before the last is reached."""
+        """The schema of an output, or of a record of the input that left none.
+
+        KeyError also for an id that the registry refuses while it gives others: ours are known, and no start is held
+        back for somebody else's.
+
+        Waits for the registry: put off at each id that is new, reading would begin again each time, and what is known
+        of the first ids would be too old before the last is reached.
+        """
         until, times = time.monotonic() + REGISTRY_S, 0
         while True:
             try:
                 with self._registry_lock:
                     return self._schemas_of_outputs(schema_id)
+            except DeferredSchemaError:
+                raise KeyError(schema_id) from None
             except UnavailableError:
                 if time.monotonic() >= until:
                     raise
