@@ -348,6 +348,7 @@ def plain_reader(
         Reader,
         {
             "fetch.queue.backoff.ms": 5,
+            "queued.max.messages.kbytes": 16_384,  # the starts of eight partitions are found at once
             "receive.message.max.bytes": RECEIVE_BYTES,
             "session.timeout.ms": SESSION_MS,
             **common_properties(settings),

@@ -292,7 +292,7 @@ class Tables:
             self._failure = failure
 
     def _follow(self) -> None:
-        reader = plain_reader(self._settings, more={"enable.partition.eof": True, "queued.max.messages.kbytes": 16_384})
+        reader = plain_reader(self._settings, more={"enable.partition.eof": True})
         try:
             reader.assign([self._at(one) for one in self._positions])
             self._judge()
