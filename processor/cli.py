@@ -286,6 +286,11 @@ def exit_code(arguments: Sequence[str]) -> int:
         # Python flushes stdout once more at exit, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _READER_LEFT
+    except SystemExit as ended:
+        # Rich, which prints the tables, ends the process with 1 when its reader leaves; 1 means findings here.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return _READER_LEFT
     return code
 
 

@@ -232,9 +232,12 @@ def test_settings_for_machines_are_one_object() -> None:
     } == rows["PROCESSOR_TENANT"]
 
 
-def test_a_reader_that_leaves_is_no_news() -> None:
-    """`processor settings | head -1` ends quietly, with the code of a broken pipe."""
-    with running("settings") as process:
+@pytest.mark.parametrize(
+    "command", [("settings",), ("templates",), ("preview", "loan-repayment-email"), ("schemas", "check")]
+)
+def test_a_reader_that_leaves_is_no_news(command: tuple[str, ...]) -> None:
+    """`processor settings | head -1` ends quietly, with the code of a broken pipe; so do commands that print tables."""
+    with running(*command) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
