@@ -74,6 +74,7 @@ class Progress:
         self._not_committed = ""
         self._template_set = ""
         self._degraded: dict[str, tuple[str, ...]] = {}  # by what is degraded
+        self._other_tenant_logged = False
         self._key_patterns: set[str] = set()
         self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
         self._shown: set[int] = set()
@@ -149,6 +150,11 @@ class Progress:
         """How many of the last records are of another tenant, 0 to 1, and why that is degraded, if it is."""
         self._metrics[OTHER_TENANT_RATIO].set(share)
         self.degraded("tenant", reasons)
+        if not share:
+            self._other_tenant_logged = False
+        elif not self._other_tenant_logged and self._degraded["tenant"]:
+            self._other_tenant_logged = True  # once until there are none left: a share may go to and fro about half
+            log.warning("records are of another tenant", cause="; ".join(self._degraded["tenant"]))
 
     def topics_differ(self, found: Sequence[Difference]) -> None:
         """What is wrong with the topics now, all of it."""

@@ -13,7 +13,7 @@ from processor.model.outcome import Outcome, Unreadable, Wait
 from processor.model.reasons import DecisionReason, Reason
 
 FEWEST = 100
-FEWEST_AT_END = 10  # of another tenant, under `--until-end`: a range may hold fewer records than FEWEST
+FEWEST_OF_TENANT = 10  # of another tenant, to degrade, and to stop under `--until-end`: there may be no more records
 MOST = 200
 DEGRADED_SHARE = 0.5
 HOLD_S = 5.0
@@ -85,7 +85,7 @@ class FirstRecords:
         foreign = sum(cause.is_tenant for cause in bad)
         nearly_all = self._share * len(first)
         if (len(first) >= FEWEST and len(bad) >= nearly_all) or (
-            at_end and len(first) >= FEWEST_AT_END and foreign >= nearly_all
+            at_end and len(first) >= FEWEST_OF_TENANT and foreign >= nearly_all
         ):
             raise _refused(bad, judged=len(first), open_batch=bool(outcomes))
 
@@ -116,9 +116,9 @@ class LastRecords:
         return len(self._foreign()) / len(self._last) if self._last else 0.0
 
     def degraded(self) -> tuple[str, ...]:
-        """The reason for /ready; none under half, or before a hundred were seen."""
+        """The reason for /ready; none under half, or before ten were seen."""
         foreign = self._foreign()
-        if self._share >= 1 or len(self._last) < FEWEST or len(foreign) < DEGRADED_SHARE * len(self._last):
+        if self._share >= 1 or len(self._last) < FEWEST_OF_TENANT or len(foreign) < DEGRADED_SHARE * len(self._last):
             return ()
         reason = (
             f"{len(foreign)} of the last {len(self._last)} records are of another tenant, most often: "

@@ -420,3 +420,13 @@ def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
         Readiness(ready=False, reasons=(*NOT_COMMITTED.reasons, "topic banking.events is compacted"), degraded=True)
         == progress.readiness()
     )
+
+
+def test_another_tenants_records_are_logged_once() -> None:
+    """A share that goes to and fro about half is one warning, until none of the last records is another tenant's."""
+    progress = Progress.unobserved()
+    with capture_logs() as logs:
+        for share, reasons in ((0.5, ["half"]), (0.4, []), (0.6, ["more"]), (0.0, []), (1.0, ["all"])):
+            progress.other_tenants(share, reasons)
+
+    assert [("warning", "half"), ("warning", "all")] == [(line["log_level"], line["cause"]) for line in logs]

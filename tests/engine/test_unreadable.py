@@ -142,10 +142,13 @@ def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Mapped | Unread
 
 
 def test_the_last_200_degrade() -> None:
-    """From half of them on another tenant's, never under a hundred; what is older is forgotten."""
+    """From half of them on another tenant's, never under ten; what is older is forgotten."""
     last = LastRecords(0.95)
-    last.committed([FOREIGN] * 99)
+    last.committed([FOREIGN] * 9)
     assert () == last.degraded()
+    last.committed([FOREIGN] * 90)
+    (reason,) = last.degraded()
+    assert reason.startswith("99 of the last 99 records are of another tenant, most often: tenant 'southbank'; ")
     last.committed([GOOD] * 102)
     assert () == last.degraded()
     assert 0.49 == last.foreign_share
