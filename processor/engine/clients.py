@@ -181,7 +181,9 @@ def no_answer(client: Admin | Reader, error: KafkaError) -> NoAnswerError:
     elif "PLAINTEXT broker listener" in cause.str() or "SSL" in cause.str():
         hint = "check security.protocol in PROCESSOR_KAFKA__COMMON: the port may be one without TLS"
     elif cause.code() == KafkaError._ALL_BROKERS_DOWN:
-        what = f"{what}: connections are closed before anything is answered"
+        what = (
+            f"{cause.name()}: connections are closed before anything is answered"  # the client's: 0/2 brokers are down
+        )
         hint = "check security.protocol in PROCESSOR_KAFKA__COMMON: a port for TLS or SASL closes what begins otherwise"
     return NoAnswerError(what, hint=hint)
 

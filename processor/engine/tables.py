@@ -479,7 +479,11 @@ class Tables:
             if topic.identity != self._topics[table].identity:
                 raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
         self._topics = dict(look.topics)
-        self._changed_topics = tuple(self._topic_changes())
+        changes = tuple(self._topic_changes())
+        for change in changes:
+            if change not in self._changed_topics:
+                log.warning("a reference topic was changed", cause=change)
+        self._changed_topics = changes
         if look.firsts:
             self._positions |= look.firsts
             reader.incremental_assign([self._at(one) for one in look.firsts])
@@ -492,9 +496,15 @@ class Tables:
         copy that is built later would not have that order, so the next start refuses."""
         for topic in self._topics.values():
             if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
-                yield f"{topic.name} was grown to {topic.partitions} partitions: the next start will refuse it"
+                yield (
+                    f"{topic.name} was grown to {topic.partitions} partitions: the next start will refuse it; "
+                    "`processor topics` says what to do"
+                )
             if topic.deletions_ms < LEAST_DELETE_RETENTION_MS:
-                yield f"{topic.name} has delete.retention.ms={topic.deletions_ms} now: the next start will refuse it"
+                yield (
+                    f"{topic.name} has delete.retention.ms={topic.deletions_ms} now: the next start will refuse it; "
+                    "`processor topics` says what to do"
+                )
 
     def _tell_lag(self, ends: Mapping[Partition, int]) -> None:
         left = dict.fromkeys(Table, 0)

@@ -25,7 +25,7 @@ from processor.template_files import BODY_LIMIT_BYTES, installed, usable
 FINDINGS: Final = 1
 _MADE: Final = "MADE"
 _LONGEST: Final = 200
-_NOT_ASKED: Final = "not asked: the reference tables, which say who is blocked, has opted out or has opted in"
+_NOT_LOOKED_AT: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def explain(settings: Settings, *, arguments: Sequence[str], json_output: bool) 
     else:
         sys.stdout.writelines(f"{printable(line)}\n" for one in found for line in (*_lines(one), ""))
         if any(answer.outcome == _MADE for one in found for answer in one.templates):
-            sys.stdout.write(f"{_NOT_ASKED}\n")
+            sys.stdout.write(f"{_NOT_LOOKED_AT}\n")
     return FINDINGS if any(one.has_findings for one in found) else 0
 
 

@@ -78,8 +78,18 @@ CASES: Mapping[str, tuple[str, Mapping[str, str], str, str]] = {  # listener, pr
     "password": ("sasl", PASSWORD, "Invalid username or password", "sasl.password"),
     "mechanism": ("sasl", {**PASSWORD, "sasl.mechanism": "SCRAM-SHA-256"}, "Unsupported SASL", "sasl.mechanism"),
     "no authority": ("tls", {"security.protocol": "ssl"}, "certificate verify failed", "ssl.ca.location"),
-    "plaintext to TLS": ("tls", {}, "closed before anything is answered", "security.protocol"),
-    "plaintext to SASL": ("sasl", {}, "closed before anything is answered", "security.protocol"),
+    "plaintext to TLS": (
+        "tls",
+        {},
+        "_ALL_BROKERS_DOWN: connections are closed before anything is answered",
+        "security.protocol",
+    ),
+    "plaintext to SASL": (
+        "sasl",
+        {},
+        "_ALL_BROKERS_DOWN: connections are closed before anything is answered",
+        "security.protocol",
+    ),
     "TLS to plaintext": ("plain", {"security.protocol": "ssl"}, "PLAINTEXT broker listener", "security.protocol"),
     "nobody": ("", {}, "Connection refused", "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"),
 }

@@ -395,15 +395,16 @@ def test_partitions_that_come_later_are_read(
     topic = made.settings.topic("contacts")
     settings = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)})
     told(made, Table.CONTACTS, "late", {**INES, "name": "old"})
-    with Followed(replace(made, settings=settings)) as tables:
+    with structlog.testing.capture_logs() as logs, Followed(replace(made, settings=settings)) as tables:
         assert () == tables.degraded
         grown(made)
         told(made, Table.CONTACTS, "late", INES, partition=1)
         until(lambda: names(tables, "late") == ["Ines Duarte"])
         degraded = tables.degraded
 
-    refused = f"{topic} was grown to 2 partitions: the next start will refuse it"
+    refused = f"{topic} was grown to 2 partitions: the next start will refuse it; `processor topics` says what to do"
     assert degraded == (() if keys_are_stable else (refused,))
+    assert [*degraded] == [line["cause"] for line in logs if line["event"] == "a reference topic was changed"]
 
 
 def test_a_grown_topic_is_refused(made: Installation) -> None:
@@ -502,7 +503,8 @@ def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pyte
         told(made, Table.CONTACTS, "later", INES)
         until(lambda: names(tables, "later") == ["Ines Duarte"])
         tables.check()
-        assert (f"{topic} has delete.retention.ms=60000 now: the next start will refuse it",) == tables.degraded
+        (degraded,) = tables.degraded
+        assert degraded.startswith(f"{topic} has delete.retention.ms=60000 now: the next start will refuse it; `proc")
     with pytest.raises(
         LayoutError,
         match=rf"{topic} has delete.retention.ms=60000: .*\nhint: set delete.retention.ms=600000 or more on",
