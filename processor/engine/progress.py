@@ -50,7 +50,10 @@ log = structlog.get_logger()
 
 LOOK_S = 0.25
 UNASSIGNED = "not assigned yet: the group has not answered"
-LOST = "the group has shut us out, or its broker is away: partitions are lost until the next assignment"
+LOST = (
+    "the group has shut us out, its broker is away, or the events topic is gone: partitions are lost until the next "
+    "assignment"
+)
 SILENT = "a call that does not return: the log says what it did last, and a restart loses nothing"
 KEY = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # with or without dashes
 KEY_PATTERN_CHARACTERS = 40

@@ -223,7 +223,8 @@ class Starts:
         return RefusedInputError(
             f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
             f"hold events of it (offset {published}): starting at the beginning would publish them again",
-            hint="`--start-from outputs` goes on after the last one that was published",
+            hint="`--start-from outputs` goes on after the last one that was published; `beginning` is right where the "
+            "topic was created again and holds other events",
         )
 
     def _outcomes(self, admin: Admin, layout: Layout, partition: int) -> OutcomeReader:
@@ -321,7 +322,15 @@ class Starts:
                 return self._offset(admin, partition, OffsetSpec.latest())
             case "outputs":
                 published = outcomes.highest_offset(first_is_enough=False)
-                return low if published is None else max(low, published + 1)
+                if published is None:
+                    return low
+                if published >= (high := self._end(admin, partition)):
+                    raise RefusedInputError(
+                        f"the outputs hold events of {self._events}[{partition}] up to offset {published}, and its "
+                        f"next record gets offset {high}: the topic was created again, its events are other ones",
+                        hint="`--start-from beginning` maps all that it holds now",
+                    )
+                return max(low, published + 1)
             case _:
                 at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))
                 return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())

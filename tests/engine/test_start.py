@@ -6,7 +6,8 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import OFFSET_END, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, OFFSET_INVALID, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
 from processor.engine.clients import headers_of
@@ -283,3 +284,33 @@ def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_pref
         starts.goals()
     with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
         starts.prepare()
+
+
+def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Its events are other ones at the same offsets: the first refusal names the answer `beginning`, and with `outputs`
+    nothing is committed behind its end."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell(told(5))
+    made.run()
+    admin = made.admin()
+    (deleted,) = admin.delete_topics([made.events]).values()
+    deleted.result(10)
+    until(lambda: made.events not in admin.list_topics(timeout=10).topics)
+    (created,) = admin.create_topics([NewTopic(made.events, 1, 1)]).values()
+    created.result(10)
+    made.tell(told(3, seed=2))
+
+    with pytest.raises(
+        RefusedInputError, match=r"hint: `--start-from outputs` .*; `beginning` is right where the topic"
+    ):
+        made.run()
+    with pytest.raises(
+        RefusedInputError,
+        match=r"up to offset 4, and its next record gets offset 3: .*\nhint: `--start-from beginning`",
+    ):
+        made.run(answer="outputs")
+    assert [OFFSET_INVALID] == made.committed()
+
+    before = len(made.statuses())
+    made.run(answer="beginning")
+    assert len(made.statuses()) > before
