@@ -5,11 +5,13 @@ changes nothing of what was published.
 
 Non-obvious: outputs of one source partition lie in the order of their sources (a later status of a message would not),
 so a topic is read from its end back to the first that is old enough. A position that was set back by a person begins a
-second pass behind the first; reading on until an older source is found takes in both.
+second pass behind the first; reading on until an older source is found takes in both. An open transaction holds back
+what is committed behind its begin, and a broker that lost its marker may hold it open for ever.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -30,7 +32,7 @@ from processor.mapping.encode import dead_letter_source
 from processor.mapping.lookups import SchemaOf, UnavailableError
 from processor.mapping.outputs import source_reader
 from processor.mapping.schemas import DECISION, STATUS, Schemas
-from processor.model.layout import Layout, OutputTopic
+from processor.model.layout import Layout
 from processor.model.outcome import SourceOutcome
 from processor.model.records import Headers, Topic
 from processor.settings import Settings
@@ -41,8 +43,21 @@ OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
 REQUEST_S: Final = 10.0
 CHUNK_OFFSETS: Final = 20_000  # read back at first: a window of 10,000 with a message and a marker each; then doubled
 
-RangeOf = Callable[[Topic], tuple[int, int]]
-"""The first offset of the partition in a topic, and its end as `read_uncommitted` has it. Blocks."""
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What an output's partition holds: its first offset, the last stable offset, and the end behind open transactions.
+
+    What lies from `stable` on is hidden from `read_committed`, committed or not.
+    """
+
+    first: int
+    stable: int
+    end: int
+
+
+ExtentOf = Callable[[Topic], Extent]
+"""Of our partition in a topic, as it is now. Blocks."""
 
 
 class UnpackError(UnavailableError):
@@ -52,9 +67,8 @@ class UnpackError(UnavailableError):
 class OutcomeReader:
     """Reads the outputs of one events partition. Blocks in each method; for use by one thread.
 
-    All methods read as `read_committed` up to the end that `range_of` gives, so open transactions are waited for. They
-    raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not answer, and
-    NotAllowedError when reading an output is refused.
+    The methods raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not
+    answer, and NotAllowedError when reading an output is refused.
     """
 
     def __init__(
@@ -65,13 +79,13 @@ class OutcomeReader:
         partition: int,
         *,
         schema_of: SchemaOf,
-        range_of: RangeOf,
+        extent_of: ExtentOf,
     ) -> None:
         """`schema_of` also finds schemas of outputs that were registered after we started."""
         self._settings = settings
         self._events = settings.topic("events")
         self._partition = partition
-        self._range_of = range_of
+        self._extent_of = extent_of
         self._topics = (layout.status, layout.decisions, layout.dead_letters)
         self._dead_letters = layout.dead_letters.name
         status = source_reader(STATUS, schemas=schemas, schema_of=schema_of)
@@ -85,13 +99,15 @@ class OutcomeReader:
     def highest_offset(self, *, first_is_enough: bool) -> int | None:
         """The highest source offset that is found; None when no output has a record of the partition as its source.
 
-        With `first_is_enough` the first one is returned, not the highest. Raises RefusedInputError for a record that
-        cannot be read: what it stands for would be published again.
+        With `first_is_enough` the first one is returned, not the highest. Reads as `read_committed` up to the end, so
+        open transactions are waited for. Raises RefusedInputError for a record that cannot be read: what it stands for
+        would be published again.
         """
         highest: int | None = None
         with self._reader() as reader:
             for topic in self._topics:
-                for message in read_range(reader, topic.name, self._partition, *self._range_of(topic.name)):
+                extent = self._extent_of(topic.name)
+                for message in read_range(reader, topic.name, self._partition, extent.first, extent.end):
                     outcome = self._outcome(message)
                     if outcome is not None:
                         highest = max(outcome.source.offset, -1 if highest is None else highest)
@@ -100,42 +116,58 @@ class OutcomeReader:
         return highest
 
     def between(self, first: int, end: int) -> dict[int, SourceOutcome]:
-        """By source offset, in order, what became of the records at offsets [first, end).
+        """By source offset, in order, what became of the records at offsets [first, end), all of them committed.
 
+        Open transactions are not waited for, as one may hang for ever: what lies behind their begin is read uncommitted
+        where no committed outcome of a source is found. It is committed and waits for the other's end; or it is another
+        try of the same record, whose outcome is the same.
         Where outputs differ (a record that was mapped again after a position was set back), one that has an event wins.
         A record that cannot be read is passed over and logged: it is none of ours, or of a version that cannot be read
         yet, and one foreign record must not keep a partition from being mapped.
         """
-        found: dict[int, SourceOutcome] = {}
         if first >= end:
-            return found
+            return {}
+        sources = range(first, end)
+        committed: dict[int, SourceOutcome] = {}
+        hidden: dict[int, SourceOutcome] = {}
+        extents = {topic.name: self._extent_of(topic.name) for topic in self._topics}
         with self._reader() as reader:
-            for topic in self._topics:
-                for outcome in self._back_to(first, topic, reader):
-                    offset = outcome.source.offset
-                    if first <= offset < end and (offset not in found or found[offset].event_id is None):
-                        found[offset] = outcome
-        return dict(sorted(found.items()))
+            for topic, extent in extents.items():
+                for outcome in self._back_to(first, reader, topic, extent.first, extent.stable):
+                    _note(outcome, sources, committed)
+        held_back = {topic: extent for topic, extent in extents.items() if extent.stable < extent.end}
+        if held_back:
+            log.info("open transactions in outputs", topics=sorted(held_back), partition=self._partition)
+            with self._reader(isolation="read_uncommitted") as reader:
+                for topic, extent in held_back.items():
+                    for outcome in self._back_to(first, reader, topic, extent.stable, extent.end):
+                        _note(outcome, sources, hidden)
+        return dict(sorted((hidden | committed).items()))
 
-    def _back_to(self, first: int, topic: OutputTopic, reader: Consumer) -> Iterator[SourceOutcome]:
-        """All outcomes of `topic` from the end back to one of a source before `first`; in pieces, not in order."""
-        low, end = self._range_of(topic.name)
+    def _back_to(self, first: int, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
+        """The outcomes at offsets [begin, end) of `topic`, from the end back to one of a source before `first`; in
+        pieces, not in order."""
         size = CHUNK_OFFSETS
-        while low < end:
-            begin = max(low, end - size)
+        while begin < end:
+            piece_begin = max(begin, end - size)
             oldest: int | None = None
-            for message in read_range(reader, topic.name, self._partition, begin, end):
-                try:
-                    outcome = self._outcome(message)
-                except RefusedInputError as unreadable:
-                    log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
-                    continue
-                if outcome is not None and not outcome.later:
-                    oldest = outcome.source.offset if oldest is None else oldest
-                    yield outcome
+            for outcome in self._piece(reader, topic, piece_begin, end):
+                oldest = outcome.source.offset if oldest is None else oldest
+                yield outcome
             if oldest is not None and oldest < first:
                 return
-            end, size = begin, 2 * size
+            end, size = piece_begin, 2 * size
+
+    def _piece(self, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
+        """What the outputs at offsets [begin, end) of `topic` say, in order; a message's later statuses say nothing."""
+        for message in read_range(reader, topic, self._partition, begin, end):
+            try:
+                outcome = self._outcome(message)
+            except RefusedInputError as unreadable:
+                log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
+                continue
+            if outcome is not None and not outcome.later:
+                yield outcome
 
     def _outcome(self, message: Message) -> SourceOutcome | None:
         """What a record says of its source; None when that is not of our partition. RefusedInputError: not readable."""
@@ -156,10 +188,17 @@ class OutcomeReader:
         return outcome if ours else None
 
     @contextmanager
-    def _reader(self) -> Iterator[Consumer]:
+    def _reader(self, *, isolation: str = "read_committed") -> Iterator[Consumer]:
         names = ", ".join(topic.name for topic in self._topics)
-        with open_reader(self._settings, hint=f"grant READ on {names}") as reader:
+        with open_reader(self._settings, hint=f"grant READ on {names}", isolation=isolation) as reader:
             yield reader
+
+
+def _note(outcome: SourceOutcome, sources: range, found: dict[int, SourceOutcome]) -> None:
+    """Keep `outcome` by its source's offset if that is one of `sources`, unless another one there names the event."""
+    offset = outcome.source.offset
+    if offset in sources and (offset not in found or found[offset].event_id is None):
+        found[offset] = outcome
 
 
 def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
@@ -182,9 +221,9 @@ def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
 
 
 @contextmanager
-def open_reader(settings: Settings, *, hint: str) -> Iterator[Consumer]:
+def open_reader(settings: Settings, *, hint: str, isolation: str = "read_committed") -> Iterator[Consumer]:
     """A consumer outside of the group, for `read_range`. UnavailableError and NotAllowedError for the broker's."""
-    reader = plain_reader(settings, more={"enable.partition.eof": True})
+    reader = plain_reader(settings, isolation=isolation, more={"enable.partition.eof": True})
     try:
         yield reader
     except KafkaException as exception:

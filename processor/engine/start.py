@@ -16,7 +16,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.engine.background import back_off_s
 from processor.engine.clients import Admin, Reader, asking, plain_reader, refuse_unauthorised, source_record
 from processor.engine.clients import admin as new_admin
-from processor.engine.published import OutcomeReader, UnpackError, open_reader, read_range
+from processor.engine.published import Extent, OutcomeReader, UnpackError, open_reader, read_range
 from processor.errors import LayoutError, RefusedInputError, UsageError
 from processor.mapping.lookups import DeferredSchemaError, Lookups, SchemaOf, UnavailableError
 from processor.mapping.map import identify
@@ -228,12 +228,13 @@ class Starts:
         )
 
     def _outcomes(self, admin: Admin, layout: Layout, partition: int) -> OutcomeReader:
-        def range_of(topic: Topic) -> tuple[int, int]:
-            earliest = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
-            return earliest, self._end(admin, partition, topic=topic)
+        def extent_of(topic: Topic) -> Extent:
+            first = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
+            stable = self._offset(admin, partition, OffsetSpec.latest(), topic=topic)
+            return Extent(first, stable, self._end(admin, partition, topic=topic))
 
         return OutcomeReader(
-            self._settings, self._lookups.schemas, layout, partition, schema_of=self._schema_of, range_of=range_of
+            self._settings, self._lookups.schemas, layout, partition, schema_of=self._schema_of, extent_of=extent_of
         )
 
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:

@@ -1,8 +1,10 @@
 """The deduplication window after a restart: what a record was when it was processed decides, on a real broker."""
 
 import json
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -198,6 +200,63 @@ def seen(made: Installation) -> tuple[SeenEvent, ...]:
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:
     return [event.place.offset for event in events]
+
+
+@contextmanager
+def open_transaction(made: Installation, topic: str, values: Iterable[bytes], headers: Headers) -> Iterator[None]:
+    """Somebody's transaction with records in partition 0 of an output, open within the block and aborted then."""
+    given = {"bootstrap.servers": made.servers, "transactional.id": f"{made.events}-other", "linger.ms": 0}
+    producer = Producer({**given, "transaction.timeout.ms": 300_000})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    for value in values:
+        producer.produce(topic, value, b"key", 0, headers=list(headers))
+    assert producer.flush(10) == 0
+    try:
+        yield
+    finally:
+        producer.abort_transaction(10)
+
+
+JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
+
+
+def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str, topic_prefix: str) -> None:
+    """One that nobody ends, as a broker's lost marker leaves it: what is committed behind its begin is in the window
+    all the same, and no start waits for it."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(1)])
+    made.run()
+    status = made.settings.topic("status")
+    (first, *_) = made.read(status)
+    with open_transaction(made, status, [first.value() or b""], JSON_HEADERS):
+        made.tell([repayment(2)])
+        made.run()
+        made.tell([repayment(1), repayment(2)])
+        began = time.monotonic()
+        made.run()
+        took_s = time.monotonic() - began
+
+    assert [2, 3] == duplicates(made)
+    assert took_s < published.OPEN_TRANSACTION_TIMEOUT_S
+
+
+def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A record that became a dead letter for itself, and of which a try before that is still open: it is not in the
+    window, so its event may come again."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(1)])
+    made.run()
+    (status, *_) = made.statuses()
+    value, _ = encoded(made, repayment(2))
+    made.put([value])  # its key is not the event's
+    strict = with_settings(made, key_check="strict")
+    strict.run()
+    other = {**status, "eventId": repayment(2)["eventId"], "source": {**status["source"], "offset": 1}}
+    with open_transaction(made, made.settings.topic("status"), [json.dumps(other).encode()], JSON_HEADERS):
+        window = seen(strict)
+
+    assert [0] == offsets(window)
 
 
 def set_back(made: Installation, offset: int) -> None:
