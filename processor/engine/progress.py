@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import chain
+from typing import Self
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -86,7 +87,7 @@ class Progress:
         self.assigned = False  #: Whether this process ever had an assignment; the supervisor asks.
 
     @classmethod
-    def unobserved(cls, *, max_stall_s: float = 60.0) -> "Progress":
+    def unobserved(cls, *, max_stall_s: float = 60.0) -> Self:
         """With metrics of its own that nobody scrapes."""
         return cls(Metrics(CollectorRegistry()), max_stall_s=max_stall_s)
 

@@ -40,22 +40,34 @@ def blanks(made: Installation, topic: str, key: str = "key", *, partition: int =
     assert producer.flush(60) == 0
 
 
+class LeftError(Exception):
+    """The block around the engine is left."""
+
+
+class LeavableProgress(Progress):
+    """Raises LeftError where the engine waits before its first poll, once `leaving` is set."""
+
+    leaving: threading.Event
+
+    def starting(self, reason: str) -> None:
+        if self.leaving.is_set():
+            raise LeftError
+        super().starting(reason)
+
+
 class Running:
     """The engine in a thread of this process, until the block ends."""
 
     def __init__(self) -> None:
-        self.progress = Progress.unobserved()
+        self.progress = LeavableProgress.unobserved()
         self.error: StopError | None = None
 
 
 @contextmanager
 def running(made: Installation) -> Iterator[Running]:
-    """`run` until the block is left; an end before that is in `error`."""
+    """`run` until the block is left, wherever it is then; an end before that is in `error`."""
     engine = Running()
-    leaving = threading.Event()
-
-    class LeftError(Exception):
-        pass
+    engine.progress.leaving = leaving = threading.Event()
 
     def look(step: str) -> None:
         if leaving.is_set() and step == "polled":
@@ -69,13 +81,14 @@ def running(made: Installation) -> Iterator[Running]:
         except StopError as error:
             engine.error = error
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         yield engine
     finally:
         leaving.set()
         thread.join(20)
+    assert not thread.is_alive(), "it would go on beside the other tests"
 
 
 def with_consumer(made: Installation, properties: dict[str, str]) -> Installation:
