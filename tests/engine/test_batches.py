@@ -331,6 +331,22 @@ def test_what_is_held_back_is_bounded(
     assert (1, 3) == (held["mapped"], full["mapped"])
 
 
+def test_a_large_record_does_not_end_the_holding_back(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value over what may be kept is let go once its record is mapped: a worker of a wrong tenant that meets one
+    commits nothing before others have come."""
+    made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    monkeypatch.setattr(module, "HELD_BYTES", 2_000_000)
+    unpacked = {"compression.type": "zstd", "message.max.bytes": 10_000_000}
+    producer = Producer({"bootstrap.servers": made.servers, **unpacked})
+    producer.produce(made.events, b" " * 3_000_000, "key", 0)
+    assert producer.flush(10) == 0
+    made.put([b"\x07 no event"] * 29)
+
+    assert 1 == run_counted(made)["mapped"]
+
+
 TEMPLATE = """
 id = "{id}"
 version = 1
