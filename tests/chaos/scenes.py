@@ -380,6 +380,8 @@ def restarted_broker(ground: Ground) -> Shown:
             raise MissedError(f"no commits: {worker.said[-800:]}")
         worker.proxy.holds_ends = True
         time.sleep(END_HELD_S)
+        if not until(lambda: bool(worker.proxy.written()), 10):
+            raise MissedError(f"no transaction has written anything: {worker.said[-800:]}")
         written = worker.proxy.written()
         ground.kafka.kill()
         worker.proxy.holds_ends = False
