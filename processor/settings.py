@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -217,6 +218,13 @@ def _zone(name: str) -> str:
     return name
 
 
+def _region(code: str) -> str:
+    if code not in SUPPORTED_REGIONS:
+        near = _did_you_mean(code, sorted(SUPPORTED_REGIONS))
+        raise ValueError(f"{code!r} is no region with phone numbers, as in PT{near}")
+    return code
+
+
 def _word(text: str) -> str:
     if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
         raise ValueError("must be of letters, digits, '.', '_' and '-'")
@@ -401,6 +409,16 @@ class WebhookSettings(_Table):
     """Calls of other systems."""
 
     allow_http: bool = Field(default=False, description="Whether a webhook's address may be http, without TLS.")
+
+
+class SmsSettings(_Table):
+    """Text messages."""
+
+    region: Annotated[str, AfterValidator(_region)] | None = Field(
+        default=None,
+        description="Country (ISO 3166, as in PT) of phone numbers that do not begin with +; not set: of such only "
+        "what is a number of no country is refused.",
+    )
 
 
 class AuditActorSettings(_Table):
@@ -588,6 +606,7 @@ class Settings(BaseSettings):
     output: OutputSettings = Field(default=OutputSettings(), description="Wire forms.")
     channels: ChannelSettings = Field(default=ChannelSettings(), description="Channels.")
     webhook: WebhookSettings = Field(default=WebhookSettings(), description="Webhooks.")
+    sms: SmsSettings = Field(default=SmsSettings(), description="Text messages.")
     message: MessageSettings = Field(default=MessageSettings(), description="Messages of portals.")
     reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Reference tables.")
     window: WindowSettings = Field(default=WindowSettings(), description="Events told twice.")

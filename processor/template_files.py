@@ -107,10 +107,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an installation allows its templates: webhooks without TLS, and by which channels an event is told."""
+    """What an installation allows its templates: webhooks without TLS, which channels for an event, and the
+    region of phone numbers in samples."""
 
     allow_http: bool = False
     channels_of: Callable[[EventRow], frozenset[Channel]] = lambda row: row.channels
+    sms_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def installed(settings: Settings, schemas: Schemas | None) -> Loaded:
         tenant=settings.tenant or _ANY_TENANT,
         schemas=schemas,
         time_zone=ZoneInfo(settings.time_zone),
-        rules=Rules(settings.webhook.allow_http, settings.channels.of),
+        rules=Rules(settings.webhook.allow_http, settings.channels.of, settings.sms.region),
     )
 
 
@@ -988,6 +990,7 @@ class _Reading:
             time_zone=time_zone,
             stream=event_type(event.tenant, event.name),
             limit_characters=BODY_LIMIT_BYTES,
+            sms_region=self._rules.sms_region,
         )
         if isinstance(made, Declined | FailedTemplate):
             what = f"sample {sample.name!r} makes no message: {made.reason}: {made.detail}"

@@ -94,13 +94,14 @@ def test_no_command_is_a_question() -> None:
 
 
 def test_help_is_quick() -> None:
-    """It loads neither the Kafka client nor settings nor Avro: the list of modules tells, however slow the machine."""
+    """It loads no Kafka client, settings, Avro or validators: the list of modules tells, however slow the machine."""
     code = "import sys; from processor.cli import exit_code; exit_code(['run', '--help']); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     loaded = done.stdout.splitlines()[-1]
     assert "'typer'" in loaded
-    assert [] == [name for name in ("confluent_kafka", "pydantic_settings", "fastavro") if f"'{name}'" in loaded]
+    slow = ("confluent_kafka", "pydantic_settings", "fastavro", "phonenumbers", "email_validator")
+    assert [] == [name for name in slow if f"'{name}'" in loaded]
 
 
 def test_the_commands_tested_are_the_commands() -> None:

@@ -443,6 +443,26 @@ def test_the_prefix_stands_before_every_name() -> None:
     assert "mine" == Settings(group="mine", topics=TopicSettings(prefix="demo-1.")).group_id
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("pt", "'pt' is no region with phone numbers, as in PT; did you mean PT?"),
+        ("PRT", "'PRT' is no region with phone numbers, as in PT; did you mean "),
+        ("351", "'351' is no region with phone numbers, as in PT"),
+        ("001", "'001' is no region with phone numbers, as in PT"),
+        ("ZZ", "'ZZ' is no region with phone numbers, as in PT"),
+    ],
+)
+def test_the_region_of_phone_numbers(environment: Environment, value: str, text: str) -> None:
+    """It is one of libphonenumber's, by its two letters, and there is none unless it is set."""
+    assert load_settings().sms.region is None
+    environment.set(SMS__REGION="PT\n")
+    assert "PT" == load_settings().sms.region
+    environment.set(SMS__REGION=value)
+
+    assert f"PROCESSOR_SMS__REGION={value!r} in the environment: {text}" in told()
+
+
 def test_the_slot_is_the_host_unless_set() -> None:
     """A StatefulSet's ordinal comes with the host's name."""
     assert os.uname().nodename == Settings().slot_name

@@ -193,6 +193,7 @@ def run(
             decisions=settings.decisions,
             max_event_bytes=settings.max_event_bytes,
             time_zone=time_zone,
+            sms_region=settings.sms.region,
         )
         starts = Starts(
             settings,

@@ -57,3 +57,4 @@ class Lookups:
     decisions: Literal["all", "unexpected", "off"] = "all"
     max_event_bytes: int = 1_048_576
     time_zone: tzinfo = UTC
+    sms_region: str | None = None  #: The country of phone numbers that name none, as in PT.

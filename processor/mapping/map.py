@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from processor.errors import OurFaultError
+from processor.mapping.address import email_refusal, phone_refusal, user_refusal
 from processor.mapping.conditions import first_false
 from processor.mapping.decode import Fault, decode
 from processor.mapping.encode import dead_letter_record
@@ -235,13 +236,15 @@ def draft(
     time_zone: tzinfo,
     stream: str,
     limit_characters: int,
+    sms_region: str | None,
     reference: Reference = NO_TABLES,
     switched_off: Collection[Channel] = (),
     suspended: Collection[TemplateReason] = (),
 ) -> Draft | Declined | FailedTemplate:
     """What `template` makes of `event`: the checks of each template in their order, then rendered, then addressed.
 
-    `stream` is the topic that a stream event goes to. Without `reference` nobody has said anything.
+    `stream` is the topic that a stream event goes to. `sms_region` is the region of phone numbers that name none.
+    Without `reference` nobody has said anything.
     `switched_off` are channels of the installation. `suspended` has the reasons for which the template's breaker is
     open; it comes after the checks, so that a redrive of the failed ones makes a message of each.
     """
@@ -300,7 +303,7 @@ def draft(
     raw = None if person is None else person.address
     if template.type is Channel.WEB_HOOK:
         raw = rendered.url
-    address, problem = _address(template, raw)
+    address, problem = _address(template, raw, sms_region=sms_region)
     if template.type is Channel.SMS and len(rendered.body) > SMS_LIMIT_CHARACTERS:
         too_long = f"{len(rendered.body)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
         problem = (FailureReason.SMS_TOO_LONG, too_long)
@@ -397,21 +400,36 @@ _NO_ADDRESS: Final[Mapping[Channel, tuple[FailureReason, str]]] = {
 }
 
 
-def _address(template: Template, raw: str | None) -> tuple[str | None, tuple[FailureReason, str] | None]:
+def _address(
+    template: Template, raw: str | None, *, sms_region: str | None
+) -> tuple[str | None, tuple[FailureReason, str] | None]:
     """The destination, or None and why there is none. Null is a missing address; what cannot be one is undefined."""
     if raw is None:
         return None, _NO_ADDRESS[template.type]
     address = raw.strip()
+    refusal = _refusal(template.type, address, sms_region=sms_region)
+    return (address, None) if refusal is None else (None, (FailureReason.UNDEFINED_DESTINATION, refusal))
+
+
+def _refusal(channel: Channel, address: str, *, sms_region: str | None) -> str | None:
+    """Why nobody can be written to at `address`; None when it is one address."""
     if not address:
-        return None, (FailureReason.UNDEFINED_DESTINATION, "the address is blank")
+        return "the address is blank"
     if len(address) > DESTINATION_LIMIT_CHARACTERS:
-        cause = f"an address of {len(address)} characters; at most {DESTINATION_LIMIT_CHARACTERS}"
-        return None, (FailureReason.UNDEFINED_DESTINATION, cause)
+        return f"an address of {len(address)} characters; at most {DESTINATION_LIMIT_CHARACTERS}"
     if holds_control(address):
-        return None, (FailureReason.UNDEFINED_DESTINATION, "the address holds a control character or a line break")
-    if template.type is Channel.WEB_HOOK and _has_dots(address):
-        return None, (FailureReason.UNDEFINED_DESTINATION, "a step of the address's path is `.` or `..`")
-    return address, None
+        return "the address holds a control character or a line break"
+    match channel:
+        case Channel.EMAIL:
+            return email_refusal(address)
+        case Channel.SMS:
+            return phone_refusal(address, sms_region)
+        case Channel.TASK:
+            return user_refusal(address)
+        case Channel.WEB_HOOK if _has_dots(address):
+            return "a step of the address's path is `.` or `..`"
+        case _:
+            return None
 
 
 def _has_dots(url: str) -> bool:
@@ -453,6 +471,7 @@ def _made(
         time_zone=lookups.time_zone,
         stream=_stream_name(template, event, lookups),
         limit_characters=lookups.layout.messages.limit_bytes,
+        sms_region=lookups.sms_region,
         reference=lookups.reference,
         switched_off=lookups.switched_off,
         suspended=[reason for one, reason in suspended if one == template.id],

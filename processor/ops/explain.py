@@ -132,6 +132,7 @@ def _answer(template: Template, event: Event, settings: Settings) -> Answer:
             time_zone=time_zone,
             stream=event_type(one.tenant, one.name),
             limit_characters=BODY_LIMIT_BYTES,
+            sms_region=settings.sms.region,
             switched_off=settings.channels.off,
         )
 

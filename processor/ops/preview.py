@@ -70,7 +70,7 @@ def preview(
     loaded = installed(settings, schemas)
     chosen = _template(loaded, template)
     where, told = _event(loaded, chosen, schemas, event=event, sample=sample, tenant=settings.tenant)
-    shown = _previewed(chosen, where, told, ZoneInfo(settings.time_zone))
+    shown = _previewed(chosen, where, told, settings)
     if html is not None or browser:
         _show_html(shown, html, browser=browser)
     if json_output:
@@ -127,8 +127,8 @@ def _event(
     return told.where, told.event
 
 
-def _previewed(template: Template, where: str, event: Event, time_zone: ZoneInfo) -> Preview:
-    event = masked(event)
+def _previewed(template: Template, where: str, event: Event, settings: Settings) -> Preview:
+    event, time_zone = masked(event), ZoneInfo(settings.time_zone)
     person, scope = scope_of(template, event, time_zone=time_zone)
     text = template.text_for(None if person is None else person.language)
     pieces = (*(text.subject or ()), *(text.url or ()), *text.body)
@@ -139,6 +139,7 @@ def _previewed(template: Template, where: str, event: Event, time_zone: ZoneInfo
         time_zone=time_zone,
         stream=event_type(event.tenant, event.name),
         limit_characters=BODY_LIMIT_BYTES,
+        sms_region=settings.sms.region,
     )
     rendered = made.rendered if isinstance(made, Draft) else None
     if isinstance(made, Declined):  # what it would say is worth seeing all the same

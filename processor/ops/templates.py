@@ -228,6 +228,7 @@ def _with_sample(text: str, template_id: str, event: bytes, settings: Settings, 
         time_zone=ZoneInfo(settings.time_zone),
         stream=event_type(read.tenant, read.name),
         limit_characters=BODY_LIMIT_BYTES,
+        sms_region=settings.sms.region,
     )
     if not isinstance(made, Draft):  # as where nobody is the credit officer
         return f"{text}\n# Its event makes no message: {made.reason}: {made.detail}\n"

@@ -37,6 +37,7 @@ from tests.mapping.builders import (
     make_task,
     make_template,
     make_webhook,
+    sample,
     schemas,
     shipped_templates,
 )
@@ -679,7 +680,9 @@ def test_trigger_days(days: int, declined: int) -> None:
     """A reminder is made for events of just its distance from the due day, whatever the sign."""
     event = make_event()
     reminder = replace(event, fields={**event.fields, "triggerDays": 3})
-    made = draft(make_email(trigger_days=days), reminder, time_zone=UTC, stream="", limit_characters=1000)
+    made = draft(
+        make_email(trigger_days=days), reminder, time_zone=UTC, stream="", limit_characters=1000, sms_region=None
+    )
 
     assert declined == isinstance(made, Declined)
     if isinstance(made, Declined):
@@ -762,11 +765,11 @@ def test_checks_of_a_template_come_in_their_order() -> None:
             "+351910000002",
         ),
         (
-            "loan-repayment",
-            make_email(recipient=RecipientKind.CUSTOM_FIELD, field="CLIENT:Segment"),
+            {**sample("loan-repayment"), "customFields": {"CLIENT:Work mail": "ines@work.example"}},
+            make_email(recipient=RecipientKind.CUSTOM_FIELD, field="CLIENT:Work mail"),
             "clientKey",
             "8a8e867d5b1a4c0e015b1a5f3c0a0001",
-            "Retail",
+            "ines@work.example",
         ),
         ("loan-repayment", make_task(), "userKey", "8a8e867d5b1a4c0e015b1a5f3c0a0007", "mvega"),
         (
@@ -778,7 +781,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
         ),
     ],
 )
-def test_recipients(event: str, template: Any, key_field: str, key: str, destination: str) -> None:
+def test_recipients(event: Any, template: Any, key_field: str, key: str, destination: str) -> None:
     """Each kind of recipient sets exactly one key and gives the address of the channel."""
     (birth,) = mapped(make_record(make_event(event)), make_lookups(template)).births
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from processor.errors import UsageError
+from processor.ops.explain import explain
 from processor.ops.preview import preview
-from processor.settings import Settings
-from processor.template_files import SHIPPED
-from tests.mapping.builders import changed, sample
+from processor.settings import Settings, SmsSettings
+from processor.template_files import SHIPPED, installed
+from tests.mapping.builders import changed, sample, schemas
 
 MANUAL = """\
 id = "note"
@@ -163,6 +164,37 @@ def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.Cap
 
     assert 0 == shown(settings=settings, event="LOAN_REPAYMENT")
     assert "QUEUED" in capsys.readouterr().out
+
+
+def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is FAILED, and the cause is shown; phone numbers are read in the region that `run` would read them in."""
+    template = MANUAL.replace('event = "MANUAL"\ntrigger = "MANUAL"', 'event = "LOAN_REPAYMENT"').replace(
+        'target = "CLIENT"', 'target = "LOANS"'
+    )
+    case = '[[sample]]\nname = "one digit more"\nevent = "event.json"\nexpected.state = "FAILED"\n'
+    (tmp_path / "note.toml").write_text(template + case)
+    event = changed(sample("loan-repayment"), {"client.mobilePhone": "9100000019"})
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    portugal = Settings(tenant="northbank", templates_dir=tmp_path, sms=SmsSettings(region="PT"))
+    cause = "not a possible phone number: of no country, or of the wrong length for its country"
+
+    assert () == installed(portugal, schemas()).findings
+    assert 0 == shown("note", settings=portugal)
+    assert capsys.readouterr().out.endswith(f"FAILED, UNDEFINED_DESTINATION: {cause}\n")
+    assert 0 == shown("note", settings=portugal, json_output=True)
+    read = json.loads(capsys.readouterr().out)
+    assert ("FAILED", "UNDEFINED_DESTINATION", cause, None) == tuple(
+        read[name] for name in ("state", "failureReason", "failureCause", "destination")
+    )
+    assert 0 == explain(portugal, arguments=[str(tmp_path / "event.json")], json_output=False)
+    assert f"    FAILED, UNDEFINED_DESTINATION: {cause}: Ines Duarte\n" in capsys.readouterr().out
+
+    anywhere = Settings(tenant="northbank", templates_dir=tmp_path)
+    (finding,) = installed(anywhere, schemas()).findings
+    assert ("T19", "sample 'one digit more': state is not as expected") == (
+        finding.rule,
+        finding.what.partition("\n")[0],
+    )
 
 
 def test_secrets_and_escapes_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

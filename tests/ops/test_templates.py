@@ -88,10 +88,10 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert before == (tmp_path / "mine.toml").read_text()
 
     event = tmp_path / "events" / "CLIENT_CREATED.json"
-    event.write_text(event.read_text().replace('"mobilePhone": "', '"mobilePhone": "+99'))
+    event.write_text(event.read_text().replace('"mobilePhone": "+351', '"mobilePhone": "+49'))
     new_template(settings, template_id="other", event="CLIENT_CREATED", channel="SMS")
     (sample,) = tomllib.loads((tmp_path / "other.toml").read_text())["sample"]
-    assert sample["expected"]["destination"].startswith("+99")
+    assert sample["expected"]["destination"].startswith("+49")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Whether a text is one e-mail address, one phone number or one user name: by its syntax, nothing is looked up.
+
+The validators take 10 to 20 µs, and the messages of an event often go to one person: what they say is kept for the last
+thousand texts, each of which is short.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+import email_validator
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+from phonenumbers import NumberParseException
+
+EMAIL_LIMIT_CHARACTERS: Final = 254  # RFC 5321 4.5.3.1.3, less its angle brackets; the validator counts bytes
+PHONE_LIMIT_CHARACTERS: Final = 64  # fifteen digits, each with three separators, have room
+_REMEMBERED: Final = 1024
+
+# Names such as bank.local are reserved on the internet and may work within a bank. The library documents its list as
+# changeable for this ("Special-use domain names" in its README); no argument stands for it.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+# What a quoted local part may hold by RFC 5322, and what readers split lists at, find addresses by, or quote again.
+_BEGINS_ANOTHER: Final = re.compile(r"[,;<>@\\]")
+
+# One + at most, then digits of any script with what people set between them (E.123, and as Japan writes): blanks,
+# hyphens, dots, brackets; all can be seen. No letters (keypad, extension, URI), and no second number.
+_BETWEEN: Final = " \u00a0\u202f\u3000().\uff08\uff09\uff0e\\-\u2010-\u2015\u2212\u30fc\uff0d"
+_NUMBER: Final = re.compile(rf"[ (\uff08]*(?:[+\uff0b][{_BETWEEN}]*)?\d[\d{_BETWEEN}]*(?:/[\d{_BETWEEN}]*)?")
+
+# An area code, its country's included, has up to six digits; a mobile number without it five at least. Else what
+# stands beside a slash is a second number, or another ending of the first.
+_AREA_CODE_DIGITS: Final = 6
+_BEHIND_AREA_CODE_DIGITS: Final = 5
+
+# A number that names no country: what is shorter than the shortest mobile number of any country (Niue's, Tokelau's),
+# or longer than E.164 allows, is a number of none. Zeros before it are dialled and no part of it.
+_SHORTEST_DIGITS: Final = 4
+_LONGEST_DIGITS: Final = 15
+
+_TURNED: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")  # embeddings, overrides and isolates of UAX #9
+
+
+@lru_cache(_REMEMBERED)
+def _email_refusal(address: str) -> str | None:
+    try:
+        validate_email(
+            address,
+            allow_quoted_local=True,
+            allow_domain_literal=True,
+            globally_deliverable=False,
+            check_deliverability=False,
+        )
+    except EmailNotValidError as error:
+        # What stands in brackets may quote a part of the address, and statuses name nobody.
+        return "not one e-mail address: " + str(error).partition(" (")[0].rstrip(".")
+    local, _, _ = address.rpartition("@")
+    if local.startswith('"') and _BEGINS_ANOTHER.search(local):
+        return "not one e-mail address: a quoted part before the @-sign holds what could begin another one"
+    return None
+
+
+def email_refusal(address: str) -> str | None:
+    """Why `address` is not one e-mail address, an addr-spec of RFC 5322 or RFC 6532 (other scripts); None when it is.
+
+    Quoted local parts and domain literals are such; display names, comments and lists are not. Whether the domain
+    exists, or could be reached from outside, does not matter.
+    """
+    if len(address) > EMAIL_LIMIT_CHARACTERS:
+        return f"an e-mail address of {len(address)} characters; at most {EMAIL_LIMIT_CHARACTERS}"
+    return _email_refusal(address)
+
+
+@lru_cache(_REMEMBERED)
+def _phone_refusal(number: str, region: str | None) -> str | None:
+    if not _NUMBER.fullmatch(number):
+        return "not one phone number: it holds more than digits, what stands between them, and a + before them"
+    before, slash, behind = number.partition("/")
+    if slash and not (_count(before) <= _AREA_CODE_DIGITS and _count(behind) >= _BEHIND_AREA_CODE_DIGITS):
+        return "not one phone number: a slash stands behind an area code only"
+    international = "+" in number or "\uff0b" in number
+    if region is None and not international:
+        if _SHORTEST_DIGITS <= _count(number) <= _LONGEST_DIGITS:
+            return None
+        return f"not a phone number of any country: {_count(number)} digits"
+    bare = ("+" if international else "") + phonenumbers.normalize_digits_only(number)
+    try:
+        possible = phonenumbers.is_possible_number(phonenumbers.parse(bare, region))
+    except NumberParseException:
+        possible = False
+    return None if possible else "not a possible phone number: of no country, or of the wrong length for its country"
+
+
+def phone_refusal(number: str, region: str | None) -> str | None:
+    """Why `number` is not one phone number that can be sent an SMS; None when it is.
+
+    `region` (PT) is the country of a number that does not begin with +; without it only what is a number of no
+    country is refused. Possible is a matter of length (libphonenumber): whether anybody has the number is not asked.
+    """
+    if len(number) > PHONE_LIMIT_CHARACTERS:
+        return f"a phone number of {len(number)} characters; at most {PHONE_LIMIT_CHARACTERS}"
+    return _phone_refusal(number, region)
+
+
+def user_refusal(name: str) -> str | None:
+    """Why `name` is not the name of one user of the bank; None when it is. Any line can be one that is as it looks."""
+    return "the user name has a character that turns its text around" if _TURNED.search(name) else None
+
+
+def _count(text: str) -> int:
+    """How many digits it has, without the zeros it begins with."""
+    return len(phonenumbers.normalize_digits_only(text).lstrip("0"))
