@@ -69,6 +69,12 @@ RECORDS_WITHOUT_TIME: Final = Metric(
     Counter,
     "Records whose Kafka time is none, or outside of years 1970 to 9999: their event's occurredAt takes its place.",
 )
+MALFORMED_HEADERS: Final = Metric(
+    "malformed_headers_total",
+    Counter,
+    "Headers of events (traceparent, tracestate, correlation-id) that their outputs do not carry on: not well formed.",
+    labels=("header",),
+)
 WRONG_KEYS: Final = Metric("wrong_keys_total", Counter, "Records whose key is not the ordering key of their event.")
 WAITS: Final = Metric(
     "waits_total", Counter, "Times that a partition had to wait for the world, by cause.", labels=("cause",)
@@ -151,6 +157,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     MAPPING_ERRORS,
     FAILED_TEMPLATES,
     RECORDS_WITHOUT_TIME,
+    MALFORMED_HEADERS,
     WRONG_KEYS,
     WAITS,
     BATCH_RECORDS,

@@ -28,6 +28,7 @@ from processor.metrics import (
     LAG_RECORDS,
     LAST_PROGRESS_SECONDS,
     LOOKUPS_MISSING,
+    MALFORMED_HEADERS,
     MAPPING_ERRORS,
     OTHER_TENANT_RATIO,
     OUTPUTS,
@@ -185,6 +186,7 @@ class Progress:
                     counts[RECORDS, (topic, "mapped")] += 1
                     counts.update((DECISIONS, (declined.reason,)) for declined in outcome.declined)
                     counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
+                    counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
                     counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
                     if outcome.failed:
                         counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1

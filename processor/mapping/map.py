@@ -20,6 +20,7 @@ from processor.mapping.decode import Fault, decode
 from processor.mapping.encode import dead_letter_record
 from processor.mapping.lookups import DeferredSchemaError, Lookups, Suspended, UnavailableError
 from processor.mapping.notification import NOTIFIED, born_notification
+from processor.mapping.passed_on import passed_on
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import NO_TABLES, Known, LookupFailedError, Reference
 from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
@@ -47,9 +48,6 @@ from processor.model.records import NO_TIME_MS, EncodedKey, EventName, Headers, 
 SMS_LIMIT_CHARACTERS: Final = 1600
 DESTINATION_LIMIT_CHARACTERS: Final = 1024
 DETAIL_LIMIT_CHARACTERS: Final = 1000
-
-PASSED_ON: Final = frozenset(("traceparent", "tracestate", "correlation-id"))
-"""The headers of a source record that its outputs carry on, if it has them (W3C Trace Context, and ours)."""
 
 EXPECTED: Final = frozenset(
     (
@@ -617,11 +615,7 @@ def _outputs_of(
 
 def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: bytes, headers: Headers) -> OutRecord:
     """A record in the partition of its source."""
-    return OutRecord(topic.name, record.place.partition, key, value, (*_passed_on(record), *headers))
-
-
-def _passed_on(record: SourceRecord) -> Headers:
-    return tuple((name, value) for name, value in record.headers if name in PASSED_ON)
+    return OutRecord(topic.name, record.place.partition, key, value, (*passed_on(record.headers).headers, *headers))
 
 
 def _stream_name(template: Template, event: Event, lookups: Lookups) -> str:
@@ -703,6 +697,7 @@ def _mapped(
         failed=failed,
         outputs=tuple(outputs),
         time_ms=time_ms(record, event),
+        malformed_headers=passed_on(record.headers).malformed,
         wrong_key=WrongKey(event.name, event.id, event.ordering_key) if event is not None and wrong_key else None,
     )
 
@@ -718,7 +713,7 @@ def _written_decisions(declined: tuple[Declined, ...], lookups: Lookups) -> tupl
 
 
 # How much of each of a decision's texts is kept, tried in this order until the record fits its topic. Only what a
-# producer wrote (a correlation id, a foreign tenant's name, a tombstone's key, a trace header) can make one large.
+# producer wrote (a correlation id, a foreign tenant's name, a tombstone's key) can make one large.
 _DECISION_CUTS: Final = (DETAIL_LIMIT_CHARACTERS, 100, 20)
 _KEY_LIMIT_BYTES: Final = 1000
 

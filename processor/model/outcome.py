@@ -48,6 +48,7 @@ class Mapped:
     discarded: tuple[Notification, ...] = ()
     missing: tuple[str, ...] = ()
     time_ms: int = NO_TIME_MS
+    malformed_headers: tuple[str, ...] = ()  #: Names of those that the outputs do not carry on; counted.
     wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
 
 

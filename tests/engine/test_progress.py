@@ -259,6 +259,20 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
     assert 4 == seen.metric("records_without_time_total")
 
 
+def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their name, once for each record that has outputs without them."""
+    seen = Seen(monkeypatch, ends={})
+    for headers in ((), (("traceparent", None),), (("traceparent", b"x"), ("traceparent", b"y"), ("other", None))):
+        for value in (None, b"broken"):
+            record = make_record(None if value else make_event(), value=value, headers=headers)
+            outcome = map_record(record, make_lookups(), frozenset())
+            assert isinstance(outcome, Mapped | Unreadable)
+            seen.progress.committed([outcome], seconds=0.1)
+
+    assert 2 == seen.metric("malformed_headers_total", header="traceparent")
+    assert not seen.metric("malformed_headers_total", header="correlation-id")
+
+
 def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key may have 1 MB, and its pattern has 40 characters: the rest of it is not searched."""
     seen = Seen(monkeypatch, ends={})
