@@ -64,6 +64,12 @@ MAPPING_ERRORS: Final = Metric(
 FAILED_TEMPLATES: Final = Metric(
     "failed_templates_total", Counter, "Templates that failed for a record.", labels=("template", "reason")
 )
+CHARACTERS_REPLACED: Final = Metric(
+    "characters_replaced_total",
+    Counter,
+    "Characters of events that a created message's XML or HTML cannot carry, so that U+FFFD stands in their place.",
+    labels=("template",),
+)
 RECORDS_WITHOUT_TIME: Final = Metric(
     "records_without_time_total",
     Counter,
@@ -156,6 +162,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     DEAD_LETTERS,
     MAPPING_ERRORS,
     FAILED_TEMPLATES,
+    CHARACTERS_REPLACED,
     RECORDS_WITHOUT_TIME,
     MALFORMED_HEADERS,
     WRONG_KEYS,

@@ -22,6 +22,7 @@ from processor.metrics import (
     ASSIGNED_PARTITIONS,
     BATCH_RECORDS,
     BATCH_SECONDS,
+    CHARACTERS_REPLACED,
     DEAD_LETTERS,
     DECISIONS,
     FAILED_TEMPLATES,
@@ -188,6 +189,9 @@ class Progress:
                     counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
                     counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
                     counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
+                    for birth in outcome.births:
+                        if birth.replaced:
+                            counts[CHARACTERS_REPLACED, (birth.status.templateId,)] += birth.replaced
                     if outcome.failed:
                         counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
                     if outcome.wrong_key is not None:

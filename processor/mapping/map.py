@@ -556,7 +556,7 @@ def _birth(
         correlationId=event.correlation_id,
     )
     stream_event = _stream_event(made, event) if streamed else None
-    return Birth(message, status, stream_event=stream_event, notification=notification)
+    return Birth(message, status, stream_event=stream_event, notification=notification, replaced=made.rendered.replaced)
 
 
 def _notification(made: Draft, message: Communicationmessage, event: Event, lookups: Lookups) -> Notification | None:

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
@@ -42,11 +42,15 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A text with its values. `subject` is one line, at most 255 characters; None, as `url`, when the text has none."""
+    """A text with its values. `subject` is one line, at most 255 characters; None, as `url`, when the text has none.
+
+    `replaced`: how many characters of values are U+FFFD in the body, as its kind of document cannot carry them.
+    """
 
     subject: str | None
     body: str
     url: str | None = None
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class Unrendered:
 
     reason: TemplateReason
     detail: str
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is noted while a text is rendered: placeholders without a value, and how many characters were replaced."""
+
+    missing: list[str] = field(default_factory=list)
+    replaced: int = 0
 
 
 class _NoRoomError(Exception):
@@ -69,37 +81,38 @@ class _StopRenderingError(Exception):
 def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> Rendered | Unrendered:
     """Subject, body and address with the event's values. The same arguments give the same text.
 
-    What a value contains is never read as a placeholder: each is written once, escaped for where it stands. A missing
-    value is empty (null outside the quotes of JSON), or under `strict` MISSING_VALUE with all names. Work and memory
+    What a value contains is never read as a placeholder: each is written once, escaped for where it stands, and what
+    the document cannot carry is U+FFFD, as no redrive would ever find another value in the same event. A missing value
+    is empty (null outside the quotes of JSON), or under `strict` MISSING_VALUE with all names. Work and memory
     end at `limit_characters`: a value is escaped, and a table's rows are written, only as far as there is room.
     """
-    missing: list[str] = []
+    notes = _Notes()
     try:
         subject = None
         if text.subject is not None:
-            subject = subject_line(_join(text.subject, scope, missing, limit_characters))
-        body = _join(text.body, scope, missing, limit_characters)
-        url = None if text.url is None else _join(text.url, scope, missing, limit_characters)
+            subject = subject_line(_join(text.subject, scope, notes, limit_characters))
+        body = _join(text.body, scope, notes, limit_characters)
+        url = None if text.url is None else _join(text.url, scope, notes, limit_characters)
     except _StopRenderingError as stop:
         return stop.unrendered
-    if strict and missing:
-        return Unrendered(TemplateReason.MISSING_VALUE, "no value: " + ", ".join(dict.fromkeys(missing)))
-    return Rendered(subject, body, url)
+    if strict and notes.missing:
+        return Unrendered(TemplateReason.MISSING_VALUE, "no value: " + ", ".join(dict.fromkeys(notes.missing)))
+    return Rendered(subject, body, url, notes.replaced)
 
 
 def value_of(segment: Named | Custom, scope: Scope) -> str | None:
     """The text of a placeholder's value as plain text has it; None when it is missing."""
-    missing: list[str] = []
-    text = _written(replace(segment, context=Context.TEXT), scope, missing, sys.maxsize)
-    return None if missing else text
+    notes = _Notes()
+    text = _written(replace(segment, context=Context.TEXT), scope, notes, sys.maxsize)
+    return None if notes.missing else text
 
 
-def _join(segments: Iterable[Segment], scope: Scope, missing: list[str], limit: int) -> str:
+def _join(segments: Iterable[Segment], scope: Scope, notes: _Notes, limit: int) -> str:
     pieces = []
     room = limit
     for segment in segments:
         try:
-            piece = segment if isinstance(segment, str) else _written(segment, scope, missing, room)
+            piece = segment if isinstance(segment, str) else _written(segment, scope, notes, room)
             room = _room_after(piece, room)
         except _NoRoomError:
             raise _StopRenderingError(
@@ -117,7 +130,7 @@ def _room_after(text: str, room: int) -> int:
     return room - len(text)
 
 
-def _written(segment: Named | Custom, scope: Scope, missing: list[str], room: int) -> str:
+def _written(segment: Named | Custom, scope: Scope, notes: _Notes, room: int) -> str:
     """The text of a placeholder; _NoRoomError as soon as it is known to be over `room` characters."""
     if isinstance(segment, Custom):
         value = custom_value(segment.field, scope.fields)
@@ -129,20 +142,20 @@ def _written(segment: Named | Custom, scope: Scope, missing: list[str], room: in
         kind = source.type
         currency = currency_of(source, scope.fields)
     if value is None:
-        missing.append(str(segment))
+        notes.missing.append(str(segment))
         return "null" if segment.context is Context.JSON_VALUE else ""
     if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
-        return _table(value, segment, currency, scope, room)
+        return _table(value, segment, currency, scope, notes, room)
     if isinstance(segment, Named) and segment.form is not None:
         try:
             text = formatted(value, kind, segment.form, currency=currency, time_zone=scope.time_zone)
         except (ValueError, ArithmeticError) as error:
             shown = text_of(value, kind, currency=None, time_zone=scope.time_zone)
             raise _StopRenderingError(TemplateReason.OTHER, f"{segment} cannot write {shown}: {error!r}") from error
-        return _escaped(text, segment, bare=False)
+        return _escaped(text, segment, notes, bare=False)
     text = text_of(value, kind, currency=currency, time_zone=scope.time_zone)
     _room_after(text, room)  # escaping never makes it shorter, and may make it twelve times as long
-    return _escaped(text, segment, bare=kind in _NUMBERS or isinstance(value, bool))
+    return _escaped(text, segment, notes, bare=kind in _NUMBERS or isinstance(value, bool))
 
 
 # ------------------------------------------------------------------------------------------------------------ values
@@ -228,7 +241,10 @@ def currency_of(source: Source, fields: Mapping[str, Any]) -> str | None:
 
 # ---------------------------------------------------------------------------------------------------------- escaping
 
-_XML_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
+_NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
+# Readers drop it in text (HTML Standard, section 13.2.6.4.7), and in attributes they read U+FFFD (13.2.5).
+_NOT_IN_HTML: Final = "\x00"
+_REPLACEMENT: Final = "\ufffd"
 _MARKUP: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\r": "&#13;"}
 # A parser turns a bare tab or line break within an attribute into a space; as a character reference it stays.
 _XML_ESCAPES: Final = str.maketrans(_MARKUP | {"\t": "&#9;", "\n": "&#10;"})
@@ -237,7 +253,7 @@ _NUMBERS: Final = frozenset((PlaceholderType.MONEY, PlaceholderType.DECIMAL, Pla
 _LINE_OR_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def _escaped(text: str, segment: Named | Custom, *, bare: bool) -> str:
+def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -> str:
     match segment.context:
         case Context.TEXT:
             return text
@@ -247,15 +263,15 @@ def _escaped(text: str, segment: Named | Custom, *, bare: bool) -> str:
             # Outside of quotes a placeholder is a whole JSON value: number or boolean, else text with its own quotes.
             return text if bare else json.dumps(text, ensure_ascii=False)
         case Context.HTML:
+            if _NOT_IN_HTML in text:
+                notes.replaced += text.count(_NOT_IN_HTML)
+                text = text.replace(_NOT_IN_HTML, _REPLACEMENT)
             return text.translate(_HTML_ESCAPES)
         case Context.URL:
             return quote(text, safe="")
         case Context.XML:
-            if found := _XML_FORBIDDEN.search(text):
-                raise _StopRenderingError(
-                    TemplateReason.INVALID_JSON_BODY_SYNTAX,
-                    f"{segment} holds U+{ord(found.group()):04X}, which XML cannot carry",
-                )
+            text, replaced = _NOT_IN_XML.subn(_REPLACEMENT, text)
+            notes.replaced += replaced
             return text.translate(_XML_ESCAPES)
 
 
@@ -311,7 +327,9 @@ TABLES: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path -> colum
 }
 
 
-def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope, room: int) -> str:
+def _table(
+    rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope, notes: _Notes, room: int
+) -> str:
     """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events.
 
     A row with a currency of its own has its money in that one. _NoRoomError at the first row without `room`.
@@ -331,7 +349,7 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
 
     def shown(text: str | None) -> str:
         _room_after(text or "", room)
-        return "" if text is None else _escaped(text, segment, bare=False)
+        return "" if text is None else _escaped(text, segment, notes, bare=False)
 
     def within_room(lines: Iterable[str]) -> list[str]:
         left, kept = room, []
@@ -365,4 +383,4 @@ def _table(rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | No
         case Context.TEXT | Context.URL:
             # A tab or line break within a cell would make another cell or row of it.
             lines = ("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)
-            return _escaped("\n".join(within_room(lines)), segment, bare=False)
+            return _escaped("\n".join(within_room(lines)), segment, notes, bare=False)

@@ -12,12 +12,13 @@ from processor.model.records import NO_TIME_MS, EventName, OutRecord, Place, Sou
 @dataclass(frozen=True, slots=True)
 class Birth:
     """A message's first record, its status of sequence 1, for EVENT_STREAM the stream event, for EMAIL and SMS the
-    `Message` that its recipient's portal shows."""
+    `Message` that its recipient's portal shows. `replaced` characters of the event are U+FFFD in the body."""
 
     message: Communicationmessage
     status: MessageStatus
     stream_event: StreamEvent | None = None
     notification: Notification | None = None
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)

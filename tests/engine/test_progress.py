@@ -25,6 +25,7 @@ from processor.engine.window import Window
 from processor.http import Readiness
 from processor.mapping.lookups import UnavailableError
 from processor.mapping.map import map_record
+from processor.mapping.template import ContentType
 from processor.metrics import Metrics
 from processor.model.outcome import Mapped, Unreadable
 from processor.model.reasons import TemplateReason
@@ -33,7 +34,7 @@ from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import installation
 from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
-from tests.mapping.builders import make_event, make_lookups, make_record
+from tests.mapping.builders import make_email, make_event, make_lookups, make_record, make_template
 
 READY = Readiness(ready=True)
 MAX_STALL_S = 60
@@ -271,6 +272,23 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert 2 == seen.metric("malformed_headers_total", header="traceparent")
     assert not seen.metric("malformed_headers_total", header="correlation-id")
+
+
+def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By template, once the message that shows them is committed; templates that replace none have no series."""
+    seen = Seen(monkeypatch, ends={})
+    lookups = make_lookups(
+        make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML), make_email("mail")
+    )
+    outcome = map_record(make_record(make_event(account__name="a\x0b\ufffeb")), lookups, frozenset())
+    assert isinstance(outcome, Mapped)
+    assert 2 == len(outcome.births)
+    assert seen.metric("characters_replaced_total", template="xml") is None
+    for _ in range(2):
+        seen.progress.committed([outcome], seconds=0.1)
+
+    assert 4 == seen.metric("characters_replaced_total", template="xml")
+    assert seen.metric("characters_replaced_total", template="mail") is None
 
 
 def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
