@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from processor.mapping.render import TABLES, Scope, Unrendered, render
 from processor.mapping.template import ContentType, Custom, CustomField, Named, Segment, Source, Text
@@ -32,7 +33,7 @@ def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families:
             return
         case ContentType.HTML:
             lost = (one for one in _lost_in_html(body) if any(_is_text(one, family) for family in families))
-            yield from sorted({_LOST[content].format(one) for one in lost})
+            yield from sorted({_LOST[content].format(one) for one in lost} | set(_encodings_in_html(body)))
         case ContentType.JSON | ContentType.XML:
             yield from sorted({flaw for family in families for flaw in _flaws_of_parsed(body, content, family)})
 
@@ -52,6 +53,8 @@ def _flaws_of_parsed(body: tuple[Segment, ...], content: ContentType, family: st
             when = "with a sample of each value" if sampled else "when every value is missing"
             yield f"body is not {content.name} {when}: {error}"
             continue
+        if content is ContentType.XML:
+            yield from _declared_in_xml(rendered.body)
         found = set(_MARKS.findall(read))
         yield from (_LOST[content].format(name) for text, name in texts.items() if text not in found)
 
@@ -179,6 +182,24 @@ def _read_xml(body: str) -> str:
     )
 
 
+def _declared_in_xml(body: str) -> Iterator[str]:
+    """What a well-formed document says of itself and is not. The parser above reads text, whatever encoding it names.
+
+    In XML 1.1 some characters are written in another way, and common parsers refuse it.
+    """
+    if body.startswith("\ufeff"):
+        yield "body begins with a byte order mark, which readers of a text refuse: leave it out"
+    said: list[tuple[str, str | None]] = []
+    parser = expat.ParserCreate("UTF-8")
+    parser.XmlDeclHandler = lambda version, encoding, _standalone: said.append((version, encoding))
+    parser.Parse(body[: body.find("?>") + 2].encode(), False)
+    for version, encoding in said:
+        if version != "1.0":
+            yield f"the XML declaration says version {version!r}; bodies are XML 1.0"
+        if encoding is not None and encoding.lower() != "utf-8":
+            yield f"the XML declaration says encoding {encoding!r}; bodies are UTF-8"
+
+
 _READERS: Final[Mapping[ContentType, Callable[[str], str]]] = {
     ContentType.JSON: _read_json,
     ContentType.XML: _read_xml,
@@ -212,6 +233,36 @@ _FIXED_BEGIN: Final = re.compile(r"\s*(?:(?:https?|mailto|tel|sms|cid):|[^:]*[/?
 _ADDRESSES_OF_OURS: Final = frozenset(("PASSWORD_URL",))
 _COMMENT_END: Final = re.compile("--!?>")
 _DECLARATION_END: Final = re.compile(">")
+
+# Each begins where the last one cannot go on, so that all of them together are linear.
+_META: Final = re.compile(r"""<meta(?=[\s/])((?:[^"'<>]|"[^"<]*"|'[^'<]*')*)""", re.IGNORECASE)
+_META_ATTRIBUTE: Final = re.compile(r"""(?<![^\s"'<>/=])([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
+_CHARSET: Final = re.compile(r"""charset\s*=\s*["']?([^\s;"']*)""", re.IGNORECASE)
+_XML_ENCODING: Final = re.compile(r"""\s*<\?xml\s[^<>]*?\bencoding\s*=\s*["']([^"'<>]*)["'][^<>]*""")
+_UTF_8: Final = frozenset(("utf-8", "utf8"))  # of its labels (Encoding Standard, section 4.2) those that anybody uses
+
+
+def _encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
+    """Where the document says another encoding than that of a mail: as a reader looks for it (HTML Standard, section
+    13.2.3.2), and in comments too, for some read conditional ones."""
+    text = "".join(map(str, body))
+    if declared := _XML_ENCODING.match(text):
+        yield from _other_encoding(declared.group(), declared[1])
+    for meta in _META.finditer(text):
+        attributes = {
+            name.lower(): html.unescape(value.strip("\"'")) for name, value in _META_ATTRIBUTE.findall(meta[1])
+        }
+        encoding = attributes.get("charset")
+        if encoding is None and attributes.get("http-equiv", "").lower() == "content-type":
+            said = _CHARSET.search(attributes.get("content", ""))
+            encoding = said and said[1]
+        if encoding is not None:
+            yield from _other_encoding(meta.group(), encoding)
+
+
+def _other_encoding(piece: str, encoding: str) -> Iterator[str]:
+    if encoding.strip().lower() not in _UTF_8:
+        yield f"{piece.strip():.200}> says {encoding.strip() or 'no encoding'}; mails are UTF-8"
 
 
 def _lost_in_html(body: tuple[Segment, ...]) -> Iterator[Named | Custom]:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -587,6 +588,7 @@ def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None
         ("{{ACCOUNT_ID}: 1}", "application/json", "body is not JSON when every value is missing"),
         ("[-{TOTAL_BALANCE}]", "application/json", "body is not JSON when every value is missing"),
         ("[NaN]", "application/json", "body is not JSON with a sample of each value: NaN is not JSON"),
+        ("\ufeff[]", "application/json", "body is not JSON with a sample of each value: unexpected utf-8 bom"),
         ("[" * 100_000, "application/json", "body is not JSON with a sample of each value: nested too deeply"),
         ("<a>{ACCOUNT_NAME}", "application/xml", "body is not XML with a sample of each value: no element found"),
         ("<a b={ACCOUNT_NAME}/>", "application/xml", "body is not XML with a sample of each value: not well-formed"),
@@ -652,6 +654,127 @@ def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
 def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
     """Text, quoted attributes, and numbers anywhere, behind whatever comes before."""
     assert [] == findings(tmp_path, toml(body=body))
+
+
+@pytest.mark.parametrize(
+    ("declaration", "what"),
+    [
+        ('<?xml version="1.0" encoding="UTF-16"?>', "says encoding 'UTF-16'"),
+        ("<?xml version='1.0' encoding='iso-8859-1' standalone='no'?>", "says encoding 'iso-8859-1'"),
+        ('<?xml  version = "1.0"\n encoding\t= "Latin1" ?>', "says encoding 'Latin1'"),
+        ('<?xml version="1.0" encoding="US-ASCII"?>', "says encoding 'US-ASCII'"),
+        ('<?xml version="1.0" encoding="UTF8"?>', "says encoding 'UTF8'"),  # no name of UTF-8 (IANA character sets)
+        ('<?xml version="1.0" encoding="UTF-{NUMBER_OF_INSTALLMENTS}"?>', "says encoding 'UTF-7'"),
+        ('<?xml version="1.1"?>', "says version '1.1'"),
+        ('<?xml version="1.1" encoding="UTF-16"?>', "says version '1.1'"),
+        ('<?xml version="1.{NUMBER_OF_INSTALLMENTS}"?>', "says version '1.7'"),
+        ('<?xml version="1.0" encoding="{CF:x}"?>', "body is not XML with a sample of each value"),
+        ('<?xml version="1.0" {ACCOUNT_NAME}?>', "body is not XML with a sample of each value"),
+        ('<?xml encoding="UTF-8"?>', "body is not XML with a sample of each value"),
+        (' <?xml version="1.0"?>', "body is not XML with a sample of each value"),
+        ('\n<?xml version="1.0"?>', "body is not XML with a sample of each value"),
+        ('<!-- a --><?xml version="1.0"?>', "body is not XML with a sample of each value"),
+        ('\ufeff<?xml version="1.0" encoding="UTF-8"?>', "body begins with a byte order mark"),
+        ("\ufeff", "body begins with a byte order mark"),
+        ('\ufeff<?xml version="1.0" encoding="UTF-16"?>', "says encoding 'UTF-16'"),
+    ],
+)
+def test_xml_that_says_it_is_something_else(tmp_path: Path, declaration: str, what: str) -> None:
+    """T12: bodies are UTF-8 and XML 1.0; readers believe a declaration, and refuse the body or read other letters."""
+    body = declaration + "<a>{ACCOUNT_NAME}</a>"
+    text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
+    found = [one for one in findings(tmp_path, text) if not one.warning]
+
+    assert {"T12"} == {one.rule for one in found}
+    assert any(what in one.what for one in found), found
+
+
+def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
+    """A declaration in a file of its own, behind a byte order mark that an editor put there, and in a locale."""
+    (tmp_path / "body.xml").write_bytes(b'\xef\xbb\xbf<?xml version="1.0" encoding="UTF-16"?><a/>')
+    text = toml(
+        'body_file = "body.xml"\n[locale."pt"]\nbody = \'<?xml version="1.0" encoding="latin1"?><a/>\'',
+        type="EVENT_STREAM",
+        content_type="application/xml",
+        without=("body",),
+    )
+
+    assert [
+        ("T12", "the XML declaration says encoding 'UTF-16'; bodies are UTF-8"),
+        ("T12", "the XML declaration says encoding 'latin1'; bodies are UTF-8"),
+    ] == sorted((one.rule, one.what) for one in findings(tmp_path, text) if not one.warning)
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "",
+        '<?xml version="1.0"?>',
+        '<?xml version="1.0" encoding="UTF-8"?>\n',
+        "<?xml version='1.0' encoding='utf-8' standalone='yes'?>",
+        '<?xml version="1.0" standalone="no" ?>',
+        '<?xml-stylesheet href="a.xsl" encoding="UTF-16"?>',
+        '<?xml version="1.0"?><!-- <?xml encoding="UTF-16"?> -->',
+    ],
+)
+def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
+    """Or nothing."""
+    body = declaration + "<a>{ACCOUNT_NAME}</a>"
+    text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
+
+    assert [] == [one for one in findings(tmp_path, text) if not one.warning]
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ('<meta charset="windows-1252">', '<meta charset="windows-1252"> says windows-1252'),
+        ("<META CharSet = iso-8859-1 />", "says iso-8859-1"),
+        ("<meta\n name='x'\n charset='utf-16'>", "says utf-16"),
+        ('<meta charset="&#108;atin1">', "says latin1"),
+        ('<meta charset="{CF:x}">', "says {CF:x}"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-1">', "says iso-8859-1"),
+        ("<meta content='text/html;charset = \"Shift_JIS\"' http-equiv=content-type>", "says Shift_JIS"),
+        ('<meta http-equiv="content-type" content="text/html; charset={ACCOUNT_NAME}">', "says {ACCOUNT_NAME}"),
+        ('<!--[if mso]><meta charset="windows-1252"><![endif]-->', "says windows-1252"),
+        ('<?xml version="1.0" encoding="iso-8859-1"?><!doctype html>', "says iso-8859-1"),
+        ('<p>a</p><meta charset="utf-8"><meta charset="latin1">', "says latin1"),
+    ],
+)
+def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: str) -> None:
+    """T12: mails are UTF-8 and say so; a reader who believes the document would show other letters."""
+    found = [one for one in findings(tmp_path, toml(body=body + "<p>{ACCOUNT_NAME}</p>")) if not one.warning]
+
+    assert ["T12"] == [one.rule for one in found]
+    assert what in found[0].what
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<meta charset="utf-8">',
+        "<META CHARSET=UTF8>",
+        '<meta http-equiv="Content-Type" content="text/html; charset=UTF-8">',
+        '<meta http-equiv="Content-Type" content="text/html">',
+        '<meta name="description" content="a text; charset=latin1">',
+        "<meta name='viewport' content='width=device-width'> charset=latin1 <p>",
+        "<p>&lt;meta charset=latin1&gt;</p>",
+        '<metadata charset="latin1">',
+        '<form accept-charset="latin1">',
+        '<?xml version="1.0" encoding="utf-8"?><html>',
+        "<meta charset='utf-8" + " <meta" * 50_000,
+        f"<meta {'a' * 300_000}>",
+        f"<meta {'a ' * 150_000}>",
+        f"<meta {'=' * 300_000}>",
+    ],
+)
+def test_html_that_says_it_is_utf_8(tmp_path: Path, body: str) -> None:
+    """Or nothing, or something about another resource; found in a time that is linear in the body."""
+    began = time.process_time()
+    found = [one for one in findings(tmp_path, toml(body=body)) if not one.warning]
+
+    assert [] == found
+    assert 5 > time.process_time() - began
 
 
 def test_a_misspelt_placeholder_hides_no_unsafe_place(tmp_path: Path) -> None:
