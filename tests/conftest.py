@@ -14,9 +14,14 @@ from tests.engine.apicurio import apicurio
 
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
-    """Logging is the process's own: a command called in a test sends it to a stream that is closed with the test."""
+    """Logging is the process's own: a command called in a test sends it to a stream that is closed with the test.
+
+    Tracebacks are plain: by default structlog has rich show local variables, which took 20 s with our schemas in them.
+    """
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
+    *processors, _ = structlog.get_config()["processors"]
+    structlog.configure([*processors, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
     yield
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
