@@ -1,7 +1,7 @@
 """Why the process cannot go on. What is wrong with one record is a dead letter, never one of these.
 
 StopError               exit code
-├── UsageError          2   the command line, settings, templates or schemas; found before anything connects
+├── UsageError          2   the command line, settings, templates or schemas; found before anything is committed
 ├── LayoutError         2   topics are missing or do not fit
 ├── WorldError          3   broker or registry, after all patience; the disk of the state
 │   └── NotAllowedError 3   authorisation: no waiting mends it, so nobody starts us again

@@ -6,10 +6,11 @@ Rules are numbered T01 to T19 as in the domain's reference; what is not there ye
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -396,6 +397,55 @@ def json_schema() -> dict[str, Any]:
     webhook = schema["$defs"]["_Webhook"]["properties"]
     webhook["request_type"], webhook["authorization"] = {"enum": [*REQUEST_TYPES]}, {"enum": [*AUTHORIZATIONS]}
     return schema
+
+
+# -------------------------------------------------------------------------------------------------- texts by version
+
+UsedTexts = Mapping[tuple[TemplateId, int], Collection[bytes]]
+"""By id and version of a template, the `text_digest` of each text that was used under them."""
+
+
+def text_digest(content: str) -> bytes:
+    """What a version of a template stands for, of its `content`: 16 bytes, equal for contents that say the same.
+
+    A field that the content lacks counts as its default, and one that no template has does not count: other versions of
+    this program have other fields, and none of them changes what an author wrote. Nor do the values of a webhook's
+    headers count, which may be secrets that are rotated. ValueError for what is no content of a template.
+    """
+    try:
+        whole = _whole(_File, json.loads(content))
+        if whole["webhook"] is not None:
+            whole["webhook"] = _whole(_Webhook, whole["webhook"])
+            whole["webhook"]["headers"] = sorted(whole["webhook"]["headers"])
+        whole["locale"] = {tag: _whole(_Locale, text) for tag, text in dict(whole["locale"]).items()}
+        whole["attachment"] = [_whole(_Attachment, one) for one in whole["attachment"]]
+        text = json.dumps(whole, sort_keys=True)
+    except (RecursionError, TypeError) as error:
+        raise ValueError(f"not the content of a template: {error}") from error
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _whole(shape: type[_Shape], given: Any) -> dict[str, Any]:
+    """The fields of `shape`, as given or by default, None for one that has neither. TypeError when there are none."""
+    if not isinstance(given, dict):
+        raise TypeError("an object is missing")
+    defaults = {name: None if field.is_required() else field.default for name, field in shape.model_fields.items()}
+    return {name: given.get(name, default) for name, default in defaults.items()}
+
+
+def refuse_changed_texts(templates: TemplateSet, used: UsedTexts) -> None:
+    """Raise UsageError when a template has another text than those that were used under its version."""
+    changed = [
+        template
+        for template in templates.templates
+        if (texts := used.get((template.id, template.version))) and text_digest(template.content) not in texts
+    ]
+    if changed:
+        others = f"; and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UsageError(
+            f"{changed[0].id} has other content under version {changed[0].version}, which was used before{others}",
+            hint="raise its version",
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------- one file

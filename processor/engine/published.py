@@ -9,9 +9,11 @@ second pass behind the first; reading on until an older source is found takes in
 what is committed behind its begin, and a broker that lost its marker may hold it open for ever.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -32,10 +34,12 @@ from processor.mapping.encode import dead_letter_source
 from processor.mapping.lookups import SchemaOf, UnavailableError
 from processor.mapping.outputs import source_reader
 from processor.mapping.schemas import DECISION, STATUS, Schemas
+from processor.mapping.template_sets import kept_templates
 from processor.model.layout import Layout
 from processor.model.outcome import SourceOutcome
-from processor.model.records import Headers, Topic
+from processor.model.records import Headers, TemplateId, Topic
 from processor.settings import Settings
+from processor.template_files import UsedTexts, text_digest
 
 log = structlog.get_logger()
 
@@ -201,23 +205,59 @@ def _note(outcome: SourceOutcome, sources: range, found: dict[int, SourceOutcome
         found[offset] = outcome
 
 
-def written_sets(settings: Settings, layout: Layout) -> frozenset[str]:
-    """The keys of the template sets that were written, below any open transaction. Blocks while it reads.
+_UsedText = tuple[tuple[TemplateId, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSets:
+    """The template sets that were written: the keys of their records, and the texts of their templates."""
+
+    keys: Collection[str]
+    texts: UsedTexts
+
+
+def written_sets(settings: Settings, layout: Layout) -> WrittenSets:
+    """The template sets that were written, below any open transaction. Blocks while it reads; keeps digests alone.
 
     A set that is written twice is the same record twice, so where a batch cannot be unpacked reading ends with a
-    warning, and later sets are written again.
+    warning, and later sets are written again. A set that was taken away by a null value is none. A record that is no
+    template set is passed over with a warning. So is, without one, a template whose content the record has not.
     Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
     """
     topic = layout.template_sets
-    keys: set[str] = set()
+    sets: dict[str, tuple[_UsedText, ...]] = {}
+    seen: dict[bytes, _UsedText] = {}  # most sets share most of their templates
+    foreign: list[int] = []
     with open_reader(settings, hint=f"grant READ on {topic.name}") as reader:
         low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
         try:
             for message in read_range(reader, topic.name, 0, low, high):
-                keys.add((message.key() or b"").decode(errors="replace"))
+                key, value = (message.key() or b"").decode(errors="replace"), message.value()
+                sets.pop(key, None)
+                try:
+                    if value:
+                        sets[key] = tuple(_used_texts(value, seen))
+                except ValueError:
+                    foreign.append(message.offset() or 0)
         except UnpackError as unreadable:
             log.warning("template sets are read in part", cause=str(unreadable))
-    return frozenset(keys)
+    if foreign:
+        log.warning("records are no template sets", topic=topic.name, records=len(foreign), first_offset=foreign[0])
+    texts: dict[tuple[TemplateId, int], set[bytes]] = {}
+    for version, digest in chain.from_iterable(sets.values()):
+        texts.setdefault(version, set()).add(digest)
+    return WrittenSets(frozenset(sets), texts)
+
+
+def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedText]:
+    """The texts of a record's templates; `seen` has those of earlier records. ValueError when it is no template set."""
+    for template in kept_templates(value):
+        if template.content is None:
+            continue
+        whole = blake2b(f"{template.id} {template.version} {template.content}".encode(), digest_size=16).digest()
+        if whole not in seen:
+            seen[whole] = (template.id, template.version), text_digest(template.content)
+        yield seen[whole]
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Templates that change while the engine runs: read whole in a thread, and taken between two batches or not at all.
 
 Non-obvious: files are read when they have not changed for a look, and what was read counts when they have not changed
-meanwhile, so that no set is used that never was on the disk as a whole. A template whose content changed and whose
-version did not is refused: statuses name the version, and a breaker is reset by a new one. What a set needs of the
-broker (the topics of its streams) is asked for in the same thread, so that the loop never waits.
+meanwhile, so that no set is used that never was on the disk as a whole. A template with another text than those that
+were used under its version is refused: statuses name the version, and a breaker is reset by a new one. What a set
+needs of the broker (the topics of its streams) is asked for in the same thread, so that the loop never waits.
 """
 
 import os
@@ -22,8 +22,9 @@ from processor.mapping.lookups import UnavailableError
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import TemplateSet
 from processor.model.layout import Layout
+from processor.model.records import TemplateId
 from processor.settings import Settings
-from processor.template_files import installed, usable
+from processor.template_files import UsedTexts, installed, refuse_changed_texts, text_digest, usable
 
 log = structlog.get_logger()
 
@@ -71,7 +72,16 @@ class Reloads:
         while (changed := stamp_of(self._directory)) != self._seen:  # what was read may be half of each
             self._read = self._seen = changed
             self.templates = usable(installed(settings, schemas))
+        self._used: dict[tuple[TemplateId, int], set[bytes]] = {}
+        self._use(self.templates)
         self.refused = ""  #: Why what is on the disk is not what is used; empty when it is.
+
+    def hold_to(self, used: UsedTexts) -> None:
+        """From now on no template may have another text than those of `used` under its version. UsageError when one of
+        the templates in use has."""
+        refuse_changed_texts(self.templates, used)
+        for version, texts in used.items():
+            self._used.setdefault(version, set()).update(texts)
 
     def poll(self) -> Fresh | None:
         """A new set, once it is whole; from then on it is `templates`. None, most of the time."""
@@ -99,7 +109,12 @@ class Reloads:
         if seen.fresh is not None:
             log.info("templates reloaded", template_set=seen.fresh.templates.digest, before=self.templates.digest)
             self.templates = seen.fresh.templates
+            self._use(self.templates)
         return seen.fresh
+
+    def _use(self, templates: TemplateSet) -> None:
+        for template in templates.templates:
+            self._used.setdefault((template.id, template.version), set()).add(text_digest(template.content))
 
     def _look(self) -> _Seen:
         stamp = stamp_of(self._directory)
@@ -110,8 +125,7 @@ class Reloads:
             templates = usable(installed(self._settings, self._schemas))
             if (changed := stamp_of(self._directory)) != stamp:  # what was read may be half of each
                 return _Seen(changed, read=False)
-            if told_twice := _told_twice(self.templates, templates):
-                return _Seen(stamp, read=True, refused=told_twice)
+            refuse_changed_texts(templates, self._used)
             if templates.digest == self.templates.digest:
                 return _Seen(stamp, read=True)
             return _Seen(stamp, read=True, fresh=Fresh(templates, self._read_layout(templates)))
@@ -122,15 +136,6 @@ class Reloads:
         except Exception as error:  # our fault; the set in use is whole, and this one can wait until we are mended
             log.exception("templates could not be judged")
             return _Seen(stamp, read=True, refused=f"an error of ours while reading the templates: {error!r}")
-
-
-def _told_twice(before: TemplateSet, now: TemplateSet) -> str:
-    """Which template has other content under the version it had, in words; empty when none."""
-    known = {(one.id, one.version): one.content for one in before.templates}
-    for one in now.templates:
-        if known.get((one.id, one.version), one.content) != one.content:
-            return f"{one.id} has other content under version {one.version}, which is in use\nhint: raise its version"
-    return ""
 
 
 def stamp_of(directory: Path | None) -> Stamp:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -157,6 +157,10 @@ def run(
         )
         # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
         publisher.renew(first_layout, meanwhile=lambda: None)
+        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
+        if written is None:
+            return
+        reloads.hold_to(written.texts)
         tables = patient(
             lambda: Tables(settings, name=tid, metrics=progress.metrics), stop, brokers=settings.bootstrap_servers
         )
@@ -166,7 +170,6 @@ def run(
         if not catch_up(tables, stop, progress, until_end=until_end):
             return
         tables.tell_unknown_categories(reloads.templates)
-        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
 
         def first_told(place: Place, timestamp_ms: int, identity: Identity) -> Place | None:
             return intake.owned[place.partition].window.first_told(place, timestamp_ms, identity)
@@ -226,7 +229,7 @@ def run(
             TopicWatch(lambda: topic_differences(admin(settings), settings, reloads.templates)),
             reloads,
             tables,
-            written or frozenset(),
+            written.keys,
             intake,
             publisher,
             progress,
@@ -263,7 +266,7 @@ class Engine:
         topics: TopicWatch,
         reloads: Reloads,
         tables: Tables,
-        written_sets: frozenset[str],
+        written_sets: Collection[str],
         intake: Intake,
         publisher: Publisher,
         progress: Progress,

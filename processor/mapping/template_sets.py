@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from processor.mapping.json_form import JSON
 from processor.mapping.template import Template, TemplateSet
 from processor.model.layout import OutputTopic
-from processor.model.records import Headers, OutRecord
+from processor.model.records import Headers, OutRecord, TemplateId
 
 _HEADERS: Headers = (("content-type", JSON.encode()),)
 _ROOM_BYTES = 512  # key, header, and what is around the templates of a part
@@ -32,6 +33,37 @@ def set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, 
         )
         for number, part in enumerate(parts, start=1)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTemplate:
+    """One template of a record. `content` is None for one that alone is larger than the topic takes."""
+
+    id: TemplateId
+    version: int
+    content: str | None
+
+
+def kept_templates(value: bytes) -> tuple[KeptTemplate, ...]:
+    """The templates of one of the records above, also of one that another version of this program wrote. ValueError for
+    any other value."""
+    try:
+        record = json.loads(value)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    match record:
+        case {"templates": list() as templates}:
+            return tuple(map(_kept, templates))
+        case _:
+            raise ValueError("no list of templates")
+
+
+def _kept(given: Any) -> KeptTemplate:
+    match given:
+        case {"id": str() as name, "version": int() as version, "content": str() | None as content}:
+            return KeptTemplate(TemplateId(name), version, content)
+        case _:
+            raise ValueError("not a template")
 
 
 def _parts(templates: TemplateSet, limit_bytes: int) -> Iterator[list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ import pytest
 from processor.engine import reload
 from processor.engine.reload import Fresh, Reloads
 from processor.mapping.schemas import Schemas
+from processor.model.records import TemplateId
 from processor.settings import Settings
 from processor.template_files import SHIPPED, Loaded, installed
 from tests.mapping.builders import TENANT, make_layout, schemas
@@ -64,7 +65,7 @@ def test_other_content_of_the_same_version_is_refused(tmp_path: Path) -> None:
 
     assert polled(eye) is None
     assert ["first"] == subjects(eye)
-    assert "one has other content under version 1, which is in use\nhint: raise its version" == eye.refused
+    assert "one has other content under version 1, which was used before\nhint: raise its version" == eye.refused
     write(tmp_path, "second", version=2)
     assert polled(eye) is not None
     assert (["second"], "") == (subjects(eye), eye.refused)
@@ -108,3 +109,38 @@ def test_our_own_fault_keeps_the_set_in_use(tmp_path: Path, monkeypatch: pytest.
     assert polled(eye) is None
     assert "an error of ours while reading the templates: ZeroDivisionError('ours')" == eye.refused
     assert ["first"] == subjects(eye)
+
+
+def test_a_reload_is_held_to_what_was_used_before(tmp_path: Path) -> None:
+    """By this process and by those before it: the version of a way back has the text that it had."""
+    write(tmp_path, "first", version=2)
+    eye = reloads(tmp_path)
+    eye.hold_to({(TemplateId("one"), 1): {b"a digest of another text"}})
+    for subject, version in (("second", 1), ("third", 3), ("second", 2)):
+        write(tmp_path, subject, version=version)
+        fresh = polled(eye)
+        assert (version == 3) == (fresh is not None)
+        if fresh is None:
+            what = f"one has other content under version {version}, which was used before"
+            assert eye.refused.startswith(what)
+    write(tmp_path, "first", version=2)
+
+    assert polled(eye) is not None
+    assert (["first"], "") == (subjects(eye), eye.refused)
+
+
+def test_a_token_is_rotated(tmp_path: Path) -> None:
+    """The value of a webhook's header is another under the same version, and the set is another one."""
+    hook = 'id = "hook"\nversion = 1\nname = "Hook"\ntype = "WEB_HOOK"\nevent = "FEE_APPLIED"\ntarget = "LOANS"\n'
+    hook += 'content_type = "text/plain; charset=UTF-8"\nsubscription = "OPT_OUT"\nbody = "fee"\n'
+    hook += '[webhook]\nurl = "https://hooks.example.com/"\nheaders = { X-Token = "one" }\n'
+    (tmp_path / "hook.toml").write_text(hook)
+    eye = reloads(tmp_path)
+    first = eye.templates.digest
+    (tmp_path / "hook.toml").write_text(hook.replace('"one"', '"two"'))
+
+    assert polled(eye) is not None
+    assert first != eye.templates.digest
+    (tmp_path / "hook.toml").write_text(hook.replace("X-Token", "X-Key"))
+    assert polled(eye) is None
+    assert eye.refused.startswith("hook has other content under version 1")

@@ -1,0 +1,219 @@
+"""Texts that were changed under the same version between two runs, on a real broker: nothing starts with them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from structlog.testing import capture_logs
+
+from processor.engine.clients import admin
+from processor.engine.published import written_sets
+from processor.engine.topics import read_layout
+from processor.errors import UsageError
+from processor.template_files import SHIPPED, text_digest
+from tests.engine.installation import TENANT, Installation, installation
+from tests.engine.test_reload import sets_of
+from tests.engine.test_run import repayment
+
+pytestmark = pytest.mark.kafka
+TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+HOOK = """\
+id = "hook"
+version = 1
+name = "Hook"
+type = "WEB_HOOK"
+event = "FEE_APPLIED"
+target = "LOANS"
+content_type = "application/json"
+subscription = "OPT_OUT"
+body = '{"account": "{ACCOUNT_ID}"}'
+[webhook]
+url = "https://hooks.example.com/"
+headers = { X-Token = "one" }
+"""
+
+
+def write(directory: Path, subject: str, *, version: int = 1, more: str = "") -> None:
+    """The shipped e-mail with this subject."""
+    directory.mkdir(exist_ok=True)
+    text = TEXT.replace("version = 1", f"version = {version}").replace("Payment received", subject)
+    assert subject in text
+    (directory / "loan-repayment-email.toml").write_text(text + more)
+
+
+def made_with(servers: str, prefix: str, directory: Path) -> Installation:
+    """An installation with one template, which has made a message of one event."""
+    write(directory, "First")
+    made = installation(servers, prefix, templates_dir=directory)
+    made.tell([repayment(0)])
+    made.run()
+    assert [1] == made.committed()
+    return made
+
+
+def state(made: Installation) -> list[object]:
+    """All that a run could have changed: positions and outputs."""
+    topics = made.settings.topic
+    outputs = topics("messages"), topics("status"), topics("notifications"), topics("decisions"), topics("dead_letters")
+    return [made.committed(), [len(made.read(topic)) for topic in (*outputs, topics("template_sets"))]]
+
+
+def subjects(made: Installation) -> list[str]:
+    """Those of all messages."""
+    return [json.loads(record.value() or b"")["subject"] for record in made.read(made.settings.topic("messages"))]
+
+
+def test_another_text_of_the_same_version_does_not_start(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """With the words and the hint of a refused reload, before anything is committed; a raised version starts, and so do
+    both texts that were used under their versions."""
+    made = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    made.tell([repayment(1)])
+    before = state(made)
+    write(tmp_path / "templates", "Second")
+    with pytest.raises(UsageError) as refused:
+        made.run()
+    assert (2, before) == (refused.value.exit_code, state(made))
+    assert (
+        "loan-repayment-email has other content under version 1, which was used before\nhint: raise its version"
+    ) == str(refused.value)
+
+    for number, (subject, version) in enumerate([("Second", 2), ("First", 1), ("Second", 2)], start=2):
+        write(tmp_path / "templates", subject, version=version)
+        made.run()
+        made.tell([repayment(number)])
+    assert ["First", "Second", "First", "Second"] == [subject.partition(":")[0] for subject in subjects(made)]
+    for subject, version in (("Third", 1), ("Third", 2)):
+        write(tmp_path / "templates", subject, version=version)
+        with pytest.raises(UsageError, match=f"under version {version}"):
+            made.run()
+
+
+def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """So do its workers."""
+    made = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    made.tell([repayment(1)])
+    before = state(made)
+    write(tmp_path / "templates", "Second")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PROCESSOR_TENANT": TENANT,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
+        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+        "PROCESSOR_TEMPLATES_DIR": str(tmp_path / "templates"),
+        "PROCESSOR_STATE_DIR": str(tmp_path / "state"),
+        "PROCESSOR_OUTPUT__FORMAT": "json",
+        "PROCESSOR_HTTP__PORT": "0",
+    }
+    for more in ([], ["--workers", "2"]):
+        command = [sys.executable, "-m", "processor", "run", "--until-end", *more]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+        assert 2 == ended.returncode, ended.stderr
+        assert "has other content under version 1, which was used before\nhint: raise its version" in ended.stderr
+    assert before == state(made)
+
+
+def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Samples, comments, the order of fields, and the values of a webhook's headers, which may be secrets."""
+    directory = tmp_path / "templates"
+    made = made_with(bootstrap_servers, topic_prefix, directory)
+    (directory / "hook.toml").write_text(HOOK)
+    made.tell([repayment(1)])
+    made.run()
+    sample = (SHIPPED / "samples" / "loan-repayment.json").read_bytes()
+    (directory / "sample.json").write_bytes(sample)
+    write(
+        directory,
+        "First",
+        more='# a comment\n[[sample]]\nname = "s"\nevent = "sample.json"\nexpected.state = "QUEUED"\n',
+    )
+    identity, _, rest = HOOK.partition("\n")
+    head, table, webhook = rest.replace('"one"', '"two"').partition("[webhook]")
+    (directory / "hook.toml").write_text(f"{head}{identity}\n{table}{webhook}")
+    made.tell([repayment(2)])
+    made.run()
+
+    assert [3] == made.committed()
+    assert 3 == len(sets_of(made))  # the set's version has the values of headers in it
+    (directory / "hook.toml").write_text(HOOK.replace("X-Token", "X-Other"))
+    with pytest.raises(UsageError, match="hook has other content under version 1"):
+        made.run()
+
+
+def put_sets(made: Installation, records: Iterable[tuple[str, bytes | None]]) -> None:
+    """Records on the topic of template sets: key, value."""
+    producer = Producer({"bootstrap.servers": made.servers})
+    for key, value in records:
+        producer.produce(made.settings.topic("template_sets"), value, key, 0)
+    assert producer.flush(30) == 0
+
+
+def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """They are passed over with one warning; a set of a later version of this program is read as far as it is known."""
+    directory = tmp_path / "templates"
+    made = made_with(bootstrap_servers, topic_prefix, directory)
+    (own,) = made.read(made.settings.topic("template_sets"))
+    newer = json.loads(own.value() or b"")
+    newer["brand_new"] = True
+    (template,) = newer["templates"]
+    template["content"] = json.dumps(json.loads(template["content"]) | {"brand_new": {"x": 1}})
+    foreign = [
+        b"\xff",
+        b"null",
+        b"{",
+        b'{"templates": {}}',
+        b'{"templates": [{"id": "a", "version": 1, "content": "[]"}]}',
+    ]
+    put_sets(made, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
+    put_sets(made, [("newer", json.dumps(newer).encode())])
+    layout = read_layout(admin(made.settings), made.settings, made.templates)
+    with capture_logs() as logs:
+        written = written_sets(made.settings, layout)
+
+    (line,) = (line for line in logs if line["event"] == "records are no template sets")
+    assert (5, made.settings.topic("template_sets")) == (line["records"], line["topic"])
+    assert {(own.key() or b"").decode(), "newer"} == set(written.keys)
+    assert {("loan-repayment-email", 1): {text_digest(template["content"])}} == written.texts
+    made.tell([repayment(1)])
+    made.run()
+    assert [2] == made.committed()
+
+
+def test_a_set_that_was_taken_away(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """By a null value: its texts are free again, and it is written again by who uses it."""
+    directory = tmp_path / "templates"
+    made = made_with(bootstrap_servers, topic_prefix, directory)
+    first = sets_of(made)
+    write(directory, "Second")
+    put_sets(made, [(first[0], None)])
+    made.tell([repayment(1)])
+    made.run()
+    assert [2] == made.committed()
+    second = sets_of(made)[-1]
+    put_sets(made, [(second, None)])
+    made.tell([repayment(2)])
+    made.run()
+
+    assert [*first, first[0], second, second, second] == sets_of(made)
+
+
+def test_an_old_process_that_still_writes_its_set(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """While a new version is rolled out, both are written, in any order: each process starts again with its own."""
+    directory = tmp_path / "templates"
+    made = made_with(bootstrap_servers, topic_prefix, directory)
+    (old,) = made.read(made.settings.topic("template_sets"))
+    write(directory, "Second", version=2)
+    made.tell([repayment(1)])
+    made.run()
+    put_sets(made, [((old.key() or b"").decode(), old.value())])
+    for subject, version in (("Second", 2), ("First", 1)):
+        write(directory, subject, version=version)
+        made.run()
+
+    assert [2] == made.committed()
