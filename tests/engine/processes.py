@@ -27,12 +27,13 @@ def environment_of(made: Installation) -> dict[str, str]:
 
 @contextmanager
 def process(
-    made: Installation, *options: str, ends_with: int = 0, **environment: str
+    made: Installation, *options: str, ends_with: int = 0, before: str = "", **environment: str
 ) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
     """`processor run` for this installation in a process of its own, which is ended with the block if it has not been;
-    and the address of its HTTP server."""
+    and the address of its HTTP server. `before`: code that the process runs first."""
+    program = ["-c", f"{before}\nfrom processor.cli import main\nmain()"] if before else ["-m", "processor"]
     running = subprocess.Popen(
-        [sys.executable, "-m", "processor", "run", *options],
+        [sys.executable, *program, "run", *options],
         env={**environment_of(made), "PROCESSOR_OUTPUT__FORMAT": "json", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -22,6 +22,15 @@ COMPACTED = Difference(
 SHORT = Difference(Topic("communications.status"), "keeps records for 1 days", "set retention.ms=1")
 
 
+OFTEN = "from processor.engine import topics\ntopics.WATCH_S = 1.0"
+"""For a process whose topics are compared once a second: what it finds is the same."""
+
+
+def test_topics_are_compared_twice_a_minute() -> None:
+    """So that nobody waits for a minute."""
+    assert engine.WATCH_S == 30
+
+
 def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a warning when it is new, also again after it was gone; while nothing can be said, what was said stays."""
     comparisons: list[tuple[Difference, ...] | UnavailableError] = [
@@ -88,12 +97,12 @@ def test_topics_that_lose_something_are_degraded(
 @pytest.mark.kafka
 @pytest.mark.timeout(180)
 def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix: str) -> None:
-    """The topic of the template sets, to which hardly anything is written, is deleted: degraded within a minute.
+    """The topic of the template sets, to which hardly anything is written, is deleted: degraded at the next look.
     Created again it gets the set in use with the next event, and /ready says nothing more of it."""
     made = installation(bootstrap_servers, topic_prefix)
     sets = made.settings.topic("template_sets")
     made.tell([repayment(1)])
-    with process(made) as (_, address):
+    with process(made, before=OFTEN) as (_, address):
         until(lambda: made.committed() == [1])
         assert 1 == len(made.read(sets))
         without(made, sets)
@@ -112,7 +121,7 @@ def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix
 def test_an_events_topic_that_is_deleted_is_named(bootstrap_servers: str, topic_prefix: str) -> None:
     """No transaction fails of it: /ready names it all the same."""
     made = installation(bootstrap_servers, topic_prefix)
-    with process(made) as (_, address):
+    with process(made, before=OFTEN) as (_, address):
         until(lambda: ready(address)["ready"])
         without(made, made.events)
         missing = f"topic {made.events} is missing; `processor topics --create`"
