@@ -22,6 +22,7 @@ from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.document import flaws_of_document
+from processor.mapping.languages import Key, doubt_of, same_language
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
 from processor.mapping.notification import NOTIFIED
 from processor.mapping.render import holds_control
@@ -368,7 +369,6 @@ _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 _ATTACHMENT: Final = re.compile(r"ATT-\d{4}-\d{4}-\d{4}", re.ASCII)
 _LONG: Final = 2**63 - 1
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 _EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 
 
@@ -640,8 +640,10 @@ class _Reading:
         if file.version is not None and not 1 <= file.version <= VERSION_LIMIT:
             what = f"version {_whole_text(file.version)} is not a whole number from 1 to {VERSION_LIMIT}"
             self.find("", what, key="version")
-        if not _LANGUAGE.fullmatch(file.default_locale):
-            self.find("", f"default_locale {_cut(file.default_locale)!r} is not a language tag", key="default_locale")
+        what, hint, fatal = doubt_of(file.default_locale)
+        if what:
+            what = f"default_locale {_cut(file.default_locale)!r} {what}"
+            self.find("", what, key="default_locale", hint=hint, warning=not fatal)
 
     def _events(self, file: _File) -> list[EventName]:
         found = []
@@ -790,18 +792,24 @@ class _Reading:
     ) -> dict[str, Text]:
         """The texts by locale tag, the top level's under the empty one."""
         texts = {"": self._text(file, "", channel, content, families, file.default_locale)}
+        seen: dict[Key, str] = {}
         for language, variant in file.locale.items():
-            key = f"locale.{language}"
-            tag = locale_tag(language)
-            if not _LANGUAGE.fullmatch(language):
-                self.find("", f"[locale.{json.dumps(language)}] is not a language tag", key=key, hint='as in "pt-BR"')
-            elif tag == locale_tag(file.default_locale):
+            key, section = f"locale.{language}", f"[locale.{json.dumps(_cut(language), ensure_ascii=False)}]"
+            what, hint, fatal = doubt_of(language)
+            if what:
+                self.find("", f"{section} {what}", key=key, hint=hint, warning=not fatal)
+            if what and fatal:
+                continue
+            # Of two that mean the same, one could never be chosen.
+            first = seen.setdefault(same_language(language), language)
+            if same_language(language) == same_language(file.default_locale):
                 hint = f"the top level is in default_locale, {file.default_locale!r}"
-                self.find("", f"[locale.{json.dumps(language)}] is the top level's own language", key=key, hint=hint)
-            elif tag in texts:
-                self.find("", f"[locale.{json.dumps(language)}] is there twice", key=key)
+                self.find("", f"{section} is the top level's own language", key=key, hint=hint)
+            elif first != language:
+                hint = "they are the same language; keep one of them"
+                self.find("", f"{section} is there twice, also as {json.dumps(first)}", key=key, hint=hint)
             else:
-                texts[tag] = self._text(variant, f"{key}.", channel, content, families, language)
+                texts[locale_tag(language)] = self._text(variant, f"{key}.", channel, content, families, language)
         return texts
 
     def _text(

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from processor.mapping.forms import Form, form_of, misfit
+from processor.mapping.languages import nearest
 from processor.model.messages import Channel
 from processor.model.notifications import Attachment
 from processor.model.placeholders import MANUAL, PlaceholderType, placeholders_of
@@ -223,19 +224,13 @@ class Template:
     content: str
 
     def text_for(self, language: str | None) -> Text:
-        """The text for a recipient's language: exact tag, then its language alone, then the top level's.
+        """The text for a recipient's language: the nearest that is written, see `languages.py`, else the top level's.
 
-        Tags are compared without case, `_` as `-`. None, and a language nobody has written for: the top level's.
+        `language` may be any text; None, and one that nobody has written for, get the top level's.
         """
         if language is None or not self.texts:
             return self.text
-        tag = locale_tag(language)
-        for wanted in (tag, tag.partition("-")[0]):
-            if wanted == locale_tag(self.default_locale):
-                return self.text
-            if wanted in self.texts:
-                return self.texts[wanted]
-        return self.text
+        return self.texts.get(nearest(language, (self.default_locale, *self.texts)), self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +267,7 @@ def template_set(templates: Iterable[Template]) -> TemplateSet:
 
 
 def locale_tag(language: str) -> str:
-    """A language tag as it is compared: `pt_BR` is `pt-br`."""
+    """A language tag in the one spelling that a template keeps: `pt_BR` is `pt-br`."""
     return language.strip().replace("_", "-").lower()
 
 

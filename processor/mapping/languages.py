@@ -1,0 +1,211 @@
+"""Language tags of BCP 47: what a tag means, and which of the languages that there are a reader gets. Pure.
+
+Look-up is that of RFC 4647 section 3.4: subtags are taken off the end until a language is there. Old codes, the script
+that a language is usually written in, and parents such as es-419 of es-MX are CLDR's, as Babel has them:
+https://unicode.org/reports/tr35/tr35.html#Locale_Inheritance .
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Final
+
+from babel import Locale
+from babel.core import get_global
+from babel.localedata import exists
+
+TAG_LIMIT_CHARACTERS: Final = 100  # of what an event may call a language; a tag of BCP 47 has hardly ever over 35
+
+_TAG: Final = re.compile(  # RFC 5646 section 2.1, in lower case
+    r"(?P<language>[a-z]{2,3}|[a-z]{4,8})(?P<extended>(?:-[a-z]{3}){0,3})"
+    r"(?:-(?P<script>[a-z]{4}))?"
+    r"(?:-(?P<region>[a-z]{2}|[0-9]{3}))?"
+    r"(?P<variants>(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*)"
+    r"(?P<extensions>(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*)"
+    r"(?P<private>(?:-x(?:-[a-z0-9]{1,8})+)?)(?![a-z0-9])"
+)
+_POSIX: Final = re.compile(r"([A-Za-z0-9_-]+)(?:[.@,;].*)?", re.DOTALL)  # pt_BR.UTF-8, sr_RS@latin, pt-BR,pt;q=0.8
+_POSIX_SCRIPTS: Final = {"@latin": "Latn", "@cyrillic": "Cyrl", "@devanagari": "Deva"}
+_KEYWORDS: Final = re.compile(r"-u((?:-[a-z0-9]{2,8})+)")
+_NORWEGIAN: Final = {"nb": ("nb", "no"), "nn": ("nn", "no", "nb"), "no": ("no", "nb")}
+_LOCAL: Final = re.compile("q[a-t][a-z]")  # codes that anybody may give a meaning
+_LOCAL_PARTS: Final = re.compile("Qa[ab][a-x]|AA|Q[M-Z]|X[A-Z]|ZZ")
+
+Key = tuple[str, ...]  #: Language, script, region (empty: any), then variants and private subtags.
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A tag with its parts named as CLDR names them today. `script` is never left out where it is known.
+
+    `rest` has variants and private subtags; of extensions only -u- is kept, as `keywords`: `nu-latn`.
+    """
+
+    language: str
+    script: str
+    region: str
+    rest: Key
+    keywords: str
+
+    def fallbacks(self) -> Iterator[Key]:
+        """The languages that serve this one's readers, the best first.
+
+        A region goes before a language, another script comes last: who reads zh-TW gets zh-Hant, and zh-CN only when
+        there is no text in traditional characters.
+        """
+        for language in _NORWEGIAN.get(self.language, (self.language,)):
+            for length in range(len(self.rest), -1, -1):
+                if length == 0 or self.rest[length - 1] != "x":
+                    yield (language, self.script, self.region, *self.rest[:length])
+            region = self.region
+            while region and (region := _parent_region(language, self.script, region)):
+                yield (language, self.script, region)
+            yield (language, self.script, "")
+        usual = _usual_script(self.language, "")
+        if usual != self.script:
+            likely = get_global("likely_subtags").get(f"{self.language}_{self.script}", "").split("_")
+            yield (self.language, self.script, likely[-1])
+            yield (self.language, usual, "")
+
+
+def nearest(language: str, tags: tuple[str, ...]) -> str:
+    """The one of `tags` that serves a reader of `language` best; the first of them when none does. Never raises.
+
+    `language` may be any text, as an event's is: what is no tag is nobody's language.
+    """
+    return _nearest(language, tags) if len(language) <= TAG_LIMIT_CHARACTERS else tags[0]
+
+
+@lru_cache(maxsize=4096)
+def _nearest(language: str, tags: tuple[str, ...]) -> str:
+    reader = _reader(language)
+    if reader is None:
+        return tags[0]
+    written = _written(tags)
+    return next((written[key] for key in reader.fallbacks() if key in written), tags[0])
+
+
+@lru_cache(maxsize=256)
+def _written(tags: tuple[str, ...]) -> Mapping[Key, str]:
+    return {same_language(tag): tag for tag in reversed(tags)}
+
+
+def same_language(tag: str) -> Key:
+    """Equal for tags that mean the same language: `iw` and `he`, `pt_BR` and `pt-br`, `zh` and `zh-Hans`."""
+    meant = language_of(tag)
+    return (tag,) if meant is None else (meant.language, meant.script, meant.region, *meant.rest)
+
+
+def language_of(tag: str) -> Language | None:
+    """What a tag means; `_` is taken as `-`. None for what is no tag of BCP 47."""
+    lower = tag.replace("_", "-").lower()
+    found = _TAG.fullmatch(lower)
+    return None if found is None else _language(found)
+
+
+def _reader(text: str) -> Language | None:
+    """The language of a text as systems write it: a tag, also with what is none behind it, or a POSIX locale's name."""
+    whole = _POSIX.fullmatch(text.strip())
+    found = None if whole is None else _TAG.match(whole[1].replace("_", "-").lower())
+    if whole is None or found is None:
+        return None
+    script = next((script for sign, script in _POSIX_SCRIPTS.items() if sign in whole.group()), "")
+    return _language(found, script)
+
+
+def _language(found: re.Match[str], script: str = "") -> Language:
+    alias, *more = get_global("language_aliases").get(found["language"], found["language"]).split("_")
+    region = (found["region"] or "").upper()
+    for extended in found["extended"].upper().split("-"):  # also USA, which is no tag but meant
+        region = region or (extended if extended in get_global("territory_aliases") else "")
+    region = next(iter(get_global("territory_aliases").get(region, [region])))
+    script = (found["script"] or script).title()
+    for part in more:  # sh is sr_Latn
+        script, region = (script or part, region) if len(part) == 4 else (script, region or part)
+    variants = found["variants"].split("-")[1:]
+    private = found["private"].split("-")[1:]
+    keywords = _KEYWORDS.search(found["extensions"])
+    return Language(
+        alias,
+        script or _usual_script(alias, region),
+        region,
+        (*variants, *private),
+        keywords[1].removeprefix("-") if keywords else "",
+    )
+
+
+def _usual_script(language: str, region: str) -> str:
+    likely = get_global("likely_subtags")
+    found = likely.get(f"{language}_{region}") or likely.get(language) or ""
+    return next((part for part in found.split("_")[1:] if len(part) == 4), "")
+
+
+def _parent_region(language: str, script: str, region: str) -> str:
+    """The region whose readers' language is that of `region` too: 419 for MX of es. Empty: none."""
+    parents = get_global("parent_exceptions")
+    parent = parents.get(f"{language}_{region}") or parents.get(f"{language}_{script}_{region}") or ""
+    return parent.split("_")[-1] if parent.startswith(f"{language}_") else ""
+
+
+# ---------------------------------------------------------------------------------------------------- what Babel has
+
+
+def locale_of(language: Language) -> Locale | None:
+    """The nearest locale that Babel has data of; None when it has not even the language."""
+    for code, script, region, *rest in language.fallbacks():
+        variant = "_".join(rest).upper()
+        bare = script == _usual_script(code, region)
+        for wanted in (script, "") if bare else (script,):
+            name = "_".join(part for part in (code, wanted, region, variant) if part)
+            if exists(name):
+                return Locale.parse(name, resolve_likely_subtags=False)
+    return None
+
+
+# -------------------------------------------------------------------------------------------------- what authors write
+
+
+def doubt_of(tag: str) -> tuple[str, str, bool]:
+    """What is wrong with a tag that an author wrote, a hint, and whether it is no tag at all. Empty: nothing."""
+    meant = language_of(tag)
+    if meant is None:
+        return "is not a language tag", _probable(tag) or 'as in "pt-BR"', True
+    if unknown := _unknown(meant):
+        return unknown, _probable(tag), False
+    if meant.rest and (hint := _probable(tag)):
+        return "has a country's name, not its code", hint, False
+    return "", "", False
+
+
+def _unknown(language: Language) -> str:
+    """The part of a language that CLDR has no name of, in words; empty when it has all."""
+    english = Locale("en")
+    codes = (english.languages, get_global("likely_subtags"), get_global("language_aliases"))
+    if not _LOCAL.fullmatch(language.language) and all(language.language not in known for known in codes):
+        return f"is of no language: nothing is known of {language.language!r}"
+    parts = (("script", language.script, english.scripts), ("region", language.region, english.territories))
+    for kind, part, names in parts:
+        if part and part not in names and not _LOCAL_PARTS.fullmatch(part):
+            return f"has a {kind} that nothing is known of: {part!r}"
+    return ""
+
+
+def _probable(tag: str) -> str:
+    """A tag that was probably meant by one that is none, as a hint; empty when nothing comes to mind."""
+    english = Locale("en")
+    languages = {name.lower(): code for code, name in sorted(english.languages.items(), reverse=True)}
+    territories = {name.lower(): code for code, name in english.territories.items()}
+    words = [word for word in re.split(r"[^0-9a-z]+", re.sub(r"[.@].{3,}", "", tag.lower())) if word]
+    if len(words) == 1 and len(words[0]) == 4 and words[0] not in languages:  # ptBR
+        words = [words[0][:2], words[0][2:]]
+    first, *rest = words or [""]
+    near = get_close_matches(first, [name for name in languages if name.isalpha()], 1, 0.85) if len(first) > 3 else []
+    of_country = get_global("likely_subtags").get(f"und_{first.upper()}", "").partition("_")[0]
+    code = languages[near[0]] if near else first if first in english.languages else of_country
+    parts = [code, *(territories.get(word, word.upper() if len(word) == 2 else word) for word in rest)]
+    probable = "-".join(parts).replace("_", "-")
+    meant = language_of(probable) if code in english.languages else None
+    fits = meant is not None and not meant.rest and not _unknown(meant)
+    return f'did you mean "{probable}"?' if fits and probable.lower() != tag.lower() else ""
