@@ -1,20 +1,24 @@
 """FORMAT and FORMAT_DATE: a value as a language writes it, by a pattern of CLDR. Pure.
 
 Languages' data and the patterns' meaning are Babel's: https://unicode.org/reports/tr35/tr35-numbers.html and
-tr35-dates.html . A number is rounded half to even; a pattern with `¤` has the amount's own currency.
+tr35-dates.html . Digits and signs are the language's own, which Babel leaves as they are in ASCII. A number is rounded
+half to even, and what is then zero has no minus; a pattern with `¤` has the amount's own currency.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from babel import Locale, UnknownLocaleError
-from babel.dates import PATTERN_CHARS, format_date, format_datetime
-from babel.numbers import format_currency, format_decimal
+from babel import Locale
+from babel.dates import PATTERN_CHARS, DateTimeFormat, DateTimePattern
+from babel.dates import parse_pattern as parse_date_pattern
+from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
+from babel.numbers import parse_pattern as parse_number_pattern
 
+from processor.mapping.languages import language_of, locale_of
 from processor.model.placeholders import PlaceholderType
 
 NUMBER: Final = "FORMAT"
@@ -40,9 +44,65 @@ _SAMPLES: Final = {
 _ARGUMENTS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*),(?P<key>[A-Za-z]+)=(?P<pattern>.+)", re.DOTALL)
 _QUOTED: Final = re.compile(r"'[^']*'")
 _NUMERIC: Final = re.compile(r"[#0,.;%‰¤+\-() \u00a0]*[#0][#0,.;%‰¤+\-() \u00a0]*")
+_SUBPATTERNS: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # positive; negative
+_SUBPATTERN: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)
+_AFFIX: Final = re.compile(
+    r"(?P<quote>'')|'(?P<text>(?:[^']|'')*)'|(?P<currency>¤{1,3})|(?P<sign>[-+%‰])|(?P<plain>.)", re.DOTALL
+)
+_SIGNS: Final = {"-": "minusSign", "+": "plusSign", "%": "percentSign", "‰": "perMille"}
+_SCALES: Final = {"%": 2, "‰": 3}
+_NONZERO: Final = re.compile("[1-9]")
 _CURRENCY: Final = re.compile("[A-Z]{3}")
 _NO_CURRENCY: Final = "XXX"  # ISO 4217: no currency is involved; shown as ¤
 _DIGITS: Final = 200  # more than any value (38) and pattern (100) have together, so that only the pattern rounds
+
+ZEROS: Final[Mapping[str, str]] = {  # CLDR's numbering systems of ten digits in a row -> the first of them
+    "adlm": "\U0001e950",
+    "arab": "\u0660",
+    "arabext": "\u06f0",
+    "beng": "\u09e6",
+    "cakm": "\U00011136",
+    "deva": "\u0966",
+    "gujr": "\u0ae6",
+    "guru": "\u0a66",
+    "hmnp": "\U0001e140",
+    "java": "\ua9d0",
+    "khmr": "\u17e0",
+    "knda": "\u0ce6",
+    "laoo": "\u0ed0",
+    "latn": "0",
+    "mlym": "\u0d66",
+    "mong": "\u1810",
+    "mtei": "\uabf0",
+    "mymr": "\u1040",
+    "nkoo": "\u07c0",
+    "olck": "\u1c50",
+    "orya": "\u0b66",
+    "tamldec": "\u0be6",
+    "telu": "\u0c66",
+    "thai": "\u0e50",
+    "tibt": "\u0f20",
+    "vaii": "\ua620",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How a language writes: its data, and the numbering system whose digits and signs it has."""
+
+    locale: Locale
+    system: str
+
+    @property
+    def digits(self) -> Mapping[int, str]:
+        """For `str.translate`: what stands for 0 to 9. Empty for the digits that they are."""
+        zero = ord(ZEROS[self.system])
+        return {ord("0") + digit: chr(zero + digit) for digit in range(10)} if self.system != "latn" else {}
+
+    def sign(self, sign: str) -> str:
+        """How a sign of a pattern is written."""
+        symbols = self.locale.number_symbols
+        return str(symbols[self.system].get(_SIGNS[sign]) or symbols["latn"].get(_SIGNS[sign], sign))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +112,97 @@ class Form:
     function: str
     pattern: str
     locale: str
+    compiled: "_NumberForm | _DateForm" = field(repr=False, compare=False)
 
     def written(self, name: str) -> str:
         """As it stands in a template, with the placeholder's name."""
         return f"{self.function}{{{name},{_PATTERNS[self.function]}={self.pattern}}}"
+
+
+_Affix = tuple[str | int, ...]  # text, or how many signs ¤ stand there
+
+
+class _NumberForm:
+    """A numericPattern, parsed. Babel writes the digits of a number without its sign; all around them is ours."""
+
+    def __init__(self, pattern: str, notation: Notation) -> None:
+        self._notation = notation
+        self._digits = notation.digits
+        halves = _SUBPATTERNS.fullmatch(pattern)
+        parts = _SUBPATTERN.fullmatch(halves[1]) if halves else None
+        if halves is None or parts is None or not _NUMERIC.fullmatch(parts[2]):
+            raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[NUMBER]}")
+        self._number: NumberPattern = parse_number_pattern(parts[2])
+        self._positive = (self._affix(parts[1]), self._affix(parts[3]))
+        self._negative = ((notation.sign("-"), *self._positive[0]), self._positive[1])
+        if halves[2] and (parts := _SUBPATTERN.fullmatch(halves[2])):
+            self._negative = (self._affix(parts[1]), self._affix(parts[3]))
+        bare = _QUOTED.sub("", halves[1])
+        self._scale = next((scale for sign, scale in _SCALES.items() if sign in bare), 0)
+
+    def _affix(self, text: str) -> _Affix:
+        pieces: list[str | int] = []
+        for found in _AFFIX.finditer(text):
+            match found.lastgroup:
+                case "quote":
+                    pieces.append("'")
+                case "text":
+                    pieces.append(found["text"].replace("''", "'"))
+                case "currency":
+                    pieces.append(len(found["currency"]))
+                case "sign":
+                    pieces.append(self._notation.sign(found["sign"]))
+                case _:
+                    pieces.append(found["plain"])
+        return tuple(pieces)
+
+    def text(self, value: Decimal | int, currency: str) -> str:
+        with localcontext() as context:
+            context.prec = _DIGITS
+            amount = abs(Decimal(value)).scaleb(self._scale)
+            number = self._number.apply(amount, self._notation.locale, numbering_system=self._notation.system)
+        # What is rounded to zero has no sign, as `{NAME}` has none.
+        before, behind = self._negative if value < 0 and _NONZERO.search(number) else self._positive
+        pieces = (*before, number.translate(self._digits) if self._digits else number, *behind)
+        return "".join(piece if isinstance(piece, str) else self._currency(piece, currency, amount) for piece in pieces)
+
+    def _currency(self, width: int, code: str, amount: Decimal) -> str:
+        match width:
+            case 1:
+                return get_currency_symbol(code, self._notation.locale)
+            case 2:
+                return code
+            case _:
+                return get_currency_name(code, amount, self._notation.locale)
+
+
+class _DateForm:
+    """A datePattern, parsed."""
+
+    def __init__(self, pattern: str, notation: Notation) -> None:
+        self._locale = notation.locale
+        self._digits = notation.digits
+        try:
+            self._pattern: DateTimePattern = parse_date_pattern(pattern)
+        except ValueError as error:
+            raise ValueError(f"{pattern!r} cannot be written: {str(error)[:1].lower()}{str(error)[1:]}") from error
+
+    def text(self, value: date) -> str:
+        locale, digits = self._locale, self._digits
+        return self._pattern % (_Digits(value, locale, digits) if digits else DateTimeFormat(value, locale))
+
+
+class _Digits(DateTimeFormat):
+    """The parts of a date with a language's own digits. Names and what ISO 8601 writes stay as they are."""
+
+    def __init__(self, value: date, locale: Locale, digits: Mapping[int, str]) -> None:
+        super().__init__(value, locale)
+        self._digits = digits
+
+    def __getitem__(self, name: str) -> str:
+        text = super().__getitem__(name)
+        numeric = len(name) <= 2 if name[0] in "MLQqec" else name[0] in "yYuwWdDFghHKkmsSAO" or name == "ZZZZ"
+        return text.translate(self._digits) if numeric else text
 
 
 def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
@@ -76,7 +223,9 @@ def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
         raise ValueError(f"{pattern!r} is no pattern of a date, as in {_EXAMPLES[function]}")
     if function == DATE and (unknown := sorted(letters - PATTERN_CHARS.keys())):
         raise ValueError(f"{unknown[0]!r} stands for no part of a date; text stands in quotes, as in d 'of' MMMM")
-    return found["name"], Form(function, pattern, _known(locale))
+    notation = notation_of(locale)
+    compiled = _NumberForm(pattern, notation) if function == NUMBER else _DateForm(pattern, notation)
+    return found["name"], Form(function, pattern, str(notation.locale), compiled)
 
 
 def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:
@@ -102,19 +251,15 @@ def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | 
     and Babel puts it into the pattern sign by sign: of 7 KB of `¤` it makes gigabytes.
     ValueError or ArithmeticError for a value that cannot be written so: the week of the last days of the year 9999.
     """
-    if form.function == DATE:
-        if kind is PlaceholderType.TIMESTAMP:
-            try:
-                return str(format_datetime(value, format=form.pattern, tzinfo=time_zone, locale=form.locale))
-            except OverflowError:  # in the first or last hours that a datetime can hold
-                return str(format_datetime(value, format=form.pattern, tzinfo=UTC, locale=form.locale))
-        return str(format_date(day_of(value, time_zone), format=form.pattern, locale=form.locale))
-    with localcontext() as context:
-        context.prec = _DIGITS
-        if "¤" not in form.pattern:
-            return str(format_decimal(value, format=form.pattern, locale=form.locale))
-        code = currency if currency is not None and _CURRENCY.fullmatch(currency) else _NO_CURRENCY
-        return str(format_currency(value, code, format=form.pattern, locale=form.locale, currency_digits=False))
+    if isinstance(form.compiled, _DateForm):
+        if kind is not PlaceholderType.TIMESTAMP:
+            return form.compiled.text(day_of(value, time_zone))
+        try:
+            return form.compiled.text(value.astimezone(time_zone))
+        except OverflowError:  # in the first or last hours that a datetime can hold
+            return form.compiled.text(value.astimezone(UTC))
+    code = currency if currency is not None and _CURRENCY.fullmatch(currency) else _NO_CURRENCY
+    return form.compiled.text(value, code)
 
 
 def day_of(value: date, time_zone: tzinfo) -> date:
@@ -127,11 +272,19 @@ def day_of(value: date, time_zone: tzinfo) -> date:
         return value.date()
 
 
-def _known(tag: str) -> str:
-    """The nearest language that Babel has: the tag's own, else without its region. ValueError for none."""
-    for wanted in (tag, re.split("[-_]", tag)[0]):
-        try:
-            return str(Locale.parse(wanted.replace("-", "_")))
-        except (UnknownLocaleError, ValueError):
-            continue
-    raise ValueError(f"nobody knows how {tag!r} writes numbers and dates")
+def notation_of(tag: str) -> Notation:
+    """How the language of `tag` writes, or the nearest that Babel has. ValueError says why there is none.
+
+    The numbering system is the one that CLDR has for the locale, or that of the tag's extension -u-nu-.
+    """
+    language = language_of(tag)
+    locale = None if language is None else locale_of(language)
+    if language is None or locale is None:
+        raise ValueError(f"nobody knows how {tag!r} writes numbers and dates")
+    wanted = re.fullmatch("(?:nu-([a-z0-9]+))?", language.keywords)
+    if wanted is None:
+        raise ValueError(f"of the extensions of {tag!r} only -u-nu- is supported, which chooses the digits")
+    system = wanted[1] or locale.default_numbering_system
+    if system not in ZEROS or system not in locale.number_symbols:
+        raise ValueError(f"{tag!r} names digits {system!r} that are not supported; one of: {', '.join(ZEROS)}")
+    return Notation(locale, system)

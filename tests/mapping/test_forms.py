@@ -1,6 +1,8 @@
 """FORMAT and FORMAT_DATE: values as languages write them, and what is no form."""
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,10 +11,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from babel import Locale
+from babel.localedata import locale_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.mapping.forms import form_of, formatted, misfit
+from processor.mapping.forms import ZEROS, form_of, formatted, misfit, notation_of
 from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, Text, parse
@@ -98,7 +102,7 @@ def test_an_event_with_signs_for_its_currency_makes_its_messages() -> None:
         assert len(euros.births) == len(signs.births)
 
 
-@pytest.mark.parametrize(("amount", "expected"), [("0.125", "0.12"), ("0.135", "0.14"), ("-0.005", "-0.00")])
+@pytest.mark.parametrize(("amount", "expected"), [("0.125", "0.12"), ("0.135", "0.14"), ("-0.005", "0.00")])
 def test_half_is_rounded_to_even(amount: str, expected: str) -> None:
     """As CLDR does."""
     assert expected == rendered("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", totalBalance=Decimal(amount))
@@ -258,3 +262,179 @@ def test_the_edges_of_time() -> None:
     for moment in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
         for zone in ("Asia/Tokyo", "America/Lima"):
             assert formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=ZoneInfo(zone))
+
+
+# ----------------------------------------------------------------------------------- signs and digits of languages
+
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "sv", "ar-EG", "fa", "he", "bn", "en-IN"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "#,##0.00",
+        "0",
+        "#",
+        "¤#,##0.00",
+        "#,##0.00 ¤¤",
+        "0.00 ¤¤¤",
+        "0.0%",
+        "0‰",
+        "#,##0.00;(#,##0.00)",
+        "+0;-0",
+        "-0.0",
+    ],
+)
+@pytest.mark.parametrize("amount", ["-0.0000004", "-0", "-0.00", "-0E+3"])
+def test_zero_has_no_minus(locale: str, pattern: str, amount: str) -> None:
+    """What is rounded to zero looks as zero does, in any pattern and language; only a pattern's own minus stays."""
+    _, form = form_of("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+    texts = {
+        formatted(value, PlaceholderType.MONEY, form, currency="EUR", time_zone=UTC)
+        for value in (Decimal(amount), Decimal(0), Decimal("0.0000004"))
+    }
+
+    assert 1 == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "amount", "expected"),
+    [
+        ("#,##0.00", "-0.005", "0.00"),
+        ("#,##0.00", "-0.0051", "-0.01"),
+        ("0", "-0.5", "0"),
+        ("0", "-0.51", "-1"),
+        ("0.0%", "-0.0004", "0.0%"),
+        ("0.0%", "-0.0006", "-0.1%"),
+        ("#,##0.00;(#,##0.00)", "-0.001", "0.00"),
+        ("#,##0.00;(#,##0.00)", "-12.5", "(12.50)"),
+        ("¤0.00", "-0.001", "€0.00"),
+        ("¤0.00", "-1", "-€1.00"),
+        ("0.00;0.00-", "-1", "1.00-"),
+        ("0;0", "-1", "1"),
+        ("0;", "-1", "-1"),
+    ],
+)
+def test_a_minus_is_where_a_digit_is(pattern: str, amount: str, expected: str) -> None:
+    """The sign is decided by what is shown."""
+    body = f"FORMAT{{TOTAL_BALANCE,numericPattern={pattern}}}"
+
+    assert expected == rendered(body, totalBalance=Decimal(amount), currencyCode="EUR")
+
+
+def test_zero_has_no_minus_anywhere() -> None:
+    """Nor does a value without a form, in a text, a table, JSON or a custom field."""
+    zero = Decimal("-0.00")
+    fields = {
+        **make_event().fields,
+        "account": {**make_event().fields["account"], "totalBalance": zero, "interestRate": zero},
+        "customFields": {"LOAN:Rest": zero},
+    }
+    body = "{TOTAL_BALANCE} {INTEREST_RATE} {CF:LOAN:Rest}"
+    for content in (ContentType.TEXT, ContentType.JSON, ContentType.XML, ContentType.HTML):
+        segments, _ = parse(body, content, families=REPAYMENT)
+        made = render(Text(None, segments), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=99)
+
+        assert Rendered(None, "0.00 0 0") == made
+
+
+@pytest.mark.parametrize(
+    ("locale", "number", "day"),
+    [
+        ("en", "-1,234.5", "14.3.2026"),
+        ("de", "-1.234,5", "14.3.2026"),
+        ("sv", f"{MINUS}1\u00a0234,5", "14.3.2026"),
+        ("ar-EG", "\u061c-١٬٢٣٤٫٥", "١٤.٣.٢٠٢٦"),
+        ("ar-SA", "\u061c-١٬٢٣٤٫٥", "١٤.٣.٢٠٢٦"),
+        ("ar-AE", "\u200e-1,234.5", "14.3.2026"),
+        ("ar-MA", "\u200e-1.234,5", "14.3.2026"),
+        ("ar-EG-u-nu-latn", "\u200e-1,234.5", "14.3.2026"),
+        ("ar-AE-u-nu-arab", "\u061c-١٬٢٣٤٫٥", "١٤.٣.٢٠٢٦"),
+        ("fa", f"\u200e{MINUS}۱٬۲۳۴٫۵", "۱۴.۳.۲۰۲۶"),
+        ("fa-u-nu-latn", f"\u200e{MINUS}1,234.5", "14.3.2026"),
+        ("ur", "\u200e-1,234.5", "14.3.2026"),
+        ("ur-IN", "\u200e-\u200e۱٬۲۳۴٫۵", "۱۴.۳.۲۰۲۶"),
+        ("mr", "-१,२३४.५", "१४.३.२०२६"),
+        ("hi", "-1,234.5", "14.3.2026"),
+        ("hi-u-nu-deva", "-१,२३४.५", "१४.३.२०२६"),
+        ("ne", "-१,२३४.५", "१४.३.२०२६"),
+        ("bn", "-১,২৩৪.৫", "১৪.৩.২০২৬"),
+        ("my", "-၁,၂၃၄.၅", "၁၄.၃.၂၀၂၆"),
+        ("th", "-1,234.5", "14.3.2026"),
+        ("th-u-nu-thai", "-๑,๒๓๔.๕", "๑๔.๓.๒๐๒๖"),
+        # A tag's nearest locale, by today's codes.
+        ("iw", "\u200e-1,234.5", "14.3.2026"),
+        ("tl-PH", "-1,234.5", "14.3.2026"),
+        ("sh", "-1.234,5", "14.3.2026"),
+        ("zh-Hant-XX", "-1,234.5", "14.3.2026"),
+        ("de-CH-1996-x-a", "-1\u2019234.5", "14.3.2026"),
+    ],
+)
+def test_digits_by_language(locale: str, number: str, day: str) -> None:
+    """Digits and minus are CLDR's of the locale, and what a tag asks for by -u-nu-."""
+    body = "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.0}|FORMAT_DATE{TRANSACTION_DATE,datePattern=d.M.y}"
+
+    assert f"{number}|{day}" == rendered(body, locale=locale, totalBalance=Decimal("-1234.5"))
+
+
+@pytest.mark.parametrize(
+    ("function", "pattern", "expected"),
+    [
+        ("FORMAT", "'24/7' #,##0.00 '(0)'", "24/7 ۱٬۲۳۴٫۵۰ (0)"),
+        ("FORMAT", "0.0%", "۱۲۳۴۵۰٫۰٪"),
+        ("FORMAT", "0'%'", "۱۲۳۴%"),
+        ("FORMAT", "+0", "\u200e+۱۲۳۴"),
+        ("FORMAT", "¤ 0", "€ ۱۲۳۴"),
+        ("FORMAT", "0 ¤¤ '¤'", "۱۲۳۴ EUR ¤"),
+        ("FORMAT", "'o''clock' 0 ''", "o'clock ۱۲۳۴ '"),
+        ("FORMAT", "'a;b' 0;'c;' 0", "a;b ۱۲۳۴"),
+        ("FORMAT_DATE", "d MMMM yyyy '(24h, 7/7)' 1", "۱۴ مارس ۲۰۲۶ (24h, 7/7) 1"),
+        ("FORMAT_DATE", "HH:mm:ss.SSS D e w Q", "۰۹:۲۶:۵۳.۷۰۲ ۷۳ ۶ ۱۱ ۱"),
+        ("FORMAT_DATE", "yyyy-MM-dd HH:mm XXX", "۲۰۲۶-۰۳-۱۴ ۰۹:۲۶ Z"),
+        ("FORMAT_DATE", "HH xxx Z", "۰۹ +00:00 +0000"),
+        ("FORMAT_DATE", "VV", "Etc/UTC"),
+    ],
+)
+def test_only_the_values_digits_change(function: str, pattern: str, expected: str) -> None:
+    """What an author wrote stays, and so does what ISO 8601 writes of an offset."""
+    name, key = ("TOTAL_BALANCE", "numericPattern") if function == "FORMAT" else ("OCCURRED_AT", "datePattern")
+    _, form = form_of(function, f"{name},{key}={pattern}", locale="fa")
+    value: Any = Decimal("1234.5") if function == "FORMAT" else datetime(2026, 3, 14, 9, 26, 53, 702_000, tzinfo=UTC)
+    kind = PlaceholderType.MONEY if function == "FORMAT" else PlaceholderType.TIMESTAMP
+
+    assert expected == formatted(value, kind, form, currency="EUR", time_zone=ZoneInfo("Etc/UTC"))
+
+
+def test_the_digits_of_every_locale() -> None:
+    """Each locale that Babel has writes with the digits that CLDR says are its own, ten in a row."""
+    for name in locale_identifiers():
+        locale = Locale.parse(name)
+        notation = notation_of(name)
+        native = locale.other_numbering_systems.get("native")
+
+        assert locale.default_numbering_system == notation.system
+        assert native in ZEROS or native in (None, "hanidec")  # hanidec: ten characters that are not in a row
+        if notation.system == "latn":
+            assert {} == notation.digits
+    for zero in ZEROS.values():
+        assert list(range(10)) == [unicodedata.decimal(chr(ord(zero) + digit)) for digit in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("locale", "what"),
+    [
+        ("xx", "nobody knows how 'xx' writes numbers and dates"),
+        ("und", "nobody knows how 'und' writes numbers and dates"),
+        ("pt.BR", "nobody knows how 'pt.BR' writes numbers and dates"),
+        ("ar-u-nu-roman", "'ar-u-nu-roman' names digits 'roman' that are not supported; one of: adlm, arab"),
+        ("zh-u-nu-hanidec", "'zh-u-nu-hanidec' names digits 'hanidec' that are not supported"),
+        ("th-u-ca-buddhist", "of the extensions of 'th-u-ca-buddhist' only -u-nu- is supported"),
+        ("ar-u-ca-islamic-nu-latn", "of the extensions of 'ar-u-ca-islamic-nu-latn' only -u-nu- is supported"),
+    ],
+)
+def test_languages_that_nothing_is_written_in(locale: str, what: str) -> None:
+    """What a tag asks for and nobody does is a finding, not left out."""
+    with pytest.raises(ValueError, match=f"^{re.escape(what)}"):
+        form_of("FORMAT", "A,numericPattern=0", locale=locale)
