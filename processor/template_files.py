@@ -1,6 +1,6 @@
 """Template files: TOML on disk to a set of templates, all or nothing, with everything that is wrong at once.
 
-Rules are numbered T01 to T19 as in the domain's reference; what is not there yet is refused by name, never passed over.
+Rules are numbered T01 to T22 as in the domain's reference; what is not there yet is refused by name, never passed over.
 """
 
 import json
@@ -985,8 +985,8 @@ class _Reading:
         for flaw in flaws[:FLAWS_SHOWN]:
             hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape=shape)
             what = flaw.what if not flaw.token or flaw.token in flaw.what else f"{_cut(flaw.token)}: {flaw.what}"
-            noted = rule if flaw.fatal else ""
-            self.find(noted, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
+            of_rule = flaw.rule or (rule if flaw.fatal else "")
+            self.find(of_rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
 
     def _content(self, file: _File) -> str:
         """The file as canonical JSON with its bodies, wherever they stand; samples are no part of it."""

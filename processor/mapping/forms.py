@@ -19,6 +19,7 @@ from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
 from babel.numbers import parse_pattern as parse_number_pattern
 
 from processor.mapping.languages import language_of, locale_of
+from processor.mapping.patterns import SUBPATTERN, SUBPATTERNS, date_meant, number_meant
 from processor.model.placeholders import PlaceholderType
 
 NUMBER: Final = "FORMAT"
@@ -41,11 +42,17 @@ _SAMPLES: Final = {
     PlaceholderType.DATE: date(2026, 3, 14),
     PlaceholderType.TIMESTAMP: datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC),
 }
+_DOUBTED: Final = {  # values of which a mistake shows: an afternoon at the end of a year, and thousands
+    PlaceholderType.MONEY: Decimal("1234.5"),
+    PlaceholderType.DECIMAL: Decimal("4.5"),
+    PlaceholderType.INTEGER: 1234,
+    PlaceholderType.DATE: date(2025, 12, 29),
+    PlaceholderType.TIMESTAMP: datetime(2025, 12, 29, 15, 44, 6, tzinfo=UTC),
+}
 _ARGUMENTS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*),(?P<key>[A-Za-z]+)=(?P<pattern>.+)", re.DOTALL)
 _QUOTED: Final = re.compile(r"'[^']*'")
-_NUMERIC: Final = re.compile(r"[#0,.;%‰¤+\-() \u00a0]*[#0][#0,.;%‰¤+\-() \u00a0]*")
-_SUBPATTERNS: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # positive; negative
-_SUBPATTERN: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)
+_AROUND: Final = r"[#0,.;%‰¤+\-() \u00a0\u202f\u061c\u200e\u200f]*"  # also what gives text its direction
+_NUMERIC: Final = re.compile(f"{_AROUND}[#0]{_AROUND}")
 _AFFIX: Final = re.compile(
     r"(?P<quote>'')|'(?P<text>(?:[^']|'')*)'|(?P<currency>¤{1,3})|(?P<sign>[-+%‰])|(?P<plain>.)", re.DOTALL
 )
@@ -128,14 +135,14 @@ class _NumberForm:
     def __init__(self, pattern: str, notation: Notation) -> None:
         self._notation = notation
         self._digits = notation.digits
-        halves = _SUBPATTERNS.fullmatch(pattern)
-        parts = _SUBPATTERN.fullmatch(halves[1]) if halves else None
+        halves = SUBPATTERNS.fullmatch(pattern)
+        parts = SUBPATTERN.fullmatch(halves[1]) if halves else None
         if halves is None or parts is None or not _NUMERIC.fullmatch(parts[2]):
             raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[NUMBER]}")
         self._number: NumberPattern = parse_number_pattern(parts[2])
         self._positive = (self._affix(parts[1]), self._affix(parts[3]))
         self._negative = ((notation.sign("-"), *self._positive[0]), self._positive[1])
-        if halves[2] and (parts := _SUBPATTERN.fullmatch(halves[2])):
+        if halves[2] and (parts := SUBPATTERN.fullmatch(halves[2])):
             self._negative = (self._affix(parts[1]), self._affix(parts[3]))
         bare = _QUOTED.sub("", halves[1])
         self._scale = next((scale for sign, scale in _SCALES.items() if sign in bare), 0)
@@ -242,6 +249,52 @@ def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:
         if str(None) in text and str(None) not in form.pattern:
             return f"{form.pattern!r} cannot be written of a {kind}"
     return ""
+
+
+def doubt(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
+    """What a pattern writes that its author hardly meant, and a hint with what was meant; empty for none (T22).
+
+    `form` fits `kind` (see `misfit`); `locale` is the tag that it was made for.
+    """
+    pattern, reasons = _meant(form.function, form.pattern, kind, locale)
+    if not reasons:
+        return "", ""
+    sample = _DOUBTED[kind]
+    shown = sample.isoformat().replace("+00:00", "Z") if isinstance(sample, date) else str(sample)
+    currency = "EUR" if kind is PlaceholderType.MONEY else None
+    text = formatted(sample, kind, form, currency=currency, time_zone=UTC)
+    hint = ""
+    if meant := _fitting(form.function, pattern, kind, locale):
+        better = formatted(sample, kind, meant, currency=currency, time_zone=UTC)
+        hint = f"did you mean {pattern}, which writes {better!r}?"
+    return f"writes {text!r} of {shown}: {'; '.join(reasons)}", hint
+
+
+def meant_instead(function: str, arguments: str, kind: PlaceholderType, *, locale: str) -> str:
+    """A hint for arguments that are no form, or none of `kind`: the pattern that was probably meant; empty for none."""
+    found = _ARGUMENTS.fullmatch(arguments)
+    if found is None or kind not in _KINDS[function] or len(found["pattern"]) > PATTERN_LIMIT_CHARACTERS:
+        return ""
+    pattern, reasons = _meant(function, found["pattern"], kind, locale)
+    return f"did you mean {pattern}?" if reasons and _fitting(function, pattern, kind, locale) else ""
+
+
+def _meant(function: str, pattern: str, kind: PlaceholderType, locale: str) -> tuple[str, tuple[str, ...]]:
+    if function == DATE:
+        return date_meant(pattern)
+    try:
+        return number_meant(pattern, kind, notation_of(locale).locale)
+    except ValueError:
+        return pattern, ()
+
+
+def _fitting(function: str, pattern: str, kind: PlaceholderType, locale: str) -> Form | None:
+    """The form of `pattern`, None when it is none of `kind`."""
+    try:
+        _, form = form_of(function, f"A,{_PATTERNS[function]}={pattern}", locale=locale)
+    except ValueError:
+        return None
+    return None if misfit(form, [kind]) else form
 
 
 def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | None, time_zone: tzinfo) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from processor.mapping.forms import Form, form_of, misfit
+from processor.mapping.forms import DATE, Form, doubt, form_of, meant_instead, misfit
 from processor.mapping.languages import nearest
 from processor.model.messages import Channel
 from processor.model.notifications import Attachment
@@ -293,7 +293,7 @@ class Flaw:
     """Something wrong with a text. `token` is the piece of text it is about, to find its line; may be empty.
 
     `nearest` holds names to compare `token`'s name with, empty when that would not help. `fatal` is False for what an
-    author should look at and may mean.
+    author should look at and may mean. `rule` is that of the domain's reference, empty for that of the whole text.
     """
 
     what: str
@@ -301,6 +301,7 @@ class Flaw:
     hint: str = ""
     nearest: tuple[str, ...] = ()
     fatal: bool = True
+    rule: str = ""
 
 
 def parse(
@@ -340,11 +341,9 @@ def parse(
         if content is ContentType.JSON and json_state.escaping:
             flaws.append(Flaw("a backslash before a placeholder would swallow the value's first character", token))
         if match["function"]:
-            made = _formed(match["function"], token, context, families, locale)
-            if isinstance(made, Flaw):
-                flaws.append(made)
-            else:
-                segments.append(made)
+            made, flaw = _formed(match["function"], token, context, families, locale)
+            segments.extend([made] if made else [])
+            flaws.extend([flaw] if flaw else [])
         elif match["name"]:
             sources, flaw = sources_of(match["name"], families)
             flaws.extend([flaw] if flaw else [])
@@ -432,19 +431,25 @@ def _currencies(path: tuple[str, ...], kind: PlaceholderType) -> tuple[tuple[str
 
 def _formed(
     function: str, token: str, context: Context, families: Mapping[str, EventName], locale: str
-) -> Named | Flaw:
-    """A placeholder with its form, or what is wrong with it."""
+) -> tuple[Named | None, Flaw | None]:
+    """A placeholder with its form, and what is wrong with it; None for a form that is none."""
     if function.startswith("IN_WORDS_"):
-        return Flaw(f"{function} is not supported: numbers are not written in words", token)
+        return None, Flaw(f"{function} is not supported: numbers are not written in words", token)
+    arguments = token[len(function) + 1 : -1]
+    sources, flaw = sources_of(arguments.partition(",")[0], families)
+    kinds = sorted({source.type for source in sources.values()})
+    kind = kinds[0] if kinds else PlaceholderType.TIMESTAMP if function == DATE else PlaceholderType.MONEY
     try:
-        name, form = form_of(function, token[len(function) + 1 : -1], locale=locale)
+        name, form = form_of(function, arguments, locale=locale)
     except ValueError as error:
-        return Flaw(str(error), token)
-    sources, flaw = sources_of(name, families)
+        return None, Flaw(str(error), token, meant_instead(function, arguments, kind, locale=locale))
     if flaw is not None:
-        return flaw
-    problem = misfit(form, (source.type for source in sources.values()))
-    return Flaw(problem, token) if problem else Named(name, context, sources, form)
+        return None, flaw
+    if problem := misfit(form, kinds):
+        return None, Flaw(problem, token, meant_instead(function, arguments, kind, locale=locale))
+    made = Named(name, context, sources, form)
+    what, hint = doubt(form, kind, locale=locale)
+    return made, Flaw(what, token, hint, fatal=False, rule="T22") if what else None
 
 
 def _lookalikes(piece: str, families: Mapping[str, EventName]) -> Iterable[Flaw]:

@@ -1,0 +1,274 @@
+"""Patterns of numbers and dates that are nearly always a mistake (T22), and what was probably meant. Pure.
+
+What a pattern means is CLDR's: https://unicode.org/reports/tr35/tr35-dates.html#Date_Field_Symbol_Table and
+https://unicode.org/reports/tr35/tr35-numbers.html#Number_Format_Patterns . The mistakes are those of other notations:
+of spreadsheets in other languages, of strftime, of .NET and JavaScript, and of a decimal comma.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from babel import Locale
+from babel.dates import PATTERN_CHARS
+
+from processor.model.placeholders import PlaceholderType
+
+Reasons = tuple[str, ...]  #: Why a pattern is doubted, one piece of a sentence each; empty when it is not.
+
+_ROUNDS: Final = 6  # one mistake may hide another
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+SUBPATTERNS: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # positive, negative
+SUBPATTERN: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)  # what is around a number
+_FURTHER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
+_PLACES: Final = re.compile(r"('[^']*')|([%‰])")
+_MYRIADS: Final = frozenset(("zh", "ja", "ko"))
+_TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))
+
+
+def number_meant(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[str, Reasons]:
+    """The numericPattern that was probably meant, and why; the same and nothing when it is as it should be."""
+    reasons: dict[str, None] = {}
+    for _ in range(_ROUNDS):
+        before, pattern = pattern, _halves_meant(pattern, kind, locale, reasons)
+        if pattern == before:
+            break
+    return pattern, tuple(reasons)
+
+
+def _halves_meant(pattern: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
+    positive, negative = _halves(pattern)
+    if negative and (more := _halves(negative))[1]:
+        reasons["a pattern has two parts, for positive and negative values, and no third"] = None
+        negative = more[0]
+    # Of the second part only what is around its number counts.
+    parts = (_sub_meant(positive, kind, locale, reasons), _sub_meant(negative, kind, locale, {}))
+    return ";".join(part for part in parts if part)
+
+
+def _halves(pattern: str) -> tuple[str, str]:
+    found = SUBPATTERNS.fullmatch(pattern)
+    return (found[1], found[2]) if found else (pattern, "")
+
+
+def _sub_meant(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
+    found = SUBPATTERN.fullmatch(text)
+    if found is None or not found[2]:
+        return text
+    before, number, behind = found.groups()
+    if further := _FURTHER.match(behind):
+        reasons[f"only a comma groups digits, and what stands behind {number} is text"] = None
+        number += re.sub("[^#0,.]+", ",", further.group())
+        behind = behind[further.end() :]
+    if ended := re.fullmatch("(.*[#0])([.,]+)", number):
+        reasons[f"{ended[2]} at the end of a number is not written"] = None
+        number, behind = ended[1], f"'{ended[2]}'{behind}"
+    number, why = _digits_meant(number, locale)
+    if why:
+        reasons[why] = None
+    if any(sign for _, sign in _PLACES.findall(before + behind)):
+        value = "is in percent already" if kind is PlaceholderType.DECIMAL else f"is no fraction but {_A_KIND[kind]}"
+        reasons[f"% multiplies by 100 and ‰ by 1000, and the value {value}"] = None
+        before, behind = (_PLACES.sub(lambda place: place[1] or f"'{place[2]}'", part) for part in (before, behind))
+    if kind is not PlaceholderType.MONEY and "¤" in re.sub("'[^']*'", "", before + behind):
+        reasons[f"the value is {_A_KIND[kind]} without a currency, so ¤ stays ¤"] = None
+        before, behind = re.sub("¤+[ \u00a0]*", "", before), re.sub("[ \u00a0]*¤+", "", behind)
+    return before + number + behind
+
+
+_A_KIND: Final[Mapping[PlaceholderType, str]] = {
+    PlaceholderType.MONEY: "an amount",
+    PlaceholderType.DECIMAL: "a decimal",
+    PlaceholderType.INTEGER: "a whole number",
+}
+
+
+def _digits_meant(number: str, locale: Locale) -> tuple[str, str]:
+    """Digits, commas and points as they were probably meant, and why; empty when they are as they should be."""
+    *integer, last = re.split("[,.]", number)
+    signs = re.findall("[,.]", number)
+    grouped = "#,##0"
+    if not signs:
+        return _zeros_last(number), "" if "0#" not in number else "0 stands on the wrong side of #"
+    if ("," in signs and "." in signs and signs != sorted(signs)) or signs.count(".") > 1:
+        # A comma behind a point, or two points: signs of another language.
+        whole = len(last) == 3 and set(signs) == {"."} and len(integer[-1]) <= 3
+        fixed = grouped if whole else f"{grouped}.{last}"
+        return fixed, "in patterns the point is the decimal sign of every language, and the comma groups digits"
+    if "," not in signs:
+        if last == "##0" and integer[0] in ("#", "##", "###"):
+            return grouped, "in patterns the point is the decimal sign of every language, and the comma groups digits"
+        fixed = f"{_zeros_last(integer[0])}.{_zeros_first(last)}"
+        return fixed, "" if fixed == number else "0 stands on the wrong side of #"
+    groups, decimals = (integer, f".{last}") if "." in signs else ([*integer, last], "")
+    primary, secondary = len(groups[-1]), {len(group) for group in groups[1:-1]}
+    if (primary < 3 or "0#" in last) and not decimals:
+        # A decimal comma: 0,00
+        fixed = f"{grouped}.{last}" if len(groups) > 2 else f"{_zeros_last(groups[0])}.{_zeros_first(last)}"
+        return fixed, f"the comma groups digits, here by {primary}; the point is the decimal sign of every language"
+    if "0#" in "".join(groups) or "#0" in decimals:
+        return f"{grouped}{_zeros_first(decimals)}", "0 stands on the wrong side of #"
+    if "".join(groups).count("0") > 3:
+        return f"{grouped}{decimals}", "small values get zeros in front"
+    if primary == 4 and locale.language in _MYRIADS and secondary <= {4}:
+        return number, ""
+    if primary != 3 or not secondary <= {2, 3}:
+        return f"{grouped}{decimals}", f"digits are grouped by {primary}"
+    if 2 in secondary and not _groups_by_two(locale):
+        return f"{grouped}{decimals}", f"digits are grouped by two, as {locale.english_name} does not"
+    return number, ""
+
+
+def _zeros_first(places: str) -> str:
+    return "".join(sorted(places, key=".0#".index))
+
+
+def _zeros_last(places: str) -> str:
+    return "".join(sorted(places, key="#0".index))
+
+
+def _groups_by_two(locale: Locale) -> bool:
+    """Whether 12,34,567 is how people write there; of English without a region nobody knows where it is read."""
+    by_two = locale.decimal_formats[None].grouping[1] == 2
+    return by_two or locale.territory in _TWOS or (locale.language, locale.territory) == ("en", None)
+
+
+# -------------------------------------------------------------------------------------------------------------- dates
+
+_PIECE: Final = re.compile(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z']+|'")
+_STRFTIME: Final = re.compile("%[-_]?([A-Za-z])")
+_OF_STRFTIME: Final[Mapping[str, str]] = dict(
+    zip(
+        "demyYbBaAHIMSpjZFT",
+        "dd d MM yy yyyy MMM MMMM EEE EEEE HH hh mm ss a DDD z yyyy-MM-dd HH:mm:ss".split(" "),  # noqa: SIM905  # a row
+        strict=True,
+    )
+)
+# Short words all of whose letters are parts of a date. Others hold a letter that is none.
+_WORDS: Final = frozenset(("de", "da", "das", "des", "dem", "du", "am", "um", "au", "as", "ad"))
+_QUOTED_PART: Final = re.compile("(?<![A-Za-z])(?:dd|MM{1,3}|yy(?:yy)?|EEEE?|HH|hh|mm|ss)(?![A-Za-z])")
+_HOURS: Final = frozenset("hHkK")
+_DAYS: Final = frozenset("dDyYuE")  # what a month stands beside
+_MONTHS: Final = frozenset("ML")
+
+
+def date_meant(pattern: str) -> tuple[str, Reasons]:
+    """The datePattern that was probably meant, and why; the same and nothing when it is as it should be."""
+    reasons: dict[str, None] = {}
+    for _ in range(_ROUNDS):
+        before, pattern = pattern, _fields_meant(_words_quoted(pattern, reasons), reasons)
+        if pattern == before:
+            break
+    return pattern, tuple(reasons)
+
+
+def _words_quoted(pattern: str, reasons: dict[str, None]) -> str:
+    """The pattern with quotes around words, and none around parts of a date."""
+    if _STRFTIME.search(pattern):
+        reasons["% is text"] = None
+        pattern = _STRFTIME.sub(lambda found: _OF_STRFTIME.get(found[1], found[1]), pattern)
+
+    def fixed(found: re.Match[str]) -> str:
+        text = found.group()
+        if text.startswith("'"):
+            if _QUOTED_PART.search(text):
+                reasons["what stands in quotes is text"] = None
+                text = _QUOTED_PART.sub(lambda part: f"'{part.group()}'", text).replace("''", "")
+            return text
+        if text == "Do":  # of JavaScript: 14th
+            reasons["Do is no part of a date"] = None
+            return "d"
+        letters = set(text)
+        wordlike = len(letters) > 1 and text[1:].islower() and not letters <= PATTERN_CHARS.keys()
+        if text in _WORDS or wordlike or " " in text:
+            reasons[f"{text} is no part of a date, and text stands in quotes"] = None
+            return f"'{text}'"
+        return text
+
+    return re.sub(r"'(?:[^']|'')*'|\ba las?\b|[A-Za-z]+", fixed, pattern)
+
+
+def _fields_meant(pattern: str, reasons: dict[str, None]) -> str:
+    pieces = [found.group() for found in _PIECE.finditer(pattern)]
+    places = [at for at, piece in enumerate(pieces) if piece[0].isascii() and piece[0].isalpha()]
+    letters = "".join(pieces[at][0] for at in places)
+    for number, at in enumerate(places):
+        field = pieces[at]
+        start = places[number - 1] + 1 if number else 0
+        right, why = _field_meant(field, letters, number, "".join(pieces[start:at]))
+        if why:
+            reasons[f"{field} is {why}"] = None
+            pieces[at] = right
+            letters = letters[:number] + right[0] + letters[number + 1 :]
+    return "".join(pieces)
+
+
+def _field_meant(field: str, letters: str, at: int, between: str) -> tuple[str, str]:
+    """A part of a date as it was probably meant, and what it is instead; empty when it is as it should be.
+
+    `letters` has a letter for each part, this one's at `at`; those before it are as they were meant. `between` is the
+    text in front of it.
+    """
+    letter, length = field[0], len(field)
+    before, after = letters[at - 1 : at] if at else "", letters[at + 1 : at + 2]
+    hours = _HOURS & set(letters)
+    half = set("abBAt") & set(letters)  # A and t are meant to be a
+    month_of_minutes = "m" in letters and not hours
+    match letter:
+        case "Y" if "w" not in letters:
+            return "y" * length, "the year of the week"
+        case "y" | "u" if "w" in letters and "Y" not in letters and not set("MLdDQqm") & set(letters):
+            return "Y" * length, "the year of the calendar, and weeks are those of the year of the week"
+        case "D" if "d" not in letters and (
+            _MONTHS & set(letters) or month_of_minutes or (length <= 2 and not set("yYu") & set(letters))
+        ):
+            return "d" * min(length, 2), "the day of the year"
+        case "d" if length > 2:
+            return "E" * min(length, 4), "no part of a date"
+        case "m" if length > 2:
+            return "M" * length, "no part of a date"
+        case "m" if before not in _HOURS and after != "s" and {before, after} & _DAYS and not _has_month(letters):
+            return "M" * length, "the minutes"
+        case "M" if length <= 2 and before in _HOURS and (":" in between or after not in _DAYS):
+            return "m" * length, "the month"
+        case "h" if length == 1 and before in _HOURS:
+            return "'h'", "an hour, and text stands in quotes"
+        case "h" | "K" if not half:
+            return "H" * length, "the hour of twelve, and nothing says which half of the day"
+        case "k":
+            return ("h" if half else "H") * length, "the hour from 1 to 24"
+        case "H" if "a" in letters:
+            return "h" * length, "the hour of 24 beside a half of the day"
+        case "S" if "s" not in letters and length <= 2 and before == "m":
+            return "s" * length, "a fraction of a second"
+        case "s" if before in _HOURS and not set("mM") & set(letters):
+            return "m" * length, "the seconds"
+        case "e" | "c" if length <= 2 and set("dML") & set(letters):
+            return "EEE", "the number of the day in its week"
+        case "a" | "A" if not hours and length in (2, 4):
+            return "y" * length, "the half of the day" if letter == "a" else "the milliseconds of the day"
+        case "a" if not hours:
+            return f"'{field}'", "the half of the day, of which no hour is there"
+        case "A" if hours and "a" not in letters:
+            return "a", "the milliseconds of the day"
+        case "G" | "g" if length <= 2 and not hours and not set("dDE") & set(letters) and set("Aa") & set(letters):
+            return "d" * length, "the era" if letter == "G" else "no part of a date"
+        case "J" | "j":
+            return ("y" if length > 2 or set("Tt") & set(letters) else "d") * length, "no part of a date"
+        case "T" | "t" if set("Jjy") & set(letters) and not hours and "d" not in letters[:at]:
+            return "d" * min(length, 2), "no part of a date"
+        case "t" if hours:
+            return "a", "no part of a date"
+        case "f":
+            return "S" * length, "no part of a date"
+        case _ if letter not in PATTERN_CHARS:
+            return f"'{field}'", "no part of a date, and text stands in quotes"
+        case _:
+            return field, ""
+
+
+def _has_month(letters: str) -> bool:
+    """Whether a month is there; one behind the hour is meant to be minutes."""
+    return any(letter in _MONTHS and letters[at - 1 : at] not in _HOURS for at, letter in enumerate(letters))
