@@ -114,16 +114,20 @@ class Notation:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How one placeholder's value is written: by FORMAT or FORMAT_DATE, a pattern, and a language Babel knows."""
+    """How one placeholder's value is written: by FORMAT or FORMAT_DATE, a pattern, and a language's notation."""
 
     function: str
     pattern: str
-    locale: str
+    notation: Notation
     compiled: "_NumberForm | _DateForm" = field(repr=False, compare=False)
 
     def written(self, name: str) -> str:
         """As it stands in a template, with the placeholder's name."""
         return f"{self.function}{{{name},{_PATTERNS[self.function]}={self.pattern}}}"
+
+    def in_address(self) -> "Form":
+        """The same with the digits 0 to 9, as systems read addresses."""
+        return _form(self.function, self.pattern, Notation(self.notation.locale, "latn"))
 
 
 _Affix = tuple[str | int, ...]  # text, or how many signs ¤ stand there
@@ -230,9 +234,12 @@ def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
         raise ValueError(f"{pattern!r} is no pattern of a date, as in {_EXAMPLES[function]}")
     if function == DATE and (unknown := sorted(letters - PATTERN_CHARS.keys())):
         raise ValueError(f"{unknown[0]!r} stands for no part of a date; text stands in quotes, as in d 'of' MMMM")
-    notation = notation_of(locale)
+    return found["name"], _form(function, pattern, notation_of(locale))
+
+
+def _form(function: str, pattern: str, notation: Notation) -> Form:
     compiled = _NumberForm(pattern, notation) if function == NUMBER else _DateForm(pattern, notation)
-    return found["name"], Form(function, pattern, str(notation.locale), compiled)
+    return Form(function, pattern, notation, compiled)
 
 
 def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:

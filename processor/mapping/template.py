@@ -447,7 +447,7 @@ def _formed(
         return None, flaw
     if problem := misfit(form, kinds):
         return None, Flaw(problem, token, meant_instead(function, arguments, kind, locale=locale))
-    made = Named(name, context, sources, form)
+    made = Named(name, context, sources, form.in_address() if context is Context.URL else form)
     what, hint = doubt(form, kind, locale=locale)
     return made, Flaw(what, token, hint, fatal=False, rule="T22") if what else None
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from processor.mapping.forms import ZEROS, form_of, formatted, misfit, notation_of
 from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import ContentType, Text, parse
+from processor.mapping.template import ContentType, Context, Text, parse
 from processor.model.outcome import Mapped
 from processor.model.placeholders import PlaceholderType
 from processor.model.reasons import TemplateReason
@@ -405,6 +405,16 @@ def test_only_the_values_digits_change(function: str, pattern: str, expected: st
     kind = PlaceholderType.MONEY if function == "FORMAT" else PlaceholderType.TIMESTAMP
 
     assert expected == formatted(value, kind, form, currency="EUR", time_zone=ZoneInfo("Etc/UTC"))
+
+
+def test_addresses_have_0_to_9() -> None:
+    """Systems read them, whatever the language of the text."""
+    body = "FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy-MM}"
+    segments, _ = parse(body, Context.URL, families=REPAYMENT, locale="fa")
+    scope = Scope("loan_transaction", make_event().fields, UTC)
+
+    assert Rendered(None, "2026-03") == render(Text(None, segments), scope, strict=False, limit_characters=99)
+    assert "۲۰۲۶-۰۳" == rendered(body, locale="fa")
 
 
 def test_the_digits_of_every_locale() -> None:
