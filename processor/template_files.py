@@ -25,6 +25,7 @@ from processor.mapping.document import flaws_of_document
 from processor.mapping.languages import Key, doubt_of, same_language
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
 from processor.mapping.notification import NOTIFIED
+from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import holds_control
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
@@ -61,6 +62,7 @@ from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State
 from processor.model.notifications import CATEGORY_ID, Attachment
 from processor.model.placeholders import MANUAL
+from processor.model.reasons import DecisionReason
 from processor.model.records import EventName, TemplateId
 from processor.settings import Settings
 
@@ -119,12 +121,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class SampleRun:
-    """A sample that was rendered; `passed` is whether it gave what it expects. `event` is None when it is none."""
+    """A sample that was rendered; `passed` is whether it gave what it expects. `event` is None when it is none.
+
+    `subscribed`: whether the event's holder is.
+    """
 
     template: TemplateId
     name: str
     passed: bool
     event: Event | None
+    subscribed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +232,8 @@ class _Expected(_Shape):
 class _Sample(_Shape):
     name: str
     event: str
-    expected: _Expected
+    subscribed: bool = True  # whether the event's holder is, whatever the template's option
+    expected: _Expected = _Expected()
 
 
 class _Attachment(_Shape):
@@ -1016,7 +1023,8 @@ class _Reading:
             event = self._sample_event(sample, key, schemas)
             if event is not None:
                 self._compare(sample, key, event, self.template, time_zone)
-            yield SampleRun(self.template.id, sample.name, passed=len(self.findings) == before, event=event)
+            passed = len(self.findings) == before
+            yield SampleRun(self.template.id, sample.name, passed, event, subscribed=sample.subscribed)
 
     def _sample_event(self, sample: _Sample, key: str, schemas: Schemas) -> Event | None:
         raw = self._beside(sample.event, f"{key}.event")
@@ -1036,7 +1044,8 @@ class _Reading:
     def _compare(self, sample: _Sample, key: str, event: Event, template: Template, time_zone: tzinfo) -> None:
         expected = sample.expected
         fields = expected.model_dump(exclude_none=True)
-        if not fields:
+        shows_none = not fields and not sample.subscribed
+        if not fields and sample.subscribed:
             self.find("T19", f"sample {sample.name!r} expects nothing", key=key, hint="expected.body = …")
         if expected.state is not None and expected.state not in (State.QUEUED, State.FAILED, State.SENT):
             hint = "a message is born QUEUED, FAILED or SENT"
@@ -1049,11 +1058,19 @@ class _Reading:
             stream=event_type(event.tenant, event.name),
             limit_characters=BODY_LIMIT_BYTES,
             sms_region=self._rules.sms_region,
+            reference=subscriptions_alone(sample.subscribed),
         )
         if isinstance(made, Declined | FailedTemplate):
-            what = f"sample {sample.name!r} makes no message: {made.reason}: {made.detail}"
-            self.find("T19", what, key=f"{key}.event")
+            unsubscribed = made.reason is DecisionReason.NOT_SUBSCRIBED
+            if not (shows_none and unsubscribed):
+                what = f"sample {sample.name!r} makes no message: {made.reason}: {made.detail}"
+                hint = "leave `expected` out where no message is right" if unsubscribed else ""
+                self.find("T19", what, key=f"{key}.event", hint=hint)
             return
+        if shows_none:
+            what = f"sample {sample.name!r} makes a message, though its holder is not subscribed"
+            hint = "an event without a holder asks no subscription"
+            self.find("T19", what, key=f"{key}.subscribed", hint=hint)
         got = _shown_parts(made)
         for name, text in fields.items():
             if got[name] != text:

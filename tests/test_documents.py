@@ -70,7 +70,7 @@ def test_exit_codes_of_the_readme() -> None:
 
 def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
     """It loads, with and without the conditions that are shown below it, so an author can begin with it."""
-    snippet, conditions, _ = TOML
+    snippet, conditions, *_ = TOML
     assert tomllib.loads(snippet)["id"] == "loan-repayment-email"
     for text, expected in ((snippet, 0), (snippet + conditions, 2)):
         (tmp_path / "loan-repayment-email.toml").write_text(text)
@@ -78,6 +78,18 @@ def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
         (template,) = templates.for_event(EventName("LOAN_REPAYMENT"))
 
         assert ("loan-repayment-email", expected) == (template.id, len(template.conditions))
+
+
+def test_the_sample_of_the_readme_is_one(tmp_path: Path) -> None:
+    """It passes for the template of the README, also where that is opted in; without a subscription there is none."""
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "loan-repayment.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    unsubscribed = TOML[3].partition("expected")[0] + "subscribed = false\n"
+    for text in (TOML[0] + TOML[3], TOML[0].replace("OPT_OUT", "OPT_IN") + TOML[3], TOML[0] + unsubscribed):
+        (tmp_path / "loan-repayment-email.toml").write_text(text)
+        loaded = read_templates(tmp_path, tenant="northbank", schemas=load_schemas())
+
+        assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
 
 
 def test_the_webhook_of_the_readme_is_one(tmp_path: Path) -> None:

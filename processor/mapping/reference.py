@@ -118,6 +118,12 @@ NO_TABLES: Final = Reference()
 """An installation to which nobody has told anything."""
 
 
+def subscriptions_alone(subscribed: bool) -> Reference:
+    """Tables in which every holder is subscribed to every template, or none is, and that have no other rows."""
+    row = b'{"subscribed": true}' if subscribed else b'{"subscribed": false}'
+    return Reference(rows=lambda table, _key: row if table is Table.SUBSCRIPTIONS else None)
+
+
 def _read(rows: Rows, table: Table, key: str) -> Row | BadRow | None:
     value = rows(table, key)
     return None if value is None else row_of(table, key, value)

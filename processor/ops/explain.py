@@ -24,6 +24,7 @@ from processor.template_files import BODY_LIMIT_BYTES, installed, usable
 
 FINDINGS: Final = 1
 _MADE: Final = "MADE"
+_BY_TABLES: Final = (_MADE, DecisionReason.NOT_SUBSCRIBED.value)  # outcomes that a row could change
 _LONGEST: Final = 200
 _NOT_LOOKED_AT: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
 
@@ -90,7 +91,7 @@ def explain(settings: Settings, *, arguments: Sequence[str], json_output: bool) 
         sys.stdout.write(json.dumps({"setVersion": templates.digest, "events": [asdict(one) for one in found]}) + "\n")
     else:
         sys.stdout.writelines(f"{printable(line)}\n" for one in found for line in (*_lines(one), ""))
-        if any(answer.outcome == _MADE for one in found for answer in one.templates):
+        if any(answer.outcome in _BY_TABLES for one in found for answer in one.templates):
             sys.stdout.write(f"{_NOT_LOOKED_AT}\n")
     return FINDINGS if any(one.has_findings for one in found) else 0
 

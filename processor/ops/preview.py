@@ -21,6 +21,7 @@ from rich.text import Text as Cell
 from processor.errors import UsageError
 from processor.mapping.decode import Fault
 from processor.mapping.map import Draft, draft, event_type, scope_of
+from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import ContentType, Custom, Named, Segment, Template, Text
@@ -63,14 +64,15 @@ def preview(
 ) -> int:
     """Print what `template` makes of an event: of `event` (a name or a file), else of a sample of its own.
 
+    The event's holder is subscribed, unless the sample says otherwise.
     `html` is where its HTML body is written; `browser` shows it. Connects to nothing. Raises UsageError for a template
     that cannot be rendered, with its findings; other templates may be broken.
     """
     schemas = load_schemas(settings.schemas_dir)
     loaded = installed(settings, schemas)
     chosen = _template(loaded, template)
-    where, told = _event(loaded, chosen, schemas, event=event, sample=sample, tenant=settings.tenant)
-    shown = _previewed(chosen, where, told, settings)
+    where, told, subscribed = _event(loaded, chosen, schemas, event=event, sample=sample, tenant=settings.tenant)
+    shown = _previewed(chosen, where, told, settings, subscribed=subscribed)
     if html is not None or browser:
         _show_html(shown, html, browser=browser)
     if json_output:
@@ -94,8 +96,8 @@ def _template(loaded: Loaded, name: str) -> Template:
 
 def _event(
     loaded: Loaded, template: Template, schemas: Schemas, *, event: str | None, sample: str | None, tenant: str | None
-) -> tuple[str, Event]:
-    """An event to show, and what it is called."""
+) -> tuple[str, Event, bool]:
+    """An event to show, what it is called, and whether its holder is subscribed."""
     if MANUAL in template.events:
         raise UsageError(f"{template.id} is for what a person sends, without an event", hint="preview another template")
     if event is not None:
@@ -107,7 +109,7 @@ def _event(
         if told.event.name not in template.events:
             names = ", ".join(template.events)
             raise UsageError(f"{template.id} is not for {told.event.name}", hint=f"it is for {names}")
-        return told.where, told.event
+        return told.where, told.event, True
     samples = [one for one in loaded.samples if one.template == template.id and one.event is not None]
     if sample is not None:
         known = [one.name for one in samples]
@@ -118,16 +120,16 @@ def _event(
             )
     for one in samples:
         if one.event is not None:
-            return f"sample {one.name!r}", one.event
+            return f"sample {one.name!r}", one.event, one.subscribed
     (told, *_) = events_told(template.events[0], schemas, tenant=tenant)
     if isinstance(told.event, Fault):
         raise UsageError(
             f"{told.where} is no event with these schemas: {told.event.detail}", hint="name one by --event"
         )
-    return told.where, told.event
+    return told.where, told.event, True
 
 
-def _previewed(template: Template, where: str, event: Event, settings: Settings) -> Preview:
+def _previewed(template: Template, where: str, event: Event, settings: Settings, *, subscribed: bool) -> Preview:
     event, time_zone = masked(event), ZoneInfo(settings.time_zone)
     person, scope = scope_of(template, event, time_zone=time_zone)
     text = template.text_for(None if person is None else person.language)
@@ -140,6 +142,7 @@ def _previewed(template: Template, where: str, event: Event, settings: Settings)
         stream=event_type(event.tenant, event.name),
         limit_characters=BODY_LIMIT_BYTES,
         sms_region=settings.sms.region,
+        reference=subscriptions_alone(subscribed),
     )
     rendered = made.rendered if isinstance(made, Draft) else None
     if isinstance(made, Declined):  # what it would say is worth seeing all the same

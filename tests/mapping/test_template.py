@@ -925,6 +925,48 @@ def test_samples_need_an_event_of_the_template(tmp_path: Path, event: str, what:
     assert ("T19", 13) == (finding.rule, finding.line)
 
 
+OPTED_IN = '[[sample]]\nname = "a"\nevent = "event.json"\n'
+
+
+@pytest.mark.parametrize("fields", [{}, SMS, STREAM], ids=["EMAIL", "SMS", "EVENT_STREAM"])
+@pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
+@pytest.mark.parametrize("subscribed", ["", "subscribed = true\n"], ids=["by default", "as it says"])
+def test_the_holder_of_a_sample_is_subscribed(
+    tmp_path: Path, fields: dict[str, Any], option: str, subscribed: str
+) -> None:
+    """T19: whatever the template's option and channel, a sample shows the message of a holder who wants it."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    state = "SENT" if fields is STREAM else "QUEUED"
+    sample = f'{OPTED_IN}{subscribed}expected.state = "{state}"'
+    loaded = read(tmp_path, note=toml(sample, subscription=option, **fields))
+
+    assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
+
+
+@pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
+def test_a_sample_of_a_holder_who_is_not_subscribed(tmp_path: Path, option: str) -> None:
+    """T19: with `subscribed = false` a sample without `expected` passes when there is no message; with it, it fails."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    nobody = f"{OPTED_IN}subscribed = false\n"
+    loaded = read(tmp_path, note=toml(nobody, subscription=option))
+    assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
+
+    (finding,) = read(tmp_path, note=toml(f'{nobody}expected.state = "QUEUED"', subscription=option)).findings
+    assert "sample 'a' makes no message: NOT_SUBSCRIBED: the holder opted out" == finding.what
+    assert ("T19", "leave `expected` out where no message is right") == (finding.rule, finding.hint)
+
+
+def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
+    """T19: an event without a holder asks no subscription, so nothing keeps its message back."""
+    (tmp_path / "event.json").write_text((SHIPPED / "events" / "END_OF_DAY_PROCESSING_COMPLETED.json").read_text())
+    about = {"event": "END_OF_DAY_PROCESSING_COMPLETED", "target": "BACKGROUND_PROCESS", "body": '"{EVENT_ID}"'}
+    text = toml(f"{OPTED_IN}subscribed = false", **(STREAM | about))
+    (finding,) = read(tmp_path, note=text).findings
+
+    assert "sample 'a' makes a message, though its holder is not subscribed" == finding.what
+    assert ("T19", "an event without a holder asks no subscription") == (finding.rule, finding.hint)
+
+
 def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
     """T19: the samples of an inactive template show what it would do, so that it can be tried before it goes live."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())

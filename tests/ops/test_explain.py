@@ -128,6 +128,17 @@ def test_a_failed_template_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFi
     assert ["  note v7 SMS: failed, MISSING_VALUE", "    no value: {GROUP_NAME}"] == lines[1:3]
 
 
+@pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
+def test_what_a_table_could_change_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """No reference table is read, so whoever never opted in may have: the text says so, as for what is made."""
+    text = CONDITIONAL.partition("match")[0].replace("OPT_OUT", option) + 'body = "{ACCOUNT_ID}"\n'
+    (tmp_path / "note.toml").write_text(text)
+    code, lines = said(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
+
+    assert (0, "note v7 SMS") == (code, lines[1].strip().rpartition(":")[0])
+    assert lines[-1].startswith("not looked at: the reference tables")
+
+
 def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     """One object, with the same answers."""
     code = explain(Settings(tenant="northbank"), arguments=["ACCOUNT_IN_ARREARS"], json_output=True)

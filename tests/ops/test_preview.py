@@ -74,6 +74,35 @@ def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "&lt;b&gt;Bo&lt;/b&gt;" in told["parts"]["body"]["message"]
 
 
+OPT_IN = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0].replace("OPT_OUT", "OPT_IN")
+
+
+@pytest.mark.parametrize(
+    ("subscribed", "options", "code", "outcome"),
+    [
+        ("", {}, 0, "MADE"),
+        ("subscribed = true\n", {}, 0, "MADE"),
+        ("subscribed = false\n", {}, 1, "NOT_SUBSCRIBED"),
+        ("subscribed = false\n", {"event": "LOAN_REPAYMENT"}, 0, "MADE"),
+    ],
+)
+def test_a_template_that_is_opted_in(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    subscribed: str,
+    options: dict[str, Any],
+    code: int,
+    outcome: str,
+) -> None:
+    """The holder is subscribed, unless the sample that is shown says otherwise; an event of one's own says nothing."""
+    (tmp_path / "event.json").write_text(json.dumps(sample("loan-repayment")))
+    text = f'{OPT_IN}[[sample]]\nname = "a"\nevent = "event.json"\n{subscribed}'
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    assert code == shown(settings=Settings(templates_dir=tmp_path), json_output=True, **options)
+
+    assert outcome == json.loads(capsys.readouterr().out)["outcome"]
+
+
 def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An event that makes no message shows why, and what it would say; it ends with 1."""
     event = changed(sample("loan-repayment"), {"client": None, "group": sample("savings-deposit")["group"]})

@@ -147,6 +147,7 @@ def test_the_schema_takes_what_is_shipped(capsys: pytest.CaptureFixture[str]) ->
         {"recipient": "CUSTOMER"},
         {"condition": [{"field": "TENANT", "operator": "EQUAL"}]},
         {"webhook": {"request_type": "GET"}},
+        {"sample": [{"name": "a", "event": "a.json", "subscribed": "no"}]},
     ],
 )
 def test_the_schema_refuses(change: dict[str, object]) -> None:
@@ -155,4 +156,5 @@ def test_the_schema_refuses(change: dict[str, object]) -> None:
     checker = jsonschema.Draft202012Validator(json_schema())
 
     assert checker.is_valid(good)
+    assert checker.is_valid(good | {"sample": [{"name": "a", "event": "a.json", "subscribed": False}]})
     assert not checker.is_valid(good | change)
