@@ -1074,7 +1074,8 @@ class _Reading:
         got = _shown_parts(made)
         for name, text in fields.items():
             if got[name] != text:
-                what = f"sample {sample.name!r}: {name} is not as expected\n{_difference(text, got[name])}"
+                why = made.why_failed if name in ("state", "destination") else ""
+                what = f"sample {sample.name!r}: {name} is not as expected\n{_difference(text, got[name])}{why}"
                 self.find("T19", what, key=f"{key}.expected.{name}")
 
 

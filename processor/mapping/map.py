@@ -226,6 +226,11 @@ class Draft:
     known: Known | None = None
     withheld: Declined | None = None
 
+    @property
+    def why_failed(self) -> str:
+        """Reason and cause for people, after a comma; empty for a message that did not fail."""
+        return f", {self.failure_reason}: {self.failure_cause}" if self.failure_reason else ""
+
 
 def draft(
     template: Template,

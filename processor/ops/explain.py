@@ -156,8 +156,7 @@ def _answer(template: Template, event: Event, settings: Settings) -> Answer:
 
 def _made(made: Draft) -> str:
     to = f" to {made.destination}" if made.destination else ""
-    why = f", {made.failure_reason}: {made.failure_cause}" if made.failure_reason else ""
-    return f"{made.state}{why}{to}: {made.rendered.subject or made.rendered.body}"
+    return f"{made.state}{made.why_failed}{to}: {made.rendered.subject or made.rendered.body}"
 
 
 def _lines(one: Explanation) -> Iterator[str]:

@@ -210,8 +210,7 @@ def _cell(text: str) -> Cell:
 def _verdict(shown: Preview) -> str:
     made = shown.made
     if isinstance(made, Draft):
-        why = f", {made.failure_reason}: {made.failure_cause}" if made.failure_reason else ""
-        return f"{made.state}{why}" + (f", to {made.destination}" if made.destination else "")
+        return f"{made.state}{made.why_failed}" + (f", to {made.destination}" if made.destination else "")
     if isinstance(made, FailedTemplate):
         return f"failed, {made.reason}: {made.detail}"
     would = "; above is what it would say" if shown.rendered is not None else ""

@@ -967,6 +967,40 @@ def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
     assert ("T19", "an event without a holder asks no subscription") == (finding.rule, finding.hint)
 
 
+@pytest.mark.parametrize(
+    ("event", "fields", "got"),
+    [
+        (
+            "loan-repayment-no-address",
+            'expected.state = "QUEUED"',
+            "got      'FAILED', MISSING_EMAIL_RECIPIENT_ADDRESS: the recipient has no e-mail address",
+        ),
+        (
+            "loan-repayment-no-address",
+            'expected.destination = "bo@example.com"',
+            "got      nothing, MISSING_EMAIL_RECIPIENT_ADDRESS: the recipient has no e-mail address",
+        ),
+        ("loan-repayment", 'expected.state = "FAILED"', "got      'QUEUED'"),
+        ("loan-repayment-no-address", 'expected.subject = "?"', "got      'About LN-300001'"),
+    ],
+)
+def test_a_sample_says_why_a_message_failed(tmp_path: Path, event: str, fields: str, got: str) -> None:
+    """T19: beside a state or destination that is not as expected stands the reason, as `preview` has it."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / f"{event}.json").read_text())
+    (finding,) = read(tmp_path, note=toml(f"{OPTED_IN}{fields}")).findings
+
+    assert got == finding.what.splitlines()[-1].strip()
+
+
+def test_a_sample_says_why_its_template_failed(tmp_path: Path) -> None:
+    """T19: reason and detail of a template that fails for the sample's event."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    text = toml(f'{OPTED_IN}expected.state = "QUEUED"', strict=True, body="<p>{GROUP_NAME}</p>")
+    (finding,) = read(tmp_path, note=text).findings
+
+    assert "sample 'a' makes no message: MISSING_VALUE: no value: {GROUP_NAME}" == finding.what
+
+
 def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
     """T19: the samples of an inactive template show what it would do, so that it can be tried before it goes live."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
