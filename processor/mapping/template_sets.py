@@ -85,13 +85,16 @@ def _told(template: Template, limit_bytes: int) -> dict[str, Any]:
         "id": template.id,
         "version": template.version,
         "templateKey": template.key,
-        "content": _without_secrets(template.content),
+        "content": without_secrets(template.content),
     }
     return told if len(_json(told)) <= limit_bytes else told | {"content": None}
 
 
-def _without_secrets(content: str) -> str:
-    """Headers of a webhook may carry a token, and the topic keeps what it gets for ever: their values are `***`."""
+def without_secrets(content: str) -> str:
+    """A template's content as it is kept and shown: headers of a webhook may carry a token, so their values are `***`.
+
+    The topic keeps what it gets for ever.
+    """
     file = json.loads(content)
     headers = (file.get("webhook") or {}).get("headers") if isinstance(file, dict) else None
     if not headers:

@@ -25,8 +25,9 @@ from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import ContentType, Custom, Named, Segment, Template, Text
+from processor.mapping.template_sets import without_secrets
 from processor.model.event import Event
-from processor.model.messages import Declined, FailedTemplate
+from processor.model.messages import Channel, Declined, FailedTemplate
 from processor.model.placeholders import MANUAL
 from processor.ops.told import events_told, masked, printable
 from processor.schema_files import load_schemas
@@ -160,6 +161,37 @@ def _parts(shown: Preview) -> Iterator[tuple[str, str, str]]:
             yield name, "".join(map(str, source)), "" if made is None else getattr(made, name) or ""
 
 
+def _request(template: Template) -> dict[str, Any] | None:
+    """How a webhook is called, but for its address; None for the other channels. Values of headers are `***`."""
+    webhook = json.loads(without_secrets(template.content))["webhook"]
+    if webhook is None:
+        return None
+    return {
+        "method": webhook["request_type"],
+        "contentType": template.content_type.value,
+        "authorization": webhook["authorization"],
+        "username": webhook["username"],
+        "passwordEnv": webhook["password_env"],
+        "headers": webhook["headers"],
+    }
+
+
+def _title(template: Template) -> str | None:
+    return template.name if template.type is Channel.TASK else None
+
+
+def _beside(template: Template) -> Iterator[tuple[str, str]]:
+    """Name and text of what goes with the message and is no part of its text."""
+    if title := _title(template):
+        yield "title", title
+    if request := _request(template):
+        login = f", user {request['username']}, password in {request['passwordEnv']}" if request["username"] else ""
+        yield "method", request["method"]
+        yield "content type", request["contentType"]
+        yield "authorization", f"{request['authorization']}{login}"
+        yield from ((f"header {name}", value) for name, value in request["headers"].items())
+
+
 def _show_html(shown: Preview, path: Path | None, *, browser: bool) -> None:
     if not isinstance(shown.made, Draft):
         return
@@ -193,6 +225,11 @@ def _print(shown: Preview) -> None:
     for name, source, result in _parts(shown):
         texts.add_row(name, _cell(source), _cell(result))
     screen.print(texts)
+    if beside := list(_beside(template)):
+        rows = Table(show_header=False)
+        for name, text in beside:
+            rows.add_row(_cell(name), _cell(text))
+        screen.print(rows)
     if shown.values:
         values = Table()
         values.add_column("placeholder", overflow="fold")
@@ -227,6 +264,8 @@ def _as_json(shown: Preview) -> dict[str, Any]:
         "eventId": shown.event.id,
         "of": shown.where,
         "parts": {name: {"template": source, "message": result} for name, source, result in _parts(shown)},
+        "title": _title(shown.template),
+        "request": _request(shown.template),
         "values": shown.values,
         "outcome": "MADE" if isinstance(made, Draft) else made.reason,
         "detail": None if isinstance(made, Draft) else made.detail,

@@ -61,6 +61,98 @@ def test_json_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:
     } == told["parts"]["url"]
 
 
+def hook(tmp_path: Path, table: str, content_type: str = "application/json") -> Settings:
+    """A template `hook` with this `[webhook]`, alone in its folder."""
+    text = f"""
+id = "hook"
+version = 1
+name = "Hook"
+type = "WEB_HOOK"
+event = "LOAN_REPAYMENT"
+target = "LOANS"
+subscription = "OPT_OUT"
+content_type = "{content_type}"
+body = '"{{ACCOUNT_ID}}"'
+
+[webhook]
+url = "https://a.example/{{ACCOUNT_ID}}"
+{table}
+"""
+    (tmp_path / "hook.toml").write_text(text)
+    return Settings(tenant="northbank", templates_dir=tmp_path)
+
+
+BASIC = """
+request_type = "PUT"
+authorization = "BASIC_AUTHORIZATION"
+username = "northbank"
+password_env = "HOOK_PASSWORD"
+headers = { X-Source = "communications", X-Api-Key = "s3cret" }
+"""
+
+
+def test_how_a_webhook_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Method, content type, kind of authorisation and headers, as it is sent; a header's value may be a secret."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("HOOK_PASSWORD", "pa55word")
+    settings = hook(tmp_path, BASIC, "APPLICATION_JSON")
+    assert 0 == shown("hook", settings=settings, json_output=True)
+    text = capsys.readouterr().out
+    assert {
+        "method": "PUT",
+        "contentType": "application/json",
+        "authorization": "BASIC_AUTHORIZATION",
+        "username": "northbank",
+        "passwordEnv": "HOOK_PASSWORD",
+        "headers": {"X-Source": "***", "X-Api-Key": "***"},
+    } == json.loads(text)["request"]
+    assert "s3cret" not in text
+    assert "pa55word" not in text
+
+    assert 0 == shown("hook", settings=settings)
+    text = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    for row in (
+        ["method", "PUT"],
+        ["content type", "application/json"],
+        ["authorization", "BASIC_AUTHORIZATION, user northbank, password in HOOK_PASSWORD"],
+        ["header X-Api-Key", "***"],
+    ):
+        assert row in rows
+    assert "s3cret" not in text
+
+
+def test_a_webhook_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a file leaves out has its default."""
+    assert 0 == shown("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), json_output=True)
+
+    assert {
+        "method": "POST",
+        "contentType": "text/plain; charset=UTF-8",
+        "authorization": "NO_AUTHORIZATION",
+        "username": None,
+        "passwordEnv": None,
+        "headers": {},
+    } == json.loads(capsys.readouterr().out)["request"]
+
+
+def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An e-mail and a stream event are no calls; a task has a title, its template's name."""
+    monkeypatch.setenv("COLUMNS", "120")
+    for template, title in (
+        ("loan-repayment-email", None),
+        ("loan-repayment-stream", None),
+        ("account-in-arrears-task", "Call about an overdue loan"),
+    ):
+        assert 0 == shown(template, json_output=True)
+        told = json.loads(capsys.readouterr().out)
+        assert (None, title) == (told["request"], told["title"])
+        assert 0 == shown(template)
+        assert ("title" in capsys.readouterr().out) == (title is not None)
+
+
 def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     """Another sample than the first, and a message that is born FAILED is shown as such."""
     name = "a client without an e-mail address, and with a name that is markup"
