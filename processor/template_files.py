@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from processor.errors import OurFaultError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
@@ -24,7 +24,7 @@ from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.document import flaws_of_document
 from processor.mapping.languages import Key, doubt_of, same_language
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
-from processor.mapping.notification import NOTIFIED
+from processor.mapping.notification import NOTIFIED, attachment_href
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import holds_control
 from processor.mapping.schemas import Schemas
@@ -242,7 +242,14 @@ class _Attachment(_Shape):
     content_type: str
     file_size: int
     file_name: str
-    href: str
+    href: str = ""  # never empty where it is left out
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_href(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "href" not in given and isinstance(given.get("id"), str):
+            return {**given, "href": attachment_href(given["id"])}
+        return given
 
 
 class _Locale(_Shape):

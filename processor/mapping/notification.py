@@ -28,6 +28,11 @@ NOTIFIED: Final = frozenset((Channel.EMAIL, Channel.SMS))
 _ROOT: Final = "/v1/notifications"
 
 
+def attachment_href(identity: str) -> str:
+    """Where the file of an attachment is, as the published examples of messages have it."""
+    return f"{_ROOT}/messages/attachments/{identity}"
+
+
 def born_notification(
     message: Communicationmessage,
     template: Template,

@@ -88,6 +88,36 @@ def findings(tmp_path: Path, text: str) -> list[Finding]:
     return [one for one in read(tmp_path, note=text).findings if one.what != "no sample"]
 
 
+# ---------------------------------------------------------------------------------------------------------- attachments
+
+
+@pytest.mark.parametrize(
+    ("href", "expected"),
+    [
+        (None, "/v1/notifications/messages/attachments/ATT-1150-0093-2201"),
+        ("/terms.pdf", "/terms.pdf"),
+        ("https://files.example.com/ATT-1150-0093-2201", "https://files.example.com/ATT-1150-0093-2201"),
+    ],
+)
+def test_where_an_attachment_is(tmp_path: Path, href: str | None, expected: str) -> None:
+    """By its id, as the published examples have it; where the file says another place, there."""
+    text = attachment(href=href).replace("href = null\n", "")
+    templates = read(tmp_path, note=toml(text)).templates
+    assert templates is not None
+    (template,) = templates.templates
+
+    assert [expected] == [one.href for one in template.attachments]
+    assert [expected] == [one["href"] for one in json.loads(template.content)["attachment"]]
+
+
+def test_an_attachment_without_an_id_has_no_place_either(tmp_path: Path) -> None:
+    """Only the missing or misshapen id is a finding."""
+    for line in ("", "id = 7\n"):
+        text = re.sub(r"(id|href) = .*\n", "", attachment()) + line
+
+        assert ["`attachment[1].id`"] == [re.findall(r"`.*`", one.what)[0] for one in findings(tmp_path, toml(text))]
+
+
 # -------------------------------------------------------------------------------------------------------------- parsing
 
 
