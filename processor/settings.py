@@ -35,7 +35,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from processor.errors import UsageError
 from processor.files import UnfitError, file_text
-from processor.model.catalogue import EVENTS, EventRow
+from processor.model.catalogue import EVENTS, EventRow, nearest_event
 from processor.model.messages import Channel
 from processor.model.notifications import (
     CATEGORY_ID,
@@ -393,7 +393,8 @@ class ChannelSettings(_Table):
     def _known_cells(self) -> "ChannelSettings":
         for event, cells in self.matrix.items():
             if event not in EVENTS:
-                raise ValueError(f"matrix: {event!r} is no event{_did_you_mean(event, EVENTS)}")
+                near = nearest_event(event)
+                raise ValueError(f"matrix: {event!r} is no event" + (f"; did you mean {near}?" if near else ""))
             for channel in cells:
                 if channel not in list(Channel):
                     raise ValueError(f"matrix: {channel!r} is no channel{_did_you_mean(channel, Channel)}")

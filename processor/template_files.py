@@ -56,7 +56,7 @@ from processor.mapping.webhook import (
     header_problems,
     url_problems,
 )
-from processor.model.catalogue import EVENTS, FAMILIES, EventRow
+from processor.model.catalogue import EVENTS, FAMILIES, EventRow, nearest_event
 from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State
@@ -672,7 +672,7 @@ class _Reading:
             elif name == "DO_NOTHING":
                 self.find("T03", "event DO_NOTHING is never told", key="event")
             elif name not in EVENTS and name != MANUAL:
-                self.find("T03", f"unknown event {_cut(name)!r}", key="event", hint=_nearest(name, EVENTS))
+                self.find("T03", f"unknown event {_cut(name)!r}", key="event", hint=_did_you_mean(nearest_event(name)))
             elif name in found:
                 self.find("T03", f"event {name} is named twice", key="event")
             else:
@@ -1230,7 +1230,11 @@ def _fields_at(place: tuple[int | str, ...]) -> tuple[str, ...]:
 def _nearest(name: str, known: Iterable[str], *, shape: str = "{}") -> str:
     known = list(known)
     near = get_close_matches(name, known, 1) or get_close_matches(name.upper(), known, 1)
-    return f"did you mean {shape.format(near[0])}?" if near else ""
+    return _did_you_mean(shape.format(near[0]) if near else "")
+
+
+def _did_you_mean(near: str) -> str:
+    return f"did you mean {near}?" if near else ""
 
 
 def _cut(text: str, limit: int = 80) -> str:

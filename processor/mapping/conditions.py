@@ -7,7 +7,7 @@ that its operands fit, and is false for a value of another type, DIFFERENT_THAN 
 
 import operator as compare
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -27,6 +27,7 @@ from processor.mapping.template import (
     custom_field,
     sources_of,
 )
+from processor.model.catalogue import EVENTS, nearest_event
 from processor.model.placeholders import SECRETS, PlaceholderType
 from processor.model.records import EventName
 
@@ -138,6 +139,8 @@ def compile_condition(
         return None, _of_no_kind(given, {kind: misfits for kind, (_, misfits) in read.items()})
     if not custom and len(parsed) < len(read):
         return None, tuple(dict.fromkeys(flaw for _, misfits in read.values() for flaw in misfits))
+    if field == "EVENT" and (flaws := tuple(_of_no_event(given, operator))):
+        return None, flaws
     return Condition(source, operator, parsed, _text(field, operator, given, read)), ()
 
 
@@ -232,6 +235,14 @@ def _operand(text: str, kind: Kind, operator: Operator) -> Any:
             return timestamp_of_text(text) if "T" in text.upper() else date_of_text(text)
         case _:
             return decimal_of_text(text, _NUMBER)
+
+
+def _of_no_event(given: Iterable[tuple[str, str]], operator: Operator) -> Iterator[tuple[str, Flaw]]:
+    """Operands that no event's name equals."""
+    for name, text in given:
+        if (text.upper() if operator in _FOLDING else text) not in EVENTS:
+            near = nearest_event(text)
+            yield name, Flaw(f"{shown(text)} is no event", "", f"did you mean {near}?" if near else "")
 
 
 def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[Kind, Flaws]) -> Flaws:

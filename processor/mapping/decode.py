@@ -14,7 +14,7 @@ from processor.mapping.avro_form import read_avro
 from processor.mapping.content import ContentError, shown
 from processor.mapping.json_form import JSON, json_taker, parse_json
 from processor.mapping.schemas import RefusedSchemaError, Schemas, WriterSchema, schema_name
-from processor.model.catalogue import EVENTS, FAMILIES, Holder, ordering_key
+from processor.model.catalogue import EVENTS, FAMILIES, Holder, nearest_event, ordering_key
 from processor.model.event import Event, Fields
 from processor.model.reasons import Reason
 from processor.model.records import EventName, SchemaGuid, SchemaId, SourceRecord
@@ -65,13 +65,14 @@ def decode(
 
 
 def event_of_json(given: Mapping[str, Any] | bytes, schemas: Schemas) -> Event | Fault:
-    """The event of a JSON text, or of a mapping that `json.dumps` can write (decimals as text)."""
+    """The event of a JSON text, or of a mapping that `json.dumps` can write (decimals as text). For people: where its
+    name is none, the fault names the nearest."""
     try:
         data = given if isinstance(given, bytes) else json.dumps(given).encode()
     except (TypeError, ValueError) as error:
         return Fault(Reason.INVALID_EVENT, f"not JSON: {error}"[:_LONGEST_DETAIL])
     try:
-        return _event(_from_json(data, schemas))
+        return _event(_from_json(data, schemas, for_people=True))
     except ContentError as error:
         return _fault(error)
 
@@ -137,7 +138,7 @@ def _from_avro(value: bytes, at: int, writer: WriterSchema, schemas: Schemas) ->
 # JSON
 
 
-def _from_json(data: bytes, schemas: Schemas) -> Fields:
+def _from_json(data: bytes, schemas: Schemas, *, for_people: bool = False) -> Fields:
     given = parse_json(data)
     if not isinstance(given, dict):
         raise ContentError("not a JSON object")
@@ -146,7 +147,9 @@ def _from_json(data: bytes, schemas: Schemas) -> Fields:
         raise ContentError("is missing" if name is None else "text expected").under("event")
     schema = schemas.by_event.get(EventName(name))
     if schema is None:
-        raise ContentError(f"{shown(name)} is not known", Reason.UNKNOWN_EVENT).under("event")
+        near = nearest_event(name) if for_people else ""
+        hint = f"; did you mean {near}?" if near else ""
+        raise ContentError(f"{shown(name)} is not known{hint}", Reason.UNKNOWN_EVENT).under("event")
     fields: Fields = json_taker(schema.type)(given)
     return fields
 

@@ -4,8 +4,10 @@ Another event is a row here and a symbol in its family's schema; another family 
 The facts are the domain reference's (`events.csv`, section 5 of the event families); tests compare them both ways.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
@@ -187,6 +189,9 @@ EVENTS: Final[Mapping[EventName, EventRow]] = {  # in the order of each family's
 }
 
 
+_NAME_LIMIT_CHARACTERS: Final = 100  # of what is compared with all names, whoever wrote it
+
+
 def ordering_key(event: EventName, fields: Fields) -> str:
     """What the producer keys this event's record by: events with the same one are in one partition, and in order.
 
@@ -201,3 +206,15 @@ def ordering_key(event: EventName, fields: Fields) -> str:
         if value is not None:
             return str(value)
     raise ValueError(f"{event} has no ordering key: {EVENTS[event].ordering_key} leads to no value")
+
+
+def nearest_event(name: str) -> str:
+    """The event that `name` probably means, empty when nothing is near.
+
+    By its words, in whatever case and whatever stands between them, else by its letters.
+    """
+    spelt = re.sub("[^A-Z0-9]+", "_", name[:_NAME_LIMIT_CHARACTERS].upper()).strip("_")
+    words = set(spelt.split("_"))
+    holding = [event for event in EVENTS if words <= set(event.split("_"))]
+    near = get_close_matches(spelt, holding, 1, cutoff=0) or get_close_matches(spelt, EVENTS, 1)
+    return near[0] if near else ""

@@ -29,7 +29,7 @@ from processor.mapping.template import (
     Template,
     sources_of,
 )
-from processor.model.catalogue import EVENTS, EventRow
+from processor.model.catalogue import EVENTS, EventRow, nearest_event
 from processor.model.messages import Channel
 from processor.model.placeholders import SECRETS, placeholders_of
 from processor.model.records import EventName
@@ -40,6 +40,7 @@ from processor.settings import Settings
 from processor.template_files import (
     BODY_LIMIT_BYTES,
     ID_HINT,
+    SHIPPED,
     installed,
     is_template_id,
     json_schema,
@@ -249,7 +250,12 @@ def _toml(value: Any) -> str:
 
 
 def _known(event: str) -> EventName:
-    return EventName(_word(event, EVENTS))
+    """UsageError with the nearest for a name that is none."""
+    if event in EVENTS:
+        return EventName(event)
+    near = nearest_event(event)
+    hint = f"did you mean {near}?" if near else f"each event is a file in {SHIPPED / 'events'}"
+    raise UsageError(f"{event!r} is no event", hint=hint)
 
 
 def _word(given: str, known: Iterable[W]) -> W:

@@ -5,14 +5,13 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from processor.errors import OurFaultError, UsageError
 from processor.mapping.decode import Fault, event_of_json
 from processor.mapping.schemas import Schemas
-from processor.model.catalogue import EVENTS
+from processor.model.catalogue import EVENTS, nearest_event
 from processor.model.event import Event
 from processor.model.placeholders import SECRETS
 from processor.model.records import EventName
@@ -68,8 +67,8 @@ def _bytes(argument: str) -> bytes:
             with Path(argument).open("rb") as file:
                 raw = file.read(EVENTS_LIMIT_BYTES + 1)
         except (OSError, ValueError) as error:
-            near = get_close_matches(argument.upper(), EVENTS, 1)
-            hint = f"did you mean {near[0]}?" if near else "name a file of JSON events, or an event for its sample"
+            near = nearest_event(argument)
+            hint = f"did you mean {near}?" if near else "name a file of JSON events, or an event for its sample"
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
     if len(raw) > EVENTS_LIMIT_BYTES:

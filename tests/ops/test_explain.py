@@ -93,7 +93,8 @@ def test_events_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert 1 == code
     assert lines[0].startswith(f"{tmp_path}/events.jsonl:1: LOAN_REPAYMENT ")
-    assert [f"{tmp_path}/events.jsonl:3: dead letter, UNKNOWN_EVENT: event: 'LOAN_REPAYED' is not known"] == [
+    detail = "event: 'LOAN_REPAYED' is not known; did you mean LOAN_REPAYMENT?"
+    assert [f"{tmp_path}/events.jsonl:3: dead letter, UNKNOWN_EVENT: {detail}"] == [
         line for line in lines if "dead letter" in line
     ]
 
