@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from processor.errors import OurFaultError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
-from processor.mapping.decode import Fault, event_of_json
+from processor.mapping.decode import Fault, event_of_json, unknown_fields_of_json
 from processor.mapping.document import flaws_of_document
 from processor.mapping.languages import Key, doubt_of, same_language
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
@@ -1023,20 +1023,27 @@ class _Reading:
         names = set()
         for index, sample in enumerate(self._file.sample):
             key = f"sample.{index}"
-            before = len(self.findings)
+            before = self._error_count()
             if sample.name in names:
                 self.find("T19", f"sample {sample.name!r} is there twice", key=f"{key}.name")
             names.add(sample.name)
             event = self._sample_event(sample, key, schemas)
             if event is not None:
                 self._compare(sample, key, event, self.template, time_zone)
-            passed = len(self.findings) == before
+            passed = self._error_count() == before
             yield SampleRun(self.template.id, sample.name, passed, event, subscribed=sample.subscribed)
+
+    def _error_count(self) -> int:
+        return sum(not finding.warning for finding in self.findings)
 
     def _sample_event(self, sample: _Sample, key: str, schemas: Schemas) -> Event | None:
         raw = self._beside(sample.event, f"{key}.event")
         if raw is None or self.template is None:
             return None
+        for unknown in unknown_fields_of_json(raw, schemas):
+            what = f"{sample.event} has an unknown field {unknown.path}"
+            if all(finding.what != what for finding in self.findings):  # samples may share an event
+                self.find("T19", what, key=f"{key}.event", hint=_did_you_mean(unknown.nearest), warning=True)
         event = event_of_json(raw, schemas)
         if isinstance(event, Fault):
             what = f"sample {sample.name!r}: {sample.event} is no event: {event.reason}: {event.detail}"

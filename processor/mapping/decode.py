@@ -8,11 +8,12 @@ not become one of our families; UNKNOWN_EVENT, the name is none of ours; INVALID
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.mapping.avro_form import read_avro
 from processor.mapping.content import ContentError, shown
-from processor.mapping.json_form import JSON, json_taker, parse_json
+from processor.mapping.json_form import JSON, UnknownField, json_taker, parse_json, unknown_fields
 from processor.mapping.schemas import RefusedSchemaError, Schemas, WriterSchema, schema_name
 from processor.model.catalogue import EVENTS, FAMILIES, Holder, nearest_event, ordering_key
 from processor.model.event import Event, Fields
@@ -26,6 +27,10 @@ _FRAME_BYTES: Final = 5  # Confluent: magic byte 0, 4-byte id, big-endian
 _GUID_HEADER: Final = "__value_schema_id"
 _GUID_BYTES: Final = 17  # Confluent: 0x01, then the schema's GUID
 _LONGEST_DETAIL: Final = 1_000
+_UNKNOWN_SHOWN: Final = 100
+_UNKNOWN_LOOKED_AT: Final = (
+    10_000  # the nearest of a name takes up to a millisecond, and an event may be of nothing else
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,19 @@ def event_of_json(given: Mapping[str, Any] | bytes, schemas: Schemas) -> Event |
         return _event(_from_json(data, schemas, for_people=True))
     except ContentError as error:
         return _fault(error)
+
+
+def unknown_fields_of_json(data: bytes, schemas: Schemas) -> tuple[UnknownField, ...]:
+    """The fields of an event's JSON text that its schema does not have, each path once and at most a hundred, also when
+    the event is invalid. None of a text that names no event."""
+    try:
+        given = parse_json(data)
+    except ContentError:
+        return ()
+    name = given.get("event") if isinstance(given, dict) else None
+    schema = schemas.by_event.get(EventName(name)) if isinstance(name, str) else None
+    found = () if schema is None else unknown_fields(schema.type, given)
+    return tuple(islice(dict.fromkeys(islice(found, _UNKNOWN_LOOKED_AT)), _UNKNOWN_SHOWN))
 
 
 def _fault(error: ContentError) -> Fault:

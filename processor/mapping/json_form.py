@@ -5,10 +5,11 @@ Decimals are text or numbers, read exactly; times RFC 3339; absent is null; what
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from processor.mapping.content import (
     date_of_text,
     decimal_of_text,
     default_of,
+    name_shown,
     shown,
     timestamp_of_text,
     unknown_symbol,
@@ -324,6 +326,52 @@ def _record(type_: Record) -> Take:
         return made
 
     return take
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fields that a schema does not have: nothing reads them, and whoever wrote one may have meant another
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownField:
+    """`path` is as in a fault's detail, items of a list sharing one: `holds[].amonut`. `nearest` is a name that the
+    schema has in its place, or empty."""
+
+    path: str
+    nearest: str
+
+    def __str__(self) -> str:
+        return f"unknown field {self.path}{self.nearest and f'; did you mean {self.nearest}?'}"
+
+
+def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownField]:
+    """Of a value of `parse_json`, whatever else is wrong with it. Keys of a map are its own."""
+    match type_:
+        case Union():
+            if type_.nullable is not None:
+                yield from unknown_fields(type_.nullable, value, path)
+        case Array() if isinstance(value, list):
+            for item in value:
+                yield from unknown_fields(type_.items, item, f"{path}[]")
+        case Map() if isinstance(value, dict):
+            for item in value.values():
+                yield from unknown_fields(type_.values, item, f"{path}[…]")
+        case Record() if isinstance(value, dict):
+            fields = {name: one for one in type_.fields for name in (one.name, *one.aliases)}
+            for name, inner in value.items():
+                below = f"{path}.{name_shown(name)}".lstrip(".")
+                if name in fields:
+                    yield from unknown_fields(fields[name].type, inner, below)
+                else:
+                    yield UnknownField(below, _nearest(name[:_NAME_LIMIT_CHARACTERS], tuple(fields)))
+
+
+_NAME_LIMIT_CHARACTERS: Final = 100
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    return next(iter(get_close_matches(name, known, 1)), "")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -31,8 +31,9 @@ from processor.engine.clients import (
     unreachable,
 )
 from processor.errors import LayoutError, NotAllowedError, OurFaultError, UsageError, WorldError
-from processor.mapping.decode import Fault, event_of_json
+from processor.mapping.decode import Fault, event_of_json, unknown_fields_of_json
 from processor.mapping.encode import Format, encode_event
+from processor.mapping.json_form import UnknownField
 from processor.mapping.schemas import Schemas
 from processor.model.catalogue import EVENTS
 from processor.model.reasons import Reason
@@ -94,7 +95,8 @@ class Finding:
 class Report:
     """What became of the source. `failed` are events that the broker did not take.
 
-    `findings` has the first 1,000 of the `bad` lines. `stopped`: a signal came before the end.
+    `findings` has the first 1,000 of the `bad` lines, `unknown` as many fields that no schema has, each with the first
+    line that has it. `stopped`: a signal came before the end.
     """
 
     topic: Topic
@@ -102,6 +104,7 @@ class Report:
     failed: int = 0
     bad: int = 0
     findings: list[Finding] = field(default_factory=list)
+    unknown: dict[UnknownField, int] = field(default_factory=dict)
     failure: str = ""  #: of the first event that failed
     seconds: float = 0.0
     stopped: bool = False
@@ -112,6 +115,14 @@ class Report:
         if len(self.findings) < _KEPT_FINDINGS:
             self.findings.append(finding)
 
+    def looked_through(self, lines: Iterable[tuple[int, bytes]], schemas: Schemas) -> Iterator[tuple[int, bytes]]:
+        """`lines`, their unknown fields noted."""
+        for number, line in lines:
+            for unknown in unknown_fields_of_json(line, schemas):
+                if len(self.unknown) < _KEPT_FINDINGS:
+                    self.unknown.setdefault(unknown, number)
+            yield number, line
+
     def as_json(self) -> dict[str, Any]:
         """One object for machines."""
         return {
@@ -120,6 +131,10 @@ class Report:
             "failed": self.failed,
             "bad": self.bad,
             "findings": [{"line": one.line, "reason": one.reason, "detail": one.detail} for one in self.findings],
+            "unknownFields": [
+                {"line": line, "field": unknown.path, "nearest": unknown.nearest or None}
+                for unknown, line in self.unknown.items()
+            ],
             "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
         }
@@ -152,6 +167,8 @@ def produce(
 
         def keyed(what: str, total: int | None) -> Iterator[Keyed]:
             lines = shown(what, told(), total)
+            if isinstance(source, File) and (skip_bad or what == "checking"):  # once, where it is read twice
+                lines = report.looked_through(lines, schemas)
             for one in keyed_events(lines, schemas, format=format, limit_bytes=settings.max_event_bytes):
                 if stopped():
                     report.stopped = True
@@ -398,12 +415,16 @@ def _progress() -> Iterator[Callable[[str, Iterator[tuple[int, bytes]], int | No
 
 
 def _say(report: Report, source: Source, *, json_output: bool) -> None:
-    """Findings on stderr, what was sent on stdout."""
+    """Findings and warnings on stderr, what was sent on stdout."""
     name = str(source.path) if isinstance(source, File) else "event"
     for finding in report.findings[:_TOLD_FINDINGS]:
         sys.stderr.write(f"{name}:{finding.line}: {finding.reason}: {finding.detail}\n")
     if report.bad > _TOLD_FINDINGS:
         sys.stderr.write(f"{name}: {report.bad - _TOLD_FINDINGS} more bad lines\n")
+    for unknown, line in list(report.unknown.items())[:_TOLD_FINDINGS]:
+        sys.stderr.write(f"{name}:{line}: warning: {unknown}\n")
+    if len(report.unknown) > _TOLD_FINDINGS:
+        sys.stderr.write(f"{name}: {len(report.unknown) - _TOLD_FINDINGS} more unknown fields\n")
     if report.bad and not report.delivered + report.failed:
         sys.stderr.write("hint: nothing was sent; --skip-bad sends the other lines\n")
     if json_output:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from processor.errors import OurFaultError, UsageError
-from processor.mapping.decode import Fault, event_of_json
+from processor.mapping.decode import Fault, event_of_json, unknown_fields_of_json
+from processor.mapping.json_form import UnknownField
 from processor.mapping.schemas import Schemas
 from processor.model.catalogue import EVENTS, nearest_event
 from processor.model.event import Event
@@ -31,8 +32,8 @@ class Told:
 def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Iterator[Told]:
     """The events of `argument`: a name gives its sample, told of `tenant`; else a file (`-` is stdin) of JSON.
 
-    A file is one event, which may stand on many lines, or one on each line. Blocks on the disk. Raises UsageError for
-    what is neither.
+    A file is one event, which may stand on many lines, or one on each line. Its fields that no schema has are named on
+    stderr. Blocks on the disk. Raises UsageError for what is neither.
     """
     if argument in EVENTS:
         told = sample(EventName(argument)) | ({"tenant": tenant} if tenant else {})
@@ -44,10 +45,14 @@ def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Itera
     if not lines:
         raise UsageError(f"{name} has no event", hint="an event is a JSON object, as in processor/templates/events")
     if len(lines) == 1 or _is_json(raw):
-        yield Told(name, event_of_json(raw, schemas))
-        return
+        lines = [(0, raw)]
+    warned: set[UnknownField] = set()
     for number, line in lines:
-        yield Told(f"{name}:{number}", event_of_json(line, schemas))
+        where = f"{name}:{number}" if number else name
+        unknown = [one for one in unknown_fields_of_json(line, schemas) if one not in warned]
+        sys.stderr.writelines(f"{where}: warning: {one}\n" for one in unknown)
+        warned.update(unknown)
+        yield Told(where, event_of_json(line, schemas))
 
 
 def _is_json(raw: bytes) -> bool:

@@ -1022,6 +1022,22 @@ def test_a_sample_says_why_a_message_failed(tmp_path: Path, event: str, fields: 
     assert got == finding.what.splitlines()[-1].strip()
 
 
+def test_unknown_fields_of_a_sample(tmp_path: Path) -> None:
+    """T19: nothing reads them, so each is a warning, once for an event that samples share; the samples pass."""
+    event = json.loads((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    event["transaction"]["amonut"] = event["transaction"]["amount"]
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    two = "".join(f'[[sample]]\nname = "{name}"\nevent = "event.json"\nexpected.state = "QUEUED"\n' for name in "ab")
+    loaded = read(tmp_path, note=toml(two))
+    (finding,) = loaded.findings
+
+    assert ("T19", 13, True) == (finding.rule, finding.line, finding.warning)
+    assert "event.json has an unknown field transaction.amonut" == finding.what
+    assert "did you mean amount?" == finding.hint
+    assert loaded.templates
+    assert [True, True] == [run.passed for run in loaded.samples]
+
+
 def test_a_sample_says_why_its_template_failed(tmp_path: Path) -> None:
     """T19: reason and detail of a template that fails for the sample's event."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())

@@ -177,6 +177,20 @@ def test_an_empty_file(tmp_path: Path) -> None:
         explain(Settings(tenant="northbank"), arguments=[str(tmp_path / "empty.json")], json_output=False)
 
 
+def test_unknown_fields_of_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a warning on stderr, once for a file; stdout stays as it is."""
+    event = changed(sample("loan-repayment"), {"transaction.amonut": "1"})
+    (tmp_path / "one.json").write_text(json.dumps(event, indent=1))
+    (tmp_path / "two.jsonl").write_text(f"{json.dumps(event)}\n{json.dumps(event)}\n")
+    arguments = [str(tmp_path / "one.json"), str(tmp_path / "two.jsonl")]
+    assert 0 == explain(Settings(tenant="northbank"), arguments=arguments, json_output=True)
+    shown = capsys.readouterr()
+
+    assert 3 == len(json.loads(shown.out)["events"])
+    text = "warning: unknown field transaction.amonut; did you mean amount?"
+    assert [f"{arguments[0]}: {text}", f"{arguments[1]}:1: {text}"] == shown.err.splitlines()
+
+
 def test_secrets_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A link to set a password is its addressee's alone."""
     text = """

@@ -214,6 +214,63 @@ def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: p
     assert said["findings"][0]["reason"] == "UNKNOWN_EVENT"
 
 
+def misspelt(given: Json, **names: str) -> Json:
+    """The event with other names for some of its fields."""
+    return {names.get(name, name): value for name, value in given.items()}
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_unknown_fields_are_named(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], skip_bad: bool
+) -> None:
+    """Each once for a file, with the first line that has it; the events are sent, and stdout stays one object."""
+    given = [*samples()][:4]
+    lines = [given[0], misspelt(given[1], correlationId="correlationID"), misspelt(given[2], branch="bransh")]
+    lines[2]["client"] = {**given[2]["client"], "amonut": "1"}
+    lines += [misspelt(given[3], branch="bransh")]
+    source = write(tmp_path / "e.jsonl", lines)
+    assert produce(settings, source=source, skip_bad=skip_bad, json_output=True) == 0
+    said = capsys.readouterr()
+
+    assert [
+        f"{source.path}:2: warning: unknown field correlationID; did you mean correlationId?",
+        f"{source.path}:3: warning: unknown field bransh; did you mean branch?",
+        f"{source.path}:3: warning: unknown field client.amonut",
+    ] == sorted(said.err.splitlines())
+    told_of = json.loads(said.out)
+    assert (4, 0) == (told_of["delivered"], told_of["bad"])
+    assert {"line": 3, "field": "client.amonut", "nearest": None} in told_of["unknownFields"]
+    assert 4 == len(read(settings))
+
+
+@pytest.mark.kafka
+def test_a_bad_line_names_its_unknown_fields_too(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A required field that is misspelt is missing, and the warning says which one was meant."""
+    (given,) = events(1)
+    source = write(tmp_path / "e.jsonl", [misspelt(given, occurredAt="occuredAt")])
+    assert produce(settings, source=source) == 1
+
+    said = capsys.readouterr().err
+    assert f"{source.path}:1: INVALID_EVENT: occurredAt: is missing\n" in said
+    assert f"{source.path}:1: warning: unknown field occuredAt; did you mean occurredAt?\n" in said
+
+
+@pytest.mark.kafka
+def test_many_unknown_fields_are_counted(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty are shown, of a file of another kind."""
+    (given,) = events(1)
+    source = write(tmp_path / "e.jsonl", [{**given, **{f"x{number}": 1 for number in range(50)}}])
+    assert produce(settings, source=source) == 0
+    lines = capsys.readouterr().err.splitlines()
+
+    assert (21, f"{source.path}: 30 more unknown fields") == (len(lines), lines[-1])
+
+
 @pytest.mark.kafka
 def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """The samples of all events are sent, told of the tenant that is set."""
