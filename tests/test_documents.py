@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,12 @@ from processor.mapping.conditions import RULES
 from processor.mapping.encode import encoders
 from processor.mapping.map import map_record
 from processor.mapping.reference import BadRow, row_of
-from processor.model.catalogue import EVENTS, FAMILIES
+from processor.mapping.render import value_at
+from processor.model.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
 from processor.model.outcome import Mapped
 from processor.model.records import EventName
 from processor.model.reference import Table
+from processor.ops.samples import sample
 from processor.schema_files import load_schemas
 from processor.template_files import SHIPPED, read_templates, usable
 from tests.documents import DOCS, PAGES
@@ -110,6 +113,30 @@ def test_reference_rows_of_the_readme() -> None:
     for table, value in rows:
         row = row_of(Table(table), "NTC-3300-0041", value.encode())
         assert not isinstance(row, BadRow), row
+
+
+def key_rules() -> list[tuple[list[str], tuple[tuple[str, ...], ...]]]:
+    """README's table of keys: patterns of events' names, none for all others, and the paths of the key."""
+    table = README.partition("\n| Event | Key |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    return [
+        (re.findall("`(.+?)`", events), tuple(tuple(path.split(".")) for path in re.findall("`(.+?)`", key)))
+        for events, key in rows
+    ]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_keys_of_the_readme(event: EventName) -> None:
+    """Each of the 73 events is in exactly one row, and keyed as that says; so is its sample."""
+    *named, (no_patterns, others) = key_rules()
+    rows = [paths for patterns, paths in named if any(fnmatchcase(event, pattern) for pattern in patterns)]
+
+    assert [] == no_patterns
+    assert len(rows) <= 1
+    paths = rows[0] if rows else others
+    assert ORDERING_KEYS[EVENTS[event].ordering_key] == paths
+    (first, *_) = (value for path in paths if (value := value_at(path, sample(event))) is not None)
+    assert ordering_key(event, sample(event)) == first
 
 
 def test_the_reader_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
