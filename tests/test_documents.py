@@ -1,6 +1,7 @@
 """Documents against the code: tables, links, file map, exit codes; the commands of the README are run."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -9,12 +10,14 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from processor import errors
 from processor.cli import parser
@@ -23,14 +26,18 @@ from processor.mapping.encode import encoders
 from processor.mapping.map import map_record
 from processor.mapping.reference import BadRow, row_of
 from processor.mapping.render import value_at
+from processor.mapping.template import template_set
+from processor.mapping.template_sets import set_records
 from processor.model.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
+from processor.model.layout import OutputTopic
 from processor.model.outcome import Mapped
-from processor.model.records import EventName
+from processor.model.records import EventName, OutRecord
 from processor.model.reference import Table
 from processor.ops.samples import sample
 from processor.schema_files import load_schemas
 from processor.template_files import SHIPPED, read_templates, usable
 from tests.documents import DOCS, PAGES
+from tests.engine.installation import installation
 from tests.mapping.builders import make_lookups, make_record, make_template, schemas
 
 ROOT = DOCS.parent
@@ -199,6 +206,54 @@ def test_the_tour_of_the_readme(bootstrap_servers: str, topic_prefix: str, tmp_p
             words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def publish(servers: str, records: tuple[OutRecord, ...]) -> None:
+    """Write these records as they are."""
+    producer = Producer({"bootstrap.servers": servers})
+    for record in records:
+        producer.produce(record.topic, record.value, record.key, record.partition)
+    assert 0 == producer.flush(30)
+
+
+@pytest.mark.kafka
+def test_the_reader_of_the_senders_page(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By templateKey: how each webhook is called, and each task's title, in the newest version, and no secret."""
+    monkeypatch.setenv("LEDGER_PASSWORD", "s3cret")
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([sample(EventName(name)) for name in ("ACCOUNT_AUTHORISATION_HOLD_CREATED", "ACCOUNT_IN_ARREARS")])
+    made.run()
+    topic = made.settings.topic("template_sets")
+    (task,) = (one for one in made.templates.templates if one.id == "account-in-arrears-task")
+    for version, title in ((7, "Call soon"), (3, "Call")):  # in the order in which the sets came into use
+        content = json.dumps(json.loads(task.content) | {"name": title, "version": version})
+        changed = template_set([replace(task, version=version, name=title, content=content)])
+        publish(made.servers, set_records(changed, OutputTopic(topic, 1, 999_000)))
+    (snippet,) = re.findall(r"```python\n(.*?)```", (DOCS / "senders.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(snippet, names)  # noqa: S102  the document's own lines
+    templates = names["read_templates"](made.servers, topic)
+    messages = [json.loads(record.value() or b"") for record in made.read(made.settings.topic("messages"))]
+    requests = {
+        request["url"].partition("?")[0]: request
+        for request in (names["request_of"](one, templates) for one in messages if one["type"] == "WEB_HOOK")
+    }
+
+    assert len(messages) > 2
+    request = requests["https://ledger.example.com/accounts/SV-771204/holds"]
+    assert ("POST", "application/json", "northbank") == tuple(
+        request[name] for name in ("method", "content_type", "login")
+    )
+    assert ["X-Source"] == request["header_names"]
+    assert ["Call soon"] == [names["title_of"](one, templates) for one in messages if one["type"] == "TASK"]
+    assert {one.key for one in made.templates.templates} == set(templates)
+    values = b"".join(record.value() or b"" for record in made.read(topic))
+    assert b"s3cret" not in values
+    assert b"X-Source" in values
+    assert b'X-Source\\":\\"***' in values
+    assert b'":\\"communications\\"' not in values
 
 
 def test_families_of_the_schemas_readme() -> None:
