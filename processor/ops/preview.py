@@ -161,6 +161,12 @@ def _parts(shown: Preview) -> Iterator[tuple[str, str, str]]:
             yield name, "".join(map(str, source)), "" if made is None else getattr(made, name) or ""
 
 
+def _locale(shown: Preview) -> str:
+    """The language of the text that is shown."""
+    template = shown.template
+    return next((tag for tag, text in template.texts.items() if text is shown.text), template.default_locale)
+
+
 def _request(template: Template) -> dict[str, Any] | None:
     """How a webhook is called, but for its address; None for the other channels. Values of headers are `***`."""
     webhook = json.loads(without_secrets(template.content))["webhook"]
@@ -218,7 +224,9 @@ def _show_html(shown: Preview, path: Path | None, *, browser: bool) -> None:
 def _print(shown: Preview) -> None:
     screen = Console()
     template = shown.template
-    screen.print(_cell(f"{template.id} v{template.version}, {template.type}, of {shown.event.name}: {shown.where}"))
+    language = f" in {_locale(shown)}" if template.texts else ""
+    what = f"{template.id} v{template.version}, {template.type}{language}, of {shown.event.name}: {shown.where}"
+    screen.print(_cell(what))
     texts = Table(show_lines=True)
     for name in ("", "template", "message"):
         texts.add_column(name, overflow="fold")
@@ -263,6 +271,7 @@ def _as_json(shown: Preview) -> dict[str, Any]:
         "event": shown.event.name,
         "eventId": shown.event.id,
         "of": shown.where,
+        "locale": _locale(shown),
         "parts": {name: {"template": source, "message": result} for name, source, result in _parts(shown)},
         "title": _title(shown.template),
         "request": _request(shown.template),

@@ -153,6 +153,27 @@ def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monk
         assert ("title" in capsys.readouterr().out) == (title is not None)
 
 
+@pytest.mark.parametrize(("name", "language"), [("Ines", "pt"), ("Sakura", "en")])
+def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, language: str) -> None:
+    """A template in several languages says which text is shown, the addressee's; one in a single language does not."""
+    text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+    event = sample("loan-repayment")
+    event["client"]["language"] = {"Ines": "pt", "Sakura": "ja"}[name]
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    (tmp_path / "loan-repayment-email.toml").write_text(f'{text}[locale.pt]\nsubject = "Olá"\nbody = "<p>Olá</p>"\n')
+    settings = Settings(templates_dir=tmp_path)
+    for json_output in (True, False):
+        assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"), json_output=json_output)
+    line, head, *_ = capsys.readouterr().out.splitlines()
+
+    assert language == json.loads(line)["locale"]
+    assert f"EMAIL in {language}, of LOAN_REPAYMENT" in head
+
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"))
+    assert "EMAIL, of LOAN_REPAYMENT" in capsys.readouterr().out
+
+
 def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     """Another sample than the first, and a message that is born FAILED is shown as such."""
     name = "a client without an e-mail address, and with a name that is markup"
