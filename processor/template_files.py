@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from difflib import get_close_matches
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -46,6 +47,7 @@ from processor.mapping.template import (
     custom_field,
     locale_tag,
     parse,
+    placeholder_in,
     template_set,
 )
 from processor.mapping.webhook import (
@@ -596,21 +598,20 @@ class _Reading:
         place = tuple(step for step in place if step not in ("str", "list[str]"))
         key = ".".join(map(str, place))
         self._misfits |= {str(place[0]), key}
-        name = str(place[-1])
         if kind == "missing":
             parent = ".".join(map(str, place[:-1]))
             self.find("", f"field `{_cut(_shown(place))}` is missing", key=parent)
         elif kind == "extra_forbidden" and key in _NOT_YET:
             self.find("", f"`{key}` is not supported yet", key=key, hint="leave it out")
         elif kind == "extra_forbidden":
-            known = _fields_at(place[:-1])
-            self.find("", f"unknown field `{_cut(_shown(place))}`", key=key, hint=_nearest(name, known))
+            self.find("", f"unknown field `{_cut(_shown(place))}`", key=key, hint=_instead(place))
         elif place[0] == "event":
             if all("`event`" not in finding.what for finding in self.findings):
                 self.find("T03", "`event` must be an event's name or a list of names", key="event")
         else:
             said = _TYPE_WORDS.get(kind, message[:1].lower() + message[1:])
-            self.find("", f"`{_cut(_shown(place))}` {said}", key=key)
+            hint = f"write [[{key}]], in two brackets" if key in _ARRAYS else ""
+            self.find("", f"`{_cut(_shown(place))}` {said}", key=key, hint=hint)
 
     def names(self) -> Iterator[tuple[str, str, str, str]]:
         """What no two files may share: rule, field, value, and the form in which values are compared."""
@@ -645,6 +646,8 @@ class _Reading:
             self.find("T01", f"name has {len(name)} characters, at most {NAME_LIMIT_CHARACTERS}", key="name")
         if holds_control(name):
             self.find("T01", "name holds a control character or a line break", key="name")
+        if token := placeholder_in(name):
+            self.find("T01", f"name holds {token}", key="name", hint="a name is the same for all messages")
         if file.id is not None and not is_template_id(file.id):
             self.find("T02", f"id {_cut(file.id)!r} is not an id", key="id", hint=ID_HINT)
         elif file.id is not None and self.path.name != f"{file.id}.toml":
@@ -702,7 +705,7 @@ class _Reading:
             what = f"a TASK is for a user of the bank, not for recipient {recipient}"
             self.find("T06", what, key="recipient", hint="CREDIT_OFFICER")
         if channel in _ADDRESSED and file.recipient is None:
-            hint = f"one of: {', '.join(RecipientKind)}"
+            hint = "CREDIT_OFFICER" if channel is Channel.TASK else f"one of: {', '.join(RecipientKind)}"
             self.find("T06", f"`recipient` is missing; type {channel} needs one", key="type", hint=hint)
         if recipient is not None and target is not None and target not in _RECIPIENT_TARGETS[recipient]:
             fitting = ", ".join(sorted(_RECIPIENT_TARGETS[recipient]))
@@ -838,7 +841,9 @@ class _Reading:
         subject: tuple[Segment, ...] | None = None
         subject_key = f"{prefix}subject"
         if channel is Channel.EMAIL and not (source.subject or "").strip():
-            self.find("T08", "an EMAIL needs a subject", key=subject_key if source.subject else prefix.rstrip("."))
+            missing = f"`{subject_key}` is {'blank' if source.subject else 'missing'}; " if prefix else ""
+            what = f"{missing}an EMAIL needs a subject"
+            self.find("T08", what, key=subject_key if source.subject else prefix.rstrip("."))
         elif channel is not Channel.EMAIL and channel is not None and source.subject is not None:
             self.find("T08", f"type {channel} has no subject", key=subject_key, hint="leave it out")
         elif source.subject is not None:
@@ -906,8 +911,15 @@ class _Reading:
             self.find("", f"{name} {unfit}", key=key)
             return None
         except OSError as error:
-            near = get_close_matches(path.name, [one.name for one in path.parent.glob("*")], 1)
-            hint = f"did you mean {near[0]}?" if near else ""
+            files = [
+                file.relative_to(self.directory).as_posix()
+                for file in islice(self.directory.rglob("*"), _FILES_LOOKED_AT)
+                if file.suffix != ".toml" and file.is_file()
+            ]
+            near = [file for file in files if Path(file).name == path.name] or get_close_matches(name, files, 1)
+            hint = _did_you_mean(near[0] if near else "")
+            if not hint and key.endswith(".event"):
+                hint = "a JSON event, in a file that is named relative to the templates' folder"
             self.find("", f"{name} cannot be read: {error.strerror}", key=key, hint=hint)
             return None
 
@@ -979,6 +991,9 @@ class _Reading:
                 if not text.strip() or holds_control(text) or len(text) > TEXT_LIMIT_CHARACTERS:
                     what = f"`{place}.{name}` must be one line of 1 to {TEXT_LIMIT_CHARACTERS} characters"
                     self.find("", what, key=f"{key}.{name}")
+                if token := placeholder_in(text):
+                    hint = "attachments are the same for all messages"
+                    self.find("", f"`{place}.{name}` holds {token}", key=f"{key}.{name}", hint=hint)
 
     def _check_sms(self, fixed: str, key: str) -> None:
         if len(fixed) > SMS_LIMIT_CHARACTERS:
@@ -1232,6 +1247,21 @@ def _fields_at(place: tuple[int | str, ...]) -> tuple[str, ...]:
             return tuple(_Expected.model_fields)
         case _:
             return tuple(_Locale.model_fields)
+
+
+_ARRAYS: Final = ("attachment", "condition", "sample")
+_FILES_LOOKED_AT: Final = 10_000
+
+
+def _instead(place: tuple[int | str, ...]) -> str:
+    """What to write in place of an unknown field."""
+    name, known = str(place[-1]), _fields_at(place[:-1])
+    if len(place) > 1 and name in _File.model_fields:  # TOML takes whatever follows a [table] for a part of it
+        expected = f"expected.{name}, or " if place[0] == "sample" and name in _Expected.model_fields else ""
+        return f"{expected}fields of the template stand above the first [table]"
+    if near := get_close_matches(name, known, 1, cutoff=0.61):  # size is file_size, title is not state
+        return _did_you_mean(near[0])
+    return "`processor templates --schema` names all fields" if len(place) == 1 else f"one of: {', '.join(known)}"
 
 
 def _nearest(name: str, known: Iterable[str], *, shape: str = "{}") -> str:

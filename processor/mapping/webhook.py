@@ -96,7 +96,7 @@ def authorization_problems(
         if basic and not given:
             yield "authorization" if given is None else name, f"authorization {BASIC} needs `{name}`", ""
         elif given is not None and not basic:
-            yield name, f"`{name}` goes with authorization {BASIC} only", ""
+            yield name, f"`{name}` goes with authorization {BASIC} only", f'authorization = "{BASIC}"'
     if username and (":" in username or holds_control(username)):
         yield "username", "username holds a colon or a control character", ""
     if password_env and not _VARIABLE.fullmatch(password_env):

@@ -447,7 +447,7 @@ LONG = "n" * 256
         (toml(without=("subject",)), "T08", "an EMAIL needs a subject", None, ""),
         (toml(subject="a\nb"), "T08", "subject is more than one line", 8, ""),
         (toml(**SMS, subject="a"), "T08", "type SMS has no subject", 10, "leave it out"),
-        (toml('[locale."pt"]\nbody = "x"'), "T08", "an EMAIL needs a subject", 11, ""),
+        (toml('[locale."pt"]\nbody = "x"'), "T08", "`locale.pt.subject` is missing; an EMAIL needs", 11, ""),
         (toml(body="  \n"), "T09", "`body` is blank", 10, ""),
         (toml(without=("body",)), "T09", "`body` is missing", None, "or name a file"),
         (toml(body_file="x"), "T09", "`body` and `body_file` are both given", 11, "keep one"),
@@ -463,7 +463,13 @@ LONG = "n" * 256
         (toml(subject="{ACCOUNT_IDD}"), "T13", "unknown placeholder {ACCOUNT_IDD}", 8, "did you mean {ACCOUNT_ID}?"),
         (toml(type="EMAL"), "", "unknown type 'EMAL'", 4, "did you mean EMAIL?"),
         (toml(type="TASK"), "T06", "a TASK is for a user of the bank, not for recipient CLIENT", 7, "CREDIT_OFFICER"),
-        (toml(type="TASK", without=("recipient",)), "T06", "`recipient` is missing; type TASK needs one", 4, "one of"),
+        (
+            toml(type="TASK", without=("recipient",)),
+            "T06",
+            "`recipient` is missing; type TASK needs one",
+            4,
+            "CREDIT_OFFICER",
+        ),
         (toml(type="TASK", content_type="text/plain"), "T11", "type TASK has no content_type", 11, "leave it out"),
         (toml(type="TASK"), "T08", "type TASK has no subject", 8, "leave it out"),
         (toml(type="WEB_HOOK"), "T06", "type WEB_HOOK has no recipient", 7, "leave it out"),
@@ -1045,6 +1051,107 @@ def test_a_sample_says_why_its_template_failed(tmp_path: Path) -> None:
     (finding,) = read(tmp_path, note=text).findings
 
     assert "sample 'a' makes no message: MISSING_VALUE: no value: {GROUP_NAME}" == finding.what
+
+
+IN_A_SAMPLE = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
+ABOVE = "fields of the template stand above the first [table]"
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "hint"),
+    [
+        (toml('[sample]\nname = "a"'), "`sample` must be a list", "write [[sample]], in two brackets"),
+        (toml('[condition]\nfield = "EVENT"'), "`condition` must be a list", "write [[condition]], in two brackets"),
+        (toml(f"{IN_A_SAMPLE}strict = true"), "unknown field `sample[1].strict`", ABOVE),
+        (toml(f'{IN_A_SAMPLE}body = "x"'), "unknown field `sample[1].body`", f"expected.body, or {ABOVE}"),
+        (toml(attachment(subscription="x")), "unknown field `attachment[1].subscription`", ABOVE),
+        (toml('[locale.pt]\nsubject = "x"\nbody = "x"\nactive = true'), "unknown field `locale.pt.active`", ABOVE),
+        (
+            toml(f'{IN_A_SAMPLE}expected.title = "x"'),
+            "unknown field `sample[1].expected.title`",
+            "one of: subject, body, destination, state",
+        ),
+        (
+            toml(f'{IN_A_SAMPLE}qqq = "x"'),
+            "unknown field `sample[1].qqq`",
+            "one of: name, event, subscribed, expected",
+        ),
+        (toml(qqq=1), "unknown field `qqq`", "`processor templates --schema` names all fields"),
+        (
+            toml("[webhook]\nmethod = 'PUT'", **(STREAM | {"type": "WEB_HOOK"})),
+            "unknown field `webhook.method`",
+            "one of: url, request_type, headers, authorization, username, password_env",
+        ),
+        (
+            toml("[webhook]\nurl = 'https://a.example/'\nusername = 'x'", **(STREAM | {"type": "WEB_HOOK"})),
+            "`username` goes with authorization BASIC_AUTHORIZATION only",
+            'authorization = "BASIC_AUTHORIZATION"',
+        ),
+        (
+            toml(type="TASK", without=("recipient", "subject")),
+            "`recipient` is missing; type TASK needs one",
+            "CREDIT_OFFICER",
+        ),
+        (toml('[locale.pt]\nbody = "x"'), "`locale.pt.subject` is missing; an EMAIL needs a subject", ""),
+        (toml('locale.pt.body = "x"'), "`locale.pt.subject` is missing; an EMAIL needs a subject", ""),
+        (toml(body_file="note.html", without=("body",)), "note.html cannot be read", ""),
+    ],
+)
+def test_what_authors_slip_on(tmp_path: Path, text: str, what: str, hint: str) -> None:
+    """The hint says what to write instead, and guesses nothing far-fetched."""
+    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
+    found = next((one for one in findings(tmp_path, text) if one.what.startswith(what)), None)
+
+    assert found, findings(tmp_path, text)
+    assert hint == found.hint
+
+
+@pytest.mark.parametrize(
+    ("event", "hint"),
+    [
+        ("repayment.json", "did you mean events/repayment.json?"),
+        ("event/repayment.json", "did you mean events/repayment.json?"),
+        ("events/repaymnet.json", "did you mean events/repayment.json?"),
+        ("LOAN_REPAYMENT", "a JSON event, in a file that is named relative to the templates' folder"),
+        ("nothing/of/this", "a JSON event, in a file that is named relative to the templates' folder"),
+    ],
+)
+def test_the_event_of_a_sample_is_found_elsewhere(tmp_path: Path, event: str, hint: str) -> None:
+    """A file of that name in another folder below, or of a name like it, is what was meant."""
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "repayment.json").write_text("{}")
+    (finding,) = findings(tmp_path, toml(f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "SENT"'))
+
+    assert (f"{event} cannot be read: No such file or directory", hint) == (finding.what, finding.hint)
+
+
+@pytest.mark.parametrize("type_", ["TASK", "EMAIL", "EVENT_STREAM", "SMS"])
+@pytest.mark.parametrize("token", ["{ACCOUNT_ID}", "{CF:CLIENT:Segment}", "{ACCOUNT_IDD}"])
+def test_a_name_is_no_text_with_placeholders(tmp_path: Path, type_: str, token: str) -> None:
+    """T01: a task's title is the name, which is the same for all; a placeholder would be read as it stands."""
+    more = {"TASK": {"recipient": "CREDIT_OFFICER"}, "EVENT_STREAM": STREAM}.get(type_, {})
+    without = ("subject",) if type_ in ("TASK", "SMS") else ()
+    text = toml(**({"type": type_, "name": f"Review {token}"} | more), without=without)
+    (finding,) = findings(tmp_path, text)
+
+    assert ("T01", f"name holds {token}") == (finding.rule, finding.what)
+    assert "a name is the same for all messages" == finding.hint
+    assert 3 == finding.line
+
+
+@pytest.mark.parametrize("field", ["name", "content_type", "file_name", "href"])
+def test_an_attachment_is_the_same_for_all(tmp_path: Path, field: str) -> None:
+    """No placeholder is replaced in it."""
+    (finding,) = findings(tmp_path, toml(attachment(**{field: "a/{ACCOUNT_ID}"})))
+
+    assert f"`attachment[1].{field}` holds {{ACCOUNT_ID}}" == finding.what
+    assert "attachments are the same for all messages" == finding.hint
+
+
+def test_a_name_with_braces(tmp_path: Path) -> None:
+    """What is no placeholder stays a name."""
+    for name in ("Review {draft}", "{}", "a {1}"):
+        assert [] == findings(tmp_path, toml(name=name))
 
 
 def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
