@@ -143,6 +143,8 @@ def _written(segment: Named | Custom, scope: Scope, notes: _Notes, room: int) ->
         currency = currency_of(source, scope.fields)
     if value is None:
         notes.missing.append(str(segment))
+        if segment.context is Context.URL_PATH:
+            return _escaped("", segment, notes, bare=False)
         return "null" if segment.context is Context.JSON_VALUE else ""
     if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
         return _table(value, segment, currency, scope, notes, room)
@@ -273,6 +275,10 @@ def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -
             text, replaced = _NOT_IN_XML.subn(_REPLACEMENT, text)
             notes.replaced += replaced
             return text.translate(_XML_ESCAPES)
+        case Context.URL_PATH:
+            if not text:
+                raise _StopRenderingError(TemplateReason.MISSING_VALUE, f"no value: {segment}")
+            return quote(text, safe="")
 
 
 def subject_line(text: str) -> str:
@@ -380,7 +386,7 @@ def _table(
         case Context.HTML:
             lines = ("<tr>" + "".join(f"<td>{shown(text)}</td>" for _, text in cells(row)) + "</tr>" for row in rows)
             return "<table>" + "".join(within_room(lines)) + "</table>"
-        case Context.TEXT | Context.URL:
+        case _:
             # A tab or line break within a cell would make another cell or row of it.
             lines = ("\t".join(_LINE_OR_CONTROL.sub(" ", text or "") for _, text in cells(row)) for row in rows)
             return _escaped("\n".join(within_room(lines)), segment, notes, bare=False)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
@@ -63,7 +63,8 @@ class Context(StrEnum):
     JSON_VALUE = "json value"  #: Outside of quotes: stands for a whole JSON value, null when it is missing.
     XML = "xml"
     HTML = "html"
-    URL = "url"  #: Part of a path, a query or a fragment.
+    URL = "url"  #: Part of the query or fragment of a webhook's address.
+    URL_PATH = "url path"  #: Part of its path, which would be another resource's without the value.
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +357,20 @@ def parse(
             except ValueError as error:
                 flaws.append(Flaw(str(error), token, _CUSTOM_HINT))
     literal(text[end:])
+    if content is Context.URL:
+        segments = list(_path_marked(segments))
     return tuple(segments), tuple(flaws)
+
+
+def _path_marked(url: Iterable[Segment]) -> Iterable[Segment]:
+    """`url` with the context URL_PATH for its placeholders up to the query or fragment."""
+    in_path = True
+    for segment in url:
+        if isinstance(segment, str):
+            in_path = in_path and not re.search(r"[?#]", segment)
+            yield segment
+        else:
+            yield replace(segment, context=Context.URL_PATH) if in_path else segment
 
 
 _CONTEXTS: Final[Mapping[ContentType | Context, Context]] = {

@@ -54,10 +54,11 @@ def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Prob
     if "@" in authority:
         hint = "authorization, username and password_env say who sends"
         yield "url", "url holds a user", hint
-    fixed = "".join(one for one in url if isinstance(one, str))
-    if wrong := _NO_URL_CHARACTER.search(fixed):
+    # Each for itself: what a value stands in is no percent-encoded character, whatever stands behind the value.
+    fixed = [one for one in url if isinstance(one, str)]
+    if wrong := next(filter(None, map(_NO_URL_CHARACTER.search, fixed)), None):
         yield "url", f"url holds {wrong.group()!r}", "write it percent-encoded"
-    elif wrong := _BAD_ESCAPE.search(fixed):
+    elif wrong := next(filter(None, map(_BAD_ESCAPE.search, fixed)), None):
         yield "url", f"url holds {wrong.group()!r}, which is no percent-encoded character", "write % as %25"
 
 

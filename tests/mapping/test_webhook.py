@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.mapping.render import Rendered, Scope, render
+from processor.mapping.render import Rendered, Scope, Unrendered, render
 from processor.mapping.template import Context, Text, parse
 from processor.mapping.webhook import RESERVED_HEADERS, url_problems
+from processor.model.reasons import TemplateReason
 from processor.model.records import EventName
 from processor.template_files import Finding, Rules, read_templates
 from tests.mapping.builders import TENANT, schemas, templates_directory
@@ -95,6 +96,8 @@ BASIC: dict[str, Any] = {"authorization": "BASIC_AUTHORIZATION", "username": "a"
         (toml(url="https://a.example/{x}"), "T14", "url holds '{'", 11, "write it percent-encoded"),
         (toml(url="https://a.example/é"), "T14", "url holds 'é'", 11, "write it percent-encoded"),
         (toml(url="https://a.example/100%"), "T14", "url holds '%', which is no percent-encoded", 11, "write % as %25"),
+        (toml(url="https://a.example/%{ACCOUNT_ID}41"), "T14", "url holds '%', which is no percent", 11, "write % as"),
+        (toml(url="https://a.example/%2{CF:x}e/"), "T14", "url holds '%2', which is no percent-enc", 11, "write % as"),
         (toml(url="https://a.example/{ACCOUNT_IDD}"), "T13", "unknown placeholder {ACCOUNT_IDD}", 11, "did you mean"),
         (toml(request_type="GET"), "", "unknown request_type 'GET'", 12, "one of: POST, PUT, PATCH"),
         (toml(request_type="PSOT"), "", "unknown request_type 'PSOT'", 12, "did you mean POST?"),
@@ -164,6 +167,9 @@ def test_no_value_changes_the_addresses_form(value: str, where: str) -> None:
     scope = Scope("loan_transaction", {"account": {"name": value.encode(errors="replace").decode()}}, UTC)
     rendered = render(text, scope, strict=False, limit_characters=1000)
 
+    if not value and where in ("{}", "a/{}/b"):
+        assert isinstance(rendered, Unrendered)
+        return
     assert isinstance(rendered, Rendered)
     assert rendered.url is not None
     parts = urlsplit(rendered.url)
@@ -185,3 +191,42 @@ def test_a_url_is_not_a_document() -> None:
     rendered = render(Text(None, (), segments), scope, strict=False, limit_characters=100)
 
     assert "https://a.example/?q=Tom%20%26%20%22Ann%22%20%3Cx%3E%2F%3F" == getattr(rendered, "url", None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "accounts/{ACCOUNT_NAME}/holds",
+        "accounts/LN-{CF:x}",
+        "{FORMAT}/x",
+        "accounts/{ACCOUNT_ID}/{ACCOUNT_NAME}?a={CF:x}",
+        "{REPAYMENT_SCHEDULE}",
+    ],
+)
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_path_without_its_value_is_another_resource(path: str, value: str | None) -> None:
+    """A value that is missing or empty in the path of a webhook's address fails the template, which names it."""
+    path = path.replace("{FORMAT}", "FORMAT{TOTAL_BALANCE,numericPattern=0}")
+    url, flaws = parse(f"https://a.example/{path}", Context.URL, families=REPAYMENT)
+    fields = {
+        "account": {"id": "1", "name": value, "totalBalance": None},
+        "schedule": [],
+        "customFields": {"LOAN:x": value},
+    }
+    rendered = render(Text(None, (), url), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=1000)
+
+    assert not flaws
+    assert isinstance(rendered, Unrendered)
+    assert TemplateReason.MISSING_VALUE is rendered.reason
+    assert rendered.detail.startswith("no value: ")
+    assert "{ACCOUNT_ID}" not in rendered.detail
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_query_may_lack_its_values(value: str | None) -> None:
+    """Behind `?` or `#` a missing or empty value is an empty text, also where a slash follows."""
+    url, _ = parse("https://a.example/x?a={ACCOUNT_NAME}/&b={CF:x}#{ACCOUNT_NAME}", Context.URL, families=REPAYMENT)
+    fields = {"account": {"name": value}, "customFields": {"LOAN:x": value}}
+    rendered = render(Text(None, (), url), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=1000)
+
+    assert "https://a.example/x?a=/&b=#" == getattr(rendered, "url", None)
