@@ -22,7 +22,8 @@ from processor.errors import OurFaultError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json, unknown_fields_of_json
-from processor.mapping.document import flaws_of_document
+from processor.mapping.document import flaws_of_document, hosts_in_text
+from processor.mapping.html_body import place
 from processor.mapping.languages import Key, doubt_of, same_language
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
 from processor.mapping.notification import NOTIFIED, attachment_href
@@ -867,7 +868,10 @@ class _Reading:
         if content is ContentType.HTML or all(not flaw.fatal for flaw in flaws):
             for problem in flaws_of_document(body, content, families):
                 self.find("T12", problem, key=body_key)
-        return Text(subject, body)
+        if content is ContentType.TEXT and channel in _ADDRESSED:
+            for problem in dict.fromkeys(hosts_in_text(body)):
+                self.find("T12", problem, key=body_key, warning=True)
+        return Text(subject, place(body)[0] if content is ContentType.HTML else body)
 
     def _body(self, source: _File | _Locale, prefix: str) -> str | None:
         """The body, from the field or the file it names."""

@@ -1,16 +1,17 @@
 """Whether a template's body is the document it claims to be, whatever its values: rule T12, before any event exists."""
 
-import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal
+from itertools import pairwise
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
+from processor.mapping.html_body import Misplacement, place, unescaped
 from processor.mapping.render import TABLES, Scope, Unrendered, render
 from processor.mapping.template import ContentType, Custom, CustomField, Named, Segment, Source, Text
 from processor.model.placeholders import PlaceholderType
@@ -24,18 +25,39 @@ def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families:
 
     JSON and XML must parse with a sample for every placeholder and with none, and each text among the samples, full of
     quotes and brackets, must be read back unharmed. HTML always parses. In all three no placeholder may stand where its
-    value cannot be escaped. A body that passes gives a document for any event: what is escaped stays within its string,
-    and where `null` is a value any JSON value is one.
+    value cannot be escaped, and in HTML none where it would choose what a link leads to. A body that passes gives a
+    document for any event: what is escaped stays within its string, and where `null` is a value any JSON value is one.
     """
     families = tuple(families)
     match content:
         case ContentType.TEXT:
             return
         case ContentType.HTML:
-            lost = (one for one in _lost_in_html(body) if any(_is_text(one, family) for family in families))
-            yield from sorted({_LOST[content].format(one) for one in lost} | set(_encodings_in_html(body)))
+            _, misplaced = place(body)
+            flaws = (
+                why.format(placeholder)
+                for placeholder, why in misplaced
+                if why is not Misplacement.UNESCAPABLE or any(_is_text(placeholder, family) for family in families)
+            )
+            yield from sorted({*flaws, *_encodings_in_html(body)})
         case ContentType.JSON | ContentType.XML:
             yield from sorted({flaw for family in families for flaw in _flaws_of_parsed(body, content, family)})
+
+
+def hosts_in_text(body: tuple[Segment, ...]) -> Iterator[str]:
+    """What an author of plain text should look at: values in the host of an address, of which readers' programs make a
+    link. Only where an author wrote the scheme can it be seen."""
+    for before, placeholder in pairwise(body):
+        if (
+            isinstance(before, str)
+            and not isinstance(placeholder, str)
+            and _HOST_IN_TEXT.search(before[-_LONGEST_HOST_CHARACTERS:])
+        ):
+            yield f"{placeholder} stands in the host of an address: an event would choose where readers are led"
+
+
+_HOST_IN_TEXT: Final = re.compile(r"https?://[^\s/?#]*\Z", re.IGNORECASE)
+_LONGEST_HOST_CHARACTERS: Final = 300  # with scheme and user
 
 
 def _flaws_of_parsed(body: tuple[Segment, ...], content: ContentType, family: str) -> Iterator[str]:
@@ -62,11 +84,6 @@ def _flaws_of_parsed(body: tuple[Segment, ...], content: ContentType, family: st
 _LOST: Final[Mapping[ContentType, str]] = {
     ContentType.JSON: "{} stands where its value cannot be read back",
     ContentType.XML: "{} stands in a comment, a CDATA section or an instruction, where its value cannot be escaped",
-    ContentType.HTML: (
-        "{} stands where its value cannot be escaped: "
-        "a comment, a script, a style, an attribute without quotes, one that holds a script, a style or a document, "
-        "or the begin of an address, as in href, where it would choose what a click does"
-    ),
 }
 
 
@@ -120,8 +137,11 @@ def _probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str], tupl
 
 
 def _is_text(one: Named | Custom, family: str) -> bool:
-    """Whether its value is text that a producer wrote; enums are open lists, so theirs are too."""
-    return isinstance(one, Custom) or one.sources[family].type in (PlaceholderType.STRING, PlaceholderType.ENUM)
+    """Whether its value is text that a producer wrote, or holds such; enums are open lists, so theirs are too."""
+    return isinstance(one, Custom) or (family in one.sources and one.sources[family].type in _TEXTS)
+
+
+_TEXTS: Final = (PlaceholderType.STRING, PlaceholderType.ENUM, PlaceholderType.TABLE)
 
 
 def _tricky(number: int) -> str:
@@ -215,25 +235,6 @@ def _near(body: str, line: int, column: int) -> str:
 
 # --------------------------------------------------------------------------------------------------------------- HTML
 
-# Elements whose content is no markup; in the first kind a character reference stays as it is, in the second it does not
-# (HTML Standard, section 13.2.5, raw text and RCDATA; noscript as a reader with scripts takes it).
-_RAW: Final = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"))
-_ESCAPABLE: Final = frozenset(("textarea", "title"))
-_TAG_NAME: Final = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)")
-_TAG_MARK: Final = re.compile("[\"'>]")
-_ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*$""")
-_LOOK_BACK_CHARACTERS: Final = 200  # far enough for `name = ` before a quote
-# An escaped value is a value again behind the attribute: of these it would be a style or a whole document …
-_NO_PLAIN_VALUE: Final = frozenset(("style", "srcdoc"))
-# … and of these an address, whose scheme (`javascript:`) must not be an event's to choose.
-_ADDRESS_ATTRIBUTES: Final = frozenset(
-    ("href", "src", "action", "formaction", "xlink:href", "poster", "data", "background", "ping", "srcset", "cite")
-)
-_FIXED_BEGIN: Final = re.compile(r"\s*(?:(?:https?|mailto|tel|sms|cid):|[^:]*[/?#])", re.IGNORECASE)
-_ADDRESSES_OF_OURS: Final = frozenset(("PASSWORD_URL",))
-_COMMENT_END: Final = re.compile("--!?>")
-_DECLARATION_END: Final = re.compile(">")
-
 # Each begins where the last one cannot go on, so that all of them together are linear.
 _META: Final = re.compile(r"""<meta(?=[\s/])((?:[^"'<>]|"[^"<]*"|'[^'<]*')*)""", re.IGNORECASE)
 _META_ATTRIBUTE: Final = re.compile(r"""(?<![^\s"'<>/=])([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
@@ -249,9 +250,7 @@ def _encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
     if declared := _XML_ENCODING.match(text):
         yield from _other_encoding(declared.group(), declared[1])
     for meta in _META.finditer(text):
-        attributes = {
-            name.lower(): html.unescape(value.strip("\"'")) for name, value in _META_ATTRIBUTE.findall(meta[1])
-        }
+        attributes = {name.lower(): unescaped(value.strip("\"'")) for name, value in _META_ATTRIBUTE.findall(meta[1])}
         encoding = attributes.get("charset")
         if encoding is None and attributes.get("http-equiv", "").lower() == "content-type":
             said = _CHARSET.search(attributes.get("content", ""))
@@ -263,88 +262,3 @@ def _encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
 def _other_encoding(piece: str, encoding: str) -> Iterator[str]:
     if encoding.strip().lower() not in _UTF_8:
         yield f"{piece.strip():.200}> says {encoding.strip() or 'no encoding'}; mails are UTF-8"
-
-
-def _lost_in_html(body: tuple[Segment, ...]) -> Iterator[Named | Custom]:
-    """The placeholders outside of text and of quoted attributes, or in an attribute that holds a script.
-
-    A scanner and no parser: Python's takes a time that is quadratic in the number of some unfinished constructs.
-    """
-    scan = _HtmlScan()
-    for one in body:
-        if isinstance(one, str):
-            scan.read(one)
-        elif not scan.is_safe(whole_address=isinstance(one, Named) and one.name in _ADDRESSES_OF_OURS):
-            yield one
-
-
-class _HtmlScan:
-    """Where in an HTML text a point is. What begins in one literal and ends in a later one is followed."""
-
-    def __init__(self) -> None:
-        self._where: Literal["text", "tag", "value", "escapable", "lost"] = "text"
-        self._until = _DECLARATION_END  #: Ends "value", "escapable" and "lost" …
-        self._then: Literal["text", "tag"] = "text"  #: … and this comes after them.
-        self._attribute = ""
-        self._value = ""  #: What of its value is fixed text, at least its begin.
-        self._tag = ""  #: The beginning of the tag that we are in or behind: `<a` or `</a`.
-
-    def is_safe(self, *, whole_address: bool) -> bool:
-        """Whether an escaped value can stand here. `whole_address`: it is one, and the bank's own."""
-        if self._where != "value":
-            return self._where in ("text", "escapable")
-        if self._attribute.startswith("on") or self._attribute in _NO_PLAIN_VALUE:
-            return False
-        if self._attribute in _ADDRESS_ATTRIBUTES and not whole_address:
-            return _FIXED_BEGIN.match(html.unescape(self._value)) is not None
-        return True
-
-    def read(self, piece: str) -> None:
-        """Go on by `piece`, in a time linear in its length."""
-        at = 0
-        while at < len(piece):
-            match self._where:
-                case "text":
-                    at = self._read_text(piece, at)
-                case "tag":
-                    at = self._read_tag(piece, at)
-                case _:
-                    ended = self._until.search(piece, at)
-                    if ended is None:
-                        if len(self._value) < _LOOK_BACK_CHARACTERS:
-                            self._value += piece[at : at + _LOOK_BACK_CHARACTERS]
-                        return
-                    self._where, at = self._then, ended.end()
-
-    def _read_text(self, piece: str, at: int) -> int:
-        start = piece.find("<", at)
-        if start < 0:
-            return len(piece)
-        if piece.startswith("<!--", start):
-            # From the first hyphen on: `<!-->` is a whole comment.
-            self._where, self._until, self._then = "lost", _COMMENT_END, "text"
-            return start + 2
-        if piece.startswith(("<!", "<?"), start):
-            self._where, self._until, self._then = "lost", _DECLARATION_END, "text"
-            return start + 2
-        name = _TAG_NAME.match(piece, start)
-        # A value right behind `<` or `</` would be the tag's name.
-        if name is not None or piece[start:] in ("<", "</"):
-            self._where, self._tag = "tag", name.group().lower() if name else ""
-            return name.end() if name else len(piece)
-        return start + 1
-
-    def _read_tag(self, piece: str, at: int) -> int:
-        mark = _TAG_MARK.search(piece, at)
-        if mark is None:
-            return len(piece)
-        if mark.group() == ">":
-            element = self._tag[1:]
-            self._where = "lost" if element in _RAW else "escapable" if element in _ESCAPABLE else "text"
-            # The end tag is left to be read as a tag, for it may hold a `>` within quotes.
-            self._until, self._then = re.compile(f"</{element}(?=[\\s/>])", re.IGNORECASE), "tag"
-            self._tag = f"</{element}"
-        elif attribute := _ATTRIBUTE.search(piece[max(at, mark.start() - _LOOK_BACK_CHARACTERS) : mark.start()]):
-            self._where, self._attribute, self._value = "value", attribute[1].lower(), ""
-            self._until, self._then = re.compile(mark.group()), "tag"
-        return mark.end()

@@ -253,6 +253,15 @@ _XML_ESCAPES: Final = str.maketrans(_MARKUP | {"\t": "&#9;", "\n": "&#10;"})
 _HTML_ESCAPES: Final = str.maketrans(_MARKUP)
 _NUMBERS: Final = frozenset((PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER))
 _LINE_OR_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_END: Final = re.compile("\r\n?|\n")  # RFC 6068: in a body %0D%0A
+# A program that opens a mailto: link decodes it and reads a header of it, where each of these would begin another
+# address or end this one, encoded or not; what is left is an address of RFC 5322 without quotes, or a part of one.
+_MAIL_ADDRESS_PART: Final = re.compile(r"[^\s\x00-\x20\x7f-\x9f,;:<>()\[\]\\\"@]*")
+_MAIL_ADDRESS: Final = re.compile(f"{_MAIL_ADDRESS_PART.pattern}(?:@{_MAIL_ADDRESS_PART.pattern})?")
+# RFC 3966: digits and visual separators. A blank is none, but people write it; what else a dialler reads (`;ext=`, `,`
+# for a pause, `*` and `#`) is no part of a number.
+_PHONE: Final = re.compile(r"\+?[0-9().\- \u00a0\u202f/]*")
+_PHONE_BLANK: Final = re.compile("[ \u00a0\u202f/]")
 
 
 def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -> str:
@@ -279,6 +288,36 @@ def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -
             if not text:
                 raise _StopRenderingError(TemplateReason.MISSING_VALUE, f"no value: {segment}")
             return quote(text, safe="")
+        case _:
+            return _in_link(text, segment)
+
+
+def _in_link(text: str, segment: Named | Custom) -> str:
+    """`text` within an address in HTML. What is percent-encoded has nothing left that HTML would escape.
+
+    What a reader of the address would take for more than the text, encoded or not, cannot be written; the reason does
+    not show it, for it may be secret.
+    """
+    match segment.context:
+        case Context.HTML_STEP if text in (".", ".."):
+            why = "a step of a link's path is `.` or `..`, which lead to another path"
+        case Context.MAIL_ADDRESS if not _MAIL_ADDRESS.fullmatch(text):
+            why = "the address of a mailto: link is not one address"
+        case Context.MAIL_ADDRESS_PART if not _MAIL_ADDRESS_PART.fullmatch(text):
+            why = "the address of a mailto: link is no part of one address"
+        case Context.PHONE if not _PHONE.fullmatch(text):
+            why = "a tel: or sms: link is no phone number"
+        case Context.MAIL_ADDRESS:
+            return quote(text, safe="@")
+        case Context.MAIL_HEADER:
+            return quote(_LINE_OR_CONTROL.sub(" ", text), safe="")
+        case Context.MAIL_BODY:
+            return quote(_LINE_END.sub("\r\n", text), safe="")
+        case Context.PHONE:
+            return _PHONE_BLANK.sub("-", text)
+        case _:
+            return quote(text, safe="")
+    raise _StopRenderingError(TemplateReason.OTHER, f"{segment} in {why}")
 
 
 def subject_line(text: str) -> str:

@@ -65,6 +65,14 @@ class Context(StrEnum):
     HTML = "html"
     URL = "url"  #: Part of the query or fragment of a webhook's address.
     URL_PATH = "url path"  #: Part of its path, which would be another resource's without the value.
+    # The rest are places in an address in HTML, which `html_body.py` finds.
+    HTML_URL = "html url"  #: Part of an address behind what is fixed of it.
+    HTML_STEP = "html step"  #: The same, a whole step of the path or the only thing in one.
+    MAIL_ADDRESS = "mail address"  #: The recipient of a mailto: link.
+    MAIL_ADDRESS_PART = "mail address part"  #: A part of it, before or behind a fixed `@`.
+    MAIL_HEADER = "mail header"  #: The subject of a mailto: link, and its kind.
+    MAIL_BODY = "mail body"  #: The body of a mailto: link.
+    PHONE = "phone"  #: The number of a tel: or sms: link, or a part of it.
 
 
 @dataclass(frozen=True, slots=True)

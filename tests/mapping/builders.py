@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import event_of_json
 from processor.mapping.encode import Encoders, encode_event, encoders
+from processor.mapping.html_body import place
 from processor.mapping.lookups import Lookups
 from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
@@ -151,7 +152,7 @@ def make_template(
         line, flaws = parse(subject, ContentType.TEXT, families=families) if subject is not None else (None, ())
         segments, more = parse(body, content_type, families=families)
         assert not [flaw for flaw in (*flaws, *more) if flaw.fatal]
-        return Text(line, segments)
+        return Text(line, place(segments)[0] if content_type is ContentType.HTML else segments)
 
     return Template(
         id=TemplateId(template_id),

@@ -1,0 +1,450 @@
+"""Where in an HTML body each placeholder stands: how its value is escaped there, or why no escape would do."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from html import unescape
+from html.entities import html5
+from typing import Final, Literal
+from urllib.parse import unquote
+
+from processor.mapping.template import Context, Custom, Named, Segment
+
+Placeholder = Named | Custom
+
+
+class Misplacement(StrEnum):
+    """Why a value cannot stand where it stands, for people; `{}` is the placeholder."""
+
+    UNESCAPABLE = (  # alone of these it is for text only: a number does no harm there
+        "{} stands where its value cannot be escaped: "
+        "a comment, a script, a style, an attribute without quotes, or one that holds a script, a style or a document"
+    )
+    NAME = "{} stands where it would be part of the name of a tag or an attribute"
+    UNQUOTED = "{} stands where an address has no quotes around it"
+    CHOOSES = (
+        "{} stands where it would choose what a link leads to: before it must stand scheme, host and a slash, "
+        "as in https://pay.example.com/, or the beginning of a path, as in /pay"
+    )
+    BASE = "{} stands in <base>, where it would choose what other links lead to"
+    CUT = "{} stands within a character reference or a percent-encoded character: write those whole, as &amp; and %20"
+    DOTS = "{} stands beside dots in a step of a link's path, where `.` and `..` lead to another path"
+    HEADER = "{} stands where it would choose a header of a link: mailto: has values in addresses, subject and body"
+
+
+# The attributes that lead or load somewhere: those with a URL in the HTML Standard's index of attributes and in its
+# section "Non-conforming features" (what HTML 4 and mail clients know), `href` of SVG 2 and MathML; with any prefix, as
+# `xlink:href` of SVG 1.1 and `o:href` of Outlook's VML; on whatever element, as clients take more than the standards.
+# Left out are `itemid` and `itemtype`, by which nothing is loaded, and `usemap`, which names a part of the document.
+_ADDRESS_ATTRIBUTES: Final = frozenset(
+    ("action", "background", "cite", "classid", "codebase", "data", "dynsrc", "formaction", "href", "icon", "longdesc")
+) | frozenset(("lowsrc", "manifest", "poster", "src", "urn"))
+_ADDRESSES_OF_ELEMENTS: Final = frozenset(  # what is an address on these alone
+    (("applet", "code"), ("applet", "object"), ("object", "code"), ("param", "value"))
+)
+_SEVERAL_ADDRESSES: Final = frozenset(("archive", "attributionsrc", "imagesrcset", "ping", "profile", "srcset"))
+# An escaped value is a value again behind the attribute: of these it would be a style or a whole document …
+_NO_PLAIN_VALUE: Final = frozenset(("style", "srcdoc"))
+# … as of the presentation attributes of SVG 2 that take `url(…)`.
+_STYLES_OF_SVG: Final = frozenset(
+    ("clip-path", "color-profile", "cursor", "fill", "filter", "marker", "marker-end", "marker-mid", "marker-start")
+) | frozenset(("mask", "mask-image", "stroke"))
+_ANIMATIONS: Final = frozenset(("set", "animate", "animatecolor"))
+_ANIMATED: Final = frozenset(("to", "from", "by", "values"))
+_ADDRESSES_OF_OURS: Final = frozenset(("PASSWORD_URL",))  # whole addresses, and the bank's own
+
+# Elements whose content is no markup; in the first kind a character reference stays as it is, in the second it does not
+# (HTML Standard, section 13.2.5, raw text and RCDATA; noscript as a reader with scripts takes it).
+_RAW: Final = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"))
+_ESCAPABLE: Final = frozenset(("textarea", "title"))
+_COMMENT_END: Final = re.compile("--!?>")
+_DECLARATION_END: Final = re.compile(">")
+_TAG_NAME: Final = re.compile(r"</?([A-Za-z][^\t\n\f\r />]*)")
+_NOT_SPACE: Final = re.compile(r"[^\t\n\f\r ]")
+_STATE_ENDS: Final[Mapping[str, re.Pattern[str]]] = {
+    "between": re.compile(r"[^\t\n\f\r /]"),
+    "name": re.compile(r"[\t\n\f\r />=]"),
+    "after name": _NOT_SPACE,
+    "before value": _NOT_SPACE,
+    "unquoted": re.compile(r"[\t\n\f\r >]"),
+}
+_NAME_LIMIT_CHARACTERS: Final = 100  # longer than any name above
+
+_FOR_PEOPLE: Final = frozenset((Context.HTML, Context.MAIL_HEADER, Context.MAIL_BODY))
+
+
+def place(body: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], tuple[tuple[Placeholder, Misplacement], ...]]:
+    """`body` with the context of each placeholder, and those that stand where their values must not, in order.
+
+    A scanner and no parser: Python's takes a time that is quadratic in the number of some unfinished constructs.
+    """
+    placed: list[Segment] = []
+    misplaced: list[tuple[Placeholder, Misplacement]] = []
+    verdicts = _HtmlScan(body).verdicts()
+    for index, segment in enumerate(body):
+        verdict = verdicts.get(index)
+        if isinstance(segment, Named | Custom) and isinstance(verdict, Context):
+            segment = replace(segment, context=verdict)
+            if isinstance(segment, Named) and segment.form is not None and verdict not in _FOR_PEOPLE:
+                segment = replace(segment, form=segment.form.in_address())
+            placed.append(segment)
+            continue
+        placed.append(segment)
+        if isinstance(segment, Named | Custom) and isinstance(verdict, Misplacement):
+            misplaced.append((segment, verdict))
+    return tuple(placed), tuple(misplaced)
+
+
+# ----------------------------------------------------------------------------------------------------------- addresses
+
+Pieces = list[str | int]  #: Literal text, and between it placeholders by their index in the body.
+Verdict = Context | Misplacement
+
+_REFERENCE: Final = re.compile(r"&(?:#(?:0*([0-9]++)|[xX]0*([0-9A-Fa-f]++));?|([A-Za-z][A-Za-z0-9]*+)(;|(?!=)))")
+_CUT_REFERENCE: Final = re.compile(r"&#?[0-9A-Za-z]*")
+_CUT_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]?\Z")
+_IGNORED_IN_URL: Final = str.maketrans("", "", "\t\n\r")  # URL Standard, basic URL parser
+_BEFORE_URL: Final = "".join(map(chr, range(0x21)))
+_HOST_AND_SLASH: Final = re.compile(r"https?://[^/\\?#]+(?=[/?#])", re.IGNORECASE)
+_PATH_BEGIN: Final = re.compile(r"(?=/[^/\\]|[?#]|[^:/\\?#]+[/?#])")
+_OTHER_SCHEME: Final = re.compile(r"(mailto|tel|sms|cid):", re.IGNORECASE)
+_REFRESH_BEGIN: Final = re.compile(r"[\t\n\f\r ]*[0-9.]+[\t\n\f\r ;,]+(?:url[\t\n\f\r ]*=[\t\n\f\r ]*)?[\"']?", re.I)
+_PATH_END: Final = re.compile(r"[?#]")
+_STEP_END: Final = re.compile(r"[/\\]")
+_DOTS: Final = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
+_BETWEEN_ADDRESSES: Final[Mapping[str, re.Pattern[str]]] = {
+    "one": re.compile("(?!)"),
+    "refresh": re.compile("(?!)"),
+    "several": re.compile(r"[\s,]+"),
+    "values": re.compile(";"),  # SVG 2, of animations
+}
+_RECIPIENT_HEADERS: Final = frozenset(("to", "cc", "bcc"))
+_TEXT_HEADERS: Final = frozenset(("subject", "in-reply-to", "keywords", "comments"))
+
+
+def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[tuple[int, Verdict]]:
+    """What each placeholder of one address is. `pieces` as the HTML parser gives them, references replaced."""
+    pieces = [piece if isinstance(piece, int) else piece.translate(_IGNORED_IN_URL) for piece in pieces]
+    if pieces and isinstance(pieces[0], str):
+        pieces[0] = pieces[0].lstrip(_BEFORE_URL)
+    pieces = [piece for piece in pieces if piece != ""]
+    if not pieces:
+        return
+    first, *others = pieces
+    if isinstance(first, int):
+        segment = body[first]
+        whole = isinstance(segment, Named) and segment.name in _ADDRESSES_OF_OURS
+        yield first, Context.HTML if whole else Misplacement.CHOOSES
+        behind = others[0] if others else ""
+        fixed = whole and isinstance(behind, str) and re.match(r"/[^/\\]|[?#]", behind)
+        yield from _verdicts_on_path(others) if fixed else _all(others, Misplacement.CHOOSES)
+    elif found := _HOST_AND_SLASH.match(first) or _PATH_BEGIN.match(first):
+        yield from _verdicts_on_path([first[found.end() :], *others])
+    elif found := _OTHER_SCHEME.match(first):
+        rest: Pieces = [first[found.end() :], *others]
+        match found[1].lower():
+            case "mailto":
+                yield from _verdicts_on_mailto(rest)
+            case "tel":
+                yield from _all(rest, Context.PHONE)
+            case "sms":
+                yield from _verdicts_on_sms(rest)
+            case _:
+                yield from _all(rest, Context.HTML_URL)
+    else:
+        yield from _all(pieces, Misplacement.CHOOSES)
+
+
+def _verdicts_on_path(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+    """The same behind the host of a web address. A step of nothing but a value could be `..`, which leads elsewhere."""
+    path, *behind = _split(pieces, _PATH_END, 1)
+    for step in _split(path, _STEP_END):
+        fixed = "".join(piece for piece in step if isinstance(piece, str))
+        if not fixed:
+            yield from _all(step, Context.HTML_STEP)
+        else:
+            yield from _all(step, Misplacement.DOTS if _DOTS.fullmatch(fixed) else Context.HTML_URL)
+    for rest in behind:
+        yield from _all(rest, Context.HTML_URL)
+
+
+def _verdicts_on_mailto(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+    """RFC 6068: recipients, then headers. A value adds neither."""
+    recipients, *headers = _split(pieces, re.compile(r"\?"), 1)
+    yield from _verdicts_on_recipients(recipients)
+    for header in headers:
+        for name, value in _fields(header):
+            if name in _RECIPIENT_HEADERS:
+                yield from _verdicts_on_recipients(value)
+            elif name == "body":
+                yield from _all(value, Context.MAIL_BODY)
+            else:
+                yield from _all(value, Context.MAIL_HEADER if name in _TEXT_HEADERS else Misplacement.HEADER)
+
+
+def _verdicts_on_recipients(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+    for recipient in _split(pieces, re.compile(r",|%2c", re.IGNORECASE)):
+        whole = not re.search("@|%40", "".join(piece for piece in recipient if isinstance(piece, str)))
+        yield from _all(recipient, Context.MAIL_ADDRESS if whole else Context.MAIL_ADDRESS_PART)
+
+
+def _verdicts_on_sms(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+    """RFC 5724: numbers, then fields, of which there is one. Some phones want it behind `&` without a `?`."""
+    numbers, *fields = _split(pieces, re.compile(r"[?&]"), 1)
+    yield from _all(numbers, Context.PHONE)
+    for part in fields:
+        for name, value in _fields(part):
+            yield from _all(value, Context.HTML_URL if name == "body" else Misplacement.HEADER)
+
+
+def _fields(pieces: Pieces) -> Iterator[tuple[str, Pieces]]:
+    """`name=value` behind `&`, the names in lower case and decoded; one that holds a placeholder is empty."""
+    for part in _split(pieces, re.compile("&")):
+        name, *value = _split(part, re.compile("="), 1)
+        if not value or any(isinstance(piece, int) for piece in name):
+            yield "", part
+        else:
+            yield unquote("".join(map(str, name))).strip().lower(), value[0]
+
+
+def _split(pieces: Pieces, separator: re.Pattern[str], most: int = 0) -> list[Pieces]:
+    """`pieces` cut at each separator in their fixed text, `most` times if it is not 0; without empty texts."""
+    parts: list[Pieces] = [[]]
+    for piece in pieces:
+        if isinstance(piece, int):
+            parts[-1].append(piece)
+            continue
+        done = most and len(parts) > most
+        first, *others = [piece] if done else separator.split(piece, max(most - len(parts) + 1, 0))
+        parts[-1].extend([first] if first else [])
+        parts.extend([text] if text else [] for text in others)
+    return parts
+
+
+def _all(pieces: Pieces, verdict: Verdict) -> Iterator[tuple[int, Verdict]]:
+    for piece in pieces:
+        if isinstance(piece, int):
+            yield piece, verdict
+
+
+def _cut(written: Pieces, read: Pieces) -> Iterator[int]:
+    """The placeholders before which a character reference or a percent-encoded character has begun: what comes of it
+    would be the value's to say. `read` is `written` with the character references replaced."""
+    for (before, text), piece in zip(zip(written, read, strict=True), written[1:], strict=False):
+        if isinstance(before, str) and isinstance(text, str) and isinstance(piece, int):
+            reference = before[max(before.rfind("&"), 0) :]
+            if _CUT_REFERENCE.fullmatch(reference) or _CUT_ESCAPE.search(text.translate(_IGNORED_IN_URL)):
+                yield piece
+
+
+def unescaped(text: str) -> str:
+    """`text` of an attribute with its character references replaced, as HTML reads them in attributes: one without
+    semicolon stays before `=` and letters, as `&copy=1` in an address."""
+    return _REFERENCE.sub(_character, text)
+
+
+def _character(found: re.Match[str]) -> str:
+    decimal, hexadecimal, name, semicolon = found.groups()
+    if name is not None:
+        return html5.get(name + semicolon, found.group())
+    # Python reads no number of thousands of digits; none of over seven is a character.
+    digits = decimal or f"x{hexadecimal}"
+    return "\ufffd" if len(digits) > 8 else unescape(f"&#{digits};")
+
+
+# ------------------------------------------------------------------------------------------------------------- scanner
+
+
+@dataclass(slots=True)
+class _Attribute:
+    """An attribute of a tag as far as it is read. Placeholders of its value stand in `pieces` by their index."""
+
+    name: str
+    quoted: bool = False
+    pieces: Pieces = field(default_factory=list)
+
+    @property
+    def local_name(self) -> str:
+        """Without a prefix, as `href` of `xlink:href`."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def fixed(self) -> str | None:
+        """Its value as a parser gives it; None when it holds a placeholder."""
+        texts = [piece for piece in self.pieces if isinstance(piece, str)]
+        return unescaped("".join(texts)) if len(texts) == len(self.pieces) else None
+
+
+_State = Literal[
+    "text", "lost", "escapable", "between", "name", "after name", "before value", "quoted", "unquoted"
+]  #: The states of the HTML Standard's tokenizer, section 13.2.5, as far as they matter here.
+
+
+class _HtmlScan:
+    """Where in an HTML text each placeholder is. What begins in one literal and ends in a later one is followed."""
+
+    def __init__(self, body: tuple[Segment, ...]) -> None:
+        self._body = body
+        self._state: _State = "text"
+        self._end = _DECLARATION_END  #: Ends "lost", "escapable" and "quoted".
+        self._element = ""  #: Of the tag that we are in or behind: `a`, or `/a`.
+        self._attributes: list[_Attribute] = []
+        self._in_svg = False  #: Behind `<svg>` or `<math>`, where `<title>` holds markup.
+        self._verdicts: dict[int, Verdict] = {}
+
+    def verdicts(self) -> dict[int, Verdict]:
+        """What each placeholder of the body is, by its index there."""
+        literal: list[str] = []
+        for index, segment in enumerate(self._body):
+            if isinstance(segment, str):
+                literal.append(segment)
+                continue
+            self._read("".join(literal))
+            literal.clear()
+            self._see(index)
+        self._read("".join(literal))
+        self._judge_tag()  # one that never ended
+        return self._verdicts
+
+    def _see(self, index: int) -> None:
+        match self._state:
+            case "text" | "escapable":
+                self._verdicts[index] = Context.HTML
+            case "quoted" | "unquoted":
+                self._attributes[-1].pieces.append(index)
+            case "before value":
+                self._state = "unquoted"
+                self._attributes[-1].pieces.append(index)
+            case "lost":
+                self._verdicts[index] = Misplacement.UNESCAPABLE
+            case _:
+                self._verdicts[index] = Misplacement.NAME
+
+    def _read(self, piece: str) -> None:
+        """Go on by `piece`, in a time linear in its length."""
+        at = 0
+        while at < len(piece):
+            match self._state:
+                case "text":
+                    at = self._read_text(piece, at)
+                case "lost" | "escapable":
+                    found = self._end.search(piece, at)
+                    if found is None:
+                        return
+                    # An end tag is left to be read as a tag, for it may hold a `>` within quotes.
+                    self._state = "text" if found.group().endswith(">") else "between"
+                    at = found.end()
+                case _:
+                    at = self._read_tag(piece, at)
+
+    def _read_text(self, piece: str, at: int) -> int:
+        start = piece.find("<", at)
+        if start < 0:
+            return len(piece)
+        if piece.startswith("<!--", start):
+            # From the first hyphen on: `<!-->` is a whole comment.
+            self._state, self._end = "lost", _COMMENT_END
+            return start + 2
+        if piece.startswith(("<!", "<?"), start):
+            self._state, self._end = "lost", _DECLARATION_END
+            return start + 2
+        name = _TAG_NAME.match(piece, start)
+        # A value right behind `<` or `</` would be the tag's name.
+        if name is not None or piece[start : start + 3] in ("<", "</"):
+            self._state, self._element = "between", name.group()[1:].lower() if name else ""
+            return name.end() if name else len(piece)
+        return start + 1
+
+    def _read_tag(self, piece: str, at: int) -> int:
+        """Go on within a tag, to where its present state ends."""
+        found = (self._end if self._state == "quoted" else _STATE_ENDS[self._state]).search(piece, at)
+        end = len(piece) if found is None else found.start()
+        if self._state in ("quoted", "unquoted"):
+            self._attributes[-1].pieces.append(piece[at:end])
+        elif self._state == "name" and len(self._attributes[-1].name) < _NAME_LIMIT_CHARACTERS:
+            self._attributes[-1].name += piece[at:end].lower()
+        if found is None:
+            return end
+        mark = found.group()
+        match self._state, mark:
+            case "quoted", _:
+                self._state = "between"
+            case _, ">":
+                self._end_tag()
+            case "before value", '"' | "'":
+                self._state, self._end = "quoted", re.compile(mark)
+                self._attributes[-1].quoted = True
+            case "before value", _:
+                self._state = "unquoted"
+                return end
+            case "name" | "after name", "=":
+                self._state = "before value"
+            case "unquoted", _:
+                self._state = "between"
+            case "name" | "after name", "/":
+                self._state = "between"
+            case "name", _:
+                self._state = "after name"
+            case _:
+                self._state = "name"
+                self._attributes.append(_Attribute(mark.lower()))
+        return found.end()
+
+    def _end_tag(self) -> None:
+        self._judge_tag()
+        element = self._element
+        if element.removeprefix("/") in ("svg", "math"):
+            self._in_svg = not element.startswith("/")
+        if element in _RAW or element in _ESCAPABLE:
+            self._state = "escapable" if element in _ESCAPABLE and not self._in_svg else "lost"
+            self._end = re.compile(f"</{element}(?=[\\t\\n\\f\\r />])", re.IGNORECASE)
+            self._element = f"/{element}"
+        else:
+            self._state = "text"
+
+    def _judge_tag(self) -> None:
+        for attribute in self._attributes:
+            if any(isinstance(piece, int) for piece in attribute.pieces):
+                self._verdicts.update(self._judged(attribute))
+        self._attributes = []
+
+    def _judged(self, attribute: _Attribute) -> Iterator[tuple[int, Verdict]]:
+        """What each placeholder in the value of `attribute` is."""
+        kind = self._kind(attribute)
+        if kind is None or kind == "style":
+            plain = attribute.quoted and kind is None
+            yield from _all(attribute.pieces, Context.HTML if plain else Misplacement.UNESCAPABLE)
+            return
+        if kind == "base" or not attribute.quoted:
+            yield from _all(attribute.pieces, Misplacement.BASE if kind == "base" else Misplacement.UNQUOTED)
+            return
+        pieces: Pieces = [unescaped(piece) if isinstance(piece, str) else piece for piece in attribute.pieces]
+        if kind == "refresh" and isinstance(pieces[0], str) and (begin := _REFRESH_BEGIN.match(pieces[0])):
+            pieces[0] = pieces[0][begin.end() :]
+        for address in _split(pieces, _BETWEEN_ADDRESSES[kind]):
+            yield from _verdicts_on_address(address, self._body)
+        yield from ((index, Misplacement.CUT) for index in _cut(attribute.pieces, pieces))
+
+    def _kind(self, attribute: _Attribute) -> Literal["style", "base", "refresh", "several", "values", "one"] | None:
+        """What the value of `attribute` is to who reads the document; None for plain text."""
+        name = attribute.local_name
+        if attribute.name.startswith("on") or name in _NO_PLAIN_VALUE or name in _STYLES_OF_SVG:
+            return "style"
+        if (self._element, name) == ("base", "href") or attribute.name == "xml:base":
+            return "base"
+        if (self._element, name) == ("meta", "content"):
+            return "refresh" if self._may_be("http-equiv", {"refresh"}) else None
+        if self._element in _ANIMATIONS and name in _ANIMATED:
+            if self._may_be("attributename", _STYLES_OF_SVG):
+                return "style"
+            moves = self._may_be("attributename", {"href"})
+            return ("values" if name == "values" else "one") if moves else None
+        if name in _SEVERAL_ADDRESSES:
+            return "several"
+        return "one" if name in _ADDRESS_ATTRIBUTES or (self._element, name) in _ADDRESSES_OF_ELEMENTS else None
+
+    def _may_be(self, name: str, wanted: Collection[str]) -> bool:
+        """Whether the tag has an attribute `name` whose value is, without a prefix, one of `wanted` or an event's."""
+        values = [attribute.fixed for attribute in self._attributes if attribute.name == name]
+        return any(value is None or value.strip().lower().rpartition(":")[2] in wanted for value in values)
