@@ -811,6 +811,10 @@ class _Reading:
         """The texts by locale tag, the top level's under the empty one."""
         texts = {"": self._text(file, "", channel, content, families, file.default_locale)}
         seen: dict[Key, str] = {}
+        if file.locale and (nobody := _nobody_with_language(file, families)):
+            hint = "the top level is what is sent; leave the sections out"
+            first = f"locale.{next(iter(file.locale))}"
+            self.find("", f"no [locale] section can be chosen: {nobody}", key=first, hint=hint, warning=True)
         for language, variant in file.locale.items():
             key, section = f"locale.{language}", f"[locale.{json.dumps(_cut(language), ensure_ascii=False)}]"
             what, hint, fatal = doubt_of(language)
@@ -1144,6 +1148,14 @@ def _check_unique(readings: Iterable[_Reading]) -> None:
 
 def _row(event: EventName) -> EventRow:
     return _MANUAL_ROW if event == MANUAL else EVENTS[event]
+
+
+def _nobody_with_language(file: _File, families: Mapping[str, EventName]) -> str:
+    """Why no reader of the template's text has a language, in words; empty when one may have."""
+    if file.recipient == RecipientKind.CREDIT_OFFICER:
+        return "a user of the bank has no language"
+    held = [family for family in families if family == MANUAL or FAMILIES[family].holder.fields]
+    return "" if held or not families else "its events are no client's and no group's"
 
 
 def _targets_of(event: EventName) -> tuple[Target, ...]:

@@ -31,6 +31,7 @@ _POSIX_SCRIPTS: Final = {"@latin": "Latn", "@cyrillic": "Cyrl", "@devanagari": "
 _KEYWORDS: Final = re.compile(r"-u((?:-[a-z0-9]{2,8})+)")
 _NORWEGIAN: Final = {"nb": ("nb", "no"), "nn": ("nn", "no", "nb"), "no": ("no", "nb")}
 _LOCAL: Final = re.compile("q[a-t][a-z]")  # codes that anybody may give a meaning
+_NO_LANGUAGE: Final = frozenset(("und", "mul", "zxx", "mis", "root"))
 _LOCAL_PARTS: Final = re.compile("Qa[ab][a-x]|AA|Q[M-Z]|X[A-Z]|ZZ")
 
 Key = tuple[str, ...]  #: Language, script, region (empty: any), then variants and private subtags.
@@ -183,7 +184,8 @@ def _unknown(language: Language) -> str:
     """The part of a language that CLDR has no name of, in words; empty when it has all."""
     english = Locale("en")
     codes = (english.languages, get_global("likely_subtags"), get_global("language_aliases"))
-    if not _LOCAL.fullmatch(language.language) and all(language.language not in known for known in codes):
+    unknown = all(language.language not in known for known in codes) and not _LOCAL.fullmatch(language.language)
+    if unknown or language.language in _NO_LANGUAGE:
         return f"is of no language: nothing is known of {language.language!r}"
     parts = (("script", language.script, english.scripts), ("region", language.region, english.territories))
     for kind, part, names in parts:

@@ -220,6 +220,9 @@ RIGHT = "pt pt_BR PT-br zh-Hant-TW es-419 sr-Latn iw sh no qaa en-XA de-1996 ca-
         ("cz", "is of no language: nothing is known of 'cz'", 'did you mean "cs"?', False),
         ("ua-UA", "is of no language: nothing is known of 'ua'", 'did you mean "uk-UA"?', False),
         ("xx", "is of no language: nothing is known of 'xx'", "", False),
+        ("und", "is of no language: nothing is known of 'und'", "", False),
+        ("mul-PT", "is of no language: nothing is known of 'mul'", "", False),
+        ("root", "is of no language: nothing is known of 'root'", "", False),
         ("pt-QA-x-a", "", "", False),
         ("pt-YY", "has a region that nothing is known of: 'YY'", "", False),
         ("pt-Brazil", "has a country's name, not its code", 'did you mean "pt-BR"?', False),
@@ -267,3 +270,26 @@ def test_sections_that_nobody_could_get(tmp_path: Path, sections: list[str], def
     loaded = read_templates(templates_directory(tmp_path, note=text), tenant=TENANT, schemas=schemas())
 
     assert ([what] if what else []) == [one.what for one in loaded.findings if not one.warning]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({}, None),
+        ({"recipient": "CREDIT_OFFICER"}, "a user of the bank has no language"),
+        ({"type": "TASK", "recipient": "CREDIT_OFFICER"}, "a user of the bank has no language"),
+        ({"event": "DATA_ACCESS_STATE_CHANGED"}, "its events are no client's and no group's"),
+        ({"event": "MANUAL"}, None),
+    ],
+)
+def test_sections_of_readers_without_a_language(tmp_path: Path, changes: dict[str, str], what: str | None) -> None:
+    """Sections that nobody could choose, as nobody who gets the template's messages has a language, are a warning."""
+    text = HEAD
+    for name, value in changes.items():
+        text = re.sub(f'{name} = ".*"', f'{name} = "{value}"', text)
+    text += '[locale."pt"]\nbody = "x"\n'
+    loaded = read_templates(templates_directory(tmp_path, note=text), tenant=TENANT, schemas=schemas())
+
+    assert ([f"no [locale] section can be chosen: {what}"] if what else []) == [
+        finding.what for finding in loaded.findings if "[locale]" in finding.what
+    ]
