@@ -193,11 +193,11 @@ def test_every_old_code_has_its_language() -> None:
 
 def test_a_language_of_a_megabyte() -> None:
     """Costs nothing: it is not looked at, nor kept."""
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(1000):
         assert nearest("pt-" * 350_000, ("en", "pt")) == "en"
 
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 RIGHT = "pt pt_BR PT-br zh-Hant-TW es-419 sr-Latn iw sh no qaa en-XA de-1996 ca-ES-valencia ar-EG-u-nu-latn de-x-plain"

@@ -404,8 +404,8 @@ def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:
 )
 def test_a_doubt_costs_little(pattern: str) -> None:
     """Whatever fits into a pattern is judged at once."""
-    started = time.perf_counter()
+    started = time.process_time()
     number_meant(pattern[:100], MONEY, Locale("en"))
     date_meant(pattern[:100])
 
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
