@@ -480,13 +480,23 @@ class _Reading:
         self._lines: Mapping[str, int] = {}
         self._source = ""
         self._bodies: dict[str, str] = {}
+        self._body_files: dict[str, tuple[str, str]] = {}  # key of a body -> the file that has it, and its text
         self._misfits: set[str] = set()
         self._file: _File | None = None
 
     def find(
         self, rule: str, what: str, *, key: str = "", token: str = "", hint: str = "", warning: bool = False
     ) -> None:
-        """Note a finding at the line of `key`, else of what it is in, or of `token` at or below it."""
+        """Note a finding at the line of `key`, else of what it is in, or of `token` at or below it.
+
+        One in a body that is a file of its own names that file, with the line of `token` there.
+        """
+        if key in self._body_files:
+            name, text = self._body_files[key]
+            numbered = enumerate(text.splitlines(), start=1)
+            number = next((number for number, row in numbered if token and token in row), None)
+            what = f"{name}: {what}" if number is None else f"{name}:{number}: {what}"
+            key, token = f"{key}_file", ""
         while key not in self._lines and "." in key:
             key = key.rpartition(".")[0]
         line = self._lines.get(key)
@@ -889,6 +899,7 @@ class _Reading:
                 return None
             try:
                 body = raw.decode()
+                self._body_files[f"{prefix}body"] = source.body_file, body
             except UnicodeDecodeError as error:
                 what = f"{source.body_file} is not UTF-8, at byte {error.start}"
                 self.find("T09", what, key=f"{prefix}body_file")

@@ -220,7 +220,8 @@ def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
     """The placeholder's name and its form, of `NAME,numericPattern=…`. ValueError says what is wrong."""
     found = _ARGUMENTS.fullmatch(arguments)
     if found is None or found["key"] != _PATTERNS[function]:
-        raise ValueError(f"{function} takes a name and {_PATTERNS[function]}, as in {_EXAMPLES[function]}")
+        blanks = " without blanks" if re.search(r"\s", arguments.partition("=")[0]) else ""
+        raise ValueError(f"{function} takes a name and {_PATTERNS[function]}{blanks}, as in {_EXAMPLES[function]}")
     pattern = found["pattern"]
     if len(pattern) > PATTERN_LIMIT_CHARACTERS:
         raise ValueError(f"a pattern of {len(pattern)} characters; at most {PATTERN_LIMIT_CHARACTERS}")

@@ -166,6 +166,19 @@ def test_missing_and_escaped() -> None:
         ("FORMAT{TOTAL_BALANCE,datePattern=0}", "FORMAT takes a name and numericPattern"),
         ("FORMAT_DATE{ENTRY_DATE,numericPattern=0}", "FORMAT_DATE takes a name and datePattern, as in FORMAT_DATE{O"),
         ("FORMAT{CF:x,numericPattern=0}", "FORMAT takes a name and numericPattern"),
+        (
+            "FORMAT{TOTAL_BALANCE, numericPattern=0}",
+            "FORMAT takes a name and numericPattern without blanks, as",
+        ),
+        (
+            "FORMAT{TOTAL_BALANCE ,numericPattern=0}",
+            "FORMAT takes a name and numericPattern without blanks, as",
+        ),
+        (
+            "FORMAT{TOTAL_BALANCE,numericPattern =0}",
+            "FORMAT takes a name and numericPattern without blanks, as",
+        ),
+        ("FORMAT{TOTAL_BALANCE,numeric=# 0}", "FORMAT takes a name and numericPattern, as in FORMAT{"),
         ("FORMAT{TOTAL_BALANCE,numericPattern=abc}", "'abc' is no pattern of a number, as in FORMAT{"),
         ("FORMAT{TOTAL_BALANCE,numericPattern=,.}", "',.' is no pattern of a number"),
         ("FORMAT{TOTAL_BALANCE,numericPattern='0'}", "\"'0'\" is no pattern of a number"),

@@ -736,7 +736,7 @@ def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
     )
 
     assert [
-        ("T12", "the XML declaration says encoding 'UTF-16'; bodies are UTF-8"),
+        ("T12", "body.xml: the XML declaration says encoding 'UTF-16'; bodies are UTF-8"),
         ("T12", "the XML declaration says encoding 'latin1'; bodies are UTF-8"),
     ] == sorted((one.rule, one.what) for one in findings(tmp_path, text) if not one.warning)
 
@@ -1146,6 +1146,28 @@ def test_an_attachment_is_the_same_for_all(tmp_path: Path, field: str) -> None:
 
     assert f"`attachment[1].{field}` holds {{ACCOUNT_ID}}" == finding.what
     assert "attachments are the same for all messages" == finding.hint
+
+
+@pytest.mark.parametrize("prefix", ["", "locale.pt."])
+def test_findings_in_a_body_file(tmp_path: Path, prefix: str) -> None:
+    """They name that file and its line, at the line of the template that names it."""
+    (tmp_path / "note.html").write_text('<p>x</p>\n<p>{ACCOUNT_IDD}</p>\n<a href="{ACCOUNT_NAME}">x</a>\n')
+    section = '[locale.pt]\nsubject = "x"\nbody_file = "note.html"\n'
+    text = toml(section) if prefix else toml(body_file="note.html", without=("body",))
+    found = findings(tmp_path, text)
+    line = 13 if prefix else 10
+
+    assert {("note.toml", line)} == {(one.file, one.line) for one in found}
+    assert "note.html:2: unknown placeholder {ACCOUNT_IDD} (family loan_transaction)" in [one.what for one in found]
+    assert any(one.what.startswith("note.html: {ACCOUNT_NAME} stands where") for one in found)
+
+
+def test_a_body_file_that_is_blank(tmp_path: Path) -> None:
+    """It is named, too."""
+    (tmp_path / "note.html").write_text("\n")
+    (finding,) = findings(tmp_path, toml(body_file="note.html", without=("body",)))
+
+    assert ("note.html: `body` is blank", 10) == (finding.what, finding.line)
 
 
 def test_a_name_with_braces(tmp_path: Path) -> None:
