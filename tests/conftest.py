@@ -14,17 +14,18 @@ from tests.engine.apicurio import apicurio
 
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
-    """Logging is the process's own: a command called in a test sends it to a stream that is closed with the test.
-
-    Tracebacks are plain: by default structlog has rich show local variables, which took 20 s with our schemas in them.
-    """
+    """Logging is the process's own: a command called in a test sends it to a stream that is closed with the test."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    *processors, _ = structlog.get_config()["processors"]
-    structlog.configure([*processors, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
     yield
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """By default structlog has rich show local variables, which took 20 s where our schemas were among them."""
+    structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 
 @pytest.fixture(scope="session", autouse=True)
