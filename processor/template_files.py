@@ -45,6 +45,7 @@ from processor.mapping.template import (
     Template,
     TemplateSet,
     Text,
+    composed,
     custom_field,
     locale_tag,
     parse,
@@ -633,7 +634,7 @@ class _Reading:
         if (key := self.template.key if self.template else self._file.key) is not None:
             yield "T02", "key", key, key
         if self._file.name is not None:
-            yield "T01", "name", self._file.name.strip(), self._file.name.strip().casefold()
+            yield "T01", "name", self._file.name.strip(), composed(self._file.name.strip()).casefold()
 
     def _check_words(self, file: _File) -> None:
         rules = {"target": "T05", "recipient": "T06", "trigger": "T03", "match": "T18"}

@@ -24,6 +24,7 @@ from processor.mapping.template import (
     Match,
     Operator,
     Source,
+    composed,
     custom_field,
     sources_of,
 )
@@ -224,7 +225,7 @@ def _operand(text: str, kind: Kind, operator: Operator) -> Any:
         case Kind.STRING | Kind.ENUM:
             if not text:
                 raise ContentError("an empty text, which nothing equals")
-            return text.casefold() if operator in _FOLDING else text
+            return _compared_text(text, operator)
         case Kind.BOOLEAN:
             if text.lower() not in ("true", "false"):
                 raise ContentError(f"neither true nor false: {shown(text)}")
@@ -338,9 +339,14 @@ def _compared(operator: Operator, value: Any, kind: Kind, operands: tuple[Any, .
         low, high = operands
         return bool(_like(low, value, scope) >= low and _like(high, value, scope) <= high)
     if kind in _TEXT:
-        value = str(value).casefold() if operator in _FOLDING else str(value)
+        value = _compared_text(str(value), operator)
     (operand,) = operands
     return _COMPARE[operator](_like(operand, value, scope), operand)
+
+
+def _compared_text(text: str, operator: Operator) -> str:
+    text = composed(text)
+    return text.casefold() if operator in _FOLDING else text
 
 
 def _like(operand: Any, value: Any, scope: Scope) -> Any:

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from typing import Any, Final, Literal
 
 from processor.mapping.render import custom_text
-from processor.mapping.template import RecipientKind, Template
+from processor.mapping.template import RecipientKind, Template, composed
 from processor.model.event import Event
 from processor.model.messages import Channel
 
@@ -76,13 +76,18 @@ def _person(template: Template, event: Event) -> Recipient | None:
         case RecipientKind.GROUP:
             return None if fields.get("group") is None else _group(fields["group"])
         case RecipientKind.GROUP_ROLE:
-            wanted = (template.recipient_role or "").strip().casefold()
+            wanted = _role(template.recipient_role)
             members = (fields.get("group") or {}).get("members") or ()
-            holders = (one["client"] for one in members if (one.get("role") or "").strip().casefold() == wanted)
+            holders = (one["client"] for one in members if _role(one.get("role")) == wanted)
             return next(map(_client, holders), None)
         case RecipientKind.CREDIT_OFFICER:
             officers = ((fields.get(name) or {}).get("creditOfficer") for name in ("account", "client", "group"))
             return next((_user(one) for one in officers if one is not None), None)
+
+
+def _role(name: str | None) -> str:
+    """A group's role as it is compared."""
+    return composed((name or "").strip()).casefold()
 
 
 def _client(client: Mapping[str, Any]) -> Recipient:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
+from unicodedata import is_normalized
 from urllib.parse import quote
 
 from processor.mapping.forms import day_of, formatted
-from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text
+from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text, composed
 from processor.model.placeholders import PlaceholderType
 from processor.model.reasons import TemplateReason
 
@@ -174,9 +175,22 @@ def value_at(path: tuple[str, ...], fields: Mapping[str, Any]) -> Any:
 
 
 def custom_value(field: CustomField, fields: Mapping[str, Any]) -> Any:
-    """The value of a custom field; None when none of its keys has one."""
+    """The value of a custom field; None when none of its keys has one.
+
+    Of keys that are the same in NFC the composed one wins, then the first in the event's order that has a value.
+    """
     values = fields.get("customFields") or {}
+    if field.has_forms:
+        values = _composed(values)
     return next((values[key] for key in field.keys if values.get(key) is not None), None)
+
+
+def _composed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    if all(is_normalized("NFC", key) for key in values):
+        return values
+    there = {key: value for key, value in values.items() if value is not None}
+    firsts = {composed(key): there[key] for key in reversed(there)}
+    return firsts | {key: value for key, value in there.items() if key in firsts}
 
 
 def custom_text(field: CustomField, fields: Mapping[str, Any], time_zone: tzinfo) -> str | None:

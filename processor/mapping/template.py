@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
+from unicodedata import normalize
 
 from processor.mapping.forms import DATE, Form, doubt, form_of, meant_instead, misfit
 from processor.mapping.languages import nearest
@@ -102,10 +103,14 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class CustomField:
-    """A custom field as an author names it. `keys`: where to look in the event's `customFields`, first value wins."""
+    """A custom field as an author names it. `keys`: where to look in the event's `customFields`, first value wins.
+
+    `keys` are in NFC. `has_forms`: an event may spell them otherwise, with accents as characters of their own.
+    """
 
     name: str
     keys: tuple[str, ...]
+    has_forms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,24 +401,34 @@ def custom_field(name: str) -> CustomField:
     ENTITY:FIELD or ENTITY:FIELD:INDEX when it begins with an entity's name, else the whole is a field that is searched
     in all entities. Without INDEX a grouped field means its entry 1.
     """
-    entity, *rest = name.split(":")
+    has_forms = not name.isascii()
+    entity, *rest = composed(name).split(":")
     if not name.strip():
         raise ValueError("a custom field needs a name")
     if entity not in ENTITIES:
         if rest:
             raise ValueError(f"{entity!r} is not an entity of custom fields")
-        return CustomField(name, tuple(key for each in ENTITIES for key in (f"{each}:{name}", f"{each}:{name}:1")))
+        keys = tuple(key for each in ENTITIES for key in (f"{each}:{entity}", f"{each}:{entity}:1"))
+        return CustomField(name, keys, has_forms)
     match rest:
         case [field] if field.strip():
-            return CustomField(name, (f"{entity}:{field}", f"{entity}:{field}:1"))
+            return CustomField(name, (f"{entity}:{field}", f"{entity}:{field}:1"), has_forms)
         case [field, index] if field.strip() and re.fullmatch(r"[1-9][0-9]{0,8}", index):
-            return CustomField(name, (f"{entity}:{field}:{index}",))
+            return CustomField(name, (f"{entity}:{field}:{index}",), has_forms)
         case [_, _]:
             raise ValueError("INDEX is a whole number from 1")
         case [] | [_]:
             raise ValueError("names an entity but no field of it")
         case _:
             raise ValueError("too many colons")
+
+
+def composed(text: str) -> str:
+    """`text` in NFC, in which names and words are compared: a letter and its accent are one character, if there is one.
+
+    https://www.unicode.org/reports/tr15/ . Which form is typed depends on the keyboard and the system.
+    """
+    return text if text.isascii() else normalize("NFC", text)
 
 
 def placeholder_in(text: str) -> str | None:
