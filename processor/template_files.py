@@ -5,6 +5,7 @@ Rules are numbered T01 to T22 as in the domain's reference; what is not there ye
 
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from processor.errors import OurFaultError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
 from processor.mapping.decode import Fault, event_of_json, unknown_fields_of_json
+from processor.mapping.disguises import spelt, spelt_custom, visible
 from processor.mapping.document import flaws_of_document, hosts_in_text
 from processor.mapping.html_body import place
 from processor.mapping.languages import Key, doubt_of, same_language
@@ -47,6 +49,7 @@ from processor.mapping.template import (
     Text,
     composed,
     custom_field,
+    disguised_field,
     locale_tag,
     parse,
     placeholder_in,
@@ -65,7 +68,7 @@ from processor.model.event import Event
 from processor.model.ids import template_key
 from processor.model.messages import Channel, Declined, FailedTemplate, State
 from processor.model.notifications import CATEGORY_ID, Attachment
-from processor.model.placeholders import MANUAL
+from processor.model.placeholders import ENTITIES, MANUAL
 from processor.model.reasons import DecisionReason
 from processor.model.records import EventName, TemplateId
 from processor.settings import Settings
@@ -480,6 +483,7 @@ class _Reading:
         self.template: Template | None = None
         self._lines: Mapping[str, int] = {}
         self._source = ""
+        self._unescaped = ""
         self._bodies: dict[str, str] = {}
         self._body_files: dict[str, tuple[str, str]] = {}  # key of a body -> the file that has it, and its text
         self._misfits: set[str] = set()
@@ -502,12 +506,23 @@ class _Reading:
             key = key.rpartition(".")[0]
         line = self._lines.get(key)
         if token:
-            rows = self._source.splitlines()
-            start = (line or 1) - 1
-            line = next((at + 1 for at in range(start, len(rows)) if token in rows[at]), line)
-        # What a file says may be long, and may hold what a terminal would obey.
-        what = _CONTROL.sub("\ufffd", _cut(what, FINDING_LIMIT_CHARACTERS))
+            line = self._line_of(token, line)
+        # What a file says may be long, and may hold what a terminal would obey or nobody would see.
+        what = _CONTROL.sub("\ufffd", _cut(visible(what), FINDING_LIMIT_CHARACTERS))
         self.findings.append(Finding(file=self.path.name, line=line, rule=rule, what=what, hint=hint, warning=warning))
+
+    def _line_of(self, token: str, line: int | None) -> int | None:
+        """The first line at or below `line` that has `token`, as it is or with TOML's escapes; else `line`."""
+        start = (line or 1) - 1
+        for source, wanted in (
+            (self._source, token),
+            (self._unescaped, token),
+            (self._unescaped, token.replace("\n", "\\n")),
+        ):
+            text = "\n".join(source.split("\n")[start:])
+            if (at := text.find(wanted)) >= 0:
+                return start + 1 + text.count("\n", 0, at)
+        return line
 
     def read(self, tenant: str) -> Template | None:
         """The template, or None when something is wrong with it (see `findings`)."""
@@ -568,7 +583,8 @@ class _Reading:
     def _shape(self) -> _File | None:
         """The file's fields, each of its type; None when it is not such a file."""
         try:
-            self._source = file_text(self.path)
+            self._source = file_text(self.path).replace("\r\n", "\n")
+            self._unescaped = _TOML_ESCAPE.sub(_unescaped, self._source)
             raw = tomllib.loads(self._source, parse_float=_Float)
         except UnfitError as unfit:
             self.find("", str(unfit))
@@ -659,7 +675,9 @@ class _Reading:
         if holds_control(name):
             self.find("T01", "name holds a control character or a line break", key="name")
         if token := placeholder_in(name):
-            self.find("T01", f"name holds {token}", key="name", hint="a name is the same for all messages")
+            self.find(
+                "T01", f"name holds {_shown_token(token)}", key="name", hint="a name is the same for all messages"
+            )
         if file.id is not None and not is_template_id(file.id):
             self.find("T02", f"id {_cut(file.id)!r} is not an id", key="id", hint=ID_HINT)
         elif file.id is not None and self.path.name != f"{file.id}.toml":
@@ -729,11 +747,25 @@ class _Reading:
         if recipient is not RecipientKind.CUSTOM_FIELD and file.recipient_field is not None:
             self.find("T07", "`recipient_field` goes with recipient CUSTOM_FIELD only", key="recipient_field")
         if recipient is RecipientKind.CUSTOM_FIELD:
+            given = file.recipient_field or ""
+            meant = spelt(given) or f"CF:{spelt_custom(given)}"
             try:
-                return custom_field((file.recipient_field or "").removeprefix("CF:"))
+                field = custom_field(given.removeprefix("CF:"))
             except ValueError as error:
                 hint = 'as in recipient_field = "CF:CLIENT:Second e-mail"'
                 self.find("T07", f"recipient CUSTOM_FIELD needs `recipient_field`: {error}", key="recipient", hint=hint)
+                return None
+            if not meant.startswith("CF:"):
+                what = f"recipient_field {_cut(given)!r} is the name of a placeholder, not of a custom field"
+                hint = f'"CF:{given}" is the custom field that is called so'
+                self.find("T21", what, key="recipient_field", hint=hint)
+            elif given.startswith(("CF:", *(f"{entity}:" for entity in ENTITIES))) or spelt(given) == "":
+                flaws = disguised_field(given.removeprefix("CF:"), given, '"CF:{}"')
+                self._note_flaws(flaws, "recipient_field", rule="T21")
+            else:
+                flaw = Flaw("looks like another custom field", given, f'write "{meant}"', rule="T21")
+                self._note_flaws((flaw,), "recipient_field")
+            return field
         return None
 
     def _content_type(self, file: _File, channel: Channel | None) -> ContentType | None:
@@ -872,7 +904,10 @@ class _Reading:
         if raw is None or content is None or not families:
             return Text(subject, ())
         body, flaws = parse(raw, content, families=families, locale=locale)
-        self._note_flaws(flaws, body_key)
+        if source.body_file is None:
+            self._note_flaws(flaws, body_key)
+        else:
+            self._note_flaws(flaws, f"{prefix}body_file", beside=(source.body_file, raw))
         fixed = "".join(piece for piece in body if isinstance(piece, str))
         if len(fixed.encode()) > BODY_LIMIT_BYTES:
             what = f"the fixed text alone is {len(fixed.encode())} bytes; no message may be over {BODY_LIMIT_BYTES}"
@@ -1013,7 +1048,7 @@ class _Reading:
                     self.find("", what, key=f"{key}.{name}")
                 if token := placeholder_in(text):
                     hint = "attachments are the same for all messages"
-                    self.find("", f"`{place}.{name}` holds {token}", key=f"{key}.{name}", hint=hint)
+                    self.find("", f"`{place}.{name}` holds {_shown_token(token)}", key=f"{key}.{name}", hint=hint)
 
     def _check_sms(self, fixed: str, key: str) -> None:
         if len(fixed) > SMS_LIMIT_CHARACTERS:
@@ -1026,16 +1061,34 @@ class _Reading:
             what = f"{found.group()!r} may be refused by an SMS gateway"
             self.find("T10", what, key=key, token=found.group(), warning=True)
 
-    def _note_flaws(self, flaws: tuple[Flaw, ...], key: str, *, rule: str = "T13", shape: str = "{{{}}}") -> None:
-        """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there."""
-        flaws = tuple(dict.fromkeys(flaws))
-        if len(flaws) > FLAWS_SHOWN:
-            self.find(rule, f"{len(flaws) - FLAWS_SHOWN} more like the first {FLAWS_SHOWN} of this text", key=key)
-        for flaw in flaws[:FLAWS_SHOWN]:
+    def _note_flaws(
+        self,
+        flaws: tuple[Flaw, ...],
+        key: str,
+        *,
+        rule: str = "T13",
+        shape: str = "{{{}}}",
+        beside: tuple[str, str] | None = None,
+    ) -> None:
+        """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there.
+
+        `beside` is a file that `key` names, and its text.
+        """
+        # Errors first: what is left out must not hide one.
+        noted = sorted(dict.fromkeys(flaws), key=lambda flaw: not flaw.fatal)
+        if rest := noted[FLAWS_SHOWN:]:
+            what = f"{len(rest)} more like the first {FLAWS_SHOWN} of this text"
+            self.find(rest[0].rule or rule, what, key=key, warning=not rest[0].fatal)
+        for flaw in noted[:FLAWS_SHOWN]:
             hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape=shape)
-            what = flaw.what if not flaw.token or flaw.token in flaw.what else f"{_cut(flaw.token)}: {flaw.what}"
+            what = (
+                flaw.what if not flaw.token or flaw.token in flaw.what else f"{_shown_token(flaw.token)}: {flaw.what}"
+            )
             of_rule = flaw.rule or (rule if flaw.fatal else "")
-            self.find(of_rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
+            token = flaw.token
+            if beside is not None and (at := beside[1].find(token)) >= 0:
+                what, token = f"{what} (line {beside[1].count(chr(10), 0, at) + 1} of {beside[0]})", ""
+            self.find(of_rule, what, key=key, token=token, hint=hint, warning=not flaw.fatal)
 
     def _content(self, file: _File) -> str:
         """The file as canonical JSON with its bodies, wherever they stand; samples are no part of it."""
@@ -1306,6 +1359,11 @@ def _cut(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _shown_token(token: str) -> str:
+    """A piece of a text in one line, cut."""
+    return _cut(token.replace("\n", "<U+000A>"))
+
+
 def _difference(expected: str, got: str | None) -> str:
     """The two texts from a little before where they part, one below the other."""
     if got is None:
@@ -1331,7 +1389,7 @@ def _line_numbers(source: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     arrays: dict[str, int] = {}
     table, closing = "", ""
-    for number, line in enumerate(source.splitlines(), start=1):
+    for number, line in enumerate(source.split("\n"), start=1):
         if closing:
             closing = "" if closing in line else closing
             continue
@@ -1350,6 +1408,15 @@ def _line_numbers(source: str) -> dict[str, int]:
             if opened and opened[1] not in value[opened.end() :]:
                 closing = opened[1]
     return lines
+
+
+_TOML_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([\"\\]))")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """A character that TOML has escaped; a line break stays so, as the lines are counted."""
+    code = int(match[1] or match[2] or f"{ord(match[3]):x}", 16)
+    return match.group() if code == 0x0A or code > sys.maxunicode else chr(code)
 
 
 def _key_parts(key: str) -> list[str]:

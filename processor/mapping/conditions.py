@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from processor.mapping.content import ContentError, date_of_text, decimal_of_text, shown, timestamp_of_text
+from processor.mapping.disguises import spelt
 from processor.mapping.forms import day_of
 from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
 from processor.mapping.schemas import DecimalBytes
@@ -26,6 +27,7 @@ from processor.mapping.template import (
     Source,
     composed,
     custom_field,
+    disguised_field,
     sources_of,
 )
 from processor.model.catalogue import EVENTS, nearest_event
@@ -120,7 +122,7 @@ Flaws = tuple[tuple[str, Flaw], ...]  #: What is wrong with a condition, each wi
 def compile_condition(
     field: str, operator: Operator | None, operands: Mapping[str, Sequence[str]], *, families: Mapping[str, EventName]
 ) -> tuple[Condition | None, Flaws]:
-    """A condition as a file has it, compiled; or None and all that is wrong with it.
+    """A condition as a file has it, compiled; or None and all that is wrong with it. Warnings come with either.
 
     `operands` has those that are given, by their names `value`, `second_value`, `values`, each as text; `operator` is
     None when it was not understood. `families` as for `parse`.
@@ -130,7 +132,7 @@ def compile_condition(
         return None, flaws
     custom = isinstance(source, CustomField)
     flaws = (*flaws, *_miscounted(operator, operands), *(() if custom else _unfit(field, kinds, operator)))
-    if source is None or flaws or not kinds:
+    if source is None or any(flaw.fatal for _, flaw in flaws) or not kinds:
         return None, flaws
     rule = RULES[operator]
     given = [(name, text) for name in rule.operands for text in operands[name]]
@@ -140,25 +142,29 @@ def compile_condition(
         return None, _of_no_kind(given, {kind: misfits for kind, (_, misfits) in read.items()})
     if not custom and len(parsed) < len(read):
         return None, tuple(dict.fromkeys(flaw for _, misfits in read.values() for flaw in misfits))
-    if field == "EVENT" and (flaws := tuple(_of_no_event(given, operator))):
-        return None, flaws
-    return Condition(source, operator, parsed, _text(field, operator, given, read)), ()
+    if field == "EVENT" and (misspelt := tuple(_of_no_event(given, operator))):
+        return None, misspelt
+    return Condition(source, operator, parsed, _text(field, operator, given, read)), flaws
 
 
 def _field(
     field: str, families: Mapping[str, EventName]
 ) -> tuple[CustomField | Mapping[str, Source] | None, tuple[Kind, ...], Flaws]:
     """Where the value of a field is, and of which kinds it may be."""
-    bare = field.strip("{}")
+    bare, meant = field.strip("{}"), spelt(field)
     if bare != field:
-        return None, (), (("field", Flaw(f"field {shown(field)} has braces", "", f"write {bare[:80]}")),)
+        return None, (), (("field", Flaw(f"field {shown(field)} has braces", "", f"write {meant or bare[:80]}")),)
     if field.startswith("CF:"):
+        name = field.removeprefix("CF:")
         try:
-            return custom_field(field.removeprefix("CF:")), _CUSTOM_KINDS, ()
+            custom = custom_field(name)
         except ValueError as error:
             return None, (), (("field", Flaw(f"field {shown(field)}: {error}", "", 'as in "CF:CLIENT:Segment"')),)
+        return custom, _CUSTOM_KINDS, tuple(("field", flaw) for flaw in disguised_field(name, field, "CF:{}"))
     sources, flaw = sources_of(field, families)
     if flaw is not None:
+        if meant:
+            flaw = Flaw("looks like a field and is none", field, f"write {meant}", rule="T21")
         return None, (), (("field", flaw),)
     return sources, tuple(dict.fromkeys(KINDS[source.type] for source in sources.values())), ()
 

@@ -7,13 +7,15 @@ from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
 from typing import Any, Final, Literal
+from unicodedata import name as name_of
 from unicodedata import normalize
 
+from processor.mapping.disguises import Disguise, disguises, spelt_custom
 from processor.mapping.forms import DATE, Form, doubt, form_of, meant_instead, misfit
 from processor.mapping.languages import nearest
 from processor.model.messages import Channel
 from processor.model.notifications import Attachment
-from processor.model.placeholders import MANUAL, PlaceholderType, placeholders_of
+from processor.model.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
 from processor.model.records import EventName, TemplateId
 
 
@@ -287,9 +289,6 @@ def locale_tag(language: str) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- parsing
 
-ENTITIES: Final = ("TRANSACTION", "LOAN", "SAVINGS", "LINE_OF_CREDIT", "CLIENT", "GROUP", "BRANCH", "CENTRE", "USER")
-"""The entities of custom fields, in the order in which a field without an entity is searched."""
-
 _TOKEN: Final = re.compile(
     r"\b(?P<function>FORMAT|FORMAT_DATE|IN_WORDS_[A-Z]+)\{[^{}\n]*\}"
     r"|\{\{(?P<double>[A-Z][A-Z0-9_]*|CF:[^{}\n]*)\}\}"
@@ -297,8 +296,7 @@ _TOKEN: Final = re.compile(
     r"|\{(?P<name>[A-Z][A-Z0-9_]*)\}"
 )
 _PLACEHOLDER: Final = re.compile(r"\{(CF:[^{}\n]*|[A-Z][A-Z0-9_]*)\}")
-_LOOKALIKE: Final = re.compile(r"\{[ \t]*([A-Za-z][A-Za-z0-9_ -]{0,60})[ \t]*\}")  # bounded, so that it stays linear
-_UNCLOSED: Final = re.compile(r"\{([A-Z][A-Z0-9_]{0,60})(?![A-Z0-9_}])")
+_FUNCTION_BEFORE: Final = re.compile(r"\b(?:FORMAT(?:_DATE)?|IN_WORDS_[A-Z]+)\Z", re.IGNORECASE)
 _rows_of = cache(placeholders_of)
 
 
@@ -339,7 +337,7 @@ def parse(
         if piece:
             segments.append(piece)
             json_state.read(piece)
-            flaws.extend(_lookalikes(piece, families))
+            flaws.extend(disguise_flaw(disguise, families) for disguise in disguises(piece))
 
     end = 0
     for match in _TOKEN.finditer(text):
@@ -347,11 +345,14 @@ def parse(
         literal(text[end : match.start()])
         end = match.end()
         if match["double"]:
-            flaws.append(Flaw("double braces are text, not a placeholder", token, f"write {token[1:-1]}", fatal=False))
+            # Unknown names in double braces are another system's, which fills in what we send it.
+            flaws.extend(disguise_flaw(disguise, families) for disguise in disguises(token))
             segments.append(token)
             json_state.read(token)
             continue
         context = json_state.context if content is ContentType.JSON else _CONTEXTS[content]
+        if flaw := _surrounded(text, match):
+            flaws.append(flaw)
         if content is ContentType.JSON and json_state.escaping:
             flaws.append(Flaw("a backslash before a placeholder would swallow the value's first character", token))
         if match["function"]:
@@ -362,13 +363,22 @@ def parse(
             sources, flaw = sources_of(match["name"], families)
             flaws.extend([flaw] if flaw else [])
             segments.append(Named(match["name"], context, sources))
+            if (
+                text[max(match.start() - 1, 0) : match.start()] == "$"
+                and sources
+                and not any(map(_is_amount, sources.values()))
+            ):
+                what = "a dollar sign stands before its value"
+                flaws.append(Flaw(what, f"${token}", f"write {token}", fatal=False, rule="T22"))
         elif MANUAL in families:
             flaws.append(Flaw("a template that a person sends has no custom fields: there is no event", token))
         else:
             try:
                 segments.append(Custom(custom_field(match["custom"]), context))
             except ValueError as error:
-                flaws.append(Flaw(str(error), token, _CUSTOM_HINT))
+                flaws.append(Flaw(str(error), token, _custom_hint(match["custom"])))
+            else:
+                flaws.extend(disguised_field(match["custom"], token, "{{CF:{}}}"))
     literal(text[end:])
     if content is Context.URL:
         segments = list(_path_marked(segments))
@@ -405,6 +415,8 @@ def custom_field(name: str) -> CustomField:
     entity, *rest = composed(name).split(":")
     if not name.strip():
         raise ValueError("a custom field needs a name")
+    if "{" in name or "}" in name:
+        raise ValueError("a custom field's name has no braces")
     if entity not in ENTITIES:
         if rest:
             raise ValueError(f"{entity!r} is not an entity of custom fields")
@@ -432,9 +444,9 @@ def composed(text: str) -> str:
 
 
 def placeholder_in(text: str) -> str | None:
-    """The first placeholder that stands in `text`, with its braces; None when there is none."""
+    """The first placeholder in `text` as it stands there, else what looks like one (T21); None when there is none."""
     found = _PLACEHOLDER.search(text)
-    return found and found.group()
+    return found.group() if found else next((disguise.token for disguise in disguises(text)), None)
 
 
 def sources_of(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, Source], Flaw | None]:
@@ -489,19 +501,65 @@ def _formed(
     return made, Flaw(what, token, hint, fatal=False, rule="T22") if what else None
 
 
-def _lookalikes(piece: str, families: Mapping[str, EventName]) -> Iterable[Flaw]:
-    for match in _UNCLOSED.finditer(piece):
-        if any(match[1] in _rows_of(family) for family in families):
-            yield Flaw(
-                f"{match.group()} is text: its brace is not closed",
-                match.group(),
-                f"write {match.group()}}}",
-                fatal=False,
-            )
-    for match in _LOOKALIKE.finditer(piece):
-        name = re.sub(r"[ -]+", "_", match[1].strip()).upper()
-        if any(name in _rows_of(family) for family in families):
-            yield Flaw(f"{match.group()} is text, not a placeholder", match.group(), f"write {{{name}}}", fatal=False)
+def _surrounded(text: str, match: re.Match[str]) -> Flaw | None:
+    """A placeholder that is one, with something around it that shows what was meant by both."""
+    token = match.group()
+    if (
+        match["function"]
+        and text[max(match.start() - 1, 0) : match.start()] == "{"
+        and text[match.end() : match.end() + 1] == "}"
+    ):
+        return Flaw("the braces around it are text", f"{{{token}}}", f"write {token}", rule="T21")
+    if match["name"] and (function := _FUNCTION_BEFORE.search(text, max(match.start() - 40, 0), match.start())):
+        written = f"{function.group()}{token}"
+        meant = f"write {function.group().upper()}{{{match['name']},…}}"
+        return Flaw("what stands before the brace is text", written, meant, rule="T21")
+    return None
+
+
+def disguise_flaw(disguise: Disguise, families: Mapping[str, EventName]) -> Flaw:
+    """T21, with what was probably meant. An error, but for double braces, which other systems fill in."""
+    what = "double braces are text, not a placeholder" if disguise.doubled else "looks like a placeholder and is text"
+    odd = [sign for sign in dict.fromkeys(disguise.token) if not sign.isascii() and sign not in disguise.meant]
+    if odd:
+        what += f"; it has {', '.join(f'U+{ord(sign):04X} {name_of(sign, str())}'.strip() for sign in odd[:3])}"
+    hint = f"write {disguise.meant}"
+    missing = [event for family, event in families.items() if disguise.name and disguise.name not in _rows_of(family)]
+    if missing:
+        what += f"; {missing[0]} has no placeholder {{{disguise.name}}}"
+        hint = f"{{{disguise.name}}} is for events of {', '.join(_families_with(disguise.name or ''))}"
+    return Flaw(what, disguise.token, hint, fatal=not disguise.doubled, rule="T21")
+
+
+def _is_amount(source: Source) -> bool:
+    return source.type in (PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER)
+
+
+def _families_with(name: str) -> list[str]:
+    return sorted({family for row in PLACEHOLDERS if row.name == name for family in row.families})
+
+
+def disguised_field(field: str, token: str, shape: str) -> tuple[Flaw, ...]:
+    """What is wrong with a custom field that an event would have to spell in the same odd way; as a rule nothing.
+
+    `token` is how it stands in its text, `shape` how one is written there.
+    """
+    meant = spelt_custom(field)
+    if meant is None or meant == composed(field):
+        return ()
+    # With a colon of another kind no entity is named at all. A name may hold whatever a bank has put into it.
+    fatal = meant.count(":") != field.count(":")
+    what = "looks like another custom field" if fatal else "a custom field that no event has, unless it is spelt so"
+    return (Flaw(what, token, f"write {shape.format(meant)}", fatal=fatal, rule="T21"),)
+
+
+def _custom_hint(field: str) -> str:
+    meant = spelt_custom(field)
+    try:
+        custom_field(meant or "")
+    except ValueError:
+        return _CUSTOM_HINT
+    return f"write {{CF:{meant}}}"
 
 
 class _JsonState:

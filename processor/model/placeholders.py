@@ -680,6 +680,9 @@ PLACEHOLDERS: Final[tuple[Placeholder, ...]] = (
 SECRETS: Final = frozenset((("passwordUrl",),))
 """Paths to values that nobody but the addressee may read: never in a log, a decision or a dead letter's header."""
 
+ENTITIES: Final = ("TRANSACTION", "LOAN", "SAVINGS", "LINE_OF_CREDIT", "CLIENT", "GROUP", "BRANCH", "CENTRE", "USER")
+"""The entities of custom fields, in the order in which a field without an entity is searched."""
+
 MANUAL: Final = "MANUAL"
 """The event, and in place of a family, of templates that a person sends. No record tells it."""
 

@@ -13,9 +13,9 @@ from itertools import product
 from processor.mapping.forms import DATE, NUMBER
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
-from processor.mapping.template import ENTITIES, ContentType, Custom, Named, Segment, Text
+from processor.mapping.template import ContentType, Custom, Named, Segment, Text
 from processor.model.catalogue import EVENTS
-from processor.model.placeholders import PLACEHOLDERS, PlaceholderType
+from processor.model.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
 from processor.template_files import SHIPPED, Loaded, SampleRun, read_templates, usable
 from tests.mapping.builders import TENANT, schemas
 
