@@ -172,10 +172,13 @@ class _NumberForm:
             context.prec = _DIGITS
             amount = abs(Decimal(value)).scaleb(self._scale)
             number = self._number.apply(amount, self._notation.locale, numbering_system=self._notation.system)
-        # What is rounded to zero has no sign, as `{NAME}` has none.
-        before, behind = self._negative if value < 0 and _NONZERO.search(number) else self._positive
-        pieces = (*before, number.translate(self._digits) if self._digits else number, *behind)
-        return "".join(piece if isinstance(piece, str) else self._currency(piece, currency, amount) for piece in pieces)
+            # What is rounded to zero has no sign, as `{NAME}` has none.
+            before, behind = self._negative if value < 0 and _NONZERO.search(number) else self._positive
+            pieces = (*before, number.translate(self._digits) if self._digits else number, *behind)
+            # Which name a currency has (EUR: euro, euros) is reckoned with the amount, which is as long as the others.
+            return "".join(
+                piece if isinstance(piece, str) else self._currency(piece, currency, amount) for piece in pieces
+            )
 
     def _currency(self, width: int, code: str, amount: Decimal) -> str:
         match width:
@@ -200,10 +203,21 @@ class _DateForm:
 
     def text(self, value: date) -> str:
         locale, digits = self._locale, self._digits
-        return self._pattern % (_Digits(value, locale, digits) if digits else DateTimeFormat(value, locale))
+        return self._pattern % (_Digits(value, locale, digits) if digits else _Parts(value, locale))
 
 
-class _Digits(DateTimeFormat):
+class _Parts(DateTimeFormat):
+    """The parts of a date. Where a language has no word for noon or midnight (`b`), it is am or pm, as UTS 35 allows:
+    Babel raises ValueError there, and only at these two minutes of a day."""
+
+    def format_period(self, char: str, num: int) -> str:
+        try:
+            return super().format_period(char, num)
+        except ValueError:
+            return super().format_period("a", num)
+
+
+class _Digits(_Parts):
     """The parts of a date with a language's own digits. Names and what ISO 8601 writes stay as they are."""
 
     def __init__(self, value: date, locale: Locale, digits: Mapping[int, str]) -> None:

@@ -256,6 +256,46 @@ def test_a_pattern_of_many_digits(zeros: int) -> None:
     assert f"{amount}.{'0' * zeros}" == rendered(form, totalBalance=amount)
 
 
+@pytest.mark.parametrize(
+    ("locale", "midnight", "noon"),
+    [
+        ("en", "12:00 midnight", "12:00 noon"),
+        ("pt-PT", "12:00 a.m.", "12:00 p.m."),
+        ("fr-CA", "12:00 a.m.", "12:00 p.m."),
+        ("de", "12:00 AM", "12:00 Mittag"),
+    ],
+)
+def test_noon_and_midnight(locale: str, midnight: str, noon: str) -> None:
+    """A language that has no word for one of them writes am or pm (UTS 35, `b`)."""
+    _, form = form_of("FORMAT_DATE", "A,datePattern=h:mm b", locale=locale)
+    moments = (datetime(2026, 3, 14, hour, tzinfo=UTC) for hour in (0, 12))
+
+    assert [midnight, noon] == [
+        formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=UTC) for moment in moments
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["b", "bbbb", "B"])
+def test_hours_are_written_in_each_language(pattern: str) -> None:
+    """Also those at which a language may have a word of its own."""
+    for locale in sorted(locale_identifiers()):
+        _, form = form_of("FORMAT_DATE", f"A,datePattern={pattern}", locale=locale)
+        for hour in (0, 5, 9, 12, 15, 19, 23):
+            moment = datetime(2026, 3, 14, hour, tzinfo=UTC)
+
+            assert formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=UTC)
+
+
+@pytest.mark.parametrize("pattern", ["0%¤¤¤", "#,##0.00‰ ¤¤¤", "¤¤¤ 0"])
+def test_the_largest_amount_has_its_currencys_name(pattern: str) -> None:
+    """In each language, though which of its forms a name has is reckoned with all digits of the amount."""
+    largest = Decimal("9999999999999999999999999999.9999999999")
+    for locale in sorted(locale_identifiers()):
+        _, form = form_of("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+
+        assert formatted(largest, PlaceholderType.MONEY, form, currency="EUR", time_zone=UTC)
+
+
 def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
     """The last week of the year 9999 belongs to the year 10000, which no date can hold."""
     event = make_event(transaction__date="9999-12-31")
