@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit lint chaos bench clean
+.PHONY: help demo test unit lint chaos fuzz bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: lint  ## all the tests, on a real local Kafka
 
 chaos: $(VENV)/.dev  ## exactly once under fire for an hour (CHAOS_SECONDS=3600)
 	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),3600)
+
+fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
+	$(BIN)/python -m tests.fuzz --mutated 500000 --extreme 20000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 bench: $(VENV)/.dev  ## latency at 1,000 events a second, the reference tables at size, memory and pauses of a backlog
 	$(BIN)/python -m tests.bench.latency

@@ -1,0 +1,102 @@
+"""Good events and records to start from: all 73 events, in JSON, in Avro by today's schemas and by other producers'."""
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any, Final
+
+from processor.mapping.decode import event_of_json
+from processor.mapping.schemas import OwnSchema, Schemas, WriterSchema, writer_schema
+from processor.model.catalogue import FAMILIES, ordering_key
+from processor.model.event import Event
+from processor.model.records import EventName, Headers, SchemaGuid, SchemaId
+from processor.ops.generate import events
+from processor.ops.samples import samples
+from processor.template_files import SHIPPED
+from tests.fuzz.avro import avro_bytes, other_writers
+
+Json = dict[str, Any]
+
+JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
+WRITERS_A_FAMILY: Final = 6
+GENERATED: Final = 120
+
+FIRST_WRITER_ID: Final = 1_000
+FIRST_USELESS_ID: Final = 900  # of schemas that no event can be read by
+NEVER_ID, UNAVAILABLE_ID, DEFERRED_ID, REFUSED_ID = SchemaId(1), SchemaId(2), SchemaId(3), SchemaId(4)
+
+_USELESS: Final = (
+    '"string"',
+    "{",
+    "[]",
+    '{"type": "record", "name": "Other", "fields": []}',
+    '{"type": "record", "name": "banking.events.ClientEvent", "fields": []}',
+    '{"type": "record", "name": "banking.events.ClientEvent", "fields": [{"name": "eventId", "type": "int"}]}',
+    '{"type": "record", "name": "banking.events.GroupEvent", "fields": [{"name": "x", "type": "Nowhere"}]}',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A record of a good event. `key` is the event's ordering key."""
+
+    value: bytes
+    headers: Headers
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """What mutated and extreme records are made of. `writers`: family's record -> schemas of other producers."""
+
+    schemas: Schemas
+    events: tuple[Json, ...]  #: One of each event, and some more; in JSON form.
+    records: tuple[Good, ...]
+    writers: dict[str, tuple[WriterSchema, ...]]
+    by_id: dict[SchemaId | SchemaGuid, WriterSchema]  #: Those, and useless ones.
+
+    def frame_of(self, schema: OwnSchema | WriterSchema) -> bytes:
+        """The five bytes before a value."""
+        if isinstance(schema, OwnSchema):
+            return schema.frame
+        number = next(number for number, writer in self.by_id.items() if writer is schema and isinstance(number, int))
+        return b"\x00" + number.to_bytes(4, "big")
+
+    def key_of(self, event: Json) -> str:
+        """The ordering key of an event in JSON form."""
+        return ordering_key(EventName(event["event"]), event)
+
+
+def make_goods(schemas: Schemas, *, seed: int) -> Goods:
+    """The same arguments give the same goods."""
+    dice = random.Random(f"goods/{seed}")
+    shipped = [json.loads(path.read_text()) for path in sorted((SHIPPED / "samples").glob("*.json"))]
+    told = (*samples(), *shipped)
+    writers: dict[str, tuple[WriterSchema, ...]] = {}
+    by_id: dict[SchemaId | SchemaGuid, WriterSchema] = {}
+    for family in FAMILIES.values():
+        made = other_writers(schemas.families[family.record], dice, count=WRITERS_A_FAMILY)
+        writers[family.record] = tuple(made)
+        for writer in made:
+            assert writer.type is not None, writer.problem
+            number = FIRST_WRITER_ID + len(by_id)
+            by_id[SchemaId(number)] = writer
+    for number, writer in enumerate([*by_id.values()], FIRST_WRITER_ID):
+        by_id[SchemaGuid(number.to_bytes(16, "big"))] = writer
+    for number, text in enumerate(_USELESS, FIRST_USELESS_ID):
+        by_id[SchemaId(number)] = writer_schema(text)
+    goods = Goods(schemas, told, (), writers, by_id)
+    records: list[Good] = []
+    for event in (*told, *events(GENERATED, seed=seed)):
+        read = event_of_json(event, schemas)
+        assert isinstance(read, Event), read
+        key = read.ordering_key.encode()
+        own = schemas.by_event[read.name]
+        other = dice.choice(writers[own.name])
+        assert other.type is not None
+        records += (
+            Good(json.dumps(event, ensure_ascii=dice.random() < 0.5).encode(), JSON_HEADERS, key),
+            Good(own.frame + avro_bytes(own.type, read.fields), (), key),
+            Good(goods.frame_of(other) + avro_bytes(other.type, read.fields, dice), (), key),
+        )
+    return Goods(schemas, told, tuple(records), writers, goods.by_id)

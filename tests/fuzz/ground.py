@@ -1,0 +1,150 @@
+"""The installations that records are mapped with: output forms, limits, tables, settings; each record meets one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from processor.mapping.encode import Format, encoders
+from processor.mapping.lookups import DeferredSchemaError, Lookups, Suspended, UnavailableError
+from processor.mapping.reference import Reference
+from processor.mapping.schemas import RefusedSchemaError, WriterSchema
+from processor.mapping.template import Template
+from processor.model.event import Identity
+from processor.model.messages import Channel
+from processor.model.notifications import status_map
+from processor.model.reasons import TemplateReason
+from processor.model.records import Place, SchemaGuid, SchemaId, TemplateId
+from processor.model.reference import Table
+from processor.schema_files import load_schemas
+from processor.template_files import read_templates, usable
+from tests.fuzz.goods import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Goods, make_goods
+from tests.fuzz.templates import CATEGORY
+from tests.mapping.builders import TENANT, make_layout
+
+_LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes it for an events topic of the default
+
+_KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours before UTC
+_PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # and 11 behind it
+
+FORMS: Final[tuple[Format, ...]] = ("avro", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a record is mapped with: the same in each form of the outputs."""
+
+    name: str
+    lookups: Mapping[Format, Lookups]
+    suspended: Suspended = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """All that records are made of and mapped with."""
+
+    goods: Goods
+    installations: tuple[Installation, ...]
+    templates: Mapping[TemplateId, Template]
+    named_together: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
+
+
+def make_ground(templates_dir: Path, *, seed: int) -> Ground:
+    """Reads the templates, which must all be whole (UsageError), and makes the goods of `seed`."""
+    schemas = load_schemas()
+    goods = make_goods(schemas, seed=seed)
+    templates = usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
+
+    def schema_of(wanted: SchemaId | SchemaGuid) -> WriterSchema:
+        if wanted == UNAVAILABLE_ID:
+            raise UnavailableError("the registry does not respond")
+        if wanted == DEFERRED_ID:
+            raise DeferredSchemaError("the registry refuses id 3")
+        if wanted == REFUSED_ID:
+            raise RefusedSchemaError(wanted, "refused for 600 s")
+        return goods.by_id[wanted] if wanted in goods.by_id else schemas.local_schema(wanted)
+
+    def installation(name: str, *, suspended: Suspended = frozenset(), **given: Any) -> Installation:
+        by_form = {
+            form: Lookups(
+                **{
+                    "tenant": TENANT,
+                    "schemas": schemas,
+                    "schema_of": schema_of,
+                    "templates": templates,
+                    "layout": make_layout(dead_letters=_LETTERS_BYTES),
+                    "encoders": encoders(schemas, output_format=form, stream_format=form),
+                    "first_told": _never,
+                    **given,
+                }
+            )
+            for form in FORMS
+        }
+        return Installation(name, by_form, suspended)
+
+    half = templates.templates[::2]
+    installations = (
+        installation("plain"),
+        installation("far east", time_zone=_KIRITIMATI, decisions="unexpected", sms_region="PT"),
+        installation(
+            "far west", time_zone=ZoneInfo("Pacific/Pago_Pago"), statuses=status_map("extended"), sms_region="US"
+        ),
+        installation("small topics", layout=make_layout(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)),
+        installation("tables", reference=Reference(rows=_rows, category_by_family={"client": CATEGORY})),
+        installation("tables are needed", reference=Reference(rows=_rows, on_missing="fail"), decisions="off"),
+        installation("bad tables", reference=Reference(rows=_bad_rows)),
+        installation("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
+        installation("repeated events", first_told=_half_the_time),
+        installation(
+            "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
+        ),
+    )
+    return Ground(
+        goods,
+        installations,
+        {template.id: template for template in templates.templates},
+        frozenset(tuple(template.id for template in named) for named in templates.by_event.values()),
+    )
+
+
+def _never(_place: Place, _time_ms: int, _identity: Identity) -> Place | None:
+    return None
+
+
+def _half_the_time(place: Place, _time_ms: int, identity: Identity) -> Place | None:
+    return replace(place, offset=0) if identity.event_id[0] in "01234567" else None
+
+
+def _rows(table: Table, key: str) -> bytes | None:
+    """Rows by their key's last digit: some are missing, some say that nobody is to be written to."""
+    digit = key[-1]
+    match table:
+        case Table.CONTACTS if digit in "0123456789ab":
+            row: Any = {
+                "id": "CTT-4410-0093-7715",
+                "name": "\u202eInes\x00",
+                "optOuts": [CATEGORY] if digit in "012" else [],
+            }
+            return json.dumps(
+                row | ({"status": "Blocked", "blockedReason": "¤" * 3_000} if digit in "345" else {})
+            ).encode()
+        case Table.ACCOUNTS if digit in "01234567k":
+            return json.dumps(
+                {"id": "ACC-7031-2205", "name": "n" * 60_000, "disabledCategories": [CATEGORY] if digit == "1" else []}
+            ).encode()
+        case Table.CATEGORIES:
+            return json.dumps({"id": key, "name": "\U0001f469" * 200, "optOutAllowed": True}).encode()
+        case Table.SUBSCRIPTIONS if digit in "0123456":
+            return json.dumps({"subscribed": digit in "012345"}).encode()
+        case _:
+            return None
+
+
+_BAD: Final = (b"", b"[", b"{}", b'{"id": 7}', b"\xff", b'{"subscribed": "yes"}', b"x" * 70_000, b"[" * 500)
+
+
+def _bad_rows(table: Table, key: str) -> bytes | None:
+    place = int.from_bytes(key[-2:].encode(), "big") % 31
+    return _BAD[place] if place < len(_BAD) else _rows(table, key)

@@ -1,0 +1,275 @@
+"""Good records, damaged: bytes flipped, cut, spliced, repeated; headers and keys of any kind; JSON misshapen."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from processor.model.records import Headers
+from tests.fuzz.goods import (
+    DEFERRED_ID,
+    FIRST_USELESS_ID,
+    FIRST_WRITER_ID,
+    NEVER_ID,
+    REFUSED_ID,
+    UNAVAILABLE_ID,
+    Good,
+    Goods,
+)
+from tests.fuzz.texts import UNITS
+from tests.mapping.wire import long
+
+
+def mutated_record(goods: Goods, dice: random.Random) -> tuple[bytes | None, Headers, bytes | None]:
+    """The value, headers and key of a good record after one to four mutations of its bytes or of its JSON.
+
+    One in twenty keeps its value and has other headers only, and one in fifty has another key.
+    """
+    good = dice.choice(goods.records)
+    value: bytes | None = good.value
+    way = dice.random()
+    if way < 0.05:
+        pass
+    elif good.headers and way < 0.55:
+        value = _misshapen(good.value, dice)
+    elif way < 0.995:
+        for _ in range(dice.choice((1, 1, 1, 2, 4))):
+            value = dice.choice(_MUTATIONS)(value or b"\x00", goods.records, dice)
+    else:
+        value = dice.choice((None, b"", b"\x00", b"{}", bytes(5), dice.randbytes(dice.choice((4, 5, 300)))))
+    headers = good.headers
+    if way < 0.05 or dice.random() < 0.03:
+        headers = _headers(good, dice)
+        if way < 0.05 and value and not good.headers and dice.random() < 0.5:
+            value = value[:1] + dice.choice(_IDS).to_bytes(4, "big") + value[5:]
+    key: bytes | None = good.key
+    if dice.random() < 0.02:
+        key = dice.choice((None, b"", b"another", b"\xff\xfe", good.key * 400, good.key[:-1], b"\x00" + good.key))
+    return value, headers, key
+
+
+# ------------------------------------------------------------------------------------------------------------- bytes
+
+Mutate = Callable[[bytes, tuple[Good, ...], random.Random], bytes]
+
+_LENGTHS: Final = (
+    *(b"\x00", b"\x01", b"\x02", b"\x03", b"\x7f", b"\x80\x00", b"\xff\x01", b"\xff" * 9 + b"\x01", b"\x80" * 11),
+    *(long(2**63 - 1), long(-(2**63)), long(-1), long(2**31), long(1_000_000), b'"', b"}", b",", b"\\", b"[" * 70),
+)
+"""What lengths, counts, indexes and brackets are made of."""
+
+
+def _flip(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    at = dice.randrange(len(value))
+    return value[:at] + bytes((value[at] ^ 1 << dice.randrange(8),)) + value[at + 1 :]
+
+
+def _cut(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    return value[: dice.randrange(len(value))] or b"\x00"
+
+
+def _take_out(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    at = dice.randrange(len(value))
+    return value[:at] + value[at + dice.choice((1, 1, 2, 8, 33)) :] or b"\x00"
+
+
+def _insert(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    at = dice.randint(0, len(value))
+    return value[:at] + dice.randbytes(dice.choice((1, 1, 2, 12))) + value[at:]
+
+
+def _insert_length(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    at = dice.randint(0, len(value))
+    return value[:at] + dice.choice(_LENGTHS) + value[at:]
+
+
+def _overwrite(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    at, by = dice.randrange(len(value)), dice.choice(_LENGTHS)
+    return value[:at] + by + value[at + len(by) :]
+
+
+def _splice(value: bytes, others: tuple[Good, ...], dice: random.Random) -> bytes:
+    other = dice.choice(others).value
+    return value[: dice.randint(0, len(value))] + other[dice.randrange(len(other)) :]
+
+
+def _repeat(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    at, length = dice.randrange(len(value)), dice.choice((1, 2, 9, 60, 400))
+    times = dice.choice((1, 1, 2, 3, 50, 1_000)) if dice.random() < 0.995 else 100_000 // length
+    return value[:at] + value[at : at + length] * (times + 1) + value[at + length :]
+
+
+def _letter(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+    """A letter or digit is another: still a text, a key or a number, so it gets far."""
+    for _try in range(20):
+        at = dice.randrange(len(value))
+        if 48 <= value[at] <= 57 or 97 <= value[at] <= 122:
+            return value[:at] + dice.choice(b"abcdef0123456789z").to_bytes(1, "big") + value[at + 1 :]
+    return value
+
+
+def _text(value: bytes, others: tuple[Good, ...], dice: random.Random) -> bytes:
+    """An odd text in place of as many letters, so that lengths stay right and the record gets far."""
+    unit = dice.choice(UNITS).encode()
+    for _try in range(20):
+        at = dice.randrange(len(value))
+        if unit and value[at : at + len(unit)].isalnum() and b'"' not in unit and b"\\" not in unit:
+            return value[:at] + unit + value[at + len(unit) :]
+    return _letter(value, others, dice)
+
+
+_MUTATIONS: Final[tuple[Mutate, ...]] = (
+    *(_flip, _cut, _take_out, _insert, _insert_length, _overwrite, _splice, _repeat),
+    *(_letter, _letter, _letter, _letter, _text, _text, _text),
+)
+
+# ----------------------------------------------------------------------------------------------------------- headers
+
+_IDS: Final = (
+    *(NEVER_ID, UNAVAILABLE_ID, DEFERRED_ID, REFUSED_ID, 0, 2**32 - 1, 2_000_000_001, 2_000_000_005),
+    *range(FIRST_USELESS_ID, FIRST_USELESS_ID + 7),
+)
+
+
+def _headers(good: Good, dice: random.Random) -> Headers:
+    """The record's headers, or others, with a few more among them."""
+    kept = good.headers if dice.random() < 0.6 else ()
+    more = tuple(dice.choice(_HEADERS)(dice) for _ in range(dice.choice((1, 1, 2, 5))))
+    return (*more, *kept) if dice.random() < 0.5 else (*kept, *more)
+
+
+_CONTENT_TYPES: Final = (
+    *(b"application/json", b"APPLICATION/JSON ; charset=utf-8", b"application/json\x00", b"", None, b"\xff"),
+    *(b"application/jsonx", b"text/plain", b"application/avro", b";"),
+)
+_TRACES: Final = (
+    *(
+        b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        b"",
+        None,
+        b"\xff\x00",
+        b"00-" + b"0" * 32,
+        b"t" * 9_000,
+    ),
+)
+_GUIDS: Final = (
+    *(b"\x01", None, b"", b"\x01" + bytes(16), b"\x00" + bytes(16), b"\x01" + bytes(15), b"\x01" + b"\xff" * 17),
+)
+
+_HEADERS: Final[tuple[Callable[[random.Random], tuple[str, bytes | None]], ...]] = (
+    lambda dice: (dice.choice(("content-type", "Content-Type")), dice.choice(_CONTENT_TYPES)),
+    lambda dice: ("__value_schema_id", dice.choice(_GUIDS)),
+    lambda dice: ("__value_schema_id", b"\x01" + (FIRST_WRITER_ID + dice.randrange(84)).to_bytes(16, "big")),
+    lambda dice: (dice.choice(("traceparent", "tracestate", "correlation-id")), dice.choice(_TRACES)),
+    lambda dice: (
+        dice.choice(("dl.reason", "dl.attempts", "dl.failed", "dl.detail")),
+        dice.choice((b"1", b"9" * 9, None)),
+    ),
+    lambda dice: (dice.choice(UNITS), dice.choice(UNITS).encode()),
+    lambda _: ("traceparent", b"x" * 1_050_000),
+)
+
+# -------------------------------------------------------------------------------------------------------------- JSON
+
+Json = Any
+
+
+def _misshapen(value: bytes, dice: random.Random) -> bytes:
+    """A JSON event with one to four of its parts replaced, renamed, moved, doubled or left out."""
+    event = json.loads(value)
+    for _ in range(dice.choice((1, 1, 1, 2, 4))):
+        container, key = _place(event, dice)
+        match dice.randrange(9):
+            case 0 | 1 | 2 | 3 | 4:
+                container[key] = _odd(container[key], dice)
+            case 5:
+                del container[key]
+            case 6 if isinstance(container, dict):
+                container[_renamed(str(key), dice)] = container.pop(key)
+            case 7:
+                other, place = _place(event, dice)
+                if other is not container[key]:
+                    other[place] = json.loads(json.dumps(container[key]))
+            case _:
+                container[key] = _TWICE if isinstance(container, dict) else container[key]
+        if not event:
+            break
+    text = json.dumps(event, ensure_ascii=dice.random() < 0.6)
+    for mark, raw in _RAW.items():
+        if mark in text:
+            text = text.replace(f'"{mark}"', raw() if callable(raw) else raw)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _place(event: Json, dice: random.Random) -> tuple[Json, Any]:
+    """An entry of an object or a list somewhere in `event`, which has one at least."""
+    places: list[tuple[Json, Any]] = []
+    waiting = [event]
+    while waiting:
+        node = waiting.pop()
+        entries = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+        places += [(node, key) for key, _ in entries]
+        waiting += [inner for _, inner in entries if isinstance(inner, dict | list)]
+    return dice.choice(places)
+
+
+_TWICE: Final = "\ue000twice"
+_RAW: Final[Mapping[str, str]] = {  # a text that stands for what json.dumps does not write
+    _TWICE: '1, "twice": 1, "twice": 2',
+    "\\ue000twice": '1, "twice": 1, "twice": 2',
+    "RAW-digits": "9" * 5_000,
+    "RAW-fraction": "0." + "3" * 5_000,
+    "RAW-exponent": "1e999999999",
+    "RAW-huge-exponent": "1E" + "9" * 5_000,
+    "RAW-negative-zero": "-0.0e-0",
+    "RAW-nan": "NaN",
+    "RAW-infinity": "-Infinity",
+    "RAW-leading-zero": "007",
+    "RAW-lists": "[" * 100_000 + "]" * 100_000,
+    "RAW-63-lists": "[" * 61 + "]" * 61,
+    "RAW-objects": '{"a":' * 70 + "1" + "}" * 70,
+    "RAW-unclosed": "[" * 2_000,
+    "RAW-half-pair": '"\\ud83d"',
+    "RAW-pair": '"\\ud83d\\ude00"',
+    "RAW-comment": "1 /* no */",
+    "RAW-same-key": '{"a": 1, "\\u0061": 2}',
+}
+_VALUES: Final[tuple[Json, ...]] = (
+    *(None, True, False, 0, -1, 0.5, 10**30, "", " ", "0", [], {}, [[]], [None], {"": None}, {"decimal": "1"}),
+    *("9999-12-31", "10000-01-01", "2026-02-30", "9999-12-31T23:59:60Z", "0001-01-01T00:00:00+23:59", "1e400", "NaN"),
+    *({"date": 1}, {"timestamp": "x"}, {"decimal": None}, {"decimal": "1", "date": "2026-01-01"}, {"string": "x"}),
+    *(
+        "\ud800",
+        "\udfff",
+        "\ud83d\ude00",
+        "a" * 70_000,
+        "\u0000" * 300,
+        "LOAN",
+        "MANUAL",
+        "DO_NOTHING",
+        "LOAN_REPAYMENT",
+    ),
+)
+
+
+def _odd(value: Json, dice: random.Random) -> Json:
+    """Something else in place of `value`: of another type, of the same one, or more of it."""
+    match dice.randrange(7):
+        case 0 | 1:
+            return dice.choice(_VALUES)
+        case 2:
+            return dice.choice([mark for mark in _RAW if mark.startswith("RAW")])
+        case 3:
+            return dice.choice(UNITS) * dice.choice((1, 30, 2_000))
+        case 4 if isinstance(value, str):
+            at = dice.randint(0, len(value))
+            return value[:at] + dice.choice(UNITS) + value[at:]
+        case 5 if isinstance(value, list) and value:
+            return value * dice.choice((2, 50))
+        case _:
+            return [value] if dice.random() < 0.3 else str(value) if dice.random() < 0.5 else {"string": value}
+
+
+def _renamed(name: str, dice: random.Random) -> str:
+    others = ("", "encodedKey", "event", "__proto__", "x" * 5_000)
+    return dice.choice((name.upper(), name + "\u0301", f" {name}", name[:-1], f"{name}\u0000", *others))
