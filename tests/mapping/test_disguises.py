@@ -142,7 +142,7 @@ def test_each_disguise(disguise: str) -> None:
     assert found[0].token in text
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1500, deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     disguise=st.sampled_from([*DISGUISES, *WITH_SEVERAL_WORDS]),
@@ -166,7 +166,7 @@ def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentTy
 SPELLINGS = {name.replace("_", "") for name in NAMES}
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1500, deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -198,6 +198,11 @@ def test_braces_without_a_name_are_text(pieces: list[str]) -> None:
         ('{"ACCOUNT_ID": {"x": 1}, "account_id": "{ACCOUNT_ID}", "b":{"STATE":null}}', ContentType.JSON),
         ('{"CF:CLIENT:Segment": "{CF:CLIENT:Segment}", "cf": {"cf:x": 1}}', ContentType.JSON),
         ('[["ACCOUNT_ID"], ["{ACCOUNT_ID}"]]', ContentType.JSON),
+        ('{"url": "/q?f=%7B%22state%22%3A%22x%22%7D&g=%7B%22order%22:%22id%22%7D"}', ContentType.JSON),
+        ('<!--[if mso]><xml><o:P>{x}</o:P></xml><![endif]--><p style="a:{b}">&#123;&nbsp;&#125;</p>', ContentType.HTML),
+        ('<script type="application/ld+json">{"@type":"Order","user":{"name":"x"}}</script>', ContentType.HTML),
+        ("if (x) { return {account: id, date: [1]}; } else { for (;;) {} } // {state: 1, event}", ContentType.TEXT),
+        ("a { color : red } .state{} #event { top: 0 } @media print { .fee { due: 1 } }", ContentType.TEXT),
         ("<style>.a{color:red}@media(x){.state{top:0}} .b{ margin : 0 }</style>", ContentType.HTML),
         ("<style>:root{--fee-name:1}a{content:'\\7b'}</style>", ContentType.HTML),
         ("<script>function f(a){return {user: name, state: 1}}if(x){state();}</script>", ContentType.HTML),
@@ -308,6 +313,7 @@ WRITE = "write {ACCOUNT_ID}"
     ("text", "line"),
     [
         (toml(body="<p>%7BACCOUNT_ID%7D"), 10),
+        (toml(body='<a href="https://pay.northbank.example/?a=%7BACCOUNT_ID%7D&b={ACCOUNT_ID}">'), 10),
         (toml(subject="About {accountId}"), 8),
         (toml('body = """\n<p>\n{ACCOUNT_<b>ID</b>}\n"""', without=("body",)), 12),
         (toml('body = """\n<p>\n{ACCOUNT_\nID}\n"""', without=("body",)), 12),

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from processor.errors import UsageError
 from processor.ops.check import check, look
+from processor.ops.explain import explain
+from processor.ops.preview import preview
 from processor.schema_files import shipped_schemas
 from processor.settings import Settings
 from processor.template_files import SHIPPED
@@ -140,3 +143,27 @@ def test_nothing_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", refuse)
 
     assert 0 == check(make_settings(kafka={"bootstrap_servers": "127.0.0.1:9"}), json_output=True)
+
+
+def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """T21 and its hint are in the text, the JSON, and in what `preview` and `explain` refuse such a template with."""
+    text = WRONG.replace("REPAYMET", "REPAYMENT").replace("{ACCOUNT_IDD}", "%7BACCOUNT_ID%7D {ACCOUNT_\u00adID}")
+    (tmp_path / "note.toml").write_text(text)
+    given = make_settings(templates_dir=tmp_path)
+    check(given, json_output=False)
+    shown = capsys.readouterr().out
+    check(given, json_output=True)
+    found = json.loads(capsys.readouterr().out)["findings"]
+    with pytest.raises(UsageError) as previewed:
+        preview(given, template="note", event=None, sample=None, html=None, browser=False, json_output=False)
+    with pytest.raises(UsageError) as explained:
+        explain(given, arguments=["LOAN_REPAYMENT"], json_output=False)
+
+    assert (
+        "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in shown
+    )
+    assert [(9, "T21", "error", "write {ACCOUNT_ID}")] * 2 == [
+        (one["line"], one["rule"], one["severity"], one["hint"]) for one in found
+    ]
+    for error in (previewed, explained):
+        assert "%7BACCOUNT_ID%7D: looks like a placeholder and is text [T21]\n  hint: write" in str(error.value)
