@@ -434,19 +434,19 @@ def text_digest(content: str) -> bytes:
     headers count, which may be secrets that are rotated. ValueError for what is no content of a template.
     """
     try:
-        whole = _whole(_File, json.loads(content))
+        whole = _with_defaults(_File, json.loads(content))
         if whole["webhook"] is not None:
-            whole["webhook"] = _whole(_Webhook, whole["webhook"])
+            whole["webhook"] = _with_defaults(_Webhook, whole["webhook"])
             whole["webhook"]["headers"] = sorted(whole["webhook"]["headers"])
-        whole["locale"] = {tag: _whole(_Locale, text) for tag, text in dict(whole["locale"]).items()}
-        whole["attachment"] = [_whole(_Attachment, one) for one in whole["attachment"]]
+        whole["locale"] = {tag: _with_defaults(_Locale, text) for tag, text in dict(whole["locale"]).items()}
+        whole["attachment"] = [_with_defaults(_Attachment, attachment) for attachment in whole["attachment"]]
         text = json.dumps(whole, sort_keys=True)
     except (RecursionError, TypeError) as error:
         raise ValueError(f"not the content of a template: {error}") from error
     return blake2b(text.encode(), digest_size=16).digest()
 
 
-def _whole(shape: type[_Shape], given: Any) -> dict[str, Any]:
+def _with_defaults(shape: type[_Shape], given: Any) -> dict[str, Any]:
     """The fields of `shape`, as given or by default, None for one that has neither. TypeError when there are none."""
     if not isinstance(given, dict):
         raise TypeError("an object is missing")
@@ -498,9 +498,9 @@ class _Reading:
         """
         if key in self._body_files:
             name, text = self._body_files[key]
-            numbered = enumerate(text.splitlines(), start=1)
-            number = next((number for number, row in numbered if token and token in row), None)
-            what = f"{name}: {what}" if number is None else f"{name}:{number}: {what}"
+            before, found, _ = text.partition(token) if token else (text, "", "")
+            number = before.count("\n") + 1
+            what = f"{name}:{number}: {what}" if found else f"{name}: {what}"
             key, token = f"{key}_file", ""
         while key not in self._lines and "." in key:
             key = key.rpartition(".")[0]
@@ -904,10 +904,7 @@ class _Reading:
         if raw is None or content is None or not families:
             return Text(subject, ())
         body, flaws = parse(raw, content, families=families, locale=locale)
-        if source.body_file is None:
-            self._note_flaws(flaws, body_key)
-        else:
-            self._note_flaws(flaws, f"{prefix}body_file", beside=(source.body_file, raw))
+        self._note_flaws(flaws, body_key)
         fixed = "".join(piece for piece in body if isinstance(piece, str))
         if len(fixed.encode()) > BODY_LIMIT_BYTES:
             what = f"the fixed text alone is {len(fixed.encode())} bytes; no message may be over {BODY_LIMIT_BYTES}"
@@ -1061,19 +1058,8 @@ class _Reading:
             what = f"{found.group()!r} may be refused by an SMS gateway"
             self.find("T10", what, key=key, token=found.group(), warning=True)
 
-    def _note_flaws(
-        self,
-        flaws: tuple[Flaw, ...],
-        key: str,
-        *,
-        rule: str = "T13",
-        shape: str = "{{{}}}",
-        beside: tuple[str, str] | None = None,
-    ) -> None:
-        """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there.
-
-        `beside` is a file that `key` names, and its text.
-        """
+    def _note_flaws(self, flaws: tuple[Flaw, ...], key: str, *, rule: str = "T13", shape: str = "{{{}}}") -> None:
+        """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there."""
         # Errors first: what is left out must not hide one.
         noted = sorted(dict.fromkeys(flaws), key=lambda flaw: not flaw.fatal)
         if rest := noted[FLAWS_SHOWN:]:
@@ -1085,10 +1071,7 @@ class _Reading:
                 flaw.what if not flaw.token or flaw.token in flaw.what else f"{_shown_token(flaw.token)}: {flaw.what}"
             )
             of_rule = flaw.rule or (rule if flaw.fatal else "")
-            token = flaw.token
-            if beside is not None and (at := beside[1].find(token)) >= 0:
-                what, token = f"{what} (line {beside[1].count(chr(10), 0, at) + 1} of {beside[0]})", ""
-            self.find(of_rule, what, key=key, token=token, hint=hint, warning=not flaw.fatal)
+            self.find(of_rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
 
     def _content(self, file: _File) -> str:
         """The file as canonical JSON with its bodies, wherever they stand; samples are no part of it."""

@@ -342,11 +342,11 @@ def test_lines_with_either_end(tmp_path: Path, ends: str) -> None:
 
 def test_a_body_in_a_file_of_its_own(tmp_path: Path) -> None:
     """The finding stands where the template names the file, and names the line in there."""
-    (tmp_path / "page.html").write_text("<p>\n\n{ACCOUNT_ID} {account id}")
+    (tmp_path / "page.html").write_text("<p>\n\n{ACCOUNT_ID} {account\nid}")
     (found,) = findings(tmp_path, toml(without=("body",), body_file="page.html"))
 
     assert (10, "T21", WRITE) == (found.line, found.rule, found.hint)
-    assert "{account id}: looks like a placeholder and is text (line 3 of page.html)" == found.what
+    assert "page.html:3: {account<U+000A>id}: looks like a placeholder and is text" == found.what
 
 
 def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
