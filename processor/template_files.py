@@ -913,11 +913,9 @@ class _Reading:
             self._check_sms(fixed, body_key)
         # JSON and XML are judged as a whole, with values; a place in HTML by what stands before it.
         if content is ContentType.HTML or all(not flaw.fatal for flaw in flaws):
-            for problem in flaws_of_document(body, content, families):
-                self.find("T12", problem, key=body_key)
+            self._note_flaws(tuple(flaws_of_document(body, content, families)), body_key, rule="T12")
         if content is ContentType.TEXT and channel in _ADDRESSED:
-            for problem in dict.fromkeys(hosts_in_text(body)):
-                self.find("T12", problem, key=body_key, warning=True)
+            self._note_flaws(tuple(hosts_in_text(body)), body_key, rule="T12")
         return Text(subject, place(body)[0] if content is ContentType.HTML else body)
 
     def _body(self, source: _File | _Locale, prefix: str) -> str | None:

@@ -13,15 +13,16 @@ from xml.parsers import expat
 
 from processor.mapping.html_body import Misplacement, place, unescaped
 from processor.mapping.render import TABLES, Scope, Unrendered, render
-from processor.mapping.template import ContentType, Custom, CustomField, Named, Segment, Source, Text
+from processor.mapping.template import ContentType, Custom, CustomField, Flaw, Named, Segment, Source, Text
 from processor.model.placeholders import PlaceholderType
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
 LIMIT_CHARACTERS: Final = 8_000_000
+_SHOWN_CHARACTERS: Final = 60  # in front of a placeholder
 
 
-def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families: Iterable[str]) -> Iterator[str]:
-    """What is wrong with the document that `body` gives, for people; nothing for plain text. Linear in its length.
+def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families: Iterable[str]) -> Iterator[Flaw]:
+    """What is wrong with the document that `body` gives; nothing for plain text. Linear in its length.
 
     JSON and XML must parse with a sample for every placeholder and with none, and each text among the samples, full of
     quotes and brackets, must be read back unharmed. HTML always parses. In all three no placeholder may stand where its
@@ -34,26 +35,39 @@ def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families:
             return
         case ContentType.HTML:
             _, misplaced = place(body)
-            flaws = (
-                why.format(placeholder)
-                for placeholder, why in misplaced
-                if why is not Misplacement.UNESCAPABLE or any(_is_text(placeholder, family) for family in families)
-            )
-            yield from sorted({*flaws, *_encodings_in_html(body)})
+            for at, placeholder, why in misplaced:
+                if why is not Misplacement.UNESCAPABLE or any(_is_text(placeholder, family) for family in families):
+                    written = _written(body, at)
+                    yield Flaw(f"{why.format(placeholder)}; here: {written}", written)
+            yield from map(_flaw, sorted(set(_encodings_in_html(body))))
         case ContentType.JSON | ContentType.XML:
-            yield from sorted({flaw for family in families for flaw in _flaws_of_parsed(body, content, family)})
+            found = {what for family in families for what in _flaws_of_parsed(body, content, family)}
+            yield from map(_flaw, sorted(found))
 
 
-def hosts_in_text(body: tuple[Segment, ...]) -> Iterator[str]:
+def _flaw(what: str) -> Flaw:
+    """One of the whole document, at none of its lines."""
+    return Flaw(what, "")
+
+
+def _written(body: tuple[Segment, ...], at: int) -> str:
+    """The placeholder at `at` with what stands before it on its line, by which people find it; cut in front."""
+    before = "".join(map(str, body[max(at - 5, 0) : at]))
+    return before[-_SHOWN_CHARACTERS:].rpartition("\n")[2].lstrip() + str(body[at])
+
+
+def hosts_in_text(body: tuple[Segment, ...]) -> Iterator[Flaw]:
     """What an author of plain text should look at: values in the host of an address, of which readers' programs make a
     link. Only where an author wrote the scheme can it be seen."""
-    for before, placeholder in pairwise(body):
+    for at, (before, placeholder) in enumerate(pairwise(body), start=1):
         if (
             isinstance(before, str)
             and not isinstance(placeholder, str)
             and _HOST_IN_TEXT.search(before[-_LONGEST_HOST_CHARACTERS:])
         ):
-            yield f"{placeholder} stands in the host of an address: an event would choose where readers are led"
+            written = _written(body, at)
+            what = f"{placeholder} stands in the host of an address: an event would choose where readers are led"
+            yield Flaw(f"{what}; here: {written}", written, fatal=False, rule="T12")
 
 
 _HOST_IN_TEXT: Final = re.compile(r"https?://[^\s/?#]*\Z", re.IGNORECASE)

@@ -11,8 +11,6 @@ from urllib.parse import unquote
 
 from processor.mapping.template import Context, Custom, Named, Segment
 
-Placeholder = Named | Custom
-
 
 class Misplacement(StrEnum):
     """Why a value cannot stand where it stands, for people; `{}` is the placeholder."""
@@ -74,13 +72,15 @@ _NAME_LIMIT_CHARACTERS: Final = 100  # longer than any name above
 _FOR_PEOPLE: Final = frozenset((Context.HTML, Context.MAIL_HEADER, Context.MAIL_BODY))
 
 
-def place(body: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], tuple[tuple[Placeholder, Misplacement], ...]]:
-    """`body` with the context of each placeholder, and those that stand where their values must not, in order.
+def place(
+    body: tuple[Segment, ...],
+) -> tuple[tuple[Segment, ...], tuple[tuple[int, Named | Custom, Misplacement], ...]]:
+    """`body` with the context of each placeholder, and those that stand where their values must not, with their index.
 
     A scanner and no parser: Python's takes a time that is quadratic in the number of some unfinished constructs.
     """
     placed: list[Segment] = []
-    misplaced: list[tuple[Placeholder, Misplacement]] = []
+    misplaced: list[tuple[int, Named | Custom, Misplacement]] = []
     verdicts = _HtmlScan(body).verdicts()
     for index, segment in enumerate(body):
         verdict = verdicts.get(index)
@@ -92,7 +92,7 @@ def place(body: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], tuple[tuple[P
             continue
         placed.append(segment)
         if isinstance(segment, Named | Custom) and isinstance(verdict, Misplacement):
-            misplaced.append((segment, verdict))
+            misplaced.append((index, segment, verdict))
     return tuple(placed), tuple(misplaced)
 
 

@@ -1159,7 +1159,39 @@ def test_findings_in_a_body_file(tmp_path: Path, prefix: str) -> None:
 
     assert {("note.toml", line)} == {(one.file, one.line) for one in found}
     assert "note.html:2: unknown placeholder {ACCOUNT_IDD} (family loan_transaction)" in [one.what for one in found]
-    assert any(one.what.startswith("note.html: {ACCOUNT_NAME} stands where") for one in found)
+    assert any(one.what.startswith("note.html:3: {ACCOUNT_NAME} stands where") for one in found)
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> None:
+    """Each place by itself, at its line, with what stands there, though the name stands elsewhere too; T12."""
+    rows = [
+        "<p>{ACCOUNT_NAME} {TRANSACTION_AMOUNT}</p>",
+        '  <a href="{ACCOUNT_NAME}">x</a>',
+        '<p>{ACCOUNT_NAME}</p><img src="//{ACCOUNT_NAME}/x.png">',
+        "<!-- {ACCOUNT_NAME} -->",
+        '<a href="FORMAT{TRANSACTION_AMOUNT,numericPattern=0.00}">',
+    ]
+    quotes = '"' * 3 if escaped else "'" * 3
+    body = [row.replace('"', '\\"') if escaped else row for row in rows]
+    text = toml("\n".join((f"body = {quotes}", *body, quotes)), without=("body",))
+    lines = text.splitlines()
+
+    assert [
+        (lines.index(body[1]) + 1, '<a href="{ACCOUNT_NAME}'),
+        (lines.index(body[2]) + 1, '<p>{ACCOUNT_NAME}</p><img src="//{ACCOUNT_NAME}'),
+        (lines.index(body[3]) + 1, "<!-- {ACCOUNT_NAME}"),
+        (lines.index(body[4]) + 1, '<a href="FORMAT{TRANSACTION_AMOUNT,numericPattern=0.00}'),
+    ] == [(one.line, one.what.partition("; here: ")[2]) for one in findings(tmp_path, text)]
+
+
+def test_the_line_of_a_host_in_plain_text(tmp_path: Path) -> None:
+    body = ("body = '''", "{ACCOUNT_NAME}", "see https://{ACCOUNT_NAME}/'''")
+    text = toml("\n".join(body), without=("body",), content_type="text/plain")
+    (found,) = findings(tmp_path, text)
+
+    assert ("T12", True, text.splitlines().index(body[2]) + 1) == (found.rule, found.warning, found.line)
+    assert found.what.endswith("; here: see https://{ACCOUNT_NAME}")
 
 
 def test_a_body_file_that_is_blank(tmp_path: Path) -> None:
