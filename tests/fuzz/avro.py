@@ -37,7 +37,8 @@ _FIRST_DAY: Final = date(1970, 1, 1)
 
 
 def avro_bytes(type_: Type, value: Any, dice: random.Random | None = None) -> bytes:
-    """The bytes of `value`, a decoded one, by a writer's type. What it lacks is written as the least value of its type.
+    """The bytes of `value`, a decoded one, by a writer's type. What it lacks, or has of another type, is
+    written as the least value of its type.
 
     With `dice` the form is drawn: arrays and maps in blocks with or without their sizes, decimals and lengths of more
     bytes than needed. The value that is read is the same.
@@ -74,22 +75,22 @@ class _Writer:
             case Scalar():
                 self._scalar(type_.kind, value)
             case DecimalBytes():
-                number = int((value or Decimal(0)).scaleb(type_.scale, EXACT))
+                number = int((value if isinstance(value, Decimal) else Decimal(0)).scaleb(type_.scale, EXACT))
                 more = 40 if self.odd() else 0
                 self.sized(number.to_bytes(number.bit_length() // 8 + 1 + more, "big", signed=True))
             case Fixed():
                 self.made += bytes(type_.size)
             case Enum():
-                self.long(type_.symbols.index(value) if value in type_.symbols else 0)
+                self.long(type_.symbols.index(value) if isinstance(value, str) and value in type_.symbols else 0)
             case Array():
-                self._blocks(value or (), lambda item: self.write(type_.items, item))
+                self._blocks(value if isinstance(value, list) else (), lambda item: self.write(type_.items, item))
             case Map():
 
                 def entry(pair: tuple[str, Any]) -> None:
                     self.sized(pair[0].encode())
                     self.write(type_.values, pair[1])
 
-                self._blocks((value or {}).items(), entry)
+                self._blocks(value.items() if isinstance(value, dict) else (), entry)
             case Union():
                 at = next((at for at, branch in enumerate(type_.branches) if _is_of(branch, value)), 0)
                 self.long(at)
@@ -97,8 +98,13 @@ class _Writer:
             case Recursive():
                 self.write(type_.definition, value)
             case Record():
+                given = value if isinstance(value, Mapping) else {}
                 for field in type_.fields:
-                    self.write(field.type, value.get(field.name) if isinstance(value, Mapping) else None)
+                    if field.name in given or self.dice is None:
+                        self.write(field.type, given.get(field.name))
+                    else:
+                        (levels,) = self.dice.choices((1, 3, 40, 70), (60, 20, 19, 1))  # 64 are read
+                        self.write(field.type, _unknown_value(field.type, self.dice, levels=levels))
 
     def _blocks(self, items: Iterable[Any], write: Callable[[Any], None]) -> None:
         left = list(items)
@@ -129,13 +135,30 @@ class _Writer:
             case "bytes" | "string":
                 self.sized((value if isinstance(value, str) else "").encode())
             case "uuid":
-                self.sized((value or "00000000-0000-4000-8000-000000000000").encode())
+                self.sized((value if isinstance(value, str) else "00000000-0000-4000-8000-000000000000").encode())
             case "date":
-                self.long(((value or _FIRST_DAY) - _FIRST_DAY).days)
+                self.long(((value if type(value) is date else _FIRST_DAY) - _FIRST_DAY).days)
             case "timestamp-micros":
-                self.long(((value or _EPOCH) - _EPOCH) // timedelta(microseconds=1))
+                self.long(((value if isinstance(value, datetime) else _EPOCH) - _EPOCH) // timedelta(microseconds=1))
             case _:
                 self.long(value if isinstance(value, int) else 0)
+
+
+def _unknown_value(type_: Type, dice: random.Random, *, levels: int) -> Any:
+    """A value for a field that ours does not have, with so many levels where it contains itself."""
+    match type_:
+        case Union():
+            return _unknown_value(type_.branches[-1], dice, levels=levels) if levels else None
+        case Recursive():
+            return _unknown_value(type_.definition, dice, levels=levels - 1)
+        case Record():
+            return {field.name: _unknown_value(field.type, dice, levels=levels) for field in type_.fields}
+        case Array():
+            return [None] * dice.choice((0, 1, 1_000))
+        case Map():
+            return {"a": None, "b": None}
+        case _:
+            return None
 
 
 def _is_of(branch: Type, value: Any) -> bool:
@@ -170,6 +193,17 @@ def _is_of(branch: Type, value: Any) -> bool:
 def other_writers(schema: OwnSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
     """Schemas of producers that do not use today's: each has fewer, more or other fields, and resolves to `schema`."""
     return [writer_schema(json.dumps(_changed(json.loads(schema.text), dice))) for _ in range(count)]
+
+
+def odd_writers(schema: OwnSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
+    """Schemas that are Avro and do not, or not wholly, become `schema`: some fields have other types."""
+    made = []
+    for _ in range(count):
+        changed = _changed(json.loads(schema.text), dice)
+        for record in dice.sample(list(_records(changed)), 2):
+            _retyped(record, dice)
+        made.append(writer_schema(json.dumps(changed)))
+    return made
 
 
 def _changed(schema: Json, dice: random.Random) -> Json:
@@ -232,6 +266,26 @@ def _longer(record: Json, dice: random.Random) -> None:
         )
     )  # fmt: skip
     record["fields"].insert(dice.randint(0, len(record["fields"])), {"name": f"added{number}", **added})
+
+
+def _retyped(record: Json, dice: random.Random) -> None:
+    """One field of a record is of another type, wholly or in one of its branches."""
+    plain = [field for field in record["fields"] if next(iter(_records(field["type"])), None) is None]
+    number = dice.randrange(10**9)
+    dice.choice(plain)["type"] = dice.choice(
+        (
+            "int",
+            ["null", "int"],
+            ["null", "int", "string"],
+            ["string", "null", "double"],
+            {"type": "array", "items": "string"},
+            {"type": "array", "items": "null"},
+            {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2},
+            {"type": "fixed", "name": f"X{number}", "size": 4},
+            {"type": "enum", "name": f"Y{number}", "symbols": ["LOAN", "DEPOSIT"]},
+            {"type": "record", "name": f"Z{number}", "fields": []},
+        )
+    )
 
 
 def _as_bytes(record: Json, dice: random.Random) -> None:

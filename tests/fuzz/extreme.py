@@ -216,8 +216,10 @@ _FORMS: Final[Mapping[str, Callable[[Any, random.Random], str]]] = {  # a text t
     "eventId": _event_id,
     "encodedKey": lambda base, dice: base if base is not None else f"{dice.getrandbits(128):032x}",
     "tenant": lambda base, dice: base if dice.random() < 0.99 else "a" + "-0" * 31,
-    "token": lambda _, dice: dice.choice(
-        ("tok-7f3a-zoe-01", "", "t" * 5_000, "4111 1111", "\u202e4111", "１２３４" * 4)
+    "token": lambda _, dice: (
+        "4111 1111 1111 1111"  # a card's number, which is refused
+        if dice.random() < 0.02
+        else dice.choice(("tok-7f3a-zoe-01", "", "t" * 5_000, "4111 1111", "\u202e4111", "１２３４" * 4))
     ),
     "correlationId": lambda _, dice: dice.choice(("branch-7", "", "\x00", "ü" * 300, "c" * 9_000)),
 }

@@ -13,12 +13,14 @@ from processor.model.records import EventName, Headers, SchemaGuid, SchemaId
 from processor.ops.generate import events
 from processor.ops.samples import samples
 from processor.template_files import SHIPPED
-from tests.fuzz.avro import avro_bytes, other_writers
+from tests.fuzz.avro import avro_bytes, odd_writers, other_writers
 
 Json = dict[str, Any]
 
 JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 WRITERS_A_FAMILY: Final = 6
+ODD_WRITERS_A_FAMILY: Final = 4
+ODD_SHARE: Final = 0.2  # of the events; most records by such a schema are dead letters
 GENERATED: Final = 120
 
 FIRST_WRITER_ID: Final = 1_000
@@ -81,6 +83,9 @@ def make_goods(schemas: Schemas, *, seed: int) -> Goods:
             assert writer.type is not None, writer.problem
             number = FIRST_WRITER_ID + len(by_id)
             by_id[SchemaId(number)] = writer
+    odd = {name: odd_writers(schemas.families[name], dice, count=ODD_WRITERS_A_FAMILY) for name in writers}
+    for writer in (writer for each in odd.values() for writer in each):
+        by_id[SchemaId(FIRST_WRITER_ID + len(by_id))] = writer
     for number, writer in enumerate([*by_id.values()], FIRST_WRITER_ID):
         by_id[SchemaGuid(number.to_bytes(16, "big"))] = writer
     for number, text in enumerate(_USELESS, FIRST_USELESS_ID):
@@ -99,4 +104,8 @@ def make_goods(schemas: Schemas, *, seed: int) -> Goods:
             Good(own.frame + avro_bytes(own.type, read.fields), (), key),
             Good(goods.frame_of(other) + avro_bytes(other.type, read.fields, dice), (), key),
         )
+        if dice.random() < ODD_SHARE:
+            writer = dice.choice(odd[own.name])
+            assert writer.type is not None
+            records.append(Good(goods.frame_of(writer) + avro_bytes(writer.type, read.fields, dice), (), key))
     return Goods(schemas, told, tuple(records), writers, goods.by_id)

@@ -11,7 +11,7 @@ from processor.mapping.encode import Format, encoders
 from processor.mapping.lookups import DeferredSchemaError, Lookups, Suspended, UnavailableError
 from processor.mapping.reference import Reference
 from processor.mapping.schemas import RefusedSchemaError, WriterSchema
-from processor.mapping.template import Template
+from processor.mapping.template import Template, template_set
 from processor.model.event import Identity
 from processor.model.messages import Channel
 from processor.model.notifications import status_map
@@ -38,6 +38,7 @@ class Installation:
 
     name: str
     lookups: Mapping[Format, Lookups]
+    named_together: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
 
 
@@ -48,7 +49,6 @@ class Ground:
     goods: Goods
     installations: tuple[Installation, ...]
     templates: Mapping[TemplateId, Template]
-    named_together: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
 
 
 def make_ground(templates_dir: Path, *, seed: int) -> Ground:
@@ -82,7 +82,9 @@ def make_ground(templates_dir: Path, *, seed: int) -> Ground:
             )
             for form in FORMS
         }
-        return Installation(name, by_form, suspended)
+        named = by_form[FORMS[0]].templates.by_event.values()
+        together = frozenset(tuple(template.id for template in each) for each in named)
+        return Installation(name, by_form, together, suspended)
 
     half = templates.templates[::2]
     installations = (
@@ -97,6 +99,7 @@ def make_ground(templates_dir: Path, *, seed: int) -> Ground:
         installation("bad tables", reference=Reference(rows=_bad_rows)),
         installation("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
         installation("repeated events", first_told=_half_the_time),
+        installation("few templates", templates=template_set(templates.templates[::10])),
         installation(
             "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
         ),
@@ -105,7 +108,6 @@ def make_ground(templates_dir: Path, *, seed: int) -> Ground:
         goods,
         installations,
         {template.id: template for template in templates.templates},
-        frozenset(tuple(template.id for template in named) for named in templates.by_event.values()),
     )
 
 
@@ -142,7 +144,18 @@ def _rows(table: Table, key: str) -> bytes | None:
             return None
 
 
-_BAD: Final = (b"", b"[", b"{}", b'{"id": 7}', b"\xff", b'{"subscribed": "yes"}', b"x" * 70_000, b"[" * 500)
+_BAD: Final = (
+    *(
+        b"7",
+        b'{"id": "CTT-4410-0093-7715", "name": "x", "status": "Asleep"}',
+        b'{"id": "x", "name": "x"}',
+        b'{"at": 1}',
+    ),
+    *(b'{"id": "CTT-4410-0093-7715", "name": "x", "user": 7}', b'{"subscribed": true, "at": "now"}'),
+    b'{"id": "CTT-4410-0093-7715", "name": "x", "user": {"id": "USR-5520-1187", "name": "y"}}',
+    *(b'{"id": "CTT-4410-0093-7715", "name": "x", "optOuts": "all"}', b'{"id": "NTC-0000-0000"}'),
+    *(b"", b"[", b"{}", b'{"id": 7}', b"\xff", b'{"subscribed": "yes"}', b"x" * 70_000, b"[" * 500),
+)
 
 
 def _bad_rows(table: Table, key: str) -> bytes | None:

@@ -1,7 +1,7 @@
 """One record through mapping, and whether what came out is what must always come out.
 
 From the record's bytes to the bytes of its outputs, in Avro and in JSON. What leaves mapping is read back here by other
-readers than its own: fastavro, Python's JSON parser, expat.
+readers than its own: fastavro, Python's JSON parser, expat, lexbor.
 """
 
 import io
@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 from zlib import crc32
 
 from fastavro import schemaless_reader
+from selectolax.lexbor import LexborHTMLParser
 
 from processor.mapping.encode import Format, dead_letter_of
 from processor.mapping.lookups import Lookups
@@ -32,6 +33,7 @@ from tests.fuzz.extreme import extreme_record
 from tests.fuzz.goods import JSON_HEADERS
 from tests.fuzz.ground import FORMS, Ground, Installation
 from tests.fuzz.mutated import mutated_record
+from tests.fuzz.templates import FOREIGN_MARKUP, GENERATED
 
 EVENTS_TOPIC: Final = Topic("banking.events")
 EXTREME, MUTATED = "extreme", "mutated"
@@ -167,7 +169,7 @@ def _wrong(outcome: Outcome, case: Case, lookups: Lookups, ground: Ground) -> It
             if len(outcome.outputs) != 1:
                 yield "OUTCOME", f"{len(outcome.outputs)} outputs of a record that cannot be read"
         case Mapped():
-            yield from _wrong_mapped(outcome, ground)
+            yield from _wrong_mapped(outcome, case.installation, ground)
     if outcome.record != case.record:
         yield "OUTCOME", "the outcome is of another record"
     limits = {topic.name: topic for topic in lookups.layout.outputs}
@@ -188,12 +190,12 @@ def size_bytes(output: OutRecord) -> int:
     return sum(len(part) for part in parts if part)
 
 
-def _wrong_mapped(outcome: Mapped, ground: Ground) -> Iterator[tuple[str, str]]:
+def _wrong_mapped(outcome: Mapped, installation: Installation, ground: Ground) -> Iterator[tuple[str, str]]:
     ended = [birth.status.templateId for birth in outcome.births]
     ended += [failed.templateId for failed in outcome.failed]
     ended += [declined.templateId for declined in outcome.declined if declined.templateId is not None]
     if ended:
-        if tuple(sorted(ended)) not in ground.named_together:
+        if tuple(sorted(ended)) not in installation.named_together:
             yield "LOST", f"no event has just these templates: {sorted(ended)}"
     elif not outcome.declined:
         yield "LOST", "no template, and no decision"
@@ -213,6 +215,10 @@ def _wrong_mapped(outcome: Mapped, ground: Ground) -> Iterator[tuple[str, str]]:
             yield "BODY", f"{template.id}: subject {message.subject[:300]!r}"
         if problem := _unparsed(body, template.content_type):
             yield "BODY", f"{template.id}: no {template.content_type}: {problem}"
+        if template.content_type is ContentType.HTML and template.id.startswith(GENERATED):
+            foreign = LexborHTMLParser(body).css_first(FOREIGN_MARKUP)
+            if foreign is not None:
+                yield "BODY", f"{template.id}: an element that no template has: {(foreign.html or '')[:200]!r}"
 
 
 def _unparsed(body: str, content: ContentType) -> str:

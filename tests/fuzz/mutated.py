@@ -31,7 +31,7 @@ def mutated_record(goods: Goods, dice: random.Random) -> tuple[bytes | None, Hea
     if way < 0.05:
         pass
     elif good.headers and way < 0.55:
-        value = _misshapen(good.value, dice)
+        value = _misshapen(good.value, goods, dice)
     elif way < 0.995:
         for _ in range(dice.choice((1, 1, 1, 2, 4))):
             value = dice.choice(_MUTATIONS)(value or b"\x00", goods.records, dice)
@@ -174,12 +174,12 @@ _HEADERS: Final[tuple[Callable[[random.Random], tuple[str, bytes | None]], ...]]
 Json = Any
 
 
-def _misshapen(value: bytes, dice: random.Random) -> bytes:
-    """A JSON event with one to four of its parts replaced, renamed, moved, doubled or left out."""
+def _misshapen(value: bytes, goods: Goods, dice: random.Random) -> bytes:
+    """A JSON event with one to four of its parts replaced, renamed, moved, doubled, left out, or another event's."""
     event = json.loads(value)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         container, key = _place(event, dice)
-        match dice.randrange(9):
+        match dice.randrange(10):
             case 0 | 1 | 2 | 3 | 4:
                 container[key] = _odd(container[key], dice)
             case 5:
@@ -190,11 +190,17 @@ def _misshapen(value: bytes, dice: random.Random) -> bytes:
                 other, place = _place(event, dice)
                 if other is not container[key]:
                     other[place] = json.loads(json.dumps(container[key]))
+            case 8:
+                donor = dice.choice(goods.events)
+                name = dice.choice(list(donor))
+                event[name] = donor[name]
             case _:
                 container[key] = _TWICE if isinstance(container, dict) else container[key]
         if not event:
             break
     text = json.dumps(event, ensure_ascii=dice.random() < 0.6)
+    if dice.random() < 0.01:
+        text = dice.choice(("\ufeff@", "[@]", "@ ", "@@", "@\x00", '"@"', "// x\n@")).replace("@", text)
     for mark, raw in _RAW.items():
         if mark in text:
             text = text.replace(f'"{mark}"', raw() if callable(raw) else raw)

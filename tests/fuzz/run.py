@@ -123,7 +123,7 @@ MUST_REACH: Final[Mapping[str, Sequence[str]]] = {
     MUTATED: (
         "wait",
         *(f"dead letter {reason}" for reason in sorted(_RECORD_REASONS - {Reason.EVENT_TOO_LARGE})),
-        *(f"decision {reason}" for reason in DecisionReason if reason is not DecisionReason.NO_TEMPLATE),
+        *(f"decision {reason}" for reason in DecisionReason),
     ),
     EXTREME: (
         f"dead letter {Reason.EVENT_TOO_LARGE}",

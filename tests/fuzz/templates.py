@@ -45,6 +45,16 @@ CUSTOM_FIELDS: Final = (
 )
 """What generated templates name after `CF:`, and what extreme events have values for."""
 
+GENERATED: Final = "fuzz-"
+"""How the ids of generated templates begin."""
+
+FOREIGN_MARKUP: Final = (
+    ":not(html, head, body, div, p, ul, li, table, tbody, tr, td, b, a, img, textarea), "
+    'a:not([href^="https://pay.northbank.example/in/"], [href^="mailto:"], [href^="tel:"], [href^="sms:"], '
+    '[href^="/in/"]), img:not([src^="https://img.northbank.example/i.png?c="])'
+)
+"""A CSS selector of elements, and of links to places, that no generated HTML has whatever its values are."""
+
 ROLES: Final = ("Treasurer", "Präsidentin", "İşçi")
 CATEGORY: Final = "NTC-3300-0041"
 
@@ -63,7 +73,7 @@ def write_templates(folder: Path, *, count: int, seed: int) -> None:
 
 def template_id(number: int) -> str:
     """The id of a generated template."""
-    return f"fuzz-{number:03}"
+    return f"{GENERATED}{number:03}"
 
 
 class _Author:
@@ -184,7 +194,7 @@ class _Author:
     def _markup(self, name: str, piece: str) -> str:
         if name in self._tables:
             return f"<div>{piece}</div>"
-        shape = self.dice.choice(_MARKUP)
+        shape = self.dice.choice(_MARKUP if self.dice.random() < 0.95 else _LINKS)
         return shape.replace("@", piece)
 
     def _names(self, families: Families) -> list[str]:
@@ -279,7 +289,7 @@ def number_pattern(dice: random.Random) -> str:
     """A pattern of a number, mostly an odd one; half of these are none."""
     if dice.random() < 0.3:
         return dice.choice(
-            ("#,##0.00", "0", "#,##0.00 ¤", "¤¤ #,##,##0.###", "¤#,##0.00;(¤#,##0.00)", "#0.00%", "0.00‰")
+            ("#,##0.00", "0", "#,##0.00 ¤", "¤¤ #,##,##0.###", "¤#,##0.00;(¤#,##0.00)", "#0.00%", "0.00‰", "0.0 ¤¤¤")
         )
     count = dice.choice((1, 3, 8, 20, 60, 100))
     pattern = "".join(dice.choices("#0,.;%‰¤+-() \u00a0", (9, 9, 2, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1), k=count))
@@ -352,6 +362,13 @@ _MARKUP: Final = (
     "<img alt='@' src='https://img.northbank.example/i.png?c=@'>",
     "<textarea>@</textarea>",
     "<ul><li>@<li>&amp;@</ul>",
+)
+_LINKS: Final = (  # few, as a value that is no address or number fails its template there
+    "<a href='mailto:@'>mail</a>",
+    "<a href='mailto:help&#64;northbank.example?subject=@&amp;body=@'>mail</a>",
+    "<a href='mailto:loans+@&#64;northbank.example'>mail</a>",
+    "<a href='tel:@'>call</a> <a href='sms:@?body=@'>text</a>",
+    "<a href='/in/@/@?next=@'>in</a>",
 )
 _CONTENT: Final[Mapping[Channel, Sequence[str]]] = {
     Channel.EMAIL: ("text/html", "text/html", "text/plain"),
