@@ -761,7 +761,7 @@ class _Reading:
                 self.find("T21", what, key="recipient_field", hint=hint)
             elif given.startswith(("CF:", *(f"{entity}:" for entity in ENTITIES))) or spelt(given) == "":
                 flaws = disguised_field(given.removeprefix("CF:"), given, '"CF:{}"')
-                self._note_flaws(flaws, "recipient_field", rule="T21")
+                self._note_flaws(flaws, "recipient_field")
             else:
                 flaw = Flaw("looks like another custom field", given, f'write "{meant}"', rule="T21")
                 self._note_flaws((flaw,), "recipient_field")

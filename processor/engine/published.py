@@ -221,7 +221,7 @@ def written_sets(settings: Settings, layout: Layout) -> WrittenSets:
 
     A set that is written twice is the same record twice, so where a batch cannot be unpacked reading ends with a
     warning, and later sets are written again. A set that was taken away by a null value is none. A record that is no
-    template set is passed over with a warning. So is, without one, a template whose content the record has not.
+    template set is passed over with a warning, a template without content without one.
     Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
     """
     topic = layout.template_sets

@@ -28,9 +28,8 @@ _GUID_HEADER: Final = "__value_schema_id"
 _GUID_BYTES: Final = 17  # Confluent: 0x01, then the schema's GUID
 _LONGEST_DETAIL: Final = 1_000
 _UNKNOWN_SHOWN: Final = 100
-_UNKNOWN_LOOKED_AT: Final = (
-    10_000  # the nearest of a name takes up to a millisecond, and an event may be of nothing else
-)
+# To find the nearest of a name takes up to a millisecond, and an event may be of nothing but unknown fields.
+_UNKNOWN_LOOKED_AT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)

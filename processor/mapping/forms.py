@@ -19,7 +19,7 @@ from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
 from babel.numbers import parse_pattern as parse_number_pattern
 
 from processor.mapping.languages import language_of, locale_of
-from processor.mapping.patterns import SUBPATTERN, SUBPATTERNS, date_meant, number_meant
+from processor.mapping.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
 from processor.model.placeholders import PlaceholderType
 
 NUMBER: Final = "FORMAT"
@@ -139,14 +139,14 @@ class _NumberForm:
     def __init__(self, pattern: str, notation: Notation) -> None:
         self._notation = notation
         self._digits = notation.digits
-        halves = SUBPATTERNS.fullmatch(pattern)
-        parts = SUBPATTERN.fullmatch(halves[1]) if halves else None
+        halves = POSITIVE_NEGATIVE.fullmatch(pattern)
+        parts = BEFORE_NUMBER_BEHIND.fullmatch(halves[1]) if halves else None
         if halves is None or parts is None or not _NUMERIC.fullmatch(parts[2]):
             raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[NUMBER]}")
         self._number: NumberPattern = parse_number_pattern(parts[2])
         self._positive = (self._affix(parts[1]), self._affix(parts[3]))
         self._negative = ((notation.sign("-"), *self._positive[0]), self._positive[1])
-        if halves[2] and (parts := SUBPATTERN.fullmatch(halves[2])):
+        if halves[2] and (parts := BEFORE_NUMBER_BEHIND.fullmatch(halves[2])):
             self._negative = (self._affix(parts[1]), self._affix(parts[3]))
         bare = _QUOTED.sub("", halves[1])
         self._scale = next((scale for sign, scale in _SCALES.items() if sign in bare), 0)

@@ -332,6 +332,9 @@ def _record(type_: Record) -> Take:
 # Fields that a schema does not have: nothing reads them, and whoever wrote one may have meant another
 
 
+_NAME_LIMIT_CHARACTERS: Final = 100  # of what is compared with a schema's names
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownField:
     """`path` is as in a fault's detail, items of a list sharing one: `holds[].amonut`. `nearest` is a name that the
@@ -357,16 +360,13 @@ def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownF
             for item in value.values():
                 yield from unknown_fields(type_.values, item, f"{path}[…]")
         case Record() if isinstance(value, dict):
-            fields = {name: one for one in type_.fields for name in (one.name, *one.aliases)}
+            fields = {name: field for field in type_.fields for name in (field.name, *field.aliases)}
             for name, inner in value.items():
                 below = f"{path}.{name_shown(name)}".lstrip(".")
                 if name in fields:
                     yield from unknown_fields(fields[name].type, inner, below)
                 else:
                     yield UnknownField(below, _nearest(name[:_NAME_LIMIT_CHARACTERS], tuple(fields)))
-
-
-_NAME_LIMIT_CHARACTERS: Final = 100
 
 
 @lru_cache(maxsize=1024)

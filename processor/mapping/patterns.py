@@ -20,8 +20,8 @@ _ROUNDS: Final = 6  # one mistake may hide another
 
 # ------------------------------------------------------------------------------------------------------------ numbers
 
-SUBPATTERNS: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # positive, negative
-SUBPATTERN: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)  # what is around a number
+POSITIVE_NEGATIVE: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # the two parts of a pattern
+BEFORE_NUMBER_BEHIND: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)  # of one of them
 _FURTHER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
 _PLACES: Final = re.compile(r"('[^']*')|([%‰])")
 _MYRIADS: Final = frozenset(("zh", "ja", "ko"))
@@ -49,12 +49,12 @@ def _halves_meant(pattern: str, kind: PlaceholderType, locale: Locale, reasons: 
 
 
 def _halves(pattern: str) -> tuple[str, str]:
-    found = SUBPATTERNS.fullmatch(pattern)
+    found = POSITIVE_NEGATIVE.fullmatch(pattern)
     return (found[1], found[2]) if found else (pattern, "")
 
 
 def _sub_meant(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
-    found = SUBPATTERN.fullmatch(text)
+    found = BEFORE_NUMBER_BEHIND.fullmatch(text)
     if found is None or not found[2]:
         return text
     before, number, behind = found.groups()

@@ -78,7 +78,7 @@ def _person(template: Template, event: Event) -> Recipient | None:
         case RecipientKind.GROUP_ROLE:
             wanted = _role(template.recipient_role)
             members = (fields.get("group") or {}).get("members") or ()
-            holders = (one["client"] for one in members if _role(one.get("role")) == wanted)
+            holders = (member["client"] for member in members if _role(member.get("role")) == wanted)
             return next(map(_client, holders), None)
         case RecipientKind.CREDIT_OFFICER:
             officers = ((fields.get(name) or {}).get("creditOfficer") for name in ("account", "client", "group"))

@@ -55,7 +55,7 @@ def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Prob
         hint = "authorization, username and password_env say who sends"
         yield "url", "url holds a user", hint
     # Each for itself: what a value stands in is no percent-encoded character, whatever stands behind the value.
-    fixed = [one for one in url if isinstance(one, str)]
+    fixed = [piece for piece in url if isinstance(piece, str)]
     if wrong := next(filter(None, map(_NO_URL_CHARACTER.search, fixed)), None):
         yield "url", f"url holds {wrong.group()!r}", "write it percent-encoded"
     elif wrong := next(filter(None, map(_BAD_ESCAPE.search, fixed)), None):

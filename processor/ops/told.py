@@ -49,8 +49,8 @@ def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Itera
     warned: set[UnknownField] = set()
     for number, line in lines:
         where = f"{name}:{number}" if number else name
-        unknown = [one for one in unknown_fields_of_json(line, schemas) if one not in warned]
-        sys.stderr.writelines(f"{where}: warning: {one}\n" for one in unknown)
+        unknown = [field for field in unknown_fields_of_json(line, schemas) if field not in warned]
+        sys.stderr.writelines(f"{where}: warning: {field}\n" for field in unknown)
         warned.update(unknown)
         yield Told(where, event_of_json(line, schemas))
 

@@ -44,6 +44,17 @@ from processor.template_files import SHIPPED, read_templates, usable
 TENANT = "northbank"
 EVENTS_TOPIC = Topic("banking.events")
 
+SMS_HEAD = """id = "note"
+version = 1
+name = "Note"
+type = "SMS"
+event = "LOAN_REPAYMENT"
+target = "LOANS"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+"""
+"""A template file `note.toml`, all but its body."""
+
 
 @cache
 def schemas() -> Schemas:

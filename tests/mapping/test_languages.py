@@ -19,18 +19,9 @@ from processor.mapping.languages import (
     same_language,
 )
 from processor.template_files import read_templates
-from tests.mapping.builders import TENANT, make_email, schemas, templates_directory
+from tests.mapping.builders import SMS_HEAD, TENANT, make_email, schemas, templates_directory
 
-HEAD = """id = "note"
-version = 1
-name = "Note"
-type = "SMS"
-event = "LOAN_REPAYMENT"
-target = "LOANS"
-recipient = "CLIENT"
-subscription = "OPT_OUT"
-body = "x"
-"""
+HEAD = f'{SMS_HEAD}body = "x"\n'
 
 
 @pytest.mark.parametrize(
