@@ -226,7 +226,7 @@ def test_the_reader_of_the_senders_page(
     made.tell([sample(EventName(name)) for name in ("ACCOUNT_AUTHORISATION_HOLD_CREATED", "ACCOUNT_IN_ARREARS")])
     made.run()
     topic = made.settings.topic("template_sets")
-    (task,) = (one for one in made.templates.templates if one.id == "account-in-arrears-task")
+    (task,) = (template for template in made.templates.templates if template.id == "account-in-arrears-task")
     for version, title in ((7, "Call soon"), (3, "Call")):  # in the order in which the sets came into use
         content = json.dumps(json.loads(task.content) | {"name": title, "version": version})
         changed = template_set([replace(task, version=version, name=title, content=content)])
@@ -238,7 +238,9 @@ def test_the_reader_of_the_senders_page(
     messages = [json.loads(record.value() or b"") for record in made.read(made.settings.topic("messages"))]
     requests = {
         request["url"].partition("?")[0]: request
-        for request in (names["request_of"](one, templates) for one in messages if one["type"] == "WEB_HOOK")
+        for request in (
+            names["request_of"](message, templates) for message in messages if message["type"] == "WEB_HOOK"
+        )
     }
 
     assert len(messages) > 2
@@ -247,8 +249,8 @@ def test_the_reader_of_the_senders_page(
         request[name] for name in ("method", "content_type", "login")
     )
     assert ["X-Source"] == request["header_names"]
-    assert ["Call soon"] == [names["title_of"](one, templates) for one in messages if one["type"] == "TASK"]
-    assert {one.key for one in made.templates.templates} == set(templates)
+    assert ["Call soon"] == [names["title_of"](message, templates) for message in messages if message["type"] == "TASK"]
+    assert {template.key for template in made.templates.templates} == set(templates)
     values = b"".join(record.value() or b"" for record in made.read(topic))
     assert b"s3cret" not in values
     assert b"X-Source" in values

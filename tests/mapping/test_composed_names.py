@@ -33,7 +33,7 @@ from tests.mapping.builders import (
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 ONE, TWO = normalize("NFC", "Região"), normalize("NFD", "Região")
-FORMS = [(one, two) for one in (ONE, TWO) for two in (ONE, TWO)]
+FORMS = [(typed, sent) for typed in (ONE, TWO) for sent in (ONE, TWO)]
 
 
 def shown(name: str, custom: dict[str, Any]) -> str:
@@ -109,8 +109,8 @@ def test_a_record_s_custom_fields(typed: str, sent: str, wire: Any) -> None:
 
 
 @pytest.mark.parametrize(("typed", "sent"), FORMS)
-def test_compared_texts_and_roles(typed: str, sent: str) -> None:
-    """What a condition compares, and a group's role, are the same in either form as well."""
+def test_compared_texts(typed: str, sent: str) -> None:
+    """What a condition compares is the same in either form as well."""
     event = make_event(account__name=f"{sent} Norte", customFields={"CLIENT:x": sent})
     scope = Scope(event.family, event.fields, ZoneInfo("UTC"))
     for operator in ("EQUALS", "EQUALS_CASE_SENSITIVE", "STARTS_WITH", "STARTS_WITH_CASE_SENSITIVE"):

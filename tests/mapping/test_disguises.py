@@ -159,7 +159,7 @@ def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentTy
     segments, found = parse(text, content, families=DEPOSIT)
 
     assert [flaw for flaw in found if f"{{{name}}}" in flaw.hint] or any(
-        isinstance(one, Named) and one.name == name for one in segments
+        isinstance(segment, Named) and segment.name == name for segment in segments
     ), (text, found)
 
 
@@ -303,7 +303,7 @@ def test_a_dollar_sign_before_a_placeholder() -> None:
 
 
 def noted(found: list[Finding]) -> list[tuple[int | None, str, str, bool]]:
-    return [(one.line, one.rule, one.hint, one.warning) for one in found]
+    return [(finding.line, finding.rule, finding.hint, finding.warning) for finding in found]
 
 
 WRITE = "write {ACCOUNT_ID}"
@@ -359,7 +359,7 @@ def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
         f"{{<U+00A0>ACCOUNT_ID}}: {said}; it has U+00A0 NO-BREAK SPACE",
         f"{{<U+000A>ACCOUNT_ID}}: {said}",
         f"{{АCCOUNT_ID}}: {said}; it has U+0410 CYRILLIC CAPITAL LETTER A",
-    } == {one.what for one in findings(tmp_path, toml(body=body))}
+    } == {finding.what for finding in findings(tmp_path, toml(body=body))}
     assert "a<U+200B>b<U+3164> <U+FE0F>é\n" == visible(f"a{ZWSP}b\u3164 \ufe0fé\n")
 
 
@@ -374,7 +374,7 @@ def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
 )
 def test_fields_without_placeholders(tmp_path: Path, text: str, what: str) -> None:
     """A template's name and what is said of attachments is the same for all messages."""
-    assert [what] == [one.what for one in findings(tmp_path, text)]
+    assert [what] == [finding.what for finding in findings(tmp_path, text)]
 
 
 def test_headers_without_placeholders(tmp_path: Path) -> None:
@@ -384,7 +384,9 @@ def test_headers_without_placeholders(tmp_path: Path) -> None:
         **STREAM | {"type": "WEB_HOOK"},
     )
 
-    assert ("T15", "header 'X-Id' holds %7BACCOUNT_ID%7D") in [(one.rule, one.what) for one in findings(tmp_path, text)]
+    assert ("T15", "header 'X-Id' holds %7BACCOUNT_ID%7D") in [
+        (finding.rule, finding.what) for finding in findings(tmp_path, text)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -452,8 +454,10 @@ def test_warnings_hide_no_error(tmp_path: Path) -> None:
     doubles = "".join(f"{{{{{' ' * blanks}ACCOUNT_ID}}}}" for blanks in range(FLAWS_SHOWN))
     found = findings(tmp_path, toml(body=f"{doubles}{{accountId}}"))
 
-    assert [("T21", False), *[("T21", True)] * FLAWS_SHOWN] == sorted((one.rule, one.warning) for one in found)
-    assert f"1 more like the first {FLAWS_SHOWN} of this text" in [one.what for one in found if one.warning]
+    assert [("T21", False), *[("T21", True)] * FLAWS_SHOWN] == sorted(
+        (finding.rule, finding.warning) for finding in found
+    )
+    assert f"1 more like the first {FLAWS_SHOWN} of this text" in [finding.what for finding in found if finding.warning]
 
 
 def test_shipped_texts_are_no_disguises() -> None:

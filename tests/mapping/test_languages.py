@@ -260,7 +260,7 @@ def test_sections_that_nobody_could_get(tmp_path: Path, sections: list[str], def
     text = HEAD + f'default_locale = "{default}"\n' + "".join(f'[locale."{tag}"]\nbody = "x"\n' for tag in sections)
     loaded = read_templates(templates_directory(tmp_path, note=text), tenant=TENANT, schemas=schemas())
 
-    assert ([what] if what else []) == [one.what for one in loaded.findings if not one.warning]
+    assert ([what] if what else []) == [finding.what for finding in loaded.findings if not finding.warning]
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def findings(tmp_path: Path, body: str, **fields: str) -> list[Finding]:
     """What is wrong with a template of this body, the missing sample aside."""
     directory = templates_directory(tmp_path, note=template(body, **fields))
     found = read_templates(directory, tenant=TENANT, schemas=schemas()).findings
-    return [one for one in found if one.what != "no sample"]
+    return [finding for finding in found if finding.what != "no sample"]
 
 
 def loaded(tmp_path: Path, bodies: list[str]) -> list[Template]:
@@ -263,7 +263,7 @@ def loaded(tmp_path: Path, bodies: list[str]) -> list[Template]:
         text = template(body).replace('"note"', f'"note-{number:04}"').replace('"Note"', f'"Note {number}"')
         (tmp_path / f"note-{number:04}.toml").write_text(text)
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas())
-    assert not [one for one in found.findings if one.what != "no sample"]
+    assert not [finding for finding in found.findings if finding.what != "no sample"]
     assert len(bodies) == len(found.whole)
     return sorted(found.whole, key=lambda each: each.id)
 
@@ -454,7 +454,7 @@ def test_a_value_that_could_lead_astray_is_refused(tmp_path: Path, body: str, va
     harmful, harmless = (plain.replace("@", escape(each)).replace("\x1a", "@") for each in (value, "VALUE"))
     found = findings(tmp_path, plain.replace("@", SITE).replace("\x1a", "&#64;"))
 
-    assert ["T12"] == [one.rule for one in found if not one.warning], found
+    assert ["T12"] == [finding.rule for finding in found if not finding.warning], found
     assert found[0].what.startswith(f"{SITE} stands "), found
     assert shape(harmful) != shape(harmless)
 
@@ -475,13 +475,13 @@ def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placehold
 @pytest.mark.parametrize("body", ["<script>{REPAYMENT_SCHEDULE}</script>", '<p style="{REPAYMENT_SCHEDULE}">x</p>'])
 def test_a_table_holds_texts(tmp_path: Path, body: str) -> None:
     """Where a text cannot be escaped, a table cannot either."""
-    assert ["T12"] == [one.rule for one in findings(tmp_path, body)]
+    assert ["T12"] == [finding.rule for finding in findings(tmp_path, body)]
 
 
 @pytest.mark.parametrize("body", ["<script>{CLIENT_NAMEE}</script>", '<a href="{CLIENT_NAMEE}">x</a>'])
 def test_an_unknown_name_in_an_unsafe_place(tmp_path: Path, body: str) -> None:
     """Is a finding like any other (it ended the command)."""
-    assert "T13" in {one.rule for one in findings(tmp_path, body)}
+    assert "T13" in {finding.rule for finding in findings(tmp_path, body)}
 
 
 ALLOWED = [
@@ -535,8 +535,8 @@ def test_a_host_in_plain_text(tmp_path: Path, body: str, warned: bool) -> None:
     """A value that would be the host of an address in plain text is a warning: phones and mail programs make a link."""
     found = findings(tmp_path, body.replace("{SITE}", SITE), content_type='"text/plain"')
 
-    assert [("T12", True)] * warned == [(one.rule, one.warning) for one in found]
-    assert all(one.what.startswith(f"{SITE} stands in the host of an address") for one in found)
+    assert [("T12", True)] * warned == [(finding.rule, finding.warning) for finding in found]
+    assert all(finding.what.startswith(f"{SITE} stands in the host of an address") for finding in found)
 
 
 # ---------------------------------------------------------------------------------------------------- what stands there
@@ -772,7 +772,7 @@ def test_the_banks_own_address(tmp_path: Path, body: str, expected: str | None) 
         template(body).replace("LOAN_REPAYMENT", "PORTAL_ACTIVATED").replace('"LOANS"', '"CLIENT"')
     )
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas())
-    wrong = [one.rule for one in found.findings if one.what != "no sample"]
+    wrong = [finding.rule for finding in found.findings if finding.what != "no sample"]
     if expected is None:
         assert wrong
         assert {"T12"} == set(wrong)
@@ -828,7 +828,7 @@ def test_work_is_linear(begin: str, unit: str) -> None:
 
 def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
     """Python reads no such number; in an encoding it is no reason to end the command either."""
-    assert ["T12"] == [one.rule for one in findings(tmp_path, f'<meta charset="&#{"1" * 5000};">{SITE}')]
+    assert ["T12"] == [finding.rule for finding in findings(tmp_path, f'<meta charset="&#{"1" * 5000};">{SITE}')]
 
 
 @pytest.mark.parametrize("unit", ["<", "< ", "</", "<!", "<a ", "<a='", "<a b=c>", "<!-->", "&", "%"])

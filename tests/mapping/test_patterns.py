@@ -258,7 +258,7 @@ def test_wrong_dates(pattern: str, meant: str) -> None:
     ],
 )
 def test_errors_show_what_was_meant_too(token: str, hint: str | None) -> None:
-    """A pattern that cannot be used is an error as before, with the pattern that was probably meant."""
+    """A pattern that cannot be used is an error, with the pattern that was probably meant."""
     _, flaws = parse(token, ContentType.TEXT, families=REPAYMENT)
 
     assert [(True, f"did you mean {hint}?" if hint else "")] == [(flaw.fatal, flaw.hint) for flaw in flaws]

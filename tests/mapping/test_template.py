@@ -106,8 +106,8 @@ def test_where_an_attachment_is(tmp_path: Path, href: str | None, expected: str)
     assert templates is not None
     (template,) = templates.templates
 
-    assert [expected] == [one.href for one in template.attachments]
-    assert [expected] == [one["href"] for one in json.loads(template.content)["attachment"]]
+    assert [expected] == [attached.href for attached in template.attachments]
+    assert [expected] == [attached["href"] for attached in json.loads(template.content)["attachment"]]
 
 
 def test_an_attachment_without_an_id_has_no_place_either(tmp_path: Path) -> None:
@@ -115,7 +115,9 @@ def test_an_attachment_without_an_id_has_no_place_either(tmp_path: Path) -> None
     for line in ("", "id = 7\n"):
         text = re.sub(r"(id|href) = .*\n", "", attachment()) + line
 
-        assert ["`attachment[1].id`"] == [re.findall(r"`.*`", one.what)[0] for one in findings(tmp_path, toml(text))]
+        assert ["`attachment[1].id`"] == [
+            re.findall(r"`.*`", finding.what)[0] for finding in findings(tmp_path, toml(text))
+        ]
 
 
 # -------------------------------------------------------------------------------------------------------------- parsing
@@ -719,10 +721,10 @@ def test_xml_that_says_it_is_something_else(tmp_path: Path, declaration: str, wh
     """T12: bodies are UTF-8 and XML 1.0; readers believe a declaration, and refuse the body or read other letters."""
     body = declaration + "<a>{ACCOUNT_NAME}</a>"
     text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
-    found = [one for one in findings(tmp_path, text) if not one.warning]
+    found = [finding for finding in findings(tmp_path, text) if not finding.warning]
 
-    assert {"T12"} == {one.rule for one in found}
-    assert any(what in one.what for one in found), found
+    assert {"T12"} == {finding.rule for finding in found}
+    assert any(what in finding.what for finding in found), found
 
 
 def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
@@ -738,7 +740,7 @@ def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
     assert [
         ("T12", "body.xml: the XML declaration says encoding 'UTF-16'; bodies are UTF-8"),
         ("T12", "the XML declaration says encoding 'latin1'; bodies are UTF-8"),
-    ] == sorted((one.rule, one.what) for one in findings(tmp_path, text) if not one.warning)
+    ] == sorted((finding.rule, finding.what) for finding in findings(tmp_path, text) if not finding.warning)
 
 
 @pytest.mark.parametrize(
@@ -758,7 +760,7 @@ def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
     body = declaration + "<a>{ACCOUNT_NAME}</a>"
     text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
 
-    assert [] == [one for one in findings(tmp_path, text) if not one.warning]
+    assert [] == [finding for finding in findings(tmp_path, text) if not finding.warning]
 
 
 @pytest.mark.parametrize(
@@ -779,9 +781,11 @@ def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
 )
 def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: str) -> None:
     """T12: mails are UTF-8 and say so; a reader who believes the document would show other letters."""
-    found = [one for one in findings(tmp_path, toml(body=body + "<p>{ACCOUNT_NAME}</p>")) if not one.warning]
+    found = [
+        finding for finding in findings(tmp_path, toml(body=body + "<p>{ACCOUNT_NAME}</p>")) if not finding.warning
+    ]
 
-    assert ["T12"] == [one.rule for one in found]
+    assert ["T12"] == [finding.rule for finding in found]
     assert what in found[0].what
 
 
@@ -807,7 +811,7 @@ def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: st
 def test_html_that_says_it_is_utf_8(tmp_path: Path, body: str) -> None:
     """Or nothing, or something about another resource; found in a time that is linear in the body."""
     began = time.process_time()
-    found = [one for one in findings(tmp_path, toml(body=body)) if not one.warning]
+    found = [finding for finding in findings(tmp_path, toml(body=body)) if not finding.warning]
 
     assert [] == found
     assert 5 > time.process_time() - began
@@ -1100,7 +1104,7 @@ ABOVE = "fields of the template stand above the first [table]"
 def test_what_authors_slip_on(tmp_path: Path, text: str, what: str, hint: str) -> None:
     """The hint says what to write instead, and guesses nothing far-fetched."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    found = next((one for one in findings(tmp_path, text) if one.what.startswith(what)), None)
+    found = next((finding for finding in findings(tmp_path, text) if finding.what.startswith(what)), None)
 
     assert found, findings(tmp_path, text)
     assert hint == found.hint
@@ -1157,9 +1161,11 @@ def test_findings_in_a_body_file(tmp_path: Path, prefix: str) -> None:
     found = findings(tmp_path, text)
     line = 13 if prefix else 10
 
-    assert {("note.toml", line)} == {(one.file, one.line) for one in found}
-    assert "note.html:2: unknown placeholder {ACCOUNT_IDD} (family loan_transaction)" in [one.what for one in found]
-    assert any(one.what.startswith("note.html:3: {ACCOUNT_NAME} stands where") for one in found)
+    assert {("note.toml", line)} == {(finding.file, finding.line) for finding in found}
+    assert "note.html:2: unknown placeholder {ACCOUNT_IDD} (family loan_transaction)" in [
+        finding.what for finding in found
+    ]
+    assert any(finding.what.startswith("note.html:3: {ACCOUNT_NAME} stands where") for finding in found)
 
 
 @pytest.mark.parametrize("escaped", [False, True])
@@ -1182,7 +1188,7 @@ def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> N
         (lines.index(body[2]) + 1, '<p>{ACCOUNT_NAME}</p><img src="//{ACCOUNT_NAME}'),
         (lines.index(body[3]) + 1, "<!-- {ACCOUNT_NAME}"),
         (lines.index(body[4]) + 1, '<a href="FORMAT{TRANSACTION_AMOUNT,numericPattern=0.00}'),
-    ] == [(one.line, one.what.partition("; here: ")[2]) for one in findings(tmp_path, text)]
+    ] == [(finding.line, finding.what.partition("; here: ")[2]) for finding in findings(tmp_path, text)]
 
 
 def test_the_line_of_a_host_in_plain_text(tmp_path: Path) -> None:

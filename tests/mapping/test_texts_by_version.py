@@ -109,8 +109,8 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
     if inner is None:
         yield path
         return
-    for step, one in inner:
-        yield from leaves(one, (*path, step))
+    for step, member in inner:
+        yield from leaves(member, (*path, step))
 
 
 def test_every_other_value_counts() -> None:
@@ -141,8 +141,8 @@ def test_a_text_is_itself_when_it_was_kept() -> None:
 
     assert len(records) > 1
     assert "s3cret" not in "".join(template.content or "" for template in kept)
-    assert [(one.id, one.version, text_digest(one.content)) for one in templates.templates] == [
-        (one.id, one.version, text_digest(one.content or "")) for one in kept
+    assert [(template.id, template.version, text_digest(template.content)) for template in templates.templates] == [
+        (template.id, template.version, text_digest(template.content or "")) for template in kept
     ]
 
 

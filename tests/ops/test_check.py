@@ -163,7 +163,7 @@ def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.
         "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in shown
     )
     assert [(9, "T21", "error", "write {ACCOUNT_ID}")] * 2 == [
-        (one["line"], one["rule"], one["severity"], one["hint"]) for one in found
+        (finding["line"], finding["rule"], finding["severity"], finding["hint"]) for finding in found
     ]
     for error in (previewed, explained):
         assert "%7BACCOUNT_ID%7D: looks like a placeholder and is text [T21]\n  hint: write" in str(error.value)
