@@ -48,6 +48,7 @@ _NO_PLAIN_VALUE: Final = frozenset(("style", "srcdoc"))
 _STYLES_OF_SVG: Final = frozenset(
     ("clip-path", "color-profile", "cursor", "fill", "filter", "marker", "marker-end", "marker-mid", "marker-start")
 ) | frozenset(("mask", "mask-image", "stroke"))
+_CHOOSING: Final = ("http-equiv", "attributename")  # attributes that say what another of their tag is
 _ANIMATIONS: Final = frozenset(("set", "animate", "animatecolor"))
 _ANIMATED: Final = frozenset(("to", "from", "by", "values"))
 _ADDRESSES_OF_OURS: Final = frozenset(("PASSWORD_URL",))  # whole addresses, and the bank's own
@@ -270,10 +271,12 @@ class _Attribute:
         return self.name.rpartition(":")[2]
 
     @property
-    def fixed(self) -> str | None:
-        """Its value as a parser gives it; None when it holds a placeholder."""
+    def choice(self) -> str | None:
+        """Its value as a parser gives it, in lower case and without a prefix; None when it holds a placeholder."""
         texts = [piece for piece in self.pieces if isinstance(piece, str)]
-        return unescaped("".join(texts)) if len(texts) == len(self.pieces) else None
+        if len(texts) < len(self.pieces):
+            return None
+        return unescaped("".join(texts)).strip().lower().rpartition(":")[2]
 
 
 _State = Literal[
@@ -290,7 +293,10 @@ class _HtmlScan:
         self._end = _DECLARATION_END  #: Ends "lost", "escapable" and "quoted".
         self._element = ""  #: Of the tag that we are in or behind: `a`, or `/a`.
         self._attributes: list[_Attribute] = []
-        self._in_svg = False  #: Behind `<svg>` or `<math>`, where `<title>` holds markup.
+        #: Behind `<svg>` or `<math>`, where `<title>` holds markup; for good, as what an end tag ends depends on all
+        #: that is open there.
+        self._in_svg = False
+        self._choosing: dict[str, frozenset[str | None]] = {}  #: What `_CHOOSING` are in the tag; None for an event's.
         self._verdicts: dict[int, Verdict] = {}
 
     def verdicts(self) -> dict[int, Verdict]:
@@ -350,6 +356,10 @@ class _HtmlScan:
             self._state, self._end = "lost", _DECLARATION_END
             return start + 2
         name = _TAG_NAME.match(piece, start)
+        if name is None and piece.startswith("</", start) and start + 2 < len(piece):
+            # No end tag: a comment of its own kind, as `</ p>` and `</3>`.
+            self._state, self._end = "lost", _DECLARATION_END
+            return start + 2
         # A value right behind `<` or `</` would be the tag's name.
         if name is not None or piece[start : start + 3] in ("<", "</"):
             self._state, self._element = "between", name.group()[1:].lower() if name else ""
@@ -394,16 +404,19 @@ class _HtmlScan:
     def _end_tag(self) -> None:
         self._judge_tag()
         element = self._element
-        if element.removeprefix("/") in ("svg", "math"):
-            self._in_svg = not element.startswith("/")
+        self._in_svg = self._in_svg or element in ("svg", "math")
         if element in _RAW or element in _ESCAPABLE:
             self._state = "escapable" if element in _ESCAPABLE and not self._in_svg else "lost"
-            self._end = re.compile(f"</{element}(?=[\\t\\n\\f\\r />])", re.IGNORECASE)
+            self._end = re.compile(f"</{element}(?=[\\t\\n\\f\\r />])", re.IGNORECASE | re.ASCII)
             self._element = f"/{element}"
         else:
             self._state = "text"
 
     def _judge_tag(self) -> None:
+        self._choosing = {
+            name: frozenset(attribute.choice for attribute in self._attributes if attribute.name == name)
+            for name in _CHOOSING
+        }
         for attribute in self._attributes:
             if any(isinstance(piece, int) for piece in attribute.pieces):
                 self._verdicts.update(self._judged(attribute))
@@ -446,5 +459,5 @@ class _HtmlScan:
 
     def _may_be(self, name: str, wanted: Collection[str]) -> bool:
         """Whether the tag has an attribute `name` whose value is, without a prefix, one of `wanted` or an event's."""
-        values = [attribute.fixed for attribute in self._attributes if attribute.name == name]
-        return any(value is None or value.strip().lower().rpartition(":")[2] in wanted for value in values)
+        values = self._choosing[name]
+        return None in values or any(value in values for value in wanted)
