@@ -7,6 +7,7 @@ thousand texts, each of which is short.
 import re
 from functools import lru_cache
 from typing import Final
+from unicodedata import normalize
 
 import email_validator
 import phonenumbers
@@ -21,8 +22,9 @@ _REMEMBERED: Final = 1024
 # changeable for this ("Special-use domain names" in its README); no argument stands for it.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
-# What a quoted local part may hold by RFC 5322, and what readers split lists at, find addresses by, or quote again.
-_BEGINS_ANOTHER: Final = re.compile(r"[,;<>@\\]")
+# What readers split lists at, find addresses by, or quote again: a quoted local part may hold it by RFC 5322, and of
+# another one programs make it that read full-width signs as plain ones (NFKC) or decode encoded words (RFC 2047).
+_BEGINS_ANOTHER: Final = re.compile(r"[,;<>@\\]|=\?[^?]*\?[BbQq]\?[^?]*\?=")
 
 # One + at most, then digits of any script with what people set between them (E.123, and as Japan writes): blanks,
 # hyphens, dots, brackets; all can be seen. No letters (keypad, extension, URI), and no second number.
@@ -56,8 +58,8 @@ def _email_refusal(address: str) -> str | None:
         # What stands in brackets may quote a part of the address, and statuses name nobody.
         return "not one e-mail address: " + str(error).partition(" (")[0].rstrip(".")
     local, _, _ = address.rpartition("@")
-    if local.startswith('"') and _BEGINS_ANOTHER.search(local):
-        return "not one e-mail address: a quoted part before the @-sign holds what could begin another one"
+    if _BEGINS_ANOTHER.search(normalize("NFKC", local)):
+        return "not one e-mail address: the part before the @-sign holds what could begin another one"
     return None
 
 

@@ -75,6 +75,7 @@ ADDRESSES = [
     "ines@[192.0.2.1]",  # and domain literals
     "ines@[IPv6:2001:db8::1]",
     "josé@example.com",  # RFC 6531
+    "=?b?=@example.com",
     "ines@bücher.example",
     "用户@例え.jp",
     "a" * 64 + "@" + "b" * 60 + ".example",
@@ -92,6 +93,12 @@ NO_ADDRESSES = [
     '"copy@attacker.example;"@example.com',
     '"<copy@attacker.example>"@example.com',
     '"a\\"b"@example.com',
+    "copy＠attacker.example，ines@example.com",  # who reads full-width signs as plain ones would send two
+    "copy﹫attacker.example@example.com",
+    "copy；ines@example.com",
+    "＜copy@example.com",
+    "=?utf-8?q?=63opy=40attacker.example=3e?=@example.com",  # and who decodes, to an address that nobody sees
+    '"=?UTF-8?B?Y29weUBhdHRhY2tlci5leGFtcGxl?="@example.com',
     "n/a",
     "-",
     "none",
