@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.ground import make_ground
-from tests.fuzz.judge import EXTREME, KINDS, MUTATED, judge, make_case
+from tests.fuzz.checker import EXTREME, KINDS, MUTATED, check, make_case
+from tests.fuzz.environment import make_environment
 from tests.fuzz.run import Figures, Run, run
 from tests.fuzz.templates import write_templates
 
@@ -96,9 +96,9 @@ def show(name: str, templates: Path, *, seed: int, memory_mib: int) -> int:
         say(f"--only takes a kind and a number, as in extreme:17, got: {name}")
         return 2
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
-    ground = make_ground(templates, seed=seed)
-    case = make_case(ground, kind, int(number), seed=seed)
-    verdict = judge(case, ground)
+    environment = make_environment(templates, seed=seed)
+    case = make_case(environment, kind, int(number), seed=seed)
+    verdict = check(case, environment)
     record: dict[str, Any] = {
         "case": case.name,
         "installation": case.installation.name,

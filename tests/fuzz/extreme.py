@@ -16,7 +16,7 @@ from processor.mapping.schemas import Array, DecimalBytes, Enum, Map, OwnSchema,
 from processor.model.event import Event
 from processor.model.records import EventName, Headers
 from tests.fuzz.avro import avro_bytes
-from tests.fuzz.goods import JSON_HEADERS, Goods
+from tests.fuzz.corpus import JSON_HEADERS, Corpus
 from tests.fuzz.templates import CUSTOM_FIELDS
 from tests.fuzz.texts import UNITS, long_text, odd_text
 
@@ -45,13 +45,13 @@ class _Draft:
         return self.dice.random() < self.odd_share
 
 
-def extreme_record(goods: Goods, dice: random.Random) -> tuple[bytes, Headers, str]:
+def extreme_record(corpus: Corpus, dice: random.Random) -> tuple[bytes, Headers, str]:
     """The value of a record, its headers, its event's ordering key; in JSON, or in Avro by today's schema or another.
 
     An event of the catalogue, each as often. A few are over the limit of a record.
     """
-    base = dice.choice(goods.events)
-    schema = goods.schemas.by_event[EventName(base["event"])]
+    base = dice.choice(corpus.events)
+    schema = corpus.schemas.by_event[EventName(base["event"])]
     draft = _Draft(dice, dice.choice((0.03, 0.2, 0.5, 1.0)), dice.choice((0.0, 0.1, 0.6, 1.0)))
     event = _record(schema.type, base, draft)
     _keep_rules(event, base)
@@ -64,12 +64,12 @@ def extreme_record(goods: Goods, dice: random.Random) -> tuple[bytes, Headers, s
         text = _cut_to_limit(event, draft)
     form = dice.random()
     if form < 0.45:
-        return text, JSON_HEADERS, goods.key_of(base)
-    read = event_of_json(text, goods.schemas)
+        return text, JSON_HEADERS, corpus.key_of(base)
+    read = event_of_json(text, corpus.schemas)
     if not isinstance(read, Event):
-        return text, JSON_HEADERS, goods.key_of(base)
-    writer = schema if form < 0.75 else dice.choice(goods.writers[schema.name])
-    frame = goods.frame_of(writer)
+        return text, JSON_HEADERS, corpus.key_of(base)
+    writer = schema if form < 0.75 else dice.choice(corpus.writers[schema.name])
+    frame = corpus.frame_of(writer)
     type_ = schema.type if isinstance(writer, OwnSchema) else writer.type
     assert type_ is not None, writer
     return frame + avro_bytes(type_, read.fields, dice), (), read.ordering_key

@@ -1,4 +1,4 @@
-"""Good records, damaged: bytes flipped, cut, spliced, repeated; headers and keys of any kind; JSON misshapen."""
+"""Valid records, damaged: bytes flipped, cut, spliced, repeated; headers and keys of any kind; JSON misshapen."""
 
 import json
 import random
@@ -6,51 +6,51 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from processor.model.records import Headers
-from tests.fuzz.goods import (
+from tests.fuzz.corpus import (
     DEFERRED_ID,
     FIRST_USELESS_ID,
     FIRST_WRITER_ID,
     NEVER_ID,
     REFUSED_ID,
     UNAVAILABLE_ID,
-    Good,
-    Goods,
+    Corpus,
+    ValidRecord,
 )
 from tests.fuzz.texts import UNITS
 from tests.mapping.wire import long
 
 
-def mutated_record(goods: Goods, dice: random.Random) -> tuple[bytes | None, Headers, bytes | None]:
-    """The value, headers and key of a good record after one to four mutations of its bytes or of its JSON.
+def mutated_record(corpus: Corpus, dice: random.Random) -> tuple[bytes | None, Headers, bytes | None]:
+    """The value, headers and key of a valid record after one to four mutations of its bytes or of its JSON.
 
     One in twenty keeps its value and has other headers only, and one in fifty has another key.
     """
-    good = dice.choice(goods.records)
-    value: bytes | None = good.value
+    valid = dice.choice(corpus.records)
+    value: bytes | None = valid.value
     way = dice.random()
     if way < 0.05:
         pass
-    elif good.headers and way < 0.55:
-        value = _misshapen(good.value, goods, dice)
+    elif valid.headers and way < 0.55:
+        value = _misshapen(valid.value, corpus, dice)
     elif way < 0.995:
         for _ in range(dice.choice((1, 1, 1, 2, 4))):
-            value = dice.choice(_MUTATIONS)(value or b"\x00", goods.records, dice)
+            value = dice.choice(_MUTATIONS)(value or b"\x00", corpus.records, dice)
     else:
         value = dice.choice((None, b"", b"\x00", b"{}", bytes(5), dice.randbytes(dice.choice((4, 5, 300)))))
-    headers = good.headers
+    headers = valid.headers
     if way < 0.05 or dice.random() < 0.03:
-        headers = _headers(good, dice)
-        if way < 0.05 and value and not good.headers and dice.random() < 0.5:
+        headers = _headers(valid, dice)
+        if way < 0.05 and value and not valid.headers and dice.random() < 0.5:
             value = value[:1] + dice.choice(_IDS).to_bytes(4, "big") + value[5:]
-    key: bytes | None = good.key
+    key: bytes | None = valid.key
     if dice.random() < 0.02:
-        key = dice.choice((None, b"", b"another", b"\xff\xfe", good.key * 400, good.key[:-1], b"\x00" + good.key))
+        key = dice.choice((None, b"", b"another", b"\xff\xfe", valid.key * 400, valid.key[:-1], b"\x00" + valid.key))
     return value, headers, key
 
 
 # ------------------------------------------------------------------------------------------------------------- bytes
 
-Mutate = Callable[[bytes, tuple[Good, ...], random.Random], bytes]
+Mutate = Callable[[bytes, tuple[ValidRecord, ...], random.Random], bytes]
 
 _LENGTHS: Final = (
     *(b"\x00", b"\x01", b"\x02", b"\x03", b"\x7f", b"\x80\x00", b"\xff\x01", b"\xff" * 9 + b"\x01", b"\x80" * 11),
@@ -59,47 +59,47 @@ _LENGTHS: Final = (
 """What lengths, counts, indexes and brackets are made of."""
 
 
-def _flip(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _flip(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     at = dice.randrange(len(value))
     return value[:at] + bytes((value[at] ^ 1 << dice.randrange(8),)) + value[at + 1 :]
 
 
-def _cut(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _cut(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     return value[: dice.randrange(len(value))] or b"\x00"
 
 
-def _take_out(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _take_out(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     at = dice.randrange(len(value))
     return value[:at] + value[at + dice.choice((1, 1, 2, 8, 33)) :] or b"\x00"
 
 
-def _insert(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _insert(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     at = dice.randint(0, len(value))
     return value[:at] + dice.randbytes(dice.choice((1, 1, 2, 12))) + value[at:]
 
 
-def _insert_length(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _insert_length(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     at = dice.randint(0, len(value))
     return value[:at] + dice.choice(_LENGTHS) + value[at:]
 
 
-def _overwrite(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _overwrite(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     at, by = dice.randrange(len(value)), dice.choice(_LENGTHS)
     return value[:at] + by + value[at + len(by) :]
 
 
-def _splice(value: bytes, others: tuple[Good, ...], dice: random.Random) -> bytes:
+def _splice(value: bytes, others: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     other = dice.choice(others).value
     return value[: dice.randint(0, len(value))] + other[dice.randrange(len(other)) :]
 
 
-def _repeat(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _repeat(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     at, length = dice.randrange(len(value)), dice.choice((1, 2, 9, 60, 400))
     times = dice.choice((1, 1, 2, 3, 50, 1_000)) if dice.random() < 0.995 else 100_000 // length
     return value[:at] + value[at : at + length] * (times + 1) + value[at + length :]
 
 
-def _letter(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
+def _letter(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     """A letter or digit is another: still a text, a key or a number, so it gets far."""
     for _try in range(20):
         at = dice.randrange(len(value))
@@ -108,7 +108,7 @@ def _letter(value: bytes, _: tuple[Good, ...], dice: random.Random) -> bytes:
     return value
 
 
-def _text(value: bytes, others: tuple[Good, ...], dice: random.Random) -> bytes:
+def _text(value: bytes, others: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
     """An odd text in place of as many letters, so that lengths stay right and the record gets far."""
     unit = dice.choice(UNITS).encode()
     for _try in range(20):
@@ -131,9 +131,9 @@ _IDS: Final = (
 )
 
 
-def _headers(good: Good, dice: random.Random) -> Headers:
+def _headers(valid: ValidRecord, dice: random.Random) -> Headers:
     """The record's headers, or others, with a few more among them."""
-    kept = good.headers if dice.random() < 0.6 else ()
+    kept = valid.headers if dice.random() < 0.6 else ()
     more = tuple(dice.choice(_HEADERS)(dice) for _ in range(dice.choice((1, 1, 2, 5))))
     return (*more, *kept) if dice.random() < 0.5 else (*kept, *more)
 
@@ -174,7 +174,7 @@ _HEADERS: Final[tuple[Callable[[random.Random], tuple[str, bytes | None]], ...]]
 Json = Any
 
 
-def _misshapen(value: bytes, goods: Goods, dice: random.Random) -> bytes:
+def _misshapen(value: bytes, corpus: Corpus, dice: random.Random) -> bytes:
     """A JSON event with one to four of its parts replaced, renamed, moved, doubled, left out, or another event's."""
     event = json.loads(value)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
@@ -191,7 +191,7 @@ def _misshapen(value: bytes, goods: Goods, dice: random.Random) -> bytes:
                 if other is not container[key]:
                     other[place] = json.loads(json.dumps(container[key]))
             case 8:
-                donor = dice.choice(goods.events)
+                donor = dice.choice(corpus.events)
                 name = dice.choice(list(donor))
                 event[name] = donor[name]
             case _:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from processor.model.messages import Channel
 from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from tests.fuzz.judge import EXTREME, MUTATED
+from tests.fuzz.checker import EXTREME, MUTATED
 from tests.fuzz.templates import template_id
 
 WORKER: Final = (sys.executable, "-m", "tests.fuzz.worker")

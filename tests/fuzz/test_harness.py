@@ -23,10 +23,10 @@ from processor.model.placeholders import PLACEHOLDERS
 from processor.model.reasons import Reason
 from processor.model.records import OutRecord
 from tests.fuzz import __main__ as command
-from tests.fuzz.goods import make_goods
-from tests.fuzz.ground import Ground, make_ground
-from tests.fuzz.judge import EXTREME, MUTATED, Case, Finding, Verdict, judge, make_case
-from tests.fuzz.planted import PLACES, planted, raises
+from tests.fuzz.checker import EXTREME, MUTATED, Case, Finding, Verdict, check, make_case
+from tests.fuzz.corpus import make_corpus
+from tests.fuzz.environment import Environment, make_environment
+from tests.fuzz.faults import FAULTY_RECORDS, decode_with, raises
 from tests.fuzz.run import HUNG_S, LEAST_SHARES, MUST_REACH, Figures, Run, run
 from tests.fuzz.templates import template_id, write_templates
 from tests.mapping.builders import schemas
@@ -45,32 +45,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ground(folder: Path) -> Ground:
+def environment(folder: Path) -> Environment:
     """Read from them."""
-    return make_ground(folder, seed=SEED)
+    return make_environment(folder, seed=SEED)
 
 
-def verdicts(ground: Ground, kind: str, number: int) -> Iterator[tuple[Case, Verdict]]:
+def verdicts(environment: Environment, kind: str, number: int) -> Iterator[tuple[Case, Verdict]]:
     """What is made of the first records of a kind."""
     for index in range(number):
-        case = make_case(ground, kind, index, seed=SEED)
-        yield case, judge(case, ground)
+        case = make_case(environment, kind, index, seed=SEED)
+        yield case, check(case, environment)
 
 
-def found(ground: Ground, kind: str, number: int) -> Counter[str]:
+def found(environment: Environment, kind: str, number: int) -> Counter[str]:
     """The rules of all findings."""
-    return Counter(finding.rule for _, verdict in verdicts(ground, kind, number) for finding in verdict.findings)
+    return Counter(finding.rule for _, verdict in verdicts(environment, kind, number) for finding in verdict.findings)
 
 
 # ------------------------------------------------------------------------------------------------------- a small share
 
 
 @pytest.mark.parametrize(("kind", "number"), [(EXTREME, 120), (MUTATED, 800)])
-def test_nothing_leaves_mapping(ground: Ground, kind: str, number: int) -> None:
+def test_nothing_leaves_mapping(environment: Environment, kind: str, number: int) -> None:
     """The first records of the seed end as they should, and as many make messages as a long run asks for."""
     findings: list[Finding] = []
     seen = Counter[str]()
-    for _, verdict in verdicts(ground, kind, number):
+    for _, verdict in verdicts(environment, kind, number):
         findings += verdict.findings
         seen.update(verdict.seen)
 
@@ -78,12 +78,12 @@ def test_nothing_leaves_mapping(ground: Ground, kind: str, number: int) -> None:
     assert seen["messages made"] >= LEAST_SHARES[kind, "messages made"] * number
 
 
-def test_a_record_repeats(ground: Ground) -> None:
+def test_a_record_repeats(environment: Environment) -> None:
     """A name and a seed give the same record, whatever was made before it; other numbers and seeds give others."""
     names = [(EXTREME, 40), (MUTATED, 7), (EXTREME, 3), (MUTATED, 900)]
-    first = [make_case(ground, kind, index, seed=SEED) for kind, index in names]
-    again = [make_case(ground, kind, index, seed=SEED) for kind, index in reversed(names)]
-    other = [make_case(ground, kind, index, seed=SEED + 1) for kind, index in names]
+    first = [make_case(environment, kind, index, seed=SEED) for kind, index in names]
+    again = [make_case(environment, kind, index, seed=SEED) for kind, index in reversed(names)]
+    other = [make_case(environment, kind, index, seed=SEED + 1) for kind, index in names]
 
     assert first == [*reversed(again)]
     assert len(names) == len({case.record for case in first})
@@ -92,18 +92,18 @@ def test_a_record_repeats(ground: Ground) -> None:
 
 def test_every_event_is_met() -> None:
     """Both kinds begin with all 73 events, and each producer's schema resolves to ours."""
-    goods = make_goods(schemas(), seed=SEED)
+    corpus = make_corpus(schemas(), seed=SEED)
 
-    assert set(EVENTS) == {event["event"] for event in goods.events}
-    assert all(len(writers) > 1 for writers in goods.writers.values())
-    assert all(writer.type is not None for writers in goods.writers.values() for writer in writers)
+    assert set(EVENTS) == {event["event"] for event in corpus.events}
+    assert all(len(writers) > 1 for writers in corpus.writers.values())
+    assert all(writer.type is not None for writers in corpus.writers.values() for writer in writers)
 
 
-def test_extreme_events_fit_our_schemas(ground: Ground) -> None:
+def test_extreme_events_fit_our_schemas(environment: Environment) -> None:
     """Nearly all of them are events; those that are none are too large or name something newer."""
     reasons = Counter(
         word
-        for _, verdict in verdicts(ground, EXTREME, 100)
+        for _, verdict in verdicts(environment, EXTREME, 100)
         for word in verdict.seen
         if word.startswith("dead letter") and Reason.WRONG_KEY not in word
     )
@@ -144,21 +144,21 @@ def foreign(rendered: Any) -> Any:
     ids=["same", "different", "body", "foreign"],
 )
 def test_wrong_texts_are_found(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], rule: str | None
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], rule: str | None
 ) -> None:
     """A text that is not the same twice, and a body that is no document."""
     monkeypatch.setattr(module, "render", lambda *args, **given: change(render(*args, **given)))
 
     texts = [
         f"{finding.rule}: {finding.text.partition(': ')[2]}"
-        for _, verdict in verdicts(ground, EXTREME, 40)
+        for _, verdict in verdicts(environment, EXTREME, 40)
         for finding in verdict.findings
     ]
 
     assert any(text.startswith(rule) for text in texts) if rule else not texts
 
 
-def test_a_template_that_is_lost_is_found(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_is_lost_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each template of an event has an outcome."""
     made = module._made
 
@@ -167,19 +167,19 @@ def test_a_template_that_is_lost_is_found(ground: Ground, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(module, "_made", lose)
 
-    assert "LOST" in found(ground, EXTREME, 40)
+    assert "LOST" in found(environment, EXTREME, 40)
 
 
-def test_an_output_over_its_limit_is_found(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_over_its_limit_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where mapping holds outputs to a larger limit than their topic has."""
     monkeypatch.setattr(OutRecord, "size_bytes", property(lambda _: 0))
-    (small,) = [installation for installation in ground.installations if installation.name == "small topics"]
-    cases = [replace(make_case(ground, EXTREME, index, seed=SEED), installation=small) for index in range(30)]
+    (small,) = [installation for installation in environment.installations if installation.name == "small topics"]
+    cases = [replace(make_case(environment, EXTREME, index, seed=SEED), installation=small) for index in range(30)]
 
-    assert "LIMIT" in {finding.rule for case in cases for finding in judge(case, ground).findings}
+    assert "LIMIT" in {finding.rule for case in cases for finding in check(case, environment).findings}
 
 
-def test_a_dead_letter_without_its_bytes_is_found(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_letter_without_its_bytes_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead letter that lost the source's headers and does not say so."""
 
     def lose(letter: Any, **given: Any) -> Any:
@@ -187,33 +187,33 @@ def test_a_dead_letter_without_its_bytes_is_found(ground: Ground, monkeypatch: p
 
     monkeypatch.setattr(module, "dead_letter_record", lose)
 
-    assert "LETTER" in found(ground, MUTATED, 40)
+    assert "LETTER" in found(environment, MUTATED, 40)
 
 
-def test_an_unreadable_output_is_found(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_output_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that says more than its schema."""
     out = module._out
     monkeypatch.setattr(
         module, "_out", lambda topic, record, key, value, headers: out(topic, record, key, value + b"x", headers)
     )
 
-    assert {"UNREADABLE"} == set(found(ground, EXTREME, 40))
+    assert {"UNREADABLE"} == set(found(environment, EXTREME, 40))
 
 
 def test_what_mapping_raises_is_found_and_repeats(
-    ground: Ground, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    environment: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is named by its record and its place in the code; the name alone raises it again, and shows the record."""
-    monkeypatch.setattr(module, "decode", planted(raises))
-    (finding, *_) = [finding for _, verdict in verdicts(ground, EXTREME, 8) for finding in verdict.findings]
+    monkeypatch.setattr(module, "decode", decode_with(raises))
+    (finding, *_) = [finding for _, verdict in verdicts(environment, EXTREME, 8) for finding in verdict.findings]
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # it would be that of these tests
     code = command.show(finding.case, folder, seed=SEED, memory_mib=1024)
     shown = json.loads(capsys.readouterr().out)
     kind, _, index = finding.case.partition(":")
 
-    assert ("RAISED", True) == (finding.rule, "KeyError: 'planted'" in finding.text and "planted.py" in finding.text)
+    assert ("RAISED", True) == (finding.rule, "KeyError: 'planted'" in finding.text and "faults.py" in finding.text)
     assert (1, "RAISED") == (code, shown["findings"][0][0])
-    assert command.encoded(make_case(ground, kind, int(index), seed=SEED).record.value) == shown["value"]
+    assert command.encoded(make_case(environment, kind, int(index), seed=SEED).record.value) == shown["value"]
 
 
 # ------------------------------------------------------------------------------------------------------ its processes
@@ -226,11 +226,11 @@ def figures(tmp_path: Path, fault: str, *, processes: int = 1, hung_s: float = H
     templates = tmp_path / "templates"
     write_templates(templates, count=14, seed=SEED)
     plan = Run(templates, SEED, {EXTREME: COUNT}, processes, memory_mib=1024)
-    worker = (sys.executable, "-m", "tests.fuzz.planted", fault)
+    worker = (sys.executable, "-m", "tests.fuzz.faults", fault)
     made = run(plan, tmp_path, say=lambda _: None, worker=worker, hung_s=hung_s)
     cases = [finding["case"] for finding in made.findings]
 
-    assert {f"{EXTREME}:{place}" for place in PLACES} >= set(cases)
+    assert {f"{EXTREME}:{place}" for place in FAULTY_RECORDS} >= set(cases)
     assert 0 < len(cases) == len(set(cases)) == made.finding_count
     return made
 
@@ -285,11 +285,11 @@ def test_templates_repeat(tmp_path: Path) -> None:
     assert 30 == len(set(texts["a"]) - set(texts["c"]))
 
 
-def test_templates_use_everything(folder: Path, ground: Ground) -> None:
+def test_templates_use_everything(folder: Path, environment: Environment) -> None:
     """Each row of the placeholders, FORMAT and FORMAT_DATE in many patterns and languages, each operator, channel,
     content type, recipient and event."""
     files = [tomllib.loads((folder / f"{template_id(number)}.toml").read_text()) for number in range(TEMPLATES)]
-    generated = [template for template in ground.templates.values() if template.id.startswith("fuzz-")]
+    generated = [template for template in environment.templates.values() if template.id.startswith("fuzz-")]
     segments = [
         segment
         for template in generated

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.ground import make_ground
-from tests.fuzz.judge import KINDS, Verdict, judge, make_case
+from tests.fuzz.checker import KINDS, Verdict, check, make_case
+from tests.fuzz.environment import make_environment
 
 REPORT_S = 1.0
 GC_EVERY_OBJECTS = 50_000  # as the engine has it, so that memory is as it is there
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(name, type=int, required=True)
     args = parser.parse_args(arguments)
     resource.setrlimit(resource.RLIMIT_AS, (args.memory_mib << 20, args.memory_mib << 20))
-    ground = make_ground(args.templates, seed=args.seed)
+    environment = make_environment(args.templates, seed=args.seed)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
@@ -64,8 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         for index in range(args.start, args.end, args.step):
             place.seek(0)
             place.write(index.to_bytes(8, "big"))
-            case = make_case(ground, args.kind, index, seed=args.seed)
-            verdict = judge(case, ground)
+            case = make_case(environment, args.kind, index, seed=args.seed)
+            verdict = check(case, environment)
             share.add(args.kind, case.name, verdict, len(case.record.value or b""))
             for finding in verdict.findings:
                 found[finding.rule] += 1

@@ -20,7 +20,7 @@ from processor.model.records import Place, SchemaGuid, SchemaId, TemplateId
 from processor.model.reference import Table
 from processor.schema_files import load_schemas
 from processor.template_files import read_templates, usable
-from tests.fuzz.goods import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Goods, make_goods
+from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
 from tests.mapping.builders import TENANT, make_layout
 
@@ -43,18 +43,18 @@ class Installation:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Environment:
     """All that records are made of and mapped with."""
 
-    goods: Goods
+    corpus: Corpus
     installations: tuple[Installation, ...]
     templates: Mapping[TemplateId, Template]
 
 
-def make_ground(templates_dir: Path, *, seed: int) -> Ground:
-    """Reads the templates, which must all be whole (UsageError), and makes the goods of `seed`."""
+def make_environment(templates_dir: Path, *, seed: int) -> Environment:
+    """Reads the templates, which must all be whole (UsageError), and makes the corpus of `seed`."""
     schemas = load_schemas()
-    goods = make_goods(schemas, seed=seed)
+    corpus = make_corpus(schemas, seed=seed)
     templates = usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
 
     def schema_of(wanted: SchemaId | SchemaGuid) -> WriterSchema:
@@ -64,7 +64,7 @@ def make_ground(templates_dir: Path, *, seed: int) -> Ground:
             raise DeferredSchemaError("the registry refuses id 3")
         if wanted == REFUSED_ID:
             raise RefusedSchemaError(wanted, "refused for 600 s")
-        return goods.by_id[wanted] if wanted in goods.by_id else schemas.local_schema(wanted)
+        return corpus.by_id[wanted] if wanted in corpus.by_id else schemas.local_schema(wanted)
 
     def installation(name: str, *, suspended: Suspended = frozenset(), **given: Any) -> Installation:
         by_form = {
@@ -104,8 +104,8 @@ def make_ground(templates_dir: Path, *, seed: int) -> Ground:
             "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
         ),
     )
-    return Ground(
-        goods,
+    return Environment(
+        corpus,
         installations,
         {template.id: template for template in templates.templates},
     )

@@ -1,4 +1,4 @@
-"""A working process with a fault planted in mapping: `python -m tests.fuzz.planted FAULT …`, then as the worker.
+"""A working process with a fault planted in mapping: `python -m tests.fuzz.faults FAULT …`, then as the worker.
 
 The harness's own tests run it, to see that what it is there to find is found.
 """
@@ -14,10 +14,10 @@ from processor.mapping.decode import Fault, decode
 from processor.model.event import Event
 from processor.model.records import SourceRecord
 from tests.fuzz import worker
-from tests.fuzz.judge import FIRST_TIME_MS
+from tests.fuzz.checker import FIRST_TIME_MS
 
 SECRET: Final = "planted"
-PLACES: Final = (5, 6)  # two records, as one of a seed may have another time than its number says
+FAULTY_RECORDS: Final = (5, 6)  # two records, as one of a seed may have another time than its number says
 
 
 def takes_all_memory() -> None:
@@ -49,11 +49,11 @@ FAULTS: Final[Mapping[str, Callable[[], None]]] = {
 }
 
 
-def planted(act: Callable[[], None]) -> Callable[..., Event | Fault]:
-    """`decode`, which first does `act` for the records of `PLACES`."""
+def decode_with(act: Callable[[], None]) -> Callable[..., Event | Fault]:
+    """`decode`, which first does `act` for the records of `FAULTY_RECORDS`."""
 
     def decode_or_fail(record: SourceRecord, **given: Any) -> Event | Fault:
-        if record.timestamp_ms - FIRST_TIME_MS in PLACES:
+        if record.timestamp_ms - FIRST_TIME_MS in FAULTY_RECORDS:
             act()
         return decode(record, **given)
 
@@ -61,5 +61,5 @@ def planted(act: Callable[[], None]) -> Callable[..., Event | Fault]:
 
 
 if __name__ == "__main__":
-    setattr(module, "decode", planted(FAULTS[sys.argv[1]]))  # noqa: B010  mapping imports the name, so mypy sees none
+    setattr(module, "decode", decode_with(FAULTS[sys.argv[1]]))  # noqa: B010  mapping imports the name, so mypy sees none
     sys.exit(worker.main(sys.argv[2:]))

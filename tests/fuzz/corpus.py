@@ -1,4 +1,4 @@
-"""Good events and records to start from: all 73 events, in JSON, in Avro by today's schemas and by other producers'."""
+"""Valid events and records to start from: all 73 events, in JSON, in Avro by today's schemas and by others'."""
 
 import json
 import random
@@ -39,8 +39,8 @@ _USELESS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
-    """A record of a good event. `key` is the event's ordering key."""
+class ValidRecord:
+    """A record of a valid event. `key` is the event's ordering key."""
 
     value: bytes
     headers: Headers
@@ -48,12 +48,12 @@ class Good:
 
 
 @dataclass(frozen=True, slots=True)
-class Goods:
+class Corpus:
     """What mutated and extreme records are made of. `writers`: family's record -> schemas of other producers."""
 
     schemas: Schemas
     events: tuple[Json, ...]  #: One of each event, and some more; in JSON form.
-    records: tuple[Good, ...]
+    records: tuple[ValidRecord, ...]
     writers: dict[str, tuple[WriterSchema, ...]]
     by_id: dict[SchemaId | SchemaGuid, WriterSchema]  #: Those, and useless ones.
 
@@ -69,11 +69,11 @@ class Goods:
         return ordering_key(EventName(event["event"]), event)
 
 
-def make_goods(schemas: Schemas, *, seed: int) -> Goods:
-    """The same arguments give the same goods."""
-    dice = random.Random(f"goods/{seed}")
+def make_corpus(schemas: Schemas, *, seed: int) -> Corpus:
+    """The same arguments give the same corpus."""
+    dice = random.Random(f"corpus/{seed}")
     shipped = [json.loads(path.read_text()) for path in sorted((SHIPPED / "samples").glob("*.json"))]
-    told = (*samples(), *shipped)
+    samples_of_all = (*samples(), *shipped)
     writers: dict[str, tuple[WriterSchema, ...]] = {}
     by_id: dict[SchemaId | SchemaGuid, WriterSchema] = {}
     for family in FAMILIES.values():
@@ -90,9 +90,9 @@ def make_goods(schemas: Schemas, *, seed: int) -> Goods:
         by_id[SchemaGuid(number.to_bytes(16, "big"))] = writer
     for number, text in enumerate(_USELESS, FIRST_USELESS_ID):
         by_id[SchemaId(number)] = writer_schema(text)
-    goods = Goods(schemas, told, (), writers, by_id)
-    records: list[Good] = []
-    for event in (*told, *events(GENERATED, seed=seed)):
+    corpus = Corpus(schemas, samples_of_all, (), writers, by_id)
+    records: list[ValidRecord] = []
+    for event in (*samples_of_all, *events(GENERATED, seed=seed)):
         read = event_of_json(event, schemas)
         assert isinstance(read, Event), read
         key = read.ordering_key.encode()
@@ -100,12 +100,12 @@ def make_goods(schemas: Schemas, *, seed: int) -> Goods:
         other = dice.choice(writers[own.name])
         assert other.type is not None
         records += (
-            Good(json.dumps(event, ensure_ascii=dice.random() < 0.5).encode(), JSON_HEADERS, key),
-            Good(own.frame + avro_bytes(own.type, read.fields), (), key),
-            Good(goods.frame_of(other) + avro_bytes(other.type, read.fields, dice), (), key),
+            ValidRecord(json.dumps(event, ensure_ascii=dice.random() < 0.5).encode(), JSON_HEADERS, key),
+            ValidRecord(own.frame + avro_bytes(own.type, read.fields), (), key),
+            ValidRecord(corpus.frame_of(other) + avro_bytes(other.type, read.fields, dice), (), key),
         )
         if dice.random() < ODD_SHARE:
             writer = dice.choice(odd[own.name])
             assert writer.type is not None
-            records.append(Good(goods.frame_of(writer) + avro_bytes(writer.type, read.fields, dice), (), key))
-    return Goods(schemas, told, tuple(records), writers, goods.by_id)
+            records.append(ValidRecord(corpus.frame_of(writer) + avro_bytes(writer.type, read.fields, dice), (), key))
+    return Corpus(schemas, samples_of_all, tuple(records), writers, corpus.by_id)

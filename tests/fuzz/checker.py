@@ -29,9 +29,9 @@ from processor.model.messages import Channel, State
 from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
 from processor.model.reasons import Reason, TemplateReason
 from processor.model.records import Headers, OutRecord, Place, SourceRecord, Topic
+from tests.fuzz.corpus import JSON_HEADERS
+from tests.fuzz.environment import FORMS, Environment, Installation
 from tests.fuzz.extreme import extreme_record
-from tests.fuzz.goods import JSON_HEADERS
-from tests.fuzz.ground import FORMS, Ground, Installation
 from tests.fuzz.mutated import mutated_record
 from tests.fuzz.templates import FOREIGN_MARKUP, GENERATED
 
@@ -75,22 +75,22 @@ class Verdict:
     cpu_seconds: float
 
 
-def make_case(ground: Ground, kind: str, index: int, *, seed: int) -> Case:
+def make_case(environment: Environment, kind: str, index: int, *, seed: int) -> Case:
     """Record `index` of a kind; the same arguments give the same one, whatever was made before it.
 
     Extreme records are mapped in both forms; mutated ones, which mostly end before an output is written, in one.
     """
     dice = random.Random(f"{seed}/{kind}/{index}")
-    installation = ground.installations[0]
+    installation = environment.installations[0]
     if dice.random() > _OFTEN:
-        installation = dice.choice(ground.installations[1:])
+        installation = dice.choice(environment.installations[1:])
     value: bytes | None
     key: bytes | None
     if kind == EXTREME:
-        value, headers, ordering_key = extreme_record(ground.goods, dice)
+        value, headers, ordering_key = extreme_record(environment.corpus, dice)
         key = ordering_key.encode() if dice.random() < 0.97 else b"another"
     else:
-        value, headers, key = mutated_record(ground.goods, dice)
+        value, headers, key = mutated_record(environment.corpus, dice)
     faulty = kind == MUTATED and dice.random() < 0.001
     record = SourceRecord(
         Place(EVENTS_TOPIC, dice.choice((0, 3, 11)), dice.choice((0, 17, 2**63 - 1))),
@@ -104,7 +104,7 @@ def make_case(ground: Ground, kind: str, index: int, *, seed: int) -> Case:
     return Case(f"{kind}:{index}", record, installation, forms)
 
 
-def judge(case: Case, ground: Ground) -> Verdict:
+def check(case: Case, environment: Environment) -> Verdict:
     """Map the record in each of its forms, and once more in the first, and hold all that comes out to what is promised.
 
     Never raises for what mapping does: an exception is a finding.
@@ -134,11 +134,11 @@ def judge(case: Case, ground: Ground) -> Verdict:
         elif not _alike(outcome, first):
             findings.append(Finding("DIFFERENT", case.name, f"messages differ between {' and '.join(case.forms)}"))
         try:
-            findings += [Finding(rule, case.name, text) for rule, text in _wrong(outcome, case, lookups, ground)]
+            findings += [Finding(rule, case.name, text) for rule, text in _wrong(outcome, case, lookups, environment)]
         except Exception as error:
-            findings.append(Finding("UNREADABLE", case.name, f"what came out cannot be judged: {raised(error)}"))
+            findings.append(Finding("UNREADABLE", case.name, f"what came out cannot be checked: {raised(error)}"))
     if first is not None:
-        seen.update(_counted(first, ground))
+        seen.update(_counted(first, environment))
         seen[f"installation {case.installation.name}"] += 1
     return Verdict(tuple(findings), seen, seconds, cpu_seconds)
 
@@ -160,7 +160,7 @@ def raised(error: BaseException) -> str:
 # ---------------------------------------------------------------------------------------------------- what is promised
 
 
-def _wrong(outcome: Outcome, case: Case, lookups: Lookups, ground: Ground) -> Iterator[tuple[str, str]]:
+def _wrong(outcome: Outcome, case: Case, lookups: Lookups, environment: Environment) -> Iterator[tuple[str, str]]:
     """What is wrong with an outcome: a rule, and words for people."""
     match outcome:
         case Wait():
@@ -169,7 +169,7 @@ def _wrong(outcome: Outcome, case: Case, lookups: Lookups, ground: Ground) -> It
             if len(outcome.outputs) != 1:
                 yield "OUTCOME", f"{len(outcome.outputs)} outputs of a record that cannot be read"
         case Mapped():
-            yield from _wrong_mapped(outcome, case.installation, ground)
+            yield from _wrong_mapped(outcome, case.installation, environment)
     if outcome.record != case.record:
         yield "OUTCOME", "the outcome is of another record"
     limits = {topic.name: topic for topic in lookups.layout.outputs}
@@ -190,7 +190,7 @@ def size_bytes(output: OutRecord) -> int:
     return sum(len(part) for part in parts if part)
 
 
-def _wrong_mapped(outcome: Mapped, installation: Installation, ground: Ground) -> Iterator[tuple[str, str]]:
+def _wrong_mapped(outcome: Mapped, installation: Installation, environment: Environment) -> Iterator[tuple[str, str]]:
     ended = [birth.status.templateId for birth in outcome.births]
     ended += [failed.templateId for failed in outcome.failed]
     ended += [declined.templateId for declined in outcome.declined if declined.templateId is not None]
@@ -203,7 +203,7 @@ def _wrong_mapped(outcome: Mapped, installation: Installation, ground: Ground) -
         if len(declined.detail) > 1_000:
             yield "LIMIT", f"a detail of {len(declined.detail)} characters"
     for birth in outcome.births:
-        message, template = birth.message, ground.templates[birth.status.templateId]
+        message, template = birth.message, environment.templates[birth.status.templateId]
         body = message.body or ""
         if (message.state is State.FAILED) != (message.failureReason is not None):
             yield "BODY", f"{template.id}: {message.state} with {message.failureReason}"
@@ -330,7 +330,7 @@ def _neighbours(outcome: Mapped | Unreadable, case: Case, lookups: Lookups) -> I
 # ------------------------------------------------------------------------------------------------------------ counted
 
 
-def _counted(outcome: Outcome, ground: Ground) -> Iterator[str]:
+def _counted(outcome: Outcome, environment: Environment) -> Iterator[str]:
     """What became of a record, in words that are counted."""
     match outcome:
         case Wait():
@@ -340,7 +340,7 @@ def _counted(outcome: Outcome, ground: Ground) -> Iterator[str]:
         case Mapped():
             yield "messages made" if outcome.births else "mapped, no message"
             for birth in outcome.births:
-                template = ground.templates[birth.status.templateId]
+                template = environment.templates[birth.status.templateId]
                 yield f"{template.type} {birth.message.failureReason or birth.message.state}"
                 yield f"body {template.content_type}"
                 yield f"template {template.id}"
