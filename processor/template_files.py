@@ -26,7 +26,7 @@ from processor.mapping.decode import Fault, event_of_json, unknown_fields_of_jso
 from processor.mapping.disguises import spelt, spelt_custom, visible
 from processor.mapping.document import flaws_of_document, hosts_in_text
 from processor.mapping.html_body import place
-from processor.mapping.languages import Key, doubt_of, same_language
+from processor.mapping.languages import Key, doubt_of, locale_tag, same_language
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
 from processor.mapping.notification import NOTIFIED, attachment_href
 from processor.mapping.reference import subscriptions_alone
@@ -50,7 +50,6 @@ from processor.mapping.template import (
     composed,
     custom_field,
     disguised_field,
-    locale_tag,
     parse,
     placeholder_in,
     template_set,

@@ -35,14 +35,7 @@ _EXAMPLES: Final = {
     NUMBER: "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00}",
     DATE: "FORMAT_DATE{OCCURRED_AT,datePattern=d MMMM yyyy}",
 }
-_SAMPLES: Final = {
-    PlaceholderType.MONEY: Decimal("1234.5"),
-    PlaceholderType.DECIMAL: Decimal("4.375"),
-    PlaceholderType.INTEGER: 7,
-    PlaceholderType.DATE: date(2026, 3, 14),
-    PlaceholderType.TIMESTAMP: datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC),
-}
-_DOUBTED: Final = {  # values of which a mistake shows: an afternoon at the end of a year, and thousands
+_SAMPLES: Final = {  # values of which a mistake shows: an afternoon at the end of a year, and thousands
     PlaceholderType.MONEY: Decimal("1234.5"),
     PlaceholderType.DECIMAL: Decimal("4.5"),
     PlaceholderType.INTEGER: 1234,
@@ -281,7 +274,7 @@ def doubt(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
     pattern, reasons = _meant(form.function, form.pattern, kind, locale)
     if not reasons:
         return "", ""
-    sample = _DOUBTED[kind]
+    sample = _SAMPLES[kind]
     shown = sample.isoformat().replace("+00:00", "Z") if isinstance(sample, date) else str(sample)
     currency = "EUR" if kind is PlaceholderType.MONEY else None
     text = formatted(sample, kind, form, currency=currency, time_zone=UTC)

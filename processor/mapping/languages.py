@@ -99,6 +99,11 @@ def same_language(tag: str) -> Key:
     return (tag,) if meant is None else (meant.language, meant.script, meant.region, *meant.rest)
 
 
+def locale_tag(language: str) -> str:
+    """A language tag in the one spelling that a template keeps: `pt_BR` is `pt-br`."""
+    return language.strip().replace("_", "-").lower()
+
+
 def language_of(tag: str) -> Language | None:
     """What a tag means; `_` is taken as `-`. None for what is no tag of BCP 47."""
     lower = tag.replace("_", "-").lower()

@@ -282,11 +282,6 @@ def template_set(templates: Iterable[Template]) -> TemplateSet:
     )
 
 
-def locale_tag(language: str) -> str:
-    """A language tag in the one spelling that a template keeps: `pt_BR` is `pt-br`."""
-    return language.strip().replace("_", "-").lower()
-
-
 # ---------------------------------------------------------------------------------------------------------- parsing
 
 _TOKEN: Final = re.compile(

