@@ -16,7 +16,7 @@ from babel import Locale
 from babel.core import get_global
 from babel.localedata import exists
 
-TAG_LIMIT_CHARACTERS: Final = 100  # of what an event may call a language; a tag of BCP 47 has hardly ever over 35
+TAG_LIMIT_CHARACTERS: Final = 100  # of what anybody may call a language; a tag of BCP 47 has hardly ever over 35
 
 _TAG: Final = re.compile(  # RFC 5646 section 2.1, in lower case
     r"(?P<language>[a-z]{2,3}|[a-z]{4,8})(?P<extended>(?:-[a-z]{3}){0,3})"
@@ -105,9 +105,8 @@ def locale_tag(language: str) -> str:
 
 
 def language_of(tag: str) -> Language | None:
-    """What a tag means; `_` is taken as `-`. None for what is no tag of BCP 47."""
-    lower = tag.replace("_", "-").lower()
-    found = _TAG.fullmatch(lower)
+    """What a tag means; `_` is taken as `-`. None for what is no tag of BCP 47, or too long to be anybody's."""
+    found = _TAG.fullmatch(tag.replace("_", "-").lower()) if len(tag) <= TAG_LIMIT_CHARACTERS else None
     return None if found is None else _language(found)
 
 

@@ -10,6 +10,7 @@ from babel.localedata import locale_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.mapping.forms import notation_of
 from processor.mapping.languages import (
     TAG_LIMIT_CHARACTERS,
     doubt_of,
@@ -187,6 +188,17 @@ def test_a_language_of_a_megabyte() -> None:
     started = time.process_time()
     for _ in range(1000):
         assert nearest("pt-" * 350_000, ("en", "pt")) == "en"
+
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("tag", ["en" + "-aaaaa" * 200_000, "en-x" + "-a" * 500_000, "en-u" + "-aa" * 300_000])
+def test_a_tag_of_a_megabyte(tag: str) -> None:
+    """Is none, whoever wrote it, and costs nothing: to look it up takes a time quadratic in its parts."""
+    started = time.process_time()
+    assert doubt_of(tag)[2]
+    with pytest.raises(ValueError, match="nobody knows"):
+        notation_of(tag[:10_000])
 
     assert time.process_time() - started < 1
 
