@@ -285,6 +285,16 @@ def doubt(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
     return f"writes {text!r} of {shown}: {'; '.join(reasons)}", hint
 
 
+def doubt_of_digits(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
+    """The same of a body that systems read: digits that hardly any of them takes, unless the tag asks for them."""
+    language = language_of(locale)
+    text = formatted(_SAMPLES[kind], kind, form, currency="EUR", time_zone=UTC)
+    if language is None or language.keywords or not set(form.notation.digits.values()) & set(text):
+        return "", ""
+    what = f"writes {text!r} in {locale}, and systems read the digits 0 to 9"
+    return what, f"{locale}-u-nu-latn writes those; {locale}-u-nu-{form.notation.system} says that people read this"
+
+
 def meant_instead(function: str, arguments: str, kind: PlaceholderType, *, locale: str) -> str:
     """A hint for arguments that are no form, or none of `kind`: the pattern that was probably meant; empty for none."""
     found = _ARGUMENTS.fullmatch(arguments)

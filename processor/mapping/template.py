@@ -11,7 +11,7 @@ from unicodedata import name as name_of
 from unicodedata import normalize
 
 from processor.mapping.disguises import Disguise, disguises, spelt_custom
-from processor.mapping.forms import DATE, Form, doubt, form_of, meant_instead, misfit
+from processor.mapping.forms import DATE, Form, doubt, doubt_of_digits, form_of, meant_instead, misfit
 from processor.mapping.languages import nearest
 from processor.model.messages import Channel
 from processor.model.notifications import Attachment
@@ -493,6 +493,8 @@ def _formed(
         return None, Flaw(problem, token, meant_instead(function, arguments, kind, locale=locale))
     made = Named(name, context, sources, form.in_address() if context is Context.URL else form)
     what, hint = doubt(form, kind, locale=locale)
+    if not what and context in (Context.JSON_STRING, Context.JSON_VALUE, Context.XML):
+        what, hint = doubt_of_digits(form, kind, locale=locale)
     return made, Flaw(what, token, hint, fatal=False, rule="T22") if what else None
 
 

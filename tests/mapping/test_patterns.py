@@ -386,6 +386,41 @@ def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("token", "locale", "text"),
+    [
+        ("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", "fa", "۱۲۳۴٫۵۰"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", "ar-EG", "١٢٣٤٫٥٠"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy-MM-dd}", "fa-IR", "۲۰۲۵-۱۲-۲۹"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy-MM-dd}", "fa-u-nu-latn", ""),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy-MM-dd}", "fa-u-nu-arabext", ""),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy-MM-dd}", "ar-AE", ""),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=MMMM}", "fa", ""),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", "pt", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        ('{"a": "%s"}', ContentType.JSON),
+        ('{"a": %s}', ContentType.JSON),
+        ("<a>%s</a>", ContentType.XML),
+        ("%s", ContentType.TEXT),
+        ("<p>%s</p>", ContentType.HTML),
+    ],
+)
+def test_digits_that_systems_do_not_read(body: str, content: ContentType, token: str, locale: str, text: str) -> None:
+    """A warning of the bodies of JSON and XML, unless the tag says which digits are meant; people read the others."""
+    families = {"loan_transaction": EventName("LOAN_REPAYMENT")}
+    _, flaws = parse(body % token, content, families=families, locale=locale)
+    for_systems = content in (ContentType.JSON, ContentType.XML)
+    expected = [f"writes {text!r} in {locale}, and systems read the digits 0 to 9"] if text and for_systems else []
+
+    assert expected == [flaw.what for flaw in flaws if flaw.rule == "T22"]
+    assert not any(flaw.fatal for flaw in flaws)
+    assert all(flaw.hint.startswith(f"{locale}-u-nu-latn writes those; ") for flaw in flaws)
+
+
+@pytest.mark.parametrize(
     "pattern", ["#" + "'" * 80 + "(", "¤¤¤000----" + "''''%%%%‰‰‰‰---,,,-.¤¤" * 4, "0" + ",. " * 33, "' ' 0" * 20]
 )
 def test_a_doubt_costs_little(pattern: str) -> None:
