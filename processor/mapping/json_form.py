@@ -344,7 +344,8 @@ class UnknownField:
     nearest: str
 
     def __str__(self) -> str:
-        return f"unknown field {self.path}{self.nearest and f'; did you mean {self.nearest}?'}"
+        hint = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"unknown field {self.path}{hint}"
 
 
 def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownField]:

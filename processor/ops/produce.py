@@ -115,8 +115,8 @@ class Report:
         if len(self.findings) < _KEPT_FINDINGS:
             self.findings.append(finding)
 
-    def looked_through(self, lines: Iterable[tuple[int, bytes]], schemas: Schemas) -> Iterator[tuple[int, bytes]]:
-        """`lines`, their unknown fields noted."""
+    def note_unknown_fields(self, lines: Iterable[tuple[int, bytes]], schemas: Schemas) -> Iterator[tuple[int, bytes]]:
+        """`lines` as they are; the unknown fields of each are noted when it is taken."""
         for number, line in lines:
             for unknown in unknown_fields_of_json(line, schemas):
                 if len(self.unknown) < _KEPT_FINDINGS:
@@ -168,7 +168,7 @@ def produce(
         def keyed(what: str, total: int | None) -> Iterator[Keyed]:
             lines = shown(what, told(), total)
             if isinstance(source, File) and (skip_bad or what == "checking"):  # once, where it is read twice
-                lines = report.looked_through(lines, schemas)
+                lines = report.note_unknown_fields(lines, schemas)
             for one in keyed_events(lines, schemas, format=format, limit_bytes=settings.max_event_bytes):
                 if stopped():
                     report.stopped = True

@@ -93,8 +93,8 @@ def test_any_name_is_found_in_any_form(name: str) -> None:
 @pytest.mark.parametrize(("typed", "sent"), FORMS)
 def test_a_record_s_custom_fields(typed: str, sent: str, wire: Any) -> None:
     """The same through a record's bytes, as JSON or Avro, for a text, a condition and a recipient."""
-    told = make_event(customFields={f"CLIENT:{sent}": "norte@example.com"})
-    value, headers = encode_event(told.fields, schemas(), format=wire)
+    written = make_event(customFields={f"CLIENT:{sent}": "norte@example.com"})
+    value, headers = encode_event(written.fields, schemas(), format=wire)
     event = decode(make_record(value=value, headers=headers), schemas=schemas(), schema_of=schemas().local_schema)
     assert isinstance(event, Event), event
     scope = Scope(event.family, event.fields, ZoneInfo("UTC"))
@@ -125,12 +125,12 @@ def test_compared_texts(typed: str, sent: str) -> None:
 @pytest.mark.parametrize(("typed", "sent"), FORMS)
 def test_a_role_in_either_form(typed: str, sent: str) -> None:
     """Who holds a group's role is found by the role's name in either form, upper and lower case as one."""
-    told = json.loads((SHIPPED / "events" / "GROUP_CREATED.json").read_text())
-    told["group"]["members"][1]["role"] = f"{sent} 2"
+    created = json.loads((SHIPPED / "events" / "GROUP_CREATED.json").read_text())
+    created["group"]["members"][1]["role"] = f"{sent} 2"
     template = make_email(
         events=["GROUP_CREATED"], recipient=RecipientKind.GROUP_ROLE, role=f"{typed} 2".upper(), subject="x", body="x"
     )
-    person = recipient_of(template, make_event(told), time_zone=ZoneInfo("UTC"))
+    person = recipient_of(template, make_event(created), time_zone=ZoneInfo("UTC"))
 
     assert person is not None
     assert "Graça Reis" == person.fields["name"]

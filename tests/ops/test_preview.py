@@ -147,8 +147,8 @@ def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monk
         ("account-in-arrears-task", "Call about an overdue loan"),
     ):
         assert 0 == shown(template, json_output=True)
-        told = json.loads(capsys.readouterr().out)
-        assert (None, title) == (told["request"], told["title"])
+        read = json.loads(capsys.readouterr().out)
+        assert (None, title) == (read["request"], read["title"])
         assert 0 == shown(template)
         assert ("title" in capsys.readouterr().out) == (title is not None)
 
