@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, localcontext
+from html import unescape
 from typing import Any, Final
 
 from babel import Locale
@@ -226,6 +227,10 @@ class _Digits(_Parts):
 def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
     """The placeholder's name and its form, of `NAME,numericPattern=…`. ValueError says what is wrong."""
     found = _ARGUMENTS.fullmatch(arguments)
+    if arguments.startswith("CF:"):
+        raise ValueError(
+            f"{function} takes no custom field: the type of its value is known only when the event is there"
+        )
     if found is None or found["key"] != _PATTERNS[function]:
         blanks = " without blanks" if re.search(r"\s", arguments.partition("=")[0]) else ""
         raise ValueError(f"{function} takes a name and {_PATTERNS[function]}{blanks}, as in {_EXAMPLES[function]}")
@@ -298,6 +303,9 @@ def doubt_of_digits(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[
 def meant_instead(function: str, arguments: str, kind: PlaceholderType, *, locale: str) -> str:
     """A hint for arguments that are no form, or none of `kind`: the pattern that was probably meant; empty for none."""
     found = _ARGUMENTS.fullmatch(arguments)
+    other = DATE if function == NUMBER else NUMBER
+    if found and found["key"] == _PATTERNS[other] and kind in _KINDS[other]:
+        return f"write {other}{{{arguments}}}"
     if found is None or kind not in _KINDS[function] or len(found["pattern"]) > PATTERN_LIMIT_CHARACTERS:
         return ""
     pattern, reasons = _meant(function, found["pattern"], kind, locale)
@@ -305,12 +313,16 @@ def meant_instead(function: str, arguments: str, kind: PlaceholderType, *, local
 
 
 def _meant(function: str, pattern: str, kind: PlaceholderType, locale: str) -> tuple[str, tuple[str, ...]]:
+    read = unescape(pattern)
+    entities = ("a character reference is text",) if read != pattern else ()
     if function == DATE:
-        return date_meant(pattern)
+        meant, reasons = date_meant(read)
+        return meant, entities + reasons
     try:
-        return number_meant(pattern, kind, notation_of(locale).locale)
+        meant, reasons = number_meant(read, kind, notation_of(locale).locale)
     except ValueError:
         return pattern, ()
+    return meant, entities + reasons
 
 
 def _fitting(function: str, pattern: str, kind: PlaceholderType, locale: str) -> Form | None:

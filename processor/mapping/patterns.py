@@ -24,6 +24,10 @@ POSITIVE_NEGATIVE: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL) 
 BEFORE_NUMBER_BEHIND: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)  # of one of them
 _FURTHER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
 _PLACES: Final = re.compile(r"('[^']*')|([%‰])")
+_APOSTROPHE: Final = re.compile("(?<=[#0])['’](?=[#0])")  # that groups digits, as in Switzerland
+_UNQUOTED: Final = re.compile(
+    "('[^']*')|((?:[A-Z]{1,3})?[$£¥\u20a0-\u20cf\ufdfc\uffe1\uffe5])|([^\\W\\d_]+(?:[. ]+[^\\W\\d_]+)*\\.?)"
+)
 _MYRIADS: Final = frozenset(("zh", "ja", "ko"))
 _TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))
 
@@ -31,11 +35,35 @@ _TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))
 def number_meant(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[str, Reasons]:
     """The numericPattern that was probably meant, and why; the same and nothing when it is as it should be."""
     reasons: dict[str, None] = {}
+    if pattern.count("'") % 2:
+        pattern = _APOSTROPHE.sub(",", pattern)
+        if pattern.count("'") % 2:
+            return pattern, ()  # nobody knows where a quote should end
+        reasons["only a comma groups digits"] = None
+    pattern = _signs_meant(pattern, kind, reasons)
     for _ in range(_ROUNDS):
         before, pattern = pattern, _halves_meant(pattern, kind, locale, reasons)
         if pattern == before:
             break
     return pattern, tuple(reasons)
+
+
+def _signs_meant(pattern: str, kind: PlaceholderType, reasons: dict[str, None]) -> str:
+    """The pattern with quotes around words and `¤` for an amount's currency. None of what is replaced is a pattern."""
+
+    def fixed(found: re.Match[str]) -> str:
+        quoted, sign, word = found.groups()
+        if quoted:
+            return quoted
+        if kind is PlaceholderType.MONEY and (sign or re.fullmatch("[A-Z]{3}", word)):
+            return "¤" if sign else "¤¤"
+        return f"'{found.group()}'"
+
+    meant = _UNQUOTED.sub(fixed, pattern)
+    if meant == pattern or meant.count("''") > pattern.count("''"):  # two of them are an apostrophe
+        return pattern
+    reasons["text stands in quotes, and ¤ for the currency"] = None
+    return meant
 
 
 def _halves_meant(pattern: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
@@ -148,6 +176,9 @@ _OF_STRFTIME: Final[Mapping[str, str]] = dict(
 )
 # Short words all of whose letters are parts of a date. Others hold a letter that is none.
 _WORDS: Final = frozenset(("de", "da", "das", "des", "dem", "du", "am", "um", "au", "as", "ad"))
+_LETTERS: Final = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff"  # Latin ones, as of às and år
+_OTHER_QUOTES: Final = re.compile(f"(?:''|[‘’‚‛“”„´`\"])([{_LETTERS}. ]+)(?:''|[‘’‚‛“”„´`\"])")
+_WORD: Final = re.compile(rf"'(?:[^']|'')*'|\ba las?\b|[{_LETTERS}]+")
 _QUOTED_PART: Final = re.compile("(?<![A-Za-z])(?:dd|MM{1,3}|yy(?:yy)?|EEEE?|HH|hh|mm|ss)(?![A-Za-z])")
 _HOURS: Final = frozenset("hHkK")
 _DAYS: Final = frozenset("dDyYuE")  # what a month stands beside
@@ -170,6 +201,14 @@ def _words_quoted(pattern: str, reasons: dict[str, None]) -> str:
         reasons["% is text"] = None
         pattern = _STRFTIME.sub(lambda found: _OF_STRFTIME.get(found[1], found[1]), pattern)
 
+    def in_quotes(found: re.Match[str]) -> str:
+        if all(_is_field(word) for word in re.findall(f"[{_LETTERS}]+", found[1])):
+            return found.group()
+        reasons["text stands in quotes like these: ' '"] = None
+        return f"'{found[1]}'"
+
+    pattern = _OTHER_QUOTES.sub(in_quotes, pattern)
+
     def fixed(found: re.Match[str]) -> str:
         text = found.group()
         if text.startswith("'"):
@@ -180,14 +219,19 @@ def _words_quoted(pattern: str, reasons: dict[str, None]) -> str:
         if text == "Do":  # of JavaScript: 14th
             reasons["Do is no part of a date"] = None
             return "d"
-        letters = set(text)
-        wordlike = len(letters) > 1 and text[1:].islower() and not letters <= PATTERN_CHARS.keys()
-        if text in _WORDS or wordlike or " " in text:
+        if not _is_field(text) and not re.fullmatch("[^A-Za-z]+", text):
             reasons[f"{text} is no part of a date, and text stands in quotes"] = None
             return f"'{text}'"
         return text
 
-    return re.sub(r"'(?:[^']|'')*'|\ba las?\b|[A-Za-z]+", fixed, pattern)
+    return _WORD.sub(fixed, pattern)
+
+
+def _is_field(text: str) -> bool:
+    """Whether letters may be parts of a date, and are no word of some language."""
+    letters = set(text)
+    wordlike = len(letters) > 1 and text[1:].islower() and not letters <= PATTERN_CHARS.keys()
+    return text.isascii() and not (text in _WORDS or wordlike or " " in text)
 
 
 def _fields_meant(pattern: str, reasons: dict[str, None]) -> str:
@@ -253,6 +297,12 @@ def _field_meant(field: str, letters: str, at: int, between: str) -> tuple[str, 
             return f"'{field}'", "the half of the day, of which no hour is there"
         case "A" if hours and "a" not in letters:
             return "a", "the milliseconds of the day"
+        case "F" if not _MONTHS & set(letters) and set("dDj") & set(letters):  # of PHP
+            return "MMMM", "the number of the weekday in its month"
+        case "r" if length > 1:  # of Polish
+            return "y" * length, "no part of a date"
+        case "g" if length <= 2 and _MONTHS & set(letters) and not set("dDE") & set(letters):
+            return "d" * length, "no part of a date"
         case "G" | "g" if length <= 2 and not hours and not set("dDE") & set(letters) and set("Aa") & set(letters):
             return "d" * length, "the era" if letter == "G" else "no part of a date"
         case "J" | "j":
@@ -263,7 +313,7 @@ def _field_meant(field: str, letters: str, at: int, between: str) -> tuple[str, 
             return "a", "no part of a date"
         case "f":
             return "S" * length, "no part of a date"
-        case _ if letter not in PATTERN_CHARS:
+        case _ if letter not in PATTERN_CHARS and length == 1:
             return f"'{field}'", "no part of a date, and text stands in quotes"
         case _:
             return field, ""

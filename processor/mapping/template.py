@@ -291,7 +291,7 @@ _TOKEN: Final = re.compile(
     r"|\{(?P<name>[A-Z][A-Z0-9_]*)\}"
 )
 _PLACEHOLDER: Final = re.compile(r"\{(CF:[^{}\n]*|[A-Z][A-Z0-9_]*)\}")
-_FUNCTION_BEFORE: Final = re.compile(r"\b(?:FORMAT(?:_DATE)?|IN_WORDS_[A-Z]+)\Z", re.IGNORECASE)
+_FUNCTION_BEFORE: Final = re.compile(r"\b(FORMAT(?:_DATE)?|IN_WORDS_[A-Z]+)\{?\Z", re.IGNORECASE)
 _rows_of = cache(placeholders_of)
 
 
@@ -488,7 +488,7 @@ def _formed(
     except ValueError as error:
         return None, Flaw(str(error), token, meant_instead(function, arguments, kind, locale=locale))
     if flaw is not None:
-        return None, flaw
+        return None, replace(flaw, token=name)  # as it stands in the text
     if problem := misfit(form, kinds):
         return None, Flaw(problem, token, meant_instead(function, arguments, kind, locale=locale))
     made = Named(name, context, sources, form.in_address() if context is Context.URL else form)
@@ -509,7 +509,7 @@ def _surrounded(text: str, match: re.Match[str]) -> Flaw | None:
         return Flaw("the braces around it are text", f"{{{token}}}", f"write {token}", rule="T21")
     if match["name"] and (function := _FUNCTION_BEFORE.search(text, max(match.start() - 40, 0), match.start())):
         written = f"{function.group()}{token}"
-        meant = f"write {function.group().upper()}{{{match['name']},…}}"
+        meant = f"write {function[1].upper()}{{{match['name']},…}}"
         return Flaw("what stands before the brace is text", written, meant, rule="T21")
     return None
 

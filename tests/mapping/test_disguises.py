@@ -242,6 +242,7 @@ def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
             True,
         ),
         ("FORMAT(TOTAL_BALANCE,numericPattern=0.00)", "FORMAT{TOTAL_BALANCE,…}", True),
+        ("FORMAT{{TOTAL_BALANCE},numericPattern=0.00}", "FORMAT{TOTAL_BALANCE,…}", True),
         ("FORMAT{TOTAL_BALANCE,numericPattern=0.00 and", "FORMAT{TOTAL_BALANCE,…}", True),
         ("format{TOTAL_BALANCE}", "FORMAT{TOTAL_BALANCE,…}", True),
         ("{cf:CLIENT:X}", "{CF:CLIENT:X}", True),

@@ -165,7 +165,7 @@ def test_missing_and_escaped() -> None:
         ("FORMAT{TOTAL_BALANCE}", "FORMAT takes a name and numericPattern, as in FORMAT{TOTAL_BALANCE,numericPat"),
         ("FORMAT{TOTAL_BALANCE,datePattern=0}", "FORMAT takes a name and numericPattern"),
         ("FORMAT_DATE{ENTRY_DATE,numericPattern=0}", "FORMAT_DATE takes a name and datePattern, as in FORMAT_DATE{O"),
-        ("FORMAT{CF:x,numericPattern=0}", "FORMAT takes a name and numericPattern"),
+        ("FORMAT{CF:x,numericPattern=0}", "FORMAT takes no custom field: the type of its value is known only when"),
         (
             "FORMAT{TOTAL_BALANCE, numericPattern=0}",
             "FORMAT takes a name and numericPattern without blanks, as",

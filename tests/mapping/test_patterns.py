@@ -217,6 +217,14 @@ WRONG_DATES = [
     ("EEEE, 'den' d. MMMM um HH:mm", "EEEE, 'den' d. MMMM 'um' HH:mm"),
     ("d 'de MMMM' yyyy", "d 'de 'MMMM yyyy"),
     ("'dd'.MM.yyyy", "dd.MM.yyyy"),
+    ("d 'de' MMMM às HH:mm", "d 'de' MMMM 'às' HH:mm"),
+    ("d MMMM ‚às‘ HH:mm", "d MMMM 'às' HH:mm"),
+    # Of a text program, of SQL, of an HTML editor, of PHP.
+    ("d ‘de’ MMMM", "d 'de' MMMM"),
+    ("d. MMMM „um“ HH:mm", "d. MMMM 'um' HH:mm"),
+    ("d ''de'' MMMM", "d 'de' MMMM"),
+    ("d &#39;de&#39; MMMM", "d 'de' MMMM"),
+    ("d F yyyy", "d MMMM yyyy"),
 ]
 
 
@@ -250,6 +258,24 @@ def test_wrong_dates(pattern: str, meant: str) -> None:
         ("FORMAT_DATE{OCCURRED_AT,datePattern=dd.MM.yyyy um HH:mm Uhr}", "dd.MM.yyyy 'um' HH:mm 'Uhr'"),
         ("FORMAT_DATE{OCCURRED_AT,datePattern=h:mm tt}", "h:mm a"),
         ("FORMAT_DATE{OCCURRED_AT,datePattern=yyyy-MM-ddTHH:mm:ss}", "yyyy-MM-dd'T'HH:mm:ss"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=dd.MM.rrrr}", "dd.MM.yyyy"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=gg.MM.yyyy}", "dd.MM.yyyy"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=j F Y}", "d MMMM y"),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy. MM. nn.}", None),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#'##0.00}", "#,##0.00"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#'##0.00 CHF}", "#,##0.00 ¤¤"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 €}", "#,##0.00 ¤"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=R$ #.##0,00}", "¤ #,##0.00"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=$#,##0.00;($#,##0.00)}", "¤#,##0.00;(¤#,##0.00)"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=EUR #,##0.00}", "¤¤ #,##0.00"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 zł}", "#,##0.00 'zł'"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 kr.}", "#,##0.00 'kr.'"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00元}", "#,##0.00'元'"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00&nbsp;¤}", "#,##0.00\u00a0¤"),
+        ("FORMAT{INTEREST_RATE,numericPattern=0.00 p.a.}", "0.00 'p.a.'"),
+        ("FORMAT{INTEREST_RATE,numericPattern=0.00 'a'b}", None),
+        ("FORMAT_DATE{TRANSACTION_DATE,datePattern=d. MMMM år yyyy}", "d. MMMM 'år' yyyy"),
+        ("FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 'EUR}", None),
         ("FORMAT_DATE{TRANSACTION_DATE,datePattern=HH:mm}", None),
         ("FORMAT_DATE{TRANSACTION_DATE,datePattern=dd/mm/yyyy hh:MM}", None),
         ("FORMAT{TOTAL_BALANCE,numericPattern=abc}", None),
@@ -262,6 +288,21 @@ def test_errors_show_what_was_meant_too(token: str, hint: str | None) -> None:
     _, flaws = parse(token, ContentType.TEXT, families=REPAYMENT)
 
     assert [(True, f"did you mean {hint}?" if hint else "")] == [(flaw.fatal, flaw.hint) for flaw in flaws]
+
+
+@pytest.mark.parametrize(
+    ("token", "right"),
+    [
+        ("FORMAT{TRANSACTION_DATE,datePattern=d MMM}", "FORMAT_DATE{TRANSACTION_DATE,datePattern=d MMM}"),
+        ("FORMAT_DATE{TOTAL_BALANCE,numericPattern=0.00}", "FORMAT{TOTAL_BALANCE,numericPattern=0.00}"),
+        ("FORMAT{TOTAL_BALANCE,datePattern=d MMM}", None),
+    ],
+)
+def test_the_other_function_is_meant(token: str, right: str | None) -> None:
+    """A pattern of the other function shows which was meant, where the value is of its kind."""
+    _, flaws = parse(token, ContentType.TEXT, families=REPAYMENT)
+
+    assert [f"write {right}" if right else ""] == [flaw.hint for flaw in flaws]
 
 
 @pytest.mark.parametrize(

@@ -1191,6 +1191,14 @@ def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> N
     ] == [(finding.line, finding.what.partition("; here: ")[2]) for finding in findings(tmp_path, text)]
 
 
+def test_the_line_of_a_misspelt_name_with_a_form(tmp_path: Path) -> None:
+    body = ("body = '''", "<p>x</p>", "FORMAT{TRANSACTION_AMOUN,numericPattern=0.00}'''")
+    text = toml("\n".join(body), without=("body",))
+    (found,) = findings(tmp_path, text)
+
+    assert (text.splitlines().index(body[2]) + 1, "did you mean {TRANSACTION_AMOUNT}?") == (found.line, found.hint)
+
+
 def test_the_line_of_a_host_in_plain_text(tmp_path: Path) -> None:
     body = ("body = '''", "{ACCOUNT_NAME}", "see https://{ACCOUNT_NAME}/'''")
     text = toml("\n".join(body), without=("body",), content_type="text/plain")
