@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 def table(figures: Figures) -> str:
     """All that was counted but for single templates."""
-    shown = [(word, count) for word, count in sorted(figures.counts.items()) if ": template " not in word]
+    shown = [(word, count) for word, count in sorted(figures.counts.items()) if ": rendered " not in word]
     return "\n".join(f"{count:>9} {word}" for word, count in shown)
 
 

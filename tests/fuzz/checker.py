@@ -343,8 +343,10 @@ def _counted(outcome: Outcome, environment: Environment) -> Iterator[str]:
                 template = environment.templates[birth.status.templateId]
                 yield f"{template.type} {birth.message.failureReason or birth.message.state}"
                 yield f"body {template.content_type}"
-                yield f"template {template.id}"
+                yield f"rendered {template.id}"
             for declined in outcome.declined:
                 yield f"decision {declined.reason}"
             for failed in outcome.failed:
                 yield f"failed {failed.reason}"
+                if failed.reason not in (TemplateReason.TEMPLATE_SUSPENDED, TemplateReason.LOOKUP_MISSING):
+                    yield f"rendered {failed.templateId}"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from processor.mapping.decode import event_of_json
 from processor.mapping.schemas import Array, DecimalBytes, Enum, Map, OwnSchema, Record, Scalar, Type, Union, is_null
+from processor.model.catalogue import EVENTS, FAMILIES
 from processor.model.event import Event
 from processor.model.records import EventName, Headers
 from tests.fuzz.avro import avro_bytes
@@ -28,6 +29,7 @@ RECORD_LIMIT_BYTES: Final = 1_048_576  # what PROCESSOR_MAX_EVENT_BYTES allows b
 # meets no other code; so most are small.
 _SIZES: Final = (80, 15, 5)
 _MEDIUM_BYTES: Final = 60_000
+_OTHER_HOLDER_SHARE: Final = 0.6
 _LARGE_BYTES: Final = 1_200_000  # some are over the limit of a record
 
 
@@ -53,6 +55,7 @@ def extreme_record(corpus: Corpus, dice: random.Random) -> tuple[bytes, Headers,
     base = dice.choice(corpus.events)
     schema = corpus.schemas.by_event[EventName(base["event"])]
     draft = _Draft(dice, dice.choice((0.03, 0.2, 0.5, 1.0)), dice.choice((0.0, 0.1, 0.6, 1.0)))
+    base = _with_other_holder(base, corpus, dice)
     event = _record(schema.type, base, draft)
     _keep_rules(event, base)
     size = dice.choices(("small", "medium", "large"), _SIZES)[0]
@@ -223,6 +226,17 @@ _FORMS: Final[Mapping[str, Callable[[Any, random.Random], str]]] = {  # a text t
     ),
     "correlationId": lambda _, dice: dice.choice(("branch-7", "", "\x00", "ü" * 300, "c" * 9_000)),
 }
+
+
+def _with_other_holder(base: Json, corpus: Corpus, dice: random.Random) -> Json:
+    """Now and then a group's event is a client's, and the reverse, where either can hold it and is not its subject."""
+    family = FAMILIES[EVENTS[EventName(base["event"])].family]
+    if len(family.holder.fields) < 2 or "subject" in base or dice.random() > _OTHER_HOLDER_SHARE:
+        return base
+    wanted = dice.choice(family.holder.fields)
+    others = [event[wanted] for event in corpus.events if wanted in event]
+    kept = {name: value for name, value in base.items() if name not in family.holder.fields}
+    return {**kept, wanted: dice.choice(others)}
 
 
 def _keep_rules(event: Json, base: Json) -> None:

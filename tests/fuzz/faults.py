@@ -27,12 +27,12 @@ def takes_all_memory() -> None:
 
 
 def raises() -> None:
-    """As a fault of ours would."""
+    """As a bug of this program would."""
     raise KeyError(SECRET)
 
 
 def dies() -> None:
-    """As a fault in a library in C would."""
+    """As a bug in a library in C would."""
     os._exit(11)
 
 

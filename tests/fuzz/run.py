@@ -83,10 +83,10 @@ class Figures:
             if share < least:
                 missing.append(f"{kind}: {word} in {share:.0%} of the records, at least {least:.0%}")
         ids = [template_id(number) for number in range(templates)]
-        used = [name for name in ids if any(counts[f"{kind}: template {name}"] for kind in (EXTREME, MUTATED))]
+        used = [name for name in ids if any(counts[f"{kind}: rendered {name}"] for kind in (EXTREME, MUTATED))]
         if len(used) < LEAST_TEMPLATES * templates:
             unused = sorted(set(ids) - set(used))
-            missing.append(f"messages of {len(unused)} generated templates: {', '.join(unused)}")
+            missing.append(f"{len(unused)} generated templates are never rendered: {', '.join(unused)}")
         return missing
 
     def as_json(self) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class _Author:
             f"target = {_text(target)}",
             f"subscription = {_text('OPT_IN' if dice.random() < 0.1 else 'OPT_OUT')}",
             f"strict = {json.dumps(dice.random() < 0.2)}",
-            f"active = {json.dumps(dice.random() > 0.03)}",
+            f"active = {json.dumps(dice.random() > 0.02)}",
             f"default_locale = {_text(_spelt(locale, dice))}",
             *self._recipient(channel, target),
         ]
@@ -128,8 +128,9 @@ class _Author:
             lines.append(f"category = {_text(CATEGORY)}")
         if events == ("REPAYMENT_REMINDER",):
             lines.append(f"trigger_days = {dice.choice((-365, -1, 0, 3, 365))}")
-        if dice.random() < 0.5:
-            lines.append(f"match = {_text(dice.choice(('ALL', 'ANY')))}")
+        conditions = dice.choice((1, 1, 2, 3)) if dice.random() < 0.45 else 0
+        wide = conditions > 0 and dice.random() < 0.8
+        lines.append(f"match = {_text('ANY' if wide else dice.choice(('ALL', 'ANY')))}")
         lines += self._texts(channel, content, families, locale)
         for tag in dict.fromkeys(dice.choice(tags) for tags in variants):
             if tag.partition("_")[0] != locale.partition("_")[0]:
@@ -138,9 +139,10 @@ class _Author:
             lines += self._webhook(families, locale)
         if channel is Channel.EMAIL and dice.random() < 0.3:
             lines += ["[[attachment]]", *_ATTACHMENT]
-        if dice.random() < 0.45:
-            for _ in range(dice.choice((1, 1, 2, 3))):
-                lines += self._condition(families)
+        for _ in range(conditions):
+            lines += self._condition(families)
+        if wide:  # the others are held against each event as well, and hardly ever hold
+            lines += ["[[condition]]", 'field = "EVENT_ID"', 'operator = "NOT_EMPTY"']
         return "\n".join(lines) + "\n"
 
     def _recipient(self, channel: Channel, target: str) -> list[str]:
