@@ -14,6 +14,8 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException
 
+from processor.mapping.render import BETWEEN_DIGITS
+
 EMAIL_LIMIT_CHARACTERS: Final = 254  # RFC 5321 4.5.3.1.3, less its angle brackets; the validator counts bytes
 PHONE_LIMIT_CHARACTERS: Final = 64  # fifteen digits, each with three separators, have room
 _REMEMBERED: Final = 1024
@@ -26,10 +28,9 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 # another one programs make it that read full-width signs as plain ones (NFKC) or decode encoded words (RFC 2047).
 _BEGINS_ANOTHER: Final = re.compile(r"[,;<>@\\]|=\?[^?]*\?[BbQq]\?[^?]*\?=")
 
-# One + at most, then digits of any script with what people set between them (E.123, and as Japan writes): blanks,
-# hyphens, dots, brackets; all can be seen. No letters (keypad, extension, URI), and no second number.
-_BETWEEN: Final = " \u00a0\u202f\u3000().\uff08\uff09\uff0e\\-\u2010-\u2015\u2212\u30fc\uff0d"
-_NUMBER: Final = re.compile(rf"[ (\uff08]*(?:[+\uff0b][{_BETWEEN}]*)?\d[\d{_BETWEEN}]*(?:/[\d{_BETWEEN}]*)?")
+# One + at most, then digits of any script. No letters (keypad, extension, URI), and no second number.
+_DIGITS: Final = rf"[\d{BETWEEN_DIGITS}]*"
+_NUMBER: Final = re.compile(rf"[ (\uff08]*(?:[+\uff0b][{BETWEEN_DIGITS}]*)?\d{_DIGITS}(?:/{_DIGITS})?")
 
 # An area code, its country's included, has up to six digits; a mobile number without it five at least. Else what
 # stands beside a slash is a second number, or another ending of the first.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
-from unicodedata import is_normalized
+from unicodedata import decimal, is_normalized, normalize
 from urllib.parse import quote
 
 from processor.mapping.forms import day_of, formatted
@@ -272,10 +272,12 @@ _LINE_END: Final = re.compile("\r\n?|\n")  # RFC 6068: in a body %0D%0A
 # address or end this one, encoded or not; what is left is an address of RFC 5322 without quotes, or a part of one.
 _MAIL_ADDRESS_PART: Final = re.compile(r"[^\s\x00-\x20\x7f-\x9f,;:<>()\[\]\\\"@]*")
 _MAIL_ADDRESS: Final = re.compile(f"{_MAIL_ADDRESS_PART.pattern}(?:@{_MAIL_ADDRESS_PART.pattern})?")
-# RFC 3966: digits and visual separators. A blank is none, but people write it; what else a dialler reads (`;ext=`, `,`
-# for a pause, `*` and `#`) is no part of a number.
-_PHONE: Final = re.compile(r"\+?[0-9().\- \u00a0\u202f/]*")
-_PHONE_BLANK: Final = re.compile("[ \u00a0\u202f/]")
+# What people set between digits of any script (E.123, and as Japan writes): blanks, hyphens, dots, brackets; all can be
+# seen.
+BETWEEN_DIGITS: Final = " \u00a0\u202f\u3000().\uff08\uff09\uff0e\\-\u2010-\u2015\u2212\u30fc\uff0d"
+# What else a dialler reads (`;ext=`, `,` for a pause, `*` and `#`) is no part of a number.
+_PHONE: Final = re.compile(rf"[ (\uff08]*(?:[+\uff0b])?[\d{BETWEEN_DIGITS}/]*")
+_PHONE_SIGNS: Final = frozenset("+().-")  # of RFC 3966, beside digits
 
 
 def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -> str:
@@ -312,6 +314,8 @@ def _in_link(text: str, segment: Named | Custom) -> str:
     What a reader of the address would take for more than the text, encoded or not, cannot be written; the reason does
     not show it, for it may be secret.
     """
+    if segment.context in (Context.MAIL_ADDRESS, Context.PHONE):
+        text = text.strip(" ")  # as a message's destination is
     match segment.context:
         case Context.HTML_STEP if text in (".", ".."):
             why = "a step of a link's path is `.` or `..`, which lead to another path"
@@ -328,10 +332,18 @@ def _in_link(text: str, segment: Named | Custom) -> str:
         case Context.MAIL_BODY:
             return quote(_LINE_END.sub("\r\n", text), safe="")
         case Context.PHONE:
-            return _PHONE_BLANK.sub("-", text)
+            return _dialled(text)
         case _:
             return quote(text, safe="")
     raise _StopRenderingError(TemplateReason.OTHER, f"{segment} in {why}")
+
+
+def _dialled(number: str) -> str:
+    """`number` as RFC 3966 writes it: ASCII digits, and hyphens for separators that it does not have."""
+    plain = normalize("NFKC", number)
+    if "+" in plain:
+        plain = plain.lstrip("( ")
+    return "".join(str(decimal(sign)) if sign.isdecimal() else sign if sign in _PHONE_SIGNS else "-" for sign in plain)
 
 
 def subject_line(text: str) -> str:

@@ -611,6 +611,7 @@ def test_dots_elsewhere_are_text(tmp_path: Path, form: str) -> None:
         ("ines+loans@example.com", "mailto:ines%2Bloans@example.com"),
         ("zoë@bücher.example", "mailto:zo%C3%AB@b%C3%BCcher.example"),
         ("a/b?c=d&e#f%2C@x.example", "mailto:a%2Fb%3Fc%3Dd%26e%23f%252C@x.example"),
+        (" ines@example.com ", "mailto:ines@example.com"),
         ("", "mailto:"),
         (None, "mailto:"),
     ],
@@ -623,7 +624,7 @@ def test_one_recipient(tmp_path: Path, value: str | None, written: str) -> None:
 
     assert written == link
     assert "" == parts.query + parts.fragment
-    assert [("", value)] == getaddresses([unquote(parts.path)]) if value else True
+    assert [("", value.strip())] == getaddresses([unquote(parts.path)]) if value else True
 
 
 @pytest.mark.parametrize(
@@ -695,7 +696,14 @@ def test_no_header_is_added(tmp_path: Path, value: str) -> None:
         ("1+2", None),
         ("p1", None),
         ("\t1", None),
-        ("\u0661", None),
+        ("\u0661", "1"),
+        ("(+351) 912 345 678 ", "+351)-912-345-678"),
+        ("+ 351\u2011912\uff0d345", "+-351-912-345"),
+        ("\uff0b\uff13\uff15\uff11", "+351"),
+        ("\u00b2", None),
+        ("\u2460", None),
+        ("1\u202e2", None),
+        ("+351 + 912", None),
     ],
 )
 def test_numbers_to_dial(tmp_path: Path, form: str, value: str, written: str | None) -> None:
