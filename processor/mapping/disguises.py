@@ -41,7 +41,7 @@ _OPEN: Final = "{｛﹛︷❴⦃"
 _CLOSE: Final = "}｝﹜︸❵⦄"
 
 
-def _written(signs: str, entities: str) -> str:
+def _any_spelling(signs: str, entities: str) -> str:
     """An expression for one of `signs` in any way that programs write it. Case is to be ignored."""
     numbers = "".join(f"|#0*{ord(sign)}(?![0-9])|#x0*{ord(sign):x}(?![0-9a-f])" for sign in signs)
     percent = ("".join(f"%(?:25)*{byte:02x}" for byte in sign.encode()) for sign in signs)
@@ -52,7 +52,7 @@ def _written(signs: str, entities: str) -> str:
 
 
 _MARK: Final = re.compile(
-    f"(?P<open>{_written(_OPEN, 'lbrace|lcub')})|(?P<close>{_written(_CLOSE, 'rbrace|rcub')})", re.IGNORECASE
+    f"(?P<open>{_any_spelling(_OPEN, 'lbrace|lcub')})|(?P<close>{_any_spelling(_CLOSE, 'rbrace|rcub')})", re.IGNORECASE
 )
 
 # What stands for braces elsewhere. It counts with names of several words, without blanks, alone.

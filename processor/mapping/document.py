@@ -37,7 +37,7 @@ def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families:
             _, misplaced = place(body)
             for at, placeholder, why in misplaced:
                 if why is not Misplacement.UNESCAPABLE or any(_is_text(placeholder, family) for family in families):
-                    written = _written(body, at)
+                    written = _with_what_is_before(body, at)
                     yield Flaw(f"{why.format(placeholder)}; here: {written}", written)
             yield from map(_flaw, sorted(set(_encodings_in_html(body))))
         case ContentType.JSON | ContentType.XML:
@@ -50,7 +50,7 @@ def _flaw(what: str) -> Flaw:
     return Flaw(what, "")
 
 
-def _written(body: tuple[Segment, ...], at: int) -> str:
+def _with_what_is_before(body: tuple[Segment, ...], at: int) -> str:
     """The placeholder at `at` with what stands before it on its line, by which people find it; cut in front."""
     before = "".join(map(str, body[max(at - 5, 0) : at]))
     return before[-_SHOWN_CHARACTERS:].rpartition("\n")[2].lstrip() + str(body[at])
@@ -65,7 +65,7 @@ def hosts_in_text(body: tuple[Segment, ...]) -> Iterator[Flaw]:
             and not isinstance(placeholder, str)
             and _HOST_IN_TEXT.search(before[-_LONGEST_HOST_CHARACTERS:])
         ):
-            written = _written(body, at)
+            written = _with_what_is_before(body, at)
             what = f"{placeholder} stands in the host of an address: an event would choose where readers are led"
             yield Flaw(f"{what}; here: {written}", written, fatal=False, rule="T12")
 

@@ -47,7 +47,7 @@ class Language:
     language: str
     script: str
     region: str
-    rest: Key
+    rest: tuple[str, ...]
     keywords: str
 
     def fallbacks(self) -> Iterator[Key]:
@@ -84,12 +84,12 @@ def _nearest(language: str, tags: tuple[str, ...]) -> str:
     reader = _reader(language)
     if reader is None:
         return tags[0]
-    written = _written(tags)
-    return next((written[key] for key in reader.fallbacks() if key in written), tags[0])
+    by_language = _by_language(tags)
+    return next((by_language[key] for key in reader.fallbacks() if key in by_language), tags[0])
 
 
 @lru_cache(maxsize=256)
-def _written(tags: tuple[str, ...]) -> Mapping[Key, str]:
+def _by_language(tags: tuple[str, ...]) -> Mapping[Key, str]:
     return {same_language(tag): tag for tag in reversed(tags)}
 
 
