@@ -25,6 +25,10 @@ class Misplacement(StrEnum):
         "{} stands where it would choose what a link leads to: before it must stand scheme, host and a slash, "
         "as in https://pay.example.com/, or the beginning of a path, as in /pay"
     )
+    SCHEME = (
+        "{} stands where an address has another scheme than http, https, mailto, tel, sms and cid: "
+        "those alone take values"
+    )
     BASE = "{} stands in <base>, where it would choose what other links lead to"
     CUT = "{} stands within a character reference or a percent-encoded character: write those whole, as &amp; and %20"
     DOTS = "{} stands beside dots in a step of a link's path, where `.` and `..` lead to another path"
@@ -110,6 +114,7 @@ _BEFORE_URL: Final = "".join(map(chr, range(0x21)))
 _HOST_AND_SLASH: Final = re.compile(r"https?://[^/\\?#]+(?=[/?#])", re.IGNORECASE)
 _PATH_BEGIN: Final = re.compile(r"(?=/[^/\\]|[?#]|[^:/\\?#]+[/?#])")
 _OTHER_SCHEME: Final = re.compile(r"(mailto|tel|sms|cid):", re.IGNORECASE)
+_SCHEME_WITHOUT_VALUES: Final = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)  # RFC 3986, section 3.1
 _REFRESH_BEGIN: Final = re.compile(r"[\t\n\f\r ]*[0-9.]+[\t\n\f\r ;,]+(?:url[\t\n\f\r ]*=[\t\n\f\r ]*)?[\"']?", re.I)
 _PATH_END: Final = re.compile(r"[?#]")
 _STEP_END: Final = re.compile(r"[/\\]")
@@ -154,7 +159,8 @@ def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[
             case _:
                 yield from _all(rest, Context.HTML_URL)
     else:
-        yield from _all(pieces, Misplacement.CHOOSES)
+        other = _SCHEME_WITHOUT_VALUES.match(first)
+        yield from _all(pieces, Misplacement.SCHEME if other else Misplacement.CHOOSES)
 
 
 def _verdicts_on_path(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:

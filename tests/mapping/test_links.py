@@ -477,6 +477,24 @@ def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placehold
     assert found.what.startswith(f"{placeholder} stands where it would choose what a link leads to")
 
 
+@pytest.mark.parametrize(
+    "address", ["bank://pay/@", "whatsapp://send?text=@", "skype:@?call", "geo:@", "DATA:image/png;base64,@", "urn:x:@"]
+)
+def test_other_schemes_take_no_values(tmp_path: Path, address: str) -> None:
+    """The finding says so, and not that a scheme and a host are missing, which are there."""
+    (found,) = findings(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
+
+    assert found.what.startswith(f"{SITE} stands where an address has another scheme than http, https, mailto, ")
+
+
+@pytest.mark.parametrize("address", ["//pay.example/@", "https:@", "https:/pay.example/@", "https://@", "pay:8080@"])
+def test_what_lacks_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
+    (found,) = findings(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
+
+    assert found.what.startswith(f"{SITE} stands where ")
+    assert ("another scheme" in found.what) == address.startswith("pay:")
+
+
 @pytest.mark.parametrize("body", ["<script>{REPAYMENT_SCHEDULE}</script>", '<p style="{REPAYMENT_SCHEDULE}">x</p>'])
 def test_a_table_holds_texts(tmp_path: Path, body: str) -> None:
     """Where a text cannot be escaped, a table cannot either."""
