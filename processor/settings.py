@@ -417,8 +417,8 @@ class SmsSettings(_Table):
 
     region: Annotated[str, AfterValidator(_region)] | None = Field(
         default=None,
-        description="Country (ISO 3166, as in PT) of phone numbers that do not begin with +; not set: of such only "
-        "what is a number of no country is refused.",
+        description="Country (ISO 3166, as in PT) of phone numbers that do not begin with +. Not set: such a number "
+        "may be of any country, of 4 to 15 digits.",
     )
 
 

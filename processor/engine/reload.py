@@ -73,7 +73,7 @@ class Reloads:
             self._read = self._seen = changed
             self.templates = usable(installed(settings, schemas))
         self._used: dict[tuple[TemplateId, int], set[bytes]] = {}
-        self._use(self.templates)
+        self._note_texts(self.templates)
         self.refused = ""  #: Why what is on the disk is not what is used; empty when it is.
 
     def hold_to(self, used: UsedTexts) -> None:
@@ -109,10 +109,10 @@ class Reloads:
         if seen.fresh is not None:
             log.info("templates reloaded", template_set=seen.fresh.templates.digest, before=self.templates.digest)
             self.templates = seen.fresh.templates
-            self._use(self.templates)
+            self._note_texts(self.templates)
         return seen.fresh
 
-    def _use(self, templates: TemplateSet) -> None:
+    def _note_texts(self, templates: TemplateSet) -> None:
         for template in templates.templates:
             self._used.setdefault((template.id, template.version), set()).add(text_digest(template.content))
 

@@ -98,8 +98,9 @@ def _phone_refusal(number: str, region: str | None) -> str | None:
 def phone_refusal(number: str, region: str | None) -> str | None:
     """Why `number` is not one phone number that can be sent an SMS; None when it is.
 
-    `region` (PT) is the country of a number that does not begin with +; without it only what is a number of no
-    country is refused. Possible is a matter of length (libphonenumber): whether anybody has the number is not asked.
+    `region` (PT) is the country of a number that does not begin with +; without it such a number is refused only if no
+    country has numbers of its length. Possible is a matter of length (libphonenumber): whether anybody has the number
+    is not asked.
     """
     if len(number) > PHONE_LIMIT_CHARACTERS:
         return f"a phone number of {len(number)} characters; at most {PHONE_LIMIT_CHARACTERS}"
