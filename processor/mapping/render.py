@@ -342,7 +342,8 @@ def _dialled(number: str) -> str:
     """`number` as RFC 3966 writes it: ASCII digits, and hyphens for separators that it does not have."""
     plain = normalize("NFKC", number)
     if "+" in plain:
-        plain = plain.lstrip("( ")
+        # A zero in brackets is for callers from within the country: behind its code it makes another number.
+        plain = plain.lstrip("( ").replace("(0)", "")
     return "".join(str(decimal(sign)) if sign.isdecimal() else sign if sign in _PHONE_SIGNS else "-" for sign in plain)
 
 

@@ -722,6 +722,9 @@ def test_no_header_is_added(tmp_path: Path, value: str) -> None:
         ("\u2460", None),
         ("1\u202e2", None),
         ("+351 + 912", None),
+        ("+49 (0)30 123456", "+49-30-123456"),
+        ("+49\uff080\uff0930 1", "+4930-1"),
+        ("(0)30 123456", "(0)30-123456"),
     ],
 )
 def test_numbers_to_dial(tmp_path: Path, form: str, value: str, written: str | None) -> None:
