@@ -26,8 +26,8 @@ from tests.mapping.builders import TENANT, make_layout
 
 _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes it for an events topic of the default
 
-_KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours before UTC
-_PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # and 11 behind it
+_KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours ahead of UTC
+_PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # 11 behind it
 
 FORMS: Final[tuple[Format, ...]] = ("avro", "json")
 
@@ -90,9 +90,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     installations = (
         installation("plain"),
         installation("far east", time_zone=_KIRITIMATI, decisions="unexpected", sms_region="PT"),
-        installation(
-            "far west", time_zone=ZoneInfo("Pacific/Pago_Pago"), statuses=status_map("extended"), sms_region="US"
-        ),
+        installation("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
         installation("small topics", layout=make_layout(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)),
         installation("tables", reference=Reference(rows=_rows, category_by_family={"client": CATEGORY})),
         installation("tables are needed", reference=Reference(rows=_rows, on_missing="fail"), decisions="off"),
