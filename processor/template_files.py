@@ -661,8 +661,7 @@ class _Reading:
         known = [str(one) for one in known]
         if word is None or word in known:
             return
-        near = get_close_matches(word.upper(), known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
+        hint = _nearest(word, known) or f"one of: {', '.join(known)}"
         self.find(rule, f"unknown {key.rpartition('.')[2]} {_cut(word)!r}", key=key, hint=hint)
 
     def _check_identity(self, file: _File) -> None:
@@ -1326,6 +1325,7 @@ def _instead(place: tuple[int | str, ...]) -> str:
 
 
 def _nearest(name: str, known: Iterable[str], *, shape: str = "{}") -> str:
+    """A hint with the nearest of `known`, in whatever case the name is; empty when nothing is near."""
     known = list(known)
     near = get_close_matches(name, known, 1) or get_close_matches(name.upper(), known, 1)
     return _did_you_mean(shape.format(near[0]) if near else "")
