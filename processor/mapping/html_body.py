@@ -419,13 +419,16 @@ class _HtmlScan:
             self._state = "text"
 
     def _judge_tag(self) -> None:
-        self._choosing = {
-            name: frozenset(attribute.choice for attribute in self._attributes if attribute.name == name)
-            for name in _CHOOSING
-        }
-        for attribute in self._attributes:
-            if any(isinstance(piece, int) for piece in attribute.pieces):
-                self._verdicts.update(self._judged(attribute))
+        judged = [
+            attribute for attribute in self._attributes if any(isinstance(piece, int) for piece in attribute.pieces)
+        ]
+        if judged:
+            self._choosing = {
+                name: frozenset(attribute.choice for attribute in self._attributes if attribute.name == name)
+                for name in _CHOOSING
+            }
+        for attribute in judged:
+            self._verdicts.update(self._judged(attribute))
         self._attributes = []
 
     def _judged(self, attribute: _Attribute) -> Iterator[tuple[int, Verdict]]:

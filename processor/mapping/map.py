@@ -436,9 +436,10 @@ def _refusal(channel: Channel, address: str, *, sms_region: str | None) -> str |
 
 
 def _has_dots(url: str) -> bool:
-    """Whether a step of the path is `.` or `..`. Who calls it takes such a step away, encoded or not, so a value would
-    lead to another path of the same host."""
-    return any(unquote(step) in (".", "..") for step in urlsplit(url).path.split("/"))
+    """Whether a step of the path is `.` or `..`. Who calls it takes such a step away, encoded or not, and many servers
+    do so once they have decoded slashes too, so a value would lead to another path of the same host."""
+    steps = unquote(urlsplit(url).path).replace("\\", "/").split("/")
+    return not {".", ".."}.isdisjoint(steps)
 
 
 # ----------------------------------------------------------------------------------------------------------- outputs
