@@ -57,7 +57,9 @@ def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Prob
     # Each for itself: what a value stands in is no percent-encoded character, whatever stands behind the value.
     fixed = [piece for piece in url if isinstance(piece, str)]
     if wrong := next(filter(None, map(_NO_URL_CHARACTER.search, fixed)), None):
-        yield "url", f"url holds {wrong.group()!r}", "write it percent-encoded"
+        brace = wrong.group() in "{}"
+        hint = "braces are for placeholders, as in {ACCOUNT_ID}" if brace else "write it percent-encoded"
+        yield "url", f"url holds {wrong.group()!r}", hint
     elif wrong := next(filter(None, map(_BAD_ESCAPE.search, fixed)), None):
         yield "url", f"url holds {wrong.group()!r}, which is no percent-encoded character", "write % as %25"
 
