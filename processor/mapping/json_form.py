@@ -372,7 +372,12 @@ def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownF
 
 @lru_cache(maxsize=1024)
 def _nearest(name: str, known: tuple[str, ...]) -> str:
-    return next(iter(get_close_matches(name, known, 1)), "")
+    # Other languages' programs write EMAIL_ADDRESS or email_address, and people a part.
+    plain = {field.lower(): field for field in known}
+    written = re.sub("[_ -]", "", name.lower())
+    begun = [field for field in plain if len(written) > 2 and field.startswith(written)]
+    near = get_close_matches(written, plain, 1) or begun[:1]
+    return plain[near[0]] if near else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,20 @@ def respelt(event: dict[str, Any], path: str, name: str) -> dict[str, Any]:
     ("event", "path", "name", "said"),
     [
         (sample("loan-repayment"), "client", "cleint", "unknown field cleint; did you mean client?"),
+        (sample("loan-repayment"), "eventId", "event_id", "unknown field event_id; did you mean eventId?"),
+        (
+            sample("loan-repayment"),
+            "client.emailAddress",
+            "email",
+            "unknown field client.email; did you mean emailAddress?",
+        ),
+        (
+            sample("loan-repayment"),
+            "client.emailAddress",
+            "EMAIL_ADDRESS",
+            "unknown field client.EMAIL_ADDRESS; did you mean emailAddress?",
+        ),
+        (sample("loan-repayment"), "client.mobilePhone", "fax", "unknown field client.fax"),
         (sample("loan-repayment"), "eventId", "eventID", "unknown field eventID; did you mean eventId?"),
         (
             sample("loan-repayment"),
