@@ -25,11 +25,11 @@ BEFORE_NUMBER_BEHIND: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)"
 _FURTHER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
 _PLACES: Final = re.compile(r"('[^']*')|([%‰])")
 _APOSTROPHE: Final = re.compile("(?<=[#0])['’](?=[#0])")  # that groups digits, as in Switzerland
-_UNQUOTED: Final = re.compile(
+_UNQUOTED: Final = re.compile(  # text in quotes, a sign of a currency, or words
     "('[^']*')|((?:[A-Z]{1,3})?[$£¥\u20a0-\u20cf\ufdfc\uffe1\uffe5])|([^\\W\\d_]+(?:[. ]+[^\\W\\d_]+)*\\.?)"
 )
-_MYRIADS: Final = frozenset(("zh", "ja", "ko"))
-_TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))
+_MYRIADS: Final = frozenset(("zh", "ja", "ko"))  # languages that count by ten thousand
+_TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))  # regions that count in lakhs, 12,34,567
 
 
 def number_meant(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[str, Reasons]:
