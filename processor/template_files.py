@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
@@ -1057,7 +1058,8 @@ class _Reading:
     def _note_flaws(self, flaws: tuple[Flaw, ...], key: str, *, rule: str = "T13", shape: str = "{{{}}}") -> None:
         """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there."""
         # Errors first: what is left out must not hide one.
-        noted = sorted(dict.fromkeys(flaws), key=lambda flaw: not flaw.fatal)
+        counts = Counter(flaws)
+        noted = sorted(counts, key=lambda flaw: not flaw.fatal)
         if rest := noted[FLAWS_SHOWN:]:
             what = f"{len(rest)} more like the first {FLAWS_SHOWN} of this text"
             self.find(rest[0].rule or rule, what, key=key, warning=not rest[0].fatal)
@@ -1066,6 +1068,8 @@ class _Reading:
             what = (
                 flaw.what if not flaw.token or flaw.token in flaw.what else f"{_shown_token(flaw.token)}: {flaw.what}"
             )
+            if flaw.token and counts[flaw] > 1:  # the line is that of the first
+                what += f" ({counts[flaw]} times)"
             of_rule = flaw.rule or (rule if flaw.fatal else "")
             self.find(of_rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
 

@@ -1191,6 +1191,17 @@ def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> N
     ] == [(finding.line, finding.what.partition("; here: ")[2]) for finding in findings(tmp_path, text)]
 
 
+def test_the_same_mistake_is_counted(tmp_path: Path) -> None:
+    """It is one finding, at the first line; how often it is there says that there is more to look for."""
+    link = '<a href="{CF:x}">x</a>'
+    body = ("body = '''", "{account id}", "{ACCOUNT_IDD}", link, "{account id} {ACCOUNT_IDD}", link, "{CF:}'''")
+    found = findings(tmp_path, toml("\n".join(body), without=("body",)))
+
+    assert [(11, 2), (12, 2), (13, 2), (16, 0)] == [
+        (one.line, 2 * one.what.endswith(" (2 times)")) for one in found if not one.warning
+    ]
+
+
 def test_the_line_of_a_misspelt_name_with_a_form(tmp_path: Path) -> None:
     body = ("body = '''", "<p>x</p>", "FORMAT{TRANSACTION_AMOUN,numericPattern=0.00}'''")
     text = toml("\n".join(body), without=("body",))
