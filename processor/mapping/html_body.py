@@ -21,6 +21,10 @@ class Misplacement(StrEnum):
     )
     NAME = "{} stands where it would be part of the name of a tag or an attribute"
     UNQUOTED = "{} stands where an address has no quotes around it"
+    BARE = (
+        "{} is all that an attribute without quotes has, which takes the next attribute for its value when this one is "
+        "missing: write quotes around it"
+    )
     CHOOSES = (
         "{} stands where it would choose what a link leads to: before it must stand scheme, host and a slash, "
         "as in https://pay.example.com/, or the beginning of a path, as in /pay"
@@ -434,6 +438,10 @@ class _HtmlScan:
     def _judged(self, attribute: _Attribute) -> Iterator[tuple[int, Verdict]]:
         """What each placeholder in the value of `attribute` is."""
         kind = self._kind(attribute)
+        bare = not attribute.quoted and not any(piece for piece in attribute.pieces if isinstance(piece, str))
+        if bare and kind in (None, "style") and attribute is not self._attributes[-1]:
+            yield from _all(attribute.pieces, Misplacement.BARE)
+            return
         if kind is None or kind == "style":
             plain = attribute.quoted and kind is None
             yield from _all(attribute.pieces, Context.HTML if plain else Misplacement.UNESCAPABLE)

@@ -495,6 +495,34 @@ def test_what_lacks_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
     assert ("another scheme" in found.what) == address.startswith("pay:")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<p width={N} title="{T}">x</p>',
+        '<p width={N}{N}\n title="{T}">x</p>',
+        "<p title = {N} lang='{T}'>x</p>",
+        '<img height={N} alt="{T}" src="cid:a">',
+        '<a name={N} href="https://pay.example/{T}">x</a>',
+    ],
+)
+def test_a_missing_number_takes_no_attribute(tmp_path: Path, body: str) -> None:
+    """Without quotes the next attribute would be its value, and a text within that would add attributes."""
+    found = findings(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
+    value = 'x onclick=alert(1) href="https://evil.example/" y'
+
+    assert found
+    assert all(one.what.startswith("{TOTAL_BALANCE} is all that an attribute without quotes has") for one in found)
+    assert shape(body.replace("{N}", "").replace("{T}", escape(value))) != shape(
+        body.replace("{N}", "1").replace("{T}", "VALUE")
+    )
+
+
+def test_a_missing_number_at_the_end_or_beside_text(tmp_path: Path) -> None:
+    """Takes nothing."""
+    body = "<img title=\"{T}\" height={N}><td width={N}px title='{T}' style=width:{N} align=right width={N} >"
+    assert [] == findings(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
+
+
 @pytest.mark.parametrize("body", ["<script>{REPAYMENT_SCHEDULE}</script>", '<p style="{REPAYMENT_SCHEDULE}">x</p>'])
 def test_a_table_holds_texts(tmp_path: Path, body: str) -> None:
     """Where a text cannot be escaped, a table cannot either."""
