@@ -276,7 +276,7 @@ _MAIL_ADDRESS: Final = re.compile(f"{_MAIL_ADDRESS_PART.pattern}(?:@{_MAIL_ADDRE
 # seen.
 BETWEEN_DIGITS: Final = " \u00a0\u202f\u3000().\uff08\uff09\uff0e\\-\u2010-\u2015\u2212\u30fc\uff0d"
 # What else a dialler reads (`;ext=`, `,` for a pause, `*` and `#`) is no part of a number.
-_PHONE: Final = re.compile(rf"[ (\uff08]*(?:[+\uff0b])?[\d{BETWEEN_DIGITS}/]*")
+_PHONE: Final = re.compile(rf"[ (\uff08]*+[+\uff0b]?[\d{BETWEEN_DIGITS}/]*+")  # linear: an event holds the text
 _PHONE_SIGNS: Final = frozenset("+().-")  # of RFC 3966, beside digits
 
 

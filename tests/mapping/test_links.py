@@ -903,6 +903,18 @@ def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
     assert ["T12"] == [finding.rule for finding in findings(tmp_path, f'<meta charset="&#{"1" * 5000};">{SITE}')]
 
 
+@pytest.mark.parametrize("form", ["tel:{}", "mailto:{}", "mailto:{}@b.example", "mailto:?subject={}", "/p/{}", "?a={}"])
+@pytest.mark.parametrize("unit", ["(", "1", "( ", "+", "-", ".", "@", "a", "/", "\u0661", "\n"])
+def test_a_long_value_in_a_link(tmp_path: Path, form: str, unit: str) -> None:
+    """Takes a time linear in its length, also where it ends in what no link can have."""
+    (of,) = loaded(tmp_path, [f'<a href="{form.replace("{}", SITE)}">x</a>'])
+    event = site_event(unit * (400_000 // len(unit)) + ",")
+    start = time.process_time()
+    drafted(of, event)
+
+    assert time.process_time() - start < 2
+
+
 @pytest.mark.parametrize("unit", ["<", "< ", "</", "<!", "<a ", "<a='", "<a b=c>", "<!-->", "&", "%"])
 def test_the_largest_body_is_read_in_seconds(unit: str) -> None:
     """900 KB of it; a scan that copies what is left at each `<` takes minutes on a slow machine."""
