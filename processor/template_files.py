@@ -465,7 +465,7 @@ def refuse_changed_texts(templates: TemplateSet, used: UsedTexts) -> None:
         others = f"; and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UsageError(
             f"{changed[0].id} has other content under version {changed[0].version}, which was used before{others}",
-            hint="raise its version",
+            hint="raise its version, or undo the change",
         )
 
 

@@ -65,7 +65,10 @@ def test_other_content_of_the_same_version_is_refused(tmp_path: Path) -> None:
 
     assert polled(eye) is None
     assert ["first"] == subjects(eye)
-    assert "one has other content under version 1, which was used before\nhint: raise its version" == eye.refused
+    assert (
+        "one has other content under version 1, which was used before\nhint: raise its version, or undo the change"
+        == eye.refused
+    )
     write(tmp_path, "second", version=2)
     assert polled(eye) is not None
     assert (["second"], "") == (subjects(eye), eye.refused)

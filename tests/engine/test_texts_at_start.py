@@ -80,7 +80,8 @@ def test_another_text_of_the_same_version_does_not_start(
         made.run()
     assert (2, before) == (refused.value.exit_code, state(made))
     assert (
-        "loan-repayment-email has other content under version 1, which was used before\nhint: raise its version"
+        "loan-repayment-email has other content under version 1, which was used before\n"
+        "hint: raise its version, or undo the change"
     ) == str(refused.value)
 
     for number, (subject, version) in enumerate([("Second", 2), ("First", 1), ("Second", 2)], start=2):
@@ -115,7 +116,10 @@ def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
         assert 2 == ended.returncode, ended.stderr
-        assert "has other content under version 1, which was used before\nhint: raise its version" in ended.stderr
+        assert (
+            "has other content under version 1, which was used before\nhint: raise its version, or undo the change"
+            in ended.stderr
+        )
     assert before == state(made)
 
 

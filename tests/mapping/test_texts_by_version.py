@@ -218,5 +218,8 @@ def test_which_texts_are_refused() -> None:
     with pytest.raises(UsageError) as three:
         refuse_changed_texts(template_set([mail("a", "C"), mail("b", "B"), mail("c", "C")]), before)
 
-    assert "b has other content under version 2, which was used before\nhint: raise its version" == str(one.value)
+    assert (
+        "b has other content under version 2, which was used before\nhint: raise its version, or undo the change"
+        == str(one.value)
+    )
     assert "a has other content under version 1, which was used before; and 1 more" == three.value.what
