@@ -41,11 +41,12 @@ class Misplacement(StrEnum):
 
 # The attributes that lead or load somewhere: those with a URL in the HTML Standard's index of attributes and in its
 # section "Non-conforming features" (what HTML 4 and mail clients know), `href` of SVG 2 and MathML; with any prefix, as
-# `xlink:href` of SVG 1.1 and `o:href` of Outlook's VML; on whatever element, as clients take more than the standards.
+# `xlink:href` of SVG 1.1 and `o:href` of Outlook's VML; on whatever element, as clients take more than the standards;
+# and what stands in no standard: `althref` of VML, `action-xhr` and `verify-xhr` of AMP for Email, `pluginspage`.
 # Left out are `itemid` and `itemtype`, by which nothing is loaded, and `usemap`, which names a part of the document.
 _ADDRESS_ATTRIBUTES: Final = frozenset(
-    ("action", "background", "cite", "classid", "codebase", "data", "dynsrc", "formaction", "href", "icon", "longdesc")
-) | frozenset(("lowsrc", "manifest", "poster", "src", "urn"))
+    ("action", "action-xhr", "althref", "background", "cite", "classid", "codebase", "data", "dynsrc", "formaction")
+) | frozenset(("href", "icon", "longdesc", "lowsrc", "manifest", "pluginspage", "poster", "src", "urn", "verify-xhr"))
 _ADDRESSES_OF_ELEMENTS: Final = frozenset(  # what is an address on these alone
     (("applet", "code"), ("applet", "object"), ("object", "code"), ("param", "value"))
 )

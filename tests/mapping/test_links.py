@@ -104,6 +104,10 @@ MARKUP = [
     '<v:roundrect xmlns:v="urn:schemas-microsoft-com:vml" href="@">x</v:roundrect>',
     '<v:fill type="frame" src="@"/>',
     '<v:imagedata o:href="@"/>',
+    '<v:imagedata o:althref="@"/>',
+    '<form action-xhr="@"></form>',
+    '<form verify-xhr="@"></form>',
+    '<embed pluginspage="@">',
 ]
 
 # Where in an address a value stands.
