@@ -58,7 +58,7 @@ class Language:
         """
         for language in _NORWEGIAN.get(self.language, (self.language,)):
             for length in range(len(self.rest), -1, -1):
-                if length == 0 or self.rest[length - 1] != "x":
+                if length in (0, len(self.rest)) or len(self.rest[length - 1]) > 1:  # `x` goes with what it begins
                     yield (language, self.script, self.region, *self.rest[:length])
             region = self.region
             while region and (region := _parent_region(language, self.script, region)):

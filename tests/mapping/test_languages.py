@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from babel.core import get_global
 from babel.localedata import locale_identifiers
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.mapping.forms import notation_of
@@ -152,6 +152,7 @@ def test_any_text_is_somebodys_language_or_nobodys(language: str, tags: tuple[st
 
 
 @given(LANGUAGES, TAGS)
+@example("AA_x_x", ("en",))
 def test_what_is_written_is_found(language: str, tags: tuple[str, ...]) -> None:
     """A reader whose language is written gets it, or what means the same."""
     for tag in tags:
