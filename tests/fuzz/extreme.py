@@ -18,7 +18,7 @@ from processor.model.event import Event
 from processor.model.records import EventName, Headers
 from tests.fuzz.avro import avro_bytes
 from tests.fuzz.corpus import JSON_HEADERS, Corpus
-from tests.fuzz.templates import CUSTOM_FIELDS
+from tests.fuzz.templates import CUSTOM_FIELDS, GROWN_FIELD
 from tests.fuzz.texts import UNITS, long_text, odd_text
 
 Json = dict[str, Any]
@@ -122,6 +122,7 @@ def _value(type_: Type, name: str, base: Any, draft: _Draft) -> Any:
             for key in CUSTOM_FIELDS:
                 if dice.random() < 0.3 or draft.odd():
                     values[key] = _value(type_.values, key, None, draft)
+            draft.texts += [(values, key) for key, value in values.items() if isinstance(value, str)]
             if draft.odd():
                 values |= {dice.choice(UNITS) * dice.choice((1, 9)): _value(type_.values, "", None, draft)}
             return values
@@ -267,13 +268,18 @@ def _grow(event: Json, draft: _Draft, budget: int) -> None:
         each = len(json.dumps(rows, ensure_ascii=False).encode()) + 2 * len(rows)
         rows *= max(1, budget // each)
     elif way < 0.45:
+        text = long_text("", dice, size_bytes=budget // dice.choice((1, 2, 6)))
+        event.setdefault("customFields", {})[f"LOAN:{GROWN_FIELD}"] = text
+    elif way < 0.55:
         _grow_custom_fields(event, dice, budget)
     else:
         places = [(record, name) for record, name in draft.texts if record.get(name) is not None]
-        chosen = dice.sample(places, min(len(places), dice.choice((1, 1, 1, 3, len(places)))))
+        chosen = dice.sample(places, min(len(places), dice.choice((1, 1, 3, len(places), len(places)))))
+        # A character may take six bytes in JSON, as in \u0000.
+        size_bytes = budget // len(chosen) // dice.choice((1, 2, 6))
+        alike = long_text("", dice, size_bytes=size_bytes) if dice.random() < 0.5 else None
         for record, name in chosen:
-            # A character may take six bytes in JSON, as in \u0000.
-            record[name] = long_text(name, dice, size_bytes=budget // len(chosen) // dice.choice((1, 2, 6)))
+            record[name] = alike or long_text(name, dice, size_bytes=size_bytes)
 
 
 def _lists(value: Any) -> list[list[Any]]:

@@ -55,6 +55,9 @@ FOREIGN_MARKUP: Final = (
 )
 """A CSS selector of elements, and of links to places, that no generated HTML has whatever its values are."""
 
+GROWN_FIELD: Final = "Purpose"
+"""A custom field that stands in each kind of link of half of the generated HTML; of any entity."""
+
 ROLES: Final = ("Treasurer", "Präsidentin", "İşçi")
 CATEGORY: Final = "NTC-3300-0041"
 
@@ -184,7 +187,10 @@ class _Author:
             case "application/xml":
                 return f"<m xml:lang='x'>{''.join(self._element(name, piece(name)) for name in names)}<!-- end --></m>"
             case "text/html":
-                return "<html><body>" + "\n".join(self._markup(name, piece(name)) for name in names) + "</body></html>"
+                parts = [self._markup(name, piece(name)) for name in names]
+                if dice.random() < 0.5:
+                    parts += [link.replace("@", f"{{CF:{GROWN_FIELD}}}") for link in _LINKS]
+                return "<html><body>" + "\n".join(parts) + "</body></html>"
             case _:
                 return "\n".join(f"{dice.choice(_WORDS)}\t& <{dice.choice(_WORDS)}> {piece(name)}" for name in names)
 
@@ -196,7 +202,7 @@ class _Author:
     def _markup(self, name: str, piece: str) -> str:
         if name in self._tables:
             return f"<div>{piece}</div>"
-        shape = self.dice.choice(_MARKUP if self.dice.random() < 0.95 else _LINKS)
+        shape = self.dice.choice(_MARKUP if self.dice.random() < 0.9 else _LINKS)
         return shape.replace("@", piece)
 
     def _names(self, families: Families) -> list[str]:

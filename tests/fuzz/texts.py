@@ -73,6 +73,21 @@ UNITS: Final = (
     "+",
     "%",
     "%s%n",
+    "(",
+    "( ",
+    "-",
+    "/",
+    "@",
+    "@.",
+    ",",
+    ":",
+    ";",
+    "=",
+    "#",
+    "[",
+    "{",
+    "~",
+    "\n",
     "0",
     "1e400",
     "-0.00",
@@ -169,9 +184,10 @@ def odd_text(name: str, dice: random.Random) -> str:
 
 
 def long_text(name: str, dice: random.Random, *, size_bytes: int) -> str:
-    """A text of about `size_bytes` in UTF-8: a unit over and over, or a form of the field's own with a long middle."""
-    unit = dice.choice(UNITS[1:])
-    text = unit * (size_bytes // len(unit.encode()))
+    """A text of about `size_bytes` in UTF-8: a unit or a few over and over, often with something else at its end, where
+    an expression that is not linear turns back; or a form of the field's own with such a middle."""
+    unit = "".join(dice.choices(UNITS[1:], k=dice.choice((1, 1, 1, 2, 5))))
+    text = unit * (size_bytes // len(unit.encode())) + dice.choice(("", dice.choice(UNITS)))
     if name in BY_NAME and dice.random() < 0.3:
         form = dice.choice(BY_NAME[name])
         at = dice.randint(0, len(form))
