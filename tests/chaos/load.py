@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.chaos.expected import (
     NOTED,
@@ -39,6 +39,7 @@ from tests.chaos.registry import GOOD_ID, ODD_KINDS, REFUSED_ID, WRITTEN, framed
 from tests.chaos.site import ROOT
 
 NUMBER = "chaos-n"
+METADATA_S = 10.0  # in which a producer that refreshes its metadata every second knows a new partition
 UNKNOWN_SCHEMA_ID = 1_999_999_999  # ours begin at 2,000,000,000
 BLANKS = b" " * 150_000_000  # over `receive.message.max.bytes` of librdkafka (100 MB) once it is unpacked
 ODD_EVERY, REFUSED_EVERY = 800, 5_000
@@ -348,15 +349,24 @@ class Feeder:
                 self._acknowledged.add(number)
                 self.last[at] = offset
 
-        producer.produce(
-            self._topic,
-            record.value,
-            record.key,
-            partition_of(record.key, self._partitions) if partition is None else partition,
-            headers=[*record.headers, (NUMBER, str(number).encode())],
-            on_delivery=acknowledge,
-            timestamp=timestamp_ms,
-        )
+        deadline = time.monotonic() + METADATA_S
+        while True:
+            try:
+                producer.produce(
+                    self._topic,
+                    record.value,
+                    record.key,
+                    partition_of(record.key, self._partitions) if partition is None else partition,
+                    headers=[*record.headers, (NUMBER, str(number).encode())],
+                    on_delivery=acknowledge,
+                    timestamp=timestamp_ms,
+                )
+            except KafkaException as exception:  # a partition that was added just now
+                if exception.args[0].code() != KafkaError._UNKNOWN_PARTITION or time.monotonic() > deadline:
+                    raise
+                producer.poll(0.1)
+            else:
+                break
         producer.poll(0)
 
 
