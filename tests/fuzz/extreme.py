@@ -269,7 +269,9 @@ def _grow(event: Json, draft: _Draft, budget: int) -> None:
         rows *= max(1, budget // each)
     elif way < 0.45:
         text = long_text("", dice, size_bytes=budget // dice.choice((1, 2, 6)))
-        event.setdefault("customFields", {})[f"LOAN:{GROWN_FIELD}"] = text
+        fields = event.setdefault("customFields", {})
+        fields[f"LOAN:{GROWN_FIELD}"] = text
+        draft.texts.append((fields, f"LOAN:{GROWN_FIELD}"))  # so that it is cut to what a record holds
     elif way < 0.55:
         _grow_custom_fields(event, dice, budget)
     else:
