@@ -119,9 +119,9 @@ class _Author:
             f"type = {_text(channel)}",
             f"event = {_text(first) if len(events) == 1 else json.dumps(events)}",
             f"target = {_text(target)}",
-            f"subscription = {_text('OPT_IN' if dice.random() < 0.1 else 'OPT_OUT')}",
+            f"subscription = {_text('OPT_IN' if dice.random() < 0.04 else 'OPT_OUT')}",
             f"strict = {json.dumps(dice.random() < 0.2)}",
-            f"active = {json.dumps(dice.random() > 0.02)}",
+            f"active = {json.dumps(dice.random() > 0.01)}",
             f"default_locale = {_text(_spelt(locale, dice))}",
             *self._recipient(channel, target),
         ]
