@@ -76,9 +76,7 @@ TELL_S = 5.0  # `--until-end` says how far it is
 CATCH_UP_LOOK_S = 0.02
 MAPPING_S = 0.5  # of one turn, then what is mapped is published; the record under way is finished first
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
-KEPT_VALUE_BYTES = (
-    65_536  # a larger value is let go once its record is mapped: one of 150 MB would end the holding back
-)
+KEPT_VALUE_BYTES = 65_536  # a larger value is let go once its record is mapped: 150 MB would end the holding back
 HELD_BYTES = 64_000_000  # most that is held in memory while the first records are nearly all bad
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 BROKER_S = 15.0  # patience with a broker that does not answer at start

@@ -11,17 +11,11 @@ from processor.errors import UsageError
 from processor.ops.explain import explain
 from processor.settings import Settings
 from processor.template_files import SHIPPED
-from tests.mapping.builders import changed, sample
+from tests.mapping.builders import SMS_HEAD, changed, sample
 
-CONDITIONAL = """\
-id = "note"
-version = 7
-name = "Note"
-type = "SMS"
-event = "LOAN_REPAYMENT"
-target = "LOANS"
-recipient = "CLIENT"
-subscription = "OPT_OUT"
+CONDITIONAL = (
+    SMS_HEAD.replace("version = 1", "version = 7")
+    + """\
 match = "ANY"
 body = "{ACCOUNT_ID}"
 
@@ -35,6 +29,7 @@ field = "CF:CLIENT:Segment"
 operator = "EQUALS"
 value = "Private"
 """
+)
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, **given: Any) -> tuple[int, list[str]]:
