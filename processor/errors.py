@@ -70,3 +70,11 @@ class OurFaultError(StopError):
     """An invariant of ours does not hold."""
 
     exit_code = 70
+
+
+class UnavailableError(Exception):
+    """What is asked for cannot be had now, and may be had later: the record waits. `str(error)` is the cause."""
+
+
+class DeferredSchemaError(UnavailableError):
+    """The registry gives schemas, but not this one: its records wait, and nothing else is concerned."""

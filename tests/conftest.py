@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from processor.local.kafka import local_kafka
+from processor.kafka.local.kafka import local_kafka
 from tests.engine.apicurio import apicurio
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from processor.metrics import metrics_table
+from processor.observability.metrics import metrics_table
 from processor.settings import settings_table
 
 DOCS: Final = Path(__file__).parent.parent / "docs"

@@ -20,22 +20,22 @@ import pytest
 from confluent_kafka import Producer
 
 from processor import errors
-from processor.cli import parser
+from processor.cli.main import parser
+from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
+from processor.domain.outcome import Mapped
+from processor.domain.output_topics import OutputTopic
+from processor.domain.record import EventName, OutRecord
+from processor.domain.reference import Table
 from processor.mapping.conditions import RULES
-from processor.mapping.encode import encoders
 from processor.mapping.map import map_record
 from processor.mapping.reference import BadRow, row_of
 from processor.mapping.render import value_at
 from processor.mapping.template import template_set
 from processor.mapping.template_sets import set_records
-from processor.model.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
-from processor.model.layout import OutputTopic
-from processor.model.outcome import Mapped
-from processor.model.records import EventName, OutRecord
-from processor.model.reference import Table
-from processor.ops.samples import sample
-from processor.schema_files import load_schemas
-from processor.template_files import SHIPPED, read_templates, usable
+from processor.registry.schema_files import load_schemas
+from processor.shipped import sample
+from processor.templates.load import SHIPPED, read_templates, usable
+from processor.wire.encode import encoders
 from tests.documents import DOCS, PAGES
 from tests.engine.installation import installation
 from tests.mapping.builders import make_lookups, make_record, make_template, schemas

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from processor.engine.reload import stamp_of
+from processor.cli.event_arguments import events_told
 from processor.errors import UsageError
 from processor.files import FILE_LIMIT_BYTES, UnfitError, file_bytes, file_text
-from processor.ops.told import events_told
-from processor.schema_files import load_schemas, shipped_schemas
-from processor.template_files import SHIPPED, Loaded, read_templates
+from processor.registry.schema_files import load_schemas, shipped_schemas
+from processor.templates.load import SHIPPED, Loaded, read_templates
+from processor.templates.reload import stamp_of
 from tests.mapping.builders import schemas
 
 BODY = "<p>Dear {RECIPIENT_FIRST_NAMES}</p>"

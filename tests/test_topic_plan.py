@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from processor.domain.record import EventName, Topic
 from processor.errors import UsageError
-from processor.model.records import EventName, Topic
-from processor.settings import ReferenceSettings, Settings, TopicSettings
-from processor.topic_plan import (
+from processor.kafka.topic_plan import (
     TABLES,
     ExistingTopic,
     PlannedTopic,
@@ -16,6 +15,7 @@ from processor.topic_plan import (
     least_dead_letter_bytes,
     planned_topics,
 )
+from processor.settings import ReferenceSettings, Settings, TopicSettings
 
 REPAYMENT = EventName("LOAN_REPAYMENT")
 DEPOSIT = EventName("SAVINGS_DEPOSIT")

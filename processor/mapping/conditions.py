@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from processor.mapping.content import ContentError, date_of_text, decimal_of_text, shown, timestamp_of_text
+from processor.domain.catalogue import EVENTS, nearest_event
+from processor.domain.placeholders import SECRETS, PlaceholderType
+from processor.domain.record import EventName
 from processor.mapping.disguises import spelt
 from processor.mapping.forms import day_of
 from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
-from processor.mapping.schemas import DecimalBytes
 from processor.mapping.template import (
     Condition,
     CustomField,
@@ -30,9 +31,8 @@ from processor.mapping.template import (
     disguised_field,
     sources_of,
 )
-from processor.model.catalogue import EVENTS, nearest_event
-from processor.model.placeholders import SECRETS, PlaceholderType
-from processor.model.records import EventName
+from processor.wire.scalars import ContentError, date_of_text, decimal_of_text, shown, timestamp_of_text
+from processor.wire.schema import DecimalBytes
 
 VALUE_LIMIT_CHARACTERS: Final = 64
 DAYS_LIMIT: Final = 36_500  # a hundred years: what lies further back is a slip of the pen

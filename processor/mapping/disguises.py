@@ -14,7 +14,7 @@ from typing import Final
 from unicodedata import category, normalize
 from urllib.parse import unquote
 
-from processor.model.placeholders import ENTITIES, PLACEHOLDERS
+from processor.domain.placeholders import ENTITIES, PLACEHOLDERS
 
 LIMIT_CHARACTERS: Final = 2_000  # between two braces; the markup that an editor puts around a name has hundreds
 _TIMES_ENCODED: Final = 3  # as in an address within an attribute within JSON

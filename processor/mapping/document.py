@@ -11,10 +11,10 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
+from processor.domain.placeholders import PlaceholderType
 from processor.mapping.html_body import Misplacement, place, unescaped
 from processor.mapping.render import TABLES, Scope, Unrendered, render
 from processor.mapping.template import ContentType, Custom, CustomField, Flaw, Named, Segment, Source, Text
-from processor.model.placeholders import PlaceholderType
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
 LIMIT_CHARACTERS: Final = 8_000_000

@@ -19,9 +19,9 @@ from babel.dates import parse_pattern as parse_date_pattern
 from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
 from babel.numbers import parse_pattern as parse_number_pattern
 
+from processor.domain.placeholders import PlaceholderType
 from processor.mapping.languages import language_of, locale_of
 from processor.mapping.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
-from processor.model.placeholders import PlaceholderType
 
 NUMBER: Final = "FORMAT"
 DATE: Final = "FORMAT_DATE"

@@ -13,23 +13,10 @@ from traceback import walk_tb
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from processor.errors import OurFaultError
-from processor.mapping.address import email_refusal, phone_refusal, user_refusal
-from processor.mapping.conditions import first_false
-from processor.mapping.decode import Fault, decode
-from processor.mapping.encode import dead_letter_record
-from processor.mapping.lookups import DeferredSchemaError, Lookups, Suspended, UnavailableError
-from processor.mapping.notification import NOTIFIED, born_notification
-from processor.mapping.passed_on import passed_on
-from processor.mapping.recipient import Recipient, holder_of, recipient_of
-from processor.mapping.reference import NO_TABLES, Known, LookupFailedError, Reference
-from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
-from processor.mapping.template import Subscription, Target, Template
-from processor.model.catalogue import EVENTS
-from processor.model.event import Event, Identity
-from processor.model.ids import eid, encoded_key
-from processor.model.layout import OutputTopic
-from processor.model.messages import (
+from processor.domain.catalogue import EVENTS
+from processor.domain.event import Event, Identity
+from processor.domain.ids import eid, encoded_key
+from processor.domain.message import (
     Channel,
     Communicationmessage,
     DeadLetter,
@@ -40,10 +27,23 @@ from processor.model.messages import (
     State,
     StreamEvent,
 )
-from processor.model.notifications import Notification, NotificationStatus
-from processor.model.outcome import Birth, Mapped, Outcome, Unreadable, Wait, WrongKey
-from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.model.records import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
+from processor.domain.notification import Notification, NotificationStatus
+from processor.domain.outcome import Birth, Mapped, Outcome, Unreadable, Wait, WrongKey
+from processor.domain.output_topics import OutputTopic
+from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
+from processor.domain.record import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
+from processor.errors import DeferredSchemaError, OurFaultError, UnavailableError
+from processor.mapping.address import email_refusal, phone_refusal, user_refusal
+from processor.mapping.conditions import first_false
+from processor.mapping.context import Lookups, Suspended
+from processor.mapping.notification import NOTIFIED, born_notification
+from processor.mapping.propagation import passed_on
+from processor.mapping.recipient import Recipient, holder_of, recipient_of
+from processor.mapping.reference import NO_TABLES, Known, LookupFailedError, Reference
+from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
+from processor.mapping.template import Subscription, Target, Template
+from processor.wire.decode import Fault, decode
+from processor.wire.encode import dead_letter_record
 
 SMS_LIMIT_CHARACTERS: Final = 1600
 DESTINATION_LIMIT_CHARACTERS: Final = 1024

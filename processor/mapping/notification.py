@@ -2,14 +2,10 @@
 
 from typing import Final
 
-from processor.errors import OurFaultError
-from processor.mapping.recipient import Recipient
-from processor.mapping.reference import Known
-from processor.mapping.template import Template
-from processor.model.event import Event
-from processor.model.ids import batch_id, contact_id, notification_id
-from processor.model.messages import Channel, Communicationmessage
-from processor.model.notifications import (
+from processor.domain.event import Event
+from processor.domain.ids import batch_id, contact_id, notification_id
+from processor.domain.message import Channel, Communicationmessage
+from processor.domain.notification import (
     Actor,
     AuditEvent,
     AuditOwner,
@@ -20,7 +16,11 @@ from processor.model.notifications import (
     NotificationStatus,
     NotificationUser,
 )
-from processor.model.reference import ContactUser
+from processor.domain.reference import ContactUser
+from processor.errors import OurFaultError
+from processor.mapping.recipient import Recipient
+from processor.mapping.reference import Known
+from processor.mapping.template import Template
 
 NOTIFIED: Final = frozenset((Channel.EMAIL, Channel.SMS))
 """The channels that have a Message."""

@@ -12,7 +12,7 @@ from typing import Final
 from babel import Locale
 from babel.dates import PATTERN_CHARS
 
-from processor.model.placeholders import PlaceholderType
+from processor.domain.placeholders import PlaceholderType
 
 Reasons = tuple[str, ...]  #: Why a pattern is doubted, one piece of a sentence each; empty when it is not.
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final, Literal
 
+from processor.domain.event import Event
+from processor.domain.message import Channel
 from processor.mapping.render import custom_text
 from processor.mapping.template import RecipientKind, Template, composed
-from processor.model.event import Event
-from processor.model.messages import Channel
 
 KeyField = Literal["clientKey", "groupKey", "userKey"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
-from processor.mapping.content import ContentError, shown, timestamp_of_text
-from processor.mapping.json_form import parse_json, take_boolean, take_text
-from processor.model.records import TemplateId
-from processor.model.reference import Account, Category, Contact, ContactUser, Row, Subscription, Table
+from processor.domain.record import TemplateId
+from processor.domain.reference import Account, Category, Contact, ContactUser, Row, Subscription, Table
+from processor.wire.json_codec import parse_json, take_boolean, take_text
+from processor.wire.scalars import ContentError, shown, timestamp_of_text
 
 T = TypeVar("T")
 

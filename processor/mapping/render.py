@@ -11,10 +11,10 @@ from typing import Any, Final
 from unicodedata import decimal, is_normalized, normalize
 from urllib.parse import quote
 
+from processor.domain.placeholders import PlaceholderType
+from processor.domain.reasons import TemplateReason
 from processor.mapping.forms import day_of, formatted
 from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text, composed
-from processor.model.placeholders import PlaceholderType
-from processor.model.reasons import TemplateReason
 
 SUBJECT_LIMIT_CHARACTERS: Final = 255
 

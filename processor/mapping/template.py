@@ -10,13 +10,13 @@ from typing import Any, Final, Literal
 from unicodedata import name as name_of
 from unicodedata import normalize
 
+from processor.domain.message import Channel
+from processor.domain.notification import Attachment
+from processor.domain.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
+from processor.domain.record import EventName, TemplateId
 from processor.mapping.disguises import Disguise, disguises, spelt_custom
 from processor.mapping.forms import DATE, Form, doubt, doubt_of_digits, form_of, meant_instead, misfit
 from processor.mapping.languages import nearest
-from processor.model.messages import Channel
-from processor.model.notifications import Attachment
-from processor.model.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
-from processor.model.records import EventName, TemplateId
 
 
 class Target(StrEnum):

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from processor.mapping.json_form import JSON
+from processor.domain.output_topics import OutputTopic
+from processor.domain.record import Headers, OutRecord, TemplateId
 from processor.mapping.template import Template, TemplateSet
-from processor.model.layout import OutputTopic
-from processor.model.records import Headers, OutRecord, TemplateId
+from processor.wire.json_codec import JSON
 
 _HEADERS: Headers = (("content-type", JSON.encode()),)
 _ROOM_BYTES = 512  # key, header, and what is around the templates of a part

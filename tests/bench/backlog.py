@@ -31,13 +31,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from processor.local.kafka import local_kafka
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import encode_event
-from processor.mapping.schemas import Schemas
-from processor.model.event import Event
-from processor.model.records import EventName
-from processor.ops.samples import sample
+from processor.domain.event import Event
+from processor.domain.record import EventName
+from processor.kafka.local.kafka import local_kafka
+from processor.shipped import sample
+from processor.wire.decode import event_of_json
+from processor.wire.encode import encode_event
+from processor.wire.schema import Schemas
 from tests.engine.installation import Installation, installation
 from tests.engine.processes import environment_of
 

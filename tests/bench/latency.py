@@ -24,16 +24,16 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition, libversion
 from confluent_kafka.admin import NewTopic
 
-from processor.engine.clients import admin
-from processor.engine.topics import read_layout
-from processor.local.kafka import local_kafka
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import encode_event
-from processor.mapping.outputs import status_of
-from processor.model.event import Event
-from processor.model.ids import eid
-from processor.model.records import EncodedKey
-from processor.ops.generate import events
+from processor.demo.generate import events
+from processor.domain.event import Event
+from processor.domain.ids import eid
+from processor.domain.record import EncodedKey
+from processor.kafka.clients import admin
+from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_state import read_layout
+from processor.wire.decode import event_of_json
+from processor.wire.encode import encode_event
+from processor.wire.output_fields import status_of
 from tests.engine.installation import TENANT, Installation, installation
 from tests.engine.processes import environment_of
 

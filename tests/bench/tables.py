@@ -19,16 +19,16 @@ import psutil
 from confluent_kafka import Producer, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from processor.engine.clients import plain_reader
-from processor.engine.progress import Progress
-from processor.engine.run import Stop, catch_up
-from processor.engine.tables import Tables
-from processor.local.kafka import local_kafka
+from processor.cli.topics import create
+from processor.domain.reference import Table
+from processor.engine.loop import Stop, catch_up
+from processor.engine.status import Progress
+from processor.kafka.clients import plain_reader
+from processor.kafka.local.kafka import local_kafka
 from processor.mapping.reference import Reference
-from processor.metrics import Metrics
-from processor.model.reference import Table
-from processor.ops.topics import create
+from processor.observability.metrics import Metrics
 from processor.settings import KafkaSettings, Settings
+from processor.tables.reader import Tables
 
 CATEGORIES = 50
 

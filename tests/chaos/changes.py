@@ -6,11 +6,11 @@ from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from processor.engine import run as engine_run
-from processor.engine import transaction
-from processor.engine.intake import Intake, Owned
-from processor.engine.start import SeenEvent, Starts
-from processor.engine.window import Window
+from processor.engine import loop as engine_run
+from processor.engine import publisher as transaction
+from processor.engine.consumer import Intake, Owned
+from processor.engine.deduplication import Window
+from processor.engine.start_offsets import SeenEvent, Starts
 
 
 def _seek_to_batchs_first_offset() -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from processor.local.kafka import local_kafka
+from processor.kafka.local.kafka import local_kafka
 from tests.chaos import scenes
 from tests.chaos.outside import repeated_after_a_restart
 from tests.chaos.scenes import Ground, MissedError, Shown

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from processor.local.kafka import local_kafka
+from processor.kafka.local.kafka import local_kafka
 from tests.chaos.crew import caught_up, until
 from tests.chaos.expected import TEMPLATES, Dead, Record, Sent, Template, good
 from tests.chaos.load import Feeder, bad_records, large_records, make_event, noted, of_an_output_schema

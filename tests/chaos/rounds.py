@@ -18,9 +18,9 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from processor.engine.run import BROKER_S
+from processor.engine.loop import BROKER_S
 from processor.errors import WorldError
-from processor.local.kafka import LocalKafka, local_kafka
+from processor.kafka.local.kafka import LocalKafka, local_kafka
 from tests.chaos.crew import Worker, behind, until
 from tests.chaos.load import Feeder, Load, make_event, mixed, partition_of, unpacks_to_150_mb
 from tests.chaos.outside import REJECTED

@@ -17,7 +17,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from processor.local.kafka import LocalKafka
+from processor.kafka.local.kafka import LocalKafka
 from tests.chaos.crew import Worker, behind, caught_up, until
 from tests.chaos.expected import Record, Repeat, expected, good
 from tests.chaos.load import Feeder, Load, make_event, mixed

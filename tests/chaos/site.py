@@ -10,8 +10,8 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from processor.model.records import EventName
-from processor.ops.topics import create
+from processor.cli.topics import create
+from processor.domain.record import EventName
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from tests.chaos.expected import STREAM_PATTERN, TENANT, table_rows
 

@@ -8,8 +8,8 @@ from itertools import islice
 import pytest
 import requests
 
-from processor.mapping.schemas import writer_schema
-from processor.model.event import Event
+from processor.domain.event import Event
+from processor.wire.schema import writer_schema
 from tests.chaos import registry
 from tests.chaos.expected import TEMPLATES, Dead, Good, Repeat, Sent, digest, eid_of, expected, good
 from tests.chaos.load import make_event, mixed

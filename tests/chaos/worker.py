@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from processor.engine.run import run
+from processor.engine.loop import run
 from processor.errors import StopError
 from processor.settings import load_settings
 from tests.chaos.changes import CHANGES

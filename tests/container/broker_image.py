@@ -12,7 +12,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from processor.local.jars import KAFKA_VERSION
+from processor.kafka.local.jars import KAFKA_VERSION
 
 IMAGE: Final = f"apache/kafka:{KAFKA_VERSION}"
 _PORT: Final = 9092

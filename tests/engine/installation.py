@@ -9,19 +9,19 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from processor.engine.run import run
-from processor.engine.start import StartFrom, Starts
-from processor.engine.topics import read_layout
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import encode_event
-from processor.mapping.schemas import Schemas
+from processor.cli.topics import create
+from processor.domain.event import Event
+from processor.domain.record import Topic
+from processor.engine.loop import run
+from processor.engine.start_offsets import StartFrom, Starts
+from processor.kafka.topic_state import read_layout
 from processor.mapping.template import TemplateSet
-from processor.model.event import Event
-from processor.model.records import Topic
-from processor.ops.topics import create
-from processor.schema_files import load_schemas
+from processor.registry.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
-from processor.template_files import read_templates, usable
+from processor.templates.load import read_templates, usable
+from processor.wire.decode import event_of_json
+from processor.wire.encode import encode_event
+from processor.wire.schema import Schemas
 from tests.mapping.builders import make_lookups
 
 TENANT = "northbank"

@@ -31,7 +31,7 @@ def process(
 ) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
     """`processor run` for this installation in a process of its own, which is ended with the block if it has not been;
     and the address of its HTTP server. `before`: code that the process runs first."""
-    program = ["-c", f"{before}\nfrom processor.cli import main\nmain()"] if before else ["-m", "processor"]
+    program = ["-c", f"{before}\nfrom processor.cli.main import main\nmain()"] if before else ["-m", "processor"]
     running = subprocess.Popen(
         [sys.executable, *program, "run", *options],
         env={**environment_of(made), "PROCESSOR_OUTPUT__FORMAT": "json", **environment},

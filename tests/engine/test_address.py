@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from processor.model.records import EventName
-from processor.ops.samples import sample
+from processor.domain.record import EventName
 from processor.settings import SmsSettings
+from processor.shipped import sample
 from tests.engine.installation import installation
 from tests.mapping.builders import changed
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from processor.cli.topics import create
 from processor.errors import RefusedInputError
-from processor.ops.topics import create
-from processor.schema_files import load_schemas
+from processor.registry.schema_files import load_schemas
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import TENANT, Installation, installation, until
 from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, json_response

@@ -14,19 +14,19 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.engine import intake
-from processor.engine import run as module
-from processor.engine.clients import headers_of, producer_properties
-from processor.engine.intake import Owned
-from processor.engine.run import Done, cut, run
-from processor.engine.window import Window
+from processor.domain.outcome import Unreadable
+from processor.domain.reasons import Reason
+from processor.domain.record import EventName, OutRecord, Place, SourceRecord, Topic
+from processor.engine import consumer as intake
+from processor.engine import loop as module
+from processor.engine.consumer import Owned
+from processor.engine.deduplication import Window
+from processor.engine.loop import Done, cut, run
 from processor.errors import RefusedInputError
-from processor.mapping.encode import dead_letter_of
-from processor.model.outcome import Unreadable
-from processor.model.reasons import Reason
-from processor.model.records import EventName, OutRecord, Place, SourceRecord, Topic
+from processor.kafka.clients import headers_of, producer_properties
+from processor.kafka.topic_plan import TWINS
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
-from processor.topic_plan import TWINS
+from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, fill, one_run
 from tests.engine.installation import Installation, installation

@@ -11,19 +11,19 @@ import pytest
 import structlog
 from confluent_kafka import Producer
 
-from processor.engine.clients import headers_of
-from processor.engine.progress import Progress
-from processor.engine.run import run
+from processor.domain.reference import Table
+from processor.engine.loop import run
+from processor.engine.status import Progress
 from processor.errors import StopError
-from processor.local.kafka import local_kafka
-from processor.mapping.encode import dead_letter_of
-from processor.metrics import WAITS
-from processor.model.reference import Table
+from processor.kafka.clients import headers_of
+from processor.kafka.local.kafka import local_kafka
+from processor.observability.metrics import WAITS
 from processor.settings import KafkaSettings
+from processor.wire.encode import dead_letter_of
 from tests.engine.installation import Installation, installation, until
-from tests.engine.test_published import set_back
+from tests.engine.test_output_scan import set_back
 from tests.engine.test_run import encoded, repayment
-from tests.engine.test_tables import BLOCKED, CLIENT, told
+from tests.tables.test_tables import BLOCKED, CLIENT, told
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from processor.engine import run as engine
-from processor.engine import topics
+from processor.domain.record import EventName, Topic
+from processor.engine import loop as engine
 from processor.errors import LayoutError, WorldError
-from processor.local.ports import free_ports
-from processor.model.records import EventName, Topic
+from processor.kafka import topic_state as topics
+from processor.kafka.local.ports import free_ports
 from processor.settings import HttpSettings, KafkaSettings, Settings
 from tests.engine.installation import TENANT, Installation, installation, until
 from tests.engine.test_run import repayment

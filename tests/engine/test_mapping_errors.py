@@ -9,18 +9,18 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from processor.engine import run as module
-from processor.engine.clients import headers_of
-from processor.engine.progress import Progress
-from processor.engine.run import run
+from processor.domain.outcome import Outcome
+from processor.domain.reasons import Reason
+from processor.domain.record import SourceRecord
+from processor.engine import loop as module
+from processor.engine.loop import run
+from processor.engine.status import Progress
 from processor.errors import OurFaultError, WorldError
-from processor.mapping.encode import dead_letter_of
-from processor.mapping.lookups import Lookups, Suspended
+from processor.kafka.clients import headers_of
+from processor.mapping.context import Lookups, Suspended
 from processor.mapping.map import map_record
-from processor.metrics import Metrics
-from processor.model.outcome import Outcome
-from processor.model.reasons import Reason
-from processor.model.records import SourceRecord
+from processor.observability.metrics import Metrics
+from processor.wire.encode import dead_letter_of
 from tests.engine.installation import installation
 from tests.engine.test_run import encoded, repayment
 

@@ -13,13 +13,13 @@ import trustme
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives import serialization
 
-from processor.engine import run as engine
-from processor.engine import topics as engine_topics
-from processor.engine.run import run
+from processor.cli import produce, topics
+from processor.engine import loop as engine
+from processor.engine.loop import run
 from processor.errors import WorldError
-from processor.local.kafka import local_kafka
-from processor.local.ports import free_ports
-from processor.ops import produce, topics
+from processor.kafka import topic_state as engine_topics
+from processor.kafka.local.kafka import local_kafka
+from processor.kafka.local.ports import free_ports
 from processor.settings import KafkaSettings, Settings
 from tests.engine.installation import TENANT, installation
 from tests.engine.processes import environment_of

@@ -7,13 +7,13 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
-from processor.engine import start
-from processor.engine.run import run
+from processor.cli.produce import batch_limit_bytes
+from processor.cli.topics import create, look
+from processor.domain.record import EventName
+from processor.engine import start_offsets as start
+from processor.engine.loop import run
 from processor.errors import NotAllowedError
-from processor.local.kafka import local_kafka
-from processor.model.records import EventName
-from processor.ops.produce import batch_limit_bytes
-from processor.ops.topics import create, look
+from processor.kafka.local.kafka import local_kafka
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
 

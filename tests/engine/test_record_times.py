@@ -11,13 +11,13 @@ import pytest
 from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_reader
 
-from processor.engine.clients import headers_of
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import dead_letter_of, encode_event
-from processor.model.event import Event
-from processor.model.messages import DeadLetter
-from processor.ops.samples import sample
-from processor.schema_files import shipped_schemas
+from processor.domain.event import Event
+from processor.domain.message import DeadLetter
+from processor.kafka.clients import headers_of
+from processor.registry.schema_files import shipped_schemas
+from processor.shipped import sample
+from processor.wire.decode import event_of_json
+from processor.wire.encode import dead_letter_of, encode_event
 from tests.engine.installation import Installation, installation
 
 pytestmark = pytest.mark.kafka

@@ -18,16 +18,16 @@ import pytest
 from confluent_kafka import Producer, cimpl
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from processor.engine.clients import headers_of
-from processor.engine.progress import Progress
-from processor.engine.run import run
-from processor.local.kafka import local_kafka
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import dead_letter_of, encode_event
-from processor.model.event import Event
-from processor.model.reasons import Reason
-from processor.ops.samples import sample
+from processor.domain.event import Event
+from processor.domain.reasons import Reason
+from processor.engine.loop import run
+from processor.engine.status import Progress
+from processor.kafka.clients import headers_of
+from processor.kafka.local.kafka import local_kafka
 from processor.settings import SchemaRegistrySettings
+from processor.shipped import sample
+from processor.wire.decode import event_of_json
+from processor.wire.encode import dead_letter_of, encode_event
 from tests.engine.installation import TENANT, Installation, installation
 from tests.engine.loopback_registry import registry
 

@@ -6,9 +6,9 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from processor.engine import run as engine
+from processor.engine import loop as engine
 from processor.errors import StalledError
-from processor.local.kafka import local_kafka
+from processor.kafka.local.kafka import local_kafka
 from tests.engine.installation import installation
 from tests.engine.test_run import encoded, repayment
 

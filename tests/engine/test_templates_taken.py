@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from processor.engine import reload
-from processor.engine.reload import Fresh, Reloads
-from processor.mapping.schemas import Schemas
-from processor.model.records import TemplateId
+from processor.domain.record import TemplateId
 from processor.settings import Settings
-from processor.template_files import SHIPPED, Loaded, installed
+from processor.templates import reload
+from processor.templates.load import SHIPPED, Loaded, installed
+from processor.templates.reload import Fresh, Reloads
+from processor.wire.schema import Schemas
 from tests.mapping.builders import TENANT, make_layout, schemas
 
 TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]

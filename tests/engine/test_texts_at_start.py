@@ -10,14 +10,14 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from processor.engine.clients import admin
-from processor.engine.published import written_sets
-from processor.engine.topics import read_layout
+from processor.engine.output_scan import written_sets
 from processor.errors import UsageError
-from processor.template_files import SHIPPED, text_digest
+from processor.kafka.clients import admin
+from processor.kafka.topic_state import read_layout
+from processor.templates.load import SHIPPED, text_digest
 from tests.engine.installation import TENANT, Installation, installation
-from tests.engine.test_reload import sets_of
 from tests.engine.test_run import repayment
+from tests.templates.test_reload import sets_of
 
 pytestmark = pytest.mark.kafka
 TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]

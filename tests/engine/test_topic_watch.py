@@ -5,11 +5,11 @@ from concurrent.futures import Future
 import pytest
 from structlog.testing import capture_logs
 
-from processor.engine import topics as engine
-from processor.engine.topics import TopicWatch
-from processor.mapping.lookups import UnavailableError
-from processor.model.records import Topic
-from processor.topic_plan import Difference
+from processor.domain.record import Topic
+from processor.errors import UnavailableError
+from processor.kafka import topic_state as engine
+from processor.kafka.topic_plan import Difference
+from processor.kafka.topic_state import TopicWatch
 from tests.engine.installation import installation, until
 from tests.engine.processes import metric, process, ready
 from tests.engine.test_layout import without

@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from processor.engine import run as engine
+from processor.cli.topics import create, grow
+from processor.domain.record import EventName, Topic
+from processor.engine import loop as engine
 from processor.errors import StalledError
-from processor.local.kafka import local_kafka
-from processor.model.records import EventName, Topic
-from processor.ops.topics import create, grow
-from processor.topic_plan import Role
+from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_plan import Role
 from tests.engine.installation import Installation, installation, until
 from tests.engine.processes import process, ready
 from tests.engine.test_layout import grown, without

@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from processor.mapping.content import EXACT
-from processor.mapping.schemas import (
+from processor.wire.scalars import EXACT
+from processor.wire.schema import (
     Array,
     DecimalBytes,
     Enum,

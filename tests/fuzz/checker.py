@@ -19,16 +19,16 @@ from zlib import crc32
 from fastavro import schemaless_reader
 from selectolax.lexbor import LexborHTMLParser
 
-from processor.mapping.encode import Format, dead_letter_of
-from processor.mapping.lookups import Lookups
+from processor.domain.message import Channel, State
+from processor.domain.outcome import Mapped, Outcome, Unreadable, Wait
+from processor.domain.reasons import Reason, TemplateReason
+from processor.domain.record import Headers, OutRecord, Place, SourceRecord, Topic
+from processor.mapping.context import Lookups
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, failed_record, identify, map_record, refused_record
-from processor.mapping.outputs import decision_of, message_of, notification_of, status_of, stream_event_of
-from processor.mapping.schemas import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from processor.mapping.template import ContentType
-from processor.model.messages import Channel, State
-from processor.model.outcome import Mapped, Outcome, Unreadable, Wait
-from processor.model.reasons import Reason, TemplateReason
-from processor.model.records import Headers, OutRecord, Place, SourceRecord, Topic
+from processor.wire.encode import Format, dead_letter_of
+from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
+from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from tests.fuzz.corpus import JSON_HEADERS
 from tests.fuzz.environment import FORMS, Environment, Installation
 from tests.fuzz.extreme import extreme_record

@@ -5,14 +5,14 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from processor.mapping.decode import event_of_json
-from processor.mapping.schemas import OwnSchema, Schemas, WriterSchema, writer_schema
-from processor.model.catalogue import FAMILIES, ordering_key
-from processor.model.event import Event
-from processor.model.records import EventName, Headers, SchemaGuid, SchemaId
-from processor.ops.generate import events
-from processor.ops.samples import samples
-from processor.template_files import SHIPPED
+from processor.demo.generate import events
+from processor.domain.catalogue import FAMILIES, ordering_key
+from processor.domain.event import Event
+from processor.domain.record import EventName, Headers, SchemaGuid, SchemaId
+from processor.shipped import samples
+from processor.templates.load import SHIPPED
+from processor.wire.decode import event_of_json
+from processor.wire.schema import OwnSchema, Schemas, WriterSchema, writer_schema
 from tests.fuzz.avro import avro_bytes, odd_writers, other_writers
 
 Json = dict[str, Any]

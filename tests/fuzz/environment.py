@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from processor.mapping.encode import Format, encoders
-from processor.mapping.lookups import DeferredSchemaError, Lookups, Suspended, UnavailableError
+from processor.domain.event import Identity
+from processor.domain.message import Channel
+from processor.domain.notification import status_map
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import Place, SchemaGuid, SchemaId, TemplateId
+from processor.domain.reference import Table
+from processor.errors import DeferredSchemaError, UnavailableError
+from processor.mapping.context import Lookups, Suspended
 from processor.mapping.reference import Reference
-from processor.mapping.schemas import RefusedSchemaError, WriterSchema
 from processor.mapping.template import Template, template_set
-from processor.model.event import Identity
-from processor.model.messages import Channel
-from processor.model.notifications import status_map
-from processor.model.reasons import TemplateReason
-from processor.model.records import Place, SchemaGuid, SchemaId, TemplateId
-from processor.model.reference import Table
-from processor.schema_files import load_schemas
-from processor.template_files import read_templates, usable
+from processor.registry.schema_files import load_schemas
+from processor.templates.load import read_templates, usable
+from processor.wire.encode import Format, encoders
+from processor.wire.schema import RefusedSchemaError, WriterSchema
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
 from tests.mapping.builders import TENANT, make_layout

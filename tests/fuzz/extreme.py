@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from processor.mapping.decode import event_of_json
-from processor.mapping.schemas import Array, DecimalBytes, Enum, Map, OwnSchema, Record, Scalar, Type, Union, is_null
-from processor.model.catalogue import EVENTS, FAMILIES
-from processor.model.event import Event
-from processor.model.records import EventName, Headers
+from processor.domain.catalogue import EVENTS, FAMILIES
+from processor.domain.event import Event
+from processor.domain.record import EventName, Headers
+from processor.wire.decode import event_of_json
+from processor.wire.schema import Array, DecimalBytes, Enum, Map, OwnSchema, Record, Scalar, Type, Union, is_null
 from tests.fuzz.avro import avro_bytes
 from tests.fuzz.corpus import JSON_HEADERS, Corpus
 from tests.fuzz.templates import CUSTOM_FIELDS, GROWN_FIELD

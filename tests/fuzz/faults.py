@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import processor.mapping.map as module
-from processor.mapping.decode import Fault, decode
-from processor.model.event import Event
-from processor.model.records import SourceRecord
+from processor.domain.event import Event
+from processor.domain.record import SourceRecord
+from processor.wire.decode import Fault, decode
 from tests.fuzz import worker
 from tests.fuzz.checker import FIRST_TIME_MS
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from processor.model.records import Headers
+from processor.domain.record import Headers
 from tests.fuzz.corpus import (
     DEFERRED_ID,
     FIRST_USELESS_ID,

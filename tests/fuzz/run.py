@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from processor.model.messages import Channel
-from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
+from processor.domain.message import Channel
+from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from tests.fuzz.checker import EXTREME, MUTATED
 from tests.fuzz.templates import template_id
 

@@ -15,13 +15,13 @@ from typing import Final, TypeVar
 from babel.dates import PATTERN_CHARS
 from babel.localedata import locale_identifiers
 
+from processor.domain.catalogue import EVENTS, FAMILIES
+from processor.domain.message import Channel
+from processor.domain.placeholders import Placeholder, PlaceholderType, placeholders_of
+from processor.domain.record import EventName
 from processor.mapping.conditions import KINDS, RULES, compile_condition
 from processor.mapping.template import ContentType, Kind, Operator, parse
-from processor.model.catalogue import EVENTS, FAMILIES
-from processor.model.messages import Channel
-from processor.model.placeholders import Placeholder, PlaceholderType, placeholders_of
-from processor.model.records import EventName
-from processor.template_files import SHIPPED
+from processor.templates.load import SHIPPED
 
 NAMES_A_TEMPLATE: Final = 9  # 300 templates are 21 of each family, and the largest has 94 placeholders
 DRAWS: Final = 200  # of a pattern or an operand, until the product takes it; the plain form comes after

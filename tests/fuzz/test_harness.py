@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 import processor.mapping.map as module
-from processor.mapping.encode import dead_letter_record
+from processor.domain.catalogue import EVENTS
+from processor.domain.message import Channel
+from processor.domain.placeholders import PLACEHOLDERS
+from processor.domain.reasons import Reason
+from processor.domain.record import OutRecord
 from processor.mapping.render import Rendered, render
 from processor.mapping.template import ContentType, Custom, Named, Operator, RecipientKind
-from processor.model.catalogue import EVENTS
-from processor.model.messages import Channel
-from processor.model.placeholders import PLACEHOLDERS
-from processor.model.reasons import Reason
-from processor.model.records import OutRecord
+from processor.wire.encode import dead_letter_record
 from tests.fuzz import __main__ as command
 from tests.fuzz.checker import EXTREME, MUTATED, Case, Finding, Verdict, check, make_case
 from tests.fuzz.corpus import make_corpus

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from processor.ops.samples import samples
-from processor.schema_files import shipped_schemas
+from processor.registry.schema_files import shipped_schemas
+from processor.shipped import samples
 from tests.generators.values import events, outputs, printed, without_nulls
 from tests.mapping.wire import golden_json
 

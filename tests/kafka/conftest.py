@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.local.kafka import LocalKafka, local_kafka
+from processor.kafka.local.kafka import LocalKafka, local_kafka
 from tests.chaos.rounds import BROKERS
 from tests.chaos.scenes import Ground, Shown
 from tests.chaos.site import QUICK_BROKER

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.model.reasons import Reason
+from processor.domain.reasons import Reason
 from tests.chaos import poison
 from tests.chaos.scenes import Ground, Shown
 from tests.kafka.stages import scene

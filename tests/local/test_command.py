@@ -14,7 +14,7 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from processor.local.ports import free_ports
+from processor.kafka.local.ports import free_ports
 
 pytestmark = pytest.mark.kafka
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from processor.errors import UsageError, WorldError
-from processor.local.jars import KAFKA_VERSION, Progress, kafka_jars
+from processor.kafka.local.jars import KAFKA_VERSION, Progress, kafka_jars
 
 #: Without the `PROCESSOR_KAFKA_HOME` that this session may have.
 jars_from = partial(kafka_jars, environ={})
@@ -22,7 +22,7 @@ FOLDER = f"kafka-{KAFKA_VERSION}"
 SLOW_FETCH = """
 import shutil, sys, time
 from pathlib import Path
-from processor.local.jars import kafka_jars
+from processor.kafka.local.jars import kafka_jars
 
 def copy(folder, progress):
     with open(sys.argv[3], "a") as notes:

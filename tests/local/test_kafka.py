@@ -16,16 +16,16 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from processor.errors import UsageError, WorldError
-from processor.local import kafka as kafka_module
-from processor.local.kafka import LocalKafka, local_kafka
-from processor.local.ports import free_ports
+from processor.kafka.local import kafka as kafka_module
+from processor.kafka.local.kafka import LocalKafka, local_kafka
+from processor.kafka.local.ports import free_ports
 
 pytestmark = pytest.mark.kafka
 
 #: An owner that says what it owns and then waits; with `fork` a child of its holds all its files open.
 OWNER = """
 import os, sys, time
-from processor.local.kafka import local_kafka
+from processor.kafka.local.kafka import local_kafka
 
 with local_kafka() as kafka:
     child = os.fork() if sys.argv[1] == "fork" else 0

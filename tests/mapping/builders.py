@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from processor.domain.catalogue import EVENTS
+from processor.domain.event import Event
+from processor.domain.ids import template_key
+from processor.domain.message import Channel
+from processor.domain.notification import Attachment
+from processor.domain.output_topics import Layout, OutputTopic
+from processor.domain.record import EventName, Headers, Place, SourceRecord, TemplateId, Topic
 from processor.mapping.conditions import compile_condition
-from processor.mapping.decode import event_of_json
-from processor.mapping.encode import Encoders, encode_event, encoders
+from processor.mapping.context import Lookups
 from processor.mapping.html_body import place
-from processor.mapping.lookups import Lookups
-from processor.mapping.schemas import Schemas
 from processor.mapping.template import (
     Condition,
     ContentType,
@@ -31,15 +35,11 @@ from processor.mapping.template import (
     parse,
     template_set,
 )
-from processor.model.catalogue import EVENTS
-from processor.model.event import Event
-from processor.model.ids import template_key
-from processor.model.layout import Layout, OutputTopic
-from processor.model.messages import Channel
-from processor.model.notifications import Attachment
-from processor.model.records import EventName, Headers, Place, SourceRecord, TemplateId, Topic
-from processor.schema_files import load_schemas
-from processor.template_files import SHIPPED, read_templates, usable
+from processor.registry.schema_files import load_schemas
+from processor.templates.load import SHIPPED, read_templates, usable
+from processor.wire.decode import event_of_json
+from processor.wire.encode import Encoders, encode_event, encoders
+from processor.wire.schema import Schemas
 
 TENANT = "northbank"
 EVENTS_TOPIC = Topic("banking.events")

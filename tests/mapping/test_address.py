@@ -8,6 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from processor.demo.generate import events
+from processor.domain.event import Event
+from processor.domain.message import Communicationmessage, State
+from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.reasons import FailureReason, Reason
 from processor.mapping.address import (
     EMAIL_LIMIT_CHARACTERS,
     PHONE_LIMIT_CHARACTERS,
@@ -18,12 +23,7 @@ from processor.mapping.address import (
 )
 from processor.mapping.map import map_record
 from processor.mapping.template import RecipientKind, Target, Template
-from processor.model.event import Event
-from processor.model.messages import Communicationmessage, State
-from processor.model.outcome import Mapped, Unreadable
-from processor.model.reasons import FailureReason, Reason
-from processor.ops.generate import events
-from processor.ops.samples import samples
+from processor.shipped import samples
 from tests.mapping.builders import changed, make_email, make_event, make_lookups, make_record, make_sms, make_task
 from tests.mapping.builders import sample as sample_of
 

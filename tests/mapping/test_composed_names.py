@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.event import Event
+from processor.domain.message import Channel
+from processor.domain.record import EventName
 from processor.mapping.conditions import holds
-from processor.mapping.decode import decode
-from processor.mapping.encode import encode_event
 from processor.mapping.recipient import recipient_of
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, RecipientKind, Text, parse
-from processor.model.event import Event
-from processor.model.messages import Channel
-from processor.model.records import EventName
-from processor.template_files import SHIPPED, read_templates
+from processor.templates.load import SHIPPED, read_templates
+from processor.wire.decode import decode
+from processor.wire.encode import encode_event
 from tests.mapping.builders import (
     TENANT,
     make_condition,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.placeholders import PlaceholderType, placeholders_of
+from processor.domain.record import EventName
 from processor.mapping.conditions import KINDS, RULES, compile_condition, first_false, holds
 from processor.mapping.render import Scope
 from processor.mapping.template import Condition, Flaw, Kind, Match, Operator
-from processor.model.placeholders import PlaceholderType, placeholders_of
-from processor.model.records import EventName
 from tests.mapping.builders import make_condition, make_event
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}

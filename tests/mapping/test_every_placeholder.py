@@ -10,13 +10,13 @@ from datetime import UTC
 from functools import cache
 from itertools import product
 
+from processor.domain.catalogue import EVENTS
+from processor.domain.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
 from processor.mapping.forms import DATE, NUMBER
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
 from processor.mapping.template import ContentType, Custom, Named, Segment, Text
-from processor.model.catalogue import EVENTS
-from processor.model.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
-from processor.template_files import SHIPPED, Loaded, SampleRun, read_templates, usable
+from processor.templates.load import SHIPPED, Loaded, SampleRun, read_templates, usable
 from tests.mapping.builders import TENANT, schemas
 
 Shown = tuple[str, ContentType, Named | Custom, object]  #: family, content type of the body, placeholder, value

@@ -16,15 +16,15 @@ from babel.localedata import locale_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.outcome import Mapped
+from processor.domain.placeholders import PlaceholderType
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import EventName
 from processor.mapping.forms import ZEROS, form_of, formatted, misfit, notation_of
 from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, Context, Text, parse
-from processor.model.outcome import Mapped
-from processor.model.placeholders import PlaceholderType
-from processor.model.reasons import TemplateReason
-from processor.model.records import EventName
-from processor.template_files import SHIPPED, read_templates
+from processor.templates.load import SHIPPED, read_templates
 from tests.mapping.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}

@@ -19,7 +19,7 @@ from processor.mapping.languages import (
     nearest,
     same_language,
 )
-from processor.template_files import read_templates
+from processor.templates.load import read_templates
 from tests.mapping.builders import SMS_HEAD, TENANT, make_email, schemas, templates_directory
 
 HEAD = f'{SMS_HEAD}body = "x"\n'

@@ -12,18 +12,18 @@ from fastavro import schemaless_reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processor.errors import OurFaultError
-from processor.mapping.encode import encode_event, encoders
-from processor.mapping.lookups import DeferredSchemaError, Lookups, UnavailableError
+from processor.domain.event import Identity
+from processor.domain.ids import contact_id, encoded_key
+from processor.domain.message import Channel, Declined, State
+from processor.domain.notification import Actor, Attachment, status_map
+from processor.domain.outcome import Mapped, Outcome, Unreadable, Wait, WrongKey
+from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
+from processor.domain.record import EventName, OutRecord, Place, SchemaId, SourceRecord, TemplateId, Topic
+from processor.errors import DeferredSchemaError, OurFaultError, UnavailableError
+from processor.mapping.context import Lookups
 from processor.mapping.map import draft, identify, map_record, refused_record
 from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
-from processor.model.event import Identity
-from processor.model.ids import contact_id, encoded_key
-from processor.model.messages import Channel, Declined, State
-from processor.model.notifications import Actor, Attachment, status_map
-from processor.model.outcome import Mapped, Outcome, Unreadable, Wait, WrongKey
-from processor.model.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.model.records import EventName, OutRecord, Place, SchemaId, SourceRecord, TemplateId, Topic
+from processor.wire.encode import encode_event, encoders
 from tests.mapping.builders import (
     EVENTS_TOPIC,
     TENANT,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from processor.domain.event import Event
+from processor.domain.message import Declined, FailedTemplate
+from processor.domain.outcome import Mapped
+from processor.domain.reasons import DecisionReason, TemplateReason
+from processor.domain.reference import Account, Category, Contact, ContactUser, Table
+from processor.domain.reference import Subscription as SubscriptionRow
 from processor.mapping.map import map_record
 from processor.mapping.reference import REMEMBERED_BYTES, BadRow, Reference, row_of
 from processor.mapping.template import Subscription, Template
-from processor.model.event import Event
-from processor.model.messages import Declined, FailedTemplate
-from processor.model.outcome import Mapped
-from processor.model.reasons import DecisionReason, TemplateReason
-from processor.model.reference import Account, Category, Contact, ContactUser, Table
-from processor.model.reference import Subscription as SubscriptionRow
 from tests.mapping.builders import (
     TENANT,
     make_email,

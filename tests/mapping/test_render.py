@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.catalogue import EVENTS
+from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import EventName
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
 from processor.mapping.template import ContentType, Context, Text, parse
-from processor.model.catalogue import EVENTS
-from processor.model.placeholders import PLACEHOLDERS, PlaceholderType
-from processor.model.reasons import TemplateReason
-from processor.model.records import EventName
 from tests.mapping.builders import make_event
 
 

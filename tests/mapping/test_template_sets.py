@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from processor.domain.output_topics import OutputTopic
+from processor.domain.record import Topic
 from processor.mapping.template import Template, template_set
 from processor.mapping.template_sets import set_records
-from processor.model.layout import OutputTopic
-from processor.model.records import Topic
 from tests.mapping.builders import make_email, make_template, make_webhook, shipped_templates
 
 TOPIC = Topic("communications.template-sets")

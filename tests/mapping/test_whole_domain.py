@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from processor.mapping.encode import encoders
+from processor.domain.catalogue import EVENTS
+from processor.domain.outcome import Mapped
 from processor.mapping.map import map_record
-from processor.mapping.outputs import message_of, notification_of, status_of, stream_event_of
-from processor.model.catalogue import EVENTS
-from processor.model.outcome import Mapped
-from processor.template_files import SHIPPED
+from processor.templates.load import SHIPPED
+from processor.wire.encode import encoders
+from processor.wire.output_fields import message_of, notification_of, status_of, stream_event_of
 from tests.mapping.builders import make_event, make_lookups, make_record, schemas
 
 FOLDERS = ("events", "samples")

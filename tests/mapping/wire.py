@@ -8,10 +8,13 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from processor.mapping.content import decimal
-from processor.mapping.decode import Fault, decode, event_of_json
-from processor.mapping.encode import encode_event
-from processor.mapping.schemas import (
+from processor.domain.event import Event, Fields
+from processor.domain.record import EventName, Headers, Place, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.registry.schema_files import load_schemas
+from processor.wire.decode import Fault, decode, event_of_json
+from processor.wire.encode import encode_event
+from processor.wire.scalars import decimal
+from processor.wire.schema import (
     Array,
     DecimalBytes,
     Enum,
@@ -24,9 +27,6 @@ from processor.mapping.schemas import (
     WriterSchema,
     writer_schema,
 )
-from processor.model.event import Event, Fields
-from processor.model.records import EventName, Headers, Place, SchemaGuid, SchemaId, SourceRecord, Topic
-from processor.schema_files import load_schemas
 
 SCHEMAS: Final = load_schemas()
 GOLDEN: Final = Path(__file__).parent.parent / "golden"

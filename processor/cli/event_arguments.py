@@ -1,0 +1,100 @@
+"""Events that a person names on the command line: a file, stdin, or the sample of an event's name."""
+
+import codecs
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from processor.domain.catalogue import EVENTS, nearest_event
+from processor.domain.event import Event
+from processor.domain.placeholders import SECRETS
+from processor.domain.record import EventName
+from processor.errors import OurFaultError, UsageError
+from processor.shipped import sample
+from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
+from processor.wire.json_codec import UnknownField
+from processor.wire.schema import Schemas
+
+EVENTS_LIMIT_BYTES: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event, or why what was told is none. `where` names it for people."""
+
+    where: str
+    event: Event | Fault
+
+
+def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Iterator[Told]:
+    """The events of `argument`: a name gives its sample, told of `tenant`; else a file (`-` is stdin) of JSON.
+
+    A file is one event, which may stand on many lines, or one on each line. Its fields that no schema has are named on
+    stderr. Blocks on the disk. Raises UsageError for what is neither.
+    """
+    if argument in EVENTS:
+        told = sample(EventName(argument)) | ({"tenant": tenant} if tenant else {})
+        yield Told(f"the sample of {argument}", event_of_json(told, schemas))
+        return
+    name = "stdin" if argument == "-" else argument
+    raw = _bytes(argument)
+    lines = [(number, line) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise UsageError(f"{name} has no event", hint="an event is a JSON object, as in processor/shipped/events")
+    if len(lines) == 1 or _is_json(raw):
+        lines = [(0, raw)]
+    warned: set[UnknownField] = set()
+    for number, line in lines:
+        where = f"{name}:{number}" if number else name
+        unknown = [field for field in unknown_fields_of_json(line, schemas) if field not in warned]
+        sys.stderr.writelines(f"{where}: warning: {field}\n" for field in unknown)
+        warned.update(unknown)
+        yield Told(where, event_of_json(line, schemas))
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _bytes(argument: str) -> bytes:
+    """All bytes, without a UTF-8 byte order mark. A pipe (a shell's `<(…)`) is read like a file, up to the limit."""
+    if argument == "-":
+        raw = sys.stdin.buffer.read(EVENTS_LIMIT_BYTES + 1)
+    else:
+        try:
+            with Path(argument).open("rb") as file:
+                raw = file.read(EVENTS_LIMIT_BYTES + 1)
+        except (OSError, ValueError) as error:
+            near = nearest_event(argument)
+            hint = f"did you mean {near}?" if near else "name a file of JSON events, or an event for its sample"
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
+    if len(raw) > EVENTS_LIMIT_BYTES:
+        raise UsageError(f"{argument} has more than {EVENTS_LIMIT_BYTES} bytes", hint="name a smaller file")
+    return raw.removeprefix(codecs.BOM_UTF8)
+
+
+MASKED: Final = "***"
+
+
+def masked(event: Event) -> Event:
+    """The event without what only its addressee may know: each secret value is `***`. For what people look at."""
+    fields = dict(event.fields)
+    for path in SECRETS:
+        if len(path) != 1:
+            raise OurFaultError(f"{path}: a secret that lies deeper than an event's own fields")
+        if fields.get(path[0]) is not None:
+            fields[path[0]] = MASKED
+    return replace(event, fields=fields)
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey: an event may hold anything. Line breaks and tabs stay."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

@@ -1,0 +1,1 @@
+"""The demo: load generator, oracle, report."""

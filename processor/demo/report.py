@@ -1,0 +1,212 @@
+"""What `processor demo` shows: a few events beside what became of them, counts, latency, and what to try next."""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from processor.demo.expected import Counts, Names
+from processor.domain.message import Channel
+from processor.domain.record import Headers
+from processor.wire.output_fields import decision_of, message_of, stream_event_of
+from processor.wire.schema import Schemas
+
+_LONGEST: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from when an event was due to be sent to when one of its outputs was read; over `count` outputs.
+
+    Percentiles are nearest ranks; None when nothing was paced.
+    """
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+    @classmethod
+    def of(cls, waits_ms: Sequence[float]) -> "Latency":
+        """Of all the waits, in any order."""
+        ordered = sorted(waits_ms)
+
+        def rank(share: float) -> float | None:
+            return round(ordered[max(0, -int(-share * len(ordered) // 1) - 1)], 1) if ordered else None
+
+        return cls(len(ordered), rank(0.5), rank(0.95), rank(0.99))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a demo found. `events` counts all records sent; `seconds` from the first one sent to the last output read;
+    `events_per_second` is that of the burst."""
+
+    events: int
+    counts: Counts
+    names: Names
+    seconds: float
+    events_per_second: float
+    latency: Latency
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of the contract."""
+        read, names = self.counts.read, self.names
+        return {
+            "events": self.events,
+            "messages": read.get(names.messages, 0),
+            "streamEvents": self.stream_events,
+            "statuses": read.get(names.status, 0),
+            "notifications": read.get(names.notifications, 0),
+            "deadLetters": read.get(names.dead_letters, 0),
+            "decisions": read.get(names.decisions, 0),
+            "duplicates": self.counts.duplicates,
+            "lost": self.counts.lost,
+            "outOfOrder": self.counts.out_of_order,
+            "seconds": round(self.seconds, 3),
+            "eventsPerSecond": round(self.events_per_second),
+            "latencyMs": {"p50": self.latency.p50, "p95": self.latency.p95, "p99": self.latency.p99},
+        }
+
+    @property
+    def stream_events(self) -> int:
+        """On all streams."""
+        return sum(self.counts.read.get(topic, 0) for topic in set(self.names.streams.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output as it was read."""
+
+    topic: str
+    value: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An input, and what was read of it. `event` is None for a record that is no event."""
+
+    event: Mapping[str, Any] | None
+    again: bool
+    made: list[Made]
+
+
+def show(screen: Console, result: Result, shown: Sequence[Shown], schemas: Schemas) -> None:
+    """Print all of it for people."""
+    screen.print(_events(result.names, shown, schemas))
+    screen.print(_counts(result))
+    screen.print(_speed(result))
+    screen.print(Text(_NEXT.replace("  processor", f"  {_program()}")), soft_wrap=True)
+
+
+def _events(names: Names, shown: Sequence[Shown], schemas: Schemas) -> Table:
+    order = (
+        names.messages,
+        *names.streams.values(),
+        names.decisions,
+        names.dead_letters,
+    )  # no line: status, notification
+    table = Table(title="A few records, and what became of them", title_justify="left", show_lines=True)
+    table.add_column("told", ratio=2)
+    table.add_column("became", ratio=3)
+    for one in shown:
+        made = sorted((out for out in one.made if out.topic in order), key=lambda out: order.index(out.topic))
+        table.add_row(Text(_told(one)), Text("\n".join(_became(out, names, schemas) for out in made)))
+    return table
+
+
+def _told(one: Shown) -> str:
+    event = one.event
+    if event is None:
+        return "a record that is no event"
+    holder = event.get("client") or event.get("group") or {}
+    lines = [f"{event['event']}{', told again' if one.again else ''}", holder.get("fullName") or holder.get("name", "")]
+    if "transaction" in event:
+        account, transaction = event["account"], event["transaction"]
+        lines.append(f"{transaction['amount']} {account['currencyCode']}, {account['id']}")
+    return "\n".join(lines)
+
+
+def _became(made: Made, names: Names, schemas: Schemas) -> str:
+    """What people would say of an output; one line, of a decision one for each reason."""
+    if made.topic == names.dead_letters:
+        headers = {name: (text or b"").decode() for name, text in made.headers}
+        return _cut(f"dead letter, {headers['dl.reason']}: {headers['dl.detail']}")
+    if made.topic == names.decisions:
+        reasons = decision_of(made.value, made.headers, schemas=schemas).reasons
+        return "\n".join(_cut(f"no message, {one.reason}: {one.detail}") for one in reasons)
+    if made.topic != names.messages:
+        return _cut(f"stream event: {stream_event_of(made.value, made.headers, schemas=schemas).body}")
+    message = message_of(made.value, made.headers, schemas=schemas)
+    if message.type is Channel.EVENT_STREAM:
+        return f"EVENT_STREAM {message.state}"
+    to = f" to {message.destination}" if message.destination else ""
+    why = f", {message.failureReason}" if message.failureReason else ""
+    return _cut(f"{message.type} {message.state}{why}{to}: {message.subject or message.body}")
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _counts(result: Result) -> Table:
+    counts, names = result.counts, result.names
+    table = Table(title="Sent, and read back by a read_committed consumer", title_justify="left")
+    table.add_column("what")
+    table.add_column("records", justify="right")
+    table.add_column("where", overflow="fold")
+    table.add_row("sent", f"{result.events:,}", "one told twice, three that are no events")
+    table.add_section()
+    table.add_row("messages", f"{counts.read.get(names.messages, 0):,}", names.messages)
+    table.add_row("statuses", f"{counts.read.get(names.status, 0):,}", names.status)
+    table.add_row("notifications", f"{counts.read.get(names.notifications, 0):,}", names.notifications)
+    table.add_row("stream events", f"{result.stream_events:,}", f"{len(set(names.streams.values()))} streams")
+    table.add_row("decisions", f"{counts.read.get(names.decisions, 0):,}", names.decisions)
+    table.add_row("dead letters", f"{counts.read.get(names.dead_letters, 0):,}", names.dead_letters)
+    table.add_section()
+    for what, count in (
+        ("duplicates", counts.duplicates),
+        ("lost", counts.lost),
+        ("out of order", counts.out_of_order),
+    ):
+        table.add_row(what, Text(f"{count:,}", style="bold red" if count else "green"), "")
+    return table
+
+
+def _speed(result: Result) -> Text:
+    latency = result.latency
+    lines = [f"A burst: {result.events_per_second:,.0f} events/s, from the first one sent to the last output read."]
+    if latency.count:
+        lines += [
+            f"1,000 events/s: p50 {latency.p50} ms, p95 {latency.p95} ms, p99 {latency.p99} ms",
+            f"from when an event was due to when an output of it was read ({latency.count:,} outputs).",
+        ]
+    return Text("\n".join((*lines, "")))
+
+
+def _program() -> str:
+    """How to call the program from here: by its name where the shell finds it, else as it was called."""
+    called = Path(sys.argv[0])
+    found = shutil.which("processor")
+    if called.name != "processor" or (found is not None and called.resolve() == Path(found).resolve()):
+        return "processor"
+    return sys.argv[0]
+
+
+_NEXT: Final = """\
+What to try next
+  processor kafka --port 9092       a broker to play with; then, in other terminals:
+  export PROCESSOR_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 PROCESSOR_TENANT=northbank
+  processor topics --create         the topics
+  processor run                     the engine; /ready and /metrics on port 8080
+  processor produce --samples       one event of each kind
+  processor check                   your templates, named by PROCESSOR_TEMPLATES_DIR\
+"""

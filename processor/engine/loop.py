@@ -1,0 +1,824 @@
+"""The engine: poll, map, publish and commit as one, again and again.
+
+The journey of a record: `Intake.poll` gives it, `map_record` makes its outcome, `Publisher.publish` puts the outcome's
+outputs and the partition's position into one transaction. The consumer is never polled inside an open transaction, so
+no rebalance meets one.
+"""
+
+import gc
+import math
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from traceback import format_tb
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import structlog
+from confluent_kafka import KafkaException, Producer
+
+from processor.background import back_off_s
+from processor.domain.event import Identity
+from processor.domain.outcome import Mapped, Outcome, Unreadable, Wait
+from processor.domain.output_topics import Layout
+from processor.domain.record import OutRecord, Place, SourceRecord, Topic
+from processor.engine.circuit_breaker import Breakers
+from processor.engine.consumer import Intake, Owned, Polled
+from processor.engine.instance_id import transactional_id
+from processor.engine.output_scan import written_sets
+from processor.engine.publisher import NotCommitted, Publisher, StepHook
+from processor.engine.start_offsets import Starts, start_from
+from processor.engine.startup_guard import HOLD_S, FirstRecords, LastRecords
+from processor.engine.status import SCHEMA_REFUSED, Progress
+from processor.errors import LayoutError, OurFaultError, StalledError, StopError, UnavailableError, WorldError
+from processor.kafka.clients import (
+    BROKER_HINT,
+    Admin,
+    Coordinator,
+    NoAnswerError,
+    OnFailure,
+    admin,
+    consumer_properties,
+    error_of,
+    producer,
+    producer_properties,
+)
+from processor.kafka.clients import consumer as new_consumer
+from processor.kafka.topic_state import TopicWatch, read_layout, topic_differences
+from processor.mapping.context import Lookups
+from processor.mapping.map import failed_record, map_record, raised, refused_record
+from processor.mapping.reference import Reference
+from processor.mapping.template_sets import set_records
+from processor.registry.client import schemas_by_id
+from processor.registry.schema_files import load_schemas
+from processor.registry.subjects import with_registered_ids
+from processor.settings import Settings
+from processor.tables.reader import Tables
+from processor.templates.reload import Reloads
+from processor.wire.encode import encoders
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+STALL_S = 60.0  # `--until-end` without progress
+OVERDUE_S = 8.0  # then the process ends whatever it waits for
+STOP_S = 5.0  # a transaction under way may take this long after a signal; all in all a stop takes less than 10 s
+IDLE_COMMIT_S = 1.0
+ASK_GROUP_S = 1.0
+TELL_S = 5.0  # `--until-end` says how far it is
+CATCH_UP_LOOK_S = 0.02
+MAPPING_S = 0.5  # of one turn, then what is mapped is published; the record under way is finished first
+TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
+KEPT_VALUE_BYTES = 65_536  # a larger value is let go once its record is mapped: 150 MB would end the holding back
+HELD_BYTES = 64_000_000  # most that is held in memory while the first records are nearly all bad
+GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
+BROKER_S = 15.0  # patience with a broker that does not answer at start
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One mapped record: its outcome, and the assignment it was polled under."""
+
+    owned: Owned
+    outcome: Mapped | Unreadable
+
+    @property
+    def output_bytes(self) -> int:
+        """What it adds to its transaction."""
+        return sum(out.size_bytes for out in self.outcome.outputs)
+
+    @property
+    def held_bytes(self) -> int:
+        """What it keeps in memory."""
+        return self.outcome.record.size_bytes + self.output_bytes
+
+
+def run(
+    settings: Settings,
+    *,
+    until_end: bool = False,
+    answer: str | None = None,
+    step: StepHook = lambda _step: None,
+    progress: Progress | None = None,
+) -> None:
+    """Map events until SIGTERM or SIGINT, or with `until_end` until every partition has reached the end it had.
+
+    Blocks. `answer` is the text of `--start-from`; `step` is told each step; `progress` is what health, readiness and
+    metrics show. Raises a StopError for every end that is not clean (errors.py).
+    """
+    own_schemas = load_schemas(settings.schemas_dir)
+    time_zone = ZoneInfo(settings.time_zone)
+    reloads = Reloads(settings, own_schemas, lambda templates: read_layout(admin(settings), settings, templates))
+    first_answer = start_from(answer)
+    progress = progress or Progress.unobserved()
+
+    def layout(client: Admin | None = None, *, require_partitions: bool = False) -> Layout:
+        return read_layout(
+            client or admin(settings), settings, reloads.templates, require_partitions=require_partitions
+        )
+
+    with transactional_id(settings) as tid, stop_signals() as stop, ExitStack() as held:
+        first_layout = patient(lambda: layout(require_partitions=True), stop, brokers=settings.bootstrap_servers)
+        registered = patient(
+            lambda: with_registered_ids(settings, own_schemas),
+            stop,
+            brokers=str(settings.schema_registry.url),
+            hint="check PROCESSOR_SCHEMA_REGISTRY__URL",
+        )
+        if first_layout is None or registered is None:
+            return
+        schemas = registered
+        log.info("starting", transactional_id=tid, group=settings.group_id, template_set=reloads.templates.digest)
+
+        def make(layout: Layout, on_failure: OnFailure) -> Producer:
+            properties = producer_properties(
+                settings,
+                transactional_id=tid,
+                largest_record_bytes=layout.dead_letters.limit_bytes + 1024,
+                smallest_limit_bytes=min(topic.limit_bytes for topic in layout.outputs),
+            )
+            return producer(properties, on_failure=on_failure)
+
+        publisher = Publisher(
+            make,
+            transactional_id=tid,
+            timeout_s=settings.transaction_timeout_ms / 1000,
+            giving_up=stop.giving_up,
+            step=step,
+        )
+        # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
+        publisher.renew(first_layout, meanwhile=lambda: None)
+        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
+        if written is None:
+            return
+        reloads.hold_to(written.texts)
+        tables = patient(
+            lambda: Tables(settings, name=tid, metrics=progress.metrics), stop, brokers=settings.bootstrap_servers
+        )
+        if tables is None:
+            return
+        held.callback(tables.close)
+        if not catch_up(tables, stop, progress, until_end=until_end):
+            return
+        tables.tell_unknown_categories(reloads.templates)
+
+        def first_told(place: Place, timestamp_ms: int, identity: Identity) -> Place | None:
+            return intake.owned[place.partition].window.first_told(place, timestamp_ms, identity)
+
+        lookups = Lookups(
+            tenant=settings.required_tenant,
+            schemas=schemas,
+            schema_of=schemas_by_id(settings, schemas),
+            templates=reloads.templates,
+            layout=first_layout,
+            encoders=encoders(
+                schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
+            ),
+            first_told=first_told,
+            reference=Reference(
+                rows=tables.get,
+                on_missing=settings.message.on_missing,
+                category_by_family=settings.message.category_by_family,
+            ),
+            switched_off=frozenset(settings.channels.off),
+            statuses=settings.message.statuses,
+            actor=settings.message.actor,
+            key_check=settings.key_check,
+            decisions=settings.decisions,
+            max_event_bytes=settings.max_event_bytes,
+            time_zone=time_zone,
+            sms_region=settings.sms.region,
+        )
+        starts = Starts(
+            settings,
+            layout=layout,
+            lookups=lookups,
+            schemas_of_outputs=schemas_by_id(settings, schemas),
+            answer=first_answer,
+        )
+        patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
+        properties = consumer_properties(settings)
+        coordinator = Coordinator() if properties.get("group.protocol") == "consumer" else None
+        consumer = new_consumer(properties, coordinator=coordinator)
+        intake = Intake(
+            settings,
+            consumer,
+            starts,
+            rebalanced=progress.rebalanced,
+            waits=progress.waited,
+            coordinator=coordinator,
+        )
+        progress.watch(starts)
+        # What is there by now stays; the collector need not look at it again, nor at each few objects of a batch.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
+        engine = Engine(
+            settings,
+            lookups,
+            lambda require_partitions: layout(require_partitions=require_partitions),
+            TopicWatch(lambda: topic_differences(admin(settings), settings, reloads.templates)),
+            reloads,
+            tables,
+            written.keys,
+            intake,
+            publisher,
+            progress,
+            stop,
+            step,
+        )
+        try:
+            if until_end:
+                engine.run_until(patient(starts.goals, stop, brokers=settings.bootstrap_servers) or {}, starts)
+            else:
+                engine.run()
+        finally:
+            progress.stopping()
+            publisher.close()
+            leave(intake)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker's words about a record's outputs. `bare`: it refused its dead letter too, which then has no bytes."""
+
+    words: str
+    bare: bool
+
+
+class Engine:
+    """The loop. Owns no client; `run` above joins the parts and takes them apart."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lookups: Lookups,
+        layout: Callable[[bool], Layout],
+        topics: TopicWatch,
+        reloads: Reloads,
+        tables: Tables,
+        written_sets: Collection[str],
+        intake: Intake,
+        publisher: Publisher,
+        progress: Progress,
+        stop: "Stop",
+        step: StepHook,
+    ) -> None:
+        self._settings = settings
+        self._lookups = lookups
+        self._layout = layout
+        self._topics = topics
+        self._reloads = reloads
+        self._tables = tables
+        self._written_sets = set(written_sets)
+        self._intake = intake
+        self._publisher = publisher
+        self._progress = progress
+        self._stop = stop
+        self._step = step
+        self._events: Topic = settings.topic("events")
+        self._first_records = FirstRecords(settings.max_unreadable_share)
+        self._last_records = LastRecords(settings.max_unreadable_share)
+        self._most_records = settings.max_batch_records
+        self._backlog: deque[Polled] = deque()  # polled and not mapped yet, in order
+        self._suspect: Place | None = None  # mapping raised an error for it; it is mapped once more, alone
+        self._refused: dict[Place, Refused] = {}  # records whose outputs the broker refused
+        self._breakers = Breakers()
+        self._idle_commit_at = 0.0
+        self._failures = 0  # transactions in a row that did not commit
+        self._failure: NotCommitted | None = None  # the last of them
+        self._until_end = False
+        self._gives_up_at = math.inf  # under `--until-end`, on the monotonic clock
+
+    def run(self) -> None:
+        """Until a stop is asked for."""
+        while not self._stop.asked:
+            self.turn()
+
+    def run_until(self, goals: dict[int, int], starts: Starts) -> None:
+        """Until our partitions have committed what they held when they were assigned, or a stop is asked for.
+
+        A member without partitions is done when the whole group has reached `goals`.
+        """
+        last_seen: object = None
+        positions: dict[int, int] = {}
+        ask_at = time.monotonic()
+        tell_at = ask_at + TELL_S
+        self._until_end = True
+        self._gives_up_at = time.monotonic() + STALL_S
+        while not self._stop.asked:
+            self.turn()
+            owned = self._intake.owned.values()
+            if owned and all(o.started and o.committed >= o.goal for o in owned):
+                self._first_records.refuse((), at_end=True)  # what a hold in vain let through
+                log.info("reached the end", partitions=len(owned))
+                return
+            if not owned and time.monotonic() >= ask_at:  # others work, or nobody has told us yet
+                ask_at = time.monotonic() + ASK_GROUP_S
+                with suppress(UnavailableError):
+                    positions = starts.positions(goals)
+                if all(positions.get(partition, -1) >= goal for partition, goal in goals.items()):
+                    log.info("reached the end", partitions=0)
+                    return
+            if owned and time.monotonic() >= tell_at and all(o.started for o in owned):
+                tell_at = time.monotonic() + TELL_S
+                log.info("on the way to the end", records_left=sum(max(0, o.goal - max(0, o.committed)) for o in owned))
+            seen = sorted((o.partition, o.next, o.committed) for o in owned) or positions
+            if seen != last_seen:
+                last_seen, self._gives_up_at = seen, time.monotonic() + STALL_S
+            self._give_up_in_time()
+
+    def _give_up_in_time(self) -> None:
+        """Raise StalledError when `--until-end` has made no progress for too long; asked while a broker is away too."""
+        if time.monotonic() > self._gives_up_at:
+            raise StalledError(f"no progress for {STALL_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
+
+    def _stay_alive(self) -> None:
+        self._intake.stay_alive()
+        self._give_up_in_time()
+
+    def turn(self) -> None:
+        """Poll, map what came until it fills a transaction or `MAPPING_S` is over, and publish that.
+
+        The rest is left for the next turn, so that the group hears from us in time, however much there is to map.
+        """
+        self._tables.check()
+        self._progress.degraded("tables", self._tables.degraded)
+        self._watch_topics()
+        # Before the poll: should it fail, all partitions are sought. The poll then gives our membership as it is now.
+        if not self._commit_chosen_starts() and self._stop.giving_up():
+            return
+        self._take_templates()
+        if self._stop.giving_up():
+            return
+        self._poll()
+        self._step("polled")
+        self._progress.observe(self._intake.owned, member=self._intake.member, assigned_once=self._intake.assigned_once)
+        if not self._backlog:
+            self._progress.nothing_left()
+            self._idle()
+            return
+        current = self._hold(self._map())
+        if self._stop.asked and self._first_records.holds_back(outcomes_of(current)):
+            return  # a stop does not let it through
+        self._step("mapped")
+        if self._intake.group is None:
+            if current:
+                self._recover(NO_MEMBER, current)
+            return
+        self._first_records.refuse(outcomes_of(current), at_end=self._polled_to_the_end())
+        for piece in cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes):
+            if not self._publish(piece):
+                return
+        self._idle()  # a partition may be quiet while its neighbours are busy
+
+    def _hold(self, done: list[Done]) -> list[Done]:
+        """`done` and, while the first records are few and nearly all bad, what can be mapped of the next polls.
+
+        While more is polled, partitions may be revoked or sought: what was mapped of them is left out, and does not
+        count for what is judged. Blocks for 5 s at most; less when a stop was asked for, or when nothing more can come
+        under `--until-end`.
+        """
+        held_until = time.monotonic() + HOLD_S
+        while True:
+            done = [record for record in done if self._intake.is_current(record.owned)]
+            if not self._first_records.holds_back(outcomes_of(done)) or self._stop.asked:
+                return done
+            if time.monotonic() >= held_until or self._polled_to_the_end():
+                return done
+            if sum(record.held_bytes for record in done) >= HELD_BYTES:
+                return done
+            self._poll()
+            done += self._map()
+
+    def _polled_to_the_end(self) -> bool:
+        """Whether, under `--until-end`, no more records of our partitions are to come."""
+        owned = self._intake.owned.values()
+        if not self._until_end or self._backlog or not owned:
+            return False
+        return all(o.started and self._intake.position(o) >= o.goal for o in owned)
+
+    def _watch_topics(self) -> None:
+        """Say in /ready what is wrong with the topics, before it costs a batch or an outcome."""
+        found = self._topics.poll()
+        if found is None:
+            return
+        self._progress.topics_differ(found)
+        template_sets = self._lookups.layout.template_sets.name
+        if any(each.topic == template_sets and each.what == "is missing" for each in found):
+            self._written_sets.clear()  # a set that is written twice is the same record twice
+
+    def _take_templates(self) -> None:
+        """Go on with templates that were changed, if they are whole: all that was mapped is published here."""
+        fresh = self._reloads.poll()
+        self._progress.templates(
+            self._reloads.templates.digest, refused=self._reloads.refused, suspended=self._breakers.open()
+        )
+        if fresh is None:
+            return
+        if fresh.layout != self._lookups.layout:  # the producer's limits follow the topics
+            self._publisher.renew(fresh.layout, meanwhile=self._stay_alive)
+            self._go_to_committed()
+        self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
+        self._tables.tell_unknown_categories(fresh.templates)
+        self._breakers.reloaded({template.id: template.version for template in fresh.templates.templates})
+        self._first_records = FirstRecords(self._settings.max_unreadable_share)
+
+    def _commit_chosen_starts(self) -> bool:
+        """Give the group the starts that were chosen for partitions without a position, before any of it is mapped.
+
+        All that are being found are waited for, so that one commit has them all: `--start-from` answers for a group
+        without any position, and half of them would be one that has some. False when they could not be committed.
+        """
+        owned = self._intake.owned.values()
+        chosen = {partition: partition.start for partition in owned if partition.chosen}
+        if not chosen or self._intake.group is None or any(partition.is_asking for partition in owned):
+            return True
+        if not self._commit_positions(chosen):
+            return False
+        for partition in chosen:
+            partition.chosen = False
+        return True
+
+    def _poll(self) -> None:
+        """Poll for a batch; while some of the last one is left, only so that the group hears from us."""
+        if self._backlog:
+            self._backlog += self._intake.poll(1, wait=False)
+        else:
+            self._backlog += self._intake.poll(self._most_records)
+
+    def _map(self) -> list[Done]:
+        """Outcomes of the backlog's first records, in order: no more than fill a transaction or take `MAPPING_S`.
+
+        A record that has to wait cuts its partition there. One for which mapping has raised an error ends what is
+        mapped: it is mapped once more by the next call, alone.
+        """
+        done: list[Done] = []
+        output_bytes, until = 0, time.monotonic() + MAPPING_S
+        while self._backlog and len(done) < self._most_records and output_bytes < self._settings.max_batch_bytes:
+            polled = self._backlog.popleft()
+            owned, record = polled.owned, polled.record
+            if not self._intake.is_current(owned):
+                continue
+            suspect = record.place == self._suspect
+            outcome = None if suspect and done else self._outcome(record)
+            if outcome is None:
+                self._backlog.appendleft(polled)
+                self._suspect = record.place
+                break
+            if isinstance(outcome, Wait):
+                self._wait(polled, outcome)
+                continue
+            self._remember(owned, outcome)
+            if len(record.value or b"") > KEPT_VALUE_BYTES:  # nobody reads it any more; its outputs have what is kept
+                outcome = replace(outcome, record=replace(record, value=None))
+            done.append(Done(owned, outcome))
+            output_bytes += done[-1].output_bytes
+            if suspect or time.monotonic() >= until:
+                break
+        return done
+
+    def _wait(self, polled: Polled, wait: Wait) -> None:
+        """Cut the partition at a record: what was polled of it from there on will be polled again."""
+        offset = polled.record.place.offset
+        self._intake.wait(polled.owned, offset, wait.cause, schema_refused=wait.schema_refused)
+        self._backlog = deque(other for other in self._backlog if other.owned is not polled.owned)
+        self._progress.waited(SCHEMA_REFUSED if wait.schema_refused else wait.cause)
+
+    def _remember(self, owned: Owned, outcome: Mapped | Unreadable) -> None:
+        """Note what is mapped for the records that follow: in the partition's window and the breakers."""
+        if outcome.identity is None:
+            return
+        if isinstance(outcome, Mapped) and self._settings.breaker == "on":
+            self._breakers.saw(outcome)
+        owned.window.remember(outcome.record.place, outcome.time_ms, outcome.identity)
+
+    def _outcome(self, record: SourceRecord) -> Outcome | None:
+        """What becomes of `record`; None when mapping has raised an error for it, and it is to be mapped once more.
+
+        Such an error does not stop the process, which would meet the same record at every start. Raises what the
+        look-ups raise of disk or registry.
+        """
+        try:
+            refused = self._refused.get(record.place)
+            if refused is not None:
+                detail = f"the broker refused its outputs: {refused.words}"
+                return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
+            return map_record(record, self._lookups, self._breakers.suspended())
+        except Exception as error:
+            if isinstance(error, StopError) and not isinstance(error, OurFaultError):
+                raise
+            if record.place != self._suspect:
+                log.warning("mapping raised an error; once more", place=str(record.place), error=raised(error))
+                return None
+            # Neither the error's text nor `log.exception`: either may quote the event.
+            frames = "".join(format_tb(error.__traceback__, -TRACEBACK_FRAMES))
+            fields = {"place": str(record.place), "error": raised(error), "traceback": frames}
+            log.error("mapping raised an error", **fields)  # noqa: TRY400  as said above
+            self._progress.mapping_failed()
+            return failed_record(record, self._lookups, error)
+
+    def _publish(self, piece: Sequence[Done]) -> bool:
+        """One transaction; False when it did not commit, and the partitions went back to what is committed."""
+        outcomes = outcomes_of(piece)
+        next_offsets = {record.owned: record.outcome.record.place.offset + 1 for record in piece}
+        next_offsets = {
+            owned: self._intake.position(owned) if owned.next == offset else offset  # else more of it was polled
+            for owned, offset in next_offsets.items()
+        }
+        began = time.monotonic()
+        failure = self._publisher.publish(
+            chain(self._unwritten_set(), *(outcome.outputs for outcome in outcomes)),
+            {(self._events, owned.partition): offset for owned, offset in next_offsets.items()},
+            self._intake.group,
+        )
+        if failure is not None:
+            self._recover(failure, piece)
+            return False
+        self._committed(next_offsets)
+        self._written_sets.add(self._lookups.templates.digest)
+        self._first_records.committed(outcomes)
+        self._last_records.committed(outcomes)
+        self._progress.other_tenants(self._last_records.foreign_share, self._last_records.degraded())
+        for outcome in outcomes:
+            self._refused.pop(outcome.record.place, None)
+        self._most_records = min(self._settings.max_batch_records, 2 * self._most_records)
+        self._progress.committed(outcomes, seconds=time.monotonic() - began)
+        return True
+
+    def _unwritten_set(self) -> tuple[OutRecord, ...]:
+        """The templates in use, to be kept with the first outcomes that they make; nothing once they are."""
+        templates = self._lookups.templates
+        if templates.digest in self._written_sets:
+            return ()
+        return set_records(templates, self._lookups.layout.template_sets)
+
+    def _committed(self, next_offsets: dict[Owned, int]) -> None:
+        self._failures = 0
+        self._failure = None
+        for owned, offset in next_offsets.items():
+            owned.committed = offset
+            owned.window.forget_before(offset)
+            owned.progressed()
+
+    def _recover(self, failure: NotCommitted, piece: Sequence[Done]) -> None:
+        """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
+        layout_before, fault = self._lookups.layout, ""
+        if failure.concerns_topics or failure.concerns_record:
+            fault = self._refresh_layout(require_partitions=failure.concerns_topics)
+            failure = replace(failure, detail=fault or failure.detail)
+        self._failure = failure
+        log.warning("transaction not committed", error=failure.error, detail=failure.detail, records=len(piece))
+        self._progress.not_committed(failure)
+        self._step("recovering")
+        searching = False
+        if failure.concerns_record and not fault:
+            searching = self._lookups.layout != layout_before or self._find_refused(failure, piece)
+        self._publisher.renew(self._lookups.layout, meanwhile=self._stay_alive)
+        self._step("recovered")
+        if not searching:
+            self._back_off()
+        if self._go_to_committed():
+            self._step("sought")
+
+    def _refresh_layout(self, *, require_partitions: bool) -> str:
+        """Go on with the output topics as they are now; which of them are missing or too small, in words.
+
+        `require_partitions`: fewer partitions than the events have are a fault too; else the events may have been grown
+        before the outputs. Empty when nothing is wrong, and when the broker does not answer: the next failure tries
+        again. When a topic's limit was lowered, mapping itself finds with the new one what is too large, and the other
+        templates of the record are published.
+        """
+        try:
+            fresh = self._layout(require_partitions)
+        except LayoutError as error:
+            return str(error).replace("\n", "; ")
+        except UnavailableError as unavailable:
+            log.warning("the topics cannot be read again", cause=str(unavailable))
+            return ""
+        if fresh != self._lookups.layout:
+            self._lookups = replace(self._lookups, layout=fresh)
+        return ""
+
+    def _go_to_committed(self) -> bool:
+        """Send each partition to what the group has committed, and drop what was polled; False when a stop did not let
+        it."""
+        self._backlog.clear()
+        while not self._stop.giving_up():
+            try:
+                self._intake.rewind()
+            except KafkaException as exception:
+                log.warning("waiting for the broker", step="committed", error=error_of(exception).name())
+                self._stay_alive()
+                time.sleep(0.2)
+            else:
+                return True
+        return False
+
+    def _find_refused(self, failure: NotCommitted, piece: Sequence[Done]) -> bool:
+        """Halve the batch down to the one record whose outputs the broker refuses; that one is dead. True: got on."""
+        if len(piece) > 1:
+            self._most_records = len(piece) // 2
+        elif piece:
+            place, letters = piece[0].outcome.record.place, self._lookups.layout.dead_letters
+            if place in self._refused and self._refused[place].bare:
+                raise LayoutError(
+                    f"the broker refuses even the dead letter of {place} without its bytes: {failure.detail}",
+                    hint=f"compare the configuration of {letters.name} with `processor topics`",
+                )
+            self._refused[place] = Refused(f"{failure.error}: {failure.detail}", bare=place in self._refused)
+        return bool(piece)
+
+    def _back_off(self) -> None:
+        """After the second failure in a row, and longer after each; the group is told that we are alive."""
+        wait_s = 0.0 if self._failures == 0 else back_off_s(self._failures, first_s=0.1, longest_s=5.0)
+        until = time.monotonic() + wait_s
+        self._failures += 1
+        while time.monotonic() < until and not self._stop.asked:
+            self._stay_alive()
+            time.sleep(0.05)
+
+    def _idle(self) -> None:
+        """Commit positions that moved past markers of the input's transactions, where nothing is left to be mapped."""
+        now = time.monotonic()
+        if now < self._idle_commit_at or self._intake.group is None:
+            return
+        self._idle_commit_at = now + IDLE_COMMIT_S
+        moved = {}
+        busy = {polled.owned for polled in self._backlog}
+        for owned in self._intake.owned.values():
+            if not owned.started or owned.seek_to is not None or owned.retry_at is not None or owned in busy:
+                continue
+            owned.next = position = self._intake.position(owned)
+            if position > max(owned.committed, owned.start):
+                moved[owned] = position
+        if moved:
+            self._commit_positions(moved)
+
+    def _commit_positions(self, positions: dict[Owned, int]) -> bool:
+        """A transaction of positions alone; False when it did not commit."""
+        failure = self._publisher.publish(
+            (),
+            {(self._events, owned.partition): offset for owned, offset in positions.items()},
+            self._intake.group,
+        )
+        if failure is not None:
+            self._recover(failure, ())
+            return False
+        self._committed(positions)
+        return True
+
+    def _stalled(self) -> str:
+        behind = [
+            f"{self._events}[{o.partition}] at {o.committed} of {o.goal}" + (f" ({o.cause})" if o.cause else "")
+            for o in self._intake.owned.values()
+            if not o.started or o.committed < o.goal
+        ]
+        if self._failure is not None:
+            behind.append(f"the last batch was not committed: {self._failure.error}: {self._failure.detail}")
+        return "; ".join(behind) or "no partition was assigned"
+
+
+NO_MEMBER = NotCommitted(
+    error="UNKNOWN_MEMBER_ID", detail="the group has shut us out", concerns_record=False, result="aborted"
+)
+
+STALL_HINT = (
+    "an open transaction in the input holds back its readers until it ends or times out; `processor topics` shows "
+    "whether the output topics have every partition of the events"
+)
+
+
+def outcomes_of(done: Sequence[Done]) -> list[Mapped | Unreadable]:
+    """The outcomes, in order."""
+    return [record.outcome for record in done]
+
+
+def cut(done: Sequence[Done], *, records: int, output_bytes: int) -> Iterator[Sequence[Done]]:
+    """Consecutive pieces. Each ends with the record that makes it `records` records or `output_bytes` of outputs."""
+    piece: list[Done] = []
+    size = 0
+    for record in done:
+        piece.append(record)
+        size += record.output_bytes
+        if len(piece) >= records or size >= output_bytes:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+class Stop:
+    """Whether a stop was asked for, by SIGTERM or SIGINT, and since when."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._asked_at = 0.0
+
+    def ask(self) -> None:
+        """From the signal handler."""
+        if not self.asked:
+            self.asked = True
+            self._asked_at = time.monotonic()
+
+    def giving_up(self) -> bool:
+        """Whether what is under way has to end now, done or not; what is not committed is simply read again."""
+        return self.asked and time.monotonic() - self._asked_at > STOP_S
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """SIGTERM and SIGINT ask for a stop while the block runs. Outside the main thread nothing is installed.
+
+    A thread hears them, because librdkafka may keep the main thread for longer than any time-out it was given (seen:
+    `send_offsets_to_transaction` for 20 s, with a broker that hangs), and Python's handlers run in the main thread
+    alone. If the block has not ended by then, the thread ends the process: what is not committed is read again.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    ended = threading.Event()
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+
+    def listen() -> None:
+        with open(read_end, "rb", buffering=0) as signals:  # noqa: PTH123  a descriptor has no path
+            if not signals.read(1):
+                return  # the block ended without a signal
+            stop.ask()
+            if not ended.wait(OVERDUE_S):
+                log.warning("stopped before the broker answered; what was not committed is read again")
+                os._exit(0)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        """The wake-up descriptor has told the thread already; this keeps the default action away."""
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    threading.Thread(target=listen, name="stop", daemon=True).start()
+    try:
+        yield stop
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write_end)
+
+
+def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = BROKER_HINT) -> T | None:
+    """The answer, waiting for a broker or registry that is just starting. None: a stop was asked for. Raises WorldError
+    with `hint` when there is none for 15 s."""
+    deadline = time.monotonic() + BROKER_S
+    while not stop.asked:
+        try:
+            return question()
+        except UnavailableError as unavailable:
+            if time.monotonic() > deadline:
+                raise WorldError(
+                    f"no answer from {brokers} for {BROKER_S:.0f} s: {unavailable}",
+                    hint=unavailable.hint if isinstance(unavailable, NoAnswerError) else hint,
+                ) from unavailable
+            time.sleep(0.2)
+    return None
+
+
+def catch_up(tables: Tables, stop: Stop, progress: Progress, *, until_end: bool = False) -> bool:
+    """Wait until the reference tables are as they were at the start: who must not be written to is known before the
+    first event is mapped. False when a stop was asked for; says every 5 s how far it is.
+
+    An open transaction in their topics is waited for; under `until_end` for a minute, then StalledError.
+    """
+    tables.start()
+    left, moved_at = "", time.monotonic()
+    tell_at = moved_at + TELL_S
+    while not stop.asked and not tables.caught_up:
+        tables.check()
+        now = time.monotonic()
+        if (left_now := tables.left()) != left:
+            left, moved_at = left_now, now
+        progress.starting(f"reference tables, records to read: {left}")
+        if now >= tell_at:
+            tell_at = now + TELL_S
+            log.info("reading the reference tables", records_left=left)
+        if until_end and now - moved_at > STALL_S:
+            raise StalledError(f"no progress for {STALL_S:.0f} s with the reference tables: {left}", hint=STALL_HINT)
+        time.sleep(CATCH_UP_LOOK_S)
+    return not stop.asked
+
+
+def leave(intake: Intake, *, patience_s: float = 3.0) -> None:
+    """Leave the group; a broker that does not answer is not waited for."""
+    leaving = threading.Thread(target=intake.close, name="leave", daemon=True)
+    leaving.start()
+    leaving.join(patience_s)
+    if leaving.is_alive():
+        log.warning("the broker did not answer when leaving the group")

@@ -1,0 +1,297 @@
+"""What became of the records of an events partition, as its outputs say: statuses, decisions and dead letters.
+
+A function of the outputs alone, never of what can be decoded today: a schema that comes or goes, or another key check,
+changes nothing of what was published.
+
+Non-obvious: outputs of one source partition lie in the order of their sources (a later status of a message would not),
+so a topic is read from its end back to the first that is old enough. A position that was set back by a person begins a
+second pass behind the first; reading on until an older source is found takes in both. An open transaction holds back
+what is committed behind its begin, and a broker that lost its marker may hold it open for ever.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processor.domain.outcome import SourceOutcome
+from processor.domain.output_topics import Layout
+from processor.domain.record import Headers, TemplateId, Topic
+from processor.errors import RefusedInputError, UnavailableError
+from processor.kafka.clients import (
+    AUTHORISATION,
+    FETCH_ADVICE,
+    error_of,
+    fetch_fault,
+    headers_of,
+    is_of_partition,
+    plain_reader,
+    refuse_unauthorised,
+)
+from processor.mapping.template_sets import kept_templates
+from processor.settings import Settings
+from processor.templates.load import UsedTexts, text_digest
+from processor.wire.encode import dead_letter_source
+from processor.wire.output_fields import source_reader
+from processor.wire.schema import DECISION, STATUS, SchemaOf, Schemas
+
+log = structlog.get_logger()
+
+OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
+REQUEST_S: Final = 10.0
+CHUNK_OFFSETS: Final = 20_000  # read back at first: a window of 10,000 with a message and a marker each; then doubled
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What an output's partition holds: its first offset, the last stable offset, and the end behind open transactions.
+
+    What lies from `stable` on is hidden from `read_committed`, committed or not.
+    """
+
+    first: int
+    stable: int
+    end: int
+
+
+ExtentOf = Callable[[Topic], Extent]
+"""Of our partition in a topic, as it is now. Blocks."""
+
+
+class UnpackError(UnavailableError):
+    """A batch cannot be unpacked; `str` names its place."""
+
+
+class OutcomeReader:
+    """Reads the outputs of one events partition. Blocks in each method; for use by one thread.
+
+    The methods raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not
+    answer, and NotAllowedError when reading an output is refused.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        schemas: Schemas,
+        layout: Layout,
+        partition: int,
+        *,
+        schema_of: SchemaOf,
+        extent_of: ExtentOf,
+    ) -> None:
+        """`schema_of` also finds schemas of outputs that were registered after we started."""
+        self._settings = settings
+        self._events = settings.topic("events")
+        self._partition = partition
+        self._extent_of = extent_of
+        self._topics = (layout.status, layout.decisions, layout.dead_letters)
+        self._dead_letters = layout.dead_letters.name
+        status = source_reader(STATUS, schemas=schemas, schema_of=schema_of)
+        decision = source_reader(DECISION, schemas=schemas, schema_of=schema_of)
+        self._read: Mapping[Topic, Callable[[bytes, Headers], SourceOutcome]] = {
+            layout.status.name: status,
+            layout.decisions.name: decision,
+            layout.dead_letters.name: lambda _value, headers: dead_letter_source(headers),
+        }
+
+    def highest_offset(self, *, first_is_enough: bool) -> int | None:
+        """The highest source offset that is found; None when no output has a record of the partition as its source.
+
+        With `first_is_enough` the first one is returned, not the highest. Reads as `read_committed` up to the end, so
+        open transactions are waited for. Raises RefusedInputError for a record that cannot be read: what it stands for
+        would be published again.
+        """
+        highest: int | None = None
+        with self._reader() as reader:
+            for topic in self._topics:
+                extent = self._extent_of(topic.name)
+                for message in read_range(reader, topic.name, self._partition, extent.first, extent.end):
+                    outcome = self._outcome(message)
+                    if outcome is not None:
+                        highest = max(outcome.source.offset, -1 if highest is None else highest)
+                        if first_is_enough:
+                            return highest
+        return highest
+
+    def between(self, first: int, end: int) -> dict[int, SourceOutcome]:
+        """By source offset, in order, what became of the records at offsets [first, end), all of them committed.
+
+        Open transactions are not waited for, as one may hang for ever: what lies behind their begin is read uncommitted
+        where no committed outcome of a source is found. It is committed and waits for the other's end; or it is another
+        try of the same record, whose outcome is the same.
+        Where outputs differ (a record that was mapped again after a position was set back), one that has an event wins.
+        A record that cannot be read is passed over and logged: it is none of ours, or of a version that cannot be read
+        yet, and one foreign record must not keep a partition from being mapped.
+        """
+        if first >= end:
+            return {}
+        sources = range(first, end)
+        committed: dict[int, SourceOutcome] = {}
+        hidden: dict[int, SourceOutcome] = {}
+        extents = {topic.name: self._extent_of(topic.name) for topic in self._topics}
+        with self._reader() as reader:
+            for topic, extent in extents.items():
+                for outcome in self._back_to(first, reader, topic, extent.first, extent.stable):
+                    _note(outcome, sources, committed)
+        held_back = {topic: extent for topic, extent in extents.items() if extent.stable < extent.end}
+        if held_back:
+            log.info("open transactions in outputs", topics=sorted(held_back), partition=self._partition)
+            with self._reader(isolation="read_uncommitted") as reader:
+                for topic, extent in held_back.items():
+                    for outcome in self._back_to(first, reader, topic, extent.stable, extent.end):
+                        _note(outcome, sources, hidden)
+        return dict(sorted((hidden | committed).items()))
+
+    def _back_to(self, first: int, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
+        """The outcomes at offsets [begin, end) of `topic`, from the end back to one of a source before `first`; in
+        pieces, not in order."""
+        size = CHUNK_OFFSETS
+        while begin < end:
+            piece_begin = max(begin, end - size)
+            oldest: int | None = None
+            for outcome in self._piece(reader, topic, piece_begin, end):
+                oldest = outcome.source.offset if oldest is None else oldest
+                yield outcome
+            if oldest is not None and oldest < first:
+                return
+            end, size = piece_begin, 2 * size
+
+    def _piece(self, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
+        """What the outputs at offsets [begin, end) of `topic` say, in order; a message's later statuses say nothing."""
+        for message in read_range(reader, topic, self._partition, begin, end):
+            try:
+                outcome = self._outcome(message)
+            except RefusedInputError as unreadable:
+                log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
+                continue
+            if outcome is not None and not outcome.later:
+                yield outcome
+
+    def _outcome(self, message: Message) -> SourceOutcome | None:
+        """What a record says of its source; None when that is not of our partition. RefusedInputError: not readable."""
+        topic, value = Topic(message.topic() or ""), message.value()
+        try:
+            headers = headers_of(message)
+            if not value and topic != self._dead_letters:
+                return None
+            outcome = self._read[topic](value or b"", headers)
+        except ValueError as error:
+            raise RefusedInputError(
+                f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so nobody can say which events "
+                f"were published: {error}",
+                hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without "
+                "asking",
+            ) from error
+        ours = (outcome.source.topic, outcome.source.partition) == (self._events, self._partition)
+        return outcome if ours else None
+
+    @contextmanager
+    def _reader(self, *, isolation: str = "read_committed") -> Iterator[Consumer]:
+        names = ", ".join(topic.name for topic in self._topics)
+        with open_reader(self._settings, hint=f"grant READ on {names}", isolation=isolation) as reader:
+            yield reader
+
+
+def _note(outcome: SourceOutcome, sources: range, found: dict[int, SourceOutcome]) -> None:
+    """Keep `outcome` by its source's offset if that is one of `sources`, unless another one there names the event."""
+    offset = outcome.source.offset
+    if offset in sources and (offset not in found or found[offset].event_id is None):
+        found[offset] = outcome
+
+
+_UsedText = tuple[tuple[TemplateId, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSets:
+    """The template sets that were written: the keys of their records, and the texts of their templates."""
+
+    keys: Collection[str]
+    texts: UsedTexts
+
+
+def written_sets(settings: Settings, layout: Layout) -> WrittenSets:
+    """The template sets that were written, below any open transaction. Blocks while it reads; keeps digests alone.
+
+    A set that is written twice is the same record twice, so where a batch cannot be unpacked reading ends with a
+    warning, and later sets are written again. A set that was taken away by a null value is none. A record that is no
+    template set is passed over with a warning, a template without content without one.
+    Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
+    """
+    topic = layout.template_sets
+    sets: dict[str, tuple[_UsedText, ...]] = {}
+    seen: dict[bytes, _UsedText] = {}  # most sets share most of their templates
+    foreign: list[int] = []
+    with open_reader(settings, hint=f"grant READ on {topic.name}") as reader:
+        low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
+        try:
+            for message in read_range(reader, topic.name, 0, low, high):
+                key, value = (message.key() or b"").decode(errors="replace"), message.value()
+                sets.pop(key, None)
+                try:
+                    if value:
+                        sets[key] = tuple(_used_texts(value, seen))
+                except ValueError:
+                    foreign.append(message.offset() or 0)
+        except UnpackError as unreadable:
+            log.warning("template sets are read in part", cause=str(unreadable))
+    if foreign:
+        log.warning("records are no template sets", topic=topic.name, records=len(foreign), first_offset=foreign[0])
+    texts: dict[tuple[TemplateId, int], set[bytes]] = {}
+    for version, digest in chain.from_iterable(sets.values()):
+        texts.setdefault(version, set()).add(digest)
+    return WrittenSets(frozenset(sets), texts)
+
+
+def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedText]:
+    """The texts of a record's templates; `seen` has those of earlier records. ValueError when it is no template set."""
+    for template in kept_templates(value):
+        if template.content is None:
+            continue
+        whole = blake2b(f"{template.id} {template.version} {template.content}".encode(), digest_size=16).digest()
+        if whole not in seen:
+            seen[whole] = (template.id, template.version), text_digest(template.content)
+        yield seen[whole]
+
+
+@contextmanager
+def open_reader(settings: Settings, *, hint: str, isolation: str = "read_committed") -> Iterator[Consumer]:
+    """A consumer outside of the group, for `read_range`. UnavailableError and NotAllowedError for the broker's."""
+    reader = plain_reader(settings, isolation=isolation, more={"enable.partition.eof": True})
+    try:
+        yield reader
+    except KafkaException as exception:
+        refuse_unauthorised(error_of(exception), hint=hint)
+        raise UnavailableError(f"topics cannot be read: {exception}") from exception
+    finally:
+        reader.close()
+
+
+def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
+    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s or the
+    broker does not give them, UnpackError for a batch that cannot be unpacked."""
+    if low >= end:
+        return
+    reader.assign([TopicPartition(topic, partition, low)])
+    while True:
+        message = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
+        if message is None:
+            raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            if error.code() in AUTHORISATION or not is_of_partition(message):
+                raise KafkaException(error)
+            fault = fetch_fault(message)
+            raise UnpackError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)
+        offset = message.offset()
+        assert offset is not None, "a record and an end have their offset"
+        if error is None and offset < end:
+            yield message
+        next_offset = offset if error is not None else offset + 1
+        if next_offset >= end:
+            return

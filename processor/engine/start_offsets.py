@@ -1,0 +1,408 @@
+"""Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from processor.background import back_off_s
+from processor.domain.event import Identity
+from processor.domain.output_topics import Layout
+from processor.domain.record import Place, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.engine.output_scan import Extent, OutcomeReader, UnpackError, open_reader, read_range
+from processor.errors import DeferredSchemaError, LayoutError, RefusedInputError, UnavailableError, UsageError
+from processor.kafka.clients import Admin, Reader, asking, plain_reader, refuse_unauthorised, source_record
+from processor.kafka.clients import admin as new_admin
+from processor.mapping.context import Lookups
+from processor.mapping.map import identify
+from processor.settings import Settings
+from processor.wire.schema import SchemaOf, WriterSchema
+
+log = structlog.get_logger()
+
+READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
+REQUEST_S = 10.0
+MOST_AT_ONCE = 8
+MOST_REFUSED = 5  # partitions that the text of an exit names
+REGISTRY_S = 5.0  # for one schema; then it is asked again
+POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An event that passed the checks before DUPLICATE_EVENT, its record's place, and when that counts as written."""
+
+    place: Place
+    time_ms: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where one partition starts. Offsets are of the events topic.
+
+    `offset` is the first to be mapped; `seen` are the events before it that are in its window, in order. `chosen`: the
+    group had no position, so this one is to be committed before anything is mapped. `goal` is the high watermark now.
+    """
+
+    offset: int
+    goal: int
+    chosen: bool
+    seen: tuple[SeenEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartFrom:
+    """The operator's answer where the group's position does not say: beginning, end, outputs, or a time (UTC ms)."""
+
+    word: str
+    time_ms: int = 0
+
+
+def start_from(text: str | None) -> StartFrom | None:
+    """Parse `--start-from beginning|end|outputs|TIME`; TIME is RFC 3339 with an offset. Raises UsageError."""
+    if text is None:
+        return None
+    if text in ("beginning", "end", "outputs"):
+        return StartFrom(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(
+            f"--start-from takes beginning, end, outputs or a time with its offset, got: {text!r}",
+            hint="a time looks like 2026-03-14T09:26:53Z",
+        )
+    return StartFrom("time", int(moment.timestamp() * 1000))
+
+
+class Starts:
+    """Answers for one partition at a time; blocks, so the engine asks from threads of its own.
+
+    Each question has a client of its own: after a broken connection librdkafka's admin client asks a coordinator that
+    it has given up, for ever (seen with 2.16.1; a new client answers at once).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        layout: Callable[[Admin], Layout],
+        lookups: Lookups,
+        schemas_of_outputs: SchemaOf,
+        answer: StartFrom | None,
+    ) -> None:
+        """`layout` reads the topics as they are now. `schemas_of_outputs` is for this alone, as it is called from other
+        threads than the loop's."""
+        self._settings = settings
+        self._events = settings.topic("events")
+        self._layout = layout
+        self._lookups = replace(lookups, schema_of=self._schema_of)
+        self._schemas_of_outputs = schemas_of_outputs
+        self._registry_lock = threading.Lock()
+        self._answer = answer
+        self._answered_for: frozenset[int] = frozenset()
+        self._for_ends: Admin | None = None
+        # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
+        self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def prepare(self) -> None:
+        """Find out for which partitions `--start-from` answers: those that there are, if the group has no position.
+
+        To be called once, before the group is joined: later the group has positions, and a partition without one is
+        new to it. Blocks; UnavailableError as `of`.
+        """
+        if self._answer is None:
+            return
+        there = self._partitions(self._admin())
+        positions = self.positions(there)
+        self._answered_for = frozenset() if positions else frozenset(there)
+        if positions:
+            log.warning(
+                "--start-from moves no position that the group has, but one that is gone",
+                start_from=self._answer.word,
+                partitions=sorted(positions),
+            )
+        if positions and (new := sorted(set(there) - positions.keys())):
+            log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
+
+    def of(self, partition: int) -> Start:
+        """Where `partition` starts.
+
+        Raises UnavailableError when this cannot be known now (an output topic lacks the partition, a transaction of the
+        previous owner is open, the broker does not answer): ask again. Raises RefusedInputError when a person has to
+        decide.
+        """
+        with self._at_once:
+            return self._of(partition)
+
+    def _of(self, partition: int) -> Start:
+        admin = self._admin()
+        try:
+            layout = self._layout(admin)
+        except LayoutError as fault:  # deleted since we started: it is waited for, as a missing partition is
+            raise UnavailableError(str(fault).replace("\n", "; ")) from fault
+        for twin in layout.twins:
+            if partition >= twin.partitions:
+                raise UnavailableError(
+                    f"{twin.name} has no partition {partition}; `processor topics` names the command that grows it"
+                )
+        position = self.positions([partition]).get(partition)
+        low = self._offset(admin, partition, OffsetSpec.earliest())
+        high = self._end(admin, partition)
+        outcomes = self._outcomes(admin, layout, partition)
+
+        def start(offset: int, *, chosen: bool) -> Start:
+            seen = self._seen(outcomes, partition, low=low, end=offset)
+            return Start(offset=offset, goal=high, chosen=chosen, seen=seen)
+
+        if position is not None and low <= position <= high:
+            return start(position, chosen=False)
+        if self._answer is not None and (position is not None or partition in self._answered_for):
+            return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
+        if position is not None:
+            raise RefusedInputError(
+                f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
+                + _gone(position, low=low, high=high),
+                hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
+                "last event that was published",
+            )
+        refusal = self._refusal(outcomes, partition)
+        if refusal is None:
+            return start(low, chosen=True)
+        if self._answer is None:
+            raise refusal
+        return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
+
+    def goals(self) -> dict[int, int]:
+        """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
+        admin = self._admin()
+        return {partition: self._end(admin, partition) for partition in self._partitions(admin)}
+
+    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+        """The last stable offset of each of `partitions`: what a read_committed reader can reach. Blocks.
+
+        Asked every two seconds, one question at a time, so it keeps its client as long as that one answers.
+        """
+        if not partitions:
+            return {}
+        admin, self._for_ends = self._for_ends or self._admin(), None
+        request = {TopicPartition(self._events, partition): OffsetSpec.latest() for partition in partitions}
+        futures = admin.list_offsets(request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
+        ends = {tp.partition: _answer(admin, future).offset for tp, future in futures.items()}
+        self._for_ends = admin
+        return ends
+
+    def _partitions(self, admin: Admin) -> list[int]:
+        with asking(admin, hint=READ_HINT):
+            events = admin.list_topics(self._events, REQUEST_S).topics[self._events]
+        if events.error is not None:
+            refuse_unauthorised(events.error, hint=READ_HINT)
+        if not events.partitions:  # a broker that has just started may not have them yet: no topic is without
+            what = "no partitions" if events.error is None else f"{events.error.name()}: {events.error.str()}"
+            raise UnavailableError(f"{self._events}: {what}")
+        return list(events.partitions)
+
+    def _refusal(self, outcomes: OutcomeReader, partition: int) -> RefusedInputError | None:
+        """Why a partition without a position must not start at its beginning: its outputs are not empty."""
+        try:
+            published = outcomes.highest_offset(first_is_enough=True)
+        except RefusedInputError as unreadable:
+            return unreadable
+        if published is None:
+            return None
+        return RefusedInputError(
+            f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
+            f"hold events of it (offset {published}): starting at the beginning would publish them again",
+            hint="`--start-from outputs` goes on after the last one that was published; `beginning` is right where the "
+            "topic was created again and holds other events",
+        )
+
+    def _outcomes(self, admin: Admin, layout: Layout, partition: int) -> OutcomeReader:
+        def extent_of(topic: Topic) -> Extent:
+            first = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
+            stable = self._offset(admin, partition, OffsetSpec.latest(), topic=topic)
+            return Extent(first, stable, self._end(admin, partition, topic=topic))
+
+        return OutcomeReader(
+            self._settings, self._lookups.schemas, layout, partition, schema_of=self._schema_of, extent_of=extent_of
+        )
+
+    def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
+        """The schema of an output, or of a record of the input that left none.
+
+        KeyError also for an id that the registry refuses while it gives others: ours are known, and no start is held
+        back for somebody else's.
+
+        Waits for the registry: put off at each id that is new, reading would begin again each time, and what is known
+        of the first ids would be too old before the last is reached.
+        """
+        until, times = time.monotonic() + REGISTRY_S, 0
+        while True:
+            try:
+                with self._registry_lock:
+                    return self._schemas_of_outputs(schema_id)
+            except DeferredSchemaError:
+                raise KeyError(schema_id) from None
+            except UnavailableError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(back_off_s(times, first_s=0.01, longest_s=0.5))
+            times += 1
+
+    def _seen(self, outcomes: OutcomeReader, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
+        """The events in the window of the record at `end`, as the outcomes of the records before it say.
+
+        Where not all decisions are written, a record without an outcome made no message, and was judged by what its
+        value says: that is read from the input.
+        """
+        first = max(0, end - self._settings.window.records)
+        found = outcomes.between(first, end)
+        seen = {
+            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._lookups.tenant, outcome.event_id))
+            for offset, outcome in found.items()
+            if outcome.event_id is not None
+        }
+        if self._settings.decisions != "all":
+            seen |= {
+                event.place.offset: event for event in self._without_outcome(partition, max(low, first), end, found)
+            }
+        return tuple(seen[offset] for offset in sorted(seen))
+
+    def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
+        with closing(self._readable(partition, first, end)) as records:
+            for record in records:
+                if record.place.offset in found:
+                    continue
+                identified = identify(record, self._lookups)
+                if identified is not None:
+                    identity, time_ms = identified
+                    yield SeenEvent(record.place, time_ms, identity)
+
+    def _readable(self, partition: int, first: int, end: int) -> Generator[SourceRecord]:
+        """The records at offsets [first, end), without those of a batch that cannot be unpacked: nobody has mapped
+        them, for a person had to set the position behind them.
+
+        Its length is unknown, so it is skipped in steps that double. Records behind it that are skipped too made no
+        message, so a repeat of theirs doubles none.
+        """
+        step = 1
+        with open_reader(self._settings, hint=READ_HINT) as reader:
+            while first < end:
+                try:
+                    for message in read_range(reader, self._events, partition, first, end):
+                        record = source_record(message)
+                        first, step = record.place.offset + 1, 1
+                        yield record
+                except UnpackError as unreadable:
+                    log.warning("events before the start are passed over", cause=str(unreadable))
+                    first, step = first + step, 2 * step
+                else:
+                    return
+
+    def _admin(self) -> Admin:
+        return new_admin(self._settings)
+
+    def _answered(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
+        answer = self._answer
+        assert answer is not None
+        match answer.word:
+            case "beginning":
+                return low
+            case "end":
+                # Not the high watermark: what an open transaction holds becomes readable later and is not skipped.
+                return self._offset(admin, partition, OffsetSpec.latest())
+            case "outputs":
+                published = outcomes.highest_offset(first_is_enough=False)
+                if published is None:
+                    return low
+                if published >= (high := self._end(admin, partition)):
+                    raise RefusedInputError(
+                        f"the outputs hold events of {self._events}[{partition}] up to offset {published}, and its "
+                        f"next record gets offset {high}: the topic was created again, its events are other ones",
+                        hint="`--start-from beginning` maps all that it holds now",
+                    )
+                return max(low, published + 1)
+            case _:
+                at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))
+                return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
+
+    def positions(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The group's position in each of `partitions` that has one. A pending one is waited for, 5 s; errors as `of`.
+
+        Asked by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
+        when the coordinator answers that it is loading or has moved.
+        """
+        reader = plain_reader(self._settings, group=self._settings.group_id)
+        try:
+            asked = [TopicPartition(self._events, partition) for partition in partitions]
+            with asking(reader, hint=READ_HINT):
+                answers = _committed(reader, asked)
+        finally:
+            reader.close()
+        for at in answers:
+            if at.error is not None:
+                raise UnavailableError(f"group position of {self._events}[{at.partition}]: {at.error.name()}")
+        return {at.partition: at.offset for at in answers if at.offset >= 0}
+
+    def _end(self, admin: Admin, partition: int, *, topic: Topic | None = None) -> int:
+        """The high watermark, above what open transactions hold."""
+        latest = OffsetSpec.latest()
+        return self._offset(admin, partition, latest, topic=topic, isolation=IsolationLevel.READ_UNCOMMITTED)
+
+    def _offset(
+        self,
+        admin: Admin,
+        partition: int,
+        spec: OffsetSpec,
+        *,
+        topic: Topic | None = None,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> int:
+        request = {TopicPartition(topic or self._events, partition): spec}
+        (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
+        offset: int = _answer(admin, future).offset
+        return offset
+
+
+def _gone(position: int, *, low: int, high: int) -> str:
+    """What the partition holds instead of `position`; its records are at offsets [low, high)."""
+    holds = f"the partition is empty, its next record gets offset {high}"
+    if low < high:
+        holds = f"the partition holds offsets {low} to {high - 1}"
+    if position >= low:
+        return holds
+    return f"{holds}; {low - position} {'offset is' if low - position == 1 else 'offsets are'} missing"
+
+
+def together(refused: Sequence[RefusedInputError]) -> RefusedInputError:
+    """One error of those of several partitions, each on its line, the first few; what to do about them only once."""
+    lines = [error.what for error in refused[:MOST_REFUSED]]
+    if more := len(refused) - len(lines):
+        lines.append(f"and {more} more {'partition' if more == 1 else 'partitions'}")
+    return RefusedInputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refused)))
+
+
+def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartition]:
+    try:
+        return reader.committed(asked, POSITION_S)
+    except KafkaException as late:
+        # When we may not ask who coordinates the group, `committed` times out; only the next poll tells why.
+        told = reader.poll(0)
+        if told is not None and (error := told.error()) is not None:
+            raise KafkaException(error) from late
+        raise
+
+
+def _answer(admin: Admin, future: "Future[Any]") -> Any:
+    with asking(admin, hint=READ_HINT):
+        return future.result(REQUEST_S + 2)

@@ -1,0 +1,307 @@
+"""What can be seen of a running engine: metrics, readiness, lag. Written by the loop, read by the HTTP threads."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from itertools import chain
+from typing import Self
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as PrometheusCounter
+
+from processor.background import ask
+from processor.domain.outcome import Mapped, Unreadable, WrongKey
+from processor.domain.reasons import Reason
+from processor.engine.consumer import Owned
+from processor.engine.publisher import NotCommitted
+from processor.engine.start_offsets import Starts
+from processor.errors import UnavailableError
+from processor.kafka.topic_plan import Difference
+from processor.mapping.context import Suspended
+from processor.observability.http import Readiness
+from processor.observability.metrics import (
+    ASSIGNED_PARTITIONS,
+    BATCH_RECORDS,
+    BATCH_SECONDS,
+    CHARACTERS_REPLACED,
+    DEAD_LETTERS,
+    DECISIONS,
+    FAILED_TEMPLATES,
+    LAG_RECORDS,
+    LAST_PROGRESS_SECONDS,
+    LOOKUPS_MISSING,
+    MALFORMED_HEADERS,
+    MAPPING_ERRORS,
+    OTHER_TENANT_RATIO,
+    OUTPUTS,
+    REBALANCES,
+    RECORDS,
+    RECORDS_WITHOUT_TIME,
+    TEMPLATE_SET,
+    TEMPLATES_REFUSED,
+    TOPIC_DIFFERENCES,
+    TRANSACTIONS,
+    WAITS,
+    WRONG_KEYS,
+    Metric,
+    Metrics,
+)
+
+log = structlog.get_logger()
+
+LOOK_S = 0.25
+UNASSIGNED = "not assigned yet: the group has not answered"
+LOST = (
+    "the group has shut us out, its broker is away, or the events topic is gone: partitions are lost until the next "
+    "assignment"
+)
+SILENT = "a call that does not return: the log says what it did last, and a restart loses nothing"
+KEY = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # with or without dashes
+KEY_PATTERN_CHARACTERS = 40
+KEY_PATTERN_BYTES = 1_000  # how much of a key its pattern is looked for in; of 1 MB that took 0.6 s
+MOST_KEY_PATTERNS = 100
+LAG_S = 2.0
+SCHEMA_REFUSED = "schema refused"  # a cause of waits: of one id, while the registry gives others
+
+
+class Progress:
+    """The loop tells it what happens; it keeps the metrics and the answer of /ready. Thread-safe: `readiness` alone."""
+
+    def __init__(self, metrics: Metrics, *, max_stall_s: float) -> None:
+        self._metrics = metrics
+        self._max_stall_s = max_stall_s
+        self._starts: Starts | None = None
+        self._ends: Future[dict[int, int]] | None = None
+        self._ends_known: Mapping[int, int] = {}
+        self._ends_asked_at = 0.0
+        self._looked_at = time.monotonic()
+        self._not_committed = ""
+        self._template_set = ""
+        self._degraded: dict[str, tuple[str, ...]] = {}  # by what is degraded
+        self._other_tenant_logged = False
+        self._key_patterns: set[str] = set()
+        self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
+        self._shown: set[int] = set()
+        self._behind_since: dict[int, float] = {}
+        self._readiness = Readiness(ready=False, reasons=("starting",))
+        self.assigned = False  #: Whether this process ever had an assignment; the supervisor asks.
+
+    @classmethod
+    def unobserved(cls, *, max_stall_s: float = 60.0) -> Self:
+        """With metrics of its own that nobody scrapes."""
+        return cls(Metrics(CollectorRegistry()), max_stall_s=max_stall_s)
+
+    def watch(self, starts: Starts) -> None:
+        """From now on ask `starts` for the ends of our partitions, every two seconds, in a thread."""
+        self._starts = starts
+
+    def readiness(self) -> Readiness:
+        """The answer of /ready. Never blocks; any thread may ask."""
+        silent_s = time.monotonic() - self._looked_at
+        if silent_s > self._max_stall_s:
+            return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s; {SILENT}",))
+        return self._readiness
+
+    @property
+    def metrics(self) -> Metrics:
+        """For what has metrics of its own."""
+        return self._metrics
+
+    def starting(self, reason: str) -> None:
+        """What is waited for before the group is joined."""
+        self._looked_at = time.monotonic()
+        self._readiness = Readiness(ready=False, reasons=(reason,))
+
+    def observe(self, owned: Mapping[int, Owned], *, member: bool, assigned_once: bool) -> None:
+        """Called at every turn; looks four times a second. `member`: the group counts us in, with partitions or not."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_S and self._readiness.ready:
+            return
+        self._looked_at = now
+        self.assigned = assigned_once
+        self._measure(owned, now)
+        reasons: tuple[str, ...] = () if member else (LOST if assigned_once else UNASSIGNED,)
+        if self._not_committed:
+            reasons += (self._last_batch(),)
+        late = {o.partition: reason for o in owned.values() if (reason := self._unready(o, now))}
+        reasons += tuple(late.values())
+        waiting = (o for o in owned.values() if o.cause and o.partition not in late)
+        self.degraded("partitions", (f"partition {o.partition} waits at {o.next}: {o.cause}" for o in waiting))
+        degraded = tuple(chain.from_iterable(self._degraded.values()))
+        self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
+
+    def degraded(self, part: str, reasons: Iterable[str]) -> None:
+        """Replace the reasons why `part` works less well than it should; none: it works well again.
+
+        A degraded process can be ready all the same. Each reason names what is concerned.
+        """
+        self._degraded[part] = tuple(reasons)
+
+    def templates(self, digest: str, *, refused: str, suspended: Suspended) -> None:
+        """Called at every turn: the set in use, why what is on the disk is not used, and which templates make no
+        messages as they nearly always fail. Both degrade us, no more."""
+        if digest != self._template_set:
+            if self._template_set:
+                self._metrics[TEMPLATE_SET].remove(self._template_set)
+            self._template_set = digest
+            self._metrics[TEMPLATE_SET].labels(set_version=digest).set(1)
+        self._metrics[TEMPLATES_REFUSED].set(bool(refused))
+        self.degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
+        again = "a new version of it is tried at once"
+        self.degraded("breakers", (f"template {name} is suspended: {why}; {again}" for name, why in sorted(suspended)))
+
+    def other_tenants(self, share: float, reasons: Iterable[str]) -> None:
+        """How many of the last records are of another tenant, 0 to 1, and why that is degraded, if it is."""
+        self._metrics[OTHER_TENANT_RATIO].set(share)
+        self.degraded("tenant", reasons)
+        if not share:
+            self._other_tenant_logged = False
+        elif not self._other_tenant_logged and self._degraded["tenant"]:
+            self._other_tenant_logged = True  # once until there are none left: a share may go to and fro about half
+            log.warning("records are of another tenant", cause="; ".join(self._degraded["tenant"]))
+
+    def topics_differ(self, found: Sequence[Difference]) -> None:
+        """What is wrong with the topics now, all of it."""
+        self._metrics[TOPIC_DIFFERENCES].set(len(found))
+        self.degraded("topics", (f"topic {each.topic} {each.what}; {each.hint}" for each in found))
+
+    def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
+        """A transaction with these outcomes is committed."""
+        self._not_committed = ""
+        metrics = self._metrics
+        metrics[TRANSACTIONS].labels(result="committed").inc()
+        metrics[BATCH_RECORDS].observe(len(outcomes))
+        metrics[BATCH_SECONDS].observe(seconds)
+        counts: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
+        for outcome in outcomes:
+            topic = outcome.record.place.topic
+            if outcome.record.time_ms is None:
+                counts[RECORDS_WITHOUT_TIME, ()] += 1
+            match outcome:
+                case Unreadable(reason=reason):
+                    counts[RECORDS, (topic, "unreadable")] += 1
+                    counts[DEAD_LETTERS, (reason,)] += 1
+                case Mapped():
+                    counts[RECORDS, (topic, "mapped")] += 1
+                    counts.update((DECISIONS, (declined.reason,)) for declined in outcome.declined)
+                    counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
+                    counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
+                    counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
+                    for birth in outcome.births:
+                        if birth.replaced:
+                            counts[CHARACTERS_REPLACED, (birth.status.templateId,)] += birth.replaced
+                    if outcome.failed:
+                        counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
+                    if outcome.wrong_key is not None:
+                        counts[WRONG_KEYS, ()] += 1
+                        self._tell_wrong_key(outcome, outcome.wrong_key)
+            counts.update((OUTPUTS, (out.topic,)) for out in outcome.outputs)
+        self._published.update(counts)
+        for (metric, labels), count in counts.items():
+            counter = metrics[metric]
+            (counter.labels(*labels) if labels else counter).inc(count)
+
+    def _tell_wrong_key(self, outcome: Mapped, wrong: WrongKey) -> None:
+        """Log the first record of each pattern: a producer that keys wrongly does so every time."""
+        key = (outcome.record.key or b"")[:KEY_PATTERN_BYTES].decode(errors="replace")
+        shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in KEY.split(key))
+        pattern = "<key>".join(shapes)[:KEY_PATTERN_CHARACTERS]
+        if pattern not in self._key_patterns and len(self._key_patterns) < MOST_KEY_PATTERNS:
+            self._key_patterns.add(pattern)
+            log.warning(
+                "a record is not keyed by its event's ordering key",
+                pattern=pattern,
+                place=str(outcome.record.place),
+                event_name=wrong.event,
+                event_id=wrong.event_id,
+                expected_key=wrong.expected,
+            )
+
+    def not_committed(self, failure: NotCommitted) -> None:
+        """A transaction did not clearly commit; the partitions go back to what the group has committed."""
+        self._not_committed = f"{failure.error}: {failure.detail}" if failure.detail else failure.error
+        self._metrics[TRANSACTIONS].labels(result=failure.result).inc()
+        # At once: the loop does not turn again until the broker has answered.
+        degraded = tuple(chain.from_iterable(self._degraded.values()))
+        self._readiness = Readiness(ready=False, reasons=(self._last_batch(), *degraded), degraded=bool(degraded))
+
+    def nothing_left(self) -> None:
+        """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""
+        self._not_committed = ""
+
+    def rebalanced(self, kind: str, partitions: int) -> None:
+        """Partitions were assigned, revoked or lost."""
+        self._metrics[REBALANCES].labels(kind=kind).inc()
+        log.info("rebalance", kind=kind, partitions=partitions)
+
+    def waited(self, cause: str) -> None:
+        """A record has to wait for the world. `cause` is one of few."""
+        self._metrics[WAITS].labels(cause=cause).inc()
+
+    def mapping_failed(self) -> None:
+        """Mapping raised an error for one record twice. Counted at once, and again when it is mapped again."""
+        self._metrics[MAPPING_ERRORS].inc()
+
+    def stopping(self) -> None:
+        """The engine ends; the log says what it has done."""
+        totals = dict.fromkeys(("mapped", "unreadable"), 0)
+        by_metric: dict[Metric[PrometheusCounter], dict[str, int]] = {OUTPUTS: {}, DECISIONS: {}, DEAD_LETTERS: {}}
+        for (metric, labels), count in self._published.items():
+            if metric is RECORDS:
+                totals[labels[1]] += count
+            elif metric in by_metric:
+                by_metric[metric][labels[0]] = count
+        outputs, decisions, dead_letters = by_metric.values()
+        log.info("stopped", **totals, outputs=outputs, decisions=decisions, dead_letters=dead_letters)
+        self._readiness = Readiness(ready=False, reasons=("stopping",))
+
+    def _last_batch(self) -> str:
+        return f"the last batch was not committed: {self._not_committed}"
+
+    def _unready(self, owned: Owned, now: float) -> str:
+        at = f"partition {owned.partition}"
+        if not owned.started:
+            return f"{at}: its start is not known yet" + (f": {owned.cause}" if owned.cause else "")
+        lag = self._lag(owned)
+        if lag == 0:
+            self._behind_since.pop(owned.partition, None)
+            return ""
+        # A partition that was idle for long is not late with the record that has just come.
+        stalled_s = now - max(owned.progressed_at, self._behind_since.setdefault(owned.partition, now))
+        if stalled_s > self._max_stall_s and not owned.schema_refused:
+            why = f": {owned.cause}" if owned.cause else ""
+            return f"{at}: {lag} records behind, no progress for {stalled_s:.0f} s{why}"
+        return ""
+
+    def _lag(self, owned: Owned) -> int:
+        return max(0, self._ends_known.get(owned.partition, 0) - max(owned.committed, 0))
+
+    def _measure(self, owned: Mapping[int, Owned], now: float) -> None:
+        metrics = self._metrics
+        metrics[ASSIGNED_PARTITIONS].set(len(owned))
+        self._refresh_ends(owned.keys(), now)
+        for gone in self._shown - owned.keys():
+            metrics[LAG_RECORDS].remove(str(gone))
+            metrics[LAST_PROGRESS_SECONDS].remove(str(gone))
+            self._behind_since.pop(gone, None)
+        self._shown = set(owned)
+        for partition, one in owned.items():
+            metrics[LAG_RECORDS].labels(partition=str(partition)).set(self._lag(one))
+            metrics[LAST_PROGRESS_SECONDS].labels(partition=str(partition)).set(time.time() - (now - one.progressed_at))
+
+    def _refresh_ends(self, partitions: Collection[int], now: float) -> None:
+        if self._ends is not None and self._ends.done():
+            try:
+                self._ends_known = self._ends.result()
+            except UnavailableError as unavailable:
+                log.debug("lag is not known", cause=str(unavailable))
+            self._ends = None
+        if self._ends is None and self._starts is not None and now - self._ends_asked_at > LAG_S:
+            self._ends_asked_at = now
+            self._ends = self._ask_ends(sorted(partitions), self._starts)
+
+    def _ask_ends(self, partitions: list[int], starts: Starts) -> "Future[dict[int, int]]":
+        return ask(lambda: starts.stable_ends(partitions), name="lag")

@@ -1,0 +1,316 @@
+"""The topics of one installation as they should be: names, partitions, configuration; and what differs from that."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from processor.domain.record import EventName, Topic
+from processor.settings import FixedTopic, Settings
+
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+_FOR_EVER: Final = -1
+
+DEFAULT_PARTITIONS: Final = 6
+
+STREAM_PARTITIONS: Final = 3
+"""Most partitions of a new stream topic. A commit costs more with each partition it touches, and there is a topic for
+each event; a partition of a stream is its source's modulo this, so the number stays what it was at creation."""
+
+KAFKA_DEFAULT_BYTES: Final = 1_048_588
+"""`max.message.bytes` of a topic where nobody chose one (org.apache.kafka.server.config.ServerLogConfigs)."""
+
+DEAD_LETTER_ROOM_BYTES: Final = 64 * 1024
+"""What a dead letter may weigh beside the event itself: the added headers, `dl.failed` being cut at half of this."""
+
+Cleanup = Literal["delete", "compact", "compact,delete"]
+Role = FixedTopic | Literal["stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """How one kind of topic is made."""
+
+    cleanup: Cleanup
+    retention_days: int
+    proof: bool = False  #: Shows that an event had its outcome, so it lives at least as long as events do.
+
+
+_ROWS: Final[Mapping[Role, _Row]] = {
+    "events": _Row("delete", 30),
+    "messages": _Row("compact,delete", 90, proof=True),
+    "status": _Row("delete", 90, proof=True),
+    "decisions": _Row("delete", 90, proof=True),
+    "dead_letters": _Row("delete", 90, proof=True),
+    "notifications": _Row("compact,delete", 90),
+    "template_sets": _Row("compact", 0),
+    "contacts": _Row("compact", 0),
+    "categories": _Row("compact", 0),
+    "accounts": _Row("compact", 0),
+    "subscriptions": _Row("compact", 0),
+    "stream": _Row("delete", 7),
+}
+
+TWINS: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters", "notifications")
+"""Topics that need a partition for each partition of the events."""
+
+
+TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
+"""The reference tables. Every process reads all of them, so one partition does: it keeps the rows of a key in the order
+in which they were written. With more, a key may have an old row in one partition and its new one, or its deletion, in
+another, and nothing says reliably which came last: times are the producers', and compaction takes deletions away."""
+
+LEAST_DELETE_RETENTION_MS: Final = 600_000
+"""The shortest `delete.retention.ms` of a reference topic. A process notes twice a minute that it has all, and a local
+copy is read on after a restart if it was away for less than half of the time: five minutes, the other half for reading.
+"""
+
+LOG_APPEND_TIME: Final = "LogAppendTime"
+"""The `message.timestamp.type` of new reference topics: the broker's clock, not that of each producer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTopic:
+    """A topic as `processor topics --create` makes it.
+
+    `partitions` is the least for events and their twins; a stream may have any number. `max_message_bytes` is the
+    least that the topic must take, None where the broker's default will do; `most_partitions` is None without a limit.
+    """
+
+    name: Topic
+    role: Role
+    partitions: int
+    cleanup: Cleanup
+    retention_ms: int
+    max_message_bytes: int | None = None
+    most_partitions: int | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic's configuration at creation."""
+        chosen = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
+        if self.max_message_bytes is not None:
+            chosen["max.message.bytes"] = str(self.max_message_bytes)
+        if self.role in TABLES:
+            chosen["message.timestamp.type"] = LOG_APPEND_TIME
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingTopic:
+    """A topic as it is: number of partitions, and its configuration as the broker tells it."""
+
+    name: Topic
+    partitions: int
+    config: Mapping[str, str]
+
+    @property
+    def retention_ms(self) -> int:
+        """How long a record lives; -1 is for ever, which compaction without deletion is too."""
+        return int(self.config["retention.ms"]) if "delete" in self.cleanup else _FOR_EVER
+
+    @property
+    def delete_retention_ms(self) -> int:
+        """How long compaction keeps that a key was deleted."""
+        return int(self.config["delete.retention.ms"])
+
+    @property
+    def retention_bytes(self) -> int:
+        """How many bytes of a partition are kept; -1 is all of them, as with compaction without deletion."""
+        return int(self.config.get("retention.bytes", _FOR_EVER)) if "delete" in self.cleanup else _FOR_EVER
+
+    @property
+    def cleanup(self) -> frozenset[str]:
+        """The policies, in no order."""
+        return frozenset(filter(None, self.config["cleanup.policy"].replace(" ", "").split(",")))
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest batch of records, as compressed, that it takes."""
+        return int(self.config["max.message.bytes"])
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as it must be, and what to do about it. `name`: the topic's property, if it is one."""
+
+    topic: Topic
+    what: str
+    hint: str
+    name: str = ""
+
+
+def least_dead_letter_bytes(settings: Settings, *, events_bytes: int = KAFKA_DEFAULT_BYTES) -> int:
+    """The `max.message.bytes` that the dead letters' topic needs, so that the bytes of any event go in untouched.
+
+    `events_bytes` is the `max.message.bytes` of the events' topic, which limits compressed batches;
+    PROCESSOR_MAX_EVENT_BYTES limits the event itself. The larger of the two counts, and room for the headers.
+    """
+    return max(events_bytes, settings.max_event_bytes) + DEAD_LETTER_ROOM_BYTES
+
+
+def planned_topics(
+    settings: Settings,
+    *,
+    partitions: int,
+    stream_events: Iterable[EventName],
+    events_bytes: int = KAFKA_DEFAULT_BYTES,
+) -> tuple[PlannedTopic, ...]:
+    """Events, their twins, template sets, reference tables, the streams by name; two events that share a stream's
+    topic give one.
+
+    `partitions` is the number for events and twins. `stream_events` are those that an active EVENT_STREAM template
+    uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are streams, the pattern has
+    {tenant} and no tenant is set.
+    """
+    fixed = tuple(
+        _planned(
+            role,
+            settings.topic(role),
+            partitions=partitions,
+            max_message_bytes=least_dead_letter_bytes(settings, events_bytes=events_bytes)
+            if role == "dead_letters"
+            else None,
+        )
+        for role in ("events", *TWINS)
+    )
+    streams = sorted({settings.stream_topic(event) for event in stream_events})
+    return (
+        *fixed,
+        _planned("template_sets", settings.topic("template_sets"), partitions=1),
+        *(
+            _planned(
+                role,
+                settings.topic(role),
+                partitions=1,
+                most_partitions=None if settings.reference.keys_are_stable else 1,
+            )
+            for role in TABLES
+        ),
+        *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
+    )
+
+
+def _planned(
+    role: Role,
+    name: Topic,
+    *,
+    partitions: int,
+    max_message_bytes: int | None = None,
+    most_partitions: int | None = None,
+) -> PlannedTopic:
+    row = _ROWS[role]
+    retention_ms = row.retention_days * _DAY_MS if "delete" in row.cleanup else _FOR_EVER
+    return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes, most_partitions)
+
+
+def differences(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
+    """What must be mended before `run` can keep its promises, in the order of `plan`. Empty: all is well.
+
+    More partitions, a longer life or a larger limit than planned is no difference, but for the partitions of reference
+    tables; neither is a shorter life of the events or streams. The twins are held against the events as they are, not
+    as they were planned.
+    """
+    plan = tuple(plan)
+    events = next((existing.get(topic.name) for topic in plan if topic.role == "events"), None)
+    found: list[Difference] = []
+    for topic in plan:
+        actual = existing.get(topic.name)
+        if actual is None:
+            found.append(Difference(topic.name, "is missing", "`processor topics --create`"))
+        else:
+            found += _differences(topic, actual, events)
+    return tuple(found)
+
+
+def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTopic | None) -> Iterable[Difference]:
+    if topic.role in TWINS and events is not None and actual.partitions < events.partitions:
+        yield Difference(
+            topic.name,
+            f"has {_count(actual.partitions)}, fewer than the {events.partitions} of {events.name}",
+            f"`processor topics --grow {events.partitions} --yes`",
+        )
+    if topic.most_partitions is not None and actual.partitions > topic.most_partitions:
+        yield Difference(topic.name, several_partitions(actual.partitions), ONE_PARTITION_HINT)
+    if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
+        found = actual.config.get("message.timestamp.type", "no value")
+        yield _config(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
+    if topic.role in TABLES and actual.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
+        yield Difference(topic.name, short_deletions(actual.delete_retention_ms), longer_deletions_hint(topic.name))
+    if actual.cleanup != frozenset(topic.cleanup.split(",")):
+        lost = _lost_by(topic, actual)
+        yield _config(topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost)
+    if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
+        yield Difference(
+            topic.name,
+            f"keeps records for {_days(actual.retention_ms)}, {events.name} for {_days(events.retention_ms)}: "
+            "an event would outlive the proof of what became of it",
+            f"set retention.ms={events.retention_ms} or more on {topic.name}",
+            "retention.ms",
+        )
+    if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_bytes, events.retention_bytes):
+        most = "any number of" if events.retention_bytes == _FOR_EVER else str(events.retention_bytes)
+        yield Difference(
+            topic.name,
+            f"keeps {actual.retention_bytes} bytes of a partition, {events.name} {most}: "
+            "an event would outlive the proof of what became of it",
+            f"set retention.bytes={events.retention_bytes} on {topic.name}",
+            "retention.bytes",
+        )
+    if topic.max_message_bytes is not None and actual.max_message_bytes < topic.max_message_bytes:
+        yield _config(topic.name, "max.message.bytes", str(actual.max_message_bytes), str(topic.max_message_bytes))
+
+
+def short_deletions(delete_retention_ms: int) -> str:
+    """What is wrong with a reference topic that keeps deletions for so short a time."""
+    return (
+        f"has delete.retention.ms={delete_retention_ms}: a process that was away for a moment might miss a deletion "
+        "and keep the row for ever"
+    )
+
+
+def longer_deletions_hint(topic: Topic) -> str:
+    """What to do about it."""
+    return (
+        f"set delete.retention.ms={LEAST_DELETE_RETENTION_MS} or more on {topic}; Kafka's default, {_DAY_MS}, is a day"
+    )
+
+
+ONE_PARTITION_HINT: Final = (
+    "create it with one partition and write all rows again; PROCESSOR_REFERENCE__KEYS_ARE_STABLE=true if its producer "
+    "has kept each key in one partition ever since"
+)
+
+
+def several_partitions(partitions: int) -> str:
+    """What is wrong with a reference topic of more than one partition."""
+    return (
+        f"has {partitions} partitions: where it was grown, an old row of a key may lie in one of them and its new row, "
+        "or its deletion, in another, so that people who withdrew would be written to"
+    )
+
+
+def _lost_by(topic: PlannedTopic, actual: ExistingTopic) -> str:
+    """What is lost where a topic has this clean-up and not the planned one; empty where nothing is."""
+    planned = frozenset(topic.cleanup.split(","))
+    if "compact" in actual.cleanup - planned:
+        if topic.role == "events":
+            return "of an account's events all but the last may be gone before they are read"
+        return "of the records of a key all but the last are lost, and one without a key is refused"
+    return "what was written last long ago is lost" if "delete" in actual.cleanup - planned else ""
+
+
+def _config(topic: Topic, name: str, actual: str, wanted: str, *, lost: str = "") -> Difference:
+    what = f"has {name}={actual}, not {wanted}" + (f": {lost}" if lost else "")
+    return Difference(topic, what, f"set {name}={wanted} on {topic}", name)
+
+
+def _shorter(one_ms: int, other_ms: int) -> bool:
+    return one_ms != _FOR_EVER and (other_ms == _FOR_EVER or one_ms < other_ms)
+
+
+def _days(ms: int) -> str:
+    return "ever" if ms == _FOR_EVER else f"{ms / _DAY_MS:g} days"
+
+
+def _count(partitions: int) -> str:
+    return "1 partition" if partitions == 1 else f"{partitions} partitions"

@@ -1,0 +1,47 @@
+"""All that mapping looks up beside the record itself: frozen values and pure questions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import Literal
+
+from processor.domain.event import Identity
+from processor.domain.message import Channel
+from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
+from processor.domain.output_topics import Layout
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import Place, TemplateId
+from processor.mapping.reference import NO_TABLES, Reference
+from processor.mapping.template import TemplateSet
+from processor.wire.encode import Encoders
+from processor.wire.schema import SchemaOf, Schemas
+
+FirstTold = Callable[[Place, int, Identity], Place | None]
+"""The oldest place in the window before (place, timestamp_ms) that told the same event; None when this is the first."""
+
+Suspended = frozenset[tuple[TemplateId, TemplateReason]]
+"""Templates whose breaker is open for this record, with the reason that opened it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookups:
+    """What one installation maps with. Replaced as a whole when templates are reloaded or topics change."""
+
+    tenant: str
+    schemas: Schemas
+    schema_of: SchemaOf
+    templates: TemplateSet
+    layout: Layout
+    encoders: Encoders
+    first_told: FirstTold
+    reference: Reference = NO_TABLES
+    switched_off: frozenset[Channel] = frozenset()  #: Channels by which nobody is told anything now.
+    statuses: StatusMap = field(
+        default_factory=status_map
+    )  #: Of a Message, by the state or failureReason of its message.
+    actor: Actor = PROCESSOR  #: Who does what `audit` says.
+    key_check: Literal["warn", "strict"] = "warn"
+    decisions: Literal["all", "unexpected", "off"] = "all"
+    max_event_bytes: int = 1_048_576
+    time_zone: tzinfo = UTC
+    sms_region: str | None = None  #: The country of phone numbers that name none, as in PT.

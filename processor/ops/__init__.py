@@ -1,1 +1,0 @@
-"""What operators do beside `run`: topics, produce, check, demo."""

@@ -1,0 +1,118 @@
+"""A schema registry asked by people and at start, in the foreground: what is registered, and under which id.
+
+Subjects are full names of records. https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import requests
+import structlog
+
+from processor.domain.record import SchemaId
+from processor.errors import NotAllowedError, UnavailableError, UsageError
+from processor.registry.client import asked, session_of
+from processor.settings import Settings
+from processor.wire.schema import STREAM_EVENT, OwnSchema, Schemas, writer_schema
+
+log = structlog.get_logger()
+
+
+class Subjects:
+    """The registry of the settings. Every method blocks up to 5 s and raises UnavailableError when there is no answer,
+    NotAllowedError when it refuses us."""
+
+    def __init__(self, url: str, session: requests.Session) -> None:
+        self._url = url.rstrip("/")
+        self._session = session
+
+    def id_of(self, schema: OwnSchema) -> SchemaId | None:
+        """The registry's id of just this schema; None when it is not registered."""
+        with _told():
+            answer = self._ask("POST", f"/subjects/{schema.name}", json_body={"schema": schema.text})
+            return None if answer is None else _id_in(answer)
+
+    def versions(self, name: str) -> dict[SchemaId, str]:
+        """Id -> text, of all versions that are registered for the subject."""
+        with _told():
+            numbers = self._ask("GET", f"/subjects/{name}/versions") or ()
+            answers = [self._ask("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
+            return {_id_in(answer): str(answer["schema"]) for answer in answers if answer is not None}
+
+    def register(self, schema: OwnSchema) -> SchemaId:
+        """The id of the schema, registered as a new version if it was not."""
+        with _told():
+            answer = self._ask("POST", f"/subjects/{schema.name}/versions", json_body={"schema": schema.text})
+            return _id_in(answer)
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        return asked(self._session, method, self._url + path, **more)
+
+
+def _id_in(answer: Any) -> SchemaId:
+    found = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**31:
+        raise UnavailableError(f"the schema registry answered without an id of a schema: {str(answer)[:100]}")
+    return SchemaId(found)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """An answer of another shape than the API has is no answer."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnavailableError(f"the schema registry did not answer as its API says: {error!r}") from error
+
+
+def subjects(settings: Settings) -> Subjects | None:
+    """The registry that is set, if one is."""
+    url = settings.schema_registry.url
+    return None if url is None else Subjects(url, session_of(settings))
+
+
+def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
+    """Our schemas with the registry's ids, by which consumers ask it for what is written as Avro.
+
+    `local` then has all versions of the outputs too, so that what was published is read without asking. Without a
+    registry, the same. Raises UsageError for a schema that is written and not registered: `run` registers
+    nothing.
+    """
+    registry = subjects(settings)
+    formats = settings.output
+    if registry is None:
+        return schemas
+    if "avro" in (formats.format, formats.stream_format):
+        return _with_registered_ids(registry, settings, schemas)
+    try:  # nothing of it is written; it may be needed to read what was
+        return _with_registered_ids(registry, settings, schemas)
+    except (UnavailableError, NotAllowedError, UsageError) as unavailable:
+        log.warning("outputs that were written by a registry's ids cannot be read now", cause=str(unavailable))
+        return schemas
+
+
+def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schemas) -> Schemas:
+    formats = settings.output
+    found: dict[str, OwnSchema] = {}
+    missing = []
+    for name, schema in schemas.outputs.items():
+        registered = registry.id_of(schema)
+        if registered is not None:
+            schema = replace(schema, id=registered)
+        elif (formats.stream_format if name == STREAM_EVENT else formats.format) == "avro":
+            missing.append(name)
+        found[name] = schema
+    if missing:
+        raise UsageError(
+            f"not registered in the schema registry: {', '.join(missing)}",
+            hint="`processor schemas register` shows what it would register, and with --yes does",
+        )
+    published = {key: text for name in found for key, text in registry.versions(name).items()}
+    return replace(
+        schemas,
+        outputs=MappingProxyType(found),
+        local=MappingProxyType({**schemas.local, **{key: writer_schema(text) for key, text in published.items()}}),
+    )

@@ -1,0 +1,1 @@
+"""The reference tables: read from compacted topics into a local store."""

@@ -1,0 +1,1 @@
+"""A folder of TOML files to a compiled template set, with diagnostics."""

@@ -1,0 +1,1 @@
+"""Bytes to values and back: framing, Avro, JSON, encoders, dead letters. Pure."""

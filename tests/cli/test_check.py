@@ -1,0 +1,169 @@
+"""`processor check`: everything that is wrong, for people and for machines, and its exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor.cli.check import check, look
+from processor.cli.explain import explain
+from processor.cli.preview import preview
+from processor.errors import UsageError
+from processor.registry.schema_files import shipped_schemas
+from processor.settings import Settings
+from processor.templates.load import SHIPPED
+
+WRONG = """\
+id = "note"
+version = 1
+name = "Note"
+type = "SMS"
+event = "LOAN_REPAYMET"
+target = "LOANS"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+body = "{ACCOUNT_IDD}"
+"""
+
+
+def make_settings(**given: Any) -> Settings:
+    """Settings of one bank; neither environment nor file is read."""
+    return Settings(**{"tenant": "northbank", **given})
+
+
+def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is shipped has no finding: exit 0, and the text says what was looked at."""
+    code = check(make_settings(), json_output=False)
+    shown = capsys.readouterr().out
+
+    assert 0 == code
+    assert shown.endswith("\nno findings\n")
+    assert [
+        "settings   valid; tenant northbank, time zone UTC",
+        "schemas    14 families, 73 events, 5 outputs",
+    ] == shown.splitlines()[:2]
+    assert "streams    LOAN_REPAYMENT, LOAN_REPAYMENT_REVERSAL, SAVINGS_DEPOSIT" in shown.splitlines()
+
+
+def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Findings stand under their file with line, rule and hint; exit 1."""
+    (tmp_path / "note.toml").write_text(WRONG)
+    code = check(make_settings(templates_dir=tmp_path), json_output=False)
+    shown = capsys.readouterr().out
+
+    assert 1 == code
+    assert [
+        "note.toml",
+        "     5  T03 unknown event 'LOAN_REPAYMET'",
+        "            hint: did you mean LOAN_REPAYMENT?",
+        "",
+        "1 finding; nothing would be loaded",
+    ] == shown.splitlines()[-5:]
+
+
+def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json stdout is one object that holds the same, and the exit code too."""
+    (tmp_path / "note.toml").write_text(WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT"))
+    code = check(make_settings(templates_dir=tmp_path), json_output=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+
+    assert (1, False) == (code, told["ok"])
+    assert [
+        {
+            "file": "note.toml",
+            "line": 9,
+            "rule": "T13",
+            "severity": "error",
+            "what": "unknown placeholder {ACCOUNT_IDD} (family loan_transaction)",
+            "hint": "did you mean {ACCOUNT_ID}?",
+        }
+    ] == told["findings"]
+    assert {"directory": str(tmp_path), "files": 1, "setVersion": None, "streams": []} == told["templates"]
+
+
+def test_a_warning_is_no_failure(tmp_path: Path) -> None:
+    """A warning is shown and changes no exit code: here no tenant, and a template without a sample."""
+    (tmp_path / "note.toml").write_text(
+        WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT").replace("ACCOUNT_IDD", "ACCOUNT_ID")
+    )
+    settings = make_settings(templates_dir=tmp_path, tenant=None)
+    checked = look(settings)
+
+    assert ["PROCESSOR_TENANT is not set; `run` needs it", "no sample"] == [one.what for one in checked.findings]
+    assert 0 == checked.errors
+    assert 0 == check(settings, json_output=True)
+
+
+def test_schemas_and_templates_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken schemas do not hide what is wrong with templates; samples need schemas and are not run."""
+    schemas = tmp_path / "schemas"
+    for folder in ("events", "messages"):
+        (schemas / folder).mkdir(parents=True)
+        for path in (shipped_schemas() / folder).glob("*.avsc"):
+            (schemas / folder / path.name).write_bytes(path.read_bytes())
+    (schemas / "ids.json").write_text("{}")
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "note.toml").write_text(WRONG)
+    settings = make_settings(schemas_dir=schemas, templates_dir=templates)
+    checked = look(settings)
+
+    assert checked.schemas is None
+    assert {str(schemas), "note.toml"} == {finding.file for finding in checked.findings}
+    assert 1 == check(settings, json_output=False)
+    assert "schemas    cannot be used, so no sample was run" in capsys.readouterr().out.splitlines()
+
+
+def test_a_sample_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sample that renders otherwise shows both texts, from a little before where they part."""
+    (tmp_path / "samples").mkdir()
+    for name in ("savings-deposit", "savings-deposit-client"):
+        (tmp_path / "samples" / f"{name}.json").write_bytes((SHIPPED / "samples" / f"{name}.json").read_bytes())
+    text = (SHIPPED / "savings-deposit-stream.toml").read_text()
+    (tmp_path / "savings-deposit-stream.toml").write_text(text.replace('"amount": "100.00"', '"amount": "100.01"'))
+    code = check(make_settings(templates_dir=tmp_path), json_output=False)
+    shown = capsys.readouterr().out.splitlines()
+
+    assert 1 == code
+    assert "samples    2, 1 not as expected" in shown
+    assert [
+        """            expected …'1", "amount": "100.01", "balance": "1250.75", "purpose": "Tractor"}'""",
+        """            got      …'1", "amount": "100.00", "balance": "1250.75", "purpose": "Tractor"}'""",
+    ] == [line for line in shown if "100.0" in line]
+
+
+def test_nothing_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` opens no connection: with sockets that fail it says the same."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("connected")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+    assert 0 == check(make_settings(kafka={"bootstrap_servers": "127.0.0.1:9"}), json_output=True)
+
+
+def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """T21 and its hint are in the text, the JSON, and in what `preview` and `explain` refuse such a template with."""
+    text = WRONG.replace("REPAYMET", "REPAYMENT").replace("{ACCOUNT_IDD}", "%7BACCOUNT_ID%7D {ACCOUNT_\u00adID}")
+    (tmp_path / "note.toml").write_text(text)
+    given = make_settings(templates_dir=tmp_path)
+    check(given, json_output=False)
+    shown = capsys.readouterr().out
+    check(given, json_output=True)
+    found = json.loads(capsys.readouterr().out)["findings"]
+    with pytest.raises(UsageError) as previewed:
+        preview(given, template="note", event=None, sample=None, html=None, browser=False, json_output=False)
+    with pytest.raises(UsageError) as explained:
+        explain(given, arguments=["LOAN_REPAYMENT"], json_output=False)
+
+    assert (
+        "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in shown
+    )
+    assert [(9, "T21", "error", "write {ACCOUNT_ID}")] * 2 == [
+        (finding["line"], finding["rule"], finding["severity"], finding["hint"]) for finding in found
+    ]
+    for error in (previewed, explained):
+        assert "%7BACCOUNT_ID%7D: looks like a placeholder and is text [T21]\n  hint: write" in str(error.value)

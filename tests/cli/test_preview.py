@@ -1,0 +1,356 @@
+"""`processor preview`: a template beside the message it makes, and what keeps it from making one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processor.cli.explain import explain
+from processor.cli.preview import preview
+from processor.errors import UsageError
+from processor.settings import Settings, SmsSettings
+from processor.templates.load import SHIPPED, installed
+from tests.mapping.builders import changed, sample, schemas
+
+MANUAL = """\
+id = "note"
+version = 1
+name = "Note"
+type = "SMS"
+event = "MANUAL"
+trigger = "MANUAL"
+target = "CLIENT"
+recipient = "CLIENT"
+subscription = "OPT_OUT"
+body = "{RECIPIENT_NAME}"
+"""
+
+
+def shown(template: str = "loan-repayment-email", *, settings: Settings | None = None, **given: Any) -> int:
+    """The command with these options."""
+    options: dict[str, Any] = {"event": None, "sample": None, "html": None, "browser": False, "json_output": False}
+    return preview(settings or Settings(tenant="northbank"), template=template, **{**options, **given})
+
+
+def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first sample: template and message side by side, each placeholder with its value, and where it goes."""
+    monkeypatch.setenv("COLUMNS", "240")
+    code = shown()
+    text = capsys.readouterr().out
+
+    assert 0 == code
+    assert 'loan-repayment-email v1, EMAIL, of LOAN_REPAYMENT: sample "a client\'s repayment"' in text
+    (subject,) = [line for line in text.splitlines() if "subject" in line]
+    assert ["subject", "Payment received: {ACCOUNT_ID}", "Payment received: LN-204417"] == [
+        cell.strip() for cell in subject.strip("│").split("│")
+    ]
+    assert any("{TRANSACTION_AMOUNT}" in line and "218.24" in line for line in text.splitlines())
+    assert text.endswith("QUEUED, to ines.duarte@example.com\n")
+
+
+def test_json_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object with each part, the address among them."""
+    assert 0 == shown("authorisation-hold-webhook", json_output=True)
+    told = json.loads(capsys.readouterr().out)
+
+    assert ("MADE", "QUEUED", "PO-88121") == (told["outcome"], told["state"], told["values"]["{HOLD_ID}"])
+    assert {
+        "template": "https://ledger.example.com/accounts/{ACCOUNT_ID}/holds?reference={HOLD_ID}",
+        "message": "https://ledger.example.com/accounts/SV-771204/holds?reference=PO-88121",
+    } == told["parts"]["url"]
+
+
+def hook(tmp_path: Path, table: str, content_type: str = "application/json") -> Settings:
+    """A template `hook` with this `[webhook]`, alone in its folder."""
+    text = f"""
+id = "hook"
+version = 1
+name = "Hook"
+type = "WEB_HOOK"
+event = "LOAN_REPAYMENT"
+target = "LOANS"
+subscription = "OPT_OUT"
+content_type = "{content_type}"
+body = '"{{ACCOUNT_ID}}"'
+
+[webhook]
+url = "https://a.example/{{ACCOUNT_ID}}"
+{table}
+"""
+    (tmp_path / "hook.toml").write_text(text)
+    return Settings(tenant="northbank", templates_dir=tmp_path)
+
+
+BASIC = """
+request_type = "PUT"
+authorization = "BASIC_AUTHORIZATION"
+username = "northbank"
+password_env = "HOOK_PASSWORD"
+headers = { X-Source = "communications", X-Api-Key = "s3cret" }
+"""
+
+
+def test_how_a_webhook_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Method, content type, kind of authorisation and headers, as it is sent; a header's value may be a secret."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("HOOK_PASSWORD", "pa55word")
+    settings = hook(tmp_path, BASIC, "APPLICATION_JSON")
+    assert 0 == shown("hook", settings=settings, json_output=True)
+    text = capsys.readouterr().out
+    assert {
+        "method": "PUT",
+        "contentType": "application/json",
+        "authorization": "BASIC_AUTHORIZATION",
+        "username": "northbank",
+        "passwordEnv": "HOOK_PASSWORD",
+        "headers": {"X-Source": "***", "X-Api-Key": "***"},
+    } == json.loads(text)["request"]
+    assert "s3cret" not in text
+    assert "pa55word" not in text
+
+    assert 0 == shown("hook", settings=settings)
+    text = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    for row in (
+        ["method", "PUT"],
+        ["content type", "application/json"],
+        ["authorization", "BASIC_AUTHORIZATION, user northbank, password in HOOK_PASSWORD"],
+        ["header X-Api-Key", "***"],
+    ):
+        assert row in rows
+    assert "s3cret" not in text
+
+
+def test_a_webhook_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a file leaves out has its default."""
+    assert 0 == shown("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), json_output=True)
+
+    assert {
+        "method": "POST",
+        "contentType": "text/plain; charset=UTF-8",
+        "authorization": "NO_AUTHORIZATION",
+        "username": None,
+        "passwordEnv": None,
+        "headers": {},
+    } == json.loads(capsys.readouterr().out)["request"]
+
+
+def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An e-mail and a stream event are no calls; a task has a title, its template's name."""
+    monkeypatch.setenv("COLUMNS", "120")
+    for template, title in (
+        ("loan-repayment-email", None),
+        ("loan-repayment-stream", None),
+        ("account-in-arrears-task", "Call about an overdue loan"),
+    ):
+        assert 0 == shown(template, json_output=True)
+        read = json.loads(capsys.readouterr().out)
+        assert (None, title) == (read["request"], read["title"])
+        assert 0 == shown(template)
+        assert ("title" in capsys.readouterr().out) == (title is not None)
+
+
+@pytest.mark.parametrize(("name", "language"), [("Ines", "pt"), ("Sakura", "en")])
+def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, language: str) -> None:
+    """A template in several languages says which text is shown, the addressee's; one in a single language does not."""
+    text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+    event = sample("loan-repayment")
+    event["client"]["language"] = {"Ines": "pt", "Sakura": "ja"}[name]
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    (tmp_path / "loan-repayment-email.toml").write_text(f'{text}[locale.pt]\nsubject = "Olá"\nbody = "<p>Olá</p>"\n')
+    settings = Settings(templates_dir=tmp_path)
+    for json_output in (True, False):
+        assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"), json_output=json_output)
+    line, head, *_ = capsys.readouterr().out.splitlines()
+
+    assert language == json.loads(line)["locale"]
+    assert f"EMAIL in {language}, of LOAN_REPAYMENT" in head
+
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"))
+    assert "EMAIL, of LOAN_REPAYMENT" in capsys.readouterr().out
+
+
+def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another sample than the first, and a message that is born FAILED is shown as such."""
+    name = "a client without an e-mail address, and with a name that is markup"
+    assert 0 == shown(sample=name, json_output=True)
+    told = json.loads(capsys.readouterr().out)
+
+    assert ("FAILED", "MISSING_EMAIL_RECIPIENT_ADDRESS", None) == tuple(
+        told[key] for key in ("state", "failureReason", "destination")
+    )
+    assert "<b>Bo</b> & Co" == told["values"]["{RECIPIENT_FIRST_NAMES}"]
+    assert "&lt;b&gt;Bo&lt;/b&gt;" in told["parts"]["body"]["message"]
+
+
+OPT_IN = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0].replace("OPT_OUT", "OPT_IN")
+
+
+@pytest.mark.parametrize(
+    ("subscribed", "options", "code", "outcome"),
+    [
+        ("", {}, 0, "MADE"),
+        ("subscribed = true\n", {}, 0, "MADE"),
+        ("subscribed = false\n", {}, 1, "NOT_SUBSCRIBED"),
+        ("subscribed = false\n", {"event": "LOAN_REPAYMENT"}, 0, "MADE"),
+    ],
+)
+def test_a_template_that_is_opted_in(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    subscribed: str,
+    options: dict[str, Any],
+    code: int,
+    outcome: str,
+) -> None:
+    """The holder is subscribed, unless the sample that is shown says otherwise; an event of one's own says nothing."""
+    (tmp_path / "event.json").write_text(json.dumps(sample("loan-repayment")))
+    text = f'{OPT_IN}[[sample]]\nname = "a"\nevent = "event.json"\n{subscribed}'
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    assert code == shown(settings=Settings(templates_dir=tmp_path), json_output=True, **options)
+
+    assert outcome == json.loads(capsys.readouterr().out)["outcome"]
+
+
+def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that makes no message shows why, and what it would say; it ends with 1."""
+    event = changed(sample("loan-repayment"), {"client": None, "group": sample("savings-deposit")["group"]})
+    (tmp_path / "event.json").write_text(json.dumps(event, indent=1))
+    code = shown(event=str(tmp_path / "event.json"))
+
+    text = capsys.readouterr().out
+
+    assert 1 == code
+    assert "Payment received: LN-204417" in text
+    assert text.endswith("no message, NO_RECIPIENT: the event has no client; above is what it would say\n")
+
+
+def test_a_template_without_samples_takes_the_events_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The shipped sample of its first event."""
+    text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+    (tmp_path / "loan-repayment-email.toml").write_text(text)
+    assert 0 == shown(settings=Settings(templates_dir=tmp_path), json_output=True)
+
+    assert "the sample of LOAN_REPAYMENT" == json.loads(capsys.readouterr().out)["of"]
+
+
+def test_html_to_a_file(tmp_path: Path) -> None:
+    """The body as a page that a browser reads as UTF-8."""
+    assert 0 == shown(html=tmp_path / "body.html")
+
+    page = (tmp_path / "body.html").read_text(encoding="utf-8")
+    assert page.startswith('<!doctype html><meta charset="utf-8"><p>Dear Ines,</p>')
+
+
+def test_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--open shows the page; without a browser it says where the page is."""
+    opened: list[str] = []
+
+    def open_page(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    assert 0 == shown(browser=True)
+    page = Path(opened[0].removeprefix("file://"))
+    assert "<p>Dear Ines,</p>" in page.read_text()
+    page.unlink()
+
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
+    with pytest.raises(UsageError, match="no browser could be started\nhint: the body is in ") as caught:
+        shown(browser=True)
+    Path(str(caught.value).rpartition(" ")[2]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "hint"),
+    [
+        (
+            {"template": "loan-repayment-mail"},
+            "no template 'loan-repayment-mail' in ",
+            "did you mean loan-repayment-email",
+        ),
+        ({"sample": "x"}, "loan-repayment-email has no sample 'x'", "its samples: a client's repayment, a client"),
+        ({"event": "CLIENT_CREATED"}, "loan-repayment-email is not for CLIENT_CREATED", "it is for LOAN_REPAYMENT"),
+        ({"event": "nowhere.json"}, "nowhere.json is neither an event's name nor a file", "name a file"),
+        ({"template": "loan-repayment-stream", "browser": True}, "loan-repayment-stream is application/", "--html and"),
+        ({"html": Path("/no/such/folder/x.html")}, "/no/such/folder/x.html cannot be written", "name another file"),
+    ],
+)
+def test_what_cannot_be_shown(given: dict[str, Any], what: str, hint: str) -> None:
+    """Each mistake on the command line has its words and a hint."""
+    with pytest.raises(UsageError) as caught:
+        shown(**given)
+
+    assert what in str(caught.value)
+    assert f"hint: {hint}" in str(caught.value)
+
+
+def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken one shows its findings; the others can be previewed meanwhile; a manual one has no event."""
+    (tmp_path / "note.toml").write_text(MANUAL.replace('recipient = "CLIENT"\n', ""))
+    (tmp_path / "other.toml").write_text(MANUAL.replace('id = "note"', 'id = "other"').replace("Note", "Other"))
+    settings = Settings(tenant="northbank", templates_dir=tmp_path)
+    with pytest.raises(UsageError) as caught:
+        shown("note", settings=settings)
+    assert "note cannot be rendered\nnote.toml:4: `recipient` is missing; type SMS needs one [T06]" in str(caught.value)
+    with pytest.raises(UsageError, match="other is for what a person sends"):
+        shown("other", settings=settings)
+    (tmp_path / "loan-repayment-email.toml").write_text(
+        (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
+    )
+
+    assert 0 == shown(settings=settings, event="LOAN_REPAYMENT")
+    assert "QUEUED" in capsys.readouterr().out
+
+
+def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is FAILED, and the cause is shown; phone numbers are read in the region that `run` would read them in."""
+    template = MANUAL.replace('event = "MANUAL"\ntrigger = "MANUAL"', 'event = "LOAN_REPAYMENT"').replace(
+        'target = "CLIENT"', 'target = "LOANS"'
+    )
+    case = '[[sample]]\nname = "one digit more"\nevent = "event.json"\nexpected.state = "FAILED"\n'
+    (tmp_path / "note.toml").write_text(template + case)
+    event = changed(sample("loan-repayment"), {"client.mobilePhone": "9100000019"})
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    portugal = Settings(tenant="northbank", templates_dir=tmp_path, sms=SmsSettings(region="PT"))
+    cause = "not a possible phone number: of no country, or of the wrong length for its country"
+
+    assert () == installed(portugal, schemas()).findings
+    assert 0 == shown("note", settings=portugal)
+    assert capsys.readouterr().out.endswith(f"FAILED, UNDEFINED_DESTINATION: {cause}\n")
+    assert 0 == shown("note", settings=portugal, json_output=True)
+    read = json.loads(capsys.readouterr().out)
+    assert ("FAILED", "UNDEFINED_DESTINATION", cause, None) == tuple(
+        read[name] for name in ("state", "failureReason", "failureCause", "destination")
+    )
+    assert 0 == explain(portugal, arguments=[str(tmp_path / "event.json")], json_output=False)
+    assert f"    FAILED, UNDEFINED_DESTINATION: {cause}: Ines Duarte\n" in capsys.readouterr().out
+
+    anywhere = Settings(tenant="northbank", templates_dir=tmp_path)
+    (finding,) = installed(anywhere, schemas()).findings
+    assert ("T19", "sample 'one digit more': state is not as expected") == (
+        finding.rule,
+        finding.what.partition("\n")[0],
+    )
+
+
+def test_secrets_and_escapes_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A link to set a password is its addressee's alone, and what a terminal would obey is not printed."""
+    html = tmp_path / "shown.html"
+    told = json.loads((SHIPPED / "events" / "PORTAL_PASSWORD_RESET.json").read_text())
+    told["client"]["fullName"] = "X\x1b]0;owned\x07\x1b[2J"
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(told))
+    for json_output in (False, True):
+        assert 0 == shown("portal-email", event=str(file), html=html, json_output=json_output)
+        text = capsys.readouterr().out
+
+        assert told["passwordUrl"] not in text
+        assert "***" in text
+        assert "\x1b]0" not in text
+    assert told["passwordUrl"] not in html.read_text()

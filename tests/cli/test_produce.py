@@ -1,0 +1,353 @@
+"""`processor produce` on a real broker: what is sent is what was told, keyed, whole or not at all."""
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from processor.cli.produce import File, Finding, Generated, Samples, Source, keyed_events, produce
+from processor.demo.generate import events
+from processor.domain.catalogue import EVENTS
+from processor.domain.event import Event
+from processor.domain.reasons import Reason
+from processor.domain.record import Place, SourceRecord, Topic
+from processor.errors import LayoutError, UsageError, WorldError
+from processor.registry.schema_files import load_schemas
+from processor.settings import KafkaSettings, Settings, TopicSettings
+from processor.shipped import samples
+from processor.wire.decode import decode, event_of_json
+
+SCHEMAS = load_schemas()
+Json = dict[str, Any]
+
+
+def make_settings(bootstrap_servers: str, prefix: str, **more: Any) -> Settings:
+    return Settings(
+        tenant="northbank",
+        kafka=KafkaSettings(bootstrap_servers=bootstrap_servers),
+        topics=TopicSettings(prefix=prefix),
+        **more,
+    )
+
+
+def make_topic(settings: Settings, **config: str) -> None:
+    asker = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    new = NewTopic(settings.topic("events"), num_partitions=2, replication_factor=1, config=config)
+    asker.create_topics([new])[settings.topic("events")].result()
+
+
+@pytest.fixture
+def settings(bootstrap_servers: str, topic_prefix: str) -> Settings:
+    made = make_settings(bootstrap_servers, topic_prefix)
+    make_topic(made)
+    return made
+
+
+def read(settings: Settings) -> list[SourceRecord]:
+    """All records of the events topic, partition by partition."""
+    topic = settings.topic("events")
+    consumer = Consumer(
+        {"bootstrap.servers": settings.bootstrap_servers, "group.id": "none", "enable.auto.commit": "false"}
+    )
+    found = []
+    try:
+        for partition in range(2):
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition))
+            consumer.assign([TopicPartition(topic, partition, low)])
+            while low < high:
+                message = consumer.poll(10)
+                assert message is not None
+                assert message.error() is None
+                offset, headers = message.offset(), message.headers()
+                assert offset is not None
+                place = Place(Topic(topic), partition, offset)
+                low = offset + 1
+                found.append(
+                    SourceRecord(place, message.timestamp()[1], message.key(), message.value(), tuple(headers or ()))  # type: ignore[arg-type]
+                )
+    finally:
+        consumer.close()
+    return found
+
+
+def event_of(record: SourceRecord) -> Event:
+    event = decode(record, schemas=SCHEMAS, schema_of=SCHEMAS.local_schema)
+    assert isinstance(event, Event)
+    return event
+
+
+def told(events_told: list[Json]) -> dict[str, Event]:
+    """What records must hold, by event id."""
+    found = {}
+    for given in events_told:
+        event = event_of_json(given, SCHEMAS)
+        assert isinstance(event, Event)
+        found[event.id] = event
+    return found
+
+
+def write(path: Path, lines: Sequence[Json | str]) -> File:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    path.write_text(text + "\n", encoding="utf-8")
+    return File(path)
+
+
+def spoilt(given: Json, **changes: Any) -> Json:
+    return {**given, **changes}
+
+
+# Without a broker
+
+
+def test_a_bad_line_is_named_with_number_and_field() -> None:
+    """Each line is an event or a finding, which has its number, the reason and the path of the field."""
+    good, bad = events(2)
+    lines = [(1, json.dumps(good).encode()), (7, json.dumps(spoilt(bad, occurredAt="yesterday")).encode())]
+    first, second = keyed_events(lines, SCHEMAS, format="avro", limit_bytes=1_000_000)
+
+    assert not isinstance(first, Finding)
+    assert isinstance(second, Finding)
+    assert (second.line, second.reason) == (7, Reason.INVALID_EVENT)
+    assert second.detail.startswith("occurredAt")
+
+
+def test_an_event_that_run_would_refuse_by_size_is_bad() -> None:
+    """What would become EVENT_TOO_LARGE is found before it is sent."""
+    (event,) = events(1)
+    (found,) = keyed_events([(1, json.dumps(event).encode())], SCHEMAS, format="json", limit_bytes=100)
+
+    assert isinstance(found, Finding)
+    assert found.reason is Reason.EVENT_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("source", "rate", "what"),
+    [
+        (File(Path("nowhere.jsonl")), None, "nowhere.jsonl cannot be read"),
+        (File(Path("/")), None, "cannot be read"),
+        (Generated(-1), None, "--count"),
+        (Samples(), 0.0, "--rate"),
+    ],
+)
+def test_a_source_that_cannot_be_had(source: Source, rate: float | None, what: str) -> None:
+    """A missing file, a negative count and no rate at all are said before anything connects."""
+    with pytest.raises(UsageError, match=what):
+        produce(make_settings("127.0.0.1:1", "x."), source=source, rate=rate)
+
+
+def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody at the address is an error of the world with a hint, not a wait for ever."""
+    monkeypatch.setattr("processor.cli.produce._CONNECT_S", 0.5)
+    with pytest.raises(WorldError, match=r"no answer from .*\nhint: "):
+        produce(make_settings("127.0.0.1:1", "x."), source=Samples())
+
+
+# With one
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("format", ["avro", "json"])
+def test_a_file_is_sent_as_told(settings: Settings, tmp_path: Path, format: Any) -> None:  # noqa: A002
+    """Each event of the file is on the topic once, equal to what was told, under its ordering key."""
+    given = list(events(60))
+    assert produce(settings, source=write(tmp_path / "e.jsonl", [*given[:30], "", *given[30:]]), format=format) == 0
+    records = read(settings)
+
+    assert told(given) == {event.id: event for event in map(event_of, records)}
+    assert len(given) == len(records)
+    assert [event_of(record).ordering_key.encode() for record in records] == [record.key for record in records]
+
+
+@pytest.mark.kafka
+def test_order_of_a_key(settings: Settings) -> None:
+    """Events of one account are in one partition, in the order in which they were told."""
+    produce(settings, source=Generated(300, seed=7))
+    order = {event["eventId"]: number for number, event in enumerate(events(300, seed=7))}
+    places: dict[str, list[tuple[int, int]]] = {}
+    for record in read(settings):
+        event = event_of(record)
+        places.setdefault(event.ordering_key, []).append((record.place.partition, order[event.id]))
+
+    assert len(order) == sum(map(len, places.values()))
+    for found in places.values():
+        assert sorted(found) == found
+        assert len({partition for partition, _ in found}) == 1
+
+
+@pytest.mark.kafka
+def test_one_bad_line_keeps_all_back(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a bad line in the middle nothing is sent; number, reason and field are said; the exit code is 1."""
+    given = list(events(9))
+    lines: list[Json | str] = [*given[:4], spoilt(given[4], tenant=5), *given[5:], "{"]
+    source = write(tmp_path / "e.jsonl", lines)
+    code = produce(settings, source=source)
+    said = capsys.readouterr()
+
+    assert code == 1
+    assert read(settings) == []
+    assert f"{source.path}:5: INVALID_EVENT: tenant" in said.err
+    assert f"{source.path}:10: INVALID_EVENT: " in said.err
+    assert "--skip-bad" in said.err
+
+
+@pytest.mark.kafka
+def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --skip-bad the bad lines alone stay behind, and are reported."""
+    given = list(events(9))
+    lines: list[Json | str] = [*given[:4], spoilt(given[4], event="LOAN_REPAID"), *given[5:]]
+    code = produce(settings, source=write(tmp_path / "e.jsonl", lines), skip_bad=True, json_output=True)
+    said = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert told([*given[:4], *given[5:]]) == {event.id: event for event in map(event_of, read(settings))}
+    assert (said["delivered"], said["bad"], said["findings"][0]["line"]) == (8, 1, 5)
+    assert said["findings"][0]["reason"] == "UNKNOWN_EVENT"
+
+
+def misspelt(given: Json, **names: str) -> Json:
+    """The event with other names for some of its fields."""
+    return {names.get(name, name): value for name, value in given.items()}
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_unknown_fields_are_named(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], skip_bad: bool
+) -> None:
+    """Each once for a file, with the first line that has it; the events are sent, and stdout stays one object."""
+    given = [*samples()][:4]
+    lines = [given[0], misspelt(given[1], correlationId="correlationID"), misspelt(given[2], branch="bransh")]
+    lines[2]["client"] = {**given[2]["client"], "amonut": "1"}
+    lines += [misspelt(given[3], branch="bransh")]
+    source = write(tmp_path / "e.jsonl", lines)
+    assert produce(settings, source=source, skip_bad=skip_bad, json_output=True) == 0
+    said = capsys.readouterr()
+
+    assert [
+        f"{source.path}:2: warning: unknown field correlationID; did you mean correlationId?",
+        f"{source.path}:3: warning: unknown field bransh; did you mean branch?",
+        f"{source.path}:3: warning: unknown field client.amonut",
+    ] == sorted(said.err.splitlines())
+    told_of = json.loads(said.out)
+    assert (4, 0) == (told_of["delivered"], told_of["bad"])
+    assert {"line": 3, "field": "client.amonut", "nearest": None} in told_of["unknownFields"]
+    assert 4 == len(read(settings))
+
+
+@pytest.mark.kafka
+def test_a_bad_line_names_its_unknown_fields_too(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A required field that is misspelt is missing, and the warning says which one was meant."""
+    (given,) = events(1)
+    source = write(tmp_path / "e.jsonl", [misspelt(given, occurredAt="occuredAt")])
+    assert produce(settings, source=source) == 1
+
+    said = capsys.readouterr().err
+    assert f"{source.path}:1: INVALID_EVENT: occurredAt: is missing\n" in said
+    assert f"{source.path}:1: warning: unknown field occuredAt; did you mean occurredAt?\n" in said
+
+
+@pytest.mark.kafka
+def test_many_unknown_fields_are_counted(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty are shown, of a file of another kind."""
+    (given,) = events(1)
+    source = write(tmp_path / "e.jsonl", [{**given, **{f"x{number}": 1 for number in range(50)}}])
+    assert produce(settings, source=source) == 0
+    lines = capsys.readouterr().err.splitlines()
+
+    assert (21, f"{source.path}: 30 more unknown fields") == (len(lines), lines[-1])
+
+
+@pytest.mark.kafka
+def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The samples of all events are sent, told of the tenant that is set."""
+    other = settings.model_copy(update={"tenant": "southbank"})
+    produce(other, source=Samples(), json_output=True)
+    expected = told([{**sample, "tenant": "southbank"} for sample in samples()])
+
+    assert expected == {event.id: event for event in map(event_of, read(settings))}
+    assert json.loads(capsys.readouterr().out)["delivered"] == len(EVENTS)
+
+
+@pytest.mark.kafka
+def test_stdin_is_a_file_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--file -` reads stdin, which can be read only once, and still nothing is sent before all of it was checked."""
+    given = list(events(3))
+
+    def stdin(lines: list[Json]) -> None:
+        piped = b"\xef\xbb\xbf" + b"\n".join(json.dumps(line).encode() for line in lines)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+
+    stdin([*given, {}])
+    assert produce(settings, source=File(Path("-"))) == 1
+    assert read(settings) == []
+    stdin(given)
+    assert produce(settings, source=File(Path("-"))) == 0
+
+    assert told(given) == {event.id: event for event in map(event_of, read(settings))}
+
+
+@pytest.mark.kafka
+def test_rate_is_a_schedule(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """21 events at 40 a second take half a second: the first is sent at once, the last after 20 / 40 s."""
+    produce(settings, source=Generated(21), rate=40, json_output=True)
+
+    assert 0.5 <= json.loads(capsys.readouterr().out)["seconds"] < 3
+
+
+@pytest.mark.kafka
+def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A topic that is not there is said with the command that makes it, and is not made by asking."""
+    settings = make_settings(bootstrap_servers, topic_prefix)
+    with pytest.raises(LayoutError, match=r"there is no topic .*\nhint: `processor topics --create`"):
+        produce(settings, source=Samples())
+
+    assert (
+        settings.topic("events")
+        not in AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=10).topics
+    )
+
+
+@pytest.mark.kafka
+def test_what_the_broker_refuses_is_an_error(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Events over the topic's limit are counted as failed, the others are delivered, and the end is an error."""
+    settings = make_settings(bootstrap_servers, topic_prefix)
+    make_topic(settings, **{"max.message.bytes": "6000"})
+    given = list(events(40))
+    lines = [*given[:20], spoilt(given[20], correlationId=os.urandom(8_000).hex()), *given[21:]]
+    with pytest.raises(WorldError, match="did not take 1 of 40 events: MSG_SIZE_TOO_LARGE"):
+        produce(settings, source=write(tmp_path / "e.jsonl", lines), json_output=True)
+    said = json.loads(capsys.readouterr().out)
+
+    assert (said["delivered"], said["failed"]) == (39, 1)
+    assert told([*given[:20], *given[21:]]) == {event.id: event for event in map(event_of, read(settings))}
+
+
+@pytest.mark.kafka
+def test_a_signal_ends_it_early(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """SIGTERM ends a long run within seconds; what was sent until then is there, and nothing else is said to be."""
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    began = time.monotonic()
+    code = produce(settings, source=Generated(10_000), rate=50, json_output=True)
+    said = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert time.monotonic() - began < 10
+    assert said["stopped"]
+    assert 0 < said["delivered"] == len(read(settings)) < 200

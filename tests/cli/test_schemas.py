@@ -1,0 +1,177 @@
+"""`processor schemas` against earlier versions and a real registry; and what `run` writes where one is set."""
+
+import json
+import shutil
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from processor.cli.schemas import check, register
+from processor.errors import UnavailableError, UsageError, WorldError
+from processor.registry.client import session_of
+from processor.registry.schema_files import load_schemas, shipped_schemas
+from processor.registry.subjects import Subjects
+from processor.settings import SchemaRegistrySettings, Settings
+from processor.wire.compatibility import misfits
+from processor.wire.schema import parse
+from tests.engine.apicurio import register as put
+from tests.engine.installation import installation
+from tests.engine.loopback_registry import LoopbackRegistry, json_response
+from tests.engine.test_run import repayment
+
+Json = dict[str, Any]
+
+
+def record(**fields: Any) -> Json:
+    """A record's schema of these fields."""
+    return {
+        "type": "record",
+        "name": "x.A",
+        "fields": [{"name": name, "type": type_} for name, type_ in fields.items()],
+    }
+
+
+def defaulted(name: str, type_: Any, default: Any, **more: Any) -> Json:
+    """A record of one field with a default."""
+    return {"type": "record", "name": "A", "fields": [{"name": name, "type": type_, "default": default, **more}]}
+
+
+def inner(type_: str) -> Json:
+    """A record within a record."""
+    return {"type": "record", "name": "B", "fields": [{"name": "b", "type": type_}]}
+
+
+ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "expected"),
+    [
+        (record(a="string"), record(a="string"), []),
+        (record(a="string", b="int"), record(a="string"), []),
+        (record(a="string"), record(a="string", b="int"), ["b: is new and has no default"]),
+        (record(), defaulted("a", "string", "x"), []),
+        (record(a="int"), record(a="long"), []),
+        (record(a="long"), record(a="int"), ["a: long cannot be read as int"]),
+        (record(a="string"), record(a=["null", "string"]), []),
+        (record(a=["null", "string"]), record(a="string"), ["a: null cannot be read as string"]),
+        (record(a=["null", "int"]), record(a=["null", "string"]), ["a: int cannot be read as string"]),
+        (record(a=inner("int")), record(a=inner("string")), ["a.b: int cannot be read as string"]),
+        (
+            record(a={"type": "array", "items": "int"}),
+            record(a={"type": "array", "items": "string"}),
+            ["a[]: int cann"],
+        ),
+        (record(a={"type": "map", "values": "int"}), record(a={"type": "map", "values": "string"}), ["a{}: int canno"]),
+        (record(a=ENUM), record(a=ENUM | {"symbols": ["A"]}), ["a: B is not known"]),
+        (record(a=ENUM), record(a=ENUM | {"symbols": ["A"], "default": "A"}), []),
+        (record(a=ENUM), record(a=ENUM | {"name": "F"}), ["a: x.E cannot be read as x.F"]),
+        (record(old="int"), defaulted("new", "int", 0, aliases=["old"]), []),
+        (record(old="string"), defaulted("new", "int", 0, aliases=["old"]), ["old: string cannot be read as int"]),
+        (record(a="int", b="int"), record(a="string", b="string"), ["a: int cannot", "b: int cannot"]),
+    ],
+)
+def test_what_could_be_written_and_not_be_read(writer: Json, reader: Json, expected: list[str]) -> None:
+    """Each place, whether a record would ever have it or not."""
+    (_, old), (_, new) = parse(json.dumps(writer)), parse(json.dumps(reader))
+    found = list(misfits(old, new))
+
+    assert expected == [one[: len(what)] for one, what in zip(found, expected, strict=True)]
+
+
+def test_every_schema_of_ours_reads_itself() -> None:
+    """Nothing shipped is at odds with itself or with what was shipped before."""
+    assert [] == [what for schema in load_schemas().families.values() for what in misfits(schema.type, schema.type)]
+    assert 0 == check(Settings(), json_output=True)
+
+
+def edited(folder: Path, name: str, change: Callable[[Json], object]) -> None:
+    """Change a schema file."""
+    path = folder / name
+    schema = json.loads(path.read_text())
+    change(schema)
+    path.write_text(json.dumps(schema))
+
+
+def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version that was published and can no longer be read is a finding, with its place."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(shipped_schemas(), folder)
+    before = load_schemas(folder).families["banking.events.ClientEvent"]
+    (folder / "history").mkdir(exist_ok=True)
+    (folder / "history" / f"{before.id}.avsc").write_text(before.text)
+    ids = folder / "ids.json"
+    ids.write_text(ids.read_text().replace(str(before.id), "2000000901"))
+    assert 0 == check(Settings(schemas_dir=folder), json_output=False)
+    assert "1, all readable" in capsys.readouterr().out
+
+    edited(folder, "events/banking.events.common.Branch.avsc", lambda it: it["fields"][0].update(type="int"))
+    assert 1 == check(Settings(schemas_dir=folder), json_output=False)
+    assert (
+        f"banking.events.ClientEvent: history/{before.id}: branch.encodedKey: string cannot be read as int"
+        in capsys.readouterr().out.splitlines()
+    )
+
+
+@pytest.mark.kafka
+def test_registering(
+    registry_url: str, bootstrap_servers: str, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dry run first; then all are registered, once; an incompatible version that somebody put there is found; and
+    `run` writes Avro only under ids that consumers can ask the registry for."""
+    given = SchemaRegistrySettings(url=registry_url)
+    settings = Settings(schema_registry=given)
+    assert 1 == register(settings, yes=False, json_output=False)
+    assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
+    made = installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
+    with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
+        made.run()
+
+    assert 0 == register(settings, yes=True, json_output=False)
+    assert 0 == register(settings, yes=False, json_output=False)
+    assert 0 == check(settings, json_output=True)
+    made.tell([repayment(0)])
+    made.run()
+    ours = load_schemas().outputs["communications.Communicationmessage"]
+    registered = Subjects(registry_url, session_of(settings)).id_of(ours)
+    (message, *_) = made.read(made.settings.topic("messages"))
+    assert registered is not None
+    assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
+    made.tell([repayment(1)])
+    made.run()  # a new start reads the outputs that are there
+    assert [2] == made.committed()
+
+    capsys.readouterr()
+    put(registry_url, "communications.Decision", json.dumps(record(at="string") | {"name": "communications.Decision"}))
+    assert 1 == check(settings, json_output=False)
+    assert "communications.Decision: registry id " in capsys.readouterr().out
+    assert 1 == register(settings, yes=True, json_output=True)
+
+
+def test_no_registry() -> None:
+    """Nothing to register with, and one that does not answer."""
+    with pytest.raises(UsageError, match="no schema registry is set"):
+        register(Settings(), yes=True, json_output=False)
+    nowhere = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:1"))
+    with pytest.raises(WorldError, match="the schema registry did not answer"):
+        check(nowhere, json_output=False)
+
+
+def test_tls_and_a_password(tmp_path: Path) -> None:
+    """A registry behind TLS is believed when its certificate is vouched for, and is told who asks."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with LoopbackRegistry(lambda _path: json_response([]), tls=context) as registry:
+        given: Json = {"url": registry.url, "username": "ada", "password": "pw"}
+        trusting = Settings(schema_registry=SchemaRegistrySettings(**given, ca_file=tmp_path / "ca.pem"))
+        assert {} == Subjects(registry.url, session_of(trusting)).versions("x")
+        with pytest.raises(UnavailableError, match="SSLError"):
+            Subjects(registry.url, session_of(Settings(schema_registry=SchemaRegistrySettings(**given)))).versions("x")
+
+    assert ["Basic YWRhOnB3"] == registry.authorizations

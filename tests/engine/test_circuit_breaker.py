@@ -1,0 +1,135 @@
+"""Breakers: when a template is suspended, tried again, and let go."""
+
+from processor.domain.message import Channel, Communicationmessage, FailedTemplate, MessageStatus, State
+from processor.domain.outcome import Birth, Mapped
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import EncodedKey, Place, SourceRecord, TemplateId, Topic
+from processor.engine.circuit_breaker import Breakers
+
+PLACE = Place(Topic("banking.events"), 0, 0)
+A = TemplateId("a")
+MISSING = TemplateReason.MISSING_VALUE
+OPEN_A = frozenset({(A, MISSING)})
+
+
+def made(version: int = 1) -> Mapped:
+    """An outcome in which template A made its message."""
+    status = MessageStatus(
+        encodedKey=EncodedKey("0" * 32),
+        tenant="northbank",
+        event="LOAN_REPAYMENT",
+        type=Channel.EMAIL,
+        sequence=1,
+        from_=None,
+        to=State.QUEUED,
+        at=0,
+        numRetries=0,
+        final=False,
+        eventId="e",
+        templateId=A,
+        templateVersion=version,
+        setVersion="s",
+        source=PLACE,
+    )
+    return outcome(births=(Birth(Communicationmessage(), status),))
+
+
+def failed(reason: TemplateReason = MISSING, version: int = 1) -> Mapped:
+    """An outcome in which template A failed."""
+    return outcome(failed=(FailedTemplate(templateId=A, templateVersion=version, reason=reason, detail=""),))
+
+
+def outcome(births: tuple[Birth, ...] = (), failed: tuple[FailedTemplate, ...] = ()) -> Mapped:
+    return Mapped(SourceRecord(PLACE, 0, None, None), None, births, (), failed, ())
+
+
+def after(*outcomes: Mapped) -> Breakers:
+    breakers = Breakers()
+    for one in outcomes:
+        breakers.saw(one)
+    return breakers
+
+
+def opened() -> Breakers:
+    return after(*[failed()] * 100)
+
+
+def test_never_under_a_hundred() -> None:
+    """99 failures of 99 leave a template alone; the hundredth suspends it."""
+    assert frozenset() == after(*[failed()] * 99).suspended()
+    assert OPEN_A == opened().suspended()
+
+
+def test_95_percent_of_the_last_200() -> None:
+    """189 of 200 is under 95 %; 190 is not, and what lies before the last 200 does not count."""
+    assert frozenset() == after(*[made()] * 11, *[failed()] * 188).suspended()
+    assert OPEN_A == after(*[made()] * 500, *[failed()] * 190).suspended()
+
+
+def test_reasons_are_counted_apart() -> None:
+    """Half of one reason and half of another open nothing: each may have another cause."""
+    mixed = [failed(), failed(TemplateReason.OTHER)] * 100
+
+    assert frozenset() == after(*mixed).suspended()
+
+
+def test_every_hundredth_record_is_tried() -> None:
+    """99 are passed over, the hundredth is not; a failed try begins a new hundred."""
+    breakers = opened()
+    passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    for _ in range(98):
+        breakers.saw(passed_over)
+        assert OPEN_A == breakers.suspended()
+    breakers.saw(passed_over)
+
+    assert frozenset() == breakers.suspended()
+
+    breakers.saw(failed())
+
+    assert OPEN_A == breakers.suspended()
+
+
+def closed_by(*tries: Mapped) -> Breakers:
+    breakers = opened()
+    for one in tries:
+        for _ in range(99):
+            breakers.saw(failed(TemplateReason.TEMPLATE_SUSPENDED))
+        breakers.saw(one)
+    return breakers
+
+
+def test_ten_successes_in_a_row_close_it() -> None:
+    """Nine and a failure do not; ten do, and then it takes another hundred failures to open it."""
+    assert OPEN_A == closed_by(*[made()] * 9, failed(), made()).suspended()
+
+    breakers = closed_by(*[made()] * 10)
+    for _ in range(99):
+        breakers.saw(failed())
+
+    assert frozenset() == breakers.suspended()
+
+
+def test_a_new_version_starts_afresh() -> None:
+    """Nothing that an older version did counts for a newer one."""
+    breakers = closed_by(failed(version=2))
+
+    assert frozenset() == breakers.suspended()
+
+
+def test_a_reload_lets_go_of_what_it_changed() -> None:
+    """A template of another version, or one that is gone, is no longer suspended; one that stayed as it was is."""
+    for versions, still in (({A: 1}, OPEN_A), ({A: 2}, frozenset()), ({}, frozenset())):
+        breakers = opened()
+        breakers.reloaded(versions)
+
+        assert (still, still) == (breakers.suspended(), breakers.open())
+
+
+def test_what_is_open_is_told_while_it_is_tried() -> None:
+    """The record whose try is due is not suspended, and an operator is still told."""
+    breakers = opened()
+    passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    for _ in range(99):
+        breakers.saw(passed_over)
+
+    assert (frozenset(), OPEN_A) == (breakers.suspended(), breakers.open())

@@ -1,0 +1,182 @@
+"""The consumer's side by itself, on a real broker: what waits, what is revoked, what comes back."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from processor.engine.consumer import Intake, Polled
+from processor.engine.loop import run
+from processor.engine.start_offsets import Start, Starts
+from processor.errors import RefusedInputError, WorldError
+from processor.kafka.clients import consumer, consumer_properties
+from processor.settings import Settings
+from tests.engine.installation import Installation, installation, starts_of, until
+from tests.engine.test_run import repayment
+
+pytestmark = pytest.mark.kafka
+
+
+@contextmanager
+def intake_of(made: Installation) -> Iterator[Intake]:
+    """An intake that has joined its group."""
+    made_consumer = consumer(consumer_properties(made.settings))
+    intake = Intake(made.settings, made_consumer, starts_of(made), rebalanced=lambda _kind, _count: None)
+    try:
+        yield intake
+    finally:
+        intake.close()
+
+
+def polled(intake: Intake, count: int, *, patience_s: float = 30) -> list[Polled]:
+    """So many usable records; fewer when they do not come in time."""
+    found: list[Polled] = []
+    deadline = time.monotonic() + patience_s
+    while len(found) < count and time.monotonic() < deadline:
+        found += intake.poll(100)
+        for owned in intake.owned.values():
+            if owned.chosen:  # the engine's part: it commits the start with its producer
+                at = TopicPartition(intake._events, owned.partition, owned.start)
+                intake._consumer.commit(offsets=[at], asynchronous=False)
+                owned.chosen = False
+    return found
+
+
+def offsets(records: list[Polled]) -> list[int]:
+    return [one.record.place.offset for one in records]
+
+
+def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Cut at offset 1 of 3: 1 and 2 are handed out again, 0 is not."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(3)])
+    with intake_of(made) as intake:
+        first = polled(intake, 3)
+        intake.wait(first[0].owned, 1, "a test")
+
+        assert [0, 1, 2] == offsets(first)
+        assert [1, 2] == offsets(polled(intake, 2))
+
+
+def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Revoked while it waits and assigned again, it is read from its position: librdkafka would keep it paused."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(3)])
+    with intake_of(made) as intake:
+        (first, *_) = polled(intake, 3)
+        for _ in range(9):  # a long back-off, so that nobody resumes it meanwhile
+            intake.wait(first.owned, 1, "a test")
+        member = intake._consumer
+        member.unsubscribe()
+        intake.poll(1)
+        assert not intake.owned
+        member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
+
+        assert [0, 1, 2] == offsets(polled(intake, 3))
+
+
+def test_a_fetcher_that_has_ended_is_begun_anew(bootstrap_servers: str, topic_prefix: str) -> None:
+    """After an error of its offset librdkafka's fetcher takes no seek; the partition would be silent for ever."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(n) for n in range(3)])
+    with intake_of(made) as intake:
+        (first, *_) = polled(intake, 3)
+        intake._consumer.seek(TopicPartition(made.events, 0, 1_000))
+        with pytest.raises(RefusedInputError, match="is gone"):
+            for _ in range(100):
+                intake.poll(100)
+        first.owned.next = first.owned.seek_to = 1
+
+        assert [1, 2] == offsets(polled(intake, 2))
+
+
+@dataclass
+class Known:
+    """In the place of Starts: the answer is known before the consumer's own connection has answered anything."""
+
+    first: int  #: of partition 0; all others are empty
+    after_s: float
+
+    def of(self, partition: int) -> Start:
+        time.sleep(self.after_s)
+        offset = self.first if partition == 0 else 0
+        return Start(offset=offset, goal=offset, chosen=False)
+
+
+def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
+    """On a slow connection no late answer to what was asked at the assignment moves the consumer on, past records."""
+    slow = Producer({"test.mock.num.brokers": 1, "test.mock.broker.rtt": 200, "bootstrap.servers": "mock"})
+    broker = next(iter(slow.list_topics("banking.events", timeout=10).brokers.values()))
+    for number in range(20):
+        slow.produce("banking.events", str(number), "key", 0)
+        assert slow.flush(30) == 0  # a batch for each, and a fetch for each batch
+    kafka = {"bootstrap_servers": f"{broker.host}:{broker.port}", "consumer": {"fetch.message.max.bytes": "1"}}
+    settings = Settings(kafka=kafka, group="early")  # type: ignore[arg-type]
+    member = consumer(consumer_properties(settings))
+    member.assign([TopicPartition("banking.events", 0, 0)])  # so that its connections are there
+    assert member.consume(1, 10)
+    member.unassign()
+    intake = Intake(settings, member, cast(Starts, Known(5, 0.05)), rebalanced=lambda _kind, _count: None)
+    try:
+        found = [one for one in polled(intake, 15, patience_s=20) if one.record.place.partition == 0]
+    finally:
+        intake.close()
+
+    assert list(range(5, 20)) == offsets(found)
+
+
+def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix: str) -> None:
+    """What was polled under an assignment that is over may not be published, also when the partition came back."""
+    made = installation(bootstrap_servers, topic_prefix)
+    made.tell([repayment(0)])
+    with intake_of(made) as intake:
+        (first,) = polled(intake, 1)
+        assert intake.is_current(first.owned)
+        member = intake._consumer
+        member.unsubscribe()
+        intake.poll(1)
+
+        assert not intake.is_current(first.owned)
+
+        member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
+        (again,) = polled(intake, 1)
+
+        assert not intake.is_current(first.owned)
+        assert intake.is_current(again.owned)
+
+
+def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A transaction that names no member would be fenced by nobody, so none is begun."""
+    made = installation(bootstrap_servers, topic_prefix)
+    with intake_of(made) as intake:
+        assert intake.group is None
+
+        made.tell([repayment(0)])
+        polled(intake, 1)
+
+        assert intake.group is not None
+
+
+def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Its members share out partitions otherwise, so the group takes none of ours: exit 3 names the setting."""
+    made = installation(bootstrap_servers, topic_prefix)
+    other = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": made.settings.group_id,
+            "partition.assignment.strategy": "range",
+        }
+    )
+    try:
+        other.subscribe([made.events])
+        until(lambda: other.poll(0.1) is None and bool(other.assignment()))
+
+        with pytest.raises(WorldError, match=r"(?s)INCONSISTENT_GROUP_PROTOCOL.*\nhint: .*PROCESSOR_GROUP") as ended:
+            run(made.settings)
+    finally:
+        other.close()
+    assert 3 == ended.value.exit_code

@@ -1,0 +1,74 @@
+"""The producer's side by itself: what is dropped is really gone, and what no waiting mends is said."""
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from processor.domain.output_topics import Layout
+from processor.engine.loop import run
+from processor.engine.publisher import NotCommitted, Publisher
+from processor.errors import UsageError
+from processor.kafka.local.kafka import local_kafka
+from tests.engine.installation import installation
+
+LAYOUT = cast(Layout, None)  # handed on to `make`, which does not look at it here
+
+
+class Failing:
+    """In the place of a producer: every commit fails. Says in which thread it ends."""
+
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self._ended = ended
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args, **_named: None
+
+    def commit_transaction(self, _timeout_s: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._STATE, "a test"))
+
+    def __del__(self) -> None:
+        self._ended(threading.current_thread().name)
+
+
+def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
+    """No cycle keeps a producer whose transaction failed, with its sockets, until some collection; and its end, which
+    may wait for a broker that hangs, is not waited for by the loop."""
+    ended: list[str] = []
+    publisher = Publisher(
+        lambda _layout, _failed: cast(Producer, Failing(ended.append)),
+        transactional_id="a-test",
+        timeout_s=15,
+        giving_up=lambda: False,
+        step=lambda _step: None,
+    )
+    gc.disable()
+    try:
+        publisher.renew(LAYOUT, meanwhile=lambda: None)
+        dropped = weakref.ref(publisher._producer)
+        failure = publisher.publish((), {}, None)
+        publisher.renew(LAYOUT, meanwhile=lambda: None)
+        deadline = time.monotonic() + 5
+        while dropped() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        gc.enable()
+
+    assert isinstance(failure, NotCommitted)
+    assert dropped() is None
+    assert ["discard"] == ended
+
+
+@pytest.mark.kafka
+def test_a_time_out_that_the_broker_does_not_allow() -> None:
+    """No waiting mends it: an error of usage that names the setting."""
+    with local_kafka(extra={"transaction.max.timeout.ms": "10000"}) as kafka:
+        made = installation(kafka.bootstrap_servers, "long.")
+
+        with pytest.raises(UsageError, match=r"(?s)transactions of 15000 ms\nhint: set PROCESSOR_TRANSACTION_TIMEOUT"):
+            run(made.settings, until_end=True)

@@ -1,0 +1,160 @@
+"""A bad deployment is noticed before the topic is eaten up, and a few bad records are not one."""
+
+import pytest
+
+from processor.domain.message import Declined
+from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.reasons import DecisionReason, Reason
+from processor.domain.record import Place, SourceRecord, Topic
+from processor.engine.startup_guard import FirstRecords, LastRecords
+from processor.errors import RefusedInputError
+
+RECORD = SourceRecord(Place(Topic("banking.events"), 0, 0), 0, None, None)
+GOOD = Mapped(RECORD, None, (), (), (), ())
+BAD = Unreadable(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
+
+
+def declined(reason: DecisionReason, detail: str) -> Mapped:
+    """A record that one decision is all of."""
+    return Mapped(RECORD, None, (), (Declined(reason=reason, detail=detail),), (), ())
+
+
+FOREIGN = declined(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")
+EMPTY = declined(DecisionReason.EMPTY_RECORD, "the record has no value")
+UNWANTED = declined(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED")
+
+
+def test_95_of_the_first_hundred_are_refused() -> None:
+    """The process stops, and the text says how many, the last fault and what to do."""
+    with pytest.raises(RefusedInputError, match=r"(?s)95 of the first 100 .* BAD_FRAME: magic byte 7\nhint: "):
+        FirstRecords(0.95).refuse([*[GOOD] * 5, *[BAD] * 95])
+
+
+@pytest.mark.parametrize("batch", [[BAD] * 99, [*[GOOD] * 6, *[BAD] * 94]], ids=["under a hundred", "94 percent"])
+def test_less_is_not_refused(batch: list[Mapped | Unreadable]) -> None:
+    """Under a hundred records, or under 95 percent, nothing is refused."""
+    FirstRecords(0.95).refuse(batch)
+
+
+def test_only_the_first_200_are_judged() -> None:
+    """Once 200 are judged, no share of unreadable records stops the process: then it is single producers."""
+    first = FirstRecords(0.95)
+    first.committed([GOOD] * 200)
+    first.refuse([BAD] * 10_000)
+
+    assert not first.holds_back([BAD] * 10)
+
+
+def test_what_was_committed_counts() -> None:
+    """60 unreadable committed and 60 more are 120 of 120."""
+    first = FirstRecords(0.95)
+    first.committed([BAD] * 60)
+    with pytest.raises(RefusedInputError):
+        first.refuse([BAD] * 60)
+
+
+def test_a_small_unreadable_batch_is_held_back() -> None:
+    """Until a hundred are judged, a batch that is nearly all unreadable waits for more; a good one does not."""
+    assert FirstRecords(0.95).holds_back([BAD] * 99)
+    assert not FirstRecords(0.95).holds_back([BAD] * 100)
+    assert not FirstRecords(0.95).holds_back([GOOD, *[BAD] * 10])
+    assert not FirstRecords(0.95).holds_back([])
+
+
+def test_a_batch_is_held_back_for_itself() -> None:
+    """A few good ones before it do not let an unreadable batch through."""
+    first = FirstRecords(0.95)
+    first.committed([GOOD] * 10)
+
+    assert first.holds_back([BAD] * 20)
+    assert not first.holds_back([BAD] * 90)
+
+
+def test_switched_off() -> None:
+    """A share of 1 makes dead letters and decisions of everything, and nothing is degraded by it."""
+    first, last = FirstRecords(1.0), LastRecords(1.0)
+    first.refuse([*[BAD] * 100, *[FOREIGN] * 100], at_end=True)
+    last.committed([FOREIGN] * 200)
+
+    assert not first.holds_back([BAD])
+    assert not first.holds_back([FOREIGN])
+    assert () == last.degraded()
+    assert 1.0 == last.foreign_share
+
+
+def test_another_tenant_is_refused_as_garbage_is() -> None:
+    """95 of the first 100; the text names the tenant that is there most often, and asks for the setting."""
+    other = declined(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
+    expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
+    with pytest.raises(RefusedInputError, match=expected):
+        FirstRecords(0.95).refuse([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
+
+
+@pytest.mark.parametrize("good", [UNWANTED, declined(DecisionReason.DUPLICATE_EVENT, "told before")])
+def test_what_is_left_out_on_purpose_is_good(good: Mapped) -> None:
+    """An event without a template, or a repeat, speaks against nothing."""
+    FirstRecords(0.95).refuse([good] * 200, at_end=True)
+
+    assert not FirstRecords(0.95).holds_back([good] * 10)
+
+
+def test_both_kinds_together() -> None:
+    """Half unreadable, half another tenant's: nothing of it is ours, and the more frequent kind is named."""
+    batch: list[Mapped | Unreadable] = [*[BAD] * 49, *[FOREIGN] * 51]
+    expected = r"100 of the first 100 records are unreadable or of another tenant; .*TENANT_DISABLED"
+    with pytest.raises(RefusedInputError, match=expected):
+        FirstRecords(0.95).refuse(batch)
+    assert FirstRecords(0.95).holds_back(batch[1:])
+
+
+def test_records_without_a_value_say_nothing() -> None:
+    """Tombstones make no wrong tenant right, and none of them is counted."""
+    first = FirstRecords(0.95)
+    first.refuse([EMPTY] * 200, at_end=True)
+    first.committed([EMPTY] * 200)
+
+    assert not first.holds_back([EMPTY] * 10)
+    assert first.holds_back([*[EMPTY] * 90, *[FOREIGN] * 90])
+    with pytest.raises(RefusedInputError, match="100 of the first 100"):
+        first.refuse([*[EMPTY] * 100, *[FOREIGN] * 100])
+
+
+@pytest.mark.parametrize(
+    ("batch", "refused"),
+    [
+        ([FOREIGN] * 10, True),
+        ([FOREIGN] * 9, False),
+        ([GOOD, *[FOREIGN] * 9], False),
+        ([GOOD, *[FOREIGN] * 19], True),
+        ([BAD] * 99, False),
+        ([BAD, *[FOREIGN] * 19], True),
+        ([BAD] * 2 + [FOREIGN] * 18, False),
+    ],
+)
+def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Mapped | Unreadable], refused: bool) -> None:
+    """A short range is judged too where it is another tenant's; unreadable records may be ones of a few producers."""
+    FirstRecords(0.95).refuse(batch)
+    if not refused:
+        FirstRecords(0.95).refuse(batch, at_end=True)
+        return
+    with pytest.raises(RefusedInputError, match="This batch was not committed"):
+        FirstRecords(0.95).refuse(batch, at_end=True)
+
+
+def test_the_last_200_degrade() -> None:
+    """From half of them on another tenant's, never under ten; what is older is forgotten."""
+    last = LastRecords(0.95)
+    last.committed([FOREIGN] * 9)
+    assert () == last.degraded()
+    last.committed([FOREIGN] * 90)
+    (reason,) = last.degraded()
+    assert reason.startswith("99 of the last 99 records are of another tenant, most often: tenant 'southbank'; ")
+    last.committed([GOOD] * 102)
+    assert () == last.degraded()
+    assert 0.49 == last.foreign_share
+    last.committed([FOREIGN] * 150)
+    (reason,) = last.degraded()
+    assert reason.startswith("150 of the last 200 records are of another tenant, most often: tenant 'southbank'; ")
+    last.committed([*[GOOD] * 150, *[EMPTY] * 40])
+    assert () == last.degraded()
+    assert 0.25 == last.foreign_share

@@ -1,0 +1,464 @@
+"""What can be seen of a running engine: readiness with its reasons, lag, counts."""
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import TemplateId
+from processor.engine import consumer as intake
+from processor.engine import status as module
+from processor.engine.consumer import Owned
+from processor.engine.deduplication import Window
+from processor.engine.loop import run
+from processor.engine.publisher import NotCommitted
+from processor.engine.start_offsets import Starts
+from processor.engine.status import LOST, SILENT, UNASSIGNED, Progress
+from processor.errors import UnavailableError
+from processor.mapping.map import map_record
+from processor.mapping.template import ContentType
+from processor.observability.http import Readiness
+from processor.observability.metrics import Metrics
+from processor.settings import SchemaRegistrySettings
+from tests.engine.installation import installation
+from tests.engine.loopback_registry import registry
+from tests.engine.test_run import encoded, repayment
+from tests.mapping.builders import make_email, make_event, make_lookups, make_record, make_template
+
+READY = Readiness(ready=True)
+MAX_STALL_S = 60
+
+
+class Clock:
+    """The module's `time`, which goes on only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now
+
+
+class Ends(Starts):
+    """Last stable offsets, as the broker would tell them."""
+
+    def __init__(self, ends: Mapping[int, int]) -> None:
+        self.ends = dict(ends)
+
+    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+        if not self.ends:
+            raise UnavailableError("the broker did not answer")
+        return {partition: self.ends[partition] for partition in partitions}
+
+
+class Seen:
+    """A Progress with a clock and with ends of its own, told by a loop that owns `owned`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *owned: Owned, ends: Mapping[int, int]) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr(module, "time", self.clock)
+        self.registry = CollectorRegistry()
+        self.progress = Progress(Metrics(self.registry), max_stall_s=MAX_STALL_S)
+        self.ends = Ends(ends)
+        self.progress.watch(self.ends)
+        self.owned = {one.partition: one for one in owned}
+        for one in owned:
+            one.progressed_at = self.clock.now
+
+    def after(self, seconds: float) -> Readiness:
+        """The answer of /ready when so much time has passed in which the loop turned, and had nothing to tell."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now = min(until, self.clock.now + 1)
+            self.progress.observe(self.owned, member=True, assigned_once=True)
+            for thread in threading.enumerate():
+                if thread.name == "lag":
+                    thread.join(10)
+        return self.progress.readiness()
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """As it is scraped."""
+        return self.registry.get_sample_value(f"processor_{name}", labels)
+
+
+def owned(partition: int = 3, *, committed: int = 10, cause: str = "") -> Owned:
+    """A partition that has started, and has committed up to `committed`."""
+    return Owned(
+        partition, Window(records=0, age_ms=0), None, start=0, next=committed, committed=committed, cause=cause
+    )
+
+
+@cache
+def mapped(key: bytes | None = None) -> Mapped:
+    """What becomes of a LOAN_REPAYMENT with the right key, or with this one."""
+    record = make_record(make_event()) if key is None else make_record(make_event(), key=key)
+    outcome = map_record(record, make_lookups(), frozenset())
+    assert isinstance(outcome, Mapped)
+    return outcome
+
+
+def keyed(key: str) -> Mapped:
+    """As `mapped`, quickly."""
+    wrong = mapped(b"wrong")
+    return replace(wrong, record=replace(wrong.record, key=key.encode()))
+
+
+def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress ends it. A partition
+    that waits degrades the process at once."""
+    stuck, busy = owned(3, committed=10, cause="waiting for the schema registry"), owned(4, committed=10)
+    seen = Seen(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
+    waits = "partition 3 waits at 10: waiting for the schema registry"
+    degraded = Readiness(ready=True, reasons=(waits,), degraded=True)
+    assert degraded == seen.after(3)
+    seen.ends.ends = {3: 15, 4: 15}
+    assert degraded == seen.after(3)
+
+    for _ in range(59):  # the lag has been known for a second
+        assert degraded == seen.after(1)
+        busy.progressed_at = seen.clock.now
+    reason = "partition 3: 5 records behind, no progress for 61 s: waiting for the schema registry"
+
+    assert Readiness(ready=False, reasons=(reason,)) == seen.after(1)
+
+    stuck.committed = 12
+    stuck.cause, stuck.progressed_at = "", seen.clock.now
+
+    assert READY == seen.after(3)
+
+
+def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour without records the first new one has as long as any other; so has the first after it caught up."""
+    idle = owned(3, committed=10)
+    seen = Seen(monkeypatch, idle, ends={3: 10})
+    seen.after(3_600)
+    seen.ends.ends = {3: 11}
+
+    assert READY == seen.after(60)
+
+    idle.committed = 11  # it was there again, but nothing told when
+    seen.after(3)
+    seen.ends.ends = {3: 12}
+
+    assert READY == seen.after(60)
+    assert not seen.after(4).ready
+
+
+def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker tells no ends, the last that were known stand."""
+    seen = Seen(monkeypatch, owned(3, committed=10), ends={})
+    seen.after(3)
+
+    assert 0 == seen.metric("lag_records", partition="3")
+
+    seen.ends.ends = {3: 15}
+    seen.after(6)
+    seen.ends.ends = {}
+    seen.after(6)
+
+    assert 5 == seen.metric("lag_records", partition="3")
+
+
+def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lag, time of the last progress since the epoch, partitions owned; one that went shows nothing any more."""
+    three, four = owned(3, committed=10), owned(4, committed=-1)
+    seen = Seen(monkeypatch, three, four, ends={3: 17, 4: 2})
+    progressed_at = seen.clock.time()
+    seen.after(6)
+
+    assert (7, 2) == tuple(seen.metric("lag_records", partition=p) for p in "34")
+    assert progressed_at == seen.metric("last_progress_timestamp_seconds", partition="3")
+    assert 2 == seen.metric("assigned_partitions")
+
+    three.committed, three.progressed_at = 17, seen.clock.now
+    del seen.owned[4]
+    seen.after(1)
+
+    assert 0 == seen.metric("lag_records", partition="3")
+    assert progressed_at + 6 == seen.metric("last_progress_timestamp_seconds", partition="3")
+    assert 1 == seen.metric("assigned_partitions")
+    assert None is seen.metric("lag_records", partition="4")
+    assert None is seen.metric("last_progress_timestamp_seconds", partition="4")
+
+
+def failure(result: str) -> NotCommitted:
+    return NotCommitted(error="_FENCED", detail="", concerns_record=False, result=result)
+
+
+def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
+    seen = Seen(monkeypatch, ends={})
+    seen.progress.committed([mapped(), mapped()], seconds=0.1)
+    for result in ("aborted", "aborted", "uncertain", "fenced"):
+        seen.progress.not_committed(failure(result))
+    for kind, partitions in (("assigned", 6), ("revoked", 2), ("assigned", 1), ("lost", 5)):
+        seen.progress.rebalanced(kind, partitions)
+
+    assert {"committed": 1, "aborted": 2, "uncertain": 1, "fenced": 1} == {
+        result: seen.metric("transactions_total", result=result)
+        for result in ("committed", "aborted", "uncertain", "fenced")
+    }
+    assert {"assigned": 2, "revoked": 1, "lost": 1} == {
+        kind: seen.metric("rebalances_total", kind=kind) for kind in ("assigned", "revoked", "lost")
+    }
+    assert 2 == seen.metric("records_total", topic="banking.events", outcome="mapped")
+    assert 4 == seen.metric("outputs_total", topic="communications.status")  # an e-mail and a stream event of each
+    assert 2 == seen.metric("batch_records_sum")
+    assert None is seen.metric("dead_letters_total", reason="TEMPLATE_FAILED")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda: secrets.token_hex(16),
+        lambda: secrets.token_hex(16).upper(),
+        lambda: str(uuid4()),
+        lambda: f"account-{secrets.randbelow(10**9)}",
+        lambda: f"C-{secrets.token_hex(16)}",
+    ],
+    ids=["encoded key", "upper case", "uuid", "number", "prefix"],
+)
+def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch, key: Callable[[], str]) -> None:
+    """A thousand records that are keyed wrongly in one way are all counted, and one line names the first."""
+    seen = Seen(monkeypatch, ends={})
+    with capture_logs() as logs:
+        for _ in range(10):
+            seen.progress.committed([keyed(key()) for _ in range(100)], seconds=0.1)
+
+    assert 1_000 == seen.metric("wrong_keys_total")
+    (line,) = (line for line in logs if "pattern" in line)
+    event = make_event()
+    place = mapped().record.place
+    assert f"{place.topic}[{place.partition}]@{place.offset}" == line["place"]
+    assert (event.name, event.id, event.ordering_key) == (line["event_name"], line["event_id"], line["expected_key"])
+
+
+def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose time no reader could show, dead letters too; others are not."""
+    seen = Seen(monkeypatch, ends={})
+    for timestamp_ms in (1_773_480_413_702, 1_773_480_413_702_000, -1):
+        for value in (None, b"broken"):
+            record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
+            outcome = map_record(record, make_lookups(), frozenset())
+            assert isinstance(outcome, Mapped | Unreadable)
+            seen.progress.committed([outcome], seconds=0.1)
+
+    assert 4 == seen.metric("records_without_time_total")
+
+
+def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their name, once for each record that has outputs without them."""
+    seen = Seen(monkeypatch, ends={})
+    for headers in ((), (("traceparent", None),), (("traceparent", b"x"), ("traceparent", b"y"), ("other", None))):
+        for value in (None, b"broken"):
+            record = make_record(None if value else make_event(), value=value, headers=headers)
+            outcome = map_record(record, make_lookups(), frozenset())
+            assert isinstance(outcome, Mapped | Unreadable)
+            seen.progress.committed([outcome], seconds=0.1)
+
+    assert 2 == seen.metric("malformed_headers_total", header="traceparent")
+    assert not seen.metric("malformed_headers_total", header="correlation-id")
+
+
+def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By template, once the message that shows them is committed; templates that replace none have no series."""
+    seen = Seen(monkeypatch, ends={})
+    lookups = make_lookups(
+        make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML), make_email("mail")
+    )
+    outcome = map_record(make_record(make_event(account__name="a\x0b\ufffeb")), lookups, frozenset())
+    assert isinstance(outcome, Mapped)
+    assert 2 == len(outcome.births)
+    assert seen.metric("characters_replaced_total", template="xml") is None
+    for _ in range(2):
+        seen.progress.committed([outcome], seconds=0.1)
+
+    assert 4 == seen.metric("characters_replaced_total", template="xml")
+    assert seen.metric("characters_replaced_total", template="mail") is None
+
+
+def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key may have 1 MB, and its pattern has 40 characters: the rest of it is not searched."""
+    seen = Seen(monkeypatch, ends={})
+    outcome = keyed(f"{'1' * 31}-" * 31_250)
+    began = time.process_time()
+    with capture_logs() as lines:
+        seen.progress.committed([outcome], seconds=0.1)
+
+    assert ["9-" * 20] == [line["pattern"] for line in lines]
+    assert 0.1 > time.process_time() - began
+
+
+def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two producers that key wrongly in two ways are two lines; a right key is none."""
+    seen = Seen(monkeypatch, ends={})
+    with capture_logs() as logs:
+        seen.progress.committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
+
+    assert 3 == seen.metric("wrong_keys_total")
+    assert ["a-9", "9:<key>"] == [line["pattern"] for line in logs if "pattern" in line]
+
+
+def test_a_member_without_partitions_is_ready() -> None:
+    """The group counts it in; one that the group has not answered, or has shut out, is not ready, and says which."""
+    progress = Progress.unobserved()
+    progress.observe({}, member=False, assigned_once=False)
+    assert Readiness(ready=False, reasons=(UNASSIGNED,)) == progress.readiness()
+
+    progress.observe({}, member=True, assigned_once=True)
+
+    assert READY == progress.readiness()
+
+
+def test_a_member_that_was_shut_out_is_not_ready() -> None:
+    """Partitions that are lost make it unready, and the reason is another one than at the start."""
+    progress = Progress.unobserved()
+    progress.observe({}, member=False, assigned_once=True)
+
+    assert Readiness(ready=False, reasons=(LOST,)) == progress.readiness()
+
+
+def looked_at_once() -> Progress:
+    progress = Progress.unobserved()
+    progress.observe({}, member=True, assigned_once=True)
+    assert progress.readiness().ready
+    return progress
+
+
+NOT_COMMITTED = Readiness(ready=False, reasons=("the last batch was not committed: _FENCED",))
+
+
+def test_not_ready_at_once_after_an_abort() -> None:
+    """No turn of the loop is needed to be unready, and a turn alone does not make it ready."""
+    progress = looked_at_once()
+    progress.not_committed(failure("aborted"))
+
+    assert NOT_COMMITTED == progress.readiness()
+
+    progress.observe({}, member=True, assigned_once=True)
+
+    assert NOT_COMMITTED == progress.readiness()
+
+
+def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
+    """Either the batch was committed by another try, or a poll came back empty: others have its partitions."""
+    for mended in (lambda p: p.committed([], seconds=0.1), Progress.nothing_left):
+        progress = looked_at_once()
+        progress.not_committed(failure("uncertain"))
+        mended(progress)
+        progress.observe({}, member=True, assigned_once=True)
+
+        assert READY == progress.readiness()
+
+
+def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody observes any more, so the last answer is not worth anything."""
+    seen = Seen(monkeypatch, ends={})
+    assert READY == seen.after(1)
+    seen.clock.now += MAX_STALL_S + 1
+
+    assert Readiness(ready=False, reasons=(f"the loop has not turned for 61 s; {SILENT}",)) == seen.progress.readiness()
+
+
+@pytest.mark.kafka
+def test_an_engine_whose_record_waits_is_unready(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
+    monkeypatch.setattr(intake, "LONGEST_RETRY_S", 0.2)
+    answers: dict[str, Any] = {}
+    with registry(answers) as url:
+        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
+        made.tell([repayment(1)])
+        value, _ = encoded(made, repayment(2))
+        made.put([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
+        made.tell([repayment(3)])
+        progress = Progress.unobserved(max_stall_s=1)
+        reasons: set[str] = set()
+
+        def look(step: str) -> None:
+            if step == "polled" and not answers and progress.assigned:
+                reasons.update(one for one in progress.readiness().reasons if "behind" in one)
+                if reasons:
+                    schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+                    answers["/schemas/ids/7"] = {"schema": schema.text}
+
+        run(made.settings, until_end=True, step=look, progress=progress)
+
+    (reason,) = reasons
+    assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)
+    assert [3] == made.committed()
+
+
+def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
+    seen = Seen(monkeypatch, owned(), ends={3: 10})
+    suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
+    seen.progress.templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
+
+    assert Readiness(
+        ready=True,
+        reasons=(
+            "templates not reloaded: x.toml:1: is not TOML",
+            "template a is suspended: MISSING_VALUE; a new version of it is tried at once",
+            "template b is suspended: OTHER; a new version of it is tried at once",
+        ),
+        degraded=True,
+    ) == seen.after(3)
+    assert (1.0, 1.0) == (seen.metric("template_set", set_version="0a"), seen.metric("templates_refused"))
+    seen.progress.templates("0b", refused="", suspended=frozenset())
+    assert READY == seen.after(3)
+    assert (None, 1.0, 0.0) == (
+        seen.metric("template_set", set_version="0a"),
+        seen.metric("template_set", set_version="0b"),
+        seen.metric("templates_refused"),
+    )
+
+
+def test_degraded_is_seen_while_unready() -> None:
+    """What is degraded is named beside what is missing, and each part speaks for itself."""
+    progress = Progress.unobserved()
+    progress.degraded("registry", ["schema id 7 is refused"])
+    progress.degraded("tables", ["reference.accounts: a row cannot be read"])
+    progress.degraded("registry", [])
+    progress.observe({}, member=False, assigned_once=False)
+
+    assert progress.readiness() == Readiness(
+        ready=False, reasons=(UNASSIGNED, "reference.accounts: a row cannot be read"), degraded=True
+    )
+
+
+def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
+    """The loop may not turn for long after it: what was degraded before is still named."""
+    progress = Progress.unobserved()
+    progress.degraded("topics", ["topic banking.events is compacted"])
+    progress.not_committed(NotCommitted(error="_FENCED", detail="", concerns_record=False, result="fenced"))
+
+    assert (
+        Readiness(ready=False, reasons=(*NOT_COMMITTED.reasons, "topic banking.events is compacted"), degraded=True)
+        == progress.readiness()
+    )
+
+
+def test_another_tenants_records_are_logged_once() -> None:
+    """A share that goes to and fro about half is one warning, until none of the last records is another tenant's."""
+    progress = Progress.unobserved()
+    with capture_logs() as logs:
+        for share, reasons in ((0.5, ["half"]), (0.4, []), (0.6, ["more"]), (0.0, []), (1.0, ["all"])):
+            progress.other_tenants(share, reasons)
+
+    assert [("warning", "half"), ("warning", "all")] == [(line["log_level"], line["cause"]) for line in logs]

@@ -1,0 +1,233 @@
+"""Events written with other versions of a schema, whose ids only a registry knows: a real one, on a real broker."""
+
+import io
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from confluent_kafka import Producer
+from fastavro import parse_schema, schemaless_writer
+
+from processor.domain.event import Event
+from processor.domain.record import SchemaId
+from processor.engine.loop import run
+from processor.engine.status import Progress
+from processor.errors import UnavailableError
+from processor.kafka.clients import headers_of
+from processor.observability.http import Readiness
+from processor.registry.client import Registry
+from processor.registry.schema_files import shipped_schemas
+from processor.settings import SchemaRegistrySettings
+from processor.wire.decode import event_of_json
+from tests.engine.apicurio import register
+from tests.engine.installation import Installation, installation
+from tests.engine.loopback_registry import registry
+from tests.engine.test_run import repayment
+from tests.registry.test_registry_answers import Answers
+
+Json = dict[str, Any]
+RECORD = "banking.events.LoanTransactionEvent"
+pytestmark = pytest.mark.kafka
+
+
+def field(schema: Json, *path: str) -> Json:
+    """A field of a record's JSON, or of the record that it is of, null or not."""
+    name, *rest = path
+    found: Json = next(one for one in schema["fields"] if one["name"] == name)
+    if not rest:
+        return found
+    type_ = found["type"][1] if isinstance(found["type"], list) else found["type"]
+    return field(type_.get("items", type_), *rest)
+
+
+def add_a_field(schema: Json) -> None:
+    """A newer writer's, which we do not have."""
+    schema["fields"].insert(3, {"name": "loyaltyTier", "type": ["null", "string"], "default": None})
+
+
+def take_a_field_away(schema: Json) -> None:
+    """An older writer's: what it does not write has our default."""
+    schema["fields"] = [one for one in schema["fields"] if one["name"] != "correlationId"]
+
+
+def make_it_another_type(schema: Json) -> None:
+    """A writer's that nothing of ours can be read from."""
+    field(schema, "occurredAt")["type"] = "string"
+
+
+def as_it_is(_: Json) -> None:
+    """Our own, by an id of the registry's."""
+
+
+MAPPED: tuple[Callable[[Json], None], ...] = (as_it_is, add_a_field, take_a_field_away)
+
+
+def written(made: Installation, text: str, number: int) -> bytes:
+    """A repayment as the writer of schema `text` writes it, without a frame."""
+    event = event_of_json(repayment(number), made.schemas)
+    assert isinstance(event, Event), event
+    fields = {**event.fields, "loyaltyTier": "gold"}
+    if field(json.loads(text), "occurredAt")["type"] == "string":
+        fields["occurredAt"] = "2026-03-14T09:26:53Z"
+    value = io.BytesIO()
+    schemaless_writer(value, parse_schema(json.loads(text)), fields)
+    return value.getvalue()
+
+
+def changed(text: str, change: Callable[[Json], None]) -> str:
+    """A schema after a change."""
+    schema = json.loads(text)
+    change(schema)
+    return json.dumps(schema)
+
+
+def ids_of(made: Installation) -> list[str]:
+    """The last digit of each event that a message was made of."""
+    return [status["eventId"][-1] for status in made.statuses() if status["type"] == "EMAIL"]
+
+
+def letters_of(made: Installation) -> list[tuple[str, str]]:
+    """Reason and detail of each dead letter."""
+    records = made.read(made.settings.topic("dead_letters"))
+    told = [dict(headers_of(record)) for record in records]
+    return [((one["dl.reason"] or b"").decode(), (one["dl.detail"] or b"").decode()) for one in told]
+
+
+def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix: str) -> None:
+    """Older and newer writers are read by Avro's rules; one that cannot become ours is a dead letter that says why."""
+    made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=registry_url))
+    text = made.schemas.families[RECORD].text
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    for number, change in enumerate((*MAPPED, make_it_another_type)):
+        other = changed(text, change)
+        schema_id = register(registry_url, f"{topic_prefix}{change.__name__}", other)
+        frame = b"\x00" + schema_id.to_bytes(4, "big")
+        producer.produce(made.events, frame + written(made, other, number), repayment()["account"]["encodedKey"], 0)
+    producer.produce(made.events, b"\x00\x00\x0f\x42\x40" + b"x", "key", 0)
+    assert producer.flush(10) == 0
+    made.run()
+
+    assert ["0", "1", "2"] == ids_of(made)
+    (incompatible, detail), (unknown, _) = letters_of(made)
+    assert ("INCOMPATIBLE_SCHEMA", "UNKNOWN_SCHEMA") == (incompatible, unknown)
+    assert "occurredAt" in detail
+
+
+def test_a_newer_schema_of_ours_reads_older_writers(
+    registry_url: str, bootstrap_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """A field that we renamed is found by its alias, and a number that we widened is read as it was written."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(shipped_schemas(), folder)
+    for name, change in (
+        ("banking.events.common.Product", lambda schema: rename(schema, "id", "code")),
+        ("banking.events.common.InstallmentDue", lambda schema: field(schema, "number").update(type="long")),
+    ):
+        path = folder / "events" / f"{name}.avsc"
+        path.write_text(changed(path.read_text(), change))
+    given = SchemaRegistrySettings(url=registry_url)
+    made = installation(bootstrap_servers, topic_prefix, schema_registry=given, schemas_dir=folder)
+    text = made.schemas.families[RECORD].text
+    schema_id = register(registry_url, f"{topic_prefix}older", text)
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    frame = b"\x00" + schema_id.to_bytes(4, "big")
+    producer.produce(made.events, frame + written(made, text, 7), repayment()["account"]["encodedKey"], 0)
+    assert producer.flush(10) == 0
+    made.run()
+
+    assert (["7"], []) == (ids_of(made), letters_of(made))
+
+
+def rename(schema: Json, old: str, new: str) -> None:
+    """Give a field another name, and its old one as an alias."""
+    one = field(schema, old)
+    one["name"], one["aliases"] = new, [old]
+
+
+def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
+    """The same by the header of newer serializers. Apicurio 3.3.3 has no such path (404, tried), so a loopback server
+    gives the answer that Confluent publishes."""
+    answers: dict[str, Any] = {}
+    with registry(answers) as loopback:
+        given = SchemaRegistrySettings(url=loopback)
+        made = installation(bootstrap_servers, topic_prefix, schema_registry=given)
+        text = made.schemas.families[RECORD].text
+        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        for number, change in enumerate((*MAPPED, make_it_another_type)):
+            other, guid = changed(text, change), uuid.uuid4()
+            answers[f"/schemas/guids/{guid}"] = {"schema": other, "guid": str(guid)}
+            producer.produce(
+                made.events,
+                written(made, other, number),
+                repayment()["account"]["encodedKey"],
+                0,
+                headers=[("__value_schema_id", b"\x01" + guid.bytes)],
+            )
+        assert producer.flush(10) == 0
+        made.run()
+
+    assert ["0", "1", "2"] == ids_of(made)
+    assert ["INCOMPATIBLE_SCHEMA"] == [reason for reason, _ in letters_of(made)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b'{"error_code": 40301, "message": "no access"}'),
+        (500, b"<html>"),
+        (200, b'{"schema": "{}", "references": 5}'),
+    ],
+)
+def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_servers: str, topic_prefix: str) -> None:
+    """Its record waits, and what is behind it; the other partition goes on, and the process stays ready, degraded.
+    After the time that is set it is a dead letter, and its partition goes on too."""
+    seen: list[tuple[list[int], Readiness]] = []
+    progress = Progress.unobserved(max_stall_s=2)
+    answers = {"/schemas/ids/7": (status, body)}
+    with Answers(answers) as server:
+        given = SchemaRegistrySettings(url=server.url, refused_id_s=4)
+        made = installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
+        text = made.schemas.families[RECORD].text
+        answers["/schemas/ids/8"] = (200, json.dumps({"schema": text}).encode())
+        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        key = repayment()["account"]["encodedKey"]
+        for number, (partition, schema_id) in enumerate([(0, 8), (0, 7), (0, 8), (1, 8), (1, 8)]):
+            frame = b"\x00" + schema_id.to_bytes(4, "big")
+            producer.produce(made.events, frame + written(made, text, number), key, partition)
+        assert producer.flush(10) == 0
+
+        def look(step: str) -> None:
+            if step == "polled":
+                seen.append((made.committed([0, 1]), progress.readiness()))
+
+        run(made.settings, until_end=True, progress=progress, step=look)
+
+    assert [3, 2] == made.committed([0, 1])
+    assert [["0", "2"], ["3", "4"]] == [
+        [status["eventId"][-1] for status in made.statuses(partition) if status["type"] == "EMAIL"]
+        for partition in (0, 1)
+    ]
+    ((reason, detail),) = letters_of(made)
+    assert "UNKNOWN_SCHEMA" == reason
+    assert detail.startswith("id 7: refused for 4 s while others were given: ")
+    last = [readiness for committed, readiness in seen if committed == [1, 2]][-1]
+    assert (last.ready, last.degraded) == (True, True)  # after more than a stall's time
+    assert last.reasons[0].startswith("partition 0 waits at 1: the schema registry gives others and not id 7: ")
+
+
+def test_an_id_that_a_real_registry_does_not_have(registry_url: str) -> None:
+    """It says so in the API's words, which are believed."""
+    asked = Registry(f"{registry_url}", requests.Session())
+    with pytest.raises(KeyError):
+        while True:
+            try:
+                asked.schema_of(SchemaId(999_999))
+            except UnavailableError as unavailable:
+                assert "waiting" in str(unavailable), unavailable
+            time.sleep(0.05)

@@ -1,0 +1,801 @@
+"""The reference tables on a real broker: caught up before anything is mapped, seen at work, kept over restarts."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions, NewTopic
+from prometheus_client import CollectorRegistry
+
+from processor.domain.reference import Table
+from processor.engine.loop import Stop, catch_up, patient, run
+from processor.engine.status import Progress
+from processor.errors import LayoutError, StalledError, UsageError, WorldError
+from processor.observability.http import Readiness
+from processor.observability.metrics import REFERENCE_UNREADABLE, Metrics
+from processor.settings import ReferenceSettings
+from processor.tables.reader import Tables, copy_folder
+from processor.tables.store import CopiedRow, Copy
+from tests.engine.installation import Installation, installation, until
+from tests.engine.processes import environment_of
+from tests.engine.test_run import repayment
+
+pytestmark = pytest.mark.kafka
+
+CLIENT = repayment(0)["client"]["encodedKey"]
+INES: Mapping[str, Any] = {"id": "CTT-4410-0093-7715", "name": "Ines Duarte", "status": "Active"}
+BLOCKED = {**INES, "status": "Blocked"}
+
+
+def told(
+    made: Installation, table: Table, key: str, value: object, *, partition: int = 0, timestamp_ms: int = 0
+) -> None:
+    """Put a row on its topic: bytes as they are, None deletes. Blocks until it is there."""
+    producer = Producer({"bootstrap.servers": made.servers})
+    text = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+    producer.produce(made.settings.topic(table.value), text, key, partition, timestamp=timestamp_ms)
+    assert producer.flush(30) == 0
+
+
+def names(tables: Tables, *keys: str) -> list[str | None]:
+    """The names of contacts as the copy has them."""
+    found = [tables.get(Table.CONTACTS, key) for key in keys]
+    return [None if value is None else json.loads(value)["name"] for value in found]
+
+
+class Followed:
+    """Tables that have caught up; closed with the block."""
+
+    def __init__(self, made: Installation, *, name: str = "me", metrics: Metrics | None = None) -> None:
+        self._given = made.settings, name, metrics or Metrics(CollectorRegistry())
+
+    def __enter__(self) -> Tables:
+        settings, name, metrics = self._given
+        stop = Stop()
+        tables = patient(lambda: Tables(settings, name=name, metrics=metrics), stop, brokers="")
+        assert tables is not None
+        self._tables = tables
+        assert catch_up(tables, stop, Progress.unobserved())
+        return tables
+
+    def __exit__(self, *_raised: object) -> None:
+        self._tables.close()
+
+
+@pytest.fixture
+def made(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> Installation:
+    """Topics, and a folder of state for this test."""
+    return installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+
+
+def test_rows_are_known_before_the_first_event(made: Installation) -> None:
+    """A contact that is blocked is not written to by the very first event; a row that is told later counts as well."""
+    told(made, Table.CONTACTS, CLIENT, BLOCKED)
+    made.tell([repayment(0)])
+    made.run()
+    told(made, Table.CONTACTS, CLIENT, None)
+    made.tell([repayment(1)])
+    made.run()
+
+    first, *others = made.decisions()
+    blocked = [reason for reason in first["reasons"] if reason["reason"] == "CONTACT_BLOCKED"]
+    discarded, queued = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
+    assert ["contact CTT-4410-0093-7715 is blocked"] == [reason["detail"] for reason in blocked]
+    assert [] == [one for decision in others for one in decision["reasons"] if one["reason"] == "CONTACT_BLOCKED"]
+    assert ["Discarded", "Queued"] == [discarded["status"], queued["status"]]
+    assert ["CTT-4410-0093-7715"] == [discarded["contact"]["id"]]
+    assert [["contact", "account"]] == [
+        status["lookupMissing"] for status in made.statuses() if status["type"] == "EMAIL"
+    ]
+
+
+def test_an_update_is_at_work_within_a_second(made: Installation) -> None:
+    with Followed(made) as tables:
+        seconds = []
+        for number in range(20):
+            told(made, Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            began = time.monotonic()
+            while names(tables, "a") != [f"name {number}"]:
+                assert time.monotonic() - began < 5
+                time.sleep(0.01)
+            seconds.append(time.monotonic() - began)
+
+    assert max(seconds) < 1
+
+
+def test_a_restart_goes_on_from_the_copy(made: Installation) -> None:
+    """What was read is not read again; what came and went meanwhile is."""
+    for number in range(3):
+        told(made, Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
+    with Followed(made) as tables:
+        assert ["old 0", "old 1", "old 2"] == names(tables, "c0", "c1", "c2")
+    told(made, Table.CONTACTS, "c1", {**INES, "name": "new"})
+    told(made, Table.CONTACTS, "c2", None)
+    with Followed(made) as tables:
+        assert ["old 0", "new", None] == names(tables, "c0", "c1", "c2")
+        assert 2 == tables.offsets_read
+
+
+def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
+    """What it holds may be that somebody is not to be written to. A row of one that was aborted is none."""
+    progress = Progress.unobserved()
+    producer = transaction(made, "b", BLOCKED)
+    producer.abort_transaction(30)
+    producer = transaction(made, CLIENT, BLOCKED)
+    made.tell([repayment(0)])
+    running = threading.Thread(target=run, args=(made.settings,), kwargs={"until_end": True, "progress": progress})
+    running.start()
+    until(lambda: "reference" in progress.readiness().reasons[0])
+    time.sleep(1)
+    (reason,) = progress.readiness().reasons
+    producer.commit_transaction(30)
+    running.join(60)
+
+    topic = made.settings.topic("contacts")
+    assert f"reference tables, records to read: {topic} 1" == reason
+    assert not running.is_alive()
+    (discarded,) = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
+    assert "Discarded" == discarded["status"]
+    with Followed(made) as tables:
+        assert [None] == names(tables, "b")
+
+
+def test_until_end_gives_up_on_a_transaction_that_does_not_end(
+    made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor.engine.loop.STALL_S", 1.0)
+    producer = transaction(made, CLIENT, BLOCKED)
+    with pytest.raises(StalledError, match=r"no progress for 1 s with the reference tables: \S+reference.contacts 1\n"):
+        made.run()
+    producer.abort_transaction(30)
+
+
+def transaction(made: Installation, key: str, value: object) -> Producer:
+    """A producer with an open transaction that has put a row among the contacts."""
+    producer = Producer({"bootstrap.servers": made.servers, "transactional.id": made.settings.topic("contacts")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(made.settings.topic("contacts"), json.dumps(value), key)
+    assert producer.flush(30) == 0
+    return producer
+
+
+def ghost(made: Installation) -> None:
+    """A copy that is complete, and holds a row that no topic has."""
+    told(made, Table.CONTACTS, "real", INES)
+    with Followed(made):
+        pass
+    copy = Copy(copy_folder(made.settings, "me"))
+    copy.apply([CopiedRow(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
+    copy.close()
+
+
+def away_too_long(made: Installation) -> None:
+    copy = Copy(copy_folder(made.settings, "me"))
+    copy.see(time.time() - 12.1 * 3600)  # half of the day that deletions are kept is for reading
+    copy.close()
+
+
+def created_anew(made: Installation) -> None:
+    topic = made.settings.topic("contacts")
+    admin = made.admin()
+    admin.delete_topics([topic])[topic].result(10)
+    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    until(lambda: topic in admin.list_topics(timeout=10).topics)
+    told(made, Table.CONTACTS, "real", INES)
+
+
+def position_gone(made: Installation) -> None:
+    """More came than we read, and of that the log has lost some."""
+    topic = made.settings.topic("contacts")
+    made.configure(topic, "cleanup.policy", "delete")
+    for _ in range(3):
+        told(made, Table.CONTACTS, "real", INES)
+    admin = made.admin()
+    (deleted,) = admin.delete_records([TopicPartition(topic, 0, 3)]).values()
+    deleted.result(10)
+
+
+def corrupt(made: Installation) -> None:
+    for file in copy_folder(made.settings, "me").glob("MANIFEST-*"):
+        file.write_bytes(b"no manifest")
+
+
+def of_another_version(made: Installation) -> None:
+    copy = Copy(copy_folder(made.settings, "me"))
+    copy._rows.put(b"\0form", b"0")
+    copy.close()
+
+
+@pytest.mark.parametrize(
+    ("happened", "cause"),
+    [
+        (away_too_long, "it was away for 12.1 h, and deletions are kept for 24.0 h"),
+        (created_anew, "was created anew"),
+        (position_gone, "its position 1 of {contacts}[0] is gone: 3 to 4"),
+        (corrupt, "Corruption"),
+        (of_another_version, "form b'0', written by another version"),
+    ],
+)
+def test_a_copy_that_cannot_be_gone_on_with_is_begun_anew(
+    happened: Callable[[Installation], None], cause: str, made: Installation
+) -> None:
+    """Else it might keep for ever a row that nobody else has."""
+    ghost(made)
+    with Followed(made) as tables:  # the copy is gone on with, where nothing happened
+        assert ["Ines Duarte"] * 2 == names(tables, "real", "ghost")
+    happened(made)
+    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+        assert ["Ines Duarte", None] == names(tables, "real", "ghost")
+
+    (warned,) = [one["cause"] for one in logs if one["event"].endswith("begun anew")]
+    assert cause.format(contacts=made.settings.topic("contacts")) in warned
+
+
+def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
+    """In the log, for their owner, and counted; the messages that need one fail and are in the dead letters."""
+    told(made, Table.CONTACTS, CLIENT, b'{"id": 1}')
+    told(made, Table.CATEGORIES, "NTC-1000-2000", b"{")
+    made.configure(made.settings.topic("accounts"), "cleanup.policy", "delete")  # a compacted topic takes keys only
+    producer = Producer({"bootstrap.servers": made.servers})
+    producer.produce(made.settings.topic("accounts"), b"{}")
+    producer.produce(made.settings.topic("accounts"), b"{}", b"\xff")
+    assert producer.flush(30) == 0
+    made.tell([repayment(0)])
+    with structlog.testing.capture_logs() as logs:
+        made.run()
+
+    contacts, accounts, categories = (made.settings.topic(name) for name in ("contacts", "accounts", "categories"))
+    assert {
+        (f"{contacts}[0]@0", CLIENT, "id: text expected, a number given"),
+        (f"{categories}[0]@0", "NTC-1000-2000", "not JSON: Expecting property name enclosed in double quotes"),
+        (f"{accounts}[0]@0", "", "it has no key"),
+        (f"{accounts}[0]@1", "\ufffd", "its key is not UTF-8"),
+    } == {
+        (one["place"], one["key"], one["fault"].partition(" at character")[0])
+        for one in logs
+        if one["event"] == "a row of a reference table cannot be read"
+    }
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    failed = json.loads(dict(letter.headers() or ())["dl.failed"] or b"")
+    assert [
+        ("LOOKUP_MISSING", f"the row of contacts for {CLIENT} cannot be read: id: text expected, a number given")
+    ] == [(one["reason"], one["detail"]) for one in failed]
+
+
+def logged_faults(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Key and consequence of each row that was logged as one that cannot be read."""
+    return [
+        (line["key"], line.get("consequence", ""))
+        for line in logs
+        if line["event"] == "a row of a reference table cannot be read"
+    ]
+
+
+def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) -> None:
+    """H3: the row of the tenant fails the messages of everybody who has no nearer one. /ready names it, after a restart
+    too, where its record is not read again; a corrected row and a deleted one are forgotten."""
+    topic = made.settings.topic("accounts")
+    tenants = f"{topic}[0]@1: the row northbank cannot be read: e-mails and SMS of all who have no nearer row fail"
+    told(made, Table.ACCOUNTS, "a", b"{")
+    told(made, Table.ACCOUNTS, "northbank", {"id": 1})
+    metrics = Metrics(CollectorRegistry())
+    with structlog.testing.capture_logs() as logs, Followed(made, metrics=metrics) as tables:
+        assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
+        assert 2 == unreadable(metrics, Table.ACCOUNTS)
+    with structlog.testing.capture_logs() as logs_again, Followed(made) as tables:
+        assert 0 == tables.offsets_read
+        assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
+        told(made, Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
+        until(lambda: tables.degraded == (f"{topic}[0]@0: the row a cannot be read",))
+        told(made, Table.ACCOUNTS, "a", None)
+        until(lambda: tables.degraded == ())
+        told(made, Table.ACCOUNTS, "northbank", b"")
+        until(lambda: len(tables.degraded) == 1)
+    with Followed(made) as tables:
+        assert [tenants.replace("@1", "@4")] == list(tables.degraded)
+
+    named = [("northbank", "e-mails and SMS of all who have no nearer row fail"), ("a", "")]
+    assert named == logged_faults(logs)
+    assert [*named, named[0]] == logged_faults(logs_again)
+
+
+def unreadable(metrics: Metrics, table: Table) -> float:
+    """The gauge of rows that cannot be read."""
+    (family,) = metrics[REFERENCE_UNREADABLE].collect()
+    return next(sample.value for sample in family.samples if sample.labels == {"table": table})
+
+
+def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
+    """The process is ready and degraded, from its first turn on."""
+    told(made, Table.ACCOUNTS, "northbank", {"id": 1})
+    made.tell([repayment(0)])
+    progress = Progress.unobserved()
+    seen: list[Readiness] = []
+    run(made.settings, until_end=True, progress=progress, step=lambda _step: seen.append(progress.readiness()))
+
+    assert "the row northbank cannot be read" in seen[-1].reasons[-1]
+    assert seen[-1].degraded
+
+
+def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
+    """Five of each table, and how many more; the log names twenty."""
+    topic = made.settings.topic("contacts")
+    for number in range(30):
+        told(made, Table.CONTACTS, f"c{number:02}", b"no JSON")
+    told(made, Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
+    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+        *named, more, category = tables.degraded
+
+    assert [f"{topic}[0]@{number}: the row c{number:02} cannot be read" for number in range(5)] == named
+    assert f"{topic}: 25 more rows cannot be read" == more
+    assert category.endswith("[0]@0: the row NTC-1000-2000 cannot be read")
+    assert [f"c{number:02}" for number in range(20)] + ["NTC-1000-2000"] == [key for key, _ in logged_faults(logs)]
+    assert [(topic, 10)] == [
+        (line["topic"], line["rows"]) for line in logs if line["event"].startswith("more rows of a")
+    ]
+
+
+def test_a_corrected_row_is_not_reported_when_the_copy_is_built_again(made: Installation) -> None:
+    """What counts is what is there when all was read, not each record on the way."""
+    told(made, Table.CONTACTS, "corrected", b"no JSON")
+    told(made, Table.CONTACTS, "corrected", INES)
+    told(made, Table.CONTACTS, "deleted", b"no JSON")
+    told(made, Table.CONTACTS, "deleted", None)
+    told(made, Table.CONTACTS, "wrong", b"no JSON")
+    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+        assert 1 == len(tables.degraded)
+
+    assert [("wrong", "")] == logged_faults(logs)
+
+
+def test_categories_that_no_row_has(made: Installation) -> None:
+    """T20: a template's category that the table does not have is said; nothing is, while nobody tells of categories."""
+    with structlog.testing.capture_logs() as logs:
+        made.run()
+        told(made, Table.CATEGORIES, "NTC-3300-0041", {})
+        made.run()
+
+    (warned,) = [one for one in logs if one["event"] == "categories of templates are in no row"]
+    assert warned["topic"] == made.settings.topic("categories")
+    named = {one.id: one.category for one in made.templates.templates if one.category}
+    assert {name: category for name, category in named.items() if category != "NTC-3300-0041"} == {
+        name: warned[name] for name in named if name in warned
+    }
+
+
+def grown(made: Installation) -> None:
+    """The contacts have a second partition."""
+    topic = made.settings.topic("contacts")
+    admin = made.admin()
+    admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
+    until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
+
+
+@pytest.mark.parametrize("keys_are_stable", [False, True])
+def test_partitions_that_come_later_are_read(
+    keys_are_stable: bool, made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that runs takes rows as they come, the newest last; that the next start will not is said."""
+    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    topic = made.settings.topic("contacts")
+    settings = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)})
+    told(made, Table.CONTACTS, "late", {**INES, "name": "old"})
+    with structlog.testing.capture_logs() as logs, Followed(replace(made, settings=settings)) as tables:
+        assert () == tables.degraded
+        grown(made)
+        told(made, Table.CONTACTS, "late", INES, partition=1)
+        until(lambda: names(tables, "late") == ["Ines Duarte"])
+        degraded = tables.degraded
+
+    refused = f"{topic} was grown to 2 partitions: the next start will refuse it; `processor topics` says what to do"
+    assert degraded == (() if keys_are_stable else (refused,))
+    assert [*degraded] == [line["cause"] for line in logs if line["event"] == "a reference topic was changed"]
+
+
+def test_a_grown_topic_is_refused(made: Installation) -> None:
+    """Of a key in two partitions nobody can say which row is the newer one: the producers' clocks say Active, and the
+    person has been blocked since. Whoever keys stably says so."""
+    topic = made.settings.topic("contacts")
+    grown(made)
+    now_ms = int(time.time() * 1000)
+    told(made, Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
+    told(made, Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
+    made.tell([repayment(0)])
+    with pytest.raises(LayoutError, match=rf"{topic} has 2 partitions: .*\nhint: create it with one partition and"):
+        made.run()
+    stable = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
+    told(made, Table.CONTACTS, "other", INES, partition=1)
+    with Followed(replace(made, settings=stable)) as tables:
+        assert ["Ines Duarte"] == names(tables, "other")
+
+    assert [] == made.read(made.settings.topic("messages"))
+    assert [-1001] == made.committed()
+
+
+def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running copy is of a topic that is gone; the next start begins it anew."""
+    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    with Followed(made) as tables:
+        created_anew(made)
+        with pytest.raises(WorldError, match=r"created anew|cannot be read on"):
+            while True:
+                tables.check()
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize("step_s", [-30.0, 13 * 3600.0])
+def test_a_clock_that_is_set_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    """No time has passed: nothing was missed, the copy is read on."""
+    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.1)
+    with Followed(made) as tables:
+        set_clock(monkeypatch, step_s)
+        seen = [tables._copy.seen()]
+        for number in range(2):  # it was looked at the topics since, before the clock was set and after
+            until(lambda: tables._copy.seen() not in seen)
+            seen.append(tables._copy.seen())
+            told(made, Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            until(partial(is_named, tables, f"name {number}"))
+        tables.check()
+    with Followed(made) as tables:
+        assert 0 == tables.offsets_read
+
+
+def is_named(tables: Tables, name: str) -> bool:
+    """Whether contact a has this name now."""
+    return names(tables, "a") == [name]
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    """The wall clock of this process differs by so much from now on."""
+    monkeypatch.setattr(time, "time", lambda: time.time_ns() / 1e9 + step_s)
+
+
+@pytest.mark.parametrize(("step_s", "read"), [(-30.0, 0), (-3_600.0, 1), (13 * 3600.0, 1)])
+def test_a_clock_that_is_set_between_two_starts(
+    made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
+) -> None:
+    """A small step back is none to mind. After others nobody knows how long the copy was away: it is built again."""
+    told(made, Table.CONTACTS, "a", INES)
+    with Followed(made):
+        pass
+    set_clock(monkeypatch, step_s)
+    with Followed(made) as tables:
+        assert ["Ines Duarte"] == names(tables, "a")
+        assert read == tables.offsets_read
+
+
+def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that could not read for longer than deletions are kept ends, and the next start builds the copy."""
+    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.1)
+    told(made, Table.CONTACTS, "a", INES)
+    with Followed(made) as tables:
+        tables._complete_at -= 24 * 3600
+        with pytest.raises(WorldError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: start"):
+            for _ in range(600):
+                tables.check()
+                time.sleep(0.05)
+    with Followed(made) as tables:
+        assert 1 == tables.offsets_read
+
+
+def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused at start, with topic, property and what is enough: a copy could miss some. Who runs goes on."""
+    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    topic = made.settings.topic("accounts")
+    with Followed(made) as tables:
+        made.configure(topic, "delete.retention.ms", "60000")
+        until(lambda: tables.degraded != ())
+        told(made, Table.CONTACTS, "later", INES)
+        until(lambda: names(tables, "later") == ["Ines Duarte"])
+        tables.check()
+        (degraded,) = tables.degraded
+        assert degraded.startswith(f"{topic} has delete.retention.ms=60000 now: the next start will refuse it; `proc")
+    with pytest.raises(
+        LayoutError,
+        match=rf"{topic} has delete.retention.ms=60000: .*\nhint: set delete.retention.ms=600000 or more on",
+    ):
+        made.run()
+    made.configure(topic, "delete.retention.ms", "600000")
+    made.run()
+
+
+def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
+    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    topic = made.settings.topic("subscriptions")
+    told(made, Table.CONTACTS, "a", INES)
+    with Followed(made) as tables:
+        admin = made.admin()
+        admin.delete_topics([topic])[topic].result(10)
+        missing = f"reference tables cannot be looked at: topics are missing: {topic}"
+        until(lambda: missing in tables.degraded)
+        tables.check()
+        assert ["Ines Duarte"] == names(tables, "a")
+
+
+def test_topics_that_are_missing(made: Installation) -> None:
+    topic = made.settings.topic("subscriptions")
+    admin = made.admin()
+    admin.delete_topics([topic])[topic].result(10)
+    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    with pytest.raises(
+        LayoutError, match=r"topics are missing: test-\S+reference\.subscriptions\nhint: `processor topics"
+    ):
+        made.run()
+
+
+# -------------------------------------------------------------------------------------------------- the copy by itself
+
+
+def test_a_copy_is_another_processes(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    with pytest.raises(UsageError, match=r"is another process's: .*\nhint: PROCESSOR_STATE_DIR names a folder"):
+        Copy(tmp_path)
+    copy.close()
+
+
+def modes(root: Path) -> dict[str, set[str]]:
+    """The modes of files and folders from a folder on downwards, itself included."""
+    found: dict[str, set[str]] = {"files": set(), "folders": set()}
+    for path in (root, *root.rglob("*")):
+        found["folders" if path.is_dir() else "files"].add(f"{path.stat().st_mode & 0o777:o}")
+    return found
+
+
+def state_of(made: Installation) -> Path:
+    """The folder of state of this test."""
+    assert made.settings.state_dir is not None
+    return made.settings.state_dir
+
+
+def environment_with_state(made: Installation) -> dict[str, str]:
+    """The same state folder as the installation's."""
+    return {**environment_of(made), "PROCESSOR_STATE_DIR": str(state_of(made))}
+
+
+NO_ROOM = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.executable, [sys.executable, "-m", "processor", "run", "--until-end"])
+"""
+
+
+def run_without_room(made: Installation, *, file_bytes: int) -> "subprocess.CompletedProcess[str]":
+    """The installed command, for which no file can grow over `file_bytes`: a real error, as when a disk is full."""
+    command = [sys.executable, "-c", NO_ROOM, str(file_bytes)]
+    return subprocess.run(
+        command, env=environment_with_state(made), timeout=60, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_disk_that_fills_up(made: Installation) -> None:
+    """While rows are read and at start: what happened, what to do, exit code 3. Later the copy is read on, not built
+    again."""
+    producer = Producer({"bootstrap.servers": made.servers, "linger.ms": 50})
+    for number in range(3_000):
+        row = {**INES, "name": secrets.token_hex(500)}
+        producer.produce(made.settings.topic("contacts"), json.dumps(row), f"c{number}", 0)
+    assert producer.flush(30) == 0
+    for file_bytes in (2_500_000, 100):  # a batch of 1,000 rows takes 1.1 MB
+        ended = run_without_room(made, file_bytes=file_bytes)
+        *_, what, hint = ended.stderr.splitlines()
+        assert (3, True) == (ended.returncode, what.startswith("no room on the disk for the local copy in /"))
+        assert hint.startswith("hint: make room there, or name a folder on another disk by PROCESSOR_STATE_DIR")
+        assert "Traceback" not in ended.stderr
+        assert "copy of the reference tables begun anew" not in ended.stderr
+    ended = run_without_room(made, file_bytes=10**9)
+    logs = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    (complete,) = [line for line in logs if line["event"] == "reference tables are complete"]
+
+    assert (0, True) == (ended.returncode, 0 < complete["offsets_read"] < 3_000)
+
+
+def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
+    """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
+    before."""
+    environment = environment_with_state(made)
+    command = [sys.executable, "-m", "processor", "run", "--until-end"]
+    told(made, Table.CONTACTS, CLIENT, INES)
+    state = state_of(made)
+    subprocess.run(command, env=environment, check=True, timeout=60, umask=0, capture_output=True)
+    assert {"files": {"600"}, "folders": {"700"}} == modes(state)
+    for path in (state, *state.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    another = state / "tables" / "another's.txt"
+    another.touch(0o644)
+    subprocess.run(command, env=environment, check=True, timeout=60, umask=0o022, capture_output=True)
+
+    assert 0o755 == state.stat().st_mode & 0o777  # a folder that was there may hold what others need
+    assert 0o644 == another.stat().st_mode & 0o777
+    another.unlink()
+    assert {"files": {"600"}, "folders": {"700"}} == modes(state / "tables")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"no folder for the local copy of the reference tables: .*Not a directory"):
+        Copy(tmp_path / "file" / "copy")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from processor.tables.store import Copy, CopiedRow
+from processor.domain.reference import Table
+copy = Copy(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(10**9):
+    rows = [CopiedRow(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
+    copy.apply(rows, {(Table.CONTACTS, 0): number})
+"""
+
+
+def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
+    """SIGKILL at any moment: every row is of the batch that the position tells, none of the next."""
+    for seconds in (0.05, 0.15, 0.4):
+        with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(seconds)
+            process.kill()
+        copy = Copy(tmp_path)
+        position = copy.position(Table.CONTACTS, 0)
+        assert {str(position).encode()} == {copy.get(Table.CONTACTS, str(n)) for n in range(500)}
+        copy.close()
+
+
+def test_a_folder_that_goes_while_it_is_open(tmp_path: Path) -> None:
+    """The error is of the disk, and says that the next start builds a new copy; closing does not hide it."""
+    copy = Copy(tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy")
+    with pytest.raises(WorldError, match=r"files of the local copy in .* are gone: .*\nhint: start again"):
+        for number in range(40):
+            row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000_000))
+            copy.apply([row], {(Table.CONTACTS, 0): number})
+    copy.close()
+    copy = Copy(tmp_path / "copy")
+    assert copy.position(Table.CONTACTS, 0) is None
+    copy.close()
+
+
+def filled(folder: Path) -> Copy:
+    """A copy of some size, all of it in files."""
+    copy = Copy(folder)
+    for number in range(3_000):
+        row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))
+        copy.apply([row], {(Table.CONTACTS, 0): number})
+    copy.see(time.time())
+    copy.close()
+    return Copy(folder)
+
+
+def spoilt(folder: Path, *, at: float) -> None:
+    """Overwrite a part of the file of rows, which begins at that share of it."""
+    for file in folder.glob("*.sst"):
+        size = file.stat().st_size
+        if size < 100_000:
+            continue
+        with file.open("r+b") as opened:
+            opened.seek(int(size * at))
+            opened.write(bytes(max(64, size // 4) if at else 64))
+
+
+def test_a_copy_whose_begin_is_spoilt_is_begun_anew(tmp_path: Path) -> None:
+    """Where its own notes lie: it cannot even say how far it is."""
+    filled(tmp_path).close()
+    spoilt(tmp_path, at=0.0)
+    copy = Copy(tmp_path)
+    assert (None, None, None) == (
+        copy.get(Table.CONTACTS, "1"),
+        copy.position(Table.CONTACTS, 0),
+        copy.seen(),
+    )
+    copy.close()
+
+
+def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
+    """And the next start begins anew, where the same copy would end it again."""
+    filled(tmp_path).close()
+    spoilt(tmp_path, at=0.25)
+    copy = Copy(tmp_path)
+    with pytest.raises(WorldError, match=r"the local copy in .* cannot be read: Corruption.*\nhint: start again"):
+        for number in range(3_000):
+            copy.get(Table.CONTACTS, str(number))
+    copy.close()
+    copy = Copy(tmp_path)
+    assert copy.get(Table.CONTACTS, "1") is None
+    copy.close()
+
+
+def test_copies_that_nobody_uses_are_removed(made: Installation) -> None:
+    """Of containers that were created anew; one that is written to, or was lately, stays."""
+    for name in ("gone", "lately"):
+        with Followed(made, name=name):
+            pass
+    gone, lately = copy_folder(made.settings, "gone"), copy_folder(made.settings, "lately")
+    make_old(gone)
+    with Followed(made):
+        assert [False, True] == [gone.exists(), lately.exists()]
+
+
+def make_old(folder: Path) -> None:
+    """As if nobody had written to it for a week."""
+    week_ago = time.time() - 7 * 86_400
+    for file in (*folder.iterdir(), folder):
+        os.utime(file, (week_ago, week_ago))
+
+
+def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -> None:
+    """What does not carry our kind of name and our mark stays, however old; so does what is not ours in our folder, a
+    copy that is open, and what a link leads to."""
+    tables = copy_folder(made.settings, "me").parent
+    other_name, no_mark, linked = tables / "reports", tables / "reports-0a1b2c3d", tmp_path / "linked"
+    link, shared, used = (
+        tables / "link-0a1b2c3d",
+        copy_folder(made.settings, "shared"),
+        copy_folder(made.settings, "used"),
+    )
+    for folder in (other_name, no_mark, linked):
+        folder.mkdir(parents=True)
+        (folder / "000001.sst").write_text("a report")
+    for folder in (other_name, linked):
+        (folder / "processor-reference-tables").touch()
+    Copy(shared).close()
+    (shared / "notes.txt").write_text("a note")
+    in_use = Copy(used)
+    link.symlink_to(linked, target_is_directory=True)
+    for folder in (other_name, no_mark, linked, shared, used):
+        make_old(folder)
+    with Followed(made):
+        pass
+
+    assert {"a report"} == {(folder / "000001.sst").read_text() for folder in (other_name, no_mark, linked)}
+    assert ["notes.txt"] == [file.name for file in shared.iterdir()]
+    in_use.apply([CopiedRow(Table.CONTACTS, b"k", b"v")], {})
+    in_use.close()
+    assert b"v" == Copy(used).get(Table.CONTACTS, "k")
+
+
+def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    """A folder that somebody else uses as well loses the copy and nothing else."""
+    filled(tmp_path).close()
+    (tmp_path / "notes.txt").write_text("a note")
+    spoilt(tmp_path, at=0.0)
+    copy = Copy(tmp_path)
+    assert copy.position(Table.CONTACTS, 0) is None
+    copy.close()
+
+    assert "a note" == (tmp_path / "notes.txt").read_text()
+
+
+def test_a_copy_of_another_form_stays_one_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after the form was read and before the removal, the next start sees the other form again."""
+    copy = Copy(tmp_path)
+    copy.apply([CopiedRow(Table.CONTACTS, b"k", b"+of another form")], {})
+    copy._rows.put(b"\0form", b"2")
+    copy.close()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("processor.tables.store._empty", interrupted)
+        Copy(tmp_path)
+    copy = Copy(tmp_path)
+    assert copy.get(Table.CONTACTS, "k") is None
+    copy.close()
+
+
+def interrupted(_folder: Path) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,357 @@
+"""Records of other writers' schemas: resolved against ours, or refused with the reason."""
+
+import json
+import shutil
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from processor.domain.event import Event
+from processor.domain.reasons import Reason
+from processor.registry.schema_files import load_schemas, shipped_schemas
+from processor.wire.decode import decode, event_of_json
+from processor.wire.schema import WriterSchema, writer_schema
+from tests.mapping.builders import changed
+from tests.mapping.wire import (
+    avro_value,
+    changed_schema,
+    event,
+    events_of,
+    fault,
+    field_of,
+    golden_json,
+    long,
+    make_record,
+    own,
+    told,
+)
+
+Json = dict[str, Any]
+WRITER_ID = 9
+
+
+def written(writer: WriterSchema, **changed: object) -> bytes:
+    """The LOAN_REPAYMENT example, or fields in its place, framed as `writer` writes it."""
+    made = BytesIO(b"\x00\x00\x00\x00\x09")
+    made.seek(5)
+    fields = {**event().fields, "customFields": {"LOAN:A": "x"}, **changed}
+    schemaless_writer(made, parse_schema(json.loads(writer.text)), fields)
+    return made.getvalue()
+
+
+def read(writer: WriterSchema, **changed: object) -> Event:
+    made = told(make_record(written(writer, **changed)), writers={WRITER_ID: writer})
+    assert isinstance(made, Event), made
+    return made
+
+
+def without(schema: Json, name: str) -> None:
+    schema["fields"] = [one for one in schema["fields"] if one["name"] != name]
+
+
+def add(schema: Json, at: int, name: str, type_: object) -> None:
+    schema["fields"].insert(at, {"name": name, "type": type_})
+
+
+def account_of(schema: Json) -> Json:
+    found: Json = field_of(schema, "account")["type"]
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Resolved
+
+
+def test_a_field_added_since_has_its_default() -> None:
+    """An old writer did not know `schedule`: its records have an empty one, in the place that ours has it."""
+    old = changed_schema(lambda schema: without(schema, "schedule"))
+    made = read(old)
+
+    assert [] == made.fields["schedule"]
+    assert list(event().fields) == list(made.fields)
+
+
+def test_fields_may_stand_in_another_order() -> None:
+    """A writer's order is its own; the event is the same."""
+    turned = changed_schema(lambda schema: schema["fields"].insert(12, schema["fields"].pop(0)))
+
+    assert event(customFields={"LOAN:A": "x"}) == read(turned)
+    assert list(event().fields) == list(read(turned).fields)
+
+
+EXTRAS: list[tuple[object, object]] = [
+    ("null", None),
+    ("boolean", True),
+    ("int", -5),
+    ("long", 2**62),
+    ("float", 1.5),
+    ("double", 2.5),
+    ("bytes", b"\xff\x00"),
+    ("string", "new"),
+    ({"type": "fixed", "name": "Four", "size": 4}, b"four"),
+    ({"type": "fixed", "name": "Money", "size": 9, "logicalType": "decimal", "precision": 20, "scale": 2}, b"\x00" * 9),
+    ({"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}, "BLUE"),
+    ({"type": "array", "items": {"type": "map", "values": "double"}}, [{"a": 1.0}, {}]),
+    ({"type": "map", "values": ["null", "string", "long"]}, {"a": None, "b": "x", "c": 5}),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, b"\x05"),
+    ({"type": "long", "logicalType": "local-timestamp-micros"}, 5),
+    ({"type": "record", "name": "New", "fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "int"}]},
+     {"a": "x", "b": 1}),
+    (["null", "banking.events.common.User"], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("type_", "value"), EXTRAS, ids=[json.dumps(type_)[:40] for type_, _ in EXTRAS])
+@pytest.mark.parametrize("at", [6, 12], ids=["middle", "end"])
+def test_fields_that_we_do_not_know_are_passed_over(type_: object, value: object, at: int) -> None:
+    """A newer writer's field of any type, in the middle or at the end, changes nothing for us."""
+    newer = changed_schema(lambda schema: add(schema, at, "new", type_))
+
+    assert event(customFields={"LOAN:A": "x"}) == read(newer, new=value)
+
+
+@pytest.mark.parametrize(
+    ("type_", "by", "detail"),
+    [
+        (["null", "string"], long(2), "new: branch 2 of a union of 2"),
+        (["null", "string"], long(-1), "new: branch -1 of a union of 2"),
+        (["null", "string"], long(1) + long(-3), "new: a length of -3"),
+        ("bytes", long(2**62), "new: cut short: 4611686018427387904 bytes announced"),
+        ("boolean", b"\x02", "new: a boolean of 2"),
+        ("int", long(2**31), "new: 2147483648 does not fit in 32 bits"),
+        ({"type": "enum", "name": "Colour", "symbols": ["RED"]}, long(-1), "new: symbol -1 of an enum of 1"),
+        ({"type": "array", "items": "double"}, long(100), "new: 100 items announced"),
+        ({"type": "map", "values": "null"}, long(-1) + long(99), "new: a block of 99 bytes"),
+        ({"type": "record", "name": "New", "fields": [{"name": "a", "type": "string"}]}, long(-1), "new.a: a length"),
+        ({"type": "fixed", "name": "Four", "size": 4}, b"", "new: cut short: 4 bytes announced, 1 left"),
+    ],
+)  # fmt: skip
+def test_what_is_passed_over_is_checked_too(type_: object, by: bytes, detail: str) -> None:
+    """A field that we do not know is still bytes to get past: none of its lengths and indexes is followed blindly."""
+    newer = changed_schema(lambda schema: add(schema, 13, "new", type_))
+    value = b"\x00\x00\x00\x00\x09" + avro_value(customFields={})[5:-1] + by + b"\x00"
+    given_ = fault(make_record(value), writers={WRITER_ID: newer})
+
+    assert Reason.INVALID_EVENT == given_.reason
+    assert given_.detail.startswith(detail)
+
+
+def test_a_required_field_may_be_written_as_nullable() -> None:
+    """A union is read by the branch that was written; only a record whose branch ours does not have is refused."""
+    loose = changed_schema(lambda schema: field_of(schema, "tenant").update(type=["null", "string"]))
+
+    assert "northbank" == read(loose).tenant
+    given_ = fault(make_record(written(loose, tenant=None)), writers={WRITER_ID: loose})
+    assert (Reason.INCOMPATIBLE_SCHEMA, "tenant: null cannot be read as string") == (given_.reason, given_.detail)
+
+
+def test_a_nullable_record_that_does_not_fit_is_named_by_its_field() -> None:
+    """The records that leave it null are read; one that has it is refused, each time with the whole path."""
+    poor = changed_schema(lambda schema: without(field_of(schema, "actor")["type"][1], "username"))
+
+    client = {**event().fields["client"], "creditOfficer": None}
+
+    assert None is read(poor, actor=None, client=client).fields["actor"]
+    for _ in range(2):
+        given_ = fault(make_record(written(poor)), writers={WRITER_ID: poor})
+        assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
+        assert "actor.username: the writer has no such field, and ours has no default" == given_.detail
+
+
+def test_a_nullable_field_may_be_written_as_required() -> None:
+    """One branch of ours is enough; text may come as bytes."""
+    tight = changed_schema(lambda schema: field_of(schema, "correlationId").update(type="bytes", default=""))
+
+    assert "abc" == read(tight, correlationId=b"abc").correlation_id
+
+
+def test_custom_fields_keep_their_types_from_a_narrower_writer() -> None:
+    """A writer with two kinds of values only: each is read as the kind it was, not as the first that would do."""
+    narrow = changed_schema(
+        lambda schema: field_of(schema, "customFields")["type"].update(
+            values=[{"type": "long", "logicalType": "timestamp-micros"}, {"type": "int", "logicalType": "date"}]
+        )
+    )
+    at = event().occurred_at
+
+    assert {"LOAN:B": at, "LOAN:A": at.date()} == read(
+        narrow, customFields={"LOAN:A": ("int", at.date()), "LOAN:B": ("long", at)}
+    ).fields["customFields"]
+
+
+def test_java_writers_annotate_strings() -> None:
+    """Java's own form of a string type is a string."""
+    string = '{"type":"string","avro.java.string":"String"}'
+    text = (
+        own().text.replace('"type":"string"}', f'"type":{string}}}').replace('["null","string"]', f'["null",{string}]')
+    )
+    java = writer_schema(text)
+
+    assert event(customFields={"LOAN:A": "x"}) == read(java)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_resolution_agrees_with_fastavro(data: st.DataObject) -> None:
+    """Fields left out and added at will: what we read is what fastavro's resolution reads."""
+    schema = own("SAVINGS_DEPOSIT")
+    dropped = data.draw(st.lists(st.sampled_from(["correlationId", "branch", "centre"]), unique=True))
+    extras = data.draw(st.lists(st.sampled_from(EXTRAS[:8]), max_size=3))
+    given_: Json = json.loads(schema.text)
+    for name in dropped:
+        without(given_, name)
+    for number, (type_, _) in enumerate(extras):
+        add(given_, data.draw(st.integers(0, len(given_["fields"]))), f"new{number}", type_)
+    writer = writer_schema(json.dumps(given_))
+    parsed = parse_schema(given_)
+    fields = {**data.draw(events_of(schema)), "customFields": {}}
+    fields |= {f"new{number}": value for number, (_, value) in enumerate(extras)}
+    made = BytesIO()
+    schemaless_writer(made, parsed, {name: value for name, value in fields.items() if name not in dropped})
+
+    ours = told(make_record(b"\x00\x00\x00\x00\x09" + made.getvalue()), writers={WRITER_ID: writer})
+    theirs = schemaless_reader(BytesIO(made.getvalue()), parsed, schema.parsed)
+
+    assert isinstance(ours, Event), ours
+    assert json.dumps(theirs, default=str, sort_keys=True) == json.dumps(ours.fields, default=str, sort_keys=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Refused
+
+Change = Callable[[Json], object]
+
+
+def with_symbol(symbol: str) -> WriterSchema:
+    return changed_schema(lambda schema: field_of(schema, "event")["type"]["symbols"].append(symbol))
+
+
+@pytest.mark.parametrize("name", ["LOAN_FORGIVEN", "MANUAL", "DO_NOTHING"])
+def test_an_event_of_a_newer_writer_is_unknown(name: str) -> None:
+    """Never read as some other event; the events that we know are read from the same writer."""
+    newer = with_symbol(name)
+    given_ = fault(make_record(written(newer, event=name)), writers={WRITER_ID: newer})
+
+    assert (Reason.UNKNOWN_EVENT, f"event: {name} is not known") == (given_.reason, given_.detail)
+    assert "LOAN_REPAYMENT" == read(newer).name
+
+
+def test_another_enum_s_unknown_symbol_is_an_invalid_event() -> None:
+    """Only the event's name is an unknown event."""
+    newer = changed_schema(lambda schema: field_of(account_of(schema), "kind")["type"]["symbols"].append("CARD"))
+    account = {**event().fields["account"], "kind": "CARD"}
+    given_ = fault(make_record(written(newer, account=account)), writers={WRITER_ID: newer})
+
+    assert (Reason.INVALID_EVENT, "account.kind: CARD is not known") == (given_.reason, given_.detail)
+
+
+AMOUNT = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (lambda schema: without(schema, "tenant"), "tenant: the writer has no such field"),
+        (lambda schema: field_of(schema, "tenant").update(type="long"), "tenant: long cannot be read as string"),
+        (lambda schema: field_of(account_of(schema), "kind").update(type="string"), "account.kind: string cannot be"),
+        (
+            lambda schema: field_of(field_of(schema, "transaction")["type"], "amount").update(type=AMOUNT),
+            "transaction.amount: decimal(38,2) cannot be read as decimal(38,10)",
+        ),
+        (
+            lambda schema: field_of(schema, "occurredAt")["type"].update(logicalType="timestamp-millis"),
+            "occurredAt: timestamp-millis cannot be read as timestamp-micros",
+        ),
+        (
+            lambda schema: field_of(schema, "correlationId").update(type=["null", "double"]),
+            None,  # null can be read, a double cannot: judged by the record
+        ),
+        (
+            lambda schema: field_of(schema, "schedule").update(type={"type": "array", "items": "null"}),
+            "schedule: null cannot be read as banking.events.common.InstallmentDue",
+        ),
+        (lambda schema: schema.update(name="LoanEvent"), "'banking.events.LoanEvent' is not a family of events"),
+        (lambda schema: schema.update(namespace="test"), "'test.LoanTransactionEvent' is not a family of events"),
+    ],
+)  # fmt: skip
+def test_a_schema_that_does_not_become_ours_is_incompatible(change: Change, detail: str | None) -> None:
+    """Whatever the record holds, and with the field that does not fit."""
+    writer = changed_schema(change)
+    record = make_record(b"\x00\x00\x00\x00\x09" + b"\x00" * 400)
+    given_ = fault(record, writers={WRITER_ID: writer})
+
+    if detail is None:
+        assert Reason.INVALID_EVENT == given_.reason
+        return
+    assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
+    assert given_.detail.startswith(detail)
+
+
+SELF = '{"type": "record", "name": "ClientEvent", "fields": [{"name": "a", "type": ["null", "ClientEvent"]}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "5",
+        '"string"',
+        '"nothing"',
+        '{"type": "record"}',
+        '{"type": "record", "name": "A", "fields": 5}',
+        '{"type": "record", "name": "A", "fields": [{"name": "x", "type": "Unknown"}]}',
+        '{"type": "enum", "name": "A", "symbols": ["1"]}',
+        '{"type": "bytes", "logicalType": "decimal", "precision": "x"}',
+        '{"type": {"type": {"type": "string"}}}',
+        'syntax = "proto3"; message A {}',
+        "[" * 100_000,
+        '{"type": "array", "items": ' * 20_000,
+        SELF,
+    ],
+)
+def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
+    """A registry holds other languages too, and what somebody broke: a fault of the record, not of ours."""
+    given_ = fault(make_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: writer_schema(text)})
+
+    assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
+    assert len(given_.detail) < 500
+
+
+def test_a_schema_may_name_others() -> None:
+    """A registry gives the schemas that a schema refers to beside it."""
+    user = field_of(json.loads(own().text), "actor")["type"][1]
+    text = own().text.replace(json.dumps(user, separators=(",", ":")), '"banking.events.common.User"', 1)
+    apart = writer_schema(text, (json.dumps(user),))
+    whole = writer_schema(own().text)
+
+    assert writer_schema(text).problem
+    assert event(customFields={"LOAN:A": "x"}) == told(make_record(written(whole)), writers={WRITER_ID: apart})
+
+
+def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
+    """In Avro and in JSON, when the new name is not there; beside the new one the old name is a field unknown to us."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(shipped_schemas(), folder)
+    product = folder / "events" / "banking.events.common.Product.avsc"
+    schema = json.loads(product.read_text())
+    field_of(schema, "name").update(name="title", aliases=["label", "name"])
+    product.write_text(json.dumps(schema))
+    ours = load_schemas(folder)
+    told_in_json = golden_json("event.LOAN_REPAYMENT")
+    record = make_record(written(writer_schema(own().text)))
+    by_avro = decode(record, schemas=ours, schema_of=lambda _: writer_schema(own().text), max_event_bytes=1_000_000)
+    by_json = event_of_json(told_in_json, ours)
+    both = event_of_json(changed(told_in_json, {"account.product.title": "New"}), ours)
+
+    assert ["Home improvement loan", "Home improvement loan", "New"] == [
+        one.fields["account"]["product"]["title"] for one in (by_avro, by_json, both) if isinstance(one, Event)
+    ]

@@ -1,0 +1,513 @@
+"""Outputs as bytes: golden files of each in both forms, and everything comes back as it went."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import BytesIO
+from typing import Any, get_args
+
+import pytest
+from fastavro import schemaless_reader
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.domain.ids import eid
+from processor.domain.message import (
+    Channel,
+    Communicationmessage,
+    Decision,
+    Declined,
+    MessageStatus,
+    State,
+    StreamEvent,
+)
+from processor.domain.notification import (
+    Actor,
+    Attachment,
+    AuditEvent,
+    AuditOwner,
+    Notification,
+    NotificationAccount,
+    NotificationCategory,
+    NotificationContact,
+    NotificationStatus,
+    NotificationUser,
+)
+from processor.domain.reasons import DecisionReason, FailureReason
+from processor.domain.record import EncodedKey, Place, SchemaGuid, SchemaId, TemplateId, Topic
+from processor.wire.encode import Encoders, Format, OutValue, encode_event, encoders
+from processor.wire.json_codec import text_of_decimal, text_of_millis, text_of_moment
+from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
+from processor.wire.schema import WriterSchema, writer_schema
+from tests.mapping.wire import GOLDEN, JSON_HEADERS, SCHEMAS, event, golden_bytes, golden_json
+
+AVRO = encoders(SCHEMAS, output_format="avro", stream_format="avro")
+JSON = encoders(SCHEMAS, output_format="json", stream_format="json")
+
+
+def millis(text: str) -> int:
+    """A time of a golden file."""
+    moment = datetime.fromisoformat(text)
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+EMAIL = Communicationmessage(
+    body="<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
+    clientKey="8a8e867d5b1a4c0e015b1a5f3c0a0001",
+    creationDate=millis("2026-03-14T09:26:53.702Z"),
+    destination="ines.duarte@example.com",
+    encodedKey=EncodedKey("f7057037637ada1e806489eb4bfde71d"),
+    event="LOAN_REPAYMENT",
+    loanAccountKey="8a8e867d5b1a4c0e015b1a60aa110001",
+    numRetries=1,
+    referenceId="<3.f7057037637ada1e806489eb4bfde71d@mail.northbank.example>",
+    repaymentKey="8a8e867d5b1a4c0e015b1a60aa110003",
+    sendDate=millis("2026-03-14T09:27:26.118Z"),
+    state=State.SENT,
+    subject="Payment received: LN-204417",
+    templateKey="669636edeb622057521a33d995e00f4c",
+    type=Channel.EMAIL,
+)
+BODY = '{"account": "SV-880031", "amount": "100.00", "balance": "1250.75", "purpose": "Tractor"}'
+STREAM = Communicationmessage(
+    body=BODY,
+    creationDate=millis("2026-03-14T10:02:11.090Z"),
+    depositAccountKey="8a8e867d5b1a4c0e015b1a60bb220001",
+    destination="mrn.event.northbank.streamingapi.savings_deposit",
+    encodedKey=EncodedKey("e0d96d82587221510afb1c6032ce0ded"),
+    event="SAVINGS_DEPOSIT",
+    groupKey="8a8e867d5b1a4c0e015b1a5f3c0b0001",
+    numRetries=0,
+    sendDate=millis("2026-03-14T10:02:11.090Z"),
+    state=State.SENT,
+    templateKey="07f39cb9fbc0d69f2f072dd330121b55",
+    type=Channel.EVENT_STREAM,
+)
+STATUS = MessageStatus(
+    encodedKey=EncodedKey("f7057037637ada1e806489eb4bfde71d"),
+    tenant="northbank",
+    event="LOAN_REPAYMENT",
+    type=Channel.EMAIL,
+    sequence=1,
+    from_=None,
+    to=State.FAILED,
+    at=millis("2026-03-14T09:26:53.702Z"),
+    numRetries=0,
+    failureReason=FailureReason.MISSING_EMAIL_RECIPIENT_ADDRESS,
+    failureCause="no e-mail address",
+    final=True,
+    eventId="7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11",
+    templateId=TemplateId("loan-repayment-email"),
+    templateVersion=3,
+    setVersion="0123456789abcdef0123456789abcdef",
+    source=Place(Topic("banking.events"), 4, 129),
+    correlationId="branch-17-000412",
+)
+STREAM_EVENT = StreamEvent(
+    eid=eid(EncodedKey("e0d96d82587221510afb1c6032ce0ded")),
+    event_type="mrn.event.northbank.streamingapi.savings_deposit",
+    occurred_at=millis("2026-03-14T10:02:11.004Z"),
+    content_type="application/json",
+    category="DATA",
+    body=BODY,
+    template_name="Deposit received",
+)
+DECISION = Decision(
+    eventId="c0a5a1de-53a1-4f43-8b1f-1c9f2f5b7a20",
+    event="SAVINGS_DEPOSIT",
+    tenant="northbank",
+    source=Place(Topic("banking.events"), 0, 77),
+    setVersion="0123456789abcdef0123456789abcdef",
+    correlationId=None,
+    at=millis("2026-03-14T10:02:11.090Z"),
+    reasons=(
+        Declined(
+            templateId=TemplateId("deposit-sms"),
+            templateVersion=2,
+            reason=DecisionReason.NO_RECIPIENT,
+            detail="the account has no credit officer",
+        ),
+        Declined(
+            templateId=TemplateId("deposit-mail"),
+            templateVersion=1,
+            reason=DecisionReason.NOT_SUBSCRIBED,
+            detail="opted out",
+            encodedKey=EncodedKey("0a" * 16),
+        ),
+    ),
+)
+
+BY = Actor("UR-0000-0000-0000", "Processor")
+NOTIFICATION = Notification(
+    id="MSG-2451-6431-7421-7501",
+    href="/v1/notifications/messages/MSG-2451-6431-7421-7501",
+    batch="MST-8769-2774-8402",
+    contact=NotificationContact(
+        id="CTT-4410-0093-7715",
+        href="/v1/notifications/contacts/CTT-4410-0093-7715",
+        name="Ines Duarte",
+        email="ines.duarte@example.com",
+        user=NotificationUser(
+            id="USR-5520-1187",
+            href="/accounts/users/USR-5520-1187",
+            name="Ines Duarte",
+            email="ines.duarte@example.com",
+        ),
+    ),
+    account=NotificationAccount(
+        id="ACC-7031-2205",
+        href="/accounts/accounts/ACC-7031-2205",
+        type="Client",
+        status="Enabled",
+        name="Northbank Retail",
+        logo="/accounts/accounts/ACC-7031-2205/logo.png",
+    ),
+    status=NotificationStatus.SENT,
+    subject="Payment received: LN-204417",
+    category=NotificationCategory(
+        id="NTC-3300-0041",
+        href="/v1/notifications/categories/NTC-3300-0041",
+        name="Loan payments",
+        shortDescription="Payments received, reversed or overdue.",
+    ),
+    body="<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
+    audit={
+        "created": AuditEvent(
+            at=millis("2026-03-14T09:26:53.702Z"),
+            by=BY,
+            of=AuditOwner(
+                id="ACC-7031-2205",
+                href="/accounts/accounts/ACC-7031-2205",
+                name="Northbank Retail",
+                icon="/accounts/accounts/ACC-7031-2205/logo.png",
+            ),
+        ),
+        "queued": AuditEvent(at=millis("2026-03-14T09:26:53.702Z"), by=BY),
+        "sent": AuditEvent(at=millis("2026-03-14T09:27:26.118Z"), by=BY),
+        "updated": AuditEvent(at=millis("2026-03-14T09:27:26.118Z"), by=BY),
+    },
+)
+PLAIN_NOTIFICATION = Notification(
+    id="MSG-0000-0000-0000-0001",
+    href="/v1/notifications/messages/MSG-0000-0000-0000-0001",
+    batch="MST-0000-0000-0002",
+    contact=NotificationContact(id="CTT-0000-0000-0003", href="/v1/notifications/contacts/x", name="Bo"),
+    status=NotificationStatus.DISCARDED,
+    body="Your card is on its way",
+    attachments=(
+        Attachment(
+            id="ATT-1150-0093-2201",
+            name="Terms",
+            contentType="application/pdf",
+            fileSize=20_480,
+            fileName="terms.pdf",
+            href="/v1/attachments/ATT-1150-0093-2201",
+        ),
+    ),
+    audit={"created": AuditEvent(at=1, by=replace(BY, icon="/icon.png"))},
+)
+
+Encode = Callable[[Encoders], OutValue]
+OUTPUTS: list[tuple[str, Encode]] = [
+    ("Communicationmessage.email", lambda to: to.message(EMAIL)),
+    ("Communicationmessage.stream", lambda to: to.message(STREAM)),
+    ("MessageStatus", lambda to: to.status(STATUS)),
+    ("StreamEvent", lambda to: to.stream_event(STREAM_EVENT)),
+    ("Decision", lambda to: to.decision(DECISION)),
+    ("Message", lambda to: to.notification(NOTIFICATION)),
+    ("Message.sms", lambda to: to.notification(PLAIN_NOTIFICATION)),
+]
+
+
+@pytest.mark.parametrize(("name", "encode"), OUTPUTS, ids=[name for name, _ in OUTPUTS])
+def test_avro_is_as_the_golden_file(name: str, encode: Encode) -> None:
+    """Byte for byte as derived by hand from Avro's specification: frame, branches, milliseconds; no header."""
+    assert (golden_bytes(name), ()) == encode(AVRO)
+
+
+@pytest.mark.parametrize(("name", "encode"), OUTPUTS, ids=[name for name, _ in OUTPUTS])
+def test_json_is_as_the_golden_file(name: str, encode: Encode) -> None:
+    """As the domain's examples: null absent, times with `Z` and three digits, in the schema's order; one header."""
+    value, headers = encode(JSON)
+
+    assert json.dumps(golden_json(name), separators=(",", ":"), ensure_ascii=False).encode() == value
+    assert (("content-type", b"application/json"),) == headers
+
+
+def test_every_golden_file_is_compared() -> None:
+    """None lies there unread."""
+    names = {path.name.partition(".avro")[0].removesuffix(".json") for path in GOLDEN.iterdir()}
+
+    assert {name for name, _ in OUTPUTS} == {name for name in names if not name.startswith("event.")}
+
+
+@pytest.mark.parametrize(("name", "encode"), OUTPUTS, ids=[name for name, _ in OUTPUTS])
+def test_another_library_reads_our_avro(name: str, encode: Encode) -> None:
+    """fastavro, with the schema of the frame's id, reads the values of the JSON golden file."""
+    value, _ = encode(AVRO)
+    schema = next(one for one in SCHEMAS.outputs.values() if one.frame == value[:5])
+    read = schemaless_reader(BytesIO(value[5:]), schema.parsed, None)
+
+    assert golden_json(name) == plain(read)
+
+
+def plain(given_: Any) -> Any:
+    """Fields of fastavro as our JSON has them."""
+    match given_:
+        case dict():
+            return {name: plain(value) for name, value in given_.items() if value is not None}
+        case list():
+            return [plain(value) for value in given_]
+        case datetime():
+            return text_of_moment(given_)[:-1].ljust(23, "0") + "Z"
+        case int() | str():
+            return given_
+        case _:
+            return str(given_)
+
+
+def test_streams_have_a_format_of_their_own() -> None:
+    """By default Avro for ours and JSON for streams; each can be the other."""
+    default, turned = encoders(SCHEMAS), encoders(SCHEMAS, output_format="json", stream_format="avro")
+
+    assert (AVRO.message(EMAIL), AVRO.status(STATUS)) == (default.message(EMAIL), default.status(STATUS))
+    assert (AVRO.decision(DECISION), JSON.stream_event(STREAM_EVENT)) == (
+        default.decision(DECISION),
+        default.stream_event(STREAM_EVENT),
+    )
+    assert (JSON.message(EMAIL), AVRO.stream_event(STREAM_EVENT)) == (
+        turned.message(EMAIL),
+        turned.stream_event(STREAM_EVENT),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# There and back
+
+_texts = st.text(max_size=20)
+_optional = st.none() | _texts
+_times = st.integers(-62_135_596_800_000, 253_402_300_799_999)
+_keys = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
+_int32 = st.integers(-(2**31), 2**31 - 1)
+_places = st.builds(Place, _texts, _int32, st.integers(-(2**63), 2**63 - 1))
+
+MESSAGES = st.builds(
+    Communicationmessage,
+    **dict.fromkeys(
+        ("body", "clientKey", "depositAccountKey", "destination", "encodedKey", "event", "failureCause", "groupKey"),
+        _optional,
+    ),
+    **dict.fromkeys(
+        ("loanAccountKey", "referenceId", "repaymentKey", "senderKey", "subject", "templateKey", "userKey"), _optional
+    ),
+    **dict.fromkeys(("creationDate", "sendDate"), st.none() | _times),
+    numRetries=st.none() | _int32,
+    failureReason=st.none() | st.sampled_from(FailureReason),
+    state=st.none() | st.sampled_from(State),
+    type=st.none() | st.sampled_from(Channel),
+)
+STATUSES = st.builds(
+    MessageStatus,
+    encodedKey=_keys,
+    **dict.fromkeys(("tenant", "event", "eventId", "templateId", "setVersion"), _texts),
+    **dict.fromkeys(("waitingReason", "failureCause", "referenceId", "actor", "correlationId"), _optional),
+    **dict.fromkeys(("sequence", "numRetries", "templateVersion"), _int32),
+    type=st.sampled_from(Channel),
+    from_=st.none() | st.sampled_from(State),
+    to=st.sampled_from(State),
+    at=_times,
+    nextAttemptAt=st.none() | _times,
+    failureReason=st.none() | st.sampled_from(FailureReason),
+    final=st.booleans(),
+    source=_places,
+    lookupMissing=st.lists(_texts, max_size=3).map(tuple),
+)
+STREAM_EVENTS = st.builds(
+    StreamEvent,
+    eid=st.uuids().map(str),
+    occurred_at=_times,
+    **dict.fromkeys(("event_type", "content_type", "category", "body", "template_name"), _texts),
+)
+DECLINED = st.builds(
+    Declined,
+    reason=st.sampled_from(DecisionReason),
+    detail=_texts,
+    templateId=_optional,
+    templateVersion=st.none() | _int32,
+    encodedKey=st.none() | _keys,
+)
+DECISIONS = st.builds(
+    Decision,
+    **dict.fromkeys(("eventId", "event", "tenant", "correlationId"), _optional),
+    source=_places,
+    setVersion=_texts,
+    at=_times,
+    reasons=st.lists(DECLINED, max_size=3).map(tuple),
+)
+
+
+ACTORS = st.builds(Actor, id=_texts, name=_texts, icon=_optional)
+NOTIFICATIONS = st.builds(
+    Notification,
+    **dict.fromkeys(("id", "href", "batch", "body"), _texts),
+    contact=st.builds(
+        NotificationContact,
+        **dict.fromkeys(("id", "href", "name"), _texts),
+        email=_optional,
+        user=st.none() | st.builds(NotificationUser, **dict.fromkeys(("id", "href", "name"), _texts), email=_optional),
+    ),
+    account=st.none()
+    | st.builds(
+        NotificationAccount,
+        id=_texts,
+        href=_texts,
+        **dict.fromkeys(("type", "status", "name", "logo"), _optional),
+    ),
+    status=st.sampled_from(NotificationStatus),
+    subject=_optional,
+    category=st.none()
+    | st.builds(NotificationCategory, id=_texts, href=_texts, name=_optional, shortDescription=_optional),
+    attachments=st.lists(
+        st.builds(
+            Attachment,
+            **dict.fromkeys(("id", "name", "contentType", "fileName", "href"), _texts),
+            fileSize=st.integers(0, 2**63 - 1),
+        ),
+        max_size=2,
+    ).map(tuple),
+    audit=st.dictionaries(
+        _texts,
+        st.builds(
+            AuditEvent,
+            at=_times,
+            by=ACTORS,
+            of=st.none() | st.builds(AuditOwner, id=_texts, href=_texts, name=_optional, icon=_optional),
+        ),
+        max_size=3,
+    ),
+)
+
+
+@pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
+@settings(deadline=None)
+@given(notification=NOTIFICATIONS)
+def test_a_notification_is_read_back(to: Encoders, notification: Notification) -> None:
+    """The deepest of the outputs, any values, both forms."""
+    assert notification == notification_of(*to.notification(notification), schemas=SCHEMAS)
+
+
+@pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
+@settings(deadline=None)
+@given(message=MESSAGES, status=STATUSES, stream_event=STREAM_EVENTS, decision=DECISIONS)
+def test_what_is_encoded_is_read_back(
+    to: Encoders, message: Communicationmessage, status: MessageStatus, stream_event: StreamEvent, decision: Decision
+) -> None:
+    """Each output, any values, both forms: equal to what went in, enums included."""
+    assert message == message_of(*to.message(message), schemas=SCHEMAS)
+    assert status == status_of(*to.status(status), schemas=SCHEMAS)
+    assert stream_event == stream_event_of(*to.stream_event(stream_event), schemas=SCHEMAS)
+    assert decision == decision_of(*to.decision(decision), schemas=SCHEMAS)
+
+
+def test_outputs_are_read_by_a_registry_s_ids() -> None:
+    """The same value under an id of a registry, whose schema is asked for."""
+    ours = SCHEMAS.outputs["communications.Communicationmessage"]
+    known: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): writer_schema(ours.text)}
+    value = b"\x00\x00\x00\x00\x0c" + AVRO.message(EMAIL)[0][5:]
+
+    assert EMAIL == message_of(value, (), schemas=SCHEMAS, schema_of=known.__getitem__)
+
+
+def test_a_record_of_another_namespace_is_no_output() -> None:
+    """The full name counts, not only its end."""
+    other = writer_schema(SCHEMAS.outputs["communications.Decision"].text.replace('"communications"', '"elsewhere"'))
+
+    with pytest.raises(ValueError, match=r"written as elsewhere\.Decision"):
+        decision_of(*AVRO.decision(DECISION), schemas=SCHEMAS, schema_of=lambda _: other)
+
+
+def test_a_failure_of_a_newer_version_is_other() -> None:
+    """The enum's default: a reader of today reads the records of tomorrow."""
+    ours = SCHEMAS.outputs["communications.Communicationmessage"]
+    newer = writer_schema(ours.text.replace('"MESSAGING_EXCEPTION"', '"NEWER_REASON","MESSAGING_EXCEPTION"'))
+    value, _ = AVRO.message(replace(EMAIL, failureReason=FailureReason.MESSAGING_EXCEPTION))
+    read = message_of(value, (), schemas=SCHEMAS, schema_of=lambda _: newer)
+
+    assert FailureReason.OTHER == read.failureReason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"\x00\x77\x35\x94", b"{}", b"\x00\x00\x00\x00\x07x", AVRO.status(STATUS)[0], AVRO.message(EMAIL)[0][:-1]],
+)
+def test_what_is_no_message_is_refused(value: bytes) -> None:
+    """ValueError, with a word on why."""
+    with pytest.raises(ValueError, match=r"not a communications\.Communicationmessage: "):
+        message_of(value, (), schemas=SCHEMAS)
+
+
+def test_a_json_value_without_a_required_field_is_refused() -> None:
+    """ValueError names the field."""
+    with pytest.raises(ValueError, match="sequence: is missing"):
+        status_of(JSON.status(STATUS)[0].replace(b'"sequence":1,', b""), JSON_HEADERS, schemas=SCHEMAS)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text of values
+
+
+@pytest.mark.parametrize(
+    ("given_", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (1_773_480_413_702, "2026-03-14T09:26:53.702Z"),
+        (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_times_have_three_digits(given_: int, text: str) -> None:
+    """Also before 1970. Outside of the years 1 to 9999 an output has no time."""
+    assert text == text_of_millis(given_)
+
+
+@pytest.mark.parametrize(
+    ("given_", "text"),
+    [
+        ("218.2400000000", "218.24"),
+        ("100.0000000000", "100"),
+        ("0E-10", "0"),
+        ("1E-10", "0.0000000001"),
+        ("-9999999999999999999999999999.9999999999", "-9999999999999999999999999999.9999999999"),
+    ],
+)
+def test_decimals_have_no_exponent(given_: str, text: str) -> None:
+    """All digits, none after the last that counts."""
+    assert text == text_of_decimal(Decimal(given_))
+
+
+@pytest.mark.parametrize(
+    ("micros", "text"),
+    [(0, "2026-03-14T09:26:53Z"), (589_793, "2026-03-14T09:26:53.589793Z"), (500_000, "2026-03-14T09:26:53.5Z")],
+)
+def test_an_event_s_times_keep_their_microseconds(micros: int, text: str) -> None:
+    """As many digits as there are."""
+    assert text == text_of_moment(datetime(2026, 3, 14, 9, 26, 53, micros, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("form", get_args(Format))
+def test_an_event_is_written_in_both_forms(form: Format) -> None:
+    """JSON says so in its header; Avro in the frame's id."""
+    value, headers = encode_event(event().fields, SCHEMAS, format=form)
+
+    assert {"avro": (), "json": JSON_HEADERS}[form] == headers
+    assert value.startswith({"avro": bytes.fromhex("0077359468"), "json": b'{"eventId":"7f1d'}[form])
+
+
+def test_an_event_in_json_is_as_the_domain_writes_it() -> None:
+    """The domain's example comes out as it went in, with times and amounts in their shortest form."""
+    value, _ = encode_event(event().fields, SCHEMAS, format="json")
+
+    assert golden_json("event.LOAN_REPAYMENT") == json.loads(value)
