@@ -13,7 +13,7 @@ def back_off_s(times: int, *, first_s: float, longest_s: float) -> float:
     return float(min(longest_s, first_s * 2 ** min(times, 32)))
 
 
-def ask(question: Callable[[], T], *, name: str) -> "Future[T]":
+def call_in_thread(question: Callable[[], T], *, name: str) -> "Future[T]":
     """Ask in a thread of its own. Never blocks; whatever `question` raises is raised by the future's result.
 
     A daemon thread, where an executor's would be waited for when the process ends: a broker that does not answer must

@@ -1,21 +1,21 @@
 """Why the process cannot go on. What is wrong with one record is a dead letter, never one of these.
 
-StopError               exit code
+FatalError               exit code
 ├── UsageError          2   the command line, settings, templates or schemas; found before anything is committed
-├── LayoutError         2   topics are missing or do not fit
-├── WorldError          3   broker or registry, after all patience; the disk of the state
-│   └── NotAllowedError 3   authorisation: no waiting mends it, so nobody starts us again
+├── TopicConfigError         2   topics are missing or do not fit
+├── DependencyError          3   broker or registry, after all patience; the disk of the state
+│   └── AuthorizationError 3   authorisation: no waiting mends it, so nobody starts us again
 ├── StalledError        3   `--until-end` made no progress for a minute
-├── RivalError          4   fenced twice in a minute: two processes use one transactional.id
-├── RefusedInputError   5   a position that is gone, a group that lost its positions, a bad deployment
-└── OurFaultError      70   an invariant of ours does not hold; nothing was committed
+├── FencedError          4   fenced twice in a minute: two processes use one transactional.id
+├── InputError   5   a position that is gone, a group that lost its positions, a bad deployment
+└── InternalError      70   an invariant of ours does not hold; nothing was committed
 Any other exception that reaches the top is our fault too: 70.
 """
 
 from typing import ClassVar
 
 
-class StopError(Exception):
+class FatalError(Exception):
     """A clear end: `str(error)` is the text for people, with a `hint:` line where there is something to do."""
 
     exit_code: ClassVar[int] = 70
@@ -26,47 +26,47 @@ class StopError(Exception):
         self.hint = hint
 
 
-class UsageError(StopError):
+class UsageError(FatalError):
     """What people wrote is wrong: command line, settings, templates, schemas."""
 
     exit_code = 2
 
 
-class LayoutError(StopError):
+class TopicConfigError(FatalError):
     """A topic is missing, has too few partitions or too small a limit."""
 
     exit_code = 2
 
 
-class WorldError(StopError):
+class DependencyError(FatalError):
     """Broker, registry, authorisation or the disk of the state: not reachable, not allowed, or full."""
 
     exit_code = 3
 
 
-class NotAllowedError(WorldError):
+class AuthorizationError(DependencyError):
     """The broker or the registry refuses us: a person has to grant something."""
 
 
-class StalledError(StopError):
+class StalledError(FatalError):
     """`--until-end` saw no progress for a minute; names partitions and cause."""
 
     exit_code = 3
 
 
-class RivalError(StopError):
+class FencedError(FatalError):
     """Fenced twice within a minute: another process uses our transactional.id."""
 
     exit_code = 4
 
 
-class RefusedInputError(StopError):
+class InputError(FatalError):
     """The input is not what it was: going on would lose or repeat, so a person decides."""
 
     exit_code = 5
 
 
-class OurFaultError(StopError):
+class InternalError(FatalError):
     """An invariant of ours does not hold."""
 
     exit_code = 70

@@ -22,19 +22,19 @@ from confluent_kafka import Producer
 from processor import errors
 from processor.cli.main import parser
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
-from processor.domain.outcome import Mapped
+from processor.domain.outcome import Processed
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.mapping.conditions import RULES
 from processor.mapping.map import map_record
-from processor.mapping.reference import BadRow, row_of
+from processor.mapping.reference import InvalidRow, row_of
 from processor.mapping.render import value_at
 from processor.mapping.template import template_set
 from processor.mapping.template_sets import set_records
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
-from processor.templates.load import SHIPPED, read_templates, usable
+from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import encoders
 from tests.documents import DOCS, PAGES
 from tests.engine.installation import installation
@@ -73,7 +73,7 @@ def test_files_of_the_map_exist() -> None:
 def test_exit_codes_of_the_readme() -> None:
     """The table names every exit code that an error of ours has, and 0 and 1."""
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StopError)]
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FatalError)]
 
     assert documented == {0, 1} | {kind.exit_code for kind in kinds}
 
@@ -84,7 +84,7 @@ def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
     assert tomllib.loads(snippet)["id"] == "loan-repayment-email"
     for text, expected in ((snippet, 0), (snippet + conditions, 2)):
         (tmp_path / "loan-repayment-email.toml").write_text(text)
-        templates = usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas()))
+        templates = require_usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas()))
         (template,) = templates.for_event(EventName("LOAN_REPAYMENT"))
 
         assert ("loan-repayment-email", expected) == (template.id, len(template.conditions))
@@ -107,7 +107,7 @@ def test_the_webhook_of_the_readme_is_one(tmp_path: Path) -> None:
     shipped = (SHIPPED / "authorisation-hold-webhook.toml").read_text()
     text = shipped[: shipped.index("[webhook]")] + TOML[2]
     (tmp_path / "authorisation-hold-webhook.toml").write_text(text)
-    (template,) = usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas())).templates
+    (template,) = require_usable(read_templates(tmp_path, tenant="northbank", schemas=load_schemas())).templates
 
     assert template.text.url
 
@@ -119,7 +119,7 @@ def test_reference_rows_of_the_readme() -> None:
     assert [table.value for table in Table] == [table for table, _ in rows]
     for table, value in rows:
         row = row_of(Table(table), "NTC-3300-0041", value.encode())
-        assert not isinstance(row, BadRow), row
+        assert not isinstance(row, InvalidRow), row
 
 
 def key_rules() -> list[tuple[list[str], tuple[tuple[str, ...], ...]]]:
@@ -151,13 +151,13 @@ def test_the_reader_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     avro = encoders(schemas(), output_format="avro", stream_format="json")
     outcome = map_record(make_record(), make_lookups(make_template(), encoders=avro), frozenset())
-    assert isinstance(outcome, Mapped)
+    assert isinstance(outcome, Processed)
     (out,) = (out for out in outcome.outputs if out.topic == "communications.status")
     monkeypatch.chdir(ROOT)
     names: dict[str, Any] = {"record": SimpleNamespace(value=lambda: out.value)}
     exec(snippet, names)  # noqa: S102  the document's own lines
 
-    assert outcome.births[0].status.encodedKey == names["status"]["encodedKey"]
+    assert outcome.created[0].status.encodedKey == names["status"]["encodedKey"]
 
 
 def test_operators_of_the_readme() -> None:

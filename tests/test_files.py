@@ -16,8 +16,8 @@ from processor.cli.event_arguments import events_told
 from processor.errors import UsageError
 from processor.files import FILE_LIMIT_BYTES, UnfitError, file_bytes, file_text
 from processor.registry.schema_files import load_schemas, shipped_schemas
-from processor.templates.load import SHIPPED, Loaded, read_templates
-from processor.templates.reload import stamp_of
+from processor.templates.load import SHIPPED, LoadResult, read_templates
+from processor.templates.reload import fingerprint
 from tests.mapping.builders import schemas
 
 BODY = "<p>Dear {RECIPIENT_FIRST_NAMES}</p>"
@@ -60,7 +60,7 @@ def schema_folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(shipped_schemas(), tmp_path / "schemas"))
 
 
-def read(folder: Path) -> Loaded:
+def read(folder: Path) -> LoadResult:
     return read_templates(folder, tenant="northbank", schemas=schemas())
 
 
@@ -244,10 +244,10 @@ def test_deep_folders_are_looked_at(templates: Path) -> None:
             os.close(at)
             at = below
         os.close(at)
-        before = stamp_of(templates)
+        before = fingerprint(templates)
         (templates / "d" / "d" / "new").touch()
 
-        assert before != stamp_of(templates)
+        assert before != fingerprint(templates)
         assert () == read(templates).findings
     finally:
         os.close(start)

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from processor.domain.record import EventName
-from processor.errors import NotAllowedError, StalledError, UsageError
+from processor.errors import AuthorizationError, StalledError, UsageError
 from processor.observability.http import Server, serve
 from processor.observability.logs import configure
 from processor.observability.metrics import Metrics, observe_process
@@ -32,7 +32,7 @@ def run(
 ) -> int:
     """`processor run`; with `workers` their supervisor, with `worker` and `supervisor` one of its children.
 
-    Blocks. The exit code of a clean end is 0; every other end raises a StopError, or is the code of a worker.
+    Blocks. The exit code of a clean end is 0; every other end raises a FatalError, or is the code of a worker.
     """
     settings = load_settings()
     configure(settings.log, worker=worker)
@@ -46,13 +46,13 @@ def run(
 
 def _run(settings: Settings, *, until_end: bool, start_from: str | None, supervisor: int | None) -> int:
     from processor.engine.loop import run
-    from processor.engine.status import Progress
+    from processor.engine.status import EngineStatus
     from processor.supervisor.workers import Told
 
     told = Told(supervisor) if supervisor is not None else None
     registry = CollectorRegistry()
     observe_process(registry)
-    progress = Progress(Metrics(registry), max_stall_s=settings.max_stall_s)
+    progress = EngineStatus(Metrics(registry), max_stall_s=settings.max_stall_s)
     server = serve(settings.http.host, settings.http.port, registry=registry, ready=progress.readiness)
 
     def step(_step: str) -> None:
@@ -65,7 +65,7 @@ def _run(settings: Settings, *, until_end: bool, start_from: str | None, supervi
         else:
             told.port(server.port)
         run(settings, until_end=until_end, answer=start_from, step=step, progress=progress)
-    except (NotAllowedError, StalledError):
+    except (AuthorizationError, StalledError):
         if told is not None:
             told.final()
         raise
@@ -318,10 +318,10 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _stream_events(settings: Settings) -> frozenset[EventName]:
     from processor.registry.schema_files import load_schemas
-    from processor.templates.load import installed, usable
+    from processor.templates.load import load_templates, require_usable
 
     schemas = load_schemas(settings.schemas_dir)
-    return usable(installed(settings, schemas)).stream_events()
+    return require_usable(load_templates(settings, schemas)).stream_events()
 
 
 def _quiet_settings() -> Settings:

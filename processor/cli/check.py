@@ -14,7 +14,7 @@ from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.settings import Settings
-from processor.templates.load import Finding, Loaded, installed
+from processor.templates.load import Finding, LoadResult, load_templates
 from processor.wire.schema import Schemas
 
 FINDINGS: Final = 1
@@ -26,7 +26,7 @@ class Checked:
 
     settings: Settings
     schemas: Schemas | None
-    loaded: Loaded
+    loaded: LoadResult
     findings: tuple[Finding, ...]
 
     @property
@@ -69,7 +69,7 @@ def look(settings: Settings) -> Checked:
                 warning=True,
             )
         )
-    loaded = installed(settings, schemas)
+    loaded = load_templates(settings, schemas)
     return Checked(settings, schemas, loaded, (*findings, *loaded.findings))
 
 

@@ -12,7 +12,7 @@ from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.event import Event
 from processor.domain.placeholders import SECRETS
 from processor.domain.record import EventName
-from processor.errors import OurFaultError, UsageError
+from processor.errors import InternalError, UsageError
 from processor.shipped import sample
 from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
 from processor.wire.json_codec import UnknownField
@@ -89,7 +89,7 @@ def masked(event: Event) -> Event:
     fields = dict(event.fields)
     for path in SECRETS:
         if len(path) != 1:
-            raise OurFaultError(f"{path}: a secret that lies deeper than an event's own fields")
+            raise InternalError(f"{path}: a secret that lies deeper than an event's own fields")
         if fields.get(path[0]) is not None:
             fields[path[0]] = MASKED
     return replace(event, fields=fields)

@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 
 from processor.cli.event_arguments import Told, events_told, masked, printable
 from processor.domain.event import Event
-from processor.domain.message import Declined, FailedTemplate
+from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.reasons import DecisionReason
 from processor.mapping.conditions import holds, value_seen
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.template import Template, TemplateSet
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
-from processor.templates.load import BODY_LIMIT_BYTES, installed, usable
+from processor.templates.load import BODY_LIMIT_BYTES, load_templates, require_usable
 from processor.wire.decode import Fault
 
 FINDINGS: Final = 1
@@ -81,7 +81,7 @@ def explain(settings: Settings, *, arguments: Sequence[str], json_output: bool) 
     Raises UsageError for templates or schemas that `run` would refuse, and for an argument that is no event.
     """
     schemas = load_schemas(settings.schemas_dir)
-    templates = usable(installed(settings, schemas))
+    templates = require_usable(load_templates(settings, schemas))
     found = [
         explained(one, templates, settings)
         for argument in arguments
@@ -126,7 +126,7 @@ def explained(told: Told, templates: TemplateSet, settings: Settings) -> Explana
 def _answer(template: Template, event: Event, settings: Settings) -> Answer:
     time_zone = ZoneInfo(settings.time_zone)
 
-    def made_of(one: Event) -> Draft | Declined | FailedTemplate:
+    def made_of(one: Event) -> Draft | SkippedTemplate | FailedTemplate:
         return draft(
             template,
             one,
@@ -134,7 +134,7 @@ def _answer(template: Template, event: Event, settings: Settings) -> Answer:
             stream=event_type(one.tenant, one.name),
             limit_characters=BODY_LIMIT_BYTES,
             sms_region=settings.sms.region,
-            switched_off=settings.channels.off,
+            switched_off=settings.channels.disabled,
         )
 
     made = made_of(event)

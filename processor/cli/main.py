@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, NoReturn
 
 import typer
 
-from processor.errors import OurFaultError, StopError, UsageError
+from processor.errors import FatalError, InternalError, UsageError
 
 Command = Callable[[], int]
 """What a command line asks for, ready to be done; its result is the exit code."""
@@ -96,7 +96,11 @@ def topics(
     create: Annotated[bool, typer.Option("--create", help="Create what is missing; change nothing else.")] = False,
     partitions: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Partitions of the events and their twins; 6 where nothing exists."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Partitions of the events and the topics co-partitioned with them; 6 where nothing exists.",
+        ),
     ] = None,
     grow: Annotated[
         int | None,
@@ -301,7 +305,7 @@ def _done(arguments: Sequence[str]) -> int:
         return parsed if isinstance(parsed, int) else int(parsed())
     except typer.TyperException as error:
         return _told(UsageError(_sentence(error.format_message()), hint=f"`{_help_of(arguments)}` shows what there is"))
-    except StopError as error:
+    except FatalError as error:
         return _told(error)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
@@ -324,7 +328,7 @@ def _stop_before_start() -> None:
         signal.signal(number, leave)
 
 
-def _told(error: StopError) -> int:
+def _told(error: FatalError) -> int:
     sys.stderr.write(f"{error}\n")
     return error.exit_code
 
@@ -347,4 +351,4 @@ def _our_fault() -> int:
     if not structlog.is_configured():
         configure(LogSettings())
     structlog.get_logger().exception("our fault: an exception that nobody foresaw")
-    return OurFaultError.exit_code
+    return InternalError.exit_code

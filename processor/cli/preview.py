@@ -20,7 +20,7 @@ from rich.text import Text as Cell
 
 from processor.cli.event_arguments import events_told, masked, printable
 from processor.domain.event import Event
-from processor.domain.message import Channel, Declined, FailedTemplate
+from processor.domain.message import Channel, FailedTemplate, SkippedTemplate
 from processor.domain.placeholders import MANUAL
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type, scope_of
@@ -30,7 +30,7 @@ from processor.mapping.template import ContentType, Custom, Named, Segment, Temp
 from processor.mapping.template_sets import without_secrets
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
-from processor.templates.load import BODY_LIMIT_BYTES, Loaded, installed
+from processor.templates.load import BODY_LIMIT_BYTES, LoadResult, load_templates
 from processor.wire.decode import Fault
 from processor.wire.schema import Schemas
 
@@ -49,7 +49,7 @@ class Preview:
     event: Event
     text: Text
     values: dict[str, str | None]
-    made: Draft | Declined | FailedTemplate
+    made: Draft | SkippedTemplate | FailedTemplate
     rendered: Rendered | None
 
 
@@ -70,7 +70,7 @@ def preview(
     that cannot be rendered, with its findings; other templates may be broken.
     """
     schemas = load_schemas(settings.schemas_dir)
-    loaded = installed(settings, schemas)
+    loaded = load_templates(settings, schemas)
     chosen = _template(loaded, template)
     where, told, subscribed = _event(loaded, chosen, schemas, event=event, sample=sample, tenant=settings.tenant)
     shown = _previewed(chosen, where, told, settings, subscribed=subscribed)
@@ -83,7 +83,7 @@ def preview(
     return 0 if isinstance(shown.made, Draft) else FINDINGS
 
 
-def _template(loaded: Loaded, name: str) -> Template:
+def _template(loaded: LoadResult, name: str) -> Template:
     found = next((one for one in loaded.whole if one.id == name), None)
     if found is not None:
         return found
@@ -96,7 +96,13 @@ def _template(loaded: Loaded, name: str) -> Template:
 
 
 def _event(
-    loaded: Loaded, template: Template, schemas: Schemas, *, event: str | None, sample: str | None, tenant: str | None
+    loaded: LoadResult,
+    template: Template,
+    schemas: Schemas,
+    *,
+    event: str | None,
+    sample: str | None,
+    tenant: str | None,
 ) -> tuple[str, Event, bool]:
     """An event to show, what it is called, and whether its holder is subscribed."""
     if MANUAL in template.events:
@@ -146,7 +152,7 @@ def _previewed(template: Template, where: str, event: Event, settings: Settings,
         reference=subscriptions_alone(subscribed),
     )
     rendered = made.rendered if isinstance(made, Draft) else None
-    if isinstance(made, Declined):  # what it would say is worth seeing all the same
+    if isinstance(made, SkippedTemplate):  # what it would say is worth seeing all the same
         tried = render(text, scope, strict=template.strict, limit_characters=BODY_LIMIT_BYTES)
         rendered = tried if isinstance(tried, Rendered) else None
     return Preview(template, where, event, text, values, made, rendered)

@@ -25,9 +25,9 @@ from processor.demo.generate import events
 from processor.domain.catalogue import EVENTS
 from processor.domain.reasons import Reason
 from processor.domain.record import Headers, Topic
-from processor.errors import LayoutError, NotAllowedError, OurFaultError, UsageError, WorldError
+from processor.errors import AuthorizationError, DependencyError, InternalError, TopicConfigError, UsageError
 from processor.kafka.clients import (
-    AUTHORISATION,
+    AUTHORIZATION_ERRORS,
     admin,
     common_properties,
     error_of,
@@ -154,8 +154,8 @@ def produce(
     A file is read whole before anything of it is sent, and one bad line keeps all of it back; with `skip_bad` only the
     bad lines are. `rate` is events per second, by schedule: what a slow moment missed is made up for. Blocks until the
     broker took or refused each event; SIGINT and SIGTERM end it early, after what is under way. Raises UsageError for
-    a source that cannot be had, LayoutError when there is no such topic, WorldError when the broker does not answer
-    or did not take every event.
+    a source that cannot be had, TopicConfigError when there is no such topic, DependencyError when the broker does not
+    answer or did not take every event.
     """
     if rate is not None and rate <= 0:
         raise UsageError(f"--rate is events per second, more than 0, got: {rate:g}")
@@ -185,7 +185,7 @@ def produce(
             _send(settings, keyed("sending", total), report=report, rate=rate, stopped=stopped)
     _say(report, source, json_output=json_output)
     if report.failed:
-        raise WorldError(
+        raise DependencyError(
             f"the broker did not take {report.failed} of {report.failed + report.delivered} events: {report.failure}",
             hint="what it took is on the topic; an event told again within the window makes no second message",
         )
@@ -240,21 +240,22 @@ def event_producer(settings: Settings, *, batch_bytes: int, **chosen: Any) -> Pr
 def batch_limit_bytes(settings: Settings, topic: Topic) -> int:
     """The largest batch that `topic` takes. Blocks for two requests.
 
-    Raises LayoutError when there is no such topic, WorldError when nobody answers, NotAllowedError when we may not ask.
+    Raises TopicConfigError when there is no such topic, DependencyError when nobody answers, AuthorizationError when
+    we may not ask.
     """
     with admin(settings) as asker:
         try:
             # All topics: to ask for one by name could create it, where the broker's auto.create.topics is on.
             if topic not in asker.list_topics(timeout=_CONNECT_S).topics:
                 refuse_hidden(asker, [topic], within_s=_CONNECT_S)
-                raise LayoutError(f"there is no topic {topic}", hint="`processor topics --create`")
+                raise TopicConfigError(f"there is no topic {topic}", hint="`processor topics --create`")
             resource = ConfigResource(ResourceType.TOPIC, topic)
             answers = asker.describe_configs([resource], request_timeout=_CONNECT_S)
             return int(str(answers[resource].result()["max.message.bytes"].value))
         except KafkaException as exception:
             error = error_of(exception)
-            if error.code() in AUTHORISATION:
-                raise NotAllowedError(
+            if error.code() in AUTHORIZATION_ERRORS:
+                raise AuthorizationError(
                     f"not allowed: {error.name()}: {error.str()}",
                     hint=f"grant WRITE, DESCRIBE and DESCRIBE_CONFIGS on {topic}",
                 ) from exception
@@ -297,7 +298,7 @@ def _send(
             producer.purge()  # each purged event is reported as failed
     report.seconds = time.monotonic() - began
     if sent != report.delivered + report.failed:
-        raise OurFaultError(f"{sent} events were sent, {report.delivered + report.failed} were reported on")
+        raise InternalError(f"{sent} events were sent, {report.delivered + report.failed} were reported on")
 
 
 def put(

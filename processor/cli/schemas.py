@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from processor.errors import UnavailableError, UsageError, WorldError
+from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.schema_files import load_schemas
 from processor.registry.subjects import Subjects, subjects
 from processor.settings import Settings
 from processor.wire.compatibility import misfits
-from processor.wire.schema import OwnSchema, Schemas, writer_schema
+from processor.wire.schema import ReaderSchema, Schemas, writer_schema
 
 FINDINGS = 1
 
@@ -38,7 +38,7 @@ class Row:
 def check(settings: Settings, *, json_output: bool) -> int:
     """Hold every schema against each earlier version, of `history/` and of the registry if one is set; print it.
 
-    Raises WorldError when the registry does not answer.
+    Raises DependencyError when the registry does not answer.
     """
     rows = _rows(settings)
     with_registry = settings.schema_registry.url is not None
@@ -75,12 +75,12 @@ def _rows(settings: Settings) -> list[Row]:
         return [_row(schema, schemas, registry) for schema in _all(schemas).values()]
 
 
-def _all(schemas: Schemas) -> dict[str, OwnSchema]:
+def _all(schemas: Schemas) -> dict[str, ReaderSchema]:
     """Families first, in the order of the catalogue, then outputs."""
     return {**schemas.families, **schemas.outputs}
 
 
-def _row(schema: OwnSchema, schemas: Schemas, registry: Subjects | None) -> Row:
+def _row(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) -> Row:
     earlier = {
         f"history/{key}": one for key, one in schemas.local.items() if one.name == schema.name and key != schema.id
     }
@@ -102,7 +102,7 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except UnavailableError as error:
-        raise WorldError(str(error), hint="check PROCESSOR_SCHEMA_REGISTRY__URL") from error
+        raise DependencyError(str(error), hint="check PROCESSOR_SCHEMA_REGISTRY__URL") from error
 
 
 # ------------------------------------------------------------------------------------------------------------ printed

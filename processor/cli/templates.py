@@ -39,10 +39,10 @@ from processor.templates.load import (
     BODY_LIMIT_BYTES,
     ID_HINT,
     SHIPPED,
-    installed,
     is_template_id,
     json_schema,
-    usable,
+    load_templates,
+    require_usable,
 )
 from processor.wire.decode import Fault, event_of_json
 from processor.wire.schema import Schemas
@@ -55,7 +55,7 @@ W = TypeVar("W", bound=str)
 
 def list_templates(settings: Settings, *, json_output: bool) -> int:
     """Print all templates that can be rendered, by id; 1 when others cannot."""
-    loaded = installed(settings, load_schemas(settings.schemas_dir))
+    loaded = load_templates(settings, load_schemas(settings.schemas_dir))
     ordered = sorted(loaded.whole, key=lambda one: one.id)
     broken = loaded.files - len(ordered)
     if json_output:
@@ -216,8 +216,8 @@ def _with_sample(text: str, template_id: str, event: bytes, settings: Settings, 
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / f"{template_id}.toml").write_text(text, encoding="utf-8")
-        loaded = installed(settings.model_copy(update={"templates_dir": Path(folder)}), schemas)
-    (template,) = usable(loaded).templates
+        loaded = load_templates(settings.model_copy(update={"templates_dir": Path(folder)}), schemas)
+    (template,) = require_usable(loaded).templates
     read = event_of_json(event, schemas)
     if isinstance(read, Fault):
         raise UsageError(

@@ -13,12 +13,12 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from processor.domain.record import EventName, Topic
-from processor.errors import LayoutError, NotAllowedError, UsageError, WorldError
-from processor.kafka.clients import AUTHORISATION, Admin, admin, error_of, unreachable
+from processor.errors import AuthorizationError, DependencyError, TopicConfigError, UsageError
+from processor.kafka.clients import AUTHORIZATION_ERRORS, Admin, admin, error_of, unreachable
 from processor.kafka.topic_plan import (
+    CO_PARTITIONED,
     DEFAULT_PARTITIONS,
     KAFKA_DEFAULT_BYTES,
-    TWINS,
     Difference,
     ExistingTopic,
     PlannedTopic,
@@ -89,7 +89,7 @@ def look(settings: Settings, *, stream_events: Iterable[EventName], partitions: 
     """What exists and what differs from the plan. Blocks for two requests.
 
     `partitions` is what the events ought to have; None takes what they have. Raises UsageError when the events exist
-    with another number, WorldError when the broker does not answer or refuses.
+    with another number, DependencyError when the broker does not answer or refuses.
     """
     with _asked(settings) as asker:
         return _look(asker, settings, stream_events=tuple(stream_events), partitions=partitions)
@@ -116,22 +116,24 @@ def grow(settings: Settings, *, partitions: int, stream_events: Iterable[EventNa
     """Give events and twins `partitions` partitions, the events last; streams stay as they were created.
 
     Without `yes` nothing is done. Growing cannot be undone. Raises UsageError for fewer partitions than there are,
-    LayoutError when a topic is missing.
+    TopicConfigError when a topic is missing.
     """
     with _asked(settings) as asker:
         report = _look(asker, settings, stream_events=tuple(stream_events), partitions=None)
-        roles = ("events", *TWINS)
+        roles = ("events", *CO_PARTITIONED)
         planned = [topic for topic in report.plan if topic.role in roles]
         if missing := [topic.name for topic in planned if topic.name not in report.existing]:
-            raise LayoutError(f"topics are missing: {', '.join(missing)}", hint="`processor topics --create`")
-        events, *twins = (report.existing[topic.name] for topic in planned)
+            raise TopicConfigError(f"topics are missing: {', '.join(missing)}", hint="`processor topics --create`")
+        events, *co_partitioned = (report.existing[topic.name] for topic in planned)
         if partitions < events.partitions:
             raise UsageError(
                 f"{events.name} has {events.partitions} partitions, more than {partitions}",
                 hint="Kafka cannot take partitions away",
             )
         steps = tuple(
-            (topic.name, topic.partitions, partitions) for topic in (*twins, events) if topic.partitions < partitions
+            (topic.name, topic.partitions, partitions)
+            for topic in (*co_partitioned, events)
+            if topic.partitions < partitions
         )
         if yes:
             for name, _, then in steps:
@@ -201,7 +203,7 @@ def _until_visible(asker: AdminClient, partitions: Mapping[Topic, int]) -> None:
         if not unseen:
             return
         if time.monotonic() > deadline:
-            raise WorldError(
+            raise DependencyError(
                 f"created, but not to be seen after {_VISIBLE_S:.0f} s: {', '.join(unseen)}",
                 hint="look at the broker's log; `processor topics` verifies",
             )
@@ -226,8 +228,8 @@ def _asked(settings: Settings) -> Iterator[Admin]:
         yield asker
     except KafkaException as exception:
         error = error_of(exception)
-        if error.code() in AUTHORISATION:
-            raise NotAllowedError(
+        if error.code() in AUTHORIZATION_ERRORS:
+            raise AuthorizationError(
                 f"not allowed: {error.name()}: {error.str()}",
                 hint="grant CREATE, ALTER, DESCRIBE and DESCRIBE_CONFIGS on our topics",
             ) from exception

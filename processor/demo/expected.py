@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from processor.domain.ids import eid, encoded_key
 from processor.domain.record import TemplateId
-from processor.errors import OurFaultError
+from processor.errors import InternalError
 
 Json = Mapping[str, Any]
 
@@ -87,14 +87,14 @@ class Rule:
 
 
 def rules(directory: Path) -> tuple[Rule, ...]:
-    """The rules of all `*.toml` in `directory`. OurFaultError for a file whose messages cannot be foreseen here."""
+    """The rules of all `*.toml` in `directory`. InternalError for a file whose messages cannot be foreseen here."""
     return tuple(_rule(path) for path in sorted(directory.glob("*.toml")))
 
 
 def _rule(path: Path) -> Rule:
     told = tomllib.loads(path.read_text(encoding="utf-8"))
     if unforeseen := told.keys() - _FORESEEN - _JUDGED:
-        raise OurFaultError(f"{path.name}: what {', '.join(sorted(unforeseen))} does to the count is not foreseen")
+        raise InternalError(f"{path.name}: what {', '.join(sorted(unforeseen))} does to the count is not foreseen")
     events = told["event"]
     return Rule(
         id=TemplateId(told["id"]),
@@ -165,11 +165,11 @@ class Names:
 def expect(expected: Expected, event: Json, mark: Mark, *, rules: Iterable[Rule], names: Names) -> None:
     """Add what `event`, told for the first time, makes: births, and one decision when a template made none."""
     matching = [rule for rule in rules if event["event"] in rule.events]
-    declined = not matching
+    skipped = not matching
     for rule in matching:
         recipient = rule.recipient_key(event)
         if recipient is None:
-            declined = True
+            skipped = True
             continue
         key = encoded_key(event["tenant"], event["eventId"], rule.id, recipient=recipient)
         expected.add(names.messages, key, mark)
@@ -178,7 +178,7 @@ def expect(expected: Expected, event: Json, mark: Mark, *, rules: Iterable[Rule]
             expected.add(names.notifications, key, mark)
         if rule.channel == "EVENT_STREAM":
             expected.add(names.streams[event["event"]], eid(key), mark)
-    if declined:
+    if skipped:
         expected.add(names.decisions, event["eventId"], mark)
 
 

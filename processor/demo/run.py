@@ -33,8 +33,8 @@ from processor.demo.expected import Expected, Mark, Names, Read, Rule, expect, r
 from processor.demo.generate import events as generated
 from processor.demo.report import Latency, Made, Result, Shown, show
 from processor.domain.record import EventName, Headers, Topic
-from processor.errors import OurFaultError, RefusedInputError, RivalError, StopError, UsageError, WorldError
-from processor.kafka.clients import admin, error_of, headers_of, plain_reader
+from processor.errors import DependencyError, FatalError, FencedError, InputError, InternalError, UsageError
+from processor.kafka.clients import admin, error_of, headers_of, standalone_consumer
 from processor.kafka.local.kafka import local_kafka
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
@@ -78,8 +78,8 @@ def demo(
     Of `settings` the connection and the tenant count; templates, schemas and all else are as shipped. Without
     bootstrap servers a local Kafka is started. Topics, group and transactional ids begin with `demo-<8 hex>.` and are
     removed at the end, unless `keep`; a local Kafka then leaves its folder behind. Blocks; needs about 10 kB of memory
-    for each event. Raises UsageError for less than one event, WorldError without a broker, and for an engine that ends
-    too early what its exit code stands for.
+    for each event. Raises UsageError for less than one event, DependencyError without a broker, and for an engine that
+    ends too early what its exit code stands for.
     """
     if events < 1:
         raise UsageError(f"--events is 1 or more, got: {events}")
@@ -99,7 +99,7 @@ def demo(
             result, shown = _Run(ours, schemas, say=status.update).run(events, tamper)
         except KafkaException as exception:
             error = error_of(exception)
-            raise WorldError(
+            raise DependencyError(
                 f"the broker at {servers}: {error.name()}: {error.str()}",
                 hint="without PROCESSOR_KAFKA__BOOTSTRAP_SERVERS the demo starts a broker of its own",
             ) from exception
@@ -166,7 +166,7 @@ def inputs(events: Sequence[Mapping[str, Any]], schemas: Schemas, *, burst: int)
 def _record(event: Mapping[str, Any], schemas: Schemas, *, as_json: bool) -> Keyed:
     read = event_of_json(event, schemas)
     if isinstance(read, Fault):
-        raise OurFaultError(f"a generated event is none: {read.detail}")
+        raise InternalError(f"a generated event is none: {read.detail}")
     value, headers = encode_event(read.fields, schemas, format="json" if as_json else "avro")
     return Keyed(read.ordering_key.encode(), value, headers)
 
@@ -298,7 +298,7 @@ class _Run:
         """Until the watcher has read so many outputs, or none for a while: what is missing then is lost."""
         while watcher.count < wanted:
             if self._refused:
-                raise WorldError(f"the broker did not take an event: {self._refused}")
+                raise DependencyError(f"the broker did not take an event: {self._refused}")
             engine.check()
             watcher.check()
             if time.monotonic() - max(watcher.last_at, watcher.woken_at) > _QUIET_S:
@@ -331,7 +331,7 @@ def _topic_of(message: Message) -> str:
 
 def _number(given: int | None) -> int:
     if given is None:
-        raise OurFaultError("a record without a place")
+        raise InternalError("a record without a place")
     return given
 
 
@@ -346,17 +346,17 @@ def _all_partitions(settings: Settings, topics: Sequence[str]) -> list[TopicPart
 def read_all(settings: Settings, topics: Sequence[str]) -> Iterator[Message]:
     """Every committed record of `topics` from the first to the last there is now; each partition in its order.
 
-    Blocks while the broker answers; KafkaException, or WorldError when nothing comes for 30 s.
+    Blocks while the broker answers; KafkaException, or DependencyError when nothing comes for 30 s.
     """
     left = _all_partitions(settings, topics)
-    consumer = plain_reader(settings, more={"enable.partition.eof": True})
+    consumer = standalone_consumer(settings, more={"enable.partition.eof": True})
     try:
         consumer.assign(left)
         ends = len(left)
         while ends:
             message = consumer.poll(_SEEN_S)
             if message is None:
-                raise WorldError(f"no record for {_SEEN_S:.0f} s while reading {', '.join(topics)}")
+                raise DependencyError(f"no record for {_SEEN_S:.0f} s while reading {', '.join(topics)}")
             error = message.error()
             if error is None:
                 yield message
@@ -379,7 +379,7 @@ class _Watcher:
         self._kept: list[tuple[float, Message]] = []
         self._failure: KafkaError | None = None
         self._stop = threading.Event()
-        self._consumer = plain_reader(settings)
+        self._consumer = standalone_consumer(settings)
         self._consumer.assign(_all_partitions(settings, topics))
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
@@ -454,7 +454,7 @@ class _Engine:
         while not self._is_ready():
             self.check()
             if time.monotonic() > deadline:
-                raise WorldError(f"the engine was not ready in {_READY_S:.0f} s{self._last_lines()}")
+                raise DependencyError(f"the engine was not ready in {_READY_S:.0f} s{self._last_lines()}")
             time.sleep(0.02)
 
     def _is_ready(self) -> bool:
@@ -470,7 +470,7 @@ class _Engine:
     def check(self) -> None:
         """Raise what its exit code stands for, when it has ended."""
         if (code := self._process.poll()) is not None:
-            kind = _ENDS.get(code, OurFaultError)
+            kind = _ENDS.get(code, InternalError)
             raise kind(f"the engine ended with {code}{self._last_lines()}")
 
     def stop(self) -> None:
@@ -480,9 +480,9 @@ class _Engine:
         try:
             code = self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            raise OurFaultError(f"the engine did not stop in {_STOP_S:.0f} s{self._last_lines()}") from None
+            raise InternalError(f"the engine did not stop in {_STOP_S:.0f} s{self._last_lines()}") from None
         if code:
-            raise _ENDS.get(code, OurFaultError)(f"the engine stopped with {code}{self._last_lines()}")
+            raise _ENDS.get(code, InternalError)(f"the engine stopped with {code}{self._last_lines()}")
 
     def close(self) -> None:
         """No engine outlives the demo. One that is still there is asked first, so that it leaves its group."""
@@ -505,11 +505,11 @@ class _Engine:
         return "".join(f"\n  {line}" for line in lines)
 
 
-_ENDS: Final[Mapping[int, type[StopError]]] = {  # exit code -> what it stands for
+_ENDS: Final[Mapping[int, type[FatalError]]] = {  # exit code -> what it stands for
     UsageError.exit_code: UsageError,
-    WorldError.exit_code: WorldError,
-    RivalError.exit_code: RivalError,
-    RefusedInputError.exit_code: RefusedInputError,
+    DependencyError.exit_code: DependencyError,
+    FencedError.exit_code: FencedError,
+    InputError.exit_code: InputError,
 }
 
 

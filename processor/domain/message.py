@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.domain.record import EncodedKey, Headers, Place, TemplateId
+from processor.domain.record import EncodedKey, Headers, RecordPosition, TemplateId
 
 
 class Channel(StrEnum):
@@ -88,7 +88,7 @@ class MessageStatus:
     templateId: TemplateId  # noqa: N815
     templateVersion: int  # noqa: N815
     setVersion: str  # noqa: N815
-    source: Place
+    source: RecordPosition
     lookupMissing: tuple[str, ...] = ()  # noqa: N815
     correlationId: str | None = None  # noqa: N815
 
@@ -107,7 +107,7 @@ class StreamEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declined:
+class SkippedTemplate:
     """Why one template (or, without `templateId`, the whole record) made no message."""
 
     reason: DecisionReason
@@ -124,11 +124,11 @@ class Decision:
     eventId: str | None  # noqa: N815
     event: str | None
     tenant: str | None
-    source: Place
+    source: RecordPosition
     setVersion: str  # noqa: N815
     correlationId: str | None  # noqa: N815
     at: int
-    reasons: tuple[Declined, ...]
+    reasons: tuple[SkippedTemplate, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ class DeadLetter:
     source's as it was; where that is no time that can be shown, `occurred_at_ms` of its event counts.
     """
 
-    place: Place
+    place: RecordPosition
     timestamp_ms: int
     key: bytes | None
     value: bytes | None

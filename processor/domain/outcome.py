@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from processor.domain.event import Identity
-from processor.domain.message import Communicationmessage, Declined, FailedTemplate, MessageStatus, StreamEvent
+from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, SkippedTemplate, StreamEvent
 from processor.domain.notification import Notification
 from processor.domain.reasons import Reason
-from processor.domain.record import NO_TIME_MS, EventName, OutRecord, Place, SourceRecord
+from processor.domain.record import NO_TIME_MS, EventName, OutRecord, RecordPosition, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class CreatedMessage:
     """A message's first record, its status of sequence 1, for EVENT_STREAM the stream event, for EMAIL and SMS the
     `Message` that its recipient's portal shows. `replaced` characters of the event are U+FFFD in the body."""
 
@@ -31,7 +31,7 @@ class WrongKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class Processed:
     """The record was read. Its templates gave births, were declined or failed; none is left out.
 
     `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
@@ -42,8 +42,8 @@ class Mapped:
 
     record: SourceRecord
     identity: Identity | None
-    births: tuple[Birth, ...]
-    declined: tuple[Declined, ...]
+    created: tuple[CreatedMessage, ...]
+    skipped: tuple[SkippedTemplate, ...]
     failed: tuple[FailedTemplate, ...]
     outputs: tuple[OutRecord, ...]
     discarded: tuple[Notification, ...] = ()
@@ -54,7 +54,7 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class Rejected:
     """A dead letter for itself. `outputs` is that one record.
 
     `identity` is what the window remembers, with `time_ms`: of a record whose outputs were refused, None of all others.
@@ -69,7 +69,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Deferred:
     """The world's fault: what is needed to judge the record cannot be had now. Nothing is published."""
 
     record: SourceRecord
@@ -77,7 +77,7 @@ class Wait:
     schema_refused: bool = False  #: The registry responds, and gives no schema for this record's id.
 
 
-Outcome = Mapped | Unreadable | Wait
+Outcome = Processed | Rejected | Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class SourceOutcome:
     of its birth, and whose time is its own.
     """
 
-    source: Place
+    source: RecordPosition
     time_ms: int
     event_id: str | None
     later: bool = False

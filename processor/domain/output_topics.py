@@ -20,7 +20,7 @@ class OutputTopic:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class OutputTopics:
     """The output topics of one installation. `streams` has each event that an active EVENT_STREAM template uses."""
 
     messages: OutputTopic
@@ -32,11 +32,11 @@ class Layout:
     streams: Mapping[EventName, OutputTopic]
 
     @property
-    def twins(self) -> tuple[OutputTopic, ...]:
+    def co_partitioned(self) -> tuple[OutputTopic, ...]:
         """The topics that need a partition for each partition of the events; streams have fewer and take the rest."""
         return (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
 
     @property
     def outputs(self) -> tuple[OutputTopic, ...]:
         """All topics that are written."""
-        return (*self.twins, self.template_sets, *self.streams.values())
+        return (*self.co_partitioned, self.template_sets, *self.streams.values())

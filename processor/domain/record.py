@@ -17,7 +17,7 @@ _LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RF
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class RecordPosition:
     """Where a record lies. As text: `topic[partition]@offset`."""
 
     topic: Topic
@@ -35,7 +35,7 @@ class SourceRecord:
     `headers_fault` says why its headers could not be read; then `headers` is empty.
     """
 
-    place: Place
+    place: RecordPosition
     timestamp_ms: int
     key: bytes | None
     value: bytes | None

@@ -1,4 +1,4 @@
-"""Breakers: a template that fails almost always is suspended, and tried again now and then.
+"""CircuitBreakers: a template that fails almost always is suspended, and tried again now and then.
 
 A suspended template still gets its entry in each record's dead letter, so a redrive makes the message.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from processor.domain.outcome import Mapped
+from processor.domain.outcome import Processed
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId
 from processor.mapping.context import Suspended
@@ -37,7 +37,7 @@ class _Template:
     open: _Open | None = None
 
 
-class Breakers:
+class CircuitBreakers:
     """One for each (template, reason). Told of every outcome, in order; a batch that is mapped again counts again."""
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class Breakers:
         self._templates = {name: one for name, one in self._templates.items() if versions.get(name) == one.version}
         self._renew()
 
-    def saw(self, outcome: Mapped) -> None:
+    def saw(self, outcome: Processed) -> None:
         """Learn from one outcome."""
-        for birth in outcome.births:
+        for birth in outcome.created:
             self._tried(birth.status.templateId, birth.status.templateVersion, None)
         for failed in outcome.failed:
             if failed.reason is TemplateReason.TEMPLATE_SUSPENDED:

@@ -19,18 +19,18 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.background import ask, back_off_s
+from processor.background import back_off_s, call_in_thread
 from processor.domain.record import SourceRecord, Topic
-from processor.engine.deduplication import Window
-from processor.engine.start_offsets import READ_HINT, Start, Starts, together
-from processor.errors import OurFaultError, RefusedInputError, UnavailableError, WorldError
+from processor.engine.deduplication import DeduplicationWindow
+from processor.engine.start_offsets import READ_HINT, StartOffset, StartOffsetResolver, together
+from processor.errors import DependencyError, InputError, InternalError, UnavailableError
 from processor.kafka.clients import (
-    HARMLESS,
-    Coordinator,
+    RETRIABLE_CONSUMER_ERRORS,
+    CoordinatorMonitor,
     error_of,
     fetch_fault,
     is_of_partition,
-    refuse_unauthorised,
+    raise_if_unauthorized,
     source_record,
 )
 from processor.settings import Settings
@@ -53,13 +53,13 @@ GROUP_HINTS: Mapping[int, str] = {  # error of a group that does not take us -> 
 
 
 @dataclass(slots=True, eq=False)
-class Owned:
+class AssignedPartition:
     """One partition, from its assignment until it is revoked. A new assignment is a new Owned."""
 
     partition: int
-    window: Window
-    starting: Future[Start] | None
-    refused: RefusedInputError | None = None  #: A person has to say where it starts.
+    window: DeduplicationWindow
+    starting: Future[StartOffset] | None
+    refused: InputError | None = None  #: A person has to say where it starts.
     chosen: bool = False  #: The group had no position; its start has to be committed before it is read.
     start: int = -1  #: The first offset to be mapped.
     next: int = -1  #: The next offset that may be polled; a lower one was polled before.
@@ -94,25 +94,25 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
-class Polled:
+class PolledRecord:
     """A record that may be used as long as `owned` is current."""
 
-    owned: Owned
+    owned: AssignedPartition
     record: SourceRecord
 
 
-class Intake:
+class EventConsumer:
     """The consumer and the partitions it owns. Not thread-safe; callbacks run within `poll` and `stay_alive`."""
 
     def __init__(
         self,
         settings: Settings,
         consumer: Consumer,
-        starts: Starts,
+        starts: StartOffsetResolver,
         *,
         rebalanced: Callable[[str, int], None],
         waits: Callable[[str], None] = lambda _cause: None,
-        coordinator: Coordinator | None = None,
+        coordinator: CoordinatorMonitor | None = None,
     ) -> None:
         """`rebalanced` gets the kind (assigned, revoked, lost) and how many partitions; `waits` gets the cause when the
         fetch of a partition fails; `coordinator`: KIP-848."""
@@ -123,7 +123,7 @@ class Intake:
         self._rebalanced = rebalanced
         self._waits = waits
         self._coordinator = coordinator
-        self.owned: dict[int, Owned] = {}
+        self.owned: dict[int, AssignedPartition] = {}
         self.assigned_once = False
         self.member = False  #: The group has given us an assignment, be it empty, and we have not lost it since.
         self.group: Any = None
@@ -134,11 +134,11 @@ class Intake:
         """
         consumer.subscribe([self._events], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
-    def poll(self, limit: int, *, wait: bool = True) -> list[Polled]:
+    def poll(self, limit: int, *, wait: bool = True) -> list[PolledRecord]:
         """Up to `limit` usable records, and about `POLL_BYTES`, waiting at most 0.1 s for the first and the batch's
         time for the others; or without `wait` what is there.
 
-        Raises RefusedInputError where a start needs a person or a position is gone, NotAllowedError where access is
+        Raises InputError where a start needs a person or a position is gone, AuthorizationError where access is
         refused.
         """
         self._settle()
@@ -150,9 +150,9 @@ class Intake:
         while more and left > 0 and size < POLL_BYTES:
             count = min(left, SLICE)
             messages = self._consumer.consume(count, max(0.0, until - time.monotonic()))
-            usable = self._usable(messages)
-            size += sum(taken.record.size_bytes for taken in usable)
-            polled += usable
+            require_usable = self._usable(messages)
+            size += sum(taken.record.size_bytes for taken in require_usable)
+            polled += require_usable
             left, more = left - count, len(messages) == count
         group = self._consumer.consumer_group_metadata()
         self.group = group if self._consumer.memberid() else None
@@ -169,11 +169,11 @@ class Intake:
             if error is not None:
                 self._on_error(error, message)
 
-    def is_current(self, owned: Owned) -> bool:
+    def is_current(self, owned: AssignedPartition) -> bool:
         """Whether `owned` is still the assignment that its records were polled under."""
         return self.owned.get(owned.partition) is owned
 
-    def wait(self, owned: Owned, offset: int, cause: str, *, schema_refused: bool = False) -> None:
+    def wait(self, owned: AssignedPartition, offset: int, cause: str, *, schema_refused: bool = False) -> None:
         """Cut the partition at `offset`, whose record cannot be judged now; pause it and try again with back-off."""
         if offset > owned.waited_at:  # it got on since: what was mapped may be held back, so no commit has said so
             owned.waits = 0
@@ -188,7 +188,7 @@ class Intake:
     def rewind(self) -> None:
         """Send every partition we own to what the group has committed. Blocks; raises KafkaException: try again.
 
-        Raises NotAllowedError as `poll`.
+        Raises AuthorizationError as `poll`.
         """
         at = [TopicPartition(self._events, o.partition) for o in self.owned.values() if o.started]
         if not at:
@@ -200,7 +200,7 @@ class Intake:
                 continue
             offset = committed[tp.partition]
             if offset < 0:
-                raise OurFaultError(f"{self._events}[{tp.partition}] has no committed position, but it was started")
+                raise InternalError(f"{self._events}[{tp.partition}] has no committed position, but it was started")
             owned.committed = owned.next = owned.seek_to = offset
             owned.window.forget_from(offset)
             self._seek(owned)
@@ -213,11 +213,11 @@ class Intake:
                     raise KafkaException(tp.error)
                 committed[tp.partition] = tp.offset
         except KafkaException as exception:
-            refuse_unauthorised(error_of(exception), hint=READ_HINT)
+            raise_if_unauthorized(error_of(exception), hint=READ_HINT)
             raise
         return committed
 
-    def position(self, owned: Owned) -> int:
+    def position(self, owned: AssignedPartition) -> int:
         """Where `owned` goes on once all that was polled of it is done.
 
         That is librdkafka's position, which passes the markers of the input's transactions where the last record + 1
@@ -239,9 +239,11 @@ class Intake:
         # late answer to the look-up of a logical offset (OFFSET_END) would undo a seek and skip what lies before it.
         consumer.incremental_assign([])
         for tp in partitions:
-            self.owned[tp.partition] = Owned(
+            self.owned[tp.partition] = AssignedPartition(
                 partition=tp.partition,
-                window=Window(records=self._settings.window.records, age_ms=self._settings.window.age_s * 1000),
+                window=DeduplicationWindow(
+                    records=self._settings.deduplication.records, age_ms=self._settings.deduplication.age_s * 1000
+                ),
                 starting=self._ask_start(tp.partition),
             )
         self.assigned_once = self.member = True
@@ -264,8 +266,8 @@ class Intake:
 
     # --- between two polls ---
 
-    def _ask_start(self, partition: int) -> "Future[Start]":
-        return ask(lambda: self._starts.of(partition), name=f"start-{partition}")
+    def _ask_start(self, partition: int) -> "Future[StartOffset]":
+        return call_in_thread(lambda: self._starts.of(partition), name=f"start-{partition}")
 
     def _settle(self) -> None:
         """Use starts that were found, ask again for those that were not, send the consumer where it has to go."""
@@ -281,13 +283,13 @@ class Intake:
         if refused and not any(owned.is_asking for owned in self.owned.values()):
             raise together(refused)  # all of them, so that one answer does for all
 
-    def _started(self, owned: Owned, starting: Future[Start]) -> None:
+    def _started(self, owned: AssignedPartition, starting: Future[StartOffset]) -> None:
         try:
             start = starting.result()
         except UnavailableError as unavailable:
             self._back_off(owned, str(unavailable))
             return
-        except RefusedInputError as refused:
+        except InputError as refused:
             owned.refused = refused
             return
         owned.starting = None
@@ -307,7 +309,7 @@ class Intake:
             chosen=start.chosen,
         )
 
-    def _try_again(self, owned: Owned) -> None:
+    def _try_again(self, owned: AssignedPartition) -> None:
         owned.retry_at = None
         if owned.starting is not None:
             owned.starting = self._ask_start(owned.partition)
@@ -315,14 +317,14 @@ class Intake:
             self._consumer.resume([TopicPartition(self._events, owned.partition)])
             owned.seek_to = owned.next  # what was fetched before the pause is gone
 
-    def _back_off(self, owned: Owned, cause: str) -> None:
+    def _back_off(self, owned: AssignedPartition, cause: str) -> None:
         owned.retry_at = time.monotonic() + back_off_s(owned.waits, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
         owned.waits += 1
         if cause != owned.cause:
             log.warning("partition waits", partition=owned.partition, cause=cause)
         owned.cause = cause
 
-    def _seek(self, owned: Owned) -> None:
+    def _seek(self, owned: AssignedPartition) -> None:
         """Send the consumer to `seek_to`. Where it cannot go now `_settle` tries again; `_usable` drops until then."""
         assert owned.seek_to is not None
         at = TopicPartition(self._events, owned.partition, owned.seek_to)
@@ -343,11 +345,11 @@ class Intake:
             owned.fetched = True
         owned.seek_to = owned.unsought_since = None
 
-    def _unfetch(self, owned: Owned) -> None:
+    def _unfetch(self, owned: AssignedPartition) -> None:
         self._consumer.incremental_unassign([TopicPartition(self._events, owned.partition)])
         owned.fetched = False
 
-    def _usable(self, messages: list[Message]) -> list[Polled]:
+    def _usable(self, messages: list[Message]) -> list[PolledRecord]:
         polled = []
         for message in messages:
             error = message.error()
@@ -361,19 +363,19 @@ class Intake:
             if owned.retry_at is not None:
                 continue  # behind a batch that could not be read: librdkafka skips some of them
             owned.next = offset + 1
-            polled.append(Polled(owned, source_record(message)))
+            polled.append(PolledRecord(owned, source_record(message)))
         return polled
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
-        refuse_unauthorised(error, hint=READ_HINT)
+        raise_if_unauthorized(error, hint=READ_HINT)
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._on_gone(_number(message.partition()), error)
         elif is_of_partition(message):
             self._on_fetch_fault(_number(message.partition()), fetch_fault(message))
-        elif error.code() in HARMLESS:
+        elif error.code() in RETRIABLE_CONSUMER_ERRORS:
             log.warning("consumer", error=error.name(), detail=error.str())
         else:
-            raise WorldError(
+            raise DependencyError(
                 f"the consumer cannot go on: {error.name()}: {error.str()}",
                 hint=GROUP_HINTS.get(error.code(), "").format(group=self._settings.group_id),
             )
@@ -392,7 +394,7 @@ class Intake:
             return
         if owned.retry_at is not None or owned.seek_to is not None:
             return  # not our position: with `check.crcs` librdkafka goes on anywhere behind a damaged batch
-        raise RefusedInputError(
+        raise InputError(
             f"the position {owned.next} of {self._events}[{partition}] is gone: {error.str()}",
             hint="start again: `run` says what is missing, and `--start-from` answers",
         )

@@ -7,10 +7,10 @@ replay all give the same answer.
 from collections import deque
 
 from processor.domain.event import Identity
-from processor.domain.record import Place
+from processor.domain.record import RecordPosition
 
 
-class Window:
+class DeduplicationWindow:
     """Places of told events, oldest first for each identity. Not thread-safe; belongs to one partition's owner.
 
     `records` and `age_ms` bound it: an earlier record counts when it lies at offsets [o - records, o) and its record
@@ -20,13 +20,13 @@ class Window:
     def __init__(self, *, records: int, age_ms: int) -> None:
         self._records = records
         self._age_ms = age_ms
-        self._told: deque[tuple[Place, int, Identity]] = deque()  # by offset
-        self._places: dict[Identity, deque[tuple[Place, int]]] = {}  # by offset
+        self._told: deque[tuple[RecordPosition, int, Identity]] = deque()  # by offset
+        self._places: dict[Identity, deque[tuple[RecordPosition, int]]] = {}  # by offset
 
     def __len__(self) -> int:
         return len(self._told)
 
-    def first_told(self, place: Place, timestamp_ms: int, identity: Identity) -> Place | None:
+    def first_seen(self, place: RecordPosition, timestamp_ms: int, identity: Identity) -> RecordPosition | None:
         """The oldest place before `place` within both bounds that told `identity`; None when there is none.
 
         Record times need not be in order, so the bound of age is asked of each place.
@@ -36,7 +36,7 @@ class Window:
                 return earlier
         return None
 
-    def remember(self, place: Place, timestamp_ms: int, identity: Identity) -> None:
+    def remember(self, place: RecordPosition, timestamp_ms: int, identity: Identity) -> None:
         """Note that `place` told `identity`. Places come in the order of their offsets; a known one changes nothing."""
         if self._told and place.offset <= self._told[-1][0].offset:
             return

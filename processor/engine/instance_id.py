@@ -1,7 +1,7 @@
-"""The stable name of an instance: `{group}:{slot}:{index}`, its transactional.id.
+"""The stable name of an instance: `{group}:{instance}:{index}`, its transactional.id.
 
 Unique is what correctness needs; stable is what frees readers at once after a kill, because `init_transactions` of the
-same id ends the dead instance's open transaction. Neither group nor slot has a colon, so no two pairs give one id.
+same id ends the dead instance's open transaction. Neither group nor instance has a colon, so no two pairs give one id.
 """
 
 import os
@@ -22,16 +22,16 @@ MAX_PROCESSES_A_HOST = 1000
 
 @contextmanager
 def transactional_id(settings: Settings) -> Iterator[str]:
-    """The id for this process, held until the block is left: the lowest index of the slot that is free on this host.
+    """The id for this process, held until the block is left: the lowest free index of the instance on this host.
 
     The lock is a file in a folder of this user in the host's temporary folder, freed by the operating system however
     the process ends. Does not block. Raises UsageError when a thousand are taken, the folder cannot be used, or the
-    host's name, which is the slot where none is set, cannot be part of an id.
+    host's name, which is the instance where none is set, cannot be part of an id.
     """
-    slot = settings.slot_name
-    folder = _lock_folder(slot)
+    instance = settings.instance_name
+    folder = _lock_folder(instance)
     for index in range(MAX_PROCESSES_A_HOST):
-        name = f"{settings.group_id}:{slot}:{index}"
+        name = f"{settings.group_id}:{instance}:{index}"
         # A digest: a group's name may be a path, and longer than a file's may be.
         file = blake2b(name.encode(), digest_size=16).hexdigest()
         lock = FileLock(folder / f"{file}.lock", timeout=0, mode=0o600)
@@ -45,12 +45,12 @@ def transactional_id(settings: Settings) -> Iterator[str]:
             lock.release()
         return
     raise UsageError(
-        f"all {MAX_PROCESSES_A_HOST} indices of slot {slot!r} are taken on this host",
-        hint="set PROCESSOR_SLOT to another word for these processes",
+        f"all {MAX_PROCESSES_A_HOST} indices of instance {instance!r} are taken on this host",
+        hint="set PROCESSOR_INSTANCE_ID to another word for these processes",
     )
 
 
-def _lock_folder(slot: str) -> Path:
+def _lock_folder(instance: str) -> Path:
     """A folder that nobody but this user can enter. Everybody may write where it lies, so it may be anybody's."""
     try:
         folder = Path(tempfile.gettempdir()) / f"processor-slots-{os.geteuid()}"
@@ -62,7 +62,7 @@ def _lock_folder(slot: str) -> Path:
         folder.chmod(0o700)
     except OSError as error:
         raise UsageError(
-            f"no folder for the lock of slot {slot!r}: {error}",
+            f"no folder for the lock of instance {instance!r}: {error}",
             hint="TMPDIR names a folder that can be written; in a container with a read-only root, mount /tmp",
         ) from error
     return folder

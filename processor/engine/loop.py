@@ -1,8 +1,8 @@
 """The engine: poll, map, publish and commit as one, again and again.
 
-The journey of a record: `Intake.poll` gives it, `map_record` makes its outcome, `Publisher.publish` puts the outcome's
-outputs and the partition's position into one transaction. The consumer is never polled inside an open transaction, so
-no rebalance meets one.
+The journey of a record: `EventConsumer.poll` gives it, `map_record` makes its outcome,
+`TransactionalPublisher.publish` puts the outcome's outputs and the partition's position into one transaction. The
+consumer is never polled inside an open transaction, so no rebalance meets one.
 """
 
 import gc
@@ -25,22 +25,29 @@ from confluent_kafka import KafkaException, Producer
 
 from processor.background import back_off_s
 from processor.domain.event import Identity
-from processor.domain.outcome import Mapped, Outcome, Unreadable, Wait
-from processor.domain.output_topics import Layout
-from processor.domain.record import OutRecord, Place, SourceRecord, Topic
-from processor.engine.circuit_breaker import Breakers
-from processor.engine.consumer import Intake, Owned, Polled
+from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
+from processor.domain.output_topics import OutputTopics
+from processor.domain.record import OutRecord, RecordPosition, SourceRecord, Topic
+from processor.engine.circuit_breaker import CircuitBreakers
+from processor.engine.consumer import AssignedPartition, EventConsumer, PolledRecord
 from processor.engine.instance_id import transactional_id
-from processor.engine.output_scan import written_sets
-from processor.engine.publisher import NotCommitted, Publisher, StepHook
-from processor.engine.start_offsets import Starts, start_from
-from processor.engine.startup_guard import HOLD_S, FirstRecords, LastRecords
-from processor.engine.status import SCHEMA_REFUSED, Progress
-from processor.errors import LayoutError, OurFaultError, StalledError, StopError, UnavailableError, WorldError
+from processor.engine.output_scan import published_template_sets
+from processor.engine.publisher import NotCommitted, StepHook, TransactionalPublisher
+from processor.engine.start_offsets import StartOffsetResolver, start_from
+from processor.engine.startup_guard import HOLD_S, LastRecords, StartupGuard
+from processor.engine.status import SCHEMA_REFUSED, EngineStatus
+from processor.errors import (
+    DependencyError,
+    FatalError,
+    InternalError,
+    StalledError,
+    TopicConfigError,
+    UnavailableError,
+)
 from processor.kafka.clients import (
     BROKER_HINT,
     Admin,
-    Coordinator,
+    CoordinatorMonitor,
     NoAnswerError,
     OnFailure,
     admin,
@@ -50,8 +57,8 @@ from processor.kafka.clients import (
     producer_properties,
 )
 from processor.kafka.clients import consumer as new_consumer
-from processor.kafka.topic_state import TopicWatch, read_layout, topic_differences
-from processor.mapping.context import Lookups
+from processor.kafka.topic_state import TopicWatch, read_output_topics, topic_differences
+from processor.mapping.context import MappingContext
 from processor.mapping.map import failed_record, map_record, raised, refused_record
 from processor.mapping.reference import Reference
 from processor.mapping.template_sets import set_records
@@ -59,8 +66,8 @@ from processor.registry.client import schemas_by_id
 from processor.registry.schema_files import load_schemas
 from processor.registry.subjects import with_registered_ids
 from processor.settings import Settings
-from processor.tables.reader import Tables
-from processor.templates.reload import Reloads
+from processor.tables.reader import ReferenceTables
+from processor.templates.reload import TemplateReloader
 from processor.wire.encode import encoders
 
 log = structlog.get_logger()
@@ -83,11 +90,11 @@ BROKER_S = 15.0  # patience with a broker that does not answer at start
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ProcessedRecord:
     """One mapped record: its outcome, and the assignment it was polled under."""
 
-    owned: Owned
-    outcome: Mapped | Unreadable
+    owned: AssignedPartition
+    outcome: Processed | Rejected
 
     @property
     def output_bytes(self) -> int:
@@ -106,21 +113,23 @@ def run(
     until_end: bool = False,
     answer: str | None = None,
     step: StepHook = lambda _step: None,
-    progress: Progress | None = None,
+    progress: EngineStatus | None = None,
 ) -> None:
     """Map events until SIGTERM or SIGINT, or with `until_end` until every partition has reached the end it had.
 
     Blocks. `answer` is the text of `--start-from`; `step` is told each step; `progress` is what health, readiness and
-    metrics show. Raises a StopError for every end that is not clean (errors.py).
+    metrics show. Raises a FatalError for every end that is not clean (errors.py).
     """
     own_schemas = load_schemas(settings.schemas_dir)
     time_zone = ZoneInfo(settings.time_zone)
-    reloads = Reloads(settings, own_schemas, lambda templates: read_layout(admin(settings), settings, templates))
+    reloads = TemplateReloader(
+        settings, own_schemas, lambda templates: read_output_topics(admin(settings), settings, templates)
+    )
     first_answer = start_from(answer)
-    progress = progress or Progress.unobserved()
+    progress = progress or EngineStatus.unobserved()
 
-    def layout(client: Admin | None = None, *, require_partitions: bool = False) -> Layout:
-        return read_layout(
+    def layout(client: Admin | None = None, *, require_partitions: bool = False) -> OutputTopics:
+        return read_output_topics(
             client or admin(settings), settings, reloads.templates, require_partitions=require_partitions
         )
 
@@ -137,7 +146,7 @@ def run(
         schemas = registered
         log.info("starting", transactional_id=tid, group=settings.group_id, template_set=reloads.templates.digest)
 
-        def make(layout: Layout, on_failure: OnFailure) -> Producer:
+        def make(layout: OutputTopics, on_failure: OnFailure) -> Producer:
             properties = producer_properties(
                 settings,
                 transactional_id=tid,
@@ -146,7 +155,7 @@ def run(
             )
             return producer(properties, on_failure=on_failure)
 
-        publisher = Publisher(
+        publisher = TransactionalPublisher(
             make,
             transactional_id=tid,
             timeout_s=settings.transaction_timeout_ms / 1000,
@@ -155,12 +164,16 @@ def run(
         )
         # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
         publisher.renew(first_layout, meanwhile=lambda: None)
-        written = patient(lambda: written_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers)
+        written = patient(
+            lambda: published_template_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers
+        )
         if written is None:
             return
         reloads.hold_to(written.texts)
         tables = patient(
-            lambda: Tables(settings, name=tid, metrics=progress.metrics), stop, brokers=settings.bootstrap_servers
+            lambda: ReferenceTables(settings, name=tid, metrics=progress.metrics),
+            stop,
+            brokers=settings.bootstrap_servers,
         )
         if tables is None:
             return
@@ -169,10 +182,10 @@ def run(
             return
         tables.tell_unknown_categories(reloads.templates)
 
-        def first_told(place: Place, timestamp_ms: int, identity: Identity) -> Place | None:
-            return intake.owned[place.partition].window.first_told(place, timestamp_ms, identity)
+        def first_seen(place: RecordPosition, timestamp_ms: int, identity: Identity) -> RecordPosition | None:
+            return intake.owned[place.partition].window.first_seen(place, timestamp_ms, identity)
 
-        lookups = Lookups(
+        lookups = MappingContext(
             tenant=settings.required_tenant,
             schemas=schemas,
             schema_of=schemas_by_id(settings, schemas),
@@ -181,13 +194,13 @@ def run(
             encoders=encoders(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
-            first_told=first_told,
+            first_seen=first_seen,
             reference=Reference(
                 rows=tables.get,
                 on_missing=settings.message.on_missing,
                 category_by_family=settings.message.category_by_family,
             ),
-            switched_off=frozenset(settings.channels.off),
+            switched_off=frozenset(settings.channels.disabled),
             statuses=settings.message.statuses,
             actor=settings.message.actor,
             key_check=settings.key_check,
@@ -196,7 +209,7 @@ def run(
             time_zone=time_zone,
             sms_region=settings.sms.region,
         )
-        starts = Starts(
+        starts = StartOffsetResolver(
             settings,
             layout=layout,
             lookups=lookups,
@@ -205,9 +218,9 @@ def run(
         )
         patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
         properties = consumer_properties(settings)
-        coordinator = Coordinator() if properties.get("group.protocol") == "consumer" else None
+        coordinator = CoordinatorMonitor() if properties.get("group.protocol") == "consumer" else None
         consumer = new_consumer(properties, coordinator=coordinator)
-        intake = Intake(
+        intake = EventConsumer(
             settings,
             consumer,
             starts,
@@ -259,15 +272,15 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        lookups: Lookups,
-        layout: Callable[[bool], Layout],
+        lookups: MappingContext,
+        layout: Callable[[bool], OutputTopics],
         topics: TopicWatch,
-        reloads: Reloads,
-        tables: Tables,
-        written_sets: Collection[str],
-        intake: Intake,
-        publisher: Publisher,
-        progress: Progress,
+        reloads: TemplateReloader,
+        tables: ReferenceTables,
+        published_template_sets: Collection[str],
+        intake: EventConsumer,
+        publisher: TransactionalPublisher,
+        progress: EngineStatus,
         stop: "Stop",
         step: StepHook,
     ) -> None:
@@ -277,20 +290,20 @@ class Engine:
         self._topics = topics
         self._reloads = reloads
         self._tables = tables
-        self._written_sets = set(written_sets)
+        self._written_sets = set(published_template_sets)
         self._intake = intake
         self._publisher = publisher
         self._progress = progress
         self._stop = stop
         self._step = step
         self._events: Topic = settings.topic("events")
-        self._first_records = FirstRecords(settings.max_unreadable_share)
-        self._last_records = LastRecords(settings.max_unreadable_share)
+        self._first_records = StartupGuard(settings.max_rejected_ratio)
+        self._last_records = LastRecords(settings.max_rejected_ratio)
         self._most_records = settings.max_batch_records
-        self._backlog: deque[Polled] = deque()  # polled and not mapped yet, in order
-        self._suspect: Place | None = None  # mapping raised an error for it; it is mapped once more, alone
-        self._refused: dict[Place, Refused] = {}  # records whose outputs the broker refused
-        self._breakers = Breakers()
+        self._backlog: deque[PolledRecord] = deque()  # polled and not mapped yet, in order
+        self._suspect: RecordPosition | None = None  # mapping raised an error for it; it is mapped once more, alone
+        self._refused: dict[RecordPosition, Refused] = {}  # records whose outputs the broker refused
+        self._breakers = CircuitBreakers()
         self._idle_commit_at = 0.0
         self._failures = 0  # transactions in a row that did not commit
         self._failure: NotCommitted | None = None  # the last of them
@@ -302,7 +315,7 @@ class Engine:
         while not self._stop.asked:
             self.turn()
 
-    def run_until(self, goals: dict[int, int], starts: Starts) -> None:
+    def run_until(self, goals: dict[int, int], starts: StartOffsetResolver) -> None:
         """Until our partitions have committed what they held when they were assigned, or a stop is asked for.
 
         A member without partitions is done when the whole group has reached `goals`.
@@ -371,7 +384,7 @@ class Engine:
         self._step("mapped")
         if self._intake.group is None:
             if current:
-                self._recover(NO_MEMBER, current)
+                self._recover(NOT_A_MEMBER, current)
             return
         self._first_records.refuse(outcomes_of(current), at_end=self._polled_to_the_end())
         for piece in cut(current, records=self._most_records, output_bytes=self._settings.max_batch_bytes):
@@ -379,7 +392,7 @@ class Engine:
                 return
         self._idle()  # a partition may be quiet while its neighbours are busy
 
-    def _hold(self, done: list[Done]) -> list[Done]:
+    def _hold(self, done: list[ProcessedRecord]) -> list[ProcessedRecord]:
         """`done` and, while the first records are few and nearly all bad, what can be mapped of the next polls.
 
         While more is polled, partitions may be revoked or sought: what was mapped of them is left out, and does not
@@ -429,7 +442,7 @@ class Engine:
         self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
         self._tables.tell_unknown_categories(fresh.templates)
         self._breakers.reloaded({template.id: template.version for template in fresh.templates.templates})
-        self._first_records = FirstRecords(self._settings.max_unreadable_share)
+        self._first_records = StartupGuard(self._settings.max_rejected_ratio)
 
     def _commit_chosen_starts(self) -> bool:
         """Give the group the starts that were chosen for partitions without a position, before any of it is mapped.
@@ -454,13 +467,13 @@ class Engine:
         else:
             self._backlog += self._intake.poll(self._most_records)
 
-    def _map(self) -> list[Done]:
+    def _map(self) -> list[ProcessedRecord]:
         """Outcomes of the backlog's first records, in order: no more than fill a transaction or take `MAPPING_S`.
 
         A record that has to wait cuts its partition there. One for which mapping has raised an error ends what is
         mapped: it is mapped once more by the next call, alone.
         """
-        done: list[Done] = []
+        done: list[ProcessedRecord] = []
         output_bytes, until = 0, time.monotonic() + MAPPING_S
         while self._backlog and len(done) < self._most_records and output_bytes < self._settings.max_batch_bytes:
             polled = self._backlog.popleft()
@@ -473,30 +486,30 @@ class Engine:
                 self._backlog.appendleft(polled)
                 self._suspect = record.place
                 break
-            if isinstance(outcome, Wait):
+            if isinstance(outcome, Deferred):
                 self._wait(polled, outcome)
                 continue
             self._remember(owned, outcome)
             if len(record.value or b"") > KEPT_VALUE_BYTES:  # nobody reads it any more; its outputs have what is kept
                 outcome = replace(outcome, record=replace(record, value=None))
-            done.append(Done(owned, outcome))
+            done.append(ProcessedRecord(owned, outcome))
             output_bytes += done[-1].output_bytes
             if suspect or time.monotonic() >= until:
                 break
         return done
 
-    def _wait(self, polled: Polled, wait: Wait) -> None:
+    def _wait(self, polled: PolledRecord, wait: Deferred) -> None:
         """Cut the partition at a record: what was polled of it from there on will be polled again."""
         offset = polled.record.place.offset
         self._intake.wait(polled.owned, offset, wait.cause, schema_refused=wait.schema_refused)
         self._backlog = deque(other for other in self._backlog if other.owned is not polled.owned)
         self._progress.waited(SCHEMA_REFUSED if wait.schema_refused else wait.cause)
 
-    def _remember(self, owned: Owned, outcome: Mapped | Unreadable) -> None:
+    def _remember(self, owned: AssignedPartition, outcome: Processed | Rejected) -> None:
         """Note what is mapped for the records that follow: in the partition's window and the breakers."""
         if outcome.identity is None:
             return
-        if isinstance(outcome, Mapped) and self._settings.breaker == "on":
+        if isinstance(outcome, Processed) and self._settings.circuit_breaker == "on":
             self._breakers.saw(outcome)
         owned.window.remember(outcome.record.place, outcome.time_ms, outcome.identity)
 
@@ -513,7 +526,7 @@ class Engine:
                 return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
             return map_record(record, self._lookups, self._breakers.suspended())
         except Exception as error:
-            if isinstance(error, StopError) and not isinstance(error, OurFaultError):
+            if isinstance(error, FatalError) and not isinstance(error, InternalError):
                 raise
             if record.place != self._suspect:
                 log.warning("mapping raised an error; once more", place=str(record.place), error=raised(error))
@@ -525,7 +538,7 @@ class Engine:
             self._progress.mapping_failed()
             return failed_record(record, self._lookups, error)
 
-    def _publish(self, piece: Sequence[Done]) -> bool:
+    def _publish(self, piece: Sequence[ProcessedRecord]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
         outcomes = outcomes_of(piece)
         next_offsets = {record.owned: record.outcome.record.place.offset + 1 for record in piece}
@@ -560,7 +573,7 @@ class Engine:
             return ()
         return set_records(templates, self._lookups.layout.template_sets)
 
-    def _committed(self, next_offsets: dict[Owned, int]) -> None:
+    def _committed(self, next_offsets: dict[AssignedPartition, int]) -> None:
         self._failures = 0
         self._failure = None
         for owned, offset in next_offsets.items():
@@ -568,10 +581,10 @@ class Engine:
             owned.window.forget_before(offset)
             owned.progressed()
 
-    def _recover(self, failure: NotCommitted, piece: Sequence[Done]) -> None:
+    def _recover(self, failure: NotCommitted, piece: Sequence[ProcessedRecord]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
         layout_before, fault = self._lookups.layout, ""
-        if failure.concerns_topics or failure.concerns_record:
+        if failure.concerns_topics or failure.is_record_error:
             fault = self._refresh_layout(require_partitions=failure.concerns_topics)
             failure = replace(failure, detail=fault or failure.detail)
         self._failure = failure
@@ -579,7 +592,7 @@ class Engine:
         self._progress.not_committed(failure)
         self._step("recovering")
         searching = False
-        if failure.concerns_record and not fault:
+        if failure.is_record_error and not fault:
             searching = self._lookups.layout != layout_before or self._find_refused(failure, piece)
         self._publisher.renew(self._lookups.layout, meanwhile=self._stay_alive)
         self._step("recovered")
@@ -598,7 +611,7 @@ class Engine:
         """
         try:
             fresh = self._layout(require_partitions)
-        except LayoutError as error:
+        except TopicConfigError as error:
             return str(error).replace("\n", "; ")
         except UnavailableError as unavailable:
             log.warning("the topics cannot be read again", cause=str(unavailable))
@@ -622,14 +635,14 @@ class Engine:
                 return True
         return False
 
-    def _find_refused(self, failure: NotCommitted, piece: Sequence[Done]) -> bool:
+    def _find_refused(self, failure: NotCommitted, piece: Sequence[ProcessedRecord]) -> bool:
         """Halve the batch down to the one record whose outputs the broker refuses; that one is dead. True: got on."""
         if len(piece) > 1:
             self._most_records = len(piece) // 2
         elif piece:
             place, letters = piece[0].outcome.record.place, self._lookups.layout.dead_letters
             if place in self._refused and self._refused[place].bare:
-                raise LayoutError(
+                raise TopicConfigError(
                     f"the broker refuses even the dead letter of {place} without its bytes: {failure.detail}",
                     hint=f"compare the configuration of {letters.name} with `processor topics`",
                 )
@@ -662,7 +675,7 @@ class Engine:
         if moved:
             self._commit_positions(moved)
 
-    def _commit_positions(self, positions: dict[Owned, int]) -> bool:
+    def _commit_positions(self, positions: dict[AssignedPartition, int]) -> bool:
         """A transaction of positions alone; False when it did not commit."""
         failure = self._publisher.publish(
             (),
@@ -686,8 +699,8 @@ class Engine:
         return "; ".join(behind) or "no partition was assigned"
 
 
-NO_MEMBER = NotCommitted(
-    error="UNKNOWN_MEMBER_ID", detail="the group has shut us out", concerns_record=False, result="aborted"
+NOT_A_MEMBER = NotCommitted(
+    error="UNKNOWN_MEMBER_ID", detail="the group has shut us out", is_record_error=False, result="aborted"
 )
 
 STALL_HINT = (
@@ -696,14 +709,14 @@ STALL_HINT = (
 )
 
 
-def outcomes_of(done: Sequence[Done]) -> list[Mapped | Unreadable]:
+def outcomes_of(done: Sequence[ProcessedRecord]) -> list[Processed | Rejected]:
     """The outcomes, in order."""
     return [record.outcome for record in done]
 
 
-def cut(done: Sequence[Done], *, records: int, output_bytes: int) -> Iterator[Sequence[Done]]:
+def cut(done: Sequence[ProcessedRecord], *, records: int, output_bytes: int) -> Iterator[Sequence[ProcessedRecord]]:
     """Consecutive pieces. Each ends with the record that makes it `records` records or `output_bytes` of outputs."""
-    piece: list[Done] = []
+    piece: list[ProcessedRecord] = []
     size = 0
     for record in done:
         piece.append(record)
@@ -775,15 +788,15 @@ def stop_signals() -> Iterator[Stop]:
 
 
 def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = BROKER_HINT) -> T | None:
-    """The answer, waiting for a broker or registry that is just starting. None: a stop was asked for. Raises WorldError
-    with `hint` when there is none for 15 s."""
+    """The answer, waiting for a broker or registry that is just starting. None: a stop was asked for. Raises
+    DependencyError with `hint` when there is none for 15 s."""
     deadline = time.monotonic() + BROKER_S
     while not stop.asked:
         try:
             return question()
         except UnavailableError as unavailable:
             if time.monotonic() > deadline:
-                raise WorldError(
+                raise DependencyError(
                     f"no answer from {brokers} for {BROKER_S:.0f} s: {unavailable}",
                     hint=unavailable.hint if isinstance(unavailable, NoAnswerError) else hint,
                 ) from unavailable
@@ -791,7 +804,7 @@ def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = 
     return None
 
 
-def catch_up(tables: Tables, stop: Stop, progress: Progress, *, until_end: bool = False) -> bool:
+def catch_up(tables: ReferenceTables, stop: Stop, progress: EngineStatus, *, until_end: bool = False) -> bool:
     """Wait until the reference tables are as they were at the start: who must not be written to is known before the
     first event is mapped. False when a stop was asked for; says every 5 s how far it is.
 
@@ -815,7 +828,7 @@ def catch_up(tables: Tables, stop: Stop, progress: Progress, *, until_end: bool 
     return not stop.asked
 
 
-def leave(intake: Intake, *, patience_s: float = 3.0) -> None:
+def leave(intake: EventConsumer, *, patience_s: float = 3.0) -> None:
     """Leave the group; a broker that does not answer is not waited for."""
     leaving = threading.Thread(target=intake.close, name="leave", daemon=True)
     leaving.start()

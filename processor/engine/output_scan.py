@@ -20,18 +20,18 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.domain.outcome import SourceOutcome
-from processor.domain.output_topics import Layout
+from processor.domain.output_topics import OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
-from processor.errors import RefusedInputError, UnavailableError
+from processor.errors import InputError, UnavailableError
 from processor.kafka.clients import (
-    AUTHORISATION,
+    AUTHORIZATION_ERRORS,
     FETCH_ADVICE,
     error_of,
     fetch_fault,
     headers_of,
     is_of_partition,
-    plain_reader,
-    refuse_unauthorised,
+    raise_if_unauthorized,
+    standalone_consumer,
 )
 from processor.mapping.template_sets import kept_templates
 from processor.settings import Settings
@@ -71,14 +71,14 @@ class OutcomeReader:
     """Reads the outputs of one events partition. Blocks in each method; for use by one thread.
 
     The methods raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not
-    answer, and NotAllowedError when reading an output is refused.
+    answer, and AuthorizationError when reading an output is refused.
     """
 
     def __init__(
         self,
         settings: Settings,
         schemas: Schemas,
-        layout: Layout,
+        layout: OutputTopics,
         partition: int,
         *,
         schema_of: SchemaOf,
@@ -103,7 +103,7 @@ class OutcomeReader:
         """The highest source offset that is found; None when no output has a record of the partition as its source.
 
         With `first_is_enough` the first one is returned, not the highest. Reads as `read_committed` up to the end, so
-        open transactions are waited for. Raises RefusedInputError for a record that cannot be read: what it stands for
+        open transactions are waited for. Raises InputError for a record that cannot be read: what it stands for
         would be published again.
         """
         highest: int | None = None
@@ -166,14 +166,14 @@ class OutcomeReader:
         for message in read_range(reader, topic, self._partition, begin, end):
             try:
                 outcome = self._outcome(message)
-            except RefusedInputError as unreadable:
+            except InputError as unreadable:
                 log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
                 continue
             if outcome is not None and not outcome.later:
                 yield outcome
 
     def _outcome(self, message: Message) -> SourceOutcome | None:
-        """What a record says of its source; None when that is not of our partition. RefusedInputError: not readable."""
+        """What a record says of its source; None when that is not of our partition. InputError: not readable."""
         topic, value = Topic(message.topic() or ""), message.value()
         try:
             headers = headers_of(message)
@@ -181,7 +181,7 @@ class OutcomeReader:
                 return None
             outcome = self._read[topic](value or b"", headers)
         except ValueError as error:
-            raise RefusedInputError(
+            raise InputError(
                 f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so nobody can say which events "
                 f"were published: {error}",
                 hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without "
@@ -215,13 +215,13 @@ class WrittenSets:
     texts: UsedTexts
 
 
-def written_sets(settings: Settings, layout: Layout) -> WrittenSets:
+def published_template_sets(settings: Settings, layout: OutputTopics) -> WrittenSets:
     """The template sets that were written, below any open transaction. Blocks while it reads; keeps digests alone.
 
     A set that is written twice is the same record twice, so where a batch cannot be unpacked reading ends with a
     warning, and later sets are written again. A set that was taken away by a null value is none. A record that is no
     template set is passed over with a warning, a template without content without one.
-    Raises NotAllowedError when reading is refused, UnavailableError when the broker does not answer.
+    Raises AuthorizationError when reading is refused, UnavailableError when the broker does not answer.
     """
     topic = layout.template_sets
     sets: dict[str, tuple[_UsedText, ...]] = {}
@@ -261,12 +261,12 @@ def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedTex
 
 @contextmanager
 def open_reader(settings: Settings, *, hint: str, isolation: str = "read_committed") -> Iterator[Consumer]:
-    """A consumer outside of the group, for `read_range`. UnavailableError and NotAllowedError for the broker's."""
-    reader = plain_reader(settings, isolation=isolation, more={"enable.partition.eof": True})
+    """A consumer outside of the group, for `read_range`. UnavailableError and AuthorizationError for the broker's."""
+    reader = standalone_consumer(settings, isolation=isolation, more={"enable.partition.eof": True})
     try:
         yield reader
     except KafkaException as exception:
-        refuse_unauthorised(error_of(exception), hint=hint)
+        raise_if_unauthorized(error_of(exception), hint=hint)
         raise UnavailableError(f"topics cannot be read: {exception}") from exception
     finally:
         reader.close()
@@ -284,7 +284,7 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
             raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if error.code() in AUTHORISATION or not is_of_partition(message):
+            if error.code() in AUTHORIZATION_ERRORS or not is_of_partition(message):
                 raise KafkaException(error)
             fault = fetch_fault(message)
             raise UnpackError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)

@@ -15,11 +15,11 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from processor.background import ask
-from processor.domain.output_topics import Layout
+from processor.background import call_in_thread
+from processor.domain.output_topics import OutputTopics
 from processor.domain.record import OutRecord, Topic
-from processor.errors import NotAllowedError, RivalError, UsageError, WorldError
-from processor.kafka.clients import AUTHORISATION, CONCERNS_A_RECORD, TOPIC_GONE, OnFailure, error_of
+from processor.errors import AuthorizationError, DependencyError, FencedError, UsageError
+from processor.kafka.clients import AUTHORIZATION_ERRORS, RECORD_LEVEL_ERRORS, TOPIC_GONE, OnFailure, error_of
 
 log = structlog.get_logger()
 
@@ -43,24 +43,24 @@ RIVAL_WINDOW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class NotCommitted:
-    """The transaction did not clearly commit. `concerns_record`: one record of the batch is the cause.
+    """The transaction did not clearly commit. `is_record_error`: one record of the batch is the cause.
 
     `concerns_topics`: a topic is gone, or lacks a partition. `result` is aborted, uncertain (no answer came) or fenced.
     """
 
     error: str
     detail: str
-    concerns_record: bool
+    is_record_error: bool
     result: str
     concerns_topics: bool = False
 
 
-class Publisher:
+class TransactionalPublisher:
     """Owns the producer of one transactional.id. Not thread-safe."""
 
     def __init__(
         self,
-        make: Callable[[Layout, OnFailure], Producer],
+        make: Callable[[OutputTopics, OnFailure], Producer],
         *,
         transactional_id: str,
         timeout_s: float,
@@ -86,7 +86,7 @@ class Publisher:
 
         `group` is the consumer's group metadata, taken after the last poll; it fences a member that has lost its
         partitions (KIP-447). Blocks until the broker answers or the transaction's time is over; one deadline for all
-        calls. Raises WorldError where no waiting helps, RivalError when fenced twice within a minute.
+        calls. Raises DependencyError where no waiting helps, FencedError when fenced twice within a minute.
         """
         producer = self._producer
         assert producer is not None, "renew() gives the first producer"
@@ -116,14 +116,14 @@ class Publisher:
         young = time.monotonic() - began < self._timeout_s
         return self._not_committed(error, young=young, committing=committing)
 
-    def renew(self, layout: Layout, *, meanwhile: Callable[[], None]) -> None:
+    def renew(self, layout: OutputTopics, *, meanwhile: Callable[[], None]) -> None:
         """Replace the producer; when this returns, no earlier transaction of the id is open or undecided.
 
         The new one ends what a dead or uncertain producer left: a transaction whose commit had begun is completed,
         any other is aborted. Blocks as long as the broker does not answer, with back-off, calling `meanwhile` between
         attempts (the consumer has to be polled); returns early, without a producer, only when giving up. Raises what
-        `meanwhile` raises; UsageError for a time-out that the broker does not allow, WorldError when the first producer
-        of all is refused for good.
+        `meanwhile` raises; UsageError for a time-out that the broker does not allow, DependencyError when the first
+        producer of all is refused for good.
         """
         self._discard()
         self._failed_deliveries = failed = list[tuple[KafkaError, str]]()
@@ -156,7 +156,7 @@ class Publisher:
                 hint="set PROCESSOR_TRANSACTION_TIMEOUT_MS to at most the broker's transaction.max.timeout.ms",
             )
         if error.fatal() and error.code() not in FENCED and not self._began_once:
-            raise WorldError(
+            raise DependencyError(
                 f"no transactions with this broker: {error.name()}: {error.str()}",
                 hint="Apache Kafka 2.5 or later is needed, with a transaction coordinator",
             )
@@ -171,7 +171,7 @@ class Publisher:
         # In a thread, which then has the last reference: ending a client may wait for a broker that hangs. What is
         # still queued belongs to a transaction that is over.
         last, self._producer = [self._producer], None
-        ask(lambda: _discard(last.pop()), name="discard")
+        call_in_thread(lambda: _discard(last.pop()), name="discard")
 
     def _produce(self, producer: Producer, out: OutRecord, deadline: float) -> None:
         known_by = math.inf
@@ -212,7 +212,7 @@ class Publisher:
         librdkafka 2.16.1 may keep `send_offsets_to_transaction` for ever, whatever its time-out, when the connection
         to the group's coordinator broke. The thread keeps the producer alive; its epoch ends with the next one's.
         """
-        answer = ask(partial(call, slice_s), name="transaction")
+        answer = call_in_thread(partial(call, slice_s), name="transaction")
         gives_up_at = time.monotonic() + slice_s + HANGS_S
         try:
             while True:
@@ -231,15 +231,15 @@ class Publisher:
             now = time.monotonic()
             self._fenced_at = [at for at in self._fenced_at if now - at < RIVAL_WINDOW_S] + [now]
             if len(self._fenced_at) > 1:
-                raise RivalError(
+                raise FencedError(
                     f"fenced twice within a minute: another process uses transactional.id {self._id!r}",
-                    hint="give each host its own name, or set PROCESSOR_SLOT differently for each",
+                    hint="give each host its own name, or set PROCESSOR_INSTANCE_ID differently for each",
                 )
         codes = {error.code(), *(failed.code() for failed, _ in self._failed_deliveries)}
         return NotCommitted(
             error=error.name(),
             detail="; ".join([error.str(), *_texts(self._failed_deliveries)]),
-            concerns_record=not codes.isdisjoint(CONCERNS_A_RECORD),
+            is_record_error=not codes.isdisjoint(RECORD_LEVEL_ERRORS),
             result=_result(error, committing=committing),
             concerns_topics=not codes.isdisjoint(TOPIC_GONE),
         )
@@ -267,8 +267,8 @@ def _result(error: KafkaError, *, committing: bool) -> str:
 
 
 def _refuse_unauthorised(error: KafkaError, transactional_id: str) -> None:
-    if error.code() in AUTHORISATION:
-        raise NotAllowedError(
+    if error.code() in AUTHORIZATION_ERRORS:
+        raise AuthorizationError(
             f"not allowed: {error.name()}: {error.str()}",
             hint=f"grant WRITE and DESCRIBE on transactional id {transactional_id!r}, WRITE on the output topics, "
             "READ on the group and the events",

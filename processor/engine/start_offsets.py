@@ -15,13 +15,20 @@ from confluent_kafka.admin import OffsetSpec
 
 from processor.background import back_off_s
 from processor.domain.event import Identity
-from processor.domain.output_topics import Layout
-from processor.domain.record import Place, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.domain.output_topics import OutputTopics
+from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.engine.output_scan import Extent, OutcomeReader, UnpackError, open_reader, read_range
-from processor.errors import DeferredSchemaError, LayoutError, RefusedInputError, UnavailableError, UsageError
-from processor.kafka.clients import Admin, Reader, asking, plain_reader, refuse_unauthorised, source_record
+from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
+from processor.kafka.clients import (
+    Admin,
+    Reader,
+    raise_if_unauthorized,
+    source_record,
+    standalone_consumer,
+    translate_broker_errors,
+)
 from processor.kafka.clients import admin as new_admin
-from processor.mapping.context import Lookups
+from processor.mapping.context import MappingContext
 from processor.mapping.map import identify
 from processor.settings import Settings
 from processor.wire.schema import SchemaOf, WriterSchema
@@ -40,13 +47,13 @@ POSITION_S = 5.0  # the previous owner's transaction may be open; then it is ask
 class SeenEvent:
     """An event that passed the checks before DUPLICATE_EVENT, its record's place, and when that counts as written."""
 
-    place: Place
+    place: RecordPosition
     time_ms: int
     identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartOffset:
     """Where one partition starts. Offsets are of the events topic.
 
     `offset` is the first to be mapped; `seen` are the events before it that are in its window, in order. `chosen`: the
@@ -60,19 +67,19 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class StartFrom:
+class StartPolicy:
     """The operator's answer where the group's position does not say: beginning, end, outputs, or a time (UTC ms)."""
 
     word: str
     time_ms: int = 0
 
 
-def start_from(text: str | None) -> StartFrom | None:
+def start_from(text: str | None) -> StartPolicy | None:
     """Parse `--start-from beginning|end|outputs|TIME`; TIME is RFC 3339 with an offset. Raises UsageError."""
     if text is None:
         return None
     if text in ("beginning", "end", "outputs"):
-        return StartFrom(text)
+        return StartPolicy(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -82,10 +89,10 @@ def start_from(text: str | None) -> StartFrom | None:
             f"--start-from takes beginning, end, outputs or a time with its offset, got: {text!r}",
             hint="a time looks like 2026-03-14T09:26:53Z",
         )
-    return StartFrom("time", int(moment.timestamp() * 1000))
+    return StartPolicy("time", int(moment.timestamp() * 1000))
 
 
-class Starts:
+class StartOffsetResolver:
     """Answers for one partition at a time; blocks, so the engine asks from threads of its own.
 
     Each question has a client of its own: after a broken connection librdkafka's admin client asks a coordinator that
@@ -96,10 +103,10 @@ class Starts:
         self,
         settings: Settings,
         *,
-        layout: Callable[[Admin], Layout],
-        lookups: Lookups,
+        layout: Callable[[Admin], OutputTopics],
+        lookups: MappingContext,
         schemas_of_outputs: SchemaOf,
-        answer: StartFrom | None,
+        answer: StartPolicy | None,
     ) -> None:
         """`layout` reads the topics as they are now. `schemas_of_outputs` is for this alone, as it is called from other
         threads than the loop's."""
@@ -135,23 +142,23 @@ class Starts:
         if positions and (new := sorted(set(there) - positions.keys())):
             log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
 
-    def of(self, partition: int) -> Start:
+    def of(self, partition: int) -> StartOffset:
         """Where `partition` starts.
 
         Raises UnavailableError when this cannot be known now (an output topic lacks the partition, a transaction of the
-        previous owner is open, the broker does not answer): ask again. Raises RefusedInputError when a person has to
+        previous owner is open, the broker does not answer): ask again. Raises InputError when a person has to
         decide.
         """
         with self._at_once:
             return self._of(partition)
 
-    def _of(self, partition: int) -> Start:
+    def _of(self, partition: int) -> StartOffset:
         admin = self._admin()
         try:
             layout = self._layout(admin)
-        except LayoutError as fault:  # deleted since we started: it is waited for, as a missing partition is
+        except TopicConfigError as fault:  # deleted since we started: it is waited for, as a missing partition is
             raise UnavailableError(str(fault).replace("\n", "; ")) from fault
-        for twin in layout.twins:
+        for twin in layout.co_partitioned:
             if partition >= twin.partitions:
                 raise UnavailableError(
                     f"{twin.name} has no partition {partition}; `processor topics` names the command that grows it"
@@ -161,16 +168,16 @@ class Starts:
         high = self._end(admin, partition)
         outcomes = self._outcomes(admin, layout, partition)
 
-        def start(offset: int, *, chosen: bool) -> Start:
+        def start(offset: int, *, chosen: bool) -> StartOffset:
             seen = self._seen(outcomes, partition, low=low, end=offset)
-            return Start(offset=offset, goal=high, chosen=chosen, seen=seen)
+            return StartOffset(offset=offset, goal=high, chosen=chosen, seen=seen)
 
         if position is not None and low <= position <= high:
             return start(position, chosen=False)
         if self._answer is not None and (position is not None or partition in self._answered_for):
             return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
         if position is not None:
-            raise RefusedInputError(
+            raise InputError(
                 f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
                 + _gone(position, low=low, high=high),
                 hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
@@ -203,31 +210,31 @@ class Starts:
         return ends
 
     def _partitions(self, admin: Admin) -> list[int]:
-        with asking(admin, hint=READ_HINT):
+        with translate_broker_errors(admin, hint=READ_HINT):
             events = admin.list_topics(self._events, REQUEST_S).topics[self._events]
         if events.error is not None:
-            refuse_unauthorised(events.error, hint=READ_HINT)
+            raise_if_unauthorized(events.error, hint=READ_HINT)
         if not events.partitions:  # a broker that has just started may not have them yet: no topic is without
             what = "no partitions" if events.error is None else f"{events.error.name()}: {events.error.str()}"
             raise UnavailableError(f"{self._events}: {what}")
         return list(events.partitions)
 
-    def _refusal(self, outcomes: OutcomeReader, partition: int) -> RefusedInputError | None:
+    def _refusal(self, outcomes: OutcomeReader, partition: int) -> InputError | None:
         """Why a partition without a position must not start at its beginning: its outputs are not empty."""
         try:
             published = outcomes.highest_offset(first_is_enough=True)
-        except RefusedInputError as unreadable:
+        except InputError as unreadable:
             return unreadable
         if published is None:
             return None
-        return RefusedInputError(
+        return InputError(
             f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
             f"hold events of it (offset {published}): starting at the beginning would publish them again",
             hint="`--start-from outputs` goes on after the last one that was published; `beginning` is right where the "
             "topic was created again and holds other events",
         )
 
-    def _outcomes(self, admin: Admin, layout: Layout, partition: int) -> OutcomeReader:
+    def _outcomes(self, admin: Admin, layout: OutputTopics, partition: int) -> OutcomeReader:
         def extent_of(topic: Topic) -> Extent:
             first = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
             stable = self._offset(admin, partition, OffsetSpec.latest(), topic=topic)
@@ -265,7 +272,7 @@ class Starts:
         Where not all decisions are written, a record without an outcome made no message, and was judged by what its
         value says: that is read from the input.
         """
-        first = max(0, end - self._settings.window.records)
+        first = max(0, end - self._settings.deduplication.records)
         found = outcomes.between(first, end)
         seen = {
             offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._lookups.tenant, outcome.event_id))
@@ -326,7 +333,7 @@ class Starts:
                 if published is None:
                     return low
                 if published >= (high := self._end(admin, partition)):
-                    raise RefusedInputError(
+                    raise InputError(
                         f"the outputs hold events of {self._events}[{partition}] up to offset {published}, and its "
                         f"next record gets offset {high}: the topic was created again, its events are other ones",
                         hint="`--start-from beginning` maps all that it holds now",
@@ -342,10 +349,10 @@ class Starts:
         Asked by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
         when the coordinator answers that it is loading or has moved.
         """
-        reader = plain_reader(self._settings, group=self._settings.group_id)
+        reader = standalone_consumer(self._settings, group=self._settings.group_id)
         try:
             asked = [TopicPartition(self._events, partition) for partition in partitions]
-            with asking(reader, hint=READ_HINT):
+            with translate_broker_errors(reader, hint=READ_HINT):
                 answers = _committed(reader, asked)
         finally:
             reader.close()
@@ -384,12 +391,12 @@ def _gone(position: int, *, low: int, high: int) -> str:
     return f"{holds}; {low - position} {'offset is' if low - position == 1 else 'offsets are'} missing"
 
 
-def together(refused: Sequence[RefusedInputError]) -> RefusedInputError:
+def together(refused: Sequence[InputError]) -> InputError:
     """One error of those of several partitions, each on its line, the first few; what to do about them only once."""
     lines = [error.what for error in refused[:MOST_REFUSED]]
     if more := len(refused) - len(lines):
         lines.append(f"and {more} more {'partition' if more == 1 else 'partitions'}")
-    return RefusedInputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refused)))
+    return InputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refused)))
 
 
 def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartition]:
@@ -404,5 +411,5 @@ def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartiti
 
 
 def _answer(admin: Admin, future: "Future[Any]") -> Any:
-    with asking(admin, hint=READ_HINT):
+    with translate_broker_errors(admin, hint=READ_HINT):
         return future.result(REQUEST_S + 2)

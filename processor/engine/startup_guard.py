@@ -8,9 +8,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from processor.domain.outcome import Outcome, Unreadable, Wait
+from processor.domain.outcome import Deferred, Outcome, Rejected
 from processor.domain.reasons import DecisionReason, Reason
-from processor.errors import RefusedInputError
+from processor.errors import InputError
 
 FEWEST = 100
 FEWEST_OF_TENANT = 10  # of another tenant, to degrade, and to stop under `--until-end`: there may be no more records
@@ -37,12 +37,12 @@ def causes_of(outcomes: Sequence[Outcome]) -> list[Cause | None]:
     causes: list[Cause | None] = []
     for outcome in outcomes:
         match outcome:
-            case Unreadable(reason=reason, detail=detail):
+            case Rejected(reason=reason, detail=detail):
                 causes.append(Cause(reason, detail))
-            case Wait():
+            case Deferred():
                 pass
             case _:
-                reasons = {declined.reason: declined for declined in outcome.declined}
+                reasons = {skipped.reason: skipped for skipped in outcome.skipped}
                 if foreign := reasons.get(DecisionReason.TENANT_DISABLED):
                     causes.append(Cause(foreign.reason, foreign.detail))
                 elif DecisionReason.EMPTY_RECORD not in reasons:
@@ -50,7 +50,7 @@ def causes_of(outcomes: Sequence[Outcome]) -> list[Cause | None]:
     return causes
 
 
-class FirstRecords:
+class StartupGuard:
     """Judges the first 200 records after a start or a reload; never fewer than 100, but at the end of the input.
 
     `share` is the share of unreadable ones and of another tenant's from which the input is refused; 1 switches the
@@ -74,7 +74,7 @@ class FirstRecords:
         return len(causes) - causes.count(None) >= self._share * len(causes)
 
     def refuse(self, outcomes: Sequence[Outcome], *, at_end: bool = False) -> None:
-        """Raise RefusedInputError when, with `outcomes`, nearly all of the first records are bad.
+        """Raise InputError when, with `outcomes`, nearly all of the first records are bad.
 
         `at_end`: the input ends with them, so that ten are enough to find that they are another tenant's.
         """
@@ -102,7 +102,7 @@ class LastRecords:
     """The last 200 records that were committed: if half of them are another tenant's, /ready is degraded."""
 
     def __init__(self, share: float) -> None:
-        """`share` as for `FirstRecords`: who expects another tenant's records sets 1."""
+        """`share` as for `StartupGuard`: who expects another tenant's records sets 1."""
         self._share = share
         self._last: deque[Cause | None] = deque(maxlen=MOST)
 
@@ -137,7 +137,7 @@ def _most_often(causes: Sequence[Cause]) -> Cause:
     return next(cause for cause, kind in zip(reversed(causes), reversed(kinds), strict=True) if kind == most)
 
 
-def _refused(bad: Sequence[Cause], *, judged: int, open_batch: bool) -> RefusedInputError:
+def _refused(bad: Sequence[Cause], *, judged: int, open_batch: bool) -> InputError:
     foreign = sum(cause.is_tenant for cause in bad)
     kinds = " or ".join(
         [*["unreadable"] * (foreign < len(bad)), *["of another tenant"] * (foreign > 0)]  # whichever there are
@@ -149,8 +149,8 @@ def _refused(bad: Sequence[Cause], *, judged: int, open_batch: bool) -> RefusedI
     else:
         question = "is this the right topic, and are these the producers' schemas"
         passed_over = "makes dead letters of them all the same"
-    return RefusedInputError(
+    return InputError(
         f"{len(bad)} of the first {judged} records are {kinds}; most often {most.reason}: {most.detail}",
         hint=f"{question}? {'This batch was not committed; ' if open_batch else ''}"
-        f"PROCESSOR_MAX_UNREADABLE_SHARE=1 {passed_over}",
+        f"PROCESSOR_MAX_REJECTED_RATIO=1 {passed_over}",
     )

@@ -12,12 +12,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
 
-from processor.background import ask
-from processor.domain.outcome import Mapped, Unreadable, WrongKey
+from processor.background import call_in_thread
+from processor.domain.outcome import Processed, Rejected, WrongKey
 from processor.domain.reasons import Reason
-from processor.engine.consumer import Owned
+from processor.engine.consumer import AssignedPartition
 from processor.engine.publisher import NotCommitted
-from processor.engine.start_offsets import Starts
+from processor.engine.start_offsets import StartOffsetResolver
 from processor.errors import UnavailableError
 from processor.kafka.topic_plan import Difference
 from processor.mapping.context import Suspended
@@ -67,13 +67,13 @@ LAG_S = 2.0
 SCHEMA_REFUSED = "schema refused"  # a cause of waits: of one id, while the registry gives others
 
 
-class Progress:
+class EngineStatus:
     """The loop tells it what happens; it keeps the metrics and the answer of /ready. Thread-safe: `readiness` alone."""
 
     def __init__(self, metrics: Metrics, *, max_stall_s: float) -> None:
         self._metrics = metrics
         self._max_stall_s = max_stall_s
-        self._starts: Starts | None = None
+        self._starts: StartOffsetResolver | None = None
         self._ends: Future[dict[int, int]] | None = None
         self._ends_known: Mapping[int, int] = {}
         self._ends_asked_at = 0.0
@@ -94,7 +94,7 @@ class Progress:
         """With metrics of its own that nobody scrapes."""
         return cls(Metrics(CollectorRegistry()), max_stall_s=max_stall_s)
 
-    def watch(self, starts: Starts) -> None:
+    def watch(self, starts: StartOffsetResolver) -> None:
         """From now on ask `starts` for the ends of our partitions, every two seconds, in a thread."""
         self._starts = starts
 
@@ -115,7 +115,7 @@ class Progress:
         self._looked_at = time.monotonic()
         self._readiness = Readiness(ready=False, reasons=(reason,))
 
-    def observe(self, owned: Mapping[int, Owned], *, member: bool, assigned_once: bool) -> None:
+    def observe(self, owned: Mapping[int, AssignedPartition], *, member: bool, assigned_once: bool) -> None:
         """Called at every turn; looks four times a second. `member`: the group counts us in, with partitions or not."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_S and self._readiness.ready:
@@ -168,7 +168,7 @@ class Progress:
         self._metrics[TOPIC_DIFFERENCES].set(len(found))
         self.degraded("topics", (f"topic {each.topic} {each.what}; {each.hint}" for each in found))
 
-    def committed(self, outcomes: Sequence[Mapped | Unreadable], *, seconds: float) -> None:
+    def committed(self, outcomes: Sequence[Processed | Rejected], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""
         self._not_committed = ""
         metrics = self._metrics
@@ -181,16 +181,16 @@ class Progress:
             if outcome.record.time_ms is None:
                 counts[RECORDS_WITHOUT_TIME, ()] += 1
             match outcome:
-                case Unreadable(reason=reason):
+                case Rejected(reason=reason):
                     counts[RECORDS, (topic, "unreadable")] += 1
                     counts[DEAD_LETTERS, (reason,)] += 1
-                case Mapped():
+                case Processed():
                     counts[RECORDS, (topic, "mapped")] += 1
-                    counts.update((DECISIONS, (declined.reason,)) for declined in outcome.declined)
+                    counts.update((DECISIONS, (skipped.reason,)) for skipped in outcome.skipped)
                     counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
                     counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
                     counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
-                    for birth in outcome.births:
+                    for birth in outcome.created:
                         if birth.replaced:
                             counts[CHARACTERS_REPLACED, (birth.status.templateId,)] += birth.replaced
                     if outcome.failed:
@@ -204,7 +204,7 @@ class Progress:
             counter = metrics[metric]
             (counter.labels(*labels) if labels else counter).inc(count)
 
-    def _tell_wrong_key(self, outcome: Mapped, wrong: WrongKey) -> None:
+    def _tell_wrong_key(self, outcome: Processed, wrong: WrongKey) -> None:
         """Log the first record of each pattern: a producer that keys wrongly does so every time."""
         key = (outcome.record.key or b"")[:KEY_PATTERN_BYTES].decode(errors="replace")
         shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in KEY.split(key))
@@ -261,7 +261,7 @@ class Progress:
     def _last_batch(self) -> str:
         return f"the last batch was not committed: {self._not_committed}"
 
-    def _unready(self, owned: Owned, now: float) -> str:
+    def _unready(self, owned: AssignedPartition, now: float) -> str:
         at = f"partition {owned.partition}"
         if not owned.started:
             return f"{at}: its start is not known yet" + (f": {owned.cause}" if owned.cause else "")
@@ -276,10 +276,10 @@ class Progress:
             return f"{at}: {lag} records behind, no progress for {stalled_s:.0f} s{why}"
         return ""
 
-    def _lag(self, owned: Owned) -> int:
+    def _lag(self, owned: AssignedPartition) -> int:
         return max(0, self._ends_known.get(owned.partition, 0) - max(owned.committed, 0))
 
-    def _measure(self, owned: Mapping[int, Owned], now: float) -> None:
+    def _measure(self, owned: Mapping[int, AssignedPartition], now: float) -> None:
         metrics = self._metrics
         metrics[ASSIGNED_PARTITIONS].set(len(owned))
         self._refresh_ends(owned.keys(), now)
@@ -303,5 +303,5 @@ class Progress:
             self._ends_asked_at = now
             self._ends = self._ask_ends(sorted(partitions), self._starts)
 
-    def _ask_ends(self, partitions: list[int], starts: Starts) -> "Future[dict[int, int]]":
-        return ask(lambda: starts.stable_ends(partitions), name="lag")
+    def _ask_ends(self, partitions: list[int], starts: StartOffsetResolver) -> "Future[dict[int, int]]":
+        return call_in_thread(lambda: starts.stable_ends(partitions), name="lag")

@@ -12,8 +12,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from processor.domain.record import Headers, Place, SourceRecord, Topic
-from processor.errors import NotAllowedError, UnavailableError, UsageError, WorldError
+from processor.domain.record import Headers, RecordPosition, SourceRecord, Topic
+from processor.errors import AuthorizationError, DependencyError, UnavailableError, UsageError
 from processor.settings import Settings
 
 Properties = dict[str, Any]
@@ -25,7 +25,7 @@ ERROR_EVERY_S = 10.0
 SESSION_MS = 10_000  # of a reader too: what an operator sets beside it was checked against this
 SETTLED_MS = 6_000  # heartbeats come every 5 s (group.consumer.heartbeat.interval.ms)
 
-AUTHORISATION: frozenset[int] = frozenset(
+AUTHORIZATION_ERRORS: frozenset[int] = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -38,7 +38,7 @@ AUTHORISATION: frozenset[int] = frozenset(
 )
 """Errors that no waiting mends: a person has to grant something."""
 
-HARMLESS: frozenset[int] = frozenset(
+RETRIABLE_CONSUMER_ERRORS: frozenset[int] = frozenset(
     {
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
@@ -82,7 +82,7 @@ FETCH_ADVICE: Mapping[int, str] = {  # error of a fetch -> what may be done abou
 
 BROKER_HINT = "check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS; `processor kafka` starts a local one"
 
-NO_CONNECTION: frozenset[int] = frozenset(
+NO_CONNECTION_ERRORS: frozenset[int] = frozenset(
     {
         KafkaError._TRANSPORT,
         KafkaError._TIMED_OUT,
@@ -93,7 +93,7 @@ NO_CONNECTION: frozenset[int] = frozenset(
 )
 """Errors that say no more than that nobody answered."""
 
-CONCERNS_A_RECORD: frozenset[int] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
+RECORD_LEVEL_ERRORS: frozenset[int] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 """Errors that one record of a batch causes, and every record of the same produce request reports."""
 
 TOPIC_GONE: frozenset[int] = frozenset(
@@ -108,10 +108,10 @@ def error_of(exception: KafkaException) -> KafkaError:
     return error
 
 
-def refuse_unauthorised(error: KafkaError, *, hint: str) -> None:
-    """Raise NotAllowedError when `error` says that we may not; `hint` is what to grant."""
-    if error.code() in AUTHORISATION:
-        raise NotAllowedError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
+def raise_if_unauthorized(error: KafkaError, *, hint: str) -> None:
+    """Raise AuthorizationError when `error` says that we may not; `hint` is what to grant."""
+    if error.code() in AUTHORIZATION_ERRORS:
+        raise AuthorizationError(f"not allowed: {error.name()}: {error.str()}", hint=hint)
 
 
 def is_of_partition(message: Message) -> bool:
@@ -199,7 +199,7 @@ def no_answer(client: Admin | Reader, error: KafkaError) -> NoAnswerError:
     """Why a request failed with `error`, which often says no more than that nobody responded."""
     client.poll(0)  # serves the callbacks
     cause = client.connection.take_cause()
-    if cause is None or error.code() not in NO_CONNECTION:
+    if cause is None or error.code() not in NO_CONNECTION_ERRORS:
         return NoAnswerError(f"{error.name()}: {error.str()}", hint=BROKER_HINT)
     what, hint = f"{cause.name()}: {cause.str()}", BROKER_HINT
     if cause.code() == KafkaError._AUTHENTICATION:
@@ -216,14 +216,14 @@ def no_answer(client: Admin | Reader, error: KafkaError) -> NoAnswerError:
     return NoAnswerError(what, hint=hint)
 
 
-def unreachable(settings: Settings, client: Admin | Reader, error: KafkaError) -> WorldError:
+def unreachable(settings: Settings, client: Admin | Reader, error: KafkaError) -> DependencyError:
     """The end of a command that got no answer."""
     cause = no_answer(client, error)
-    return WorldError(f"no answer from {settings.bootstrap_servers}: {cause}", hint=cause.hint)
+    return DependencyError(f"no answer from {settings.bootstrap_servers}: {cause}", hint=cause.hint)
 
 
 def refuse_hidden(client: Admin, topics: Iterable[Topic], *, within_s: float) -> None:
-    """Raise NotAllowedError for those of `topics` that we may not see: a broker leaves them out of its list, as if
+    """Raise AuthorizationError for those of `topics` that we may not see: a broker leaves them out of its list, as if
     there were none. Blocks for one request, of at most `within_s`. Other errors are ignored."""
     hidden = []
     for name, described in client.describe_topics(TopicCollection([*topics]), request_timeout=within_s).items():
@@ -236,21 +236,21 @@ def refuse_hidden(client: Admin, topics: Iterable[Topic], *, within_s: float) ->
             ):
                 hidden.append(name)
     if hidden:
-        raise NotAllowedError(
+        raise AuthorizationError(
             f"not allowed to see {', '.join(hidden)}", hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"
         )
 
 
 @contextmanager
-def asking(client: Admin | Reader, *, hint: str) -> Iterator[None]:
-    """A question to the broker: NoAnswerError when it does not answer, NotAllowedError with `hint` if it refuses."""
+def translate_broker_errors(client: Admin | Reader, *, hint: str) -> Iterator[None]:
+    """A question to the broker: NoAnswerError when it does not answer, AuthorizationError with `hint` if it refuses."""
     try:
         yield
     except TimeoutError as late:
         raise no_answer(client, KafkaError(KafkaError._TIMED_OUT, "the broker did not answer")) from late
     except KafkaException as exception:
         error = error_of(exception)
-        refuse_unauthorised(error, hint=hint)
+        raise_if_unauthorized(error, hint=hint)
         raise no_answer(client, error) from exception
 
 
@@ -277,7 +277,7 @@ def source_record(message: Message) -> SourceRecord:
     partition, offset = message.partition(), message.offset()
     assert partition is not None and offset is not None, "a record that was read has its place"
     return SourceRecord(
-        place=Place(Topic(message.topic() or ""), partition, offset),
+        place=RecordPosition(Topic(message.topic() or ""), partition, offset),
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
@@ -366,7 +366,7 @@ def admin(settings: Settings) -> Admin:
     return _made(Admin, common_properties(settings))
 
 
-def plain_reader(
+def standalone_consumer(
     settings: Settings,
     *,
     group: str | None = None,
@@ -414,7 +414,7 @@ def plain_producer(properties: Mapping[str, Any]) -> Producer:
     return _made(Producer, {**properties, "error_cb": connection, "logger": connection})
 
 
-class Coordinator:
+class CoordinatorMonitor:
     """What a consumer's statistics tell of its group's coordinator, as they come within `poll`.
 
     The only news of a KIP-848 member that gets no partition. To ask the broker for the group's members takes an admin
@@ -429,7 +429,7 @@ class Coordinator:
         self.answers = group.get("state") == "up" and group.get("stateage", 0) >= SETTLED_MS
 
 
-def consumer(properties: Mapping[str, Any], *, coordinator: Coordinator | None = None) -> Consumer:
+def consumer(properties: Mapping[str, Any], *, coordinator: CoordinatorMonitor | None = None) -> Consumer:
     """The consumer of `run`. Raises UsageError for properties that do not go together."""
     watched = {"statistics.interval.ms": 1_000, "stats_cb": coordinator} if coordinator is not None else {}
     connection = Connection("consumer", logs_errors=True)

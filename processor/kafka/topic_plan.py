@@ -50,7 +50,7 @@ _ROWS: Final[Mapping[Role, _Row]] = {
     "stream": _Row("delete", 7),
 }
 
-TWINS: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters", "notifications")
+CO_PARTITIONED: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters", "notifications")
 """Topics that need a partition for each partition of the events."""
 
 
@@ -171,7 +171,7 @@ def planned_topics(
             if role == "dead_letters"
             else None,
         )
-        for role in ("events", *TWINS)
+        for role in ("events", *CO_PARTITIONED)
     )
     streams = sorted({settings.stream_topic(event) for event in stream_events})
     return (
@@ -223,7 +223,7 @@ def differences(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingT
 
 
 def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTopic | None) -> Iterable[Difference]:
-    if topic.role in TWINS and events is not None and actual.partitions < events.partitions:
+    if topic.role in CO_PARTITIONED and events is not None and actual.partitions < events.partitions:
         yield Difference(
             topic.name,
             f"has {_count(actual.partitions)}, fewer than the {events.partitions} of {events.name}",

@@ -7,16 +7,16 @@ from concurrent.futures import Future
 import structlog
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from processor.background import ask
-from processor.domain.output_topics import Layout, OutputTopic
+from processor.background import call_in_thread
+from processor.domain.output_topics import OutputTopic, OutputTopics
 from processor.domain.record import EventName, Topic
-from processor.errors import LayoutError, NotAllowedError, UnavailableError
-from processor.kafka.clients import Admin, asking, refuse_hidden
+from processor.errors import AuthorizationError, TopicConfigError, UnavailableError
+from processor.kafka.clients import Admin, refuse_hidden, translate_broker_errors
 from processor.kafka.topic_plan import (
+    CO_PARTITIONED,
     DEFAULT_PARTITIONS,
     KAFKA_DEFAULT_BYTES,
     TABLES,
-    TWINS,
     Difference,
     ExistingTopic,
     differences,
@@ -35,39 +35,39 @@ BATCH_OVERHEAD_BYTES = 1_024
 CREATE_HINT = "`processor topics` shows what differs, `processor topics --create` creates what is missing"
 
 
-def read_layout(
+def read_output_topics(
     admin: Admin, settings: Settings, templates: TemplateSet, *, require_partitions: bool = False
-) -> Layout:
+) -> OutputTopics:
     """The output topics with their partitions and limits. Blocks for two requests.
 
-    Raises LayoutError when one is missing, when the dead letters could not hold every event, and, with
+    Raises TopicConfigError when one is missing, when the dead letters could not hold every event, and, with
     `require_partitions`, when one has fewer partitions than the events; else a partition of the events waits for those
-    of the outputs. UnavailableError when the broker does not answer, NotAllowedError when it refuses.
+    of the outputs. UnavailableError when the broker does not answer, AuthorizationError when it refuses.
     """
     events = settings.topic("events")
     streams = {event: settings.stream_topic(event) for event in sorted(templates.stream_events())}
-    twins = {name: settings.topic(name) for name in TWINS}
+    co_partitioned = {name: settings.topic(name) for name in CO_PARTITIONED}
     sets = settings.topic("template_sets")
-    wanted = [*twins.values(), sets, *dict.fromkeys(streams.values())]
-    with asking(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
+    wanted = [*co_partitioned.values(), sets, *dict.fromkeys(streams.values())]
+    with translate_broker_errors(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
         present = partition_counts(admin)
         missing = [name for name in (events, *wanted) if name not in present]
         if missing:
             refuse_hidden(admin, missing, within_s=REQUEST_S)
-            raise LayoutError(f"topics are missing: {', '.join(missing)}", hint=CREATE_HINT)
-        few = [f"{name} has {present[name]}" for name in twins.values() if present[name] < present[events]]
+            raise TopicConfigError(f"topics are missing: {', '.join(missing)}", hint=CREATE_HINT)
+        few = [f"{name} has {present[name]}" for name in co_partitioned.values() if present[name] < present[events]]
         if few and require_partitions:
-            raise LayoutError(
+            raise TopicConfigError(
                 f"{events} has {present[events]} partitions, but {', '.join(few)}",
                 hint=f"`processor topics --grow {present[events]} --yes` grows them, as a message stays in its event's "
                 "partition",
             )
         told = topic_configs(admin, [Topic(events), *wanted], "max.message.bytes")
         limits = {topic: int(value) for topic, value in told.items()}
-    letters = twins["dead_letters"]
+    letters = co_partitioned["dead_letters"]
     needed = least_dead_letter_bytes(settings, events_bytes=limits[Topic(events)])
     if limits[letters] < needed:
-        raise LayoutError(
+        raise TopicConfigError(
             f"{letters} takes {limits[letters]} bytes; to hold any event and its headers it needs {needed}",
             hint=f"set max.message.bytes of {letters} to {needed} or more",
         )
@@ -76,12 +76,12 @@ def read_layout(
         most = limits[name] - BATCH_OVERHEAD_BYTES
         return OutputTopic(name, present[name], most if name == letters else min(MAX_RECORD_BYTES, most))
 
-    return Layout(
-        messages=output(twins["messages"]),
-        status=output(twins["status"]),
-        decisions=output(twins["decisions"]),
+    return OutputTopics(
+        messages=output(co_partitioned["messages"]),
+        status=output(co_partitioned["status"]),
+        decisions=output(co_partitioned["decisions"]),
         dead_letters=output(letters),
-        notifications=output(twins["notifications"]),
+        notifications=output(co_partitioned["notifications"]),
         template_sets=output(sets),
         streams={EventName(event): output(name) for event, name in streams.items()},
     )
@@ -105,7 +105,7 @@ def partition_counts(admin: AdminClient) -> dict[Topic, int]:
 
 def existing_topics(admin: Admin, names: Collection[Topic]) -> dict[Topic, ExistingTopic]:
     """Those of `names` that there are, with partitions and configuration. Blocks for two requests; raises what the
-    client raises, and NotAllowedError for a topic that we may not see.
+    client raises, and AuthorizationError for a topic that we may not see.
     """
     partitions = partition_counts(admin)
     if absent := [name for name in names if name not in partitions]:
@@ -128,13 +128,13 @@ def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) 
     """What `processor topics` finds wrong with the topics as they are now. Blocks for two requests.
 
     Of reference topics only their clean-up: what else may be wrong with them is for those who read them (tables.py).
-    Raises UnavailableError when the broker does not answer, NotAllowedError when it refuses.
+    Raises UnavailableError when the broker does not answer, AuthorizationError when it refuses.
     """
     stream_events = templates.stream_events()
     names = [
         topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
     ]
-    with asking(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
+    with translate_broker_errors(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
         existing = existing_topics(admin, names)
     events = existing.get(settings.topic("events"))
     plan = planned_topics(
@@ -166,7 +166,7 @@ class TopicWatch:
         now = time.monotonic()
         if self._comparison is None:
             if now >= self._compare_at:
-                self._comparison = ask(self._compare, name="topics")
+                self._comparison = call_in_thread(self._compare, name="topics")
             return None
         if not self._comparison.done():
             return None
@@ -174,7 +174,7 @@ class TopicWatch:
         self._compare_at = now + WATCH_S
         try:
             found = ended.result()
-        except (UnavailableError, NotAllowedError) as unavailable:
+        except (UnavailableError, AuthorizationError) as unavailable:
             log.warning("topics cannot be compared with the plan", cause=str(unavailable))
             return None
         for difference in found:

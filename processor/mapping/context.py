@@ -8,15 +8,15 @@ from typing import Literal
 from processor.domain.event import Identity
 from processor.domain.message import Channel
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
-from processor.domain.output_topics import Layout
+from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import Place, TemplateId
-from processor.mapping.reference import NO_TABLES, Reference
+from processor.domain.record import RecordPosition, TemplateId
+from processor.mapping.reference import EMPTY_TABLES, Reference
 from processor.mapping.template import TemplateSet
 from processor.wire.encode import Encoders
 from processor.wire.schema import SchemaOf, Schemas
 
-FirstTold = Callable[[Place, int, Identity], Place | None]
+FirstSeen = Callable[[RecordPosition, int, Identity], RecordPosition | None]
 """The oldest place in the window before (place, timestamp_ms) that told the same event; None when this is the first."""
 
 Suspended = frozenset[tuple[TemplateId, TemplateReason]]
@@ -24,17 +24,17 @@ Suspended = frozenset[tuple[TemplateId, TemplateReason]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lookups:
+class MappingContext:
     """What one installation maps with. Replaced as a whole when templates are reloaded or topics change."""
 
     tenant: str
     schemas: Schemas
     schema_of: SchemaOf
     templates: TemplateSet
-    layout: Layout
+    layout: OutputTopics
     encoders: Encoders
-    first_told: FirstTold
-    reference: Reference = NO_TABLES
+    first_seen: FirstSeen
+    reference: Reference = EMPTY_TABLES
     switched_off: frozenset[Channel] = frozenset()  #: Channels by which nobody is told anything now.
     statuses: StatusMap = field(
         default_factory=status_map

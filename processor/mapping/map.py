@@ -21,25 +21,25 @@ from processor.domain.message import (
     Communicationmessage,
     DeadLetter,
     Decision,
-    Declined,
     FailedTemplate,
     MessageStatus,
+    SkippedTemplate,
     State,
     StreamEvent,
 )
 from processor.domain.notification import Notification, NotificationStatus
-from processor.domain.outcome import Birth, Mapped, Outcome, Unreadable, Wait, WrongKey
+from processor.domain.outcome import CreatedMessage, Deferred, Outcome, Processed, Rejected, WrongKey
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
-from processor.errors import DeferredSchemaError, OurFaultError, UnavailableError
+from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.address import email_refusal, phone_refusal, user_refusal
 from processor.mapping.conditions import first_false
-from processor.mapping.context import Lookups, Suspended
-from processor.mapping.notification import NOTIFIED, born_notification
+from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.notification import NOTIFIED, initial_notification
 from processor.mapping.propagation import passed_on
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
-from processor.mapping.reference import NO_TABLES, Known, LookupFailedError, Reference
+from processor.mapping.reference import EMPTY_TABLES, Known, LookupFailedError, Reference
 from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
 from processor.mapping.template import Subscription, Target, Template
 from processor.wire.decode import Fault, decode
@@ -72,7 +72,7 @@ REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the
 # -------------------------------------------------------------------------------------------------------- one record
 
 
-def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> Outcome:
+def map_record(record: SourceRecord, lookups: MappingContext, suspended: Suspended) -> Outcome:
     """What becomes of `record`. Any bytes end in an outcome, and the same arguments give an equal one.
 
     `suspended`: templates whose breaker is open; a message they would make is a failed template instead.
@@ -81,20 +81,20 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
     """
     try:
         read = _read(record, lookups)
-        if isinstance(read, Mapped | Unreadable):
+        if isinstance(read, Processed | Rejected):
             return read
         event, wrong_key = read
-        first = lookups.first_told(record.place, time_ms(record, event), event.identity)
+        first = lookups.first_seen(record.place, time_ms(record, event), event.identity)
     except UnavailableError as error:
         return _wait(record, error)
     if first is not None:
         told = f"told before at {first}"
-        declined = (Declined(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)
-        return _mapped(record, event, lookups, declined=declined, wrong_key=wrong_key)
+        skipped = (SkippedTemplate(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)
+        return _mapped(record, event, lookups, skipped=skipped, wrong_key=wrong_key)
     templates = lookups.templates.for_event(event.name)
     if not templates:
-        declined = (Declined(reason=DecisionReason.NO_TEMPLATE, detail=f"no template names {event.name}"),)
-        return _mapped(record, event, lookups, declined=declined, wrong_key=wrong_key)
+        skipped = (SkippedTemplate(reason=DecisionReason.NO_TEMPLATE, detail=f"no template names {event.name}"),)
+        return _mapped(record, event, lookups, skipped=skipped, wrong_key=wrong_key)
     results = [_made(template, record, event, lookups, suspended) for template in templates]
     return _mapped(
         record,
@@ -102,10 +102,10 @@ def map_record(record: SourceRecord, lookups: Lookups, suspended: Suspended) -> 
         lookups,
         wrong_key=wrong_key,
         made=[one for one in results if isinstance(one, _Published | _Withheld)],
-        declined=tuple(
-            one.declined if isinstance(one, _Withheld) else one
+        skipped=tuple(
+            one.skipped if isinstance(one, _Withheld) else one
             for one in results
-            if isinstance(one, Declined | _Withheld)
+            if isinstance(one, SkippedTemplate | _Withheld)
         ),
         failed=tuple(one for one in results if isinstance(one, FailedTemplate)),
     )
@@ -119,16 +119,16 @@ def time_ms(record: SourceRecord, event: Event | None) -> int:
     return NO_TIME_MS if event is None else event.occurred_at_ms
 
 
-def identify(record: SourceRecord, lookups: Lookups) -> tuple[Identity, int] | None:
+def identify(record: SourceRecord, lookups: MappingContext) -> tuple[Identity, int] | None:
     """What the window remembers of `record` when it passes the checks before DUPLICATE_EVENT: identity and time.
 
     As in the outcome of `map_record`, without matching or rendering. UnavailableError passes through.
     """
     read = _read(record, lookups)
-    return None if isinstance(read, Mapped | Unreadable) else (read[0].identity, time_ms(record, read[0]))
+    return None if isinstance(read, Processed | Rejected) else (read[0].identity, time_ms(record, read[0]))
 
 
-def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare: bool) -> Outcome:
+def refused_record(record: SourceRecord, lookups: MappingContext, *, detail: str, bare: bool) -> Outcome:
     """The outcome of a record whose outputs the broker refuses: OUTPUT_REFUSED; what is a dead letter anyway keeps its
     reason.
 
@@ -140,19 +140,19 @@ def refused_record(record: SourceRecord, lookups: Lookups, *, detail: str, bare:
     except UnavailableError as error:
         return _wait(record, error)
     match read:
-        case Unreadable():
+        case Rejected():
             return _dead(record, read.reason, read.detail, lookups, bare=True)
-        case Mapped():
+        case Processed():
             return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, bare=bare)
         case event, _:
             return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, event=event, bare=bare)
 
 
-def _wait(record: SourceRecord, error: UnavailableError) -> Wait:
-    return Wait(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
+def _wait(record: SourceRecord, error: UnavailableError) -> Deferred:
+    return Deferred(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
 
 
-def failed_record(record: SourceRecord, lookups: Lookups, error: Exception) -> Unreadable:
+def failed_record(record: SourceRecord, lookups: MappingContext, error: Exception) -> Rejected:
     """The outcome of a record for which mapping raises `error`: MAPPING_ERROR, with the place in our code.
 
     Nothing of the error's own text, which may quote the event. The event is named unless reading it is what raises.
@@ -173,11 +173,11 @@ def raised(error: Exception) -> str:
     return f"{type(error).__name__} in {code.co_qualname}, line {line} of {frame.f_globals.get('__name__')}"
 
 
-def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped | Unreadable:
+def _read(record: SourceRecord, lookups: MappingContext) -> tuple[Event, bool] | Processed | Rejected:
     """The event of `record` and whether its key is not the event's, or the outcome of a record without such."""
     if not record.value:
-        declined = Declined(reason=DecisionReason.EMPTY_RECORD, detail="the record has no value")
-        return _mapped(record, None, lookups, declined=(declined,))
+        skipped = SkippedTemplate(reason=DecisionReason.EMPTY_RECORD, detail="the record has no value")
+        return _mapped(record, None, lookups, skipped=(skipped,))
     event = decode(
         record, schemas=lookups.schemas, schema_of=lookups.schema_of, max_event_bytes=lookups.max_event_bytes
     )
@@ -189,7 +189,7 @@ def _read(record: SourceRecord, lookups: Lookups) -> tuple[Event, bool] | Mapped
             record,
             event,
             lookups,
-            declined=(Declined(reason=DecisionReason.TENANT_DISABLED, detail=detail),),
+            skipped=(SkippedTemplate(reason=DecisionReason.TENANT_DISABLED, detail=detail),),
             known=False,
         )
     if not record.key:
@@ -224,7 +224,7 @@ class Draft:
     failure_reason: FailureReason | None = None
     failure_cause: str | None = None
     known: Known | None = None
-    withheld: Declined | None = None
+    withheld: SkippedTemplate | None = None
 
     @property
     def why_failed(self) -> str:
@@ -240,10 +240,10 @@ def draft(
     stream: str,
     limit_characters: int,
     sms_region: str | None,
-    reference: Reference = NO_TABLES,
+    reference: Reference = EMPTY_TABLES,
     switched_off: Collection[Channel] = (),
     suspended: Collection[TemplateReason] = (),
-) -> Draft | Declined | FailedTemplate:
+) -> Draft | SkippedTemplate | FailedTemplate:
     """What `template` makes of `event`: the checks of each template in their order, then rendered, then addressed.
 
     `stream` is the topic that a stream event goes to. `sms_region` is the region of phone numbers that name none.
@@ -252,29 +252,29 @@ def draft(
     open; it comes after the checks, so that a redrive of the failed ones makes a message of each.
     """
 
-    def declined(reason: DecisionReason, detail: str, key: EncodedKey | None = None) -> Declined:
-        return Declined(
+    def skipped(reason: DecisionReason, detail: str, key: EncodedKey | None = None) -> SkippedTemplate:
+        return SkippedTemplate(
             reason=reason, detail=detail, templateId=template.id, templateVersion=template.version, encodedKey=key
         )
 
     if not template.active:
-        return declined(DecisionReason.INACTIVE, "the template is switched off")
+        return skipped(DecisionReason.INACTIVE, "the template is switched off")
     if template.type in switched_off:
-        return declined(DecisionReason.CHANNEL_DISABLED, f"channel {template.type} is switched off")
+        return skipped(DecisionReason.CHANNEL_DISABLED, f"channel {template.type} is switched off")
     if mismatch := _target_mismatch(template, event):
-        return declined(DecisionReason.TARGET_MISMATCH, mismatch)
+        return skipped(DecisionReason.TARGET_MISMATCH, mismatch)
     person, scope = scope_of(template, event, time_zone=time_zone)
     if unmet := _unmet(template, scope):
-        return declined(DecisionReason.CONDITION_FALSE, unmet)
+        return skipped(DecisionReason.CONDITION_FALSE, unmet)
     if person is None and template.recipient is not None:
-        return declined(DecisionReason.NO_RECIPIENT, f"the event has no {_whom(template)}")
+        return skipped(DecisionReason.NO_RECIPIENT, f"the event has no {_whom(template)}")
     addressed = "" if person is None or template.recipient is None else person.key
     key = encoded_key(event.tenant, event.id, template.id, recipient=addressed)
     holder = holder_of(event)
     known = withheld = None
     try:
         if holder is not None and (unsubscribed := _unsubscribed(template, holder.key, reference)):
-            return declined(DecisionReason.NOT_SUBSCRIBED, unsubscribed, key)
+            return skipped(DecisionReason.NOT_SUBSCRIBED, unsubscribed, key)
         if person is not None and template.type in NOTIFIED:
             known = reference.known(
                 contact_key=person.key,
@@ -283,7 +283,7 @@ def draft(
                 family=event.family,
             )
             if unwanted := _unwanted(known):
-                withheld = declined(*unwanted, key)
+                withheld = skipped(*unwanted, key)
             elif not suspended:
                 reference.require(known)
     except LookupFailedError as failed:
@@ -392,7 +392,7 @@ def _unwanted(known: Known) -> tuple[DecisionReason, str] | None:
 
 def _whom(template: Template) -> str:
     if template.recipient is None:
-        raise OurFaultError(f"{template.id}: a template without recipient lacks one")
+        raise InternalError(f"{template.id}: a template without recipient lacks one")
     role = f" {template.recipient_role!r}" if template.recipient_role else ""
     return template.recipient.value.lower().replace("_", " ") + role
 
@@ -447,7 +447,7 @@ def _has_dots(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    birth: Birth
+    birth: CreatedMessage
     outputs: tuple[OutRecord, ...]
 
     @property
@@ -459,15 +459,15 @@ class _Published:
 class _Withheld:
     """Declined, and the addressee's portal says so."""
 
-    declined: Declined
+    skipped: SkippedTemplate
     discarded: Notification
     missing: tuple[str, ...]
     outputs: tuple[OutRecord, ...]
 
 
 def _made(
-    template: Template, record: SourceRecord, event: Event, lookups: Lookups, suspended: Suspended
-) -> _Published | _Withheld | Declined | FailedTemplate:
+    template: Template, record: SourceRecord, event: Event, lookups: MappingContext, suspended: Suspended
+) -> _Published | _Withheld | SkippedTemplate | FailedTemplate:
     """A birth with its records, or why there is none; it fails when a record is larger than its topic takes."""
     made = draft(
         template,
@@ -494,7 +494,7 @@ def _made(
     if birth is not None:
         return _Published(birth, records)
     if made.withheld is None or notification is None:
-        raise OurFaultError(f"{template.id}: withheld, but it has no Message to say so")
+        raise InternalError(f"{template.id}: withheld, but it has no Message to say so")
     return _Withheld(made.withheld, notification, _missing(made), records)
 
 
@@ -536,8 +536,8 @@ def _birth(
     notification: Notification | None,
     record: SourceRecord,
     event: Event,
-    lookups: Lookups,
-) -> Birth:
+    lookups: MappingContext,
+) -> CreatedMessage:
     template, now = made.template, time_ms(record, event)
     streamed = template.type is Channel.EVENT_STREAM
     status = MessageStatus(
@@ -562,16 +562,22 @@ def _birth(
         correlationId=event.correlation_id,
     )
     stream_event = _stream_event(made, event) if streamed else None
-    return Birth(message, status, stream_event=stream_event, notification=notification, replaced=made.rendered.replaced)
+    return CreatedMessage(
+        message, status, stream_event=stream_event, notification=notification, replaced=made.rendered.replaced
+    )
 
 
-def _notification(made: Draft, message: Communicationmessage, event: Event, lookups: Lookups) -> Notification | None:
+def _notification(
+    made: Draft, message: Communicationmessage, event: Event, lookups: MappingContext
+) -> Notification | None:
     if made.known is None or made.person is None:
         return None
     status = lookups.statuses[made.failure_reason or made.state]
     if made.withheld is not None:
         status = NotificationStatus.DISCARDED
-    return born_notification(message, made.template, made.person, event, made.known, status=status, actor=lookups.actor)
+    return initial_notification(
+        message, made.template, made.person, event, made.known, status=status, actor=lookups.actor
+    )
 
 
 def _stream_event(made: Draft, event: Event) -> StreamEvent:
@@ -592,12 +598,12 @@ def event_type(tenant: str, event: EventName) -> str:
 
 
 def _outputs_of(
-    birth: Birth | None,
+    birth: CreatedMessage | None,
     notification: Notification | None,
     encoded_key: EncodedKey,
     record: SourceRecord,
     event: Event,
-    lookups: Lookups,
+    lookups: MappingContext,
 ) -> tuple[tuple[OutputTopic, OutRecord], ...]:
     """The records of a birth; without one, of a message that is withheld."""
     layout, encoders, key = lookups.layout, lookups.encoders, encoded_key.encode()
@@ -624,11 +630,11 @@ def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: byt
     return OutRecord(topic.name, record.place.partition, key, value, (*passed_on(record.headers).headers, *headers))
 
 
-def _stream_name(template: Template, event: Event, lookups: Lookups) -> str:
+def _stream_name(template: Template, event: Event, lookups: MappingContext) -> str:
     if template.type is not Channel.EVENT_STREAM or not template.active:
         return ""
     if event.name not in lookups.layout.streams:
-        raise OurFaultError(f"{template.id} streams {event.name}, and the layout has no topic for it")
+        raise InternalError(f"{template.id} streams {event.name}, and the layout has no topic for it")
     return lookups.layout.streams[event.name].name
 
 
@@ -636,23 +642,23 @@ def _dead(
     record: SourceRecord,
     reason: Reason,
     detail: str,
-    lookups: Lookups,
+    lookups: MappingContext,
     *,
     event: Event | None = None,
     bare: bool = False,
-) -> Unreadable:
+) -> Rejected:
     """A record that is a dead letter for itself. `event`: its event, if it could be read."""
     letter = _letter(record, reason, detail, lookups, event=event)
     out = dead_letter_record(letter, topic=lookups.layout.dead_letters, bare=bare)
     seen = event.identity if event is not None and reason is Reason.OUTPUT_REFUSED else None
-    return Unreadable(record, reason, letter.detail, (out,), identity=seen, time_ms=time_ms(record, event))
+    return Rejected(record, reason, letter.detail, (out,), identity=seen, time_ms=time_ms(record, event))
 
 
 def _letter(
     record: SourceRecord,
     reason: Reason,
     detail: str,
-    lookups: Lookups,
+    lookups: MappingContext,
     *,
     event: Event | None,
     failed: tuple[FailedTemplate, ...] = (),
@@ -676,30 +682,30 @@ def _letter(
 def _mapped(
     record: SourceRecord,
     event: Event | None,
-    lookups: Lookups,
+    lookups: MappingContext,
     *,
     made: Iterable[_Published | _Withheld] = (),
-    declined: tuple[Declined, ...] = (),
+    skipped: tuple[SkippedTemplate, ...] = (),
     failed: tuple[FailedTemplate, ...] = (),
     wrong_key: bool = False,
     known: bool = True,
-) -> Mapped:
+) -> Processed:
     """The outcome of a record that was read. `known`: whether it passed the checks before DUPLICATE_EVENT."""
     made = tuple(made)
     outputs = [output for one in made for output in one.outputs]
-    if written := _written_decisions(declined, lookups):
+    if written := _written_decisions(skipped, lookups):
         outputs.append(_decision_record(record, event, written, lookups))
     if failed:
         detail = "; ".join(f"{one.templateId}: {one.reason}" for one in failed)
         letter = _letter(record, Reason.TEMPLATE_FAILED, detail, lookups, event=event, failed=failed)
         outputs.append(dead_letter_record(letter, topic=lookups.layout.dead_letters))
-    return Mapped(
+    return Processed(
         record=record,
         identity=event.identity if event is not None and known else None,
-        births=tuple(one.birth for one in made if isinstance(one, _Published)),
+        created=tuple(one.birth for one in made if isinstance(one, _Published)),
         discarded=tuple(one.discarded for one in made if isinstance(one, _Withheld)),
         missing=tuple(part for one in made for part in one.missing),
-        declined=declined,
+        skipped=skipped,
         failed=failed,
         outputs=tuple(outputs),
         time_ms=time_ms(record, event),
@@ -708,12 +714,12 @@ def _mapped(
     )
 
 
-def _written_decisions(declined: tuple[Declined, ...], lookups: Lookups) -> tuple[Declined, ...]:
+def _written_decisions(skipped: tuple[SkippedTemplate, ...], lookups: MappingContext) -> tuple[SkippedTemplate, ...]:
     match lookups.decisions:
         case "all":
-            return declined
+            return skipped
         case "unexpected":
-            return tuple(one for one in declined if one.reason not in EXPECTED)
+            return tuple(one for one in skipped if one.reason not in EXPECTED)
         case "off":
             return ()
 
@@ -725,7 +731,7 @@ _KEY_LIMIT_BYTES: Final = 1000
 
 
 def _decision_record(
-    record: SourceRecord, event: Event | None, reasons: tuple[Declined, ...], lookups: Lookups
+    record: SourceRecord, event: Event | None, reasons: tuple[SkippedTemplate, ...], lookups: MappingContext
 ) -> OutRecord:
     """One record with all reasons: whole if its topic takes it, else with its texts cut, at last with fewer reasons."""
     topic = lookups.layout.decisions
@@ -748,7 +754,7 @@ def _decision_record(
         out = OutRecord(topic.name, whole.partition, key, *lookups.encoders.decision(smaller))
         if out.size_bytes <= topic.limit_bytes:
             return out
-    raise OurFaultError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
+    raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
 
 
 def _smaller(decision: Decision) -> Iterator[Decision]:

@@ -17,7 +17,7 @@ from processor.domain.notification import (
     NotificationUser,
 )
 from processor.domain.reference import ContactUser
-from processor.errors import OurFaultError
+from processor.errors import InternalError
 from processor.mapping.recipient import Recipient
 from processor.mapping.reference import Known
 from processor.mapping.template import Template
@@ -33,7 +33,7 @@ def attachment_href(identity: str) -> str:
     return f"{_ROOT}/messages/attachments/{identity}"
 
 
-def born_notification(
+def initial_notification(
     message: Communicationmessage,
     template: Template,
     person: Recipient,
@@ -50,7 +50,7 @@ def born_notification(
     birth; `created` names the account.
     """
     if message.encodedKey is None or message.creationDate is None:
-        raise OurFaultError("a message was born without key or time")
+        raise InternalError("a message was born without key or time")
     identity = notification_id(message.encodedKey)
     account = _account(known)
     owner = None if account is None else AuditOwner(account.id, account.href, account.name, account.logo)

@@ -34,7 +34,7 @@ class LookupFailedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
+class InvalidRow:
     """A row that cannot be read, and why."""
 
     fault: str
@@ -109,12 +109,12 @@ class Reference:
 
     def _row(self, table: Table, key: str) -> Row | None:
         row = _read(self.rows, table, key)
-        if isinstance(row, BadRow):
+        if isinstance(row, InvalidRow):
             raise LookupFailedError(f"the row of {table} for {key} cannot be read: {row.fault}")
         return row
 
 
-NO_TABLES: Final = Reference()
+EMPTY_TABLES: Final = Reference()
 """An installation to which nobody has told anything."""
 
 
@@ -124,12 +124,12 @@ def subscriptions_alone(subscribed: bool) -> Reference:
     return Reference(rows=lambda table, _key: row if table is Table.SUBSCRIPTIONS else None)
 
 
-def _read(rows: Rows, table: Table, key: str) -> Row | BadRow | None:
+def _read(rows: Rows, table: Table, key: str) -> Row | InvalidRow | None:
     value = rows(table, key)
     return None if value is None else row_of(table, key, value)
 
 
-def row_of(table: Table, key: str, value: bytes) -> Row | BadRow:
+def row_of(table: Table, key: str, value: bytes) -> Row | InvalidRow:
     """The row that `value` holds; unknown fields are ignored. Any bytes end in a row or in the words for its owner."""
     return _parsed(table, key, value) if len(value) > REMEMBERED_BYTES else _remembered(table, key, value)
 
@@ -137,19 +137,19 @@ def row_of(table: Table, key: str, value: bytes) -> Row | BadRow:
 def fault_of(table: Table, key: str, value: bytes) -> str:
     """What is wrong with a row, for its owner; empty when nothing is."""
     row = _parsed(table, key, value)
-    return row.fault if isinstance(row, BadRow) else ""
+    return row.fault if isinstance(row, InvalidRow) else ""
 
 
-def _parsed(table: Table, key: str, value: bytes) -> Row | BadRow:
+def _parsed(table: Table, key: str, value: bytes) -> Row | InvalidRow:
     if len(value) > ROW_LIMIT_BYTES:
-        return BadRow(f"it has {len(value)} bytes, and a row takes {ROW_LIMIT_BYTES}")
+        return InvalidRow(f"it has {len(value)} bytes, and a row takes {ROW_LIMIT_BYTES}")
     try:
         told = parse_json(value)
         if not isinstance(told, dict):
             raise ContentError("not an object")
         return _READERS[table](told, key)
     except ContentError as error:
-        return BadRow(error.detail)
+        return InvalidRow(error.detail)
 
 
 # Categories and organisations are few, and needed each time. A row of nothing but short ids is 18 times as large in

@@ -16,9 +16,9 @@ from uuid import UUID
 import requests
 import structlog
 
-from processor.background import ask
+from processor.background import call_in_thread
 from processor.domain.record import SchemaGuid, SchemaId
-from processor.errors import DeferredSchemaError, NotAllowedError, UnavailableError, UsageError
+from processor.errors import AuthorizationError, DeferredSchemaError, UnavailableError, UsageError
 from processor.settings import MASK, Settings
 from processor.wire.scalars import shown
 from processor.wire.schema import (
@@ -156,7 +156,7 @@ class Registry:
         if lookup is None or (lookup.schema.done() and now - lookup.wanted_at > STALE_S):
             given = tuple(other for other in self._given if other != wanted)[-MOST_OTHERS:]
             _make_room(self._lookups, MOST_LOOKUPS)
-            lookup = _Lookup(ask(lambda: self._look_up(wanted, given), name="registry"), now, now)
+            lookup = _Lookup(call_in_thread(lambda: self._look_up(wanted, given), name="registry"), now, now)
             self._lookups[wanted] = lookup
         lookup.wanted_at = now
         if not lookup.schema.done():
@@ -258,7 +258,7 @@ class Registry:
         """The result of `call`; NoSchemaError after CALL_TIMEOUT_S. A call that never ends runs once for each key."""
         running = self._calls.get(key)
         if running is None:
-            running = self._calls[key] = ask(call, name="registry-call")
+            running = self._calls[key] = call_in_thread(call, name="registry-call")
         try:
             return running.result(CALL_TIMEOUT_S)
         except TimeoutError as late:
@@ -382,12 +382,12 @@ def asked(session: requests.Session, method: str, url: str, *, json_body: Any = 
     """The JSON of a registry's response; None when it says that there is no such subject, version or schema. Blocks.
 
     A 404 in other words is a proxy's or a wrong address's, and no answer. For commands and the start of `run`: raises
-    UnavailableError for what is no answer, NotAllowedError when it refuses us, UsageError when it does not take what
+    UnavailableError for what is no answer, AuthorizationError when it refuses us, UsageError when it does not take what
     was sent.
     """
     status, body = call(session, method, url, json_body=json_body)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise NotAllowedError(
+        raise AuthorizationError(
             f"the schema registry refuses us: {status}",
             hint="check PROCESSOR_SCHEMA_REGISTRY__USERNAME and __PASSWORD",
         )

@@ -13,23 +13,23 @@ import requests
 import structlog
 
 from processor.domain.record import SchemaId
-from processor.errors import NotAllowedError, UnavailableError, UsageError
+from processor.errors import AuthorizationError, UnavailableError, UsageError
 from processor.registry.client import asked, session_of
 from processor.settings import Settings
-from processor.wire.schema import STREAM_EVENT, OwnSchema, Schemas, writer_schema
+from processor.wire.schema import STREAM_EVENT, ReaderSchema, Schemas, writer_schema
 
 log = structlog.get_logger()
 
 
 class Subjects:
     """The registry of the settings. Every method blocks up to 5 s and raises UnavailableError when there is no answer,
-    NotAllowedError when it refuses us."""
+    AuthorizationError when it refuses us."""
 
     def __init__(self, url: str, session: requests.Session) -> None:
         self._url = url.rstrip("/")
         self._session = session
 
-    def id_of(self, schema: OwnSchema) -> SchemaId | None:
+    def id_of(self, schema: ReaderSchema) -> SchemaId | None:
         """The registry's id of just this schema; None when it is not registered."""
         with _told():
             answer = self._ask("POST", f"/subjects/{schema.name}", json_body={"schema": schema.text})
@@ -42,7 +42,7 @@ class Subjects:
             answers = [self._ask("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
             return {_id_in(answer): str(answer["schema"]) for answer in answers if answer is not None}
 
-    def register(self, schema: OwnSchema) -> SchemaId:
+    def register(self, schema: ReaderSchema) -> SchemaId:
         """The id of the schema, registered as a new version if it was not."""
         with _told():
             answer = self._ask("POST", f"/subjects/{schema.name}/versions", json_body={"schema": schema.text})
@@ -89,14 +89,14 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
         return _with_registered_ids(registry, settings, schemas)
     try:  # nothing of it is written; it may be needed to read what was
         return _with_registered_ids(registry, settings, schemas)
-    except (UnavailableError, NotAllowedError, UsageError) as unavailable:
+    except (UnavailableError, AuthorizationError, UsageError) as unavailable:
         log.warning("outputs that were written by a registry's ids cannot be read now", cause=str(unavailable))
         return schemas
 
 
 def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schemas) -> Schemas:
     formats = settings.output
-    found: dict[str, OwnSchema] = {}
+    found: dict[str, ReaderSchema] = {}
     missing = []
     for name, schema in schemas.outputs.items():
         registered = registry.id_of(schema)

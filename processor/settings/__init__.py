@@ -65,7 +65,7 @@ _SECRET_WORDS: Final = ("password", "secret", "key", "token", "jaas", "credentia
 _LEGAL_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # org.apache.kafka.common.internals.Topic
 
 _OFFSETS: Final = "offsets are committed in the transaction of their outputs, and nowhere else"
-_NAMED: Final = "each process has a transactional.id of its own, {group}:{slot}:{index}"
+_NAMED: Final = "each process has a transactional.id of its own, {group}:{instance}:{index}"
 _START: Final = (
     "where a partition starts is decided by `run --start-from`; a position that is gone is never jumped over"
 )
@@ -233,7 +233,7 @@ def _word(text: str) -> str:
 
 def _group(text: str) -> str:
     if ":" in text:
-        raise ValueError("must not have ':', which parts group, slot and index in a transactional.id")
+        raise ValueError("must not have ':', which parts group, instance and index in a transactional.id")
     return text
 
 
@@ -380,10 +380,10 @@ class OutputSettings(_Table):
 class ChannelSettings(_Table):
     """Which channels there are, and what may be told by which."""
 
-    off: tuple[Channel, ...] = Field(
+    disabled: tuple[Channel, ...] = Field(
         default=(), description='Channels that are switched off, as JSON: ["SMS"]. Their templates make no message.'
     )
-    matrix: dict[str, dict[str, bool]] = Field(
+    overrides: dict[str, dict[str, bool]] = Field(
         default={},
         description="Cells of the table of events and channels that are other than usual, as JSON: "
         '{"CLIENT_ACTIVITY": {"EMAIL": true}}.',
@@ -391,18 +391,18 @@ class ChannelSettings(_Table):
 
     @model_validator(mode="after")
     def _known_cells(self) -> "ChannelSettings":
-        for event, cells in self.matrix.items():
+        for event, cells in self.overrides.items():
             if event not in EVENTS:
                 near = nearest_event(event)
-                raise ValueError(f"matrix: {event!r} is no event" + (f"; did you mean {near}?" if near else ""))
+                raise ValueError(f"overrides: {event!r} is no event" + (f"; did you mean {near}?" if near else ""))
             for channel in cells:
                 if channel not in list(Channel):
-                    raise ValueError(f"matrix: {channel!r} is no channel{_did_you_mean(channel, Channel)}")
+                    raise ValueError(f"overrides: {channel!r} is no channel{_did_you_mean(channel, Channel)}")
         return self
 
     def of(self, row: EventRow) -> frozenset[Channel]:
         """The channels by which an event may be told here."""
-        cells = self.matrix.get(row.event, {})
+        cells = self.overrides.get(row.event, {})
         return frozenset(one for one in Channel if cells.get(one, one in row.channels))
 
 
@@ -502,7 +502,7 @@ class ReferenceSettings(_Table):
     )
 
 
-class WindowSettings(_Table):
+class DeduplicationSettings(_Table):
     """How far back an event told twice is noticed, within its partition."""
 
     records: int = Field(
@@ -547,10 +547,10 @@ class Settings(BaseSettings):
     group: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_group)] | None = Field(
         default=None, description="Consumer group; not set: {prefix}processor."
     )
-    slot: Word | None = Field(
+    instance_id: Word | None = Field(
         default=None,
-        description="Stable name of this instance, part of its transactional.id {group}:{slot}:{index}; not set: the "
-        "host's name.",
+        description="Stable name of this instance, part of its transactional.id {group}:{instance}:{index}; not set: "
+        "the host's name.",
     )
     templates_dir: Path | None = Field(default=None, description="Folder of templates; not set: the shipped ones.")
     schemas_dir: Path | None = Field(default=None, description="Folder of schemas; not set: the shipped ones.")
@@ -569,13 +569,13 @@ class Settings(BaseSettings):
         default="all",
         description="Which decisions are written; unexpected: those that neither settings nor templates mean.",
     )
-    breaker: Literal["on", "off"] = Field(
+    circuit_breaker: Literal["on", "off"] = Field(
         default="on", description="Suspend a template that fails for almost every record."
     )
     max_event_bytes: int = Field(
         default=1_048_576, ge=1_024, le=100_000_000, description="A larger event is a dead letter, EVENT_TOO_LARGE."
     )
-    max_unreadable_share: float = Field(
+    max_rejected_ratio: float = Field(
         default=0.95,
         gt=0,
         le=1,
@@ -610,7 +610,7 @@ class Settings(BaseSettings):
     sms: SmsSettings = Field(default=SmsSettings(), description="Text messages.")
     message: MessageSettings = Field(default=MessageSettings(), description="Messages of portals.")
     reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Reference tables.")
-    window: WindowSettings = Field(default=WindowSettings(), description="Events told twice.")
+    deduplication: DeduplicationSettings = Field(default=DeduplicationSettings(), description="Events told twice.")
     http: HttpSettings = Field(default=HttpSettings(), description="Health, readiness, metrics.")
     log: LogSettings = Field(default=LogSettings(), description="The log.")
 
@@ -655,15 +655,15 @@ class Settings(BaseSettings):
         return self.group or f"{self.topics.prefix}processor"
 
     @property
-    def slot_name(self) -> str:
+    def instance_name(self) -> str:
         """The slot: the setting, else the host's name. Raises UsageError for a name that cannot be part of an id."""
-        slot = self.slot or socket.gethostname()
-        if ":" in slot:
+        instance_id = self.instance_id or socket.gethostname()
+        if ":" in instance_id:
             raise UsageError(
-                f"the host's name {slot!r} has ':', which parts group, slot and index in a transactional.id",
-                hint="set PROCESSOR_SLOT to a word for this host",
+                f"the host's name {instance_id!r} has ':', which parts group, instance and index in a transactional.id",
+                hint="set PROCESSOR_INSTANCE_ID to a word for this host",
             )
-        return slot
+        return instance_id
 
     @property
     def required_tenant(self) -> str:

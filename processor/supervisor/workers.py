@@ -27,7 +27,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from processor.errors import OurFaultError, UsageError, WorldError
+from processor.errors import DependencyError, InternalError, UsageError
 from processor.observability.http import Readiness, Server, serve
 from processor.observability.metrics import SUPERVISOR, WORKER_RESTARTS, WORKER_UP, Metrics
 from processor.settings import HttpSettings
@@ -43,8 +43,8 @@ _HEARD_LIMIT_BYTES: Final = 65_536  # read of a worker at once, and the longest 
 _LAST_READS: Final = 16  # of an ended worker: more than the system buffers
 _SHORTAGES: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # shortages that pass
 _SETTLED_S: Final = 30.0  # a worker that lived so long begins again with the first back-off
-_OUR_FAULT: Final = OurFaultError.exit_code
-_WORLD: Final = WorldError.exit_code
+_OUR_FAULT: Final = InternalError.exit_code
+_WORLD: Final = DependencyError.exit_code
 _USAGE_CODE: Final = UsageError.exit_code
 
 

@@ -27,20 +27,20 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicCollection as Topics
 from confluent_kafka.admin import OffsetSpec
 
-from processor.background import ask, back_off_s
+from processor.background import back_off_s, call_in_thread
 from processor.domain.record import Topic
 from processor.domain.reference import Table
-from processor.errors import LayoutError, UnavailableError, UsageError, WorldError
+from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import (
-    HARMLESS,
+    RETRIABLE_CONSUMER_ERRORS,
     Admin,
     admin,
-    asking,
     error_of,
     fetch_fault,
     is_of_partition,
-    plain_reader,
-    refuse_unauthorised,
+    raise_if_unauthorized,
+    standalone_consumer,
+    translate_broker_errors,
 )
 from processor.kafka.topic_plan import (
     LEAST_DELETE_RETENTION_MS,
@@ -54,7 +54,7 @@ from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
 from processor.mapping.template import TemplateSet
 from processor.observability.metrics import REFERENCE_LAG, REFERENCE_ROWS, REFERENCE_UNREADABLE, Metrics
 from processor.settings import Settings
-from processor.tables.store import CopiedRow, Copy, UnreadableRow, is_copy, make_private, no_folder, remove_copy
+from processor.tables.store import TableRecord, TableStore, UnreadableRow, is_copy, make_private, no_folder, remove_copy
 
 log = structlog.get_logger()
 
@@ -120,15 +120,15 @@ class _Stuck:
     retry_at: float  #: Infinite while it is being tried.
 
 
-class Tables:
+class ReferenceTables:
     """Rows for mapping, kept up to date by a thread of its own. `get` and `check` are for the loop's thread."""
 
     def __init__(self, settings: Settings, *, name: str, metrics: Metrics) -> None:
         """Look at the topics and the copy of the process `name`. Blocks; nothing is read before `start`.
 
-        Raises LayoutError when a topic is missing or cannot be copied faithfully, UnavailableError when the broker does
-        not answer, NotAllowedError when it refuses, UsageError when the copy cannot be written, WorldError when the
-        disk is full.
+        Raises TopicConfigError when a topic is missing or cannot be copied faithfully, UnavailableError when the
+        broker does not answer, AuthorizationError when it refuses, UsageError when the copy cannot be written,
+        DependencyError when the disk is full.
         """
         self._settings = settings
         self._metrics = metrics
@@ -142,7 +142,7 @@ class Tables:
         self._goals = self._offsets(asked, OffsetSpec.latest())
         folder = copy_folder(settings, name)
         self._make_root(folder.parent)
-        self._copy = Copy(folder)
+        self._copy = TableStore(folder)
         self._remove_useless(folder)
         self._positions = self._begin(firsts)
         self._first_positions = dict(self._positions)
@@ -226,10 +226,10 @@ class Tables:
     def _refuse_layout(self) -> None:
         for topic in self._topics.values():
             if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
-                raise LayoutError(f"{topic.name} {several_partitions(topic.partitions)}", hint=ONE_PARTITION_HINT)
+                raise TopicConfigError(f"{topic.name} {several_partitions(topic.partitions)}", hint=ONE_PARTITION_HINT)
             if topic.deletions_ms < LEAST_DELETE_RETENTION_MS:
                 hint = longer_deletions_hint(topic.name)
-                raise LayoutError(f"{topic.name} {short_deletions(topic.deletions_ms)}", hint=hint)
+                raise TopicConfigError(f"{topic.name} {short_deletions(topic.deletions_ms)}", hint=hint)
 
     def _begin(self, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
         """The positions to read from; those of the copy if it can be gone on with."""
@@ -291,7 +291,7 @@ class Tables:
             self._failure = failure
 
     def _follow(self) -> None:
-        reader = plain_reader(self._settings, more={"enable.partition.eof": True})
+        reader = standalone_consumer(self._settings, more={"enable.partition.eof": True})
         try:
             reader.assign([self._at(one) for one in self._positions])
             self._judge()
@@ -307,7 +307,7 @@ class Tables:
                     looking = None
                 elif looking is None and time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_S
-                    looking = ask(self._look, name="tables-look")
+                    looking = call_in_thread(self._look, name="tables-look")
         finally:
             reader.close()
 
@@ -317,7 +317,7 @@ class Tables:
 
     def _take(self, messages: list[Message], reader: Consumer) -> None:
         """Copy what was read, with the positions behind it; a partition that failed is read again later."""
-        rows: list[CopiedRow] = []
+        rows: list[TableRecord] = []
         moved: dict[Partition, int] = {}
         results: Counter[tuple[Table, str]] = Counter()
         failed: dict[Partition, str] = {}
@@ -353,11 +353,11 @@ class Tables:
 
     def _note_failure(self, error: KafkaError, message: Message, failed: dict[Partition, str]) -> None:
         """Add to `failed` the partition that cannot be read on; raise what ends the thread."""
-        refuse_unauthorised(error, hint=READ_HINT)
+        raise_if_unauthorized(error, hint=READ_HINT)
         number = message.partition()
         if number is None or not is_of_partition(message):
-            if error.code() not in HARMLESS:
-                raise WorldError(f"the reference tables cannot be read: {error.name()}: {error.str()}")
+            if error.code() not in RETRIABLE_CONSUMER_ERRORS:
+                raise DependencyError(f"the reference tables cannot be read: {error.name()}: {error.str()}")
             log.warning("reference tables", error=error.name(), detail=error.str())
             return
         partition = self._tables[Topic(message.topic() or "")], number
@@ -365,7 +365,7 @@ class Tables:
         if partition in failed or (stuck is not None and stuck.retry_at < math.inf):
             return  # reported by a fetcher that had failed before
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            raise WorldError(
+            raise DependencyError(
                 f"{message.topic()}[{number}] cannot be read on: {error.name()}: {error.str()}",
                 hint="start again: the local copy is built again",
             )
@@ -449,7 +449,7 @@ class Tables:
         cut_off_s, kept_s = _Moment.now().clock - self._complete_at, self._deletions_s(min)
         if cut_off_s >= kept_s:
             self._copy.spoil()
-            raise WorldError(
+            raise DependencyError(
                 f"the reference tables could not be read for {cut_off_s / 3600:.1f} h, and deletions are kept for "
                 f"{kept_s / 3600:.1f} h",
                 hint="start again: the local copy is built again",
@@ -470,13 +470,13 @@ class Tables:
         """New partitions are taken up, and it is noted how far the copy is."""
         try:
             look = looked.result()
-        except (UnavailableError, LayoutError) as unavailable:
+        except (UnavailableError, TopicConfigError) as unavailable:
             log.warning("reference tables cannot be looked at", cause=str(unavailable))
             self._changed_topics = (f"reference tables cannot be looked at: {unavailable}".partition("\n")[0],)
             return
         for table, topic in look.topics.items():
             if topic.identity != self._topics[table].identity:
-                raise WorldError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
+                raise DependencyError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
         self._topics = dict(look.topics)
         changes = tuple(self._topic_changes())
         for change in changes:
@@ -524,11 +524,11 @@ class Tables:
         futures = self._admin.list_offsets(
             dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=REQUEST_S
         )
-        with asking(self._admin, hint=READ_HINT):
+        with translate_broker_errors(self._admin, hint=READ_HINT):
             return {asked[tp]: future.result(REQUEST_S + 2).offset for tp, future in futures.items()}
 
 
-def _copied_row(table: Table, partition: int, offset: int, message: Message) -> CopiedRow:
+def _copied_row(table: Table, partition: int, offset: int, message: Message) -> TableRecord:
     """A record of a table as the copy has it, readable or not: one that cannot be read is no missing row.
 
     A value that is too large is cut, and still too large. Without a key the record has an empty one, and is unreadable.
@@ -536,7 +536,7 @@ def _copied_row(table: Table, partition: int, offset: int, message: Message) -> 
     key, value = message.key(), message.value()
     fault = _fault(table, key, value)
     unreadable = UnreadableRow(table, key or b"", partition, offset, fault) if fault else None
-    return CopiedRow(table, key or b"", None if value is None else value[: ROW_LIMIT_BYTES + 1], unreadable)
+    return TableRecord(table, key or b"", None if value is None else value[: ROW_LIMIT_BYTES + 1], unreadable)
 
 
 def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
@@ -560,7 +560,7 @@ def table_topics(asker: Admin, settings: Settings) -> dict[Table, TableTopic]:
     names = {table: settings.topic(table.value) for table in Table}
     missing: list[str] = []
     topics = {}
-    with asking(asker, hint=READ_HINT):
+    with translate_broker_errors(asker, hint=READ_HINT):
         for name, described in asker.describe_topics(Topics(list(names.values())), request_timeout=REQUEST_S).items():
             try:
                 topics[name] = described.result(REQUEST_S + 2)
@@ -569,7 +569,7 @@ def table_topics(asker: Admin, settings: Settings) -> dict[Table, TableTopic]:
                     raise
                 missing.append(name)
         if missing:
-            raise LayoutError(
+            raise TopicConfigError(
                 f"topics are missing: {', '.join(missing)}", hint="`processor topics --create` creates what is missing"
             )
         kept_ms = topic_configs(asker, names.values(), "delete.retention.ms")

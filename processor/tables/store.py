@@ -16,7 +16,7 @@ import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
 from processor.domain.reference import Table
-from processor.errors import StopError, UsageError, WorldError
+from processor.errors import DependencyError, FatalError, UsageError
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class UnreadableRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CopiedRow:
+class TableRecord:
     """A record of a table. `value` None deletes. `unreadable` is set when nobody can read what it holds."""
 
     table: Table
@@ -55,7 +55,7 @@ class CopiedRow:
     unreadable: UnreadableRow | None = None
 
 
-class Copy:
+class TableStore:
     """Rows, positions, the topics they came from, and when all of it was last seen to be complete.
 
     Thread-safe for reading beside one writer, as RocksDB is. The folder is locked while it is open.
@@ -64,7 +64,7 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         """Open the copy in `folder`, or begin one. Blocks for milliseconds.
 
-        Raises UsageError when it cannot be written, WorldError when the disk is full.
+        Raises UsageError when it cannot be written, DependencyError when the disk is full.
         """
         self.folder = folder
         try:
@@ -79,7 +79,7 @@ class Copy:
         self._rows = self._anew()
 
     def get(self, table: Table, key: str) -> bytes | None:
-        """The value of a row; None when there is none. As all: WorldError when the disk does not give it back."""
+        """The value of a row; None when there is none. As all: DependencyError when the disk does not give it back."""
         with self._disk():
             value: bytes | None = self._rows.get(_row_key(table, key.encode()))
         return value
@@ -107,7 +107,7 @@ class Copy:
             others = (row for row in _unreadable_rows(self._rows, table) if row.key != first.encode())
             return list(islice(chain(before, others), most))
 
-    def apply(self, rows: Iterable[CopiedRow], positions: Mapping[tuple[Table, int], int]) -> bool:
+    def apply(self, rows: Iterable[TableRecord], positions: Mapping[tuple[Table, int], int]) -> bool:
         """Write rows in their order, and the positions behind them, all or nothing.
 
         True when rows came or went that cannot be read. They are noted beside the rows, so that they are known after a
@@ -181,14 +181,14 @@ class Copy:
             if _is_full(error):
                 raise _full(self.folder, error) from error
             if "No such file or directory" in str(error):
-                raise WorldError(
+                raise DependencyError(
                     f"files of the local copy in {self.folder} are gone: {error}",
                     hint="start again: it is built again; nobody else may remove files there",
                 ) from error
             if not str(error).startswith("Corruption"):
-                raise WorldError(f"the local copy in {self.folder}: {error}", hint=HINT) from error
+                raise DependencyError(f"the local copy in {self.folder}: {error}", hint=HINT) from error
             self.spoil()
-            raise WorldError(
+            raise DependencyError(
                 f"the local copy in {self.folder} cannot be read: {error}", hint="start again: it is begun anew"
             ) from error
 
@@ -244,7 +244,7 @@ class _UnreadableError(Exception):
     """What is in the folder is no copy of ours."""
 
 
-def no_folder(folder: Path, error: OSError) -> StopError:
+def no_folder(folder: Path, error: OSError) -> FatalError:
     """Why there is no folder for the copies: a full disk may have room later; all else is what people chose."""
     if _is_full(error):
         return _full(folder, error)
@@ -255,8 +255,8 @@ def _is_full(error: Exception) -> bool:
     return any(word in str(error) for word in ("No space left on device", "Disk quota exceeded", "File too large"))
 
 
-def _full(folder: Path, error: Exception) -> WorldError:
-    return WorldError(
+def _full(folder: Path, error: Exception) -> DependencyError:
+    return DependencyError(
         f"no room on the disk for the local copy in {folder}: {error}",
         hint="make room there, or name a folder on another disk by PROCESSOR_STATE_DIR; the copy itself is not harmed",
     )
@@ -271,7 +271,7 @@ def _refuse_disk(folder: Path, error: Exception) -> None:
     if "/LOCK" in str(error):
         raise UsageError(f"{folder} is another process's: {error}", hint=HINT) from error
     if str(error).startswith("IO error") and "No such file or directory" not in str(error):
-        raise WorldError(f"the local copy in {folder} cannot be opened: {error}", hint=HINT) from error
+        raise DependencyError(f"the local copy in {folder} cannot be opened: {error}", hint=HINT) from error
 
 
 def make_private(folder: Path) -> None:

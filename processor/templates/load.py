@@ -23,12 +23,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from processor.domain.catalogue import EVENTS, FAMILIES, EventRow, nearest_event
 from processor.domain.event import Event
 from processor.domain.ids import template_key
-from processor.domain.message import Channel, Declined, FailedTemplate, State
+from processor.domain.message import Channel, FailedTemplate, SkippedTemplate, State
 from processor.domain.notification import CATEGORY_ID, Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, TemplateId
-from processor.errors import OurFaultError, UsageError
+from processor.errors import InternalError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
 from processor.mapping.disguises import spelt, spelt_custom, visible
@@ -141,7 +141,7 @@ class SampleRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """What a directory holds. `templates` is None when a finding is more than a warning: all or nothing.
 
     `whole` has the templates that can be rendered, also when others cannot; `files` is how many there are.
@@ -155,7 +155,7 @@ class Loaded:
     whole: tuple[Template, ...] = ()
 
 
-def installed(settings: Settings, schemas: Schemas | None) -> Loaded:
+def load_templates(settings: Settings, schemas: Schemas | None) -> LoadResult:
     """What the settings' directory holds. Without a tenant templates get keys that are nobody's."""
     return read_templates(
         settings.templates_dir,
@@ -166,7 +166,7 @@ def installed(settings: Settings, schemas: Schemas | None) -> Loaded:
     )
 
 
-def usable(loaded: Loaded) -> TemplateSet:
+def require_usable(loaded: LoadResult) -> TemplateSet:
     """The set. Raises UsageError that lists every finding that is not a warning; then nothing is loaded."""
     if loaded.templates is None:
         errors = [finding for finding in loaded.findings if not finding.warning]
@@ -185,7 +185,7 @@ def read_templates(
     schemas: Schemas | None,
     time_zone: tzinfo = UTC,
     rules: Rules | None = None,
-) -> Loaded:
+) -> LoadResult:
     """All `*.toml` in `directory` (None: the shipped ones), their samples, and what is wrong with them.
 
     Blocks on the disk, and raises nothing for what is there. Without `schemas` no sample can be read, so none is run.
@@ -196,9 +196,9 @@ def read_templates(
         paths = template_paths(directory)
     except OSError as error:
         finding = _nothing_there(directory, f"cannot be read: {error.strerror}")
-        return Loaded(directory, None, (finding,), 0, ())
+        return LoadResult(directory, None, (finding,), 0, ())
     if not paths:
-        return Loaded(directory, None, (_nothing_there(directory, "has no *.toml"),), 0, ())
+        return LoadResult(directory, None, (_nothing_there(directory, "has no *.toml"),), 0, ())
 
     drafts = [_Reading(path, directory, rules or Rules()) for path in paths]
     templates = [template for one in drafts if (template := one.read(tenant)) is not None]
@@ -208,8 +208,8 @@ def read_templates(
         (finding for one in drafts for finding in one.findings),
         key=lambda finding: (finding.file, finding.line or 0, finding.rule, finding.what),
     )
-    usable = template_set(templates) if all(finding.warning for finding in findings) else None
-    return Loaded(directory, usable, tuple(findings), len(paths), tuple(samples), tuple(templates))
+    require_usable = template_set(templates) if all(finding.warning for finding in findings) else None
+    return LoadResult(directory, require_usable, tuple(findings), len(paths), tuple(samples), tuple(templates))
 
 
 def template_paths(directory: Path) -> list[Path]:
@@ -552,7 +552,7 @@ class _Reading:
         if any(not finding.warning for finding in self.findings):
             return None
         if not (file.id and file.version and file.name and channel and target and subscription and content):
-            raise OurFaultError(f"{self.path.name}: a field is missing, and no finding says so")
+            raise InternalError(f"{self.path.name}: a field is missing, and no finding says so")
         self.template = Template(
             id=TemplateId(file.id),
             key=file.key or template_key(tenant, TemplateId(file.id)),
@@ -1145,7 +1145,7 @@ class _Reading:
             sms_region=self._rules.sms_region,
             reference=subscriptions_alone(sample.subscribed),
         )
-        if isinstance(made, Declined | FailedTemplate):
+        if isinstance(made, SkippedTemplate | FailedTemplate):
             unsubscribed = made.reason is DecisionReason.NOT_SUBSCRIBED
             if not (shows_none and unsubscribed):
                 what = f"sample {sample.name!r} makes no message: {made.reason}: {made.detail}"

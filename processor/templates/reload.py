@@ -16,13 +16,13 @@ from pathlib import Path
 
 import structlog
 
-from processor.background import ask
-from processor.domain.output_topics import Layout
+from processor.background import call_in_thread
+from processor.domain.output_topics import OutputTopics
 from processor.domain.record import TemplateId
-from processor.errors import StopError, UnavailableError
+from processor.errors import FatalError, UnavailableError
 from processor.mapping.template import TemplateSet
 from processor.settings import Settings
-from processor.templates.load import UsedTexts, installed, refuse_changed_texts, text_digest, usable
+from processor.templates.load import UsedTexts, load_templates, refuse_changed_texts, require_usable, text_digest
 from processor.wire.schema import Schemas
 
 log = structlog.get_logger()
@@ -30,16 +30,16 @@ log = structlog.get_logger()
 LOOK_S = 1.0
 AGAIN_S = 10.0  # a refused set is looked at again, as what it needs may be there by now
 
-Stamp = frozenset[tuple[str, int, int, int]]
+Fingerprint = frozenset[tuple[str, int, int, int]]
 """Name, time of change, size and inode of each file: another stamp, another content."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class Reload:
     """A set that is whole, and the topics as they are with it."""
 
     templates: TemplateSet
-    layout: Layout
+    layout: OutputTopics
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +47,32 @@ class _Seen:
     """What a look found. `read`: the files were read; then there is a set, or what keeps it from being used, or both
     are missing: what is on the disk is what is used."""
 
-    stamp: Stamp
+    stamp: Fingerprint
     read: bool
-    fresh: Fresh | None = None
+    fresh: Reload | None = None
     refused: str = ""
 
 
-class Reloads:
+class TemplateReloader:
     """The templates in use, and the eye on their directory. Not thread-safe; nothing but the constructor blocks."""
 
-    def __init__(self, settings: Settings, schemas: Schemas, read_layout: Callable[[TemplateSet], Layout]) -> None:
-        """Reads the templates; UsageError when they cannot be used. `read_layout` may block, and raises as
-        `engine.topics.read_layout`. The shipped templates are not looked at again."""
+    def __init__(
+        self, settings: Settings, schemas: Schemas, read_output_topics: Callable[[TemplateSet], OutputTopics]
+    ) -> None:
+        """Reads the templates; UsageError when they cannot be used. `read_output_topics` may block, and raises as
+        `engine.topics.read_output_topics`. The shipped templates are not looked at again."""
         self._settings = settings
         self._schemas = schemas
-        self._read_layout = read_layout
+        self._read_layout = read_output_topics
         self._directory = settings.templates_dir
-        self._read = self._seen = stamp_of(self._directory)
+        self._read = self._seen = fingerprint(self._directory)
         self._looking: Future[_Seen] | None = None
         self._look_at = time.monotonic() + LOOK_S
         self._again_at = 0.0
-        self.templates = usable(installed(settings, schemas))
-        while (changed := stamp_of(self._directory)) != self._seen:  # what was read may be half of each
+        self.templates = require_usable(load_templates(settings, schemas))
+        while (changed := fingerprint(self._directory)) != self._seen:  # what was read may be half of each
             self._read = self._seen = changed
-            self.templates = usable(installed(settings, schemas))
+            self.templates = require_usable(load_templates(settings, schemas))
         self._used: dict[tuple[TemplateId, int], set[bytes]] = {}
         self._note_texts(self.templates)
         self.refused = ""  #: Why what is on the disk is not what is used; empty when it is.
@@ -82,12 +84,12 @@ class Reloads:
         for version, texts in used.items():
             self._used.setdefault(version, set()).update(texts)
 
-    def poll(self) -> Fresh | None:
+    def poll(self) -> Reload | None:
         """A new set, once it is whole; from then on it is `templates`. None, most of the time."""
         now = time.monotonic()
         if self._looking is None:
             if self._directory is not None and now >= self._look_at:
-                self._looking = ask(self._look, name="templates")
+                self._looking = call_in_thread(self._look, name="templates")
             return None
         if not self._looking.done():
             return None
@@ -116,19 +118,19 @@ class Reloads:
             self._used.setdefault((template.id, template.version), set()).add(text_digest(template.content))
 
     def _look(self) -> _Seen:
-        stamp = stamp_of(self._directory)
+        stamp = fingerprint(self._directory)
         again = bool(self.refused) and time.monotonic() >= self._again_at
         if stamp != self._seen or (stamp == self._read and not again):
             return _Seen(stamp, read=False)
         try:
-            templates = usable(installed(self._settings, self._schemas))
-            if (changed := stamp_of(self._directory)) != stamp:  # what was read may be half of each
+            templates = require_usable(load_templates(self._settings, self._schemas))
+            if (changed := fingerprint(self._directory)) != stamp:  # what was read may be half of each
                 return _Seen(changed, read=False)
             refuse_changed_texts(templates, self._used)
             if templates.digest == self.templates.digest:
                 return _Seen(stamp, read=True)
-            return _Seen(stamp, read=True, fresh=Fresh(templates, self._read_layout(templates)))
-        except StopError as error:
+            return _Seen(stamp, read=True, fresh=Reload(templates, self._read_layout(templates)))
+        except FatalError as error:
             return _Seen(stamp, read=True, refused=str(error))
         except UnavailableError:
             raise
@@ -137,7 +139,7 @@ class Reloads:
             return _Seen(stamp, read=True, refused=f"an error of ours while reading the templates: {error!r}")
 
 
-def stamp_of(directory: Path | None) -> Stamp:
+def fingerprint(directory: Path | None) -> Fingerprint:
     """What the files of `directory` look like, those in folders below it too. Empty when it cannot be looked at."""
     found = []
     folders = [] if directory is None else [str(directory)]

@@ -22,7 +22,7 @@ from processor.domain.notification import Notification
 from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import Reason, TemplateReason
-from processor.domain.record import EventName, Headers, OutRecord, Place, TemplateId, Topic
+from processor.domain.record import EventName, Headers, OutRecord, RecordPosition, TemplateId, Topic
 from processor.wire.json_codec import JSON, json_bytes
 from processor.wire.output_fields import (
     fields_of_decision,
@@ -31,7 +31,7 @@ from processor.wire.output_fields import (
     fields_of_status,
     fields_of_stream_event,
 )
-from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, OwnSchema, Schemas
+from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, ReaderSchema, Schemas
 
 Format = Literal["avro", "json"]
 OutValue = tuple[bytes, Headers]  #: A record's value, and the headers that say how to read it.
@@ -69,13 +69,13 @@ def encoders(schemas: Schemas, *, output_format: Format = "avro", stream_format:
     )
 
 
-def _encoder(schema: OwnSchema, form: Format) -> Callable[[Fields], OutValue]:
+def _encoder(schema: ReaderSchema, form: Format) -> Callable[[Fields], OutValue]:
     if form == "json":
         return lambda fields: (json_bytes(schema.type, fields), _JSON_HEADERS)
     return lambda fields: (_avro(schema, fields), ())
 
 
-def _avro(schema: OwnSchema, fields: Fields) -> bytes:
+def _avro(schema: ReaderSchema, fields: Fields) -> bytes:
     made = io.BytesIO()
     made.write(schema.frame)
     schemaless_writer(made, schema.parsed, fields)
@@ -189,7 +189,7 @@ def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) 
         ours = {name: (given or b"").decode() for name, given in headers[start:]}
         reason, detail = _known(Reason, ours[_FIRST], ours["dl.detail"])
         return DeadLetter(
-            place=Place(Topic(ours["dl.topic"]), int(ours["dl.partition"]), int(ours["dl.offset"])),
+            place=RecordPosition(Topic(ours["dl.topic"]), int(ours["dl.partition"]), int(ours["dl.offset"])),
             timestamp_ms=int(ours["dl.timestamp"]),
             key=key,
             value=value,

@@ -8,8 +8,8 @@ from processor.domain.message import (
     Channel,
     Communicationmessage,
     Decision,
-    Declined,
     MessageStatus,
+    SkippedTemplate,
     State,
     StreamEvent,
 )
@@ -27,7 +27,7 @@ from processor.domain.notification import (
 )
 from processor.domain.outcome import SourceOutcome
 from processor.domain.reasons import DecisionReason, FailureReason
-from processor.domain.record import Headers, Place, SchemaId
+from processor.domain.record import Headers, RecordPosition, SchemaId
 from processor.wire.avro_reader import read_avro
 from processor.wire.json_codec import JSON, json_taker, parse_json
 from processor.wire.scalars import ContentError
@@ -93,7 +93,7 @@ def fields_of_notification(notification: Notification) -> dict[str, Any]:
     }
 
 
-def _fields_of_place(place: Place) -> dict[str, Any]:
+def _fields_of_place(place: RecordPosition) -> dict[str, Any]:
     return {"topic": place.topic, "partition": place.partition, "offset": place.offset}
 
 
@@ -118,7 +118,7 @@ def status_of(
     """A record of `communications.status`."""
     given = _read(value, headers, STATUS, schemas, schema_of)
     given |= _enums(given, **{"from": State}, to=State, type=Channel, failureReason=FailureReason)
-    given["source"] = Place(**given["source"])
+    given["source"] = RecordPosition(**given["source"])
     given["lookupMissing"] = tuple(given["lookupMissing"])
     return MessageStatus(**{name: given[wire] for wire, name in _STATUS_FIELDS})
 
@@ -156,9 +156,9 @@ def notification_of(
 def decision_of(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None) -> Decision:
     """A record of `communications.decisions`. ValueError also for a reason of a newer version."""
     given = _read(value, headers, DECISION, schemas, schema_of)
-    given["source"] = Place(**given["source"])
+    given["source"] = RecordPosition(**given["source"])
     given["reasons"] = tuple(
-        Declined(**reason | {"reason": DecisionReason(reason["reason"])}) for reason in given["reasons"]
+        SkippedTemplate(**reason | {"reason": DecisionReason(reason["reason"])}) for reason in given["reasons"]
     )
     return Decision(**given)
 
@@ -182,7 +182,9 @@ def source_reader(
         given = _read_as(wanted, value, headers, name, schema_of)
         passed = all(reason["reason"] != DecisionReason.TENANT_DISABLED for reason in given.get("reasons", ()))
         event_id = given["eventId"] if passed else None
-        return SourceOutcome(Place(**given["source"]), given["at"], event_id, later=given.get("sequence", 1) > 1)
+        return SourceOutcome(
+            RecordPosition(**given["source"]), given["at"], event_id, later=given.get("sequence", 1) > 1
+        )
 
     return read
 

@@ -375,7 +375,7 @@ def writer_schema(text: str, references: Sequence[str] = ()) -> WriterSchema:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OwnSchema:
+class ReaderSchema:
     """A family's or an output's schema. `text` is self-contained JSON, as a registry takes it under subject `name`."""
 
     name: str
@@ -394,9 +394,9 @@ class OwnSchema:
 class Schemas:
     """All of ours. Families are found by the full name of their record, and by event; outputs by the name of theirs."""
 
-    families: Mapping[str, OwnSchema]
-    by_event: Mapping[EventName, OwnSchema]
-    outputs: Mapping[str, OwnSchema]
+    families: Mapping[str, ReaderSchema]
+    by_event: Mapping[EventName, ReaderSchema]
+    outputs: Mapping[str, ReaderSchema]
     local: Mapping[SchemaId, WriterSchema]
 
     def local_schema(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
@@ -424,7 +424,7 @@ def schemas_of(
     findings: list[str] = []
     definitions = _definitions(texts, findings)
     ids = _ids(ids_text, findings)
-    own: dict[str, OwnSchema] = {}
+    own: dict[str, ReaderSchema] = {}
     for name in (*(family.record for family in FAMILIES.values()), *OUTPUTS):
         if name not in definitions:
             if name not in texts:
@@ -442,7 +442,7 @@ def schemas_of(
                 findings.append(f"{name}: not a record")
                 continue
             findings += (f"{name}: {what}" for what in _unfit(type_))
-            own[name] = OwnSchema(name, ids[name], text, type_, parsed)
+            own[name] = ReaderSchema(name, ids[name], text, type_, parsed)
     findings += (f"ids.json: {name} has an id and no schema" for name in ids if name not in texts)
     local = {schema.id: writer_schema(schema.text) for schema in own.values()}
     local |= _earlier(history, local, findings)

@@ -30,7 +30,7 @@ from processor.domain.ids import eid
 from processor.domain.record import EncodedKey
 from processor.kafka.clients import admin
 from processor.kafka.local.kafka import local_kafka
-from processor.kafka.topic_state import read_layout
+from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.output_fields import status_of
@@ -143,8 +143,8 @@ def event_ids(made: Installation, read: list[Read]) -> list[tuple[str, float]]:
 
 def one_run(made: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
-    layout = read_layout(admin(made.settings), made.settings, made.templates)
-    topics = [topic.name for topic in (*layout.twins, *layout.streams.values())]
+    layout = read_output_topics(admin(made.settings), made.settings, made.templates)
+    topics = [topic.name for topic in (*layout.co_partitioned, *layout.streams.values())]
     environment = {**environment_of(made), "PROCESSOR_LOG__LEVEL": "warning"}
     batch = encoded(made, int(rate * (warm_s + seconds)), seed=seed)
     engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)

@@ -22,13 +22,13 @@ from prometheus_client import CollectorRegistry
 from processor.cli.topics import create
 from processor.domain.reference import Table
 from processor.engine.loop import Stop, catch_up
-from processor.engine.status import Progress
-from processor.kafka.clients import plain_reader
+from processor.engine.status import EngineStatus
+from processor.kafka.clients import standalone_consumer
 from processor.kafka.local.kafka import local_kafka
 from processor.mapping.reference import Reference
 from processor.observability.metrics import Metrics
 from processor.settings import KafkaSettings, Settings
-from processor.tables.reader import Tables
+from processor.tables.reader import ReferenceTables
 
 CATEGORIES = 50
 
@@ -81,7 +81,7 @@ def measured(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
     """One step in this process: `read` polls and drops, `catch up` and `look up` are ours."""
     began = time.perf_counter()
     if step == "read":
-        reader = plain_reader(settings)
+        reader = standalone_consumer(settings)
         topic = settings.topic("contacts")
         reader.assign([TopicPartition(topic, 0, 0)])
         seen = 0
@@ -89,8 +89,8 @@ def measured(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
             seen += len(reader.consume(1_000, 1.0))
         reader.close()
         return {"seconds": time.perf_counter() - began, **_memory()}
-    tables = Tables(settings, name="bench", metrics=Metrics(CollectorRegistry()))
-    assert catch_up(tables, Stop(), Progress.unobserved())
+    tables = ReferenceTables(settings, name="bench", metrics=Metrics(CollectorRegistry()))
+    assert catch_up(tables, Stop(), EngineStatus.unobserved())
     result: dict[str, Any] = {"seconds": time.perf_counter() - began, "offsetsRead": tables.offsets_read, **_memory()}
     if lookups:
         dice = random.Random(1)

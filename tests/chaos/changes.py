@@ -8,13 +8,13 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from processor.engine import loop as engine_run
 from processor.engine import publisher as transaction
-from processor.engine.consumer import Intake, Owned
-from processor.engine.deduplication import Window
-from processor.engine.start_offsets import SeenEvent, Starts
+from processor.engine.consumer import AssignedPartition, EventConsumer
+from processor.engine.deduplication import DeduplicationWindow
+from processor.engine.start_offsets import SeenEvent, StartOffsetResolver
 
 
 def _seek_to_batchs_first_offset() -> None:
-    firsts: dict[Owned, int] = {}
+    firsts: dict[AssignedPartition, int] = {}
     publish = engine_run.Engine._publish
 
     def remembering(self: engine_run.Engine, piece: Any) -> bool:
@@ -23,7 +23,7 @@ def _seek_to_batchs_first_offset() -> None:
             firsts.setdefault(one.owned, one.outcome.record.place.offset)
         return publish(self, piece)
 
-    def rewind(self: Intake) -> None:
+    def rewind(self: EventConsumer) -> None:
         for owned in self.owned.values():
             if owned.starting is None:
                 offset = firsts.get(owned, owned.next)
@@ -32,16 +32,16 @@ def _seek_to_batchs_first_offset() -> None:
                 self._seek(owned)
 
     engine_run.Engine._publish = remembering  # type: ignore[method-assign]
-    Intake.rewind = rewind  # type: ignore[method-assign]
+    EventConsumer.rewind = rewind  # type: ignore[method-assign]
 
 
 def _no_seek() -> None:
-    Intake.rewind = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005
+    EventConsumer.rewind = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _offsets_outside_the_transaction() -> None:
     def publish(
-        self: transaction.Publisher, outputs: Any, positions: Mapping[tuple[str, int], int], group: Any
+        self: transaction.TransactionalPublisher, outputs: Any, positions: Mapping[tuple[str, int], int], group: Any
     ) -> transaction.NotCommitted | None:
         failure = _publish_without_offsets(self, outputs, group)
         if failure is None:
@@ -51,23 +51,25 @@ def _offsets_outside_the_transaction() -> None:
         return failure
 
     _remember_consumers()
-    transaction.Publisher.publish = publish  # type: ignore[method-assign,assignment]
+    transaction.TransactionalPublisher.publish = publish  # type: ignore[method-assign,assignment]
 
 
 _CONSUMERS: list[Any] = []
 
 
 def _remember_consumers() -> None:
-    made = Intake.__init__
+    made = EventConsumer.__init__
 
-    def remembering(self: Intake, settings: Any, consumer: Any, starts: Any, **more: Any) -> None:
+    def remembering(self: EventConsumer, settings: Any, consumer: Any, starts: Any, **more: Any) -> None:
         _CONSUMERS.append(consumer)
         made(self, settings, consumer, starts, **more)
 
-    Intake.__init__ = remembering  # type: ignore[method-assign]
+    EventConsumer.__init__ = remembering  # type: ignore[method-assign]
 
 
-def _publish_without_offsets(self: transaction.Publisher, outputs: Any, group: Any) -> transaction.NotCommitted | None:
+def _publish_without_offsets(
+    self: transaction.TransactionalPublisher, outputs: Any, group: Any
+) -> transaction.NotCommitted | None:
     del group
     producer = self._producer
     if producer is None:
@@ -83,24 +85,24 @@ def _publish_without_offsets(self: transaction.Publisher, outputs: Any, group: A
         self._step("committing")
         producer.commit_transaction(self._timeout_s)
     except KafkaException as exception:
-        return transaction.NotCommitted(str(exception), "", concerns_record=False, result="aborted")
+        return transaction.NotCommitted(str(exception), "", is_record_error=False, result="aborted")
     return None
 
 
 def _old_producer_kept() -> None:
-    def renew(self: transaction.Publisher, *given: Any, **named: Any) -> None:
+    def renew(self: transaction.TransactionalPublisher, *given: Any, **named: Any) -> None:
         if self._producer is None:
             made(self, *given, **named)
             return
         with contextlib.suppress(KafkaException):  # the mutant believes that all is well
             self._producer.abort_transaction(5)
 
-    made = transaction.Publisher.renew
-    transaction.Publisher.renew = renew  # type: ignore[method-assign]
+    made = transaction.TransactionalPublisher.renew
+    transaction.TransactionalPublisher.renew = renew  # type: ignore[method-assign]
 
 
 def _hash_partitioner() -> None:
-    def produce(self: transaction.Publisher, producer: Any, out: Any, deadline: float) -> None:
+    def produce(self: transaction.TransactionalPublisher, producer: Any, out: Any, deadline: float) -> None:
         del deadline
         while True:
             try:
@@ -110,20 +112,22 @@ def _hash_partitioner() -> None:
             else:
                 return
 
-    transaction.Publisher._produce = produce  # type: ignore[method-assign]
+    transaction.TransactionalPublisher._produce = produce  # type: ignore[method-assign]
 
 
 def _window_off() -> None:
-    Window.first_told = lambda self, place, timestamp_ms, identity: None  # type: ignore[method-assign]  # noqa: ARG005
+    DeduplicationWindow.first_seen = lambda self, place, timestamp_ms, identity: None  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _window_by_todays_decoding() -> None:
-    def seen(self: Starts, outcomes: object, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
+    def seen(
+        self: StartOffsetResolver, outcomes: object, partition: int, *, low: int, end: int
+    ) -> tuple[SeenEvent, ...]:
         del outcomes
-        first = max(low, end - self._settings.window.records)
+        first = max(low, end - self._settings.deduplication.records)
         return tuple(self._without_outcome(partition, first, end, ()))
 
-    Starts._seen = seen  # type: ignore[method-assign]
+    StartOffsetResolver._seen = seen  # type: ignore[method-assign]
 
 
 CHANGES: Mapping[str, Callable[[], None]] = {

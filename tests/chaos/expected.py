@@ -22,7 +22,7 @@ ROWS_UP_TO = 100  # accounts under it have rows in the reference tables, by the 
 
 Headers = tuple[tuple[str, bytes], ...]
 JSON_HEADERS: Headers = (("content-type", b"application/json"),)
-Place = tuple[int, int]  #: partition and offset of the events topic
+RecordPosition = tuple[int, int]  #: partition and offset of the events topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Repeat:
     """An event of a `Good` or `Refused` before it in its partition, at `first`, sent again within the window."""
 
     event: Mapping[str, Any]
-    first: Place
+    first: RecordPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
+class SkippedTemplate:
     """A record that becomes a decision for itself."""
 
     reason: str
     event_id: str | None = None
 
 
-Fate = Good | Repeat | Dead | Refused | Declined
+Fate = Good | Repeat | Dead | Refused | SkippedTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Sent:
     timestamp_ms: int
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RecordPosition:
         """Partition and offset."""
         return (self.partition, self.offset)
 
@@ -182,7 +182,7 @@ def eid_of(encoded_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class CreatedMessage:
     """One message that must be born, once, from the record at `place`; or its Message, once, that is Discarded.
 
     `contact` is the id of the row that its Message shows, None where there is no row.
@@ -190,7 +190,7 @@ class Birth:
 
     encoded_key: str
     template: Template
-    place: Place
+    place: RecordPosition
     timestamp_ms: int
     state: str
     account: str  #: account's key: the order that consumers rely on
@@ -204,18 +204,22 @@ class Birth:
 class Expected:
     """All outputs of an input, by topic. Dead letters and decisions by the place of their source."""
 
-    births: dict[str, Birth] = field(default_factory=dict)  # by encodedKey
-    discarded: dict[str, Birth] = field(default_factory=dict)  # the same, of those who must not be written to
-    dead: dict[Place, tuple[Sent, str, frozenset[tuple[str, str]]]] = field(default_factory=dict)  # reason, failed
-    decisions: dict[Place, tuple[str | None, frozenset[tuple[str | None, str]]]] = field(default_factory=dict)
-    firsts: dict[Place, Place] = field(default_factory=dict)  # of repeats: where the event was sent first
+    created: dict[str, CreatedMessage] = field(default_factory=dict)  # by encodedKey
+    discarded: dict[str, CreatedMessage] = field(default_factory=dict)  # the same, of those who must not be written to
+    dead: dict[RecordPosition, tuple[Sent, str, frozenset[tuple[str, str]]]] = field(
+        default_factory=dict
+    )  # reason, failed
+    decisions: dict[RecordPosition, tuple[str | None, frozenset[tuple[str | None, str]]]] = field(default_factory=dict)
+    firsts: dict[RecordPosition, RecordPosition] = field(
+        default_factory=dict
+    )  # of repeats: where the event was sent first
 
     @property
-    def streams(self) -> dict[str, Birth]:
+    def streams(self) -> dict[str, CreatedMessage]:
         """The births whose stream event is on a stream's topic, by eid."""
         return {
             eid_of(birth.encoded_key): birth
-            for birth in self.births.values()
+            for birth in self.created.values()
             if birth.template.channel == "EVENT_STREAM"
         }
 
@@ -229,7 +233,7 @@ def expected(sent: Sequence[Sent], *, templates: Sequence[Template] = TEMPLATES,
                 out.dead[one.place] = (one, reason, frozenset())
             case Refused():
                 out.dead[one.place] = (one, "OUTPUT_REFUSED", frozenset())
-            case Declined(reason, event_id):
+            case SkippedTemplate(reason, event_id):
                 out.decisions[one.place] = (event_id, frozenset({(None, reason)}))
             case Repeat(event, first):
                 out.firsts[one.place] = first
@@ -250,17 +254,17 @@ def _expect_event(
 ) -> None:
     matching = [template for template in templates if template.event == event["event"]]
     client = event.get("client")
-    declined: set[tuple[str | None, str]] = set() if matching else {(None, "NO_TEMPLATE")}
+    skipped: set[tuple[str | None, str]] = set() if matching else {(None, "NO_TEMPLATE")}
     failed: set[tuple[str, str]] = set()
     for template in matching:
         recipient, state, unwanted, contact = "", "SENT", None, None
         if template.channel != "EVENT_STREAM":
             if client is None:  # a group holds the account: no client to write to
-                declined.add((template.id, "NO_RECIPIENT"))
+                skipped.add((template.id, "NO_RECIPIENT"))
                 continue
             number = int(client["id"].removeprefix("C-"))
             if unsubscribed(number, template.id):
-                declined.add((template.id, "NOT_SUBSCRIBED"))
+                skipped.add((template.id, "NOT_SUBSCRIBED"))
                 continue
             contact = contact_of(number)
             if contact is not None and contact["status"] == "Blocked":
@@ -278,9 +282,9 @@ def _expect_event(
             state = "QUEUED" if address else "FAILED"
         key = digest(tenant, event["eventId"], template.id, recipient)
         if unwanted is not None:
-            declined.add((template.id, unwanted))
-        made = out.births if unwanted is None else out.discarded
-        made[key] = Birth(
+            skipped.add((template.id, unwanted))
+        made = out.created if unwanted is None else out.discarded
+        made[key] = CreatedMessage(
             encoded_key=key,
             template=template,
             place=sent.place,
@@ -292,7 +296,7 @@ def _expect_event(
             ordering_key=ordering_key(event),
             contact=None if contact is None else contact["id"],
         )
-    if declined:
-        out.decisions[sent.place] = (event["eventId"], frozenset(declined))
+    if skipped:
+        out.decisions[sent.place] = (event["eventId"], frozenset(skipped))
     if failed:
         out.dead[sent.place] = (sent, "TEMPLATE_FAILED", frozenset(failed))

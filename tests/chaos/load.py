@@ -23,13 +23,13 @@ from tests.chaos.expected import (
     STRICT_FIELD,
     TENANT,
     Dead,
-    Declined,
     Good,
-    Place,
     Record,
+    RecordPosition,
     Refused,
     Repeat,
     Sent,
+    SkippedTemplate,
     good,
     key_of,
     ordering_key,
@@ -123,12 +123,12 @@ def bad_records(event: Mapping[str, Any]) -> dict[str, Record]:
             key, {name: value for name, value in event.items() if name not in ("client", "group")}, "INVALID_EVENT"
         ),
         "missing key": Record(None, value, Dead("MISSING_KEY")),
-        "tombstone": Record(key, None, Declined("EMPTY_RECORD")),
-        "zero bytes": Record(key, b"", Declined("EMPTY_RECORD")),
+        "tombstone": Record(key, None, SkippedTemplate("EMPTY_RECORD")),
+        "zero bytes": Record(key, b"", SkippedTemplate("EMPTY_RECORD")),
         "foreign tenant": Record(
             key,
             json.dumps({**event, "tenant": "southbank"}).encode(),
-            Declined("TENANT_DISABLED", str(event["eventId"])),
+            SkippedTemplate("TENANT_DISABLED", str(event["eventId"])),
         ),
     }
 
@@ -301,7 +301,7 @@ class Feeder:
     def committed(self) -> list[Sent]:
         """What is on the input for a `read_committed` reader, with its fate: the first record of an event is the good
         one, by the log's order. Raises when an acknowledged record is not there."""
-        seen: dict[tuple[int, str], Place] = {}
+        seen: dict[tuple[int, str], RecordPosition] = {}
         sent, found = [], set()
         for on_log in read(self._servers, (self._topic,), values=False):
             number = int(dict(on_log.headers)[NUMBER])

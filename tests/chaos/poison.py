@@ -36,7 +36,7 @@ def kinds(account: int, *, value_kept: bool = False) -> dict[str, Record]:
     }
 
 
-def installed(site: Site, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+def load_templates(site: Site, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     """The console script `processor`, as pip has installed it."""
     return subprocess.run(
         (str(Path(sys.executable).with_name("processor")), *arguments),
@@ -64,7 +64,7 @@ def poison(ground: Ground, position: str, *, good_count: int) -> Shown:
         at = {"alone": 0, "first": 0, "middle": good_count // 2, "last": good_count}[position]
         bad = kinds(partition * 10 + 9)[name]
         feeder.send([*goods[:at], bad, *goods[at:]], partition=partition)
-    done = installed(site, "run", "--until-end")
+    done = load_templates(site, "run", "--until-end")
     verdict = verify(site, feeder.committed())
     if done.returncode != 0:
         finding = Finding("EXIT", f"run --until-end ended with {done.returncode}: {done.stderr[-800:]}")

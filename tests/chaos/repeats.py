@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tests.chaos.expected import Dead, Declined, Record, good, ordering_key
+from tests.chaos.expected import Dead, Record, SkippedTemplate, good, ordering_key
 from tests.chaos.load import make_event
 from tests.chaos.registry import KEPT_ID, LATE_ID, LATE_REFUSED_ID, Registry, framed, id_of
 
@@ -53,8 +53,8 @@ def _keyless(event: Mapping[str, Any]) -> Repetition:
 
 def _of_another_tenant(event: Mapping[str, Any]) -> Repetition:
     foreign = json.dumps({**event, "tenant": "southbank"}).encode()
-    declined = Record(ordering_key(event).encode(), foreign, Declined("TENANT_DISABLED", str(event["eventId"])))
-    return _with(event, [declined], [good(event), good(event)])
+    skipped = Record(ordering_key(event).encode(), foreign, SkippedTemplate("TENANT_DISABLED", str(event["eventId"])))
+    return _with(event, [skipped], [good(event), good(event)])
 
 
 def _again(event: Mapping[str, Any]) -> Repetition:

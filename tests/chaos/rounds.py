@@ -19,7 +19,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from processor.engine.loop import BROKER_S
-from processor.errors import WorldError
+from processor.errors import DependencyError
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from tests.chaos.crew import Worker, behind, until
 from tests.chaos.load import Feeder, Load, make_event, mixed, partition_of, unpacks_to_150_mb
@@ -42,7 +42,7 @@ from tests.chaos.verify import Finding, Verdict, verify
 
 MEET_S = 180.0  # how long a worker may take to come by its fault: a window of 10,000 is read first, on a busy machine
 CATCH_UP_S = 180.0
-WORLD = WorldError.exit_code  # a worker that begins while the broker is away gives up, as the contract has it
+WORLD = DependencyError.exit_code  # a worker that begins while the broker is away gives up, as the contract has it
 PATIENCE_AT_START_S = 10.0  # from its start until it asks the broker, on a busy machine
 JUDGE_S = 90.0  # kept free at the end of the whole time, for the last round's end
 SKIPPED_MARKERS = "these partitions are likely deleted already and hence can be skipped"  # see site.PATIENT_BROKER

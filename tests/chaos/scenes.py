@@ -420,7 +420,7 @@ def input_twice(ground: Ground) -> Shown:
 
 def windows_edge(ground: Ground) -> Shown:
     """A window of 50 records: a repeat at its edge, and one just behind it, after a restart."""
-    site = ground.site("edge", {"PROCESSOR_WINDOW__RECORDS": "50"})
+    site = ground.site("edge", {"PROCESSOR_DEDUPLICATION__RECORDS": "50"})
     feeder = Feeder(site.servers, site.events, partitions=site.partitions)
     told = [good(make_event(account=1, number=number)) for number in range(1, 52)]  # offsets 0 to 50
     feeder.send(told, partition=0)
@@ -432,7 +432,7 @@ def windows_edge(ground: Ground) -> Shown:
     return Shown(
         verify(site, sent),
         facts={
-            "births_of_the_first": sorted(expected(sent[:1]).births),
+            "births_of_the_first": sorted(expected(sent[:1]).created),
             "births_twice": sorted((key or b"").decode() for key, times in seen.items() if times == 2),
             "births_once": sum(times == 1 for times in seen.values()),
             "declined": [

@@ -112,8 +112,8 @@ class Site:
     @property
     def outputs(self) -> tuple[str, ...]:
         """All topics that a worker's transactions write for records of the input."""
-        twins = (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
-        return (*twins, *self.streams.values())
+        co_partitioned = (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
+        return (*co_partitioned, *self.streams.values())
 
     def environment(self, *, servers: str | None = None, slot: str = "s") -> dict[str, str]:
         """The whole environment of a worker; no setting of ours leaks in from outside."""
@@ -127,11 +127,11 @@ class Site:
         return {
             **outside,
             "PROCESSOR_TENANT": TENANT,
-            "PROCESSOR_SLOT": slot,
+            "PROCESSOR_INSTANCE_ID": slot,
             "PROCESSOR_TEMPLATES_DIR": str(self.templates_dir),
             "PROCESSOR_TOPICS__PREFIX": self.prefix,
             "PROCESSOR_OUTPUT__FORMAT": "json",
-            "PROCESSOR_BREAKER": "off",
+            "PROCESSOR_CIRCUIT_BREAKER": "off",
             "PROCESSOR_HTTP__PORT": "0",
             "PROCESSOR_LOG__FORMAT": "json",
             "PROCESSOR_TRANSACTION_TIMEOUT_MS": str(self.transaction_timeout_ms),

@@ -58,7 +58,7 @@ def test_templates_are_those_of_the_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "births", "declined", "failed"),
+    ("event", "created", "skipped", "failed"),
     [
         (make_event(), 4, 0, 0),
         (make_event(strict=False), 3, 0, 1),
@@ -67,12 +67,12 @@ def test_templates_are_those_of_the_folder() -> None:
         (make_event("CLIENT_CREATED"), 0, 1, 0),
     ],
 )
-def test_what_an_event_must_become(event: dict[str, object], births: int, declined: int, failed: int) -> None:
+def test_what_an_event_must_become(event: dict[str, object], created: int, skipped: int, failed: int) -> None:
     """A birth for each template that holds, a reason for each that does not, an entry for each that fails."""
     must = expected([Sent(good(event), 0, 7, 1_000)])
 
-    assert births == len(must.births)
-    assert declined == sum(len(reasons) for _, reasons in must.decisions.values())
+    assert created == len(must.created)
+    assert skipped == sum(len(reasons) for _, reasons in must.decisions.values())
     assert failed == sum(len(entries) for _, _, entries in must.dead.values())
 
 

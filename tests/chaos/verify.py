@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.chaos.expected import TEMPLATES, Birth, Expected, Place, Sent, Template, expected
+from tests.chaos.expected import TEMPLATES, CreatedMessage, Expected, RecordPosition, Sent, Template, expected
 from tests.chaos.reader import OnLog, ends, group_positions, partitions_of, read
 from tests.chaos.site import Site
 
@@ -68,15 +68,15 @@ def _findings(
     for record in seen:
         by_topic[record.topic].append(record)
     partitions = partitions_of(site.servers, site.outputs)
-    births, by_eid = must.births, must.streams
+    created, by_eid = must.created, must.streams
     known = _Known(site, must, by_eid)
-    yield from _births(by_topic[site.messages], births, _message_key)
-    yield from _births(by_topic[site.status], births, _message_key)
-    yield from _content(by_topic[site.messages], births)
-    notified = {key: birth for key, birth in births.items() if birth.template.channel in ("EMAIL", "SMS")}
+    yield from _births(by_topic[site.messages], created, _message_key)
+    yield from _births(by_topic[site.status], created, _message_key)
+    yield from _content(by_topic[site.messages], created)
+    notified = {key: birth for key, birth in created.items() if birth.template.channel in ("EMAIL", "SMS")}
     yield from _births(by_topic[site.notifications], notified | must.discarded, _message_key)
     yield from _notifications(by_topic[site.notifications], notified | must.discarded, withheld=must.discarded.keys())
-    yield from _statuses(site, by_topic[site.status], births)
+    yield from _statuses(site, by_topic[site.status], created)
     for event, topic in site.streams.items():
         mine = {eid: birth for eid, birth in by_eid.items() if birth.template.event == event}
         yield from _births(by_topic[topic], mine, _eid)
@@ -116,7 +116,9 @@ def _json(record: OnLog) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _births(records: Iterable[OnLog], must: Mapping[str, Birth], key: Callable[[OnLog], str]) -> Iterator[Finding]:
+def _births(
+    records: Iterable[OnLog], must: Mapping[str, CreatedMessage], key: Callable[[OnLog], str]
+) -> Iterator[Finding]:
     """Each expected key exactly once, and no other."""
     seen: dict[str, list[OnLog]] = {}
     for record in records:
@@ -135,7 +137,7 @@ def _iso(timestamp_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{timestamp_ms % 1000:03}Z"
 
 
-def _content(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Finding]:
+def _content(records: Iterable[OnLog], must: Mapping[str, CreatedMessage]) -> Iterator[Finding]:
     for record in records:
         birth = must.get(_message_key(record))
         if birth is None:
@@ -158,7 +160,7 @@ def _content(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Fi
             yield Finding("CONTENT", f"{record.at}: body {message.get('body')!r} is not of {birth}")
 
 
-def _shows(birth: Birth, body: str) -> bool:
+def _shows(birth: CreatedMessage, body: str) -> bool:
     if birth.template.channel == "EVENT_STREAM":
         return body == json.dumps({"n": birth.number, "account": birth.account_id})
     ending = " yes" if birth.template.strict else ""
@@ -166,7 +168,7 @@ def _shows(birth: Birth, body: str) -> bool:
 
 
 def _notifications(
-    records: Iterable[OnLog], must: Mapping[str, Birth], *, withheld: Collection[str]
+    records: Iterable[OnLog], must: Mapping[str, CreatedMessage], *, withheld: Collection[str]
 ) -> Iterator[Finding]:
     for record in records:
         birth = must.get(_message_key(record))
@@ -196,7 +198,7 @@ def _notifications(
             yield Finding("CONTENT", f"{record.at}: body {told.get('body')!r} is not of {birth}")
 
 
-def _statuses(site: Site, records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Finding]:
+def _statuses(site: Site, records: Iterable[OnLog], must: Mapping[str, CreatedMessage]) -> Iterator[Finding]:
     for record in records:
         birth = must.get(_message_key(record))
         if birth is None:
@@ -218,7 +220,7 @@ def _statuses(site: Site, records: Iterable[OnLog], must: Mapping[str, Birth]) -
             yield Finding("CONTENT", f"{record.at}: {got}, not {wanted}")
 
 
-def _streams(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Finding]:
+def _streams(records: Iterable[OnLog], must: Mapping[str, CreatedMessage]) -> Iterator[Finding]:
     for record in records:
         birth = must.get(_eid(record))
         if birth is None:
@@ -230,13 +232,13 @@ def _streams(records: Iterable[OnLog], must: Mapping[str, Birth]) -> Iterator[Fi
             yield Finding("CONTENT", f"{record.at}: key {record.key!r}, not the ordering key {birth.ordering_key}")
 
 
-def _letter_place(record: OnLog) -> Place:
+def _letter_place(record: OnLog) -> RecordPosition:
     headers = dict(record.headers)
     return (int(headers.get("dl.partition", b"-1")), int(headers.get("dl.offset", b"-1")))
 
 
 def _dead_letters(site: Site, records: Iterable[OnLog], must: Expected) -> Iterator[Finding]:
-    seen: dict[Place, OnLog] = {}
+    seen: dict[RecordPosition, OnLog] = {}
     for record in records:
         place, headers = _letter_place(record), dict(record.headers)
         if place in seen:
@@ -272,7 +274,7 @@ def _dead_letters(site: Site, records: Iterable[OnLog], must: Expected) -> Itera
 
 
 def _decisions(site: Site, records: Iterable[OnLog], must: Expected) -> Iterator[Finding]:
-    seen: set[Place] = set()
+    seen: set[RecordPosition] = set()
     for record in records:
         value = _json(record)
         source = value.get("source", {})
@@ -303,22 +305,24 @@ def _decisions(site: Site, records: Iterable[OnLog], must: Expected) -> Iterator
 class _Known:
     """What an output stands for."""
 
-    def __init__(self, site: Site, must: Expected, by_eid: Mapping[str, Birth]) -> None:
-        self._site, self._births, self._by_eid = site, must.births | must.discarded, by_eid
+    def __init__(self, site: Site, must: Expected, by_eid: Mapping[str, CreatedMessage]) -> None:
+        self._site, self._births, self._by_eid = site, must.created | must.discarded, by_eid
         self._streams = frozenset(site.streams.values())
-        lanes: dict[tuple[str, str], list[Birth]] = {}
+        lanes: dict[tuple[str, str], list[CreatedMessage]] = {}
         for birth in sorted(self._births.values(), key=lambda birth: birth.place):
             lanes.setdefault((birth.account, birth.template.id), []).append(birth)
-        self.rank = {(*lane, birth.number): rank for lane, births in lanes.items() for rank, birth in enumerate(births)}
+        self.rank = {
+            (*lane, birth.number): rank for lane, created in lanes.items() for rank, birth in enumerate(created)
+        }
         """(account, template, number) -> which event of the account this is, by the input's order."""
 
-    def birth(self, record: OnLog) -> Birth | None:
+    def birth(self, record: OnLog) -> CreatedMessage | None:
         """The birth that a message, status, notification or stream event is of."""
         if record.topic in (self._site.messages, self._site.status, self._site.notifications):
             return self._births.get(_message_key(record))
         return self._by_eid.get(_eid(record)) if record.topic in self._streams else None
 
-    def source(self, record: OnLog) -> Place | None:
+    def source(self, record: OnLog) -> RecordPosition | None:
         """The place of the input that an output says it is of; for a stream or message, the one its key stands for."""
         if record.topic == self._site.dead_letters:
             return _letter_place(record)
@@ -329,9 +333,11 @@ class _Known:
         return None if birth is None else birth.place
 
 
-def _order(topic: str, records: Sequence[OnLog], sources: Sequence[Place | None], partitions: int) -> Iterator[Finding]:
+def _order(
+    topic: str, records: Sequence[OnLog], sources: Sequence[RecordPosition | None], partitions: int
+) -> Iterator[Finding]:
     """By lineage: each output lies in its source's partition, in the order of the sources."""
-    last: dict[tuple[int, int], Place] = {}
+    last: dict[tuple[int, int], RecordPosition] = {}
     for record, place in zip(records, sources, strict=True):
         if place is None:
             continue

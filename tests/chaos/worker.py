@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from processor.engine.loop import run
-from processor.errors import StopError
+from processor.errors import FatalError
 from processor.settings import load_settings
 from tests.chaos.changes import CHANGES
 
@@ -95,7 +95,7 @@ def main() -> int:
 
     try:
         run(load_settings(), until_end=args.until_end, answer=args.start_from, step=hook)
-    except StopError as error:
+    except FatalError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person would read
         return error.exit_code
     return 0

@@ -96,7 +96,7 @@ def of_a_line_of_events(folder: Path, name: str) -> str:  # noqa: ARG001  as the
 
 def of_the_matrix(folder: Path, name: str) -> str:  # noqa: ARG001  as the others
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROCESSOR_CHANNELS__MATRIX", json.dumps({name: {"EMAIL": True}}))
+        patch.setenv("PROCESSOR_CHANNELS__OVERRIDES", json.dumps({name: {"EMAIL": True}}))
         return error_of(load_settings)
 
 

@@ -20,8 +20,8 @@ from processor.demo.generate import events
 from processor.domain.catalogue import EVENTS
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
-from processor.domain.record import Place, SourceRecord, Topic
-from processor.errors import LayoutError, UsageError, WorldError
+from processor.domain.record import RecordPosition, SourceRecord, Topic
+from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
@@ -70,7 +70,7 @@ def read(settings: Settings) -> list[SourceRecord]:
                 assert message.error() is None
                 offset, headers = message.offset(), message.headers()
                 assert offset is not None
-                place = Place(Topic(topic), partition, offset)
+                place = RecordPosition(Topic(topic), partition, offset)
                 low = offset + 1
                 found.append(
                     SourceRecord(place, message.timestamp()[1], message.key(), message.value(), tuple(headers or ()))  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def test_a_source_that_cannot_be_had(source: Source, rate: float | None, what: s
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody at the address is an error of the world with a hint, not a wait for ever."""
     monkeypatch.setattr("processor.cli.produce._CONNECT_S", 0.5)
-    with pytest.raises(WorldError, match=r"no answer from .*\nhint: "):
+    with pytest.raises(DependencyError, match=r"no answer from .*\nhint: "):
         produce(make_settings("127.0.0.1:1", "x."), source=Samples())
 
 
@@ -312,7 +312,7 @@ def test_rate_is_a_schedule(settings: Settings, capsys: pytest.CaptureFixture[st
 def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
     """A topic that is not there is said with the command that makes it, and is not made by asking."""
     settings = make_settings(bootstrap_servers, topic_prefix)
-    with pytest.raises(LayoutError, match=r"there is no topic .*\nhint: `processor topics --create`"):
+    with pytest.raises(TopicConfigError, match=r"there is no topic .*\nhint: `processor topics --create`"):
         produce(settings, source=Samples())
 
     assert (
@@ -330,7 +330,7 @@ def test_what_the_broker_refuses_is_an_error(
     make_topic(settings, **{"max.message.bytes": "6000"})
     given = list(events(40))
     lines = [*given[:20], spoilt(given[20], correlationId=os.urandom(8_000).hex()), *given[21:]]
-    with pytest.raises(WorldError, match="did not take 1 of 40 events: MSG_SIZE_TOO_LARGE"):
+    with pytest.raises(DependencyError, match="did not take 1 of 40 events: MSG_SIZE_TOO_LARGE"):
         produce(settings, source=write(tmp_path / "e.jsonl", lines), json_output=True)
     said = json.loads(capsys.readouterr().out)
 

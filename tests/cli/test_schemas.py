@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from processor.cli.schemas import check, register
-from processor.errors import UnavailableError, UsageError, WorldError
+from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.client import session_of
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.registry.subjects import Subjects
@@ -157,7 +157,7 @@ def test_no_registry() -> None:
     with pytest.raises(UsageError, match="no schema registry is set"):
         register(Settings(), yes=True, json_output=False)
     nowhere = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:1"))
-    with pytest.raises(WorldError, match="the schema registry did not answer"):
+    with pytest.raises(DependencyError, match="the schema registry did not answer"):
         check(nowhere, json_output=False)
 
 

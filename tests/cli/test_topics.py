@@ -7,9 +7,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from processor.cli.topics import create, grow, look
 from processor.domain.record import EventName
-from processor.errors import LayoutError, UsageError, WorldError
+from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.local.kafka import local_kafka
-from processor.kafka.topic_plan import TWINS
+from processor.kafka.topic_plan import CO_PARTITIONED
 from processor.settings import KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka
@@ -64,7 +64,7 @@ def test_missing_twins_follow_the_events_that_are_there(settings: Settings) -> N
     report = create(settings, stream_events=())
 
     assert () == report.differences
-    assert {2} == {report.existing[settings.topic(role)].partitions for role in ("events", *TWINS)}
+    assert {2} == {report.existing[settings.topic(role)].partitions for role in ("events", *CO_PARTITIONED)}
     assert 3_065_536 == report.existing[settings.topic("dead_letters")].max_message_bytes
 
 
@@ -114,7 +114,7 @@ def test_growing_is_a_dry_run_until_yes(settings: Settings) -> None:
     growth = grow(settings, partitions=5, yes=False)
 
     assert not growth.done
-    assert [*map(settings.topic, TWINS), settings.topic("events")] == [name for name, _, _ in growth.steps]
+    assert [*map(settings.topic, CO_PARTITIONED), settings.topic("events")] == [name for name, _, _ in growth.steps]
     assert {(2, 5)} == {(now, then) for _, now, then in growth.steps}
     assert 2 == look(settings, stream_events=()).existing[settings.topic("events")].partitions
 
@@ -144,7 +144,7 @@ def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
     """Nothing is grown while a twin is missing: the events would be left without it."""
     make_topic(settings, settings.topic("events"), partitions=2)
 
-    with pytest.raises(LayoutError, match="topics are missing"):
+    with pytest.raises(TopicConfigError, match="topics are missing"):
         grow(settings, partitions=4, yes=True)
 
 
@@ -154,5 +154,5 @@ def test_no_broker_is_an_error_of_the_world(topic_prefix: str) -> None:
         nobody.bind(("127.0.0.1", 0))
         servers = f"127.0.0.1:{nobody.getsockname()[1]}"
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=servers), topics=TopicSettings(prefix=topic_prefix))
-        with pytest.raises(WorldError, match=r"no answer from .*\nhint: check PROCESSOR_KAFKA__BOOT"):
+        with pytest.raises(DependencyError, match=r"no answer from .*\nhint: check PROCESSOR_KAFKA__BOOT"):
             look(settings, stream_events=())

@@ -33,14 +33,14 @@ def test_the_main_job_runs_on_the_image(broker: str) -> None:
     processor(broker, "run", "--until-end")
 
     events = [record["eventId"] for record in values(broker, "banking.events")]
-    births = values(broker, "communications.status")
+    created = values(broker, "communications.status")
     decided = {record["eventId"] for record in values(broker, "communications.decisions")}
 
     assert EVENTS == len(set(events))
-    assert set(events) == {birth["eventId"] for birth in births} | decided
-    assert {1} == set(Counter((birth["eventId"], birth["templateId"]) for birth in births).values())
-    assert {1} == {birth["sequence"] for birth in births}
-    assert sorted(birth["encodedKey"] for birth in births) == sorted(
+    assert set(events) == {birth["eventId"] for birth in created} | decided
+    assert {1} == set(Counter((birth["eventId"], birth["templateId"]) for birth in created).values())
+    assert {1} == {birth["sequence"] for birth in created}
+    assert sorted(birth["encodedKey"] for birth in created) == sorted(
         message["encodedKey"] for message in values(broker, "communications.messages")
     )
     assert [] == values(broker, "communications.dead-letters")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.errors import WorldError
+from processor.errors import DependencyError
 from processor.kafka.local.jars import KAFKA_VERSION
 from processor.kafka.local.kafka import local_kafka
 from processor.settings import HttpSettings, load_settings
@@ -92,7 +92,7 @@ def test_a_local_kafka_says_which_package_it_needs(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no jars there yet
     monkeypatch.delenv("PROCESSOR_KAFKA_HOME", raising=False)
 
-    with pytest.raises(WorldError, match=f"needs the package {package}.*\nhint: "), local_kafka():
+    with pytest.raises(DependencyError, match=f"needs the package {package}.*\nhint: "), local_kafka():
         pass
 
 

@@ -19,10 +19,10 @@ from processor.demo.generate import events
 from processor.demo.report import Latency
 from processor.demo.run import Input, demo, inputs, read_all
 from processor.domain.event import Event
-from processor.domain.record import EventName, Place, SourceRecord, Topic
-from processor.errors import RivalError, UsageError, WorldError
+from processor.domain.record import EventName, RecordPosition, SourceRecord, Topic
+from processor.errors import DependencyError, FencedError, UsageError
 from processor.kafka.clients import headers_of
-from processor.kafka.topic_plan import TWINS
+from processor.kafka.topic_plan import CO_PARTITIONED
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings
 from processor.wire.decode import Fault, decode
@@ -75,7 +75,9 @@ def said(capsys: Captured) -> dict[str, Any]:
 
 
 def outcome(one: Input) -> Event | Fault:
-    record = SourceRecord(Place(Topic("e"), 0, one.number), 0, one.record.key, one.record.value, one.record.headers)
+    record = SourceRecord(
+        RecordPosition(Topic("e"), 0, one.number), 0, one.record.key, one.record.value, one.record.headers
+    )
     return decode(record, schemas=SCHEMAS, schema_of=SCHEMAS.local_schema)
 
 
@@ -125,7 +127,7 @@ def test_no_broker(settings_of_nowhere: Settings, monkeypatch: pytest.MonkeyPatc
     """Servers that were given and do not answer are an error with a hint; no other broker is started instead."""
     monkeypatch.setattr("processor.cli.topics._REQUEST_S", 0.5)
     monkeypatch.setattr("processor.demo.run._SEEN_S", 0.5)
-    with pytest.raises(WorldError, match=r"no answer from .*\nhint: "):
+    with pytest.raises(DependencyError, match=r"no answer from .*\nhint: "):
         demo(settings_of_nowhere)
 
 
@@ -221,7 +223,7 @@ def test_lost_records_are_noticed(settings: Settings, capsys: Captured) -> None:
     before: dict[str, int] = {}
 
     def plant(ours: Settings) -> None:
-        topics = [ours.topic(role) for role in TWINS]
+        topics = [ours.topic(role) for role in CO_PARTITIONED]
         for topic in [*topics, ours.stream_topic(EventName("SAVINGS_DEPOSIT"))]:
             first = next(iter(read_all(ours, [topic]))).partition()
             assert first is not None
@@ -300,7 +302,7 @@ def test_an_engine_that_ends(settings: Settings, left_behind: Left, monkeypatch:
     monkeypatch.setattr(
         "processor.demo.run.worker_command", lambda **_: lambda _number, _descriptor: [sys.executable, "-c", script]
     )
-    with pytest.raises(RivalError, match=r"the engine ended with 4\n  we are two"):
+    with pytest.raises(FencedError, match=r"the engine ended with 4\n  we are two"):
         demo(settings, events=4)
 
     assert left_behind() == set()

@@ -9,7 +9,7 @@ import pytest
 from processor.demo.expected import Counts, Expected, Mark, Names, Read, Rule, expect, rules, verify
 from processor.domain.ids import eid, encoded_key
 from processor.domain.record import TemplateId
-from processor.errors import OurFaultError
+from processor.errors import InternalError
 from processor.templates.load import SHIPPED
 
 Json = dict[str, Any]
@@ -57,7 +57,7 @@ def test_a_file_that_cannot_be_foreseen_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text(
         shipped + '\n[[condition]]\nfield = "TENANT"\noperator = "EMPTY"\n', encoding="utf-8"
     )
-    with pytest.raises(OurFaultError, match=r"t\.toml: what condition does"):
+    with pytest.raises(InternalError, match=r"t\.toml: what condition does"):
         rules(tmp_path)
 
 

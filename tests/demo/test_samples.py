@@ -11,14 +11,14 @@ import processor
 from processor.domain.catalogue import EVENTS, ordering_key
 from processor.domain.event import Event
 from processor.domain.placeholders import PLACEHOLDERS
-from processor.domain.record import EventName, Place, SourceRecord, Topic
+from processor.domain.record import EventName, RecordPosition, SourceRecord, Topic
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample, samples
 from processor.wire.decode import decode, event_of_json
 from processor.wire.encode import encode_event
 
 SCHEMAS = load_schemas()
-FOLDER = Path(processor.__file__).parent / "templates" / "events"
+FOLDER = Path(processor.__file__).parent / "shipped" / "events"
 
 
 def test_one_sample_of_each_event() -> None:
@@ -44,7 +44,7 @@ def test_samples_are_events() -> None:
         event = event_of_json(told, SCHEMAS)
         assert isinstance(event, Event), (told["event"], event)
         value, headers = encode_event(event.fields, SCHEMAS, format="avro")
-        record = SourceRecord(Place(Topic("e"), 0, 0), 0, None, value, headers)
+        record = SourceRecord(RecordPosition(Topic("e"), 0, 0), 0, None, value, headers)
 
         assert event == decode(record, schemas=SCHEMAS, schema_of=SCHEMAS.local_schema)
 

@@ -13,12 +13,12 @@ from processor.cli.topics import create
 from processor.domain.event import Event
 from processor.domain.record import Topic
 from processor.engine.loop import run
-from processor.engine.start_offsets import StartFrom, Starts
-from processor.kafka.topic_state import read_layout
+from processor.engine.start_offsets import StartOffsetResolver, StartPolicy
+from processor.kafka.topic_state import read_output_topics
 from processor.mapping.template import TemplateSet
 from processor.registry.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
-from processor.templates.load import read_templates, usable
+from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
@@ -133,7 +133,7 @@ def _delivered(error: KafkaError | None, _message: Message) -> None:
 def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: Any) -> Installation:
     """Topics created, nothing in them. `settings` are fields of Settings."""
     schemas = load_schemas()
-    templates = usable(read_templates(None, tenant=TENANT, schemas=schemas))
+    templates = require_usable(read_templates(None, tenant=TENANT, schemas=schemas))
     given: dict[str, Any] = {
         "tenant": TENANT,
         "kafka": KafkaSettings(bootstrap_servers=servers),
@@ -147,11 +147,11 @@ def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: 
     return Installation(made, schemas, templates)
 
 
-def starts_of(made: Installation, *, answer: StartFrom | None = None) -> Starts:
+def starts_of(made: Installation, *, answer: StartPolicy | None = None) -> StartOffsetResolver:
     """What finds the starts of partitions, as a process that starts now has it."""
-    return Starts(
+    return StartOffsetResolver(
         made.settings,
-        layout=lambda admin: read_layout(admin, made.settings, made.templates),
+        layout=lambda admin: read_output_topics(admin, made.settings, made.templates),
         lookups=make_lookups(schemas=made.schemas),
         schemas_of_outputs=made.schemas.local_schema,
         answer=answer,

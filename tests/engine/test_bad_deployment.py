@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from processor.cli.topics import create
-from processor.errors import RefusedInputError
+from processor.errors import InputError
 from processor.registry.schema_files import load_schemas
 from processor.settings import SchemaRegistrySettings
 from tests.engine.installation import TENANT, Installation, installation, until
@@ -50,7 +50,7 @@ def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, 
     wrong = of_tenant(made, "northbnk")
     judged = rf"{min(records, 200)} of the first {min(records, 200)} records are of another tenant"
     for _ in range(2):
-        with pytest.raises(RefusedInputError, match=rf"{judged}; most often TENANT_DISABLED: tenant '{TENANT}'"):
+        with pytest.raises(InputError, match=rf"{judged}; most often TENANT_DISABLED: tenant '{TENANT}'"):
             wrong.run()
         assert [0] == made.committed()
         assert 0 == outputs_of(made)
@@ -81,7 +81,7 @@ def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_pr
         made.tell([repayment(10 * partition + n) for n in range(5)], partition=partition)
         made.put([b""] * 3, partition=partition)
     made.put([b"\x07 no event"], partition=3)
-    with pytest.raises(RefusedInputError, match="31 of the first 31 records are unreadable or of another tenant"):
+    with pytest.raises(InputError, match="31 of the first 31 records are unreadable or of another tenant"):
         of_tenant(made, "northbnk").run()
 
     assert [0] * 6 == made.committed(range(6))
@@ -138,7 +138,7 @@ def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix:
 
     committing = threading.Thread(target=commit_late)
     committing.start()
-    with pytest.raises(RefusedInputError, match="30 of the first 30 records are of another tenant") as ended:
+    with pytest.raises(InputError, match="30 of the first 30 records are of another tenant") as ended:
         made.run()
     committing.join(30)
 
@@ -175,7 +175,7 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
         for number in range(120):
             value = encoded(made, repayment(number))[0]
             made.put([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
-        with pytest.raises(RefusedInputError, match="records are of another tenant"):
+        with pytest.raises(InputError, match="records are of another tenant"):
             of_tenant(made, "northbnk").run()
 
     assert [0] == made.committed()
@@ -254,7 +254,7 @@ def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
     made = installation(bootstrap_servers, topic_prefix)
     made.tell([foreign(n) for n in range(300)])
     made.tell([repayment(n) for n in range(300, 350)])
-    with process(made, PROCESSOR_MAX_UNREADABLE_SHARE="1") as (_, address):
+    with process(made, PROCESSOR_MAX_REJECTED_RATIO="1") as (_, address):
         until(lambda: made.committed() == [350])
         until(lambda: ready(address)["ready"])
         answer = ready(address)

@@ -14,17 +14,17 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.domain.outcome import Unreadable
+from processor.domain.outcome import Rejected
 from processor.domain.reasons import Reason
-from processor.domain.record import EventName, OutRecord, Place, SourceRecord, Topic
+from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.engine import consumer as intake
 from processor.engine import loop as module
-from processor.engine.consumer import Owned
-from processor.engine.deduplication import Window
-from processor.engine.loop import Done, cut, run
-from processor.errors import RefusedInputError
+from processor.engine.consumer import AssignedPartition
+from processor.engine.deduplication import DeduplicationWindow
+from processor.engine.loop import ProcessedRecord, cut, run
+from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
-from processor.kafka.topic_plan import TWINS
+from processor.kafka.topic_plan import CO_PARTITIONED
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT
@@ -33,18 +33,18 @@ from tests.engine.installation import Installation, installation
 from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
 
-OWNED = Owned(0, Window(records=0, age_ms=0), None)
+OWNED = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), None)
 EVENTS = Topic("banking.events")
 
 
-def done(offset: int, size: int) -> Done:
+def done(offset: int, size: int) -> ProcessedRecord:
     """A record whose outputs weigh `size` bytes."""
     out = OutRecord(Topic("communications.dead-letters"), 0, None, b"x" * size)
-    record = SourceRecord(Place(EVENTS, 0, offset), 0, None, None)
-    return Done(OWNED, Unreadable(record, Reason.BAD_FRAME, "", (out,)))
+    record = SourceRecord(RecordPosition(EVENTS, 0, offset), 0, None, None)
+    return ProcessedRecord(OWNED, Rejected(record, Reason.BAD_FRAME, "", (out,)))
 
 
-def all_done(*sizes: int) -> list[Done]:
+def all_done(*sizes: int) -> list[ProcessedRecord]:
     return [done(offset, size) for offset, size in enumerate(sizes)]
 
 
@@ -284,7 +284,7 @@ def test_a_batch_is_not_larger_than_a_topic_takes(bootstrap_servers: str, topic_
 def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str) -> None:
     """The largest that the events' topic takes, over any default of a producer, is a dead letter byte for byte: the
     producer's limit follows that of the dead letters."""
-    made = installation(bootstrap_servers, topic_prefix, max_unreadable_share=1.0)
+    made = installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1.0)
     value = random.Random(1).randbytes(1_048_000)
     made.put([value])
     made.run()
@@ -300,14 +300,14 @@ def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str
     made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     made.put([b"\x07 no event"] * 300)
     for _ in range(2):
-        with pytest.raises(RefusedInputError, match=r"of the first 1\d\d records are unreadable.*BAD_FRAME") as ended:
+        with pytest.raises(InputError, match=r"of the first 1\d\d records are unreadable.*BAD_FRAME") as ended:
             made.run()
         assert 5 == ended.value.exit_code
         assert [] == made.read(made.settings.topic("dead_letters"))
         assert [0] == made.committed()
 
     switched_off = Installation(
-        made.settings.model_copy(update={"max_unreadable_share": 1.0, "max_batch_records": 300}),
+        made.settings.model_copy(update={"max_rejected_ratio": 1.0, "max_batch_records": 300}),
         made.schemas,
         made.templates,
     )
@@ -366,7 +366,7 @@ body = "{body}"
 @pytest.mark.kafka
 def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """After 100 failures a record costs the broken template an entry TEMPLATE_SUSPENDED, but each 100th try; the other
-    template makes all of its messages. With PROCESSOR_BREAKER=off every record is tried."""
+    template makes all of its messages. With PROCESSOR_CIRCUIT_BREAKER=off every record is tried."""
     for name, body in (("good", "{ACCOUNT_ID}"), ("broken", "{CF:LOAN:Chaos}")):
         (tmp_path / f"{name}.toml").write_text(TEMPLATE.format(id=name, body=body))
     made = installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
@@ -403,7 +403,7 @@ def test_outputs_have_the_time_of_producing(bootstrap_servers: str, topic_prefix
     producer.produce(made.events, b"\x07", key, 0, timestamp=told_ms)
     assert producer.flush(10) == 0
     made.run()
-    topics = [*map(made.settings.topic, TWINS), made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
+    topics = [*map(made.settings.topic, CO_PARTITIONED), made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
     published = {topic: [record.timestamp()[1] for record in made.read(topic)] for topic in topics}
 
     assert all(published.values())

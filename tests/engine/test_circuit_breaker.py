@@ -1,18 +1,18 @@
-"""Breakers: when a template is suspended, tried again, and let go."""
+"""CircuitBreakers: when a template is suspended, tried again, and let go."""
 
 from processor.domain.message import Channel, Communicationmessage, FailedTemplate, MessageStatus, State
-from processor.domain.outcome import Birth, Mapped
+from processor.domain.outcome import CreatedMessage, Processed
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import EncodedKey, Place, SourceRecord, TemplateId, Topic
-from processor.engine.circuit_breaker import Breakers
+from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId, Topic
+from processor.engine.circuit_breaker import CircuitBreakers
 
-PLACE = Place(Topic("banking.events"), 0, 0)
+PLACE = RecordPosition(Topic("banking.events"), 0, 0)
 A = TemplateId("a")
 MISSING = TemplateReason.MISSING_VALUE
 OPEN_A = frozenset({(A, MISSING)})
 
 
-def made(version: int = 1) -> Mapped:
+def made(version: int = 1) -> Processed:
     """An outcome in which template A made its message."""
     status = MessageStatus(
         encodedKey=EncodedKey("0" * 32),
@@ -31,26 +31,26 @@ def made(version: int = 1) -> Mapped:
         setVersion="s",
         source=PLACE,
     )
-    return outcome(births=(Birth(Communicationmessage(), status),))
+    return outcome(created=(CreatedMessage(Communicationmessage(), status),))
 
 
-def failed(reason: TemplateReason = MISSING, version: int = 1) -> Mapped:
+def failed(reason: TemplateReason = MISSING, version: int = 1) -> Processed:
     """An outcome in which template A failed."""
     return outcome(failed=(FailedTemplate(templateId=A, templateVersion=version, reason=reason, detail=""),))
 
 
-def outcome(births: tuple[Birth, ...] = (), failed: tuple[FailedTemplate, ...] = ()) -> Mapped:
-    return Mapped(SourceRecord(PLACE, 0, None, None), None, births, (), failed, ())
+def outcome(created: tuple[CreatedMessage, ...] = (), failed: tuple[FailedTemplate, ...] = ()) -> Processed:
+    return Processed(SourceRecord(PLACE, 0, None, None), None, created, (), failed, ())
 
 
-def after(*outcomes: Mapped) -> Breakers:
-    breakers = Breakers()
+def after(*outcomes: Processed) -> CircuitBreakers:
+    breakers = CircuitBreakers()
     for one in outcomes:
         breakers.saw(one)
     return breakers
 
 
-def opened() -> Breakers:
+def opened() -> CircuitBreakers:
     return after(*[failed()] * 100)
 
 
@@ -89,7 +89,7 @@ def test_every_hundredth_record_is_tried() -> None:
     assert OPEN_A == breakers.suspended()
 
 
-def closed_by(*tries: Mapped) -> Breakers:
+def closed_by(*tries: Processed) -> CircuitBreakers:
     breakers = opened()
     for one in tries:
         for _ in range(99):

@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from processor.engine.consumer import Intake, Polled
+from processor.engine.consumer import EventConsumer, PolledRecord
 from processor.engine.loop import run
-from processor.engine.start_offsets import Start, Starts
-from processor.errors import RefusedInputError, WorldError
+from processor.engine.start_offsets import StartOffset, StartOffsetResolver
+from processor.errors import DependencyError, InputError
 from processor.kafka.clients import consumer, consumer_properties
 from processor.settings import Settings
 from tests.engine.installation import Installation, installation, starts_of, until
@@ -22,19 +22,19 @@ pytestmark = pytest.mark.kafka
 
 
 @contextmanager
-def intake_of(made: Installation) -> Iterator[Intake]:
+def intake_of(made: Installation) -> Iterator[EventConsumer]:
     """An intake that has joined its group."""
     made_consumer = consumer(consumer_properties(made.settings))
-    intake = Intake(made.settings, made_consumer, starts_of(made), rebalanced=lambda _kind, _count: None)
+    intake = EventConsumer(made.settings, made_consumer, starts_of(made), rebalanced=lambda _kind, _count: None)
     try:
         yield intake
     finally:
         intake.close()
 
 
-def polled(intake: Intake, count: int, *, patience_s: float = 30) -> list[Polled]:
+def polled(intake: EventConsumer, count: int, *, patience_s: float = 30) -> list[PolledRecord]:
     """So many usable records; fewer when they do not come in time."""
-    found: list[Polled] = []
+    found: list[PolledRecord] = []
     deadline = time.monotonic() + patience_s
     while len(found) < count and time.monotonic() < deadline:
         found += intake.poll(100)
@@ -46,7 +46,7 @@ def polled(intake: Intake, count: int, *, patience_s: float = 30) -> list[Polled
     return found
 
 
-def offsets(records: list[Polled]) -> list[int]:
+def offsets(records: list[PolledRecord]) -> list[int]:
     return [one.record.place.offset for one in records]
 
 
@@ -86,7 +86,7 @@ def test_a_fetcher_that_has_ended_is_begun_anew(bootstrap_servers: str, topic_pr
     with intake_of(made) as intake:
         (first, *_) = polled(intake, 3)
         intake._consumer.seek(TopicPartition(made.events, 0, 1_000))
-        with pytest.raises(RefusedInputError, match="is gone"):
+        with pytest.raises(InputError, match="is gone"):
             for _ in range(100):
                 intake.poll(100)
         first.owned.next = first.owned.seek_to = 1
@@ -101,10 +101,10 @@ class Known:
     first: int  #: of partition 0; all others are empty
     after_s: float
 
-    def of(self, partition: int) -> Start:
+    def of(self, partition: int) -> StartOffset:
         time.sleep(self.after_s)
         offset = self.first if partition == 0 else 0
-        return Start(offset=offset, goal=offset, chosen=False)
+        return StartOffset(offset=offset, goal=offset, chosen=False)
 
 
 def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
@@ -120,7 +120,9 @@ def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
     member.assign([TopicPartition("banking.events", 0, 0)])  # so that its connections are there
     assert member.consume(1, 10)
     member.unassign()
-    intake = Intake(settings, member, cast(Starts, Known(5, 0.05)), rebalanced=lambda _kind, _count: None)
+    intake = EventConsumer(
+        settings, member, cast(StartOffsetResolver, Known(5, 0.05)), rebalanced=lambda _kind, _count: None
+    )
     try:
         found = [one for one in polled(intake, 15, patience_s=20) if one.record.place.partition == 0]
     finally:
@@ -175,7 +177,9 @@ def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: st
         other.subscribe([made.events])
         until(lambda: other.poll(0.1) is None and bool(other.assignment()))
 
-        with pytest.raises(WorldError, match=r"(?s)INCONSISTENT_GROUP_PROTOCOL.*\nhint: .*PROCESSOR_GROUP") as ended:
+        with pytest.raises(
+            DependencyError, match=r"(?s)INCONSISTENT_GROUP_PROTOCOL.*\nhint: .*PROCESSOR_GROUP"
+        ) as ended:
             run(made.settings)
     finally:
         other.close()

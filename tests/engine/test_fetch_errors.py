@@ -13,8 +13,8 @@ from confluent_kafka import Producer
 
 from processor.domain.reference import Table
 from processor.engine.loop import run
-from processor.engine.status import Progress
-from processor.errors import StopError
+from processor.engine.status import EngineStatus
+from processor.errors import FatalError
 from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.observability.metrics import WAITS
@@ -44,7 +44,7 @@ class LeftError(Exception):
     """The block around the engine is left."""
 
 
-class LeavableProgress(Progress):
+class LeavableProgress(EngineStatus):
     """Raises LeftError where the engine waits before its first poll, once `leaving` is set."""
 
     leaving: threading.Event
@@ -60,7 +60,7 @@ class Running:
 
     def __init__(self) -> None:
         self.progress = LeavableProgress.unobserved()
-        self.error: StopError | None = None
+        self.error: FatalError | None = None
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def running(made: Installation) -> Iterator[Running]:
             run(made.settings, step=look, progress=engine.progress)
         except LeftError:
             pass
-        except StopError as error:
+        except FatalError as error:
             engine.error = error
 
     thread = threading.Thread(target=work)

@@ -15,8 +15,8 @@ from processor.errors import UsageError
 from processor.settings import Settings
 
 
-def settings(group: str, *, slot: str = "host-a") -> Settings:
-    return Settings(group=group, slot=slot)
+def settings(group: str, *, instance_id: str = "host-a") -> Settings:
+    return Settings(group=group, instance_id=instance_id)
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_a_long_name_has_a_lock_as_well(topic_prefix: str) -> None:
     """The id may be longer than a file's name."""
     group, slot = topic_prefix + "g" * 180, "s" * 100
     with (
-        transactional_id(settings(group, slot=slot)) as first,
-        transactional_id(settings(group, slot=slot)) as second,
+        transactional_id(settings(group, instance_id=slot)) as first,
+        transactional_id(settings(group, instance_id=slot)) as second,
     ):
         assert [f"{group}:{slot}:0", f"{group}:{slot}:1"] == [first, second]
 
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytes
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
 
-    with pytest.raises(UsageError, match=r"(?s)no folder for the lock of slot 'host-a'.*\nhint: TMPDIR"):
+    with pytest.raises(UsageError, match=r"(?s)no folder for the lock of instance 'host-a'.*\nhint: TMPDIR"):
         transactional_id(settings("a")).__enter__()
 
 
@@ -75,7 +75,7 @@ def test_no_two_names_give_one_id() -> None:
     ids = []
     with ExitStack() as held:
         for group, slot in product(names, names):
-            ids.append(held.enter_context(transactional_id(settings(group, slot=slot))))
+            ids.append(held.enter_context(transactional_id(settings(group, instance_id=slot))))
 
     assert len(names) ** 2 == len(set(ids))
     assert {"a-b:c:0", "a:b-c:0"} <= set(ids)
@@ -92,7 +92,7 @@ def test_a_host_with_a_colon_needs_a_slot(monkeypatch: pytest.MonkeyPatch) -> No
     """Names of hosts are not ours; one that cannot be part of an id asks for a word."""
     monkeypatch.setattr(socket, "gethostname", lambda: "fe80::1")
 
-    with pytest.raises(UsageError, match=r"(?s)'fe80::1'.*\nhint: .*PROCESSOR_SLOT"):
+    with pytest.raises(UsageError, match=r"(?s)'fe80::1'.*\nhint: .*PROCESSOR_INSTANCE_ID"):
         transactional_id(Settings(group="a")).__enter__()
 
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import NewPartitions
 
 from processor.domain.record import EventName, Topic
 from processor.engine import loop as engine
-from processor.errors import LayoutError, WorldError
+from processor.errors import DependencyError, TopicConfigError
 from processor.kafka import topic_state as topics
 from processor.kafka.local.ports import free_ports
 from processor.settings import HttpSettings, KafkaSettings, Settings
@@ -77,7 +77,7 @@ def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case:
     done(made)
     text = re.escape(said.format(prefix=topic_prefix)) + ".*\nhint: .*" + re.escape(hint.format(prefix=topic_prefix))
 
-    with pytest.raises(LayoutError, match=f"(?s){text}") as ended:
+    with pytest.raises(TopicConfigError, match=f"(?s){text}") as ended:
         made.run()
     assert 2 == ended.value.exit_code
     assert [] == made.read(made.settings.topic("messages"))
@@ -130,7 +130,8 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
 
     with pytest.raises(
-        WorldError, match=rf"(?s)no answer from {servers} for 1 s.*\nhint: check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"
+        DependencyError,
+        match=rf"(?s)no answer from {servers} for 1 s.*\nhint: check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS",
     ) as ended:
         engine.run(settings)
     assert 3 == ended.value.exit_code

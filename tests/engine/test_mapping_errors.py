@@ -14,10 +14,10 @@ from processor.domain.reasons import Reason
 from processor.domain.record import SourceRecord
 from processor.engine import loop as module
 from processor.engine.loop import run
-from processor.engine.status import Progress
-from processor.errors import OurFaultError, WorldError
+from processor.engine.status import EngineStatus
+from processor.errors import DependencyError, InternalError
 from processor.kafka.clients import headers_of
-from processor.mapping.context import Lookups, Suspended
+from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.map import map_record
 from processor.observability.metrics import Metrics
 from processor.wire.encode import dead_letter_of
@@ -52,7 +52,7 @@ class Mapping:
         self.times = times
         self.seen: Counter[int] = Counter()
 
-    def __call__(self, record: SourceRecord, lookups: Lookups, suspended: Suspended) -> Outcome:
+    def __call__(self, record: SourceRecord, lookups: MappingContext, suspended: Suspended) -> Outcome:
         offset = record.place.offset
         self.seen[offset] += 1
         if offset == AT and self.seen[offset] <= self.times:
@@ -71,7 +71,7 @@ def events_of(statuses: list[dict[str, Any]]) -> list[int]:
         (raise_it(MemoryError()), "MemoryError"),
         (endless, "RecursionError"),
         (raise_it(ValueError(SECRET)), "ValueError"),
-        (raise_it(OurFaultError(SECRET)), "OurFaultError"),
+        (raise_it(InternalError(SECRET)), "InternalError"),
     ],
     ids=["memory", "recursion", "value", "ours"],
 )
@@ -90,7 +90,7 @@ def test_the_record_is_dead_and_the_others_go_on(
     made.tell([repayment(n) for n in range(8)])
     registry = CollectorRegistry()
     with capture_logs() as lines:
-        run(made.settings, until_end=True, progress=Progress(Metrics(registry), max_stall_s=60))
+        run(made.settings, until_end=True, progress=EngineStatus(Metrics(registry), max_stall_s=60))
     (letter,) = made.read(made.settings.topic("dead_letters"))
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     (error,) = [line for line in lines if line["log_level"] == "error"]
@@ -136,11 +136,11 @@ def test_what_looking_up_raises_stops(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
-    monkeypatch.setattr(module, "map_record", Mapping(raise_it(WorldError("the disk"))))
+    monkeypatch.setattr(module, "map_record", Mapping(raise_it(DependencyError("the disk"))))
     made = installation(bootstrap_servers, topic_prefix)
     made.tell([repayment(n) for n in range(8)])
 
-    with pytest.raises(WorldError, match="the disk"):
+    with pytest.raises(DependencyError, match="the disk"):
         made.run()
     assert [] == made.read(made.settings.topic("dead_letters"))
 
@@ -150,8 +150,8 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
 ) -> None:
     """A program whose mapping raises for nearly everything does not eat the topic."""
 
-    def always(_record: SourceRecord, _lookups: Lookups, _suspended: Suspended) -> Outcome:
-        raise OurFaultError(SECRET)
+    def always(_record: SourceRecord, _lookups: MappingContext, _suspended: Suspended) -> Outcome:
+        raise InternalError(SECRET)
 
     monkeypatch.setattr(module, "map_record", always)
     made = installation(bootstrap_servers, topic_prefix)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from processor.cli import produce, topics
 from processor.engine import loop as engine
 from processor.engine.loop import run
-from processor.errors import WorldError
+from processor.errors import DependencyError
 from processor.kafka import topic_state as engine_topics
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.local.ports import free_ports
@@ -121,7 +121,7 @@ def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> N
     """The client's own cause, and the property or setting to look at."""
     settings, text = given(guarded, case)
 
-    with pytest.raises(WorldError, match=text) as ended:
+    with pytest.raises(DependencyError, match=text) as ended:
         topics.look(settings, stream_events=())
     assert 3 == ended.value.exit_code
 
@@ -132,11 +132,11 @@ def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pyt
     monkeypatch.setattr(engine, "BROKER_S", 2.0)
     settings, text = given(guarded, case)
 
-    with pytest.raises(WorldError, match=text):
+    with pytest.raises(DependencyError, match=text):
         topics.create(settings, stream_events=())
-    with pytest.raises(WorldError, match=text):
+    with pytest.raises(DependencyError, match=text):
         produce.batch_limit_bytes(settings, settings.topic("events"))
-    with pytest.raises(WorldError, match=text.replace("no answer from ", "no answer from .* for 2 s: ")):
+    with pytest.raises(DependencyError, match=text.replace("no answer from ", "no answer from .* for 2 s: ")):
         run(settings)
 
 

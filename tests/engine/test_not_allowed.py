@@ -12,7 +12,7 @@ from processor.cli.topics import create, look
 from processor.domain.record import EventName
 from processor.engine import start_offsets as start
 from processor.engine.loop import run
-from processor.errors import NotAllowedError
+from processor.errors import AuthorizationError
 from processor.kafka.local.kafka import local_kafka
 from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
@@ -49,13 +49,13 @@ def deny(made: Installation, kind: ResourceType, name: str, operation: AclOperat
 
 def transactional_id(made: Installation) -> str:
     """Of the first process of this host."""
-    return f"{made.settings.group_id}:{made.settings.slot_name}:0"
+    return f"{made.settings.group_id}:{made.settings.instance_name}:0"
 
 
 def outputs(made: Installation) -> list[str]:
     """The output topics that a LOAN_REPAYMENT writes to."""
-    twins = [made.settings.topic("messages"), made.settings.topic("status")]
-    return [*twins, made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
+    co_partitioned = [made.settings.topic("messages"), made.settings.topic("status")]
+    return [*co_partitioned, made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
 
 
 def renamed(made: Installation, group: str) -> Installation:
@@ -91,7 +91,7 @@ def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, ca
     made.tell([repayment()])
     deny(made, kind, name(made), operation)
 
-    with pytest.raises(NotAllowedError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
+    with pytest.raises(AuthorizationError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
         run(made.settings)
     assert 3 == ended.value.exit_code
     assert [] == made.read(made.settings.topic("messages"))
@@ -105,14 +105,14 @@ def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) ->
     deny(made, TOPIC, made.events, DESCRIBE)
     text = rf"(?s)not allowed to see .*{re.escape(hidden)}.*\nhint: grant DESCRIBE"
 
-    with pytest.raises(NotAllowedError, match=text):
+    with pytest.raises(AuthorizationError, match=text):
         run(made.settings)
-    with pytest.raises(NotAllowedError, match=text):
+    with pytest.raises(AuthorizationError, match=text):
         look(made.settings, stream_events=made.templates.stream_events())
-    with pytest.raises(NotAllowedError, match=text):
+    with pytest.raises(AuthorizationError, match=text):
         create(made.settings, stream_events=made.templates.stream_events())
     with pytest.raises(
-        NotAllowedError, match=rf"(?s)not allowed to see {re.escape(made.events)}\nhint: grant DESCRIBE"
+        AuthorizationError, match=rf"(?s)not allowed to see {re.escape(made.events)}\nhint: grant DESCRIBE"
     ):
         batch_limit_bytes(made.settings, made.events)
 
@@ -125,7 +125,7 @@ def test_an_answer_that_cannot_be_weighed(
     made = installation(guarded_servers, topic_prefix)
     deny(made, GROUP, made.settings.group_id, DESCRIBE)
 
-    with pytest.raises(NotAllowedError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
+    with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
         run(made.settings, answer="beginning")
 
 
@@ -138,7 +138,7 @@ def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: s
         if step == "committed":
             deny(made, TOPIC, made.events, READ)
 
-    with pytest.raises(NotAllowedError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant .*READ on the events topic"):
+    with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant .*READ on the events topic"):
         run(made.settings, step=withdraw)
     assert 2 == len(made.statuses())
 
@@ -150,7 +150,7 @@ def test_outputs_that_must_not_be_read(guarded_servers: str, topic_prefix: str) 
     made.run()
     deny(made, TOPIC, made.settings.topic("status"), READ)
 
-    with pytest.raises(NotAllowedError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant READ on .*status"):
+    with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant READ on .*status"):
         run(renamed(made, f"{topic_prefix}renamed").settings)
 
 
@@ -165,5 +165,5 @@ def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix
             rival = Producer({"bootstrap.servers": guarded_servers, "transactional.id": transactional_id(made)})
             rival.init_transactions(10)
 
-    with pytest.raises(NotAllowedError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):
+    with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):
         run(made.settings, step=fence)

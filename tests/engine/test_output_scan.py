@@ -14,12 +14,12 @@ from structlog.testing import capture_logs
 
 from processor.domain.message import DeadLetter
 from processor.domain.reasons import Reason
-from processor.domain.record import Headers, Place
+from processor.domain.record import Headers, RecordPosition
 from processor.engine import output_scan as published
 from processor.engine.start_offsets import SeenEvent
 from processor.settings import SchemaRegistrySettings
 from processor.wire.encode import dead_letter_record
-from processor.wire.schema import OwnSchema
+from processor.wire.schema import ReaderSchema
 from tests.engine.installation import Installation, installation, starts_of
 from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
 from tests.engine.test_run import encoded, repayment
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.kafka
 SCHEMA_ID: Final = 7
 
 
-def loan_schema(made: Installation) -> OwnSchema:
+def loan_schema(made: Installation) -> ReaderSchema:
     return next(schema for schema in made.schemas.families.values() if "LoanTransaction" in schema.name)
 
 
@@ -136,7 +136,7 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for offset, reason in enumerate(Reason):
         letter = DeadLetter(
-            place=Place(made.events, 0, offset),
+            place=RecordPosition(made.events, 0, offset),
             timestamp_ms=1_773_480_413_702,
             key=b"key",
             value=b"value",
@@ -367,7 +367,7 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
     made.tell([repayment(1)])
     made.run()
     letter = DeadLetter(
-        place=Place(made.events, 0, 0),
+        place=RecordPosition(made.events, 0, 0),
         timestamp_ms=1_773_480_413_702,
         key=b"key",
         value=b"value",

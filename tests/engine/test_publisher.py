@@ -10,14 +10,14 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from processor.domain.output_topics import Layout
+from processor.domain.output_topics import OutputTopics
 from processor.engine.loop import run
-from processor.engine.publisher import NotCommitted, Publisher
+from processor.engine.publisher import NotCommitted, TransactionalPublisher
 from processor.errors import UsageError
 from processor.kafka.local.kafka import local_kafka
 from tests.engine.installation import installation
 
-LAYOUT = cast(Layout, None)  # handed on to `make`, which does not look at it here
+LAYOUT = cast(OutputTopics, None)  # handed on to `make`, which does not look at it here
 
 
 class Failing:
@@ -40,7 +40,7 @@ def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
     """No cycle keeps a producer whose transaction failed, with its sockets, until some collection; and its end, which
     may wait for a broker that hangs, is not waited for by the loop."""
     ended: list[str] = []
-    publisher = Publisher(
+    publisher = TransactionalPublisher(
         lambda _layout, _failed: cast(Producer, Failing(ended.append)),
         transactional_id="a-test",
         timeout_s=15,

@@ -21,7 +21,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.engine.loop import run
-from processor.engine.status import Progress
+from processor.engine.status import EngineStatus
 from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.settings import SchemaRegistrySettings
@@ -300,7 +300,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
             "away.",
             kafka={"bootstrap_servers": kafka.bootstrap_servers, "consumer": consumer},
         )
-        progress = Progress.unobserved()
+        progress = EngineStatus.unobserved()
         readiness: list[bool] = []
         ends = threading.Event()
 

@@ -14,7 +14,7 @@ from processor.cli.topics import grow
 from processor.demo.generate import events
 from processor.engine.loop import run
 from processor.engine.start_offsets import start_from
-from processor.errors import RefusedInputError, UnavailableError, UsageError
+from processor.errors import InputError, UnavailableError, UsageError
 from processor.kafka.clients import headers_of
 from tests.engine.installation import TENANT, Installation, installation, starts_of, until
 
@@ -90,7 +90,7 @@ def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str
     (deleted,) = admin.delete_records([TopicPartition(made.events, 0, 6)]).values()
     deleted.result(10)
 
-    with pytest.raises(RefusedInputError, match=r"is gone: it is 2, the partition holds offsets 6 to 9; 4 offsets are"):
+    with pytest.raises(InputError, match=r"is gone: it is 2, the partition holds offsets 6 to 9; 4 offsets are"):
         made.run()
 
     made.run(answer="beginning")
@@ -112,7 +112,7 @@ def test_all_positions_that_are_gone_are_named(bootstrap_servers: str, topic_pre
     for deleted in admin.delete_records([TopicPartition(made.events, *end) for end in ends.items()]).values():
         deleted.result(10)
 
-    with pytest.raises(RefusedInputError) as ended:
+    with pytest.raises(InputError) as ended:
         made.run()
     *lines, more, hint = str(ended.value).splitlines()
     gone = f"the group's position in {made.events}"
@@ -137,7 +137,7 @@ def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> Non
     made.run()
     again = renamed(made)
 
-    with pytest.raises(RefusedInputError, match=re.escape("`--start-from outputs`")):
+    with pytest.raises(InputError, match=re.escape("`--start-from outputs`")):
         again.run()
 
     made.tell(told(5, seed=2))
@@ -201,8 +201,8 @@ def test_an_answer_is_not_for_a_partition_that_is_new_to_the_group(bootstrap_ser
 def emptied(made: Installation) -> None:
     """Delete all that the outputs hold."""
     admin = made.admin()
-    twins = [made.settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")]
-    deleted = admin.delete_records([TopicPartition(topic, 0, OFFSET_END) for topic in twins])
+    co_partitioned = [made.settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")]
+    deleted = admin.delete_records([TopicPartition(topic, 0, OFFSET_END) for topic in co_partitioned])
     for future in deleted.values():
         future.result(10)
 
@@ -240,7 +240,7 @@ def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_pref
     ended = threading.Timer(2, producer.commit_transaction)
     ended.start()
 
-    with pytest.raises(RefusedInputError, match=re.escape("its outputs hold events of it")):
+    with pytest.raises(InputError, match=re.escape("its outputs hold events of it")):
         renamed(made).run()
     ended.join()
 
@@ -253,9 +253,9 @@ def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_pref
     producer.produce(made.settings.topic("status"), b"\x00\x00\x00\x00\x07new", b"key", 0)
     assert producer.flush(10) == 0
 
-    with pytest.raises(RefusedInputError, match=r"(?s)\[0\]@0 cannot be read.*no schema has id 7\nhint: "):
+    with pytest.raises(InputError, match=r"(?s)\[0\]@0 cannot be read.*no schema has id 7\nhint: "):
         made.run()
-    with pytest.raises(RefusedInputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         made.run(answer="outputs")
 
     made.run(answer="end")
@@ -299,12 +299,10 @@ def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers
     created.result(10)
     made.tell(told(3, seed=2))
 
-    with pytest.raises(
-        RefusedInputError, match=r"hint: `--start-from outputs` .*; `beginning` is right where the topic"
-    ):
+    with pytest.raises(InputError, match=r"hint: `--start-from outputs` .*; `beginning` is right where the topic"):
         made.run()
     with pytest.raises(
-        RefusedInputError,
+        InputError,
         match=r"up to offset 4, and its next record gets offset 3: .*\nhint: `--start-from beginning`",
     ):
         made.run(answer="outputs")

@@ -2,43 +2,43 @@
 
 import pytest
 
-from processor.domain.message import Declined
-from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.message import SkippedTemplate
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import DecisionReason, Reason
-from processor.domain.record import Place, SourceRecord, Topic
-from processor.engine.startup_guard import FirstRecords, LastRecords
-from processor.errors import RefusedInputError
+from processor.domain.record import RecordPosition, SourceRecord, Topic
+from processor.engine.startup_guard import LastRecords, StartupGuard
+from processor.errors import InputError
 
-RECORD = SourceRecord(Place(Topic("banking.events"), 0, 0), 0, None, None)
-GOOD = Mapped(RECORD, None, (), (), (), ())
-BAD = Unreadable(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
+RECORD = SourceRecord(RecordPosition(Topic("banking.events"), 0, 0), 0, None, None)
+GOOD = Processed(RECORD, None, (), (), (), ())
+BAD = Rejected(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
 
 
-def declined(reason: DecisionReason, detail: str) -> Mapped:
+def skipped(reason: DecisionReason, detail: str) -> Processed:
     """A record that one decision is all of."""
-    return Mapped(RECORD, None, (), (Declined(reason=reason, detail=detail),), (), ())
+    return Processed(RECORD, None, (), (SkippedTemplate(reason=reason, detail=detail),), (), ())
 
 
-FOREIGN = declined(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")
-EMPTY = declined(DecisionReason.EMPTY_RECORD, "the record has no value")
-UNWANTED = declined(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED")
+FOREIGN = skipped(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")
+EMPTY = skipped(DecisionReason.EMPTY_RECORD, "the record has no value")
+UNWANTED = skipped(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED")
 
 
 def test_95_of_the_first_hundred_are_refused() -> None:
     """The process stops, and the text says how many, the last fault and what to do."""
-    with pytest.raises(RefusedInputError, match=r"(?s)95 of the first 100 .* BAD_FRAME: magic byte 7\nhint: "):
-        FirstRecords(0.95).refuse([*[GOOD] * 5, *[BAD] * 95])
+    with pytest.raises(InputError, match=r"(?s)95 of the first 100 .* BAD_FRAME: magic byte 7\nhint: "):
+        StartupGuard(0.95).refuse([*[GOOD] * 5, *[BAD] * 95])
 
 
 @pytest.mark.parametrize("batch", [[BAD] * 99, [*[GOOD] * 6, *[BAD] * 94]], ids=["under a hundred", "94 percent"])
-def test_less_is_not_refused(batch: list[Mapped | Unreadable]) -> None:
+def test_less_is_not_refused(batch: list[Processed | Rejected]) -> None:
     """Under a hundred records, or under 95 percent, nothing is refused."""
-    FirstRecords(0.95).refuse(batch)
+    StartupGuard(0.95).refuse(batch)
 
 
 def test_only_the_first_200_are_judged() -> None:
     """Once 200 are judged, no share of unreadable records stops the process: then it is single producers."""
-    first = FirstRecords(0.95)
+    first = StartupGuard(0.95)
     first.committed([GOOD] * 200)
     first.refuse([BAD] * 10_000)
 
@@ -47,23 +47,23 @@ def test_only_the_first_200_are_judged() -> None:
 
 def test_what_was_committed_counts() -> None:
     """60 unreadable committed and 60 more are 120 of 120."""
-    first = FirstRecords(0.95)
+    first = StartupGuard(0.95)
     first.committed([BAD] * 60)
-    with pytest.raises(RefusedInputError):
+    with pytest.raises(InputError):
         first.refuse([BAD] * 60)
 
 
 def test_a_small_unreadable_batch_is_held_back() -> None:
     """Until a hundred are judged, a batch that is nearly all unreadable waits for more; a good one does not."""
-    assert FirstRecords(0.95).holds_back([BAD] * 99)
-    assert not FirstRecords(0.95).holds_back([BAD] * 100)
-    assert not FirstRecords(0.95).holds_back([GOOD, *[BAD] * 10])
-    assert not FirstRecords(0.95).holds_back([])
+    assert StartupGuard(0.95).holds_back([BAD] * 99)
+    assert not StartupGuard(0.95).holds_back([BAD] * 100)
+    assert not StartupGuard(0.95).holds_back([GOOD, *[BAD] * 10])
+    assert not StartupGuard(0.95).holds_back([])
 
 
 def test_a_batch_is_held_back_for_itself() -> None:
     """A few good ones before it do not let an unreadable batch through."""
-    first = FirstRecords(0.95)
+    first = StartupGuard(0.95)
     first.committed([GOOD] * 10)
 
     assert first.holds_back([BAD] * 20)
@@ -72,7 +72,7 @@ def test_a_batch_is_held_back_for_itself() -> None:
 
 def test_switched_off() -> None:
     """A share of 1 makes dead letters and decisions of everything, and nothing is degraded by it."""
-    first, last = FirstRecords(1.0), LastRecords(1.0)
+    first, last = StartupGuard(1.0), LastRecords(1.0)
     first.refuse([*[BAD] * 100, *[FOREIGN] * 100], at_end=True)
     last.committed([FOREIGN] * 200)
 
@@ -84,38 +84,38 @@ def test_switched_off() -> None:
 
 def test_another_tenant_is_refused_as_garbage_is() -> None:
     """95 of the first 100; the text names the tenant that is there most often, and asks for the setting."""
-    other = declined(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
+    other = skipped(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
     expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
-    with pytest.raises(RefusedInputError, match=expected):
-        FirstRecords(0.95).refuse([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
+    with pytest.raises(InputError, match=expected):
+        StartupGuard(0.95).refuse([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
 
 
-@pytest.mark.parametrize("good", [UNWANTED, declined(DecisionReason.DUPLICATE_EVENT, "told before")])
-def test_what_is_left_out_on_purpose_is_good(good: Mapped) -> None:
+@pytest.mark.parametrize("good", [UNWANTED, skipped(DecisionReason.DUPLICATE_EVENT, "told before")])
+def test_what_is_left_out_on_purpose_is_good(good: Processed) -> None:
     """An event without a template, or a repeat, speaks against nothing."""
-    FirstRecords(0.95).refuse([good] * 200, at_end=True)
+    StartupGuard(0.95).refuse([good] * 200, at_end=True)
 
-    assert not FirstRecords(0.95).holds_back([good] * 10)
+    assert not StartupGuard(0.95).holds_back([good] * 10)
 
 
 def test_both_kinds_together() -> None:
     """Half unreadable, half another tenant's: nothing of it is ours, and the more frequent kind is named."""
-    batch: list[Mapped | Unreadable] = [*[BAD] * 49, *[FOREIGN] * 51]
+    batch: list[Processed | Rejected] = [*[BAD] * 49, *[FOREIGN] * 51]
     expected = r"100 of the first 100 records are unreadable or of another tenant; .*TENANT_DISABLED"
-    with pytest.raises(RefusedInputError, match=expected):
-        FirstRecords(0.95).refuse(batch)
-    assert FirstRecords(0.95).holds_back(batch[1:])
+    with pytest.raises(InputError, match=expected):
+        StartupGuard(0.95).refuse(batch)
+    assert StartupGuard(0.95).holds_back(batch[1:])
 
 
 def test_records_without_a_value_say_nothing() -> None:
     """Tombstones make no wrong tenant right, and none of them is counted."""
-    first = FirstRecords(0.95)
+    first = StartupGuard(0.95)
     first.refuse([EMPTY] * 200, at_end=True)
     first.committed([EMPTY] * 200)
 
     assert not first.holds_back([EMPTY] * 10)
     assert first.holds_back([*[EMPTY] * 90, *[FOREIGN] * 90])
-    with pytest.raises(RefusedInputError, match="100 of the first 100"):
+    with pytest.raises(InputError, match="100 of the first 100"):
         first.refuse([*[EMPTY] * 100, *[FOREIGN] * 100])
 
 
@@ -131,14 +131,14 @@ def test_records_without_a_value_say_nothing() -> None:
         ([BAD] * 2 + [FOREIGN] * 18, False),
     ],
 )
-def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Mapped | Unreadable], refused: bool) -> None:
+def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Processed | Rejected], refused: bool) -> None:
     """A short range is judged too where it is another tenant's; unreadable records may be ones of a few producers."""
-    FirstRecords(0.95).refuse(batch)
+    StartupGuard(0.95).refuse(batch)
     if not refused:
-        FirstRecords(0.95).refuse(batch, at_end=True)
+        StartupGuard(0.95).refuse(batch, at_end=True)
         return
-    with pytest.raises(RefusedInputError, match="This batch was not committed"):
-        FirstRecords(0.95).refuse(batch, at_end=True)
+    with pytest.raises(InputError, match="This batch was not committed"):
+        StartupGuard(0.95).refuse(batch, at_end=True)
 
 
 def test_the_last_200_degrade() -> None:

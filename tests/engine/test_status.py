@@ -14,17 +14,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId
 from processor.engine import consumer as intake
 from processor.engine import status as module
-from processor.engine.consumer import Owned
-from processor.engine.deduplication import Window
+from processor.engine.consumer import AssignedPartition
+from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.loop import run
 from processor.engine.publisher import NotCommitted
-from processor.engine.start_offsets import Starts
-from processor.engine.status import LOST, SILENT, UNASSIGNED, Progress
+from processor.engine.start_offsets import StartOffsetResolver
+from processor.engine.status import LOST, SILENT, UNASSIGNED, EngineStatus
 from processor.errors import UnavailableError
 from processor.mapping.map import map_record
 from processor.mapping.template import ContentType
@@ -53,7 +53,7 @@ class Clock:
         return 1_700_000_000.0 + self.now
 
 
-class Ends(Starts):
+class Ends(StartOffsetResolver):
     """Last stable offsets, as the broker would tell them."""
 
     def __init__(self, ends: Mapping[int, int]) -> None:
@@ -68,11 +68,11 @@ class Ends(Starts):
 class Seen:
     """A Progress with a clock and with ends of its own, told by a loop that owns `owned`."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *owned: Owned, ends: Mapping[int, int]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *owned: AssignedPartition, ends: Mapping[int, int]) -> None:
         self.clock = Clock()
         monkeypatch.setattr(module, "time", self.clock)
         self.registry = CollectorRegistry()
-        self.progress = Progress(Metrics(self.registry), max_stall_s=MAX_STALL_S)
+        self.progress = EngineStatus(Metrics(self.registry), max_stall_s=MAX_STALL_S)
         self.ends = Ends(ends)
         self.progress.watch(self.ends)
         self.owned = {one.partition: one for one in owned}
@@ -95,23 +95,29 @@ class Seen:
         return self.registry.get_sample_value(f"processor_{name}", labels)
 
 
-def owned(partition: int = 3, *, committed: int = 10, cause: str = "") -> Owned:
+def owned(partition: int = 3, *, committed: int = 10, cause: str = "") -> AssignedPartition:
     """A partition that has started, and has committed up to `committed`."""
-    return Owned(
-        partition, Window(records=0, age_ms=0), None, start=0, next=committed, committed=committed, cause=cause
+    return AssignedPartition(
+        partition,
+        DeduplicationWindow(records=0, age_ms=0),
+        None,
+        start=0,
+        next=committed,
+        committed=committed,
+        cause=cause,
     )
 
 
 @cache
-def mapped(key: bytes | None = None) -> Mapped:
+def mapped(key: bytes | None = None) -> Processed:
     """What becomes of a LOAN_REPAYMENT with the right key, or with this one."""
     record = make_record(make_event()) if key is None else make_record(make_event(), key=key)
     outcome = map_record(record, make_lookups(), frozenset())
-    assert isinstance(outcome, Mapped)
+    assert isinstance(outcome, Processed)
     return outcome
 
 
-def keyed(key: str) -> Mapped:
+def keyed(key: str) -> Processed:
     """As `mapped`, quickly."""
     wrong = mapped(b"wrong")
     return replace(wrong, record=replace(wrong.record, key=key.encode()))
@@ -196,7 +202,7 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failure(result: str) -> NotCommitted:
-    return NotCommitted(error="_FENCED", detail="", concerns_record=False, result=result)
+    return NotCommitted(error="_FENCED", detail="", is_record_error=False, result=result)
 
 
 def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +260,7 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
             outcome = map_record(record, make_lookups(), frozenset())
-            assert isinstance(outcome, Mapped | Unreadable)
+            assert isinstance(outcome, Processed | Rejected)
             seen.progress.committed([outcome], seconds=0.1)
 
     assert 4 == seen.metric("records_without_time_total")
@@ -267,7 +273,7 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, headers=headers)
             outcome = map_record(record, make_lookups(), frozenset())
-            assert isinstance(outcome, Mapped | Unreadable)
+            assert isinstance(outcome, Processed | Rejected)
             seen.progress.committed([outcome], seconds=0.1)
 
     assert 2 == seen.metric("malformed_headers_total", header="traceparent")
@@ -281,8 +287,8 @@ def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> Non
         make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML), make_email("mail")
     )
     outcome = map_record(make_record(make_event(account__name="a\x0b\ufffeb")), lookups, frozenset())
-    assert isinstance(outcome, Mapped)
-    assert 2 == len(outcome.births)
+    assert isinstance(outcome, Processed)
+    assert 2 == len(outcome.created)
     assert seen.metric("characters_replaced_total", template="xml") is None
     for _ in range(2):
         seen.progress.committed([outcome], seconds=0.1)
@@ -315,7 +321,7 @@ def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_member_without_partitions_is_ready() -> None:
     """The group counts it in; one that the group has not answered, or has shut out, is not ready, and says which."""
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     progress.observe({}, member=False, assigned_once=False)
     assert Readiness(ready=False, reasons=(UNASSIGNED,)) == progress.readiness()
 
@@ -326,14 +332,14 @@ def test_a_member_without_partitions_is_ready() -> None:
 
 def test_a_member_that_was_shut_out_is_not_ready() -> None:
     """Partitions that are lost make it unready, and the reason is another one than at the start."""
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     progress.observe({}, member=False, assigned_once=True)
 
     assert Readiness(ready=False, reasons=(LOST,)) == progress.readiness()
 
 
-def looked_at_once() -> Progress:
-    progress = Progress.unobserved()
+def looked_at_once() -> EngineStatus:
+    progress = EngineStatus.unobserved()
     progress.observe({}, member=True, assigned_once=True)
     assert progress.readiness().ready
     return progress
@@ -356,7 +362,7 @@ def test_not_ready_at_once_after_an_abort() -> None:
 
 def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
     """Either the batch was committed by another try, or a poll came back empty: others have its partitions."""
-    for mended in (lambda p: p.committed([], seconds=0.1), Progress.nothing_left):
+    for mended in (lambda p: p.committed([], seconds=0.1), EngineStatus.nothing_left):
         progress = looked_at_once()
         progress.not_committed(failure("uncertain"))
         mended(progress)
@@ -387,7 +393,7 @@ def test_an_engine_whose_record_waits_is_unready(
         value, _ = encoded(made, repayment(2))
         made.put([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
         made.tell([repayment(3)])
-        progress = Progress.unobserved(max_stall_s=1)
+        progress = EngineStatus.unobserved(max_stall_s=1)
         reasons: set[str] = set()
 
         def look(step: str) -> None:
@@ -431,7 +437,7 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_degraded_is_seen_while_unready() -> None:
     """What is degraded is named beside what is missing, and each part speaks for itself."""
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     progress.degraded("registry", ["schema id 7 is refused"])
     progress.degraded("tables", ["reference.accounts: a row cannot be read"])
     progress.degraded("registry", [])
@@ -444,9 +450,9 @@ def test_degraded_is_seen_while_unready() -> None:
 
 def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
     """The loop may not turn for long after it: what was degraded before is still named."""
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     progress.degraded("topics", ["topic banking.events is compacted"])
-    progress.not_committed(NotCommitted(error="_FENCED", detail="", concerns_record=False, result="fenced"))
+    progress.not_committed(NotCommitted(error="_FENCED", detail="", is_record_error=False, result="fenced"))
 
     assert (
         Readiness(ready=False, reasons=(*NOT_COMMITTED.reasons, "topic banking.events is compacted"), degraded=True)
@@ -456,7 +462,7 @@ def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
 
 def test_another_tenants_records_are_logged_once() -> None:
     """A share that goes to and fro about half is one warning, until none of the last records is another tenant's."""
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     with capture_logs() as logs:
         for share, reasons in ((0.5, ["half"]), (0.4, []), (0.6, ["more"]), (0.0, []), (1.0, ["all"])):
             progress.other_tenants(share, reasons)

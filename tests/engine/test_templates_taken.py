@@ -8,8 +8,8 @@ import pytest
 from processor.domain.record import TemplateId
 from processor.settings import Settings
 from processor.templates import reload
-from processor.templates.load import SHIPPED, Loaded, installed
-from processor.templates.reload import Fresh, Reloads
+from processor.templates.load import SHIPPED, LoadResult, load_templates
+from processor.templates.reload import Reload, TemplateReloader
 from processor.wire.schema import Schemas
 from tests.mapping.builders import TENANT, make_layout, schemas
 
@@ -28,12 +28,12 @@ def write(directory: Path, subject: str, *, version: int = 1, name: str = "one")
     (directory / f"{name}.toml").write_text(text.replace("Payment received", subject))
 
 
-def reloads(directory: Path) -> Reloads:
+def reloads(directory: Path) -> TemplateReloader:
     """Templates in use, those of the directory as it is now."""
-    return Reloads(Settings(tenant=TENANT, templates_dir=directory), schemas(), lambda _: make_layout())
+    return TemplateReloader(Settings(tenant=TENANT, templates_dir=directory), schemas(), lambda _: make_layout())
 
 
-def polled(eye: Reloads) -> Fresh | None:
+def polled(eye: TemplateReloader) -> Reload | None:
     """What the loop is given once the change was judged: a fresh set, or nothing and the reason in `refused`."""
     before, deadline = eye.refused, time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -43,7 +43,7 @@ def polled(eye: Reloads) -> Fresh | None:
     raise AssertionError("nothing was judged")
 
 
-def subjects(eye: Reloads) -> list[str]:
+def subjects(eye: TemplateReloader) -> list[str]:
     """The beginnings of the subjects in use."""
     return [str(one.text.subject[0]).strip(": ") for one in eye.templates.templates if one.text.subject]
 
@@ -79,17 +79,17 @@ def test_a_set_that_never_was_on_the_disk_is_not_taken(tmp_path: Path, monkeypat
     for name in ("one", "two"):
         write(tmp_path, "first", name=name)
     eye = reloads(tmp_path)
-    read = installed
+    read = load_templates
     seen: list[list[str]] = []
 
-    def while_others_write(settings: Settings, own: Schemas) -> Loaded:
+    def while_others_write(settings: Settings, own: Schemas) -> LoadResult:
         found = read(settings, own)
         if not seen:
             write(tmp_path, "third", version=3, name="two")
         seen.append([])
         return found
 
-    monkeypatch.setattr(reload, "installed", while_others_write)
+    monkeypatch.setattr(reload, "load_templates", while_others_write)
     for name in ("one", "two"):
         write(tmp_path, "second", version=2, name=name)
 
@@ -106,7 +106,7 @@ def test_our_own_fault_keeps_the_set_in_use(tmp_path: Path, monkeypatch: pytest.
     def broken(*_given: object) -> object:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(reload, "installed", broken)
+    monkeypatch.setattr(reload, "load_templates", broken)
     write(tmp_path, "second", version=2)
 
     assert polled(eye) is None

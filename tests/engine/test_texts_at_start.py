@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from processor.engine.output_scan import written_sets
+from processor.engine.output_scan import published_template_sets
 from processor.errors import UsageError
 from processor.kafka.clients import admin
-from processor.kafka.topic_state import read_layout
+from processor.kafka.topic_state import read_output_topics
 from processor.templates.load import SHIPPED, text_digest
 from tests.engine.installation import TENANT, Installation, installation
 from tests.engine.test_run import repayment
@@ -176,9 +176,9 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
     ]
     put_sets(made, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
     put_sets(made, [("newer", json.dumps(newer).encode())])
-    layout = read_layout(admin(made.settings), made.settings, made.templates)
+    layout = read_output_topics(admin(made.settings), made.settings, made.templates)
     with capture_logs() as logs:
-        written = written_sets(made.settings, layout)
+        written = published_template_sets(made.settings, layout)
 
     (line,) = (line for line in logs if line["event"] == "records are no template sets")
     assert (5, made.settings.topic("template_sets")) == (line["records"], line["topic"])

@@ -52,7 +52,7 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
                 future.set_result(found)
         return future
 
-    monkeypatch.setattr(engine, "ask", answered)
+    monkeypatch.setattr(engine, "call_in_thread", answered)
     watch = TopicWatch(tuple)
     with capture_logs() as logs:
         found = [watch.poll() for _ in range(2 * len(comparisons))]

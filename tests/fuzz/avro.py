@@ -18,7 +18,7 @@ from processor.wire.schema import (
     Enum,
     Fixed,
     Map,
-    OwnSchema,
+    ReaderSchema,
     Record,
     Recursive,
     Scalar,
@@ -190,12 +190,12 @@ def _is_of(branch: Type, value: Any) -> bool:
 # Writers' schemas
 
 
-def other_writers(schema: OwnSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
+def other_writers(schema: ReaderSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
     """Schemas of producers that do not use today's: each has fewer, more or other fields, and resolves to `schema`."""
     return [writer_schema(json.dumps(_changed(json.loads(schema.text), dice))) for _ in range(count)]
 
 
-def odd_writers(schema: OwnSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
+def odd_writers(schema: ReaderSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
     """Schemas that are Avro and do not, or not wholly, become `schema`: some fields have other types."""
     made = []
     for _ in range(count):

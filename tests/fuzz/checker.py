@@ -20,10 +20,10 @@ from fastavro import schemaless_reader
 from selectolax.lexbor import LexborHTMLParser
 
 from processor.domain.message import Channel, State
-from processor.domain.outcome import Mapped, Outcome, Unreadable, Wait
+from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
 from processor.domain.reasons import Reason, TemplateReason
-from processor.domain.record import Headers, OutRecord, Place, SourceRecord, Topic
-from processor.mapping.context import Lookups
+from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
+from processor.mapping.context import MappingContext
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, failed_record, identify, map_record, refused_record
 from processor.mapping.template import ContentType
 from processor.wire.encode import Format, dead_letter_of
@@ -93,7 +93,7 @@ def make_case(environment: Environment, kind: str, index: int, *, seed: int) -> 
         value, headers, key = mutated_record(environment.corpus, dice)
     faulty = kind == MUTATED and dice.random() < 0.001
     record = SourceRecord(
-        Place(EVENTS_TOPIC, dice.choice((0, 3, 11)), dice.choice((0, 17, 2**63 - 1))),
+        RecordPosition(EVENTS_TOPIC, dice.choice((0, 3, 11)), dice.choice((0, 17, 2**63 - 1))),
         dice.choice(_TIMES_MS) if dice.random() < 0.05 else FIRST_TIME_MS + index,
         key,
         value,
@@ -145,10 +145,10 @@ def check(case: Case, environment: Environment) -> Verdict:
 
 def _alike(outcome: Outcome, other: Outcome) -> bool:
     """Whether the same messages were made in both forms; what is too large for its topic depends on the form."""
-    if not isinstance(outcome, Mapped) or not isinstance(other, Mapped):
+    if not isinstance(outcome, Processed) or not isinstance(other, Processed):
         return type(outcome) is type(other)
     reasons = {failed.reason for failed in (*outcome.failed, *other.failed)}
-    return TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED in reasons or outcome.births == other.births
+    return TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED in reasons or outcome.created == other.created
 
 
 def raised(error: BaseException) -> str:
@@ -160,15 +160,17 @@ def raised(error: BaseException) -> str:
 # ---------------------------------------------------------------------------------------------------- what is promised
 
 
-def _wrong(outcome: Outcome, case: Case, lookups: Lookups, environment: Environment) -> Iterator[tuple[str, str]]:
+def _wrong(
+    outcome: Outcome, case: Case, lookups: MappingContext, environment: Environment
+) -> Iterator[tuple[str, str]]:
     """What is wrong with an outcome: a rule, and words for people."""
     match outcome:
-        case Wait():
+        case Deferred():
             return
-        case Unreadable():
+        case Rejected():
             if len(outcome.outputs) != 1:
                 yield "OUTCOME", f"{len(outcome.outputs)} outputs of a record that cannot be read"
-        case Mapped():
+        case Processed():
             yield from _wrong_mapped(outcome, case.installation, environment)
     if outcome.record != case.record:
         yield "OUTCOME", "the outcome is of another record"
@@ -190,19 +192,21 @@ def size_bytes(output: OutRecord) -> int:
     return sum(len(part) for part in parts if part)
 
 
-def _wrong_mapped(outcome: Mapped, installation: Installation, environment: Environment) -> Iterator[tuple[str, str]]:
-    ended = [birth.status.templateId for birth in outcome.births]
+def _wrong_mapped(
+    outcome: Processed, installation: Installation, environment: Environment
+) -> Iterator[tuple[str, str]]:
+    ended = [birth.status.templateId for birth in outcome.created]
     ended += [failed.templateId for failed in outcome.failed]
-    ended += [declined.templateId for declined in outcome.declined if declined.templateId is not None]
+    ended += [skipped.templateId for skipped in outcome.skipped if skipped.templateId is not None]
     if ended:
         if tuple(sorted(ended)) not in installation.named_together:
             yield "LOST", f"no event has just these templates: {sorted(ended)}"
-    elif not outcome.declined:
+    elif not outcome.skipped:
         yield "LOST", "no template, and no decision"
-    for declined in outcome.declined:
-        if len(declined.detail) > 1_000:
-            yield "LIMIT", f"a detail of {len(declined.detail)} characters"
-    for birth in outcome.births:
+    for skipped in outcome.skipped:
+        if len(skipped.detail) > 1_000:
+            yield "LIMIT", f"a detail of {len(skipped.detail)} characters"
+    for birth in outcome.created:
         message, template = birth.message, environment.templates[birth.status.templateId]
         body = message.body or ""
         if (message.state is State.FAILED) != (message.failureReason is not None):
@@ -237,7 +241,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _unread(outcome: Mapped | Unreadable, lookups: Lookups) -> Iterator[tuple[str, str]]:
+def _unread(outcome: Processed | Rejected, lookups: MappingContext) -> Iterator[tuple[str, str]]:
     """Outputs that a foreign reader cannot read, or that our own reads as something else."""
     layout = lookups.layout
     streams = {topic.name for topic in layout.streams.values()}
@@ -257,17 +261,17 @@ def _unread(outcome: Mapped | Unreadable, lookups: Lookups) -> Iterator[tuple[st
         found = _READERS[name](value, output.headers, schemas=lookups.schemas)
         if name in read:
             read[name].append(found)
-    if isinstance(outcome, Mapped):
-        births = outcome.births
+    if isinstance(outcome, Processed):
+        created = outcome.created
         written = {
-            MESSAGE: [birth.message for birth in births],
-            STATUS: [birth.status for birth in births],
-            STREAM_EVENT: [birth.stream_event for birth in births if birth.stream_event],
+            MESSAGE: [birth.message for birth in created],
+            STATUS: [birth.status for birth in created],
+            STREAM_EVENT: [birth.stream_event for birth in created if birth.stream_event],
         }
         for name, values in written.items():
             if values != read[name]:
                 yield "READ", f"{name} is read as something else"
-        expected = len([birth for birth in births if birth.notification]) + len(outcome.discarded)
+        expected = len([birth for birth in created if birth.notification]) + len(outcome.discarded)
         if expected != len(read[NOTIFICATION]):
             yield "READ", f"{len(read[NOTIFICATION])} of {NOTIFICATION} for {expected}"
 
@@ -281,7 +285,7 @@ _READERS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _read_by_others(value: bytes, headers: Headers, name: str, lookups: Lookups) -> None:
+def _read_by_others(value: bytes, headers: Headers, name: str, lookups: MappingContext) -> None:
     """Read a value by a reader that is not ours; it raises what it cannot read."""
     if JSON_HEADERS[0] in headers:
         json.loads(value.decode(), parse_constant=_refuse)
@@ -294,7 +298,7 @@ def _read_by_others(value: bytes, headers: Headers, name: str, lookups: Lookups)
         raise ValueError(f"bytes left over behind {name}")
 
 
-def _wrong_letter(output: OutRecord, outcome: Mapped | Unreadable) -> Iterator[tuple[str, str]]:
+def _wrong_letter(output: OutRecord, outcome: Processed | Rejected) -> Iterator[tuple[str, str]]:
     """A dead letter keeps the source: key, value and headers as they were, or it says how many bytes it left out."""
     letter = dead_letter_of(key=output.key, value=output.value, headers=output.headers)
     record = outcome.record
@@ -305,22 +309,22 @@ def _wrong_letter(output: OutRecord, outcome: Mapped | Unreadable) -> Iterator[t
         yield "LETTER", "key, value or headers are not the source's"
     if len(letter.detail) > 1_000 or not letter.detail:
         yield "LETTER", f"a detail of {len(letter.detail)} characters"
-    reason = outcome.reason if isinstance(outcome, Unreadable) else Reason.TEMPLATE_FAILED
+    reason = outcome.reason if isinstance(outcome, Rejected) else Reason.TEMPLATE_FAILED
     if letter.reason is not reason:
         yield "LETTER", f"reason {letter.reason}, not {reason}"
 
 
-def _neighbours(outcome: Mapped | Unreadable, case: Case, lookups: Lookups) -> Iterator[tuple[str, str]]:
+def _neighbours(outcome: Processed | Rejected, case: Case, lookups: MappingContext) -> Iterator[tuple[str, str]]:
     """What a restart, a broker's refusal and an error make of the record: the same identity, dead letters in limits."""
     known = identify(case.record, lookups)
-    if isinstance(outcome, Mapped) and known is not None and known != (outcome.identity, outcome.time_ms):
+    if isinstance(outcome, Processed) and known is not None and known != (outcome.identity, outcome.time_ms):
         yield "WINDOW", f"{known} at a restart, {outcome.identity} at {outcome.time_ms} before it"
     letters: list[Outcome] = [
         refused_record(case.record, lookups, detail="the broker refused it", bare=bare) for bare in (False, True)
     ]
     letters.append(failed_record(case.record, lookups, ValueError("not said")))
     for letter in letters:
-        if isinstance(letter, Unreadable):
+        if isinstance(letter, Rejected):
             (output,) = letter.outputs
             if size_bytes(output) > lookups.layout.dead_letters.limit_bytes:
                 yield "LIMIT", f"a dead letter of {size_bytes(output)} bytes"
@@ -333,19 +337,19 @@ def _neighbours(outcome: Mapped | Unreadable, case: Case, lookups: Lookups) -> I
 def _counted(outcome: Outcome, environment: Environment) -> Iterator[str]:
     """What became of a record, in words that are counted."""
     match outcome:
-        case Wait():
+        case Deferred():
             yield "wait"
-        case Unreadable():
+        case Rejected():
             yield f"dead letter {outcome.reason}"
-        case Mapped():
-            yield "messages made" if outcome.births else "mapped, no message"
-            for birth in outcome.births:
+        case Processed():
+            yield "messages made" if outcome.created else "mapped, no message"
+            for birth in outcome.created:
                 template = environment.templates[birth.status.templateId]
                 yield f"{template.type} {birth.message.failureReason or birth.message.state}"
                 yield f"body {template.content_type}"
                 yield f"rendered {template.id}"
-            for declined in outcome.declined:
-                yield f"decision {declined.reason}"
+            for skipped in outcome.skipped:
+                yield f"decision {skipped.reason}"
             for failed in outcome.failed:
                 yield f"failed {failed.reason}"
                 if failed.reason not in (TemplateReason.TEMPLATE_SUSPENDED, TemplateReason.LOOKUP_MISSING):

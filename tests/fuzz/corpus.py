@@ -12,7 +12,7 @@ from processor.domain.record import EventName, Headers, SchemaGuid, SchemaId
 from processor.shipped import samples
 from processor.templates.load import SHIPPED
 from processor.wire.decode import event_of_json
-from processor.wire.schema import OwnSchema, Schemas, WriterSchema, writer_schema
+from processor.wire.schema import ReaderSchema, Schemas, WriterSchema, writer_schema
 from tests.fuzz.avro import avro_bytes, odd_writers, other_writers
 
 Json = dict[str, Any]
@@ -57,9 +57,9 @@ class Corpus:
     writers: dict[str, tuple[WriterSchema, ...]]
     by_id: dict[SchemaId | SchemaGuid, WriterSchema]  #: Those, and useless ones.
 
-    def frame_of(self, schema: OwnSchema | WriterSchema) -> bytes:
+    def frame_of(self, schema: ReaderSchema | WriterSchema) -> bytes:
         """The five bytes before a value."""
-        if isinstance(schema, OwnSchema):
+        if isinstance(schema, ReaderSchema):
             return schema.frame
         number = next(number for number, writer in self.by_id.items() if writer is schema and isinstance(number, int))
         return b"\x00" + number.to_bytes(4, "big")

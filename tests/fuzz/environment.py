@@ -11,14 +11,14 @@ from processor.domain.event import Identity
 from processor.domain.message import Channel
 from processor.domain.notification import status_map
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import Place, SchemaGuid, SchemaId, TemplateId
+from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, TemplateId
 from processor.domain.reference import Table
 from processor.errors import DeferredSchemaError, UnavailableError
-from processor.mapping.context import Lookups, Suspended
+from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.reference import Reference
 from processor.mapping.template import Template, template_set
 from processor.registry.schema_files import load_schemas
-from processor.templates.load import read_templates, usable
+from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import Format, encoders
 from processor.wire.schema import RefusedSchemaError, WriterSchema
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
@@ -38,7 +38,7 @@ class Installation:
     """What a record is mapped with: the same in each form of the outputs."""
 
     name: str
-    lookups: Mapping[Format, Lookups]
+    lookups: Mapping[Format, MappingContext]
     named_together: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
 
@@ -56,7 +56,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     """Reads the templates, which must all be whole (UsageError), and makes the corpus of `seed`."""
     schemas = load_schemas()
     corpus = make_corpus(schemas, seed=seed)
-    templates = usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
+    templates = require_usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
 
     def schema_of(wanted: SchemaId | SchemaGuid) -> WriterSchema:
         if wanted == UNAVAILABLE_ID:
@@ -69,7 +69,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
 
     def installation(name: str, *, suspended: Suspended = frozenset(), **given: Any) -> Installation:
         by_form = {
-            form: Lookups(
+            form: MappingContext(
                 **{
                     "tenant": TENANT,
                     "schemas": schemas,
@@ -77,7 +77,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
                     "templates": templates,
                     "layout": make_layout(dead_letters=_LETTERS_BYTES),
                     "encoders": encoders(schemas, output_format=form, stream_format=form),
-                    "first_told": _never,
+                    "first_seen": _never,
                     **given,
                 }
             )
@@ -97,7 +97,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         installation("tables are needed", reference=Reference(rows=_rows, on_missing="fail"), decisions="off"),
         installation("bad tables", reference=Reference(rows=_bad_rows)),
         installation("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
-        installation("repeated events", first_told=_half_the_time),
+        installation("repeated events", first_seen=_half_the_time),
         installation("few templates", templates=template_set(templates.templates[::10])),
         installation(
             "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
@@ -110,11 +110,11 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     )
 
 
-def _never(_place: Place, _time_ms: int, _identity: Identity) -> Place | None:
+def _never(_place: RecordPosition, _time_ms: int, _identity: Identity) -> RecordPosition | None:
     return None
 
 
-def _half_the_time(place: Place, _time_ms: int, identity: Identity) -> Place | None:
+def _half_the_time(place: RecordPosition, _time_ms: int, identity: Identity) -> RecordPosition | None:
     return replace(place, offset=0) if identity.event_id[0] in "01234567" else None
 
 

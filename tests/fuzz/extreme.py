@@ -15,7 +15,7 @@ from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.event import Event
 from processor.domain.record import EventName, Headers
 from processor.wire.decode import event_of_json
-from processor.wire.schema import Array, DecimalBytes, Enum, Map, OwnSchema, Record, Scalar, Type, Union, is_null
+from processor.wire.schema import Array, DecimalBytes, Enum, Map, ReaderSchema, Record, Scalar, Type, Union, is_null
 from tests.fuzz.avro import avro_bytes
 from tests.fuzz.corpus import JSON_HEADERS, Corpus
 from tests.fuzz.templates import CUSTOM_FIELDS, GROWN_FIELD
@@ -73,7 +73,7 @@ def extreme_record(corpus: Corpus, dice: random.Random) -> tuple[bytes, Headers,
         return text, JSON_HEADERS, corpus.key_of(base)
     writer = schema if form < 0.75 else dice.choice(corpus.writers[schema.name])
     frame = corpus.frame_of(writer)
-    type_ = schema.type if isinstance(writer, OwnSchema) else writer.type
+    type_ = schema.type if isinstance(writer, ReaderSchema) else writer.type
     assert type_ is not None, writer
     return frame + avro_bytes(type_, read.fields, dice), (), read.ordering_key
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.errors import UsageError, WorldError
+from processor.errors import DependencyError, UsageError
 from processor.kafka.local.jars import KAFKA_VERSION, Progress, kafka_jars
 
 #: Without the `PROCESSOR_KAFKA_HOME` that this session may have.
@@ -121,7 +121,7 @@ def test_a_jar_that_arrives_broken_is_refused(tmp_path: Path, copied: Callable[[
         jar = next(folder.glob("scala-library-*.jar"))
         jar.write_bytes(jar.read_bytes()[:-5000])
 
-    with pytest.raises(WorldError, match=r"scala-library.* arrived broken\nhint: "):
+    with pytest.raises(DependencyError, match=r"scala-library.* arrived broken\nhint: "):
         jars_from(cache=tmp_path, fetch=broken)
 
     assert not (tmp_path / FOLDER).exists()
@@ -134,7 +134,9 @@ def test_no_way_to_maven_central(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
-    with pytest.raises(WorldError, match=r"(?s)could not be fetched from Maven Central.*hint: .*PROCESSOR_KAFKA_HOME"):
+    with pytest.raises(
+        DependencyError, match=r"(?s)could not be fetched from Maven Central.*hint: .*PROCESSOR_KAFKA_HOME"
+    ):
         jars_from(cache=tmp_path)
 
 
@@ -142,7 +144,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     """A cache directory that is a file is a clear error."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(WorldError, match=r"cannot be written(?s:.*)hint: make "):
+    with pytest.raises(DependencyError, match=r"cannot be written(?s:.*)hint: make "):
         jars_from(cache=tmp_path / "file", fetch=never)
 
 

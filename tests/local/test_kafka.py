@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from processor.errors import UsageError, WorldError
+from processor.errors import DependencyError, UsageError
 from processor.kafka.local import kafka as kafka_module
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from processor.kafka.local.ports import free_ports
@@ -236,7 +236,7 @@ def test_a_broker_that_does_not_start_says_why() -> None:
     """The error holds the broker's own last words and a hint, and no process is left behind."""
     before = psutil.Process().children()
     with (
-        pytest.raises(WorldError, match=r"(?s)did not start.*num\.network\.threads.*hint: "),
+        pytest.raises(DependencyError, match=r"(?s)did not start.*num\.network\.threads.*hint: "),
         local_kafka(extra={"num.network.threads": "0"}),
     ):
         pass
@@ -280,7 +280,7 @@ def test_java_ends_with_its_guard(number: signal.Signals) -> None:
         guard.send_signal(number)
 
         assert _within(5, lambda: not java.is_running())
-        with pytest.raises(WorldError, match="guard of the local Apache Kafka has ended"):
+        with pytest.raises(DependencyError, match="guard of the local Apache Kafka has ended"):
             kafka.kill()
 
 

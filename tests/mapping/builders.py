@@ -14,10 +14,10 @@ from processor.domain.event import Event
 from processor.domain.ids import template_key
 from processor.domain.message import Channel
 from processor.domain.notification import Attachment
-from processor.domain.output_topics import Layout, OutputTopic
-from processor.domain.record import EventName, Headers, Place, SourceRecord, TemplateId, Topic
+from processor.domain.output_topics import OutputTopic, OutputTopics
+from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.mapping.conditions import compile_condition
-from processor.mapping.context import Lookups
+from processor.mapping.context import MappingContext
 from processor.mapping.html_body import place
 from processor.mapping.template import (
     Condition,
@@ -36,7 +36,7 @@ from processor.mapping.template import (
     template_set,
 )
 from processor.registry.schema_files import load_schemas
-from processor.templates.load import SHIPPED, read_templates, usable
+from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.decode import event_of_json
 from processor.wire.encode import Encoders, encode_event, encoders
 from processor.wire.schema import Schemas
@@ -65,7 +65,7 @@ def schemas() -> Schemas:
 @cache
 def shipped_templates() -> TemplateSet:
     """The shipped templates, their samples checked."""
-    return usable(read_templates(None, tenant=TENANT, schemas=schemas()))
+    return require_usable(read_templates(None, tenant=TENANT, schemas=schemas()))
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def make_record(
     value: bytes | None = None,
     key: bytes | str | None = "",
     headers: Headers | None = None,
-    place: Place | None = None,
+    place: RecordPosition | None = None,
     timestamp_ms: int = 1_773_480_413_702,
 ) -> SourceRecord:
     """The record of `event` in JSON, keyed as its producer should; or of any bytes."""
@@ -114,7 +114,9 @@ def make_record(
         value, form = encode_event(event.fields, schemas(), format="json")
     if isinstance(key, str):
         key = event.ordering_key.encode() if event else b"key"
-    return SourceRecord(place or Place(EVENTS_TOPIC, 3, 17), timestamp_ms, key, value, (*form, *(headers or ())))
+    return SourceRecord(
+        place or RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms, key, value, (*form, *(headers or ()))
+    )
 
 
 def make_condition(
@@ -224,13 +226,15 @@ def make_webhook(
     return replace(template, text=replace(template.text, url=segments))
 
 
-def make_layout(*, limit: int = 999_000, partitions: int = 12, stream_partitions: int = 2, **limits: int) -> Layout:
+def make_layout(
+    *, limit: int = 999_000, partitions: int = 12, stream_partitions: int = 2, **limits: int
+) -> OutputTopics:
     """Topics with their default names; `limits` by field, as in `decisions=600` or `streams=600`."""
 
     def topic(name: str, field: str, count: int = partitions) -> OutputTopic:
         return OutputTopic(Topic(name), count, limits.get(field, limit))
 
-    return Layout(
+    return OutputTopics(
         messages=topic("communications.messages", "messages"),
         status=topic("communications.status", "status"),
         decisions=topic("communications.decisions", "decisions"),
@@ -244,7 +248,7 @@ def make_layout(*, limit: int = 999_000, partitions: int = 12, stream_partitions
     )
 
 
-def no_earlier(place: Place, timestamp_ms: int, identity: object) -> Place | None:  # noqa: ARG001  the seam's shape
+def no_earlier(place: RecordPosition, timestamp_ms: int, identity: object) -> RecordPosition | None:  # noqa: ARG001  the seam's shape
     """A window that remembers nothing."""
     return None
 
@@ -254,7 +258,7 @@ def json_encoders() -> Encoders:
     return encoders(schemas(), output_format="json", stream_format="json")
 
 
-def make_lookups(*templates: Template, **given: Any) -> Lookups:
+def make_lookups(*templates: Template, **given: Any) -> MappingContext:
     """An installation with these templates; without any: the shipped ones."""
     defaults: dict[str, Any] = {
         "tenant": TENANT,
@@ -263,10 +267,10 @@ def make_lookups(*templates: Template, **given: Any) -> Lookups:
         "templates": template_set(templates) if templates else shipped_templates(),
         "layout": make_layout(),
         "encoders": json_encoders(),
-        "first_told": no_earlier,
+        "first_seen": no_earlier,
         "time_zone": ZoneInfo("UTC"),
     }
-    return Lookups(**{**defaults, **given})
+    return MappingContext(**{**defaults, **given})
 
 
 def templates_directory(tmp_path: Path, **files: str) -> Path:

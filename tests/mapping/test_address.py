@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from processor.demo.generate import events
 from processor.domain.event import Event
 from processor.domain.message import Communicationmessage, State
-from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import FailureReason, Reason
 from processor.mapping.address import (
     EMAIL_LIMIT_CHARACTERS,
@@ -36,8 +36,8 @@ def message_of(
     """The one message that `template` makes; its outcome is one birth, whatever the address."""
     record = make_record(make_event(**changes) if event is None else event)
     outcome = map_record(record, make_lookups(template, sms_region=region), frozenset())
-    assert isinstance(outcome, Mapped), outcome
-    (birth,) = outcome.births
+    assert isinstance(outcome, Processed), outcome
+    (birth,) = outcome.created
     return birth.message
 
 
@@ -407,8 +407,8 @@ def test_a_megabyte_of_text(make: Any, field: str) -> None:
     event = changed(sample_of("loan-repayment"), {field: "9@" * 500_000})
     lookups = make_lookups(make(), max_event_bytes=2_000_000)
     outcome = map_record(make_record(make_event(event)), lookups, frozenset())
-    assert isinstance(outcome, Mapped)
-    (birth,) = outcome.births
+    assert isinstance(outcome, Processed)
+    (birth,) = outcome.created
 
     assert_undefined(birth.message)
     assert "an address of 1000000 characters; at most 1024" == birth.message.failureCause
@@ -420,7 +420,7 @@ def test_half_of_a_character_does_not_get_so_far() -> None:
     record = make_record(value=event, headers=(("content-type", b"application/json"),))
     outcome = map_record(record, make_lookups(make_email()), frozenset())
 
-    assert isinstance(outcome, Unreadable)
+    assert isinstance(outcome, Rejected)
     assert Reason.INVALID_EVENT == outcome.reason
 
 
@@ -430,8 +430,8 @@ def test_half_of_a_character_does_not_get_so_far() -> None:
 def test_the_portal_shows_it_as_discarded(template: Template, field: str) -> None:
     """A Message goes with it, as with other addresses that are missing; its status has the cause."""
     outcome = map_record(make_record(make_event(**{field: "n/a"})), make_lookups(template), frozenset())
-    assert isinstance(outcome, Mapped)
-    (birth,) = outcome.births
+    assert isinstance(outcome, Processed)
+    (birth,) = outcome.created
 
     assert birth.notification is not None
     assert "Discarded" == birth.notification.status

@@ -16,17 +16,17 @@ from processor.mapping.forms import DATE, NUMBER
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
 from processor.mapping.template import ContentType, Custom, Named, Segment, Text
-from processor.templates.load import SHIPPED, Loaded, SampleRun, read_templates, usable
+from processor.templates.load import SHIPPED, LoadResult, SampleRun, read_templates, require_usable
 from tests.mapping.builders import TENANT, schemas
 
 Shown = tuple[str, ContentType, Named | Custom, object]  #: family, content type of the body, placeholder, value
 
 
 @cache
-def loaded() -> Loaded:
+def loaded() -> LoadResult:
     """The shipped templates, all of whose samples gave what they expect."""
     found = read_templates(None, tenant=TENANT, schemas=schemas())
-    usable(found)
+    require_usable(found)
     return found
 
 

@@ -16,7 +16,7 @@ from babel.localedata import locale_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.domain.outcome import Mapped
+from processor.domain.outcome import Processed
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
@@ -96,10 +96,10 @@ def test_an_event_with_signs_for_its_currency_makes_its_messages() -> None:
     ]
 
     for signs, euros in zip(outcomes[:2], outcomes[2:], strict=True):
-        assert isinstance(signs, Mapped)
-        assert isinstance(euros, Mapped)
+        assert isinstance(signs, Processed)
+        assert isinstance(euros, Processed)
         assert () == signs.failed
-        assert len(euros.births) == len(signs.births)
+        assert len(euros.created) == len(signs.created)
 
 
 @pytest.mark.parametrize(("amount", "expected"), [("0.125", "0.12"), ("0.135", "0.14"), ("-0.005", "0.00")])
@@ -302,8 +302,8 @@ def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
     broken = make_template("week", body="FORMAT_DATE{TRANSACTION_DATE,datePattern=ww}")
     outcome = map_record(make_record(event), make_lookups(broken, make_template("plain")), frozenset())
 
-    assert isinstance(outcome, Mapped)
-    assert 1 == len(outcome.births)
+    assert isinstance(outcome, Processed)
+    assert 1 == len(outcome.created)
     (failed,) = outcome.failed
     assert ("week", TemplateReason.OTHER) == (failed.templateId, failed.reason)
     assert failed.detail.startswith("FORMAT_DATE{TRANSACTION_DATE,datePattern=ww} cannot write 9999-12-31: ValueError")

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from processor.domain.event import Identity
 from processor.domain.ids import contact_id, encoded_key
-from processor.domain.message import Channel, Declined, State
+from processor.domain.message import Channel, SkippedTemplate, State
 from processor.domain.notification import Actor, Attachment, status_map
-from processor.domain.outcome import Mapped, Outcome, Unreadable, Wait, WrongKey
+from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, WrongKey
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.domain.record import EventName, OutRecord, Place, SchemaId, SourceRecord, TemplateId, Topic
-from processor.errors import DeferredSchemaError, OurFaultError, UnavailableError
-from processor.mapping.context import Lookups
+from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
+from processor.errors import DeferredSchemaError, InternalError, UnavailableError
+from processor.mapping.context import MappingContext
 from processor.mapping.map import draft, identify, map_record, refused_record
 from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
 from processor.wire.encode import encode_event, encoders
@@ -51,10 +51,10 @@ REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
 NOBODY_SUSPENDED: frozenset[tuple[TemplateId, TemplateReason]] = frozenset()
 
 
-def mapped(record: SourceRecord, lookups: Lookups, suspended: Any = NOBODY_SUSPENDED) -> Mapped:
+def mapped(record: SourceRecord, lookups: MappingContext, suspended: Any = NOBODY_SUSPENDED) -> Processed:
     """The outcome of a record that is read."""
     outcome = map_record(record, lookups, suspended)
-    assert isinstance(outcome, Mapped), outcome
+    assert isinstance(outcome, Processed), outcome
     return outcome
 
 
@@ -65,7 +65,7 @@ def values(outcome: Outcome, topic: Topic) -> list[dict[str, Any]]:
 
 def outputs(outcome: Outcome) -> tuple[OutRecord, ...]:
     """All that an outcome publishes."""
-    return () if isinstance(outcome, Wait) else outcome.outputs
+    return () if isinstance(outcome, Deferred) else outcome.outputs
 
 
 def header(out: OutRecord, name: str) -> str:
@@ -156,7 +156,7 @@ def test_the_window_is_asked_with_the_time_that_counts(timestamp_ms: int) -> Non
     """And remembers it: by the record's own, everything would be a repeat of it, or nothing."""
     asked: list[tuple[Any, ...]] = []
     record = make_record(timestamp_ms=timestamp_ms)
-    lookups = make_lookups(first_told=lambda *given: asked.append(given))
+    lookups = make_lookups(first_seen=lambda *given: asked.append(given))
     outcome = mapped(record, lookups)
 
     assert [(record.place, 1_773_480_413_589, outcome.identity)] == asked
@@ -293,10 +293,10 @@ def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
 
 def test_birth_of_a_stream_message() -> None:
     """Message, status and stream event go out together; the status comes from QUEUED_FOR_STREAM and is final."""
-    record = make_record(make_event(), place=Place(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
+    record = make_record(make_event(), place=RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
     outcome = mapped(record, make_lookups(make_template(body="{ACCOUNT_ID}")))
     message, status, stream = outcome.outputs
-    key = outcome.births[0].status.encodedKey
+    key = outcome.created[0].status.encodedKey
 
     assert [(MESSAGES, 3), (STATUS, 3), (REPAYMENTS, 1)] == [(o.topic, o.partition) for o in outcome.outputs]
     assert [key.encode(), key.encode(), b"8a8e867d5b1a4c0e015b1a60aa110001"] == [message.key, status.key, stream.key]
@@ -343,7 +343,7 @@ def test_event_type_has_no_prefix() -> None:
     outcome = mapped(make_record(), lookups)
 
     assert [name, REPAYMENTS] == [
-        outcome.births[0].message.destination,
+        outcome.created[0].message.destination,
         values(outcome, name)[0]["metadata"]["event_type"],
     ]
 
@@ -355,13 +355,13 @@ def test_credit_officer_of_the_account_comes_first() -> None:
     events = make_event(), make_event(account__creditOfficer=own)
 
     assert ["Marta Vega/mvega", "X/x"] == [
-        mapped(make_record(event), make_lookups(template)).births[0].message.body for event in events
+        mapped(make_record(event), make_lookups(template)).created[0].message.body for event in events
     ]
 
 
 def test_birth_of_an_email() -> None:
     """An e-mail is born QUEUED, from nothing, and is not final."""
-    status = mapped(make_record(), make_lookups(make_email())).births[0].status
+    status = mapped(make_record(), make_lookups(make_email())).created[0].status
 
     assert (None, State.QUEUED, False) == (status.from_, status.to, status.final)
 
@@ -369,7 +369,7 @@ def test_birth_of_an_email() -> None:
 def test_outputs_stay_in_the_partition_of_their_source() -> None:
     """Each output is in its source's partition, streams in that number modulo their count: dead letters as well."""
     templates = make_template(), make_template("broken", body="{GROUP_ID}", strict=True), make_email(active=False)
-    record = make_record(place=Place(EVENTS_TOPIC, 11, 0))
+    record = make_record(place=RecordPosition(EVENTS_TOPIC, 11, 0))
     outcome = mapped(record, make_lookups(*templates, layout=make_layout(stream_partitions=4)))
 
     assert {
@@ -401,7 +401,7 @@ def test_fee_of_a_deposit_account() -> None:
     fee = make_template(events=["FEE_APPLIED"], target=Target.SAVINGS)
 
     assert ["8a8e867d5b1a4c0e015b1a60bb220001"] == [
-        birth.message.depositAccountKey for birth in mapped(make_record(event), make_lookups(fee)).births
+        birth.message.depositAccountKey for birth in mapped(make_record(event), make_lookups(fee)).created
     ]
 
 
@@ -413,10 +413,10 @@ def test_checks_come_in_the_contracts_order() -> None:
 
     Each record has all the faults that come after its own.
     """
-    here = Place(EVENTS_TOPIC, 3, 5)
+    here = RecordPosition(EVENTS_TOPIC, 3, 5)
     lookups = make_lookups(
         make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS),
-        first_told=lambda *_: here,
+        first_seen=lambda *_: here,
         key_check="strict",
     )
     foreign = make_event(tenant="southbank")
@@ -424,7 +424,7 @@ def test_checks_come_in_the_contracts_order() -> None:
     def outcome(record: SourceRecord) -> object:
         result = map_record(record, lookups, NOBODY_SUSPENDED)
         return (
-            [one.reason for one in result.declined] if isinstance(result, Mapped) else getattr(result, "reason", None)
+            [one.reason for one in result.skipped] if isinstance(result, Processed) else getattr(result, "reason", None)
         )
 
     got = [
@@ -452,17 +452,17 @@ def test_no_template() -> None:
     """An event that no template names is one decision that names the event."""
     outcome = mapped(make_record(make_event("client-created")), make_lookups(make_template()))
 
-    assert [DecisionReason.NO_TEMPLATE] == [one.reason for one in outcome.declined]
+    assert [DecisionReason.NO_TEMPLATE] == [one.reason for one in outcome.skipped]
     assert ["no template names CLIENT_CREATED"] == [one["reasons"][0]["detail"] for one in values(outcome, DECISIONS)]
 
 
 def test_duplicate_names_the_first_place() -> None:
     """A second telling publishes nothing but a decision that says where the first one is."""
-    lookups = make_lookups(first_told=lambda *_: Place(EVENTS_TOPIC, 3, 5))
+    lookups = make_lookups(first_seen=lambda *_: RecordPosition(EVENTS_TOPIC, 3, 5))
     outcome = mapped(make_record(), lookups)
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
-    assert "told before at banking.events[3]@5" == outcome.declined[0].detail
+    assert "told before at banking.events[3]@5" == outcome.skipped[0].detail
 
 
 def test_wrong_key_is_mapped_and_flagged() -> None:
@@ -484,12 +484,12 @@ def test_wait_when_nobody_can_say() -> None:
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
     lookups = make_lookups(schema_of=unavailable)
 
-    assert Wait(record, "registry: no answer") == map_record(record, lookups, NOBODY_SUSPENDED)
+    assert Deferred(record, "registry: no answer") == map_record(record, lookups, NOBODY_SUSPENDED)
     with pytest.raises(UnavailableError):
         identify(record, lookups)
 
 
-def refused(record: SourceRecord, lookups: Lookups, *, bare: bool = False) -> Outcome:
+def refused(record: SourceRecord, lookups: MappingContext, *, bare: bool = False) -> Outcome:
     """The outcome of a record whose outputs the broker refuses."""
     return refused_record(record, lookups, detail="INVALID_RECORD", bare=bare)
 
@@ -501,7 +501,7 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
     for bare, value in ((False, make_record(event).value), (True, None)):
         outcome = refused(make_record(event), make_lookups(), bare=bare)
 
-        assert isinstance(outcome, Unreadable)
+        assert isinstance(outcome, Rejected)
         assert (Reason.OUTPUT_REFUSED, event.identity) == (outcome.reason, outcome.identity)
         assert [value] == [out.value for out in outcome.outputs]
 
@@ -510,7 +510,7 @@ def test_a_refused_dead_letter_keeps_its_reason() -> None:
     """A record that is a dead letter for itself stays that, without its bytes, and is in no window."""
     outcome = refused(make_record(make_event(), key=None), make_lookups())
 
-    assert isinstance(outcome, Unreadable)
+    assert isinstance(outcome, Rejected)
     assert (Reason.MISSING_KEY, None) == (outcome.reason, outcome.identity)
     assert [None] == [out.value for out in outcome.outputs]
 
@@ -523,7 +523,7 @@ def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:
 
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
 
-    assert Wait(record, "schema id 1 is refused", schema_refused=True) == refused(
+    assert Deferred(record, "schema id 1 is refused", schema_refused=True) == refused(
         record, make_lookups(schema_of=deferred)
     )
 
@@ -532,7 +532,7 @@ def test_our_fault_is_raised() -> None:
     """A layout without the stream's topic is our fault: it stops the process and is no outcome of the record."""
     lookups = make_lookups(make_template(), layout=replace(make_layout(), streams={}))
 
-    with pytest.raises(OurFaultError):
+    with pytest.raises(InternalError):
         map_record(make_record(), lookups, NOBODY_SUSPENDED)
 
 
@@ -622,7 +622,7 @@ def test_declined(told: str, template: Any, reason: DecisionReason, detail: str)
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
     assert [(reason, detail, template.id, 1)] == [
-        (one.reason, one.detail, one.templateId, one.templateVersion) for one in outcome.declined
+        (one.reason, one.detail, one.templateId, one.templateVersion) for one in outcome.skipped
     ]
 
 
@@ -632,9 +632,9 @@ def test_a_channel_that_is_switched_off() -> None:
     outcome = mapped(make_record(), lookups)
 
     assert [(DecisionReason.CHANNEL_DISABLED, "channel EMAIL is switched off")] == [
-        (one.reason, one.detail) for one in outcome.declined
+        (one.reason, one.detail) for one in outcome.skipped
     ]
-    assert [Channel.EVENT_STREAM] == [birth.message.type for birth in outcome.births]
+    assert [Channel.EVENT_STREAM] == [birth.message.type for birth in outcome.created]
 
 
 def test_conditions_that_hold_change_nothing() -> None:
@@ -653,11 +653,11 @@ def test_conditions_that_hold_change_nothing() -> None:
     )
 
     assert plain.outputs == conditional.outputs
-    assert plain.births
+    assert plain.created
 
 
-@pytest.mark.parametrize(("days", "declined"), [(3, 0), (-3, 1), (0, 1)])
-def test_trigger_days(days: int, declined: int) -> None:
+@pytest.mark.parametrize(("days", "skipped"), [(3, 0), (-3, 1), (0, 1)])
+def test_trigger_days(days: int, skipped: int) -> None:
     """A reminder is made for events of just its distance from the due day, whatever the sign."""
     event = make_event()
     reminder = replace(event, fields={**event.fields, "triggerDays": 3})
@@ -665,8 +665,8 @@ def test_trigger_days(days: int, declined: int) -> None:
         make_email(trigger_days=days), reminder, time_zone=UTC, stream="", limit_characters=1000, sms_region=None
     )
 
-    assert declined == isinstance(made, Declined)
-    if isinstance(made, Declined):
+    assert skipped == isinstance(made, SkippedTemplate)
+    if isinstance(made, SkippedTemplate):
         assert (DecisionReason.CONDITION_FALSE, f"trigger_days {days}; the event's are 3") == (made.reason, made.detail)
 
 
@@ -697,10 +697,10 @@ def test_checks_of_a_template_come_in_their_order() -> None:
         lookups = make_lookups(make_email(**everything), switched_off=off)
         outcome = mapped(make_record(), lookups, suspended)
         if everything["active"] and off:
-            got.extend(one.reason for one in outcome.declined)
+            got.extend(one.reason for one in outcome.skipped)
             off = frozenset()
             outcome = mapped(make_record(), replace(lookups, switched_off=off), suspended)
-        got.extend(one.reason for one in outcome.declined)
+        got.extend(one.reason for one in outcome.skipped)
         got.extend(one.reason for one in outcome.failed)
     outcome = mapped(make_record(), make_lookups(make_email(**everything)))
     got.extend(one.reason for one in outcome.failed)
@@ -764,7 +764,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
 )
 def test_recipients(event: Any, template: Any, key_field: str, key: str, destination: str) -> None:
     """Each kind of recipient sets exactly one key and gives the address of the channel."""
-    (birth,) = mapped(make_record(make_event(event)), make_lookups(template)).births
+    (birth,) = mapped(make_record(make_event(event)), make_lookups(template)).created
 
     assert {key_field: key} == {
         name: getattr(birth.message, name)
@@ -808,7 +808,7 @@ def test_what_cannot_be_sent_is_born_failed(
 ) -> None:
     """The recipient's data wrong: a FAILED message with its reason and cause, in the log, and no dead letter."""
     outcome = mapped(make_record(make_event(**changes)), make_lookups(template))
-    (birth,) = outcome.births
+    (birth,) = outcome.created
 
     told = [NOTIFICATIONS] if template.type in (Channel.EMAIL, Channel.SMS) else []
     assert [MESSAGES, STATUS, *told] == [out.topic for out in outcome.outputs]
@@ -825,7 +825,7 @@ def test_a_webhook_is_addressed_to_nobody() -> None:
     """Its encodedKey has no recipient, though its holder is named; the body is a document; TLS and host are fixed."""
     body = '{"id": "{ACCOUNT_ID}"}'
     template = make_webhook(url="https://a.example/{ACCOUNT_ID}", body=body, content_type=ContentType.JSON)
-    (birth,) = mapped(make_record(), make_lookups(template)).births
+    (birth,) = mapped(make_record(), make_lookups(template)).created
 
     assert encoded_key(TENANT, make_event().id, template.id, recipient="") == birth.message.encodedKey
     assert ('{"id": "LN-204417"}', None) == (birth.message.body, birth.message.subject)
@@ -854,7 +854,7 @@ def test_a_webhook_is_addressed_to_nobody() -> None:
 def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination: str | None) -> None:
     """A step of dots is taken away by who calls the address, encoded or not."""
     template = make_webhook(url=url, body="x")
-    (birth,) = mapped(make_record(make_event(account__name=name)), make_lookups(template)).births
+    (birth,) = mapped(make_record(make_event(account__name=name)), make_lookups(template)).created
 
     assert destination == birth.message.destination
     assert (None if destination else FailureReason.UNDEFINED_DESTINATION) == birth.message.failureReason
@@ -871,7 +871,7 @@ def test_a_value_missing_in_an_address_is_missing() -> None:
 def test_an_sms_of_the_longest_kind_goes() -> None:
     """1,600 characters are an SMS, counted as code points."""
     event = make_event(account__name="\U0001f600" * 1600)
-    (birth,) = mapped(make_record(event), make_lookups(make_sms(body="{ACCOUNT_NAME}"))).births
+    (birth,) = mapped(make_record(event), make_lookups(make_sms(body="{ACCOUNT_NAME}"))).created
 
     assert birth.message.state is State.QUEUED
 
@@ -881,7 +881,7 @@ def test_a_failing_template_wins_over_a_missing_address() -> None:
     template = make_email(body="{GROUP_ID}", strict=True)
     outcome = mapped(make_record(make_event(client__emailAddress=None)), make_lookups(template))
 
-    assert ([], [TemplateReason.MISSING_VALUE]) == (list(outcome.births), [one.reason for one in outcome.failed])
+    assert ([], [TemplateReason.MISSING_VALUE]) == (list(outcome.created), [one.reason for one in outcome.failed])
 
 
 @pytest.mark.parametrize(
@@ -899,7 +899,7 @@ def test_a_failing_template_wins_over_a_missing_address() -> None:
 def test_language(language: str | None, expected: str) -> None:
     """Exact tag, then language, then the top level; compared without case, `_` as `-`."""
     template = make_email(body="top", bodies={"pt-br": "brasil", "pt": "portugal"})
-    (birth,) = mapped(make_record(make_event(client__language=language)), make_lookups(template)).births
+    (birth,) = mapped(make_record(make_event(client__language=language)), make_lookups(template)).created
 
     assert expected == birth.message.body
 
@@ -907,7 +907,7 @@ def test_language(language: str | None, expected: str) -> None:
 def test_the_top_levels_own_language() -> None:
     """A recipient of the top level's exact tag gets it, though a variant has the bare language."""
     template = make_email(body="top", bodies={"pt": "portugal"}, default_locale="pt-BR")
-    (birth,) = mapped(make_record(make_event(client__language="pt-BR")), make_lookups(template)).births
+    (birth,) = mapped(make_record(make_event(client__language="pt-BR")), make_lookups(template)).created
 
     assert "top" == birth.message.body
 
@@ -923,7 +923,7 @@ def test_one_failed_template_leaves_the_others() -> None:
     beside = mapped(record, make_lookups(good, bad))
     letter = beside.outputs[-1]
 
-    assert [birth.message for birth in alone.births] == [birth.message for birth in beside.births]
+    assert [birth.message for birth in alone.created] == [birth.message for birth in beside.created]
     assert DEAD_LETTERS == letter.topic
     assert (record.key, record.value) == (letter.key, letter.value)
     assert "TEMPLATE_FAILED" == header(letter, "dl.reason")
@@ -952,7 +952,7 @@ def test_a_character_that_a_body_cannot_carry() -> None:
         ("json", '{"a": "a\\u0000\\u0001b"}', 0),
         ("mail", "a\ufffd\x01b", 1),
         ("xml", "<a>a\ufffd\ufffdb</a>", 2),
-    ] == [(birth.status.templateId, birth.message.body, birth.replaced) for birth in outcome.births]
+    ] == [(birth.status.templateId, birth.message.body, birth.replaced) for birth in outcome.created]
 
 
 @pytest.mark.parametrize("topic", ["messages", "status", "streams"])
@@ -1007,7 +1007,7 @@ def test_a_decision_of_too_many_templates() -> None:
     outcome = mapped(make_record(), lookups)
     (told,) = values(outcome, DECISIONS)
 
-    assert 300 == len(outcome.declined)
+    assert 300 == len(outcome.skipped)
     assert 1 < len(told["reasons"]) < 300
     assert f"and {300 - len(told['reasons'])} more templates" == told["reasons"][-1]["detail"]
 
@@ -1033,7 +1033,7 @@ def test_which_decisions_are_written(setting: str, expected: list[str]) -> None:
     )
     outcome = mapped(make_record(make_event("savings-deposit")), make_lookups(off, nobody, unless, decisions=setting))
 
-    assert 3 == len(outcome.declined)
+    assert 3 == len(outcome.skipped)
     assert expected == [one["reason"] for value in values(outcome, DECISIONS) for one in value["reasons"]]
 
 
@@ -1067,7 +1067,7 @@ def test_suspended_template_keeps_its_entry() -> None:
     suspended = {(TemplateId("paused"), TemplateReason.MISSING_VALUE)}
     outcome = mapped(make_record(), make_lookups(make_template("paused"), make_template("other")), suspended)
 
-    assert ["other"] == [birth.status.templateId for birth in outcome.births]
+    assert ["other"] == [birth.status.templateId for birth in outcome.created]
     assert [("paused", TemplateReason.TEMPLATE_SUSPENDED)] == [(one.templateId, one.reason) for one in outcome.failed]
 
 
@@ -1108,7 +1108,7 @@ def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes |
         outcome = map_record(record, lookups, NOBODY_SUSPENDED)
 
         assert outcome == map_record(record, lookups, NOBODY_SUSPENDED)
-        assert isinstance(outcome, Mapped | Unreadable)
+        assert isinstance(outcome, Processed | Rejected)
         assert all(0 <= out.size_bytes <= 999_000 for out in outcome.outputs)
         seen = None if outcome.identity is None else (outcome.identity, outcome.time_ms)
         assert identify(record, lookups) == seen
@@ -1132,7 +1132,7 @@ def test_any_values_end_in_a_birth_of_each_form(name: str, amount: Any) -> None:
         lookups = make_lookups(*templates, encoders=encoders(schemas(), output_format=form, stream_format=form))
         outcome = mapped(make_record(event), lookups)
 
-        assert 4 == len(outcome.births)
+        assert 4 == len(outcome.created)
         assert () == outcome.failed
 
 
@@ -1155,9 +1155,9 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
     alone = make_lookups(*others)
     beside = make_lookups(*others, broken())
     beside = replace(beside, templates=replace(beside.templates, digest=alone.templates.digest))
-    mine = {birth.status.encodedKey for birth in mapped(record, alone).births}
+    mine = {birth.status.encodedKey for birth in mapped(record, alone).created}
 
-    def of_others(lookups: Lookups) -> list[OutRecord]:
+    def of_others(lookups: MappingContext) -> list[OutRecord]:
         return [
             out
             for out in mapped(record, lookups).outputs
@@ -1171,7 +1171,7 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
 def test_identity_is_remembered_for_what_was_read() -> None:
     """A read record of our tenant with a key has its identity, duplicates and events without template too."""
     identity = Identity(TENANT, "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11")
-    twice = make_lookups(first_told=lambda *_: Place(EVENTS_TOPIC, 3, 5))
+    twice = make_lookups(first_seen=lambda *_: RecordPosition(EVENTS_TOPIC, 3, 5))
     nothing = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
     foreign = make_record(make_event(tenant="southbank"))
 
@@ -1184,4 +1184,4 @@ def test_set_version() -> None:
     """Each status names the set it was mapped with, so that it can be shown as it was."""
     outcome = mapped(make_record(), make_lookups())
 
-    assert {shipped_templates().digest} == {birth.status.setVersion for birth in outcome.births}
+    assert {shipped_templates().digest} == {birth.status.setVersion for birth in outcome.created}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.domain.outcome import Mapped, Unreadable
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import Headers, OutRecord
 from processor.mapping.map import map_record
 from processor.mapping.propagation import PassedOn, passed_on
@@ -235,8 +235,8 @@ def test_every_output_has_headers_that_can_be_read(headers: Headers) -> None:
     record = make_record(make_event(), headers=headers)
     outcome = map_record(record, make_lookups(*templates), frozenset())
     empty = map_record(make_record(value=b"", headers=headers), make_lookups(*templates), frozenset())
-    assert isinstance(outcome, Mapped)
-    assert isinstance(empty, Mapped)
+    assert isinstance(outcome, Processed)
+    assert isinstance(empty, Processed)
     outputs = [out for out in (*outcome.outputs, *empty.outputs) if out.topic != DEAD_LETTERS]
     (letter,) = [out for out in outcome.outputs if out.topic == DEAD_LETTERS]
     layout = make_layout()
@@ -259,11 +259,11 @@ def test_malformed_headers_never_make_a_dead_letter() -> None:
     """The event is what counts; one that is a dead letter anyway keeps them all."""
     good = map_record(make_record(headers=BAD), make_lookups(make_email()), frozenset())
     bad = map_record(make_record(value=b"broken", headers=BAD), make_lookups(make_email()), frozenset())
-    assert isinstance(good, Mapped)
-    assert isinstance(bad, Unreadable)
+    assert isinstance(good, Processed)
+    assert isinstance(bad, Rejected)
 
     assert ("traceparent", "tracestate", "correlation-id") == good.malformed_headers
-    assert 1 == len(good.births)
+    assert 1 == len(good.created)
     assert BAD == bad.outputs[0].headers[: len(BAD)]
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from processor.domain.event import Event
-from processor.domain.message import Declined, FailedTemplate
-from processor.domain.outcome import Mapped
+from processor.domain.message import FailedTemplate, SkippedTemplate
+from processor.domain.outcome import Processed
 from processor.domain.reasons import DecisionReason, TemplateReason
 from processor.domain.reference import Account, Category, Contact, ContactUser, Table
 from processor.domain.reference import Subscription as SubscriptionRow
 from processor.mapping.map import map_record
-from processor.mapping.reference import REMEMBERED_BYTES, BadRow, Reference, row_of
+from processor.mapping.reference import REMEMBERED_BYTES, InvalidRow, Reference, row_of
 from processor.mapping.template import Subscription, Template
 from tests.mapping.builders import (
     TENANT,
@@ -62,14 +62,14 @@ def reference(rows: Mapping[str, Any], **given: Any) -> Reference:
     return Reference(rows=find, **given)
 
 
-def outcome(*templates: Template, event: Event | None = None, tables: Reference) -> Mapped:
+def outcome(*templates: Template, event: Event | None = None, tables: Reference) -> Processed:
     """What becomes of a repayment."""
     made = map_record(make_record(event or make_event()), make_lookups(*templates, reference=tables), frozenset())
-    assert isinstance(made, Mapped)
+    assert isinstance(made, Processed)
     return made
 
 
-def notification(made: Mapped) -> dict[str, Any]:
+def notification(made: Processed) -> dict[str, Any]:
     """The one Message that was published."""
     (value,) = (json.loads(out.value or b"") for out in made.outputs if out.topic == "notifications.messages")
     assert isinstance(value, dict)
@@ -179,7 +179,7 @@ def test_bad_rows(table: Table, value: bytes, fault: str) -> None:
     """The words that the owner of the table sees in the log and in the dead letter."""
     row = row_of(table, NTC, value)
 
-    assert isinstance(row, BadRow)
+    assert isinstance(row, InvalidRow)
     assert row.fault.startswith(fault)
 
 
@@ -224,7 +224,7 @@ def test_a_message_with_all_that_the_tables_tell() -> None:
         "icon": "/accounts/accounts/ACC-7031-2205/logo.png",
     } == value["audit"]["created"]["of"]
     assert "of" not in value["audit"]["queued"]
-    assert () == made.births[0].status.lookupMissing
+    assert () == made.created[0].status.lookupMissing
 
 
 def test_an_sms_shows_the_contacts_address() -> None:
@@ -242,7 +242,7 @@ def test_an_sms_shows_the_contacts_address() -> None:
 )
 def test_what_is_missing_is_named(category: str | None, rows: dict[str, Any], missing: tuple[str, ...]) -> None:
     """By default the message is made with what there is."""
-    (birth,) = outcome(make_email(category=category), tables=reference(rows)).births
+    (birth,) = outcome(make_email(category=category), tables=reference(rows)).created
 
     assert missing == birth.status.lookupMissing
     assert birth.notification is not None
@@ -255,7 +255,7 @@ def test_a_template_fails_where_nothing_may_be_missing() -> None:
     assert [
         (TemplateReason.LOOKUP_MISSING, f"no contact of {CLIENT}; no account of {LOAN} or {CLIENT} or {TENANT}")
     ] == [(one.reason, one.detail) for one in made.failed]
-    assert () == made.births
+    assert () == made.created
 
 
 def test_accounts_are_tried_in_their_order() -> None:
@@ -289,18 +289,18 @@ def test_a_blocked_contact() -> None:
     tables = reference(ALL | {f"contacts {CLIENT}": INES | {"status": "Blocked", "blockedReason": "asked for it"}})
     made = outcome(make_email(category=NTC), tables=tables)
     unblocked = outcome(make_email(category=NTC), tables=reference(ALL))
-    key = unblocked.births[0].message.encodedKey
+    key = unblocked.created[0].message.encodedKey
 
     assert (
-        Declined(
+        SkippedTemplate(
             reason=DecisionReason.CONTACT_BLOCKED,
             detail="contact CTT-4410-0093-7715 is blocked: asked for it",
             templateId=make_email().id,
             templateVersion=1,
             encodedKey=key,
         ),
-    ) == made.declined
-    assert () == made.births
+    ) == made.skipped
+    assert () == made.created
     assert ["notifications.messages", "communications.decisions"] == [out.topic for out in made.outputs]
     assert (key or "").encode() == made.outputs[0].key
     queued, discarded = notification(unblocked), notification(made)
@@ -333,7 +333,7 @@ def test_a_blocked_contact() -> None:
 def test_a_category_that_was_left(rows: dict[str, Any], detail: str) -> None:
     made = outcome(make_email(category=NTC), make_sms(category=NTC), tables=reference(ALL | rows))
 
-    assert [(DecisionReason.CATEGORY_OPTED_OUT, detail)] * 2 == [(one.reason, one.detail) for one in made.declined]
+    assert [(DecisionReason.CATEGORY_OPTED_OUT, detail)] * 2 == [(one.reason, one.detail) for one in made.skipped]
     assert ["Discarded", "Discarded"] == [one.status for one in made.discarded]
 
 
@@ -345,7 +345,7 @@ def test_a_category_that_was_left(rows: dict[str, Any], detail: str) -> None:
     ],
 )
 def test_what_cannot_be_left_is_told(rows: dict[str, Any]) -> None:
-    assert 1 == len(outcome(make_email(category=NTC), tables=reference(ALL | rows)).births)
+    assert 1 == len(outcome(make_email(category=NTC), tables=reference(ALL | rows)).created)
 
 
 def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
@@ -353,8 +353,8 @@ def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
     tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, on_missing="fail")
     made = outcome(make_template(), make_task(), tables=tables)
 
-    assert 2 == len(made.births)
-    assert [(), ()] == [birth.status.lookupMissing for birth in made.births]
+    assert 2 == len(made.created)
+    assert [(), ()] == [birth.status.lookupMissing for birth in made.created]
 
 
 @pytest.mark.parametrize(
@@ -373,10 +373,10 @@ def test_subscriptions(option: Subscription, said: bool | None, expected: str | 
     template = make_task("officers-task", subscription=option)
     rows = {} if said is None else {f"subscriptions {CLIENT}:officers-task": {"subscribed": said}}
     made = outcome(template, make_template(), tables=reference(rows))
-    declined = [] if expected is None else [(DecisionReason.NOT_SUBSCRIBED, expected)]
+    skipped = [] if expected is None else [(DecisionReason.NOT_SUBSCRIBED, expected)]
 
-    assert declined == [(one.reason, one.detail) for one in made.declined]
-    assert (2 if expected is None else 1) == len(made.births)
+    assert skipped == [(one.reason, one.detail) for one in made.skipped]
+    assert (2 if expected is None else 1) == len(made.created)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_a_row_that_cannot_be_read_is_not_a_missing_one(row: str, detail: str) -
             templateId=make_email().id, templateVersion=1, reason=TemplateReason.LOOKUP_MISSING, detail=detail
         ),
     ) == made.failed
-    assert 1 == len(made.births)
+    assert 1 == len(made.created)
 
 
 def test_a_blocked_contact_is_always_told_as_discarded() -> None:
@@ -410,8 +410,8 @@ def test_a_blocked_contact_is_always_told_as_discarded() -> None:
     for open_breakers in (frozenset(), suspended):
         made = map_record(make_record(), make_lookups(template, reference=tables), open_breakers)
 
-        assert isinstance(made, Mapped)
-        assert [DecisionReason.CONTACT_BLOCKED] == [one.reason for one in made.declined]
+        assert isinstance(made, Processed)
+        assert [DecisionReason.CONTACT_BLOCKED] == [one.reason for one in made.skipped]
         assert 1 == len(made.discarded)
         assert ("category", "account") == made.missing
 
@@ -424,7 +424,7 @@ def test_a_suspended_template_is_suspended_whatever_is_missing(rows: dict[str, A
     lookups = make_lookups(template, reference=reference(rows, on_missing="fail"))
     made = map_record(make_record(), lookups, suspended)
 
-    assert isinstance(made, Mapped)
+    assert isinstance(made, Processed)
     assert [TemplateReason.TEMPLATE_SUSPENDED] == [one.reason for one in made.failed]
 
 
@@ -437,7 +437,7 @@ def test_checks_come_in_their_order() -> None:
     seen = []
     for _ in range(3):
         made = outcome(make_email(category=NTC), tables=reference(rows))
-        seen += [one.reason for one in made.declined]
+        seen += [one.reason for one in made.skipped]
         rows |= {f"subscriptions {CLIENT}:loan-repayment-mail": {"subscribed": True}}
         if len(seen) == 2:
             rows |= {f"contacts {CLIENT}": INES | {"optOuts": [NTC]}}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.outcome import Mapped
+from processor.domain.outcome import Processed
 from processor.mapping.map import map_record
 from processor.templates.load import SHIPPED
 from processor.wire.encode import encoders
@@ -23,7 +23,7 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
     """Each event that is shipped makes at least one message and fails no template; what is published is what was born,
     read back from its bytes by its schema. The texts are those that the templates' own samples expect."""
     outcome = map_record(make_record(make_event(TOLD[name])), make_lookups(encoders=FORMS[form]), frozenset())
-    assert isinstance(outcome, Mapped)
+    assert isinstance(outcome, Processed)
     read = {"messages": message_of, "status": status_of, "notifications": notification_of}
     by_topic = {"communications.messages": "messages", "communications.status": "status"}
     by_topic["notifications.messages"] = "notifications"
@@ -33,7 +33,7 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
         if out.topic in by_topic
     ]
     born = [
-        one for birth in outcome.births for one in (birth.message, birth.status, birth.notification) if one is not None
+        one for birth in outcome.created for one in (birth.message, birth.status, birth.notification) if one is not None
     ]
     streamed = [
         stream_event_of(out.value or b"", out.headers, schemas=schemas())
@@ -41,10 +41,10 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
         if "streamingapi" in out.topic
     ]
 
-    assert outcome.births
+    assert outcome.created
     assert () == outcome.failed
     assert born == found
-    assert [birth.stream_event for birth in outcome.births if birth.stream_event] == streamed
+    assert [birth.stream_event for birth in outcome.created if birth.stream_event] == streamed
 
 
 def test_every_event_is_told() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from processor.domain.event import Event, Fields
-from processor.domain.record import EventName, Headers, Place, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.domain.record import EventName, Headers, RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.registry.schema_files import load_schemas
 from processor.wire.decode import Fault, decode, event_of_json
 from processor.wire.encode import encode_event
@@ -19,7 +19,7 @@ from processor.wire.schema import (
     DecimalBytes,
     Enum,
     Map,
-    OwnSchema,
+    ReaderSchema,
     Record,
     Scalar,
     Type,
@@ -46,7 +46,7 @@ def golden_bytes(name: str) -> bytes:
 
 def make_record(value: bytes | None, headers: Headers = (), *, key: bytes | None = b"key") -> SourceRecord:
     """A record of the events' topic."""
-    return SourceRecord(Place(Topic("banking.events"), 3, 41), 1_773_480_413_702, key, value, headers)
+    return SourceRecord(RecordPosition(Topic("banking.events"), 3, 41), 1_773_480_413_702, key, value, headers)
 
 
 def json_record(given: object) -> SourceRecord:
@@ -86,7 +86,7 @@ def avro_value(name: str = "LOAN_REPAYMENT", **changed: object) -> bytes:
     return encode_event(event(name, **changed).fields, SCHEMAS, format="avro")[0]
 
 
-def own(name: str = "LOAN_REPAYMENT") -> OwnSchema:
+def own(name: str = "LOAN_REPAYMENT") -> ReaderSchema:
     """The schema of an event's family."""
     return SCHEMAS.by_event[EventName(name)]
 
@@ -171,7 +171,7 @@ SUBJECTS: Final = {  # event -> kind of its subject, and the field that has it
 
 
 @st.composite
-def events_of(draw: st.DrawFn, schema: OwnSchema) -> Fields:
+def events_of(draw: st.DrawFn, schema: ReaderSchema) -> Fields:
     """Any event of a family that keeps the family's rules: one holder, hold or holds, a subject that is there."""
     fields: dict[str, Any] = draw(values(schema.type))
     types = {one.name: one.type.nullable if isinstance(one.type, Union) else one.type for one in schema.type.fields}

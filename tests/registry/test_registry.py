@@ -17,7 +17,7 @@ from fastavro import parse_schema, schemaless_writer
 from processor.domain.event import Event
 from processor.domain.record import SchemaId
 from processor.engine.loop import run
-from processor.engine.status import Progress
+from processor.engine.status import EngineStatus
 from processor.errors import UnavailableError
 from processor.kafka.clients import headers_of
 from processor.observability.http import Readiness
@@ -188,7 +188,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
     """Its record waits, and what is behind it; the other partition goes on, and the process stays ready, degraded.
     After the time that is set it is a dead letter, and its partition goes on too."""
     seen: list[tuple[list[int], Readiness]] = []
-    progress = Progress.unobserved(max_stall_s=2)
+    progress = EngineStatus.unobserved(max_stall_s=2)
     answers = {"/schemas/ids/7": (status, body)}
     with Answers(answers) as server:
         given = SchemaRegistrySettings(url=server.url, refused_id_s=4)

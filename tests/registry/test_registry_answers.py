@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from processor.domain.record import SchemaId
-from processor.errors import DeferredSchemaError, NotAllowedError, UnavailableError, UsageError
+from processor.errors import AuthorizationError, DeferredSchemaError, UnavailableError, UsageError
 from processor.registry.client import Registry, schemas_by_id
 from processor.registry.subjects import Subjects, with_registered_ids
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
@@ -352,7 +352,7 @@ def test_json_outputs_need_nothing_of_a_registry() -> None:
             output=OutputSettings(format="json", stream_format="json"),
         )
         assert schemas() == with_registered_ids(settings, schemas())
-        with pytest.raises(NotAllowedError):
+        with pytest.raises(AuthorizationError):
             with_registered_ids(settings.model_copy(update={"output": OutputSettings(format="avro")}), schemas())
 
 

@@ -80,8 +80,8 @@ def test_nothing_set_is_the_defaults() -> None:
         settings.max_event_bytes,
     )
     assert (10_000, 86_400, 8080, "127.0.0.1") == (
-        settings.window.records,
-        settings.window.age_s,
+        settings.deduplication.records,
+        settings.deduplication.age_s,
         settings.http.port,
         settings.http.host,
     )
@@ -114,9 +114,9 @@ def test_the_environment_wins_over_the_file(environment: Environment, tmp_path: 
 
 def test_an_empty_variable_is_not_set(environment: Environment) -> None:
     """Compose passes `VARIABLE=` for one that nobody gave."""
-    environment.set(SLOT="", HTTP__PORT="")
+    environment.set(INSTANCE_ID="", HTTP__PORT="")
 
-    assert (None, 8080) == (load_settings().slot, load_settings().http.port)
+    assert (None, 8080) == (load_settings().instance_id, load_settings().http.port)
 
 
 def test_a_misspelt_variable_names_the_nearest_right_one(environment: Environment) -> None:
@@ -188,9 +188,9 @@ def test_every_fault_is_told_at_once(environment: Environment, tmp_path: Path) -
     ("variable", "value", "why"),
     [
         ("TENANT", "NorthBank", "must be of lower-case letters, digits and '-', at most 63, as in the events"),
-        ("SLOT", "a b", "must be of letters, digits, '.', '_' and '-'"),
+        ("INSTANCE_ID", "a b", "must be of letters, digits, '.', '_' and '-'"),
         ("MAX_EVENT_BYTES", "1MB", "input should be a valid integer"),
-        ("MAX_UNREADABLE_SHARE", "0", "input should be greater than 0"),
+        ("MAX_REJECTED_RATIO", "0", "input should be greater than 0"),
         ("TRANSACTION_TIMEOUT_MS", "10", "input should be greater than or equal to 1000"),
         ("KAFKA__BOOTSTRAP_SERVERS", "broker", "'broker' is not host:port"),
         ("KAFKA__BOOTSTRAP_SERVERS", "a:1,b:99999", "'b:99999' is not host:port"),
@@ -318,15 +318,15 @@ def test_properties_that_are_no_object_are_not_shown(environment: Environment, t
 def test_channels_and_statuses_of_an_installation(environment: Environment) -> None:
     """Channels that are off, cells of the table, statuses and the audit's actor come from JSON and words."""
     environment.set(
-        CHANNELS__OFF='["SMS"]',
-        CHANNELS__MATRIX='{"CLIENT_ACTIVITY": {"EMAIL": true, "SMS": false}}',
+        CHANNELS__DISABLED='["SMS"]',
+        CHANNELS__OVERRIDES='{"CLIENT_ACTIVITY": {"EMAIL": true, "SMS": false}}',
         MESSAGE__STATUS_SET="extended",
         MESSAGE__STATUS_MAP='{"OTHER": "Discarded"}',
         MESSAGE__AUDIT_ACTOR__ID="UR-1111-2222-3333",
     )
     settings = load_settings()
 
-    assert (Channel.SMS,) == settings.channels.off
+    assert (Channel.SMS,) == settings.channels.disabled
     assert {Channel.EMAIL, Channel.WEB_HOOK, Channel.EVENT_STREAM} == settings.channels.of(
         EVENTS[EventName("CLIENT_ACTIVITY")]
     )
@@ -338,9 +338,13 @@ def test_channels_and_statuses_of_an_installation(environment: Environment) -> N
 @pytest.mark.parametrize(
     ("variable", "text", "what"),
     [
-        ("CHANNELS__OFF", '["SMSS"]', "input should be 'EMAIL', 'SMS', 'WEB_HOOK', 'EVENT_STREAM' or 'TASK'"),
-        ("CHANNELS__MATRIX", '{"CLIENT_ACTIVTY": {}}', "'CLIENT_ACTIVTY' is no event; did you mean CLIENT_ACTIVITY?"),
-        ("CHANNELS__MATRIX", '{"CLIENT_ACTIVITY": {"MAIL": true}}', "'MAIL' is no channel; did you mean EMAIL?"),
+        ("CHANNELS__DISABLED", '["SMSS"]', "input should be 'EMAIL', 'SMS', 'WEB_HOOK', 'EVENT_STREAM' or 'TASK'"),
+        (
+            "CHANNELS__OVERRIDES",
+            '{"CLIENT_ACTIVTY": {}}',
+            "'CLIENT_ACTIVTY' is no event; did you mean CLIENT_ACTIVITY?",
+        ),
+        ("CHANNELS__OVERRIDES", '{"CLIENT_ACTIVITY": {"MAIL": true}}', "'MAIL' is no channel; did you mean EMAIL?"),
         (
             "MESSAGE__STATUS_MAP",
             '{"OTER": "Sent"}',
@@ -463,10 +467,10 @@ def test_the_region_of_phone_numbers(environment: Environment, value: str, text:
     assert f"PROCESSOR_SMS__REGION={value!r} in the environment: {text}" in told()
 
 
-def test_the_slot_is_the_host_unless_set() -> None:
+def test_the_instance_id_is_the_host_unless_set() -> None:
     """A StatefulSet's ordinal comes with the host's name."""
-    assert os.uname().nodename == Settings().slot_name
-    assert "run-0" == Settings(slot="run-0").slot_name
+    assert os.uname().nodename == Settings().instance_name
+    assert "run-0" == Settings(instance_id="run-0").instance_name
 
 
 def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_path: Path) -> None:
@@ -474,7 +478,7 @@ def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_pa
     given: dict[str, str] = {
         "TENANT": "northbank",
         "GROUP": "mine",
-        "SLOT": "a",
+        "INSTANCE_ID": "a",
         "TIME_ZONE": "Europe/Berlin",
         "DECISIONS": "off",
         "STATE_DIR": "/var/lib/x",
@@ -485,7 +489,7 @@ def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_pa
         "SCHEMA_REGISTRY__USERNAME": "somebody",
         "SCHEMA_REGISTRY__PASSWORD": "word",
         "TOPICS__PREFIX": "x.",
-        "CHANNELS__OFF": '["SMS"]',
+        "CHANNELS__DISABLED": '["SMS"]',
         "HTTP__PORT": "8081",
     }
     environment.set(**given)
@@ -497,9 +501,9 @@ def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_pa
     assert "word" == plain.schema_registry.password.get_secret_value()
 
     file = tmp_path / "settings.toml"
-    file.write_text('slot = "b\\n"\ngroup = """c\n"""\n')
-    environment.set(CONFIG=f"{file}\n", SLOT="\n", GROUP="\r\n")
-    assert ("b", "c") == (load_settings().slot, load_settings().group)
+    file.write_text('instance_id = "b\\n"\ngroup = """c\n"""\n')
+    environment.set(CONFIG=f"{file}\n", INSTANCE_ID="\n", GROUP="\r\n")
+    assert ("b", "c") == (load_settings().instance_id, load_settings().group)
     environment.set(KAFKA_HOME="/opt/kafka\n")
     assert "/opt/kafka" == row("PROCESSOR_KAFKA_HOME").value
 
@@ -516,7 +520,7 @@ def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_pa
         ("schema_registry.password", "secret\x00word", "holds a control character"),
         ("kafka.common", {"sasl.password": "secret\x00word"}, "holds a control character"),
         ("kafka.common", {"sasl\x00": "secretword"}, "holds a control character"),
-        ("channels.off", ["SMS\x00"], "holds a control character"),
+        ("channels.disabled", ["SMS\x00"], "holds a control character"),
     ],
 )
 def test_characters_that_no_setting_has(
@@ -544,7 +548,15 @@ def _toml(value: Any) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["TENANT", "GROUP", "SLOT", "TIME_ZONE", "KAFKA__BOOTSTRAP_SERVERS", "TOPICS__PREFIX", "SCHEMA_REGISTRY__URL"],
+    [
+        "TENANT",
+        "GROUP",
+        "INSTANCE_ID",
+        "TIME_ZONE",
+        "KAFKA__BOOTSTRAP_SERVERS",
+        "TOPICS__PREFIX",
+        "SCHEMA_REGISTRY__URL",
+    ],
 )
 def test_bytes_that_are_no_text(environment: Environment, name: str) -> None:
     """As a shell in another encoding passes them."""

@@ -22,13 +22,13 @@ from prometheus_client import CollectorRegistry
 
 from processor.domain.reference import Table
 from processor.engine.loop import Stop, catch_up, patient, run
-from processor.engine.status import Progress
-from processor.errors import LayoutError, StalledError, UsageError, WorldError
+from processor.engine.status import EngineStatus
+from processor.errors import DependencyError, StalledError, TopicConfigError, UsageError
 from processor.observability.http import Readiness
 from processor.observability.metrics import REFERENCE_UNREADABLE, Metrics
 from processor.settings import ReferenceSettings
-from processor.tables.reader import Tables, copy_folder
-from processor.tables.store import CopiedRow, Copy
+from processor.tables.reader import ReferenceTables, copy_folder
+from processor.tables.store import TableRecord, TableStore
 from tests.engine.installation import Installation, installation, until
 from tests.engine.processes import environment_of
 from tests.engine.test_run import repayment
@@ -50,7 +50,7 @@ def told(
     assert producer.flush(30) == 0
 
 
-def names(tables: Tables, *keys: str) -> list[str | None]:
+def names(tables: ReferenceTables, *keys: str) -> list[str | None]:
     """The names of contacts as the copy has them."""
     found = [tables.get(Table.CONTACTS, key) for key in keys]
     return [None if value is None else json.loads(value)["name"] for value in found]
@@ -62,13 +62,13 @@ class Followed:
     def __init__(self, made: Installation, *, name: str = "me", metrics: Metrics | None = None) -> None:
         self._given = made.settings, name, metrics or Metrics(CollectorRegistry())
 
-    def __enter__(self) -> Tables:
+    def __enter__(self) -> ReferenceTables:
         settings, name, metrics = self._given
         stop = Stop()
-        tables = patient(lambda: Tables(settings, name=name, metrics=metrics), stop, brokers="")
+        tables = patient(lambda: ReferenceTables(settings, name=name, metrics=metrics), stop, brokers="")
         assert tables is not None
         self._tables = tables
-        assert catch_up(tables, stop, Progress.unobserved())
+        assert catch_up(tables, stop, EngineStatus.unobserved())
         return tables
 
     def __exit__(self, *_raised: object) -> None:
@@ -131,7 +131,7 @@ def test_a_restart_goes_on_from_the_copy(made: Installation) -> None:
 
 def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
     """What it holds may be that somebody is not to be written to. A row of one that was aborted is none."""
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     producer = transaction(made, "b", BLOCKED)
     producer.abort_transaction(30)
     producer = transaction(made, CLIENT, BLOCKED)
@@ -178,13 +178,13 @@ def ghost(made: Installation) -> None:
     told(made, Table.CONTACTS, "real", INES)
     with Followed(made):
         pass
-    copy = Copy(copy_folder(made.settings, "me"))
-    copy.apply([CopiedRow(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
+    copy = TableStore(copy_folder(made.settings, "me"))
+    copy.apply([TableRecord(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
     copy.close()
 
 
 def away_too_long(made: Installation) -> None:
-    copy = Copy(copy_folder(made.settings, "me"))
+    copy = TableStore(copy_folder(made.settings, "me"))
     copy.see(time.time() - 12.1 * 3600)  # half of the day that deletions are kept is for reading
     copy.close()
 
@@ -216,7 +216,7 @@ def corrupt(made: Installation) -> None:
 
 
 def of_another_version(made: Installation) -> None:
-    copy = Copy(copy_folder(made.settings, "me"))
+    copy = TableStore(copy_folder(made.settings, "me"))
     copy._rows.put(b"\0form", b"0")
     copy.close()
 
@@ -324,7 +324,7 @@ def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
     """The process is ready and degraded, from its first turn on."""
     told(made, Table.ACCOUNTS, "northbank", {"id": 1})
     made.tell([repayment(0)])
-    progress = Progress.unobserved()
+    progress = EngineStatus.unobserved()
     seen: list[Readiness] = []
     run(made.settings, until_end=True, progress=progress, step=lambda _step: seen.append(progress.readiness()))
 
@@ -416,7 +416,9 @@ def test_a_grown_topic_is_refused(made: Installation) -> None:
     told(made, Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
     told(made, Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
     made.tell([repayment(0)])
-    with pytest.raises(LayoutError, match=rf"{topic} has 2 partitions: .*\nhint: create it with one partition and"):
+    with pytest.raises(
+        TopicConfigError, match=rf"{topic} has 2 partitions: .*\nhint: create it with one partition and"
+    ):
         made.run()
     stable = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
     told(made, Table.CONTACTS, "other", INES, partition=1)
@@ -432,7 +434,7 @@ def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monk
     monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
     with Followed(made) as tables:
         created_anew(made)
-        with pytest.raises(WorldError, match=r"created anew|cannot be read on"):
+        with pytest.raises(DependencyError, match=r"created anew|cannot be read on"):
             while True:
                 tables.check()
                 time.sleep(0.05)
@@ -455,7 +457,7 @@ def test_a_clock_that_is_set_while_we_run(made: Installation, monkeypatch: pytes
         assert 0 == tables.offsets_read
 
 
-def is_named(tables: Tables, name: str) -> bool:
+def is_named(tables: ReferenceTables, name: str) -> bool:
     """Whether contact a has this name now."""
     return names(tables, "a") == [name]
 
@@ -485,7 +487,9 @@ def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.
     told(made, Table.CONTACTS, "a", INES)
     with Followed(made) as tables:
         tables._complete_at -= 24 * 3600
-        with pytest.raises(WorldError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: start"):
+        with pytest.raises(
+            DependencyError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: start"
+        ):
             for _ in range(600):
                 tables.check()
                 time.sleep(0.05)
@@ -506,7 +510,7 @@ def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pyte
         (degraded,) = tables.degraded
         assert degraded.startswith(f"{topic} has delete.retention.ms=60000 now: the next start will refuse it; `proc")
     with pytest.raises(
-        LayoutError,
+        TopicConfigError,
         match=rf"{topic} has delete.retention.ms=60000: .*\nhint: set delete.retention.ms=600000 or more on",
     ):
         made.run()
@@ -534,7 +538,7 @@ def test_topics_that_are_missing(made: Installation) -> None:
     admin.delete_topics([topic])[topic].result(10)
     until(lambda: topic not in admin.list_topics(timeout=10).topics)
     with pytest.raises(
-        LayoutError, match=r"topics are missing: test-\S+reference\.subscriptions\nhint: `processor topics"
+        TopicConfigError, match=r"topics are missing: test-\S+reference\.subscriptions\nhint: `processor topics"
     ):
         made.run()
 
@@ -543,9 +547,9 @@ def test_topics_that_are_missing(made: Installation) -> None:
 
 
 def test_a_copy_is_another_processes(tmp_path: Path) -> None:
-    copy = Copy(tmp_path)
+    copy = TableStore(tmp_path)
     with pytest.raises(UsageError, match=r"is another process's: .*\nhint: PROCESSOR_STATE_DIR names a folder"):
-        Copy(tmp_path)
+        TableStore(tmp_path)
     copy.close()
 
 
@@ -629,18 +633,18 @@ def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"no folder for the local copy of the reference tables: .*Not a directory"):
-        Copy(tmp_path / "file" / "copy")
+        TableStore(tmp_path / "file" / "copy")
 
 
 KILLED = """
 import sys
 from pathlib import Path
-from processor.tables.store import Copy, CopiedRow
+from processor.tables.store import Copy, TableRecord
 from processor.domain.reference import Table
 copy = Copy(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**9):
-    rows = [CopiedRow(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
+    rows = [TableRecord(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
     copy.apply(rows, {(Table.CONTACTS, 0): number})
 """
 
@@ -653,7 +657,7 @@ def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
             process.stdout.readline()
             time.sleep(seconds)
             process.kill()
-        copy = Copy(tmp_path)
+        copy = TableStore(tmp_path)
         position = copy.position(Table.CONTACTS, 0)
         assert {str(position).encode()} == {copy.get(Table.CONTACTS, str(n)) for n in range(500)}
         copy.close()
@@ -661,27 +665,27 @@ def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
 
 def test_a_folder_that_goes_while_it_is_open(tmp_path: Path) -> None:
     """The error is of the disk, and says that the next start builds a new copy; closing does not hide it."""
-    copy = Copy(tmp_path / "copy")
+    copy = TableStore(tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(WorldError, match=r"files of the local copy in .* are gone: .*\nhint: start again"):
+    with pytest.raises(DependencyError, match=r"files of the local copy in .* are gone: .*\nhint: start again"):
         for number in range(40):
-            row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000_000))
+            row = TableRecord(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000_000))
             copy.apply([row], {(Table.CONTACTS, 0): number})
     copy.close()
-    copy = Copy(tmp_path / "copy")
+    copy = TableStore(tmp_path / "copy")
     assert copy.position(Table.CONTACTS, 0) is None
     copy.close()
 
 
-def filled(folder: Path) -> Copy:
+def filled(folder: Path) -> TableStore:
     """A copy of some size, all of it in files."""
-    copy = Copy(folder)
+    copy = TableStore(folder)
     for number in range(3_000):
-        row = CopiedRow(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))
+        row = TableRecord(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))
         copy.apply([row], {(Table.CONTACTS, 0): number})
     copy.see(time.time())
     copy.close()
-    return Copy(folder)
+    return TableStore(folder)
 
 
 def spoilt(folder: Path, *, at: float) -> None:
@@ -699,7 +703,7 @@ def test_a_copy_whose_begin_is_spoilt_is_begun_anew(tmp_path: Path) -> None:
     """Where its own notes lie: it cannot even say how far it is."""
     filled(tmp_path).close()
     spoilt(tmp_path, at=0.0)
-    copy = Copy(tmp_path)
+    copy = TableStore(tmp_path)
     assert (None, None, None) == (
         copy.get(Table.CONTACTS, "1"),
         copy.position(Table.CONTACTS, 0),
@@ -712,12 +716,12 @@ def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
     """And the next start begins anew, where the same copy would end it again."""
     filled(tmp_path).close()
     spoilt(tmp_path, at=0.25)
-    copy = Copy(tmp_path)
-    with pytest.raises(WorldError, match=r"the local copy in .* cannot be read: Corruption.*\nhint: start again"):
+    copy = TableStore(tmp_path)
+    with pytest.raises(DependencyError, match=r"the local copy in .* cannot be read: Corruption.*\nhint: start again"):
         for number in range(3_000):
             copy.get(Table.CONTACTS, str(number))
     copy.close()
-    copy = Copy(tmp_path)
+    copy = TableStore(tmp_path)
     assert copy.get(Table.CONTACTS, "1") is None
     copy.close()
 
@@ -755,9 +759,9 @@ def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -
         (folder / "000001.sst").write_text("a report")
     for folder in (other_name, linked):
         (folder / "processor-reference-tables").touch()
-    Copy(shared).close()
+    TableStore(shared).close()
     (shared / "notes.txt").write_text("a note")
-    in_use = Copy(used)
+    in_use = TableStore(used)
     link.symlink_to(linked, target_is_directory=True)
     for folder in (other_name, no_mark, linked, shared, used):
         make_old(folder)
@@ -766,9 +770,9 @@ def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -
 
     assert {"a report"} == {(folder / "000001.sst").read_text() for folder in (other_name, no_mark, linked)}
     assert ["notes.txt"] == [file.name for file in shared.iterdir()]
-    in_use.apply([CopiedRow(Table.CONTACTS, b"k", b"v")], {})
+    in_use.apply([TableRecord(Table.CONTACTS, b"k", b"v")], {})
     in_use.close()
-    assert b"v" == Copy(used).get(Table.CONTACTS, "k")
+    assert b"v" == TableStore(used).get(Table.CONTACTS, "k")
 
 
 def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> None:
@@ -776,7 +780,7 @@ def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> Non
     filled(tmp_path).close()
     (tmp_path / "notes.txt").write_text("a note")
     spoilt(tmp_path, at=0.0)
-    copy = Copy(tmp_path)
+    copy = TableStore(tmp_path)
     assert copy.position(Table.CONTACTS, 0) is None
     copy.close()
 
@@ -785,14 +789,14 @@ def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> Non
 
 def test_a_copy_of_another_form_stays_one_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the form was read and before the removal, the next start sees the other form again."""
-    copy = Copy(tmp_path)
-    copy.apply([CopiedRow(Table.CONTACTS, b"k", b"+of another form")], {})
+    copy = TableStore(tmp_path)
+    copy.apply([TableRecord(Table.CONTACTS, b"k", b"+of another form")], {})
     copy._rows.put(b"\0form", b"2")
     copy.close()
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("processor.tables.store._empty", interrupted)
-        Copy(tmp_path)
-    copy = Copy(tmp_path)
+        TableStore(tmp_path)
+    copy = TableStore(tmp_path)
     assert copy.get(Table.CONTACTS, "k") is None
     copy.close()
 

@@ -18,8 +18,8 @@ import pytest
 from processor.cli.topics import create
 from processor.domain.record import EventName
 from processor.shipped import sample
-from processor.templates.load import SHIPPED, read_templates, usable
-from processor.templates.reload import stamp_of
+from processor.templates.load import SHIPPED, read_templates, require_usable
+from processor.templates.reload import fingerprint
 from tests.engine.installation import TENANT, Installation, installation
 from tests.engine.test_run import repayment
 
@@ -115,7 +115,7 @@ def wait(condition: Callable[[], object], *, patience_s: float = 60) -> None:
 
 def digest(directory: Path, made: Installation) -> str:
     """The version of the set that the directory holds."""
-    return usable(read_templates(directory, tenant=TENANT, schemas=made.schemas)).digest
+    return require_usable(read_templates(directory, tenant=TENANT, schemas=made.schemas)).digest
 
 
 def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_stream_without_its_topic_is_refused(bootstrap_servers: str, topic_pre
         assert "topics are missing: " in reason
         assert "`processor topics --create` creates what is missing" in reason
 
-        templates = usable(read_templates(directory, tenant=TENANT, schemas=made.schemas))
+        templates = require_usable(read_templates(directory, tenant=TENANT, schemas=made.schemas))
         create(made.settings, stream_events=templates.stream_events())
         wait(lambda: live.reasons() == [])
         assert templates.digest == live.set_version()
@@ -225,20 +225,20 @@ def test_reloads_at_load(bootstrap_servers: str, topic_prefix: str, tmp_path: Pa
 
 def test_stamps(tmp_path: Path) -> None:
     """Content, a new file, a file in a folder, a file swapped for another of the same size: each is another stamp."""
-    stamps = [stamp_of(tmp_path)]
+    stamps = [fingerprint(tmp_path)]
     (tmp_path / "a.toml").write_text("a")
-    stamps.append(stamp_of(tmp_path))
+    stamps.append(fingerprint(tmp_path))
     (tmp_path / "a.toml").write_text("ab")
-    stamps.append(stamp_of(tmp_path))
+    stamps.append(fingerprint(tmp_path))
     (tmp_path / "bodies").mkdir()
     (tmp_path / "bodies" / "b.html").write_text("b")
-    stamps.append(stamp_of(tmp_path))
+    stamps.append(fingerprint(tmp_path))
     (tmp_path / "c").write_text("xy")
     (tmp_path / "c").replace(tmp_path / "a.toml")
-    stamps.append(stamp_of(tmp_path))
+    stamps.append(fingerprint(tmp_path))
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "a.toml").unlink()
-    stamps.append(stamp_of(tmp_path))
+    stamps.append(fingerprint(tmp_path))
 
     assert len(stamps) == len(set(stamps))
-    assert frozenset() == stamp_of(tmp_path / "gone") == stamp_of(None)
+    assert frozenset() == fingerprint(tmp_path / "gone") == fingerprint(None)

@@ -21,7 +21,7 @@ from processor.errors import UsageError
 from processor.mapping.document import flaws_of_document
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, Context, Custom, Kind, Match, Named, Text, parse, template_set
-from processor.templates.load import SHIPPED, Finding, Loaded, Rules, read_templates, usable
+from processor.templates.load import SHIPPED, Finding, LoadResult, Rules, read_templates, require_usable
 from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -78,7 +78,7 @@ def condition(text: str) -> str:
     return f"[[condition]]\n{text}\n"
 
 
-def read(tmp_path: Path, **files: str) -> Loaded:
+def read(tmp_path: Path, **files: str) -> LoadResult:
     """A directory of these files, read."""
     return read_templates(templates_directory(tmp_path, **files), tenant=TENANT, schemas=schemas())
 
@@ -884,7 +884,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     )
     loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
     with pytest.raises(UsageError) as raised:
-        usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
+        require_usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
 
     assert loaded.templates is None
     assert [
@@ -922,7 +922,7 @@ def test_no_templates_at_all(tmp_path: Path) -> None:
     """A directory without templates, or none at all, is a finding: every event would be left out in silence."""
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UsageError, match="PROCESSOR_TEMPLATES_DIR"):
-            usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
+            require_usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
 
 
 @pytest.mark.parametrize(

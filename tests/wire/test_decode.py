@@ -22,7 +22,7 @@ from processor.wire.avro_reader import read_avro
 from processor.wire.decode import Fault, decode, event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.scalars import ContentError
-from processor.wire.schema import OwnSchema, WriterSchema, parse, writer_schema
+from processor.wire.schema import ReaderSchema, WriterSchema, parse, writer_schema
 from tests.mapping.wire import (
     JSON_HEADERS,
     SCHEMAS,
@@ -43,7 +43,7 @@ EVENT_ID_AT = 5  # the frame, then eventId: a length of 36 in one byte
 EVENT_AT = EVENT_ID_AT + 1 + 36
 
 
-def family_name(schema: OwnSchema) -> str:
+def family_name(schema: ReaderSchema) -> str:
     return schema.name
 
 
@@ -85,7 +85,7 @@ def test_an_event_has_typed_values() -> None:
 @pytest.mark.parametrize("schema", FAMILY_SCHEMAS, ids=family_name)
 @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_what_is_encoded_is_decoded(schema: OwnSchema, data: st.DataObject) -> None:
+def test_what_is_encoded_is_decoded(schema: ReaderSchema, data: st.DataObject) -> None:
     """Any event of any family comes back from Avro and from JSON with the same fields; fastavro agrees."""
     fields = data.draw(events_of(schema))
     avro, _ = encode_event(fields, SCHEMAS, format="avro")

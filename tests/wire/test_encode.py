@@ -18,8 +18,8 @@ from processor.domain.message import (
     Channel,
     Communicationmessage,
     Decision,
-    Declined,
     MessageStatus,
+    SkippedTemplate,
     State,
     StreamEvent,
 )
@@ -36,7 +36,7 @@ from processor.domain.notification import (
     NotificationUser,
 )
 from processor.domain.reasons import DecisionReason, FailureReason
-from processor.domain.record import EncodedKey, Place, SchemaGuid, SchemaId, TemplateId, Topic
+from processor.domain.record import EncodedKey, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
 from processor.wire.encode import Encoders, Format, OutValue, encode_event, encoders
 from processor.wire.json_codec import text_of_decimal, text_of_millis, text_of_moment
 from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
@@ -102,7 +102,7 @@ STATUS = MessageStatus(
     templateId=TemplateId("loan-repayment-email"),
     templateVersion=3,
     setVersion="0123456789abcdef0123456789abcdef",
-    source=Place(Topic("banking.events"), 4, 129),
+    source=RecordPosition(Topic("banking.events"), 4, 129),
     correlationId="branch-17-000412",
 )
 STREAM_EVENT = StreamEvent(
@@ -118,18 +118,18 @@ DECISION = Decision(
     eventId="c0a5a1de-53a1-4f43-8b1f-1c9f2f5b7a20",
     event="SAVINGS_DEPOSIT",
     tenant="northbank",
-    source=Place(Topic("banking.events"), 0, 77),
+    source=RecordPosition(Topic("banking.events"), 0, 77),
     setVersion="0123456789abcdef0123456789abcdef",
     correlationId=None,
     at=millis("2026-03-14T10:02:11.090Z"),
     reasons=(
-        Declined(
+        SkippedTemplate(
             templateId=TemplateId("deposit-sms"),
             templateVersion=2,
             reason=DecisionReason.NO_RECIPIENT,
             detail="the account has no credit officer",
         ),
-        Declined(
+        SkippedTemplate(
             templateId=TemplateId("deposit-mail"),
             templateVersion=1,
             reason=DecisionReason.NOT_SUBSCRIBED,
@@ -291,7 +291,7 @@ _optional = st.none() | _texts
 _times = st.integers(-62_135_596_800_000, 253_402_300_799_999)
 _keys = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
 _int32 = st.integers(-(2**31), 2**31 - 1)
-_places = st.builds(Place, _texts, _int32, st.integers(-(2**63), 2**63 - 1))
+_places = st.builds(RecordPosition, _texts, _int32, st.integers(-(2**63), 2**63 - 1))
 
 MESSAGES = st.builds(
     Communicationmessage,
@@ -331,7 +331,7 @@ STREAM_EVENTS = st.builds(
     **dict.fromkeys(("event_type", "content_type", "category", "body", "template_name"), _texts),
 )
 DECLINED = st.builds(
-    Declined,
+    SkippedTemplate,
     reason=st.sampled_from(DecisionReason),
     detail=_texts,
     templateId=_optional,

@@ -13,7 +13,7 @@ from processor.domain.message import DeadLetter, FailedTemplate
 from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import Reason, TemplateReason
-from processor.domain.record import Headers, OutRecord, Place, TemplateId, Topic
+from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId, Topic
 from processor.wire.encode import dead_letter_of, dead_letter_record, dead_letter_source, value_bytes
 
 TOPIC = OutputTopic(Topic("communications.dead-letters"), 6, 1_000_000)
@@ -23,7 +23,7 @@ NAMES = ("reason", "detail", "topic", "partition", "offset", "timestamp", "faile
 def make_letter(**changed: Any) -> DeadLetter:
     """A record that was cut short."""
     letter = DeadLetter(
-        place=Place(Topic("banking.events"), 4, 129),
+        place=RecordPosition(Topic("banking.events"), 4, 129),
         timestamp_ms=1_773_480_413_702,
         key=b"\xffkey",
         value=b"\x00broken",
@@ -92,7 +92,7 @@ _failures = st.builds(
 )
 LETTERS = st.builds(
     DeadLetter,
-    place=st.builds(Place, st.text(min_size=1, max_size=9), st.integers(0, 99), st.integers(0, 2**63 - 1)),
+    place=st.builds(RecordPosition, st.text(min_size=1, max_size=9), st.integers(0, 99), st.integers(0, 2**63 - 1)),
     timestamp_ms=st.integers(-1, 2**63 - 1),
     key=st.none() | st.binary(),
     value=st.none() | st.binary(),
@@ -189,7 +189,7 @@ def test_a_key_that_does_not_fit_is_left_out_too() -> None:
     record = dead_letter_record(make_letter(key=b"k" * 1_000_000), topic=TOPIC)
 
     assert (None, None) == (record.key, record.value)
-    assert Place(Topic("banking.events"), 4, 129) == read(record).place
+    assert RecordPosition(Topic("banking.events"), 4, 129) == read(record).place
 
 
 def test_half_surrogates_do_not_stop_a_dead_letter() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.message import State
-from processor.domain.outcome import Mapped
+from processor.domain.outcome import Processed
 from processor.domain.placeholders import placeholders_of
 from processor.domain.record import EventName
 from processor.mapping.map import map_record
@@ -127,9 +127,9 @@ def test_every_event_is_mapped(event: EventName) -> None:
     template = make_template(body=body, events=[event], target=target_of(event, told), content_type=ContentType.JSON)
     outcome = map_record(make_record(make_event(told)), make_lookups(template), frozenset())
 
-    assert isinstance(outcome, Mapped)
-    assert ((), ()) == (outcome.declined, outcome.failed)
-    (birth,) = outcome.births
+    assert isinstance(outcome, Processed)
+    assert ((), ()) == (outcome.skipped, outcome.failed)
+    (birth,) = outcome.created
     message, account = birth.message, told.get("account", {})
     assert State.SENT is message.state
     assert told.get("client", {}).get("encodedKey") == message.clientKey
@@ -176,8 +176,8 @@ def test_values_of_families(event: EventName, body: str, expected: str) -> None:
     template = make_template(body=body, events=[event], target=target_of(event, told))
     outcome = map_record(make_record(make_event(told)), make_lookups(template), frozenset())
 
-    assert isinstance(outcome, Mapped)
-    assert [expected] == [birth.message.body for birth in outcome.births]
+    assert isinstance(outcome, Processed)
+    assert [expected] == [birth.message.body for birth in outcome.created]
 
 
 def test_every_family_has_targets() -> None:

@@ -17,7 +17,7 @@ from processor.wire.decode import Fault
 from processor.wire.encode import encode_event
 from processor.wire.json_codec import json_taker, parse_json
 from processor.wire.scalars import ContentError, card_token
-from processor.wire.schema import OwnSchema, parse
+from processor.wire.schema import ReaderSchema, parse
 from tests.mapping.wire import (
     SCHEMAS,
     changed_schema,
@@ -289,7 +289,7 @@ def test_a_name_that_is_no_event(family: str, name: str) -> None:
 @pytest.mark.parametrize("schema", SCHEMAS.families.values(), ids=lambda schema: schema.name)
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: OwnSchema, data: st.DataObject) -> None:
+def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSchema, data: st.DataObject) -> None:
     """Any values, rules kept or not: the same answer from both forms, never an exception, and an event has its key."""
     fields = data.draw(values(schema.type))
     forms = [encode_event(fields, SCHEMAS, format=form) for form in ("avro", "json")]

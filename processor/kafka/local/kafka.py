@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from filelock import FileLock, Timeout
 
-from processor.errors import UsageError, WorldError
+from processor.errors import DependencyError, UsageError
 from processor.kafka.local.guard_client import Guard
 from processor.kafka.local.jars import kafka_jars, left_out
 from processor.kafka.local.ports import free_ports, why_not
@@ -41,7 +41,7 @@ _LOGGING: Final = (
 )
 
 
-class PortTakenError(WorldError):
+class PortTakenError(DependencyError):
     """Somebody took a port of the broker between our look, or its last run, and its start."""
 
 
@@ -84,7 +84,7 @@ class LocalKafka:
     def start(self) -> None:
         """Start the broker, which must be gone, and wait until it answers an admin request.
 
-        Raises WorldError with its last lines, or PortTakenError.
+        Raises DependencyError with its last lines, or PortTakenError.
         """
         begin = _size(self.log)
         self.pid = self._guard.ask("start", argv=self._broker)["pid"]
@@ -124,10 +124,12 @@ def local_kafka(
     `port`: None takes a free one. `data`: a folder that is kept, and used again the next time; None: a temporary one.
     `progress` is told what takes long. `extra`: broker settings that win over ours. Blocks until ready: seconds, and
     longer the first time, while the jars are fetched. Raises UsageError for a port or a folder that is taken,
-    WorldError when the jars cannot be had or the broker does not start.
+    DependencyError when the jars cannot be had or the broker does not start.
     """
     if os.name != "posix":
-        raise WorldError("the local Apache Kafka needs Linux or macOS", hint="use the bootstrap servers of another one")
+        raise DependencyError(
+            "the local Apache Kafka needs Linux or macOS", hint="use the bootstrap servers of another one"
+        )
     tell = progress or (lambda _: None)
     java = _java()
     jars = kafka_jars(progress=tell)
@@ -255,7 +257,7 @@ def _failed(what: str, log: Path, begin: int) -> Exception:
     if "Failed to acquire lock on file" in said:
         return _taken(log.parent)
     lines = [line for line in said.splitlines() if not line.startswith("\tat ")]
-    return WorldError(
+    return DependencyError(
         "\n".join((f"Apache Kafka did not start: {what}; its last lines:", *lines[-_LAST_LINES:])),
         hint="the last error above says why; a setting that was passed on, memory, or the data folder",
     )
