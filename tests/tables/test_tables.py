@@ -639,9 +639,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from processor.tables.store import Copy, TableRecord
+from processor.tables.store import TableStore, TableRecord
 from processor.domain.reference import Table
-copy = Copy(Path(sys.argv[1]))
+copy = TableStore(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**9):
     rows = [TableRecord(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
