@@ -1,15 +1,52 @@
-"""What all tests share: one real Kafka for the session, and names that no two tests share."""
+"""What all tests share: one real Kafka and one schema registry for the run, and names that no two tests share."""
 
 import logging
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 import structlog
 
-from processor.kafka.local.kafka import local_kafka
-from tests.engine.apicurio import apicurio
+from tests.services import HOST_VARIABLE, ServiceHost, address_of
+
+MEMORY_DISK: Final = "/dev/shm"  # noqa: S108  of Linux; no name that we make in it is foreseeable
+MEMORY_DISK_BYTES: Final = 4_000_000_000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """For the whole run, so not in pytest-xdist's workers, which inherit what is set here."""
+    _use_memory_disk()
+    if HOST_VARIABLE not in os.environ:
+        config.add_cleanup(ServiceHost().close)
+
+
+def _use_memory_disk() -> None:
+    """Put temporary files into memory where there is room: the brokers of a run make and remove some 40,000 small
+    files, each of which cost a disk 2 ms."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY_DISK, os.W_OK):
+        return
+    if shutil.disk_usage(MEMORY_DISK).free > MEMORY_DISK_BYTES:
+        os.environ["TMPDIR"], tempfile.tempdir = MEMORY_DISK, None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module run in one process, so that it is set up once, and first of all."""
+    groups = {item: _module_fixture(item) for item in items}
+    for item, group in groups.items():
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not groups[item])
+
+
+def _module_fixture(item: pytest.Item) -> str:
+    """The module, if a fixture of the item lives as long as it; else empty."""
+    definitions = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+    scopes = {definition.scope for found in definitions for definition in found}
+    return item.nodeid.partition("::")[0] if "module" in scopes else ""
 
 
 @pytest.fixture(autouse=True)
@@ -37,20 +74,15 @@ def _state_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bootstrap_servers() -> Iterator[str]:
-    """The broker that tests use: the one that `TEST_BOOTSTRAP_SERVERS` names, else a local Kafka for the session."""
-    if given := os.environ.get("TEST_BOOTSTRAP_SERVERS"):
-        yield given
-        return
-    with local_kafka() as kafka:
-        yield kafka.bootstrap_servers
+def bootstrap_servers() -> str:
+    """The broker that tests use: the one that `TEST_BOOTSTRAP_SERVERS` names, else a local Kafka for the run."""
+    return os.environ.get("TEST_BOOTSTRAP_SERVERS") or address_of("kafka")
 
 
 @pytest.fixture(scope="session")
-def registry_url() -> Iterator[str]:
-    """A real schema registry for the session; a test's subjects have names of its own, or are its alone."""
-    with apicurio() as url:
-        yield url
+def registry_url() -> str:
+    """A real schema registry for the run; a test's subjects have names of its own, or are its alone."""
+    return address_of("registry")
 
 
 @pytest.fixture
