@@ -24,6 +24,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.map import draft, identify, map_record, refused_record
 from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
 from processor.wire.encode import encode_event, encoders
+from tests.laws import examples
 from tests.mapping.builders import (
     EVENTS_TOPIC,
     TENANT,
@@ -1090,7 +1091,9 @@ def _mutations(valid: bytes) -> st.SearchStrategy[bytes]:
 
 AVRO, AVRO_HEADERS = encode_event(make_event().fields, schemas(), format="avro")
 JSON, JSON_HEADERS = encode_event(make_event().fields, schemas(), format="json")
-LAWFUL = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+LAWFUL = settings(
+    max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 
 
 @LAWFUL

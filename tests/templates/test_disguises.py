@@ -2,7 +2,6 @@
 
 import html
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from processor.domain.record import EventName
 from processor.mapping.disguises import disguises, spelt, visible
 from processor.mapping.template import ContentType, Flaw, Named, parse
 from processor.templates.load import FLAWS_SHOWN, SHIPPED, Finding, read_templates
+from tests.laws import examples, grows_linearly, size
 from tests.mapping.builders import TENANT, schemas
 from tests.templates.test_template import STREAM, attachment, condition, findings, toml
 
@@ -142,7 +142,7 @@ def test_each_disguise(disguise: str) -> None:
     assert found[0].token in text
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     disguise=st.sampled_from([*DISGUISES, *WITH_SEVERAL_WORDS]),
@@ -166,7 +166,7 @@ def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentTy
 SPELLINGS = {name.replace("_", "") for name in NAMES}
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -471,7 +471,7 @@ def test_shipped_texts_are_no_disguises() -> None:
 
 # ------------------------------------------------------------------------------------------------------------- hostile
 
-TEXT_CHARACTERS = 240_000
+TEXT_CHARACTERS = size(240_000)
 HOSTILE: dict[str, str] = {
     text[:12]: text * (TEXT_CHARACTERS // len(text))
     for text in (
@@ -496,13 +496,6 @@ HOSTILE |= {
 @pytest.mark.parametrize("poison", HOSTILE)
 def test_hostile_texts(poison: str) -> None:
     """The work is linear in the text: all of it takes about as long as eight times an eighth of it."""
-
-    def took(text: str) -> float:
-        start = time.process_time()
-        flaws(text)
-        return time.process_time() - start
-
     whole = HOSTILE[poison]
-    part = max(min(took(whole[: TEXT_CHARACTERS // 8]) for _ in range(2)), 0.02)
 
-    assert took(whole) < 32 * part
+    assert grows_linearly(flaws, whole[: len(whole) // 8], whole, factor=32, least_s=0.02)

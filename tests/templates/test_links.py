@@ -6,10 +6,8 @@ HTML is parsed by lexbor (selectolax) and Python's html.parser, addresses by ada
 import json
 import re
 import time
-import timeit
 from collections.abc import Iterator
 from email.utils import getaddresses
-from functools import partial
 from html import escape
 from html.parser import HTMLParser
 from itertools import product
@@ -30,6 +28,7 @@ from processor.mapping.html_body import place
 from processor.mapping.map import Draft, draft
 from processor.mapping.template import ContentType, Context, Custom, Template, parse
 from processor.templates.load import SHIPPED, Finding, read_templates
+from tests.laws import grows_linearly, size
 from tests.mapping.builders import TENANT, make_event, schemas, templates_directory
 
 SITE = "{CF:CLIENT:Site}"
@@ -894,12 +893,13 @@ def test_the_banks_own_address(tmp_path: Path, body: str, expected: str | None) 
 def test_work_is_linear(begin: str, unit: str) -> None:
     """Many unfinished constructs, with values between them, take a time that grows no faster than the body."""
     families = {"loan_transaction": EventName("LOAN_REPAYMENT")}
-    spent = []
-    for count in (1_000, 8_000):
-        body, _ = parse(begin + unit.replace("{T}", SITE) * count, ContentType.HTML, families=families)
-        spent.append(min(timeit.repeat(partial(place, body), timer=time.process_time, number=1, repeat=3)))
+    count = size(8_000)
+    part, whole = (
+        parse(begin + unit.replace("{T}", SITE) * repeats, ContentType.HTML, families=families)[0]
+        for repeats in (count // 8, count)
+    )
 
-    assert spent[1] < 8 * 3 * spent[0] + 0.02
+    assert grows_linearly(place, part, whole, factor=24, least_s=0.001)
 
 
 def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:

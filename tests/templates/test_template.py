@@ -22,6 +22,7 @@ from processor.mapping.document import flaws_of_document
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, Context, Custom, Kind, Match, Named, Text, parse, template_set
 from processor.templates.load import SHIPPED, Finding, LoadResult, Rules, read_templates, require_usable
+from tests.laws import examples, size
 from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -837,7 +838,7 @@ JSON_VALUES = [
 ]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(250))
 @given(
     values=st.lists(st.sampled_from(JSON_VALUES), max_size=5),
     slip=st.tuples(st.integers(0, 60), st.sampled_from(["", "", *'"{}[]:,1-\\ ', "{ACCOUNT_ID}"])),
@@ -1282,7 +1283,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         assert "is not a file" == found[1].what
 
 
-N = 150_000
+N = size(150_000)
 POISONS: dict[str, dict[str, Any]] = {
     "conditions": {"rest": condition('field = "NO"\noperator = "NO"') * (N // 5)},
     "operands": {"rest": condition('field = "TENANT"\noperator = "IN"\nvalues = [' + '"", ' * N + "]")},
@@ -1327,7 +1328,7 @@ ASKING = toml(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     file=st.sampled_from([(SHIPPED / "loan-repayment-stream.toml").read_text(), ASKING]),
     cut=st.integers(0, 2000),

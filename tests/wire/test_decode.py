@@ -23,6 +23,7 @@ from processor.wire.decode import Fault, decode, event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.scalars import ContentError
 from processor.wire.schema import ReaderSchema, WriterSchema, parse, writer_schema
+from tests.laws import examples
 from tests.mapping.wire import (
     JSON_HEADERS,
     SCHEMAS,
@@ -83,7 +84,7 @@ def test_an_event_has_typed_values() -> None:
 
 
 @pytest.mark.parametrize("schema", FAMILY_SCHEMAS, ids=family_name)
-@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_is_encoded_is_decoded(schema: ReaderSchema, data: st.DataObject) -> None:
     """Any event of any family comes back from Avro and from JSON with the same fields; fastavro agrees."""

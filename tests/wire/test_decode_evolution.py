@@ -17,6 +17,7 @@ from processor.domain.reasons import Reason
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.wire.decode import decode, event_of_json
 from processor.wire.schema import WriterSchema, writer_schema
+from tests.laws import examples
 from tests.mapping.builders import changed
 from tests.mapping.wire import (
     avro_value,
@@ -196,7 +197,7 @@ def test_java_writers_annotate_strings() -> None:
     assert event(customFields={"LOAN:A": "x"}) == read(java)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_resolution_agrees_with_fastavro(data: st.DataObject) -> None:
     """Fields left out and added at will: what we read is what fastavro's resolution reads."""

@@ -18,6 +18,7 @@ from processor.wire.encode import encode_event
 from processor.wire.json_codec import json_taker, parse_json
 from processor.wire.scalars import ContentError, card_token
 from processor.wire.schema import ReaderSchema, parse
+from tests.laws import examples
 from tests.mapping.wire import (
     SCHEMAS,
     changed_schema,
@@ -287,7 +288,7 @@ def test_a_name_that_is_no_event(family: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.families.values(), ids=lambda schema: schema.name)
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSchema, data: st.DataObject) -> None:
     """Any values, rules kept or not: the same answer from both forms, never an exception, and an event has its key."""

@@ -31,6 +31,7 @@ from processor.wire.schema import (
     type_of,
     writer_schema,
 )
+from tests.laws import examples
 from tests.mapping.wire import SCHEMAS, avro_value, event, field_of, long, make_record, own, told
 
 Json = Any
@@ -380,7 +381,7 @@ SCHEMAS_OF_ANY_KIND = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=500, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(type_=SCHEMAS_OF_ANY_KIND, value=st.binary(max_size=40))
 def test_any_schema_is_about_its_records(type_: Json, value: bytes) -> None:
     """An event or a dead letter, whose text can be written; nothing is raised."""
