@@ -36,8 +36,10 @@ def _use_memory_disk() -> None:
         os.environ["TMPDIR"], tempfile.tempdir = MEMORY_DISK, None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their module run in one process, so that it is set up once, and first of all."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     groups = {item: _module_fixture(item) for item in items}
     for item, group in groups.items():
         if group:
