@@ -197,7 +197,7 @@ def run(
             first_seen=first_seen,
             reference=Reference(
                 rows=tables.get,
-                on_missing=settings.message.on_missing,
+                missing_row=settings.reference.missing_row,
                 category_by_family=settings.message.category_by_family,
             ),
             switched_off=frozenset(settings.channels.disabled),

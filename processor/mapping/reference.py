@@ -26,7 +26,7 @@ _ID: Final = re.compile(r"[A-Z]{2,4}(-\d{4}){2,4}", re.ASCII)
 Rows = Callable[[Table, str], bytes | None]
 """The value of a key; None when the table has no such row."""
 
-OnMissing = Literal["partial", "fail"]
+MissingRow = Literal["partial", "fail"]
 
 
 class LookupFailedError(Exception):
@@ -70,7 +70,7 @@ class Reference:
     """
 
     rows: Rows = no_rows
-    on_missing: OnMissing = "partial"
+    missing_row: MissingRow = "partial"
     category_by_family: Mapping[str, str] = field(default_factory=dict)
 
     def subscribed(self, owner: str, template: TemplateId) -> bool | None:
@@ -104,7 +104,7 @@ class Reference:
 
     def require(self, known: Known) -> None:
         """LookupFailedError when something is missing and nothing may be."""
-        if known.missing and self.on_missing == "fail":
+        if known.missing and self.missing_row == "fail":
             raise LookupFailedError("; ".join(f"no {part} of {key}" for part, key in known.missing.items()))
 
     def _row(self, table: Table, key: str) -> Row | None:

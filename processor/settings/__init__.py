@@ -56,6 +56,21 @@ OTHER_VARIABLES: Final[Mapping[str, str]] = {  # read elsewhere than in the mode
     "PROCESSOR_KAFKA_HOME": "Folder of Apache Kafka jars that are already there, for `processor kafka` and the demo.",
 }
 
+RENAMED: Final[Mapping[str, str]] = {  # former name -> name
+    "PROCESSOR_WINDOW__RECORDS": "PROCESSOR_DEDUPLICATION__RECORDS",
+    "PROCESSOR_WINDOW__AGE_S": "PROCESSOR_DEDUPLICATION__AGE_S",
+    "PROCESSOR_SLOT": "PROCESSOR_INSTANCE_ID",
+    "PROCESSOR_MAX_UNREADABLE_SHARE": "PROCESSOR_MAX_REJECTED_RATIO",
+    "PROCESSOR_BREAKER": "PROCESSOR_CIRCUIT_BREAKER",
+    "PROCESSOR_CHANNELS__OFF": "PROCESSOR_CHANNELS__DISABLED",
+    "PROCESSOR_CHANNELS__MATRIX": "PROCESSOR_CHANNELS__OVERRIDES",
+    "PROCESSOR_MESSAGE__ON_MISSING": "PROCESSOR_REFERENCE__MISSING_ROW",
+}
+REMOVED: Final = frozenset(
+    f"PROCESSOR_TOPICS__{name}" for name in ("COMMANDS", "FEEDBACK", "LEDGER", "TASKS", "OPERATIONS")
+)
+"""Former settings that nothing reads."""
+
 # Kubernetes injects these for every Service of the namespace; one named processor-… would look like settings of ours.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _INJECTED: Final = re.compile(r"PROCESSOR_(?:(?:(?!__).)+_)?(?:SERVICE_(?:HOST|PORT.*)|PORT(?:_.*)?)")
@@ -443,10 +458,6 @@ class MessageSettings(_Table):
         description='Other statuses than the usual ones, by state or failureReason, as JSON: {"OTHER": "Discarded"}.',
     )
     audit_actor: AuditActorSettings = Field(default=AuditActorSettings(), description="Who writes its audit.")
-    on_missing: Literal["partial", "fail"] = Field(
-        default="partial",
-        description="A row missing in a reference table: the Message goes without that part, or the template fails.",
-    )
     category_by_family: dict[str, str] = Field(
         default={},
         description="Category of a Message whose template names none, by family of events, as JSON: "
@@ -495,6 +506,10 @@ class MessageSettings(_Table):
 class ReferenceSettings(_Table):
     """The reference tables."""
 
+    missing_row: Literal["partial", "fail"] = Field(
+        default="partial",
+        description="A row missing in a reference table: the Message goes without that part, or the template fails.",
+    )
     keys_are_stable: bool = Field(
         default=False,
         description="Says that the producers of reference topics with more than one partition have always kept each "
@@ -716,7 +731,7 @@ class _Leaf:
 
     @property
     def variable(self) -> str:
-        return PREFIX + "__".join(self.path).upper()
+        return _variable(self.path)
 
     @property
     def name(self) -> str:
@@ -848,7 +863,8 @@ def _given() -> _Given:
                 values[path], places[path] = value, file
             else:
                 near = _nearest(".".join(path), [leaf.name for leaf in leaves.values()])
-                faults.append(f"{'.'.join(path)} in {file} is no setting\nhint: {near}")
+                what = _former(_variable(path), in_file=True) or f"is no setting\nhint: {near}"
+                faults.append(f"{'.'.join(path)} in {file} {what}")
 
     known = [leaf.variable for leaf in leaves.values()]
     faults += _misspelt(known)
@@ -915,7 +931,8 @@ def _toml(file: Path) -> dict[str, Any]:
 def _flat(
     table: Mapping[str, Any], leaves: Mapping[tuple[str, ...], _Leaf], above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    tables = {path[:depth] for path in leaves for depth in range(1, len(path))}
+    former = (_path(variable) for variable in (*RENAMED, *REMOVED))
+    tables = {path[:depth] for path in (*leaves, *former) for depth in range(1, len(path))}
     for name, value in table.items():
         path = (*above, name)
         if isinstance(value, Mapping) and path in tables:
@@ -929,7 +946,27 @@ def _misspelt(known: list[str]) -> Iterator[str]:
         upper = name.upper()
         if not upper.startswith(PREFIX) or upper in known or upper in OTHER_VARIABLES or _INJECTED.fullmatch(upper):
             continue
-        yield f"{name} in the environment is no setting\nhint: {_nearest(upper, [*known, *OTHER_VARIABLES])}"
+        what = _former(upper) or f"is no setting\nhint: {_nearest(upper, [*known, *OTHER_VARIABLES])}"
+        yield f"{name} in the environment {what}"
+
+
+def _former(variable: str, *, in_file: bool = False) -> str | None:
+    """What became of a former setting, with a hint; None for a name that never was one."""
+    if variable in REMOVED:
+        return "was removed: nothing uses it\nhint: leave it out"
+    if current := RENAMED.get(variable):
+        return f"was renamed\nhint: it is {'.'.join(_path(current)) if in_file else current} now"
+    return None
+
+
+def _variable(path: tuple[str, ...]) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + "__".join(path).upper()
+
+
+def _path(variable: str) -> tuple[str, ...]:
+    """The path of a setting in a TOML file."""
+    return tuple(variable.removeprefix(PREFIX).lower().split("__"))
 
 
 def _nearest(name: str, known: list[str]) -> str:

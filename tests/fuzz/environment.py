@@ -94,7 +94,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         installation("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
         installation("small topics", layout=make_layout(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)),
         installation("tables", reference=Reference(rows=_rows, category_by_family={"client": CATEGORY})),
-        installation("tables are needed", reference=Reference(rows=_rows, on_missing="fail"), decisions="off"),
+        installation("tables are needed", reference=Reference(rows=_rows, missing_row="fail"), decisions="off"),
         installation("bad tables", reference=Reference(rows=_bad_rows)),
         installation("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
         installation("repeated events", first_seen=_half_the_time),

@@ -250,7 +250,7 @@ def test_what_is_missing_is_named(category: str | None, rows: dict[str, Any], mi
 
 
 def test_a_template_fails_where_nothing_may_be_missing() -> None:
-    made = outcome(make_email(category=NTC), tables=reference({f"categories {NTC}": PAYMENTS}, on_missing="fail"))
+    made = outcome(make_email(category=NTC), tables=reference({f"categories {NTC}": PAYMENTS}, missing_row="fail"))
 
     assert [
         (TemplateReason.LOOKUP_MISSING, f"no contact of {CLIENT}; no account of {LOAN} or {CLIENT} or {TENANT}")
@@ -350,7 +350,7 @@ def test_what_cannot_be_left_is_told(rows: dict[str, Any]) -> None:
 
 def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
     """A stream or a task is not a message to the contact."""
-    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, on_missing="fail")
+    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
     made = outcome(make_template(), make_task(), tables=tables)
 
     assert 2 == len(made.created)
@@ -405,7 +405,7 @@ def test_a_row_that_cannot_be_read_is_not_a_missing_one(row: str, detail: str) -
 def test_a_blocked_contact_is_always_told_as_discarded() -> None:
     """Also where nothing may be missing and something is, and while the template is suspended."""
     template = make_email(category=NTC)
-    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, on_missing="fail")
+    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
     for open_breakers in (frozenset(), suspended):
         made = map_record(make_record(), make_lookups(template, reference=tables), open_breakers)
@@ -421,7 +421,7 @@ def test_a_suspended_template_is_suspended_whatever_is_missing(rows: dict[str, A
     """Else each record with a missing row would count as one of the tries that keep its breaker open."""
     template = make_email()
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
-    lookups = make_lookups(template, reference=reference(rows, on_missing="fail"))
+    lookups = make_lookups(template, reference=reference(rows, missing_row="fail"))
     made = map_record(make_record(), lookups, suspended)
 
     assert isinstance(made, Processed)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from processor.settings import (
     FIXED_TOPICS,
     MASK,
     REFUSED,
+    REMOVED,
+    RENAMED,
     KafkaSettings,
     SchemaRegistrySettings,
     SettingRow,
@@ -49,6 +53,14 @@ class Environment:
         """Set PROCESSOR_ and each name to its value."""
         for name, value in variables.items():
             self._monkeypatch.setenv(f"PROCESSOR_{name}", value)
+
+    @contextmanager
+    def temporarily(self, **variables: str) -> Iterator[None]:
+        """Set variables, by their whole names, for the length of the block."""
+        with self._monkeypatch.context() as within:
+            for name, value in variables.items():
+                within.setenv(name, value)
+            yield
 
 
 def told() -> str:
@@ -669,12 +681,39 @@ def test_no_fault_shows_a_secret(environment: Environment, variable: str, value:
     assert "hunter2" not in told()
 
 
-@pytest.mark.parametrize("name", ["COMMANDS", "FEEDBACK", "LEDGER", "TASKS", "OPERATIONS"])
-def test_no_topic_can_be_named_that_nobody_uses(environment: Environment, tmp_path: Path, name: str) -> None:
-    """A setting that would do nothing is no setting."""
-    environment.set(**{f"TOPICS__{name}": "x"})
-    assert f"PROCESSOR_TOPICS__{name} in the environment is no setting\nhint: " in told()
+@pytest.mark.parametrize(("former", "current"), RENAMED.items())
+def test_a_former_name_is_an_error_that_names_the_new_one(
+    environment: Environment, tmp_path: Path, former: str, current: str
+) -> None:
+    """In the environment in any case, and in a file, also where its table is gone."""
+    for name in (former, former.lower()):
+        with environment.temporarily(**{name: "1", current: ""}):
+            assert f"{name} in the environment was renamed\nhint: it is {current} now" == told()
 
-    environment.set(**{f"TOPICS__{name}": "", "CONFIG": str(tmp_path / "s.toml")})
-    (tmp_path / "s.toml").write_text(f'[topics]\n{name.lower()} = "x"\n')
-    assert f"topics.{name.lower()} in {tmp_path / 's.toml'} is no setting" in told()
+    old, new = (name.removeprefix("PROCESSOR_").lower().replace("__", ".") for name in (former, current))
+    (tmp_path / "s.toml").write_text(f"{old} = 1\n")
+    environment.set(CONFIG=str(tmp_path / "s.toml"))
+    assert f"{old} in {tmp_path / 's.toml'} was renamed\nhint: it is {new} now" == told()
+
+
+@pytest.mark.parametrize("former", sorted(REMOVED))
+def test_a_removed_name_is_an_error(environment: Environment, tmp_path: Path, former: str) -> None:
+    """A setting that would do nothing is no setting, in the environment or in a file."""
+    with environment.temporarily(**{former: "x"}):
+        assert f"{former} in the environment was removed: nothing uses it\nhint: leave it out" == told()
+
+    (tmp_path / "s.toml").write_text(
+        f'{(name := former.removeprefix("PROCESSOR_").lower().replace("__", "."))} = "x"\n'
+    )
+    environment.set(CONFIG=str(tmp_path / "s.toml"))
+    assert f"{name} in {tmp_path / 's.toml'} was removed: nothing uses it\nhint: leave it out" == told()
+
+
+def test_former_names_are_none_of_todays() -> None:
+    """The table leads from names that are gone to settings that there are; the changelog has all of them."""
+    variables = {row.variable for row in settings_table()}
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+
+    assert set(RENAMED.values()) <= variables
+    assert not variables & {*RENAMED, *REMOVED}
+    assert [] == [name for name in (*RENAMED, *REMOVED) if f"`{name}`" not in changelog]
