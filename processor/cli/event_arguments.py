@@ -12,6 +12,7 @@ from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.event import Event
 from processor.domain.placeholders import SECRETS
 from processor.domain.record import EventName
+from processor.domain.text import did_you_mean
 from processor.errors import InternalError, UsageError
 from processor.shipped import sample
 from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
@@ -73,7 +74,7 @@ def _bytes(argument: str) -> bytes:
                 raw = file.read(EVENTS_LIMIT_BYTES + 1)
         except (OSError, ValueError) as error:
             near = nearest_event(argument)
-            hint = f"did you mean {near}?" if near else "name a file of JSON events, or an event for its sample"
+            hint = did_you_mean(near, otherwise="name a file of JSON events, or an event for its sample")
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
     if len(raw) > EVENTS_LIMIT_BYTES:

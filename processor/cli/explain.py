@@ -14,6 +14,7 @@ from processor.cli.event_arguments import Told, events_told, masked, printable
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.reasons import DecisionReason
+from processor.domain.text import truncate_line
 from processor.mapping.conditions import holds, value_seen
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.template import Template, TemplateSet
@@ -25,7 +26,7 @@ from processor.wire.decode import Fault
 FINDINGS: Final = 1
 _MADE: Final = "MADE"
 _BY_TABLES: Final = (_MADE, DecisionReason.NOT_SUBSCRIBED.value)  # outcomes that a row could change
-_LONGEST: Final = 200
+_DETAIL_LIMIT_CHARACTERS: Final = 200
 _NOT_LOOKED_AT: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
 
 
@@ -169,13 +170,8 @@ def _lines(one: Explanation) -> Iterator[str]:
     for answer in one.templates:
         words = "made" if answer.outcome == _MADE else f"failed, {answer.outcome}" if answer.failed else answer.outcome
         yield f"  {answer.template} v{answer.version} {answer.type}: {words}"
-        yield f"    {_cut(answer.detail)}"
+        yield f"    {truncate_line(answer.detail, _DETAIL_LIMIT_CHARACTERS)}"
         if answer.conditions:
             yield f"    conditions, {answer.match} of them:"
         for asked in answer.conditions:
             yield f"      {'yes' if asked.holds else 'no ':<3} {asked.condition}; {asked.seen}"
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -9,7 +9,6 @@ import tempfile
 import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -22,6 +21,7 @@ from processor.cli.event_arguments import events_told, masked, printable
 from processor.domain.event import Event
 from processor.domain.message import Channel, FailedTemplate, SkippedTemplate
 from processor.domain.placeholders import MANUAL
+from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.reference import subscriptions_alone
@@ -90,8 +90,8 @@ def _template(loaded: LoadResult, name: str) -> Template:
     findings = [one for one in loaded.findings if one.file == f"{name}.toml" and not one.warning]
     if findings:
         raise UsageError(f"{name} cannot be rendered\n" + "\n".join(map(str, findings)), hint="mend it first")
-    near = get_close_matches(name, [one.id for one in loaded.whole], 1)
-    hint = f"did you mean {near[0]}?" if near else "`processor templates` lists them"
+    near = closest_match(name, (renderable.id for renderable in loaded.whole))
+    hint = did_you_mean(near, otherwise="`processor templates` lists them")
     raise UsageError(f"no template {name!r} in {loaded.directory}", hint=hint)
 
 

@@ -4,7 +4,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from processor.domain.catalogue import EVENTS, EventRow, nearest_event
 from processor.domain.message import Channel
 from processor.domain.placeholders import SECRETS, placeholders_of
 from processor.domain.record import EventName
+from processor.domain.text import closest_match, did_you_mean, truncate_line
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type
 from processor.mapping.recipient import holder_of
@@ -48,7 +48,7 @@ from processor.wire.decode import Fault, event_of_json
 from processor.wire.schema import Schemas
 
 FINDINGS: Final = 1
-_LONGEST: Final = 80
+_SAMPLE_LIMIT_CHARACTERS: Final = 80
 
 W = TypeVar("W", bound=str)
 
@@ -122,7 +122,11 @@ def list_placeholders(settings: Settings, *, event: str, json_output: bool) -> i
     for column in ("name", "type", "meaning", "in the sample"):
         table.add_column(column, overflow="fold")
     for one in rows:
-        shown = Cell("no value", style="dim") if one["sample"] is None else Cell(_line(str(one["sample"])))
+        shown = (
+            Cell("no value", style="dim")
+            if one["sample"] is None
+            else Cell(truncate_line(str(one["sample"]), _SAMPLE_LIMIT_CHARACTERS))
+        )
         table.add_row(Cell(f"{{{one['name']}}}"), one["type"], Cell(str(one["meaning"])), shown)
     screen = Console()
     screen.print(table)
@@ -254,7 +258,7 @@ def _known(event: str) -> EventName:
     if event in EVENTS:
         return EventName(event)
     near = nearest_event(event)
-    hint = f"did you mean {near}?" if near else f"each event is a file in {SHIPPED / 'events'}"
+    hint = did_you_mean(near, otherwise=f"each event is a file in {SHIPPED / 'events'}")
     raise UsageError(f"{event!r} is no event", hint=hint)
 
 
@@ -263,10 +267,10 @@ def _word(given: str, known: Iterable[W]) -> W:
     words = {str(one): one for one in known}
     if given in words:
         return words[given]
-    near = get_close_matches(given.upper(), words, 1)
+    near = closest_match(given.upper(), words)
     raise UsageError(
         f"{given!r} is none of {len(words)} known words",
-        hint=f"did you mean {near[0]}?" if near else f"one of: {', '.join(words)}",
+        hint=did_you_mean(near, otherwise=f"one of: {', '.join(words)}"),
     )
 
 
@@ -278,8 +282,3 @@ def _sample_scope(event: EventName, schemas: Schemas, settings: Settings) -> Sco
     holder = holder_of(read)
     fields = {**read.fields, "recipient": None if holder is None else holder.fields}
     return Scope(read.family, fields, ZoneInfo(settings.time_zone))
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -14,10 +14,11 @@ from rich.text import Text
 from processor.demo.expected import Counts, Names
 from processor.domain.message import Channel
 from processor.domain.record import Headers
+from processor.domain.text import truncate_line
 from processor.wire.output_fields import decision_of, message_of, stream_event_of
 from processor.wire.schema import Schemas
 
-_LONGEST: Final = 100
+_LINE_LIMIT_CHARACTERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +139,22 @@ def _became(made: Made, names: Names, schemas: Schemas) -> str:
     """What people would say of an output; one line, of a decision one for each reason."""
     if made.topic == names.dead_letters:
         headers = {name: (text or b"").decode() for name, text in made.headers}
-        return _cut(f"dead letter, {headers['dl.reason']}: {headers['dl.detail']}")
+        return _line(f"dead letter, {headers['dl.reason']}: {headers['dl.detail']}")
     if made.topic == names.decisions:
         reasons = decision_of(made.value, made.headers, schemas=schemas).reasons
-        return "\n".join(_cut(f"no message, {one.reason}: {one.detail}") for one in reasons)
+        return "\n".join(_line(f"no message, {one.reason}: {one.detail}") for one in reasons)
     if made.topic != names.messages:
-        return _cut(f"stream event: {stream_event_of(made.value, made.headers, schemas=schemas).body}")
+        return _line(f"stream event: {stream_event_of(made.value, made.headers, schemas=schemas).body}")
     message = message_of(made.value, made.headers, schemas=schemas)
     if message.type is Channel.EVENT_STREAM:
         return f"EVENT_STREAM {message.state}"
     to = f" to {message.destination}" if message.destination else ""
     why = f", {message.failureReason}" if message.failureReason else ""
-    return _cut(f"{message.type} {message.state}{why}{to}: {message.subject or message.body}")
+    return _line(f"{message.type} {message.state}{why}{to}: {message.subject or message.body}")
 
 
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+def _line(text: str) -> str:
+    return truncate_line(text, _LINE_LIMIT_CHARACTERS)
 
 
 def _counts(result: Result) -> Table:

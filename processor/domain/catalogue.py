@@ -7,13 +7,13 @@ The facts are the domain reference's (`events.csv`, section 5 of the event famil
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
 from processor.domain.event import Fields
 from processor.domain.message import Channel
 from processor.domain.record import EventName
+from processor.domain.text import closest_match
 
 
 class Holder(StrEnum):
@@ -216,5 +216,4 @@ def nearest_event(name: str) -> str:
     spelt = re.sub("[^A-Z0-9]+", "_", name[:_NAME_LIMIT_CHARACTERS].upper()).strip("_")
     words = set(spelt.split("_"))
     holding = [event for event in EVENTS if words <= set(event.split("_"))]
-    near = get_close_matches(spelt, holding, 1, cutoff=0) or get_close_matches(spelt, EVENTS, 1)
-    return near[0] if near else ""
+    return closest_match(spelt, holding, cutoff=0) or closest_match(spelt, EVENTS)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.placeholders import SECRETS, PlaceholderType
 from processor.domain.record import EventName
+from processor.domain.text import did_you_mean, quote, truncate
 from processor.mapping.disguises import spelt
 from processor.mapping.forms import day_of
 from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
@@ -31,7 +32,7 @@ from processor.mapping.template import (
     disguised_field,
     sources_of,
 )
-from processor.wire.scalars import ContentError, date_of_text, decimal_of_text, shown, timestamp_of_text
+from processor.wire.scalars import ContentError, date_of_text, decimal_of_text, timestamp_of_text
 from processor.wire.schema import DecimalBytes
 
 VALUE_LIMIT_CHARACTERS: Final = 64
@@ -153,13 +154,13 @@ def _field(
     """Where the value of a field is, and of which kinds it may be."""
     bare, meant = field.strip("{}"), spelt(field)
     if bare != field:
-        return None, (), (("field", Flaw(f"field {shown(field)} has braces", "", f"write {meant or bare[:80]}")),)
+        return None, (), (("field", Flaw(f"field {quote(field)} has braces", "", f"write {meant or bare[:80]}")),)
     if field.startswith("CF:"):
         name = field.removeprefix("CF:")
         try:
             custom = custom_field(name)
         except ValueError as error:
-            return None, (), (("field", Flaw(f"field {shown(field)}: {error}", "", 'as in "CF:CLIENT:Segment"')),)
+            return None, (), (("field", Flaw(f"field {quote(field)}: {error}", "", 'as in "CF:CLIENT:Segment"')),)
         return custom, _CUSTOM_KINDS, tuple(("field", flaw) for flaw in disguised_field(name, field, "CF:{}"))
     sources, flaw = sources_of(field, families)
     if flaw is not None:
@@ -226,7 +227,7 @@ def _operand(text: str, kind: Kind, operator: Operator) -> Any:
     if operator is Operator.LAST_DAYS:
         if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) <= DAYS_LIMIT:
             return int(text)
-        raise ContentError(f"not a whole number from 1 to {DAYS_LIMIT}: {shown(text)}")
+        raise ContentError(f"not a whole number from 1 to {DAYS_LIMIT}: {quote(text)}")
     match kind:
         case Kind.STRING | Kind.ENUM:
             if not text:
@@ -234,7 +235,7 @@ def _operand(text: str, kind: Kind, operator: Operator) -> Any:
             return _compared_text(text, operator)
         case Kind.BOOLEAN:
             if text.lower() not in ("true", "false"):
-                raise ContentError(f"neither true nor false: {shown(text)}")
+                raise ContentError(f"neither true nor false: {quote(text)}")
             return text.lower() == "true"
         case Kind.DATE:
             return date_of_text(text)
@@ -249,7 +250,7 @@ def _of_no_event(given: Iterable[tuple[str, str]], operator: Operator) -> Iterat
     for name, text in given:
         if (text.upper() if operator in _FOLDING else text) not in EVENTS:
             near = nearest_event(text)
-            yield name, Flaw(f"{shown(text)} is no event", "", f"did you mean {near}?" if near else "")
+            yield name, Flaw(f"{quote(text)} is no event", "", did_you_mean(near))
 
 
 def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[Kind, Flaws]) -> Flaws:
@@ -261,7 +262,7 @@ def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[Kind, Flaws])
     told = [flaw for flaws in misfits.values() for flaw in flaws]
     if len({flaw.what for _, flaw in told}) == 1:
         return (told[-1],)
-    texts = " and ".join(shown(text) for _, text in given)
+    texts = " and ".join(quote(text) for _, text in given)
     forms = "; ".join(dict.fromkeys(_FORMS[kind] for kind in misfits))
     return ((given[0][0], Flaw(f"no value can be compared with {texts}", "", forms)),)
 
@@ -269,9 +270,7 @@ def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[Kind, Flaws])
 def _text(field: str, operator: Operator, given: Iterable[tuple[str, str]], kinds: Iterable[Kind]) -> str:
     quoted = not _TEXT.isdisjoint(kinds)
     operands = ", ".join(repr(text) if quoted else text for _, text in given)
-    if len(operands) > VALUE_LIMIT_CHARACTERS:
-        operands = operands[: VALUE_LIMIT_CHARACTERS - 1] + "…"
-    return f"{field} {operator} {operands}".rstrip()
+    return f"{field} {operator} {truncate(operands, VALUE_LIMIT_CHARACTERS)}".rstrip()
 
 
 # ----------------------------------------------------------------------------------------------------------- evaluating
@@ -317,7 +316,7 @@ def value_seen(condition: Condition, scope: Scope) -> str:
         currency=None if source is None else currency_of(source, scope.fields),
         time_zone=scope.time_zone,
     )
-    text = shown(text, VALUE_LIMIT_CHARACTERS) if kind in _TEXT else text
+    text = quote(text, VALUE_LIMIT_CHARACTERS) if kind in _TEXT else text
     unfit = "" if kind in condition.operands else f", a {kind}, which cannot be compared so"
     return f"the value is {text}{unfit}"
 

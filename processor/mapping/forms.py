@@ -20,6 +20,7 @@ from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
 from babel.numbers import parse_pattern as parse_number_pattern
 
 from processor.domain.placeholders import PlaceholderType
+from processor.domain.text import did_you_mean
 from processor.mapping.languages import language_of, locale_of
 from processor.mapping.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
 
@@ -309,7 +310,7 @@ def meant_instead(function: str, arguments: str, kind: PlaceholderType, *, local
     if found is None or kind not in _KINDS[function] or len(found["pattern"]) > PATTERN_LIMIT_CHARACTERS:
         return ""
     pattern, reasons = _meant(function, found["pattern"], kind, locale)
-    return f"did you mean {pattern}?" if reasons and _fitting(function, pattern, kind, locale) else ""
+    return did_you_mean(pattern) if reasons and _fitting(function, pattern, kind, locale) else ""
 
 
 def _meant(function: str, pattern: str, kind: PlaceholderType, locale: str) -> tuple[str, tuple[str, ...]]:

@@ -8,13 +8,14 @@ https://unicode.org/reports/tr35/tr35.html#Locale_Inheritance .
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 
 from babel import Locale
 from babel.core import get_global
 from babel.localedata import exists
+
+from processor.domain.text import closest_match, did_you_mean
 
 TAG_LIMIT_CHARACTERS: Final = 100  # of what anybody may call a language; a tag of BCP 47 has hardly ever over 35
 
@@ -207,11 +208,11 @@ def _probable(tag: str) -> str:
     if len(words) == 1 and len(words[0]) == 4 and words[0] not in languages:  # ptBR
         words = [words[0][:2], words[0][2:]]
     first, *rest = words or [""]
-    near = get_close_matches(first, [name for name in languages if name.isalpha()], 1, 0.85) if len(first) > 3 else []
+    near = closest_match(first, filter(str.isalpha, languages), cutoff=0.85) if len(first) > 3 else ""
     of_country = get_global("likely_subtags").get(f"und_{first.upper()}", "").partition("_")[0]
-    code = languages[near[0]] if near else first if first in english.languages else of_country
+    code = languages[near] if near else first if first in english.languages else of_country
     parts = [code, *(territories.get(word, word.upper() if len(word) == 2 else word) for word in rest)]
     probable = "-".join(parts).replace("_", "-")
     meant = language_of(probable) if code in english.languages else None
     fits = meant is not None and not meant.rest and not _unknown(meant)
-    return f'did you mean "{probable}"?' if fits and probable.lower() != tag.lower() else ""
+    return did_you_mean(f'"{probable}"') if fits and probable.lower() != tag.lower() else ""

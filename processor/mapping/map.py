@@ -32,6 +32,7 @@ from processor.domain.outcome import CreatedMessage, Deferred, Outcome, Processe
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
+from processor.domain.text import truncate
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.address import email_refusal, phone_refusal, user_refusal
 from processor.mapping.conditions import first_false
@@ -184,7 +185,7 @@ def _read(record: SourceRecord, lookups: MappingContext) -> tuple[Event, bool] |
     if isinstance(event, Fault):
         return _dead(record, event.reason, event.detail, lookups)
     if event.tenant != lookups.tenant:
-        detail = f"tenant {_shown(event.tenant)}; this installation is for {lookups.tenant}"
+        detail = f"tenant {_quote(event.tenant)}; this installation is for {lookups.tenant}"
         return _mapped(
             record,
             event,
@@ -197,7 +198,7 @@ def _read(record: SourceRecord, lookups: MappingContext) -> tuple[Event, bool] |
         return _dead(record, Reason.MISSING_KEY, detail, lookups, event=event)
     wrong_key = record.key != event.ordering_key.encode()
     if wrong_key and lookups.key_check == "strict":
-        key = _shown(record.key.decode(errors="replace"))
+        key = _quote(record.key.decode(errors="replace"))
         detail = f"key {key}; {event.name} is keyed by {event.ordering_key}"
         return _dead(record, Reason.WRONG_KEY, detail, lookups, event=event)
     return event, wrong_key
@@ -332,7 +333,12 @@ def scope_of(template: Template, event: Event, *, time_zone: tzinfo) -> tuple[Re
 
 
 def _failed(template: Template, reason: TemplateReason, detail: str) -> FailedTemplate:
-    return FailedTemplate(templateId=template.id, templateVersion=template.version, reason=reason, detail=_cut(detail))
+    return FailedTemplate(
+        templateId=template.id,
+        templateVersion=template.version,
+        reason=reason,
+        detail=truncate(detail, DETAIL_LIMIT_CHARACTERS),
+    )
 
 
 def _target_mismatch(template: Template, event: Event) -> str | None:
@@ -380,7 +386,9 @@ def _unwanted(known: Known) -> tuple[DecisionReason, str] | None:
     contact, account, category = known.contact, known.account, known.category_id
     if contact is not None and contact.blocked:
         why = f": {contact.blocked_reason}" if contact.blocked_reason else ""
-        return DecisionReason.CONTACT_BLOCKED, _cut(f"contact {contact.id} is blocked{why}")
+        return DecisionReason.CONTACT_BLOCKED, truncate(
+            f"contact {contact.id} is blocked{why}", DETAIL_LIMIT_CHARACTERS
+        )
     if category is None or (known.category is not None and not known.category.opt_out_allowed):
         return None
     if contact is not None and category in contact.opt_outs:
@@ -670,7 +678,7 @@ def _letter(
         value=record.value,
         headers=record.headers,
         reason=reason,
-        detail=_cut(detail),
+        detail=truncate(detail, DETAIL_LIMIT_CHARACTERS),
         failed=failed,
         event_id=None if event is None else event.id,
         event=None if event is None else event.name,
@@ -762,9 +770,9 @@ def _smaller(decision: Decision) -> Iterator[Decision]:
     for limit in _DECISION_CUTS:
         decision = replace(
             decision,
-            tenant=decision.tenant and _cut(decision.tenant, limit),
-            correlationId=decision.correlationId and _cut(decision.correlationId, limit),
-            reasons=tuple(replace(one, detail=_cut(one.detail, limit)) for one in decision.reasons),
+            tenant=decision.tenant and truncate(decision.tenant, limit),
+            correlationId=decision.correlationId and truncate(decision.correlationId, limit),
+            reasons=tuple(replace(one, detail=truncate(one.detail, limit)) for one in decision.reasons),
         )
         yield decision
     kept = len(decision.reasons)
@@ -774,9 +782,5 @@ def _smaller(decision: Decision) -> Iterator[Decision]:
         yield replace(decision, reasons=(*decision.reasons[: kept - 1], last))
 
 
-def _cut(text: str, limit: int = DETAIL_LIMIT_CHARACTERS) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _shown(text: Any) -> str:
-    return repr(_cut(str(text), 64))
+def _quote(value: Any) -> str:
+    return repr(truncate(str(value), 64))

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, TypeVar
 
 from processor.domain.record import TemplateId
 from processor.domain.reference import Account, Category, Contact, ContactUser, Row, Subscription, Table
+from processor.domain.text import quote
 from processor.wire.json_codec import parse_json, take_boolean, take_text
-from processor.wire.scalars import ContentError, shown, timestamp_of_text
+from processor.wire.scalars import ContentError, timestamp_of_text
 
 T = TypeVar("T")
 
@@ -160,7 +161,7 @@ _remembered: Final = lru_cache(maxsize=512)(_parsed)
 def _contact(told: Mapping[str, Any], _key: str) -> Contact:
     status = _text(told, "status")
     if status not in ("Active", "Blocked", None):
-        raise ContentError(f"{shown(status)} is neither Active nor Blocked").under("status")
+        raise ContentError(f"{quote(status)} is neither Active nor Blocked").under("status")
     user = told.get("user")
     if user is not None and not isinstance(user, dict):
         raise ContentError("not an object").under("user")
@@ -231,7 +232,7 @@ def _required(told: Mapping[str, Any], name: str) -> str:
 def _id(told: Mapping[str, Any]) -> str:
     value = _required(told, "id")
     if not _ID.fullmatch(value):
-        raise ContentError(f"{shown(value)} is no id, as in CTT-4410-0093-7715").under("id")
+        raise ContentError(f"{quote(value)} is no id, as in CTT-4410-0093-7715").under("id")
     return value
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote as percent_encode
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import requests
@@ -18,9 +19,9 @@ import structlog
 
 from processor.background import call_in_thread
 from processor.domain.record import SchemaGuid, SchemaId
+from processor.domain.text import quote
 from processor.errors import AuthorizationError, DeferredSchemaError, UnavailableError, UsageError
 from processor.settings import MASK, Settings
-from processor.wire.scalars import shown
 from processor.wire.schema import (
     FIRST_LOCAL_ID,
     RefusedSchemaError,
@@ -274,7 +275,7 @@ class Registry:
         response = self._request_schema(path)
         kind = response.get("schemaType") or "AVRO"
         if kind != "AVRO":
-            return WriterSchema(response["schema"], "", None, f"not an Avro schema, but {shown(str(kind))}")
+            return WriterSchema(response["schema"], "", None, f"not an Avro schema, but {quote(str(kind))}")
         found: dict[tuple[str, int], str] = {}
         self._fetch_references(response, found, depth=0)
         return writer_schema(response["schema"], tuple(found.values()))
@@ -288,16 +289,16 @@ class Registry:
             try:
                 at = str(reference["subject"]), int(reference["version"])
             except (TypeError, KeyError, ValueError, OverflowError) as error:
-                raise NoSchemaError("it names a schema without a place", words=shown(repr(error), 200)) from error
+                raise NoSchemaError("it names a schema without a place", words=quote(repr(error), 200)) from error
             if at in found:
                 continue
             if depth >= MOST_REFERENCES or len(found) >= MOST_REFERENCES:
                 raise NoSchemaError(f"it names over {MOST_REFERENCES} others")
-            path = f"/subjects/{quote(at[0], safe='')}/versions/{at[1]}"
+            path = f"/subjects/{percent_encode(at[0], safe='')}/versions/{at[1]}"
             try:
                 other = self._request_schema(path)
             except KeyError as error:
-                raise NoSchemaError("it names a schema that is not there", words=shown(path, 200)) from error
+                raise NoSchemaError("it names a schema that is not there", words=quote(path, 200)) from error
             self._fetch_references(other, found, depth=depth + 1)
             found[at] = other["schema"]
             if sum(map(len, found.values())) > MAX_ANSWER_BYTES:
@@ -364,7 +365,7 @@ def _words(body: bytes, response: Any, session: requests.Session) -> str:
         user, password = session.auth
         sent = b64encode(f"{user}:{password}".encode()).decode()
         words = words.replace(sent, MASK).replace(password, MASK)
-    return shown(words, MOST_WORDS) if words.strip() else ""
+    return quote(words, MOST_WORDS) if words.strip() else ""
 
 
 def call(session: requests.Session, method: str, url: str, *, json_body: Any = None) -> tuple[int, bytes]:

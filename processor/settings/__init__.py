@@ -10,9 +10,8 @@ import ssl
 import string
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
@@ -45,6 +44,7 @@ from processor.domain.notification import (
     status_map,
 )
 from processor.domain.record import EventName, Topic
+from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.files import UnfitError, file_text
 
@@ -235,7 +235,7 @@ def _zone(name: str) -> str:
 
 def _region(code: str) -> str:
     if code not in SUPPORTED_REGIONS:
-        near = _did_you_mean(code, sorted(SUPPORTED_REGIONS))
+        near = did_you_mean(closest_match(code.upper(), sorted(SUPPORTED_REGIONS)), before="; ")
         raise ValueError(f"{code!r} is no region with phone numbers, as in PT{near}")
     return code
 
@@ -272,11 +272,6 @@ def _actor_id(text: str) -> str:
     if not re.fullmatch(r"UR(-[0-9]{4}){3}", text):
         raise ValueError("must be UR- and three times four digits, as in UR-0000-0000-0000")
     return text
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    near = get_close_matches(word.upper(), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 Librdkafka = Annotated[
@@ -409,10 +404,11 @@ class ChannelSettings(_Table):
         for event, cells in self.overrides.items():
             if event not in EVENTS:
                 near = nearest_event(event)
-                raise ValueError(f"overrides: {event!r} is no event" + (f"; did you mean {near}?" if near else ""))
+                raise ValueError(f"overrides: {event!r} is no event" + did_you_mean(near, before="; "))
             for channel in cells:
                 if channel not in list(Channel):
-                    raise ValueError(f"overrides: {channel!r} is no channel{_did_you_mean(channel, Channel)}")
+                    hint = did_you_mean(closest_match(channel.upper(), Channel), before="; ")
+                    raise ValueError(f"overrides: {channel!r} is no channel{hint}")
         return self
 
     def of(self, row: EventRow) -> frozenset[Channel]:
@@ -469,8 +465,7 @@ class MessageSettings(_Table):
         families = {row.family for row in EVENTS.values()}
         for family, category in self.category_by_family.items():
             if family not in families:
-                near = get_close_matches(family.lower(), families, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(closest_match(family.lower(), families), before="; ")
                 raise ValueError(f"category_by_family: {family!r} is no family of events{hint}")
             if not CATEGORY_ID.fullmatch(category):
                 raise ValueError(f"category_by_family: {category!r} is no category's id, as in NTC-3300-0041")
@@ -482,9 +477,8 @@ class MessageSettings(_Table):
         allowed = [one for one in NotificationStatus if one != "Failed" or self.status_set == "extended"]
         for word, status in self.status_map.items():
             if word not in known:
-                raise ValueError(
-                    f"status_map: {word!r} is neither a state nor a failureReason{_did_you_mean(word, known)}"
-                )
+                hint = did_you_mean(closest_match(word.upper(), known), before="; ")
+                raise ValueError(f"status_map: {word!r} is neither a state nor a failureReason{hint}")
             if status not in allowed:
                 raise ValueError(
                     f"status_map: {status!r} is no status of the {self.status_set} set: {', '.join(allowed)}"
@@ -970,9 +964,9 @@ def _path(variable: str) -> tuple[str, ...]:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], n=1, cutoff=0.6)
+    near = closest_match(name.removeprefix(PREFIX), [variable.removeprefix(PREFIX) for variable in known])
     prefix = PREFIX if name.startswith(PREFIX) else ""
-    return f"did you mean {prefix}{near[0]}?" if near else "`processor settings` lists all settings"
+    return did_you_mean(near and f"{prefix}{near}", otherwise="`processor settings` lists all settings")
 
 
 def _fault(given: _Given, loc: tuple[int | str, ...], message: str) -> str:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
-from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -28,6 +27,7 @@ from processor.domain.notification import CATEGORY_ID, Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, TemplateId
+from processor.domain.text import closest_match, did_you_mean, truncate
 from processor.errors import InternalError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
 from processor.mapping.conditions import compile_condition
@@ -87,6 +87,7 @@ ID_HINT: Final = "1 to 63 of a-z, 0-9 and -, not - at first"
 ATTACHMENTS_LIMIT: Final = 100
 TEXT_LIMIT_CHARACTERS: Final = 1024
 FINDING_LIMIT_CHARACTERS: Final = 800
+_VALUE_LIMIT_CHARACTERS: Final = 80
 VERSION_LIMIT: Final = 2**31 - 1  # a status carries it as Avro's int
 SMS_ADVISED_CHARACTERS: Final = 160
 BODY_LIMIT_BYTES: Final = 999_000  # no output may be larger, so a longer fixed text could never be published
@@ -508,7 +509,7 @@ class _Reading:
         if token:
             line = self._line_of(token, line)
         # What a file says may be long, and may hold what a terminal would obey or nobody would see.
-        what = _CONTROL.sub("\ufffd", _cut(visible(what), FINDING_LIMIT_CHARACTERS))
+        what = _CONTROL.sub("\ufffd", truncate(visible(what), FINDING_LIMIT_CHARACTERS))
         self.findings.append(Finding(file=self.path.name, line=line, rule=rule, what=what, hint=hint, warning=warning))
 
     def _line_of(self, token: str, line: int | None) -> int | None:
@@ -704,7 +705,7 @@ class _Reading:
             elif name == "DO_NOTHING":
                 self.find("T03", "event DO_NOTHING is never told", key="event")
             elif name not in EVENTS and name != MANUAL:
-                self.find("T03", f"unknown event {_cut(name)!r}", key="event", hint=_did_you_mean(nearest_event(name)))
+                self.find("T03", f"unknown event {_cut(name)!r}", key="event", hint=did_you_mean(nearest_event(name)))
             elif name in found:
                 self.find("T03", f"event {name} is named twice", key="event")
             else:
@@ -965,8 +966,8 @@ class _Reading:
                 for file in islice(self.directory.rglob("*"), _FILES_LOOKED_AT)
                 if file.suffix != ".toml" and file.is_file()
             ]
-            near = [file for file in files if Path(file).name == path.name] or get_close_matches(name, files, 1)
-            hint = _did_you_mean(near[0] if near else "")
+            elsewhere = [file for file in files if Path(file).name == path.name]
+            hint = did_you_mean(elsewhere[0] if elsewhere else closest_match(name, files))
             if not hint and key.endswith(".event"):
                 hint = "a JSON event, in a file that is named relative to the templates' folder"
             self.find("", f"{name} cannot be read: {error.strerror}", key=key, hint=hint)
@@ -1114,7 +1115,7 @@ class _Reading:
         for unknown in unknown_fields_of_json(raw, schemas):
             what = f"{sample.event} has an unknown field {unknown.path}"
             if all(finding.what != what for finding in self.findings):  # samples may share an event
-                self.find("T19", what, key=f"{key}.event", hint=_did_you_mean(unknown.nearest), warning=True)
+                self.find("T19", what, key=f"{key}.event", hint=did_you_mean(unknown.nearest), warning=True)
         event = event_of_json(raw, schemas)
         if isinstance(event, Fault):
             what = f"sample {sample.name!r}: {sample.event} is no event: {event.reason}: {event.detail}"
@@ -1323,24 +1324,20 @@ def _instead(place: tuple[int | str, ...]) -> str:
     if len(place) > 1 and name in _File.model_fields:  # TOML takes whatever follows a [table] for a part of it
         expected = f"expected.{name}, or " if place[0] == "sample" and name in _Expected.model_fields else ""
         return f"{expected}fields of the template stand above the first [table]"
-    if near := get_close_matches(name, known, 1, cutoff=0.61):  # size is file_size, title is not state
-        return _did_you_mean(near[0])
+    if near := closest_match(name, known, cutoff=0.61):  # size is file_size, title is not state
+        return did_you_mean(near)
     return "`processor templates --schema` names all fields" if len(place) == 1 else f"one of: {', '.join(known)}"
 
 
 def _nearest(name: str, known: Iterable[str], *, shape: str = "{}") -> str:
     """A hint with the nearest of `known`, in whatever case the name is; empty when nothing is near."""
     known = list(known)
-    near = get_close_matches(name, known, 1) or get_close_matches(name.upper(), known, 1)
-    return _did_you_mean(shape.format(near[0]) if near else "")
+    near = closest_match(name, known) or closest_match(name.upper(), known)
+    return did_you_mean(shape.format(near) if near else "")
 
 
-def _did_you_mean(near: str) -> str:
-    return f"did you mean {near}?" if near else ""
-
-
-def _cut(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _cut(text: str) -> str:
+    return truncate(text, _VALUE_LIMIT_CHARACTERS)
 
 
 def _shown_token(token: str) -> str:

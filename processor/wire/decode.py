@@ -15,9 +15,10 @@ from processor.domain.catalogue import EVENTS, FAMILIES, Holder, nearest_event, 
 from processor.domain.event import Event, Fields
 from processor.domain.reasons import Reason
 from processor.domain.record import EventName, SchemaGuid, SchemaId, SourceRecord
+from processor.domain.text import did_you_mean, quote, truncate
 from processor.wire.avro_reader import read_avro
 from processor.wire.json_codec import JSON, UnknownField, json_taker, parse_json, unknown_fields
-from processor.wire.scalars import ContentError, shown
+from processor.wire.scalars import ContentError
 from processor.wire.schema import RefusedSchemaError, Schemas, WriterSchema, schema_name
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ def unknown_fields_of_json(data: bytes, schemas: Schemas) -> tuple[UnknownField,
 
 
 def _fault(error: ContentError) -> Fault:
-    detail = error.detail
-    return Fault(error.reason, detail if len(detail) <= _LONGEST_DETAIL else detail[: _LONGEST_DETAIL - 1] + "…")
+    return Fault(error.reason, truncate(error.detail, _LONGEST_DETAIL))
 
 
 def _is_json(record: SourceRecord) -> bool:
@@ -146,7 +146,7 @@ def _from_avro(value: bytes, at: int, writer: WriterSchema, schemas: Schemas) ->
         raise ContentError(writer.problem, Reason.INCOMPATIBLE_SCHEMA)
     schema = schemas.families.get(writer.name)
     if schema is None:
-        raise ContentError(f"{shown(writer.name)} is not a family of events", Reason.INCOMPATIBLE_SCHEMA)
+        raise ContentError(f"{quote(writer.name)} is not a family of events", Reason.INCOMPATIBLE_SCHEMA)
     fields: Fields = read_avro(value, at, writer.type, schema.type)
     return fields
 
@@ -165,8 +165,8 @@ def _from_json(data: bytes, schemas: Schemas, *, for_people: bool = False) -> Fi
     schema = schemas.by_event.get(EventName(name))
     if schema is None:
         near = nearest_event(name) if for_people else ""
-        hint = f"; did you mean {near}?" if near else ""
-        raise ContentError(f"{shown(name)} is not known{hint}", Reason.UNKNOWN_EVENT).under("event")
+        hint = did_you_mean(near, before="; ")
+        raise ContentError(f"{quote(name)} is not known{hint}", Reason.UNKNOWN_EVENT).under("event")
     fields: Fields = json_taker(schema.type)(given)
     return fields
 

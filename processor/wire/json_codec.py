@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final
 
 from processor.domain.reasons import Reason
+from processor.domain.text import closest_match, did_you_mean, quote
 from processor.wire.scalars import (
     EPOCH,
     EXACT,
@@ -24,7 +24,6 @@ from processor.wire.scalars import (
     decimal_of_text,
     default_of,
     name_shown,
-    shown,
     timestamp_of_text,
     unknown_symbol,
     uuid,
@@ -98,7 +97,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = set(made)
         for name, _ in pairs:
             if name not in names:
-                raise ContentError(f"key {shown(name)} occurs twice in one object")
+                raise ContentError(f"key {quote(name)} occurs twice in one object")
             names.remove(name)
     return made
 
@@ -184,7 +183,7 @@ def _whole(value: Any, bits: int) -> int:
     if not isinstance(value, Number):
         raise _wrong("a whole number", value)
     if _WHOLE.fullmatch(value.text) is None or not -(2 ** (bits - 1)) <= int(value.text) < 2 ** (bits - 1):
-        raise ContentError(f"not a whole number of {bits} bits: {shown(value.text)}")
+        raise ContentError(f"not a whole number of {bits} bits: {quote(value.text)}")
     return int(value.text)
 
 
@@ -224,7 +223,7 @@ def _enum(type_: Enum, unknown: Reason) -> Take:
             return text
         if type_.default is not None:
             return type_.default
-        raise ContentError(f"{shown(text)} is not known", unknown)
+        raise ContentError(f"{quote(text)} is not known", unknown)
 
     return take
 
@@ -344,8 +343,7 @@ class UnknownField:
     nearest: str
 
     def __str__(self) -> str:
-        hint = f"; did you mean {self.nearest}?" if self.nearest else ""
-        return f"unknown field {self.path}{hint}"
+        return f"unknown field {self.path}{did_you_mean(self.nearest, before='; ')}"
 
 
 def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownField]:
@@ -376,8 +374,7 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
     plain = {field.lower(): field for field in known}
     written = re.sub("[_ -]", "", name.lower())
     begun = [field for field in plain if len(written) > 2 and field.startswith(written)]
-    near = get_close_matches(written, plain, 1) or begun[:1]
-    return plain[near[0]] if near else ""
+    return plain.get(closest_match(written, plain) or next(iter(begun), ""), "")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from decimal import Context, Decimal
 from typing import Any, Final
 
 from processor.domain.reasons import Reason
+from processor.domain.text import quote
 from processor.wire.schema import Array, DecimalBytes, Map, Record, Scalar, Type, Union
 
 
@@ -39,17 +40,12 @@ class ContentError(Exception):
         return f"{path}: {self.what}" if path else self.what
 
 
-def shown(text: str, limit: int = 40) -> str:
-    """A value for a detail: quoted, control characters escaped, cut at `limit` characters."""
-    return repr(text) if len(text) <= limit else f"{text[:limit]!r}…"
-
-
 _WORD: Final = re.compile(r"[\w.]{1,200}", re.ASCII)
 
 
 def name_shown(name: str) -> str:
     """A name from a foreign schema for a detail: as it is where it is one by Avro's rules, else quoted and cut."""
-    return name if _WORD.fullmatch(name) else shown(name)
+    return name if _WORD.fullmatch(name) else quote(name)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -99,7 +95,7 @@ def timestamp_of_text(text: str) -> datetime:
     """RFC 3339 with any offset -> aware UTC. Digits past microseconds are cut; a leap second is refused."""
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
-        raise ContentError(f"not an RFC 3339 time with an offset: {shown(text)}")
+        raise ContentError(f"not an RFC 3339 time with an offset: {quote(text)}")
     year, month, days, hour, minute, second, fraction, sign, off_hours, off_minutes = found.groups()
     try:
         local = datetime(
@@ -113,32 +109,32 @@ def timestamp_of_text(text: str) -> datetime:
         offset = timedelta(hours=int(off_hours), minutes=int(off_minutes))
         return local - offset if sign == "+" else local + offset
     except (ValueError, OverflowError):
-        raise ContentError(f"no such time: {shown(text)}") from None
+        raise ContentError(f"no such time: {quote(text)}") from None
 
 
 def date_of_text(text: str) -> date:
     """`YYYY-MM-DD` -> date."""
     found = _DATE.fullmatch(text)
     if found is None:
-        raise ContentError(f"not a date as YYYY-MM-DD: {shown(text)}")
+        raise ContentError(f"not a date as YYYY-MM-DD: {quote(text)}")
     try:
         return date(*map(int, found.groups()))
     except ValueError:
-        raise ContentError(f"no such date: {shown(text)}") from None
+        raise ContentError(f"no such date: {quote(text)}") from None
 
 
 def decimal_of_text(text: str, type_: DecimalBytes) -> Decimal:
     """A number as JSON writes it, read exactly. Refused: more fraction digits than `scale`, also if they are zeros."""
     if _NUMBER.fullmatch(text) is None:
-        raise ContentError(f"not a decimal number: {shown(text)}")
+        raise ContentError(f"not a decimal number: {quote(text)}")
     given = Decimal(text)
     exponent = given.as_tuple().exponent
     if not isinstance(exponent, int) or -exponent > type_.scale:
-        raise ContentError(f"more than {type_.scale} fraction digits: {shown(text)}")
+        raise ContentError(f"more than {type_.scale} fraction digits: {quote(text)}")
     if not given:
         return decimal(0, type_)
     if given.adjusted() >= type_.precision - type_.scale:  # before scaling: 1e9999 must not become that many digits
-        raise ContentError(f"more than {type_.precision - type_.scale} digits before the point: {shown(text)}")
+        raise ContentError(f"more than {type_.precision - type_.scale} digits before the point: {quote(text)}")
     return decimal(int(given.scaleb(type_.scale, EXACT)), type_)
 
 
@@ -154,21 +150,21 @@ def uuid(text: str) -> str:
     """The lower-case text of a uuid in its canonical form, upper case accepted."""
     lower = text.lower()
     if _UUID.fullmatch(lower) is None:
-        raise ContentError(f"not a uuid: {shown(text)}")
+        raise ContentError(f"not a uuid: {quote(text)}")
     return lower
 
 
 def key(text: str) -> str:
     """An encoded key."""
     if _KEY.fullmatch(text) is None:
-        raise ContentError(f"not a key of 32 hexadecimal digits, lower case: {shown(text)}")
+        raise ContentError(f"not a key of 32 hexadecimal digits, lower case: {quote(text)}")
     return text
 
 
 def tenant(text: str) -> str:
     """A tenant: it becomes part of topic names."""
     if _TENANT.fullmatch(text) is None:
-        raise ContentError(f"not a tenant ([a-z0-9][a-z0-9-]{{0,62}}): {shown(text)}")
+        raise ContentError(f"not a tenant ([a-z0-9][a-z0-9-]{{0,62}}): {quote(text)}")
     return text
 
 
