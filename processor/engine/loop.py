@@ -7,13 +7,11 @@ consumer is never polled inside an open transaction, so no rebalance meets one.
 
 import gc
 import math
-import os
-import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from traceback import format_tb
@@ -62,6 +60,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.map import failed_record, map_record, raised, refused_record
 from processor.mapping.reference import Reference
 from processor.mapping.template_sets import set_records
+from processor.observability.signals import Shutdown, ShutdownRequested, shutdown_signals
 from processor.registry.client import schemas_by_id
 from processor.registry.schema_files import load_schemas
 from processor.registry.subjects import with_registered_ids
@@ -74,19 +73,17 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-STALL_S = 60.0  # `--until-end` without progress
-OVERDUE_S = 8.0  # then the process ends whatever it waits for
-STOP_S = 5.0  # a transaction under way may take this long after a signal; all in all a stop takes less than 10 s
+STALL_TIMEOUT_S = 60.0  # `--until-end` without progress
 IDLE_COMMIT_S = 1.0
 ASK_GROUP_S = 1.0
-TELL_S = 5.0  # `--until-end` says how far it is
-CATCH_UP_LOOK_S = 0.02
+PROGRESS_LOG_INTERVAL_S = 5.0  # `--until-end` says how far it is
+RESTORE_POLL_INTERVAL_S = 0.02
 MAPPING_S = 0.5  # of one turn, then what is mapped is published; the record under way is finished first
 TRACEBACK_FRAMES = 20  # the innermost, of an error while mapping
 KEPT_VALUE_BYTES = 65_536  # a larger value is let go once its record is mapped: 150 MB would end the holding back
 HELD_BYTES = 64_000_000  # most that is held in memory while the first records are nearly all bad
 GC_EVERY_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
-BROKER_S = 15.0  # patience with a broker that does not answer at start
+BROKER_STARTUP_TIMEOUT_S = 15.0  # patience with a broker that does not answer at start
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +130,20 @@ def run(
             client or admin(settings), settings, reloads.templates, require_partitions=require_partitions
         )
 
-    with transactional_id(settings) as tid, stop_signals() as stop, ExitStack() as held:
-        first_layout = patient(lambda: layout(require_partitions=True), stop, brokers=settings.bootstrap_servers)
-        registered = patient(
+    with (
+        transactional_id(settings) as tid,
+        shutdown_signals() as shutdown,
+        ExitStack() as held,
+        suppress(ShutdownRequested),
+    ):
+        brokers = settings.bootstrap_servers
+        first_layout = retry_until_available(lambda: layout(require_partitions=True), shutdown, server=brokers)
+        schemas = retry_until_available(
             lambda: with_registered_ids(settings, own_schemas),
-            stop,
-            brokers=str(settings.schema_registry.url),
+            shutdown,
+            server=str(settings.schema_registry.url),
             hint="check PROCESSOR_SCHEMA_REGISTRY__URL",
         )
-        if first_layout is None or registered is None:
-            return
-        schemas = registered
         log.info("starting", transactional_id=tid, group=settings.group_id, template_set=reloads.templates.digest)
 
         def make(layout: OutputTopics, on_failure: OnFailure) -> Producer:
@@ -159,27 +159,20 @@ def run(
             make,
             transactional_id=tid,
             timeout_s=settings.transaction_timeout_ms / 1000,
-            giving_up=stop.giving_up,
+            giving_up=shutdown.deadline_passed,
             step=step,
         )
         # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
         publisher.renew(first_layout, meanwhile=lambda: None)
-        written = patient(
-            lambda: published_template_sets(settings, first_layout), stop, brokers=settings.bootstrap_servers
+        written = retry_until_available(
+            lambda: published_template_sets(settings, first_layout), shutdown, server=brokers
         )
-        if written is None:
-            return
         reloads.hold_to(written.texts)
-        tables = patient(
-            lambda: ReferenceTables(settings, name=tid, metrics=progress.metrics),
-            stop,
-            brokers=settings.bootstrap_servers,
+        tables = retry_until_available(
+            lambda: ReferenceTables(settings, name=tid, metrics=progress.metrics), shutdown, server=brokers
         )
-        if tables is None:
-            return
         held.callback(tables.close)
-        if not catch_up(tables, stop, progress, until_end=until_end):
-            return
+        restore_tables(tables, shutdown, progress, until_end=until_end)
         tables.tell_unknown_categories(reloads.templates)
 
         def first_seen(place: RecordPosition, timestamp_ms: int, identity: Identity) -> RecordPosition | None:
@@ -216,7 +209,7 @@ def run(
             schemas_of_outputs=schemas_by_id(settings, schemas),
             answer=first_answer,
         )
-        patient(starts.prepare, stop, brokers=settings.bootstrap_servers)
+        retry_until_available(starts.prepare, shutdown, server=brokers)
         properties = consumer_properties(settings)
         coordinator = CoordinatorMonitor() if properties.get("group.protocol") == "consumer" else None
         consumer = new_consumer(properties, coordinator=coordinator)
@@ -244,12 +237,12 @@ def run(
             intake,
             publisher,
             progress,
-            stop,
+            shutdown,
             step,
         )
         try:
             if until_end:
-                engine.run_until(patient(starts.goals, stop, brokers=settings.bootstrap_servers) or {}, starts)
+                engine.run_until(retry_until_available(starts.goals, shutdown, server=brokers), starts)
             else:
                 engine.run()
         finally:
@@ -281,7 +274,7 @@ class Engine:
         intake: EventConsumer,
         publisher: TransactionalPublisher,
         progress: EngineStatus,
-        stop: "Stop",
+        shutdown: Shutdown,
         step: StepHook,
     ) -> None:
         self._settings = settings
@@ -294,7 +287,7 @@ class Engine:
         self._intake = intake
         self._publisher = publisher
         self._progress = progress
-        self._stop = stop
+        self._shutdown = shutdown
         self._step = step
         self._events: Topic = settings.topic("events")
         self._first_records = StartupGuard(settings.max_rejected_ratio)
@@ -311,22 +304,22 @@ class Engine:
         self._gives_up_at = math.inf  # under `--until-end`, on the monotonic clock
 
     def run(self) -> None:
-        """Until a stop is asked for."""
-        while not self._stop.asked:
+        """Until a shutdown is requested."""
+        while not self._shutdown.requested:
             self.turn()
 
     def run_until(self, goals: dict[int, int], starts: StartOffsetResolver) -> None:
-        """Until our partitions have committed what they held when they were assigned, or a stop is asked for.
+        """Until our partitions have committed what they held when they were assigned, or a shutdown is requested.
 
         A member without partitions is done when the whole group has reached `goals`.
         """
         last_seen: object = None
         positions: dict[int, int] = {}
         ask_at = time.monotonic()
-        tell_at = ask_at + TELL_S
+        tell_at = ask_at + PROGRESS_LOG_INTERVAL_S
         self._until_end = True
-        self._gives_up_at = time.monotonic() + STALL_S
-        while not self._stop.asked:
+        self._gives_up_at = time.monotonic() + STALL_TIMEOUT_S
+        while not self._shutdown.requested:
             self.turn()
             owned = self._intake.owned.values()
             if owned and all(o.started and o.committed >= o.goal for o in owned):
@@ -341,17 +334,17 @@ class Engine:
                     log.info("reached the end", partitions=0)
                     return
             if owned and time.monotonic() >= tell_at and all(o.started for o in owned):
-                tell_at = time.monotonic() + TELL_S
+                tell_at = time.monotonic() + PROGRESS_LOG_INTERVAL_S
                 log.info("on the way to the end", records_left=sum(max(0, o.goal - max(0, o.committed)) for o in owned))
             seen = sorted((o.partition, o.next, o.committed) for o in owned) or positions
             if seen != last_seen:
-                last_seen, self._gives_up_at = seen, time.monotonic() + STALL_S
+                last_seen, self._gives_up_at = seen, time.monotonic() + STALL_TIMEOUT_S
             self._give_up_in_time()
 
     def _give_up_in_time(self) -> None:
         """Raise StalledError when `--until-end` has made no progress for too long; asked while a broker is away too."""
         if time.monotonic() > self._gives_up_at:
-            raise StalledError(f"no progress for {STALL_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
+            raise StalledError(f"no progress for {STALL_TIMEOUT_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
 
     def _stay_alive(self) -> None:
         self._intake.stay_alive()
@@ -366,10 +359,10 @@ class Engine:
         self._progress.degraded("tables", self._tables.degraded)
         self._watch_topics()
         # Before the poll: should it fail, all partitions are sought. The poll then gives our membership as it is now.
-        if not self._commit_chosen_starts() and self._stop.giving_up():
+        if not self._commit_chosen_starts() and self._shutdown.deadline_passed():
             return
         self._take_templates()
-        if self._stop.giving_up():
+        if self._shutdown.deadline_passed():
             return
         self._poll()
         self._step("polled")
@@ -379,8 +372,8 @@ class Engine:
             self._idle()
             return
         current = self._hold(self._map())
-        if self._stop.asked and self._first_records.holds_back(outcomes_of(current)):
-            return  # a stop does not let it through
+        if self._shutdown.requested and self._first_records.holds_back(outcomes_of(current)):
+            return  # a shutdown does not let it through
         self._step("mapped")
         if self._intake.group is None:
             if current:
@@ -396,13 +389,13 @@ class Engine:
         """`done` and, while the first records are few and nearly all bad, what can be mapped of the next polls.
 
         While more is polled, partitions may be revoked or sought: what was mapped of them is left out, and does not
-        count for what is judged. Blocks for 5 s at most; less when a stop was asked for, or when nothing more can come
-        under `--until-end`.
+        count for what is judged. Blocks for 5 s at most; less when a shutdown is requested, or when nothing more can
+        come under `--until-end`.
         """
         held_until = time.monotonic() + HOLD_S
         while True:
             done = [record for record in done if self._intake.is_current(record.owned)]
-            if not self._first_records.holds_back(outcomes_of(done)) or self._stop.asked:
+            if not self._first_records.holds_back(outcomes_of(done)) or self._shutdown.requested:
                 return done
             if time.monotonic() >= held_until or self._polled_to_the_end():
                 return done
@@ -624,7 +617,7 @@ class Engine:
         """Send each partition to what the group has committed, and drop what was polled; False when a stop did not let
         it."""
         self._backlog.clear()
-        while not self._stop.giving_up():
+        while not self._shutdown.deadline_passed():
             try:
                 self._intake.rewind()
             except KafkaException as exception:
@@ -654,7 +647,7 @@ class Engine:
         wait_s = 0.0 if self._failures == 0 else back_off_s(self._failures, first_s=0.1, longest_s=5.0)
         until = time.monotonic() + wait_s
         self._failures += 1
-        while time.monotonic() < until and not self._stop.asked:
+        while time.monotonic() < until and not self._shutdown.requested:
             self._stay_alive()
             time.sleep(0.05)
 
@@ -728,104 +721,51 @@ def cut(done: Sequence[ProcessedRecord], *, records: int, output_bytes: int) -> 
         yield piece
 
 
-class Stop:
-    """Whether a stop was asked for, by SIGTERM or SIGINT, and since when."""
+def retry_until_available(call: Callable[[], T], shutdown: Shutdown, *, server: str, hint: str = BROKER_HINT) -> T:
+    """What `call` returns, once `server`, a broker or registry that may just be starting, responds.
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._asked_at = 0.0
-
-    def ask(self) -> None:
-        """From the signal handler."""
-        if not self.asked:
-            self.asked = True
-            self._asked_at = time.monotonic()
-
-    def giving_up(self) -> bool:
-        """Whether what is under way has to end now, done or not; what is not committed is simply read again."""
-        return self.asked and time.monotonic() - self._asked_at > STOP_S
-
-
-@contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """SIGTERM and SIGINT ask for a stop while the block runs. Outside the main thread nothing is installed.
-
-    A thread hears them, because librdkafka may keep the main thread for longer than any time-out it was given (seen:
-    `send_offsets_to_transaction` for 20 s, with a broker that hangs), and Python's handlers run in the main thread
-    alone. If the block has not ended by then, the thread ends the process: what is not committed is read again.
+    Blocks. Raises ShutdownRequested, and DependencyError with `hint` when it does not respond for 15 s.
     """
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    ended = threading.Event()
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-
-    def listen() -> None:
-        with open(read_end, "rb", buffering=0) as signals:  # noqa: PTH123  a descriptor has no path
-            if not signals.read(1):
-                return  # the block ended without a signal
-            stop.ask()
-            if not ended.wait(OVERDUE_S):
-                log.warning("stopped before the broker answered; what was not committed is read again")
-                os._exit(0)
-
-    def on_signal(_number: int, _frame: object) -> None:
-        """The wake-up descriptor has told the thread already; this keeps the default action away."""
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    threading.Thread(target=listen, name="stop", daemon=True).start()
-    try:
-        yield stop
-    finally:
-        ended.set()
-        signal.set_wakeup_fd(-1)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(write_end)
-
-
-def patient(question: Callable[[], T], stop: Stop, *, brokers: str, hint: str = BROKER_HINT) -> T | None:
-    """The answer, waiting for a broker or registry that is just starting. None: a stop was asked for. Raises
-    DependencyError with `hint` when there is none for 15 s."""
-    deadline = time.monotonic() + BROKER_S
-    while not stop.asked:
+    deadline = time.monotonic() + BROKER_STARTUP_TIMEOUT_S
+    while True:
+        shutdown.raise_if_requested()
         try:
-            return question()
+            return call()
         except UnavailableError as unavailable:
             if time.monotonic() > deadline:
                 raise DependencyError(
-                    f"no answer from {brokers} for {BROKER_S:.0f} s: {unavailable}",
+                    f"no answer from {server} for {BROKER_STARTUP_TIMEOUT_S:.0f} s: {unavailable}",
                     hint=unavailable.hint if isinstance(unavailable, NoAnswerError) else hint,
                 ) from unavailable
             time.sleep(0.2)
-    return None
 
 
-def catch_up(tables: ReferenceTables, stop: Stop, progress: EngineStatus, *, until_end: bool = False) -> bool:
-    """Wait until the reference tables are as they were at the start: who must not be written to is known before the
-    first event is mapped. False when a stop was asked for; says every 5 s how far it is.
+def restore_tables(
+    tables: ReferenceTables, shutdown: Shutdown, status: EngineStatus, *, until_end: bool = False
+) -> None:
+    """Block until the reference tables are as they were at the start: who must not be written to is known before the
+    first event is mapped. Logs every 5 s how far it is. Raises ShutdownRequested.
 
     An open transaction in their topics is waited for; under `until_end` for a minute, then StalledError.
     """
     tables.start()
     left, moved_at = "", time.monotonic()
-    tell_at = moved_at + TELL_S
-    while not stop.asked and not tables.caught_up:
+    log_at = moved_at + PROGRESS_LOG_INTERVAL_S
+    while not tables.caught_up:
+        shutdown.raise_if_requested()
         tables.check()
         now = time.monotonic()
         if (left_now := tables.left()) != left:
             left, moved_at = left_now, now
-        progress.starting(f"reference tables, records to read: {left}")
-        if now >= tell_at:
-            tell_at = now + TELL_S
+        status.starting(f"reference tables, records to read: {left}")
+        if now >= log_at:
+            log_at = now + PROGRESS_LOG_INTERVAL_S
             log.info("reading the reference tables", records_left=left)
-        if until_end and now - moved_at > STALL_S:
-            raise StalledError(f"no progress for {STALL_S:.0f} s with the reference tables: {left}", hint=STALL_HINT)
-        time.sleep(CATCH_UP_LOOK_S)
-    return not stop.asked
+        if until_end and now - moved_at > STALL_TIMEOUT_S:
+            raise StalledError(
+                f"no progress for {STALL_TIMEOUT_S:.0f} s with the reference tables: {left}", hint=STALL_HINT
+            )
+        time.sleep(RESTORE_POLL_INTERVAL_S)
 
 
 def leave(intake: EventConsumer, *, patience_s: float = 3.0) -> None:

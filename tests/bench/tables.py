@@ -21,12 +21,13 @@ from prometheus_client import CollectorRegistry
 
 from processor.cli.topics import create
 from processor.domain.reference import Table
-from processor.engine.loop import Stop, catch_up
+from processor.engine.loop import restore_tables
 from processor.engine.status import EngineStatus
 from processor.kafka.clients import standalone_consumer
 from processor.kafka.local.kafka import local_kafka
 from processor.mapping.reference import Reference
 from processor.observability.metrics import Metrics
+from processor.observability.signals import Shutdown
 from processor.settings import KafkaSettings, Settings
 from processor.tables.reader import ReferenceTables
 
@@ -90,7 +91,7 @@ def measured(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
         reader.close()
         return {"seconds": time.perf_counter() - began, **_memory()}
     tables = ReferenceTables(settings, name="bench", metrics=Metrics(CollectorRegistry()))
-    assert catch_up(tables, Stop(), EngineStatus.unobserved())
+    restore_tables(tables, Shutdown(), EngineStatus.unobserved())
     result: dict[str, Any] = {"seconds": time.perf_counter() - began, "offsetsRead": tables.offsets_read, **_memory()}
     if lookups:
         dice = random.Random(1)

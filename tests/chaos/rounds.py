@@ -18,7 +18,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from processor.engine.loop import BROKER_S
+from processor.engine.loop import BROKER_STARTUP_TIMEOUT_S
 from processor.errors import DependencyError
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from tests.chaos.crew import Worker, behind, until
@@ -242,7 +242,7 @@ class _Slot:
         return False
 
     def _not_met(self, worker: Worker, act: Act) -> None:
-        if worker.code == WORLD and self._play.was_away(BROKER_S + PATIENCE_AT_START_S):
+        if worker.code == WORLD and self._play.was_away(BROKER_STARTUP_TIMEOUT_S + PATIENCE_AT_START_S):
             self._play.round.missed.append(f"{act}, as it began while the broker was away")
         elif worker.code is not None:
             self._play.finding("EXIT", f"{self._name}, {act}: ended by itself with {worker.code}", worker)

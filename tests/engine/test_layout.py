@@ -122,7 +122,7 @@ def test_what_the_command_says(bootstrap_servers: str, topic_prefix: str) -> Non
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer is waited for, and then `run` ends with 3, the address and what to check."""
-    monkeypatch.setattr(engine, "BROKER_S", 1.0)
+    monkeypatch.setattr(engine, "BROKER_STARTUP_TIMEOUT_S", 1.0)
     monkeypatch.setattr(topics, "REQUEST_S", 0.4)
     (port,) = free_ports(1)
     servers = f"127.0.0.1:{port}"

@@ -35,7 +35,7 @@ def test_an_open_transaction_in_the_input(
 
     def hurry(step: str) -> None:
         if step == "begun":  # to join the group may take longer
-            monkeypatch.setattr(engine, "STALL_S", STALL_S)
+            monkeypatch.setattr(engine, "STALL_TIMEOUT_S", STALL_S)
             began.append(time.monotonic())
 
     with pytest.raises(StalledError) as ended:
@@ -63,7 +63,7 @@ def test_a_broker_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
 
         def kill(step: str) -> None:
             if step == "begun":
-                monkeypatch.setattr(engine, "STALL_S", STALL_S)
+                monkeypatch.setattr(engine, "STALL_TIMEOUT_S", STALL_S)
                 began.append(time.monotonic())
                 if len(began) == 2:
                     kafka.kill()

@@ -21,11 +21,12 @@ from confluent_kafka.admin import NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
 from processor.domain.reference import Table
-from processor.engine.loop import Stop, catch_up, patient, run
+from processor.engine.loop import restore_tables, retry_until_available, run
 from processor.engine.status import EngineStatus
 from processor.errors import DependencyError, StalledError, TopicConfigError, UsageError
 from processor.observability.http import Readiness
 from processor.observability.metrics import REFERENCE_UNREADABLE, Metrics
+from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
 from processor.tables.reader import ReferenceTables, copy_folder
 from processor.tables.store import TableRecord, TableStore
@@ -64,11 +65,13 @@ class Followed:
 
     def __enter__(self) -> ReferenceTables:
         settings, name, metrics = self._given
-        stop = Stop()
-        tables = patient(lambda: ReferenceTables(settings, name=name, metrics=metrics), stop, brokers="")
+        shutdown = Shutdown()
+        tables = retry_until_available(
+            lambda: ReferenceTables(settings, name=name, metrics=metrics), shutdown, server=""
+        )
         assert tables is not None
         self._tables = tables
-        assert catch_up(tables, stop, EngineStatus.unobserved())
+        restore_tables(tables, shutdown, EngineStatus.unobserved())
         return tables
 
     def __exit__(self, *_raised: object) -> None:
@@ -156,7 +159,7 @@ def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
 def test_until_end_gives_up_on_a_transaction_that_does_not_end(
     made: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processor.engine.loop.STALL_S", 1.0)
+    monkeypatch.setattr("processor.engine.loop.STALL_TIMEOUT_S", 1.0)
     producer = transaction(made, CLIENT, BLOCKED)
     with pytest.raises(StalledError, match=r"no progress for 1 s with the reference tables: \S+reference.contacts 1\n"):
         made.run()
