@@ -99,7 +99,7 @@ def test_the_sample_of_the_readme_is_one(tmp_path: Path) -> None:
         (tmp_path / "loan-repayment-email.toml").write_text(text)
         loaded = read_templates(tmp_path, tenant="northbank", schemas=load_schemas())
 
-        assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
+        assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
 
 
 def test_the_webhook_of_the_readme_is_one(tmp_path: Path) -> None:

@@ -117,15 +117,15 @@ def test_what_is_no_file_among_templates_is_a_finding(
     """It is named, nothing is loaded, and nothing waits for it: as a template, and as a sample."""
     monkeypatch.chdir(templates)
     make(templates / "other.toml")
-    (found,) = {finding.file for finding in read(templates).findings if not finding.warning}
+    (found,) = {diagnostic.location.file for diagnostic in read(templates).diagnostics if diagnostic.is_error}
 
     assert "other.toml" == found
     (templates / "other.toml").rename(templates / "other.txt")
     (templates / "samples" / "e.json").unlink()
     make(templates / "samples" / "e.json")
-    (finding,) = read(templates).findings
+    (diagnostic,) = read(templates).diagnostics
 
-    assert finding.what.startswith(("samples/e.json ", "'samples/e.json' "))
+    assert diagnostic.message.startswith(("samples/e.json ", "'samples/e.json' "))
 
 
 @pytest.mark.parametrize("name", ["ids.json", "events/banking.events.ClientEvent.avsc"])
@@ -167,7 +167,7 @@ def test_hidden_files_are_passed_over(
         (schema_folder / directory).mkdir(exist_ok=True)
         make(schema_folder / directory / name.replace("toml", "avsc"))
 
-    assert () == read(templates).findings
+    assert () == read(templates).diagnostics
     load_schemas(schema_folder)
 
 
@@ -184,7 +184,7 @@ def test_a_byte_order_mark_is_taken(templates: Path, schema_folder: Path) -> Non
         with_mark(path)
     after = read_templates(templates, tenant="northbank", schemas=load_schemas(schema_folder))
 
-    assert () == before.findings == after.findings
+    assert () == before.diagnostics == after.diagnostics
     assert before.templates is not None
     assert after.templates is not None
     assert before.templates.digest == after.templates.digest
@@ -248,7 +248,7 @@ def test_deep_folders_are_looked_at(templates: Path) -> None:
         (templates / "d" / "d" / "new").touch()
 
         assert before != fingerprint(templates)
-        assert () == read(templates).findings
+        assert () == read(templates).diagnostics
     finally:
         os.close(start)
         subprocess.run(["rm", "-rf", templates / "d"], check=True)

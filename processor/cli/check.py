@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.settings import Settings
-from processor.templates.load import Finding, LoadResult, load_templates
+from processor.templates.load import LoadResult, load_templates
 from processor.wire.schema import Schemas
 
 FINDINGS: Final = 1
@@ -27,12 +28,12 @@ class Checked:
     settings: Settings
     schemas: Schemas | None
     loaded: LoadResult
-    findings: tuple[Finding, ...]
+    diagnostics: tuple[Diagnostic, ...]
 
     @property
     def errors(self) -> int:
         """How many findings are more than a warning."""
-        return sum(not finding.warning for finding in self.findings)
+        return sum(diagnostic.is_error for diagnostic in self.diagnostics)
 
     @property
     def streams(self) -> tuple[EventName, ...]:
@@ -52,34 +53,32 @@ def check(settings: Settings, *, json_output: bool) -> int:
 
 def look(settings: Settings) -> Checked:
     """`check` without printing. Blocks on the disk."""
-    findings: list[Finding] = []
+    diagnostics: list[Diagnostic] = []
     schemas = None
     try:
         schemas = load_schemas(settings.schemas_dir)
     except UsageError as error:
-        findings.extend(_schema_findings(settings, error))
+        diagnostics.extend(_schema_diagnostics(settings, error))
     if settings.tenant is None:
-        findings.append(
-            Finding(
-                file="settings",
-                line=None,
-                rule="",
-                what="PROCESSOR_TENANT is not set; `run` needs it",
+        diagnostics.append(
+            Diagnostic(
+                message="PROCESSOR_TENANT is not set; `run` needs it",
+                severity=Severity.WARNING,
                 hint="name the bank, as in PROCESSOR_TENANT=northbank",
-                warning=True,
+                location=Location(file="settings"),
             )
         )
     loaded = load_templates(settings, schemas)
-    return Checked(settings, schemas, loaded, (*findings, *loaded.findings))
+    return Checked(settings, schemas, loaded, (*diagnostics, *loaded.diagnostics))
 
 
-def _schema_findings(settings: Settings, error: UsageError) -> Iterator[Finding]:
-    """One finding for each line that the error lists; the whole text when it lists none."""
+def _schema_diagnostics(settings: Settings, error: UsageError) -> Iterator[Diagnostic]:
+    """One for each line that the error lists; the whole text when it lists none."""
     where = str(settings.schemas_dir or shipped_schemas())
     _, *lines = str(error).splitlines()
     listed = [line.strip() for line in lines if line.startswith("  ")]
-    for what in listed or [str(error)]:
-        yield Finding(file=where, line=None, rule="", what=what)
+    for message in listed or [str(error)]:
+        yield Diagnostic(message=message, location=Location(file=where))
 
 
 # ------------------------------------------------------------------------------------------------------------ printed
@@ -107,24 +106,24 @@ def _as_text(checked: Checked) -> str:
     if checked.streams:
         rows.append(("streams", ", ".join(checked.streams)))
     lines = [f"{name:<10} {text}" for name, text in rows]
-    for file, findings in groupby(checked.findings, key=lambda finding: finding.file):
-        lines += ["", file, *(line for finding in findings for line in _lines_of(finding))]
+    for file, diagnostics in groupby(checked.diagnostics, key=lambda diagnostic: diagnostic.location.file):
+        lines += ["", file, *(line for diagnostic in diagnostics for line in _lines_of(diagnostic))]
     lines += ["", _verdict(checked)]
     return "\n".join(lines) + "\n"
 
 
-def _lines_of(finding: Finding) -> Iterator[str]:
-    margin = f"  {finding.line or '':>4}  {finding.rule:<4}"
-    first, *more = finding.what.splitlines()
-    yield f"{margin}{'warning: ' if finding.warning else ''}{first}"
+def _lines_of(diagnostic: Diagnostic) -> Iterator[str]:
+    margin = f"  {diagnostic.location.line or '':>4}  {diagnostic.code:<4}"
+    first, *more = diagnostic.message.splitlines()
+    yield f"{margin}{'warning: ' if diagnostic.is_warning else ''}{first}"
     yield from (f"{'':<12}{line.strip()}" for line in more)
-    if finding.hint:
-        yield f"{'':<12}hint: {finding.hint}"
+    if diagnostic.hint:
+        yield f"{'':<12}hint: {diagnostic.hint}"
 
 
 def _verdict(checked: Checked) -> str:
-    warnings = len(checked.findings) - checked.errors
-    if not checked.findings:
+    warnings = len(checked.diagnostics) - checked.errors
+    if not checked.diagnostics:
         return "no findings"
     parts = [_count(checked.errors, "finding")] if checked.errors else ["no findings"]
     parts += [_count(warnings, "warning")] if warnings else []
@@ -156,13 +155,13 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "samples": [{"template": run.template, "name": run.name, "passed": run.passed} for run in loaded.samples],
         "findings": [
             {
-                "file": finding.file,
-                "line": finding.line,
-                "rule": finding.rule or None,
-                "severity": "warning" if finding.warning else "error",
-                "what": finding.what,
-                "hint": finding.hint or None,
+                "file": diagnostic.location.file,
+                "line": diagnostic.location.line,
+                "rule": diagnostic.code or None,
+                "severity": diagnostic.severity,
+                "what": diagnostic.message,
+                "hint": diagnostic.hint or None,
             }
-            for finding in checked.findings
+            for diagnostic in checked.diagnostics
         ],
     }

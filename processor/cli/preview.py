@@ -84,13 +84,17 @@ def preview(
 
 
 def _template(loaded: LoadResult, name: str) -> Template:
-    found = next((one for one in loaded.whole if one.id == name), None)
+    found = next((one for one in loaded.renderable if one.id == name), None)
     if found is not None:
         return found
-    findings = [one for one in loaded.findings if one.file == f"{name}.toml" and not one.warning]
-    if findings:
-        raise UsageError(f"{name} cannot be rendered\n" + "\n".join(map(str, findings)), hint="mend it first")
-    near = closest_match(name, (renderable.id for renderable in loaded.whole))
+    errors = [
+        diagnostic
+        for diagnostic in loaded.diagnostics
+        if diagnostic.is_error and diagnostic.location.file == f"{name}.toml"
+    ]
+    if errors:
+        raise UsageError(f"{name} cannot be rendered\n" + "\n".join(map(str, errors)), hint="mend it first")
+    near = closest_match(name, (template.id for template in loaded.renderable))
     hint = did_you_mean(near, otherwise="`processor templates` lists them")
     raise UsageError(f"no template {name!r} in {loaded.directory}", hint=hint)
 

@@ -56,7 +56,7 @@ W = TypeVar("W", bound=str)
 def list_templates(settings: Settings, *, json_output: bool) -> int:
     """Print all templates that can be rendered, by id; 1 when others cannot."""
     loaded = load_templates(settings, load_schemas(settings.schemas_dir))
-    ordered = sorted(loaded.whole, key=lambda one: one.id)
+    ordered = sorted(loaded.renderable, key=lambda one: one.id)
     broken = loaded.files - len(ordered)
     if json_output:
         rows = [_row(one) for one in ordered]

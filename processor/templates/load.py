@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from processor.domain.catalogue import EVENTS, FAMILIES, EventRow, nearest_event
+from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.event import Event
 from processor.domain.ids import template_key
 from processor.domain.message import Channel, FailedTemplate, SkippedTemplate, State
@@ -79,7 +80,7 @@ _ANY_TENANT: Final = "tenant"
 SHIPPED: Final = Path(__file__).parent.parent / "shipped"
 
 NAME_LIMIT_CHARACTERS: Final = 255
-FLAWS_SHOWN: Final = 50  # of one text; a file of another kind could have as many as it has braces
+MAX_DIAGNOSTICS_PER_TEXT: Final = 50  # of one text; a file of another kind could have as many as it has braces
 CONDITIONS_LIMIT: Final = 100  # each is asked of each event
 OPERANDS_LIMIT: Final = 1000
 TRIGGER_DAYS_LIMIT: Final = 365
@@ -94,27 +95,6 @@ BODY_LIMIT_BYTES: Final = 999_000  # no output may be larger, so a longer fixed 
 
 
 # ---------------------------------------------------------------------------------------------------------- findings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that is wrong with a file. `line` counts from 1, None where it is not known; `rule` may be empty.
-
-    A warning is what an author should look at and may mean; it stops nothing.
-    """
-
-    file: str
-    line: int | None
-    rule: str
-    what: str
-    hint: str = ""
-    warning: bool = False
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        kind = "warning: " if self.warning else ""
-        rule = f" [{self.rule}]" if self.rule else ""
-        return f"{place}: {kind}{self.what}{rule}" + (f"\n  hint: {self.hint}" if self.hint else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +123,17 @@ class SampleRun:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What a directory holds. `templates` is None when a finding is more than a warning: all or nothing.
+    """What a directory holds. `templates` is None when a diagnostic is an error: all or nothing.
 
-    `whole` has the templates that can be rendered, also when others cannot; `files` is how many there are.
+    `renderable` has the templates that can be rendered, also when others cannot; `files` is how many there are.
     """
 
     directory: Path
     templates: TemplateSet | None
-    findings: tuple[Finding, ...]
+    diagnostics: tuple[Diagnostic, ...]
     files: int
     samples: tuple[SampleRun, ...]
-    whole: tuple[Template, ...] = ()
+    renderable: tuple[Template, ...] = ()
 
 
 def load_templates(settings: Settings, schemas: Schemas | None) -> LoadResult:
@@ -170,7 +150,7 @@ def load_templates(settings: Settings, schemas: Schemas | None) -> LoadResult:
 def require_usable(loaded: LoadResult) -> TemplateSet:
     """The set. Raises UsageError that lists every finding that is not a warning; then nothing is loaded."""
     if loaded.templates is None:
-        errors = [finding for finding in loaded.findings if not finding.warning]
+        errors = [diagnostic for diagnostic in loaded.diagnostics if diagnostic.is_error]
         count = "1 finding" if len(errors) == 1 else f"{len(errors)} findings"
         raise UsageError(
             f"templates in {loaded.directory}: {count}, nothing loaded\n" + "\n".join(map(str, errors)),
@@ -196,8 +176,8 @@ def read_templates(
     try:
         paths = template_paths(directory)
     except OSError as error:
-        finding = _nothing_there(directory, f"cannot be read: {error.strerror}")
-        return LoadResult(directory, None, (finding,), 0, ())
+        diagnostic = _nothing_there(directory, f"cannot be read: {error.strerror}")
+        return LoadResult(directory, None, (diagnostic,), 0, ())
     if not paths:
         return LoadResult(directory, None, (_nothing_there(directory, "has no *.toml"),), 0, ())
 
@@ -205,12 +185,14 @@ def read_templates(
     templates = [template for one in drafts if (template := one.read(tenant)) is not None]
     _check_unique(drafts)
     samples = [] if schemas is None else [run for one in drafts for run in one.run_samples(schemas, time_zone)]
-    findings = sorted(
-        (finding for one in drafts for finding in one.findings),
-        key=lambda finding: (finding.file, finding.line or 0, finding.rule, finding.what),
-    )
-    require_usable = template_set(templates) if all(finding.warning for finding in findings) else None
-    return LoadResult(directory, require_usable, tuple(findings), len(paths), tuple(samples), tuple(templates))
+    diagnostics = sorted((diagnostic for draft in drafts for diagnostic in draft.diagnostics), key=_by_place)
+    usable = template_set(templates) if all(diagnostic.is_warning for diagnostic in diagnostics) else None
+    return LoadResult(directory, usable, tuple(diagnostics), len(paths), tuple(samples), tuple(templates))
+
+
+def _by_place(diagnostic: Diagnostic) -> tuple[str, int, str, str]:
+    location = diagnostic.location
+    return location.file, location.line or 0, diagnostic.code, diagnostic.message
 
 
 def template_paths(directory: Path) -> list[Path]:
@@ -218,9 +200,9 @@ def template_paths(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix == ".toml" and is_visible(path))
 
 
-def _nothing_there(directory: Path, what: str) -> Finding:
+def _nothing_there(directory: Path, message: str) -> Diagnostic:
     hint = "PROCESSOR_TEMPLATES_DIR names the directory; without it the shipped templates are used"
-    return Finding(file=str(directory), line=None, rule="", what=what, hint=hint)
+    return Diagnostic(message=message, hint=hint, location=Location(file=str(directory)))
 
 
 # -------------------------------------------------------------------------------------------------------------- shape
@@ -480,7 +462,7 @@ class _Reading:
         self.path = path
         self.directory = directory
         self._rules = rules
-        self.findings: list[Finding] = []
+        self.diagnostics: list[Diagnostic] = []
         self.template: Template | None = None
         self._lines: Mapping[str, int] = {}
         self._source = ""
@@ -510,7 +492,9 @@ class _Reading:
             line = self._line_of(token, line)
         # What a file says may be long, and may hold what a terminal would obey or nobody would see.
         what = _CONTROL.sub("\ufffd", truncate(visible(what), FINDING_LIMIT_CHARACTERS))
-        self.findings.append(Finding(file=self.path.name, line=line, rule=rule, what=what, hint=hint, warning=warning))
+        severity = Severity.WARNING if warning else Severity.ERROR
+        location = Location(file=self.path.name, line=line)
+        self.diagnostics.append(Diagnostic(message=what, code=rule, severity=severity, hint=hint, location=location))
 
     def _line_of(self, token: str, line: int | None) -> int | None:
         """The first line at or below `line` that has `token`, as it is or with TOML's escapes; else `line`."""
@@ -526,7 +510,7 @@ class _Reading:
         return line
 
     def read(self, tenant: str) -> Template | None:
-        """The template, or None when something is wrong with it (see `findings`)."""
+        """The template, or None when something is wrong with it (see `diagnostics`)."""
         file = self._shape()
         if file is None:
             return None
@@ -550,7 +534,7 @@ class _Reading:
         texts = self._texts(file, channel, content, families)
         url = self._webhook(file, channel, families)
         self._check_notification(file, channel)
-        if any(not finding.warning for finding in self.findings):
+        if any(diagnostic.is_error for diagnostic in self.diagnostics):
             return None
         if not (file.id and file.version and file.name and channel and target and subscription and content):
             raise InternalError(f"{self.path.name}: a field is missing, and no finding says so")
@@ -599,9 +583,8 @@ class _Reading:
         except tomllib.TOMLDecodeError as error:
             said, _, place = str(error).partition(" (at line ")
             line = int(place.split(",")[0]) if place else None
-            self.findings.append(
-                Finding(file=self.path.name, line=line, rule="", what=f"is not TOML: {said[:1].lower()}{said[1:]}")
-            )
+            message = f"is not TOML: {said[:1].lower()}{said[1:]}"
+            self.diagnostics.append(Diagnostic(message=message, location=Location(file=self.path.name, line=line)))
             return None
         except RecursionError:
             self.find("", "is not TOML that can be read: nested too deeply")
@@ -635,7 +618,7 @@ class _Reading:
         elif kind == "extra_forbidden":
             self.find("", f"unknown field `{_cut(_shown(place))}`", key=key, hint=_instead(place))
         elif place[0] == "event":
-            if all("`event`" not in finding.what for finding in self.findings):
+            if all("`event`" not in diagnostic.message for diagnostic in self.diagnostics):
                 self.find("T03", "`event` must be an event's name or a list of names", key="event")
         else:
             said = _TYPE_WORDS.get(kind, message[:1].lower() + message[1:])
@@ -1061,10 +1044,10 @@ class _Reading:
         # Errors first: what is left out must not hide one.
         counts = Counter(flaws)
         noted = sorted(counts, key=lambda flaw: not flaw.fatal)
-        if rest := noted[FLAWS_SHOWN:]:
-            what = f"{len(rest)} more like the first {FLAWS_SHOWN} of this text"
+        if rest := noted[MAX_DIAGNOSTICS_PER_TEXT:]:
+            what = f"{len(rest)} more like the first {MAX_DIAGNOSTICS_PER_TEXT} of this text"
             self.find(rest[0].rule or rule, what, key=key, warning=not rest[0].fatal)
-        for flaw in noted[:FLAWS_SHOWN]:
+        for flaw in noted[:MAX_DIAGNOSTICS_PER_TEXT]:
             hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape=shape)
             what = (
                 flaw.what if not flaw.token or flaw.token in flaw.what else f"{_shown_token(flaw.token)}: {flaw.what}"
@@ -1106,7 +1089,7 @@ class _Reading:
             yield SampleRun(self.template.id, sample.name, passed, event, subscribed=sample.subscribed)
 
     def _error_count(self) -> int:
-        return sum(not finding.warning for finding in self.findings)
+        return sum(diagnostic.is_error for diagnostic in self.diagnostics)
 
     def _sample_event(self, sample: _Sample, key: str, schemas: Schemas) -> Event | None:
         raw = self._beside(sample.event, f"{key}.event")
@@ -1114,7 +1097,7 @@ class _Reading:
             return None
         for unknown in unknown_fields_of_json(raw, schemas):
             what = f"{sample.event} has an unknown field {unknown.path}"
-            if all(finding.what != what for finding in self.findings):  # samples may share an event
+            if all(diagnostic.message != what for diagnostic in self.diagnostics):  # samples may share an event
                 self.find("T19", what, key=f"{key}.event", hint=did_you_mean(unknown.nearest), warning=True)
         event = event_of_json(raw, schemas)
         if isinstance(event, Fault):

@@ -91,7 +91,7 @@ def test_a_warning_is_no_failure(tmp_path: Path) -> None:
     settings = make_settings(templates_dir=tmp_path, tenant=None)
     checked = look(settings)
 
-    assert ["PROCESSOR_TENANT is not set; `run` needs it", "no sample"] == [one.what for one in checked.findings]
+    assert ["PROCESSOR_TENANT is not set; `run` needs it", "no sample"] == [one.message for one in checked.diagnostics]
     assert 0 == checked.errors
     assert 0 == check(settings, json_output=True)
 
@@ -111,7 +111,7 @@ def test_schemas_and_templates_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     checked = look(settings)
 
     assert checked.schemas is None
-    assert {str(schemas), "note.toml"} == {finding.file for finding in checked.findings}
+    assert {str(schemas), "note.toml"} == {diagnostic.location.file for diagnostic in checked.diagnostics}
     assert 1 == check(settings, json_output=False)
     assert "schemas    cannot be used, so no sample was run" in capsys.readouterr().out.splitlines()
 

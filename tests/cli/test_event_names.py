@@ -43,38 +43,38 @@ def settings(folder: Path, **given: Any) -> Settings:
     return Settings(tenant="northbank", templates_dir=folder, **given)
 
 
-def findings(folder: Path, text: str) -> str:
+def diagnostics(folder: Path, text: str) -> str:
     """What `check` says of this template."""
     (folder / "note.toml").write_text(text)
-    return "\n".join(str(finding) for finding in look(settings(folder)).findings)
+    return "\n".join(str(diagnostic) for diagnostic in look(settings(folder)).diagnostics)
 
 
 def of_a_template(folder: Path, name: str) -> str:
-    return findings(folder, TEMPLATE.replace('["LOAN_REPAYMENT", "LOAN_CREATED"]', json.dumps(name)))
+    return diagnostics(folder, TEMPLATE.replace('["LOAN_REPAYMENT", "LOAN_CREATED"]', json.dumps(name)))
 
 
 def of_a_condition(folder: Path, name: str) -> str:
-    return findings(folder, f'{TEMPLATE}[[condition]]\nfield = "EVENT"\noperator = "EQUALS"\nvalue = "{name}"\n')
+    return diagnostics(folder, f'{TEMPLATE}[[condition]]\nfield = "EVENT"\noperator = "EQUALS"\nvalue = "{name}"\n')
 
 
 def of_a_list_in_a_condition(folder: Path, name: str) -> str:
     text = f'field = "EVENT"\noperator = "IN"\nvalues = ["LOAN_REPAYMENT", "{name}"]\n'
-    return findings(folder, f"{TEMPLATE}[[condition]]\n{text}")
+    return diagnostics(folder, f"{TEMPLATE}[[condition]]\n{text}")
 
 
 def of_a_sample(folder: Path, name: str) -> str:
     (folder / "event.json").write_text(json.dumps(sample("loan-repayment") | {"event": name}))
     text = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
-    return findings(folder, TEMPLATE + text)
+    return diagnostics(folder, TEMPLATE + text)
 
 
 def of_explain(folder: Path, name: str) -> str:
-    findings(folder, TEMPLATE)
+    diagnostics(folder, TEMPLATE)
     return error_of(lambda: explain(settings(folder), arguments=[name], json_output=False))
 
 
 def of_preview(folder: Path, name: str) -> str:
-    findings(folder, TEMPLATE)
+    diagnostics(folder, TEMPLATE)
     options: dict[str, Any] = {"sample": None, "html": None, "browser": False, "json_output": False}
     return error_of(lambda: preview(settings(folder), template="note", event=name, **options))
 
@@ -162,7 +162,7 @@ def test_every_event_is_nearest_to_itself() -> None:
 def test_a_condition_that_names_events_in_another_case(tmp_path: Path) -> None:
     """As EQUALS and IN compare; only an operator that looks at case asks for the event's own spelling."""
     small = of_a_condition(tmp_path, "loan_repayment")
-    exact = findings(
+    exact = diagnostics(
         tmp_path,
         f'{TEMPLATE}[[condition]]\nfield = "EVENT"\noperator = "EQUALS_CASE_SENSITIVE"\nvalue = "loan_repayment"\n',
     )

@@ -320,7 +320,7 @@ def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[s
     portugal = Settings(tenant="northbank", templates_dir=tmp_path, sms=SmsSettings(region="PT"))
     cause = "not a possible phone number: of no country, or of the wrong length for its country"
 
-    assert () == load_templates(portugal, schemas()).findings
+    assert () == load_templates(portugal, schemas()).diagnostics
     assert 0 == shown("note", settings=portugal)
     assert capsys.readouterr().out.endswith(f"FAILED, UNDEFINED_DESTINATION: {cause}\n")
     assert 0 == shown("note", settings=portugal, json_output=True)
@@ -332,10 +332,10 @@ def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert f"    FAILED, UNDEFINED_DESTINATION: {cause}: Ines Duarte\n" in capsys.readouterr().out
 
     anywhere = Settings(tenant="northbank", templates_dir=tmp_path)
-    (finding,) = load_templates(anywhere, schemas()).findings
+    (diagnostic,) = load_templates(anywhere, schemas()).diagnostics
     assert ("T19", "sample 'one digit more': state is not as expected") == (
-        finding.rule,
-        finding.what.partition("\n")[0],
+        diagnostic.code,
+        diagnostic.message.partition("\n")[0],
     )
 
 

@@ -72,9 +72,9 @@ def test_a_new_template_has_no_finding(event: str, channel: str, tmp_path: Path)
 
     assert 0 == made
     if loaded.samples:
-        assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
+        assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
     else:
-        assert ["no sample"] == [one.what for one in loaded.findings]
+        assert ["no sample"] == [one.message for one in loaded.diagnostics]
         assert "# Its event makes no message: NO_RECIPIENT" in (tmp_path / "mine" / "begin-here.toml").read_text()
 
 

@@ -143,6 +143,10 @@ def test_names_of_templates_are_unique_in_either_form(tmp_path: Path) -> None:
         recipient = "CLIENT"\nsubscription = "OPT_OUT"\nbody = "x"\n"""
         for name, form in (("one", ONE), ("two", TWO))
     )
-    found = read_templates(templates_directory(tmp_path, one=one, two=two), tenant=TENANT, schemas=schemas()).findings
+    found = read_templates(
+        templates_directory(tmp_path, one=one, two=two), tenant=TENANT, schemas=schemas()
+    ).diagnostics
 
-    assert [("two.toml", "T01")] == [(finding.file, finding.rule) for finding in found if not finding.warning]
+    assert [("two.toml", "T01")] == [
+        (diagnostic.location.file, diagnostic.code) for diagnostic in found if diagnostic.is_error
+    ]

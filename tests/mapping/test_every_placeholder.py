@@ -38,7 +38,7 @@ def runs() -> tuple[SampleRun, ...]:
 @cache
 def shown(*, whole: bool = False) -> tuple[Shown, ...]:
     """The placeholders of the samples' bodies that have a value there; `whole`: of subjects and addresses too."""
-    templates = {one.id: one for one in loaded().whole}
+    templates = {one.id: one for one in loaded().renderable}
 
     def of(run: SampleRun) -> Iterator[Shown]:
         template = templates[run.template]

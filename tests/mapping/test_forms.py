@@ -216,9 +216,9 @@ def test_each_locale_of_a_file_writes_its_own(tmp_path: Path) -> None:
     assert ["März", "mars"] == [one.body.split(" ")[1] for one in texts if isinstance(one, Rendered)]
 
     (tmp_path / "loan-repayment-email.toml").write_text(text.replace('"fr"', '"xx"'))
-    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).findings
+    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).diagnostics
     assert ["nobody knows how 'xx' writes numbers and dates"] * 2 == [
-        one.what.partition("}: ")[2] for one in found if not one.warning
+        one.message.partition("}: ")[2] for one in found if one.is_error
     ]
 
 

@@ -269,11 +269,11 @@ def test_a_hint_is_a_tag(tag: str) -> None:
     ],
 )
 def test_sections_that_nobody_could_get(tmp_path: Path, sections: list[str], default: str, what: str | None) -> None:
-    """Two sections, or one and the top level, that mean the same language are a finding."""
+    """Two sections, or one and the top level, that mean the same language are a diagnostic."""
     text = HEAD + f'default_locale = "{default}"\n' + "".join(f'[locale."{tag}"]\nbody = "x"\n' for tag in sections)
     loaded = read_templates(templates_directory(tmp_path, note=text), tenant=TENANT, schemas=schemas())
 
-    assert ([what] if what else []) == [finding.what for finding in loaded.findings if not finding.warning]
+    assert ([what] if what else []) == [diagnostic.message for diagnostic in loaded.diagnostics if diagnostic.is_error]
 
 
 @pytest.mark.parametrize(
@@ -295,5 +295,5 @@ def test_sections_of_readers_without_a_language(tmp_path: Path, changes: dict[st
     loaded = read_templates(templates_directory(tmp_path, note=text), tenant=TENANT, schemas=schemas())
 
     assert ([f"no [locale] section can be chosen: {what}"] if what else []) == [
-        finding.what for finding in loaded.findings if "[locale]" in finding.what
+        diagnostic.message for diagnostic in loaded.diagnostics if "[locale]" in diagnostic.message
     ]

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from processor.domain.diagnostic import Diagnostic
 from processor.domain.placeholders import PLACEHOLDERS, placeholders_of
 from processor.domain.record import EventName
 from processor.mapping.disguises import disguises, spelt, visible
 from processor.mapping.template import ContentType, Flaw, Named, parse
-from processor.templates.load import FLAWS_SHOWN, SHIPPED, Finding, read_templates
+from processor.templates.load import MAX_DIAGNOSTICS_PER_TEXT, SHIPPED, read_templates
 from tests.laws import examples, grows_linearly, size
 from tests.mapping.builders import TENANT, schemas
-from tests.templates.test_template import STREAM, attachment, condition, findings, toml
+from tests.templates.test_template import STREAM, attachment, condition, diagnostics, toml
 
 DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
 SHY, NBSP, ZWSP, ZWJ, BOM, THIN = "\u00ad", "\u00a0", "\u200b", "\u200d", "\ufeff", "\u2009"
@@ -303,8 +304,8 @@ def test_a_dollar_sign_before_a_placeholder() -> None:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def noted(found: list[Finding]) -> list[tuple[int | None, str, str, bool]]:
-    return [(finding.line, finding.rule, finding.hint, finding.warning) for finding in found]
+def noted(found: list[Diagnostic]) -> list[tuple[int | None, str, str, bool]]:
+    return [(diagnostic.location.line, diagnostic.code, diagnostic.hint, diagnostic.is_warning) for diagnostic in found]
 
 
 WRITE = "write {ACCOUNT_ID}"
@@ -328,7 +329,7 @@ WRITE = "write {ACCOUNT_ID}"
 )
 def test_places(tmp_path: Path, text: str, line: int) -> None:
     """Subject, body, address and other languages; at the line of the piece, however TOML has it escaped."""
-    assert (line, "T21", WRITE, False) in noted(findings(tmp_path, text))
+    assert (line, "T21", WRITE, False) in noted(diagnostics(tmp_path, text))
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -336,7 +337,7 @@ def test_lines_with_either_end(tmp_path: Path, ends: str) -> None:
     """A file with CRLF has the same lines."""
     text = toml('body = """\n<p>\n{ACCOUNT_\nID}\n"""', without=("body",)).replace("\n", ends)
     (tmp_path / "note.toml").write_bytes(text.encode())
-    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).findings
+    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).diagnostics
 
     assert (12, "T21", WRITE, False) in noted(list(found))
 
@@ -344,10 +345,10 @@ def test_lines_with_either_end(tmp_path: Path, ends: str) -> None:
 def test_a_body_in_a_file_of_its_own(tmp_path: Path) -> None:
     """The finding stands where the template names the file, and names the line in there."""
     (tmp_path / "page.html").write_text("<p>\n\n{ACCOUNT_ID} {account\nid}")
-    (found,) = findings(tmp_path, toml(without=("body",), body_file="page.html"))
+    (found,) = diagnostics(tmp_path, toml(without=("body",), body_file="page.html"))
 
-    assert (10, "T21", WRITE) == (found.line, found.rule, found.hint)
-    assert "page.html:3: {account<U+000A>id}: looks like a placeholder and is text" == found.what
+    assert (10, "T21", WRITE) == (found.location.line, found.code, found.hint)
+    assert "page.html:3: {account<U+000A>id}: looks like a placeholder and is text" == found.message
 
 
 def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
@@ -360,7 +361,7 @@ def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
         f"{{<U+00A0>ACCOUNT_ID}}: {said}; it has U+00A0 NO-BREAK SPACE",
         f"{{<U+000A>ACCOUNT_ID}}: {said}",
         f"{{АCCOUNT_ID}}: {said}; it has U+0410 CYRILLIC CAPITAL LETTER A",
-    } == {finding.what for finding in findings(tmp_path, toml(body=body))}
+    } == {diagnostic.message for diagnostic in diagnostics(tmp_path, toml(body=body))}
     assert "a<U+200B>b<U+3164> <U+FE0F>é\n" == visible(f"a{ZWSP}b\u3164 \ufe0fé\n")
 
 
@@ -375,7 +376,7 @@ def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
 )
 def test_fields_without_placeholders(tmp_path: Path, text: str, what: str) -> None:
     """A template's name and what is said of attachments is the same for all messages."""
-    assert [what] == [finding.what for finding in findings(tmp_path, text)]
+    assert [what] == [diagnostic.message for diagnostic in diagnostics(tmp_path, text)]
 
 
 def test_headers_without_placeholders(tmp_path: Path) -> None:
@@ -386,7 +387,7 @@ def test_headers_without_placeholders(tmp_path: Path) -> None:
     )
 
     assert ("T15", "header 'X-Id' holds %7BACCOUNT_ID%7D") in [
-        (finding.rule, finding.what) for finding in findings(tmp_path, text)
+        (diagnostic.code, diagnostic.message) for diagnostic in diagnostics(tmp_path, text)
     ]
 
 
@@ -411,7 +412,7 @@ def test_fields_of_conditions(tmp_path: Path, field: str, rule: str, hint: str, 
     """A condition's field in a disguise is a finding with the field's name."""
     text = toml(condition(f"field = {json.dumps(field)}\noperator = 'EMPTY'"))
 
-    assert [(12, rule, hint, warning)] == noted(findings(tmp_path, text))
+    assert [(12, rule, hint, warning)] == noted(diagnostics(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -432,16 +433,16 @@ def test_fields_of_conditions(tmp_path: Path, field: str, rule: str, hint: str, 
 )
 def test_fields_of_recipients(tmp_path: Path, field: str, rule: str, hint: str, warning: bool) -> None:
     """So is that of an address; a placeholder's name is no custom field."""
-    (found,) = findings(tmp_path, toml(recipient="CUSTOM_FIELD", recipient_field=field))
+    (found,) = diagnostics(tmp_path, toml(recipient="CUSTOM_FIELD", recipient_field=field))
 
-    assert (rule, warning) == (found.rule, found.warning), found
+    assert (rule, warning) == (found.code, found.is_warning), found
     assert found.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("field", ["CF:CLIENT:X", "CLIENT:X", "X", "CF:X", "CLIENT:X:2", "CF:STATE", "E-mail (2)"])
 def test_fields_of_recipients_that_are_right(tmp_path: Path, field: str) -> None:
     """With and without `CF:`, and called as a placeholder is."""
-    assert [] == findings(tmp_path, toml(recipient="CUSTOM_FIELD", recipient_field=field))
+    assert [] == diagnostics(tmp_path, toml(recipient="CUSTOM_FIELD", recipient_field=field))
 
 
 @pytest.mark.parametrize("field", ["", "{", "}{", "%7B", "x" * 5000, "{" * 5000, "CF:", "nobody"])
@@ -452,13 +453,15 @@ def test_no_field_at_all(field: str) -> None:
 
 def test_warnings_hide_no_error(tmp_path: Path) -> None:
     """Errors of a text come first, and what is left out is a warning when all of it is."""
-    doubles = "".join(f"{{{{{' ' * blanks}ACCOUNT_ID}}}}" for blanks in range(FLAWS_SHOWN))
-    found = findings(tmp_path, toml(body=f"{doubles}{{accountId}}"))
+    doubles = "".join(f"{{{{{' ' * blanks}ACCOUNT_ID}}}}" for blanks in range(MAX_DIAGNOSTICS_PER_TEXT))
+    found = diagnostics(tmp_path, toml(body=f"{doubles}{{accountId}}"))
 
-    assert [("T21", False), *[("T21", True)] * FLAWS_SHOWN] == sorted(
-        (finding.rule, finding.warning) for finding in found
+    assert [("T21", False), *[("T21", True)] * MAX_DIAGNOSTICS_PER_TEXT] == sorted(
+        (diagnostic.code, diagnostic.is_warning) for diagnostic in found
     )
-    assert f"1 more like the first {FLAWS_SHOWN} of this text" in [finding.what for finding in found if finding.warning]
+    assert f"1 more like the first {MAX_DIAGNOSTICS_PER_TEXT} of this text" in [
+        diagnostic.message for diagnostic in found if diagnostic.is_warning
+    ]
 
 
 def test_shipped_texts_are_no_disguises() -> None:

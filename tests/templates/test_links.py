@@ -20,6 +20,7 @@ import ada_url
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from processor.domain.diagnostic import Diagnostic
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate
 from processor.domain.reasons import TemplateReason
@@ -27,7 +28,7 @@ from processor.domain.record import EventName
 from processor.mapping.html_body import place
 from processor.mapping.map import Draft, draft
 from processor.mapping.template import ContentType, Context, Custom, Template, parse
-from processor.templates.load import SHIPPED, Finding, read_templates
+from processor.templates.load import SHIPPED, read_templates
 from tests.laws import grows_linearly, size
 from tests.mapping.builders import TENANT, make_event, schemas, templates_directory
 
@@ -253,11 +254,11 @@ def template(body: str, **fields: str) -> str:
     )
 
 
-def findings(tmp_path: Path, body: str, **fields: str) -> list[Finding]:
+def diagnostics(tmp_path: Path, body: str, **fields: str) -> list[Diagnostic]:
     """What is wrong with a template of this body, the missing sample aside."""
     directory = templates_directory(tmp_path, note=template(body, **fields))
-    found = read_templates(directory, tenant=TENANT, schemas=schemas()).findings
-    return [finding for finding in found if finding.what != "no sample"]
+    found = read_templates(directory, tenant=TENANT, schemas=schemas()).diagnostics
+    return [diagnostic for diagnostic in found if diagnostic.message != "no sample"]
 
 
 def loaded(tmp_path: Path, bodies: list[str]) -> list[Template]:
@@ -266,9 +267,9 @@ def loaded(tmp_path: Path, bodies: list[str]) -> list[Template]:
         text = template(body).replace('"note"', f'"note-{number:04}"').replace('"Note"', f'"Note {number}"')
         (tmp_path / f"note-{number:04}.toml").write_text(text)
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas())
-    assert not [finding for finding in found.findings if finding.what != "no sample"]
-    assert len(bodies) == len(found.whole)
-    return sorted(found.whole, key=lambda each: each.id)
+    assert not [diagnostic for diagnostic in found.diagnostics if diagnostic.message != "no sample"]
+    assert len(bodies) == len(found.renderable)
+    return sorted(found.renderable, key=lambda each: each.id)
 
 
 def site_event(value: str | None) -> Event:
@@ -460,10 +461,10 @@ def test_a_value_that_could_lead_astray_is_refused(tmp_path: Path, body: str, va
     """T12 has each of these, for a value of any kind; and a parser shows of each what plain substitution would do."""
     plain = body.replace("&#64;", "\x1a")
     harmful, harmless = (plain.replace("@", escape(each)).replace("\x1a", "@") for each in (value, "VALUE"))
-    found = findings(tmp_path, plain.replace("@", SITE).replace("\x1a", "&#64;"))
+    found = diagnostics(tmp_path, plain.replace("@", SITE).replace("\x1a", "&#64;"))
 
-    assert ["T12"] == [finding.rule for finding in found if not finding.warning], found
-    assert found[0].what.startswith(f"{SITE} stands "), found
+    assert ["T12"] == [diagnostic.code for diagnostic in found if diagnostic.is_error], found
+    assert found[0].message.startswith(f"{SITE} stands "), found
     assert shape(harmful) != shape(harmless)
 
 
@@ -475,9 +476,9 @@ def test_a_value_that_could_lead_astray_is_refused(tmp_path: Path, body: str, va
 )
 def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placeholder: str, form: str) -> None:
     """A number is a host, 120.5 an address of one, and a table holds texts."""
-    (found,) = findings(tmp_path, f'<a href="{form.format(placeholder)}">x</a>')
+    (found,) = diagnostics(tmp_path, f'<a href="{form.format(placeholder)}">x</a>')
 
-    assert found.what.startswith(f"{placeholder} stands where it would choose what a link leads to")
+    assert found.message.startswith(f"{placeholder} stands where it would choose what a link leads to")
 
 
 @pytest.mark.parametrize(
@@ -485,17 +486,17 @@ def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placehold
 )
 def test_other_schemes_take_no_values(tmp_path: Path, address: str) -> None:
     """The finding says so, and not that a scheme and a host are missing, which are there."""
-    (found,) = findings(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
+    (found,) = diagnostics(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
 
-    assert found.what.startswith(f"{SITE} stands where an address has another scheme than http, https, mailto, ")
+    assert found.message.startswith(f"{SITE} stands where an address has another scheme than http, https, mailto, ")
 
 
 @pytest.mark.parametrize("address", ["//pay.example/@", "https:@", "https:/pay.example/@", "https://@", "pay:8080@"])
 def test_what_lacks_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
-    (found,) = findings(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
+    (found,) = diagnostics(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
 
-    assert found.what.startswith(f"{SITE} stands where ")
-    assert ("another scheme" in found.what) == address.startswith("pay:")
+    assert found.message.startswith(f"{SITE} stands where ")
+    assert ("another scheme" in found.message) == address.startswith("pay:")
 
 
 @pytest.mark.parametrize(
@@ -510,11 +511,11 @@ def test_what_lacks_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
 )
 def test_a_missing_number_takes_no_attribute(tmp_path: Path, body: str) -> None:
     """Without quotes the next attribute would be its value, and a text within that would add attributes."""
-    found = findings(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
+    found = diagnostics(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
     value = 'x onclick=alert(1) href="https://evil.example/" y'
 
     assert found
-    assert all(one.what.startswith("{TOTAL_BALANCE} is all that an attribute without quotes has") for one in found)
+    assert all(one.message.startswith("{TOTAL_BALANCE} is all that an attribute without quotes has") for one in found)
     assert shape(body.replace("{N}", "").replace("{T}", escape(value))) != shape(
         body.replace("{N}", "1").replace("{T}", "VALUE")
     )
@@ -523,25 +524,25 @@ def test_a_missing_number_takes_no_attribute(tmp_path: Path, body: str) -> None:
 def test_a_missing_number_at_the_end_or_beside_text(tmp_path: Path) -> None:
     """Takes nothing."""
     body = "<img title=\"{T}\" height={N}><td width={N}px title='{T}' style=width:{N} align=right width={N} >"
-    assert [] == findings(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
+    assert [] == diagnostics(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
 
 
 @pytest.mark.parametrize("body", ["<script>{REPAYMENT_SCHEDULE}</script>", '<p style="{REPAYMENT_SCHEDULE}">x</p>'])
 def test_a_table_holds_texts(tmp_path: Path, body: str) -> None:
     """Where a text cannot be escaped, a table cannot either."""
-    assert ["T12"] == [finding.rule for finding in findings(tmp_path, body)]
+    assert ["T12"] == [diagnostic.code for diagnostic in diagnostics(tmp_path, body)]
 
 
 @pytest.mark.parametrize("body", ["<script>'</\u017fcript >'; {T}</script>", "<style></\u017ftyle>{T}</style>"])
 def test_other_letters_end_no_script(tmp_path: Path, body: str) -> None:
     """A long s is an s where case is ignored, but no tag's name has one."""
-    assert ["T12"] == [one.rule for one in findings(tmp_path, body.replace("{T}", SITE))]
+    assert ["T12"] == [one.code for one in diagnostics(tmp_path, body.replace("{T}", SITE))]
 
 
 @pytest.mark.parametrize("body", ["<script>{CLIENT_NAMEE}</script>", '<a href="{CLIENT_NAMEE}">x</a>'])
 def test_an_unknown_name_in_an_unsafe_place(tmp_path: Path, body: str) -> None:
     """Is a finding like any other (it ended the command)."""
-    assert "T13" in {finding.rule for finding in findings(tmp_path, body)}
+    assert "T13" in {diagnostic.code for diagnostic in diagnostics(tmp_path, body)}
 
 
 ALLOWED = [
@@ -576,7 +577,7 @@ ALLOWED = [
 @pytest.mark.parametrize("body", ALLOWED)
 def test_usual_mail_is_not_refused(tmp_path: Path, body: str) -> None:
     """No false alarm: what e-mails are made of, with values where they do no harm."""
-    assert [] == findings(tmp_path, body.replace("{SITE}", SITE))
+    assert [] == diagnostics(tmp_path, body.replace("{SITE}", SITE))
 
 
 @pytest.mark.parametrize(
@@ -593,10 +594,10 @@ def test_usual_mail_is_not_refused(tmp_path: Path, body: str) -> None:
 )
 def test_a_host_in_plain_text(tmp_path: Path, body: str, warned: bool) -> None:
     """A value that would be the host of an address in plain text is a warning: phones and mail programs make a link."""
-    found = findings(tmp_path, body.replace("{SITE}", SITE), content_type='"text/plain"')
+    found = diagnostics(tmp_path, body.replace("{SITE}", SITE), content_type='"text/plain"')
 
-    assert [("T12", True)] * warned == [(finding.rule, finding.warning) for finding in found]
-    assert all(finding.what.startswith(f"{SITE} stands in the host of an address") for finding in found)
+    assert [("T12", True)] * warned == [(diagnostic.code, diagnostic.is_warning) for diagnostic in found]
+    assert all(diagnostic.message.startswith(f"{SITE} stands in the host of an address") for diagnostic in found)
 
 
 # ---------------------------------------------------------------------------------------------------- what stands there
@@ -802,8 +803,8 @@ def test_digits_in_an_address_are_0_to_9(tmp_path: Path) -> None:
     """Whatever the language of the text: systems read an address. The subject of a mail is for people."""
     amount = "FORMAT{TRANSACTION_AMOUNT,numericPattern=0.00}"
     body = f'<a href="https://pay.example/{amount}?a={amount}">{amount}</a><a href="mailto:?subject={amount}">x</a>'
-    assert [] == findings(tmp_path, body, default_locale='"fa"')
-    (of,) = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).whole
+    assert [] == diagnostics(tmp_path, body, default_locale='"fa"')
+    (of,) = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).renderable
     first, second = [dict(tag.attributes)["href"] for tag in tags_of(body_of(of, site_event("x"))) if tag.name == "a"]
 
     assert "https://pay.example/218.24?a=218.24" == first
@@ -843,14 +844,14 @@ def test_the_banks_own_address(tmp_path: Path, body: str, expected: str | None) 
         template(body).replace("LOAN_REPAYMENT", "PORTAL_ACTIVATED").replace('"LOANS"', '"CLIENT"')
     )
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas())
-    wrong = [finding.rule for finding in found.findings if finding.what != "no sample"]
+    wrong = [diagnostic.code for diagnostic in found.diagnostics if diagnostic.message != "no sample"]
     if expected is None:
         assert wrong
         assert {"T12"} == set(wrong)
         return
     url = "https://portal.example/first?for=a&code=b+c"
     event = make_event(json.loads((SHIPPED / "events" / "PORTAL_ACTIVATED.json").read_text()), passwordUrl=url)
-    html = body_of(found.whole[0], event)
+    html = body_of(found.renderable[0], event)
 
     assert [] == wrong
     assert [expected.replace("NAME", quote(event.fields["client"]["fullName"]))] == addresses_of(html, "href")
@@ -904,7 +905,9 @@ def test_work_is_linear(begin: str, unit: str) -> None:
 
 def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
     """Python reads no such number; in an encoding it is no reason to end the command either."""
-    assert ["T12"] == [finding.rule for finding in findings(tmp_path, f'<meta charset="&#{"1" * 5000};">{SITE}')]
+    assert ["T12"] == [
+        diagnostic.code for diagnostic in diagnostics(tmp_path, f'<meta charset="&#{"1" * 5000};">{SITE}')
+    ]
 
 
 @pytest.mark.parametrize("form", ["tel:{}", "mailto:{}", "mailto:{}@b.example", "mailto:?subject={}", "/p/{}", "?a={}"])

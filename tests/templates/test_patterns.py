@@ -409,7 +409,7 @@ def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:
     loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
 
     assert loaded.templates is not None
-    first, second = [str(finding).split("\n") for finding in loaded.findings if finding.rule == "T22"]
+    first, second = [str(diagnostic).split("\n") for diagnostic in loaded.diagnostics if diagnostic.code == "T22"]
     assert first == [
         (
             "note.toml:10: warning: FORMAT{TOTAL_BALANCE,numericPattern=0,00}: writes '12,34' of 1234.5: "

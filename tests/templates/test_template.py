@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS
+from processor.domain.diagnostic import Diagnostic
 from processor.domain.message import Channel
 from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.mapping.document import flaws_of_document
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, Context, Custom, Kind, Match, Named, Text, parse, template_set
-from processor.templates.load import SHIPPED, Finding, LoadResult, Rules, read_templates, require_usable
+from processor.templates.load import SHIPPED, LoadResult, Rules, read_templates, require_usable
 from tests.laws import examples, size
 from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 
@@ -84,9 +85,9 @@ def read(tmp_path: Path, **files: str) -> LoadResult:
     return read_templates(templates_directory(tmp_path, **files), tenant=TENANT, schemas=schemas())
 
 
-def findings(tmp_path: Path, text: str) -> list[Finding]:
+def diagnostics(tmp_path: Path, text: str) -> list[Diagnostic]:
     """What is wrong with one file called note.toml, the missing sample aside."""
-    return [one for one in read(tmp_path, note=text).findings if one.what != "no sample"]
+    return [one for one in read(tmp_path, note=text).diagnostics if one.message != "no sample"]
 
 
 # ---------------------------------------------------------------------------------------------------------- attachments
@@ -112,12 +113,12 @@ def test_where_an_attachment_is(tmp_path: Path, href: str | None, expected: str)
 
 
 def test_an_attachment_without_an_id_has_no_place_either(tmp_path: Path) -> None:
-    """Only the missing or misshapen id is a finding."""
+    """Only the missing or misshapen id is a diagnostic."""
     for line in ("", "id = 7\n"):
         text = re.sub(r"(id|href) = .*\n", "", attachment()) + line
 
         assert ["`attachment[1].id`"] == [
-            re.findall(r"`.*`", finding.what)[0] for finding in findings(tmp_path, toml(text))
+            re.findall(r"`.*`", diagnostic.message)[0] for diagnostic in diagnostics(tmp_path, toml(text))
         ]
 
 
@@ -238,7 +239,7 @@ def test_digest_of_files(tmp_path: Path) -> None:
 
     def digest(text: str) -> str:
         loaded = read(tmp_path, note=text)
-        assert loaded.templates is not None, loaded.findings
+        assert loaded.templates is not None, loaded.diagnostics
         return loaded.templates.digest
 
     whole = digest(toml())
@@ -254,7 +255,7 @@ def test_digest_covers_conditions(tmp_path: Path) -> None:
 
     def digest(text: str) -> str:
         loaded = read(tmp_path, note=text)
-        assert loaded.templates is not None, loaded.findings
+        assert loaded.templates is not None, loaded.diagnostics
         return loaded.templates.digest
 
     def asked(value: str, operator: str = "MORE_THAN") -> str:
@@ -276,7 +277,7 @@ def test_conditions_of_a_file(tmp_path: Path) -> None:
         match="ANY",
     )
     loaded = read(tmp_path, note=text)
-    assert loaded.templates is not None, loaded.findings
+    assert loaded.templates is not None, loaded.diagnostics
     (template,) = loaded.templates.templates
 
     assert Match.ANY is template.match
@@ -295,17 +296,17 @@ def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
     asked = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
-    (finding,) = read(tmp_path, note=toml(asked + sample)).findings
+    (diagnostic,) = read(tmp_path, note=toml(asked + sample)).diagnostics
 
     told = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
-    assert f"sample 'a' makes no message: {told}" == finding.what
+    assert f"sample 'a' makes no message: {told}" == diagnostic.message
 
 
 def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
     """A template that a person sends is checked with its own placeholders, and belongs to no event of a record."""
     loaded = read(tmp_path, note=manual(body="<p>{RECIPIENT_NAME} {BRANCH_NAME} {CURRENT_DATE_TIME}</p>"))
 
-    assert () == loaded.findings
+    assert () == loaded.diagnostics
     assert loaded.templates is not None
     assert ["note"] == [one.id for one in loaded.templates.templates]
     assert [] == [event for event in EVENTS if loaded.templates.for_event(event)]
@@ -323,9 +324,9 @@ def test_what_manual_templates_may_be_is_the_reference() -> None:
 def test_trigger_days_of_a_reminder(tmp_path: Path) -> None:
     """T17: with REPAYMENT_REMINDER alone `trigger_days` is no finding, from -365 to 365."""
     for days in (-365, 0, 365):
-        found = findings(tmp_path, toml(event="REPAYMENT_REMINDER", trigger_days=days))
+        found = diagnostics(tmp_path, toml(event="REPAYMENT_REMINDER", trigger_days=days))
 
-        assert [] == [one for one in found if one.rule == "T17"]
+        assert [] == [one for one in found if one.code == "T17"]
 
 
 def test_all_of_a_condition_at_once(tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_all_of_a_condition_at_once(tmp_path: Path) -> None:
         (20, "unknown placeholder {NOTHING} (family loan_transaction)"),
         (21, "unknown operator 'EQUALLY'"),
         (22, "unknown field `condition[3].val`"),
-    ] == [(one.line, one.what) for one in findings(tmp_path, text)]
+    ] == [(one.location.line, one.message) for one in diagnostics(tmp_path, text)]
 
 
 def test_templates_of_an_event() -> None:
@@ -367,7 +368,7 @@ def test_shipped_templates_are_whole() -> None:
     """The shipped templates have no finding, not even a warning, and every one has a sample that passes."""
     loaded = read_templates(None, tenant=TENANT, schemas=schemas())
 
-    assert () == loaded.findings
+    assert () == loaded.diagnostics
     assert loaded.templates is not None
     assert {one.id for one in loaded.templates.templates} == {run.template for run in loaded.samples if run.passed}
     assert set(Channel) == {one.type for one in loaded.templates.templates}
@@ -378,9 +379,9 @@ def test_cells_of_the_channels(tmp_path: Path) -> None:
     rules = Rules(channels_of=lambda row: row.channels ^ {Channel.EMAIL})
     found = read_templates(
         templates_directory(tmp_path, note=toml()), tenant=TENANT, schemas=schemas(), rules=rules
-    ).findings
+    ).diagnostics
 
-    assert ["LOAN_REPAYMENT is not told by EMAIL"] == [one.what for one in found if one.rule == "T04"]
+    assert ["LOAN_REPAYMENT is not told by EMAIL"] == [one.message for one in found if one.code == "T04"]
 
 
 def test_shipped_template_keys() -> None:
@@ -611,11 +612,11 @@ LONG = "n" * 256
 )
 def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None, hint: str) -> None:
     """Each mistake in a file is found, at its line, by its rule, with a hint where there is something to say."""
-    found = findings(tmp_path, text)
-    first = next((one for one in found if one.what.startswith(what)), None)
+    found = diagnostics(tmp_path, text)
+    first = next((one for one in found if one.message.startswith(what)), None)
 
     assert first is not None, found
-    assert (rule, line) == (first.rule, first.line)
+    assert (rule, line) == (first.code, first.location.line)
     assert first.hint.startswith(hint)
 
 
@@ -667,10 +668,10 @@ def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None
 def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
     """T12: a body that is not what it claims to be, or where a value could not be escaped, is refused."""
     channel = "EMAIL" if content == "text/html" else "EVENT_STREAM"
-    found = findings(tmp_path, toml(type=channel, content_type=content, body=body))
+    found = diagnostics(tmp_path, toml(type=channel, content_type=content, body=body))
 
-    assert ["T12"] == sorted({one.rule for one in found if not one.warning}), found
-    assert any(one.what.startswith(what) for one in found), found
+    assert ["T12"] == sorted({one.code for one in found if one.is_error}), found
+    assert any(one.message.startswith(what) for one in found), found
 
 
 @pytest.mark.parametrize(
@@ -692,7 +693,7 @@ def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
 )
 def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
     """Text, quoted attributes, and numbers anywhere, behind whatever comes before."""
-    assert [] == findings(tmp_path, toml(body=body))
+    assert [] == diagnostics(tmp_path, toml(body=body))
 
 
 @pytest.mark.parametrize(
@@ -722,10 +723,10 @@ def test_xml_that_says_it_is_something_else(tmp_path: Path, declaration: str, wh
     """T12: bodies are UTF-8 and XML 1.0; readers believe a declaration, and refuse the body or read other letters."""
     body = declaration + "<a>{ACCOUNT_NAME}</a>"
     text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
-    found = [finding for finding in findings(tmp_path, text) if not finding.warning]
+    found = [diagnostic for diagnostic in diagnostics(tmp_path, text) if diagnostic.is_error]
 
-    assert {"T12"} == {finding.rule for finding in found}
-    assert any(what in finding.what for finding in found), found
+    assert {"T12"} == {diagnostic.code for diagnostic in found}
+    assert any(what in diagnostic.message for diagnostic in found), found
 
 
 def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
@@ -741,7 +742,9 @@ def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
     assert [
         ("T12", "body.xml: the XML declaration says encoding 'UTF-16'; bodies are UTF-8"),
         ("T12", "the XML declaration says encoding 'latin1'; bodies are UTF-8"),
-    ] == sorted((finding.rule, finding.what) for finding in findings(tmp_path, text) if not finding.warning)
+    ] == sorted(
+        (diagnostic.code, diagnostic.message) for diagnostic in diagnostics(tmp_path, text) if diagnostic.is_error
+    )
 
 
 @pytest.mark.parametrize(
@@ -761,7 +764,7 @@ def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
     body = declaration + "<a>{ACCOUNT_NAME}</a>"
     text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
 
-    assert [] == [finding for finding in findings(tmp_path, text) if not finding.warning]
+    assert [] == [diagnostic for diagnostic in diagnostics(tmp_path, text) if diagnostic.is_error]
 
 
 @pytest.mark.parametrize(
@@ -783,11 +786,13 @@ def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
 def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: str) -> None:
     """T12: mails are UTF-8 and say so; a reader who believes the document would show other letters."""
     found = [
-        finding for finding in findings(tmp_path, toml(body=body + "<p>{ACCOUNT_NAME}</p>")) if not finding.warning
+        diagnostic
+        for diagnostic in diagnostics(tmp_path, toml(body=body + "<p>{ACCOUNT_NAME}</p>"))
+        if diagnostic.is_error
     ]
 
-    assert ["T12"] == [finding.rule for finding in found]
-    assert what in found[0].what
+    assert ["T12"] == [diagnostic.code for diagnostic in found]
+    assert what in found[0].message
 
 
 @pytest.mark.parametrize(
@@ -812,7 +817,7 @@ def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: st
 def test_html_that_says_it_is_utf_8(tmp_path: Path, body: str) -> None:
     """Or nothing, or something about another resource; found in a time that is linear in the body."""
     began = time.process_time()
-    found = [finding for finding in findings(tmp_path, toml(body=body)) if not finding.warning]
+    found = [diagnostic for diagnostic in diagnostics(tmp_path, toml(body=body)) if diagnostic.is_error]
 
     assert [] == found
     assert 5 > time.process_time() - began
@@ -820,9 +825,11 @@ def test_html_that_says_it_is_utf_8(tmp_path: Path, body: str) -> None:
 
 def test_a_misspelt_placeholder_hides_no_unsafe_place(tmp_path: Path) -> None:
     """Both are said at once."""
-    found = findings(tmp_path, toml(type="EMAIL", content_type="text/html", body='<a href="{CF:x}">{ACCOUNT_IDD}</a>'))
+    found = diagnostics(
+        tmp_path, toml(type="EMAIL", content_type="text/html", body='<a href="{CF:x}">{ACCOUNT_IDD}</a>')
+    )
 
-    assert {"T12", "T13"} == {one.rule for one in found if not one.warning}
+    assert {"T12", "T13"} == {one.code for one in found if one.is_error}
 
 
 JSON_VALUES = [
@@ -865,7 +872,7 @@ def test_line_of_a_placeholder_in_a_long_body(tmp_path: Path) -> None:
     text = toml('body = """\n<p>\n{ACCOUNT_ID}\n{NOBODY}</p>\n"""\n', without=("body",))
 
     assert [(13, "unknown placeholder {NOBODY} (family loan_transaction)")] == [
-        (one.line, one.what) for one in findings(tmp_path, text)
+        (one.location.line, one.message) for one in diagnostics(tmp_path, text)
     ]
 
 
@@ -874,7 +881,7 @@ def test_a_terminal_obeys_no_finding(tmp_path: Path) -> None:
     text = toml('body = "{CF:\\u001b[31m:x}"', without=("body",))
 
     assert ["{CF:\ufffd[31m:x}: '\\x1b[31m' is not an entity of custom fields"] == [
-        one.what for one in findings(tmp_path, text)
+        one.message for one in diagnostics(tmp_path, text)
     ]
 
 
@@ -894,7 +901,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         ("other.toml", "`version` must be a whole number"),
         ("other.toml", "unknown target 'NO'"),
         ("other.toml", "unknown field `typ`"),
-    ] == [(one.file, one.what) for one in loaded.findings]
+    ] == [(one.location.file, one.message) for one in loaded.diagnostics]
     assert 5 == len(re.findall(r"^(?:note|other)\.toml:\d+: ", str(raised.value), re.MULTILINE))
     assert "5 findings, nothing loaded" in str(raised.value)
     assert "\nhint: " in str(raised.value)
@@ -911,12 +918,12 @@ def test_unique_names_ids_and_keys(tmp_path: Path) -> None:
     key = "0" * 32
     found = read(
         tmp_path, note=toml(key=key), second=toml(id="second", name="NOTE"), third=toml(id="third", name="x", key=key)
-    ).findings
+    ).diagnostics
 
     assert [
         ("second.toml", "T01", "name 'NOTE' is also that of note.toml"),
         ("third.toml", "T02", f"key '{key}' is also that of note.toml"),
-    ] == [(one.file, one.rule, one.what) for one in found if not one.warning]
+    ] == [(one.location.file, one.code, one.message) for one in found if one.is_error]
 
 
 def test_no_templates_at_all(tmp_path: Path) -> None:
@@ -942,8 +949,8 @@ def test_samples_are_tests(tmp_path: Path, sample: str, what: str) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     loaded = read(tmp_path, note=toml(f'[[sample]]\nname = "a"\nevent = "event.json"\n{sample}'))
 
-    assert what in [one.what.splitlines()[0] for one in loaded.findings], loaded.findings
-    assert ["T19"] == sorted({one.rule for one in loaded.findings})
+    assert what in [one.message.splitlines()[0] for one in loaded.diagnostics], loaded.diagnostics
+    assert ["T19"] == sorted({one.code for one in loaded.diagnostics})
     assert (None, [False]) == (loaded.templates, [run.passed for run in loaded.samples])
 
 
@@ -960,10 +967,10 @@ def test_samples_need_an_event_of_the_template(tmp_path: Path, event: str, what:
     source = SHIPPED / "samples" / event
     (tmp_path / event).write_text(source.read_text() if source.exists() else '{"event": "LOAN_REPAYMENT"}')
     sample = f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "QUEUED"'
-    (finding,) = read(tmp_path, note=toml(sample)).findings
+    (diagnostic,) = read(tmp_path, note=toml(sample)).diagnostics
 
-    assert what in finding.what
-    assert ("T19", 13) == (finding.rule, finding.line)
+    assert what in diagnostic.message
+    assert ("T19", 13) == (diagnostic.code, diagnostic.location.line)
 
 
 OPTED_IN = '[[sample]]\nname = "a"\nevent = "event.json"\n'
@@ -981,7 +988,7 @@ def test_the_holder_of_a_sample_is_subscribed(
     sample = f'{OPTED_IN}{subscribed}expected.state = "{state}"'
     loaded = read(tmp_path, note=toml(sample, subscription=option, **fields))
 
-    assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
+    assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
 
 
 @pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
@@ -990,11 +997,11 @@ def test_a_sample_of_a_holder_who_is_not_subscribed(tmp_path: Path, option: str)
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     nobody = f"{OPTED_IN}subscribed = false\n"
     loaded = read(tmp_path, note=toml(nobody, subscription=option))
-    assert ((), [True]) == (loaded.findings, [run.passed for run in loaded.samples])
+    assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
 
-    (finding,) = read(tmp_path, note=toml(f'{nobody}expected.state = "QUEUED"', subscription=option)).findings
-    assert "sample 'a' makes no message: NOT_SUBSCRIBED: the holder opted out" == finding.what
-    assert ("T19", "leave `expected` out where no message is right") == (finding.rule, finding.hint)
+    (diagnostic,) = read(tmp_path, note=toml(f'{nobody}expected.state = "QUEUED"', subscription=option)).diagnostics
+    assert "sample 'a' makes no message: NOT_SUBSCRIBED: the holder opted out" == diagnostic.message
+    assert ("T19", "leave `expected` out where no message is right") == (diagnostic.code, diagnostic.hint)
 
 
 def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
@@ -1002,10 +1009,10 @@ def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "events" / "END_OF_DAY_PROCESSING_COMPLETED.json").read_text())
     about = {"event": "END_OF_DAY_PROCESSING_COMPLETED", "target": "BACKGROUND_PROCESS", "body": '"{EVENT_ID}"'}
     text = toml(f"{OPTED_IN}subscribed = false", **(STREAM | about))
-    (finding,) = read(tmp_path, note=text).findings
+    (diagnostic,) = read(tmp_path, note=text).diagnostics
 
-    assert "sample 'a' makes a message, though its holder is not subscribed" == finding.what
-    assert ("T19", "an event without a holder asks no subscription") == (finding.rule, finding.hint)
+    assert "sample 'a' makes a message, though its holder is not subscribed" == diagnostic.message
+    assert ("T19", "an event without a holder asks no subscription") == (diagnostic.code, diagnostic.hint)
 
 
 @pytest.mark.parametrize(
@@ -1028,9 +1035,9 @@ def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
 def test_a_sample_says_why_a_message_failed(tmp_path: Path, event: str, fields: str, got: str) -> None:
     """T19: beside a state or destination that is not as expected stands the reason, as `preview` has it."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / f"{event}.json").read_text())
-    (finding,) = read(tmp_path, note=toml(f"{OPTED_IN}{fields}")).findings
+    (diagnostic,) = read(tmp_path, note=toml(f"{OPTED_IN}{fields}")).diagnostics
 
-    assert got == finding.what.splitlines()[-1].strip()
+    assert got == diagnostic.message.splitlines()[-1].strip()
 
 
 def test_unknown_fields_of_a_sample(tmp_path: Path) -> None:
@@ -1040,11 +1047,11 @@ def test_unknown_fields_of_a_sample(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text(json.dumps(event))
     two = "".join(f'[[sample]]\nname = "{name}"\nevent = "event.json"\nexpected.state = "QUEUED"\n' for name in "ab")
     loaded = read(tmp_path, note=toml(two))
-    (finding,) = loaded.findings
+    (diagnostic,) = loaded.diagnostics
 
-    assert ("T19", 13, True) == (finding.rule, finding.line, finding.warning)
-    assert "event.json has an unknown field transaction.amonut" == finding.what
-    assert "did you mean amount?" == finding.hint
+    assert ("T19", 13, True) == (diagnostic.code, diagnostic.location.line, diagnostic.is_warning)
+    assert "event.json has an unknown field transaction.amonut" == diagnostic.message
+    assert "did you mean amount?" == diagnostic.hint
     assert loaded.templates
     assert [True, True] == [run.passed for run in loaded.samples]
 
@@ -1053,9 +1060,9 @@ def test_a_sample_says_why_its_template_failed(tmp_path: Path) -> None:
     """T19: reason and detail of a template that fails for the sample's event."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     text = toml(f'{OPTED_IN}expected.state = "QUEUED"', strict=True, body="<p>{GROUP_NAME}</p>")
-    (finding,) = read(tmp_path, note=text).findings
+    (diagnostic,) = read(tmp_path, note=text).diagnostics
 
-    assert "sample 'a' makes no message: MISSING_VALUE: no value: {GROUP_NAME}" == finding.what
+    assert "sample 'a' makes no message: MISSING_VALUE: no value: {GROUP_NAME}" == diagnostic.message
 
 
 IN_A_SAMPLE = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
@@ -1105,9 +1112,11 @@ ABOVE = "fields of the template stand above the first [table]"
 def test_what_authors_slip_on(tmp_path: Path, text: str, what: str, hint: str) -> None:
     """The hint says what to write instead, and guesses nothing far-fetched."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    found = next((finding for finding in findings(tmp_path, text) if finding.what.startswith(what)), None)
+    found = next(
+        (diagnostic for diagnostic in diagnostics(tmp_path, text) if diagnostic.message.startswith(what)), None
+    )
 
-    assert found, findings(tmp_path, text)
+    assert found, diagnostics(tmp_path, text)
     assert hint == found.hint
 
 
@@ -1125,9 +1134,9 @@ def test_the_event_of_a_sample_is_found_elsewhere(tmp_path: Path, event: str, hi
     """A file of that name in another folder below, or of a name like it, is what was meant."""
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "repayment.json").write_text("{}")
-    (finding,) = findings(tmp_path, toml(f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "SENT"'))
+    (diagnostic,) = diagnostics(tmp_path, toml(f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "SENT"'))
 
-    assert (f"{event} cannot be read: No such file or directory", hint) == (finding.what, finding.hint)
+    assert (f"{event} cannot be read: No such file or directory", hint) == (diagnostic.message, diagnostic.hint)
 
 
 @pytest.mark.parametrize("type_", ["TASK", "EMAIL", "EVENT_STREAM", "SMS"])
@@ -1137,20 +1146,20 @@ def test_a_name_is_no_text_with_placeholders(tmp_path: Path, type_: str, token: 
     more = {"TASK": {"recipient": "CREDIT_OFFICER"}, "EVENT_STREAM": STREAM}.get(type_, {})
     without = ("subject",) if type_ in ("TASK", "SMS") else ()
     text = toml(**({"type": type_, "name": f"Review {token}"} | more), without=without)
-    (finding,) = findings(tmp_path, text)
+    (diagnostic,) = diagnostics(tmp_path, text)
 
-    assert ("T01", f"name holds {token}") == (finding.rule, finding.what)
-    assert "a name is the same for all messages" == finding.hint
-    assert 3 == finding.line
+    assert ("T01", f"name holds {token}") == (diagnostic.code, diagnostic.message)
+    assert "a name is the same for all messages" == diagnostic.hint
+    assert 3 == diagnostic.location.line
 
 
 @pytest.mark.parametrize("field", ["name", "content_type", "file_name", "href"])
 def test_an_attachment_is_the_same_for_all(tmp_path: Path, field: str) -> None:
     """No placeholder is replaced in it."""
-    (finding,) = findings(tmp_path, toml(attachment(**{field: "a/{ACCOUNT_ID}"})))
+    (diagnostic,) = diagnostics(tmp_path, toml(attachment(**{field: "a/{ACCOUNT_ID}"})))
 
-    assert f"`attachment[1].{field}` holds {{ACCOUNT_ID}}" == finding.what
-    assert "attachments are the same for all messages" == finding.hint
+    assert f"`attachment[1].{field}` holds {{ACCOUNT_ID}}" == diagnostic.message
+    assert "attachments are the same for all messages" == diagnostic.hint
 
 
 @pytest.mark.parametrize("prefix", ["", "locale.pt."])
@@ -1159,14 +1168,14 @@ def test_findings_in_a_body_file(tmp_path: Path, prefix: str) -> None:
     (tmp_path / "note.html").write_text('<p>x</p>\n<p>{ACCOUNT_IDD}</p>\n<a href="{ACCOUNT_NAME}">x</a>\n')
     section = '[locale.pt]\nsubject = "x"\nbody_file = "note.html"\n'
     text = toml(section) if prefix else toml(body_file="note.html", without=("body",))
-    found = findings(tmp_path, text)
+    found = diagnostics(tmp_path, text)
     line = 13 if prefix else 10
 
-    assert {("note.toml", line)} == {(finding.file, finding.line) for finding in found}
+    assert {("note.toml", line)} == {(diagnostic.location.file, diagnostic.location.line) for diagnostic in found}
     assert "note.html:2: unknown placeholder {ACCOUNT_IDD} (family loan_transaction)" in [
-        finding.what for finding in found
+        diagnostic.message for diagnostic in found
     ]
-    assert any(finding.what.startswith("note.html:3: {ACCOUNT_NAME} stands where") for finding in found)
+    assert any(diagnostic.message.startswith("note.html:3: {ACCOUNT_NAME} stands where") for diagnostic in found)
 
 
 @pytest.mark.parametrize("escaped", [False, True])
@@ -1189,49 +1198,55 @@ def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> N
         (lines.index(body[2]) + 1, '<p>{ACCOUNT_NAME}</p><img src="//{ACCOUNT_NAME}'),
         (lines.index(body[3]) + 1, "<!-- {ACCOUNT_NAME}"),
         (lines.index(body[4]) + 1, '<a href="FORMAT{TRANSACTION_AMOUNT,numericPattern=0.00}'),
-    ] == [(finding.line, finding.what.partition("; here: ")[2]) for finding in findings(tmp_path, text)]
+    ] == [
+        (diagnostic.location.line, diagnostic.message.partition("; here: ")[2])
+        for diagnostic in diagnostics(tmp_path, text)
+    ]
 
 
 def test_the_same_mistake_is_counted(tmp_path: Path) -> None:
     """It is one finding, at the first line; how often it is there says that there is more to look for."""
     link = '<a href="{CF:x}">x</a>'
     body = ("body = '''", "{account id}", "{ACCOUNT_IDD}", link, "{account id} {ACCOUNT_IDD}", link, "{CF:}'''")
-    found = findings(tmp_path, toml("\n".join(body), without=("body",)))
+    found = diagnostics(tmp_path, toml("\n".join(body), without=("body",)))
 
     assert [(11, 2), (12, 2), (13, 2), (16, 0)] == [
-        (one.line, 2 * one.what.endswith(" (2 times)")) for one in found if not one.warning
+        (one.location.line, 2 * one.message.endswith(" (2 times)")) for one in found if one.is_error
     ]
 
 
 def test_the_line_of_a_misspelt_name_with_a_form(tmp_path: Path) -> None:
     body = ("body = '''", "<p>x</p>", "FORMAT{TRANSACTION_AMOUN,numericPattern=0.00}'''")
     text = toml("\n".join(body), without=("body",))
-    (found,) = findings(tmp_path, text)
+    (found,) = diagnostics(tmp_path, text)
 
-    assert (text.splitlines().index(body[2]) + 1, "did you mean {TRANSACTION_AMOUNT}?") == (found.line, found.hint)
+    assert (text.splitlines().index(body[2]) + 1, "did you mean {TRANSACTION_AMOUNT}?") == (
+        found.location.line,
+        found.hint,
+    )
 
 
 def test_the_line_of_a_host_in_plain_text(tmp_path: Path) -> None:
     body = ("body = '''", "{ACCOUNT_NAME}", "see https://{ACCOUNT_NAME}/'''")
     text = toml("\n".join(body), without=("body",), content_type="text/plain")
-    (found,) = findings(tmp_path, text)
+    (found,) = diagnostics(tmp_path, text)
 
-    assert ("T12", True, text.splitlines().index(body[2]) + 1) == (found.rule, found.warning, found.line)
-    assert found.what.endswith("; here: see https://{ACCOUNT_NAME}")
+    assert ("T12", True, text.splitlines().index(body[2]) + 1) == (found.code, found.is_warning, found.location.line)
+    assert found.message.endswith("; here: see https://{ACCOUNT_NAME}")
 
 
 def test_a_body_file_that_is_blank(tmp_path: Path) -> None:
     """It is named, too."""
     (tmp_path / "note.html").write_text("\n")
-    (finding,) = findings(tmp_path, toml(body_file="note.html", without=("body",)))
+    (diagnostic,) = diagnostics(tmp_path, toml(body_file="note.html", without=("body",)))
 
-    assert ("note.html: `body` is blank", 10) == (finding.what, finding.line)
+    assert ("note.html: `body` is blank", 10) == (diagnostic.message, diagnostic.location.line)
 
 
 def test_a_name_with_braces(tmp_path: Path) -> None:
     """What is no placeholder stays a name."""
     for name in ("Review {draft}", "{}", "a {1}"):
-        assert [] == findings(tmp_path, toml(name=name))
+        assert [] == diagnostics(tmp_path, toml(name=name))
 
 
 def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
@@ -1239,7 +1254,7 @@ def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.body = "<p>Home improvement</p>"'
 
-    assert () == read(tmp_path, note=toml(sample, active=False)).findings
+    assert () == read(tmp_path, note=toml(sample, active=False)).diagnostics
 
 
 def test_a_sample_of_nobody(tmp_path: Path) -> None:
@@ -1248,9 +1263,11 @@ def test_a_sample_of_nobody(tmp_path: Path) -> None:
     text = toml(
         '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"', target="GROUP", recipient="GROUP"
     )
-    (finding,) = read(tmp_path, note=text).findings
+    (diagnostic,) = read(tmp_path, note=text).diagnostics
 
-    assert "sample 'a' makes no message: TARGET_MISMATCH: target GROUP, but the holder is a client" == finding.what
+    assert (
+        "sample 'a' makes no message: TARGET_MISMATCH: target GROUP, but the holder is a client" == diagnostic.message
+    )
 
 
 def test_a_file_outside_is_not_read(tmp_path: Path) -> None:
@@ -1261,8 +1278,8 @@ def test_a_file_outside_is_not_read(tmp_path: Path) -> None:
     (inside / "link").symlink_to(tmp_path / "secret")
 
     for name in ("../secret", str(tmp_path / "secret"), "link"):
-        found = findings(inside, toml(without=("body",), body_file=name))
-        assert [f"{name} is outside of the templates' directory"] == [one.what for one in found]
+        found = diagnostics(inside, toml(without=("body",), body_file=name))
+        assert [f"{name} is outside of the templates' directory"] == [one.message for one in found]
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -1276,11 +1293,11 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         ("pipe", "pipe is not a"),
         ("loop", ""),
     ):
-        found = findings(tmp_path, toml(without=("body",), body_file=name).replace("\0", "\\u0000"))
+        found = diagnostics(tmp_path, toml(without=("body",), body_file=name).replace("\0", "\\u0000"))
 
-        assert ["note.toml", "pipe.toml"] == [one.file for one in found], name
-        assert found[0].what.startswith(what)
-        assert "is not a file" == found[1].what
+        assert ["note.toml", "pipe.toml"] == [one.location.file for one in found], name
+        assert found[0].message.startswith(what)
+        assert "is not a file" == found[1].message
 
 
 N = size(150_000)
@@ -1312,7 +1329,7 @@ POISONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("poison", POISONS)
 def test_poisonous_templates(tmp_path: Path, poison: str) -> None:
     """No text hangs or breaks the check, and what is shown of it is bounded. The slowest takes seconds, not minutes."""
-    found = read(tmp_path, note=toml(**POISONS[poison])).findings
+    found = read(tmp_path, note=toml(**POISONS[poison])).diagnostics
 
     assert len(found) <= 60
     assert all(len(str(one)) < 1000 for one in found)
@@ -1345,7 +1362,7 @@ def test_any_bytes_of_a_file_end_in_findings_or_a_template(
     (directory / "loan-repayment-stream.toml").write_bytes(whole[:at] + put + whole[at + taken :])
     loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
 
-    assert (loaded.templates is None) == any(not one.warning for one in loaded.findings)
+    assert (loaded.templates is None) == any(one.is_error for one in loaded.diagnostics)
 
 
 def test_custom_placeholder_keys() -> None:

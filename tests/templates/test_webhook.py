@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.diagnostic import Diagnostic
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.render import Rendered, Scope, Unrendered, render
 from processor.mapping.template import Context, Text, parse
 from processor.mapping.webhook import RESERVED_HEADERS, url_problems
-from processor.templates.load import Finding, Rules, read_templates
+from processor.templates.load import Rules, read_templates
 from tests.mapping.builders import TENANT, schemas, templates_directory
 
 URL = "https://hooks.example.com/loans/{ACCOUNT_ID}"
@@ -39,11 +40,11 @@ def as_toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def findings(tmp_path: Path, text: str, *, allow_http: bool = False) -> list[Finding]:
+def diagnostics(tmp_path: Path, text: str, *, allow_http: bool = False) -> list[Diagnostic]:
     """What is wrong with one file, the missing sample aside."""
     directory = templates_directory(tmp_path, note=text)
-    found = read_templates(directory, tenant=TENANT, schemas=schemas(), rules=Rules(allow_http=allow_http)).findings
-    return [one for one in found if one.what != "no sample"]
+    found = read_templates(directory, tenant=TENANT, schemas=schemas(), rules=Rules(allow_http=allow_http)).diagnostics
+    return [one for one in found if one.message != "no sample"]
 
 
 def test_a_good_webhook(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_good_webhook(tmp_path: Path) -> None:
         password_env="HOOK_PASSWORD",
     )
 
-    assert [] == findings(tmp_path, text)
+    assert [] == diagnostics(tmp_path, text)
 
 
 BASIC: dict[str, Any] = {"authorization": "BASIC_AUTHORIZATION", "username": "a", "password_env": "B"}
@@ -140,22 +141,24 @@ BASIC: dict[str, Any] = {"authorization": "BASIC_AUTHORIZATION", "username": "a"
 )
 def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int, hint: str) -> None:
     """Each mistake has its rule, its line and its words."""
-    found = findings(tmp_path, text)
+    found = diagnostics(tmp_path, text)
 
-    assert (rule, line) == next(((one.rule, one.line) for one in found if one.what.startswith(what)), None), found
-    assert next(one for one in found if one.what.startswith(what)).hint.startswith(hint)
+    assert (rule, line) == next(
+        ((one.code, one.location.line) for one in found if one.message.startswith(what)), None
+    ), found
+    assert next(one for one in found if one.message.startswith(what)).hint.startswith(hint)
 
 
 def test_http_where_it_is_allowed(tmp_path: Path) -> None:
     """Only the setting lets an address be without TLS."""
-    assert [] == findings(tmp_path, toml(url="http://127.0.0.1:8000/hook"), allow_http=True)
+    assert [] == diagnostics(tmp_path, toml(url="http://127.0.0.1:8000/hook"), allow_http=True)
 
 
 def test_reserved_headers(tmp_path: Path) -> None:
     """All that the sender sets are refused, in any case."""
     for name in RESERVED_HEADERS:
-        (found,) = findings(tmp_path, toml(headers={name.title(): "x"}))
-        assert "T15" == found.rule
+        (found,) = diagnostics(tmp_path, toml(headers={name.title(): "x"}))
+        assert "T15" == found.code
 
 
 @given(value=st.text(max_size=30), where=st.sampled_from(["{}", "a/{}/b", "?x={}&y=1", "#{}"]))

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from processor.domain.catalogue import EVENTS, FAMILIES
+from processor.domain.diagnostic import Diagnostic
 from processor.domain.message import State
 from processor.domain.outcome import Processed
 from processor.domain.placeholders import placeholders_of
@@ -16,7 +17,7 @@ from processor.mapping.map import map_record
 from processor.mapping.render import value_at
 from processor.mapping.template import ContentType, Target
 from processor.shipped import sample
-from processor.templates.load import Finding, read_templates
+from processor.templates.load import read_templates
 from tests.mapping.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 
 DOMAIN: Final = Path(__file__).parent.parent / "domain"
@@ -69,18 +70,19 @@ def toml(event: str, channel: str, target: str) -> str:
     return "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
 
 
-def findings(tmp_path: Path, text: str) -> list[Finding]:
+def diagnostics(tmp_path: Path, text: str) -> list[Diagnostic]:
     """What is wrong with one template, the missing sample aside."""
     (tmp_path / "note.toml").write_text(text)
-    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).findings
-    return [one for one in found if one.what != "no sample"]
+    found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).diagnostics
+    return [one for one in found if one.message != "no sample"]
 
 
 @pytest.mark.parametrize("row", reference(), ids=lambda row: row["event"])
 def test_channels_of_templates(tmp_path: Path, row: dict[str, str]) -> None:
     """A template may name any of the 73 events, by the channels that have a y in `events.csv` (T04)."""
     refused = {
-        channel: {one.rule for one in findings(tmp_path, toml(row["event"], channel, row["target"]))} & {"T03", "T04"}
+        channel: {one.code for one in diagnostics(tmp_path, toml(row["event"], channel, row["target"]))}
+        & {"T03", "T04"}
         for channel in ("EMAIL", "SMS", "EVENT_STREAM")
     }
 
@@ -95,7 +97,7 @@ def test_targets_of_templates(tmp_path: Path, event: EventName) -> None:
     refused = {
         target.value
         for target in Target
-        if any(one.rule == "T05" for one in findings(tmp_path, toml(event, "EVENT_STREAM", target.value)))
+        if any(one.code == "T05" for one in diagnostics(tmp_path, toml(event, "EVENT_STREAM", target.value)))
     }
 
     assert set(Target) - expected == refused
@@ -198,4 +200,4 @@ def test_a_table_of_holds_in_each_document(tmp_path: Path, content_type: str, bo
     plain = toml("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED", "EVENT_STREAM", "SAVINGS")
     text = plain.replace("text/plain; charset=UTF-8", content_type).replace('"{EVENT}"', json.dumps(body))
 
-    assert [] == findings(tmp_path, text)
+    assert [] == diagnostics(tmp_path, text)
