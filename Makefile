@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit lint chaos fuzz bench clean
+.PHONY: help demo test unit lint soak fuzz bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,11 @@ unit: $(VENV)/.dev  ## the tests that need no broker
 	$(BIN)/pytest -m "not kafka and not container"
 
 test: lint  ## all the tests, on a real local Kafka
-	$(BIN)/pytest --ignore=tests/kafka
-	$(BIN)/pytest tests/kafka  # by itself: its scenes are played side by side and load the machine
+	$(BIN)/pytest --ignore=tests/scenarios
+	$(BIN)/pytest tests/scenarios  # by itself: its scenarios run side by side and load the machine
 
-chaos: $(VENV)/.dev  ## exactly once under fire for an hour (CHAOS_SECONDS=3600)
-	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),3600)
+soak: $(VENV)/.dev  ## exactly once under faults for an hour (SOAK_SECONDS=3600)
+	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),3600)
 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz --mutated 500000 --extreme 20000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))

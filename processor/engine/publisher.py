@@ -24,7 +24,7 @@ from processor.kafka.clients import AUTHORIZATION_ERRORS, RECORD_LEVEL_ERRORS, T
 log = structlog.get_logger()
 
 StepHook = Callable[[str], None]
-"""Called with the name of each step of the loop; the chaos tests kill and freeze the process there."""
+"""Called with the name of each step of the loop; the soak kills and pauses the process there."""
 
 SLICE_S = 1.0
 """No call blocks longer, so that a signal is seen within a second; the deadline is kept over all slices."""

@@ -367,7 +367,7 @@ body = "{body}"
 def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """After 100 failures a record costs the broken template an entry TEMPLATE_SUSPENDED, but each 100th try; the other
     template makes all of its messages. With PROCESSOR_CIRCUIT_BREAKER=off every record is tried."""
-    for name, body in (("good", "{ACCOUNT_ID}"), ("broken", "{CF:LOAN:Chaos}")):
+    for name, body in (("good", "{ACCOUNT_ID}"), ("broken", "{CF:LOAN:Absent}")):
         (tmp_path / f"{name}.toml").write_text(TEMPLATE.format(id=name, body=body))
     made = installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     made.tell([repayment(n) for n in range(400)])

@@ -1,1 +1,1 @@
-"""Claims on a real broker; the scenes are those of `tests.chaos`."""
+"""Claims on a real broker; the scenarios are those of `tests.soak`."""

@@ -1,78 +1,66 @@
-"""Scenes are played a few at a time, before the tests that ask for them: most of their time is waiting for sessions.
+"""Scenarios run a few at a time, before the tests that want their results: most of their time is waiting for sessions.
 
-A test names its scene by the parameter `played`; all that the session's tests name are begun when the first one asks.
+A test names its scenario by the parameter `result`; all that the session's tests name are started with the first.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from processor.kafka.local.kafka import LocalKafka, local_kafka
-from tests.chaos.rounds import BROKERS
-from tests.chaos.scenes import Ground, Shown
-from tests.chaos.site import QUICK_BROKER
+from tests.scenarios.scenario import Scenario
+from tests.soak.faults import BROKER_SETTINGS
+from tests.soak.installation import FAST_TIMEOUTS_BROKER
+from tests.soak.scenarios import Environment, ScenarioResult
 
-AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A scene of `tests.chaos`, to be played with one protocol.
-
-    `broker`: a name of BROKERS for one that nobody else uses, with its settings; empty for the one that all share.
-    """
-
-    name: str
-    play: Callable[[Ground], Shown]
-    protocol: str
-    broker: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}-{self.protocol}"
+CONCURRENT_SCENARIOS = 4
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[LocalKafka]:
-    """A broker on which a death is known within seconds; it is not frozen or restarted."""
-    with local_kafka(extra=QUICK_BROKER) as kafka:
+    """A broker that detects a dead client within seconds; no scenario pauses or restarts it."""
+    with local_kafka(extra=FAST_TIMEOUTS_BROKER) as kafka:
         yield kafka
 
 
 @pytest.fixture(scope="session")
-def stage(
+def running_scenarios(
     request: pytest.FixtureRequest, kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Scene, Future[Shown]]]:
-    """All scenes that the session's tests name, begun."""
+) -> Iterator[Mapping[Scenario, Future[ScenarioResult]]]:
+    """All scenarios that the session's tests name, started."""
     logs = tmp_path_factory.mktemp("workers")
-    named = (
-        item.callspec.params.get("played")
+    parameters = (
+        item.callspec.params.get("result")
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     )
-    scenes = dict.fromkeys(scene for scene in named if isinstance(scene, Scene))
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scene")
-    yield {scene: pool.submit(_play, scene, kafka, logs) for scene in scenes}
+    scenarios = dict.fromkeys(parameter for parameter in parameters if isinstance(parameter, Scenario))
+    pool = ThreadPoolExecutor(CONCURRENT_SCENARIOS, thread_name_prefix="scenario")
+    yield {scenario: pool.submit(_run, scenario, kafka, logs) for scenario in scenarios}
     pool.shutdown(cancel_futures=True)
 
 
-def _play(scene: Scene, kafka: LocalKafka, logs: Path) -> Shown:
-    if not scene.broker:
-        return scene.play(Ground(kafka, scene.protocol, logs=logs))
-    with local_kafka(extra=BROKERS[scene.broker]) as own:
-        return scene.play(Ground(own, scene.protocol, logs=logs))
+def _run(scenario: Scenario, kafka: LocalKafka, logs: Path) -> ScenarioResult:
+    if scenario.broker_faults is None:
+        return scenario.run(Environment(kafka, scenario.protocol, logs=logs))
+    with local_kafka(extra=BROKER_SETTINGS[scenario.broker_faults]) as own:
+        return scenario.run(Environment(own, scenario.protocol, logs=logs))
 
 
 @pytest.fixture
-def played(request: pytest.FixtureRequest, stage: Mapping[Scene, Future[Shown]]) -> Shown:
-    """What the scene that the test names has shown."""
-    return stage[request.param].result()
+def result(
+    request: pytest.FixtureRequest, running_scenarios: Mapping[Scenario, Future[ScenarioResult]]
+) -> ScenarioResult:
+    """Of the scenario that the test names."""
+    return running_scenarios[request.param].result()
 
 
 @pytest.fixture
-def quiet(stage: Mapping[Scene, Future[Shown]], kafka: LocalKafka, tmp_path: Path) -> Ground:
-    """For claims about time: a ground on which nothing else is played."""
-    wait(stage.values())
-    return Ground(kafka, "classic", logs=tmp_path)
+def idle_environment(
+    running_scenarios: Mapping[Scenario, Future[ScenarioResult]], kafka: LocalKafka, tmp_path: Path
+) -> Environment:
+    """For claims about time: an environment in which no other scenario runs."""
+    wait(running_scenarios.values())
+    return Environment(kafka, "classic", logs=tmp_path)

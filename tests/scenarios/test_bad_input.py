@@ -1,4 +1,4 @@
-"""Bad input: one dead letter or decision with equal bytes, nothing for its neighbours to notice: claims 11 and 12."""
+"""Bad input: one dead letter or decision with equal bytes, and no effect on other records or templates."""
 
 import tempfile
 from pathlib import Path
@@ -6,93 +6,98 @@ from pathlib import Path
 import pytest
 
 from processor.domain.reasons import Reason
-from tests.chaos import poison
-from tests.chaos.scenes import Ground, Shown
-from tests.kafka.stages import scene
+from tests.scenarios.scenario import scenario
+from tests.soak import bad_input
+from tests.soak.scenarios import Environment, ScenarioResult
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-GOOD = 60  # beside each kind, in a partition of its own: over a thousand in all
-ELSEWHERE = {Reason.WRONG_KEY, Reason.MAPPING_ERROR, Reason.OUTPUT_REFUSED, Reason.OTHER}  # these have their own tests
-OF_ONE_RECORD = set(Reason) - ELSEWHERE
+VALID_COUNT = 60  # valid records beside each kind, in a partition of its own: over a thousand in all
+TESTED_ELSEWHERE = {
+    Reason.WRONG_KEY,
+    Reason.MAPPING_ERROR,
+    Reason.OUTPUT_REFUSED,
+    Reason.OTHER,
+}  # these have their own tests
+REASONS_OF_ONE_RECORD = set(Reason) - TESTED_ELSEWHERE
 
 
-@scene(poison.poison, "classic", position="alone", good_count=0)
-def test_alone(played: Shown) -> None:
-    """Claim 11: each kind of bad input alone: one dead letter with equal bytes, or one decision; `run` ends with 0."""
-    assert str(played.verdict) == "0 findings"
-    assert OF_ONE_RECORD == played.facts["reasons"]
+@scenario(bad_input.bad_input_at, "classic", placement="alone", valid_count=0)
+def test_alone(result: ScenarioResult) -> None:
+    """Each kind of bad input alone: one dead letter with equal bytes, or one decision; `run` ends with 0."""
+    assert str(result.check) == "0 findings"
+    assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
-@scene(poison.poison, "classic", position="first", good_count=GOOD)
-def test_first(played: Shown) -> None:
-    """Claim 11: each kind as a partition's first record."""
-    assert str(played.verdict) == "0 findings"
-    assert OF_ONE_RECORD == played.facts["reasons"]
+@scenario(bad_input.bad_input_at, "classic", placement="first", valid_count=VALID_COUNT)
+def test_first(result: ScenarioResult) -> None:
+    """Each kind as a partition's first record."""
+    assert str(result.check) == "0 findings"
+    assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
-@scene(poison.poison, "consumer", position="middle", good_count=GOOD)
-def test_in_the_middle(played: Shown) -> None:
-    """Claim 11: each kind in the middle of a partition."""
-    assert str(played.verdict) == "0 findings"
-    assert OF_ONE_RECORD == played.facts["reasons"]
+@scenario(bad_input.bad_input_at, "consumer", placement="middle", valid_count=VALID_COUNT)
+def test_in_the_middle(result: ScenarioResult) -> None:
+    """Each kind in the middle of a partition."""
+    assert str(result.check) == "0 findings"
+    assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
-@scene(poison.poison, "consumer", position="last", good_count=GOOD)
-def test_last(played: Shown) -> None:
-    """Claim 11: each kind as a partition's last record."""
-    assert str(played.verdict) == "0 findings"
-    assert OF_ONE_RECORD == played.facts["reasons"]
+@scenario(bad_input.bad_input_at, "consumer", placement="last", valid_count=VALID_COUNT)
+def test_last(result: ScenarioResult) -> None:
+    """Each kind as a partition's last record."""
+    assert str(result.check) == "0 findings"
+    assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
-@scene(poison.large_letters, "classic")
-def test_two_megabytes_kept(played: Shown) -> None:
-    """Where the events' topic takes it, a 2 MB event is in the dead letters byte for byte."""
-    assert str(played.verdict) == "0 findings"
+@scenario(bad_input.large_dead_letters, "classic")
+def test_two_megabytes_kept(result: ScenarioResult) -> None:
+    """Where the events' topic accepts it, a 2 MB event is in the dead letters byte for byte."""
+    assert str(result.check) == "0 findings"
 
 
-@scene(poison.strict_keys, "classic")
-def test_strict_keys(played: Shown) -> None:
+@scenario(bad_input.strict_key_check, "classic")
+def test_strict_keys(result: ScenarioResult) -> None:
     """Under `strict` a key that is not the event's ordering key is a dead letter, WRONG_KEY."""
-    assert str(played.verdict) == "0 findings"
-    assert {Reason.WRONG_KEY} == played.facts["reasons"]
+    assert str(result.check) == "0 findings"
+    assert {Reason.WRONG_KEY} == result.observations["reasons"]
 
 
-@scene(poison.refused_record)
-def test_a_refused_record(played: Shown) -> None:
+@scenario(bad_input.refused_output)
+def test_a_refused_output(result: ScenarioResult) -> None:
     """A record whose output the broker refuses is the only dead letter of its batch: OUTPUT_REFUSED."""
-    assert str(played.verdict) == "0 findings"
-    assert {Reason.OUTPUT_REFUSED} == played.facts["reasons"]
+    assert str(result.check) == "0 findings"
+    assert {Reason.OUTPUT_REFUSED} == result.observations["reasons"]
 
 
-@scene(poison.sunken_limit, "classic")
-def test_a_limit_that_sinks(played: Shown) -> None:
-    """An output over a limit that sank while the worker ran fails its template; the event's others are published."""
-    assert str(played.verdict) == "0 findings"
-    assert {Reason.TEMPLATE_FAILED} == played.facts["reasons"]
+@scenario(bad_input.lowered_limit, "classic")
+def test_a_lowered_limit(result: ScenarioResult) -> None:
+    """An output over a limit lowered while the worker runs fails its template; the event's others are published."""
+    assert str(result.check) == "0 findings"
+    assert {Reason.TEMPLATE_FAILED} == result.observations["reasons"]
 
 
-def broken_template(ground: Ground) -> Shown:
-    """Claim 12's two runs, as one thing to be judged."""
+def broken_template(environment: Environment) -> ScenarioResult:
+    """Both runs of the scenario, as one result."""
     with tempfile.TemporaryDirectory() as folder:
-        with_it, without_it, published = poison.without_the_broken_template(ground, Path(folder))
-    with_it.facts = {"without": str(without_it.verdict), **published}
+        with_it, without_it, published = bad_input.without_the_broken_template(environment, Path(folder))
+    with_it.observations = {"without": str(without_it.check), **published}
     return with_it
 
 
-@scene(broken_template)
-def test_one_broken_template(played: Shown) -> None:
-    """Claim 12: one broken template changes no output of another: with it and without it the same input gives the same
+@scenario(broken_template)
+def test_one_broken_template(result: ScenarioResult) -> None:
+    """One broken template changes no output of another: with it and without it the same input gives the same
     messages and stream events, byte for byte."""
-    assert str(played.verdict) == "0 findings"
-    assert played.facts["without"] == "0 findings"
-    assert len(played.facts["first"]) > 500
-    assert played.facts["first"] == played.facts["second"]
+    assert str(result.check) == "0 findings"
+    assert result.observations["without"] == "0 findings"
+    assert len(result.observations["first"]) > 500
+    assert result.observations["first"] == result.observations["second"]
 
 
-def test_neighbours_are_not_delayed(quiet: Ground) -> None:
-    """Claim 11: with each kind between two good events, these are published within a second of their arrival."""
-    shown = poison.poison_live(quiet)
+def test_neighbours_are_not_delayed(idle_environment: Environment) -> None:
+    """With each kind between two valid events, these are published within a second of their arrival."""
+    result = bad_input.bad_input_live(idle_environment)
 
-    assert str(shown.verdict) == "0 findings"
-    assert shown.facts["slowest_ms"] < 1_000
+    assert str(result.check) == "0 findings"
+    assert result.observations["slowest_ms"] < 1_000

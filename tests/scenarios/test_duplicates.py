@@ -1,77 +1,77 @@
-"""An event told twice is mapped once: design section 9, claim 6; and the judge itself."""
+"""A duplicate of an event creates no message; and the checker itself."""
 
 from dataclasses import replace
 
 import pytest
 
-from tests.chaos import scenes
-from tests.chaos.expected import Dead, Record, Repeat, Sent, good
-from tests.chaos.load import Feeder, make_event
-from tests.chaos.reader import read
-from tests.chaos.scenes import Ground, Shown
-from tests.chaos.verify import verify
-from tests.kafka.stages import scene
+from tests.scenarios.scenario import scenario
+from tests.soak import scenarios
+from tests.soak.checker import check_outputs
+from tests.soak.expected import DeadLettered, Duplicate, Record, Sent, valid_record
+from tests.soak.history import read
+from tests.soak.scenarios import Environment, ScenarioResult
+from tests.soak.workload import InputProducer, event_json
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
-@scene(scenes.told_twice)
-def test_the_same_event_twice(played: Shown) -> None:
-    """Claim 6: in the same batch, in the next, and after a restart, by another process: one message, and three
+@scenario(scenarios.duplicate_events)
+def test_the_same_event_twice(result: ScenarioResult) -> None:
+    """In the same batch, in the next, and after a restart, by another process: its messages once, and three
     decisions."""
-    assert str(played.verdict) == "0 findings"
-    assert played.verdict.counts["communications.decisions"] == 3
+    assert str(result.check) == "0 findings"
+    assert result.check.counts["communications.decisions"] == 3
 
 
-@scene(scenes.input_twice)
-def test_the_same_input_twice(played: Shown) -> None:
-    """A producer that tells all it has told once more makes no second message."""
-    assert str(played.verdict) == "0 findings"
-    assert played.facts["messages_before"] == played.verdict.counts["communications.messages"]
+@scenario(scenarios.duplicate_input)
+def test_the_same_input_twice(result: ScenarioResult) -> None:
+    """All of the input produced once more creates no second message."""
+    assert str(result.check) == "0 findings"
+    assert result.observations["messages_before"] == result.check.counts["communications.messages"]
 
 
-@scene(scenes.windows_edge, "classic")
-def test_the_windows_edge(played: Shown) -> None:
-    """Claim 6: with a window of 50 records, a repeat 50 offsets later is a duplicate, also after a restart that has
-    read the window back; 51 offsets later it is a birth again, under the same keys."""
-    assert [52] == played.facts["declined"]
-    assert played.facts["births_of_the_first"] == played.facts["births_twice"]
-    assert played.facts["births_once"] == 50 * len(played.facts["births_twice"])
+@scenario(scenarios.deduplication_window_edge, "classic")
+def test_the_edge_of_the_deduplication_window(result: ScenarioResult) -> None:
+    """With a window of 50 records, an event again 50 offsets later is a duplicate, also after a restart that has
+    restored the window; 51 offsets later its messages are created again, under the same keys."""
+    assert [52] == result.observations["duplicate_offsets"]
+    assert result.observations["messages_of_first_event"] == result.observations["messages_created_twice"]
+    assert result.observations["messages_created_once"] == 50 * len(result.observations["messages_created_twice"])
 
 
-@scene(scenes.calm)
-def test_calm(played: Shown) -> None:
-    """A mixed load with repeats and bad records, no fault: everything once, in order, `--until-end` ends with 0."""
-    assert str(played.verdict) == "0 findings"
-    assert played.verdict.hidden == frozenset()
+@scenario(scenarios.no_fault)
+def test_no_fault(result: ScenarioResult) -> None:
+    """A mixed workload with duplicates and bad records: all outputs once, in order, `--until-end` ends with 0."""
+    assert str(result.check) == "0 findings"
+    assert result.check.aborted == frozenset()
 
 
-def test_the_judge_can_fail(quiet: Ground) -> None:
-    """An output copied to the end of its partition, one that nobody expects, one that is missing and a repetition that
-    names another first record are all found."""
-    site = quiet.site("judge", {})
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    feeder.send([*scenes.records(200, seed=9), Record(b"k", b"\xff\xff", Dead("BAD_FRAME"), ())])
-    with quiet.worker(site, until_end=True) as worker:
+def test_the_checker_can_fail(idle_environment: Environment) -> None:
+    """An output copied to the end of its partition, an unexpected one, a missing one and a duplicate that names another
+    first record are all found."""
+    installation = idle_environment.installation("checker", {})
+    producer = InputProducer(installation)
+    producer.send([*scenarios.workload_records(200, seed=9), Record(b"k", b"\xff\xff", DeadLettered("BAD_FRAME"), ())])
+    with idle_environment.worker(installation, until_end=True) as worker:
         assert worker.wait(30) == 0
-    sent = feeder.committed()
-    assert str(verify(site, sent)) == "0 findings"
+    sent = producer.committed_records()
+    assert str(check_outputs(installation, sent)) == "0 findings"
 
-    missing = Sent(good(make_event(account=99)), 0, 99_999, 0)
-    assert {"LOST"} == {finding.kind for finding in verify(site, [*sent, missing]).findings}
+    missing = Sent(valid_record(event_json(account=99)), 0, 99_999, 0)
+    assert {"LOST"} == {finding.kind for finding in check_outputs(installation, [*sent, missing]).findings}
 
-    letters = [one for one in sent if not isinstance(one.record.fate, Dead)]
-    assert {"UNEXPECTED"} == {finding.kind for finding in verify(site, letters).findings}
+    without_bad = [record for record in sent if not isinstance(record.record.expectation, DeadLettered)]
+    assert {"UNEXPECTED"} == {finding.kind for finding in check_outputs(installation, without_bad).findings}
 
-    named = [
-        replace(entry, record=replace(entry.record, fate=replace(entry.record.fate, first=(0, 99_999))))
-        if isinstance(entry.record.fate, Repeat)
+    wrong_first = [
+        replace(entry, record=replace(entry.record, expectation=replace(entry.record.expectation, first=(0, 99_999))))
+        if isinstance(entry.record.expectation, Duplicate)
         else entry
         for entry in sent
     ]
-    assert {"CONTENT"} == {finding.kind for finding in verify(site, named).findings}
+    assert {"CONTENT"} == {finding.kind for finding in check_outputs(installation, wrong_first).findings}
 
-    copied = next(record for record in read(site.servers, (site.messages,)) if record.offset == 3)
-    forger = Feeder(site.servers, site.messages, partitions=site.partitions)
-    forger.send([Record(copied.key, copied.value, Dead(""))], partition=copied.partition)
-    assert {"DOUBLED", "OUT_OF_ORDER"} == {finding.kind for finding in verify(site, sent).findings}
+    copied = next(record for record in read(installation.servers, (installation.messages,)) if record.offset == 3)
+    copier = InputProducer(installation, topic=installation.messages)
+    copier.send([Record(copied.key, copied.value, DeadLettered(""))], partition=copied.partition)
+    assert {"DUPLICATED", "OUT_OF_ORDER"} == {finding.kind for finding in check_outputs(installation, sent).findings}

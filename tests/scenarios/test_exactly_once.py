@@ -1,134 +1,139 @@
-"""Exactly once, whatever is killed, frozen, cut off or paused: design section 9, claims 1 to 5 and 15."""
+"""Exactly once, whichever process is killed or paused, and whatever connection is cut."""
 
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.chaos import scenes
-from tests.chaos.proxy import Side
-from tests.chaos.scenes import CALM_STEPS, OPEN_STEPS, RECOVERY_STEPS, Ground, Shown
-from tests.kafka.stages import scene
+from tests.scenarios.scenario import scenario
+from tests.soak import scenarios
+from tests.soak.faults import BrokerFaults
+from tests.soak.proxy import EndTxnLoss
+from tests.soak.scenarios import BATCH_STEPS, OPEN_TRANSACTION_STEPS, RECOVERY_STEPS, Environment, ScenarioResult
 
-pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(600)]
-
-
-def opened(shown: Shown) -> set[str]:
-    """Steps whose kills left aborted records of an open transaction on the log."""
-    return {kill.step for kill in shown.kills if kill.open(shown.verdict.hidden)}
+pytestmark = [pytest.mark.kafka, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
-@scene(scenes.unknown_commit, side=Side.NOT_ARRIVED)
-def test_a_commit_that_never_arrived(played: Shown) -> None:
-    """Claim 1: EndTxn lost on its way, alone or with the whole link until the transaction's time is over: aborted,
-    published again, nothing lost or doubled; the same process goes on."""
-    assert str(played.verdict) == "0 findings"
-    assert [True, True] == [bool(sprung.written & played.verdict.hidden) for sprung in played.facts["sprung"]]
-    assert "transaction not committed" in played.facts["said"]
+def steps_in_transaction(result: ScenarioResult) -> set[str]:
+    """Steps at which a kill left aborted records of an open transaction on the log."""
+    return {kill.step for kill in result.kills if kill.in_transaction(result.check.aborted)}
 
 
-@scene(scenes.unknown_commit, side=Side.ARRIVED)
-def test_a_commit_whose_answer_was_lost(played: Shown) -> None:
-    """Claim 1: the coordinator commits and its answer is lost, alone or with the whole link until the transaction's
-    time is over: what is published stays, and is not published again; the same process goes on."""
-    assert str(played.verdict) == "0 findings"
-    assert [False, False] == [bool(sprung.written & played.verdict.hidden) for sprung in played.facts["sprung"]]
-    assert "transaction not committed" in played.facts["said"]
+@scenario(scenarios.unknown_commit, loss=EndTxnLoss.REQUEST)
+def test_a_lost_commit_request(result: ScenarioResult) -> None:
+    """EndTxn does not arrive, alone or with all connections until the transaction has timed out: it is aborted and its
+    outputs are published again, nothing is lost or duplicated; the same process goes on."""
+    assert str(result.check) == "0 findings"
+    assert [True, True] == [
+        bool(triggered.written & result.check.aborted) for triggered in result.observations["triggered_faults"]
+    ]
+    assert "transaction not committed" in result.observations["log_text"]
 
 
-@scene(scenes.kills)
-def test_killed_at_every_step(played: Shown) -> None:
-    """Claim 2: SIGKILL at each named step: out = in, each account in order, each message once; the kills with an open
+@scenario(scenarios.unknown_commit, loss=EndTxnLoss.RESPONSE)
+def test_a_lost_commit_response(result: ScenarioResult) -> None:
+    """The coordinator commits and its response is lost, alone or with all connections until the transaction has timed
+    out: what was published is not published again; the same process goes on."""
+    assert str(result.check) == "0 findings"
+    assert [False, False] == [
+        bool(triggered.written & result.check.aborted) for triggered in result.observations["triggered_faults"]
+    ]
+    assert "transaction not committed" in result.observations["log_text"]
+
+
+@scenario(scenarios.kill_at_steps)
+def test_killed_at_every_step(result: ScenarioResult) -> None:
+    """SIGKILL at each named step: out = in, each account in order, each message once; the kills with an open
     transaction left aborted records on the log."""
-    assert str(played.verdict) == "0 findings"
-    assert [*CALM_STEPS, *RECOVERY_STEPS] == [kill.step for kill in played.kills]
-    assert set(OPEN_STEPS) <= opened(played)
-    assert not opened(played) & {"polled", "mapped", "begun"}
+    assert str(result.check) == "0 findings"
+    assert [*BATCH_STEPS, *RECOVERY_STEPS] == [kill.step for kill in result.kills]
+    assert set(OPEN_TRANSACTION_STEPS) <= steps_in_transaction(result)
+    assert not steps_in_transaction(result) & {"polled", "mapped", "begun"}
 
 
-@scene(scenes.kills_at_end_txn)
-def test_killed_around_end_txn(played: Shown) -> None:
-    """Claim 2: killed while EndTxn is on its way: aborted when it never arrived, kept when it did."""
-    assert str(played.verdict) == "0 findings"
-    assert [True, False] * 2 == [kill.open(played.verdict.hidden) for kill in played.kills]
+@scenario(scenarios.kills_at_end_txn)
+def test_killed_around_end_txn(result: ScenarioResult) -> None:
+    """Killed during EndTxn: the transaction is aborted if the request did not arrive, and committed if it did."""
+    assert str(result.check) == "0 findings"
+    assert [True, False] * 2 == [kill.in_transaction(result.check.aborted) for kill in result.kills]
 
 
-@scene(scenes.zombie, step="mapped")
-def test_a_zombie_with_a_mapped_batch(played: Shown) -> None:
-    """Claim 3: frozen with a mapped batch until its session is over and another has finished; woken, it publishes
-    nothing of that batch and goes on as a member."""
-    assert played.facts["took_over"]
-    assert str(played.verdict) == "0 findings"
+@scenario(scenarios.zombie, step="mapped")
+def test_a_zombie_with_a_mapped_batch(result: ScenarioResult) -> None:
+    """Paused with a mapped batch until its session has expired and another has finished; resumed, it publishes nothing
+    of that batch and goes on as a member."""
+    assert result.observations["took_over"]
+    assert str(result.check) == "0 findings"
 
 
-@scene(scenes.zombie, step="committing")
-def test_a_zombie_about_to_commit(played: Shown) -> None:
-    """Claim 3: frozen just before its commit until its transaction is over and another has finished; woken, its commit
-    is refused, and what it had written stays hidden."""
-    assert played.facts["took_over"]
-    assert str(played.verdict) == "0 findings"
-    assert {"committing"} == opened(played)
+@scenario(scenarios.zombie, step="committing")
+def test_a_zombie_about_to_commit(result: ScenarioResult) -> None:
+    """Paused just before its commit until its transaction has timed out and another has finished; resumed, its commit
+    is refused, and what it had written stays aborted."""
+    assert result.observations["took_over"]
+    assert str(result.check) == "0 findings"
+    assert {"committing"} == steps_in_transaction(result)
 
 
-@scene(scenes.scaling)
-def test_scaling_under_load(played: Shown) -> None:
-    """Claim 4: 1 → 6 → 2 workers under load: nothing twice, nothing missing, and no fence with unique names."""
-    assert str(played.verdict) == "0 findings"
-    assert [0, 0, 0, 0] == played.facts["left"]
-    assert [] == [line for said in played.facts["said"] for line in said.splitlines() if "FENCED" in line]
+@scenario(scenarios.scaling)
+def test_scaling_under_load(result: ScenarioResult) -> None:
+    """1 → 6 → 2 workers under load: nothing twice, nothing missing, and with unique instance ids none is fenced."""
+    assert str(result.check) == "0 findings"
+    assert [0, 0, 0, 0] == result.observations["exit_codes"]
+    assert [] == [line for log in result.observations["logs"] for line in log.splitlines() if "FENCED" in line]
 
 
-def rivals_on_two_hosts(ground: Ground) -> Shown:
-    """Two hosts: the locks of their slots lie in different folders."""
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        return scenes.rivals(ground, (Path(one), Path(other)))
+def shared_transactional_id(environment: Environment) -> ScenarioResult:
+    """The scenario, with temporary folders."""
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        return scenarios.shared_transactional_id(environment, (Path(first), Path(second)))
 
 
-@scene(rivals_on_two_hosts, "classic")
-def test_equal_names_end_in_the_rivals_code(played: Shown) -> None:
-    """Claim 4: two processes with one transactional.id: one ends with 4 and names the id, the other loses nothing."""
-    assert 4 in played.facts["codes"]
-    assert set(played.facts["codes"]) <= {4, None}
-    assert any("another process uses transactional.id" in said for said in played.facts["said"])
-    assert str(played.verdict) == "0 findings"
+@scenario(shared_transactional_id, "classic")
+def test_a_shared_transactional_id(result: ScenarioResult) -> None:
+    """Two processes with one transactional.id: one ends with 4 and names the id, the other loses nothing."""
+    assert 4 in result.observations["exit_codes"]
+    assert set(result.observations["exit_codes"]) <= {4, None}
+    assert any("another process uses transactional.id" in log for log in result.observations["logs"])
+    assert str(result.check) == "0 findings"
 
 
-@scene(scenes.paused_broker, broker="pause", pause_s=12)
-def test_a_paused_broker(played: Shown) -> None:
-    """Claim 5: the broker frozen in the middle of a transaction until sessions and transaction are over: the same
-    process goes on, nothing is lost or doubled."""
-    assert str(played.verdict) == "0 findings"
-    assert all(kill.written for kill in played.kills)
+@scenario(scenarios.paused_broker, broker_faults=BrokerFaults.PAUSE, pause_s=12)
+def test_a_paused_broker(result: ScenarioResult) -> None:
+    """The broker paused in the middle of a transaction until sessions and transaction have timed out: the same process
+    goes on, nothing is lost or duplicated."""
+    assert str(result.check) == "0 findings"
+    assert all(kill.written for kill in result.kills)
 
 
-@scene(scenes.restarted_broker, broker="restart")
-def test_a_broker_killed_and_started_again(played: Shown) -> None:
+@scenario(scenarios.restarted_broker, broker_faults=BrokerFaults.RESTART)
+def test_a_broker_killed_and_started_again(result: ScenarioResult) -> None:
     """The broker killed in the middle of a transaction and started again: the same process goes on."""
-    assert str(played.verdict) == "0 findings"
-    assert all(kill.written for kill in played.kills)
+    assert str(result.check) == "0 findings"
+    assert all(kill.written for kill in result.kills)
 
 
-@scene(scenes.growth)
-def test_partitions_grown_live(played: Shown) -> None:
-    """Claim 15: the input grown under load: no exit, no loss; a partition that has no twins yet waits, the others go
+@scenario(scenarios.partition_growth)
+def test_partitions_grown_live(result: ScenarioResult) -> None:
+    """The input grown under load: no exit, no loss; a partition without co-partitioned outputs is paused, the others go
     on, and it goes on when it has them."""
-    assert str(played.verdict) == "0 findings"
-    assert played.facts["others_went_on"]
-    assert {5} == set(played.facts["waited"])
+    assert str(result.check) == "0 findings"
+    assert result.observations["others_went_on"]
+    assert {5} == set(result.observations["paused_lag"])
 
 
-@scene(scenes.transactional_input)
-def test_transactional_input(played: Shown) -> None:
-    """Aborted records of the input make nothing, and the group's position passes the markers: it ends where the input
-    does."""
-    assert str(played.verdict) == "0 findings"
+@scenario(scenarios.transactional_input)
+def test_transactional_input(result: ScenarioResult) -> None:
+    """Aborted records of the input have no outputs, and the group's position passes the markers: it ends where the
+    input does."""
+    assert str(result.check) == "0 findings"
 
 
-def test_readers_go_on_after_a_kill(quiet: Ground) -> None:
-    """Killed with an open transaction and restarted under its name: `read_committed` readers go on within 2 s, though
-    the transaction's time is 30 s."""
-    shown = scenes.takeover(quiet, same_name=True)
+def test_readers_go_on_after_a_kill(idle_environment: Environment) -> None:
+    """Killed with an open transaction and restarted with the same instance id: `read_committed` readers go on within
+    2 s, though the transaction's timeout is 30 s."""
+    result = scenarios.takeover(idle_environment, same_instance_id=True)
 
-    assert shown.facts["readers_s"] < 2
-    assert {"offsets_sent"} == opened(shown)
-    assert str(shown.verdict) == "0 findings"
+    assert result.observations["readers_s"] < 2
+    assert {"offsets_sent"} == steps_in_transaction(result)
+    assert str(result.check) == "0 findings"

@@ -1,1 +1,1 @@
-"""Exactly once under fire: workers killed, frozen and cut off, and a reader that knows what must come out."""
+"""Exactly once under faults: a workload, workers that are killed, paused and cut off, and a checker of the outputs."""

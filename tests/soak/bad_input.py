@@ -1,4 +1,5 @@
-"""Bad input of every kind, alone, first, in the middle and last among good events, through the installed command."""
+"""Scenarios of bad input: every kind, alone, first, in the middle and last among valid events; refused outputs; and a
+broken template."""
 
 import argparse
 import json
@@ -7,40 +8,51 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from processor.kafka.local.kafka import local_kafka
-from tests.chaos.crew import caught_up, until
-from tests.chaos.expected import TEMPLATES, Dead, Record, Sent, Template, good
-from tests.chaos.load import Feeder, bad_records, large_records, make_event, noted, of_an_output_schema
-from tests.chaos.reader import OnLog, read
-from tests.chaos.scenes import Ground, MissedError, Shown, judged
-from tests.chaos.site import QUICK_BROKER, ROOT, TEMPLATES_DIR, Site
-from tests.chaos.verify import Finding, verify
+from tests.soak.checker import Finding, Kind, check_outputs
+from tests.soak.expected import TEMPLATES, DeadLettered, Record, Sent, Template, valid_record
+from tests.soak.history import StoredRecord, read
+from tests.soak.installation import FAST_TIMEOUTS_BROKER, ROOT, TEMPLATES_DIR, Installation
+from tests.soak.scenarios import Environment, FaultMissedError, ScenarioResult, drain_and_check
+from tests.soak.workers import wait_until, wait_until_caught_up
+from tests.soak.workload import (
+    InputProducer,
+    bad_records,
+    event_json,
+    large_records,
+    valid_records,
+    with_comment,
+    with_large_comment,
+    with_output_schema,
+)
 
-POSITIONS = ("alone", "first", "middle", "last")
-BAD_NUMBER = 90_000  # transactions of bad records; above all good ones, so that the account's order holds
+PLACEMENTS = ("alone", "first", "middle", "last")
+BAD_NUMBER = 90_000  # the first transaction number of bad records, above those of valid ones
 
 
 def kinds(account: int, *, value_kept: bool = False) -> dict[str, Record]:
     """One record of every kind of bad input, of an account of its own."""
-    event = make_event(account=account, number=BAD_NUMBER)
+    event = event_json(account=account, number=BAD_NUMBER)
     return {
         **bad_records(event),
         **large_records(account=account, number=BAD_NUMBER + 1, value_kept=value_kept),
-        "incompatible schema": of_an_output_schema(event),
-        "failing template": good(make_event(account=account, number=BAD_NUMBER + 2, strict=False)),
+        "incompatible schema": with_output_schema(event),
+        "failing template": valid_record(event_json(account=account, number=BAD_NUMBER + 2, strict=False)),
     }
 
 
-def load_templates(site: Site, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+def run_command(
+    installation: Installation, *arguments: str, timeout_s: float = 600
+) -> subprocess.CompletedProcess[str]:
     """The console script `processor`, as pip has installed it."""
     return subprocess.run(
         (str(Path(sys.executable).with_name("processor")), *arguments),
-        env=site.environment(),
+        env=installation.env(),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -49,60 +61,66 @@ def load_templates(site: Site, *arguments: str, timeout_s: float = 600) -> subpr
     )
 
 
-def poison(ground: Ground, position: str, *, good_count: int) -> Shown:
-    """Each kind in a partition of its own, at `position` among `good_count` good events; one `run --until-end`."""
-    names = sorted(kinds(0))
-    site = replace(ground.plain_site("poison"), partitions=len(names))
-    site.create_topics()
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    for partition, name in enumerate(names):
+def bad_input_at(environment: Environment, placement: str, *, valid_count: int) -> ScenarioResult:
+    """Each kind in a partition of its own, placed among `valid_count` valid events; one `run --until-end`."""
+    kind_names = sorted(kinds(0))
+    installation = replace(environment.installation_without_topics("bad-input"), partitions=len(kind_names))
+    installation.create_topics()
+    producer = InputProducer(installation)
+    for partition, name in enumerate(kind_names):
         accounts = range(partition * 10, partition * 10 + 4)
-        goods = [
-            good(make_event(account=accounts[number % len(accounts)], number=number + 1))
-            for number in range(0 if position == "alone" else good_count)
+        valid = [
+            valid_record(event_json(account=accounts[number % len(accounts)], number=number + 1))
+            for number in range(0 if placement == "alone" else valid_count)
         ]
-        at = {"alone": 0, "first": 0, "middle": good_count // 2, "last": good_count}[position]
+        at = {"alone": 0, "first": 0, "middle": valid_count // 2, "last": valid_count}[placement]
         bad = kinds(partition * 10 + 9)[name]
-        feeder.send([*goods[:at], bad, *goods[at:]], partition=partition)
-    done = load_templates(site, "run", "--until-end")
-    verdict = verify(site, feeder.committed())
+        producer.send([*valid[:at], bad, *valid[at:]], partition=partition)
+    done = run_command(installation, "run", "--until-end")
+    check = check_outputs(installation, producer.committed_records())
     if done.returncode != 0:
-        finding = Finding("EXIT", f"run --until-end ended with {done.returncode}: {done.stderr[-800:]}")
-        verdict = replace(verdict, findings=(finding, *verdict.findings))
-    return Shown(verdict, facts={"reasons": reasons(site), "kinds": names})
+        finding = Finding(Kind.EXIT, f"run --until-end ended with {done.returncode}: {done.stderr[-800:]}")
+        check = replace(check, findings=(finding, *check.findings))
+    return ScenarioResult(check, observations={"reasons": reasons(installation), "kinds": kind_names})
 
 
-def reasons(site: Site) -> set[str]:
+def reasons(installation: Installation) -> set[str]:
     """The `dl.reason` of all dead letters."""
-    return {dict(letter.headers)["dl.reason"].decode() for letter in read(site.servers, (site.dead_letters,))}
+    return {
+        dict(letter.headers)["dl.reason"].decode()
+        for letter in read(installation.servers, (installation.dead_letters,))
+    }
 
 
-def poison_live(ground: Ground) -> Shown:
-    """Each kind between two good neighbours while a worker runs; `slowest_ms`: from a neighbour's record to its status
-    record."""
-    site = ground.site("live", {})
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    with ground.worker(site) as worker:
-        feeder.send([good(make_event(account=1, number=number)) for number in range(1, 200)])  # warm
-        if not caught_up(site, 30):
-            raise MissedError(f"not warm: {worker.said[-800:]}")
+def bad_input_live(environment: Environment) -> ScenarioResult:
+    """Each kind between two valid neighbours while a worker runs; `slowest_ms`: from a neighbour's record to its
+    status record."""
+    installation = environment.installation("live", {})
+    producer = InputProducer(installation)
+    with environment.worker(installation) as worker:
+        producer.send(valid_records(1, range(1, 200)))  # warms the worker up
+        if not wait_until_caught_up(installation, 30):
+            raise FaultMissedError(f"the worker does not process: {worker.log_text[-800:]}")
         for n, bad in enumerate(kinds(9).values()):
             for record in (
-                good(make_event(account=2, number=2 * n + 1)),
+                valid_record(event_json(account=2, number=2 * n + 1)),
                 bad,
-                good(make_event(account=2, number=2 * n + 2)),
+                valid_record(event_json(account=2, number=2 * n + 2)),
             ):
-                feeder.send([record], partition=0)
+                producer.send([record], partition=0)
             time.sleep(0.1)
-        shown = judged(site, feeder, worker)
-    shown.facts = {"slowest_ms": max(_delays(site, feeder.committed()))}
-    return shown
+        result = drain_and_check(installation, producer, worker)
+    result.observations = {"slowest_ms": max(_delays_ms(installation, producer.committed_records()))}
+    return result
 
 
-def _delays(site: Site, sent: list[Sent]) -> list[int]:
+def _delays_ms(installation: Installation, sent: list[Sent]) -> list[int]:
     """Milliseconds from each neighbour's record to its statuses."""
-    neighbours = {one.place: one.timestamp_ms for one in sent if b"LN-2" in (one.record.value or b"")}
-    statuses = [(record, json.loads(record.value or b"{}")["source"]) for record in read(site.servers, (site.status,))]
+    neighbours = {record.position: record.timestamp_ms for record in sent if b"LN-2" in (record.record.value or b"")}
+    statuses = [
+        (record, json.loads(record.value or b"{}")["source"])
+        for record in read(installation.servers, (installation.status,))
+    ]
     return [
         record.timestamp_ms - neighbours[source["partition"], source["offset"]]
         for record, source in statuses
@@ -110,149 +128,177 @@ def _delays(site: Site, sent: list[Sent]) -> list[int]:
     ]
 
 
-def large_letters(ground: Ground) -> Shown:
-    """Where the events' topic takes 3 MB, `topics --create` gives the dead letters' topic room for them: the bytes of a
-    2 MB event are kept."""
-    site = ground.plain_site("large")
-    asked = [NewTopic(site.events, site.partitions, 1, config={"max.message.bytes": "3000000"})]
-    admin = AdminClient({"bootstrap.servers": site.servers})
-    for future in admin.create_topics(asked).values():
+def large_dead_letters(environment: Environment) -> ScenarioResult:
+    """Where the events' topic accepts 3 MB, `topics --create` gives the dead letters' topic room for them: the bytes of
+    a 2 MB event are kept."""
+    installation = environment.installation_without_topics("large")
+    topics = [NewTopic(installation.events, installation.partitions, 1, config={"max.message.bytes": "3000000"})]
+    admin = AdminClient({"bootstrap.servers": installation.servers})
+    for future in admin.create_topics(topics).values():
         future.result(30)
-    site.create_topics()
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    feeder.send([kinds(9, value_kept=True)["2 MB"], good(make_event(account=1, number=1))])
-    with ground.worker(site) as worker:
-        return judged(site, feeder, worker)
+    installation.create_topics()
+    producer = InputProducer(installation)
+    producer.send([kinds(9, value_kept=True)["2 MB"], valid_record(event_json(account=1, number=1))])
+    with environment.worker(installation) as worker:
+        return drain_and_check(installation, producer, worker)
 
 
-def strict_keys(ground: Ground) -> Shown:
+def strict_key_check(environment: Environment) -> ScenarioResult:
     """Under PROCESSOR_KEY_CHECK=strict a record whose key is not its event's ordering key is a dead letter."""
-    site = ground.site("keys", {"PROCESSOR_KEY_CHECK": "strict"})
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    goods = [good(make_event(account=1, number=number)) for number in range(1, 40)]
-    value = good(make_event(account=2, number=1)).value
-    feeder.send([*goods[:20], Record(b"another", value, Dead("WRONG_KEY")), *goods[20:]], partition=0)
-    with ground.worker(site) as worker:
-        shown = judged(site, feeder, worker)
-    shown.facts = {"reasons": reasons(site)}
-    return shown
+    installation = environment.installation("keys", {"PROCESSOR_KEY_CHECK": "strict"})
+    producer = InputProducer(installation)
+    valid = valid_records(1, range(1, 40))
+    value = valid_record(event_json(account=2, number=1)).value
+    producer.send([*valid[:20], Record(b"another", value, DeadLettered("WRONG_KEY")), *valid[20:]], partition=0)
+    with environment.worker(installation) as worker:
+        result = drain_and_check(installation, producer, worker)
+    result.observations = {"reasons": reasons(installation)}
+    return result
 
 
-def sunken_limit(ground: Ground) -> Shown:
-    """The limit of a topic sinks under a running worker, so that the broker refuses an output: that template fails for
+def lowered_limit(environment: Environment) -> ScenarioResult:
+    """A topic's limit is lowered while a worker runs, so that the broker refuses an output: that template fails for
     that record, all else is published."""
-    site = ground.site("sunken", {})
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
+    installation = environment.installation("lowered-limit", {})
+    producer = InputProducer(installation)
     noise = "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(100_000))  # 300 kB that do not compress well
-    big = make_event("SAVINGS_DEPOSIT", account=2, number=1, comment=noise)
-    return _refused(site, ground, feeder, noted(big), topic=site.messages, config=("max.message.bytes", "60000"))
+    big = with_comment(event_json("SAVINGS_DEPOSIT", account=2, number=1), noise)
+    change = TopicChange(installation.messages, "max.message.bytes", "60000")
+    return _refuse_output(installation, environment, producer, with_large_comment(big), change)
 
 
-def refused_record(ground: Ground) -> Shown:
-    """The broker refuses an output for another reason (a compacted topic takes no record without a key): its source
+def refused_output(environment: Environment) -> ScenarioResult:
+    """The broker refuses an output for another reason (a compacted topic accepts no record without a key): its source
     alone becomes a dead letter, OUTPUT_REFUSED."""
-    site = ground.site("refused", {})
-    feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-    keyless = Record(None, None, Dead("OUTPUT_REFUSED"))
-    return _refused(site, ground, feeder, keyless, topic=site.decisions, config=("cleanup.policy", "compact"))
+    installation = environment.installation("refused-output", {})
+    producer = InputProducer(installation)
+    keyless = Record(None, None, DeadLettered("OUTPUT_REFUSED"))
+    change = TopicChange(installation.decisions, "cleanup.policy", "compact")
+    return _refuse_output(installation, environment, producer, keyless, change)
 
 
-def _refused(
-    site: Site, ground: Ground, feeder: Feeder, record: Record, *, topic: str, config: tuple[str, str]
-) -> Shown:
-    goods = [good(make_event(account=1, number=number)) for number in range(1, 50)]
-    with ground.worker(site) as worker:
-        feeder.send(goods[:30], partition=0)
-        if not caught_up(site, 30):
-            raise MissedError(f"not warm: {worker.said[-800:]}")
-        _alter(site, topic, *config)
-        feeder.send([*goods[30:40], record, *goods[40:]], partition=0)
-        shown = judged(site, feeder, worker, said=worker.said)
-    shown.facts = {**shown.facts, "reasons": reasons(site)}
-    return shown
+@dataclass(frozen=True, slots=True)
+class TopicChange:
+    """A new value for a property of a topic."""
+
+    topic: str
+    property: str
+    value: str
 
 
-def _alter(site: Site, topic: str, name: str, value: str) -> None:
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": site.servers})
+def _refuse_output(
+    installation: Installation,
+    environment: Environment,
+    producer: InputProducer,
+    record: Record,
+    change: TopicChange,
+) -> ScenarioResult:
+    """`record` among valid events, after `change`, which makes the broker refuse an output of it."""
+    valid = valid_records(1, range(1, 50))
+    with environment.worker(installation) as worker:
+        producer.send(valid[:30], partition=0)
+        if not wait_until_caught_up(installation, 30):
+            raise FaultMissedError(f"the worker does not process: {worker.log_text[-800:]}")
+        _alter_topic(installation.servers, change)
+        producer.send([*valid[30:40], record, *valid[40:]], partition=0)
+        result = drain_and_check(installation, producer, worker, log_text=worker.log_text)
+    result.observations = {**result.observations, "reasons": reasons(installation)}
+    return result
+
+
+def _alter_topic(servers: str, change: TopicChange) -> None:
+    entry = ConfigEntry(change.property, change.value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, change.topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": servers})
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)
 
     def altered() -> bool:
-        asked = ConfigResource(ResourceType.TOPIC, topic)
-        return any(answer.result(30)[name].value == value for answer in admin.describe_configs([asked]).values())
+        (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, change.topic)]).values()
+        return bool(described.result(30)[change.property].value == change.value)
 
-    if not until(altered, 10):
-        raise MissedError(f"{name} of {topic} is not {value}")
-    time.sleep(1)  # what a broker describes, its log obeys a moment later
+    if not wait_until(altered, 10):
+        raise FaultMissedError(f"not applied: {change}")
+    time.sleep(1)  # the broker's log applies a moment later what the broker describes
 
 
-def without_the_broken_template(ground: Ground, folder: Path) -> tuple[Shown, Shown, Mapping[str, object]]:
-    """The same input with all templates, and with all but the one that fails; then what the others published, twice."""
+def without_the_broken_template(
+    environment: Environment, folder: Path
+) -> tuple[ScenarioResult, ScenarioResult, Mapping[str, object]]:
+    """The same input with all templates, and with all but the one that fails; and the outputs of the others in both."""
     templates = folder / "templates"
     shutil.copytree(TEMPLATES_DIR, templates)
-    (templates / "chaos-loan-strict.toml").unlink()
-    strict = {template.id for template in TEMPLATES if template.strict}
-    told = [good(make_event(account=n % 7, number=n, strict=n % 3 == 0, email=n % 5 != 0)) for n in range(1, 200)]
-    shows: list[Shown] = []
+    (templates / "soak-loan-strict.toml").unlink()
+    strict_ids = {template.id for template in TEMPLATES if template.strict}
+    records = [
+        valid_record(event_json(account=n % 7, number=n, strict=n % 3 == 0, email=n % 5 != 0)) for n in range(1, 200)
+    ]
+    results: list[ScenarioResult] = []
     published: list[dict[tuple[str, str], object]] = []
     now_ms = int(time.time() * 1000)
     for directory in (TEMPLATES_DIR, templates):
-        site = replace(ground.plain_site("broken"), templates_dir=directory)
-        site.create_topics()
-        feeder = Feeder(site.servers, site.events, partitions=site.partitions)
-        feeder.send(told, timestamp_ms=now_ms)
-        active = [one for one in TEMPLATES if (templates / f"{one.id}.toml").exists() or directory is TEMPLATES_DIR]
-        shows.append(_played(ground, site, feeder, active))
-        published.append(_others(site, strict))
-    first, second = shows
+        installation = replace(environment.installation_without_topics("broken"), templates_dir=directory)
+        installation.create_topics()
+        producer = InputProducer(installation)
+        producer.send(records, timestamp_ms=now_ms)
+        active = [template for template in TEMPLATES if (directory / f"{template.id}.toml").exists()]
+        results.append(_run_until_end(environment, installation, producer, active))
+        published.append(_outputs_of_others(installation, strict_ids))
+    first, second = results
     return first, second, {"first": published[0], "second": published[1]}
 
 
-def _played(ground: Ground, site: Site, feeder: Feeder, active: list[Template]) -> Shown:
-    with ground.worker(site, until_end=True) as worker:
+def _run_until_end(
+    environment: Environment, installation: Installation, producer: InputProducer, active: list[Template]
+) -> ScenarioResult:
+    with environment.worker(installation, until_end=True) as worker:
         if worker.wait(60) != 0:
-            raise MissedError(worker.said[-800:])
-    return Shown(verify(site, feeder.committed(), templates=active))
+            raise FaultMissedError(worker.log_text[-800:])
+    return ScenarioResult(check_outputs(installation, producer.committed_records(), templates=active))
 
 
-def _others(site: Site, strict: set[str]) -> dict[tuple[str, str], object]:
-    """Messages and stream events of all templates but `strict`, by topic and identity; without the site's own names."""
-    statuses = {record.key: json.loads(record.value or b"{}") for record in read(site.servers, (site.status,))}
+def _outputs_of_others(installation: Installation, strict_ids: set[str]) -> dict[tuple[str, str], object]:
+    """Messages and stream events of all templates but `strict_ids`, by topic and key or eid; without topics' prefix."""
+    statuses = {
+        record.key: json.loads(record.value or b"{}") for record in read(installation.servers, (installation.status,))
+    }
 
-    def plain(record: OnLog) -> object:
-        return json.loads((record.value or b"{}").replace(site.prefix.encode(), b""))
+    def plain(record: StoredRecord) -> object:
+        return json.loads((record.value or b"{}").replace(installation.prefix.encode(), b""))
 
     found: dict[tuple[str, str], object] = {}
-    for record in read(site.servers, (site.messages, *site.streams.values())):
-        identity = record.key if record.topic == site.messages else json.loads(record.value or b"{}")["metadata"]["eid"]
-        if record.topic == site.messages and statuses[record.key]["templateId"] in strict:
+    for record in read(installation.servers, (installation.messages, *installation.streams.values())):
+        identity = (
+            record.key
+            if record.topic == installation.messages
+            else json.loads(record.value or b"{}")["metadata"]["eid"]
+        )
+        if record.topic == installation.messages and statuses[record.key]["templateId"] in strict_ids:
             continue
-        found[record.topic.removeprefix(site.prefix), str(identity)] = (record.partition, plain(record))
+        found[record.topic.removeprefix(installation.prefix), str(identity)] = (record.partition, plain(record))
     return found
 
 
 def main() -> int:
-    """Every kind at every position beside 1,000 good events each; 1 when anything was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.poison", description=__doc__)
-    parser.add_argument("--good", type=int, default=1_000, help="good events beside each bad record")
+    """Every kind at every place among 1,000 valid events each; 1 when anything was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.bad_input", description=__doc__)
+    parser.add_argument("--valid", type=int, default=1_000, help="valid events beside each bad record")
     parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
     args = parser.parse_args()
-    faulty = 0
-    with local_kafka(extra=QUICK_BROKER) as kafka:
-        for position in POSITIONS:
-            shown = poison(Ground(kafka, args.protocol), position, good_count=args.good)
-            faulty += bool(shown.verdict.findings)
-            counts = shown.verdict.counts
+    failed_count = 0
+    with local_kafka(extra=FAST_TIMEOUTS_BROKER) as kafka:
+        for placement in PLACEMENTS:
+            result = bad_input_at(Environment(kafka, args.protocol), placement, valid_count=args.valid)
+            failed_count += bool(result.check.findings)
+            counts = result.check.counts
             print(  # noqa: T201
-                f"{position:<7} {len(shown.facts['kinds'])} kinds, {counts['input']} records in, "
+                f"{placement:<7} {len(result.observations['kinds'])} kinds, {counts['input']} records in, "
                 f"{counts['communications.dead-letters']} dead letters, "
                 f"{counts['communications.decisions']} decisions, "
-                f"reasons: {', '.join(sorted(shown.facts['reasons']))}: {shown.verdict}",
+                f"reasons: {', '.join(sorted(result.observations['reasons']))}: {result.check}",
                 flush=True,
             )
-    return 1 if faulty else 0
+    return 1 if failed_count else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The judge: what a `read_committed` reader finds against what must be there, and what is hidden from it."""
+"""The checker: what a `read_committed` reader finds against what must be there, and which records were aborted."""
 
 import json
 import re
@@ -6,20 +6,48 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from tests.chaos.expected import TEMPLATES, CreatedMessage, Expected, RecordPosition, Sent, Template, expected
-from tests.chaos.reader import OnLog, ends, group_positions, partitions_of, read
-from tests.chaos.site import Site
+from tests.soak.expected import (
+    TEMPLATES,
+    ExpectedDeadLetter,
+    ExpectedMessage,
+    ExpectedOutputs,
+    Position,
+    Sent,
+    Template,
+    expected_outputs,
+)
+from tests.soak.history import StoredRecord, end_offsets, group_positions, partition_counts, read
+from tests.soak.installation import Installation
 
-SHOWN = 5  # findings of one kind that are told one by one
+EXAMPLES_PER_KIND = 5  # findings of one kind that are shown in full
+
+
+class Kind(StrEnum):
+    """What is wrong: with the outputs, the group's positions, a worker, or the harness itself."""
+
+    LOST = "LOST"
+    DUPLICATED = "DUPLICATED"
+    UNEXPECTED = "UNEXPECTED"
+    OUT_OF_ORDER = "OUT_OF_ORDER"
+    PARTITION = "PARTITION"
+    CONTENT = "CONTENT"
+    BYTES = "BYTES"  #: A dead letter does not have its source's bytes.
+    POSITION = "POSITION"  #: The group has not committed the input's end.
+    OPEN_TRANSACTION = "OPEN_TRANSACTION"
+    EXIT = "EXIT"  #: A worker ended by itself, or did not stop cleanly.
+    STUCK = "STUCK"  #: A worker did not get to its fault.
+    STALLED = "STALLED"  #: The group does not reach the input's end.
+    HARNESS = "HARNESS"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it must be."""
+    """One violation of what must hold."""
 
-    kind: str  #: DOUBLED, LOST, UNEXPECTED, OUT_OF_ORDER, PARTITION, CONTENT, POSITION, OPEN_TRANSACTION, ...
+    kind: Kind
     detail: str
 
     def __str__(self) -> str:
@@ -27,88 +55,91 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was found of one installation. `hidden`: places of records that only a `read_uncommitted` reader sees."""
+class CheckResult:
+    """What was found in one installation. `aborted`: where the records are that only `read_uncommitted` readers see."""
 
     findings: tuple[Finding, ...]
-    hidden: frozenset[tuple[str, int, int]]
+    aborted: frozenset[tuple[str, int, int]]
     counts: Mapping[str, int]
 
     def __str__(self) -> str:
         kinds = Counter(finding.kind for finding in self.findings)
         lines = [f"{kind} × {count}" for kind, count in kinds.items()]
         for kind in kinds:
-            lines += [str(finding) for finding in self.findings if finding.kind == kind][:SHOWN]
+            lines += [str(finding) for finding in self.findings if finding.kind == kind][:EXAMPLES_PER_KIND]
         return "\n".join(lines) or "0 findings"
 
 
-def verify(
-    site: Site, sent: Sequence[Sent], *, templates: Sequence[Template] = TEMPLATES, input_done: bool = True
-) -> Verdict:
-    """Judge `site`, whose input is `sent`. `input_done`: the group must have reached the input's end.
-
-    To be called when no worker is left.
-    """
-    must = expected(sent, templates=templates)
-    seen = read(site.servers, site.outputs)
-    places = {record.at for record in seen}
-    all_places = {record.at for record in read(site.servers, site.outputs, isolation="read_uncommitted")}
-    counts = Counter(record.topic.removeprefix(site.prefix) for record in seen)
-    return Verdict(
-        findings=tuple(_findings(site, sent, must, seen, input_done=input_done)),
-        hidden=frozenset(all_places - places),
+def check_outputs(
+    installation: Installation, sent: Sequence[Sent], *, templates: Sequence[Template] = TEMPLATES
+) -> CheckResult:
+    """Check all outputs of `installation`, whose input is `sent`. To be called when no worker is left."""
+    records = read(installation.servers, installation.outputs)
+    stored = read(installation.servers, installation.outputs, isolation="read_uncommitted")
+    counts = Counter(record.topic.removeprefix(installation.prefix) for record in records)
+    expected = expected_outputs(sent, templates=templates)
+    findings = [
+        *_output_findings(installation, expected, records),
+        *_offset_findings(installation),
+    ]
+    if len({record.position for record in sent}) != len(sent):
+        findings.append(Finding(Kind.HARNESS, "two records of the input have one position"))
+    return CheckResult(
+        findings=tuple(findings),
+        aborted=frozenset({record.at for record in stored} - {record.at for record in records}),
         counts={"input": len(sent), **counts},
     )
 
 
-def _findings(
-    site: Site, sent: Sequence[Sent], must: Expected, seen: Sequence[OnLog], *, input_done: bool
+def _output_findings(
+    installation: Installation, expected: ExpectedOutputs, records: Sequence[StoredRecord]
 ) -> Iterator[Finding]:
-    by_topic: dict[str, list[OnLog]] = {topic: [] for topic in site.outputs}
-    for record in seen:
+    by_topic: dict[str, list[StoredRecord]] = {topic: [] for topic in installation.outputs}
+    for record in records:
         by_topic[record.topic].append(record)
-    partitions = partitions_of(site.servers, site.outputs)
-    created, by_eid = must.created, must.streams
-    known = _Known(site, must, by_eid)
-    yield from _births(by_topic[site.messages], created, _message_key)
-    yield from _births(by_topic[site.status], created, _message_key)
-    yield from _content(by_topic[site.messages], created)
-    notified = {key: birth for key, birth in created.items() if birth.template.channel in ("EMAIL", "SMS")}
-    yield from _births(by_topic[site.notifications], notified | must.discarded, _message_key)
-    yield from _notifications(by_topic[site.notifications], notified | must.discarded, withheld=must.discarded.keys())
-    yield from _statuses(site, by_topic[site.status], created)
-    for event, topic in site.streams.items():
-        mine = {eid: birth for eid, birth in by_eid.items() if birth.template.event == event}
-        yield from _births(by_topic[topic], mine, _eid)
-        yield from _streams(by_topic[topic], mine)
-    yield from _dead_letters(site, by_topic[site.dead_letters], must)
-    yield from _decisions(site, by_topic[site.decisions], must)
-    for topic, records in by_topic.items():
-        yield from _order(topic, records, [known.source(record) for record in records], partitions[topic])
-        yield from _accounts(topic, records, known)
-    stable = ends(site.servers, site.outputs, stable=True)
-    for at, end in ends(site.servers, site.outputs).items():
+    messages = expected.messages
+    yield from _check_keys(by_topic[installation.messages], messages, _message_key)
+    yield from _check_messages(by_topic[installation.messages], messages)
+    yield from _check_keys(by_topic[installation.status], messages, _message_key)
+    yield from _check_statuses(installation, by_topic[installation.status], messages)
+    notified = {key: message for key, message in messages.items() if message.template.channel in ("EMAIL", "SMS")}
+    notified |= expected.discarded
+    yield from _check_keys(by_topic[installation.notifications], notified, _message_key)
+    yield from _check_notifications(by_topic[installation.notifications], notified, discarded=expected.discarded.keys())
+    for event, topic in installation.streams.items():
+        of_event = {eid: message for eid, message in expected.streams.items() if message.template.event == event}
+        yield from _check_keys(by_topic[topic], of_event, _eid)
+        yield from _check_stream_events(by_topic[topic], of_event)
+    yield from _check_dead_letters(installation, by_topic[installation.dead_letters], expected)
+    yield from _check_decisions(installation, by_topic[installation.decisions], expected)
+    lineage = _Lineage(installation, expected)
+    partitions = partition_counts(installation.servers, installation.outputs)
+    for topic, of_topic in by_topic.items():
+        yield from _check_order_of_sources(of_topic, lineage, partitions[topic])
+        yield from _check_order_of_accounts(of_topic, lineage)
+
+
+def _offset_findings(installation: Installation) -> Iterator[Finding]:
+    """Open transactions on the outputs, and positions of the group that are not the input's end."""
+    stable = end_offsets(installation.servers, installation.outputs, stable=True)
+    for at, end in end_offsets(installation.servers, installation.outputs).items():
         if stable[at] != end:
-            yield Finding("OPEN_TRANSACTION", f"{at}: readers end at {stable[at]} of {end}")
-    if input_done:
-        positions = group_positions(site.servers, site.group, site.events)
-        for (_, partition), end in ends(site.servers, (site.events,)).items():
-            if positions.get(partition) != end:
-                yield Finding("POSITION", f"partition {partition}: {positions.get(partition)}, the input ends at {end}")
-    by_place = {one.place for one in sent}
-    if len(by_place) != len(sent):
-        yield Finding("HARNESS", "two records of the input have one place")
+            yield Finding(Kind.OPEN_TRANSACTION, f"{at}: readers end at {stable[at]} of {end}")
+    positions = group_positions(installation.servers, installation.group, installation.events)
+    for (_, partition), end in end_offsets(installation.servers, (installation.events,)).items():
+        if positions.get(partition) != end:
+            yield Finding(Kind.POSITION, f"partition {partition}: {positions.get(partition)}, the input ends at {end}")
 
 
-def _message_key(record: OnLog) -> str:
+def _message_key(record: StoredRecord) -> str:
     return (record.key or b"").decode(errors="replace")
 
 
-def _eid(record: OnLog) -> str:
+def _eid(record: StoredRecord) -> str:
     return str(_json(record).get("metadata", {}).get("eid"))
 
 
-def _json(record: OnLog) -> dict[str, Any]:
+def _json(record: StoredRecord) -> dict[str, Any]:
     try:
         value = json.loads(record.value or b"{}")
     except ValueError:
@@ -116,20 +147,21 @@ def _json(record: OnLog) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _births(
-    records: Iterable[OnLog], must: Mapping[str, CreatedMessage], key: Callable[[OnLog], str]
+def _check_keys(
+    records: Iterable[StoredRecord], expected: Mapping[str, ExpectedMessage], key: Callable[[StoredRecord], str]
 ) -> Iterator[Finding]:
     """Each expected key exactly once, and no other."""
-    seen: dict[str, list[OnLog]] = {}
+    by_key: dict[str, list[StoredRecord]] = {}
     for record in records:
-        seen.setdefault(key(record), []).append(record)
-    for name, found in seen.items():
-        if name not in must:
-            yield Finding("UNEXPECTED", f"{name} at {[record.at for record in found]}")
-        elif len(found) > 1:
-            yield Finding("DOUBLED", f"{name} of {must[name].place} at {[record.at for record in found]}")
-    for name in must.keys() - seen.keys():
-        yield Finding("LOST", f"{name} of {must[name].place}, template {must[name].template.id}")
+        by_key.setdefault(key(record), []).append(record)
+    for name, of_key in by_key.items():
+        at = [record.at for record in of_key]
+        if name not in expected:
+            yield Finding(Kind.UNEXPECTED, f"{name} at {at}")
+        elif len(of_key) > 1:
+            yield Finding(Kind.DUPLICATED, f"{name} of {expected[name].position} at {at}")
+    for name in expected.keys() - by_key.keys():
+        yield Finding(Kind.LOST, f"{name} of {expected[name].position}, template {expected[name].template.id}")
 
 
 def _iso(timestamp_ms: int) -> str:
@@ -137,228 +169,247 @@ def _iso(timestamp_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{timestamp_ms % 1000:03}Z"
 
 
-def _content(records: Iterable[OnLog], must: Mapping[str, CreatedMessage]) -> Iterator[Finding]:
+def _check_fields(record: StoredRecord, actual: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[Finding]:
+    fields = {name: actual.get(name) for name in expected}
+    if expected != fields:
+        yield Finding(Kind.CONTENT, f"{record.at}: {fields}, not {expected}")
+
+
+def _check_body(record: StoredRecord, body: object, message: ExpectedMessage) -> Iterator[Finding]:
+    if message.template.channel == "EVENT_STREAM":
+        text = json.dumps({"n": message.number, "account": message.account_id})
+    else:
+        text = f"{message.number} {message.account_id}{' yes' if message.template.strict else ''}"
+    if body != text:
+        yield Finding(Kind.CONTENT, f"{record.at}: body {body!r} is not of {message}")
+
+
+def _check_messages(records: Iterable[StoredRecord], messages: Mapping[str, ExpectedMessage]) -> Iterator[Finding]:
     for record in records:
-        birth = must.get(_message_key(record))
-        if birth is None:
+        message = messages.get(_message_key(record))
+        if message is None:
             continue
-        message = _json(record)
-        wanted = {
-            "encodedKey": birth.encoded_key,
-            "type": birth.template.channel,
-            "event": birth.template.event,
-            "state": birth.state,
-            "creationDate": _iso(birth.timestamp_ms),
+        actual = _json(record)
+        expected = {
+            "encodedKey": message.encoded_key,
+            "type": message.template.channel,
+            "event": message.template.event,
+            "state": message.state,
+            "creationDate": _iso(message.timestamp_ms),
             "numRetries": 0,
-            "loanAccountKey": birth.account if birth.template.event == "LOAN_REPAYMENT" else None,
-            "depositAccountKey": birth.account if birth.template.event == "SAVINGS_DEPOSIT" else None,
+            "loanAccountKey": message.account if message.template.event == "LOAN_REPAYMENT" else None,
+            "depositAccountKey": message.account if message.template.event == "SAVINGS_DEPOSIT" else None,
         }
-        got = {name: message.get(name) for name in wanted}
-        if wanted != got:
-            yield Finding("CONTENT", f"{record.at}: {got}, not {wanted}")
-        if not _shows(birth, str(message.get("body"))):
-            yield Finding("CONTENT", f"{record.at}: body {message.get('body')!r} is not of {birth}")
+        yield from _check_fields(record, actual, expected)
+        yield from _check_body(record, actual.get("body"), message)
 
 
-def _shows(birth: CreatedMessage, body: str) -> bool:
-    if birth.template.channel == "EVENT_STREAM":
-        return body == json.dumps({"n": birth.number, "account": birth.account_id})
-    ending = " yes" if birth.template.strict else ""
-    return body == f"{birth.number} {birth.account_id}{ending}"
-
-
-def _notifications(
-    records: Iterable[OnLog], must: Mapping[str, CreatedMessage], *, withheld: Collection[str]
+def _check_notifications(
+    records: Iterable[StoredRecord], notified: Mapping[str, ExpectedMessage], *, discarded: Collection[str]
 ) -> Iterator[Finding]:
     for record in records:
-        birth = must.get(_message_key(record))
-        if birth is None:
-            continue
-        told = _json(record)
-        digits = f"{int(birth.encoded_key, 16) % 10**16:016}"
-        wanted = {
-            "id": "-".join(["MSG", digits[:4], digits[4:8], digits[8:12], digits[12:]]),
-            "status": "Queued" if birth.state == "QUEUED" and birth.encoded_key not in withheld else "Discarded",
-            "created": _iso(birth.timestamp_ms),
-            "account": "Northbank",
-            "category": "Loans" if birth.template.id == "chaos-loan-email" else None,
-        }
-        got = {
-            "id": told.get("id"),
-            "status": told.get("status"),
-            "created": told["audit"]["created"]["at"],
-            "account": told.get("account", {}).get("name"),
-            "category": told.get("category", {}).get("name"),
-        }
-        if birth.contact is not None and told["contact"]["id"] != birth.contact:
-            yield Finding("CONTENT", f"{record.at}: contact {told['contact']}, not {birth.contact}")
-        if wanted != got:
-            yield Finding("CONTENT", f"{record.at}: {got}, not {wanted}")
-        if not _shows(birth, str(told.get("body"))):
-            yield Finding("CONTENT", f"{record.at}: body {told.get('body')!r} is not of {birth}")
-
-
-def _statuses(site: Site, records: Iterable[OnLog], must: Mapping[str, CreatedMessage]) -> Iterator[Finding]:
-    for record in records:
-        birth = must.get(_message_key(record))
-        if birth is None:
-            continue
-        status = _json(record)
-        wanted = {
-            "encodedKey": birth.encoded_key,
-            "sequence": 1,
-            "to": birth.state,
-            "from": "QUEUED_FOR_STREAM" if birth.template.channel == "EVENT_STREAM" else None,
-            "at": _iso(birth.timestamp_ms),
-            "templateId": birth.template.id,
-            "templateVersion": birth.template.version,
-            "lookupMissing": [] if birth.template.channel == "EVENT_STREAM" or birth.contact else ["contact"],
-            "source": {"topic": site.events, "partition": birth.place[0], "offset": birth.place[1]},
-        }
-        got = {name: status.get(name) for name in wanted}
-        if wanted != got:
-            yield Finding("CONTENT", f"{record.at}: {got}, not {wanted}")
-
-
-def _streams(records: Iterable[OnLog], must: Mapping[str, CreatedMessage]) -> Iterator[Finding]:
-    for record in records:
-        birth = must.get(_eid(record))
-        if birth is None:
+        message = notified.get(_message_key(record))
+        if message is None:
             continue
         value = _json(record)
-        if not _shows(birth, str(value.get("body"))) or value.get("template_name") != birth.template.name:
-            yield Finding("CONTENT", f"{record.at}: {value} is not of {birth}")
-        if record.key != birth.ordering_key.encode():
-            yield Finding("CONTENT", f"{record.at}: key {record.key!r}, not the ordering key {birth.ordering_key}")
+        digits = f"{int(message.encoded_key, 16) % 10**16:016}"
+        queued = message.state == "QUEUED" and message.encoded_key not in discarded
+        expected = {
+            "id": "-".join(["MSG", digits[:4], digits[4:8], digits[8:12], digits[12:]]),
+            "status": "Queued" if queued else "Discarded",
+            "created": _iso(message.timestamp_ms),
+            "account": "Northbank",
+            "category": "Loans" if message.template.id == "soak-loan-email" else None,
+        }
+        actual = {
+            "id": value.get("id"),
+            "status": value.get("status"),
+            "created": value["audit"]["created"]["at"],
+            "account": value.get("account", {}).get("name"),
+            "category": value.get("category", {}).get("name"),
+        }
+        yield from _check_fields(record, actual, expected)
+        yield from _check_body(record, value.get("body"), message)
+        if message.contact is not None and value["contact"]["id"] != message.contact:
+            yield Finding(Kind.CONTENT, f"{record.at}: contact {value['contact']}, not {message.contact}")
 
 
-def _letter_place(record: OnLog) -> RecordPosition:
+def _check_statuses(
+    installation: Installation, records: Iterable[StoredRecord], messages: Mapping[str, ExpectedMessage]
+) -> Iterator[Finding]:
+    for record in records:
+        message = messages.get(_message_key(record))
+        if message is None:
+            continue
+        expected = {
+            "encodedKey": message.encoded_key,
+            "sequence": 1,
+            "to": message.state,
+            "from": "QUEUED_FOR_STREAM" if message.template.channel == "EVENT_STREAM" else None,
+            "at": _iso(message.timestamp_ms),
+            "templateId": message.template.id,
+            "templateVersion": message.template.version,
+            "lookupMissing": [] if message.template.channel == "EVENT_STREAM" or message.contact else ["contact"],
+            "source": {"topic": installation.events, "partition": message.position[0], "offset": message.position[1]},
+        }
+        yield from _check_fields(record, _json(record), expected)
+
+
+def _check_stream_events(records: Iterable[StoredRecord], messages: Mapping[str, ExpectedMessage]) -> Iterator[Finding]:
+    for record in records:
+        message = messages.get(_eid(record))
+        if message is None:
+            continue
+        value = _json(record)
+        yield from _check_fields(record, value, {"template_name": message.template.name})
+        yield from _check_body(record, value.get("body"), message)
+        if record.key != message.ordering_key.encode():
+            yield Finding(Kind.CONTENT, f"{record.at}: key {record.key!r}, not the ordering key {message.ordering_key}")
+
+
+def _dead_letter_position(record: StoredRecord) -> Position:
     headers = dict(record.headers)
     return (int(headers.get("dl.partition", b"-1")), int(headers.get("dl.offset", b"-1")))
 
 
-def _dead_letters(site: Site, records: Iterable[OnLog], must: Expected) -> Iterator[Finding]:
-    seen: dict[RecordPosition, OnLog] = {}
+def _check_dead_letters(
+    installation: Installation, records: Iterable[StoredRecord], expected: ExpectedOutputs
+) -> Iterator[Finding]:
+    positions: set[Position] = set()
     for record in records:
-        place, headers = _letter_place(record), dict(record.headers)
-        if place in seen:
-            yield Finding("DOUBLED", f"dead letter of {place}")
-        seen[place] = record
-        if place not in must.dead:
-            yield Finding("UNEXPECTED", f"dead letter of {place}: {headers}")
+        position = _dead_letter_position(record)
+        if position in positions:
+            yield Finding(Kind.DUPLICATED, f"dead letter of {position}")
+        positions.add(position)
+        if position not in expected.dead_letters:
+            yield Finding(Kind.UNEXPECTED, f"dead letter of {position}: {dict(record.headers)}")
             continue
-        source, reason, failed = must.dead[place]
-        wanted_headers = source.record.headers
-        fate = source.record.fate
-        value_kept = getattr(fate, "value_kept", True)
-        if headers.get("dl.topic") != site.events.encode():
-            yield Finding("CONTENT", f"dead letter of {place}: dl.topic {headers.get('dl.topic')!r}")
-        if headers.get("dl.reason") != reason.encode():
-            yield Finding("CONTENT", f"dead letter of {place}: {headers.get('dl.reason')!r}, not {reason}")
-        if record.key != source.record.key:
-            yield Finding("BYTES", f"dead letter of {place}: key {record.key!r}, not {source.record.key!r}")
-        if value_kept:
-            if record.value != source.record.value:
-                yield Finding("BYTES", f"dead letter of {place}: the value is not the source's")
-            if tuple(header for header in record.headers if not header[0].startswith("dl.")) != wanted_headers:
-                yield Finding("BYTES", f"dead letter of {place}: headers {record.headers}, not {wanted_headers}")
-        elif headers.get("dl.value_bytes") != str(len(source.record.value or b"")).encode():
-            yield Finding("BYTES", f"dead letter of {place}: dl.value_bytes {headers.get('dl.value_bytes')!r}")
-        if not headers.get("dl.detail"):
-            yield Finding("CONTENT", f"dead letter of {place}: no detail")
-        entries = json.loads(headers.get("dl.failed") or b"[]")
-        if failed != frozenset((entry["templateId"], entry["reason"]) for entry in entries):
-            yield Finding("CONTENT", f"dead letter of {place}: failed {entries}, not {set(failed)}")
-    for place in must.dead.keys() - seen.keys():
-        yield Finding("LOST", f"dead letter of {place}, {must.dead[place][1]}")
+        for kind, text in _dead_letter_mismatches(installation, record, expected.dead_letters[position]):
+            yield Finding(kind, f"dead letter of {position}: {text}")
+    for position in expected.dead_letters.keys() - positions:
+        yield Finding(Kind.LOST, f"dead letter of {position}, {expected.dead_letters[position].reason}")
 
 
-def _decisions(site: Site, records: Iterable[OnLog], must: Expected) -> Iterator[Finding]:
-    seen: set[RecordPosition] = set()
+def _dead_letter_mismatches(
+    installation: Installation, record: StoredRecord, expected: ExpectedDeadLetter
+) -> Iterator[tuple[Kind, str]]:
+    headers, source = dict(record.headers), expected.sent.record
+    if headers.get("dl.topic") != installation.events.encode():
+        yield Kind.CONTENT, f"dl.topic {headers.get('dl.topic')!r}"
+    if headers.get("dl.reason") != expected.reason.encode():
+        yield Kind.CONTENT, f"{headers.get('dl.reason')!r}, not {expected.reason}"
+    if not headers.get("dl.detail"):
+        yield Kind.CONTENT, "no detail"
+    entries = json.loads(headers.get("dl.failed") or b"[]")
+    if expected.failed != frozenset((entry["templateId"], entry["reason"]) for entry in entries):
+        yield Kind.CONTENT, f"failed {entries}, not {set(expected.failed)}"
+    if record.key != source.key:
+        yield Kind.BYTES, f"key {record.key!r}, not {source.key!r}"
+    if not expected.value_kept:
+        if headers.get("dl.value_bytes") != str(len(source.value or b"")).encode():
+            yield Kind.BYTES, f"dl.value_bytes {headers.get('dl.value_bytes')!r}"
+        return
+    if record.value != source.value:
+        yield Kind.BYTES, "the value is not the source's"
+    if tuple(header for header in record.headers if not header[0].startswith("dl.")) != source.headers:
+        yield Kind.BYTES, f"headers {record.headers}, not {source.headers}"
+
+
+def _check_decisions(
+    installation: Installation, records: Iterable[StoredRecord], expected: ExpectedOutputs
+) -> Iterator[Finding]:
+    positions: set[Position] = set()
     for record in records:
         value = _json(record)
         source = value.get("source", {})
-        place = (source.get("partition"), source.get("offset"))
-        if place in seen:
-            yield Finding("DOUBLED", f"decision of {place}")
-        seen.add(place)
-        if place not in must.decisions:
-            yield Finding("UNEXPECTED", f"decision of {place}: {value}")
+        position = (source.get("partition"), source.get("offset"))
+        if position in positions:
+            yield Finding(Kind.DUPLICATED, f"decision of {position}")
+        positions.add(position)
+        if position not in expected.decisions:
+            yield Finding(Kind.UNEXPECTED, f"decision of {position}: {value}")
             continue
-        event_id, reasons = must.decisions[place]
-        got = frozenset((entry.get("templateId"), entry.get("reason")) for entry in value.get("reasons", ()))
-        if got != reasons:
-            yield Finding("CONTENT", f"decision of {place}: {set(got)}, not {set(reasons)}")
-        if place in must.firsts:
-            partition, offset = must.firsts[place]
-            details = [str(entry.get("detail")) for entry in value.get("reasons", ())]
-            if not all(detail.endswith(f"[{partition}]@{offset}") for detail in details):
-                yield Finding("CONTENT", f"decision of {place}: {details}, not of {must.firsts[place]}")
-        if event_id is not None and record.key != event_id.encode():
-            yield Finding("CONTENT", f"decision of {place}: key {record.key!r}, not {event_id}")
-        if source.get("topic") != site.events:
-            yield Finding("CONTENT", f"decision of {place}: source {source}")
-    for place in must.decisions.keys() - seen:
-        yield Finding("LOST", f"decision of {place}, {set(must.decisions[place][1])}")
+        if source.get("topic") != installation.events:
+            yield Finding(Kind.CONTENT, f"decision of {position}: source {source}")
+        for text in _decision_mismatches(record, value.get("reasons", ()), position, expected):
+            yield Finding(Kind.CONTENT, f"decision of {position}: {text}")
+    for position in expected.decisions.keys() - positions:
+        yield Finding(Kind.LOST, f"decision of {position}, {set(expected.decisions[position][1])}")
 
 
-class _Known:
-    """What an output stands for."""
+def _decision_mismatches(
+    record: StoredRecord, entries: Sequence[Mapping[str, Any]], position: Position, expected: ExpectedOutputs
+) -> Iterator[str]:
+    event_id, reasons = expected.decisions[position]
+    actual = frozenset((entry.get("templateId"), entry.get("reason")) for entry in entries)
+    if actual != reasons:
+        yield f"{set(actual)}, not {set(reasons)}"
+    if position in expected.first_positions:
+        partition, offset = expected.first_positions[position]
+        details = [str(entry.get("detail")) for entry in entries]
+        if not all(detail.endswith(f"[{partition}]@{offset}") for detail in details):
+            yield f"{details}, not of {expected.first_positions[position]}"
+    if event_id is not None and record.key != event_id.encode():
+        yield f"key {record.key!r}, not {event_id}"
 
-    def __init__(self, site: Site, must: Expected, by_eid: Mapping[str, CreatedMessage]) -> None:
-        self._site, self._births, self._by_eid = site, must.created | must.discarded, by_eid
-        self._streams = frozenset(site.streams.values())
-        lanes: dict[tuple[str, str], list[CreatedMessage]] = {}
-        for birth in sorted(self._births.values(), key=lambda birth: birth.place):
-            lanes.setdefault((birth.account, birth.template.id), []).append(birth)
+
+class _Lineage:
+    """Which input record, and which expected message, an output is of."""
+
+    def __init__(self, installation: Installation, expected: ExpectedOutputs) -> None:
+        self._installation, self._by_eid = installation, expected.streams
+        self._messages = expected.messages | expected.discarded
+        self._streams = frozenset(installation.streams.values())
+        lanes: dict[tuple[str, str], list[ExpectedMessage]] = {}
+        for message in sorted(self._messages.values(), key=lambda message: message.position):
+            lanes.setdefault((message.account, message.template.id), []).append(message)
         self.rank = {
-            (*lane, birth.number): rank for lane, created in lanes.items() for rank, birth in enumerate(created)
+            (*lane, message.number): rank for lane, messages in lanes.items() for rank, message in enumerate(messages)
         }
         """(account, template, number) -> which event of the account this is, by the input's order."""
 
-    def birth(self, record: OnLog) -> CreatedMessage | None:
-        """The birth that a message, status, notification or stream event is of."""
-        if record.topic in (self._site.messages, self._site.status, self._site.notifications):
-            return self._births.get(_message_key(record))
+    def message(self, record: StoredRecord) -> ExpectedMessage | None:
+        """The expected message that a message, status, notification or stream event is of."""
+        if record.topic in (self._installation.messages, self._installation.status, self._installation.notifications):
+            return self._messages.get(_message_key(record))
         return self._by_eid.get(_eid(record)) if record.topic in self._streams else None
 
-    def source(self, record: OnLog) -> RecordPosition | None:
-        """The place of the input that an output says it is of; for a stream or message, the one its key stands for."""
-        if record.topic == self._site.dead_letters:
-            return _letter_place(record)
-        if record.topic in (self._site.decisions, self._site.status):
+    def source(self, record: StoredRecord) -> Position | None:
+        """The input position that an output names as its source; for a message or stream event, that of its key."""
+        if record.topic == self._installation.dead_letters:
+            return _dead_letter_position(record)
+        if record.topic in (self._installation.decisions, self._installation.status):
             source = _json(record).get("source", {})
             return (source.get("partition", -1), source.get("offset", -1))
-        birth = self.birth(record)
-        return None if birth is None else birth.place
+        message = self.message(record)
+        return None if message is None else message.position
 
 
-def _order(
-    topic: str, records: Sequence[OnLog], sources: Sequence[RecordPosition | None], partitions: int
-) -> Iterator[Finding]:
-    """By lineage: each output lies in its source's partition, in the order of the sources."""
-    last: dict[tuple[int, int], RecordPosition] = {}
-    for record, place in zip(records, sources, strict=True):
-        if place is None:
+def _check_order_of_sources(records: Iterable[StoredRecord], lineage: _Lineage, partitions: int) -> Iterator[Finding]:
+    """By lineage: each output of a topic is in its source's partition, in the order of the sources."""
+    last: dict[tuple[int, int], Position] = {}
+    for record in records:
+        source = lineage.source(record)
+        if source is None:
             continue
-        if record.partition != place[0] % partitions:
-            yield Finding("PARTITION", f"{record.at} is of {place}")
-        lane = (record.partition, place[0])
-        if lane in last and place < last[lane]:
-            yield Finding("OUT_OF_ORDER", f"{topic}: {record.at} of {place} stands after one of {last[lane]}")
-        last[lane] = place
+        if record.partition != source[0] % partitions:
+            yield Finding(Kind.PARTITION, f"{record.at} is of {source}")
+        lane = (record.partition, source[0])
+        if lane in last and source < last[lane]:
+            yield Finding(Kind.OUT_OF_ORDER, f"{record.at} of {source} comes after one of {last[lane]}")
+        last[lane] = source
 
 
-def _accounts(topic: str, records: Iterable[OnLog], known: _Known) -> Iterator[Finding]:
-    """By content: of one account and template, bodies tell the account's events in their order."""
+def _check_order_of_accounts(records: Iterable[StoredRecord], lineage: _Lineage) -> Iterator[Finding]:
+    """By content: the bodies of one account and template show the account's transactions in their order."""
     last: dict[tuple[str, str], int] = {}
     for record in records:
-        birth = known.birth(record)
-        said = re.search(r"\d{8}", str(_json(record).get("body", "")))
-        if birth is None or said is None:
+        message = lineage.message(record)
+        number = re.search(r"\d{8}", str(_json(record).get("body", "")))
+        if message is None or number is None:
             continue
-        lane = (birth.account, birth.template.id)
-        rank = known.rank.get((*lane, said[0]), -1)
+        lane = (message.account, message.template.id)
+        rank = lineage.rank.get((*lane, number[0]), -1)
         if rank <= last.get(lane, -1):
-            yield Finding("OUT_OF_ORDER", f"{topic}: {record.at} tells {said[0]} of {birth.account_id} too late")
+            yield Finding(Kind.OUT_OF_ORDER, f"{record.at} shows {number[0]} of {message.account_id} too late")
         last[lane] = rank

@@ -1,4 +1,4 @@
-"""One installation on a broker: its topics, its group, and the settings its workers get."""
+"""An installation of the soak on a broker: its topics, its group, its workers' settings; and settings of brokers."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from confluent_kafka import Producer
 from processor.cli.topics import create
 from processor.domain.record import EventName
 from processor.settings import KafkaSettings, Settings, TopicSettings
-from tests.chaos.expected import STREAM_PATTERN, TENANT, table_rows
+from tests.soak.expected import STREAM_PATTERN, TENANT, table_rows
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 STREAMS = {"LOAN_REPAYMENT": "loan_repayment", "SAVINGS_DEPOSIT": "savings_deposit"}
 PROTOCOLS = ("classic", "consumer")
 ROOT = Path(__file__).parents[2]
 
-#: Broker settings that make a death known within seconds: sessions of both protocols, and transactions out of time.
-QUICK_BROKER: Mapping[str, str] = {
+#: Broker settings that detect a dead client within seconds: sessions of both protocols, and transaction timeouts.
+FAST_TIMEOUTS_BROKER: Mapping[str, str] = {
     "group.min.session.timeout.ms": "1000",
     "group.consumer.min.session.timeout.ms": "1000",
     "group.consumer.session.timeout.ms": "2000",
@@ -30,23 +30,23 @@ QUICK_BROKER: Mapping[str, str] = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
 }
 
-#: For a broker that is frozen. One whose session is over when it wakes is fenced, so that its partitions have no leader
-#: for a moment, while its transaction coordinator goes on; and the coordinator of Kafka 4.3.0 takes a partition without
-#: a leader for a deleted one: it leaves out the marker of an abort, and the next transaction of the producer commits
-#: what was aborted. Nothing a client does could prevent that. https://github.com/apache/kafka/pull/3130 (review)
-PATIENT_BROKER: Mapping[str, str] = {**QUICK_BROKER, "broker.session.timeout.ms": "90000"}
+#: For a broker that is paused. One whose session has expired when it is resumed is fenced, so that its partitions have
+#: no leader for a moment, while its transaction coordinator goes on; and the coordinator of Kafka 4.3.0 takes a
+#: partition without a leader for a deleted one: it omits the marker of an abort, and the next transaction of the
+#: producer commits what was aborted. No client can prevent that. https://github.com/apache/kafka/pull/3130 (review)
+PAUSED_BROKER: Mapping[str, str] = {**FAST_TIMEOUTS_BROKER, "broker.session.timeout.ms": "90000"}
 
-#: For a broker that is killed and started again: it comes back when its session is over. Until then it plays its old
-#: part, coordinator and all, and is fenced at last; so no transaction may be about to end when it is killed, and none
-#: may time out just after. A controlled shutdown would leave the partitions without a leader as well (see above).
+#: For a broker that is killed and started again: it registers again when its old session has expired. Until then it
+#: acts as before, as a coordinator too, and is fenced at last; so no transaction may be about to end when it is killed,
+#: and none may time out just after. A controlled shutdown would leave the partitions without a leader too (see above).
 RESTARTED_BROKER: Mapping[str, str] = {
-    **QUICK_BROKER,
+    **FAST_TIMEOUTS_BROKER,
     "broker.session.timeout.ms": "3000",
     "controlled.shutdown.enable": "false",
 }
 
 
-#: For a worker of another tenant; the pattern makes it find all topics of its site, so that nothing else gives it away.
+#: For a worker of another tenant; with the pattern it finds all topics of its installation, so that nothing else fails.
 WRONG_TENANT: Mapping[str, str] = {
     "PROCESSOR_TENANT": "eastbank",
     "PROCESSOR_TOPICS__STREAM": STREAM_PATTERN.replace("{tenant}", TENANT),
@@ -54,8 +54,8 @@ WRONG_TENANT: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Site:
-    """Names and settings of one installation. `prefix` keeps it apart from all others on the same broker."""
+class Installation:
+    """Names and settings of one installation. `prefix` separates it from all others on the same broker."""
 
     servers: str
     prefix: str
@@ -64,7 +64,7 @@ class Site:
     session_timeout_ms: int = 2_000
     transaction_timeout_ms: int = 10_000
     templates_dir: Path = TEMPLATES_DIR
-    more: Mapping[str, str] = field(default_factory=dict)
+    env_overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -78,7 +78,7 @@ class Site:
 
     @property
     def messages(self) -> str:
-        """Topic of births and lives."""
+        """Topic of messages, as they were created and as they are now."""
         return f"{self.prefix}communications.messages"
 
     @property
@@ -88,17 +88,17 @@ class Site:
 
     @property
     def decisions(self) -> str:
-        """Topic of what made no message."""
+        """Topic of decisions: why a template created no message."""
         return f"{self.prefix}communications.decisions"
 
     @property
     def dead_letters(self) -> str:
-        """Topic of records that could not be turned."""
+        """Topic of records that could not be processed."""
         return f"{self.prefix}communications.dead-letters"
 
     @property
     def notifications(self) -> str:
-        """Topic of what a recipient's portal shows."""
+        """Topic of what a recipient's inbox shows."""
         return f"{self.prefix}notifications.messages"
 
     @property
@@ -111,12 +111,12 @@ class Site:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """All topics that a worker's transactions write for records of the input."""
+        """All topics to which a worker's transactions write for records of the input."""
         co_partitioned = (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
         return (*co_partitioned, *self.streams.values())
 
-    def environment(self, *, servers: str | None = None, slot: str = "s") -> dict[str, str]:
-        """The whole environment of a worker; no setting of ours leaks in from outside."""
+    def env(self, *, servers: str | None = None, instance_id: str = "s") -> dict[str, str]:
+        """The whole environment of a worker, without any setting of the processor from outside."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith("PROCESSOR_")}
         if home := os.environ.get("PROCESSOR_KAFKA_HOME"):
             outside["PROCESSOR_KAFKA_HOME"] = home
@@ -127,7 +127,7 @@ class Site:
         return {
             **outside,
             "PROCESSOR_TENANT": TENANT,
-            "PROCESSOR_INSTANCE_ID": slot,
+            "PROCESSOR_INSTANCE_ID": instance_id,
             "PROCESSOR_TEMPLATES_DIR": str(self.templates_dir),
             "PROCESSOR_TOPICS__PREFIX": self.prefix,
             "PROCESSOR_OUTPUT__FORMAT": "json",
@@ -137,14 +137,14 @@ class Site:
             "PROCESSOR_TRANSACTION_TIMEOUT_MS": str(self.transaction_timeout_ms),
             "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": servers or self.servers,
             "PROCESSOR_KAFKA__CONSUMER": json.dumps(consumer),
-            **self.more,
+            **self.env_overrides,
         }
 
     def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """`processor ARGUMENTS` with this site's settings, as a person would call it."""
+        """`processor ARGUMENTS` with this installation's settings, as a person would call it."""
         return subprocess.run(
             (sys.executable, "-m", "processor", *arguments),
-            env=self.environment(),
+            env=self.env(),
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -165,14 +165,14 @@ class Site:
         self._fill_tables()
 
     def _fill_tables(self) -> None:
-        """The rows of the reference tables, told before anything else."""
+        """Produce the rows of the reference tables, before anything else."""
         producer = Producer({"bootstrap.servers": self.servers})
         for topic, key, value in table_rows():
             producer.produce(self.prefix + topic, json.dumps(value), key)
         if left := producer.flush(30):
-            raise RuntimeError(f"{left} rows of the reference tables were not taken")
+            raise RuntimeError(f"{left} rows of the reference tables were not delivered")
 
 
-def of_protocols(word: str) -> Sequence[str]:
-    """The protocols that `classic`, `consumer` or `both` means."""
-    return PROTOCOLS if word == "both" else (word,)
+def protocols_of(name: str) -> Sequence[str]:
+    """The group protocols that `classic`, `consumer` or `both` stands for."""
+    return PROTOCOLS if name == "both" else (name,)

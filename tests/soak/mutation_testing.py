@@ -1,4 +1,4 @@
-"""Mutants of the engine: what each changes, and the named test that catches it."""
+"""Mutation testing of the engine: what each planted mutation changes, and the scenario that has to detect it."""
 
 import argparse
 import sys
@@ -6,84 +6,99 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from processor.kafka.local.kafka import local_kafka
-from tests.chaos import scenes
-from tests.chaos.outside import repeated_after_a_restart
-from tests.chaos.scenes import Ground, MissedError, Shown
-from tests.chaos.site import QUICK_BROKER
+from processor.kafka.local.kafka import LocalKafka, local_kafka
+from tests.soak import scenarios
+from tests.soak.environment_scenarios import duplicates_after_restart
+from tests.soak.installation import FAST_TIMEOUTS_BROKER
+from tests.soak.scenarios import Environment, FaultMissedError, ScenarioResult
+
+Scenario = Callable[[Environment], ScenarioResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
-    """A change of the engine's code (`tests.chaos.changes`), and the scene that has to catch it."""
+class MutationCase:
+    """A mutation of `tests.soak.mutations`, by its name there, and the scenario that has to detect it."""
 
-    what: str
-    scene: Callable[[Ground], Shown]
-    test: str  #: The test of `tests/kafka` that plays it.
+    description: str
+    scenario: Scenario
+    test: str  #: The test of `tests/scenarios` that runs it.
 
 
-MUTANTS: Mapping[str, Mutant] = {
-    "first-offset": Mutant(
+CASES: Mapping[str, MutationCase] = {
+    "first-offset": MutationCase(
         "after an uncertain commit, seek to the batch's first offset",
-        scenes.unknown_commit_arrived,
-        "test_a_commit_whose_answer_was_lost",
+        scenarios.lost_commit_response,
+        "test_a_lost_commit_response",
     ),
-    "no-seek": Mutant(
-        "after an abort, stay where the consumer is",
-        scenes.unknown_commit_not_arrived,
-        "test_a_commit_that_never_arrived",
+    "no-seek": MutationCase(
+        "after an abort, stay where the consumer is", scenarios.lost_commit_request, "test_a_lost_commit_request"
     ),
-    "offsets-outside": Mutant(
-        "commit the offsets after the transaction, not in it", scenes.kills_at_committed, "test_killed_at_every_step"
+    "offsets-outside": MutationCase(
+        "commit the offsets after the transaction, not in it", scenarios.kills_at_committed, "test_killed_at_every_step"
     ),
-    "old-producer": Mutant(
-        "keep the producer after an uncertain end",
-        scenes.unknown_commit_not_arrived,
-        "test_a_commit_that_never_arrived",
+    "old-producer": MutationCase(
+        "keep the producer after an uncertain end", scenarios.lost_commit_request, "test_a_lost_commit_request"
     ),
-    "hash-partitioner": Mutant("let the partitioner choose the output's partition", scenes.calm, "test_calm"),
-    "todays-decoding": Mutant(
-        "restore the window by decoding the input with the schemas of today",
-        repeated_after_a_restart,
-        "test_repeated_after_a_restart",
+    "hash-partitioner": MutationCase(
+        "let the partitioner choose the output's partition", scenarios.no_fault, "test_no_fault"
     ),
-    "window-off": Mutant("forget what was told before", scenes.told_twice, "test_the_same_event_twice"),
+    "todays-decoding": MutationCase(
+        "restore the deduplication window by decoding the input with the schemas of today",
+        duplicates_after_restart,
+        "test_duplicates_after_a_restart",
+    ),
+    "deduplication-off": MutationCase("remember no event", scenarios.duplicate_events, "test_the_same_event_twice"),
 }
 
 
-def main() -> int:
-    """Play each mutant in its scene, and each scene without a mutant; 1 when a mutant lives or a scene is not clean."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutants", description=__doc__)
-    parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
-    parser.add_argument("--only", choices=tuple(MUTANTS))
-    args = parser.parse_args()
-    chosen = {name: mutant for name, mutant in MUTANTS.items() if args.only in (None, name)}
+def run_scenario(scenario: Scenario, environment: Environment) -> tuple[str, bool]:
+    """The findings by kind, empty for none; and whether the scenario could be run."""
+    try:
+        result = scenario(environment)
+    except FaultMissedError as missed:
+        return f"the fault was missed: {missed}", False
+    kinds = Counter(finding.kind for finding in result.check.findings)
+    return ", ".join(f"{kind} × {count}" for kind, count in kinds.items()), True
 
-    def play(scene: Callable[[Ground], Shown], mutant: str | None) -> str:
-        try:
-            shown = scene(Ground(kafka, args.protocol, mutant=mutant, logs=logs))
-        except MissedError as missed:
-            return f"the scene could not be played: {missed}"
-        kinds = Counter(finding.kind for finding in shown.verdict.findings)
-        return ", ".join(f"{kind} × {count}" for kind, count in kinds.items())
 
-    logs = Path(tempfile.mkdtemp(prefix="mutants-logs-"))
-    faulty = 0
-    with local_kafka(extra=QUICK_BROKER) as kafka, ThreadPoolExecutor(2) as pool:
-        controls = {scene: pool.submit(play, scene, None) for scene in {mutant.scene for mutant in chosen.values()}}
-        plays = {name: pool.submit(play, mutant.scene, name) for name, mutant in chosen.items()}
-        for name, mutant in chosen.items():
-            found, control = plays[name].result(), controls[mutant.scene].result()
-            caught = bool(found) and not control and not found.startswith("the scene")
-            faulty += not caught
-            print(f"{name:<17} {mutant.what}")  # noqa: T201
-            print(f"{'':<17} {'caught' if caught else 'NOT CAUGHT'} by {mutant.test}: {found or 'nothing found'}")  # noqa: T201
+def run_cases(cases: Mapping[str, MutationCase], kafka: LocalKafka, protocol: str) -> int:
+    """How many mutations were not detected. Each scenario is run without a mutation too, which must find nothing."""
+    logs = Path(tempfile.mkdtemp(prefix="mutations-logs-"))
+    undetected = 0
+    with ThreadPoolExecutor(2) as pool:
+        plain = Environment(kafka, protocol, logs=logs)
+        controls = {
+            scenario: pool.submit(run_scenario, scenario, plain)
+            for scenario in {case.scenario for case in cases.values()}
+        }
+        runs = {
+            name: pool.submit(run_scenario, case.scenario, replace(plain, mutation=name))
+            for name, case in cases.items()
+        }
+        for name, case in cases.items():
+            (findings, ran), (control, _) = runs[name].result(), controls[case.scenario].result()
+            detected = ran and bool(findings) and not control
+            undetected += not detected
+            print(f"{name:<17} {case.description}")  # noqa: T201
+            word = "detected" if detected else "NOT DETECTED"
+            print(f"{'':<17} {word} by {case.test}: {findings or 'no findings'}")  # noqa: T201
             if control:
-                print(f"{'':<17} without the mutant: {control}")  # noqa: T201
-    return 1 if faulty else 0
+                print(f"{'':<17} without the mutation: {control}")  # noqa: T201
+    return undetected
+
+
+def main() -> int:
+    """Run each mutation in its scenario, and each scenario without one; 1 when a mutation is not detected."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.mutation_testing", description=__doc__)
+    parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
+    parser.add_argument("--only", choices=tuple(CASES))
+    args = parser.parse_args()
+    cases = {name: case for name, case in CASES.items() if args.only in (None, name)}
+    with local_kafka(extra=FAST_TIMEOUTS_BROKER) as kafka:
+        return 1 if run_cases(cases, kafka, args.protocol) else 0
 
 
 if __name__ == "__main__":

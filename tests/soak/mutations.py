@@ -1,4 +1,4 @@
-"""Faults put into the engine of a running worker, to see that the tests catch them (`tests.chaos.mutants`)."""
+"""Mutations planted in the engine of a running worker; `tests.soak.mutation_testing` shows that they are detected."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -14,24 +14,24 @@ from processor.engine.start_offsets import SeenEvent, StartOffsetResolver
 
 
 def _seek_to_batchs_first_offset() -> None:
-    firsts: dict[AssignedPartition, int] = {}
+    first_offsets: dict[AssignedPartition, int] = {}
     publish = engine_run.Engine._publish
 
-    def remembering(self: engine_run.Engine, piece: Any) -> bool:
-        firsts.clear()
-        for one in piece:
-            firsts.setdefault(one.owned, one.outcome.record.place.offset)
+    def remember(self: engine_run.Engine, piece: Any) -> bool:
+        first_offsets.clear()
+        for done in piece:
+            first_offsets.setdefault(done.owned, done.outcome.record.place.offset)
         return publish(self, piece)
 
     def rewind(self: EventConsumer) -> None:
         for owned in self.owned.values():
             if owned.starting is None:
-                offset = firsts.get(owned, owned.next)
+                offset = first_offsets.get(owned, owned.next)
                 owned.next = owned.seek_to = offset
                 owned.window.forget_from(offset)
                 self._seek(owned)
 
-    engine_run.Engine._publish = remembering  # type: ignore[method-assign]
+    engine_run.Engine._publish = remember  # type: ignore[method-assign]
     EventConsumer.rewind = rewind  # type: ignore[method-assign]
 
 
@@ -58,13 +58,13 @@ _CONSUMERS: list[Any] = []
 
 
 def _remember_consumers() -> None:
-    made = EventConsumer.__init__
+    original = EventConsumer.__init__
 
-    def remembering(self: EventConsumer, settings: Any, consumer: Any, starts: Any, **more: Any) -> None:
+    def remember(self: EventConsumer, settings: Any, consumer: Any, starts: Any, **more: Any) -> None:
         _CONSUMERS.append(consumer)
-        made(self, settings, consumer, starts, **more)
+        original(self, settings, consumer, starts, **more)
 
-    EventConsumer.__init__ = remembering  # type: ignore[method-assign]
+    EventConsumer.__init__ = remember  # type: ignore[method-assign]
 
 
 def _publish_without_offsets(
@@ -92,12 +92,12 @@ def _publish_without_offsets(
 def _old_producer_kept() -> None:
     def renew(self: transaction.TransactionalPublisher, *given: Any, **named: Any) -> None:
         if self._producer is None:
-            made(self, *given, **named)
+            original(self, *given, **named)
             return
-        with contextlib.suppress(KafkaException):  # the mutant believes that all is well
+        with contextlib.suppress(KafkaException):  # as if the abort had succeeded
             self._producer.abort_transaction(5)
 
-    made = transaction.TransactionalPublisher.renew
+    original = transaction.TransactionalPublisher.renew
     transaction.TransactionalPublisher.renew = renew  # type: ignore[method-assign]
 
 
@@ -115,7 +115,7 @@ def _hash_partitioner() -> None:
     transaction.TransactionalPublisher._produce = produce  # type: ignore[method-assign]
 
 
-def _window_off() -> None:
+def _deduplication_off() -> None:
     DeduplicationWindow.first_seen = lambda self, place, timestamp_ms, identity: None  # type: ignore[method-assign]  # noqa: ARG005
 
 
@@ -130,13 +130,13 @@ def _window_by_todays_decoding() -> None:
     StartOffsetResolver._seen = seen  # type: ignore[method-assign]
 
 
-CHANGES: Mapping[str, Callable[[], None]] = {
+MUTATIONS: Mapping[str, Callable[[], None]] = {
     "first-offset": _seek_to_batchs_first_offset,
     "no-seek": _no_seek,
     "offsets-outside": _offsets_outside_the_transaction,
     "old-producer": _old_producer_kept,
     "hash-partitioner": _hash_partitioner,
     "todays-decoding": _window_by_todays_decoding,
-    "window-off": _window_off,
+    "deduplication-off": _deduplication_off,
 }
-"""By the name that `tests.chaos.worker --mutant` takes."""
+"""By the name that `tests.soak.worker --mutation` takes."""

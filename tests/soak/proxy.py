@@ -1,7 +1,7 @@
-"""The road between one worker and the broker: reads Kafka's frames, cuts at a chosen EndTxn, delays, goes dark.
+"""A fault-injecting TCP proxy between one worker and the broker: loses a chosen EndTxn, delays, cuts, refuses.
 
-Frames are passed on as they are, but for the broker's address in Metadata, FindCoordinator and DescribeCluster: there
-the broker's port gives way to the proxy's (same length), so that a worker stays on this road.
+Frames are forwarded as they are, but for the broker's address in Metadata, FindCoordinator and DescribeCluster: the
+proxy's port replaces the broker's there (same length), so that a worker stays behind the proxy.
 Layouts of frames: https://kafka.apache.org/protocol.html .
 """
 
@@ -18,7 +18,7 @@ from typing import Self
 
 
 class Api(IntEnum):
-    """The requests that the proxy looks into."""
+    """The requests that the proxy reads."""
 
     PRODUCE = 0
     METADATA = 3
@@ -28,48 +28,48 @@ class Api(IntEnum):
     DESCRIBE_CLUSTER = 60
 
 
-ADDRESSES = frozenset({Api.METADATA, Api.FIND_COORDINATOR, Api.DESCRIBE_CLUSTER})
-ENDS = frozenset({Api.END_TXN, Api.INIT_PRODUCER_ID})
+ADDRESS_RESPONSES = frozenset({Api.METADATA, Api.FIND_COORDINATOR, Api.DESCRIBE_CLUSTER})
+END_REQUESTS = frozenset({Api.END_TXN, Api.INIT_PRODUCER_ID})
 FIRST_FLEXIBLE = {Api.PRODUCE: 9, Api.END_TXN: 3}  # from here on: compact strings, varint lengths, tagged fields
 PRODUCE_BY_TOPIC_ID = 13
 INVALID_RECORD = 87
 
-Written = frozenset[tuple[str, int, int]]
+WrittenRecords = frozenset[tuple[str, int, int]]
 """(topic, partition, first offset) of the produce requests of a transaction that the broker has accepted."""
 
 
-class Side(StrEnum):
-    """Where an EndTxn is when the road ends."""
+class EndTxnLoss(StrEnum):
+    """What of an EndTxn is lost."""
 
-    NOT_ARRIVED = "not arrived"  #: The request was never passed on.
-    ARRIVED = "arrived"  #: The broker has answered, the worker has not heard it.
+    REQUEST = "request"  #: It never reaches the broker: the transaction is aborted.
+    RESPONSE = "response"  #: The broker has committed, the worker does not learn it.
 
 
 @dataclass(frozen=True, slots=True)
-class Trap:
-    """What happens at the `nth` EndTxn that commits records, counted from when the trap was set.
+class EndTxnFault:
+    """What happens at the `nth` EndTxn that commits records, counted from `set_fault` on.
 
-    `then` is called in the proxy's thread, before the connections are cut: to kill the worker while the request is
-    held. For `dark_s` seconds after that every connection is refused. `lost`: nothing is cut, this request or this
-    answer alone is lost, so that the consumer stays a member.
+    `on_trigger` is called in the proxy's thread, before the connections are cut: to kill the worker while the request
+    is held. For `outage_s` after that every connection is refused. `keep_connections`: nothing is cut, this request or
+    this response alone is lost, so that the consumer stays a member.
     """
 
-    side: Side
+    loss: EndTxnLoss
     nth: int = 1
-    dark_s: float = 0.0
-    lost: bool = False
-    then: Callable[[], None] | None = None
+    outage_s: float = 0.0
+    keep_connections: bool = False
+    on_trigger: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Sprung:
-    """A trap that has gone off, with what the transaction had written by then."""
+class TriggeredFault:
+    """An EndTxn fault that was injected, and what the transaction had written by then."""
 
-    side: Side
-    written: Written
+    loss: EndTxnLoss
+    written: WrittenRecords
 
 
-class _Bytes:
+class _FrameReader:
     """Reads the primitive types of the protocol, in order."""
 
     def __init__(self, frame: bytes, *, flexible: bool) -> None:
@@ -117,7 +117,7 @@ class _Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the head of a request says. `commits` is None unless it is an EndTxn."""
+    """The header of a request. `commits` is None unless it is an EndTxn."""
 
     api: int
     version: int
@@ -126,13 +126,13 @@ class Request:
 
 
 def read_request(frame: bytes) -> Request:
-    """The head of a request frame (without its length)."""
+    """The header of a request frame (without its length)."""
     api, version, correlation = struct.unpack_from(">hhi", frame)
     if api != Api.END_TXN:
         return Request(api, version, correlation, None)
     flexible = version >= FIRST_FLEXIBLE[Api.END_TXN]
     client_length = max(0, struct.unpack_from(">h", frame, 8)[0])  # the header's client id is never compact
-    body = _Bytes(frame[10 + client_length :], flexible=flexible)
+    body = _FrameReader(frame[10 + client_length :], flexible=flexible)
     body.tags()
     body.string()
     body.number(8)
@@ -140,26 +140,26 @@ def read_request(frame: bytes) -> Request:
     return Request(api, version, correlation, bool(body.number(1)))
 
 
-def accepted(frame: bytes, version: int) -> Iterator[tuple[str, int, int]]:
+def accepted_records(frame: bytes, version: int) -> Iterator[tuple[str, int, int]]:
     """(topic, partition, first offset) of each partition that a Produce response (without its length) accepts."""
-    for topic, partition, error, first, _ in _produced(frame, version):
+    for topic, partition, error, first, _ in _produce_results(frame, version):
         if error == 0:
             yield topic, partition, first
 
 
-def refused(frame: bytes, version: int) -> bytes:
-    """A Produce response that refuses what `frame` accepts, as a broker does that finds a record invalid."""
+def refuse_records(frame: bytes, version: int) -> bytes:
+    """A Produce response that refuses what `frame` accepts, as that of a broker that finds a record invalid."""
     changed = bytearray(frame)
-    for *_, at in _produced(frame, version):
+    for *_, at in _produce_results(frame, version):
         changed[at : at + 2] = INVALID_RECORD.to_bytes(2, "big")
     return bytes(changed)
 
 
-def _produced(frame: bytes, version: int) -> Iterator[tuple[str, int, int, int, int]]:
-    """Topic, partition, error, first offset of each partition of a Produce response; and where its error stands."""
+def _produce_results(frame: bytes, version: int) -> Iterator[tuple[str, int, int, int, int]]:
+    """Topic, partition, error, first offset of each partition of a Produce response; and where in it the error is."""
     if version >= PRODUCE_BY_TOPIC_ID:
         raise AssertionError(f"Produce version {version} names topics by id: teach the proxy to read it")
-    body = _Bytes(frame[4:], flexible=version >= FIRST_FLEXIBLE[Api.PRODUCE])
+    body = _FrameReader(frame[4:], flexible=version >= FIRST_FLEXIBLE[Api.PRODUCE])
     body.tags()
     for _ in body.array():
         topic = body.string() or ""
@@ -181,9 +181,9 @@ def _produced(frame: bytes, version: int) -> Iterator[tuple[str, int, int, int, 
         body.tags()
 
 
-def ends(frame: bytes, version: int) -> bool:
-    """Whether an EndTxn response (without its length) says that the transaction ends; False: to be asked again."""
-    body = _Bytes(frame[4:], flexible=version >= FIRST_FLEXIBLE[Api.END_TXN])
+def end_txn_succeeded(frame: bytes, version: int) -> bool:
+    """Whether an EndTxn response (without its length) reports success. False: the client retries."""
+    body = _FrameReader(frame[4:], flexible=version >= FIRST_FLEXIBLE[Api.END_TXN])
     body.tags()
     body.number(4)
     return body.number(2) == 0
@@ -191,20 +191,20 @@ def ends(frame: bytes, version: int) -> bool:
 
 @dataclass(eq=False)
 class _Connection:
-    near: asyncio.StreamWriter
-    far: asyncio.StreamWriter
-    asked: dict[int, Request] = field(default_factory=dict)
-    refused: set[int] = field(default_factory=set)  # correlation ids of the Produce that are answered with a refusal
-    doomed: int | None = None  # correlation id of the EndTxn whose answer is swallowed
-    trap: Trap | None = None
+    client: asyncio.StreamWriter
+    broker: asyncio.StreamWriter
+    requests: dict[int, Request] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)  # correlation ids of Produce requests whose records are refused
+    end_txn_correlation: int | None = None  # of the EndTxn whose response is lost
+    fault: EndTxnFault | None = None
 
     def cut(self) -> None:
-        for writer in (self.near, self.far):
+        for writer in (self.client, self.broker):
             writer.transport.abort()
 
 
 class Proxy:
-    """A port on loopback that leads to the broker. A context manager; its loop runs in a thread of its own."""
+    """A loopback port that forwards to the broker. A context manager; its event loop runs in a thread of its own."""
 
     def __init__(self, upstream: str) -> None:
         host, _, port = upstream.partition(":")
@@ -214,24 +214,24 @@ class Proxy:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._trap: Trap | None = None
-        self._passed = 0
-        self._loses_commits = False  # the client may send the lost one again, on a new connection
-        self._dark_until = 0.0
+        self._fault: EndTxnFault | None = None
+        self._seen_count = 0
+        self._drop_commits = False  # a client may send the lost EndTxn again, on a new connection
+        self._outage_until = 0.0
         self._written: set[tuple[str, int, int]] = set()
         self._lock = threading.Lock()
         self.port = 0
-        self.delay_s = 0.0  #: Added to each request, to make answers slow.
-        self.holds_ends = False  #: While it is true, no request that ends a transaction is passed on.
-        self.refuses = b""
-        """A Produce with these bytes in it, not compressed, is answered as one with an invalid record; what the broker
-        then has of it is aborted by its client, to whom it is not there."""
-        self.commits_answered = 0  #: EndTxn that commit, and that the broker has answered.
-        self.sprung: list[Sprung] = []
+        self.delay_s = 0.0  #: Added before each request.
+        self.hold_end_txn = False  #: While it is true, no request that ends a transaction is forwarded.
+        self.refuse_containing = b""
+        """The response to an uncompressed Produce with these bytes in it becomes INVALID_RECORD. The broker has stored
+        its records all the same; the client, which believes it has not, aborts them."""
+        self.commit_count = 0  #: Committing EndTxn requests to which the broker has responded.
+        self.triggered_faults: list[TriggeredFault] = []
 
     @property
     def address(self) -> str:
-        """What the worker is given as its bootstrap server."""
+        """The worker's bootstrap server."""
         return f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -242,27 +242,27 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
-    def set_trap(self, trap: Trap) -> None:
-        """The next trap; replaces one that has not sprung."""
+    def set_fault(self, fault: EndTxnFault) -> None:
+        """Inject `fault` next; replaces one that was not triggered."""
         with self._lock:
-            self._trap, self._passed = trap, 0
+            self._fault, self._seen_count = fault, 0
 
-    def written(self) -> Written:
-        """What the transaction that is open now has on the broker. Empty between transactions."""
+    def written(self) -> WrittenRecords:
+        """What the open transaction has on the broker. Empty between transactions."""
         with self._lock:
             return frozenset(self._written)
 
-    def go_dark(self, seconds: float) -> None:
+    def start_outage(self, seconds: float) -> None:
         """Cut everything, and refuse every connection for `seconds`. Does not block."""
-        self._loop.call_soon_threadsafe(self._darken, seconds)
+        self._loop.call_soon_threadsafe(self._cut_all, seconds)
 
-    def _darken(self, seconds: float) -> None:
-        self._dark_until = time.monotonic() + seconds
+    def _cut_all(self, seconds: float) -> None:
+        self._outage_until = time.monotonic() + seconds
         for connection in tuple(self._connections):
             connection.cut()
 
@@ -270,7 +270,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _end(self) -> None:
+    async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):
@@ -279,117 +279,117 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, near_in: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+    async def _accept(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("asyncio calls back within a task")
         self._tasks.add(task)
         try:
-            if time.monotonic() < self._dark_until:
-                near.transport.abort()
+            if time.monotonic() < self._outage_until:
+                client.transport.abort()
                 return
             try:
-                far_in, far = await asyncio.open_connection(*self._upstream, limit=1 << 20)
-            except OSError:  # the broker is down: so is the road
-                near.transport.abort()
+                broker_reader, broker = await asyncio.open_connection(*self._upstream, limit=1 << 20)
+            except OSError:  # the broker is down
+                client.transport.abort()
                 return
-            connection = _Connection(near, far)
+            connection = _Connection(client, broker)
             self._connections.add(connection)
             try:
                 async with asyncio.TaskGroup() as pumps:
-                    pumps.create_task(self._requests(connection, near_in))
-                    pumps.create_task(self._responses(connection, far_in))
+                    pumps.create_task(self._forward_requests(connection, client_reader))
+                    pumps.create_task(self._forward_responses(connection, broker_reader))
             except* (OSError, asyncio.IncompleteReadError):
-                pass  # either end has closed: so does the other
+                pass  # one end has closed: so does the other
             finally:
                 connection.cut()
                 self._connections.discard(connection)
         except asyncio.CancelledError:
-            near.transport.abort()
+            client.transport.abort()
         finally:
             self._tasks.discard(task)
 
-    async def _requests(self, connection: _Connection, source: asyncio.StreamReader) -> None:
+    async def _forward_requests(self, connection: _Connection, source: asyncio.StreamReader) -> None:
         while True:
             frame = await _frame(source)
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             request = read_request(frame)
-            while self.holds_ends and request.api in ENDS:
+            while self.hold_end_txn and request.api in END_REQUESTS:
                 await asyncio.sleep(0.01)
-            if request.commits and self._loses_commits:
+            if request.commits and self._drop_commits:
                 continue
-            trap = self._trap_for(request)
-            if trap is not None and trap.side is Side.NOT_ARRIVED:
-                self._spring(trap, self.written())
-                if trap.lost:
-                    self._loses_commits = True
+            fault = self._fault_for(request)
+            if fault is not None and fault.loss is EndTxnLoss.REQUEST:
+                self._trigger(fault, self.written())
+                if fault.keep_connections:
+                    self._drop_commits = True
                     continue
                 return
-            if trap is not None:
-                connection.trap, connection.doomed = trap, request.correlation
-            if request.api == Api.PRODUCE and self.refuses and self.refuses in frame:
+            if fault is not None:
+                connection.fault, connection.end_txn_correlation = fault, request.correlation
+            if request.api == Api.PRODUCE and self.refuse_containing and self.refuse_containing in frame:
                 connection.refused.add(request.correlation)
-            connection.asked[request.correlation] = request
-            connection.far.write(len(frame).to_bytes(4, "big") + frame)
-            await connection.far.drain()
+            connection.requests[request.correlation] = request
+            connection.broker.write(len(frame).to_bytes(4, "big") + frame)
+            await connection.broker.drain()
 
-    async def _responses(self, connection: _Connection, source: asyncio.StreamReader) -> None:
-        mine = self._upstream[0].encode() + struct.pack(">i", self._upstream[1])
-        ours = self._upstream[0].encode() + struct.pack(">i", self.port)
+    async def _forward_responses(self, connection: _Connection, source: asyncio.StreamReader) -> None:
+        broker_address = self._upstream[0].encode() + struct.pack(">i", self._upstream[1])
+        proxy_address = self._upstream[0].encode() + struct.pack(">i", self.port)
         while True:
             frame = await _frame(source)
             correlation = int.from_bytes(frame[:4], "big", signed=True)
-            request = connection.asked.pop(correlation, None)
+            request = connection.requests.pop(correlation, None)
             written = self.written()
             if request is not None:
-                self._note(request, frame)
-                if request.api in ADDRESSES:
-                    frame = frame.replace(mine, ours)
+                self._record_response(request, frame)
+                if request.api in ADDRESS_RESPONSES:
+                    frame = frame.replace(broker_address, proxy_address)
                 if correlation in connection.refused:
                     connection.refused.discard(correlation)
-                    frame = refused(frame, request.version)
-            if request is not None and correlation == connection.doomed and connection.trap is not None:
-                if ends(frame, request.version):
-                    self._spring(connection.trap, written)
-                    if connection.trap.lost:
+                    frame = refuse_records(frame, request.version)
+            if request is not None and correlation == connection.end_txn_correlation and connection.fault is not None:
+                if end_txn_succeeded(frame, request.version):
+                    self._trigger(connection.fault, written)
+                    if connection.fault.keep_connections:
                         continue
                     return
-                self.set_trap(replace(connection.trap, nth=1))  # refused for now: it comes again
-            connection.near.write(len(frame).to_bytes(4, "big") + frame)
-            await connection.near.drain()
+                self.set_fault(replace(connection.fault, nth=1))  # a retriable error: the client sends it again
+            connection.client.write(len(frame).to_bytes(4, "big") + frame)
+            await connection.client.drain()
 
-    def _note(self, request: Request, frame: bytes) -> None:
+    def _record_response(self, request: Request, frame: bytes) -> None:
         with self._lock:
             match request.api:
                 case Api.PRODUCE:
-                    self._written.update(accepted(frame, request.version))
-                case Api.INIT_PRODUCER_ID:  # whatever was open is ended
+                    self._written.update(accepted_records(frame, request.version))
+                case Api.INIT_PRODUCER_ID:  # ends an open transaction
                     self._written.clear()
-                    self._loses_commits = False
-                case Api.END_TXN if ends(frame, request.version):
-                    self.commits_answered += bool(request.commits)
+                    self._drop_commits = False
+                case Api.END_TXN if end_txn_succeeded(frame, request.version):
+                    self.commit_count += bool(request.commits)
                     self._written.clear()
 
-    def _trap_for(self, request: Request) -> Trap | None:
+    def _fault_for(self, request: Request) -> EndTxnFault | None:
         if not request.commits:
             return None
         with self._lock:
-            if self._trap is None or not self._written:
+            if self._fault is None or not self._written:
                 return None
-            self._passed += 1
-            if self._passed < self._trap.nth:
+            self._seen_count += 1
+            if self._seen_count < self._fault.nth:
                 return None
-            trap, self._trap = self._trap, None
-            return trap
+            fault, self._fault = self._fault, None
+            return fault
 
-    def _spring(self, trap: Trap, written: Written) -> None:
-        self.sprung.append(Sprung(trap.side, written))
-        if trap.then is not None:
+    def _trigger(self, fault: EndTxnFault, written: WrittenRecords) -> None:
+        self.triggered_faults.append(TriggeredFault(fault.loss, written))
+        if fault.on_trigger is not None:
             with contextlib.suppress(ProcessLookupError):
-                trap.then()
-        if not trap.lost:
-            self._darken(trap.dark_s)
+                fault.on_trigger()
+        if not fault.keep_connections:
+            self._cut_all(fault.outage_s)
 
 
 async def _frame(source: asyncio.StreamReader) -> bytes:

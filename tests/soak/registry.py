@@ -1,7 +1,7 @@
-"""Events of a foreign producer in Avro, and the registry that has its schemas: an id's number says how it responds.
+"""Events of another producer in Avro, and a registry with its schemas, which responds to an id as the number decides.
 
-The schemas are written by hand, with the fewest fields that the domain allows, and not ours: each is a writer's. An
-even id is one of loans, an odd one of deposits.
+The schemas are a writer's, not the processor's: written by hand, with the fewest fields that the domain allows. An even
+id is one of loans, an odd one of deposits.
 """
 
 import io
@@ -18,34 +18,34 @@ from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_writer
 
-from tests.chaos.expected import Dead, Good, Headers, Record, ordering_key
 from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response
+from tests.soak.expected import DeadLettered, Headers, Record, Valid, ordering_key
 
 REFUSED_ID_S: Final = 1
-"""How long a worker waits for an id that is refused: well over the time that any id of `ODD` is refused, on a busy
-machine too, and short beside the life of a worker that is to be killed."""
+"""How long a worker retries an id that is refused: well over the time for which any id of `ODD_RESPONSES` is refused,
+on a busy machine too, and short beside the run time of a worker that is to be killed."""
 
 GOOD_ID: Final = 10  #: Up to 20: always there.
-ODD_ID: Final = 1_000_000  #: × the number of a kind of `ODD`, + any number: odd for a while from the first request on.
-REFUSED_ID: Final = 500_000_000  #: From here on: refused for ever.
+ODD_ID: Final = 1_000_000  #: × 1 + the index of an odd kind, + any number: odd for a while from the first request on.
+REFUSED_ID: Final = 500_000_000  #: From here on: always refused.
 LATE_ID: Final = 600_000_000  #: From here on: unknown until `register`.
-KEPT_ID: Final = 700_000_000  #: From here on: known until `delete`.
+DELETABLE_ID: Final = 700_000_000  #: From here on: known until `delete`.
 LATE_REFUSED_ID: Final = 800_000_000  #: From here on: refused until `register`.
 _NO_ID: Final = 900_000_000
 
-REFUSED: Final = json_response({"error_code": 40301, "message": "User is denied operation READ"}, status=403)
-ODD_S: Final = 0.3
-ODD: Final[Mapping[str, Response]] = {
-    "refused (403) for a moment": REFUSED,
+REFUSED_RESPONSE: Final = json_response({"error_code": 40301, "message": "User is denied operation READ"}, status=403)
+ODD_PERIOD_S: Final = 0.3
+ODD_RESPONSES: Final[Mapping[str, Response]] = {
+    "refused (403) for a moment": REFUSED_RESPONSE,
     "too many requests (429) for a moment": Response(429, b'{"error_code": 42901, "message": "slow down"}'),
     "broken (500)": Response(500, b'{"error_code": 50001, "message": "Error in the backend datastore"}'),
     "HTML": Response(200, b"<html>Sign in</html>"),
     "references of a wrong type": json_response({"schema": '"string"', "references": 5}),
     "no response": Response(0),
-    "slow": Response(503, delay_s=7.0),  # over the time that a worker waits for a response
+    "slow": Response(503, delay_s=7.0),  # over a worker's timeout
 }
-"""Kind -> what is responded from the first request on, for `ODD_S`."""
-ODD_KINDS: Final = tuple(ODD)
+"""Kind -> the response from the first request on, for `ODD_PERIOD_S`."""
+ODD_KINDS: Final = tuple(ODD_RESPONSES)
 REFUSED_KIND: Final = "refused (403) for ever"
 
 
@@ -78,7 +78,7 @@ def _writer(family: str, event: str) -> dict[str, Any]:
             ("event", _enum(f"{family}Type", event)),
             ("occurredAt", {"type": "long", "logicalType": "timestamp-micros"}),
             ("tenant", "string"),
-            ("desk", ["null", "int"]),  # ours do not have it
+            ("desk", ["null", "int"]),  # the processor's schemas do not have it
             ("account", _record("banking.events.common.Account", account)),
             ("transaction", _record("banking.events.common.Transaction", transaction)),
             ("client", ["null", _record("banking.events.common.Client", client)]),
@@ -101,12 +101,12 @@ _SCHEMAS: Final = (
     _writer("DepositTransactionEvent", "SAVINGS_DEPOSIT"),
 )
 _PARSED: Final = tuple(parse_schema(schema) for schema in _SCHEMAS)
-WRITTEN: Final = ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")
-"""Events that this producer writes."""
+AVRO_EVENTS: Final = ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")
+"""Events that this producer writes in Avro."""
 
 
 def avro(event: Mapping[str, Any]) -> bytes:
-    """The bare bytes of an event of `WRITTEN`, given in JSON form."""
+    """The unframed Avro of an event of `AVRO_EVENTS`, which is given in JSON form."""
     transaction = event["transaction"]
     fields = {
         **event,
@@ -119,55 +119,54 @@ def avro(event: Mapping[str, Any]) -> bytes:
         },
     }
     written = io.BytesIO()
-    schemaless_writer(written, _PARSED[WRITTEN.index(event["event"])], fields)
+    schemaless_writer(written, _PARSED[AVRO_EVENTS.index(event["event"])], fields)
     return written.getvalue()
 
 
 def id_of(event: Mapping[str, Any], number: int) -> int:
     """`number`, made even or odd to be an id of the event's family."""
-    return number - number % 2 + WRITTEN.index(event["event"])
+    return number - number % 2 + AVRO_EVENTS.index(event["event"])
 
 
-def framed(event: Mapping[str, Any], number: int, *, refused: bool = False, by_guid: bool = False) -> Record:
-    """The record of an event whose schema's id is `id_of(event, number)`.
+def framed_record(event: Mapping[str, Any], number: int, *, refused: bool = False, by_guid: bool = False) -> Record:
+    """The record of an event whose schema id is `id_of(event, number)`.
 
-    `refused`: a dead letter, as nobody can read it. `by_guid`: the id is in a header, and the value is bare.
+    `refused`: it becomes a dead letter, as its schema cannot be read. `by_guid`: a header has the id, as a GUID.
     """
     schema_id = id_of(event, number)
     head = b"\x00" + schema_id.to_bytes(4, "big")
     headers: Headers = ()
     if by_guid:
         head, headers = b"", (("__value_schema_id", b"\x01" + uuid.UUID(int=schema_id).bytes),)
-    fate = Dead("UNKNOWN_SCHEMA") if refused else Good(event)
-    return Record(ordering_key(event).encode(), head + avro(event), fate, headers)
+    expectation = DeadLettered("UNKNOWN_SCHEMA") if refused else Valid(event)
+    return Record(ordering_key(event).encode(), head + avro(event), expectation, headers)
 
 
 class Registry(LoopbackRegistry):
-    """What the workers are given as their schema registry. One that is `calm` has the schema of each id but of none
-    that no registry has."""
+    """The workers' schema registry. `always_available`: it has the schema of every id but the highest, at once."""
 
-    def __init__(self, *, calm: bool = False) -> None:
+    def __init__(self, *, always_available: bool = False) -> None:
         super().__init__(self._respond)
-        self._calm = calm
+        self._always_available = always_available
         self._changed: set[int] = set()
         self._first_request: dict[int, float] = {}
         self._lock = threading.Lock()
-        self.odd: Counter[str] = Counter()  #: Ids that were requested while they were odd, by kind.
+        self.odd_kinds: Counter[str] = Counter()  #: Kind -> ids that were requested while their response was odd.
 
     @property
     def settings(self) -> dict[str, str]:
-        """Of a worker that is to use it."""
+        """For a worker's environment."""
         return {
             "PROCESSOR_SCHEMA_REGISTRY__URL": self.url,
             "PROCESSOR_SCHEMA_REGISTRY__REFUSED_ID_S": str(REFUSED_ID_S),
         }
 
     def register(self, schema_id: int) -> None:
-        """From now on it has the schema of an id of `LATE_ID` or `LATE_REFUSED_ID`."""
+        """From now on the registry has the schema of an id of `LATE_ID` or `LATE_REFUSED_ID`."""
         self._changed.add(schema_id)
 
     def delete(self, schema_id: int) -> None:
-        """From now on it has not the schema of an id of `KEPT_ID`."""
+        """From now on the registry does not have the schema of an id of `DELETABLE_ID`."""
         self._changed.add(schema_id)
 
     def _respond(self, path: str) -> Response:
@@ -183,31 +182,31 @@ class Registry(LoopbackRegistry):
         changed = schema_id in self._changed
         if schema_id >= _NO_ID:
             return NO_SCHEMA
-        if self._calm:
+        if self._always_available:
             return schema
         if schema_id >= LATE_REFUSED_ID:
-            return schema if changed else REFUSED
-        if schema_id >= KEPT_ID:
+            return schema if changed else REFUSED_RESPONSE
+        if schema_id >= DELETABLE_ID:
             return NO_SCHEMA if changed else schema
         if schema_id >= LATE_ID:
             return schema if changed else NO_SCHEMA
         if ODD_ID <= schema_id:
-            return self._odd(schema_id, schema)
+            return self._odd_response(schema_id, schema)
         return schema if GOOD_ID <= schema_id < 2 * GOOD_ID else NO_SCHEMA
 
-    def _odd(self, schema_id: int, schema: Response) -> Response:
-        kind, (odd_s, response) = REFUSED_KIND, (math.inf, REFUSED)
+    def _odd_response(self, schema_id: int, schema: Response) -> Response:
+        kind, (odd_s, response) = REFUSED_KIND, (math.inf, REFUSED_RESPONSE)
         if schema_id < REFUSED_ID:
             kind = ODD_KINDS[schema_id // ODD_ID - 1]
-            odd_s, response = ODD_S, ODD[kind]
+            odd_s, response = ODD_PERIOD_S, ODD_RESPONSES[kind]
         now = time.monotonic()
         with self._lock:
             if schema_id not in self._first_request:
                 self._first_request[schema_id] = now
-                self.odd[kind] += 1
+                self.odd_kinds[kind] += 1
             return response if now - self._first_request[schema_id] < odd_s else schema
 
 
 def odd_id(kind: str, number: int) -> int:
-    """An id that is odd in this way; another for each even `number`."""
+    """An id with an odd response of this kind; another for each even `number`."""
     return ODD_ID * (1 + ODD_KINDS.index(kind)) + number

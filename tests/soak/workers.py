@@ -1,4 +1,4 @@
-"""Workers as processes, each behind a proxy of its own."""
+"""Worker processes, each behind a proxy of its own, and the lag of their group."""
 
 import os
 import signal
@@ -6,71 +6,71 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
-from tests.chaos.proxy import Proxy, Written
-from tests.chaos.reader import ends, group_positions
-from tests.chaos.site import ROOT, Site
+from tests.soak.history import end_offsets, group_positions
+from tests.soak.installation import ROOT, Installation
+from tests.soak.proxy import Proxy, WrittenRecords
 
-STARTED_S = 30.0
-STOPPED_S = 10.0  # the contract's bound for a clean stop
+STOP_TIMEOUT_S = 10.0  # the contract's bound for a clean stop
+
+
+@dataclass(frozen=True, slots=True)
+class StepSignal:
+    """The worker sends itself `signal`, KILL, STOP or TERM, `delay_ms` after it comes by `step` for the nth time."""
+
+    step: str
+    nth: int = 1
+    delay_ms: int = 0
+    signal: str = "KILL"
+
+    @property
+    def arguments(self) -> list[str]:
+        """For the worker's command line."""
+        return ["--step", self.step, "--nth", str(self.nth), "--delay-ms", str(self.delay_ms), "--signal", self.signal]
 
 
 class Worker:
-    """One `python -m tests.chaos.worker`; ends with the block, by SIGKILL if need be. Its log is kept in `log`."""
+    """One `python -m tests.soak.worker ARGUMENTS`; ends with the block, by SIGKILL if need be; leaves its `log`."""
 
     def __init__(
         self,
-        site: Site,
+        installation: Installation,
+        arguments: Sequence[str] = (),
         *,
-        slot: str = "s0",
-        step: str | None = None,
-        visit: int = 1,
-        delay_ms: int = 0,
-        step_signal: str = "KILL",
-        until_end: bool = False,
-        start_from: str | None = None,
-        mutant: str | None = None,
-        logs: Path | None = None,
-        environment: dict[str, str] | None = None,
+        instance_id: str,
+        logs: Path | None,
+        env: Mapping[str, str],
     ) -> None:
-        self.proxy = Proxy(site.servers)
-        self.slot = slot
-        arguments = [sys.executable, "-m", "tests.chaos.worker"]
-        if step is not None:
-            arguments += ["--step", step, "--visit", str(visit), "--delay-ms", str(delay_ms), "--signal", step_signal]
-        if until_end:
-            arguments += ["--until-end"]
-        if start_from is not None:
-            arguments += ["--start-from", start_from]
-        if mutant is not None:
-            arguments += ["--mutant", mutant]
-        self._arguments = arguments
-        self._site = site
-        self._more = environment or {}
-        handle, name = tempfile.mkstemp(prefix=f"{site.prefix}{slot}-", suffix=".log", dir=logs)
+        self.proxy = Proxy(installation.servers)
+        self.instance_id = instance_id
+        self._command = (sys.executable, "-m", "tests.soak.worker", *arguments)
+        self._installation = installation
+        self._extra_env = env
+        handle, name = tempfile.mkstemp(prefix=f"{installation.prefix}{instance_id}-", suffix=".log", dir=logs)
         os.close(handle)
         self.log = Path(name)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.proxy.__enter__()
-        environment = self._site.environment(servers=self.proxy.address, slot=self.slot) | self._more
+        env = {**self._installation.env(servers=self.proxy.address, instance_id=self.instance_id), **self._extra_env}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self._arguments, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.code is None:
+        if self.exit_code is None:
             self.kill()
         self.proxy.__exit__(kind, error, trace)
 
@@ -80,12 +80,12 @@ class Worker:
         return self._running().pid
 
     @property
-    def code(self) -> int | None:
+    def exit_code(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
         return self._running().poll()
 
     @property
-    def said(self) -> str:
+    def log_text(self) -> str:
         """Its log so far."""
         return self.log.read_text(errors="replace")
 
@@ -101,31 +101,31 @@ class Worker:
         except subprocess.TimeoutExpired:
             return None
 
-    def kill(self) -> Written:
-        """SIGKILL; gives what its open transaction had written."""
+    def kill(self) -> WrittenRecords:
+        """SIGKILL; returns what its open transaction had written."""
         os.kill(self.pid, signal.SIGKILL)
         self._running().wait()
         return self.proxy.written()
 
-    def kill_quietly(self) -> None:
-        """SIGKILL without waiting: for a trap, from the proxy's thread."""
+    def send_kill(self) -> None:
+        """SIGKILL without waiting: for an EndTxn fault, from the proxy's thread."""
         os.kill(self.pid, signal.SIGKILL)
 
-    def freeze(self) -> None:
+    def pause(self) -> None:
         """SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def wake(self) -> None:
+    def resume(self) -> None:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
     @property
-    def frozen(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether it is stopped by a signal."""
-        return self.code is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        return self.exit_code is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
-    def explain(self) -> None:
-        """Have it write its steps and stacks to its log; waits a second for that."""
+    def dump_stacks(self) -> None:
+        """Make it write its step counts and stacks to its log; waits a second for that."""
         os.kill(self.pid, signal.SIGUSR2)
         os.kill(self.pid, signal.SIGUSR1)
         time.sleep(1)
@@ -133,10 +133,10 @@ class Worker:
     def stop(self) -> int | None:
         """SIGTERM; its exit code, or None when it has not ended within the contract's 10 s."""
         os.kill(self.pid, signal.SIGTERM)
-        return self.wait(STOPPED_S)
+        return self.wait(STOP_TIMEOUT_S)
 
 
-def until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0.1) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0.1) -> bool:
     """Whether `condition` became true within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -146,16 +146,16 @@ def until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0
     return True
 
 
-def behind(site: Site) -> dict[int, int]:
-    """Partition -> how far the group is behind the input's end; partitions without a position count from -1."""
-    positions = group_positions(site.servers, site.group, site.events)
+def lag(installation: Installation) -> dict[int, int]:
+    """Partition -> how far the group is behind the input's end, where it is; without a position it counts from -1."""
+    positions = group_positions(installation.servers, installation.group, installation.events)
     return {
         partition: end - positions.get(partition, -1)
-        for (_, partition), end in ends(site.servers, (site.events,)).items()
+        for (_, partition), end in end_offsets(installation.servers, (installation.events,)).items()
         if positions.get(partition, -1) != end
     }
 
 
-def caught_up(site: Site, timeout_s: float) -> bool:
+def wait_until_caught_up(installation: Installation, timeout_s: float) -> bool:
     """Whether the group reaches the input's end within `timeout_s`."""
-    return until(lambda: not behind(site), timeout_s, every_s=0.3)
+    return wait_until(lambda: not lag(installation), timeout_s, every_s=0.3)

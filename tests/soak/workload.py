@@ -1,7 +1,7 @@
-"""The input: events told once and told again, and bad records among them; what was committed is read back.
+"""The workload: events, duplicates of them, and bad records among them; what was committed is read back.
 
-Each record carries a number in a header, so that the log says which of them are there, and where: a transactional
-producer that heard no answer does not know.
+Each record has a number in a header, so that the log shows which of them are there, and where: a transactional producer
+that got no response does not know.
 """
 
 import contextlib
@@ -12,65 +12,65 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from tests.chaos.expected import (
-    NOTED,
+from tests.soak.expected import (
+    COMMENT_TEMPLATE,
     STRICT_FIELD,
     TENANT,
-    Dead,
-    Good,
+    DeadLettered,
+    Duplicate,
+    Headers,
+    OutputRefused,
+    Position,
     Record,
-    RecordPosition,
-    Refused,
-    Repeat,
     Sent,
-    SkippedTemplate,
-    good,
+    Skipped,
+    Valid,
     key_of,
     ordering_key,
+    valid_record,
 )
-from tests.chaos.reader import read
-from tests.chaos.registry import GOOD_ID, ODD_KINDS, REFUSED_ID, WRITTEN, framed, odd_id
-from tests.chaos.site import ROOT
+from tests.soak.history import read
+from tests.soak.installation import ROOT, Installation
+from tests.soak.registry import AVRO_EVENTS, GOOD_ID, ODD_KINDS, REFUSED_ID, framed_record, odd_id
 
-NUMBER = "chaos-n"
-METADATA_S = 10.0  # in which a producer that refreshes its metadata every second knows a new partition
-UNKNOWN_SCHEMA_ID = 1_999_999_999  # ours begin at 2,000,000,000
-BLANKS = b" " * 150_000_000  # over `receive.message.max.bytes` of librdkafka (100 MB) once it is unpacked
-ODD_EVERY, REFUSED_EVERY = 800, 5_000
-"""Of so many Avro records of the load one is the first with a new odd schema id, and one has a refused one."""
+NUMBER_HEADER = "soak-n"
+METADATA_TIMEOUT_S = 10.0  # in which a producer that refreshes its metadata every second knows a new partition
+UNKNOWN_SCHEMA_ID = 1_999_999_999  # the processor's begin at 2,000,000,000
+BLANKS = b" " * 150_000_000  # over `receive.message.max.bytes` of librdkafka (100 MB) once it is decompressed
+ACCOUNTS = 60
+BAD_RATIO = 0.02
+ODD_SCHEMA_INTERVAL, REFUSED_SCHEMA_INTERVAL = 800, 5_000
+"""Of so many Avro records of the workload one is the first with a new odd schema id, and one has a refused one."""
 
 
-def make_event(
+def event_json(
     name: str = "LOAN_REPAYMENT",
     *,
     account: int = 0,
     number: int = 0,
-    event_id: str | None = None,
-    tenant: str = TENANT,
     strict: bool = True,
     email: bool = True,
     group: bool = False,
-    comment: str | None = None,
 ) -> dict[str, Any]:
     """An event in JSON form, of account or client `account`; `number` is its transaction's id.
 
     `strict`: the custom field of the strict template is there. `email`: the client has an address. `group`: a group
-    holds the account, so there is no client. `comment` is the transaction's, which `chaos-deposit-email` prints.
+    holds the account, so there is no client.
     """
     client = {"encodedKey": key_of("client", account), "id": f"C-{account}", "fullName": f"Client {account}"}
     if email:
         client |= {"emailAddress": f"c{account}@example.com", "mobilePhone": f"+3519{account:08}"}
     envelope: dict[str, Any] = {
-        "eventId": event_id or str(uuid.UUID(key_of(name, account, number))),
+        "eventId": str(uuid.UUID(key_of(name, account, number))),
         "event": name,
         "occurredAt": f"2026-03-14T09:{number // 60 % 60:02}:{number % 60:02}.589793Z",
-        "tenant": tenant,
+        "tenant": TENANT,
     }
     if name == "CLIENT_CREATED":
         return {**envelope, "client": client}
@@ -93,28 +93,37 @@ def make_event(
             "type": "REPAYMENT" if loan else "DEPOSIT",
             "amount": f"{number % 1000}.25",
             "date": "2026-03-14",
-            **({} if comment is None else {"comment": comment}),
         },
         **holder,
         "customFields": {STRICT_FIELD: "yes"} if loan and strict else {},
     }
 
 
+def valid_records(account: int, numbers: Iterable[int]) -> list[Record]:
+    """The records of an account's repayments with these transaction numbers."""
+    return [valid_record(event_json(account=account, number=number)) for number in numbers]
+
+
+def with_comment(event: Mapping[str, Any], comment: str) -> dict[str, Any]:
+    """The event with its transaction's comment, which `COMMENT_TEMPLATE` shows."""
+    return {**event, "transaction": {**event["transaction"], "comment": comment}}
+
+
 def bad_records(event: Mapping[str, Any]) -> dict[str, Record]:
-    """One record of each kind of bad input that is small, by its name, made of a good `event`."""
-    whole = good(event)
+    """One record of each kind of bad input that is small, by name, from a valid `event`."""
+    whole = valid_record(event)
     value = whole.value or b""
     key = whole.key
-    framed = ()
+    no_headers: Headers = ()
     return {
-        "truncated": Record(key, value[: len(value) // 2], Dead("INVALID_EVENT")),
-        "left over": Record(key, value + b"}", Dead("INVALID_EVENT")),
-        "foreign bytes": Record(key, b"\xff\xd8\xff\xe0JFIF", Dead("BAD_FRAME"), framed),
-        "wrong magic": Record(key, b"\x01\x00\x00\x00\x01" + value, Dead("BAD_FRAME"), framed),
-        "under five bytes": Record(key, b"\x00\x00", Dead("BAD_FRAME"), framed),
-        "json without header": Record(key, value, Dead("BAD_FRAME"), framed),
+        "truncated": Record(key, value[: len(value) // 2], DeadLettered("INVALID_EVENT")),
+        "left over": Record(key, value + b"}", DeadLettered("INVALID_EVENT")),
+        "foreign bytes": Record(key, b"\xff\xd8\xff\xe0JFIF", DeadLettered("BAD_FRAME"), no_headers),
+        "wrong magic": Record(key, b"\x01\x00\x00\x00\x01" + value, DeadLettered("BAD_FRAME"), no_headers),
+        "under five bytes": Record(key, b"\x00\x00", DeadLettered("BAD_FRAME"), no_headers),
+        "json without header": Record(key, value, DeadLettered("BAD_FRAME"), no_headers),
         "unknown schema id": Record(
-            key, b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value, Dead("UNKNOWN_SCHEMA"), framed
+            key, b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value, DeadLettered("UNKNOWN_SCHEMA"), no_headers
         ),
         "unknown event": _json(key, {**event, "event": "LOAN_REPAYED"}, "UNKNOWN_EVENT"),
         "manual": _json(key, {**event, "event": "MANUAL"}, "UNKNOWN_EVENT"),
@@ -122,64 +131,65 @@ def bad_records(event: Mapping[str, Any]) -> dict[str, Record]:
         "no holder": _json(
             key, {name: value for name, value in event.items() if name not in ("client", "group")}, "INVALID_EVENT"
         ),
-        "missing key": Record(None, value, Dead("MISSING_KEY")),
-        "tombstone": Record(key, None, SkippedTemplate("EMPTY_RECORD")),
-        "zero bytes": Record(key, b"", SkippedTemplate("EMPTY_RECORD")),
+        "missing key": Record(None, value, DeadLettered("MISSING_KEY")),
+        "tombstone": Record(key, None, Skipped("EMPTY_RECORD")),
+        "zero bytes": Record(key, b"", Skipped("EMPTY_RECORD")),
         "foreign tenant": Record(
             key,
             json.dumps({**event, "tenant": "southbank"}).encode(),
-            SkippedTemplate("TENANT_DISABLED", str(event["eventId"])),
+            Skipped("TENANT_DISABLED", str(event["eventId"])),
         ),
     }
 
 
 def large_records(*, account: int, number: int, value_kept: bool) -> dict[str, Record]:
-    """Bad input that is large: an event of 2 MB, and a good one of which one output is more than a topic takes.
+    """Bad input that is large: an event of 2 MB, and a valid one of which one output is over its topic's limit.
 
-    `value_kept`: the dead letters' topic takes 2 MB.
+    `value_kept`: the dead letters' topic accepts 2 MB.
     """
-    huge = json.dumps(make_event(account=account, number=number, comment="x" * 2_000_000)).encode()
-    long = make_event("SAVINGS_DEPOSIT", account=account, number=number, comment="long " * 200_000)
+    huge = json.dumps(with_comment(event_json(account=account, number=number), "x" * 2_000_000)).encode()
+    long = with_comment(event_json("SAVINGS_DEPOSIT", account=account, number=number), "long " * 200_000)
     key = ordering_key(long).encode()
-    return {"2 MB": Record(key, huge, Dead("EVENT_TOO_LARGE", value_kept)), "large output": noted(long)}
+    return {
+        "2 MB": Record(key, huge, DeadLettered("EVENT_TOO_LARGE", value_kept)),
+        "large output": with_large_comment(long),
+    }
 
 
-def unpacks_to_150_mb(event: Mapping[str, Any]) -> Record:
-    """A record that is small on the wire, if it is sent `packed`, and large in memory."""
-    return Record(ordering_key(event).encode(), BLANKS, Dead("EVENT_TOO_LARGE", value_kept=False))
+def expands_to_150_mb(event: Mapping[str, Any]) -> Record:
+    """A record that is small on the wire, if its producer is `compressed`, and large in memory."""
+    return Record(ordering_key(event).encode(), BLANKS, DeadLettered("EVENT_TOO_LARGE", value_kept=False))
 
 
-def noted(event: Mapping[str, Any]) -> Record:
-    """The record of an event whose comment is more than the message of the template that prints it may hold."""
-    return replace(good(event), fate=Good(event, frozenset({NOTED})))
+def with_large_comment(event: Mapping[str, Any]) -> Record:
+    """The record of an event with a comment that makes the message of `COMMENT_TEMPLATE` too large for its topic."""
+    return replace(valid_record(event), expectation=Valid(event, frozenset({COMMENT_TEMPLATE})))
 
 
-def of_an_output_schema(event: Mapping[str, Any]) -> Record:
-    """A record framed with the id of a schema that is known and is no family's: one of our outputs."""
-    whole = good(event)
+def with_output_schema(event: Mapping[str, Any]) -> Record:
+    """A record framed with the id of a schema that is known but not of events: one of the processor's outputs."""
+    whole = valid_record(event)
     schema_id = json.loads((ROOT / "schemas" / "ids.json").read_text())["communications.Decision"]
-    framed = b"\x00" + schema_id.to_bytes(4, "big") + (whole.value or b"")
-    return Record(whole.key, framed, Dead("INCOMPATIBLE_SCHEMA"), ())
+    value = b"\x00" + schema_id.to_bytes(4, "big") + (whole.value or b"")
+    return Record(whole.key, value, DeadLettered("INCOMPATIBLE_SCHEMA"), ())
 
 
 def _json(key: bytes | None, event: Mapping[str, Any], reason: str) -> Record:
-    return Record(key, json.dumps(event).encode(), Dead(reason))
+    return Record(key, json.dumps(event).encode(), DeadLettered(reason))
 
 
-def mixed(
+def mixed_records(
     *,
     seed: int,
-    accounts: int = 60,
-    bad_share: float = 0.02,
-    repeat_share: float = 0.02,
+    duplicate_ratio: float = 0.02,
     numbers_from: int = 0,
     avro: bool = False,
 ) -> Iterator[Record]:
-    """An endless load: mostly good events of `accounts` accounts, with repeats and bad records among them.
+    """An endless workload: mostly valid events, with duplicates and bad records among them.
 
-    Deterministic for a seed; numbers of an account begin after `numbers_from`. The first record of a repeated event may
-    be in an aborted transaction: `committed` says which record is the good one. `avro`: half of the events are written
-    by a foreign producer, and some of them with schemas of which the registry (`tests.chaos.registry`) responds oddly.
+    Deterministic for a seed; numbers of an account begin after `numbers_from`. The first record of a duplicated event
+    may be in an aborted transaction: `committed_records` decides which one is valid. `avro`: half of the events are
+    written by another producer, some of them with schema ids to which `tests.soak.registry` responds oddly.
     """
     rng = random.Random(seed)
     written = _avro_records(random.Random(f"avro {seed}"))
@@ -187,75 +197,77 @@ def mixed(
     numbers: dict[tuple[str, int], int] = {}
     recent: list[Record] = []
     for n in itertools.count():
-        account = rng.randrange(accounts)
+        account = rng.randrange(ACCOUNTS)
         name = rng.choices(("LOAN_REPAYMENT", "SAVINGS_DEPOSIT", "CLIENT_CREATED"), (55, 40, 5))[0]
         numbers[name, account] = number = numbers.get((name, account), numbers_from) + 1
-        event = make_event(
+        event_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        event = event_json(
             name,
             account=account,
             number=number,
-            event_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             strict=rng.random() > 0.05,
             email=account % 10 != 0,
             group=account % 15 == 7 and name != "CLIENT_CREATED",
         )
-        dice = rng.random()
-        if dice < bad_share:
-            kinds = bad_records(event if "account" in event else make_event(account=account, number=n))
+        event["eventId"] = event_id
+        draw = rng.random()
+        if draw < BAD_RATIO:
+            kinds = bad_records(event if "account" in event else event_json(account=account, number=n))
             yield kinds[rng.choice(sorted(kinds))]
-        elif dice < bad_share + repeat_share and recent:
+        elif draw < BAD_RATIO + duplicate_ratio and recent:
             yield rng.choice(recent)
         else:
-            record = written.send(event) if avro and name in WRITTEN and number % 2 else good(event)
-            if isinstance(record.fate, Good):
+            record = written.send(event) if avro and name in AVRO_EVENTS and number % 2 else valid_record(event)
+            if isinstance(record.expectation, Valid):
                 recent = [*recent[-200:], record]
             yield record
 
 
 def _avro_records(rng: random.Random) -> Generator[Record, Mapping[str, Any], None]:
-    """The records of the events that are sent in, with schema ids of all kinds; each odd id is met a few times."""
-    event = yield Record(None, None, Dead(""))
+    """The records of the events that are sent in, with schema ids of all kinds; each odd id is used a few times."""
+    event = yield Record(None, None, DeadLettered(""))
     odd = None
     for n in itertools.count(1):
-        if n % REFUSED_EVERY == REFUSED_EVERY // 2:
-            event = yield framed(event, REFUSED_ID + rng.randrange(6), refused=True)
-        elif n % ODD_EVERY == ODD_EVERY // 2:
-            number = n // ODD_EVERY
+        if n % REFUSED_SCHEMA_INTERVAL == REFUSED_SCHEMA_INTERVAL // 2:
+            event = yield framed_record(event, REFUSED_ID + rng.randrange(6), refused=True)
+        elif n % ODD_SCHEMA_INTERVAL == ODD_SCHEMA_INTERVAL // 2:
+            number = n // ODD_SCHEMA_INTERVAL
             odd = odd_id(ODD_KINDS[number % len(ODD_KINDS)], 2 * number)
-            event = yield framed(event, odd)
+            event = yield framed_record(event, odd)
         else:
             number = odd if odd is not None and rng.random() < 0.03 else GOOD_ID + rng.randrange(4)
-            event = yield framed(event, number, by_guid=rng.random() < 0.2)
+            event = yield framed_record(event, number, by_guid=rng.random() < 0.2)
 
 
 def partition_of(key: bytes | None, partitions: int) -> int:
-    """Where a record of `key` goes: always the same partition, by a hash that is not Kafka's."""
+    """The partition of a key, by a hash that is not Kafka's."""
     return zlib.crc32(key or b"") % partitions
 
 
-class Feeder:
-    """Puts records on the input and remembers them by number. For one thread at a time."""
+class InputProducer:
+    """Produces to the input and keeps what it sent, by number. For one thread at a time."""
 
     def __init__(
         self,
-        servers: str,
-        topic: str,
+        installation: Installation,
         *,
-        partitions: int,
+        topic: str | None = None,
+        partitions: int | None = None,
         transactional: bool = False,
-        packed: bool = False,
+        compressed: bool = False,
         numbers_from: int = 0,
     ) -> None:
-        """Two feeders of one topic take numbers that do not meet, `numbers_from` on. `packed`: batches are compressed
-        as well as may be, however large they are before."""
-        self._servers, self._topic, self._partitions = servers, topic, partitions
+        """`topic` and `partitions` default to the installation's input. Two producers of one topic need distinct
+        numbers, from `numbers_from` on. `compressed`: batches of any size are compressed by zstd."""
+        self._servers, self._topic = installation.servers, topic or installation.events
+        self._partitions = partitions or installation.partitions
         self._transactional = transactional
-        self._packed = packed
+        self._packed = compressed
         self._numbers = itertools.count(numbers_from)
         self._acknowledged: set[int] = set()
         self._producer: Producer | None = None
         self.records: dict[int, Record] = {}
-        self.last: dict[int, int] = {}  #: Partition -> the offset of the last record that `send` has put there.
+        self.last_offsets: dict[int, int] = {}  #: Partition -> the offset of the last record that `send` has produced.
 
     def send(
         self,
@@ -265,23 +277,23 @@ class Feeder:
         timestamp_ms: int = 0,
         timeout_s: float = 90,
     ) -> None:
-        """Put `records` on the input, in order, not in a transaction; returns when the broker has them all.
+        """Produce `records`, in order, without a transaction; returns when the broker has them all.
 
         `partition` None: by the key; `timestamp_ms` 0: now.
         """
-        producer = self._made()
+        producer = self._connected_producer()
         for record in records:
             self._produce(producer, record, partition, timestamp_ms)
         if left := producer.flush(timeout_s):
-            raise TimeoutError(f"{left} records of the load were not acknowledged in {timeout_s} s")
+            raise TimeoutError(f"{left} records of the workload were not acknowledged in {timeout_s} s")
 
     def transaction(self, records: Sequence[Record], *, commit: bool, timeout_s: float = 60) -> None:
-        """Put `records` on the input in one transaction, and commit or abort it.
+        """Produce `records` in one transaction, and commit or abort it.
 
-        No answer: a new producer ends it either way, and nothing is told again; `committed` finds out.
+        Without a response a new producer ends it either way, and nothing is sent again; `committed_records` finds out.
         """
         try:
-            producer = self._made()
+            producer = self._connected_producer()
             producer.begin_transaction()
             for record in records:
                 self._produce(producer, record, None)
@@ -293,35 +305,35 @@ class Feeder:
         except KafkaException:
             self._producer = None
 
-    def take_over(self, other: "Feeder") -> None:
-        """Answer for what another feeder has put on the same topic too."""
+    def merge(self, other: "InputProducer") -> None:
+        """Count what another producer has sent to the same topic as sent by this one."""
         self.records |= other.records
         self._acknowledged |= other._acknowledged
 
-    def committed(self) -> list[Sent]:
-        """What is on the input for a `read_committed` reader, with its fate: the first record of an event is the good
-        one, by the log's order. Raises when an acknowledged record is not there."""
-        seen: dict[tuple[int, str], RecordPosition] = {}
+    def committed_records(self) -> list[Sent]:
+        """What is on the input for a `read_committed` reader, with its expectation: the first record of an event is the
+        valid one, by the log's order. Raises when an acknowledged record is not there."""
+        seen: dict[tuple[int, str], Position] = {}
         sent, found = [], set()
-        for on_log in read(self._servers, (self._topic,), values=False):
-            number = int(dict(on_log.headers)[NUMBER])
+        for stored in read(self._servers, (self._topic,), values=False):
+            number = int(dict(stored.headers)[NUMBER_HEADER])
             found.add(number)
             record = self.records[number]
-            if isinstance(record.fate, Good | Refused):
-                event_key = (on_log.partition, str(record.fate.event["eventId"]))
+            if isinstance(record.expectation, Valid | OutputRefused):
+                event_key = (stored.partition, str(record.expectation.event["eventId"]))
                 if event_key in seen:
                     record = Record(
-                        record.key, record.value, Repeat(record.fate.event, seen[event_key]), record.headers
+                        record.key, record.value, Duplicate(record.expectation.event, seen[event_key]), record.headers
                     )
-                seen.setdefault(event_key, (on_log.partition, on_log.offset))
-            headers = (*record.headers, (NUMBER, str(number).encode()))
-            record = Record(record.key, record.value, record.fate, headers)
-            sent.append(Sent(record, on_log.partition, on_log.offset, on_log.timestamp_ms))
+                seen.setdefault(event_key, (stored.partition, stored.offset))
+            headers = (*record.headers, (NUMBER_HEADER, str(number).encode()))
+            record = Record(record.key, record.value, record.expectation, headers)
+            sent.append(Sent(record, stored.partition, stored.offset, stored.timestamp_ms))
         if missing := self._acknowledged - found:
             raise AssertionError(f"{len(missing)} acknowledged records are not on the input: the harness is wrong")
-        return sorted(sent, key=lambda one: one.place)
+        return sorted(sent, key=lambda record: record.position)
 
-    def _made(self) -> Producer:
+    def _connected_producer(self) -> Producer:
         if self._producer is None:
             properties: dict[str, Any] = {
                 "bootstrap.servers": self._servers,
@@ -333,7 +345,7 @@ class Feeder:
                 "log_level": 2,
             }
             if self._transactional:
-                properties |= {"transactional.id": f"{self._topic}-load", "transaction.timeout.ms": 30_000}
+                properties |= {"transactional.id": f"{self._topic}-workload", "transaction.timeout.ms": 30_000}
             self._producer = Producer(properties)
             if self._transactional:
                 self._producer.init_transactions(60)
@@ -347,9 +359,9 @@ class Feeder:
             at, offset = message.partition(), message.offset()
             if error is None and not self._transactional and at is not None and offset is not None:
                 self._acknowledged.add(number)
-                self.last[at] = offset
+                self.last_offsets[at] = offset
 
-        deadline = time.monotonic() + METADATA_S
+        deadline = time.monotonic() + METADATA_TIMEOUT_S
         while True:
             try:
                 producer.produce(
@@ -357,7 +369,7 @@ class Feeder:
                     record.value,
                     record.key,
                     partition_of(record.key, self._partitions) if partition is None else partition,
-                    headers=[*record.headers, (NUMBER, str(number).encode())],
+                    headers=[*record.headers, (NUMBER_HEADER, str(number).encode())],
                     on_delivery=acknowledge,
                     timestamp=timestamp_ms,
                 )
@@ -370,33 +382,35 @@ class Feeder:
         producer.poll(0)
 
 
-class Load:
-    """A thread that feeds records at a bounded rate until it is stopped."""
+class Workload:
+    """A thread that produces records at a bounded rate until it is stopped."""
 
-    def __init__(self, feeder: Feeder, records: Iterator[Record], *, rate: int, transactional: bool, seed: int) -> None:
-        self._feeder, self._records, self._rate = feeder, records, rate
+    def __init__(
+        self, producer: InputProducer, records: Iterator[Record], *, rate: int, transactional: bool, seed: int
+    ) -> None:
+        self._producer, self._records, self._rate = producer, records, rate
         self._transactional = transactional
         self._rng = random.Random(seed)
-        self._times = 1
+        self._rate_factor = 1
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="workload", daemon=True)
         self._error: BaseException | None = None
 
     def start(self) -> None:
-        """Begin to feed."""
+        """Start the thread."""
         self._thread.start()
 
     @contextlib.contextmanager
-    def hurried(self, times: int) -> Iterator[None]:
+    def sped_up(self, factor: int) -> Iterator[None]:
         """So many times the rate while the block runs."""
-        self._times = times
+        self._rate_factor = factor
         try:
             yield
         finally:
-            self._times = 1
+            self._rate_factor = 1
 
     def stop(self) -> None:
-        """End after the records that are on their way; raises what has gone wrong in the thread."""
+        """End after the records that are being sent; raises the thread's error, if it had one."""
         self._stop.set()
         self._thread.join(120)
         if self._error is not None:
@@ -406,11 +420,11 @@ class Load:
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
-                slice_ = list(itertools.islice(self._records, max(1, self._times * self._rate // 5)))
+                slice_ = list(itertools.islice(self._records, max(1, self._rate_factor * self._rate // 5)))
                 if self._transactional:
-                    self._feeder.transaction(slice_, commit=self._rng.random() > 0.15)
+                    self._producer.transaction(slice_, commit=self._rng.random() > 0.15)
                 else:
-                    self._feeder.send(slice_)
+                    self._producer.send(slice_)
                 self._stop.wait(max(0.0, 0.2 - (time.monotonic() - began)))
         except BaseException as error:  # handed to `stop`, which raises it
             self._error = error
