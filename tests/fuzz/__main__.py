@@ -1,7 +1,7 @@
-"""`python -m tests.fuzz`: mutated and extreme events over all templates, in two processes of 1 GiB; 1 for any finding.
+"""`python -m tests.fuzz`: mutated and extreme events over all templates, in two processes of 1 GiB; 1 for a finding.
 
 From the record's bytes to the bytes of its outputs. `--only extreme:17` repeats one record of a seed, in this process,
-and shows what it is and what became of it.
+and prints it and its outcome.
 """
 
 import argparse
@@ -18,19 +18,19 @@ from typing import Any
 
 from tests.fuzz.checker import EXTREME, KINDS, MUTATED, check, make_case
 from tests.fuzz.environment import make_environment
-from tests.fuzz.run import Figures, Run, run
+from tests.fuzz.run import RunPlan, Statistics, run
 from tests.fuzz.templates import write_templates
 
 EXAMPLES_SHOWN = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, show what was counted, and one line; with `--json` one object on stdout."""
+    """Run, print the counts and a summary line; with `--json` one object on stdout."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--mutated", type=int, default=500_000)
     parser.add_argument("--extreme", type=int, default=20_000)
-    parser.add_argument("--templates", type=int, default=300, help="generated ones, beside those that are shipped")
-    parser.add_argument("--seed", type=int, default=None, help="default: from the clock; it is shown")
+    parser.add_argument("--templates", type=int, default=300, help="generated ones, beside the shipped ones")
+    parser.add_argument("--seed", type=int, default=None, help="default: from the clock; it is printed")
     parser.add_argument("--memory-mib", type=int, default=1024, help="address space of each process")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", help="a record, as in extreme:17")
@@ -42,81 +42,85 @@ def main(arguments: list[str] | None = None) -> int:
         write_templates(templates, count=args.templates, seed=seed)
         if args.only:
             return show(args.only, templates, seed=seed, memory_mib=args.memory_mib)
-        plan = Run(templates, seed, {EXTREME: args.extreme, MUTATED: args.mutated}, args.processes, args.memory_mib)
-        say(f"seed {seed}, Python {platform.python_version()}, {args.memory_mib} MiB for each of {args.processes}")
-        figures = run(plan, Path(folder), say=say)
-    not_reached = figures.not_reached(args.templates)
+        plan = RunPlan(templates, seed, {EXTREME: args.extreme, MUTATED: args.mutated}, args.processes, args.memory_mib)
+        log_progress(
+            f"seed {seed}, Python {platform.python_version()}, {args.memory_mib} MiB for each of {args.processes}"
+        )
+        statistics = run(plan, Path(folder), log_progress=log_progress)
+    not_covered = statistics.not_covered(args.templates)
     if args.json:
-        print(json.dumps({"seed": seed, "notReached": not_reached, **figures.as_json()}))  # noqa: T201
+        print(json.dumps({"seed": seed, "notCovered": not_covered, **statistics.as_json()}))  # noqa: T201
     else:
-        print(table(figures))  # noqa: T201
-        print(line(figures, seed))  # noqa: T201
-    for finding in unlike(figures.findings)[:EXAMPLES_SHOWN]:
-        say(f"{finding['rule']} {finding['case']}: {finding['text']}")
-        say(f"  again: python -m tests.fuzz --seed {seed} --templates {args.templates} --only {finding['case']}")
-    for words in not_reached:
-        say(f"not reached: {words}")
-    return 1 if figures.finding_count or not_reached else 0
+        print(table(statistics))  # noqa: T201
+        print(line(statistics, seed))  # noqa: T201
+    for finding in distinct(statistics.findings)[:EXAMPLES_SHOWN]:
+        log_progress(f"{finding['rule']} {finding['case']}: {finding['text']}")
+        log_progress(
+            f"  to repeat: python -m tests.fuzz --seed {seed} --templates {args.templates} --only {finding['case']}"
+        )
+    for case in not_covered:
+        log_progress(f"not covered: {case}")
+    return 1 if statistics.finding_count or not_covered else 0
 
 
-def unlike(findings: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The first of each kind: of a rule and the last line of its text, which is the code where an error was raised."""
+def distinct(findings: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The first finding of each rule and last line of text, which is the code where an error was raised."""
     first: dict[tuple[str, str], Mapping[str, str]] = {}
     for finding in findings:
         first.setdefault((finding["rule"], finding["text"].strip().rpartition("\n")[2]), finding)
     return list(first.values())
 
 
-def say(text: str) -> None:
-    """Progress, for people."""
+def log_progress(text: str) -> None:
+    """For people, on stderr."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def table(figures: Figures) -> str:
-    """All that was counted but for single templates."""
-    shown = [(word, count) for word, count in sorted(figures.counts.items()) if ": rendered " not in word]
-    return "\n".join(f"{count:>9} {word}" for word, count in shown)
+def table(statistics: Statistics) -> str:
+    """All counts but those of single templates."""
+    counts = [(label, count) for label, count in sorted(statistics.counts.items()) if ": rendered " not in label]
+    return "\n".join(f"{count:>9} {label}" for label, count in counts)
 
 
-def line(figures: Figures, seed: int) -> str:
+def line(statistics: Statistics, seed: int) -> str:
     """The summary."""
-    slowest, counts = figures.slowest, figures.counts
+    slowest, counts = statistics.slowest, statistics.counts
     return (
         f"seed {seed}: {counts['mutated records']} mutated and {counts['extreme records']} extreme records in "
-        f"{figures.seconds:.0f} s, {figures.finding_count} findings; slowest {slowest.get('record')}: "
+        f"{statistics.seconds:.0f} s, {statistics.finding_count} findings; slowest {slowest.get('record')}: "
         f"{slowest.get('cpuMs')} ms of CPU ({slowest.get('ms')} ms, {slowest.get('bytes')} bytes); peak "
-        f"{figures.resident_kib / 1024:.0f} MiB resident, {figures.address_kib / 1024:.0f} MiB of address space"
+        f"{statistics.resident_kib / 1024:.0f} MiB resident, {statistics.address_kib / 1024:.0f} MiB of address space"
     )
 
 
 def show(name: str, templates: Path, *, seed: int, memory_mib: int) -> int:
-    """Map one record under the same limit; what it is goes to stdout, as JSON that holds all of its bytes."""
+    """Map one record under the same limit; prints it, as JSON with all of its bytes, and its outcome."""
     kind, _, number = name.partition(":")
     if kind not in KINDS or not number.isdecimal():
-        say(f"--only takes a kind and a number, as in extreme:17, got: {name}")
+        log_progress(f"--only takes a kind and a number, as in extreme:17, got: {name}")
         return 2
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
     environment = make_environment(templates, seed=seed)
     case = make_case(environment, kind, int(number), seed=seed)
-    verdict = check(case, environment)
+    result = check(case, environment)
     record: dict[str, Any] = {
         "case": case.name,
-        "installation": case.installation.name,
-        "forms": case.forms,
+        "configuration": case.configuration.name,
+        "outputFormats": case.output_formats,
         "place": str(case.record.place),
         "timestampMs": case.record.timestamp_ms,
         "headersFault": case.record.headers_fault,
         "key": encoded(case.record.key),
         "headers": [[header, encoded(value)] for header, value in case.record.headers],
         "value": encoded(case.record.value),
-        "ms": round(verdict.seconds * 1000, 1),
-        "seen": dict(sorted(verdict.seen.items())),
-        "findings": [[finding.rule, finding.text] for finding in verdict.findings],
+        "ms": round(result.seconds * 1000, 1),
+        "outcome": dict(sorted(result.labels.items())),
+        "findings": [[finding.rule, finding.text] for finding in result.findings],
     }
     print(json.dumps(record))  # noqa: T201
-    for finding in verdict.findings:
-        say(f"{finding.rule} {finding.text}")
-    return 1 if verdict.findings else 0
+    for finding in result.findings:
+        log_progress(f"{finding.rule} {finding.text}")
+    return 1 if result.findings else 0
 
 
 def encoded(data: bytes | None) -> str | None:

@@ -1,6 +1,6 @@
 """Avro as other producers may write it: by an older or newer schema, in many blocks, with numbers longer than needed.
 
-A writer of our own, because fastavro's always writes the one usual form of a value.
+Its own writer, because fastavro's always writes the usual encoding of a value.
 https://avro.apache.org/docs/1.12.0/specification/ , "Binary Encoding".
 """
 
@@ -36,38 +36,38 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY: Final = date(1970, 1, 1)
 
 
-def avro_bytes(type_: Type, value: Any, dice: random.Random | None = None) -> bytes:
+def avro_bytes(type_: Type, value: Any, rng: random.Random | None = None) -> bytes:
     """The bytes of `value`, a decoded one, by a writer's type. What it lacks, or has of another type, is
     written as the least value of its type.
 
-    With `dice` the form is drawn: arrays and maps in blocks with or without their sizes, decimals and lengths of more
-    bytes than needed. The value that is read is the same.
+    With `rng` the encoding is drawn: arrays and maps in blocks with or without their sizes, decimals and lengths of
+    more bytes than needed. The value that is read is the same.
     """
-    made = bytearray()
-    _Writer(made, dice).write(type_, value)
-    return bytes(made)
+    buffer = bytearray()
+    _Writer(buffer, rng).write(type_, value)
+    return bytes(buffer)
 
 
 class _Writer:
-    def __init__(self, made: bytearray, dice: random.Random | None) -> None:
-        self.made = made
-        self.dice = dice
+    def __init__(self, buffer: bytearray, rng: random.Random | None) -> None:
+        self.buffer = buffer
+        self.rng = rng
 
     def odd(self) -> bool:
-        """Whether an unusual form is written here."""
-        return self.dice is not None and self.dice.random() < 0.1
+        """Whether an unusual encoding comes next."""
+        return self.rng is not None and self.rng.random() < 0.1
 
     def long(self, number: int) -> None:
-        """A number, now and then with a needless byte."""
+        """A number, sometimes with a redundant byte."""
         written = long(number)
         if len(written) < 9 and self.odd():
             written = written[:-1] + bytes((written[-1] | 0x80, 0))
-        self.made += written
+        self.buffer += written
 
     def sized(self, data: bytes) -> None:
-        """A length, and so many bytes."""
+        """A length, and that many bytes."""
         self.long(len(data))
-        self.made += data
+        self.buffer += data
 
     def write(self, type_: Type, value: Any) -> None:
         """One value."""
@@ -75,53 +75,58 @@ class _Writer:
             case Scalar():
                 self._scalar(type_.kind, value)
             case DecimalBytes():
-                number = int((value if isinstance(value, Decimal) else Decimal(0)).scaleb(type_.scale, EXACT))
-                more = 40 if self.odd() else 0
-                self.sized(number.to_bytes(number.bit_length() // 8 + 1 + more, "big", signed=True))
+                self._decimal(type_, value if isinstance(value, Decimal) else Decimal(0))
             case Fixed():
-                self.made += bytes(type_.size)
+                self.buffer += bytes(type_.size)
             case Enum():
                 self.long(type_.symbols.index(value) if isinstance(value, str) and value in type_.symbols else 0)
             case Array():
                 self._blocks(value if isinstance(value, list) else (), lambda item: self.write(type_.items, item))
             case Map():
-
-                def entry(pair: tuple[str, Any]) -> None:
-                    self.sized(pair[0].encode())
-                    self.write(type_.values, pair[1])
-
-                self._blocks(value.items() if isinstance(value, dict) else (), entry)
+                self._blocks(value.items() if isinstance(value, dict) else (), lambda pair: self._entry(type_, pair))
             case Union():
-                at = next((at for at, branch in enumerate(type_.branches) if _is_of(branch, value)), 0)
+                at = next((at for at, branch in enumerate(type_.branches) if _matches(branch, value)), 0)
                 self.long(at)
                 self.write(type_.branches[at], value)
             case Recursive():
                 self.write(type_.definition, value)
             case Record():
-                given = value if isinstance(value, Mapping) else {}
-                for field in type_.fields:
-                    if field.name in given or self.dice is None:
-                        self.write(field.type, given.get(field.name))
-                    else:
-                        (levels,) = self.dice.choices((1, 3, 40, 70), (60, 20, 19, 1))  # 64 are read
-                        self.write(field.type, _unknown_value(field.type, self.dice, levels=levels))
+                self._record(type_, value if isinstance(value, Mapping) else {})
+
+    def _decimal(self, type_: DecimalBytes, value: Decimal) -> None:
+        number = int(value.scaleb(type_.scale, EXACT))
+        more = 40 if self.odd() else 0
+        self.sized(number.to_bytes(number.bit_length() // 8 + 1 + more, "big", signed=True))
+
+    def _entry(self, type_: Map, pair: tuple[str, Any]) -> None:
+        key, value = pair
+        self.sized(key.encode())
+        self.write(type_.values, value)
+
+    def _record(self, type_: Record, values: Mapping[str, Any]) -> None:
+        for field in type_.fields:
+            if field.name in values or self.rng is None:
+                self.write(field.type, values.get(field.name))
+            else:
+                (levels,) = self.rng.choices((1, 3, 40, 70), (60, 20, 19, 1))  # 64 are read
+                self.write(field.type, _unknown_value(field.type, self.rng, levels=levels))
 
     def _blocks(self, items: Iterable[Any], write: Callable[[Any], None]) -> None:
-        left = list(items)
-        while left:
-            count = self.dice.choice((1, 2, len(left))) if self.odd() and self.dice else len(left)
-            block, left = left[:count], left[count:]
+        remaining = list(items)
+        while remaining:
+            count = self.rng.choice((1, 2, len(remaining))) if self.odd() and self.rng else len(remaining)
+            block, remaining = remaining[:count], remaining[count:]
             if not self.odd():
                 self.long(len(block))
                 for item in block:
                     write(item)
                 continue
-            within, self.made = self.made, bytearray()
+            outer, self.buffer = self.buffer, bytearray()
             for item in block:
                 write(item)
-            written, self.made = self.made, within
+            block_bytes, self.buffer = self.buffer, outer
             self.long(-len(block))
-            self.sized(bytes(written))
+            self.sized(bytes(block_bytes))
         self.long(0)
 
     def _scalar(self, kind: str, value: Any) -> None:
@@ -129,9 +134,9 @@ class _Writer:
             case "null":
                 pass
             case "boolean":
-                self.made.append(bool(value))
+                self.buffer.append(bool(value))
             case "float" | "double":
-                self.made += bytes(4 if kind == "float" else 8)
+                self.buffer += bytes(4 if kind == "float" else 8)
             case "bytes" | "string":
                 self.sized((value if isinstance(value, str) else "").encode())
             case "uuid":
@@ -144,25 +149,25 @@ class _Writer:
                 self.long(value if isinstance(value, int) else 0)
 
 
-def _unknown_value(type_: Type, dice: random.Random, *, levels: int) -> Any:
-    """A value for a field that ours does not have, with so many levels where it contains itself."""
+def _unknown_value(type_: Type, rng: random.Random, *, levels: int) -> Any:
+    """A value for a field that the processor's schema does not have; `levels` deep where its type is recursive."""
     match type_:
         case Union():
-            return _unknown_value(type_.branches[-1], dice, levels=levels) if levels else None
+            return _unknown_value(type_.branches[-1], rng, levels=levels) if levels else None
         case Recursive():
-            return _unknown_value(type_.definition, dice, levels=levels - 1)
+            return _unknown_value(type_.definition, rng, levels=levels - 1)
         case Record():
-            return {field.name: _unknown_value(field.type, dice, levels=levels) for field in type_.fields}
+            return {field.name: _unknown_value(field.type, rng, levels=levels) for field in type_.fields}
         case Array():
-            return [None] * dice.choice((0, 1, 1_000))
+            return [None] * rng.choice((0, 1, 1_000))
         case Map():
             return {"a": None, "b": None}
         case _:
             return None
 
 
-def _is_of(branch: Type, value: Any) -> bool:
-    """Whether this is the branch of a decoded value. A datetime is a date, and a bool an int, so order matters."""
+def _matches(branch: Type, value: Any) -> bool:
+    """Whether a decoded value is of this branch. A datetime is a date, and a bool an int, so order matters."""
     match value:
         case None:
             return is_null(branch)
@@ -190,28 +195,30 @@ def _is_of(branch: Type, value: Any) -> bool:
 # Writers' schemas
 
 
-def other_writers(schema: ReaderSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
+def other_writers(schema: ReaderSchema, rng: random.Random, *, count: int) -> list[WriterSchema]:
     """Schemas of producers that do not use today's: each has fewer, more or other fields, and resolves to `schema`."""
-    return [writer_schema(json.dumps(_changed(json.loads(schema.text), dice))) for _ in range(count)]
+    return [writer_schema(json.dumps(_mutate_schema(json.loads(schema.text), rng))) for _ in range(count)]
 
 
-def odd_writers(schema: ReaderSchema, dice: random.Random, *, count: int) -> list[WriterSchema]:
+def odd_writers(schema: ReaderSchema, rng: random.Random, *, count: int) -> list[WriterSchema]:
     """Schemas that are Avro and do not, or not wholly, become `schema`: some fields have other types."""
-    made = []
+    writers = []
     for _ in range(count):
-        changed = _changed(json.loads(schema.text), dice)
-        for record in dice.sample(list(_records(changed)), 2):
-            _retyped(record, dice)
-        made.append(writer_schema(json.dumps(changed)))
-    return made
+        changed = _mutate_schema(json.loads(schema.text), rng)
+        for record in rng.sample(list(_records(changed)), 2):
+            _change_type(record, rng)
+        writers.append(writer_schema(json.dumps(changed)))
+    return writers
 
 
-def _changed(schema: Json, dice: random.Random) -> Json:
-    """Some of the ways in which a schema may differ and still be read."""
-    ways = dice.sample((_shorter, _reordered, _longer, _as_bytes, _more_symbols), dice.randint(1, 3))
+def _mutate_schema(schema: Json, rng: random.Random) -> Json:
+    """Apply some of the changes after which a schema still resolves to the original."""
+    changes = rng.sample(
+        (_remove_fields, _reorder_fields, _add_field, _write_texts_as_bytes, _add_symbols), rng.randint(1, 3)
+    )
     for record in list(_records(schema)):
-        for way in ways:
-            way(record, dice)
+        for change in changes:
+            change(record, rng)
     return schema
 
 
@@ -230,31 +237,31 @@ def _records(schema: Any) -> Iterable[Json]:
                 yield from _records(schema.get(part))
 
 
-def _shorter(record: Json, dice: random.Random) -> None:
-    """An older schema: optional fields that it does not have yet, but those in which a shared record is defined."""
+def _remove_fields(record: Json, rng: random.Random) -> None:
+    """As an older schema: without some optional fields, but with those in which a shared record is defined."""
     record["fields"] = [
         field
         for field in record["fields"]
-        if "default" not in field or dice.random() > 0.3 or next(iter(_records(field["type"])), None) is not None
+        if "default" not in field or rng.random() > 0.3 or next(iter(_records(field["type"])), None) is not None
     ]
 
 
-def _reordered(record: Json, dice: random.Random) -> None:
-    """Fields in another order, where each record still stands in full before it is named."""
+def _reorder_fields(record: Json, rng: random.Random) -> None:
+    """Fields in another order, in which each record is still defined before it is referenced."""
     plain = [
         at for at, field in enumerate(record["fields"]) if isinstance(field["type"], str) and "." not in field["type"]
     ]
-    drawn = dice.sample(plain, len(plain))
+    drawn = rng.sample(plain, len(plain))
     fields = list(record["fields"])
     for at, other in zip(plain, drawn, strict=True):
         fields[at] = record["fields"][other]
     record["fields"] = fields
 
 
-def _longer(record: Json, dice: random.Random) -> None:
-    """A newer schema: fields that ours does not have."""
-    number = dice.randrange(10**9)
-    added = dice.choice(
+def _add_field(record: Json, rng: random.Random) -> None:
+    """As a newer schema: with a field that the original does not have."""
+    number = rng.randrange(10**9)
+    added = rng.choice(
         (
             {"type": "double"},
             {"type": {"type": "fixed", "name": f"F{number}", "size": 7}},
@@ -265,16 +272,16 @@ def _longer(record: Json, dice: random.Random) -> None:
                 {"name": "again", "type": ["null", f"R{number}"]}, {"name": "note", "type": "string"}]}]},
         )
     )  # fmt: skip
-    record["fields"].insert(dice.randint(0, len(record["fields"])), {"name": f"added{number}", **added})
+    record["fields"].insert(rng.randint(0, len(record["fields"])), {"name": f"added{number}", **added})
 
 
-def _retyped(record: Json, dice: random.Random) -> None:
-    """One field of a record that holds no record is of another type, wholly or in one of its branches."""
+def _change_type(record: Json, rng: random.Random) -> None:
+    """Give another type, in whole or in one of its branches, to a field that contains no record."""
     plain = [field for field in record["fields"] if next(iter(_records(field["type"])), None) is None]
     if not plain:  # an older schema may have none of them yet
         return
-    number = dice.randrange(10**9)
-    dice.choice(plain)["type"] = dice.choice(
+    number = rng.randrange(10**9)
+    rng.choice(plain)["type"] = rng.choice(
         (
             "int",
             ["null", "int"],
@@ -290,17 +297,17 @@ def _retyped(record: Json, dice: random.Random) -> None:
     )
 
 
-def _as_bytes(record: Json, dice: random.Random) -> None:
-    """Texts written as bytes, which Avro reads as texts."""
+def _write_texts_as_bytes(record: Json, rng: random.Random) -> None:
+    """Declare some texts as bytes, which Avro reads as texts."""
     for field in record["fields"]:
-        if field["type"] == ["null", "string"] and dice.random() < 0.5:
+        if field["type"] == ["null", "string"] and rng.random() < 0.5:
             field["type"] = ["null", "bytes"]
-        elif field["type"] == "string" and dice.random() < 0.3:
+        elif field["type"] == "string" and rng.random() < 0.3:
             field["type"] = "bytes"
 
 
-def _more_symbols(record: Json, _dice: random.Random) -> None:
-    """Symbols that ours does not have, before and behind those that it has; the others' indexes move."""
+def _add_symbols(record: Json, _dice: random.Random) -> None:
+    """Add symbols before and after the original ones, whose indexes move."""
     for field in record["fields"]:
         if isinstance(field["type"], dict) and field["type"].get("type") == "enum":
             field["type"]["symbols"] = ["FIRST_OF_ANOTHER", *field["type"]["symbols"], "LAST_OF_ANOTHER"]

@@ -1,7 +1,7 @@
-"""One record through mapping, and whether what came out is what must always come out.
+"""The checker: maps one record, and checks what must hold for every outcome.
 
-From the record's bytes to the bytes of its outputs, in Avro and in JSON. What leaves mapping is read back here by other
-readers than its own: fastavro, Python's JSON parser, expat, lexbor.
+From the record's bytes to the bytes of its outputs, in Avro and in JSON. The outputs are read back by readers that are
+not the processor's: fastavro, Python's JSON parser, expat, lexbor.
 """
 
 import io
@@ -19,18 +19,18 @@ from zlib import crc32
 from fastavro import schemaless_reader
 from selectolax.lexbor import LexborHTMLParser
 
-from processor.domain.message import Channel, State
+from processor.domain.message import Channel, Communicationmessage, State
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.mapping.context import MappingContext
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, failed_record, identify, map_record, refused_record
-from processor.mapping.template import ContentType
+from processor.mapping.template import ContentType, Template
 from processor.wire.encode import Format, dead_letter_of
 from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
 from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from tests.fuzz.corpus import JSON_HEADERS
-from tests.fuzz.environment import FORMS, Environment, Installation
+from tests.fuzz.environment import OUTPUT_FORMATS, Configuration, Environment
 from tests.fuzz.extreme import extreme_record
 from tests.fuzz.mutated import mutated_record
 from tests.fuzz.templates import FOREIGN_MARKUP, GENERATED
@@ -39,26 +39,36 @@ EVENTS_TOPIC: Final = Topic("banking.events")
 EXTREME, MUTATED = "extreme", "mutated"
 KINDS: Final = (EXTREME, MUTATED)
 
-# Half of all records meet the first installation, so that most events are written to somebody.
-_OFTEN: Final = 0.5
-_NEIGHBOURS_EVERY: Final = 6  # records; each costs about two more mappings
-FIRST_TIME_MS: Final = 1_773_480_413_702  # of record 0; each is a millisecond later, but for those with an odd time
-_TIMES_MS: Final = (0, -1, -(2**63), 2**63 - 1, 253_402_300_799_999, 253_402_300_800_000, FIRST_TIME_MS * 1000)
+# Half of all records are mapped with the first configuration, so that most events have a message.
+_FIRST_CONFIGURATION_RATIO: Final = 0.5
+_RELATED_INTERVAL: Final = 6  # records; each costs about two more calls of mapping
+FIRST_TIMESTAMP_MS: Final = (
+    1_773_480_413_702  # of record 0; each is a millisecond later, but for those with an odd timestamp
+)
+_ODD_TIMESTAMPS_MS: Final = (
+    0,
+    -1,
+    -(2**63),
+    2**63 - 1,
+    253_402_300_799_999,
+    253_402_300_800_000,
+    FIRST_TIMESTAMP_MS * 1000,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A record and what it is mapped with. `name`, as in `extreme:17`, and the seed make it again."""
+    """A record and what it is mapped with. `name`, as in `extreme:17`, and the seed give it again."""
 
     name: str
     record: SourceRecord
-    installation: Installation
-    forms: tuple[Format, ...]
+    configuration: Configuration
+    output_formats: tuple[Format, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that must never come out of mapping. `rule` is a short word; `text` is for people."""
+    """A violation of what must hold for mapping. `rule` is a short word; `text` is for people."""
 
     rule: str
     case: str
@@ -66,60 +76,60 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`seen` counts what became of the record; `seconds` and `cpu_seconds` are of the mapping that took most CPU."""
+class CheckResult:
+    """`labels` count the outcome of the record; `seconds` and `cpu_seconds` are of the call that took most CPU."""
 
     findings: tuple[Finding, ...]
-    seen: Counter[str]
+    labels: Counter[str]
     seconds: float
     cpu_seconds: float
 
 
 def make_case(environment: Environment, kind: str, index: int, *, seed: int) -> Case:
-    """Record `index` of a kind; the same arguments give the same one, whatever was made before it.
+    """Record `index` of a kind; the same arguments give the same one, in any order.
 
-    Extreme records are mapped in both forms; mutated ones, which mostly end before an output is written, in one.
+    Extreme records are mapped in both output formats; mutated ones, most of which are rejected, in one.
     """
-    dice = random.Random(f"{seed}/{kind}/{index}")
-    installation = environment.installations[0]
-    if dice.random() > _OFTEN:
-        installation = dice.choice(environment.installations[1:])
+    rng = random.Random(f"{seed}/{kind}/{index}")
+    configuration = environment.configurations[0]
+    if rng.random() > _FIRST_CONFIGURATION_RATIO:
+        configuration = rng.choice(environment.configurations[1:])
     value: bytes | None
     key: bytes | None
     if kind == EXTREME:
-        value, headers, ordering_key = extreme_record(environment.corpus, dice)
-        key = ordering_key.encode() if dice.random() < 0.97 else b"another"
+        value, headers, ordering_key = extreme_record(environment.corpus, rng)
+        key = ordering_key.encode() if rng.random() < 0.97 else b"another"
     else:
-        value, headers, key = mutated_record(environment.corpus, dice)
-    faulty = kind == MUTATED and dice.random() < 0.001
+        value, headers, key = mutated_record(environment.corpus, rng)
+    faulty = kind == MUTATED and rng.random() < 0.001
     record = SourceRecord(
-        RecordPosition(EVENTS_TOPIC, dice.choice((0, 3, 11)), dice.choice((0, 17, 2**63 - 1))),
-        dice.choice(_TIMES_MS) if dice.random() < 0.05 else FIRST_TIME_MS + index,
+        RecordPosition(EVENTS_TOPIC, rng.choice((0, 3, 11)), rng.choice((0, 17, 2**63 - 1))),
+        rng.choice(_ODD_TIMESTAMPS_MS) if rng.random() < 0.05 else FIRST_TIMESTAMP_MS + index,
         key,
         value,
         () if faulty else headers,
         "a header's name is not UTF-8" if faulty else "",
     )
-    forms = FORMS if kind == EXTREME else (FORMS[index % 2],)
-    return Case(f"{kind}:{index}", record, installation, forms)
+    output_formats = OUTPUT_FORMATS if kind == EXTREME else (OUTPUT_FORMATS[index % 2],)
+    return Case(f"{kind}:{index}", record, configuration, output_formats)
 
 
-def check(case: Case, environment: Environment) -> Verdict:
-    """Map the record in each of its forms, and once more in the first, and hold all that comes out to what is promised.
+def check(case: Case, environment: Environment) -> CheckResult:
+    """Map the record in each of its output formats, and once more in the first, and check all outcomes.
 
     Never raises for what mapping does: an exception is a finding.
     """
     findings: list[Finding] = []
-    seen: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
     seconds = cpu_seconds = 0.0
     first: Outcome | None = None
-    for form in (*case.forms, case.forms[0]):
-        lookups = case.installation.lookups[form]
+    for output_format in (*case.output_formats, case.output_formats[0]):
+        lookups = case.configuration.lookups[output_format]
         began, cpu_began = time.perf_counter(), time.thread_time()
         try:
-            outcome = map_record(case.record, lookups, case.installation.suspended)
+            outcome = map_record(case.record, lookups, case.configuration.suspended)
         except Exception as error:
-            findings.append(Finding("RAISED", case.name, raised(error)))
+            findings.append(Finding("RAISED", case.name, describe_error(error)))
             break
         finally:
             took, cpu_took = time.perf_counter() - began, time.thread_time() - cpu_began
@@ -127,51 +137,55 @@ def check(case: Case, environment: Environment) -> Verdict:
                 seconds, cpu_seconds = took, cpu_took
         if first is None:
             first = outcome
-        elif form == case.forms[0]:
+        elif output_format == case.output_formats[0]:
             if outcome != first:
                 findings.append(Finding("DIFFERENT", case.name, "mapped twice, the outcomes differ"))
             break
-        elif not _alike(outcome, first):
-            findings.append(Finding("DIFFERENT", case.name, f"messages differ between {' and '.join(case.forms)}"))
+        elif not _same_messages(outcome, first):
+            findings.append(
+                Finding("DIFFERENT", case.name, f"messages differ between {' and '.join(case.output_formats)}")
+            )
         try:
-            findings += [Finding(rule, case.name, text) for rule, text in _wrong(outcome, case, lookups, environment)]
+            findings += [
+                Finding(rule, case.name, text) for rule, text in _violations(outcome, case, lookups, environment)
+            ]
         except Exception as error:
-            findings.append(Finding("UNREADABLE", case.name, f"what came out cannot be checked: {raised(error)}"))
+            findings.append(Finding("UNREADABLE", case.name, f"the outputs cannot be checked: {describe_error(error)}"))
     if first is not None:
-        seen.update(_counted(first, environment))
-        seen[f"installation {case.installation.name}"] += 1
-    return Verdict(tuple(findings), seen, seconds, cpu_seconds)
+        labels.update(_outcome_labels(first, environment))
+        labels[f"configuration {case.configuration.name}"] += 1
+    return CheckResult(tuple(findings), labels, seconds, cpu_seconds)
 
 
-def _alike(outcome: Outcome, other: Outcome) -> bool:
-    """Whether the same messages were made in both forms; what is too large for its topic depends on the form."""
+def _same_messages(outcome: Outcome, other: Outcome) -> bool:
+    """Whether both formats have the same messages; which are too large for their topic depends on the format."""
     if not isinstance(outcome, Processed) or not isinstance(other, Processed):
         return type(outcome) is type(other)
     reasons = {failed.reason for failed in (*outcome.failed, *other.failed)}
     return TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED in reasons or outcome.created == other.created
 
 
-def raised(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error with the innermost frames of its traceback, for people."""
     frames = traceback.format_tb(error.__traceback__)
     return f"{type(error).__name__}: {str(error)[:300]}\n{''.join(frames[-4:])}"
 
 
-# ---------------------------------------------------------------------------------------------------- what is promised
+# -------------------------------------------------------------------------------------------------------- violations
 
 
-def _wrong(
+def _violations(
     outcome: Outcome, case: Case, lookups: MappingContext, environment: Environment
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with an outcome: a rule, and words for people."""
+    """Violations by an outcome: a rule, and a text for people."""
     match outcome:
         case Deferred():
             return
         case Rejected():
             if len(outcome.outputs) != 1:
-                yield "OUTCOME", f"{len(outcome.outputs)} outputs of a record that cannot be read"
+                yield "OUTCOME", f"{len(outcome.outputs)} outputs of a rejected record"
         case Processed():
-            yield from _wrong_mapped(outcome, case.installation, environment)
+            yield from _processed_violations(outcome, case.configuration, environment)
     if outcome.record != case.record:
         yield "OUTCOME", "the outcome is of another record"
     limits = {topic.name: topic for topic in lookups.layout.outputs}
@@ -181,74 +195,84 @@ def _wrong(
             yield "LIMIT", f"{size_bytes(output)} bytes for {topic.name}, which takes {topic.limit_bytes}"
         if not 0 <= output.partition < topic.partitions:
             yield "LIMIT", f"partition {output.partition} of {topic.name}, which has {topic.partitions}"
-    yield from _unread(outcome, lookups)
-    if crc32(case.name.encode()) % _NEIGHBOURS_EVERY == 0:
-        yield from _neighbours(outcome, case, lookups)
+    yield from _output_violations(outcome, lookups)
+    if crc32(case.name.encode()) % _RELATED_INTERVAL == 0:
+        yield from _related_violations(outcome, case, lookups)
 
 
 def size_bytes(output: OutRecord) -> int:
-    """Key, value and headers, counted here."""
+    """Of key, value and headers, independently of the product."""
     parts = (output.key, output.value, *(part for name, value in output.headers for part in (name.encode(), value)))
     return sum(len(part) for part in parts if part)
 
 
-def _wrong_mapped(
-    outcome: Processed, installation: Installation, environment: Environment
+def _processed_violations(
+    outcome: Processed, configuration: Configuration, environment: Environment
 ) -> Iterator[tuple[str, str]]:
-    ended = [birth.status.templateId for birth in outcome.created]
-    ended += [failed.templateId for failed in outcome.failed]
-    ended += [skipped.templateId for skipped in outcome.skipped if skipped.templateId is not None]
-    if ended:
-        if tuple(sorted(ended)) not in installation.named_together:
-            yield "LOST", f"no event has just these templates: {sorted(ended)}"
+    template_ids = [birth.status.templateId for birth in outcome.created]
+    template_ids += [failed.templateId for failed in outcome.failed]
+    template_ids += [skipped.templateId for skipped in outcome.skipped if skipped.templateId is not None]
+    if template_ids:
+        if tuple(sorted(template_ids)) not in configuration.template_groups:
+            yield "LOST", f"no event has exactly these templates: {sorted(template_ids)}"
     elif not outcome.skipped:
         yield "LOST", "no template, and no decision"
     for skipped in outcome.skipped:
         if len(skipped.detail) > 1_000:
             yield "LIMIT", f"a detail of {len(skipped.detail)} characters"
     for birth in outcome.created:
-        message, template = birth.message, environment.templates[birth.status.templateId]
-        body = message.body or ""
-        if (message.state is State.FAILED) != (message.failureReason is not None):
-            yield "BODY", f"{template.id}: {message.state} with {message.failureReason}"
-        if message.destination is None and message.state is not State.FAILED:
-            yield "BODY", f"{template.id}: {message.state} without a destination"
-        if template.type is Channel.SMS and len(body) > SMS_LIMIT_CHARACTERS and message.state is not State.FAILED:
-            yield "BODY", f"{template.id}: an SMS of {len(body)} characters"
-        if message.subject is not None and (len(message.subject) > 255 or len(message.subject.splitlines()) > 1):
-            yield "BODY", f"{template.id}: subject {message.subject[:300]!r}"
-        if problem := _unparsed(body, template.content_type):
-            yield "BODY", f"{template.id}: no {template.content_type}: {problem}"
-        if template.content_type is ContentType.HTML and template.id.startswith(GENERATED):
-            foreign = LexborHTMLParser(body).css_first(FOREIGN_MARKUP)
-            if foreign is not None:
-                yield "BODY", f"{template.id}: an element that no template has: {(foreign.html or '')[:200]!r}"
+        template = environment.templates[birth.status.templateId]
+        for text in (*_state_violations(birth.message, template), *_body_violations(birth.message, template)):
+            yield "BODY", f"{template.id}: {text}"
 
 
-def _unparsed(body: str, content: ContentType) -> str:
-    """Why a body is not the document that it is meant to be; empty when it is."""
+def _state_violations(message: Communicationmessage, template: Template) -> Iterator[str]:
+    failed = message.state is State.FAILED
+    if failed != (message.failureReason is not None):
+        yield f"{message.state} with {message.failureReason}"
+    if message.destination is None and not failed:
+        yield f"{message.state} without a destination"
+    length = len(message.body or "")
+    if template.type is Channel.SMS and length > SMS_LIMIT_CHARACTERS and not failed:
+        yield f"an SMS of {length} characters"
+
+
+def _body_violations(message: Communicationmessage, template: Template) -> Iterator[str]:
+    body = message.body or ""
+    if message.subject is not None and (len(message.subject) > 255 or len(message.subject.splitlines()) > 1):
+        yield f"subject {message.subject[:300]!r}"
+    if error := _parse_error(body, template.content_type):
+        yield f"no {template.content_type}: {error}"
+    if template.content_type is ContentType.HTML and template.id.startswith(GENERATED):
+        foreign = LexborHTMLParser(body).css_first(FOREIGN_MARKUP)
+        if foreign is not None:
+            yield f"an element that no template has: {(foreign.html or '')[:200]!r}"
+
+
+def _parse_error(body: str, content: ContentType) -> str:
+    """Why a body is not a document of its content type; empty when it is."""
     try:
         if content is ContentType.JSON:
-            json.loads(body, parse_constant=_refuse)
+            json.loads(body, parse_constant=_reject_constant)
         elif content is ContentType.XML:
-            ET.fromstring(body)  # noqa: S314  ours, without a document type
+            ET.fromstring(body)  # noqa: S314  the product's own, without a document type
     except (ValueError, ET.ParseError, RecursionError) as error:
         return f"{error}: {body[:200]!r}"
     return ""
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _unread(outcome: Processed | Rejected, lookups: MappingContext) -> Iterator[tuple[str, str]]:
-    """Outputs that a foreign reader cannot read, or that our own reads as something else."""
+def _output_violations(outcome: Processed | Rejected, lookups: MappingContext) -> Iterator[tuple[str, str]]:
+    """Outputs that another reader cannot read (raises), or that the product's own reads as another value."""
     layout = lookups.layout
     streams = {topic.name for topic in layout.streams.values()}
     read: dict[str, list[Any]] = {name: [] for name in (MESSAGE, STATUS, STREAM_EVENT, NOTIFICATION)}
     for output in outcome.outputs:
         if output.topic == layout.dead_letters.name:
-            yield from _wrong_letter(output, outcome)
+            yield from _dead_letter_violations(output, outcome)
             continue
         name = STREAM_EVENT if output.topic in streams else {
             layout.messages.name: MESSAGE,
@@ -257,7 +281,7 @@ def _unread(outcome: Processed | Rejected, lookups: MappingContext) -> Iterator[
             layout.decisions.name: DECISION,
         }[output.topic]  # fmt: skip
         value = output.value or b""
-        _read_by_others(value, output.headers, name, lookups)
+        _read_with_foreign_reader(value, output.headers, name, lookups)
         found = _READERS[name](value, output.headers, schemas=lookups.schemas)
         if name in read:
             read[name].append(found)
@@ -270,10 +294,10 @@ def _unread(outcome: Processed | Rejected, lookups: MappingContext) -> Iterator[
         }
         for name, values in written.items():
             if values != read[name]:
-                yield "READ", f"{name} is read as something else"
+                yield "READ_BACK", f"{name} is read as another value"
         expected = len([birth for birth in created if birth.notification]) + len(outcome.discarded)
         if expected != len(read[NOTIFICATION]):
-            yield "READ", f"{len(read[NOTIFICATION])} of {NOTIFICATION} for {expected}"
+            yield "READ_BACK", f"{len(read[NOTIFICATION])} of {NOTIFICATION} for {expected}"
 
 
 _READERS: Final[dict[str, Callable[..., Any]]] = {
@@ -285,64 +309,66 @@ _READERS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _read_by_others(value: bytes, headers: Headers, name: str, lookups: MappingContext) -> None:
-    """Read a value by a reader that is not ours; it raises what it cannot read."""
+def _read_with_foreign_reader(value: bytes, headers: Headers, name: str, lookups: MappingContext) -> None:
+    """Read a value with a reader that is not the product's; raises if it cannot."""
     if JSON_HEADERS[0] in headers:
-        json.loads(value.decode(), parse_constant=_refuse)
+        json.loads(value.decode(), parse_constant=_reject_constant)
         return
     stream = io.BytesIO(value)
     if stream.read(5) != lookups.schemas.outputs[name].frame:
         raise ValueError(f"no frame of {name}")
     schemaless_reader(stream, lookups.schemas.outputs[name].parsed, None)
     if stream.read():
-        raise ValueError(f"bytes left over behind {name}")
+        raise ValueError(f"bytes left over after {name}")
 
 
-def _wrong_letter(output: OutRecord, outcome: Processed | Rejected) -> Iterator[tuple[str, str]]:
-    """A dead letter keeps the source: key, value and headers as they were, or it says how many bytes it left out."""
+def _dead_letter_violations(output: OutRecord, outcome: Processed | Rejected) -> Iterator[tuple[str, str]]:
+    """A dead letter has its source's key, value and headers, or says how many bytes it omits."""
     letter = dead_letter_of(key=output.key, value=output.value, headers=output.headers)
     record = outcome.record
     whole = "dl.value_bytes" not in {name for name, _ in output.headers}
     if letter.place != record.place or letter.timestamp_ms != record.timestamp_ms:
-        yield "LETTER", f"of {letter.place} at {letter.timestamp_ms}"
+        yield "DEAD_LETTER", f"of {letter.place} at {letter.timestamp_ms}"
     if whole and (letter.key, letter.value, letter.headers) != (record.key, record.value, record.headers):
-        yield "LETTER", "key, value or headers are not the source's"
+        yield "DEAD_LETTER", "key, value or headers are not the source's"
     if len(letter.detail) > 1_000 or not letter.detail:
-        yield "LETTER", f"a detail of {len(letter.detail)} characters"
+        yield "DEAD_LETTER", f"a detail of {len(letter.detail)} characters"
     reason = outcome.reason if isinstance(outcome, Rejected) else Reason.TEMPLATE_FAILED
     if letter.reason is not reason:
-        yield "LETTER", f"reason {letter.reason}, not {reason}"
+        yield "DEAD_LETTER", f"reason {letter.reason}, not {reason}"
 
 
-def _neighbours(outcome: Processed | Rejected, case: Case, lookups: MappingContext) -> Iterator[tuple[str, str]]:
-    """What a restart, a broker's refusal and an error make of the record: the same identity, dead letters in limits."""
+def _related_violations(
+    outcome: Processed | Rejected, case: Case, lookups: MappingContext
+) -> Iterator[tuple[str, str]]:
+    """Of the same record after a restart, a refusal by the broker, an error: the identity, the dead letters' limits."""
     known = identify(case.record, lookups)
     if isinstance(outcome, Processed) and known is not None and known != (outcome.identity, outcome.time_ms):
-        yield "WINDOW", f"{known} at a restart, {outcome.identity} at {outcome.time_ms} before it"
+        yield "IDENTITY", f"{known} after a restart, {outcome.identity} at {outcome.time_ms} before it"
     letters: list[Outcome] = [
         refused_record(case.record, lookups, detail="the broker refused it", bare=bare) for bare in (False, True)
     ]
-    letters.append(failed_record(case.record, lookups, ValueError("not said")))
+    letters.append(failed_record(case.record, lookups, ValueError("not shown")))
     for letter in letters:
         if isinstance(letter, Rejected):
             (output,) = letter.outputs
             if size_bytes(output) > lookups.layout.dead_letters.limit_bytes:
                 yield "LIMIT", f"a dead letter of {size_bytes(output)} bytes"
-            yield from _wrong_letter(output, letter)
+            yield from _dead_letter_violations(output, letter)
 
 
-# ------------------------------------------------------------------------------------------------------------ counted
+# ------------------------------------------------------------------------------------------------------------- labels
 
 
-def _counted(outcome: Outcome, environment: Environment) -> Iterator[str]:
-    """What became of a record, in words that are counted."""
+def _outcome_labels(outcome: Outcome, environment: Environment) -> Iterator[str]:
+    """The outcome of a record, as labels that are counted."""
     match outcome:
         case Deferred():
-            yield "wait"
+            yield "deferred"
         case Rejected():
             yield f"dead letter {outcome.reason}"
         case Processed():
-            yield "messages made" if outcome.created else "mapped, no message"
+            yield "messages created" if outcome.created else "processed, no message"
             for birth in outcome.created:
                 template = environment.templates[birth.status.templateId]
                 yield f"{template.type} {birth.message.failureReason or birth.message.state}"

@@ -1,4 +1,4 @@
-"""Valid events and records to start from: all 73 events, in JSON, in Avro by today's schemas and by others'."""
+"""Valid events and records to start from: all events, in JSON, in Avro by today's schemas and by other writers'."""
 
 import json
 import random
@@ -18,16 +18,16 @@ from tests.fuzz.avro import avro_bytes, odd_writers, other_writers
 Json = dict[str, Any]
 
 JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
-WRITERS_A_FAMILY: Final = 6
-ODD_WRITERS_A_FAMILY: Final = 4
+WRITERS_PER_FAMILY: Final = 6
+ODD_WRITERS_PER_FAMILY: Final = 4
 ODD_SHARE: Final = 0.2  # of the events; most records by such a schema are dead letters
 GENERATED: Final = 120
 
 FIRST_WRITER_ID: Final = 1_000
-FIRST_USELESS_ID: Final = 900  # of schemas that no event can be read by
-NEVER_ID, UNAVAILABLE_ID, DEFERRED_ID, REFUSED_ID = SchemaId(1), SchemaId(2), SchemaId(3), SchemaId(4)
+FIRST_UNUSABLE_ID: Final = 900  # of schemas by which no event can be read
+UNKNOWN_ID, UNAVAILABLE_ID, DEFERRED_ID, REFUSED_ID = SchemaId(1), SchemaId(2), SchemaId(3), SchemaId(4)
 
-_USELESS: Final = (
+_UNUSABLE_SCHEMAS: Final = (
     '"string"',
     "{",
     "[]",
@@ -49,13 +49,13 @@ class ValidRecord:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What mutated and extreme records are made of. `writers`: family's record -> schemas of other producers."""
+    """What mutated and extreme records start from. `writers`: family's record -> schemas of other producers."""
 
     schemas: Schemas
     events: tuple[Json, ...]  #: One of each event, and some more; in JSON form.
     records: tuple[ValidRecord, ...]
     writers: dict[str, tuple[WriterSchema, ...]]
-    by_id: dict[SchemaId | SchemaGuid, WriterSchema]  #: Those, and useless ones.
+    by_id: dict[SchemaId | SchemaGuid, WriterSchema]  #: Those, and unusable ones.
 
     def frame_of(self, schema: ReaderSchema | WriterSchema) -> bytes:
         """The five bytes before a value."""
@@ -71,41 +71,41 @@ class Corpus:
 
 def make_corpus(schemas: Schemas, *, seed: int) -> Corpus:
     """The same arguments give the same corpus."""
-    dice = random.Random(f"corpus/{seed}")
+    rng = random.Random(f"corpus/{seed}")
     shipped = [json.loads(path.read_text()) for path in sorted((SHIPPED / "samples").glob("*.json"))]
-    samples_of_all = (*samples(), *shipped)
+    all_samples = (*samples(), *shipped)
     writers: dict[str, tuple[WriterSchema, ...]] = {}
     by_id: dict[SchemaId | SchemaGuid, WriterSchema] = {}
     for family in FAMILIES.values():
-        made = other_writers(schemas.families[family.record], dice, count=WRITERS_A_FAMILY)
-        writers[family.record] = tuple(made)
-        for writer in made:
+        family_writers = other_writers(schemas.families[family.record], rng, count=WRITERS_PER_FAMILY)
+        writers[family.record] = tuple(family_writers)
+        for writer in family_writers:
             assert writer.type is not None, writer.problem
             number = FIRST_WRITER_ID + len(by_id)
             by_id[SchemaId(number)] = writer
-    odd = {name: odd_writers(schemas.families[name], dice, count=ODD_WRITERS_A_FAMILY) for name in writers}
+    odd = {name: odd_writers(schemas.families[name], rng, count=ODD_WRITERS_PER_FAMILY) for name in writers}
     for writer in (writer for each in odd.values() for writer in each):
         by_id[SchemaId(FIRST_WRITER_ID + len(by_id))] = writer
     for number, writer in enumerate([*by_id.values()], FIRST_WRITER_ID):
         by_id[SchemaGuid(number.to_bytes(16, "big"))] = writer
-    for number, text in enumerate(_USELESS, FIRST_USELESS_ID):
+    for number, text in enumerate(_UNUSABLE_SCHEMAS, FIRST_UNUSABLE_ID):
         by_id[SchemaId(number)] = writer_schema(text)
-    corpus = Corpus(schemas, samples_of_all, (), writers, by_id)
+    corpus = Corpus(schemas, all_samples, (), writers, by_id)
     records: list[ValidRecord] = []
-    for event in (*samples_of_all, *events(GENERATED, seed=seed)):
+    for event in (*all_samples, *events(GENERATED, seed=seed)):
         read = event_of_json(event, schemas)
         assert isinstance(read, Event), read
         key = read.ordering_key.encode()
         own = schemas.by_event[read.name]
-        other = dice.choice(writers[own.name])
+        other = rng.choice(writers[own.name])
         assert other.type is not None
         records += (
-            ValidRecord(json.dumps(event, ensure_ascii=dice.random() < 0.5).encode(), JSON_HEADERS, key),
+            ValidRecord(json.dumps(event, ensure_ascii=rng.random() < 0.5).encode(), JSON_HEADERS, key),
             ValidRecord(own.frame + avro_bytes(own.type, read.fields), (), key),
-            ValidRecord(corpus.frame_of(other) + avro_bytes(other.type, read.fields, dice), (), key),
+            ValidRecord(corpus.frame_of(other) + avro_bytes(other.type, read.fields, rng), (), key),
         )
-        if dice.random() < ODD_SHARE:
-            writer = dice.choice(odd[own.name])
+        if rng.random() < ODD_SHARE:
+            writer = rng.choice(odd[own.name])
             assert writer.type is not None
-            records.append(ValidRecord(corpus.frame_of(writer) + avro_bytes(writer.type, read.fields, dice), (), key))
-    return Corpus(schemas, samples_of_all, tuple(records), writers, corpus.by_id)
+            records.append(ValidRecord(corpus.frame_of(writer) + avro_bytes(writer.type, read.fields, rng), (), key))
+    return Corpus(schemas, all_samples, tuple(records), writers, corpus.by_id)

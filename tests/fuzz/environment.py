@@ -1,4 +1,4 @@
-"""The installations that records are mapped with: output forms, limits, tables, settings; each record meets one."""
+"""The configurations that records are mapped with: output formats, limits, tables, settings; each record has one."""
 
 import json
 from collections.abc import Mapping
@@ -30,30 +30,30 @@ _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes
 _KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours ahead of UTC
 _PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # 11 behind it
 
-FORMS: Final[tuple[Format, ...]] = ("avro", "json")
+OUTPUT_FORMATS: Final[tuple[Format, ...]] = ("avro", "json")
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
-    """What a record is mapped with: the same in each form of the outputs."""
+class Configuration:
+    """What a record is mapped with: the same in each output format."""
 
     name: str
     lookups: Mapping[Format, MappingContext]
-    named_together: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
+    template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """All that records are made of and mapped with."""
+    """What records are made of and mapped with."""
 
     corpus: Corpus
-    installations: tuple[Installation, ...]
+    configurations: tuple[Configuration, ...]
     templates: Mapping[TemplateId, Template]
 
 
 def make_environment(templates_dir: Path, *, seed: int) -> Environment:
-    """Reads the templates, which must all be whole (UsageError), and makes the corpus of `seed`."""
+    """Read the templates, all of which must be valid (UsageError), and make the corpus of `seed`."""
     schemas = load_schemas()
     corpus = make_corpus(schemas, seed=seed)
     templates = require_usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
@@ -67,59 +67,59 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
             raise RefusedSchemaError(wanted, "refused for 600 s")
         return corpus.by_id[wanted] if wanted in corpus.by_id else schemas.local_schema(wanted)
 
-    def installation(name: str, *, suspended: Suspended = frozenset(), **given: Any) -> Installation:
-        by_form = {
-            form: MappingContext(
+    def configuration(name: str, *, suspended: Suspended = frozenset(), **changes: Any) -> Configuration:
+        by_format = {
+            output_format: MappingContext(
                 **{
                     "tenant": TENANT,
                     "schemas": schemas,
                     "schema_of": schema_of,
                     "templates": templates,
                     "layout": make_layout(dead_letters=_LETTERS_BYTES),
-                    "encoders": encoders(schemas, output_format=form, stream_format=form),
-                    "first_seen": _never,
-                    **given,
+                    "encoders": encoders(schemas, output_format=output_format, stream_format=output_format),
+                    "first_seen": _nothing_seen,
+                    **changes,
                 }
             )
-            for form in FORMS
+            for output_format in OUTPUT_FORMATS
         }
-        named = by_form[FORMS[0]].templates.by_event.values()
+        named = by_format[OUTPUT_FORMATS[0]].templates.by_event.values()
         together = frozenset(tuple(template.id for template in each) for each in named)
-        return Installation(name, by_form, together, suspended)
+        return Configuration(name, by_format, together, suspended)
 
     half = templates.templates[::2]
-    installations = (
-        installation("plain"),
-        installation("far east", time_zone=_KIRITIMATI, decisions="unexpected", sms_region="PT"),
-        installation("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
-        installation("small topics", layout=make_layout(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)),
-        installation("tables", reference=Reference(rows=_rows, category_by_family={"client": CATEGORY})),
-        installation("tables are needed", reference=Reference(rows=_rows, missing_row="fail"), decisions="off"),
-        installation("bad tables", reference=Reference(rows=_bad_rows)),
-        installation("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
-        installation("repeated events", first_seen=_half_the_time),
-        installation("few templates", templates=template_set(templates.templates[::10])),
-        installation(
+    configurations = (
+        configuration("plain"),
+        configuration("far east", time_zone=_KIRITIMATI, decisions="unexpected", sms_region="PT"),
+        configuration("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
+        configuration("small topics", layout=make_layout(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)),
+        configuration("tables", reference=Reference(rows=_table_row, category_by_family={"client": CATEGORY})),
+        configuration("tables are needed", reference=Reference(rows=_table_row, missing_row="fail"), decisions="off"),
+        configuration("bad tables", reference=Reference(rows=_bad_table_row)),
+        configuration("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
+        configuration("repeated events", first_seen=_half_seen),
+        configuration("few templates", templates=template_set(templates.templates[::10])),
+        configuration(
             "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
         ),
     )
     return Environment(
         corpus,
-        installations,
+        configurations,
         {template.id: template for template in templates.templates},
     )
 
 
-def _never(_place: RecordPosition, _time_ms: int, _identity: Identity) -> RecordPosition | None:
+def _nothing_seen(_place: RecordPosition, _time_ms: int, _identity: Identity) -> RecordPosition | None:
     return None
 
 
-def _half_the_time(place: RecordPosition, _time_ms: int, identity: Identity) -> RecordPosition | None:
+def _half_seen(place: RecordPosition, _time_ms: int, identity: Identity) -> RecordPosition | None:
     return replace(place, offset=0) if identity.event_id[0] in "01234567" else None
 
 
-def _rows(table: Table, key: str) -> bytes | None:
-    """Rows by their key's last digit: some are missing, some say that nobody is to be written to."""
+def _table_row(table: Table, key: str) -> bytes | None:
+    """Rows by their key's last digit: some are missing, some suppress messages."""
     digit = key[-1]
     match table:
         case Table.CONTACTS if digit in "0123456789ab":
@@ -143,7 +143,7 @@ def _rows(table: Table, key: str) -> bytes | None:
             return None
 
 
-_BAD: Final = (
+_BAD_ROWS: Final = (
     *(
         b"7",
         b'{"id": "CTT-4410-0093-7715", "name": "x", "status": "Asleep"}',
@@ -157,6 +157,6 @@ _BAD: Final = (
 )
 
 
-def _bad_rows(table: Table, key: str) -> bytes | None:
-    place = int.from_bytes(key[-2:].encode(), "big") % 31
-    return _BAD[place] if place < len(_BAD) else _rows(table, key)
+def _bad_table_row(table: Table, key: str) -> bytes | None:
+    index = int.from_bytes(key[-2:].encode(), "big") % 31
+    return _BAD_ROWS[index] if index < len(_BAD_ROWS) else _table_row(table, key)

@@ -1,4 +1,4 @@
-"""Valid records, damaged: bytes flipped, cut, spliced, repeated; headers and keys of any kind; JSON misshapen."""
+"""Mutations of valid records: bytes flipped, cut, spliced, repeated; any headers and keys; JSON restructured."""
 
 import json
 import random
@@ -8,11 +8,11 @@ from typing import Any, Final
 from processor.domain.record import Headers
 from tests.fuzz.corpus import (
     DEFERRED_ID,
-    FIRST_USELESS_ID,
+    FIRST_UNUSABLE_ID,
     FIRST_WRITER_ID,
-    NEVER_ID,
     REFUSED_ID,
     UNAVAILABLE_ID,
+    UNKNOWN_ID,
     Corpus,
     ValidRecord,
 )
@@ -20,31 +20,31 @@ from tests.fuzz.texts import UNITS
 from tests.mapping.wire import long
 
 
-def mutated_record(corpus: Corpus, dice: random.Random) -> tuple[bytes | None, Headers, bytes | None]:
+def mutated_record(corpus: Corpus, rng: random.Random) -> tuple[bytes | None, Headers, bytes | None]:
     """The value, headers and key of a valid record after one to four mutations of its bytes or of its JSON.
 
     One in twenty keeps its value and has other headers only, and one in fifty has another key.
     """
-    valid = dice.choice(corpus.records)
+    valid = rng.choice(corpus.records)
     value: bytes | None = valid.value
-    way = dice.random()
-    if way < 0.05:
+    draw = rng.random()
+    if draw < 0.05:
         pass
-    elif valid.headers and way < 0.55:
-        value = _misshapen(valid.value, corpus, dice)
-    elif way < 0.995:
-        for _ in range(dice.choice((1, 1, 1, 2, 4))):
-            value = dice.choice(_MUTATIONS)(value or b"\x00", corpus.records, dice)
+    elif valid.headers and draw < 0.55:
+        value = _mutate_json(valid.value, corpus, rng)
+    elif draw < 0.995:
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            value = rng.choice(_MUTATIONS)(value or b"\x00", corpus.records, rng)
     else:
-        value = dice.choice((None, b"", b"\x00", b"{}", bytes(5), dice.randbytes(dice.choice((4, 5, 300)))))
+        value = rng.choice((None, b"", b"\x00", b"{}", bytes(5), rng.randbytes(rng.choice((4, 5, 300)))))
     headers = valid.headers
-    if way < 0.05 or dice.random() < 0.03:
-        headers = _headers(valid, dice)
-        if way < 0.05 and value and not valid.headers and dice.random() < 0.5:
-            value = value[:1] + dice.choice(_IDS).to_bytes(4, "big") + value[5:]
+    if draw < 0.05 or rng.random() < 0.03:
+        headers = _headers(valid, rng)
+        if draw < 0.05 and value and not valid.headers and rng.random() < 0.5:
+            value = value[:1] + rng.choice(_IDS).to_bytes(4, "big") + value[5:]
     key: bytes | None = valid.key
-    if dice.random() < 0.02:
-        key = dice.choice((None, b"", b"another", b"\xff\xfe", valid.key * 400, valid.key[:-1], b"\x00" + valid.key))
+    if rng.random() < 0.02:
+        key = rng.choice((None, b"", b"another", b"\xff\xfe", valid.key * 400, valid.key[:-1], b"\x00" + valid.key))
     return value, headers, key
 
 
@@ -56,86 +56,86 @@ _LENGTHS: Final = (
     *(b"\x00", b"\x01", b"\x02", b"\x03", b"\x7f", b"\x80\x00", b"\xff\x01", b"\xff" * 9 + b"\x01", b"\x80" * 11),
     *(long(2**63 - 1), long(-(2**63)), long(-1), long(2**31), long(1_000_000), b'"', b"}", b",", b"\\", b"[" * 70),
 )
-"""What lengths, counts, indexes and brackets are made of."""
+"""Lengths, counts, indexes and brackets."""
 
 
-def _flip(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    at = dice.randrange(len(value))
-    return value[:at] + bytes((value[at] ^ 1 << dice.randrange(8),)) + value[at + 1 :]
+def _flip(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    at = rng.randrange(len(value))
+    return value[:at] + bytes((value[at] ^ 1 << rng.randrange(8),)) + value[at + 1 :]
 
 
-def _cut(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    return value[: dice.randrange(len(value))] or b"\x00"
+def _cut(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    return value[: rng.randrange(len(value))] or b"\x00"
 
 
-def _take_out(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    at = dice.randrange(len(value))
-    return value[:at] + value[at + dice.choice((1, 1, 2, 8, 33)) :] or b"\x00"
+def _take_out(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    at = rng.randrange(len(value))
+    return value[:at] + value[at + rng.choice((1, 1, 2, 8, 33)) :] or b"\x00"
 
 
-def _insert(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    at = dice.randint(0, len(value))
-    return value[:at] + dice.randbytes(dice.choice((1, 1, 2, 12))) + value[at:]
+def _insert(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    at = rng.randint(0, len(value))
+    return value[:at] + rng.randbytes(rng.choice((1, 1, 2, 12))) + value[at:]
 
 
-def _insert_length(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    at = dice.randint(0, len(value))
-    return value[:at] + dice.choice(_LENGTHS) + value[at:]
+def _insert_length(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    at = rng.randint(0, len(value))
+    return value[:at] + rng.choice(_LENGTHS) + value[at:]
 
 
-def _overwrite(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    at, by = dice.randrange(len(value)), dice.choice(_LENGTHS)
+def _overwrite(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    at, by = rng.randrange(len(value)), rng.choice(_LENGTHS)
     return value[:at] + by + value[at + len(by) :]
 
 
-def _splice(value: bytes, others: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    other = dice.choice(others).value
-    return value[: dice.randint(0, len(value))] + other[dice.randrange(len(other)) :]
+def _splice(value: bytes, others: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    other = rng.choice(others).value
+    return value[: rng.randint(0, len(value))] + other[rng.randrange(len(other)) :]
 
 
-def _repeat(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    at, length = dice.randrange(len(value)), dice.choice((1, 2, 9, 60, 400))
-    times = dice.choice((1, 1, 2, 3, 50, 1_000)) if dice.random() < 0.995 else 100_000 // length
+def _repeat(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    at, length = rng.randrange(len(value)), rng.choice((1, 2, 9, 60, 400))
+    times = rng.choice((1, 1, 2, 3, 50, 1_000)) if rng.random() < 0.995 else 100_000 // length
     return value[:at] + value[at : at + length] * (times + 1) + value[at + length :]
 
 
-def _letter(value: bytes, _: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
-    """A letter or digit is another: still a text, a key or a number, so it gets far."""
+def _other_letter(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+    """Another letter or digit: still a text, a key or a number, so that the record gets far."""
     for _try in range(20):
-        at = dice.randrange(len(value))
+        at = rng.randrange(len(value))
         if 48 <= value[at] <= 57 or 97 <= value[at] <= 122:
-            return value[:at] + dice.choice(b"abcdef0123456789z").to_bytes(1, "big") + value[at + 1 :]
+            return value[:at] + rng.choice(b"abcdef0123456789z").to_bytes(1, "big") + value[at + 1 :]
     return value
 
 
-def _text(value: bytes, others: tuple[ValidRecord, ...], dice: random.Random) -> bytes:
+def _odd_text(value: bytes, others: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
     """An odd text in place of as many letters, so that lengths stay right and the record gets far."""
-    unit = dice.choice(UNITS).encode()
+    unit = rng.choice(UNITS).encode()
     for _try in range(20):
-        at = dice.randrange(len(value))
+        at = rng.randrange(len(value))
         if unit and value[at : at + len(unit)].isalnum() and b'"' not in unit and b"\\" not in unit:
             return value[:at] + unit + value[at + len(unit) :]
-    return _letter(value, others, dice)
+    return _other_letter(value, others, rng)
 
 
 _MUTATIONS: Final[tuple[Mutate, ...]] = (
     *(_flip, _cut, _take_out, _insert, _insert_length, _overwrite, _splice, _repeat),
-    *(_letter, _letter, _letter, _letter, _text, _text, _text),
+    *(_other_letter, _other_letter, _other_letter, _other_letter, _odd_text, _odd_text, _odd_text),
 )
 
 # ----------------------------------------------------------------------------------------------------------- headers
 
 _IDS: Final = (
-    *(NEVER_ID, UNAVAILABLE_ID, DEFERRED_ID, REFUSED_ID, 0, 2**32 - 1, 2_000_000_001, 2_000_000_005),
-    *range(FIRST_USELESS_ID, FIRST_USELESS_ID + 7),
+    *(UNKNOWN_ID, UNAVAILABLE_ID, DEFERRED_ID, REFUSED_ID, 0, 2**32 - 1, 2_000_000_001, 2_000_000_005),
+    *range(FIRST_UNUSABLE_ID, FIRST_UNUSABLE_ID + 7),
 )
 
 
-def _headers(valid: ValidRecord, dice: random.Random) -> Headers:
+def _headers(valid: ValidRecord, rng: random.Random) -> Headers:
     """The record's headers, or others, with a few more among them."""
-    kept = valid.headers if dice.random() < 0.6 else ()
-    more = tuple(dice.choice(_HEADERS)(dice) for _ in range(dice.choice((1, 1, 2, 5))))
-    return (*more, *kept) if dice.random() < 0.5 else (*kept, *more)
+    kept = valid.headers if rng.random() < 0.6 else ()
+    more = tuple(rng.choice(_HEADERS)(rng) for _ in range(rng.choice((1, 1, 2, 5))))
+    return (*more, *kept) if rng.random() < 0.5 else (*kept, *more)
 
 
 _CONTENT_TYPES: Final = (
@@ -157,15 +157,15 @@ _GUIDS: Final = (
 )
 
 _HEADERS: Final[tuple[Callable[[random.Random], tuple[str, bytes | None]], ...]] = (
-    lambda dice: (dice.choice(("content-type", "Content-Type")), dice.choice(_CONTENT_TYPES)),
-    lambda dice: ("__value_schema_id", dice.choice(_GUIDS)),
-    lambda dice: ("__value_schema_id", b"\x01" + (FIRST_WRITER_ID + dice.randrange(84)).to_bytes(16, "big")),
-    lambda dice: (dice.choice(("traceparent", "tracestate", "correlation-id")), dice.choice(_TRACES)),
-    lambda dice: (
-        dice.choice(("dl.reason", "dl.attempts", "dl.failed", "dl.detail")),
-        dice.choice((b"1", b"9" * 9, None)),
+    lambda rng: (rng.choice(("content-type", "Content-Type")), rng.choice(_CONTENT_TYPES)),
+    lambda rng: ("__value_schema_id", rng.choice(_GUIDS)),
+    lambda rng: ("__value_schema_id", b"\x01" + (FIRST_WRITER_ID + rng.randrange(84)).to_bytes(16, "big")),
+    lambda rng: (rng.choice(("traceparent", "tracestate", "correlation-id")), rng.choice(_TRACES)),
+    lambda rng: (
+        rng.choice(("dl.reason", "dl.attempts", "dl.failed", "dl.detail")),
+        rng.choice((b"1", b"9" * 9, None)),
     ),
-    lambda dice: (dice.choice(UNITS), dice.choice(UNITS).encode()),
+    lambda rng: (rng.choice(UNITS), rng.choice(UNITS).encode()),
     lambda _: ("traceparent", b"x" * 1_050_000),
 )
 
@@ -174,40 +174,40 @@ _HEADERS: Final[tuple[Callable[[random.Random], tuple[str, bytes | None]], ...]]
 Json = Any
 
 
-def _misshapen(value: bytes, corpus: Corpus, dice: random.Random) -> bytes:
-    """A JSON event with one to four of its parts replaced, renamed, moved, doubled, left out, or another event's."""
+def _mutate_json(value: bytes, corpus: Corpus, rng: random.Random) -> bytes:
+    """A JSON event with one to four of its parts replaced, renamed, moved, repeated, removed, or of another event."""
     event = json.loads(value)
-    for _ in range(dice.choice((1, 1, 1, 2, 4))):
-        container, key = _place(event, dice)
-        match dice.randrange(10):
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        container, key = _random_entry(event, rng)
+        match rng.randrange(10):
             case 0 | 1 | 2 | 3 | 4:
-                container[key] = _odd(container[key], dice)
+                container[key] = _replacement(container[key], rng)
             case 5:
                 del container[key]
             case 6 if isinstance(container, dict):
-                container[_renamed(str(key), dice)] = container.pop(key)
+                container[_rename(str(key), rng)] = container.pop(key)
             case 7:
-                other, place = _place(event, dice)
+                other, other_key = _random_entry(event, rng)
                 if other is not container[key]:
-                    other[place] = json.loads(json.dumps(container[key]))
+                    other[other_key] = json.loads(json.dumps(container[key]))
             case 8:
-                donor = dice.choice(corpus.events)
-                name = dice.choice(list(donor))
+                donor = rng.choice(corpus.events)
+                name = rng.choice(list(donor))
                 event[name] = donor[name]
             case _:
-                container[key] = _TWICE if isinstance(container, dict) else container[key]
+                container[key] = _REPEATED_KEY if isinstance(container, dict) else container[key]
         if not event:
             break
-    text = json.dumps(event, ensure_ascii=dice.random() < 0.6)
-    if dice.random() < 0.01:
-        text = dice.choice(("\ufeff@", "[@]", "@ ", "@@", "@\x00", '"@"', "// x\n@")).replace("@", text)
+    text = json.dumps(event, ensure_ascii=rng.random() < 0.6)
+    if rng.random() < 0.01:
+        text = rng.choice(("\ufeff@", "[@]", "@ ", "@@", "@\x00", '"@"', "// x\n@")).replace("@", text)
     for mark, raw in _RAW.items():
         if mark in text:
             text = text.replace(f'"{mark}"', raw() if callable(raw) else raw)
     return text.encode("utf-8", "surrogatepass")
 
 
-def _place(event: Json, dice: random.Random) -> tuple[Json, Any]:
+def _random_entry(event: Json, rng: random.Random) -> tuple[Json, Any]:
     """An entry of an object or a list somewhere in `event`, which has one at least."""
     places: list[tuple[Json, Any]] = []
     waiting = [event]
@@ -216,12 +216,12 @@ def _place(event: Json, dice: random.Random) -> tuple[Json, Any]:
         entries = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
         places += [(node, key) for key, _ in entries]
         waiting += [inner for _, inner in entries if isinstance(inner, dict | list)]
-    return dice.choice(places)
+    return rng.choice(places)
 
 
-_TWICE: Final = "\ue000twice"
-_RAW: Final[Mapping[str, str]] = {  # a text that stands for what json.dumps does not write
-    _TWICE: '1, "twice": 1, "twice": 2',
+_REPEATED_KEY: Final = "\ue000twice"
+_RAW: Final[Mapping[str, str]] = {  # a marker -> JSON that json.dumps does not write
+    _REPEATED_KEY: '1, "twice": 1, "twice": 2',
     "\\ue000twice": '1, "twice": 1, "twice": 2',
     "RAW-digits": "9" * 5_000,
     "RAW-fraction": "0." + "3" * 5_000,
@@ -258,24 +258,24 @@ _VALUES: Final[tuple[Json, ...]] = (
 )
 
 
-def _odd(value: Json, dice: random.Random) -> Json:
-    """Something else in place of `value`: of another type, of the same one, or more of it."""
-    match dice.randrange(7):
+def _replacement(value: Json, rng: random.Random) -> Json:
+    """A value instead of `value`: of another type, of the same one, or more of it."""
+    match rng.randrange(7):
         case 0 | 1:
-            return dice.choice(_VALUES)
+            return rng.choice(_VALUES)
         case 2:
-            return dice.choice([mark for mark in _RAW if mark.startswith("RAW")])
+            return rng.choice([mark for mark in _RAW if mark.startswith("RAW")])
         case 3:
-            return dice.choice(UNITS) * dice.choice((1, 30, 2_000))
+            return rng.choice(UNITS) * rng.choice((1, 30, 2_000))
         case 4 if isinstance(value, str):
-            at = dice.randint(0, len(value))
-            return value[:at] + dice.choice(UNITS) + value[at:]
+            at = rng.randint(0, len(value))
+            return value[:at] + rng.choice(UNITS) + value[at:]
         case 5 if isinstance(value, list) and value:
-            return value * dice.choice((2, 50))
+            return value * rng.choice((2, 50))
         case _:
-            return [value] if dice.random() < 0.3 else str(value) if dice.random() < 0.5 else {"string": value}
+            return [value] if rng.random() < 0.3 else str(value) if rng.random() < 0.5 else {"string": value}
 
 
-def _renamed(name: str, dice: random.Random) -> str:
+def _rename(name: str, rng: random.Random) -> str:
     others = ("", "encodedKey", "event", "__proto__", "x" * 5_000)
-    return dice.choice((name.upper(), name + "\u0301", f" {name}", name[:-1], f"{name}\u0000", *others))
+    return rng.choice((name.upper(), name + "\u0301", f" {name}", name[:-1], f"{name}\u0000", *others))

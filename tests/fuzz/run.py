@@ -1,4 +1,4 @@
-"""The working processes from outside: their shares, what they report, and those that die or hang."""
+"""The worker processes from outside: their shares, their reports, and those that die or hang."""
 
 import json
 import queue
@@ -19,16 +19,16 @@ from tests.fuzz.templates import template_id
 
 WORKER: Final = (sys.executable, "-m", "tests.fuzz.worker")
 ROOT: Final = Path(__file__).parent.parent.parent
-HUNG_S: Final = 60.0  # at one record; the slowest seen takes a few
-START_S: Final = 600.0  # before the first record
-SLOW_MS: Final = 2_000.0  # of CPU: ten times the slowest seen, which took 0.2 s for a table of 8,000 rows
-DEATHS: Final = 10  # then the run is given up
-SAY_S: Final = 15.0
+HANG_TIMEOUT_S: Final = 60.0  # at one record; the slowest takes a few
+START_TIMEOUT_S: Final = 600.0  # before the first record
+SLOW_CPU_MS: Final = 2_000.0  # of CPU: ten times the slowest, 0.2 s for a table of 8,000 rows
+MAX_DEATHS: Final = 10  # then the run is aborted
+PROGRESS_INTERVAL_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What is to be mapped: `counts` by kind, one kind after the other."""
+class RunPlan:
+    """What to map: `counts` by kind, one kind after the other."""
 
     templates: Path
     seed: int
@@ -38,8 +38,8 @@ class Run:
 
 
 @dataclass(slots=True)
-class Figures:
-    """What all processes have seen."""
+class Statistics:
+    """Of all processes."""
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[dict[str, str]] = field(default_factory=list)
@@ -50,41 +50,40 @@ class Figures:
 
     @property
     def finding_count(self) -> int:
-        """Findings, also those that are only counted."""
-        return sum(count for word, count in self.counts.items() if word.startswith("finding "))
+        """Findings, with those that are only counted."""
+        return sum(count for label, count in self.counts.items() if label.startswith("finding "))
 
-    def add(self, share: Mapping[str, Any]) -> None:
+    def add(self, report: Mapping[str, Any]) -> None:
         """A line of a process."""
-        self.counts.update(share["counts"])
-        self.findings += share["findings"]
-        if share["slowest"].get("cpuMs", -1.0) > self.slowest.get("cpuMs", -1.0):
-            self.slowest = share["slowest"]
-        if share["slowest"].get("cpuMs", 0.0) > SLOW_MS:
-            self.find("SLOW", share["slowest"]["record"], f"{share['slowest']['cpuMs']} ms of CPU")
-        self.resident_kib = max(self.resident_kib, share["peaks"]["residentKiB"])
-        self.address_kib = max(self.address_kib, share["peaks"]["addressKiB"])
+        self.counts.update(report["counts"])
+        self.findings += report["findings"]
+        if report["slowest"].get("cpuMs", -1.0) > self.slowest.get("cpuMs", -1.0):
+            self.slowest = report["slowest"]
+        if report["slowest"].get("cpuMs", 0.0) > SLOW_CPU_MS:
+            self.add_finding("SLOW", report["slowest"]["record"], f"{report['slowest']['cpuMs']} ms of CPU")
+        self.resident_kib = max(self.resident_kib, report["peaks"]["residentKiB"])
+        self.address_kib = max(self.address_kib, report["peaks"]["addressKiB"])
 
-    def find(self, rule: str, case: str, text: str) -> None:
-        """A finding of the parent's."""
+    def add_finding(self, rule: str, case: str, text: str) -> None:
+        """One of the parent's own."""
         self.counts[f"finding {rule}"] += 1
         self.findings.append({"rule": rule, "case": case, "text": text})
 
-    def not_reached(self, templates: int) -> list[str]:
-        """What a run of this size must have met and has not: else it shows nothing. Empty for a small run."""
+    def not_covered(self, templates: int) -> list[str]:
+        """What a run of this size must cover and does not, in words; empty for a small run."""
         counts = self.counts
-        small = counts["mutated records"] < LEAST_MUTATED or counts["extreme records"] < LEAST_EXTREME
+        small = counts["mutated records"] < MIN_MUTATED or counts["extreme records"] < MIN_EXTREME
         if small:
             return []
-        missing = [
-            f"{kind}: {word}" for kind, words in MUST_REACH.items() for word in words if not counts[f"{kind}: {word}"]
-        ]
-        for (kind, word), least in LEAST_SHARES.items():
-            share = counts[f"{kind}: {word}"] / counts[f"{kind} records"]
-            if share < least:
-                missing.append(f"{kind}: {word} in {share:.0%} of the records, at least {least:.0%}")
+        required = [f"{kind}: {label}" for kind, labels in MUST_COVER.items() for label in labels]
+        missing = [name for name in required if not counts[name]]
+        for (kind, label), minimum in MIN_RATIOS.items():
+            ratio = counts[f"{kind}: {label}"] / counts[f"{kind} records"]
+            if ratio < minimum:
+                missing.append(f"{kind}: {label} in {ratio:.0%} of the records, at least {minimum:.0%}")
         ids = [template_id(number) for number in range(templates)]
         used = [name for name in ids if any(counts[f"{kind}: rendered {name}"] for kind in (EXTREME, MUTATED))]
-        if len(used) < LEAST_TEMPLATES * templates:
+        if len(used) < MIN_TEMPLATE_RATIO * templates:
             unused = sorted(set(ids) - set(used))
             missing.append(f"{len(unused)} generated templates are never rendered: {', '.join(unused)}")
         return missing
@@ -104,24 +103,24 @@ class Figures:
         }
 
 
-LEAST_MUTATED: Final = 100_000
-LEAST_EXTREME: Final = 5_000
-LEAST_TEMPLATES: Final = 0.9  # conditions of some hold for nobody, and a few are inactive
-LEAST_SHARES: Final = {
-    (EXTREME, "messages made"): 0.75,
-    (MUTATED, "messages made"): 0.15,
+MIN_MUTATED: Final = 100_000
+MIN_EXTREME: Final = 5_000
+MIN_TEMPLATE_RATIO: Final = 0.9  # conditions of some hold for no event, and a few are inactive
+MIN_RATIOS: Final = {
+    (EXTREME, "messages created"): 0.75,
+    (MUTATED, "messages created"): 0.15,
 }
-# Reasons that mapping alone gives. The others are the engine's (MAPPING_ERROR and OUTPUT_REFUSED, made of one in six
-# records on the side), or of older records that are read back (OTHER).
+# Reasons that mapping alone gives. The others are the engine's (MAPPING_ERROR and OUTPUT_REFUSED, which the checker
+# makes of one in six records), or of older records that are read back (OTHER).
 _RECORD_REASONS: Final = set(Reason) - {
     Reason.MAPPING_ERROR,
     Reason.OUTPUT_REFUSED,
     Reason.OTHER,
     Reason.TEMPLATE_FAILED,
 }
-MUST_REACH: Final[Mapping[str, Sequence[str]]] = {
+MUST_COVER: Final[Mapping[str, Sequence[str]]] = {
     MUTATED: (
-        "wait",
+        "deferred",
         *(f"dead letter {reason}" for reason in sorted(_RECORD_REASONS - {Reason.EVENT_TOO_LARGE})),
         *(f"decision {reason}" for reason in DecisionReason),
     ),
@@ -140,25 +139,33 @@ MUST_REACH: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
-class _Process:
-    """One working process with its share of a kind; a new one takes its place behind the record that it died of."""
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a process has ended: well, or with a finding."""
 
-    def __init__(self, run: Run, kind: str, number: int, *, folder: Path, worker: Sequence[str]) -> None:
+    rule: str = ""
+    text: str = ""
+
+
+class _Process:
+    """A worker process with its share of a kind; a new one goes on after the record that it died of."""
+
+    def __init__(self, run: RunPlan, kind: str, number: int, *, folder: Path, worker: Sequence[str]) -> None:
         self.kind = kind
         self.number = number
         self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._run = run
         self._worker = worker
-        self._place = folder / f"place-{number}"
+        self._index_file = folder / f"index-{number}"
         self._errors = folder / f"stderr-{number}"
         self.start(number)
 
     def start(self, first: int) -> None:
-        """Begin at record `first`."""
+        """Start at record `first`."""
         run = self._run
-        given = {
+        options = {
             "--templates": run.templates,
-            "--place": self._place,
+            "--index-file": self._index_file,
             "--kind": self.kind,
             "--memory-mib": run.memory_mib,
             "--seed": run.seed,
@@ -166,39 +173,41 @@ class _Process:
             "--step": run.processes,
             "--end": run.counts[self.kind],
         }
-        self._place.write_bytes(b"")  # it writes there when it is at its first record
+        self._index_file.write_bytes(b"")  # the process writes there when it is at its first record
         self._at, self._moved_at = -1, time.monotonic()
-        command = [*self._worker, *(str(part) for pair in given.items() for part in pair)]
+        command = [*self._worker, *(str(part) for pair in options.items() for part in pair)]
         with self._errors.open("wb") as errors:
             self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT, text=True)
-        threading.Thread(target=self._listen, args=(self.child,), daemon=True).start()
+        threading.Thread(target=self._read_lines, args=(self.child,), daemon=True).start()
 
-    def _listen(self, child: "subprocess.Popen[str]") -> None:
+    def _read_lines(self, child: "subprocess.Popen[str]") -> None:
         assert child.stdout is not None
         with child.stdout as lines:
             for text in lines:
                 self.lines.put(text)
         self.lines.put(None)
 
-    def hangs(self, patience_s: float) -> bool:
-        """Whether it has been at the same record for too long. Reading templates before the first may take its time."""
+    def is_hanging(self, timeout_s: float) -> bool:
+        """Whether it has been at the same record for over `timeout_s`; before the first, for `START_TIMEOUT_S`."""
         at = self._index()
         if at != self._at:
             self._at, self._moved_at = at, time.monotonic()
-        return time.monotonic() - self._moved_at > (patience_s if at >= 0 else START_S)
+        return time.monotonic() - self._moved_at > (timeout_s if at >= 0 else START_TIMEOUT_S)
 
-    def end(self) -> str:
-        """Wait for the process, which is at its end; empty when it is a good one, else what it ended of."""
+    def wait(self) -> "_End":
+        """Wait for the process, which has closed its output."""
         code = self.child.wait()
-        return "" if code == 0 else f"exit code {code}: {self._errors.read_text(errors='replace')[-500:]}"
+        if code == 0:
+            return _End()
+        return _End("DIED", f"exit code {code}: {self._errors.read_text(errors='replace')[-500:]}")
 
-    def go_on(self) -> bool:
-        """Start again behind the record that ended it. False when that was the last, or when it did not get to any."""
+    def restart(self) -> bool:
+        """Start again after the record that ended it. False when that was the last, or when it did not get to any."""
         following = self._index() + self._run.processes
-        left = self._index() >= 0 and following < self._run.counts[self.kind]
-        if left:
+        more = self._index() >= 0 and following < self._run.counts[self.kind]
+        if more:
             self.start(following)
-        return left
+        return more
 
     @property
     def case(self) -> str:
@@ -206,69 +215,67 @@ class _Process:
         return f"{self.kind}:{self._index()}"
 
     def _index(self) -> int:
-        written = self._place.read_bytes()
+        written = self._index_file.read_bytes()
         return int.from_bytes(written, "big") if written else -1
 
 
 def run(
-    plan: Run,
+    plan: RunPlan,
     folder: Path,
     *,
-    say: Callable[[str], None],
+    log_progress: Callable[[str], None],
     worker: Sequence[str] = WORKER,
-    hung_s: float = HUNG_S,
-) -> Figures:
+    hang_timeout_s: float = HANG_TIMEOUT_S,
+) -> Statistics:
     """Map all records of the plan; blocks until they are done, or too many processes have died."""
-    figures, began, deaths = Figures(), time.monotonic(), 0
-    say_at = began + SAY_S
+    statistics, began, deaths = Statistics(), time.monotonic(), 0
+    progress_at = began + PROGRESS_INTERVAL_S
     for kind, count in plan.counts.items():
         working = [
             _Process(plan, kind, number, folder=folder, worker=worker) for number in range(min(plan.processes, count))
         ]
         try:
-            while working and deaths < DEATHS:
+            while working and deaths < MAX_DEATHS:
                 for process in list(working):
-                    for words in _ended(process, figures, hung_s=hung_s):
-                        if words:
-                            rule = "HUNG" if words == _HUNG else "DIED"
-                            figures.find(rule, process.case, words)
-                            deaths += 1
-                        if not words or not process.go_on():
-                            working.remove(process)
-                if time.monotonic() >= say_at:
-                    say_at = time.monotonic() + SAY_S
-                    say(_progress(figures, kind, count))
+                    end = _collect(process, statistics, hang_timeout_s=hang_timeout_s)
+                    if end is None:
+                        continue
+                    if end.rule:
+                        statistics.add_finding(end.rule, process.case, end.text)
+                        deaths += 1
+                    if not end.rule or not process.restart():
+                        working.remove(process)
+                if time.monotonic() >= progress_at:
+                    progress_at = time.monotonic() + PROGRESS_INTERVAL_S
+                    log_progress(_progress(statistics, kind, count))
                 time.sleep(0.05)
         finally:
             for process in working:
                 process.child.kill()
                 process.child.wait()
-    figures.seconds = time.monotonic() - began
-    return figures
+    statistics.seconds = time.monotonic() - began
+    return statistics
 
 
-_HUNG: Final = "at the same record for too long"
-
-
-def _ended(process: _Process, figures: Figures, *, hung_s: float) -> Sequence[str]:
-    """Take what a process has written; nothing while it works, else why it ended: empty words for a good end."""
+def _collect(process: _Process, statistics: Statistics, *, hang_timeout_s: float) -> _End | None:
+    """Add what a process has written to the statistics; None while it works, else how it ended. Kills a hanging one."""
     while not process.lines.empty():
         text = process.lines.get()
         if text is None:
-            return [process.end()]
-        figures.add(json.loads(text))
-    if process.hangs(hung_s):
+            return process.wait()
+        statistics.add(json.loads(text))
+    if process.is_hanging(hang_timeout_s):
         process.child.kill()
         while process.lines.get() is not None:
             pass
         process.child.wait()
-        return [_HUNG]
-    return []
+        return _End("HUNG", "at the same record for too long")
+    return None
 
 
-def _progress(figures: Figures, kind: str, count: int) -> str:
-    done = figures.counts[f"{kind} records"]
+def _progress(statistics: Statistics, kind: str, count: int) -> str:
+    done = statistics.counts[f"{kind} records"]
     return (
-        f"{kind}: {done} of {count}, {figures.finding_count} findings, slowest {figures.slowest.get('cpuMs')} ms, "
-        f"peak {figures.resident_kib / 1024:.0f} MiB"
+        f"{kind}: {done} of {count}, {statistics.finding_count} findings, "
+        f"slowest {statistics.slowest.get('cpuMs')} ms, peak {statistics.resident_kib / 1024:.0f} MiB"
     )

@@ -1,4 +1,4 @@
-"""The harness finds what it is there for; its records repeat, reach far, and its templates use all that there is."""
+"""The fuzzer detects planted faults; its records repeat and get far, and its templates use every feature."""
 
 import json
 import resource
@@ -23,11 +23,11 @@ from processor.mapping.render import Rendered, render
 from processor.mapping.template import ContentType, Custom, Named, Operator, RecipientKind
 from processor.wire.encode import dead_letter_record
 from tests.fuzz import __main__ as command
-from tests.fuzz.checker import EXTREME, MUTATED, Case, Finding, Verdict, check, make_case
+from tests.fuzz.checker import EXTREME, MUTATED, Case, CheckResult, Finding, check, make_case
 from tests.fuzz.corpus import make_corpus
 from tests.fuzz.environment import Environment, make_environment
-from tests.fuzz.faults import FAULTY_RECORDS, decode_with, raises
-from tests.fuzz.run import HUNG_S, LEAST_SHARES, MUST_REACH, Figures, Run, run
+from tests.fuzz.faults import FAULTY_RECORDS, decode_with_fault, raise_error
+from tests.fuzz.run import HANG_TIMEOUT_S, MIN_RATIOS, MUST_COVER, RunPlan, Statistics, run
 from tests.fuzz.templates import template_id, write_templates
 from tests.mapping.builders import schemas
 
@@ -39,27 +39,27 @@ NEWER_OR_LARGE = (Reason.UNKNOWN_EVENT, Reason.INVALID_EVENT, Reason.EVENT_TOO_L
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template files of the seed."""
-    made = tmp_path_factory.mktemp("fuzz") / "templates"
-    write_templates(made, count=TEMPLATES, seed=SEED)
-    return made
+    templates = tmp_path_factory.mktemp("fuzz") / "templates"
+    write_templates(templates, count=TEMPLATES, seed=SEED)
+    return templates
 
 
 @pytest.fixture(scope="module")
 def environment(folder: Path) -> Environment:
-    """Read from them."""
+    """With these templates."""
     return make_environment(folder, seed=SEED)
 
 
-def verdicts(environment: Environment, kind: str, number: int) -> Iterator[tuple[Case, Verdict]]:
-    """What is made of the first records of a kind."""
+def results(environment: Environment, kind: str, number: int) -> Iterator[tuple[Case, CheckResult]]:
+    """The first records of a kind, checked."""
     for index in range(number):
         case = make_case(environment, kind, index, seed=SEED)
         yield case, check(case, environment)
 
 
-def found(environment: Environment, kind: str, number: int) -> Counter[str]:
+def rules_found(environment: Environment, kind: str, number: int) -> Counter[str]:
     """The rules of all findings."""
-    return Counter(finding.rule for _, verdict in verdicts(environment, kind, number) for finding in verdict.findings)
+    return Counter(finding.rule for _, result in results(environment, kind, number) for finding in result.findings)
 
 
 # ------------------------------------------------------------------------------------------------------- a small share
@@ -67,19 +67,19 @@ def found(environment: Environment, kind: str, number: int) -> Counter[str]:
 
 @pytest.mark.parametrize(("kind", "number"), [(EXTREME, 120), (MUTATED, 800)])
 def test_nothing_leaves_mapping(environment: Environment, kind: str, number: int) -> None:
-    """The first records of the seed end as they should, and as many make messages as a long run asks for."""
+    """The first records of the seed have no findings, and as many create messages as a long run requires."""
     findings: list[Finding] = []
-    seen = Counter[str]()
-    for _, verdict in verdicts(environment, kind, number):
-        findings += verdict.findings
-        seen.update(verdict.seen)
+    labels = Counter[str]()
+    for _, result in results(environment, kind, number):
+        findings += result.findings
+        labels.update(result.labels)
 
     assert [] == findings
-    assert seen["messages made"] >= LEAST_SHARES[kind, "messages made"] * number
+    assert labels["messages created"] >= MIN_RATIOS[kind, "messages created"] * number
 
 
 def test_a_record_repeats(environment: Environment) -> None:
-    """A name and a seed give the same record, whatever was made before it; other numbers and seeds give others."""
+    """A name and a seed give the same record, in any order; other numbers and seeds give others."""
     names = [(EXTREME, 40), (MUTATED, 7), (EXTREME, 3), (MUTATED, 900)]
     first = [make_case(environment, kind, index, seed=SEED) for kind, index in names]
     again = [make_case(environment, kind, index, seed=SEED) for kind, index in reversed(names)]
@@ -90,8 +90,8 @@ def test_a_record_repeats(environment: Environment) -> None:
     assert not {case.record for case in first} & {case.record for case in other}
 
 
-def test_every_event_is_met() -> None:
-    """Both kinds begin with all 73 events, and each producer's schema resolves to ours."""
+def test_every_event_is_covered() -> None:
+    """Both kinds start from all events, and each writer's schema resolves to the processor's."""
     corpus = make_corpus(schemas(), seed=SEED)
 
     assert set(EVENTS) == {event["event"] for event in corpus.events}
@@ -99,174 +99,188 @@ def test_every_event_is_met() -> None:
     assert all(writer.type is not None for writers in corpus.writers.values() for writer in writers)
 
 
-def test_extreme_events_fit_our_schemas(environment: Environment) -> None:
-    """Nearly all of them are events; those that are none are too large or name something newer."""
+def test_extreme_events_fit_the_schemas(environment: Environment) -> None:
+    """Nearly all of them can be decoded; those that cannot are too large or name something newer."""
     reasons = Counter(
-        word
-        for _, verdict in verdicts(environment, EXTREME, 100)
-        for word in verdict.seen
-        if word.startswith("dead letter") and Reason.WRONG_KEY not in word
+        label
+        for _, result in results(environment, EXTREME, 100)
+        for label in result.labels
+        if label.startswith("dead letter") and Reason.WRONG_KEY not in label
     )
 
     assert reasons.total() <= 5
     assert {f"dead letter {reason}" for reason in NEWER_OR_LARGE} >= reasons.keys()
 
 
-# ------------------------------------------------------------------------------------------------------ what it finds
+# ---------------------------------------------------------------------------------------------------- planted faults
 
 
-def same(rendered: Any) -> Any:
-    """As it was."""
+def unchanged(rendered: Any) -> Any:
+    """The text as it is."""
     return rendered
 
 
 NUMBERS = count()
 
 
-def unlike(rendered: Any) -> Any:
+def different(rendered: Any) -> Any:
     """Another text each time."""
     return replace(rendered, body=f"{rendered.body} {next(NUMBERS)}") if isinstance(rendered, Rendered) else rendered
 
 
-def broken(rendered: Any) -> Any:
+def truncated(rendered: Any) -> Any:
     """A body that ends too early."""
     return replace(rendered, body=rendered.body[:-1]) if isinstance(rendered, Rendered) else rendered
 
 
-def foreign(rendered: Any) -> Any:
-    """A body with a script that a value brought."""
+def with_script(rendered: Any) -> Any:
+    """A body with a script, as if a value had brought it."""
     return replace(rendered, body=f"{rendered.body}<script></script>") if isinstance(rendered, Rendered) else rendered
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
-    [(same, None), (unlike, "DIFFERENT"), (broken, "BODY"), (foreign, "BODY: an element that no template has")],
-    ids=["same", "different", "body", "foreign"],
+    [
+        (unchanged, None),
+        (different, "DIFFERENT"),
+        (truncated, "BODY"),
+        (with_script, "BODY: an element that no template has"),
+    ],
+    ids=["unchanged", "different", "truncated", "script"],
 )
 def test_wrong_texts_are_found(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], rule: str | None
 ) -> None:
-    """A text that is not the same twice, and a body that is no document."""
-    monkeypatch.setattr(module, "render", lambda *args, **given: change(render(*args, **given)))
+    """A text that differs from one call to the next, a truncated body, and a script in it."""
+    monkeypatch.setattr(module, "render", lambda *args, **options: change(render(*args, **options)))
 
     texts = [
         f"{finding.rule}: {finding.text.partition(': ')[2]}"
-        for _, verdict in verdicts(environment, EXTREME, 40)
-        for finding in verdict.findings
+        for _, result in results(environment, EXTREME, 40)
+        for finding in result.findings
     ]
 
     assert any(text.startswith(rule) for text in texts) if rule else not texts
 
 
 def test_a_template_that_is_lost_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each template of an event has an outcome."""
-    made = module._made
+    """Each template of an event must have an outcome."""
+    original = module._made
 
     def lose(template: Any, *args: Any) -> Any:
-        return None if template.type is Channel.WEB_HOOK else made(template, *args)
+        return None if template.type is Channel.WEB_HOOK else original(template, *args)
 
     monkeypatch.setattr(module, "_made", lose)
 
-    assert "LOST" in found(environment, EXTREME, 40)
+    assert "LOST" in rules_found(environment, EXTREME, 40)
 
 
 def test_an_output_over_its_limit_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where mapping holds outputs to a larger limit than their topic has."""
+    """Mapping that checks against a larger limit than the topic has."""
     monkeypatch.setattr(OutRecord, "size_bytes", property(lambda _: 0))
-    (small,) = [installation for installation in environment.installations if installation.name == "small topics"]
-    cases = [replace(make_case(environment, EXTREME, index, seed=SEED), installation=small) for index in range(30)]
+    by_name = {configuration.name: configuration for configuration in environment.configurations}
+    cases = [
+        replace(make_case(environment, EXTREME, index, seed=SEED), configuration=by_name["small topics"])
+        for index in range(30)
+    ]
 
     assert "LIMIT" in {finding.rule for case in cases for finding in check(case, environment).findings}
 
 
 def test_a_dead_letter_without_its_bytes_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dead letter that lost the source's headers and does not say so."""
+    """A dead letter that has another value and does not say so."""
 
-    def lose(letter: Any, **given: Any) -> Any:
-        return dead_letter_record(replace(letter, value=b"another"), **given)
+    def lose(letter: Any, **options: Any) -> Any:
+        return dead_letter_record(replace(letter, value=b"another"), **options)
 
     monkeypatch.setattr(module, "dead_letter_record", lose)
 
-    assert "LETTER" in found(environment, MUTATED, 40)
+    assert "DEAD_LETTER" in rules_found(environment, MUTATED, 40)
 
 
 def test_an_unreadable_output_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A value that says more than its schema."""
+    """A value with a byte too many."""
     out = module._out
     monkeypatch.setattr(
         module, "_out", lambda topic, record, key, value, headers: out(topic, record, key, value + b"x", headers)
     )
 
-    assert {"UNREADABLE"} == set(found(environment, EXTREME, 40))
+    assert {"UNREADABLE"} == set(rules_found(environment, EXTREME, 40))
 
 
 def test_what_mapping_raises_is_found_and_repeats(
     environment: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is named by its record and its place in the code; the name alone raises it again, and shows the record."""
-    monkeypatch.setattr(module, "decode", decode_with(raises))
-    (finding, *_) = [finding for _, verdict in verdicts(environment, EXTREME, 8) for finding in verdict.findings]
-    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # it would be that of these tests
+    """The finding names the record and the line of code; the record's name alone repeats it, and prints the record."""
+    monkeypatch.setattr(module, "decode", decode_with_fault(raise_error))
+    (finding, *_) = [finding for _, result in results(environment, EXTREME, 8) for finding in result.findings]
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # it would limit these tests
     code = command.show(finding.case, folder, seed=SEED, memory_mib=1024)
-    shown = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     kind, _, index = finding.case.partition(":")
 
     assert ("RAISED", True) == (finding.rule, "KeyError: 'planted'" in finding.text and "faults.py" in finding.text)
-    assert (1, "RAISED") == (code, shown["findings"][0][0])
-    assert command.encoded(make_case(environment, kind, int(index), seed=SEED).record.value) == shown["value"]
+    assert (1, "RAISED") == (code, printed["findings"][0][0])
+    assert command.encoded(make_case(environment, kind, int(index), seed=SEED).record.value) == printed["value"]
 
 
-# ------------------------------------------------------------------------------------------------------ its processes
+# ---------------------------------------------------------------------------------------------------------- processes
 
 COUNT = 20
 
 
-def figures(tmp_path: Path, fault: str, *, processes: int = 1, hung_s: float = HUNG_S) -> Figures:
-    """Of a run over 20 extreme records with a fault planted in mapping. All but those that meet it are mapped."""
+def run_with_fault(
+    tmp_path: Path, fault: str, *, processes: int = 1, hang_timeout_s: float = HANG_TIMEOUT_S
+) -> Statistics:
+    """A run over 20 extreme records with a fault planted in mapping, for two of them."""
     templates = tmp_path / "templates"
     write_templates(templates, count=14, seed=SEED)
-    plan = Run(templates, SEED, {EXTREME: COUNT}, processes, memory_mib=1024)
+    plan = RunPlan(templates, SEED, {EXTREME: COUNT}, processes, memory_mib=1024)
     worker = (sys.executable, "-m", "tests.fuzz.faults", fault)
-    made = run(plan, tmp_path, say=lambda _: None, worker=worker, hung_s=hung_s)
-    cases = [finding["case"] for finding in made.findings]
+    statistics = run(plan, tmp_path, log_progress=lambda _: None, worker=worker, hang_timeout_s=hang_timeout_s)
+    cases = [finding["case"] for finding in statistics.findings]
 
-    assert {f"{EXTREME}:{place}" for place in FAULTY_RECORDS} >= set(cases)
-    assert 0 < len(cases) == len(set(cases)) == made.finding_count
-    return made
+    assert {f"{EXTREME}:{index}" for index in FAULTY_RECORDS} >= set(cases)
+    assert 0 < len(cases) == len(set(cases)) == statistics.finding_count
+    return statistics
 
 
-def test_memory_has_a_limit(tmp_path: Path) -> None:
-    """A record that takes all memory meets the limit of its process, which lives."""
-    made = figures(tmp_path, "takes_all_memory")
+def test_memory_is_limited(tmp_path: Path) -> None:
+    """A record that exhausts memory hits the limit of its process, which goes on."""
+    statistics = run_with_fault(tmp_path, "exhaust_memory")
 
-    assert all(("RAISED", True) == (found["rule"], "MemoryError" in found["text"]) for found in made.findings)
-    assert COUNT == made.counts["extreme records"]
-    assert 800 << 10 < made.address_kib <= 1024 << 10
+    assert all(
+        ("RAISED", True) == (finding["rule"], "MemoryError" in finding["text"]) for finding in statistics.findings
+    )
+    assert COUNT == statistics.counts["extreme records"]
+    assert 800 << 10 < statistics.address_kib <= 1024 << 10
 
 
 def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
-    """The record that it died of is named, and a new process goes on behind it."""
-    made = figures(tmp_path, "dies", processes=2)
+    """Its record is named, and a new process goes on after it."""
+    statistics = run_with_fault(tmp_path, "exit_process", processes=2)
 
-    assert all(("DIED", True) == (found["rule"], "exit code 11" in found["text"]) for found in made.findings)
+    assert all(
+        ("DIED", True) == (finding["rule"], "exit code 11" in finding["text"]) for finding in statistics.findings
+    )
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
-    """The record that it hangs in is named, and a new process goes on behind it."""
-    made = figures(tmp_path, "hangs", hung_s=8.0)
+    """Its record is named, and a new process goes on after it."""
+    statistics = run_with_fault(tmp_path, "hang", hang_timeout_s=8.0)
 
-    assert {"HUNG"} == {found["rule"] for found in made.findings}
+    assert {"HUNG"} == {finding["rule"] for finding in statistics.findings}
 
 
-def test_a_run_that_reaches_little_says_so() -> None:
-    """A long run that met none of what it must meet is no proof; a short one is not asked."""
-    long, short = Figures(), Figures()
+def test_a_run_that_covers_little_fails() -> None:
+    """A long run that covers none of what it must proves nothing; a short one need not."""
+    long, short = Statistics(), Statistics()
     long.counts.update({"mutated records": 500_000, "extreme records": 20_000})
     short.counts.update({"mutated records": 50, "extreme records": 20})
-    missing = long.not_reached(2)
+    missing = long.not_covered(2)
 
-    assert [] == short.not_reached(2)
-    assert sum(map(len, MUST_REACH.values())) + len(LEAST_SHARES) + 1 == len(missing)
+    assert [] == short.not_covered(2)
+    assert sum(map(len, MUST_COVER.values())) + len(MIN_RATIOS) + 1 == len(missing)
     assert f"2 generated templates are never rendered: {template_id(0)}, {template_id(1)}" == missing[-1]
 
 
@@ -286,8 +300,8 @@ def test_templates_repeat(tmp_path: Path) -> None:
 
 
 def test_templates_use_everything(folder: Path, environment: Environment) -> None:
-    """Each row of the placeholders, FORMAT and FORMAT_DATE in many patterns and languages, each operator, channel,
-    content type, recipient and event."""
+    """Each placeholder, FORMAT and FORMAT_DATE in many patterns and languages, each operator, channel, content type,
+    recipient and event."""
     files = [tomllib.loads((folder / f"{template_id(number)}.toml").read_text()) for number in range(TEMPLATES)]
     generated = [template for template in environment.templates.values() if template.id.startswith("fuzz-")]
     segments = [
@@ -297,14 +311,14 @@ def test_templates_use_everything(folder: Path, environment: Environment) -> Non
         for segment in (*(text.subject or ()), *text.body, *(text.url or ()))
     ]
     named = [segment for segment in segments if isinstance(segment, Named)]
-    forms = {segment.form for segment in named if segment.form is not None}
+    formats = {segment.form for segment in named if segment.form is not None}
     paths = {(segment.name, source.path) for segment in named for source in segment.sources.values()}
 
     assert TEMPLATES == len(generated)
     assert [] == [row for row in PLACEHOLDERS if (row.name, row.path) not in paths]
-    assert len({form.pattern for form in forms if form.function == "FORMAT"}) > 100
-    assert len({form.pattern for form in forms if form.function == "FORMAT_DATE"}) > 80
-    assert len({form.notation.locale for form in forms}) > 50
+    assert len({form.pattern for form in formats if form.function == "FORMAT"}) > 100
+    assert len({form.pattern for form in formats if form.function == "FORMAT_DATE"}) > 80
+    assert len({form.notation.locale for form in formats}) > 50
     assert any(isinstance(segment, Custom) for segment in segments)
     assert set(Operator) == {condition["operator"] for file in files for condition in file.get("condition", ())}
     assert set(Channel) == {template.type for template in generated}

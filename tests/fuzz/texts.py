@@ -1,4 +1,4 @@
-"""Texts that break what handles texts: scripts, directions, combining marks, controls, markup, forms of addresses."""
+"""Texts that break text handling: scripts, directions, combining marks, controls, markup, address formats."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ UNITS: Final = (
     "Ines ",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 )
-"""What texts are made of, once or over and over."""
+"""The units of texts, once or repeated."""
 
 LANGUAGES: Final = (
     *("en", "pt-PT", "pt_BR", "zh-Hant-TW", "no", "iw", "sr-Latn", "ar-EG", "fa", "de-CH-1996", "i-klingon", "und"),
@@ -158,7 +158,7 @@ _URLS: Final = (
 _DAYS: Final = ("MONDAY", "tuesday", "Dienstag", "", "8")
 _ROLES: Final = ("Treasurer", "TREASURER ", "präsidentin", "İşçi", "işçi", "I\u0307şçi", "")
 
-BY_NAME: Final[Mapping[str, Sequence[str]]] = {  # a field's name -> what stands there beside any text
+BY_NAME: Final[Mapping[str, Sequence[str]]] = {  # a field's name -> values for it, beside any text
     "language": LANGUAGES,
     "emailAddress": _EMAILS,
     "mobilePhone": _PHONES,
@@ -173,23 +173,23 @@ BY_NAME: Final[Mapping[str, Sequence[str]]] = {  # a field's name -> what stands
 _LENGTHS: Final = (1, 1, 1, 2, 3, 16, 40, 160, 256, 1_025, 1_601)
 
 
-def odd_text(name: str, dice: random.Random) -> str:
-    """A text for the field `name`: a form of its own, or a unit over and over; up to some thousand characters."""
-    if name in BY_NAME and dice.random() < 0.7:
-        return dice.choice(BY_NAME[name])
-    unit = dice.choice(UNITS)
-    if dice.random() < 0.2:
-        unit += dice.choice(UNITS)
-    return unit * (dice.choice(_LENGTHS) // max(1, len(unit)) or 1)
+def odd_text(name: str, rng: random.Random) -> str:
+    """A text for the field `name`: a value of its own, or a repeated unit; up to some thousand characters."""
+    if name in BY_NAME and rng.random() < 0.7:
+        return rng.choice(BY_NAME[name])
+    unit = rng.choice(UNITS)
+    if rng.random() < 0.2:
+        unit += rng.choice(UNITS)
+    return unit * (rng.choice(_LENGTHS) // max(1, len(unit)) or 1)
 
 
-def long_text(name: str, dice: random.Random, *, size_bytes: int) -> str:
-    """A text of about `size_bytes` in UTF-8: a unit or a few over and over, often with something else at its end, where
-    an expression that is not linear turns back; or a form of the field's own with such a middle."""
-    unit = "".join(dice.choices(UNITS[1:], k=dice.choice((1, 1, 1, 2, 5))))
-    text = unit * (size_bytes // len(unit.encode())) + dice.choice(("", dice.choice(UNITS)))
-    if name in BY_NAME and dice.random() < 0.3:
-        form = dice.choice(BY_NAME[name])
-        at = dice.randint(0, len(form))
-        return form[:at] + text + form[at:]
+def long_text(name: str, rng: random.Random, *, size_bytes: int) -> str:
+    """A text of about `size_bytes` in UTF-8: one or a few units repeated, often with another at the end, where a
+    regular expression that is not linear backtracks; or a value of the field's own with such a middle."""
+    unit = "".join(rng.choices(UNITS[1:], k=rng.choice((1, 1, 1, 2, 5))))
+    text = unit * (size_bytes // len(unit.encode())) + rng.choice(("", rng.choice(UNITS)))
+    if name in BY_NAME and rng.random() < 0.3:
+        value = rng.choice(BY_NAME[name])
+        at = rng.randint(0, len(value))
+        return value[:at] + text + value[at:]
     return text

@@ -1,6 +1,6 @@
-"""A working process: maps its share of the records under a limit of its address space, and writes JSON lines to stdout.
+"""A worker process: maps its share of the records with limited address space, and writes JSON lines to stdout.
 
-Its place is in a file before each record is made, so that the parent knows which record it died of or hangs in.
+A record's index is in a file before the record is made, so that the parent knows which one it died of or hangs in.
 """
 
 import argparse
@@ -14,31 +14,31 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.checker import KINDS, Verdict, check, make_case
+from tests.fuzz.checker import KINDS, CheckResult, check, make_case
 from tests.fuzz.environment import make_environment
 
-REPORT_S = 1.0
-GC_EVERY_OBJECTS = 50_000  # as the engine has it, so that memory is as it is there
-FINDINGS_A_RULE = 20  # of one process; the others are counted
+REPORT_INTERVAL_S = 1.0
+GC_THRESHOLD_OBJECTS = 50_000  # as the engine has it, so that memory is as it is there
+FINDINGS_PER_RULE = 20  # of one process; the others are counted
 
 
 @dataclass(slots=True)
-class Share:
-    """What a process has seen since its last line."""
+class WorkerReport:
+    """The counts and findings since the last line."""
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[dict[str, str]] = field(default_factory=list)
     slowest: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, kind: str, name: str, verdict: Verdict, size_bytes: int) -> None:
+    def add(self, kind: str, name: str, result: CheckResult, size_bytes: int) -> None:
         """Count a record."""
-        self.counts.update({f"{kind}: {word}": count for word, count in verdict.seen.items()})
+        self.counts.update({f"{kind}: {label}": count for label, count in result.labels.items()})
         self.counts[f"{kind} records"] += 1
-        if verdict.cpu_seconds * 1000 > self.slowest.get("cpuMs", -1.0):  # other processes take none of it
+        if result.cpu_seconds * 1000 > self.slowest.get("cpuMs", -1.0):  # wall time depends on other processes
             self.slowest = {
                 "record": name,
-                "ms": round(verdict.seconds * 1000, 1),
-                "cpuMs": round(verdict.cpu_seconds * 1000, 1),
+                "ms": round(result.seconds * 1000, 1),
+                "cpuMs": round(result.cpu_seconds * 1000, 1),
                 "bytes": size_bytes,
             }
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Map the records of `--kind` from `--start` on, each `--step`-th, up to `--end`."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.worker", description=__doc__)
     parser.add_argument("--templates", type=Path, required=True)
-    parser.add_argument("--place", type=Path, required=True)
+    parser.add_argument("--index-file", type=Path, required=True)
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--memory-mib", type=int, required=True)
     for name in ("--seed", "--start", "--step", "--end"):
@@ -57,38 +57,38 @@ def main(arguments: list[str] | None = None) -> int:
     environment = make_environment(args.templates, seed=args.seed)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
-    share, found = Share(), Counter[str]()
+    gc.set_threshold(GC_THRESHOLD_OBJECTS, 10, 10)
+    report, rule_counts = WorkerReport(), Counter[str]()
     report_at = time.monotonic()
-    with args.place.open("wb", buffering=0) as place:
+    with args.index_file.open("wb", buffering=0) as index_file:
         for index in range(args.start, args.end, args.step):
-            place.seek(0)
-            place.write(index.to_bytes(8, "big"))
+            index_file.seek(0)
+            index_file.write(index.to_bytes(8, "big"))
             case = make_case(environment, args.kind, index, seed=args.seed)
-            verdict = check(case, environment)
-            share.add(args.kind, case.name, verdict, len(case.record.value or b""))
-            for finding in verdict.findings:
-                found[finding.rule] += 1
-                share.counts[f"finding {finding.rule}"] += 1
-                if found[finding.rule] <= FINDINGS_A_RULE:
-                    share.findings.append(asdict(finding))
-            if share.findings or time.monotonic() >= report_at:
-                report_at = time.monotonic() + REPORT_S
-                say(share)
-                share = Share()
-    say(share)
+            result = check(case, environment)
+            report.add(args.kind, case.name, result, len(case.record.value or b""))
+            for finding in result.findings:
+                rule_counts[finding.rule] += 1
+                report.counts[f"finding {finding.rule}"] += 1
+                if rule_counts[finding.rule] <= FINDINGS_PER_RULE:
+                    report.findings.append(asdict(finding))
+            if report.findings or time.monotonic() >= report_at:
+                report_at = time.monotonic() + REPORT_INTERVAL_S
+                write_line(report)
+                report = WorkerReport()
+    write_line(report)
     return 0
 
 
-def say(share: Share) -> None:
-    """One line."""
+def write_line(report: WorkerReport) -> None:
+    """To stdout."""
     peaks = {"residentKiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "addressKiB": peak_address_kib()}
-    seen = {"counts": share.counts, "findings": share.findings, "slowest": share.slowest, "peaks": peaks}
-    print(json.dumps(seen), flush=True)  # noqa: T201
+    line = {"counts": report.counts, "findings": report.findings, "slowest": report.slowest, "peaks": peaks}
+    print(json.dumps(line), flush=True)  # noqa: T201
 
 
 def peak_address_kib() -> int:
-    """The most address space that this process has had, as Linux counts it."""
+    """The peak of this process's address space, as Linux counts it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmPeak:"):
             return int(line.split()[1])
