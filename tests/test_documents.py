@@ -26,7 +26,7 @@ from processor.domain.outcome import Processed
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
-from processor.mapping.conditions import RULES
+from processor.mapping.conditions import OPERATORS
 from processor.mapping.map import map_record
 from processor.mapping.reference import InvalidRow, row_of
 from processor.mapping.render import value_at
@@ -170,7 +170,7 @@ def test_operators_of_the_readme() -> None:
         for name in re.findall("[A-Z_]{2,}", names)
     }
 
-    assert documented == {operator.value: list(rule.operands) for operator, rule in RULES.items()}
+    assert documented == {operator.value: list(rule.operands) for operator, rule in OPERATORS.items()}
 
 
 def commands() -> list[str]:

@@ -15,7 +15,7 @@ from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.reasons import DecisionReason
 from processor.domain.text import truncate_line
-from processor.mapping.conditions import holds, value_seen
+from processor.mapping.conditions import describe_value, holds
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.template import Template, TemplateSet
 from processor.registry.schema_files import load_schemas
@@ -151,7 +151,7 @@ def _answer(template: Template, event: Event, settings: Settings) -> Answer:
         detail=_made(made) if isinstance(made, Draft) else made.detail,
         encodedKey=made.key if isinstance(made, Draft) else None,
         match=template.match.value,
-        conditions=tuple(Asked(str(one), holds(one, scope), value_seen(one, scope)) for one in template.conditions),
+        conditions=tuple(Asked(str(one), holds(one, scope), describe_value(one, scope)) for one in template.conditions),
     )
 
 

@@ -26,7 +26,7 @@ from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
-from processor.mapping.template import ContentType, Custom, Named, Segment, Template, Text
+from processor.mapping.template import ContentType, CustomFieldPlaceholder, NamedPlaceholder, Segment, Template, Text
 from processor.mapping.template_sets import without_secrets
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
@@ -145,7 +145,9 @@ def _previewed(template: Template, where: str, event: Event, settings: Settings,
     person, scope = scope_of(template, event, time_zone=time_zone)
     text = template.text_for(None if person is None else person.language)
     pieces = (*(text.subject or ()), *(text.url or ()), *text.body)
-    values = {str(one): value_of(one, scope) for one in pieces if isinstance(one, Named | Custom)}
+    values = {
+        str(one): value_of(one, scope) for one in pieces if isinstance(one, NamedPlaceholder | CustomFieldPlaceholder)
+    }
     made = draft(
         template,
         event,

@@ -24,13 +24,13 @@ from processor.mapping.recipient import holder_of
 from processor.mapping.render import Scope, value_of
 from processor.mapping.template import (
     ContentType,
-    Context,
-    Named,
+    EscapeContext,
+    NamedPlaceholder,
     RecipientKind,
     Subscription,
     Target,
     Template,
-    sources_of,
+    field_paths,
 )
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
@@ -103,8 +103,8 @@ def list_placeholders(settings: Settings, *, event: str, json_output: bool) -> i
     families = {row.family: row.event}
     rows = []
     for name, placeholder in sorted(placeholders_of(row.family).items()):
-        sources, _ = sources_of(name, families)
-        value = value_of(Named(name, Context.TEXT, sources), scope)
+        paths, _ = field_paths(name, families)
+        value = value_of(NamedPlaceholder(name, EscapeContext.TEXT, paths), scope)
         if placeholder.path in SECRETS and value is not None:
             value = MASKED
         rows.append(

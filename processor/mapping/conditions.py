@@ -22,15 +22,15 @@ from processor.mapping.render import Scope, currency_of, custom_value, text_of, 
 from processor.mapping.template import (
     Condition,
     CustomField,
+    FieldPath,
     Flaw,
-    Kind,
     Match,
+    OperandType,
     Operator,
-    Source,
-    composed,
-    custom_field,
     disguised_field,
-    sources_of,
+    field_paths,
+    nfc,
+    parse_custom_field,
 )
 from processor.wire.scalars import ContentError, date_of_text, decimal_of_text, timestamp_of_text
 from processor.wire.schema import DecimalBytes
@@ -40,53 +40,61 @@ DAYS_LIMIT: Final = 36_500  # a hundred years: what lies further back is a slip 
 
 # ------------------------------------------------------------------------------------------------------------ the rules
 
-KINDS: Final[Mapping[PlaceholderType, Kind]] = {  # what a placeholder is -> what its value is to a condition
-    PlaceholderType.STRING: Kind.STRING,
-    PlaceholderType.ENUM: Kind.ENUM,
-    PlaceholderType.MONEY: Kind.MONEY,
-    PlaceholderType.DECIMAL: Kind.BIG_DECIMAL,
-    PlaceholderType.INTEGER: Kind.NUMBER,
-    PlaceholderType.DATE: Kind.DATE,
-    PlaceholderType.TIMESTAMP: Kind.DATE_TIME,
-    PlaceholderType.TABLE: Kind.TABLE,
+OPERAND_TYPES: Final[
+    Mapping[PlaceholderType, OperandType]
+] = {  # what a placeholder is -> what its value is to a condition
+    PlaceholderType.STRING: OperandType.STRING,
+    PlaceholderType.ENUM: OperandType.ENUM,
+    PlaceholderType.MONEY: OperandType.MONEY,
+    PlaceholderType.DECIMAL: OperandType.BIG_DECIMAL,
+    PlaceholderType.INTEGER: OperandType.NUMBER,
+    PlaceholderType.DATE: OperandType.DATE,
+    PlaceholderType.TIMESTAMP: OperandType.DATE_TIME,
+    PlaceholderType.TABLE: OperandType.TABLE,
 }
-_CUSTOM_KINDS: Final = (Kind.BOOLEAN, Kind.BIG_DECIMAL, Kind.DATE, Kind.DATE_TIME, Kind.STRING)
+_CUSTOM_KINDS: Final = (
+    OperandType.BOOLEAN,
+    OperandType.BIG_DECIMAL,
+    OperandType.DATE,
+    OperandType.DATE_TIME,
+    OperandType.STRING,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class OperatorSpec:
     """What an operator takes: the fields of a file that hold its operands, and the kinds of value it is for."""
 
     operands: tuple[str, ...]
-    kinds: frozenset[Kind]
+    kinds: frozenset[OperandType]
 
 
-_TEXT: Final = frozenset((Kind.STRING, Kind.ENUM))
-_NUMERIC: Final = frozenset((Kind.NUMBER, Kind.BIG_DECIMAL, Kind.MONEY))
-_TIME: Final = frozenset((Kind.DATE, Kind.DATE_TIME))
+_TEXT: Final = frozenset((OperandType.STRING, OperandType.ENUM))
+_NUMERIC: Final = frozenset((OperandType.NUMBER, OperandType.BIG_DECIMAL, OperandType.MONEY))
+_TIME: Final = frozenset((OperandType.DATE, OperandType.DATE_TIME))
 _ONE: Final = ("value",)
 
-RULES: Final[Mapping[Operator, Rule]] = {
-    Operator.EQUALS: Rule(_ONE, _TEXT | _NUMERIC | {Kind.BOOLEAN}),
-    Operator.EQUALS_CASE_SENSITIVE: Rule(_ONE, _TEXT | _NUMERIC | {Kind.BOOLEAN}),
-    Operator.DIFFERENT_THAN: Rule(_ONE, _TEXT | _NUMERIC | {Kind.BOOLEAN}),
-    Operator.MORE_THAN: Rule(_ONE, _NUMERIC),
-    Operator.LESS_THAN: Rule(_ONE, _NUMERIC),
-    Operator.BETWEEN: Rule(("value", "second_value"), _NUMERIC | _TIME),
-    Operator.ON: Rule(_ONE, _TIME),
-    Operator.AFTER: Rule(_ONE, _TIME),
-    Operator.BEFORE: Rule(_ONE, _TIME),
-    Operator.BEFORE_INCLUSIVE: Rule(_ONE, _TIME),
-    Operator.STARTS_WITH: Rule(_ONE, frozenset((Kind.STRING,))),
-    Operator.STARTS_WITH_CASE_SENSITIVE: Rule(_ONE, frozenset((Kind.STRING,))),
-    Operator.IN: Rule(("values",), _TEXT),
-    Operator.TODAY: Rule((), _TIME),
-    Operator.THIS_WEEK: Rule((), _TIME),
-    Operator.THIS_MONTH: Rule((), _TIME),
-    Operator.THIS_YEAR: Rule((), _TIME),
-    Operator.LAST_DAYS: Rule(_ONE, _TIME),
-    Operator.EMPTY: Rule((), frozenset(Kind)),
-    Operator.NOT_EMPTY: Rule((), frozenset(Kind)),
+OPERATORS: Final[Mapping[Operator, OperatorSpec]] = {
+    Operator.EQUALS: OperatorSpec(_ONE, _TEXT | _NUMERIC | {OperandType.BOOLEAN}),
+    Operator.EQUALS_CASE_SENSITIVE: OperatorSpec(_ONE, _TEXT | _NUMERIC | {OperandType.BOOLEAN}),
+    Operator.DIFFERENT_THAN: OperatorSpec(_ONE, _TEXT | _NUMERIC | {OperandType.BOOLEAN}),
+    Operator.MORE_THAN: OperatorSpec(_ONE, _NUMERIC),
+    Operator.LESS_THAN: OperatorSpec(_ONE, _NUMERIC),
+    Operator.BETWEEN: OperatorSpec(("value", "second_value"), _NUMERIC | _TIME),
+    Operator.ON: OperatorSpec(_ONE, _TIME),
+    Operator.AFTER: OperatorSpec(_ONE, _TIME),
+    Operator.BEFORE: OperatorSpec(_ONE, _TIME),
+    Operator.BEFORE_INCLUSIVE: OperatorSpec(_ONE, _TIME),
+    Operator.STARTS_WITH: OperatorSpec(_ONE, frozenset((OperandType.STRING,))),
+    Operator.STARTS_WITH_CASE_SENSITIVE: OperatorSpec(_ONE, frozenset((OperandType.STRING,))),
+    Operator.IN: OperatorSpec(("values",), _TEXT),
+    Operator.TODAY: OperatorSpec((), _TIME),
+    Operator.THIS_WEEK: OperatorSpec((), _TIME),
+    Operator.THIS_MONTH: OperatorSpec((), _TIME),
+    Operator.THIS_YEAR: OperatorSpec((), _TIME),
+    Operator.LAST_DAYS: OperatorSpec(_ONE, _TIME),
+    Operator.EMPTY: OperatorSpec((), frozenset(OperandType)),
+    Operator.NOT_EMPTY: OperatorSpec((), frozenset(OperandType)),
 }
 
 _FOLDING: Final = frozenset((Operator.EQUALS, Operator.DIFFERENT_THAN, Operator.STARTS_WITH, Operator.IN))
@@ -135,7 +143,7 @@ def compile_condition(
     flaws = (*flaws, *_miscounted(operator, operands), *(() if custom else _unfit(field, kinds, operator)))
     if source is None or any(flaw.fatal for _, flaw in flaws) or not kinds:
         return None, flaws
-    rule = RULES[operator]
+    rule = OPERATORS[operator]
     given = [(name, text) for name in rule.operands for text in operands[name]]
     read = {kind: _read(given, kind, operator) for kind in kinds if kind in rule.kinds}
     parsed = {kind: values for kind, (values, misfits) in read.items() if not misfits}
@@ -150,7 +158,7 @@ def compile_condition(
 
 def _field(
     field: str, families: Mapping[str, EventName]
-) -> tuple[CustomField | Mapping[str, Source] | None, tuple[Kind, ...], Flaws]:
+) -> tuple[CustomField | Mapping[str, FieldPath] | None, tuple[OperandType, ...], Flaws]:
     """Where the value of a field is, and of which kinds it may be."""
     bare, meant = field.strip("{}"), spelt(field)
     if bare != field:
@@ -158,21 +166,21 @@ def _field(
     if field.startswith("CF:"):
         name = field.removeprefix("CF:")
         try:
-            custom = custom_field(name)
+            custom = parse_custom_field(name)
         except ValueError as error:
             return None, (), (("field", Flaw(f"field {quote(field)}: {error}", "", 'as in "CF:CLIENT:Segment"')),)
         return custom, _CUSTOM_KINDS, tuple(("field", flaw) for flaw in disguised_field(name, field, "CF:{}"))
-    sources, flaw = sources_of(field, families)
+    paths, flaw = field_paths(field, families)
     if flaw is not None:
         if meant:
             flaw = Flaw("looks like a field and is none", field, f"write {meant}", rule="T21")
         return None, (), (("field", flaw),)
-    return sources, tuple(dict.fromkeys(KINDS[source.type] for source in sources.values())), ()
+    return paths, tuple(dict.fromkeys(OPERAND_TYPES[source.type] for source in paths.values())), ()
 
 
 def _miscounted(operator: Operator, operands: Mapping[str, Sequence[str]]) -> Flaws:
     """Operands that are missing, and those that the operator does not take."""
-    wanted = RULES[operator].operands
+    wanted = OPERATORS[operator].operands
     takes = " and ".join(f"`{name}`" for name in wanted) or "no operand"
     missing = [name for name in wanted if not operands.get(name)]
     surplus = [name for name in operands if name not in wanted]
@@ -182,31 +190,31 @@ def _miscounted(operator: Operator, operands: Mapping[str, Sequence[str]]) -> Fl
     )
 
 
-def _unfit(field: str, kinds: Sequence[Kind], operator: Operator) -> Flaws:
+def _unfit(field: str, kinds: Sequence[OperandType], operator: Operator) -> Flaws:
     """An operator that is not for what the field is."""
-    unfit = [kind for kind in kinds if kind not in RULES[operator].kinds]
+    unfit = [kind for kind in kinds if kind not in OPERATORS[operator].kinds]
     if not unfit:
         return ()
-    legal = ", ".join(one for one in Operator if all(kind in RULES[one].kinds for kind in kinds))
+    legal = ", ".join(one for one in Operator if all(kind in OPERATORS[one].kinds for kind in kinds))
     what = f"{operator} is not for {field}, which is {' and '.join(unfit)}"
     return (("operator", Flaw(what, "", f"one of: {legal}")),)
 
 
-_FORMS: Final[Mapping[Kind, str]] = {  # kind -> how its operands are written
-    Kind.STRING: "for no value write operator EMPTY or NOT_EMPTY",
-    Kind.ENUM: "for no value write operator EMPTY or NOT_EMPTY",
-    Kind.BOOLEAN: "true or false",
-    Kind.NUMBER: "a number, as in 100 or 12.5",
-    Kind.BIG_DECIMAL: "a number, as in 100 or 12.5",
-    Kind.MONEY: "a number, as in 100 or 12.5",
-    Kind.DATE: "a day, as in 2026-03-14",
-    Kind.DATE_TIME: "a day, as in 2026-03-14, or a moment with its offset, as in 2026-03-14T09:26:53Z",
-    Kind.TABLE: "",
+_FORMS: Final[Mapping[OperandType, str]] = {  # kind -> how its operands are written
+    OperandType.STRING: "for no value write operator EMPTY or NOT_EMPTY",
+    OperandType.ENUM: "for no value write operator EMPTY or NOT_EMPTY",
+    OperandType.BOOLEAN: "true or false",
+    OperandType.NUMBER: "a number, as in 100 or 12.5",
+    OperandType.BIG_DECIMAL: "a number, as in 100 or 12.5",
+    OperandType.MONEY: "a number, as in 100 or 12.5",
+    OperandType.DATE: "a day, as in 2026-03-14",
+    OperandType.DATE_TIME: "a day, as in 2026-03-14, or a moment with its offset, as in 2026-03-14T09:26:53Z",
+    OperandType.TABLE: "",
 }
 _NUMBER: Final = DecimalBytes(precision=38, scale=10)  # as our fields are
 
 
-def _read(given: Iterable[tuple[str, str]], kind: Kind, operator: Operator) -> tuple[tuple[Any, ...], Flaws]:
+def _read(given: Iterable[tuple[str, str]], kind: OperandType, operator: Operator) -> tuple[tuple[Any, ...], Flaws]:
     """The operands as they are compared with a value of `kind`, and what is wrong with them."""
     values: list[Any] = []
     flaws: list[tuple[str, Flaw]] = []
@@ -222,24 +230,24 @@ def _read(given: Iterable[tuple[str, str]], kind: Kind, operator: Operator) -> t
     return tuple(values), tuple(flaws)
 
 
-def _operand(text: str, kind: Kind, operator: Operator) -> Any:
+def _operand(text: str, kind: OperandType, operator: Operator) -> Any:
     """An operand as it is compared with a value of `kind`. ContentError says what is wrong with it."""
     if operator is Operator.LAST_DAYS:
         if re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) <= DAYS_LIMIT:
             return int(text)
         raise ContentError(f"not a whole number from 1 to {DAYS_LIMIT}: {quote(text)}")
     match kind:
-        case Kind.STRING | Kind.ENUM:
+        case OperandType.STRING | OperandType.ENUM:
             if not text:
                 raise ContentError("an empty text, which nothing equals")
             return _compared_text(text, operator)
-        case Kind.BOOLEAN:
+        case OperandType.BOOLEAN:
             if text.lower() not in ("true", "false"):
                 raise ContentError(f"neither true nor false: {quote(text)}")
             return text.lower() == "true"
-        case Kind.DATE:
+        case OperandType.DATE:
             return date_of_text(text)
-        case Kind.DATE_TIME:
+        case OperandType.DATE_TIME:
             return timestamp_of_text(text) if "T" in text.upper() else date_of_text(text)
         case _:
             return decimal_of_text(text, _NUMBER)
@@ -253,7 +261,7 @@ def _of_no_event(given: Iterable[tuple[str, str]], operator: Operator) -> Iterat
             yield name, Flaw(f"{quote(text)} is no event", "", did_you_mean(near))
 
 
-def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[Kind, Flaws]) -> Flaws:
+def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[OperandType, Flaws]) -> Flaws:
     """What to say of operands that fit none of the kinds that a custom field's value may have."""
     ranked = sorted(misfits.values(), key=len)
     nearest = ranked[0]
@@ -267,7 +275,7 @@ def _of_no_kind(given: Sequence[tuple[str, str]], misfits: Mapping[Kind, Flaws])
     return ((given[0][0], Flaw(f"no value can be compared with {texts}", "", forms)),)
 
 
-def _text(field: str, operator: Operator, given: Iterable[tuple[str, str]], kinds: Iterable[Kind]) -> str:
+def _text(field: str, operator: Operator, given: Iterable[tuple[str, str]], kinds: Iterable[OperandType]) -> str:
     quoted = not _TEXT.isdisjoint(kinds)
     operands = ", ".join(repr(text) if quoted else text for _, text in given)
     return f"{field} {operator} {truncate(operands, VALUE_LIMIT_CHARACTERS)}".rstrip()
@@ -297,16 +305,16 @@ def first_false(conditions: Sequence[Condition], match: Match, scope: Scope) -> 
         return None
     number, condition = false[0]
     none = "none of them holds; " if match is Match.ANY and len(conditions) > 1 else ""
-    return f"{none}condition {number}: {condition}; {value_seen(condition, scope)}"
+    return f"{none}condition {number}: {condition}; {describe_value(condition, scope)}"
 
 
-def value_seen(condition: Condition, scope: Scope) -> str:
+def describe_value(condition: Condition, scope: Scope) -> str:
     """The value that a condition was asked of, for people: cut, and never that of a secret."""
     value, kind = _value(condition, scope)
     if kind is None:
         return "there is no value"
     source = None if isinstance(condition.field, CustomField) else condition.field[scope.family]
-    if kind is Kind.TABLE:
+    if kind is OperandType.TABLE:
         return f"it has {len(value)} {'row' if len(value) == 1 else 'rows'}"
     if source is not None and source.path in SECRETS:
         return "its value is secret"
@@ -321,19 +329,19 @@ def value_seen(condition: Condition, scope: Scope) -> str:
     return f"the value is {text}{unfit}"
 
 
-def _value(condition: Condition, scope: Scope) -> tuple[Any, Kind | None]:
+def _value(condition: Condition, scope: Scope) -> tuple[Any, OperandType | None]:
     """The value of a condition's field and its kind, None when it is missing."""
     if isinstance(condition.field, CustomField):
         value = custom_value(condition.field, scope.fields)
-        kind = Kind.BOOLEAN if isinstance(value, bool) else KINDS[type_of(value)]
+        kind = OperandType.BOOLEAN if isinstance(value, bool) else OPERAND_TYPES[type_of(value)]
     else:
         source = condition.field[scope.family]
-        value, kind = value_at(source.path, scope.fields), KINDS[source.type]
-    missing = value is None or (kind in _TEXT and value == "") or (kind is Kind.TABLE and not value)
+        value, kind = value_at(source.path, scope.fields), OPERAND_TYPES[source.type]
+    missing = value is None or (kind in _TEXT and value == "") or (kind is OperandType.TABLE and not value)
     return value, None if missing else kind
 
 
-def _compared(operator: Operator, value: Any, kind: Kind, operands: tuple[Any, ...], scope: Scope) -> bool:
+def _compared(operator: Operator, value: Any, kind: OperandType, operands: tuple[Any, ...], scope: Scope) -> bool:
     """Whether a value that is there and fits holds against the operands."""
     if operator in _PERIODS:
         period = _PERIODS[operator]
@@ -350,7 +358,7 @@ def _compared(operator: Operator, value: Any, kind: Kind, operands: tuple[Any, .
 
 
 def _compared_text(text: str, operator: Operator) -> str:
-    text = composed(text)
+    text = nfc(text)
     return text.casefold() if operator in _FOLDING else text
 
 

@@ -14,7 +14,16 @@ from xml.parsers import expat
 from processor.domain.placeholders import PlaceholderType
 from processor.mapping.html_body import Misplacement, place, unescaped
 from processor.mapping.render import TABLES, Scope, Unrendered, render
-from processor.mapping.template import ContentType, Custom, CustomField, Flaw, Named, Segment, Source, Text
+from processor.mapping.template import (
+    ContentType,
+    CustomField,
+    CustomFieldPlaceholder,
+    FieldPath,
+    Flaw,
+    NamedPlaceholder,
+    Segment,
+    Text,
+)
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
 LIMIT_CHARACTERS: Final = 8_000_000
@@ -129,30 +138,30 @@ def _probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str], tupl
         match one:
             case str():
                 probe.append(one)
-            case Named() if one.sources[family].type is PlaceholderType.TABLE:
-                path = one.sources[family].path
+            case NamedPlaceholder() if one.paths[family].type is PlaceholderType.TABLE:
+                path = one.paths[family].path
                 row: dict[str, Any] = {}
                 for column in TABLES[path]:
                     _put(row, column.path, _SAMPLES[column.type])
                 _put(tables, path, [row, dict.fromkeys(row)])
                 probe.append(one)
-            case Named():
-                kind = one.sources[family].type
+            case NamedPlaceholder():
+                kind = one.paths[family].type
                 samples[key] = _SAMPLES[kind]
                 if _is_text(one, family):
                     samples[key] = _tricky(number)
                     texts[samples[key]] = str(one)
-                probe.append(replace(one, sources={family: Source(("customFields", key), kind)}))
-            case Custom():
+                probe.append(replace(one, paths={family: FieldPath(("customFields", key), kind)}))
+            case CustomFieldPlaceholder():
                 samples[key] = _tricky(number)
                 texts[samples[key]] = str(one)
-                probe.append(Custom(CustomField(one.field.name, (key,)), one.context))
+                probe.append(CustomFieldPlaceholder(CustomField(one.field.name, (key,)), one.context))
     return texts, tuple(probe), {**tables, "customFields": samples}
 
 
-def _is_text(one: Named | Custom, family: str) -> bool:
+def _is_text(one: NamedPlaceholder | CustomFieldPlaceholder, family: str) -> bool:
     """Whether its value is text that a producer wrote, or holds such; enums are open lists, so theirs are too."""
-    return isinstance(one, Custom) or (family in one.sources and one.sources[family].type in _TEXTS)
+    return isinstance(one, CustomFieldPlaceholder) or (family in one.paths and one.paths[family].type in _TEXTS)
 
 
 _TEXTS: Final = (PlaceholderType.STRING, PlaceholderType.ENUM, PlaceholderType.TABLE)

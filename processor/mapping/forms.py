@@ -21,7 +21,7 @@ from babel.numbers import parse_pattern as parse_number_pattern
 
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.text import did_you_mean
-from processor.mapping.languages import language_of, locale_of
+from processor.mapping.languages import babel_locale, parse_tag
 from processor.mapping.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
 
 NUMBER: Final = "FORMAT"
@@ -108,7 +108,7 @@ class Notation:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ValueFormat:
     """How one placeholder's value is written: by FORMAT or FORMAT_DATE, a pattern, and a language's notation."""
 
     function: str
@@ -120,7 +120,7 @@ class Form:
         """As it stands in a template, with the placeholder's name."""
         return f"{self.function}{{{name},{_PATTERNS[self.function]}={self.pattern}}}"
 
-    def in_address(self) -> "Form":
+    def in_address(self) -> "ValueFormat":
         """The same with the digits 0 to 9, as systems read addresses."""
         return _form(self.function, self.pattern, Notation(self.notation.locale, "latn"))
 
@@ -225,7 +225,7 @@ class _Digits(_Parts):
         return text.translate(self._digits) if numeric else text
 
 
-def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
+def parse_format(function: str, arguments: str, *, locale: str) -> tuple[str, ValueFormat]:
     """The placeholder's name and its form, of `NAME,numericPattern=…`. ValueError says what is wrong."""
     found = _ARGUMENTS.fullmatch(arguments)
     if arguments.startswith("CF:"):
@@ -248,60 +248,63 @@ def form_of(function: str, arguments: str, *, locale: str) -> tuple[str, Form]:
         raise ValueError(f"{pattern!r} is no pattern of a date, as in {_EXAMPLES[function]}")
     if function == DATE and (unknown := sorted(letters - PATTERN_CHARS.keys())):
         raise ValueError(f"{unknown[0]!r} stands for no part of a date; text stands in quotes, as in d 'of' MMMM")
-    return found["name"], _form(function, pattern, notation_of(locale))
+    return found["name"], _form(function, pattern, notation_for(locale))
 
 
-def _form(function: str, pattern: str, notation: Notation) -> Form:
+def _form(function: str, pattern: str, notation: Notation) -> ValueFormat:
     compiled = _NumberForm(pattern, notation) if function == NUMBER else _DateForm(pattern, notation)
-    return Form(function, pattern, notation, compiled)
+    return ValueFormat(function, pattern, notation, compiled)
 
 
-def misfit(form: Form, kinds: Iterable[PlaceholderType]) -> str:
+def format_error(value_format: ValueFormat, kinds: Iterable[PlaceholderType]) -> str:
     """Why values of one of `kinds` cannot have this form; empty when all can."""
     for kind in sorted(set(kinds)):
-        if kind not in _KINDS[form.function]:
-            words = ", ".join(sorted(_KINDS[form.function]))
-            return f"{form.function} is for {words}, and this is {kind}"
+        if kind not in _KINDS[value_format.function]:
+            words = ", ".join(sorted(_KINDS[value_format.function]))
+            return f"{value_format.function} is for {words}, and this is {kind}"
         try:
-            text = formatted(_SAMPLES[kind], kind, form, currency="EUR", time_zone=UTC)
+            text = format_value(_SAMPLES[kind], kind, value_format, currency="EUR", time_zone=UTC)
         # What Babel raises for a field that there is not; one that it lists and does not write is None.
         except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError):
             text = str(None)
-        if str(None) in text and str(None) not in form.pattern:
-            return f"{form.pattern!r} cannot be written of a {kind}"
+        if str(None) in text and str(None) not in value_format.pattern:
+            return f"{value_format.pattern!r} cannot be written of a {kind}"
     return ""
 
 
-def doubt(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
+def format_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
     """What a pattern writes that its author hardly meant, and a hint with what was meant; empty for none (T22).
 
     `form` fits `kind` (see `misfit`); `locale` is the tag that it was made for.
     """
-    pattern, reasons = _meant(form.function, form.pattern, kind, locale)
+    pattern, reasons = _meant(value_format.function, value_format.pattern, kind, locale)
     if not reasons:
         return "", ""
     sample = _SAMPLES[kind]
     shown = sample.isoformat().replace("+00:00", "Z") if isinstance(sample, date) else str(sample)
     currency = "EUR" if kind is PlaceholderType.MONEY else None
-    text = formatted(sample, kind, form, currency=currency, time_zone=UTC)
+    text = format_value(sample, kind, value_format, currency=currency, time_zone=UTC)
     hint = ""
-    if meant := _fitting(form.function, pattern, kind, locale):
-        better = formatted(sample, kind, meant, currency=currency, time_zone=UTC)
+    if meant := _fitting(value_format.function, pattern, kind, locale):
+        better = format_value(sample, kind, meant, currency=currency, time_zone=UTC)
         hint = f"did you mean {pattern}, which writes {better!r}?"
     return f"writes {text!r} of {shown}: {'; '.join(reasons)}", hint
 
 
-def doubt_of_digits(form: Form, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
+def digits_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
     """The same of a body that systems read: digits that hardly any of them takes, unless the tag asks for them."""
-    language = language_of(locale)
-    text = formatted(_SAMPLES[kind], kind, form, currency="EUR", time_zone=UTC)
-    if language is None or language.keywords or not set(form.notation.digits.values()) & set(text):
+    language = parse_tag(locale)
+    text = format_value(_SAMPLES[kind], kind, value_format, currency="EUR", time_zone=UTC)
+    if language is None or language.keywords or not set(value_format.notation.digits.values()) & set(text):
         return "", ""
     what = f"writes {text!r} in {locale}, and systems read the digits 0 to 9"
-    return what, f"{locale}-u-nu-latn writes those; {locale}-u-nu-{form.notation.system} says that people read this"
+    return (
+        what,
+        f"{locale}-u-nu-latn writes those; {locale}-u-nu-{value_format.notation.system} says that people read this",
+    )
 
 
-def meant_instead(function: str, arguments: str, kind: PlaceholderType, *, locale: str) -> str:
+def suggest_format(function: str, arguments: str, kind: PlaceholderType, *, locale: str) -> str:
     """A hint for arguments that are no form, or none of `kind`: the pattern that was probably meant; empty for none."""
     found = _ARGUMENTS.fullmatch(arguments)
     other = DATE if function == NUMBER else NUMBER
@@ -320,37 +323,39 @@ def _meant(function: str, pattern: str, kind: PlaceholderType, locale: str) -> t
         meant, reasons = date_meant(read)
         return meant, entities + reasons
     try:
-        meant, reasons = number_meant(read, kind, notation_of(locale).locale)
+        meant, reasons = number_meant(read, kind, notation_for(locale).locale)
     except ValueError:
         return pattern, ()
     return meant, entities + reasons
 
 
-def _fitting(function: str, pattern: str, kind: PlaceholderType, locale: str) -> Form | None:
+def _fitting(function: str, pattern: str, kind: PlaceholderType, locale: str) -> ValueFormat | None:
     """The form of `pattern`, None when it is none of `kind`."""
     try:
-        _, form = form_of(function, f"A,{_PATTERNS[function]}={pattern}", locale=locale)
+        _, value_format = parse_format(function, f"A,{_PATTERNS[function]}={pattern}", locale=locale)
     except ValueError:
         return None
-    return None if misfit(form, [kind]) else form
+    return None if format_error(value_format, [kind]) else value_format
 
 
-def formatted(value: Any, kind: PlaceholderType, form: Form, *, currency: str | None, time_zone: tzinfo) -> str:
+def format_value(
+    value: Any, kind: PlaceholderType, value_format: ValueFormat, *, currency: str | None, time_zone: tzinfo
+) -> str:
     """The value's text. A timestamp is written as the clocks of `time_zone` show it; a date of one is its day there.
 
     A `currency` that is no code of ISO 4217, three capitals, is written as none is (XXX). An event's may be any text,
     and Babel puts it into the pattern sign by sign: of 7 KB of `¤` it makes gigabytes.
     ValueError or ArithmeticError for a value that cannot be written so: the week of the last days of the year 9999.
     """
-    if isinstance(form.compiled, _DateForm):
+    if isinstance(value_format.compiled, _DateForm):
         if kind is not PlaceholderType.TIMESTAMP:
-            return form.compiled.text(day_of(value, time_zone))
+            return value_format.compiled.text(day_of(value, time_zone))
         try:
-            return form.compiled.text(value.astimezone(time_zone))
+            return value_format.compiled.text(value.astimezone(time_zone))
         except OverflowError:  # in the first or last hours that a datetime can hold
-            return form.compiled.text(value.astimezone(UTC))
+            return value_format.compiled.text(value.astimezone(UTC))
     code = currency if currency is not None and _CURRENCY.fullmatch(currency) else _NO_CURRENCY
-    return form.compiled.text(value, code)
+    return value_format.compiled.text(value, code)
 
 
 def day_of(value: date, time_zone: tzinfo) -> date:
@@ -363,13 +368,13 @@ def day_of(value: date, time_zone: tzinfo) -> date:
         return value.date()
 
 
-def notation_of(tag: str) -> Notation:
+def notation_for(tag: str) -> Notation:
     """How the language of `tag` writes, or the nearest that Babel has. ValueError says why there is none.
 
     The numbering system is the one that CLDR has for the locale, or that of the tag's extension -u-nu-.
     """
-    language = language_of(tag)
-    locale = None if language is None else locale_of(language)
+    language = parse_tag(tag)
+    locale = None if language is None else babel_locale(language)
     if language is None or locale is None:
         raise ValueError(f"nobody knows how {tag!r} writes numbers and dates")
     wanted = re.fullmatch("(?:nu-([a-z0-9]+))?", language.keywords)

@@ -9,7 +9,7 @@ from html.entities import html5
 from typing import Final, Literal
 from urllib.parse import unquote
 
-from processor.mapping.template import Context, Custom, Named, Segment
+from processor.mapping.template import CustomFieldPlaceholder, EscapeContext, NamedPlaceholder, Segment
 
 
 class Misplacement(StrEnum):
@@ -79,29 +79,29 @@ _STATE_ENDS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 _NAME_LIMIT_CHARACTERS: Final = 100  # longer than any name above
 
-_FOR_PEOPLE: Final = frozenset((Context.HTML, Context.MAIL_HEADER, Context.MAIL_BODY))
+_FOR_PEOPLE: Final = frozenset((EscapeContext.HTML, EscapeContext.MAIL_HEADER, EscapeContext.MAIL_BODY))
 
 
 def place(
     body: tuple[Segment, ...],
-) -> tuple[tuple[Segment, ...], tuple[tuple[int, Named | Custom, Misplacement], ...]]:
+) -> tuple[tuple[Segment, ...], tuple[tuple[int, NamedPlaceholder | CustomFieldPlaceholder, Misplacement], ...]]:
     """`body` with the context of each placeholder, and those that stand where their values must not, with their index.
 
     A scanner and no parser: Python's takes a time that is quadratic in the number of some unfinished constructs.
     """
     placed: list[Segment] = []
-    misplaced: list[tuple[int, Named | Custom, Misplacement]] = []
+    misplaced: list[tuple[int, NamedPlaceholder | CustomFieldPlaceholder, Misplacement]] = []
     verdicts = _HtmlScan(body).verdicts()
     for index, segment in enumerate(body):
         verdict = verdicts.get(index)
-        if isinstance(segment, Named | Custom) and isinstance(verdict, Context):
+        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(verdict, EscapeContext):
             segment = replace(segment, context=verdict)
-            if isinstance(segment, Named) and segment.form is not None and verdict not in _FOR_PEOPLE:
-                segment = replace(segment, form=segment.form.in_address())
+            if isinstance(segment, NamedPlaceholder) and segment.format is not None and verdict not in _FOR_PEOPLE:
+                segment = replace(segment, format=segment.format.in_address())
             placed.append(segment)
             continue
         placed.append(segment)
-        if isinstance(segment, Named | Custom) and isinstance(verdict, Misplacement):
+        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(verdict, Misplacement):
             misplaced.append((index, segment, verdict))
     return tuple(placed), tuple(misplaced)
 
@@ -109,7 +109,7 @@ def place(
 # ----------------------------------------------------------------------------------------------------------- addresses
 
 Pieces = list[str | int]  #: Literal text, and between it placeholders by their index in the body.
-Verdict = Context | Misplacement
+Verdict = EscapeContext | Misplacement
 
 _REFERENCE: Final = re.compile(r"&(?:#(?:0*([0-9]++)|[xX]0*([0-9A-Fa-f]++));?|([A-Za-z][A-Za-z0-9]*+)(;|(?!=)))")
 _CUT_REFERENCE: Final = re.compile(r"&#?[0-9A-Za-z]*")
@@ -145,8 +145,8 @@ def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[
     first, *others = pieces
     if isinstance(first, int):
         segment = body[first]
-        whole = isinstance(segment, Named) and segment.name in _ADDRESSES_OF_OURS
-        yield first, Context.HTML if whole else Misplacement.CHOOSES
+        whole = isinstance(segment, NamedPlaceholder) and segment.name in _ADDRESSES_OF_OURS
+        yield first, EscapeContext.HTML if whole else Misplacement.CHOOSES
         behind = others[0] if others else ""
         fixed = whole and isinstance(behind, str) and re.match(r"/[^/\\]|[?#]", behind)
         yield from _verdicts_on_path(others) if fixed else _all(others, Misplacement.CHOOSES)
@@ -158,11 +158,11 @@ def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[
             case "mailto":
                 yield from _verdicts_on_mailto(rest)
             case "tel":
-                yield from _all(rest, Context.PHONE)
+                yield from _all(rest, EscapeContext.PHONE)
             case "sms":
                 yield from _verdicts_on_sms(rest)
             case _:
-                yield from _all(rest, Context.HTML_URL)
+                yield from _all(rest, EscapeContext.HTML_URL)
     else:
         other = _SCHEME_WITHOUT_VALUES.match(first)
         yield from _all(pieces, Misplacement.SCHEME if other else Misplacement.CHOOSES)
@@ -174,11 +174,11 @@ def _verdicts_on_path(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
     for step in _split(path, _STEP_END):
         fixed = "".join(piece for piece in step if isinstance(piece, str))
         if not fixed:
-            yield from _all(step, Context.HTML_STEP)
+            yield from _all(step, EscapeContext.HTML_STEP)
         else:
-            yield from _all(step, Misplacement.DOTS if _DOTS.fullmatch(fixed) else Context.HTML_URL)
+            yield from _all(step, Misplacement.DOTS if _DOTS.fullmatch(fixed) else EscapeContext.HTML_URL)
     for rest in behind:
-        yield from _all(rest, Context.HTML_URL)
+        yield from _all(rest, EscapeContext.HTML_URL)
 
 
 def _verdicts_on_mailto(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
@@ -190,24 +190,24 @@ def _verdicts_on_mailto(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
             if name in _RECIPIENT_HEADERS:
                 yield from _verdicts_on_recipients(value)
             elif name == "body":
-                yield from _all(value, Context.MAIL_BODY)
+                yield from _all(value, EscapeContext.MAIL_BODY)
             else:
-                yield from _all(value, Context.MAIL_HEADER if name in _TEXT_HEADERS else Misplacement.HEADER)
+                yield from _all(value, EscapeContext.MAIL_HEADER if name in _TEXT_HEADERS else Misplacement.HEADER)
 
 
 def _verdicts_on_recipients(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
     for recipient in _split(pieces, re.compile(r",|%2c", re.IGNORECASE)):
         whole = not re.search("@|%40", "".join(piece for piece in recipient if isinstance(piece, str)))
-        yield from _all(recipient, Context.MAIL_ADDRESS if whole else Context.MAIL_ADDRESS_PART)
+        yield from _all(recipient, EscapeContext.MAIL_ADDRESS if whole else EscapeContext.MAIL_ADDRESS_PART)
 
 
 def _verdicts_on_sms(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
     """RFC 5724: numbers, then fields, of which there is one. Some phones want it behind `&` without a `?`."""
     numbers, *fields = _split(pieces, re.compile(r"[?&]"), 1)
-    yield from _all(numbers, Context.PHONE)
+    yield from _all(numbers, EscapeContext.PHONE)
     for part in fields:
         for name, value in _fields(part):
-            yield from _all(value, Context.HTML_URL if name == "body" else Misplacement.HEADER)
+            yield from _all(value, EscapeContext.HTML_URL if name == "body" else Misplacement.HEADER)
 
 
 def _fields(pieces: Pieces) -> Iterator[tuple[str, Pieces]]:
@@ -327,7 +327,7 @@ class _HtmlScan:
     def _see(self, index: int) -> None:
         match self._state:
             case "text" | "escapable":
-                self._verdicts[index] = Context.HTML
+                self._verdicts[index] = EscapeContext.HTML
             case "quoted" | "unquoted":
                 self._attributes[-1].pieces.append(index)
             case "before value":
@@ -445,7 +445,7 @@ class _HtmlScan:
             return
         if kind is None or kind == "style":
             plain = attribute.quoted and kind is None
-            yield from _all(attribute.pieces, Context.HTML if plain else Misplacement.UNESCAPABLE)
+            yield from _all(attribute.pieces, EscapeContext.HTML if plain else Misplacement.UNESCAPABLE)
             return
         if kind == "base" or not attribute.quoted:
             yield from _all(attribute.pieces, Misplacement.BASE if kind == "base" else Misplacement.UNQUOTED)

@@ -91,21 +91,21 @@ def _nearest(language: str, tags: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=256)
 def _by_language(tags: tuple[str, ...]) -> Mapping[Key, str]:
-    return {same_language(tag): tag for tag in reversed(tags)}
+    return {language_key(tag): tag for tag in reversed(tags)}
 
 
-def same_language(tag: str) -> Key:
+def language_key(tag: str) -> Key:
     """Equal for tags that mean the same language: `iw` and `he`, `pt_BR` and `pt-br`, `zh` and `zh-Hans`."""
-    meant = language_of(tag)
+    meant = parse_tag(tag)
     return (tag,) if meant is None else (meant.language, meant.script, meant.region, *meant.rest)
 
 
-def locale_tag(language: str) -> str:
+def normalize_tag(language: str) -> str:
     """A language tag in the one spelling that a template keeps: `pt_BR` is `pt-br`."""
     return language.strip().replace("_", "-").lower()
 
 
-def language_of(tag: str) -> Language | None:
+def parse_tag(tag: str) -> Language | None:
     """What a tag means; `_` is taken as `-`. None for what is no tag of BCP 47, or too long to be anybody's."""
     found = _TAG.fullmatch(tag.replace("_", "-").lower()) if len(tag) <= TAG_LIMIT_CHARACTERS else None
     return None if found is None else _language(found)
@@ -158,7 +158,7 @@ def _parent_region(language: str, script: str, region: str) -> str:
 # ---------------------------------------------------------------------------------------------------- what Babel has
 
 
-def locale_of(language: Language) -> Locale | None:
+def babel_locale(language: Language) -> Locale | None:
     """The nearest locale that Babel has data of; None when it has not even the language."""
     for code, script, region, *rest in language.fallbacks():
         variant = "_".join(rest).upper()
@@ -173,9 +173,9 @@ def locale_of(language: Language) -> Locale | None:
 # -------------------------------------------------------------------------------------------------- what authors write
 
 
-def doubt_of(tag: str) -> tuple[str, str, bool]:
+def tag_doubt(tag: str) -> tuple[str, str, bool]:
     """What is wrong with a tag that an author wrote, a hint, and whether it is no tag at all. Empty: nothing."""
-    meant = language_of(tag)
+    meant = parse_tag(tag)
     if meant is None:
         return "is not a language tag", _probable(tag) or 'as in "pt-BR"', True
     if unknown := _unknown(meant):
@@ -213,6 +213,6 @@ def _probable(tag: str) -> str:
     code = languages[near] if near else first if first in english.languages else of_country
     parts = [code, *(territories.get(word, word.upper() if len(word) == 2 else word) for word in rest)]
     probable = "-".join(parts).replace("_", "-")
-    meant = language_of(probable) if code in english.languages else None
+    meant = parse_tag(probable) if code in english.languages else None
     fits = meant is not None and not meant.rest and not _unknown(meant)
     return did_you_mean(f'"{probable}"') if fits and probable.lower() != tag.lower() else ""

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from processor.domain.event import Event
 from processor.domain.message import Channel
 from processor.mapping.render import custom_text
-from processor.mapping.template import RecipientKind, Template, composed
+from processor.mapping.template import RecipientKind, Template, nfc
 
 KeyField = Literal["clientKey", "groupKey", "userKey"]
 
@@ -87,7 +87,7 @@ def _person(template: Template, event: Event) -> Recipient | None:
 
 def _role(name: str | None) -> str:
     """A group's role as it is compared."""
-    return composed((name or "").strip()).casefold()
+    return nfc((name or "").strip()).casefold()
 
 
 def _client(client: Mapping[str, Any]) -> Recipient:

@@ -13,8 +13,17 @@ from urllib.parse import quote
 
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
-from processor.mapping.forms import day_of, formatted
-from processor.mapping.template import Context, Custom, CustomField, Named, Segment, Source, Text, composed
+from processor.mapping.forms import day_of, format_value
+from processor.mapping.template import (
+    CustomField,
+    CustomFieldPlaceholder,
+    EscapeContext,
+    FieldPath,
+    NamedPlaceholder,
+    Segment,
+    Text,
+    nfc,
+)
 
 SUBJECT_LIMIT_CHARACTERS: Final = 255
 
@@ -101,10 +110,10 @@ def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> 
     return Rendered(subject, body, url, notes.replaced)
 
 
-def value_of(segment: Named | Custom, scope: Scope) -> str | None:
+def value_of(segment: NamedPlaceholder | CustomFieldPlaceholder, scope: Scope) -> str | None:
     """The text of a placeholder's value as plain text has it; None when it is missing."""
     notes = _Notes()
-    text = _written(replace(segment, context=Context.TEXT), scope, notes, sys.maxsize)
+    text = _written(replace(segment, context=EscapeContext.TEXT), scope, notes, sys.maxsize)
     return None if notes.missing else text
 
 
@@ -131,27 +140,27 @@ def _room_after(text: str, room: int) -> int:
     return room - len(text)
 
 
-def _written(segment: Named | Custom, scope: Scope, notes: _Notes, room: int) -> str:
+def _written(segment: NamedPlaceholder | CustomFieldPlaceholder, scope: Scope, notes: _Notes, room: int) -> str:
     """The text of a placeholder; _NoRoomError as soon as it is known to be over `room` characters."""
-    if isinstance(segment, Custom):
+    if isinstance(segment, CustomFieldPlaceholder):
         value = custom_value(segment.field, scope.fields)
         kind = type_of(value)
         currency = None
     else:
-        source = segment.sources[scope.family]
+        source = segment.paths[scope.family]
         value = value_at(source.path, scope.fields)
         kind = source.type
         currency = currency_of(source, scope.fields)
     if value is None:
         notes.missing.append(str(segment))
-        if segment.context is Context.URL_PATH:
+        if segment.context is EscapeContext.URL_PATH:
             return _escaped("", segment, notes, bare=False)
-        return "null" if segment.context is Context.JSON_VALUE else ""
-    if isinstance(segment, Named) and kind is PlaceholderType.TABLE:
+        return "null" if segment.context is EscapeContext.JSON_VALUE else ""
+    if isinstance(segment, NamedPlaceholder) and kind is PlaceholderType.TABLE:
         return _table(value, segment, currency, scope, notes, room)
-    if isinstance(segment, Named) and segment.form is not None:
+    if isinstance(segment, NamedPlaceholder) and segment.format is not None:
         try:
-            text = formatted(value, kind, segment.form, currency=currency, time_zone=scope.time_zone)
+            text = format_value(value, kind, segment.format, currency=currency, time_zone=scope.time_zone)
         except (ValueError, ArithmeticError) as error:
             shown = text_of(value, kind, currency=None, time_zone=scope.time_zone)
             raise _StopRenderingError(TemplateReason.OTHER, f"{segment} cannot write {shown}: {error!r}") from error
@@ -189,7 +198,7 @@ def _composed(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if all(is_normalized("NFC", key) for key in values):
         return values
     there = {key: value for key, value in values.items() if value is not None}
-    firsts = {composed(key): there[key] for key in reversed(there)}
+    firsts = {nfc(key): there[key] for key in reversed(there)}
     return firsts | {key: value for key, value in there.items() if key in firsts}
 
 
@@ -249,7 +258,7 @@ def type_of(value: Any) -> PlaceholderType:
             return PlaceholderType.STRING
 
 
-def currency_of(source: Source, fields: Mapping[str, Any]) -> str | None:
+def currency_of(source: FieldPath, fields: Mapping[str, Any]) -> str | None:
     """The code of an amount's currency, the first of its paths that has one."""
     codes = (value_at(path, fields) for path in source.currencies)
     return next((code for code in codes if code is not None), None)
@@ -280,27 +289,27 @@ _PHONE: Final = re.compile(rf"[ (\uff08]*+[+\uff0b]?[\d{BETWEEN_DIGITS}/]*+")  #
 _PHONE_SIGNS: Final = frozenset("+().-")  # of RFC 3966, beside digits
 
 
-def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -> str:
+def _escaped(text: str, segment: NamedPlaceholder | CustomFieldPlaceholder, notes: _Notes, *, bare: bool) -> str:
     match segment.context:
-        case Context.TEXT:
+        case EscapeContext.TEXT:
             return text
-        case Context.JSON_STRING:
+        case EscapeContext.JSON_STRING:
             return json.dumps(text, ensure_ascii=False)[1:-1]
-        case Context.JSON_VALUE:
+        case EscapeContext.JSON_VALUE:
             # Outside of quotes a placeholder is a whole JSON value: number or boolean, else text with its own quotes.
             return text if bare else json.dumps(text, ensure_ascii=False)
-        case Context.HTML:
+        case EscapeContext.HTML:
             if _NOT_IN_HTML in text:
                 notes.replaced += text.count(_NOT_IN_HTML)
                 text = text.replace(_NOT_IN_HTML, _REPLACEMENT)
             return text.translate(_HTML_ESCAPES)
-        case Context.URL:
+        case EscapeContext.URL:
             return quote(text, safe="")
-        case Context.XML:
+        case EscapeContext.XML:
             text, replaced = _NOT_IN_XML.subn(_REPLACEMENT, text)
             notes.replaced += replaced
             return text.translate(_XML_ESCAPES)
-        case Context.URL_PATH:
+        case EscapeContext.URL_PATH:
             if not text:
                 raise _StopRenderingError(TemplateReason.MISSING_VALUE, f"no value: {segment}")
             return quote(text, safe="")
@@ -308,30 +317,30 @@ def _escaped(text: str, segment: Named | Custom, notes: _Notes, *, bare: bool) -
             return _in_link(text, segment)
 
 
-def _in_link(text: str, segment: Named | Custom) -> str:
+def _in_link(text: str, segment: NamedPlaceholder | CustomFieldPlaceholder) -> str:
     """`text` within an address in HTML. What is percent-encoded has nothing left that HTML would escape.
 
     What a reader of the address would take for more than the text, encoded or not, cannot be written; the reason does
     not show it, for it may be secret.
     """
-    if segment.context in (Context.MAIL_ADDRESS, Context.PHONE):
+    if segment.context in (EscapeContext.MAIL_ADDRESS, EscapeContext.PHONE):
         text = text.strip(" ")  # as a message's destination is
     match segment.context:
-        case Context.HTML_STEP if text in (".", ".."):
+        case EscapeContext.HTML_STEP if text in (".", ".."):
             why = "a step of a link's path is `.` or `..`, which lead to another path"
-        case Context.MAIL_ADDRESS if not _MAIL_ADDRESS.fullmatch(text):
+        case EscapeContext.MAIL_ADDRESS if not _MAIL_ADDRESS.fullmatch(text):
             why = "the address of a mailto: link is not one address"
-        case Context.MAIL_ADDRESS_PART if not _MAIL_ADDRESS_PART.fullmatch(text):
+        case EscapeContext.MAIL_ADDRESS_PART if not _MAIL_ADDRESS_PART.fullmatch(text):
             why = "the address of a mailto: link is no part of one address"
-        case Context.PHONE if not _PHONE.fullmatch(text):
+        case EscapeContext.PHONE if not _PHONE.fullmatch(text):
             why = "a tel: or sms: link is no phone number"
-        case Context.MAIL_ADDRESS:
+        case EscapeContext.MAIL_ADDRESS:
             return quote(text, safe="@")
-        case Context.MAIL_HEADER:
+        case EscapeContext.MAIL_HEADER:
             return quote(_LINE_OR_CONTROL.sub(" ", text), safe="")
-        case Context.MAIL_BODY:
+        case EscapeContext.MAIL_BODY:
             return quote(_LINE_END.sub("\r\n", text), safe="")
-        case Context.PHONE:
+        case EscapeContext.PHONE:
             return _dialled(text)
         case _:
             return quote(text, safe="")
@@ -400,13 +409,18 @@ TABLES: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path -> colum
 
 
 def _table(
-    rows: Iterable[Mapping[str, Any]], segment: Named, currency: str | None, scope: Scope, notes: _Notes, room: int
+    rows: Iterable[Mapping[str, Any]],
+    segment: NamedPlaceholder,
+    currency: str | None,
+    scope: Scope,
+    notes: _Notes,
+    room: int,
 ) -> str:
     """All rows in the form of the document; money in JSON is a string, as amounts are in the JSON form of events.
 
     A row with a currency of its own has its money in that one. _NoRoomError at the first row without `room`.
     """
-    columns = TABLES[segment.sources[scope.family].path]
+    columns = TABLES[segment.paths[scope.family].path]
 
     def cells(row: Mapping[str, Any]) -> list[tuple[Column, str | None]]:
         own = row.get("currencyCode") or currency
@@ -431,7 +445,7 @@ def _table(
         return kept
 
     match segment.context:
-        case Context.JSON_VALUE | Context.JSON_STRING:
+        case EscapeContext.JSON_VALUE | EscapeContext.JSON_STRING:
             listed = (
                 {
                     column.name: int(text) if text is not None and column.type is PlaceholderType.INTEGER else text
@@ -440,8 +454,12 @@ def _table(
                 for row in rows
             )
             document = f"[{', '.join(within_room(json.dumps(row, ensure_ascii=False) for row in listed))}]"
-            return document if segment.context is Context.JSON_VALUE else json.dumps(document, ensure_ascii=False)[1:-1]
-        case Context.XML:
+            return (
+                document
+                if segment.context is EscapeContext.JSON_VALUE
+                else json.dumps(document, ensure_ascii=False)[1:-1]
+            )
+        case EscapeContext.XML:
             lines = (
                 "<row>"
                 + "".join(f"<{column.name}>{shown(text)}</{column.name}>" for column, text in cells(row))
@@ -449,7 +467,7 @@ def _table(
                 for row in rows
             )
             return "".join(within_room(lines))
-        case Context.HTML:
+        case EscapeContext.HTML:
             lines = ("<tr>" + "".join(f"<td>{shown(text)}</td>" for _, text in cells(row)) + "</tr>" for row in rows)
             return "<table>" + "".join(within_room(lines)) + "</table>"
         case _:

@@ -15,7 +15,15 @@ from processor.domain.notification import Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
 from processor.domain.record import EventName, TemplateId
 from processor.mapping.disguises import Disguise, disguises, spelt_custom
-from processor.mapping.forms import DATE, Form, doubt, doubt_of_digits, form_of, meant_instead, misfit
+from processor.mapping.forms import (
+    DATE,
+    ValueFormat,
+    digits_doubt,
+    format_doubt,
+    format_error,
+    parse_format,
+    suggest_format,
+)
 from processor.mapping.languages import nearest
 
 
@@ -58,7 +66,7 @@ class ContentType(StrEnum):
     HTML = "text/html"
 
 
-class Context(StrEnum):
+class EscapeContext(StrEnum):
     """Where in its document a placeholder stands, and so how its value is escaped there."""
 
     TEXT = "text"  #: Subject, SMS, plain text: as it is.
@@ -79,7 +87,7 @@ class Context(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FieldPath:
     """Where one family keeps a placeholder's value. `currencies`: paths to its currency's code, the first hit counts.
 
     `path` leads through the event's fields; one that begins with `recipient` through the addressee.
@@ -91,16 +99,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedPlaceholder:
     """A placeholder `{NAME}`, or one with a form of its own. `sources` has each family of the template's events."""
 
     name: str
-    context: Context
-    sources: Mapping[str, Source]
-    form: Form | None = None
+    context: EscapeContext
+    paths: Mapping[str, FieldPath]
+    format: ValueFormat | None = None
 
     def __str__(self) -> str:
-        return f"{{{self.name}}}" if self.form is None else self.form.written(self.name)
+        return f"{{{self.name}}}" if self.format is None else self.format.written(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +124,17 @@ class CustomField:
 
 
 @dataclass(frozen=True, slots=True)
-class Custom:
+class CustomFieldPlaceholder:
     """A placeholder `{CF:…}`. Its value's type is known only when the event is there."""
 
     field: CustomField
-    context: Context
+    context: EscapeContext
 
     def __str__(self) -> str:
         return f"{{CF:{self.field.name}}}"
 
 
-Segment = str | Named | Custom  #: Literal text, or a placeholder.
+Segment = str | NamedPlaceholder | CustomFieldPlaceholder  #: Literal text, or a placeholder.
 
 
 class Operator(StrEnum):
@@ -154,7 +162,7 @@ class Operator(StrEnum):
     NOT_EMPTY = "NOT_EMPTY"
 
 
-class Kind(StrEnum):
+class OperandType(StrEnum):
     """What a value is to a condition, in the published words as far as our fields have them."""
 
     STRING = "STRING"
@@ -183,9 +191,9 @@ class Condition:
     each kind of value that they fit; a value of another kind cannot be compared. `text` is for people.
     """
 
-    field: CustomField | Mapping[str, Source]
+    field: CustomField | Mapping[str, FieldPath]
     operator: Operator
-    operands: Mapping[Kind, tuple[Any, ...]]
+    operands: Mapping[OperandType, tuple[Any, ...]]
     text: str
 
     def __str__(self) -> str:
@@ -313,7 +321,7 @@ class Flaw:
 
 def parse(
     text: str,
-    content: ContentType | Literal[Context.URL],
+    content: ContentType | Literal[EscapeContext.URL],
     *,
     families: Mapping[str, EventName],
     locale: str = "en",
@@ -355,13 +363,13 @@ def parse(
             segments.extend([made] if made else [])
             flaws.extend([flaw] if flaw else [])
         elif match["name"]:
-            sources, flaw = sources_of(match["name"], families)
+            paths, flaw = field_paths(match["name"], families)
             flaws.extend([flaw] if flaw else [])
-            segments.append(Named(match["name"], context, sources))
+            segments.append(NamedPlaceholder(match["name"], context, paths))
             if (
                 text[max(match.start() - 1, 0) : match.start()] == "$"
-                and sources
-                and not any(map(_is_amount, sources.values()))
+                and paths
+                and not any(map(_is_amount, paths.values()))
             ):
                 what = "a dollar sign stands before its value"
                 flaws.append(Flaw(what, f"${token}", f"write {token}", fatal=False, rule="T22"))
@@ -369,13 +377,13 @@ def parse(
             flaws.append(Flaw("a template that a person sends has no custom fields: there is no event", token))
         else:
             try:
-                segments.append(Custom(custom_field(match["custom"]), context))
+                segments.append(CustomFieldPlaceholder(parse_custom_field(match["custom"]), context))
             except ValueError as error:
                 flaws.append(Flaw(str(error), token, _custom_hint(match["custom"])))
             else:
                 flaws.extend(disguised_field(match["custom"], token, "{{CF:{}}}"))
     literal(text[end:])
-    if content is Context.URL:
+    if content is EscapeContext.URL:
         segments = list(_path_marked(segments))
     return tuple(segments), tuple(flaws)
 
@@ -388,26 +396,26 @@ def _path_marked(url: Iterable[Segment]) -> Iterable[Segment]:
             in_path = in_path and not re.search(r"[?#]", segment)
             yield segment
         else:
-            yield replace(segment, context=Context.URL_PATH) if in_path else segment
+            yield replace(segment, context=EscapeContext.URL_PATH) if in_path else segment
 
 
-_CONTEXTS: Final[Mapping[ContentType | Context, Context]] = {
-    Context.URL: Context.URL,
-    ContentType.TEXT: Context.TEXT,
-    ContentType.XML: Context.XML,
-    ContentType.HTML: Context.HTML,
+_CONTEXTS: Final[Mapping[ContentType | EscapeContext, EscapeContext]] = {
+    EscapeContext.URL: EscapeContext.URL,
+    ContentType.TEXT: EscapeContext.TEXT,
+    ContentType.XML: EscapeContext.XML,
+    ContentType.HTML: EscapeContext.HTML,
 }
 _CUSTOM_HINT: Final = "write {CF:FIELD}, {CF:ENTITY:FIELD} or {CF:ENTITY:FIELD:INDEX}; entities: " + ", ".join(ENTITIES)
 
 
-def custom_field(name: str) -> CustomField:
+def parse_custom_field(name: str) -> CustomField:
     """What stands after `CF:`, with the keys to look up, in order. ValueError says what is wrong with it.
 
     ENTITY:FIELD or ENTITY:FIELD:INDEX when it begins with an entity's name, else the whole is a field that is searched
     in all entities. Without INDEX a grouped field means its entry 1.
     """
     has_forms = not name.isascii()
-    entity, *rest = composed(name).split(":")
+    entity, *rest = nfc(name).split(":")
     if not name.strip():
         raise ValueError("a custom field needs a name")
     if "{" in name or "}" in name:
@@ -430,7 +438,7 @@ def custom_field(name: str) -> CustomField:
             raise ValueError("too many colons")
 
 
-def composed(text: str) -> str:
+def nfc(text: str) -> str:
     """`text` in NFC, in which names and words are compared: a letter and its accent are one character, if there is one.
 
     https://www.unicode.org/reports/tr15/ . Which form is typed depends on the keyboard and the system.
@@ -438,15 +446,15 @@ def composed(text: str) -> str:
     return text if text.isascii() else normalize("NFC", text)
 
 
-def placeholder_in(text: str) -> str | None:
+def first_placeholder(text: str) -> str | None:
     """The first placeholder in `text` as it stands there, else what looks like one (T21); None when there is none."""
     found = _PLACEHOLDER.search(text)
     return found.group() if found else next((disguise.token for disguise in disguises(text)), None)
 
 
-def sources_of(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, Source], Flaw | None]:
+def field_paths(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[str, FieldPath], Flaw | None]:
     """Where each of `families` keeps `name`, or what is wrong with the name."""
-    sources = {}
+    paths = {}
     for family, event in families.items():
         rows = _rows_of(family)
         if name not in rows:
@@ -455,8 +463,8 @@ def sources_of(name: str, families: Mapping[str, EventName]) -> tuple[Mapping[st
             what = f"{event} has no placeholder {{{name}}}" if elsewhere else f"unknown placeholder {{{name}}}"
             return {}, Flaw(f"{what} (family {family})", f"{{{name}}}", nearest=() if elsewhere else tuple(rows))
         row = rows[name]
-        sources[family] = Source(row.path, row.type, _currencies(row.path, row.type))
-    return sources, None
+        paths[family] = FieldPath(row.path, row.type, _currencies(row.path, row.type))
+    return paths, None
 
 
 def _currencies(path: tuple[str, ...], kind: PlaceholderType) -> tuple[tuple[str, ...], ...]:
@@ -474,27 +482,29 @@ def _currencies(path: tuple[str, ...], kind: PlaceholderType) -> tuple[tuple[str
 
 
 def _formed(
-    function: str, token: str, context: Context, families: Mapping[str, EventName], locale: str
-) -> tuple[Named | None, Flaw | None]:
+    function: str, token: str, context: EscapeContext, families: Mapping[str, EventName], locale: str
+) -> tuple[NamedPlaceholder | None, Flaw | None]:
     """A placeholder with its form, and what is wrong with it; None for a form that is none."""
     if function.startswith("IN_WORDS_"):
         return None, Flaw(f"{function} is not supported: numbers are not written in words", token)
     arguments = token[len(function) + 1 : -1]
-    sources, flaw = sources_of(arguments.partition(",")[0], families)
-    kinds = sorted({source.type for source in sources.values()})
+    paths, flaw = field_paths(arguments.partition(",")[0], families)
+    kinds = sorted({source.type for source in paths.values()})
     kind = kinds[0] if kinds else PlaceholderType.TIMESTAMP if function == DATE else PlaceholderType.MONEY
     try:
-        name, form = form_of(function, arguments, locale=locale)
+        name, value_format = parse_format(function, arguments, locale=locale)
     except ValueError as error:
-        return None, Flaw(str(error), token, meant_instead(function, arguments, kind, locale=locale))
+        return None, Flaw(str(error), token, suggest_format(function, arguments, kind, locale=locale))
     if flaw is not None:
         return None, replace(flaw, token=name)  # as it stands in the text
-    if problem := misfit(form, kinds):
-        return None, Flaw(problem, token, meant_instead(function, arguments, kind, locale=locale))
-    made = Named(name, context, sources, form.in_address() if context is Context.URL else form)
-    what, hint = doubt(form, kind, locale=locale)
-    if not what and context in (Context.JSON_STRING, Context.JSON_VALUE, Context.XML):
-        what, hint = doubt_of_digits(form, kind, locale=locale)
+    if problem := format_error(value_format, kinds):
+        return None, Flaw(problem, token, suggest_format(function, arguments, kind, locale=locale))
+    made = NamedPlaceholder(
+        name, context, paths, value_format.in_address() if context is EscapeContext.URL else value_format
+    )
+    what, hint = format_doubt(value_format, kind, locale=locale)
+    if not what and context in (EscapeContext.JSON_STRING, EscapeContext.JSON_VALUE, EscapeContext.XML):
+        what, hint = digits_doubt(value_format, kind, locale=locale)
     return made, Flaw(what, token, hint, fatal=False, rule="T22") if what else None
 
 
@@ -528,7 +538,7 @@ def disguise_flaw(disguise: Disguise, families: Mapping[str, EventName]) -> Flaw
     return Flaw(what, disguise.token, hint, fatal=not disguise.doubled, rule="T21")
 
 
-def _is_amount(source: Source) -> bool:
+def _is_amount(source: FieldPath) -> bool:
     return source.type in (PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER)
 
 
@@ -542,7 +552,7 @@ def disguised_field(field: str, token: str, shape: str) -> tuple[Flaw, ...]:
     `token` is how it stands in its text, `shape` how one is written there.
     """
     meant = spelt_custom(field)
-    if meant is None or meant == composed(field):
+    if meant is None or meant == nfc(field):
         return ()
     # With a colon of another kind no entity is named at all. A name may hold whatever a bank has put into it.
     fatal = meant.count(":") != field.count(":")
@@ -553,7 +563,7 @@ def disguised_field(field: str, token: str, shape: str) -> tuple[Flaw, ...]:
 def _custom_hint(field: str) -> str:
     meant = spelt_custom(field)
     try:
-        custom_field(meant or "")
+        parse_custom_field(meant or "")
     except ValueError:
         return _CUSTOM_HINT
     return f"write {{CF:{meant}}}"
@@ -569,8 +579,8 @@ class _JsonState:
         self.escaping = False
 
     @property
-    def context(self) -> Context:
-        return Context.JSON_STRING if self.inside else Context.JSON_VALUE
+    def context(self) -> EscapeContext:
+        return EscapeContext.JSON_STRING if self.inside else EscapeContext.JSON_VALUE
 
     def read(self, piece: str) -> None:
         self.escaping = False

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from processor.mapping.render import holds_control
-from processor.mapping.template import Custom, Named, Segment, placeholder_in
+from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, first_placeholder
 
 REQUEST_TYPES: Final = ("POST", "PUT", "PATCH")
 BASIC: Final = "BASIC_AUTHORIZATION"
@@ -37,7 +37,7 @@ def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Prob
     if found is None:
         hint = (
             _HOST_ONLY
-            if any(isinstance(one, Named | Custom) for one in url[:2])
+            if any(isinstance(one, NamedPlaceholder | CustomFieldPlaceholder) for one in url[:2])
             else "as in https://hooks.example.com/"
         )
         yield "url", "url is not absolute", hint
@@ -86,7 +86,7 @@ def header_problems(headers: Mapping[str, str]) -> Iterator[Problem]:
         seen.add(name.lower())
         if not value.isascii() or holds_control(value):
             yield field, f"header {shown} holds a line break, a control character or one outside of ASCII", ""
-        elif token := placeholder_in(value):
+        elif token := first_placeholder(value):
             yield field, f"header {shown} holds {token}", "headers are the same for all messages"
 
 

@@ -35,7 +35,7 @@ from processor.mapping.conditions import compile_condition
 from processor.mapping.disguises import spelt, spelt_custom, visible
 from processor.mapping.document import flaws_of_document, hosts_in_text
 from processor.mapping.html_body import place
-from processor.mapping.languages import Key, doubt_of, locale_tag, same_language
+from processor.mapping.languages import Key, language_key, normalize_tag, tag_doubt
 from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
 from processor.mapping.notification import NOTIFIED, attachment_href
 from processor.mapping.reference import subscriptions_alone
@@ -43,8 +43,8 @@ from processor.mapping.render import holds_control
 from processor.mapping.template import (
     Condition,
     ContentType,
-    Context,
     CustomField,
+    EscapeContext,
     Flaw,
     Match,
     Operator,
@@ -55,11 +55,11 @@ from processor.mapping.template import (
     Template,
     TemplateSet,
     Text,
-    composed,
-    custom_field,
     disguised_field,
+    first_placeholder,
+    nfc,
     parse,
-    placeholder_in,
+    parse_custom_field,
     template_set,
 )
 from processor.mapping.webhook import (
@@ -634,7 +634,7 @@ class _Reading:
         if (key := self.template.key if self.template else self._file.key) is not None:
             yield "T02", "key", key, key
         if self._file.name is not None:
-            yield "T01", "name", self._file.name.strip(), composed(self._file.name.strip()).casefold()
+            yield "T01", "name", self._file.name.strip(), nfc(self._file.name.strip()).casefold()
 
     def _check_words(self, file: _File) -> None:
         rules = {"target": "T05", "recipient": "T06", "trigger": "T03", "match": "T18"}
@@ -657,7 +657,7 @@ class _Reading:
             self.find("T01", f"name has {len(name)} characters, at most {NAME_LIMIT_CHARACTERS}", key="name")
         if holds_control(name):
             self.find("T01", "name holds a control character or a line break", key="name")
-        if token := placeholder_in(name):
+        if token := first_placeholder(name):
             self.find(
                 "T01", f"name holds {_shown_token(token)}", key="name", hint="a name is the same for all messages"
             )
@@ -670,7 +670,7 @@ class _Reading:
         if file.version is not None and not 1 <= file.version <= VERSION_LIMIT:
             what = f"version {_whole_text(file.version)} is not a whole number from 1 to {VERSION_LIMIT}"
             self.find("", what, key="version")
-        what, hint, fatal = doubt_of(file.default_locale)
+        what, hint, fatal = tag_doubt(file.default_locale)
         if what:
             what = f"default_locale {_cut(file.default_locale)!r} {what}"
             self.find("", what, key="default_locale", hint=hint, warning=not fatal)
@@ -733,7 +733,7 @@ class _Reading:
             given = file.recipient_field or ""
             meant = spelt(given) or f"CF:{spelt_custom(given)}"
             try:
-                field = custom_field(given.removeprefix("CF:"))
+                field = parse_custom_field(given.removeprefix("CF:"))
             except ValueError as error:
                 hint = 'as in recipient_field = "CF:CLIENT:Second e-mail"'
                 self.find("T07", f"recipient CUSTOM_FIELD needs `recipient_field`: {error}", key="recipient", hint=hint)
@@ -843,21 +843,21 @@ class _Reading:
             self.find("", f"no [locale] section can be chosen: {nobody}", key=first, hint=hint, warning=True)
         for language, variant in file.locale.items():
             key, section = f"locale.{language}", f"[locale.{json.dumps(_cut(language), ensure_ascii=False)}]"
-            what, hint, fatal = doubt_of(language)
+            what, hint, fatal = tag_doubt(language)
             if what:
                 self.find("", f"{section} {what}", key=key, hint=hint, warning=not fatal)
             if what and fatal:
                 continue
             # Of two that mean the same, one could never be chosen.
-            first = seen.setdefault(same_language(language), language)
-            if same_language(language) == same_language(file.default_locale):
+            first = seen.setdefault(language_key(language), language)
+            if language_key(language) == language_key(file.default_locale):
                 hint = f"the top level is in default_locale, {file.default_locale!r}"
                 self.find("", f"{section} is the top level's own language", key=key, hint=hint)
             elif first != language:
                 hint = "they are the same language; keep one of them"
                 self.find("", f"{section} is there twice, also as {json.dumps(first)}", key=key, hint=hint)
             else:
-                texts[locale_tag(language)] = self._text(variant, f"{key}.", channel, content, families, language)
+                texts[normalize_tag(language)] = self._text(variant, f"{key}.", channel, content, families, language)
         return texts
 
     def _text(
@@ -988,7 +988,7 @@ class _Reading:
             return None
         if not families:
             return None
-        url, flaws = parse(webhook.url, Context.URL, families=families, locale=file.default_locale)
+        url, flaws = parse(webhook.url, EscapeContext.URL, families=families, locale=file.default_locale)
         self._note_flaws(flaws, "webhook.url")
         self._note_problems("T14", url_problems(url, allow_http=self._rules.allow_http))
         return url
@@ -1012,7 +1012,7 @@ class _Reading:
             self.find("", what, key="attachment")
         for index, one in enumerate(file.attachment):
             key, place = f"attachment.{index}", f"attachment[{index + 1}]"
-            if any(f"{misfit}.".startswith(f"{key}.") for misfit in self._misfits):
+            if any(f"{format_error}.".startswith(f"{key}.") for format_error in self._misfits):
                 continue
             if not _ATTACHMENT.fullmatch(one.id):
                 hint = "as in ATT-1150-0093-2201"
@@ -1024,7 +1024,7 @@ class _Reading:
                 if not text.strip() or holds_control(text) or len(text) > TEXT_LIMIT_CHARACTERS:
                     what = f"`{place}.{name}` must be one line of 1 to {TEXT_LIMIT_CHARACTERS} characters"
                     self.find("", what, key=f"{key}.{name}")
-                if token := placeholder_in(text):
+                if token := first_placeholder(text):
                     hint = "attachments are the same for all messages"
                     self.find("", f"`{place}.{name}` holds {_shown_token(token)}", key=f"{key}.{name}", hint=hint)
 

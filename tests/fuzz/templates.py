@@ -19,8 +19,8 @@ from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.message import Channel
 from processor.domain.placeholders import Placeholder, PlaceholderType, placeholders_of
 from processor.domain.record import EventName
-from processor.mapping.conditions import KINDS, RULES, compile_condition
-from processor.mapping.template import ContentType, Kind, Operator, parse
+from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition
+from processor.mapping.template import ContentType, OperandType, Operator, parse
 from processor.templates.load import SHIPPED
 
 NAMES_PER_TEMPLATE: Final = 9  # 300 templates are 21 of each family, and the largest has 94 placeholders
@@ -263,12 +263,14 @@ class _TemplateWriter:
         fields = sorted(
             name
             for name in common
-            if all(KINDS[placeholders_of(family)[name].type] in RULES[operator].kinds for family in families)
+            if all(
+                OPERAND_TYPES[placeholders_of(family)[name].type] in OPERATORS[operator].kinds for family in families
+            )
         )
         for draw in range(MAX_DRAWS):
             custom = not fields or self.rng.random() < 0.2
             field = "CF:" + self.rng.choice(CUSTOM_FIELDS) if custom else self.rng.choice(fields)
-            kind = self.rng.choice(sorted(RULES[operator].kinds)) if custom else _kind(field, families)
+            kind = self.rng.choice(sorted(OPERATORS[operator].kinds)) if custom else _kind(field, families)
             operands = self._operands(operator, kind)
             condition, flaws = compile_condition(field, operator, operands, families=families)
             if condition is not None and not flaws:
@@ -285,10 +287,10 @@ class _TemplateWriter:
             *operand_lines,
         ]
 
-    def _operands(self, operator: Operator, kind: Kind) -> dict[str, Sequence[str]]:
+    def _operands(self, operator: Operator, kind: OperandType) -> dict[str, Sequence[str]]:
         if operator is Operator.LAST_DAYS:
             return {"value": [self.rng.choice(("1", "7", "36500"))]}
-        wanted = RULES[operator].operands
+        wanted = OPERATORS[operator].operands
         if wanted == ("values",):
             return {"values": self.rng.sample(_OPERANDS[kind], 3)}
         drawn = self.rng.sample(_OPERANDS[kind], len(wanted)) if wanted else ()
@@ -346,8 +348,8 @@ def _is_table(row: Placeholder) -> bool:
     return row.type is PlaceholderType.TABLE
 
 
-def _kind(name: str, families: Families) -> Kind:
-    return KINDS[placeholders_of(next(iter(families)))[name].type]
+def _kind(name: str, families: Families) -> OperandType:
+    return OPERAND_TYPES[placeholders_of(next(iter(families)))[name].type]
 
 
 def _toml_string(text: str) -> str:
@@ -407,13 +409,13 @@ _ATTACHMENT: Final = (
 )
 _NUMBERS: Final = frozenset((PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER))
 _DATES: Final = frozenset((PlaceholderType.DATE, PlaceholderType.TIMESTAMP))
-_OPERANDS: Final[Mapping[Kind, Sequence[str]]] = {
-    Kind.STRING: ("a", "A", "İ", "ß", "¤", "Ines", "\U0001f600", " "),
-    Kind.ENUM: ("a", "ACTIVE", "İ", "LOAN_REPAYMENT", "TUESDAY"),
-    Kind.BOOLEAN: ("true", "FALSE"),
-    Kind.NUMBER: ("-1", "0", "3", "100"),
-    Kind.BIG_DECIMAL: ("-9999999999999999999999999999.9999999999", "0", "0.0000000001", "1e3", "100.5"),
-    Kind.MONEY: ("-0.01", "0", "12.5", "9999999999999999999999999999"),
-    Kind.DATE: ("0001-01-01", "2026-03-14", "9999-12-31"),
-    Kind.DATE_TIME: ("0001-01-01", "2026-03-14", "2026-03-14T09:26:53+02:00", "9999-12-31T23:59:59.999999Z"),
+_OPERANDS: Final[Mapping[OperandType, Sequence[str]]] = {
+    OperandType.STRING: ("a", "A", "İ", "ß", "¤", "Ines", "\U0001f600", " "),
+    OperandType.ENUM: ("a", "ACTIVE", "İ", "LOAN_REPAYMENT", "TUESDAY"),
+    OperandType.BOOLEAN: ("true", "FALSE"),
+    OperandType.NUMBER: ("-1", "0", "3", "100"),
+    OperandType.BIG_DECIMAL: ("-9999999999999999999999999999.9999999999", "0", "0.0000000001", "1e3", "100.5"),
+    OperandType.MONEY: ("-0.01", "0", "12.5", "9999999999999999999999999999"),
+    OperandType.DATE: ("0001-01-01", "2026-03-14", "9999-12-31"),
+    OperandType.DATE_TIME: ("0001-01-01", "2026-03-14", "2026-03-14T09:26:53+02:00", "9999-12-31T23:59:59.999999Z"),
 }

@@ -20,7 +20,7 @@ from processor.domain.placeholders import PLACEHOLDERS
 from processor.domain.reasons import Reason
 from processor.domain.record import OutRecord
 from processor.mapping.render import Rendered, render
-from processor.mapping.template import ContentType, Custom, Named, Operator, RecipientKind
+from processor.mapping.template import ContentType, CustomFieldPlaceholder, NamedPlaceholder, Operator, RecipientKind
 from processor.wire.encode import dead_letter_record
 from tests.fuzz import __main__ as command
 from tests.fuzz.checker import EXTREME, MUTATED, Case, CheckResult, Finding, check, make_case
@@ -310,16 +310,16 @@ def test_templates_use_everything(folder: Path, environment: Environment) -> Non
         for text in (template.text, *template.texts.values())
         for segment in (*(text.subject or ()), *text.body, *(text.url or ()))
     ]
-    named = [segment for segment in segments if isinstance(segment, Named)]
-    formats = {segment.form for segment in named if segment.form is not None}
-    paths = {(segment.name, source.path) for segment in named for source in segment.sources.values()}
+    named = [segment for segment in segments if isinstance(segment, NamedPlaceholder)]
+    formats = {segment.format for segment in named if segment.format is not None}
+    paths = {(segment.name, source.path) for segment in named for source in segment.paths.values()}
 
     assert TEMPLATES == len(generated)
     assert [] == [row for row in PLACEHOLDERS if (row.name, row.path) not in paths]
     assert len({form.pattern for form in formats if form.function == "FORMAT"}) > 100
     assert len({form.pattern for form in formats if form.function == "FORMAT_DATE"}) > 80
     assert len({form.notation.locale for form in formats}) > 50
-    assert any(isinstance(segment, Custom) for segment in segments)
+    assert any(isinstance(segment, CustomFieldPlaceholder) for segment in segments)
     assert set(Operator) == {condition["operator"] for file in files for condition in file.get("condition", ())}
     assert set(Channel) == {template.type for template in generated}
     assert set(ContentType) == {template.content_type for template in generated}

@@ -22,7 +22,7 @@ from processor.mapping.html_body import place
 from processor.mapping.template import (
     Condition,
     ContentType,
-    Context,
+    EscapeContext,
     Match,
     Operator,
     RecipientKind,
@@ -31,8 +31,8 @@ from processor.mapping.template import (
     Template,
     TemplateSet,
     Text,
-    custom_field,
     parse,
+    parse_custom_field,
     template_set,
 )
 from processor.registry.schema_files import load_schemas
@@ -177,7 +177,7 @@ def make_template(
         target=target,
         recipient=recipient,
         recipient_role=role,
-        recipient_field=None if field is None else custom_field(field),
+        recipient_field=None if field is None else parse_custom_field(field),
         content_type=content_type,
         text=text(body),
         default_locale=default_locale,
@@ -221,7 +221,7 @@ def make_webhook(
     """A template of type WEB_HOOK."""
     template = make_template(template_id, **{"channel": Channel.WEB_HOOK, **given})
     families = {EVENTS[event].family: event for event in template.events}
-    segments, flaws = parse(url, Context.URL, families=families)
+    segments, flaws = parse(url, EscapeContext.URL, families=families)
     assert not flaws
     return replace(template, text=replace(template.text, url=segments))
 

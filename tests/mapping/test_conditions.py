@@ -12,26 +12,26 @@ from hypothesis import strategies as st
 
 from processor.domain.placeholders import PlaceholderType, placeholders_of
 from processor.domain.record import EventName
-from processor.mapping.conditions import KINDS, RULES, compile_condition, first_false, holds
+from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition, first_false, holds
 from processor.mapping.render import Scope
-from processor.mapping.template import Condition, Flaw, Kind, Match, Operator
+from processor.mapping.template import Condition, Flaw, Match, OperandType, Operator
 from tests.mapping.builders import make_condition, make_event
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 NOW = datetime(2026, 3, 14, 23, 30, tzinfo=UTC)  # a Saturday; in Lisbon as in UTC, in Athens already Sunday the 15th
 FIELDS = {  # a field of each type that placeholders have, and where its value is
-    Kind.STRING: ("ACCOUNT_NAME", ("account", "name")),
-    Kind.ENUM: ("ACCOUNT_STATE", ("account", "state")),
-    Kind.NUMBER: ("NUMBER_OF_INSTALLMENTS", ("account", "loan", "numberOfInstallments")),
-    Kind.BIG_DECIMAL: ("INTEREST_RATE", ("account", "interestRate")),
-    Kind.MONEY: ("TRANSACTION_AMOUNT", ("transaction", "amount")),
-    Kind.DATE: ("TRANSACTION_DATE", ("transaction", "date")),
-    Kind.DATE_TIME: ("ENTRY_DATE", ("transaction", "entryDate")),
-    Kind.TABLE: ("REPAYMENT_SCHEDULE", ("schedule",)),
+    OperandType.STRING: ("ACCOUNT_NAME", ("account", "name")),
+    OperandType.ENUM: ("ACCOUNT_STATE", ("account", "state")),
+    OperandType.NUMBER: ("NUMBER_OF_INSTALLMENTS", ("account", "loan", "numberOfInstallments")),
+    OperandType.BIG_DECIMAL: ("INTEREST_RATE", ("account", "interestRate")),
+    OperandType.MONEY: ("TRANSACTION_AMOUNT", ("transaction", "amount")),
+    OperandType.DATE: ("TRANSACTION_DATE", ("transaction", "date")),
+    OperandType.DATE_TIME: ("ENTRY_DATE", ("transaction", "entryDate")),
+    OperandType.TABLE: ("REPAYMENT_SCHEDULE", ("schedule",)),
 }
 
 
-def scope(value: Any = None, kind: Kind | None = None, *, zone: tzinfo = UTC, **custom: Any) -> Scope:
+def scope(value: Any = None, kind: OperandType | None = None, *, zone: tzinfo = UTC, **custom: Any) -> Scope:
     """An event at NOW with `value` in the field of `kind`, and custom fields of the loan."""
     fields: dict[str, Any] = {
         "occurredAt": NOW,
@@ -46,7 +46,7 @@ def scope(value: Any = None, kind: Kind | None = None, *, zone: tzinfo = UTC, **
     return Scope("loan_transaction", fields, zone)
 
 
-def condition(operator: str, *operands: str, on: Kind) -> Condition:
+def condition(operator: str, *operands: str, on: OperandType) -> Condition:
     return make_condition(FIELDS[on][0], operator, *operands)
 
 
@@ -66,8 +66,10 @@ def test_fields_are_of_their_types() -> None:
     rows = placeholders_of("loan_transaction")
 
     assert {kind: (name, rows[name].path) for kind, (name, _) in FIELDS.items()} == FIELDS
-    assert {kind: KINDS[rows[name].type] for kind, (name, _) in FIELDS.items()} == {kind: kind for kind in FIELDS}
-    assert set(PlaceholderType) == KINDS.keys()
+    assert {kind: OPERAND_TYPES[rows[name].type] for kind, (name, _) in FIELDS.items()} == {
+        kind: kind for kind in FIELDS
+    }
+    assert set(PlaceholderType) == OPERAND_TYPES.keys()
 
 
 # ------------------------------------------------------------------------------------------------- operators and types
@@ -103,23 +105,28 @@ COUNTS = {"BETWEEN": 2, "TODAY": 0, "THIS_WEEK": 0, "THIS_MONTH": 0, "THIS_YEAR"
 def test_operators_are_the_reference() -> None:
     """There are the 20 published operators, each for the types that the reference says, with as many operands."""
     assert {name: set(types.split()) for name, types in LEGAL.items()} == {
-        operator.value: {kind.value for kind in rule.kinds} for operator, rule in RULES.items()
+        operator.value: {kind.value for kind in rule.kinds} for operator, rule in OPERATORS.items()
     }
     assert {name: COUNTS.get(name, 1) for name in LEGAL} == {
-        operator.value: len(rule.operands) for operator, rule in RULES.items()
+        operator.value: len(rule.operands) for operator, rule in OPERATORS.items()
     }
     assert len(Operator) == 20
-    assert RULES[Operator.IN].operands == ("values",)
+    assert OPERATORS[Operator.IN].operands == ("values",)
 
 
 @pytest.mark.parametrize("kind", FIELDS)
 @pytest.mark.parametrize("operator", LEGAL)
-def test_an_operator_is_for_some_types(operator: str, kind: Kind) -> None:
+def test_an_operator_is_for_some_types(operator: str, kind: OperandType) -> None:
     """A field takes the operators of its type; any other is refused, naming the type and what it takes."""
     field = FIELDS[kind][0]
-    operand = {Kind.DATE: "2026-03-14", Kind.DATE_TIME: "2026-03-14", Kind.STRING: "a", Kind.ENUM: "a"}.get(kind, "1")
+    operand = {
+        OperandType.DATE: "2026-03-14",
+        OperandType.DATE_TIME: "2026-03-14",
+        OperandType.STRING: "a",
+        OperandType.ENUM: "a",
+    }.get(kind, "1")
     operand = "1" if operator == "LAST_DAYS" else operand
-    given: dict[str, str | list[str]] = dict.fromkeys(RULES[Operator(operator)].operands, operand)
+    given: dict[str, str | list[str]] = dict.fromkeys(OPERATORS[Operator(operator)].operands, operand)
     found = flaws(field, operator, **given)
 
     if kind in LEGAL[operator].split():
@@ -137,80 +144,94 @@ D = Decimal
 @pytest.mark.parametrize(
     ("kind", "value", "operator", "operands", "expected"),
     [
-        (Kind.STRING, "Straße", "EQUALS", ["STRASSE"], True),
-        (Kind.STRING, "Straße", "EQUALS", ["STRASS"], False),
-        (Kind.STRING, "Straße", "EQUALS_CASE_SENSITIVE", ["STRASSE"], False),
-        (Kind.STRING, "Straße", "EQUALS_CASE_SENSITIVE", ["Straße"], True),
-        (Kind.STRING, "Ada", "DIFFERENT_THAN", ["ada"], False),
-        (Kind.STRING, "Ada", "DIFFERENT_THAN", ["Adam"], True),
-        (Kind.STRING, "Ada Byron", "STARTS_WITH", ["ADA b"], True),
-        (Kind.STRING, "Ada Byron", "STARTS_WITH", ["da"], False),
-        (Kind.STRING, "Ada Byron", "STARTS_WITH_CASE_SENSITIVE", ["ADA"], False),
-        (Kind.STRING, "Ada Byron", "STARTS_WITH_CASE_SENSITIVE", ["Ada"], True),
-        (Kind.STRING, "Ada", "IN", ["bob", "ADA"], True),
-        (Kind.STRING, "Ada", "IN", ["bob"], False),
-        (Kind.STRING, " ", "EMPTY", [], False),
-        (Kind.STRING, "Ada", "NOT_EMPTY", [], True),
-        (Kind.ENUM, "ACTIVE", "EQUALS", ["active"], True),
-        (Kind.ENUM, "ACTIVE", "EQUALS_CASE_SENSITIVE", ["active"], False),
-        (Kind.ENUM, "ACTIVE", "DIFFERENT_THAN", ["CLOSED"], True),
-        (Kind.ENUM, "ACTIVE", "IN", ["CLOSED", "ACTIVE"], True),
-        (Kind.ENUM, "ACTIVE", "IN", ["CLOSED", "LOCKED"], False),
-        (Kind.ENUM, "ACTIVE", "EMPTY", [], False),
-        (Kind.NUMBER, 24, "EQUALS", ["24"], True),
-        (Kind.NUMBER, 24, "EQUALS", ["24.00"], True),
-        (Kind.NUMBER, 24, "EQUALS_CASE_SENSITIVE", ["23"], False),
-        (Kind.NUMBER, 24, "DIFFERENT_THAN", ["24"], False),
-        (Kind.NUMBER, 24, "MORE_THAN", ["23.5"], True),
-        (Kind.NUMBER, 24, "LESS_THAN", ["24"], False),
-        (Kind.NUMBER, 24, "BETWEEN", ["24", "24"], True),
-        (Kind.NUMBER, 0, "EMPTY", [], False),
-        (Kind.NUMBER, 0, "NOT_EMPTY", [], True),
-        (Kind.BIG_DECIMAL, D("4.5000000000"), "EQUALS", ["4.5"], True),
-        (Kind.BIG_DECIMAL, D("4.5"), "DIFFERENT_THAN", ["4.50"], False),
-        (Kind.BIG_DECIMAL, D("-4.5"), "LESS_THAN", ["-4.4"], True),
-        (Kind.BIG_DECIMAL, D("4.5"), "BETWEEN", ["4.6", "5"], False),
-        (Kind.MONEY, D("218.24"), "EQUALS", ["218.24"], True),
-        (Kind.MONEY, D("1234567890123456789012345678.0000000001"), "EQUALS", ["1234567890123456789012345678"], False),
-        (Kind.MONEY, D("1234567890123456789012345678.0000000001"), "MORE_THAN", ["1234567890123456789012345678"], True),
-        (Kind.MONEY, D("218.24"), "MORE_THAN", ["218.24"], False),
-        (Kind.MONEY, D("218.24"), "LESS_THAN", ["218.25"], True),
-        (Kind.MONEY, D("218.24"), "BETWEEN", ["218.24", "300"], True),
-        (Kind.MONEY, D("218.24"), "BETWEEN", ["100", "218.24"], True),
-        (Kind.MONEY, D("218.24"), "BETWEEN", ["218.25", "300"], False),
-        (Kind.MONEY, D("218.24"), "NOT_EMPTY", [], True),
-        (Kind.DATE, DAY, "ON", ["2026-03-14"], True),
-        (Kind.DATE, DAY, "ON", ["2026-03-15"], False),
-        (Kind.DATE, DAY, "AFTER", ["2026-03-13"], True),
-        (Kind.DATE, DAY, "AFTER", ["2026-03-14"], False),
-        (Kind.DATE, DAY, "BEFORE", ["2026-03-15"], True),
-        (Kind.DATE, DAY, "BEFORE", ["2026-03-14"], False),
-        (Kind.DATE, DAY, "BEFORE_INCLUSIVE", ["2026-03-14"], True),
-        (Kind.DATE, DAY, "BEFORE_INCLUSIVE", ["2026-03-13"], False),
-        (Kind.DATE, DAY, "BETWEEN", ["2026-03-14", "2026-03-20"], True),
-        (Kind.DATE, DAY, "BETWEEN", ["2026-03-01", "2026-03-14"], True),
-        (Kind.DATE, DAY, "BETWEEN", ["2026-03-15", "2026-03-20"], False),
-        (Kind.DATE, DAY, "NOT_EMPTY", [], True),
-        (Kind.DATE_TIME, NOW, "ON", ["2026-03-14"], True),
-        (Kind.DATE_TIME, NOW, "ON", ["2026-03-15T01:30:00+02:00"], True),
-        (Kind.DATE_TIME, NOW, "ON", ["2026-03-14T23:30:01Z"], False),
-        (Kind.DATE_TIME, NOW, "AFTER", ["2026-03-14"], False),
-        (Kind.DATE_TIME, NOW, "AFTER", ["2026-03-14T23:29:59.999999Z"], True),
-        (Kind.DATE_TIME, NOW, "BEFORE", ["2026-03-14T23:30:00Z"], False),
-        (Kind.DATE_TIME, NOW, "BEFORE_INCLUSIVE", ["2026-03-14T23:30:00Z"], True),
-        (Kind.DATE_TIME, NOW, "BEFORE_INCLUSIVE", ["2026-03-14"], True),
-        (Kind.DATE_TIME, NOW, "BETWEEN", ["2026-03-14", "2026-03-14T23:30:00Z"], True),
-        (Kind.DATE_TIME, NOW, "BETWEEN", ["2026-03-14T23:30:00.000001Z", "2026-03-20"], False),
-        (Kind.TABLE, [{"number": 7}], "EMPTY", [], False),
-        (Kind.TABLE, [{"number": 7}], "NOT_EMPTY", [], True),
+        (OperandType.STRING, "Straße", "EQUALS", ["STRASSE"], True),
+        (OperandType.STRING, "Straße", "EQUALS", ["STRASS"], False),
+        (OperandType.STRING, "Straße", "EQUALS_CASE_SENSITIVE", ["STRASSE"], False),
+        (OperandType.STRING, "Straße", "EQUALS_CASE_SENSITIVE", ["Straße"], True),
+        (OperandType.STRING, "Ada", "DIFFERENT_THAN", ["ada"], False),
+        (OperandType.STRING, "Ada", "DIFFERENT_THAN", ["Adam"], True),
+        (OperandType.STRING, "Ada Byron", "STARTS_WITH", ["ADA b"], True),
+        (OperandType.STRING, "Ada Byron", "STARTS_WITH", ["da"], False),
+        (OperandType.STRING, "Ada Byron", "STARTS_WITH_CASE_SENSITIVE", ["ADA"], False),
+        (OperandType.STRING, "Ada Byron", "STARTS_WITH_CASE_SENSITIVE", ["Ada"], True),
+        (OperandType.STRING, "Ada", "IN", ["bob", "ADA"], True),
+        (OperandType.STRING, "Ada", "IN", ["bob"], False),
+        (OperandType.STRING, " ", "EMPTY", [], False),
+        (OperandType.STRING, "Ada", "NOT_EMPTY", [], True),
+        (OperandType.ENUM, "ACTIVE", "EQUALS", ["active"], True),
+        (OperandType.ENUM, "ACTIVE", "EQUALS_CASE_SENSITIVE", ["active"], False),
+        (OperandType.ENUM, "ACTIVE", "DIFFERENT_THAN", ["CLOSED"], True),
+        (OperandType.ENUM, "ACTIVE", "IN", ["CLOSED", "ACTIVE"], True),
+        (OperandType.ENUM, "ACTIVE", "IN", ["CLOSED", "LOCKED"], False),
+        (OperandType.ENUM, "ACTIVE", "EMPTY", [], False),
+        (OperandType.NUMBER, 24, "EQUALS", ["24"], True),
+        (OperandType.NUMBER, 24, "EQUALS", ["24.00"], True),
+        (OperandType.NUMBER, 24, "EQUALS_CASE_SENSITIVE", ["23"], False),
+        (OperandType.NUMBER, 24, "DIFFERENT_THAN", ["24"], False),
+        (OperandType.NUMBER, 24, "MORE_THAN", ["23.5"], True),
+        (OperandType.NUMBER, 24, "LESS_THAN", ["24"], False),
+        (OperandType.NUMBER, 24, "BETWEEN", ["24", "24"], True),
+        (OperandType.NUMBER, 0, "EMPTY", [], False),
+        (OperandType.NUMBER, 0, "NOT_EMPTY", [], True),
+        (OperandType.BIG_DECIMAL, D("4.5000000000"), "EQUALS", ["4.5"], True),
+        (OperandType.BIG_DECIMAL, D("4.5"), "DIFFERENT_THAN", ["4.50"], False),
+        (OperandType.BIG_DECIMAL, D("-4.5"), "LESS_THAN", ["-4.4"], True),
+        (OperandType.BIG_DECIMAL, D("4.5"), "BETWEEN", ["4.6", "5"], False),
+        (OperandType.MONEY, D("218.24"), "EQUALS", ["218.24"], True),
+        (
+            OperandType.MONEY,
+            D("1234567890123456789012345678.0000000001"),
+            "EQUALS",
+            ["1234567890123456789012345678"],
+            False,
+        ),
+        (
+            OperandType.MONEY,
+            D("1234567890123456789012345678.0000000001"),
+            "MORE_THAN",
+            ["1234567890123456789012345678"],
+            True,
+        ),
+        (OperandType.MONEY, D("218.24"), "MORE_THAN", ["218.24"], False),
+        (OperandType.MONEY, D("218.24"), "LESS_THAN", ["218.25"], True),
+        (OperandType.MONEY, D("218.24"), "BETWEEN", ["218.24", "300"], True),
+        (OperandType.MONEY, D("218.24"), "BETWEEN", ["100", "218.24"], True),
+        (OperandType.MONEY, D("218.24"), "BETWEEN", ["218.25", "300"], False),
+        (OperandType.MONEY, D("218.24"), "NOT_EMPTY", [], True),
+        (OperandType.DATE, DAY, "ON", ["2026-03-14"], True),
+        (OperandType.DATE, DAY, "ON", ["2026-03-15"], False),
+        (OperandType.DATE, DAY, "AFTER", ["2026-03-13"], True),
+        (OperandType.DATE, DAY, "AFTER", ["2026-03-14"], False),
+        (OperandType.DATE, DAY, "BEFORE", ["2026-03-15"], True),
+        (OperandType.DATE, DAY, "BEFORE", ["2026-03-14"], False),
+        (OperandType.DATE, DAY, "BEFORE_INCLUSIVE", ["2026-03-14"], True),
+        (OperandType.DATE, DAY, "BEFORE_INCLUSIVE", ["2026-03-13"], False),
+        (OperandType.DATE, DAY, "BETWEEN", ["2026-03-14", "2026-03-20"], True),
+        (OperandType.DATE, DAY, "BETWEEN", ["2026-03-01", "2026-03-14"], True),
+        (OperandType.DATE, DAY, "BETWEEN", ["2026-03-15", "2026-03-20"], False),
+        (OperandType.DATE, DAY, "NOT_EMPTY", [], True),
+        (OperandType.DATE_TIME, NOW, "ON", ["2026-03-14"], True),
+        (OperandType.DATE_TIME, NOW, "ON", ["2026-03-15T01:30:00+02:00"], True),
+        (OperandType.DATE_TIME, NOW, "ON", ["2026-03-14T23:30:01Z"], False),
+        (OperandType.DATE_TIME, NOW, "AFTER", ["2026-03-14"], False),
+        (OperandType.DATE_TIME, NOW, "AFTER", ["2026-03-14T23:29:59.999999Z"], True),
+        (OperandType.DATE_TIME, NOW, "BEFORE", ["2026-03-14T23:30:00Z"], False),
+        (OperandType.DATE_TIME, NOW, "BEFORE_INCLUSIVE", ["2026-03-14T23:30:00Z"], True),
+        (OperandType.DATE_TIME, NOW, "BEFORE_INCLUSIVE", ["2026-03-14"], True),
+        (OperandType.DATE_TIME, NOW, "BETWEEN", ["2026-03-14", "2026-03-14T23:30:00Z"], True),
+        (OperandType.DATE_TIME, NOW, "BETWEEN", ["2026-03-14T23:30:00.000001Z", "2026-03-20"], False),
+        (OperandType.TABLE, [{"number": 7}], "EMPTY", [], False),
+        (OperandType.TABLE, [{"number": 7}], "NOT_EMPTY", [], True),
     ],
 )
-def test_what_an_operator_means(kind: Kind, value: Any, operator: str, operands: list[str], expected: bool) -> None:
+def test_what_an_operator_means(
+    kind: OperandType, value: Any, operator: str, operands: list[str], expected: bool
+) -> None:
     """Each operator on each type that it is for: case, ends of ranges, exact numbers, days and moments."""
     assert expected == holds(condition(operator, *operands, on=kind), scope(value, kind))
 
 
-@pytest.mark.parametrize("kind", [Kind.DATE, Kind.DATE_TIME])
+@pytest.mark.parametrize("kind", [OperandType.DATE, OperandType.DATE_TIME])
 @pytest.mark.parametrize(
     ("operator", "operands", "holding", "failing"),
     [
@@ -224,12 +245,12 @@ def test_what_an_operator_means(kind: Kind, value: Any, operator: str, operands:
     ],
 )
 def test_days_from_today(
-    kind: Kind, operator: str, operands: list[str], holding: list[str], failing: list[str]
+    kind: OperandType, operator: str, operands: list[str], holding: list[str], failing: list[str]
 ) -> None:
     """Periods are those of the event's day, a week from Monday to Sunday; days to come are in no LAST_DAYS."""
 
     def value(day: str) -> date:
-        return date.fromisoformat(day) if kind is Kind.DATE else datetime.fromisoformat(f"{day}T23:59:59Z")
+        return date.fromisoformat(day) if kind is OperandType.DATE else datetime.fromisoformat(f"{day}T23:59:59Z")
 
     asked = condition(operator, *operands, on=kind)
 
@@ -244,11 +265,13 @@ def test_days_from_today(
 def test_days_are_those_of_the_time_zone(zone: str, today: str, of_value: str) -> None:
     """Today, and the day of a timestamp, are days in the installation's time zone; a moment is the same everywhere."""
     there = ZoneInfo(zone)
-    moment = condition("ON", "2026-03-14T23:30:00Z", on=Kind.DATE_TIME)
+    moment = condition("ON", "2026-03-14T23:30:00Z", on=OperandType.DATE_TIME)
 
-    assert holds(condition("TODAY", on=Kind.DATE), scope(date.fromisoformat(today), Kind.DATE, zone=there))
-    assert holds(condition("ON", of_value, on=Kind.DATE_TIME), scope(NOW, Kind.DATE_TIME, zone=there))
-    assert holds(moment, scope(NOW, Kind.DATE_TIME, zone=there))
+    assert holds(
+        condition("TODAY", on=OperandType.DATE), scope(date.fromisoformat(today), OperandType.DATE, zone=there)
+    )
+    assert holds(condition("ON", of_value, on=OperandType.DATE_TIME), scope(NOW, OperandType.DATE_TIME, zone=there))
+    assert holds(moment, scope(NOW, OperandType.DATE_TIME, zone=there))
 
 
 # -------------------------------------------------------------------------------------------------------------- missing
@@ -256,17 +279,17 @@ def test_days_are_those_of_the_time_zone(zone: str, today: str, of_value: str) -
 
 @pytest.mark.parametrize("kind", FIELDS)
 @pytest.mark.parametrize("operator", LEGAL)
-def test_a_missing_value(operator: str, kind: Kind) -> None:
+def test_a_missing_value(operator: str, kind: OperandType) -> None:
     """Of a value that is not there EMPTY and DIFFERENT_THAN hold, all else does not; an empty text is not there."""
     if kind not in LEGAL[operator].split():
         return
-    operand = {Kind.DATE: "2026-03-14", Kind.DATE_TIME: "2026-03-14"}.get(kind, "1")
+    operand = {OperandType.DATE: "2026-03-14", OperandType.DATE_TIME: "2026-03-14"}.get(kind, "1")
     count = COUNTS.get(operator, 1)
     asked = condition(operator, *["1" if operator == "LAST_DAYS" else operand] * count, on=kind)
     missing = [scope(None, kind), scope()]
-    if kind in (Kind.STRING, Kind.ENUM):
+    if kind in (OperandType.STRING, OperandType.ENUM):
         missing.append(scope("", kind))
-    if kind is Kind.TABLE:
+    if kind is OperandType.TABLE:
         missing.append(scope([], kind))
 
     assert {operator in ("EMPTY", "DIFFERENT_THAN")} == {holds(asked, one) for one in missing}
@@ -341,7 +364,7 @@ def test_equals_ignores_case(value: str, operand: str) -> None:
     """EQUALS is the same for a text and its folded form; DIFFERENT_THAN is its opposite, IN the EQUALS of any."""
 
     def asked(operator: str, *operands: str) -> bool:
-        return holds(condition(operator, *operands, on=Kind.STRING), scope(value, Kind.STRING))
+        return holds(condition(operator, *operands, on=OperandType.STRING), scope(value, OperandType.STRING))
 
     assert asked("EQUALS", value)
     assert asked("EQUALS", operand) == asked("EQUALS", operand.casefold())
@@ -356,12 +379,12 @@ def test_equals_ignores_case(value: str, operand: str) -> None:
 def test_between_numbers(value: Decimal, ends: list[Decimal]) -> None:
     """BETWEEN is neither less than its first end nor more than its second."""
     low, high = map(str, ends)
-    seen = scope(value, Kind.MONEY)
-    outside = holds(condition("LESS_THAN", low, on=Kind.MONEY), seen) or holds(
-        condition("MORE_THAN", high, on=Kind.MONEY), seen
+    seen = scope(value, OperandType.MONEY)
+    outside = holds(condition("LESS_THAN", low, on=OperandType.MONEY), seen) or holds(
+        condition("MORE_THAN", high, on=OperandType.MONEY), seen
     )
 
-    assert outside != holds(condition("BETWEEN", low, high, on=Kind.MONEY), seen)
+    assert outside != holds(condition("BETWEEN", low, high, on=OperandType.MONEY), seen)
 
 
 MOMENTS = st.builds(lambda seconds: NOW + timedelta(seconds=seconds), st.integers(-(10**7), 10**7) | st.integers(-2, 2))
@@ -375,10 +398,10 @@ def test_between_times(value: datetime, data: st.DataObject) -> None:
     if ("T" in low) == ("T" in high):
         low, high = sorted((low, high), key=datetime.fromisoformat)
     zone = data.draw(st.sampled_from([UTC, ZoneInfo("Asia/Tokyo"), ZoneInfo("America/Los_Angeles")]))
-    seen = scope(value, Kind.DATE_TIME, zone=zone)
+    seen = scope(value, OperandType.DATE_TIME, zone=zone)
 
     def asked(operator: str, *operands: str) -> bool:
-        return holds(condition(operator, *operands, on=Kind.DATE_TIME), seen)
+        return holds(condition(operator, *operands, on=OperandType.DATE_TIME), seen)
 
     assert (asked("BEFORE", low) or asked("AFTER", high)) != asked("BETWEEN", low, high)
     assert asked("BEFORE_INCLUSIVE", low) != asked("AFTER", low)
@@ -388,11 +411,13 @@ def test_between_times(value: datetime, data: st.DataObject) -> None:
 @given(day=DAYS, days=st.integers(1, 400))
 def test_last_days(day: date, days: int) -> None:
     """LAST_DAYS n are the n days up to today, in each of them as long as n is large enough; TODAY is LAST_DAYS 1."""
-    seen = scope(day, Kind.DATE)
+    seen = scope(day, OperandType.DATE)
     expected = NOW.date() - timedelta(days=days) < day <= NOW.date()
 
-    assert expected == holds(condition("LAST_DAYS", str(days), on=Kind.DATE), seen)
-    assert holds(condition("TODAY", on=Kind.DATE), seen) == holds(condition("LAST_DAYS", "1", on=Kind.DATE), seen)
+    assert expected == holds(condition("LAST_DAYS", str(days), on=OperandType.DATE), seen)
+    assert holds(condition("TODAY", on=OperandType.DATE), seen) == holds(
+        condition("LAST_DAYS", "1", on=OperandType.DATE), seen
+    )
 
 
 @given(bits=st.lists(st.booleans(), max_size=5))
@@ -413,7 +438,9 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
 @given(value=ANYTHING, operator=st.sampled_from(Operator), texts=st.lists(WORDS, min_size=2, max_size=2))
 def test_nothing_breaks_a_condition(value: Any, operator: Operator, texts: list[str]) -> None:
     """Whatever a custom field holds and operands say, a condition is refused when it is loaded, or is true or false."""
-    given: Mapping[str, list[str]] = {name: [text] for name, text in zip(RULES[operator].operands, texts, strict=False)}
+    given: Mapping[str, list[str]] = {
+        name: [text] for name, text in zip(OPERATORS[operator].operands, texts, strict=False)
+    }
     compiled, found = compile_condition("CF:LOAN:x", operator, given, families=REPAYMENT)
 
     assert (compiled is None) == bool(found)
@@ -477,7 +504,9 @@ def test_the_first_false_condition_is_named(
 
 def test_long_values_are_cut() -> None:
     """Of a value, and of the operands, no more than 64 characters are told."""
-    told = first_false([condition("EQUALS", "o" * 100, on=Kind.STRING)], Match.ALL, scope("v" * 100, Kind.STRING))
+    told = first_false(
+        [condition("EQUALS", "o" * 100, on=OperandType.STRING)], Match.ALL, scope("v" * 100, OperandType.STRING)
+    )
 
     assert f"condition 1: ACCOUNT_NAME EQUALS '{'o' * 62}…; the value is '{'v' * 64}'…" == told
 

@@ -15,11 +15,13 @@ from processor.domain.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderTyp
 from processor.mapping.forms import DATE, NUMBER
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
-from processor.mapping.template import ContentType, Custom, Named, Segment, Text
+from processor.mapping.template import ContentType, CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
 from processor.templates.load import SHIPPED, LoadResult, SampleRun, read_templates, require_usable
 from tests.mapping.builders import TENANT, schemas
 
-Shown = tuple[str, ContentType, Named | Custom, object]  #: family, content type of the body, placeholder, value
+Shown = tuple[
+    str, ContentType, NamedPlaceholder | CustomFieldPlaceholder, object
+]  #: family, content type of the body, placeholder, value
 
 
 @cache
@@ -48,9 +50,9 @@ def shown(*, whole: bool = False) -> tuple[Shown, ...]:
         text = template.text_for(None if person is None else person.language)
         for segment in _segments(text) if whole else text.body:
             match segment:
-                case Named():
-                    value = value_at(segment.sources[scope.family].path, scope.fields)
-                case Custom():
+                case NamedPlaceholder():
+                    value = value_at(segment.paths[scope.family].path, scope.fields)
+                case CustomFieldPlaceholder():
                     value = custom_value(segment.field, scope.fields)
                 case _:
                     continue
@@ -90,7 +92,11 @@ def test_each_event_has_a_sample() -> None:
 
 def test_each_placeholder_is_shown() -> None:
     """Each row of the table, also one of several with the same name, is in a text with its value."""
-    found = {(one.name, one.sources[family].path) for family, _, one, _ in shown(whole=True) if isinstance(one, Named)}
+    found = {
+        (one.name, one.paths[family].path)
+        for family, _, one, _ in shown(whole=True)
+        if isinstance(one, NamedPlaceholder)
+    }
 
     missing = [f"{row.name} ({'.'.join(row.path)})" for row in PLACEHOLDERS if (row.name, row.path) not in found]
 
@@ -100,9 +106,9 @@ def test_each_placeholder_is_shown() -> None:
 def test_each_type_is_shown_in_each_content_type() -> None:
     """As its own text, without FORMAT, for that is what its content type escapes."""
     found = {
-        (one.sources[family].type, content)
+        (one.paths[family].type, content)
         for family, content, one, _ in shown()
-        if isinstance(one, Named) and one.form is None
+        if isinstance(one, NamedPlaceholder) and one.format is None
     }
 
     missing = [
@@ -116,7 +122,11 @@ def test_each_type_is_shown_in_each_content_type() -> None:
 
 def test_booleans_are_shown_in_each_content_type() -> None:
     """Only custom fields have them, so the table of placeholders does not know the type."""
-    found = {content for _, content, one, value in shown() if isinstance(one, Custom) and isinstance(value, bool)}
+    found = {
+        content
+        for _, content, one, value in shown()
+        if isinstance(one, CustomFieldPlaceholder) and isinstance(value, bool)
+    }
 
     assert set(ContentType) == found
 
@@ -124,24 +134,26 @@ def test_booleans_are_shown_in_each_content_type() -> None:
 def test_each_form_of_a_custom_field_is_shown() -> None:
     """A field alone, one of an entity, and one entry of a grouped field."""
 
-    def form_of(name: str) -> str:
+    def parse_format(name: str) -> str:
         entity, *rest = name.split(":")
         return ":".join(("ENTITY" if entity in ENTITIES else "FIELD", *("FIELD", "INDEX")[: len(rest)]))
 
-    found = {form_of(one.field.name) for _, _, one, _ in shown() if isinstance(one, Custom)}
+    found = {parse_format(one.field.name) for _, _, one, _ in shown() if isinstance(one, CustomFieldPlaceholder)}
 
     assert {"FIELD", "ENTITY:FIELD", "ENTITY:FIELD:INDEX"} == found
 
 
 def test_each_entity_of_custom_fields_is_shown() -> None:
     """All nine entities have a field in some text."""
-    found = {one.field.name.split(":")[0] for _, _, one, _ in shown() if isinstance(one, Custom)}
+    found = {one.field.name.split(":")[0] for _, _, one, _ in shown() if isinstance(one, CustomFieldPlaceholder)}
 
     assert not set(ENTITIES) - found
 
 
 def test_formats_are_shown() -> None:
     """FORMAT writes a number, FORMAT_DATE a date."""
-    found = {one.form.function for _, _, one, _ in shown() if isinstance(one, Named) and one.form is not None}
+    found = {
+        one.format.function for _, _, one, _ in shown() if isinstance(one, NamedPlaceholder) and one.format is not None
+    }
 
     assert {NUMBER, DATE} == found

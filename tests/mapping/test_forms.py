@@ -20,10 +20,10 @@ from processor.domain.outcome import Processed
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
-from processor.mapping.forms import ZEROS, form_of, formatted, misfit, notation_of
+from processor.mapping.forms import ZEROS, format_error, format_value, notation_for, parse_format
 from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import ContentType, Context, Text, parse
+from processor.mapping.template import ContentType, EscapeContext, Text, parse
 from processor.templates.load import SHIPPED, read_templates
 from tests.mapping.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 
@@ -77,9 +77,9 @@ def test_the_amounts_own_currency() -> None:
 def test_a_currency_that_is_no_code_is_none(code: str | None, pattern: str) -> None:
     """An event's code may be any text. Babel would put it into the pattern, and its signs `¤` into one another: what is
     not three capitals is written as no currency is."""
-    form = form_of("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
+    value_format = parse_format("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
     made = [
-        formatted(Decimal("12.5"), PlaceholderType.MONEY, form, currency=currency, time_zone=ZoneInfo("UTC"))
+        format_value(Decimal("12.5"), PlaceholderType.MONEY, value_format, currency=currency, time_zone=ZoneInfo("UTC"))
         for currency in (code, "XXX")
     ]
 
@@ -238,12 +238,12 @@ def test_a_form_that_is_accepted_writes_any_value(pattern: str, locale: str, amo
     }
     for function, key in (("FORMAT", "numericPattern"), ("FORMAT_DATE", "datePattern")):
         try:
-            _, form = form_of(function, f"A,{key}={pattern}", locale=locale)
+            _, value_format = parse_format(function, f"A,{key}={pattern}", locale=locale)
         except ValueError:
             continue
         for kind, value in values.items():
-            if not misfit(form, [kind]):
-                written = formatted(value, kind, form, currency=None, time_zone=ZoneInfo("Asia/Tokyo"))
+            if not format_error(value_format, [kind]):
+                written = format_value(value, kind, value_format, currency=None, time_zone=ZoneInfo("Asia/Tokyo"))
                 assert len(written) < 1000
 
 
@@ -251,9 +251,9 @@ def test_a_form_that_is_accepted_writes_any_value(pattern: str, locale: str, amo
 def test_a_pattern_of_many_digits(zeros: int) -> None:
     """Of the largest amount that there is."""
     amount = Decimal("9999999999999999999999999999")
-    form = "FORMAT{TOTAL_BALANCE,numericPattern=0." + "0" * zeros + "}"
+    value_format = "FORMAT{TOTAL_BALANCE,numericPattern=0." + "0" * zeros + "}"
 
-    assert f"{amount}.{'0' * zeros}" == rendered(form, totalBalance=amount)
+    assert f"{amount}.{'0' * zeros}" == rendered(value_format, totalBalance=amount)
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,12 @@ def test_a_pattern_of_many_digits(zeros: int) -> None:
 )
 def test_noon_and_midnight(locale: str, midnight: str, noon: str) -> None:
     """A language that has no word for one of them writes am or pm (UTS 35, `b`)."""
-    _, form = form_of("FORMAT_DATE", "A,datePattern=h:mm b", locale=locale)
+    _, value_format = parse_format("FORMAT_DATE", "A,datePattern=h:mm b", locale=locale)
     moments = (datetime(2026, 3, 14, hour, tzinfo=UTC) for hour in (0, 12))
 
     assert [midnight, noon] == [
-        formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=UTC) for moment in moments
+        format_value(moment, PlaceholderType.TIMESTAMP, value_format, currency=None, time_zone=UTC)
+        for moment in moments
     ]
 
 
@@ -279,11 +280,11 @@ def test_noon_and_midnight(locale: str, midnight: str, noon: str) -> None:
 def test_hours_are_written_in_each_language(pattern: str) -> None:
     """Also those at which a language may have a word of its own."""
     for locale in sorted(locale_identifiers()):
-        _, form = form_of("FORMAT_DATE", f"A,datePattern={pattern}", locale=locale)
+        _, value_format = parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale=locale)
         for hour in (0, 5, 9, 12, 15, 19, 23):
             moment = datetime(2026, 3, 14, hour, tzinfo=UTC)
 
-            assert formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=UTC)
+            assert format_value(moment, PlaceholderType.TIMESTAMP, value_format, currency=None, time_zone=UTC)
 
 
 @pytest.mark.parametrize("pattern", ["0%¤¤¤", "#,##0.00‰ ¤¤¤", "¤¤¤ 0"])
@@ -291,9 +292,9 @@ def test_the_largest_amount_has_its_currencys_name(pattern: str) -> None:
     """In each language, though which of its forms a name has is reckoned with all digits of the amount."""
     largest = Decimal("9999999999999999999999999999.9999999999")
     for locale in sorted(locale_identifiers()):
-        _, form = form_of("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+        _, value_format = parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)
 
-        assert formatted(largest, PlaceholderType.MONEY, form, currency="EUR", time_zone=UTC)
+        assert format_value(largest, PlaceholderType.MONEY, value_format, currency="EUR", time_zone=UTC)
 
 
 def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
@@ -311,10 +312,12 @@ def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
 
 def test_the_edges_of_time() -> None:
     """The first and last moments that there are, in a zone that has them on another day."""
-    _, form = form_of("FORMAT_DATE", "A,datePattern=d.M.yyyy HH:mm", locale="en")
+    _, value_format = parse_format("FORMAT_DATE", "A,datePattern=d.M.yyyy HH:mm", locale="en")
     for moment in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
         for zone in ("Asia/Tokyo", "America/Lima"):
-            assert formatted(moment, PlaceholderType.TIMESTAMP, form, currency=None, time_zone=ZoneInfo(zone))
+            assert format_value(
+                moment, PlaceholderType.TIMESTAMP, value_format, currency=None, time_zone=ZoneInfo(zone)
+            )
 
 
 # ----------------------------------------------------------------------------------- signs and digits of languages
@@ -343,9 +346,9 @@ MINUS = "\N{MINUS SIGN}"
 @pytest.mark.parametrize("amount", ["-0.0000004", "-0", "-0.00", "-0E+3"])
 def test_zero_has_no_minus(locale: str, pattern: str, amount: str) -> None:
     """What is rounded to zero looks as zero does, in any pattern and language; only a pattern's own minus stays."""
-    _, form = form_of("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+    _, value_format = parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)
     texts = {
-        formatted(value, PlaceholderType.MONEY, form, currency="EUR", time_zone=UTC)
+        format_value(value, PlaceholderType.MONEY, value_format, currency="EUR", time_zone=UTC)
         for value in (Decimal(amount), Decimal(0), Decimal("0.0000004"))
     }
 
@@ -453,17 +456,17 @@ def test_digits_by_language(locale: str, number: str, day: str) -> None:
 def test_only_the_values_digits_change(function: str, pattern: str, expected: str) -> None:
     """What an author wrote stays, and so does what ISO 8601 writes of an offset."""
     name, key = ("TOTAL_BALANCE", "numericPattern") if function == "FORMAT" else ("OCCURRED_AT", "datePattern")
-    _, form = form_of(function, f"{name},{key}={pattern}", locale="fa")
+    _, value_format = parse_format(function, f"{name},{key}={pattern}", locale="fa")
     value: Any = Decimal("1234.5") if function == "FORMAT" else datetime(2026, 3, 14, 9, 26, 53, 702_000, tzinfo=UTC)
     kind = PlaceholderType.MONEY if function == "FORMAT" else PlaceholderType.TIMESTAMP
 
-    assert expected == formatted(value, kind, form, currency="EUR", time_zone=ZoneInfo("Etc/UTC"))
+    assert expected == format_value(value, kind, value_format, currency="EUR", time_zone=ZoneInfo("Etc/UTC"))
 
 
 def test_addresses_have_0_to_9() -> None:
     """Systems read them, whatever the language of the text."""
     body = "FORMAT_DATE{TRANSACTION_DATE,datePattern=yyyy-MM}"
-    segments, _ = parse(body, Context.URL, families=REPAYMENT, locale="fa")
+    segments, _ = parse(body, EscapeContext.URL, families=REPAYMENT, locale="fa")
     scope = Scope("loan_transaction", make_event().fields, UTC)
 
     assert Rendered(None, "2026-03") == render(Text(None, segments), scope, strict=False, limit_characters=99)
@@ -474,7 +477,7 @@ def test_the_digits_of_every_locale() -> None:
     """Each locale that Babel has writes with the digits that CLDR says are its own, ten in a row."""
     for name in locale_identifiers():
         locale = Locale.parse(name)
-        notation = notation_of(name)
+        notation = notation_for(name)
         native = locale.other_numbering_systems.get("native")
 
         assert locale.default_numbering_system == notation.system
@@ -500,4 +503,4 @@ def test_the_digits_of_every_locale() -> None:
 def test_languages_that_nothing_is_written_in(locale: str, what: str) -> None:
     """What a tag asks for and nobody does is a finding, not left out."""
     with pytest.raises(ValueError, match=f"^{re.escape(what)}"):
-        form_of("FORMAT", "A,numericPattern=0", locale=locale)
+        parse_format("FORMAT", "A,numericPattern=0", locale=locale)

@@ -10,14 +10,14 @@ from babel.localedata import locale_identifiers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor.mapping.forms import notation_of
+from processor.mapping.forms import notation_for
 from processor.mapping.languages import (
     TAG_LIMIT_CHARACTERS,
-    doubt_of,
-    language_of,
-    locale_of,
+    babel_locale,
+    language_key,
     nearest,
-    same_language,
+    parse_tag,
+    tag_doubt,
 )
 from processor.templates.load import read_templates
 from tests.mapping.builders import SMS_HEAD, TENANT, make_email, schemas, templates_directory
@@ -156,20 +156,20 @@ def test_any_text_is_somebodys_language_or_nobodys(language: str, tags: tuple[st
 def test_what_is_written_is_found(language: str, tags: tuple[str, ...]) -> None:
     """A reader whose language is written gets it, or what means the same."""
     for tag in tags:
-        assert same_language(tag) == same_language(nearest(tag, tags))
-    if language_of(language) is not None and len(language) <= TAG_LIMIT_CHARACTERS:
-        assert language == nearest(language, (*tags, language)) or same_language(language) in map(same_language, tags)
+        assert language_key(tag) == language_key(nearest(tag, tags))
+    if parse_tag(language) is not None and len(language) <= TAG_LIMIT_CHARACTERS:
+        assert language == nearest(language, (*tags, language)) or language_key(language) in map(language_key, tags)
 
 
 @given(st.sampled_from(sorted(locale_identifiers())), st.sampled_from(["", "-XX", "-1996", "-x-a", "-u-nu-latn"]))
 def test_numbers_and_dates_are_of_the_nearest_locale(name: str, more: str) -> None:
     """Each locale that Babel has is found by its tag, with and without what it does not have behind it."""
-    language = language_of(
+    language = parse_tag(
         name.replace("_", "-") + ("" if re.search("[0-9]{3}|_[A-Z]{2}", name) and more == "-XX" else more)
     )
     if language is None:  # two regions, or variants before regions
         return
-    locale = locale_of(language)
+    locale = babel_locale(language)
 
     assert locale is not None
     assert locale.language in (language.language, *({"no", "nb"} if language.language in ("no", "nb", "nn") else ()))
@@ -197,9 +197,9 @@ def test_a_language_of_a_megabyte() -> None:
 def test_a_tag_of_a_megabyte(tag: str) -> None:
     """Is none, whoever wrote it, and costs nothing: to look it up takes a time quadratic in its parts."""
     started = time.process_time()
-    assert doubt_of(tag)[2]
+    assert tag_doubt(tag)[2]
     with pytest.raises(ValueError, match="nobody knows"):
-        notation_of(tag[:10_000])
+        notation_for(tag[:10_000])
 
     assert time.process_time() - started < 1
 
@@ -244,15 +244,15 @@ RIGHT = "pt pt_BR PT-br zh-Hant-TW es-419 sr-Latn iw sh no qaa en-XA de-1996 ca-
 )
 def test_what_is_wrong_with_a_tag(tag: str, what: str, hint: str, *, fatal: bool) -> None:
     """A hint has the tag that was probably meant, where one comes to mind."""
-    assert (what, hint, fatal) == doubt_of(tag)
+    assert (what, hint, fatal) == tag_doubt(tag)
 
 
 @given(st.text(ALPHABET, max_size=30))
 def test_a_hint_is_a_tag(tag: str) -> None:
     """What is proposed has nothing wrong with it, whatever it is proposed for."""
-    _, hint, _ = doubt_of(tag)
+    _, hint, _ = tag_doubt(tag)
     if found := re.search('"(.*)"', hint):
-        assert ("", "", False) == doubt_of(found[1])
+        assert ("", "", False) == tag_doubt(found[1])
 
 
 @pytest.mark.parametrize(

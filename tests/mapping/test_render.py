@@ -19,7 +19,7 @@ from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
-from processor.mapping.template import ContentType, Context, Text, parse
+from processor.mapping.template import ContentType, EscapeContext, Text, parse
 from tests.mapping.builders import make_event
 
 
@@ -224,7 +224,7 @@ def test_a_value_without_room_is_not_escaped(content: ContentType, quotes: str) 
 def test_an_address_without_room_is_not_escaped() -> None:
     """In an address one character becomes twelve."""
     family = {"loan_transaction": EventName("LOAN_REPAYMENT")}
-    url, _ = parse("https://hooks.example.com/{ACCOUNT_NAME}", Context.URL, families=family)
+    url, _ = parse("https://hooks.example.com/{ACCOUNT_NAME}", EscapeContext.URL, families=family)
     scope = Scope("loan_transaction", make_event(account__name="\U0001f600" * 100_000).fields, ZoneInfo("UTC"))
     text = Text(None, (), url=url)
 

@@ -14,7 +14,7 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.placeholders import PLACEHOLDERS, placeholders_of
 from processor.domain.record import EventName
 from processor.mapping.disguises import disguises, spelt, visible
-from processor.mapping.template import ContentType, Flaw, Named, parse
+from processor.mapping.template import ContentType, Flaw, NamedPlaceholder, parse
 from processor.templates.load import MAX_DIAGNOSTICS_PER_TEXT, SHIPPED, read_templates
 from tests.laws import examples, grows_linearly, size
 from tests.mapping.builders import TENANT, schemas
@@ -160,7 +160,7 @@ def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentTy
     segments, found = parse(text, content, families=DEPOSIT)
 
     assert [flaw for flaw in found if f"{{{name}}}" in flaw.hint] or any(
-        isinstance(segment, Named) and segment.name == name for segment in segments
+        isinstance(segment, NamedPlaceholder) and segment.name == name for segment in segments
     ), (text, found)
 
 

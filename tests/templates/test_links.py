@@ -27,7 +27,7 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.html_body import place
 from processor.mapping.map import Draft, draft
-from processor.mapping.template import ContentType, Context, Custom, Template, parse
+from processor.mapping.template import ContentType, CustomFieldPlaceholder, EscapeContext, Template, parse
 from processor.templates.load import SHIPPED, read_templates
 from tests.laws import grows_linearly, size
 from tests.mapping.builders import TENANT, make_event, schemas, templates_directory
@@ -606,31 +606,31 @@ def test_a_host_in_plain_text(tmp_path: Path, body: str, warned: bool) -> None:
 @pytest.mark.parametrize(
     ("form", "context"),
     [
-        ("https://pay.example/{}", Context.HTML_STEP),
-        ("https://pay.example/{}{}/x", Context.HTML_STEP),
-        ("https://pay.example/LN-{}.pdf", Context.HTML_URL),
-        ("https://pay.example/?a={}/", Context.HTML_URL),
-        ("mailto:{}", Context.MAIL_ADDRESS),
-        ("mailto:a@b.example,{}?cc=c@d.example", Context.MAIL_ADDRESS),
-        ("mailto:{}@b.example", Context.MAIL_ADDRESS_PART),
-        ("mailto:x%40{}", Context.MAIL_ADDRESS_PART),
-        ("mailto:a@b.example?%43C={}", Context.MAIL_ADDRESS),
-        ("mailto:a@b.example?subject={}", Context.MAIL_HEADER),
-        ("mailto:a@b.example?subject=x&amp;body=a?b={}", Context.MAIL_BODY),
-        ("tel:{}", Context.PHONE),
-        ("sms:{},{}", Context.PHONE),
-        ("sms:1?body={}", Context.HTML_URL),
-        ("cid:{}", Context.HTML_URL),
+        ("https://pay.example/{}", EscapeContext.HTML_STEP),
+        ("https://pay.example/{}{}/x", EscapeContext.HTML_STEP),
+        ("https://pay.example/LN-{}.pdf", EscapeContext.HTML_URL),
+        ("https://pay.example/?a={}/", EscapeContext.HTML_URL),
+        ("mailto:{}", EscapeContext.MAIL_ADDRESS),
+        ("mailto:a@b.example,{}?cc=c@d.example", EscapeContext.MAIL_ADDRESS),
+        ("mailto:{}@b.example", EscapeContext.MAIL_ADDRESS_PART),
+        ("mailto:x%40{}", EscapeContext.MAIL_ADDRESS_PART),
+        ("mailto:a@b.example?%43C={}", EscapeContext.MAIL_ADDRESS),
+        ("mailto:a@b.example?subject={}", EscapeContext.MAIL_HEADER),
+        ("mailto:a@b.example?subject=x&amp;body=a?b={}", EscapeContext.MAIL_BODY),
+        ("tel:{}", EscapeContext.PHONE),
+        ("sms:{},{}", EscapeContext.PHONE),
+        ("sms:1?body={}", EscapeContext.HTML_URL),
+        ("cid:{}", EscapeContext.HTML_URL),
     ],
 )
-def test_contexts(form: str, context: Context) -> None:
+def test_contexts(form: str, context: EscapeContext) -> None:
     """Each place in an address has its own way to be written."""
     body, flaws = parse(f'<a href="{form.replace("{}", SITE)}">', ContentType.HTML, families=FAMILIES)
     placed, misplaced = place(body)
 
     assert () == flaws
     assert () == misplaced
-    assert {context} == {segment.context for segment in placed if isinstance(segment, Custom)}
+    assert {context} == {segment.context for segment in placed if isinstance(segment, CustomFieldPlaceholder)}
 
 
 @pytest.mark.parametrize("value", [".", ".."])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.record import EventName
-from processor.mapping.forms import doubt, form_of, misfit
+from processor.mapping.forms import format_doubt, format_error, parse_format
 from processor.mapping.patterns import date_meant, number_meant
 from processor.mapping.template import ContentType, parse
 from processor.templates.load import read_templates
@@ -65,9 +65,9 @@ def test_every_pattern_of_cldr_can_be_used() -> None:
     """As it stands there, with its marks of direction and narrow spaces."""
     numbers, dates = patterns_of_cldr()
     for pattern, locale in numbers:
-        form_of("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+        parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)
     for pattern in dates:
-        form_of("FORMAT_DATE", f"A,datePattern={pattern}", locale="en")
+        parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale="en")
 
 
 RIGHT_NUMBERS = """#,##0.00|#,##0|0.00|0|#|#0.00|#.##|#,##0.##|#,###|#,###.00|###,##0.00|###,###,##0.00|000|00.0|0.0###
@@ -87,18 +87,18 @@ dd.MM.yyyy 'da' HH:mm|'den' d. MMMM|d'.' MMMM|d MMMM yyyy 'г.'|dd.MM.yyyy, HH:m
 @pytest.mark.parametrize("locale", ["en", "de", "pt-BR", "fr-CH", "ar-EG"])
 def test_right_numbers(pattern: str, locale: str) -> None:
     """What authors write on purpose, whatever their language."""
-    form = form_of("FORMAT", f"A,numericPattern={pattern}", locale=locale)[1]
+    form = parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)[1]
 
-    assert ("", "") == doubt(form, MONEY, locale=locale)
+    assert ("", "") == format_doubt(form, MONEY, locale=locale)
 
 
 @pytest.mark.parametrize("pattern", RIGHT_DATES.replace("\n", "|").split("|"))
 def test_right_dates(pattern: str) -> None:
     """What authors write on purpose."""
-    form = form_of("FORMAT_DATE", f"A,datePattern={pattern}", locale="de")[1]
+    form = parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale="de")[1]
 
-    assert "" == misfit(form, [PlaceholderType.TIMESTAMP])
-    assert ("", "") == doubt(form, PlaceholderType.TIMESTAMP, locale="de")
+    assert "" == format_error(form, [PlaceholderType.TIMESTAMP])
+    assert ("", "") == format_doubt(form, PlaceholderType.TIMESTAMP, locale="de")
 
 
 WRONG_NUMBERS = [
@@ -156,8 +156,8 @@ WRONG_NUMBERS = [
 @pytest.mark.parametrize(("pattern", "meant"), WRONG_NUMBERS)
 def test_wrong_numbers(pattern: str, meant: str) -> None:
     """Each is doubted, with what was probably meant and what both write."""
-    form = form_of("FORMAT", f"A,numericPattern={pattern}", locale="de")[1]
-    what, hint = doubt(form, MONEY, locale="de")
+    form = parse_format("FORMAT", f"A,numericPattern={pattern}", locale="de")[1]
+    what, hint = format_doubt(form, MONEY, locale="de")
 
     assert what.startswith("writes ")
     assert hint.startswith(f"did you mean {meant}, which writes ")
@@ -231,8 +231,8 @@ WRONG_DATES = [
 @pytest.mark.parametrize(("pattern", "meant"), WRONG_DATES)
 def test_wrong_dates(pattern: str, meant: str) -> None:
     """Each is doubted, with what was probably meant and what both write."""
-    form = form_of("FORMAT_DATE", f"A,datePattern={pattern}", locale="de")[1]
-    what, hint = doubt(form, PlaceholderType.TIMESTAMP, locale="de")
+    form = parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale="de")[1]
+    what, hint = format_doubt(form, PlaceholderType.TIMESTAMP, locale="de")
 
     assert what.startswith("writes ")
     assert hint.startswith(f"did you mean {meant}, which writes ")
@@ -314,17 +314,17 @@ def test_the_other_function_is_meant(token: str, right: str | None) -> None:
 )
 def test_groups_of_two(locale: str, *, doubted: bool) -> None:
     """Lakhs and crores are right where people count so."""
-    form = form_of("FORMAT", "A,numericPattern=#,##,##0.00", locale=locale)[1]
+    form = parse_format("FORMAT", "A,numericPattern=#,##,##0.00", locale=locale)[1]
 
-    assert doubted == bool(doubt(form, MONEY, locale=locale)[0])
+    assert doubted == bool(format_doubt(form, MONEY, locale=locale)[0])
 
 
 def test_groups_of_four() -> None:
     """Myriads are right in Chinese, Japanese and Korean."""
     for locale, doubted in (("zh-Hant", False), ("ja", False), ("ko", False), ("en", True)):
-        form = form_of("FORMAT", "A,numericPattern=#,####", locale=locale)[1]
+        form = parse_format("FORMAT", "A,numericPattern=#,####", locale=locale)[1]
 
-        assert doubted == bool(doubt(form, MONEY, locale=locale)[0])
+        assert doubted == bool(format_doubt(form, MONEY, locale=locale)[0])
 
 
 @pytest.mark.parametrize(
@@ -361,9 +361,9 @@ def test_groups_of_four() -> None:
 )
 def test_what_a_kind_of_value_is_not(kind: PlaceholderType, pattern: str, what: str, hint: str) -> None:
     """Rates are in percent here, no value is a fraction, and only amounts have a currency."""
-    form = form_of("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
+    form = parse_format("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
 
-    assert (what, hint) == doubt(form, kind, locale="en")
+    assert (what, hint) == format_doubt(form, kind, locale="en")
 
 
 def test_every_decimal_is_in_percent() -> None:
@@ -389,17 +389,17 @@ def test_what_is_proposed_is_never_doubted(function: str, data: st.DataObject, l
         (MONEY, DECIMAL, INTEGER) if function == "FORMAT" else (PlaceholderType.DATE, PlaceholderType.TIMESTAMP)
     ):
         try:
-            form = form_of(function, f"A,{KEYS[function]}={pattern}", locale=locale)[1]
+            form = parse_format(function, f"A,{KEYS[function]}={pattern}", locale=locale)[1]
         except ValueError:
             continue
-        if misfit(form, [kind]):
+        if format_error(form, [kind]):
             continue
-        _, hint = doubt(form, kind, locale=locale)
+        _, hint = format_doubt(form, kind, locale=locale)
         assume(hint)
         meant = hint.removeprefix("did you mean ").rpartition(", which writes ")[0]
-        better = form_of(function, f"A,{KEYS[function]}={meant}", locale=locale)[1]
+        better = parse_format(function, f"A,{KEYS[function]}={meant}", locale=locale)[1]
 
-        assert ("", "") == doubt(better, kind, locale=locale)
+        assert ("", "") == format_doubt(better, kind, locale=locale)
 
 
 def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:

@@ -21,7 +21,17 @@ from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.mapping.document import flaws_of_document
 from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import ContentType, Context, Custom, Kind, Match, Named, Text, parse, template_set
+from processor.mapping.template import (
+    ContentType,
+    CustomFieldPlaceholder,
+    EscapeContext,
+    Match,
+    NamedPlaceholder,
+    OperandType,
+    Text,
+    parse,
+    template_set,
+)
 from processor.templates.load import SHIPPED, LoadResult, Rules, read_templates, require_usable
 from tests.laws import examples, size
 from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
@@ -162,16 +172,16 @@ def test_no_text_is_lost(text: str) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ('{"a": "{ACCOUNT_ID}", "b": {ACCOUNT_ID}}', [Context.JSON_STRING, Context.JSON_VALUE]),
-        ('["\\"{ACCOUNT_ID}", {ACCOUNT_ID}]', [Context.JSON_STRING, Context.JSON_VALUE]),
-        ('["\\\\", {ACCOUNT_ID}, "\\u0022{ACCOUNT_ID}"]', [Context.JSON_VALUE, Context.JSON_STRING]),
+        ('{"a": "{ACCOUNT_ID}", "b": {ACCOUNT_ID}}', [EscapeContext.JSON_STRING, EscapeContext.JSON_VALUE]),
+        ('["\\"{ACCOUNT_ID}", {ACCOUNT_ID}]', [EscapeContext.JSON_STRING, EscapeContext.JSON_VALUE]),
+        ('["\\\\", {ACCOUNT_ID}, "\\u0022{ACCOUNT_ID}"]', [EscapeContext.JSON_VALUE, EscapeContext.JSON_STRING]),
     ],
 )
-def test_context_within_json(body: str, expected: list[Context]) -> None:
+def test_context_within_json(body: str, expected: list[EscapeContext]) -> None:
     """A placeholder knows whether it stands between quotes, escaped ones in the text around it notwithstanding."""
     segments, _ = parse(body, ContentType.JSON, families=REPAYMENT)
 
-    assert expected == [one.context for one in segments if isinstance(one, Named)]
+    assert expected == [one.context for one in segments if isinstance(one, NamedPlaceholder)]
 
 
 def test_one_name_two_families() -> None:
@@ -179,10 +189,10 @@ def test_one_name_two_families() -> None:
     families = {"client": EventName("CLIENT_CREATED"), **DEPOSIT}
     (one,), flaws = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
 
-    assert isinstance(one, Named)
+    assert isinstance(one, NamedPlaceholder)
     assert () == flaws
     assert {"client": ("client", "encodedKey"), "deposit_transaction": ("account", "encodedKey")} == {
-        family: source.path for family, source in one.sources.items()
+        family: source.path for family, source in one.paths.items()
     }
 
 
@@ -287,8 +297,8 @@ def test_conditions_of_a_file(tmp_path: Path) -> None:
         "ENTRY_DATE AFTER 2026-03-14T09:00:00+01:00",
         "CLIENT_STATE IN 'ACTIVE', 'PENDING_APPROVAL'",
     ] == [str(one) for one in template.conditions]
-    assert {Kind.MONEY: (Decimal("0.1"), Decimal(1000))} == template.conditions[0].operands
-    assert {Kind.BOOLEAN: (True,), Kind.STRING: ("true",)} == template.conditions[1].operands
+    assert {OperandType.MONEY: (Decimal("0.1"), Decimal(1000))} == template.conditions[0].operands
+    assert {OperandType.BOOLEAN: (True,), OperandType.STRING: ("true",)} == template.conditions[1].operands
 
 
 def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
@@ -1369,6 +1379,6 @@ def test_custom_placeholder_keys() -> None:
     """A custom field without entity and entry is looked for in all entities, each ungrouped first, then entry 1."""
     (one,), _ = parse("{CF:x}", ContentType.TEXT, families=REPAYMENT)
 
-    assert isinstance(one, Custom)
+    assert isinstance(one, CustomFieldPlaceholder)
     assert ("TRANSACTION:x", "TRANSACTION:x:1", "LOAN:x", "LOAN:x:1") == one.field.keys[:4]
     assert 18 == len(one.field.keys)

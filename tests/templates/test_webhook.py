@@ -14,7 +14,7 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.render import Rendered, Scope, Unrendered, render
-from processor.mapping.template import Context, Text, parse
+from processor.mapping.template import EscapeContext, Text, parse
 from processor.mapping.webhook import RESERVED_HEADERS, url_problems
 from processor.templates.load import Rules, read_templates
 from tests.mapping.builders import TENANT, schemas, templates_directory
@@ -164,7 +164,7 @@ def test_reserved_headers(tmp_path: Path) -> None:
 @given(value=st.text(max_size=30), where=st.sampled_from(["{}", "a/{}/b", "?x={}&y=1", "#{}"]))
 def test_no_value_changes_the_addresses_form(value: str, where: str) -> None:
     """Whatever a value holds, scheme, host, and the number of path steps and parameters are the template's."""
-    url, flaws = parse(f"https://a.example/{where.format('{ACCOUNT_NAME}')}", Context.URL, families=REPAYMENT)
+    url, flaws = parse(f"https://a.example/{where.format('{ACCOUNT_NAME}')}", EscapeContext.URL, families=REPAYMENT)
     assert not flaws
     assert not list(url_problems(url, allow_http=False))
     text = Text(None, (), url)
@@ -190,7 +190,7 @@ def test_no_value_changes_the_addresses_form(value: str, where: str) -> None:
 
 def test_a_url_is_not_a_document() -> None:
     """The address has no document's escapes, whatever the body is."""
-    segments, _ = parse("https://a.example/?q={ACCOUNT_NAME}", Context.URL, families=REPAYMENT)
+    segments, _ = parse("https://a.example/?q={ACCOUNT_NAME}", EscapeContext.URL, families=REPAYMENT)
     scope = Scope("loan_transaction", {"account": {"name": 'Tom & "Ann" <x>/?'}}, UTC)
     rendered = render(Text(None, (), segments), scope, strict=False, limit_characters=100)
 
@@ -211,7 +211,7 @@ def test_a_url_is_not_a_document() -> None:
 def test_a_path_without_its_value_is_another_resource(path: str, value: str | None) -> None:
     """A value that is missing or empty in the path of a webhook's address fails the template, which names it."""
     path = path.replace("{FORMAT}", "FORMAT{TOTAL_BALANCE,numericPattern=0}")
-    url, flaws = parse(f"https://a.example/{path}", Context.URL, families=REPAYMENT)
+    url, flaws = parse(f"https://a.example/{path}", EscapeContext.URL, families=REPAYMENT)
     fields = {
         "account": {"id": "1", "name": value, "totalBalance": None},
         "schedule": [],
@@ -229,7 +229,9 @@ def test_a_path_without_its_value_is_another_resource(path: str, value: str | No
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_query_may_lack_its_values(value: str | None) -> None:
     """Behind `?` or `#` a missing or empty value is an empty text, also where a slash follows."""
-    url, _ = parse("https://a.example/x?a={ACCOUNT_NAME}/&b={CF:x}#{ACCOUNT_NAME}", Context.URL, families=REPAYMENT)
+    url, _ = parse(
+        "https://a.example/x?a={ACCOUNT_NAME}/&b={CF:x}#{ACCOUNT_NAME}", EscapeContext.URL, families=REPAYMENT
+    )
     fields = {"account": {"name": value}, "customFields": {"LOAN:x": value}}
     rendered = render(Text(None, (), url), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=1000)
 
