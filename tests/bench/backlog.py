@@ -9,7 +9,7 @@ own and removes all it wrote. Each run is `processor run --until-end` as a proce
 - small: 20,000 repayments under the shipped templates, for the throughput.
 
 A JSON line for each run: the process' peak of resident memory, the seconds from its start to the first commit, the
-longest time between two commits as the group's position shows them (looked at every 20 ms), the seconds of the whole
+longest time between two commits as the group's position shows them (polled every 20 ms), the seconds of the whole
 run and of the processor's CPU; then the spread. `--python` is an interpreter with another version of the processor, to
 be compared with.
 """
@@ -38,12 +38,13 @@ from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
-from tests.engine.installation import Installation, installation
+from tests.engine.installation import Installation
+from tests.engine.installation import installation as create_installation
 from tests.engine.processes import environment_of
 
 LARGE_BYTES = 990_000
-PATIENCE_S = 900  # then a run is given up
-LOOK_S = 0.02
+RUN_TIMEOUT_S = 900
+POLL_INTERVAL_S = 0.02
 ID = "00000000-0000-4000-8000-{:012}"
 
 TEMPLATE = """
@@ -71,8 +72,8 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one run. `exit_code` is not 0 where it failed; then the others are of what it did before."""
+class RunFigures:
+    """Of one run. `exit_code` is not 0 if it failed; then the others are of what it did before."""
 
     exit_code: int
     committed: int
@@ -93,48 +94,53 @@ def backlogs(schemas: Schemas) -> dict[str, Backlog]:
     def rows(count: int) -> list[dict[str, Any]]:
         return [{**hold, "encodedKey": f"{number:032x}"} for number in range(count)]
 
-    each = len(avro({**bulk, "holds": rows(2)}, schemas)[0]) - len(avro({**bulk, "holds": rows(1)}, schemas)[0])
+    two_rows, one_row = (encode_as_avro({**bulk, "holds": rows(count)}, schemas)[0] for count in (2, 1))
+    row_bytes = len(two_rows) - len(one_row)
     comment = {**repayment["transaction"], "comment": "x" * LARGE_BYTES}
     return {
         "template": Backlog(repayment, 10_000, body="x" * 100_000),
-        "holds": Backlog({**bulk, "holds": rows(LARGE_BYTES // each)}, 500),
+        "holds": Backlog({**bulk, "holds": rows(LARGE_BYTES // row_bytes)}, 500),
         "text": Backlog({**repayment, "transaction": comment}, 500),
         "small": Backlog(repayment, 20_000),
     }
 
 
-def avro(given: Mapping[str, Any], schemas: Schemas) -> tuple[bytes, str]:
+def encode_as_avro(fields: Mapping[str, Any], schemas: Schemas) -> tuple[bytes, str]:
     """Value and key of an event."""
-    event = event_of_json({**given, "eventId": ID.format(0)}, schemas)
+    event = event_of_json({**fields, "eventId": ID.format(0)}, schemas)
     assert isinstance(event, Event), event
     return encode_event(event.fields, schemas, format="avro")[0], event.ordering_key
 
 
-def fill(made: Installation, backlog: Backlog) -> None:
+def produce_backlog(installation: Installation, backlog: Backlog) -> None:
     """Produce the events, to partition 0."""
-    value, key = avro(backlog.event, made.schemas)
-    producer = Producer({"bootstrap.servers": made.servers, "message.max.bytes": 1_048_588, "linger.ms": 5})
+    value, key = encode_as_avro(backlog.event, installation.schemas)
+    producer = Producer({"bootstrap.servers": installation.servers, "message.max.bytes": 1_048_588, "linger.ms": 5})
     for number in range(backlog.count):
-        mine = value.replace(ID.format(0).encode(), ID.format(number).encode())
+        numbered = value.replace(ID.format(0).encode(), ID.format(number).encode())
         while True:
             try:
-                producer.produce(made.events, mine, key, 0)
+                producer.produce(installation.events, numbered, key, 0)
                 break
             except BufferError:
                 producer.poll(0.1)
     assert producer.flush(120) == 0
 
 
-def one_run(made: Installation, *, python: str, templates: Path | None) -> Figures:
+def run_once(installation: Installation, *, python: str, templates: Path | None) -> RunFigures:
     """Run the engine to the end of what is there, and measure it."""
     environment = {
-        **environment_of(made),
+        **environment_of(installation),
         "PROCESSOR_LOG__LEVEL": "warning",
         **({} if templates is None else {"PROCESSOR_TEMPLATES_DIR": str(templates)}),
     }
-    # As a reader of what is uncommitted: the position of a group whose transaction is open is otherwise waited for.
-    looker = Consumer(
-        {"bootstrap.servers": made.servers, "group.id": made.settings.group_id, "isolation.level": "read_uncommitted"}
+    # With read_uncommitted: the position of a group whose transaction is open is otherwise waited for.
+    position_reader = Consumer(
+        {
+            "bootstrap.servers": installation.servers,
+            "group.id": installation.settings.group_id,
+            "isolation.level": "read_uncommitted",
+        }
     )
     began, cpu_before_s = time.monotonic(), cpu_of_ended_children_s()
     engine = subprocess.Popen(
@@ -143,9 +149,9 @@ def one_run(made: Installation, *, python: str, templates: Path | None) -> Figur
     peak_kb, committed, changed_at, first_s, gap_s = 0, 0, 0.0, 0.0, 0.0
     try:
         while engine.poll() is None:
-            assert time.monotonic() - began < PATIENCE_S, f"at {committed} after {PATIENCE_S} s"
-            peak_kb = max(peak_kb, peak_of(engine.pid))
-            position = position_of(looker, made)
+            assert time.monotonic() - began < RUN_TIMEOUT_S, f"at {committed} after {RUN_TIMEOUT_S} s"
+            peak_kb = max(peak_kb, peak_memory_kb(engine.pid))
+            position = position_of(position_reader, installation)
             now = time.monotonic()
             if position > committed:
                 if committed:
@@ -153,18 +159,18 @@ def one_run(made: Installation, *, python: str, templates: Path | None) -> Figur
                 else:
                     first_s = now - began
                 committed, changed_at = position, now
-            time.sleep(LOOK_S)
+            time.sleep(POLL_INTERVAL_S)
     finally:
         engine.kill()
         engine.wait()
-        looker.close()
+        position_reader.close()
     seconds = time.monotonic() - began
     cpu_s = cpu_of_ended_children_s() - cpu_before_s
     numbers = (round(number, 2) for number in (peak_kb / 1000, first_s, gap_s, seconds, cpu_s))
-    return Figures(engine.returncode, committed, *numbers)
+    return RunFigures(engine.returncode, committed, *numbers)
 
 
-def peak_of(pid: int) -> int:
+def peak_memory_kb(pid: int) -> int:
     """The peak of a process' resident memory so far, in kB; 0 when it is gone."""
     try:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
@@ -179,10 +185,10 @@ def cpu_of_ended_children_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def position_of(looker: Consumer, made: Installation) -> int:
+def position_of(position_reader: Consumer, installation: Installation) -> int:
     """The group's position; 0 where there is none, or the broker does not respond."""
     try:
-        (at,) = looker.committed([TopicPartition(made.events, 0)], 2)
+        (at,) = position_reader.committed([TopicPartition(installation.events, 0)], 2)
     except KafkaException:
         return 0
     return max(0, at.offset)
@@ -195,28 +201,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--python", default=sys.executable)
-    given = parser.parse_args()
-    say({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
+    args = parser.parse_args()
+    print_json({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
     with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
-        for name in given.only:
+        for name in args.only:
             runs = []
-            for number in range(given.runs):
-                made = installation(kafka.bootstrap_servers, f"backlog-{name}{number}.")
-                backlog = backlogs(made.schemas)[name]
+            for number in range(args.runs):
+                installation = create_installation(kafka.bootstrap_servers, f"backlog-{name}{number}.")
+                backlog = backlogs(installation.schemas)[name]
                 templates = Path(folder) / name if backlog.body else None
                 if templates is not None:
                     templates.mkdir(exist_ok=True)
                     (templates / "statement.toml").write_text(TEMPLATE.format(body=backlog.body))
-                fill(made, backlog)
-                figures = one_run(made, python=given.python, templates=templates)
+                produce_backlog(installation, backlog)
+                figures = run_once(installation, python=args.python, templates=templates)
                 runs.append(asdict(figures))
-                say({"backlog": name, "run": number, **asdict(figures)})
-                made.admin().delete_topics([made.events, made.settings.topic("messages")])
+                print_json({"backlog": name, "run": number, **asdict(figures)})
+                installation.admin().delete_topics([installation.events, installation.settings.topic("messages")])
             spread = {field: [min(run[field] for run in runs), max(run[field] for run in runs)] for field in runs[0]}
-            say({"backlog": name, "runs": len(runs), "spread": spread})
+            print_json({"backlog": name, "runs": len(runs), "spread": spread})
 
 
-def say(line: Mapping[str, Any]) -> None:
+def print_json(line: Mapping[str, Any]) -> None:
     """One line of JSON."""
     print(json.dumps(line), flush=True)  # noqa: T201
 

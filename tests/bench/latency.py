@@ -34,16 +34,17 @@ from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.output_fields import status_of
-from tests.engine.installation import TENANT, Installation, installation
+from tests.engine.installation import TENANT, Installation
+from tests.engine.installation import installation as create_installation
 from tests.engine.processes import environment_of
 
 Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
-Read = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read
+ReadRecord = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read
 BASELINE = "bench.baseline"
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Latencies:
     """Milliseconds from the scheduled time of sending."""
 
     n: int
@@ -53,25 +54,25 @@ class Figures:
     most: float
 
 
-def figures(latencies: Sequence[float]) -> Figures:
+def percentiles(latencies: Sequence[float]) -> Latencies:
     """Percentiles of seconds, as milliseconds."""
-    ordered = sorted(1000 * one for one in latencies)
+    ordered = sorted(1000 * latency for latency in latencies)
     cuts = statistics.quantiles(ordered, n=100, method="inclusive")
-    return Figures(len(ordered), *(round(x, 1) for x in (cuts[49], cuts[94], cuts[98], ordered[-1])))
+    return Latencies(len(ordered), *(round(x, 1) for x in (cuts[49], cuts[94], cuts[98], ordered[-1])))
 
 
-def encoded(made: Installation, count: int, *, seed: int) -> list[Encoded]:
-    """`count` events as they go onto the wire."""
-    found = []
-    for given in events(count, seed=seed, tenant=TENANT, accounts=2_000):
-        event = event_of_json(given, made.schemas)
+def encode_events(installation: Installation, count: int, *, seed: int) -> list[Encoded]:
+    """`count` events in Avro, with their ids and keys."""
+    encoded_events = []
+    for fields in events(count, seed=seed, tenant=TENANT, accounts=2_000):
+        event = event_of_json(fields, installation.schemas)
         assert isinstance(event, Event)
-        value, _ = encode_event(event.fields, made.schemas, format="avro")
-        found.append((event.id, event.ordering_key.encode(), value))
-    return found
+        value, _ = encode_event(event.fields, installation.schemas, format="avro")
+        encoded_events.append((event.id, event.ordering_key.encode(), value))
+    return encoded_events
 
 
-def load(servers: str, topic: str, batch: list[Encoded], *, rate: float, begin: float) -> None:
+def produce_at_rate(servers: str, topic: str, batch: list[Encoded], *, rate: float, begin: float) -> None:
     """Send event i at `begin` + i/rate. Runs in a process of its own."""
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
     for i, (_, key, value) in enumerate(batch):
@@ -83,7 +84,7 @@ def load(servers: str, topic: str, batch: list[Encoded], *, rate: float, begin: 
     assert producer.flush(30) == 0
 
 
-def reader(servers: str, topics: Sequence[str]) -> Consumer:
+def consumer_at_end(servers: str, topics: Sequence[str]) -> Consumer:
     """A `read_committed` consumer at the end of every partition of `topics`."""
     consumer = Consumer(
         {
@@ -106,57 +107,59 @@ def reader(servers: str, topics: Sequence[str]) -> Consumer:
     return consumer
 
 
-def read_until(consumer: Consumer, *, quiet_s: float, until: float) -> list[Read]:
-    """Everything that comes until nothing came for `quiet_s` after the time `until`."""
-    found: list[Read] = []
+def read_until(consumer: Consumer, *, idle_s: float, until: float) -> list[ReadRecord]:
+    """All records until none came for `idle_s` after the time `until`."""
+    records: list[ReadRecord] = []
     last = time.time()
-    while time.time() < until or time.time() - last < quiet_s:
+    while time.time() < until or time.time() - last < idle_s:
         for message in consumer.consume(1000, 0.01):
             assert message.error() is None, message.error()
             last = time.time()
-            found.append((message.topic() or "", message.key(), message.value() or b"", last))
-    return found
+            records.append((message.topic() or "", message.key(), message.value() or b"", last))
+    return records
 
 
-def event_ids(made: Installation, read: list[Read]) -> list[tuple[str, float]]:
+def event_ids(installation: Installation, read: list[ReadRecord]) -> list[tuple[str, float]]:
     """(event id, when it was read) of each output: statuses and decisions name it, the others share the key."""
-    status, decisions = made.settings.topic("status"), made.settings.topic("decisions")
-    messages, notifications = made.settings.topic("messages"), made.settings.topic("notifications")
-    owner: dict[str, str] = {}
+    status, decisions = installation.settings.topic("status"), installation.settings.topic("decisions")
+    messages, notifications = installation.settings.topic("messages"), installation.settings.topic("notifications")
+    event_of: dict[str, str] = {}
     for topic, key, value, _ in read:
         if topic == status:
-            event_id = status_of(value, (), schemas=made.schemas).eventId
+            event_id = status_of(value, (), schemas=installation.schemas).eventId
             encoded_key = EncodedKey((key or b"").decode())
-            owner[encoded_key] = owner[eid(encoded_key)] = event_id
-    found = []
+            event_of[encoded_key] = event_of[eid(encoded_key)] = event_id
+    arrivals = []
     for topic, key, value, at in read:
         if topic == status:
-            found.append((owner[(key or b"").decode()], at))
+            arrivals.append((event_of[(key or b"").decode()], at))
         elif topic == decisions:
-            found.append(((key or b"").decode(), at))
+            arrivals.append(((key or b"").decode(), at))
         elif topic in (messages, notifications):
-            found.append((owner[(key or b"").decode()], at))
+            arrivals.append((event_of[(key or b"").decode()], at))
         else:
-            found.append((owner[json.loads(value)["metadata"]["eid"]], at))
-    return found
+            arrivals.append((event_of[json.loads(value)["metadata"]["eid"]], at))
+    return arrivals
 
 
-def one_run(made: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
+def run_once(installation: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
-    layout = read_output_topics(admin(made.settings), made.settings, made.templates)
+    layout = read_output_topics(admin(installation.settings), installation.settings, installation.templates)
     topics = [topic.name for topic in (*layout.co_partitioned, *layout.streams.values())]
-    environment = {**environment_of(made), "PROCESSOR_LOG__LEVEL": "warning"}
-    batch = encoded(made, int(rate * (warm_s + seconds)), seed=seed)
+    environment = {**environment_of(installation), "PROCESSOR_LOG__LEVEL": "warning"}
+    batch = encode_events(installation, int(rate * (warm_s + seconds)), seed=seed)
     engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)
     try:
-        consumer = reader(made.servers, topics)
+        consumer = consumer_at_end(installation.servers, topics)
         time.sleep(6)
         begin = time.time() + 1
         loader = multiprocessing.Process(
-            target=load, args=(made.servers, made.events, batch), kwargs={"rate": rate, "begin": begin}
+            target=produce_at_rate,
+            args=(installation.servers, installation.events, batch),
+            kwargs={"rate": rate, "begin": begin},
         )
         loader.start()
-        read = read_until(consumer, quiet_s=3, until=begin + warm_s + seconds)
+        read = read_until(consumer, idle_s=3, until=begin + warm_s + seconds)
         loader.join()
         consumer.close()
         cpu_s = _cpu_s(engine.pid)
@@ -164,32 +167,32 @@ def one_run(made: Installation, *, rate: float, seconds: float, warm_s: float, s
         engine.send_signal(signal.SIGTERM)
         code = engine.wait(30)
     assert code == 0, f"the engine ended with {code}"
-    due = {event_id: begin + i / rate for i, (event_id, _, _) in enumerate(batch)}
-    arrivals = event_ids(made, read)
-    missing = due.keys() - {event_id for event_id, _ in arrivals}
+    scheduled = {event_id: begin + i / rate for i, (event_id, _, _) in enumerate(batch)}
+    arrivals = event_ids(installation, read)
+    missing = scheduled.keys() - {event_id for event_id, _ in arrivals}
     assert not missing, f"{len(missing)} events without any output"
-    measured = [at - due[event_id] for event_id, at in arrivals if due[event_id] >= begin + warm_s]
+    measured = [at - scheduled[event_id] for event_id, at in arrivals if scheduled[event_id] >= begin + warm_s]
     return {
-        "outputs": asdict(figures(measured)),
+        "outputs": asdict(percentiles(measured)),
         "engine_cpu_share": round(cpu_s / (warm_s + seconds), 3),
-        "baseline": asdict(baseline(made.servers, batch, rate=rate)),
+        "baseline": asdict(baseline(installation.servers, batch, rate=rate)),
     }
 
 
-def baseline(servers: str, batch: list[Encoded], *, rate: float) -> Figures:
+def baseline(servers: str, batch: list[Encoded], *, rate: float) -> Latencies:
     """The same events, producer to consumer, ten seconds of them: what the clients and this machine cost."""
     batch = batch[: int(10 * rate)]
-    consumer = reader(servers, [BASELINE])
+    consumer = consumer_at_end(servers, [BASELINE])
     begin = time.time() + 1
     loader = multiprocessing.Process(
-        target=load, args=(servers, BASELINE, batch), kwargs={"rate": rate, "begin": begin}
+        target=produce_at_rate, args=(servers, BASELINE, batch), kwargs={"rate": rate, "begin": begin}
     )
     loader.start()
-    read = read_until(consumer, quiet_s=2, until=begin + len(batch) / rate)
+    read = read_until(consumer, idle_s=2, until=begin + len(batch) / rate)
     loader.join()
     consumer.close()
-    due = {value: begin + i / rate for i, (_, _, value) in enumerate(batch)}
-    return figures([at - due[value] for _, _, value, at in read])
+    scheduled = {value: begin + i / rate for i, (_, _, value) in enumerate(batch)}
+    return percentiles([at - scheduled[value] for _, _, value, at in read])
 
 
 def _cpu_s(pid: int) -> float:
@@ -205,7 +208,7 @@ def main() -> None:
     parser.add_argument("--warm", type=float, default=10)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--partitions", type=int, nargs="+", default=[6, 2])
-    given = parser.parse_args()
+    args = parser.parse_args()
     print(  # noqa: T201
         json.dumps(
             {
@@ -213,20 +216,20 @@ def main() -> None:
                 "python": platform.python_version(),
                 "librdkafka": libversion()[0],
                 "kafka": "4.3.0, local, one node",
-                "rate": given.rate,
-                "seconds": given.seconds,
+                "rate": args.rate,
+                "seconds": args.seconds,
                 "max_batch_wait_ms": 5,
             }
         )
     )
     with local_kafka() as kafka:
-        for partitions in given.partitions:
+        for partitions in args.partitions:
             runs = []
-            for number in range(given.runs):
+            for number in range(args.runs):
                 prefix = f"bench{partitions}x{number}."
-                made = installation(kafka.bootstrap_servers, prefix, partitions=partitions)
-                _make_baseline(made, partitions)
-                figure = one_run(made, rate=given.rate, seconds=given.seconds, warm_s=given.warm, seed=number)
+                installation = create_installation(kafka.bootstrap_servers, prefix, partitions=partitions)
+                _create_baseline_topic(installation, partitions)
+                figure = run_once(installation, rate=args.rate, seconds=args.seconds, warm_s=args.warm, seed=number)
                 runs.append(figure)
                 print(json.dumps({"partitions": partitions, "run": number, **figure}), flush=True)  # noqa: T201
             spread = {
@@ -240,8 +243,8 @@ def main() -> None:
             print(json.dumps({"partitions": partitions, "runs": len(runs), "spread_ms": spread}), flush=True)  # noqa: T201
 
 
-def _make_baseline(made: Installation, partitions: int) -> None:
-    admin = made.admin()
+def _create_baseline_topic(installation: Installation, partitions: int) -> None:
+    admin = installation.admin()
     if BASELINE not in admin.list_topics(timeout=10).topics:
         (created,) = admin.create_topics([NewTopic(BASELINE, partitions, 1)]).values()
         created.result(10)

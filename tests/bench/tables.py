@@ -1,4 +1,4 @@
-"""The reference tables at size: loading, starting again, looking up, memory; beside them a reader that does nothing.
+"""The reference tables at size: restore, restart, lookups, memory; and a plain reader for comparison.
 
 `python -m tests.bench.tables [--rows 1000000] [--lookups 200000] [--json]`; starts a broker of its own and removes all
 it wrote. Each step is a process of its own, so that the memory is its own; times are wall-clock seconds.
@@ -40,7 +40,7 @@ def contact_key(number: int) -> str:
 
 
 def rows(count: int) -> Iterator[tuple[str, str, bytes]]:
-    """Contacts as a bank has them, some blocked, some without a category; the categories; the one account."""
+    """Contacts, some blocked, some opted out of a category; the categories; the account."""
     for number in range(CATEGORIES):
         key = f"NTC-0000-{number:04}"
         yield "categories", key, json.dumps({"id": key, "name": f"Category {number}"}).encode()
@@ -62,7 +62,7 @@ def settings_of(servers: str, state: Path) -> Settings:
     return Settings(tenant="northbank", kafka=KafkaSettings(bootstrap_servers=servers), state_dir=state)
 
 
-def fill(settings: Settings, count: int) -> None:
+def produce_rows(settings: Settings, count: int) -> None:
     """Put all rows on their topics."""
     producer = Producer(
         {"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
@@ -78,33 +78,33 @@ def fill(settings: Settings, count: int) -> None:
     assert producer.flush(120) == 0
 
 
-def measured(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[str, Any]:
-    """One step in this process: `read` polls and drops, `catch up` and `look up` are ours."""
+def run_step(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[str, Any]:
+    """One step in this process: `read` consumes and drops the records, `restore` and `look up` use the product."""
     began = time.perf_counter()
     if step == "read":
         reader = standalone_consumer(settings)
         topic = settings.topic("contacts")
         reader.assign([TopicPartition(topic, 0, 0)])
-        seen = 0
-        while seen < rows:
-            seen += len(reader.consume(1_000, 1.0))
+        count = 0
+        while count < rows:
+            count += len(reader.consume(1_000, 1.0))
         reader.close()
         return {"seconds": time.perf_counter() - began, **_memory()}
     tables = ReferenceTables(settings, name="bench", metrics=Metrics(CollectorRegistry()))
     restore_tables(tables, Shutdown(), EngineStatus.unobserved())
     result: dict[str, Any] = {"seconds": time.perf_counter() - began, "offsetsRead": tables.offsets_read, **_memory()}
     if lookups:
-        dice = random.Random(1)
-        there = [contact_key(dice.randrange(rows)) for _ in range(lookups)]
-        absent = [contact_key(rows + dice.randrange(rows)) for _ in range(lookups)]
-        result["rawPerSecond"] = _rate(lambda key: tables.get(Table.CONTACTS, key), there)
+        rng = random.Random(1)
+        present = [contact_key(rng.randrange(rows)) for _ in range(lookups)]
+        absent = [contact_key(rows + rng.randrange(rows)) for _ in range(lookups)]
+        result["rawPerSecond"] = _rate(lambda key: tables.get(Table.CONTACTS, key), present)
         result["absentPerSecond"] = _rate(lambda key: tables.get(Table.CONTACTS, key), absent)
         reference = Reference(rows=tables.get)
 
-        def known(key: str) -> None:
+        def look_up(key: str) -> None:
             reference.known(contact_key=key, account_keys=(key, "northbank"), category="NTC-0000-0007", family="x")
 
-        result["messagesPerSecond"] = _rate(known, there)
+        result["messagesPerSecond"] = _rate(look_up, present)
         result |= _memory()
     began = time.perf_counter()
     tables.close()
@@ -112,10 +112,10 @@ def measured(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
     return result
 
 
-def _rate(ask: Any, keys: list[str]) -> float:
+def _rate(look_up: Any, keys: list[str]) -> float:
     began = time.perf_counter()
     for key in keys:
-        ask(key)
+        look_up(key)
     return len(keys) / (time.perf_counter() - began)
 
 
@@ -143,27 +143,27 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.step:
         settings = settings_of(arguments.servers, arguments.state)
-        told = measured(settings, rows=arguments.rows, lookups=arguments.lookups, step=arguments.step)
-        sys.stdout.write(json.dumps(told) + "\n")
+        result = run_step(settings, rows=arguments.rows, lookups=arguments.lookups, step=arguments.step)
+        sys.stdout.write(json.dumps(result) + "\n")
         return
     with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
         settings = settings_of(kafka.bootstrap_servers, state)
         create(settings, stream_events=(), partitions=1)
-        fill(settings, arguments.rows)
+        produce_rows(settings, arguments.rows)
         steps = {
-            "a reader that does nothing": _step(arguments, kafka.bootstrap_servers, state, "read", 0),
-            "first start": _step(arguments, kafka.bootstrap_servers, state, "catch up", 0),
-            "start again": _step(arguments, kafka.bootstrap_servers, state, "catch up", 0),
-            "start again, then look up": _step(arguments, kafka.bootstrap_servers, state, "look up", arguments.lookups),
+            "plain reader": _step(arguments, kafka.bootstrap_servers, state, "read", 0),
+            "first start": _step(arguments, kafka.bootstrap_servers, state, "restore", 0),
+            "restart": _step(arguments, kafka.bootstrap_servers, state, "restore", 0),
+            "restart, then lookups": _step(arguments, kafka.bootstrap_servers, state, "look up", arguments.lookups),
         }
         disk = sum(file.stat().st_size for file in state.rglob("*") if file.is_file()) / 2**20
     if arguments.json:
         sys.stdout.write(json.dumps({"rows": arguments.rows, "diskMiB": disk, "steps": steps}) + "\n")
         return
     sys.stdout.write(f"{arguments.rows} contacts, {disk:.0f} MiB on disk\n")
-    for name, told in steps.items():
-        figures = ", ".join(f"{what} {value:,.2f}" for what, value in told.items())
+    for name, result in steps.items():
+        figures = ", ".join(f"{figure} {value:,.2f}" for figure, value in result.items())
         sys.stdout.write(f"{name}: {figures}\n")
 
 

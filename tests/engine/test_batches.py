@@ -28,7 +28,7 @@ from processor.kafka.topic_plan import CO_PARTITIONED
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT
-from tests.bench.backlog import Backlog, fill, one_run
+from tests.bench.backlog import Backlog, produce_backlog, run_once
 from tests.engine.installation import Installation, installation
 from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
@@ -216,8 +216,8 @@ def test_the_memory_of_a_backlog_is_bounded(bootstrap_servers: str, topic_prefix
     """2,000 events under a template of 100 KB, all there at the start: they were 600 MB before the first commit."""
     made = installation(bootstrap_servers, topic_prefix)
     (tmp_path / "statement.toml").write_text(STATEMENT.format(body="x" * 100_000))
-    fill(made, Backlog(repayment(), 2_000))
-    figures = one_run(made, python=sys.executable, templates=tmp_path)
+    produce_backlog(made, Backlog(repayment(), 2_000))
+    figures = run_once(made, python=sys.executable, templates=tmp_path)
 
     assert (0, 2_000) == (figures.exit_code, figures.committed)
     assert 300 > figures.peak_mb
