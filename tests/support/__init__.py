@@ -1,0 +1,1 @@
+"""What tests of all rooms share: installations on a broker, builders of values, servers on loopback."""
