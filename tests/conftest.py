@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 import structlog
 
-from tests.laws import register_profiles
-from tests.services import HOST_VARIABLE, ServiceHost, address_of
+from tests.support.laws import register_profiles
+from tests.support.services import HOST_VARIABLE, ServiceHost, address_of
 
 MEMORY_DISK: Final = "/dev/shm"  # noqa: S108  of Linux; no name that we make in it is foreseeable
 MEMORY_DISK_BYTES: Final = 4_000_000_000

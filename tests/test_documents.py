@@ -37,8 +37,8 @@ from processor.shipped import sample
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import encoders
 from tests.documents import DOCS, PAGES
-from tests.engine.installation import installation
-from tests.mapping.builders import make_lookups, make_record, make_template, schemas
+from tests.support.builders import make_lookups, make_record, make_template, schemas
+from tests.support.installation import installation
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text()

@@ -18,7 +18,7 @@ from processor.files import FILE_LIMIT_BYTES, UnfitError, file_bytes, file_text
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.templates.load import SHIPPED, LoadResult, read_templates
 from processor.templates.reload import fingerprint
-from tests.mapping.builders import schemas
+from tests.support.builders import schemas
 
 BODY = "<p>Dear {RECIPIENT_FIRST_NAMES}</p>"
 TEMPLATE = f"""\

@@ -38,9 +38,9 @@ from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
-from tests.engine.installation import Installation
-from tests.engine.installation import installation as create_installation
-from tests.engine.processes import environment_of
+from tests.support.installation import Installation
+from tests.support.installation import installation as create_installation
+from tests.support.processes import environment_of
 
 LARGE_BYTES = 990_000
 RUN_TIMEOUT_S = 900

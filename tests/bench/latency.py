@@ -34,9 +34,9 @@ from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.output_fields import status_of
-from tests.engine.installation import TENANT, Installation
-from tests.engine.installation import installation as create_installation
-from tests.engine.processes import environment_of
+from tests.support.installation import TENANT, Installation
+from tests.support.installation import installation as create_installation
+from tests.support.processes import environment_of
 
 Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
 ReadRecord = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read

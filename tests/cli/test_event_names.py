@@ -16,7 +16,7 @@ from processor.domain.catalogue import EVENTS, nearest_event
 from processor.errors import UsageError
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings, load_settings
-from tests.mapping.builders import sample
+from tests.support.builders import sample
 
 TEMPLATE = """\
 id = "note"

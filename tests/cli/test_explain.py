@@ -11,7 +11,7 @@ from processor.cli.explain import explain
 from processor.errors import UsageError
 from processor.settings import Settings
 from processor.templates.load import SHIPPED
-from tests.mapping.builders import SMS_HEAD, changed, sample
+from tests.support.builders import SMS_HEAD, changed, sample
 
 CONDITIONAL = (
     SMS_HEAD.replace("version = 1", "version = 7")

@@ -11,7 +11,7 @@ from processor.cli.preview import preview
 from processor.errors import UsageError
 from processor.settings import Settings, SmsSettings
 from processor.templates.load import SHIPPED, load_templates
-from tests.mapping.builders import changed, sample, schemas
+from tests.support.builders import changed, sample, schemas
 
 MANUAL = """\
 id = "note"

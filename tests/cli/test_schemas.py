@@ -18,10 +18,10 @@ from processor.registry.subjects import Subjects
 from processor.settings import SchemaRegistrySettings, Settings
 from processor.wire.compatibility import misfits
 from processor.wire.schema import parse
-from tests.engine.apicurio import register as put
-from tests.engine.installation import installation
-from tests.engine.loopback_registry import LoopbackRegistry, json_response
 from tests.engine.test_run import repayment
+from tests.support.apicurio import register as put
+from tests.support.http_server import LoopbackRegistry, json_response
+from tests.support.installation import installation
 
 Json = dict[str, Any]
 

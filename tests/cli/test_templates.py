@@ -13,7 +13,7 @@ from processor.domain.placeholders import placeholders_of
 from processor.errors import UsageError
 from processor.settings import Settings
 from processor.templates.load import SHIPPED, json_schema, read_templates
-from tests.mapping.builders import TENANT, schemas
+from tests.support.builders import TENANT, schemas
 
 ALL = [(event, channel.value) for event, row in EVENTS.items() for channel in sorted(row.channels)]
 

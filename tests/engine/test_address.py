@@ -8,8 +8,8 @@ import pytest
 from processor.domain.record import EventName
 from processor.settings import SmsSettings
 from processor.shipped import sample
-from tests.engine.installation import installation
-from tests.mapping.builders import changed
+from tests.support.builders import changed
+from tests.support.installation import installation
 
 pytestmark = pytest.mark.kafka
 

@@ -15,10 +15,10 @@ from processor.cli.topics import create
 from processor.errors import InputError
 from processor.registry.schema_files import load_schemas
 from processor.settings import SchemaRegistrySettings
-from tests.engine.installation import TENANT, Installation, installation, until
-from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, json_response
-from tests.engine.processes import metric, process, ready
 from tests.engine.test_run import encoded, repayment
+from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, json_response
+from tests.support.installation import TENANT, Installation, installation, until
+from tests.support.processes import metric, process, ready
 
 pytestmark = pytest.mark.kafka
 

@@ -29,9 +29,9 @@ from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
-from tests.engine.installation import Installation, installation
-from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
+from tests.support.http_server import registry
+from tests.support.installation import Installation, installation
 
 OWNED = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), None)
 EVENTS = Topic("banking.events")

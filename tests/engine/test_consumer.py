@@ -15,8 +15,8 @@ from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.errors import DependencyError, InputError
 from processor.kafka.clients import consumer, consumer_properties
 from processor.settings import Settings
-from tests.engine.installation import Installation, installation, starts_of, until
 from tests.engine.test_run import repayment
+from tests.support.installation import Installation, installation, starts_of, until
 
 pytestmark = pytest.mark.kafka
 

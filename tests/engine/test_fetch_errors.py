@@ -20,9 +20,9 @@ from processor.kafka.local.kafka import local_kafka
 from processor.observability.metrics import WAITS
 from processor.settings import KafkaSettings
 from processor.wire.encode import dead_letter_of
-from tests.engine.installation import Installation, installation, until
 from tests.engine.test_output_scan import set_back
 from tests.engine.test_run import encoded, repayment
+from tests.support.installation import Installation, installation, until
 from tests.tables.test_tables import BLOCKED, CLIENT, told
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

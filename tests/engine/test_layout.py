@@ -17,8 +17,8 @@ from processor.errors import DependencyError, TopicConfigError
 from processor.kafka import topic_state as topics
 from processor.kafka.local.ports import free_ports
 from processor.settings import HttpSettings, KafkaSettings, Settings
-from tests.engine.installation import TENANT, Installation, installation, until
 from tests.engine.test_run import repayment
+from tests.support.installation import TENANT, Installation, installation, until
 
 LETTERS_BYTES = 1_048_588 + 64 * 1024  # what `processor topics --create` gives them: the events' limit and 64 KiB
 

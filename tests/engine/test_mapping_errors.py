@@ -21,8 +21,8 @@ from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.map import map_record
 from processor.observability.metrics import Metrics
 from processor.wire.encode import dead_letter_of
-from tests.engine.installation import installation
 from tests.engine.test_run import encoded, repayment
+from tests.support.installation import installation
 
 pytestmark = pytest.mark.kafka
 

@@ -21,10 +21,10 @@ from processor.kafka import topic_state as engine_topics
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.local.ports import free_ports
 from processor.settings import KafkaSettings, Settings
-from tests.engine.installation import TENANT, installation
-from tests.engine.processes import environment_of
 from tests.engine.test_not_allowed import transactional_id
 from tests.engine.test_run import repayment
+from tests.support.installation import TENANT, installation
+from tests.support.processes import environment_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 

@@ -14,8 +14,8 @@ from processor.engine import start_offsets as start
 from processor.engine.loop import run
 from processor.errors import AuthorizationError
 from processor.kafka.local.kafka import local_kafka
-from tests.engine.installation import Installation, installation
 from tests.engine.test_run import repayment
+from tests.support.installation import Installation, installation
 
 pytestmark = [
     pytest.mark.kafka,

@@ -20,10 +20,10 @@ from processor.engine.start_offsets import SeenEvent
 from processor.settings import SchemaRegistrySettings
 from processor.wire.encode import dead_letter_record
 from processor.wire.schema import ReaderSchema
-from tests.engine.installation import Installation, installation, starts_of
-from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
 from tests.engine.test_run import encoded, repayment
-from tests.mapping.builders import make_layout
+from tests.support.builders import make_layout
+from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
+from tests.support.installation import Installation, installation, starts_of
 
 pytestmark = pytest.mark.kafka
 

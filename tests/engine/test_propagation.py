@@ -11,7 +11,7 @@ from processor.kafka.clients import headers_of
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
-from tests.engine.installation import installation
+from tests.support.installation import installation
 
 pytestmark = pytest.mark.kafka
 

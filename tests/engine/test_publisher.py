@@ -15,7 +15,7 @@ from processor.engine.loop import run
 from processor.engine.publisher import NotCommitted, TransactionalPublisher
 from processor.errors import UsageError
 from processor.kafka.local.kafka import local_kafka
-from tests.engine.installation import installation
+from tests.support.installation import installation
 
 LAYOUT = cast(OutputTopics, None)  # handed on to `make`, which does not look at it here
 

@@ -18,7 +18,7 @@ from processor.registry.schema_files import shipped_schemas
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
-from tests.engine.installation import Installation, installation
+from tests.support.installation import Installation, installation
 
 pytestmark = pytest.mark.kafka
 

@@ -28,8 +28,8 @@ from processor.settings import SchemaRegistrySettings
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
-from tests.engine.installation import TENANT, Installation, installation
-from tests.engine.loopback_registry import registry
+from tests.support.http_server import registry
+from tests.support.installation import TENANT, Installation, installation
 
 pytestmark = pytest.mark.kafka
 

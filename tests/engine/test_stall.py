@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 from processor.engine import loop as engine
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
-from tests.engine.installation import installation
 from tests.engine.test_run import encoded, repayment
+from tests.support.installation import installation
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 

@@ -16,7 +16,7 @@ from processor.engine.loop import run
 from processor.engine.start_offsets import start_from
 from processor.errors import InputError, UnavailableError, UsageError
 from processor.kafka.clients import headers_of
-from tests.engine.installation import TENANT, Installation, installation, starts_of, until
+from tests.support.installation import TENANT, Installation, installation, starts_of, until
 
 pytestmark = pytest.mark.kafka
 

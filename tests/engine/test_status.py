@@ -31,10 +31,10 @@ from processor.mapping.template import ContentType
 from processor.observability.http import Readiness
 from processor.observability.metrics import Metrics
 from processor.settings import SchemaRegistrySettings
-from tests.engine.installation import installation
-from tests.engine.loopback_registry import registry
 from tests.engine.test_run import encoded, repayment
-from tests.mapping.builders import make_email, make_event, make_lookups, make_record, make_template
+from tests.support.builders import make_email, make_event, make_lookups, make_record, make_template
+from tests.support.http_server import registry
+from tests.support.installation import installation
 
 READY = Readiness(ready=True)
 MAX_STALL_S = 60

@@ -11,7 +11,7 @@ from processor.templates import reload
 from processor.templates.load import SHIPPED, LoadResult, load_templates
 from processor.templates.reload import Reload, TemplateReloader
 from processor.wire.schema import Schemas
-from tests.mapping.builders import TENANT, make_layout, schemas
+from tests.support.builders import TENANT, make_layout, schemas
 
 TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
 

@@ -15,8 +15,8 @@ from processor.errors import UsageError
 from processor.kafka.clients import admin
 from processor.kafka.topic_state import read_output_topics
 from processor.templates.load import SHIPPED, text_digest
-from tests.engine.installation import TENANT, Installation, installation
 from tests.engine.test_run import repayment
+from tests.support.installation import TENANT, Installation, installation
 from tests.templates.test_reload import sets_of
 
 pytestmark = pytest.mark.kafka

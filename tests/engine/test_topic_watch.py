@@ -10,11 +10,11 @@ from processor.errors import UnavailableError
 from processor.kafka import topic_state as engine
 from processor.kafka.topic_plan import Difference
 from processor.kafka.topic_state import TopicWatch
-from tests.engine.installation import installation, until
-from tests.engine.processes import metric, process, ready
 from tests.engine.test_layout import without
 from tests.engine.test_run import repayment
 from tests.engine.test_topics_gone import create_again
+from tests.support.installation import installation, until
+from tests.support.processes import metric, process, ready
 
 COMPACTED = Difference(
     Topic("banking.events"), "has cleanup.policy=compact", "set cleanup.policy=delete", "cleanup.policy"

@@ -12,10 +12,10 @@ from processor.engine import loop as engine
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_plan import Role
-from tests.engine.installation import Installation, installation, until
-from tests.engine.processes import process, ready
 from tests.engine.test_layout import grown, without
 from tests.engine.test_run import repayment
+from tests.support.installation import Installation, installation, until
+from tests.support.processes import process, ready
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

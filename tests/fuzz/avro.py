@@ -28,7 +28,7 @@ from processor.wire.schema import (
     is_null,
     writer_schema,
 )
-from tests.mapping.wire import long
+from tests.support.wire import long
 
 Json = dict[str, Any]
 

@@ -23,7 +23,7 @@ from processor.wire.encode import Format, encoders
 from processor.wire.schema import RefusedSchemaError, WriterSchema
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
-from tests.mapping.builders import TENANT, make_layout
+from tests.support.builders import TENANT, make_layout
 
 _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes it for an events topic of the default
 

@@ -17,7 +17,7 @@ from tests.fuzz.corpus import (
     ValidRecord,
 )
 from tests.fuzz.texts import UNITS
-from tests.mapping.wire import long
+from tests.support.wire import long
 
 
 def mutated_record(corpus: Corpus, rng: random.Random) -> tuple[bytes | None, Headers, bytes | None]:

@@ -29,7 +29,7 @@ from tests.fuzz.environment import Environment, make_environment
 from tests.fuzz.faults import FAULTY_RECORDS, decode_with_fault, raise_error
 from tests.fuzz.run import HANG_TIMEOUT_S, MIN_RATIOS, MUST_COVER, RunPlan, Statistics, run
 from tests.fuzz.templates import template_id, write_templates
-from tests.mapping.builders import schemas
+from tests.support.builders import schemas
 
 SEED = 11
 TEMPLATES = 300

@@ -12,7 +12,7 @@ import pytest
 from processor.registry.schema_files import shipped_schemas
 from processor.shipped import samples
 from tests.generators.values import events, outputs, printed, without_nulls
-from tests.mapping.wire import golden_json
+from tests.support.wire import golden_json
 
 MODULE: Final = Path(__file__).parent / "go"
 

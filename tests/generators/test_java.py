@@ -19,7 +19,7 @@ from processor.registry.schema_files import shipped_schemas
 from processor.shipped import samples
 from processor.wire.schema import OUTPUTS
 from tests.generators.values import events, outputs, printed, without_nulls
-from tests.mapping.wire import SCHEMAS, golden_json
+from tests.support.wire import SCHEMAS, golden_json
 
 HERE: Final = Path(__file__).parent
 EVENT_FILES: Final = shipped_schemas() / "events"

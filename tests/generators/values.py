@@ -8,7 +8,7 @@ from processor.domain.event import Event
 from processor.shipped import samples
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
-from tests.mapping.wire import SCHEMAS, golden_bytes
+from tests.support.wire import SCHEMAS, golden_bytes
 
 _GOLDEN: Final = {  # golden file -> type
     "Communicationmessage.email": "communications.Communicationmessage",

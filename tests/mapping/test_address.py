@@ -24,8 +24,8 @@ from processor.mapping.address import (
 from processor.mapping.map import map_record
 from processor.mapping.template import RecipientKind, Target, Template
 from processor.shipped import samples
-from tests.mapping.builders import changed, make_email, make_event, make_lookups, make_record, make_sms, make_task
-from tests.mapping.builders import sample as sample_of
+from tests.support.builders import changed, make_email, make_event, make_lookups, make_record, make_sms, make_task
+from tests.support.builders import sample as sample_of
 
 OVERRIDE = "\u202e"  # what follows is shown from right to left
 

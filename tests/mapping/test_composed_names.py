@@ -20,7 +20,7 @@ from processor.mapping.template import ContentType, RecipientKind, Text, parse
 from processor.templates.load import SHIPPED, read_templates
 from processor.wire.decode import decode
 from processor.wire.encode import encode_event
-from tests.mapping.builders import (
+from tests.support.builders import (
     TENANT,
     make_condition,
     make_email,

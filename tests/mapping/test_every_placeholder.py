@@ -17,7 +17,7 @@ from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
 from processor.mapping.template import ContentType, CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
 from processor.templates.load import SHIPPED, LoadResult, SampleRun, read_templates, require_usable
-from tests.mapping.builders import TENANT, schemas
+from tests.support.builders import TENANT, schemas
 
 Shown = tuple[
     str, ContentType, NamedPlaceholder | CustomFieldPlaceholder, object

@@ -25,7 +25,7 @@ from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import ContentType, EscapeContext, Text, parse
 from processor.templates.load import SHIPPED, read_templates
-from tests.mapping.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
+from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 EMAIL = (SHIPPED / "loan-repayment-email.toml").read_text().partition("subject = ")[0]

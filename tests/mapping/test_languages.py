@@ -20,7 +20,7 @@ from processor.mapping.languages import (
     tag_doubt,
 )
 from processor.templates.load import read_templates
-from tests.mapping.builders import SMS_HEAD, TENANT, make_email, schemas, templates_directory
+from tests.support.builders import SMS_HEAD, TENANT, make_email, schemas, templates_directory
 
 HEAD = f'{SMS_HEAD}body = "x"\n'
 

@@ -24,8 +24,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.map import draft, identify, map_record, refused_record
 from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
 from processor.wire.encode import encode_event, encoders
-from tests.laws import examples
-from tests.mapping.builders import (
+from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
     make_condition,
@@ -42,6 +41,7 @@ from tests.mapping.builders import (
     schemas,
     shipped_templates,
 )
+from tests.support.laws import examples
 
 MESSAGES = Topic("communications.messages")
 STATUS = Topic("communications.status")

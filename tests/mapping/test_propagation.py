@@ -10,7 +10,7 @@ from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import Headers, OutRecord
 from processor.mapping.map import map_record
 from processor.mapping.propagation import PassedOn, passed_on
-from tests.mapping.builders import (
+from tests.support.builders import (
     make_email,
     make_event,
     make_layout,

@@ -16,7 +16,7 @@ from processor.domain.reference import Subscription as SubscriptionRow
 from processor.mapping.map import map_record
 from processor.mapping.reference import REMEMBERED_BYTES, InvalidRow, Reference, row_of
 from processor.mapping.template import Subscription, Template
-from tests.mapping.builders import (
+from tests.support.builders import (
     TENANT,
     make_email,
     make_event,

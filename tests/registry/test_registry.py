@@ -25,11 +25,11 @@ from processor.registry.client import Registry
 from processor.registry.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
 from processor.wire.decode import event_of_json
-from tests.engine.apicurio import register
-from tests.engine.installation import Installation, installation
-from tests.engine.loopback_registry import registry
 from tests.engine.test_run import repayment
 from tests.registry.test_registry_answers import Answers
+from tests.support.apicurio import register
+from tests.support.http_server import registry
+from tests.support.installation import Installation, installation
 
 Json = dict[str, Any]
 RECORD = "banking.events.LoanTransactionEvent"

@@ -21,8 +21,8 @@ from processor.registry.client import Registry, schemas_by_id
 from processor.registry.subjects import Subjects, with_registered_ids
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
 from processor.wire.schema import RefusedSchemaError, WriterSchema
-from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response
-from tests.mapping.builders import schemas
+from tests.support.builders import schemas
+from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response
 
 Json = Any
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_writer
 
-from tests.engine.loopback_registry import NO_SCHEMA, LoopbackRegistry, Response, json_response
 from tests.soak.expected import DeadLettered, Headers, Record, Valid, ordering_key
+from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response
 
 REFUSED_ID_S: Final = 1
 """How long a worker retries an id that is refused: well over the time for which any id of `ODD_RESPONSES` is refused,

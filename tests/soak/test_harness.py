@@ -10,7 +10,6 @@ import requests
 
 from processor.domain.event import Event
 from processor.wire.schema import writer_schema
-from tests.mapping.wire import make_record, told
 from tests.soak import registry
 from tests.soak.duplicates import duplicate_cases
 from tests.soak.expected import (
@@ -38,6 +37,7 @@ from tests.soak.registry import (
     odd_id,
 )
 from tests.soak.workload import event_json, mixed_records
+from tests.support.wire import make_record, told
 
 
 def test_encoded_keys_of_two_examples() -> None:

@@ -22,7 +22,7 @@ from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
-from tests.mapping.builders import make_lookups
+from tests.support.builders import make_lookups
 
 TENANT = "northbank"
 

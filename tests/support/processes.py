@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.engine.installation import Installation
+from tests.support.installation import Installation
 
 
 def environment_of(made: Installation) -> dict[str, str]:

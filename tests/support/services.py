@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from processor.kafka.local.kafka import local_kafka
-from tests.engine.apicurio import apicurio
+from tests.support.apicurio import apicurio
 
 HOST_VARIABLE: Final = "TEST_SERVICES_SOCKET"
 START_TIMEOUT_S: Final = 180.0  # the first start on a machine fetches jars

@@ -30,9 +30,9 @@ from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
 from processor.tables.reader import ReferenceTables, copy_folder
 from processor.tables.store import TableRecord, TableStore
-from tests.engine.installation import Installation, installation, until
-from tests.engine.processes import environment_of
 from tests.engine.test_run import repayment
+from tests.support.installation import Installation, installation, until
+from tests.support.processes import environment_of
 
 pytestmark = pytest.mark.kafka
 

@@ -16,8 +16,8 @@ from processor.domain.record import EventName
 from processor.mapping.disguises import disguises, spelt, visible
 from processor.mapping.template import ContentType, Flaw, NamedPlaceholder, parse
 from processor.templates.load import MAX_DIAGNOSTICS_PER_TEXT, SHIPPED, read_templates
-from tests.laws import examples, grows_linearly, size
-from tests.mapping.builders import TENANT, schemas
+from tests.support.builders import TENANT, schemas
+from tests.support.laws import examples, grows_linearly, size
 from tests.templates.test_template import STREAM, attachment, condition, diagnostics, toml
 
 DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}

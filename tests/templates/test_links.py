@@ -29,8 +29,8 @@ from processor.mapping.html_body import place
 from processor.mapping.map import Draft, draft
 from processor.mapping.template import ContentType, CustomFieldPlaceholder, EscapeContext, Template, parse
 from processor.templates.load import SHIPPED, read_templates
-from tests.laws import grows_linearly, size
-from tests.mapping.builders import TENANT, make_event, schemas, templates_directory
+from tests.support.builders import TENANT, make_event, schemas, templates_directory
+from tests.support.laws import grows_linearly, size
 
 SITE = "{CF:CLIENT:Site}"
 FAMILIES = {"loan_transaction": EventName("LOAN_REPAYMENT")}

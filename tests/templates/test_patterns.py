@@ -17,7 +17,7 @@ from processor.mapping.forms import format_doubt, format_error, parse_format
 from processor.mapping.patterns import date_meant, number_meant
 from processor.mapping.template import ContentType, parse
 from processor.templates.load import read_templates
-from tests.mapping.builders import SMS_HEAD, TENANT, schemas, templates_directory
+from tests.support.builders import SMS_HEAD, TENANT, schemas, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 MONEY, DECIMAL, INTEGER = PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER

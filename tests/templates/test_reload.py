@@ -20,8 +20,8 @@ from processor.domain.record import EventName
 from processor.shipped import sample
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.reload import fingerprint
-from tests.engine.installation import TENANT, Installation, installation
 from tests.engine.test_run import repayment
+from tests.support.installation import TENANT, Installation, installation
 
 NAME = "loan-repayment-email.toml"
 FEES = """\

@@ -33,8 +33,8 @@ from processor.mapping.template import (
     template_set,
 )
 from processor.templates.load import SHIPPED, LoadResult, Rules, read_templates, require_usable
-from tests.laws import examples, size
-from tests.mapping.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
+from tests.support.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
+from tests.support.laws import examples, size
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}

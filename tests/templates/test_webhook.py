@@ -17,7 +17,7 @@ from processor.mapping.render import Rendered, Scope, Unrendered, render
 from processor.mapping.template import EscapeContext, Text, parse
 from processor.mapping.webhook import RESERVED_HEADERS, url_problems
 from processor.templates.load import Rules, read_templates
-from tests.mapping.builders import TENANT, schemas, templates_directory
+from tests.support.builders import TENANT, schemas, templates_directory
 
 URL = "https://hooks.example.com/loans/{ACCOUNT_ID}"
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}

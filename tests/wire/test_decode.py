@@ -23,8 +23,8 @@ from processor.wire.decode import Fault, decode, event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.scalars import ContentError
 from processor.wire.schema import ReaderSchema, WriterSchema, parse, writer_schema
-from tests.laws import examples
-from tests.mapping.wire import (
+from tests.support.laws import examples
+from tests.support.wire import (
     JSON_HEADERS,
     SCHEMAS,
     avro_value,

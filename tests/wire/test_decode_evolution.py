@@ -17,9 +17,9 @@ from processor.domain.reasons import Reason
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.wire.decode import decode, event_of_json
 from processor.wire.schema import WriterSchema, writer_schema
-from tests.laws import examples
-from tests.mapping.builders import changed
-from tests.mapping.wire import (
+from tests.support.builders import changed
+from tests.support.laws import examples
+from tests.support.wire import (
     avro_value,
     changed_schema,
     event,

@@ -15,8 +15,8 @@ from processor.domain.reasons import Reason
 from processor.domain.record import Headers, SourceRecord
 from processor.wire.decode import Fault, event_of_json
 from processor.wire.encode import encode_event
-from tests.laws import examples
-from tests.mapping.wire import JSON_HEADERS, SCHEMAS, avro_value, event, golden_json, make_record, told
+from tests.support.laws import examples
+from tests.support.wire import JSON_HEADERS, SCHEMAS, avro_value, event, golden_json, make_record, told
 
 EXAMPLES: Final = max(examples(500), 500)  # fewer would miss the share below by chance
 LEAST_PAST_DECODING: Final = 0.20

@@ -41,7 +41,7 @@ from processor.wire.encode import Encoders, Format, OutValue, encode_event, enco
 from processor.wire.json_codec import text_of_decimal, text_of_millis, text_of_moment
 from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
 from processor.wire.schema import WriterSchema, writer_schema
-from tests.mapping.wire import GOLDEN, JSON_HEADERS, SCHEMAS, event, golden_bytes, golden_json
+from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, event, golden_bytes, golden_json
 
 AVRO = encoders(SCHEMAS, output_format="avro", stream_format="avro")
 JSON = encoders(SCHEMAS, output_format="json", stream_format="json")

@@ -20,7 +20,7 @@ from processor.wire.schema import (
     Union,
     is_null,
 )
-from tests.mapping.wire import SCHEMAS
+from tests.support.wire import SCHEMAS
 
 # Copied from the reference. `T?` is null or T, null by default; `array<T>` and `map<T>` are empty by default; all else
 # is required. A `key` is a string of 32 hexadecimal digits, a `decimal` has 38 digits of which 10 are fractions.

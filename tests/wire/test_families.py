@@ -18,7 +18,7 @@ from processor.mapping.render import value_at
 from processor.mapping.template import ContentType, Target
 from processor.shipped import sample
 from processor.templates.load import read_templates
-from tests.mapping.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
+from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 
 DOMAIN: Final = Path(__file__).parent.parent / "domain"
 EITHER: Final = {"CLIENT", "GROUP"}

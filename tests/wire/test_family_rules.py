@@ -18,8 +18,8 @@ from processor.wire.encode import encode_event
 from processor.wire.json_codec import json_taker, parse_json
 from processor.wire.scalars import ContentError, card_token
 from processor.wire.schema import ReaderSchema, parse
-from tests.laws import examples
-from tests.mapping.wire import (
+from tests.support.laws import examples
+from tests.support.wire import (
     SCHEMAS,
     changed_schema,
     fault,

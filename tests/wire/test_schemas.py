@@ -20,7 +20,7 @@ from processor.errors import UsageError
 from processor.registry import schema_files
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.wire.schema import OUTPUTS, Enum, Record, Scalar, Type, Union
-from tests.mapping.wire import SCHEMAS
+from tests.support.wire import SCHEMAS
 
 DOMAIN = Path(__file__).parent.parent / "domain"
 

@@ -15,7 +15,7 @@ from processor.errors import UsageError
 from processor.mapping.template import Template, template_set
 from processor.mapping.template_sets import KeptTemplate, kept_templates, set_records
 from processor.templates.load import UsedTexts, refuse_changed_texts, text_digest
-from tests.mapping.builders import make_email, shipped_templates
+from tests.support.builders import make_email, shipped_templates
 
 DEFAULTS: dict[str, Any] = {  # what a file that does not name them says
     "key": None,

@@ -9,7 +9,7 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.record import EventName
 from processor.shipped import sample as sample_of
 from processor.wire.decode import unknown_fields_of_json
-from tests.mapping.builders import changed, sample, schemas
+from tests.support.builders import changed, sample, schemas
 
 BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
 

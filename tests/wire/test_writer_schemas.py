@@ -31,8 +31,8 @@ from processor.wire.schema import (
     type_of,
     writer_schema,
 )
-from tests.laws import examples
-from tests.mapping.wire import SCHEMAS, avro_value, event, field_of, long, make_record, own, told
+from tests.support.laws import examples
+from tests.support.wire import SCHEMAS, avro_value, event, field_of, long, make_record, own, told
 
 Json = Any
 DIGITS_401, DIGITS_5000 = 10**401, "9" * 5_000
