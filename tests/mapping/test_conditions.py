@@ -15,7 +15,7 @@ from processor.domain.record import EventName
 from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition, first_false, holds
 from processor.mapping.render import Scope
 from processor.mapping.template import Condition, Flaw, Match, OperandType, Operator
-from tests.mapping.builders import make_condition, make_event
+from tests.support.builders import make_condition, make_event
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 NOW = datetime(2026, 3, 14, 23, 30, tzinfo=UTC)  # a Saturday; in Lisbon as in UTC, in Athens already Sunday the 15th

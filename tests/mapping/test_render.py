@@ -20,7 +20,7 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
 from processor.mapping.template import ContentType, EscapeContext, Text, parse
-from tests.mapping.builders import make_event
+from tests.support.builders import make_event
 
 
 def rendered(
