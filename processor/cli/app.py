@@ -52,7 +52,7 @@ def _run(settings: Settings, *, until_end: bool, start_from: str | None, supervi
     told = Told(supervisor) if supervisor is not None else None
     registry = CollectorRegistry()
     observe_process(registry)
-    progress = EngineStatus(Metrics(registry), max_stall_s=settings.max_stall_s)
+    progress = EngineStatus(Metrics(registry), events=settings.topic("events"), max_stall_s=settings.max_stall_s)
     server = serve(settings.http.host, settings.http.port, registry=registry, ready=progress.readiness)
 
     def step(_step: str) -> None:

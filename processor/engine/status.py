@@ -15,6 +15,7 @@ from prometheus_client import Counter as PrometheusCounter
 from processor.background import call_in_thread
 from processor.domain.outcome import Processed, Rejected, WrongKey
 from processor.domain.reasons import Reason
+from processor.domain.record import Topic
 from processor.engine.consumer import AssignedPartition
 from processor.engine.publisher import NotCommitted
 from processor.engine.start_offsets import StartOffsetResolver
@@ -25,12 +26,12 @@ from processor.observability.http import Readiness
 from processor.observability.metrics import (
     ASSIGNED_PARTITIONS,
     BATCH_RECORDS,
-    BATCH_SECONDS,
     CHARACTERS_REPLACED,
+    CONSUMER_LAG_RECORDS,
     DEAD_LETTERS,
     DECISIONS,
-    FAILED_TEMPLATES,
-    LAG_RECORDS,
+    DEFERRED_RECORDS,
+    KEY_MISMATCHES,
     LAST_PROGRESS_SECONDS,
     LOOKUPS_MISSING,
     MALFORMED_HEADERS,
@@ -40,12 +41,12 @@ from processor.observability.metrics import (
     REBALANCES,
     RECORDS,
     RECORDS_WITHOUT_TIME,
-    TEMPLATE_SET,
-    TEMPLATES_REFUSED,
+    TEMPLATE_FAILURES,
+    TEMPLATE_RELOAD_SUCCESSFUL,
+    TEMPLATE_SET_INFO,
     TOPIC_DIFFERENCES,
+    TRANSACTION_DURATION_SECONDS,
     TRANSACTIONS,
-    WAITS,
-    WRONG_KEYS,
     Metric,
     Metrics,
 )
@@ -70,8 +71,9 @@ SCHEMA_REFUSED = "schema refused"  # a cause of waits: of one id, while the regi
 class EngineStatus:
     """The loop tells it what happens; it keeps the metrics and the answer of /ready. Thread-safe: `readiness` alone."""
 
-    def __init__(self, metrics: Metrics, *, max_stall_s: float) -> None:
+    def __init__(self, metrics: Metrics, *, events: Topic, max_stall_s: float) -> None:
         self._metrics = metrics
+        self._events = events
         self._max_stall_s = max_stall_s
         self._starts: StartOffsetResolver | None = None
         self._ends: Future[dict[int, int]] | None = None
@@ -92,7 +94,7 @@ class EngineStatus:
     @classmethod
     def unobserved(cls, *, max_stall_s: float = 60.0) -> Self:
         """With metrics of its own that nobody scrapes."""
-        return cls(Metrics(CollectorRegistry()), max_stall_s=max_stall_s)
+        return cls(Metrics(CollectorRegistry()), events=Topic("banking.events"), max_stall_s=max_stall_s)
 
     def watch(self, starts: StartOffsetResolver) -> None:
         """From now on ask `starts` for the ends of our partitions, every two seconds, in a thread."""
@@ -145,10 +147,10 @@ class EngineStatus:
         messages as they nearly always fail. Both degrade us, no more."""
         if digest != self._template_set:
             if self._template_set:
-                self._metrics[TEMPLATE_SET].remove(self._template_set)
+                self._metrics[TEMPLATE_SET_INFO].remove(self._template_set)
             self._template_set = digest
-            self._metrics[TEMPLATE_SET].labels(set_version=digest).set(1)
-        self._metrics[TEMPLATES_REFUSED].set(bool(refused))
+            self._metrics[TEMPLATE_SET_INFO].labels(version=digest).set(1)
+        self._metrics[TEMPLATE_RELOAD_SUCCESSFUL].set(not refused)
         self.degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
         again = "a new version of it is tried at once"
         self.degraded("breakers", (f"template {name} is suspended: {why}; {again}" for name, why in sorted(suspended)))
@@ -174,7 +176,7 @@ class EngineStatus:
         metrics = self._metrics
         metrics[TRANSACTIONS].labels(result="committed").inc()
         metrics[BATCH_RECORDS].observe(len(outcomes))
-        metrics[BATCH_SECONDS].observe(seconds)
+        metrics[TRANSACTION_DURATION_SECONDS].observe(seconds)
         counts: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
         for outcome in outcomes:
             topic = outcome.record.place.topic
@@ -182,21 +184,21 @@ class EngineStatus:
                 counts[RECORDS_WITHOUT_TIME, ()] += 1
             match outcome:
                 case Rejected(reason=reason):
-                    counts[RECORDS, (topic, "unreadable")] += 1
+                    counts[RECORDS, (topic, "rejected")] += 1
                     counts[DEAD_LETTERS, (reason,)] += 1
                 case Processed():
-                    counts[RECORDS, (topic, "mapped")] += 1
+                    counts[RECORDS, (topic, "processed")] += 1
                     counts.update((DECISIONS, (skipped.reason,)) for skipped in outcome.skipped)
                     counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
                     counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
-                    counts.update((FAILED_TEMPLATES, (one.templateId, one.reason)) for one in outcome.failed)
+                    counts.update((TEMPLATE_FAILURES, (one.templateId, one.reason)) for one in outcome.failed)
                     for birth in outcome.created:
                         if birth.replaced:
                             counts[CHARACTERS_REPLACED, (birth.status.templateId,)] += birth.replaced
                     if outcome.failed:
                         counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
                     if outcome.wrong_key is not None:
-                        counts[WRONG_KEYS, ()] += 1
+                        counts[KEY_MISMATCHES, ()] += 1
                         self._tell_wrong_key(outcome, outcome.wrong_key)
             counts.update((OUTPUTS, (out.topic,)) for out in outcome.outputs)
         self._published.update(counts)
@@ -232,14 +234,14 @@ class EngineStatus:
         """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""
         self._not_committed = ""
 
-    def rebalanced(self, kind: str, partitions: int) -> None:
+    def rebalanced(self, event: str, partitions: int) -> None:
         """Partitions were assigned, revoked or lost."""
-        self._metrics[REBALANCES].labels(kind=kind).inc()
-        log.info("rebalance", kind=kind, partitions=partitions)
+        self._metrics[REBALANCES].labels(event=event).inc()
+        log.info("rebalance", change=event, partitions=partitions)
 
-    def waited(self, cause: str) -> None:
-        """A record has to wait for the world. `cause` is one of few."""
-        self._metrics[WAITS].labels(cause=cause).inc()
+    def waited(self, reason: str) -> None:
+        """A record is deferred. `reason` is one of few."""
+        self._metrics[DEFERRED_RECORDS].labels(reason=reason).inc()
 
     def mapping_failed(self) -> None:
         """Mapping raised an error for one record twice. Counted at once, and again when it is mapped again."""
@@ -247,7 +249,7 @@ class EngineStatus:
 
     def stopping(self) -> None:
         """The engine ends; the log says what it has done."""
-        totals = dict.fromkeys(("mapped", "unreadable"), 0)
+        totals = dict.fromkeys(("processed", "rejected"), 0)
         by_metric: dict[Metric[PrometheusCounter], dict[str, int]] = {OUTPUTS: {}, DECISIONS: {}, DEAD_LETTERS: {}}
         for (metric, labels), count in self._published.items():
             if metric is RECORDS:
@@ -284,12 +286,12 @@ class EngineStatus:
         metrics[ASSIGNED_PARTITIONS].set(len(owned))
         self._refresh_ends(owned.keys(), now)
         for gone in self._shown - owned.keys():
-            metrics[LAG_RECORDS].remove(str(gone))
+            metrics[CONSUMER_LAG_RECORDS].remove(self._events, str(gone))
             metrics[LAST_PROGRESS_SECONDS].remove(str(gone))
             self._behind_since.pop(gone, None)
         self._shown = set(owned)
         for partition, one in owned.items():
-            metrics[LAG_RECORDS].labels(partition=str(partition)).set(self._lag(one))
+            metrics[CONSUMER_LAG_RECORDS].labels(topic=self._events, partition=str(partition)).set(self._lag(one))
             metrics[LAST_PROGRESS_SECONDS].labels(partition=str(partition)).set(time.time() - (now - one.progressed_at))
 
     def _refresh_ends(self, partitions: Collection[int], now: float) -> None:

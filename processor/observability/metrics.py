@@ -48,7 +48,7 @@ OUTPUTS: Final = Metric(
     "outputs_total", Counter, "Records published, by topic. Counted after the commit.", labels=("topic",)
 )
 DECISIONS: Final = Metric(
-    "decisions_total", Counter, "Messages that were not made, by the reason of the decision.", labels=("reason",)
+    "decisions_total", Counter, "Messages that were not created, by the reason of the decision.", labels=("reason",)
 )
 OTHER_TENANT_RATIO: Final = Metric(
     "other_tenant_ratio",
@@ -59,10 +59,10 @@ DEAD_LETTERS: Final = Metric("dead_letters_total", Counter, "Dead letters writte
 MAPPING_ERRORS: Final = Metric(
     "mapping_errors_total",
     Counter,
-    "Records for which mapping raised an error twice, a fault of this program; each is a dead letter MAPPING_ERROR.",
+    "Records for which mapping raised an error twice, a bug of this program; each is a dead letter MAPPING_ERROR.",
 )
-FAILED_TEMPLATES: Final = Metric(
-    "failed_templates_total", Counter, "Templates that failed for a record.", labels=("template", "reason")
+TEMPLATE_FAILURES: Final = Metric(
+    "template_failures_total", Counter, "Templates that failed for a record.", labels=("template", "reason")
 )
 CHARACTERS_REPLACED: Final = Metric(
     "characters_replaced_total",
@@ -81,9 +81,14 @@ MALFORMED_HEADERS: Final = Metric(
     "Headers of events (traceparent, tracestate, correlation-id) that their outputs do not carry on: not well formed.",
     labels=("header",),
 )
-WRONG_KEYS: Final = Metric("wrong_keys_total", Counter, "Records whose key is not the ordering key of their event.")
-WAITS: Final = Metric(
-    "waits_total", Counter, "Times that a partition had to wait for the world, by cause.", labels=("cause",)
+KEY_MISMATCHES: Final = Metric(
+    "key_mismatches_total", Counter, "Records whose key is not the ordering key of their event."
+)
+DEFERRED_RECORDS: Final = Metric(
+    "deferred_records_total",
+    Counter,
+    "Times that a record was deferred, and its partition paused, until an external failure is over; by reason.",
+    labels=("reason",),
 )
 BATCH_RECORDS: Final = Metric(
     "batch_records",
@@ -91,60 +96,67 @@ BATCH_RECORDS: Final = Metric(
     "Records of a committed batch.",
     buckets=(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000),
 )
-BATCH_SECONDS: Final = Metric(
-    "batch_seconds",
+TRANSACTION_DURATION_SECONDS: Final = Metric(
+    "transaction_duration_seconds",
     Histogram,
-    "Duration of a committed transaction, from its begin to the answer to its commit.",
+    "Duration of a committed transaction, from its begin to the response to its commit.",
     # A commit took 7 ms over 2 partitions and 154 over 288; the transaction times out at 15 s.
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15),
 )
 TRANSACTIONS: Final = Metric(
     "transactions_total",
     Counter,
-    "Transactions by their end: committed, aborted, uncertain (nobody told us) or fenced.",
+    "Transactions by their end: committed, aborted, uncertain (no response to the commit) or fenced.",
     labels=("result",),
 )
 REBALANCES: Final = Metric(
-    "rebalances_total", Counter, "Changes of the assignment: assigned, revoked or lost.", labels=("kind",)
+    "rebalances_total", Counter, "Changes of the assignment: assigned, revoked or lost.", labels=("event",)
 )
-ASSIGNED_PARTITIONS: Final = Metric("assigned_partitions", Gauge, "Partitions of the events that this process owns.")
-LAG_RECORDS: Final = Metric(
-    "lag_records", Gauge, "Offsets between what is committed and the last stable offset.", labels=("partition",)
+ASSIGNED_PARTITIONS: Final = Metric(
+    "assigned_partitions", Gauge, "Partitions of the events that are assigned to this process."
+)
+CONSUMER_LAG_RECORDS: Final = Metric(
+    "consumer_lag_records",
+    Gauge,
+    "Offsets between the committed offset and the last stable offset.",
+    labels=("topic", "partition"),
 )
 LAST_PROGRESS_SECONDS: Final = Metric(
     "last_progress_timestamp_seconds",
     Gauge,
-    "When the partition last moved on, in seconds since the epoch.",
+    "When the partition last made progress, in seconds since the epoch.",
     labels=("partition",),
 )
-TEMPLATE_SET: Final = Metric(
-    "template_set", Gauge, "1 for the set of templates in use, by its version.", labels=("set_version",)
+TEMPLATE_SET_INFO: Final = Metric(
+    "template_set_info", Gauge, "1 for the set of templates in use, by its version.", labels=("version",)
 )
 TOPIC_DIFFERENCES: Final = Metric(
     "topic_differences",
     Gauge,
-    "Things that are wrong with the topics, as `processor topics` names them; looked at twice a minute.",
+    "Differences of the topics from the plan, as `processor topics` lists them; compared twice a minute.",
 )
-TEMPLATES_REFUSED: Final = Metric(
-    "templates_refused", Gauge, "1 while templates on the disk cannot be used, and the set from before is."
+TEMPLATE_RELOAD_SUCCESSFUL: Final = Metric(
+    "template_reload_successful",
+    Gauge,
+    "1 while the templates on the disk are those in use; 0 while they cannot be used, and the set before them is.",
 )
 
 REFERENCE_ROWS: Final = Metric(
     "reference_rows_total",
     Counter,
-    "Records read from the reference topics: row, deleted, or unreadable.",
+    "Records read from the reference topics: row, deleted, or invalid.",
     labels=("table", "result"),
 )
-REFERENCE_UNREADABLE: Final = Metric(
-    "reference_rows_unreadable",
+REFERENCE_ROWS_INVALID: Final = Metric(
+    "reference_rows_invalid",
     Gauge,
-    "Rows of the reference tables that cannot be read now. The log names them, /ready the first of each table.",
+    "Rows of the reference tables that are invalid now. The log names them, /ready the first of each table.",
     labels=("table",),
 )
-REFERENCE_LAG: Final = Metric(
+REFERENCE_LAG_RECORDS: Final = Metric(
     "reference_lag_records",
     Gauge,
-    "Records of the reference topics that are not in the local copy yet; looked at twice a minute.",
+    "Records of the reference topics that are not in the local store yet; measured twice a minute.",
     labels=("table",),
 )
 LOOKUPS_MISSING: Final = Metric(
@@ -161,28 +173,28 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     OTHER_TENANT_RATIO,
     DEAD_LETTERS,
     MAPPING_ERRORS,
-    FAILED_TEMPLATES,
+    TEMPLATE_FAILURES,
     CHARACTERS_REPLACED,
     RECORDS_WITHOUT_TIME,
     MALFORMED_HEADERS,
-    WRONG_KEYS,
-    WAITS,
+    KEY_MISMATCHES,
+    DEFERRED_RECORDS,
     BATCH_RECORDS,
-    BATCH_SECONDS,
+    TRANSACTION_DURATION_SECONDS,
     TRANSACTIONS,
     REBALANCES,
     ASSIGNED_PARTITIONS,
-    LAG_RECORDS,
+    CONSUMER_LAG_RECORDS,
     LAST_PROGRESS_SECONDS,
-    TEMPLATE_SET,
-    TEMPLATES_REFUSED,
+    TEMPLATE_SET_INFO,
+    TEMPLATE_RELOAD_SUCCESSFUL,
     TOPIC_DIFFERENCES,
     REFERENCE_ROWS,
-    REFERENCE_UNREADABLE,
-    REFERENCE_LAG,
+    REFERENCE_ROWS_INVALID,
+    REFERENCE_LAG_RECORDS,
     LOOKUPS_MISSING,
 )
-"""What each process of `run` tells; under `--workers` the supervisor adds the label `worker`."""
+"""The metrics of each process of `run`; under `--workers` the supervisor adds the label `worker`."""
 
 WORKER_UP: Final = Metric(
     "worker_up", Gauge, "1 while the worker runs, 0 while it waits to be started again.", labels=("worker",)
@@ -194,20 +206,20 @@ WORKER_RESTARTS: Final = Metric(
     labels=("worker", "code"),
 )
 SUPERVISOR: Final[tuple[Metric[Any], ...]] = (WORKER_UP, WORKER_RESTARTS)
-"""What the supervisor of `run --workers` tells beside them."""
+"""The supervisor's own, under `run --workers`."""
 
 CATALOGUE: Final = ENGINE + SUPERVISOR
 
 
 class Metrics:
-    """The catalogue as live metrics: `metrics[RECORDS].labels(topic="banking.events", outcome="mapped").inc()`.
+    """The catalogue as live metrics: `metrics[RECORDS].labels(topic="banking.events", outcome="processed").inc()`.
 
-    Thread-safe, as Prometheus' own metrics are. A part of the catalogue may be made alone; made twice in one registry
-    it raises ValueError.
+    Thread-safe, as Prometheus' own metrics are. A part of the catalogue may be created alone; created twice in one
+    registry it raises ValueError.
     """
 
     def __init__(self, registry: CollectorRegistry, catalogue: Iterable[Metric[Any]] = ENGINE) -> None:
-        # The time each series began doubles the series and tells nothing that process_start_time does not.
+        # The creation time of each series doubles the series and adds nothing to process_start_time.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._live = {metric.name: _live(metric, registry) for metric in catalogue}
 
@@ -223,7 +235,7 @@ def _live(metric: Metric[Any], registry: CollectorRegistry) -> Counter | Gauge |
 
 
 def observe_process(registry: CollectorRegistry) -> None:
-    """Add what Prometheus' clients tell of a process: memory, CPU, descriptors, version of Python."""
+    """Add what Prometheus' clients report of a process: memory, CPU, descriptors, version of Python."""
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
 

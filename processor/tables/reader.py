@@ -52,7 +52,7 @@ from processor.kafka.topic_plan import (
 from processor.kafka.topic_state import topic_configs
 from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
 from processor.mapping.template import TemplateSet
-from processor.observability.metrics import REFERENCE_LAG, REFERENCE_ROWS, REFERENCE_UNREADABLE, Metrics
+from processor.observability.metrics import REFERENCE_LAG_RECORDS, REFERENCE_ROWS, REFERENCE_ROWS_INVALID, Metrics
 from processor.settings import Settings
 from processor.tables.store import TableRecord, TableStore, UnreadableRow, is_copy, make_private, no_folder, remove_copy
 
@@ -340,7 +340,7 @@ class ReferenceTables:
                 self._log_fault(row.unreadable)
             if has_key:
                 rows.append(row)
-            results[table, "unreadable" if row.unreadable else "deleted" if row.value is None else "row"] += 1
+            results[table, "invalid" if row.unreadable else "deleted" if row.value is None else "row"] += 1
         if moved:
             changed = self._copy.apply(rows, moved)
             self._positions |= moved
@@ -416,7 +416,7 @@ class ReferenceTables:
         reasons = []
         for table, topic in self._topics.items():
             count = self._copy.unreadable_count(table)
-            self._metrics[REFERENCE_UNREADABLE].labels(table=table).set(count)
+            self._metrics[REFERENCE_ROWS_INVALID].labels(table=table).set(count)
             named = self._unreadable(table, most=NAMED_ROWS)
             for row in named:
                 consequence = f": {TENANT_ROW_CONSEQUENCE}" if self._is_tenants_account(row) else ""
@@ -510,7 +510,7 @@ class ReferenceTables:
         for (table, number), end in ends.items():
             left[table] += max(0, end - self._positions[table, number])
         for table, records in left.items():
-            self._metrics[REFERENCE_LAG].labels(table=table).set(records)
+            self._metrics[REFERENCE_LAG_RECORDS].labels(table=table).set(records)
 
     def _offsets(
         self,

@@ -17,7 +17,7 @@ from processor.engine.status import EngineStatus
 from processor.errors import FatalError
 from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
-from processor.observability.metrics import WAITS
+from processor.observability.metrics import DEFERRED_RECORDS
 from processor.settings import KafkaSettings
 from processor.wire.encode import dead_letter_of
 from tests.engine.test_output_scan import set_back
@@ -133,7 +133,7 @@ def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers:
         assert f"{made.events}[0]@1" in reason
         assert "receive.message.max.bytes" in reason
         assert [1, 2] == made.committed([0, 1])
-        assert engine.progress.metrics[WAITS].labels(cause="fetch error")._value.get() >= 1
+        assert engine.progress.metrics[DEFERRED_RECORDS].labels(reason="fetch error")._value.get() >= 1
 
     made.run()
 

@@ -90,7 +90,11 @@ def test_the_record_is_dead_and_the_others_go_on(
     made.tell([repayment(n) for n in range(8)])
     registry = CollectorRegistry()
     with capture_logs() as lines:
-        run(made.settings, until_end=True, progress=EngineStatus(Metrics(registry), max_stall_s=60))
+        run(
+            made.settings,
+            until_end=True,
+            progress=EngineStatus(Metrics(registry), events=made.settings.topic("events"), max_stall_s=60),
+        )
     (letter,) = made.read(made.settings.topic("dead_letters"))
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     (error,) = [line for line in lines if line["log_level"] == "error"]

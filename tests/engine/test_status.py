@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import TemplateId
+from processor.domain.record import TemplateId, Topic
 from processor.engine import consumer as intake
 from processor.engine import status as module
 from processor.engine.consumer import AssignedPartition
@@ -38,6 +38,7 @@ from tests.support.installation import installation
 
 READY = Readiness(ready=True)
 MAX_STALL_S = 60
+EVENTS = Topic("banking.events")
 
 
 class Clock:
@@ -72,7 +73,7 @@ class Seen:
         self.clock = Clock()
         monkeypatch.setattr(module, "time", self.clock)
         self.registry = CollectorRegistry()
-        self.progress = EngineStatus(Metrics(self.registry), max_stall_s=MAX_STALL_S)
+        self.progress = EngineStatus(Metrics(self.registry), events=EVENTS, max_stall_s=MAX_STALL_S)
         self.ends = Ends(ends)
         self.progress.watch(self.ends)
         self.owned = {one.partition: one for one in owned}
@@ -169,14 +170,14 @@ def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -
     seen = Seen(monkeypatch, owned(3, committed=10), ends={})
     seen.after(3)
 
-    assert 0 == seen.metric("lag_records", partition="3")
+    assert 0 == seen.metric("consumer_lag_records", topic=EVENTS, partition="3")
 
     seen.ends.ends = {3: 15}
     seen.after(6)
     seen.ends.ends = {}
     seen.after(6)
 
-    assert 5 == seen.metric("lag_records", partition="3")
+    assert 5 == seen.metric("consumer_lag_records", topic=EVENTS, partition="3")
 
 
 def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +187,7 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
     progressed_at = seen.clock.time()
     seen.after(6)
 
-    assert (7, 2) == tuple(seen.metric("lag_records", partition=p) for p in "34")
+    assert (7, 2) == tuple(seen.metric("consumer_lag_records", topic=EVENTS, partition=p) for p in "34")
     assert progressed_at == seen.metric("last_progress_timestamp_seconds", partition="3")
     assert 2 == seen.metric("assigned_partitions")
 
@@ -194,10 +195,10 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
     del seen.owned[4]
     seen.after(1)
 
-    assert 0 == seen.metric("lag_records", partition="3")
+    assert 0 == seen.metric("consumer_lag_records", topic=EVENTS, partition="3")
     assert progressed_at + 6 == seen.metric("last_progress_timestamp_seconds", partition="3")
     assert 1 == seen.metric("assigned_partitions")
-    assert None is seen.metric("lag_records", partition="4")
+    assert None is seen.metric("consumer_lag_records", topic=EVENTS, partition="4")
     assert None is seen.metric("last_progress_timestamp_seconds", partition="4")
 
 
@@ -219,9 +220,9 @@ def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         for result in ("committed", "aborted", "uncertain", "fenced")
     }
     assert {"assigned": 2, "revoked": 1, "lost": 1} == {
-        kind: seen.metric("rebalances_total", kind=kind) for kind in ("assigned", "revoked", "lost")
+        kind: seen.metric("rebalances_total", event=kind) for kind in ("assigned", "revoked", "lost")
     }
-    assert 2 == seen.metric("records_total", topic="banking.events", outcome="mapped")
+    assert 2 == seen.metric("records_total", topic="banking.events", outcome="processed")
     assert 4 == seen.metric("outputs_total", topic="communications.status")  # an e-mail and a stream event of each
     assert 2 == seen.metric("batch_records_sum")
     assert None is seen.metric("dead_letters_total", reason="TEMPLATE_FAILED")
@@ -245,7 +246,7 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
         for _ in range(10):
             seen.progress.committed([keyed(key()) for _ in range(100)], seconds=0.1)
 
-    assert 1_000 == seen.metric("wrong_keys_total")
+    assert 1_000 == seen.metric("key_mismatches_total")
     (line,) = (line for line in logs if "pattern" in line)
     event = make_event()
     place = mapped().record.place
@@ -315,7 +316,7 @@ def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with capture_logs() as logs:
         seen.progress.committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
 
-    assert 3 == seen.metric("wrong_keys_total")
+    assert 3 == seen.metric("key_mismatches_total")
     assert ["a-9", "9:<key>"] == [line["pattern"] for line in logs if "pattern" in line]
 
 
@@ -425,13 +426,13 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         degraded=True,
     ) == seen.after(3)
-    assert (1.0, 1.0) == (seen.metric("template_set", set_version="0a"), seen.metric("templates_refused"))
+    assert (1.0, 0.0) == (seen.metric("template_set_info", version="0a"), seen.metric("template_reload_successful"))
     seen.progress.templates("0b", refused="", suspended=frozenset())
     assert READY == seen.after(3)
-    assert (None, 1.0, 0.0) == (
-        seen.metric("template_set", set_version="0a"),
-        seen.metric("template_set", set_version="0b"),
-        seen.metric("templates_refused"),
+    assert (None, 1.0, 1.0) == (
+        seen.metric("template_set_info", version="0a"),
+        seen.metric("template_set_info", version="0b"),
+        seen.metric("template_reload_successful"),
     )
 
 

@@ -56,12 +56,12 @@ def test_metrics_are_those_of_the_registry() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     with serving(registry=registry) as (_, client):
-        metrics[RECORDS].labels(topic="banking.events", outcome="mapped").inc(3)
+        metrics[RECORDS].labels(topic="banking.events", outcome="processed").inc(3)
         answer = client.get("/metrics")
 
     assert 200 == answer.status_code
     assert answer.headers["content-type"].startswith("text/plain")
-    assert 'processor_records_total{outcome="mapped",topic="banking.events"} 3.0' in answer.text.splitlines()
+    assert 'processor_records_total{outcome="processed",topic="banking.events"} 3.0' in answer.text.splitlines()
 
 
 def test_another_path_names_the_right_ones() -> None:
@@ -188,7 +188,7 @@ def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     for number in range(20_000):
-        metrics[RECORDS].labels(topic=f"{number}-{'x' * 200}", outcome="mapped").inc()
+        metrics[RECORDS].labels(topic=f"{number}-{'x' * 200}", outcome="processed").inc()
     with serving(registry=registry) as (server, _), bare(server) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -266,7 +266,7 @@ def test_a_connection_without_a_thread_holds_nobody_up() -> None:
 def test_metrics_are_answered_whatever_is_accepted(accept: str) -> None:
     """An Accept header that the Prometheus library cannot read is answered in the plain text form."""
     registry = CollectorRegistry()
-    Metrics(registry)[RECORDS].labels(topic="t", outcome="mapped").inc()
+    Metrics(registry)[RECORDS].labels(topic="t", outcome="processed").inc()
     with serving(registry=registry) as (server, _):
         answer = asked(server, f"GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n".encode("latin-1"))
 

@@ -4,10 +4,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from processor.observability.metrics import (
-    BATCH_SECONDS,
     CATALOGUE,
-    LAG_RECORDS,
+    CONSUMER_LAG_RECORDS,
     RECORDS,
+    TRANSACTION_DURATION_SECONDS,
     Metric,
     Metrics,
     metrics_table,
@@ -25,21 +25,21 @@ def test_what_is_counted_is_scraped() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
 
-    metrics[RECORDS].labels(topic="banking.events", outcome="unreadable").inc(2)
-    metrics[LAG_RECORDS].labels(partition="3").set(17)
-    metrics[BATCH_SECONDS].observe(0.03)
+    metrics[RECORDS].labels(topic="banking.events", outcome="rejected").inc(2)
+    metrics[CONSUMER_LAG_RECORDS].labels(topic="banking.events", partition="3").set(17)
+    metrics[TRANSACTION_DURATION_SECONDS].observe(0.03)
 
     lines = scraped(registry)
-    assert 'processor_records_total{outcome="unreadable",topic="banking.events"} 2.0' in lines
-    assert 'processor_lag_records{partition="3"} 17.0' in lines
-    assert 'processor_batch_seconds_bucket{le="0.05"} 1.0' in lines
-    assert 'processor_batch_seconds_bucket{le="0.02"} 0.0' in lines
+    assert 'processor_records_total{outcome="rejected",topic="banking.events"} 2.0' in lines
+    assert 'processor_consumer_lag_records{partition="3",topic="banking.events"} 17.0' in lines
+    assert 'processor_transaction_duration_seconds_bucket{le="0.05"} 1.0' in lines
+    assert 'processor_transaction_duration_seconds_bucket{le="0.02"} 0.0' in lines
 
 
 def test_two_registries_do_not_meet() -> None:
     """Nothing is global: what one counts, the other does not show."""
     one, other = CollectorRegistry(), CollectorRegistry()
-    Metrics(one)[RECORDS].labels(topic="t", outcome="mapped").inc()
+    Metrics(one)[RECORDS].labels(topic="t", outcome="processed").inc()
     Metrics(other)
 
     assert not [line for line in scraped(other) if line.startswith("processor_records_total{")]
@@ -75,7 +75,7 @@ def test_the_table_has_what_is_scraped() -> None:
 def test_times_of_creation_are_left_out() -> None:
     """The series that end in _created would double the number of series."""
     registry = CollectorRegistry()
-    Metrics(registry)[RECORDS].labels(topic="t", outcome="mapped").inc()
+    Metrics(registry)[RECORDS].labels(topic="t", outcome="processed").inc()
 
     assert not [line for line in scraped(registry) if "_created" in line]
 

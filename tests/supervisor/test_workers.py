@@ -30,7 +30,7 @@ import os, signal, sys, time
 from pathlib import Path
 from prometheus_client import CollectorRegistry
 from processor.observability.http import Readiness, serve
-from processor.observability.metrics import BATCH_SECONDS, RECORDS, Metrics
+from processor.observability.metrics import TRANSACTION_DURATION_SECONDS, RECORDS, Metrics
 from processor.supervisor.workers import Told
 
 number, told, seen = int(sys.argv[1]), Told(int(sys.argv[2])), Path(sys.argv[3])
@@ -420,8 +420,8 @@ def test_no_worker_outlives_a_killed_supervisor(
 SERVING = """
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics[RECORDS].labels(topic="banking.events", outcome="mapped").inc(number)
-    metrics[BATCH_SECONDS].observe(0.03)
+    metrics[RECORDS].labels(topic="banking.events", outcome="processed").inc(number)
+    metrics[TRANSACTION_DURATION_SECONDS].observe(0.03)
     def ready():
         may = number == 1 or (seen.parent / "go").exists()
         return Readiness(may, () if may else ("window is being read",))
@@ -474,9 +474,9 @@ def test_one_port_shows_all_workers(command: Callable[[str], Command], tmp_path:
     assert [(200, [])] == readiness
     lines = scraped[0].splitlines()
     for number in "12":
-        labels = f'outcome="mapped",topic="banking.events",worker="{number}"'
+        labels = f'outcome="processed",topic="banking.events",worker="{number}"'
         assert f"processor_records_total{{{labels}}} {number}.0" in lines
-        assert f'processor_batch_seconds_bucket{{le="0.05",worker="{number}"}} 1.0' in lines
+        assert f'processor_transaction_duration_seconds_bucket{{le="0.05",worker="{number}"}} 1.0' in lines
         assert f'processor_worker_up{{worker="{number}"}} 1.0' in lines
     names = [family.name for family in text_string_to_metric_families(scraped[0])]
     assert len(set(names)) == len(names)

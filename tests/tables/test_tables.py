@@ -25,7 +25,7 @@ from processor.engine.loop import restore_tables, retry_until_available, run
 from processor.engine.status import EngineStatus
 from processor.errors import DependencyError, StalledError, TopicConfigError, UsageError
 from processor.observability.http import Readiness
-from processor.observability.metrics import REFERENCE_UNREADABLE, Metrics
+from processor.observability.metrics import REFERENCE_ROWS_INVALID, Metrics
 from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
 from processor.tables.reader import ReferenceTables, copy_folder
@@ -319,7 +319,7 @@ def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) ->
 
 def unreadable(metrics: Metrics, table: Table) -> float:
     """The gauge of rows that cannot be read."""
-    (family,) = metrics[REFERENCE_UNREADABLE].collect()
+    (family,) = metrics[REFERENCE_ROWS_INVALID].collect()
     return next(sample.value for sample in family.samples if sample.labels == {"table": table})
 
 

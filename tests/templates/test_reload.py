@@ -75,7 +75,7 @@ class Live:
     def set_version(self) -> str:
         """The version of the set in use, as metrics tell it."""
         _, text = self.ask("/metrics")
-        (line,) = [line for line in text.splitlines() if line.startswith("processor_template_set{")]
+        (line,) = [line for line in text.splitlines() if line.startswith("processor_template_set_info{")]
         return line.partition('"')[2].partition('"')[0]
 
 
@@ -138,7 +138,7 @@ def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic
         (reason,) = live.reasons()
         assert reason.startswith("templates not reloaded: templates in ")
         assert "unknown field `colour`" in reason
-        assert "processor_templates_refused 1.0" in live.ask("/metrics")[1]
+        assert "processor_template_reload_successful 0.0" in live.ask("/metrics")[1]
         made.tell([repayment(2)])
         wait(lambda: made.committed() == [3])
 
