@@ -18,15 +18,16 @@ from rich.table import Table
 from rich.text import Text as Cell
 
 from processor.cli.event_arguments import events_told, masked, printable
+from processor.domain.channel import CHANNELS, ContentType
 from processor.domain.event import Event
-from processor.domain.message import Channel, FailedTemplate, SkippedTemplate
+from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.placeholders import MANUAL
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
-from processor.mapping.template import ContentType, CustomFieldPlaceholder, NamedPlaceholder, Segment, Template, Text
+from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Template, Text
 from processor.mapping.template_sets import without_secrets
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
@@ -195,7 +196,7 @@ def _request(template: Template) -> dict[str, Any] | None:
 
 
 def _title(template: Template) -> str | None:
-    return template.name if template.type is Channel.TASK else None
+    return template.name if CHANNELS[template.type].has_title else None
 
 
 def _beside(template: Template) -> Iterator[tuple[str, str]]:

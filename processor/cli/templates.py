@@ -14,7 +14,7 @@ from rich.text import Text as Cell
 
 from processor.cli.event_arguments import MASKED
 from processor.domain.catalogue import EVENTS, EventRow, nearest_event
-from processor.domain.message import Channel
+from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
 from processor.domain.placeholders import SECRETS, placeholders_of
 from processor.domain.record import EventName
 from processor.domain.text import closest_match, did_you_mean, truncate_line
@@ -22,16 +22,7 @@ from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type
 from processor.mapping.recipient import holder_of
 from processor.mapping.render import Scope, value_of
-from processor.mapping.template import (
-    ContentType,
-    EscapeContext,
-    NamedPlaceholder,
-    RecipientKind,
-    Subscription,
-    Target,
-    Template,
-    field_paths,
-)
+from processor.mapping.template import EscapeContext, NamedPlaceholder, Subscription, Target, Template, field_paths
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import sample
@@ -183,23 +174,19 @@ def _beginning(template_id: str, row: EventRow, channel: Channel) -> str:
         "event": row.event,
         "target": _target(row, told).value,
     }
-    match channel:
-        case Channel.TASK:
-            fields["recipient"] = RecipientKind.CREDIT_OFFICER.value
-        case Channel.EMAIL | Channel.SMS:
-            fields["recipient"] = (RecipientKind.CLIENT if "client" in told else RecipientKind.GROUP).value
-        case _:
-            fields["content_type"] = ContentType.JSON.value
+    spec = CHANNELS[channel]
+    if spec.is_for_staff:
+        fields["recipient"] = RecipientKind.CREDIT_OFFICER.value
+    elif spec.recipients:
+        fields["recipient"] = (RecipientKind.CLIENT if "client" in told else RecipientKind.GROUP).value
+    if spec.default_content is None:
+        fields["content_type"] = ContentType.JSON.value
     fields["subscription"] = Subscription.OPT_OUT.value
-    if channel is Channel.EMAIL:
+    if spec.has_subject:
         fields["subject"] = "About {EVENT_ID}"
-    fields["body"] = {
-        Channel.EMAIL: "<p>Dear {RECIPIENT_NAME},</p><p>this happened on {OCCURRED_AT}.</p>",
-        Channel.SMS: "Dear {RECIPIENT_NAME}, this happened on {OCCURRED_AT}.",
-        Channel.TASK: "Look after {EVENT_ID} of {OCCURRED_AT}.",
-    }.get(channel, '{"id": "{EVENT_ID}", "at": "{OCCURRED_AT}"}')
+    fields["body"] = spec.starter_body
     text = "".join(f"{name} = {_toml(value)}\n" for name, value in fields.items())
-    return text + (f"\n[webhook]\nurl = {_toml(_URL)}\n" if channel is Channel.WEB_HOOK else "")
+    return text + (f"\n[webhook]\nurl = {_toml(_URL)}\n" if spec.address is AddressKind.URL else "")
 
 
 def _target(row: EventRow, told: Mapping[str, Any]) -> Target:

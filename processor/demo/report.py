@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from processor.demo.expected import Counts, Names
-from processor.domain.message import Channel
+from processor.domain.channel import CHANNELS
 from processor.domain.record import Headers
 from processor.domain.text import truncate_line
 from processor.wire.output_fields import decision_of, message_of, stream_event_of
@@ -146,8 +146,8 @@ def _became(made: Made, names: Names, schemas: Schemas) -> str:
     if made.topic != names.messages:
         return _line(f"stream event: {stream_event_of(made.value, made.headers, schemas=schemas).body}")
     message = message_of(made.value, made.headers, schemas=schemas)
-    if message.type is Channel.EVENT_STREAM:
-        return f"EVENT_STREAM {message.state}"
+    if message.type is not None and CHANNELS[message.type].is_stream:
+        return f"{message.type} {message.state}"
     to = f" to {message.destination}" if message.destination else ""
     why = f", {message.failureReason}" if message.failureReason else ""
     return _line(f"{message.type} {message.state}{why}{to}: {message.subject or message.body}")

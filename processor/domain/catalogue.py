@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from processor.domain.channel import CHANNELS, Channel
 from processor.domain.event import Fields
-from processor.domain.message import Channel
 from processor.domain.record import EventName
 from processor.domain.text import closest_match
 
@@ -98,9 +98,10 @@ FAMILIES: Final[Mapping[str, Family]] = {
 }
 
 _ALL: Final = frozenset(Channel)
-_NO_TASK: Final = _ALL - {Channel.TASK}  # people are told, but no credit officer has to do anything
-_NO_EMAIL: Final = _NO_TASK - {Channel.EMAIL}  # too frequent for a letter box
-_SYSTEMS: Final = frozenset((Channel.WEB_HOOK, Channel.EVENT_STREAM))  # nothing that a person is told
+# For people and systems, but no credit officer has to do anything.
+_NO_TASK: Final = frozenset(channel for channel, spec in CHANNELS.items() if not spec.is_for_staff)
+_NO_EMAIL: Final = frozenset(channel for channel in _NO_TASK if CHANNELS[channel].for_frequent_events)
+_SYSTEMS: Final = frozenset(channel for channel, spec in CHANNELS.items() if not spec.recipients)
 
 
 def _event(name: str, family: str, target: str, ordering_key: str, channels: frozenset[Channel] = _ALL) -> EventRow:

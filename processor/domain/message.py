@@ -6,18 +6,9 @@ Every time is milliseconds since the epoch, UTC, cut and never rounded. None mea
 from dataclasses import dataclass
 from enum import StrEnum
 
+from processor.domain.channel import Channel
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, Headers, RecordPosition, TemplateId
-
-
-class Channel(StrEnum):
-    """How a message travels: field `type`. Published."""
-
-    EMAIL = "EMAIL"
-    SMS = "SMS"
-    WEB_HOOK = "WEB_HOOK"
-    EVENT_STREAM = "EVENT_STREAM"
-    TASK = "TASK"
 
 
 class State(StrEnum):

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Literal
 
+from processor.domain.channel import Channel
 from processor.domain.event import Identity
-from processor.domain.message import Channel
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason

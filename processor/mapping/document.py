@@ -11,11 +11,11 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
+from processor.domain.channel import ContentType
 from processor.domain.placeholders import PlaceholderType
 from processor.mapping.html_body import Misplacement, place, unescaped
 from processor.mapping.render import TABLES, Scope, Unrendered, render
 from processor.mapping.template import (
-    ContentType,
     CustomField,
     CustomFieldPlaceholder,
     FieldPath,

@@ -14,10 +14,10 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from processor.domain.catalogue import EVENTS
+from processor.domain.channel import CHANNELS, AddressKind, Channel
 from processor.domain.event import Event, Identity
 from processor.domain.ids import eid, encoded_key
 from processor.domain.message import (
-    Channel,
     Communicationmessage,
     DeadLetter,
     Decision,
@@ -37,7 +37,7 @@ from processor.errors import DeferredSchemaError, InternalError, UnavailableErro
 from processor.mapping.address import email_refusal, phone_refusal, user_refusal
 from processor.mapping.conditions import first_false
 from processor.mapping.context import MappingContext, Suspended
-from processor.mapping.notification import NOTIFIED, initial_notification
+from processor.mapping.notification import initial_notification
 from processor.mapping.propagation import passed_on
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import EMPTY_TABLES, Known, LookupFailedError, Reference
@@ -46,7 +46,6 @@ from processor.mapping.template import Subscription, Target, Template
 from processor.wire.decode import Fault, decode
 from processor.wire.encode import dead_letter_record
 
-SMS_LIMIT_CHARACTERS: Final = 1600
 DESTINATION_LIMIT_CHARACTERS: Final = 1024
 DETAIL_LIMIT_CHARACTERS: Final = 1000
 
@@ -258,6 +257,7 @@ def draft(
             reason=reason, detail=detail, templateId=template.id, templateVersion=template.version, encodedKey=key
         )
 
+    channel = CHANNELS[template.type]
     if not template.active:
         return skipped(DecisionReason.INACTIVE, "the template is switched off")
     if template.type in switched_off:
@@ -276,7 +276,7 @@ def draft(
     try:
         if holder is not None and (unsubscribed := _unsubscribed(template, holder.key, reference)):
             return skipped(DecisionReason.NOT_SUBSCRIBED, unsubscribed, key)
-        if person is not None and template.type in NOTIFIED:
+        if person is not None and channel.has_notification:
             known = reference.known(
                 contact_key=person.key,
                 account_keys=_account_keys(event, holder),
@@ -302,15 +302,16 @@ def draft(
     )
     if isinstance(rendered, Unrendered):
         return _failed(template, rendered.reason, rendered.detail)
-    if template.type is Channel.EVENT_STREAM:
+    if channel.is_stream:
         return Draft(template=template, key=key, person=person, rendered=rendered, destination=stream, state=State.SENT)
     raw = None if person is None else person.address
-    if template.type is Channel.WEB_HOOK:
+    if channel.address is AddressKind.URL:
         raw = rendered.url
     address, problem = _address(template, raw, sms_region=sms_region)
-    if template.type is Channel.SMS and len(rendered.body) > SMS_LIMIT_CHARACTERS:
-        too_long = f"{len(rendered.body)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
-        problem = (FailureReason.SMS_TOO_LONG, too_long)
+    limit = channel.text_limit
+    if limit is not None and len(rendered.body) > limit.limit_characters:
+        too_long = f"{len(rendered.body)} characters; an {template.type} takes {limit.limit_characters}"
+        problem = (limit.failure, too_long)
     return Draft(
         template=template,
         key=key,
@@ -405,24 +406,21 @@ def _whom(template: Template) -> str:
     return template.recipient.value.lower().replace("_", " ") + role
 
 
-_NO_ADDRESS: Final[Mapping[Channel, tuple[FailureReason, str]]] = {
-    Channel.EMAIL: (FailureReason.MISSING_EMAIL_RECIPIENT_ADDRESS, "the recipient has no e-mail address"),
-    Channel.SMS: (FailureReason.MISSING_SMS_RECIPIENT, "the recipient has no mobile phone number"),
-}
-
-
 def _address(
     template: Template, raw: str | None, *, sms_region: str | None
 ) -> tuple[str | None, tuple[FailureReason, str] | None]:
     """The destination, or None and why there is none. Null is a missing address; what cannot be one is undefined."""
+    channel = CHANNELS[template.type]
     if raw is None:
-        return None, _NO_ADDRESS[template.type]
+        if channel.missing_address is None:
+            raise InternalError(f"{template.id}: a message of channel {template.type} without an address")
+        return None, channel.missing_address
     address = raw.strip()
-    refusal = _refusal(template.type, address, sms_region=sms_region)
+    refusal = _refusal(channel.address, address, sms_region=sms_region)
     return (address, None) if refusal is None else (None, (FailureReason.UNDEFINED_DESTINATION, refusal))
 
 
-def _refusal(channel: Channel, address: str, *, sms_region: str | None) -> str | None:
+def _refusal(kind: AddressKind, address: str, *, sms_region: str | None) -> str | None:
     """Why nobody can be written to at `address`; None when it is one address."""
     if not address:
         return "the address is blank"
@@ -430,14 +428,14 @@ def _refusal(channel: Channel, address: str, *, sms_region: str | None) -> str |
         return f"an address of {len(address)} characters; at most {DESTINATION_LIMIT_CHARACTERS}"
     if holds_control(address):
         return "the address holds a control character or a line break"
-    match channel:
-        case Channel.EMAIL:
+    match kind:
+        case AddressKind.EMAIL:
             return email_refusal(address)
-        case Channel.SMS:
+        case AddressKind.PHONE:
             return phone_refusal(address, sms_region)
-        case Channel.TASK:
+        case AddressKind.USER:
             return user_refusal(address)
-        case Channel.WEB_HOOK if _has_dots(address):
+        case AddressKind.URL if _has_dots(address):
             return "a step of the address's path is `.` or `..`"
         case _:
             return None
@@ -547,7 +545,7 @@ def _birth(
     lookups: MappingContext,
 ) -> CreatedMessage:
     template, now = made.template, time_ms(record, event)
-    streamed = template.type is Channel.EVENT_STREAM
+    streamed = CHANNELS[template.type].is_stream
     status = MessageStatus(
         encodedKey=made.key,
         tenant=event.tenant,
@@ -639,7 +637,7 @@ def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: byt
 
 
 def _stream_name(template: Template, event: Event, lookups: MappingContext) -> str:
-    if template.type is not Channel.EVENT_STREAM or not template.active:
+    if not CHANNELS[template.type].is_stream or not template.active:
         return ""
     if event.name not in lookups.layout.streams:
         raise InternalError(f"{template.id} streams {event.name}, and the layout has no topic for it")

@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from processor.domain.channel import CHANNELS, AddressKind, Channel
 from processor.domain.event import Event
 from processor.domain.ids import batch_id, contact_id, notification_id
-from processor.domain.message import Channel, Communicationmessage
+from processor.domain.message import Communicationmessage
 from processor.domain.notification import (
     Actor,
     AuditEvent,
@@ -21,9 +22,6 @@ from processor.errors import InternalError
 from processor.mapping.recipient import Recipient
 from processor.mapping.reference import Known
 from processor.mapping.template import Template
-
-NOTIFIED: Final = frozenset((Channel.EMAIL, Channel.SMS))
-"""The channels that have a Message."""
 
 _ROOT: Final = "/v1/notifications"
 
@@ -81,9 +79,13 @@ def _contact(message: Communicationmessage, person: Recipient, event: Event, kno
         id=identity,
         href=f"{_ROOT}/contacts/{identity}",
         name=row.name if row else person.fields["name"],
-        email=message.destination if message.type is Channel.EMAIL else told,
+        email=message.destination if _is_email(message.type) else told,
         user=None if row is None or row.user is None else _user(row.user),
     )
+
+
+def _is_email(channel: Channel | None) -> bool:
+    return channel is not None and CHANNELS[channel].address is AddressKind.EMAIL
 
 
 def _user(user: ContactUser) -> NotificationUser:

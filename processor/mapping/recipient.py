@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from processor.domain.channel import CHANNELS, RecipientKind
 from processor.domain.event import Event
-from processor.domain.message import Channel
 from processor.mapping.render import custom_text
-from processor.mapping.template import RecipientKind, Template, nfc
+from processor.mapping.template import Template, nfc
 
 KeyField = Literal["clientKey", "groupKey", "userKey"]
 
@@ -33,13 +33,6 @@ class Recipient:
         return language
 
 
-_ADDRESS_FIELDS: Final[Mapping[Channel, str]] = {
-    Channel.EMAIL: "emailAddress",
-    Channel.SMS: "mobilePhone",
-    Channel.TASK: "id",  # of a bank's user: the name to log in with
-}
-
-
 def holder_of(event: Event) -> Recipient | None:
     """The client or group whose business it was; None for an event without a holder."""
     client = event.fields.get("client")
@@ -62,7 +55,8 @@ def recipient_of(template: Template, event: Event, *, time_zone: tzinfo) -> Reci
             raise AssertionError(f"{template.id}: CUSTOM_FIELD without a field was accepted")
         address = custom_text(template.recipient_field, event.fields, time_zone)
     else:
-        address = found.fields[_ADDRESS_FIELDS[template.type]]
+        field = CHANNELS[template.type].address_field
+        address = None if field is None else found.fields[field]
     return Recipient(found.key, found.key_field, found.fields, address)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from unicodedata import name as name_of
 from unicodedata import normalize
 
-from processor.domain.message import Channel
+from processor.domain.channel import CHANNELS, Channel, ContentType, RecipientKind
 from processor.domain.notification import Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
 from processor.domain.record import EventName, TemplateId
@@ -40,30 +40,11 @@ class Target(StrEnum):
     ACCOUNTING = "ACCOUNTING"
 
 
-class RecipientKind(StrEnum):
-    """Whom a template addresses; which person or group of the event that is, says `recipient.py`."""
-
-    CLIENT = "CLIENT"
-    GROUP = "GROUP"
-    GROUP_ROLE = "GROUP_ROLE"
-    CREDIT_OFFICER = "CREDIT_OFFICER"
-    CUSTOM_FIELD = "CUSTOM_FIELD"
-
-
 class Subscription(StrEnum):
     """Whether a holder of whom nothing is recorded gets the message."""
 
     OPT_OUT = "OPT_OUT"  #: Yes, until it is said otherwise.
     OPT_IN = "OPT_IN"  #: No, until it is asked for.
-
-
-class ContentType(StrEnum):
-    """What a rendered body is, spelt as consumers of streams see it in `metadata.content_type`."""
-
-    TEXT = "text/plain; charset=UTF-8"
-    JSON = "application/json"
-    XML = "application/xml"
-    HTML = "text/html"
 
 
 class EscapeContext(StrEnum):
@@ -274,7 +255,7 @@ class TemplateSet:
         return frozenset(
             event
             for template in self.templates
-            if template.active and template.type is Channel.EVENT_STREAM
+            if template.active and CHANNELS[template.type].is_stream
             for event in template.events
         )
 

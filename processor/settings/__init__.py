@@ -33,7 +33,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from processor.domain.catalogue import EVENTS, EventRow, nearest_event
-from processor.domain.message import Channel
+from processor.domain.channel import Channel
 from processor.domain.notification import (
     CATEGORY_ID,
     PROCESSOR,

@@ -20,10 +20,11 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from processor.domain.catalogue import EVENTS, FAMILIES, EventRow, nearest_event
+from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
 from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.event import Event
 from processor.domain.ids import template_key
-from processor.domain.message import Channel, FailedTemplate, SkippedTemplate, State
+from processor.domain.message import FailedTemplate, SkippedTemplate, State
 from processor.domain.notification import CATEGORY_ID, Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL
 from processor.domain.reasons import DecisionReason
@@ -36,19 +37,17 @@ from processor.mapping.disguises import spelt, spelt_custom, visible
 from processor.mapping.document import flaws_of_document, hosts_in_text
 from processor.mapping.html_body import place
 from processor.mapping.languages import Key, language_key, normalize_tag, tag_doubt
-from processor.mapping.map import SMS_LIMIT_CHARACTERS, Draft, draft, event_type
-from processor.mapping.notification import NOTIFIED, attachment_href
+from processor.mapping.map import Draft, draft, event_type
+from processor.mapping.notification import attachment_href
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import holds_control
 from processor.mapping.template import (
     Condition,
-    ContentType,
     CustomField,
     EscapeContext,
     Flaw,
     Match,
     Operator,
-    RecipientKind,
     Segment,
     Subscription,
     Target,
@@ -90,7 +89,6 @@ TEXT_LIMIT_CHARACTERS: Final = 1024
 FINDING_LIMIT_CHARACTERS: Final = 800
 _VALUE_LIMIT_CHARACTERS: Final = 80
 VERSION_LIMIT: Final = 2**31 - 1  # a status carries it as Avro's int
-SMS_ADVISED_CHARACTERS: Final = 160
 BODY_LIMIT_BYTES: Final = 999_000  # no output may be larger, so a longer fixed text could never be published
 
 
@@ -326,28 +324,6 @@ _WORDS: Final[Mapping[str, Iterable[str]]] = {  # field -> the words it may be
 # Fields of the domain that no template can use yet. Named here so that nobody looks for a misspelling.
 _NOT_YET: Final = ("ordered",)
 
-_DOCUMENTS: Final[Mapping[str, ContentType]] = {  # what systems are sent
-    "application/json": ContentType.JSON,
-    "APPLICATION_JSON": ContentType.JSON,
-    "application/xml": ContentType.XML,
-    "APPLICATION_XML": ContentType.XML,
-    "text/plain; charset=UTF-8": ContentType.TEXT,
-    "PLAIN_TEXT": ContentType.TEXT,
-}
-_CONTENT_TYPES: Final[Mapping[Channel, Mapping[str, ContentType]]] = {  # channel -> what a file may say
-    Channel.EMAIL: {"text/html": ContentType.HTML, "text/plain": ContentType.TEXT},
-    Channel.SMS: {},
-    Channel.WEB_HOOK: _DOCUMENTS,
-    Channel.EVENT_STREAM: _DOCUMENTS,
-    Channel.TASK: {},
-}
-_DEFAULT_CONTENT: Final = {
-    Channel.EMAIL: ContentType.HTML,
-    Channel.SMS: ContentType.TEXT,
-    Channel.TASK: ContentType.TEXT,
-}
-_ADDRESSED: Final = (Channel.EMAIL, Channel.SMS, Channel.TASK)
-
 _HELD_IN_ORDER: Final = (Target.CLIENT, Target.GROUP, Target.LOANS, Target.SAVINGS)
 _HELD: Final = frozenset(_HELD_IN_ORDER)
 _RECIPIENT_TARGETS: Final[Mapping[RecipientKind, frozenset[Target]]] = {  # T06
@@ -364,7 +340,7 @@ _MANUAL_ROW: Final = EventRow(
     family=MANUAL,
     target="",
     stream_name="manual",
-    channels=frozenset((Channel.EMAIL, Channel.SMS)),
+    channels=frozenset(channel for channel, spec in CHANNELS.items() if spec.can_be_manual),
     ordering_key="",
 )
 
@@ -712,14 +688,8 @@ class _Reading:
     def _recipient(
         self, file: _File, channel: Channel | None, target: Target | None, recipient: RecipientKind | None
     ) -> CustomField | None:
-        if channel in (Channel.EVENT_STREAM, Channel.WEB_HOOK) and file.recipient is not None:
-            self.find("T06", f"type {channel} has no recipient", key="recipient", hint="leave it out")
-        if channel is Channel.TASK and recipient not in (None, RecipientKind.CREDIT_OFFICER):
-            what = f"a TASK is for a user of the bank, not for recipient {recipient}"
-            self.find("T06", what, key="recipient", hint="CREDIT_OFFICER")
-        if channel in _ADDRESSED and file.recipient is None:
-            hint = "CREDIT_OFFICER" if channel is Channel.TASK else f"one of: {', '.join(RecipientKind)}"
-            self.find("T06", f"`recipient` is missing; type {channel} needs one", key="type", hint=hint)
+        if channel is not None:
+            self._check_recipient(file, channel, recipient)
         if recipient is not None and target is not None and target not in _RECIPIENT_TARGETS[recipient]:
             fitting = ", ".join(sorted(_RECIPIENT_TARGETS[recipient]))
             self.find("T06", f"recipient {recipient} does not fit target {target}", key="recipient", hint=fitting)
@@ -751,15 +721,26 @@ class _Reading:
             return field
         return None
 
+    def _check_recipient(self, file: _File, channel: Channel, recipient: RecipientKind | None) -> None:
+        spec = CHANNELS[channel]
+        hint = "CREDIT_OFFICER" if spec.is_for_staff else f"one of: {', '.join(spec.recipients)}"
+        if not spec.recipients and file.recipient is not None:
+            self.find("T06", f"type {channel} has no recipient", key="recipient", hint="leave it out")
+        if spec.is_for_staff and recipient not in (None, *spec.recipients):
+            what = f"a {channel} is for a user of the bank, not for recipient {recipient}"
+            self.find("T06", what, key="recipient", hint=hint)
+        if spec.recipients and file.recipient is None:
+            self.find("T06", f"`recipient` is missing; type {channel} needs one", key="type", hint=hint)
+
     def _content_type(self, file: _File, channel: Channel | None) -> ContentType | None:
         if channel is None:
             return None
-        allowed = _CONTENT_TYPES[channel]
+        spec, allowed = CHANNELS[channel], CHANNELS[channel].content_types
         if file.content_type is None:
-            if channel not in _DEFAULT_CONTENT:
+            if spec.default_content is None:
                 hint = f"one of: {', '.join(one for one in allowed if '/' in one)}"
                 self.find("T11", f"`content_type` is missing; type {channel} needs one", key="type", hint=hint)
-            return _DEFAULT_CONTENT.get(channel)
+            return spec.default_content
         if not allowed:
             self.find("T11", f"type {channel} has no content_type", key="content_type", hint="leave it out")
         elif file.content_type not in allowed:
@@ -870,12 +851,13 @@ class _Reading:
         locale: str,
     ) -> Text:
         subject: tuple[Segment, ...] | None = None
+        spec = None if channel is None else CHANNELS[channel]
         subject_key = f"{prefix}subject"
-        if channel is Channel.EMAIL and not (source.subject or "").strip():
+        if spec is not None and spec.has_subject and not (source.subject or "").strip():
             missing = f"`{subject_key}` is {'blank' if source.subject else 'missing'}; " if prefix else ""
-            what = f"{missing}an EMAIL needs a subject"
+            what = f"{missing}an {channel} needs a subject"
             self.find("T08", what, key=subject_key if source.subject else prefix.rstrip("."))
-        elif channel is not Channel.EMAIL and channel is not None and source.subject is not None:
+        elif spec is not None and not spec.has_subject and source.subject is not None:
             self.find("T08", f"type {channel} has no subject", key=subject_key, hint="leave it out")
         elif source.subject is not None:
             if len(source.subject.splitlines()) > 1 or source.subject != source.subject.strip("\r\n"):
@@ -892,12 +874,12 @@ class _Reading:
         if len(fixed.encode()) > BODY_LIMIT_BYTES:
             what = f"the fixed text alone is {len(fixed.encode())} bytes; no message may be over {BODY_LIMIT_BYTES}"
             self.find("", what, key=body_key)
-        elif channel is Channel.SMS:
-            self._check_sms(fixed, body_key)
+        elif channel is not None:
+            self._check_length(fixed, body_key, channel)
         # JSON and XML are judged as a whole, with values; a place in HTML by what stands before it.
         if content is ContentType.HTML or all(not flaw.fatal for flaw in flaws):
             self._note_flaws(tuple(flaws_of_document(body, content, families)), body_key, rule="T12")
-        if content is ContentType.TEXT and channel in _ADDRESSED:
+        if content is ContentType.TEXT and spec is not None and spec.recipients:
             self._note_flaws(tuple(hosts_in_text(body)), body_key, rule="T12")
         return Text(subject, place(body)[0] if content is ContentType.HTML else body)
 
@@ -962,13 +944,13 @@ class _Reading:
         self, file: _File, channel: Channel | None, families: Mapping[str, EventName]
     ) -> tuple[Segment, ...] | None:
         """The address of a WEB_HOOK; None when there is none, or it is wrong."""
-        webhook = file.webhook
-        if channel is Channel.WEB_HOOK and webhook is None and "webhook" not in self._misfits:
+        webhook, needed = file.webhook, channel is not None and CHANNELS[channel].address is AddressKind.URL
+        if needed and webhook is None and "webhook" not in self._misfits:
             hint = 'as in [webhook] url = "https://hooks.example.com/{ACCOUNT_ID}"'
-            self.find("T14", "[webhook] is missing; type WEB_HOOK needs one", key="type", hint=hint)
-        if channel not in (Channel.WEB_HOOK, None) and webhook is not None:
+            self.find("T14", f"[webhook] is missing; type {channel} needs one", key="type", hint=hint)
+        if channel is not None and not needed and webhook is not None:
             self.find("", f"type {channel} has no [webhook]", key="webhook", hint="leave it out")
-        if channel is not Channel.WEB_HOOK or webhook is None:
+        if not needed or webhook is None:
             return None
         self._check_word("webhook.request_type", webhook.request_type, REQUEST_TYPES)
         self._check_word("webhook.authorization", webhook.authorization, AUTHORIZATIONS, rule="T16")
@@ -1000,12 +982,13 @@ class _Reading:
 
     def _check_notification(self, file: _File, channel: Channel | None) -> None:
         """What only the `Message` of an e-mail or SMS shows: its category, and the files that come with it."""
-        if file.category is not None and channel not in (*NOTIFIED, None):
+        spec = None if channel is None else CHANNELS[channel]
+        if file.category is not None and spec is not None and not spec.has_notification:
             self.find("", f"type {channel} has no category", key="category", hint="leave it out")
         elif file.category is not None and not CATEGORY_ID.fullmatch(file.category):
             hint = "as in NTC-3300-0041"
             self.find("", f"category {_cut(file.category)!r} is not a category's id", key="category", hint=hint)
-        if file.attachment and channel not in (Channel.EMAIL, None):
+        if file.attachment and spec is not None and not spec.has_attachments:
             self.find("", f"type {channel} has no attachments", key="attachment", hint="leave them out")
         if len(file.attachment) > ATTACHMENTS_LIMIT:
             what = f"{len(file.attachment)} attachments; a template has at most {ATTACHMENTS_LIMIT}"
@@ -1028,15 +1011,18 @@ class _Reading:
                     hint = "attachments are the same for all messages"
                     self.find("", f"`{place}.{name}` holds {_shown_token(token)}", key=f"{key}.{name}", hint=hint)
 
-    def _check_sms(self, fixed: str, key: str) -> None:
-        if len(fixed) > SMS_LIMIT_CHARACTERS:
-            what = f"the fixed text alone has {len(fixed)} characters; an SMS takes {SMS_LIMIT_CHARACTERS}"
+    def _check_length(self, fixed: str, key: str, channel: Channel) -> None:
+        limit = CHANNELS[channel].text_limit
+        if limit is None:
+            return
+        if len(fixed) > limit.limit_characters:
+            what = f"the fixed text alone has {len(fixed)} characters; an {channel} takes {limit.limit_characters}"
             self.find("T10", what, key=key)
-        elif len(fixed) > SMS_ADVISED_CHARACTERS:
-            what = f"the fixed text alone has {len(fixed)} characters: more than one SMS of {SMS_ADVISED_CHARACTERS}"
-            self.find("T10", what, key=key, warning=True)
+        elif len(fixed) > limit.advised_characters:
+            what = f"the fixed text alone has {len(fixed)} characters: more than one {channel} of "
+            self.find("T10", f"{what}{limit.advised_characters}", key=key, warning=True)
         if found := _EMOJI.search(fixed):
-            what = f"{found.group()!r} may be refused by an SMS gateway"
+            what = f"{found.group()!r} may be refused by an {channel} gateway"
             self.find("T10", what, key=key, token=found.group(), warning=True)
 
     def _note_flaws(self, flaws: tuple[Flaw, ...], key: str, *, rule: str = "T13", shape: str = "{{{}}}") -> None:

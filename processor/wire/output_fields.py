@@ -4,15 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from processor.domain.message import (
-    Channel,
-    Communicationmessage,
-    Decision,
-    MessageStatus,
-    SkippedTemplate,
-    State,
-    StreamEvent,
-)
+from processor.domain.channel import Channel
+from processor.domain.message import Communicationmessage, Decision, MessageStatus, SkippedTemplate, State, StreamEvent
 from processor.domain.notification import (
     Actor,
     Attachment,

@@ -8,7 +8,7 @@ import pytest
 from fastavro.schema import load_schema
 
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, EventRow, Holder, ordering_key
-from processor.domain.message import Channel
+from processor.domain.channel import Channel
 from processor.domain.record import EventName
 
 TOP = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """CircuitBreakers: when a template is suspended, tried again, and let go."""
 
-from processor.domain.message import Channel, Communicationmessage, FailedTemplate, MessageStatus, State
+from processor.domain.channel import Channel
+from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, State
 from processor.domain.outcome import CreatedMessage, Processed
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId, Topic

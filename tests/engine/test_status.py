@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from processor.domain.channel import ContentType
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId, Topic
@@ -27,7 +28,6 @@ from processor.engine.start_offsets import StartOffsetResolver
 from processor.engine.status import LOST, SILENT, UNASSIGNED, EngineStatus
 from processor.errors import UnavailableError
 from processor.mapping.map import map_record
-from processor.mapping.template import ContentType
 from processor.observability.http import Readiness
 from processor.observability.metrics import Metrics
 from processor.settings import SchemaRegistrySettings

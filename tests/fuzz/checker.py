@@ -19,13 +19,14 @@ from zlib import crc32
 from fastavro import schemaless_reader
 from selectolax.lexbor import LexborHTMLParser
 
-from processor.domain.message import Channel, Communicationmessage, State
+from processor.domain.channel import Channel, ContentType
+from processor.domain.message import Communicationmessage, State
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.mapping.context import MappingContext
-from processor.mapping.map import SMS_LIMIT_CHARACTERS, failed_record, identify, map_record, refused_record
-from processor.mapping.template import ContentType, Template
+from processor.mapping.map import failed_record, identify, map_record, refused_record
+from processor.mapping.template import Template
 from processor.wire.encode import Format, dead_letter_of
 from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
 from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
@@ -41,6 +42,7 @@ KINDS: Final = (EXTREME, MUTATED)
 
 # Half of all records are mapped with the first configuration, so that most events have a message.
 _FIRST_CONFIGURATION_RATIO: Final = 0.5
+_SMS_LIMIT_CHARACTERS: Final = 1600
 _RELATED_INTERVAL: Final = 6  # records; each costs about two more calls of mapping
 FIRST_TIMESTAMP_MS: Final = (
     1_773_480_413_702  # of record 0; each is a millisecond later, but for those with an odd timestamp
@@ -233,7 +235,7 @@ def _state_violations(message: Communicationmessage, template: Template) -> Iter
     if message.destination is None and not failed:
         yield f"{message.state} without a destination"
     length = len(message.body or "")
-    if template.type is Channel.SMS and length > SMS_LIMIT_CHARACTERS and not failed:
+    if template.type is Channel.SMS and length > _SMS_LIMIT_CHARACTERS and not failed:
         yield f"an SMS of {length} characters"
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from processor.domain.channel import Channel
 from processor.domain.event import Identity
-from processor.domain.message import Channel
 from processor.domain.notification import status_map
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, TemplateId

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from processor.domain.message import Channel
+from processor.domain.channel import Channel
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from tests.fuzz.checker import EXTREME, MUTATED
 from tests.fuzz.templates import template_id

@@ -16,11 +16,11 @@ from babel.dates import PATTERN_CHARS
 from babel.localedata import locale_identifiers
 
 from processor.domain.catalogue import EVENTS, FAMILIES
-from processor.domain.message import Channel
+from processor.domain.channel import Channel, ContentType
 from processor.domain.placeholders import Placeholder, PlaceholderType, placeholders_of
 from processor.domain.record import EventName
 from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition
-from processor.mapping.template import ContentType, OperandType, Operator, parse
+from processor.mapping.template import OperandType, Operator, parse
 from processor.templates.load import SHIPPED
 
 NAMES_PER_TEMPLATE: Final = 9  # 300 templates are 21 of each family, and the largest has 94 placeholders

@@ -15,12 +15,12 @@ import pytest
 
 import processor.mapping.map as module
 from processor.domain.catalogue import EVENTS
-from processor.domain.message import Channel
+from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.placeholders import PLACEHOLDERS
 from processor.domain.reasons import Reason
 from processor.domain.record import OutRecord
 from processor.mapping.render import Rendered, render
-from processor.mapping.template import ContentType, CustomFieldPlaceholder, NamedPlaceholder, Operator, RecipientKind
+from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Operator
 from processor.wire.encode import dead_letter_record
 from tests.fuzz import __main__ as command
 from tests.fuzz.checker import EXTREME, MUTATED, Case, CheckResult, Finding, check, make_case

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.demo.generate import events
+from processor.domain.channel import RecipientKind
 from processor.domain.event import Event
 from processor.domain.message import Communicationmessage, State
 from processor.domain.outcome import Processed, Rejected
@@ -22,7 +23,7 @@ from processor.mapping.address import (
     phone_refusal,
 )
 from processor.mapping.map import map_record
-from processor.mapping.template import RecipientKind, Target, Template
+from processor.mapping.template import Target, Template
 from processor.shipped import samples
 from tests.support.builders import changed, make_email, make_event, make_lookups, make_record, make_sms, make_task
 from tests.support.builders import sample as sample_of

@@ -16,6 +16,7 @@ from babel.localedata import locale_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.channel import ContentType
 from processor.domain.outcome import Processed
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
@@ -23,7 +24,7 @@ from processor.domain.record import EventName
 from processor.mapping.forms import ZEROS, format_error, format_value, notation_for, parse_format
 from processor.mapping.map import map_record
 from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import ContentType, EscapeContext, Text, parse
+from processor.mapping.template import EscapeContext, Text, parse
 from processor.templates.load import SHIPPED, read_templates
 from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas
 

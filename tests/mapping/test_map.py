@@ -12,9 +12,10 @@ from fastavro import schemaless_reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Identity
 from processor.domain.ids import contact_id, encoded_key
-from processor.domain.message import Channel, SkippedTemplate, State
+from processor.domain.message import SkippedTemplate, State
 from processor.domain.notification import Actor, Attachment, status_map
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, WrongKey
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
@@ -22,7 +23,7 @@ from processor.domain.record import EventName, OutRecord, RecordPosition, Schema
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.context import MappingContext
 from processor.mapping.map import draft, identify, map_record, refused_record
-from processor.mapping.template import ContentType, Match, RecipientKind, Subscription, Target, Template
+from processor.mapping.template import Match, Subscription, Target, Template
 from processor.wire.encode import encode_event, encoders
 from tests.support.builders import (
     EVENTS_TOPIC,

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS
+from processor.domain.channel import ContentType
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
-from processor.mapping.template import ContentType, EscapeContext, Text, parse
+from processor.mapping.template import EscapeContext, Text, parse
 from tests.support.builders import make_event
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.message import Channel
+from processor.domain.channel import Channel
 from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.settings import (

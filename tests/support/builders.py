@@ -10,9 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from processor.domain.catalogue import EVENTS
+from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Event
 from processor.domain.ids import template_key
-from processor.domain.message import Channel
 from processor.domain.notification import Attachment
 from processor.domain.output_topics import OutputTopic, OutputTopics
 from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
@@ -21,11 +21,9 @@ from processor.mapping.context import MappingContext
 from processor.mapping.html_body import place
 from processor.mapping.template import (
     Condition,
-    ContentType,
     EscapeContext,
     Match,
     Operator,
-    RecipientKind,
     Subscription,
     Target,
     Template,

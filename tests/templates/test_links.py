@@ -20,6 +20,7 @@ import ada_url
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from processor.domain.channel import ContentType
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate
@@ -27,7 +28,7 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.mapping.html_body import place
 from processor.mapping.map import Draft, draft
-from processor.mapping.template import ContentType, CustomFieldPlaceholder, EscapeContext, Template, parse
+from processor.mapping.template import CustomFieldPlaceholder, EscapeContext, Template, parse
 from processor.templates.load import SHIPPED, read_templates
 from tests.support.builders import TENANT, make_event, schemas, templates_directory
 from tests.support.laws import grows_linearly, size

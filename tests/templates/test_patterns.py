@@ -11,11 +11,12 @@ from babel.localedata import locale_identifiers
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from processor.domain.channel import ContentType
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.record import EventName
 from processor.mapping.forms import format_doubt, format_error, parse_format
 from processor.mapping.patterns import date_meant, number_meant
-from processor.mapping.template import ContentType, parse
+from processor.mapping.template import parse
 from processor.templates.load import read_templates
 from tests.support.builders import SMS_HEAD, TENANT, schemas, templates_directory
 

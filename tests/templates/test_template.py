@@ -15,14 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS
+from processor.domain.channel import Channel, ContentType
 from processor.domain.diagnostic import Diagnostic
-from processor.domain.message import Channel
 from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.mapping.document import flaws_of_document
 from processor.mapping.render import Rendered, Scope, render
 from processor.mapping.template import (
-    ContentType,
     CustomFieldPlaceholder,
     EscapeContext,
     Match,

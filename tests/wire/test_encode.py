@@ -13,16 +13,9 @@ from fastavro import schemaless_reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.domain.channel import Channel
 from processor.domain.ids import eid
-from processor.domain.message import (
-    Channel,
-    Communicationmessage,
-    Decision,
-    MessageStatus,
-    SkippedTemplate,
-    State,
-    StreamEvent,
-)
+from processor.domain.message import Communicationmessage, Decision, MessageStatus, SkippedTemplate, State, StreamEvent
 from processor.domain.notification import (
     Actor,
     Attachment,

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from processor.domain.catalogue import EVENTS, FAMILIES
+from processor.domain.channel import ContentType
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.message import State
 from processor.domain.outcome import Processed
@@ -15,7 +16,7 @@ from processor.domain.placeholders import placeholders_of
 from processor.domain.record import EventName
 from processor.mapping.map import map_record
 from processor.mapping.render import value_at
-from processor.mapping.template import ContentType, Target
+from processor.mapping.template import Target
 from processor.shipped import sample
 from processor.templates.load import read_templates
 from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, schemas

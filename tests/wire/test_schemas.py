@@ -13,7 +13,8 @@ import pytest
 from fastavro import parse_schema
 
 from processor.domain.catalogue import EVENTS, FAMILIES
-from processor.domain.message import Channel, Communicationmessage, MessageStatus, State
+from processor.domain.channel import Channel
+from processor.domain.message import Communicationmessage, MessageStatus, State
 from processor.domain.reasons import FailureReason
 from processor.domain.record import SchemaGuid, SchemaId
 from processor.errors import UsageError

@@ -1,0 +1,32 @@
+"""CHANNELS: a row for each channel, and rows that fit together."""
+
+import pytest
+
+from processor.domain.channel import CHANNELS, AddressKind, Channel, ChannelSpec
+
+
+def test_every_channel_has_a_row_in_the_published_order() -> None:
+    """A channel without a row would fail on the first template that uses it."""
+    assert list(Channel) == list(CHANNELS)
+
+
+@pytest.mark.parametrize("spec", CHANNELS.values(), ids=CHANNELS)
+def test_a_channel_for_people_finds_their_address_and_one_for_systems_needs_none(spec: ChannelSpec) -> None:
+    """Who is addressed has a field with the address; what addresses nobody renders it, or is its topic."""
+    rendered = spec.address in (AddressKind.URL, AddressKind.TOPIC)
+
+    assert (bool(spec.recipients), spec.address_field is not None) == (not rendered, not rendered)
+
+
+@pytest.mark.parametrize("spec", CHANNELS.values(), ids=CHANNELS)
+def test_what_is_shown_to_a_recipient_or_sent_by_a_person_has_a_recipient(spec: ChannelSpec) -> None:
+    """A portal shows messages to people, and people send to people."""
+    assert spec.recipients or not (spec.has_notification or spec.can_be_manual or spec.has_attachments)
+
+
+@pytest.mark.parametrize("spec", CHANNELS.values(), ids=CHANNELS)
+def test_a_template_file_without_a_content_type_is_clear_or_refused(spec: ChannelSpec) -> None:
+    """A default is one of the words, where there are words; without a default there are words to choose from."""
+    words = set(spec.content_types.values())
+
+    assert spec.default_content in words if words and spec.default_content else words or spec.default_content
