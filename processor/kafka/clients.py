@@ -151,11 +151,11 @@ class Connection:
         now = time.monotonic()
         if self._logs_errors and now - self._logged_at.get(error.code(), -ERROR_EVERY_S) >= ERROR_EVERY_S:
             self._logged_at[error.code()] = now
-            log.warning("kafka client", client=self._client, error=error.name(), detail=error.str())
+            log.warning("kafka client error", client=self._client, error=error.name(), detail=error.str())
 
     def log(self, level: int, template: str, *values: object) -> None:
         """As `logger`: a line that would go to stderr. A warning at most, fatal errors included: calls report those."""
-        log.log(min(level, logging.WARNING), "kafka client", client=self._client, detail=template % values)
+        log.log(min(level, logging.WARNING), "kafka client log", client=self._client, detail=template % values)
 
     def take_cause(self) -> KafkaError | None:
         """Return and forget the clearest error so far; None when there was none."""

@@ -175,7 +175,7 @@ class TopicWatch:
         try:
             found = ended.result()
         except (UnavailableError, AuthorizationError) as unavailable:
-            log.warning("topics cannot be compared with the plan", cause=str(unavailable))
+            log.warning("topic comparison unavailable", cause=str(unavailable))
             return None
         for difference in found:
             if difference not in self._found:

@@ -122,7 +122,7 @@ class _Listener(ThreadingHTTPServer):
         try:
             super().process_request(request, client_address)
         except RuntimeError as error:  # the system has no thread for it; the loop itself must not wait for a client
-            log.warning("a connection cannot be answered", cause=str(error))
+            log.warning("http connection dropped", cause=str(error))
             self.close_request(request)
 
     def service_actions(self) -> None:
@@ -193,8 +193,8 @@ class _Answer(BaseHTTPRequestHandler):
         try:
             readiness = self.server.ready()
         except Exception:
-            log.exception("readiness cannot be told")
-            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"ready": False, "reasons": ["readiness cannot be told"]})
+            log.exception("readiness check failed")
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"ready": False, "reasons": ["readiness check failed"]})
         else:
             status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
             self._json(status, readiness.as_json())
@@ -207,8 +207,8 @@ class _Answer(BaseHTTPRequestHandler):
         try:
             body = encode(self.server.registry)
         except Exception:
-            log.exception("metrics cannot be collected")
-            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "metrics cannot be collected"})
+            log.exception("metrics collection failed")
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "metrics collection failed"})
         else:
             self._send(HTTPStatus.OK, content_type, body)
 
@@ -225,4 +225,4 @@ class _Answer(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the library's name
-        log.debug("http", request=format % args)
+        log.debug("http request", request=format % args)

@@ -244,7 +244,7 @@ class Registry:
                 if not failure.reached:
                     return False
             except Exception as error:  # as in _look_up
-                log.debug("not given", schema=schema_name(other), error=repr(error))
+                log.debug("schema not available", schema=schema_name(other), error=repr(error))
             else:
                 return True
         if given:
@@ -252,7 +252,7 @@ class Registry:
         try:
             return bool(self._call_in_time("/subjects", self._subjects))
         except Exception as error:  # as in _look_up
-            log.debug("no subjects given", error=repr(error))
+            log.debug("subjects not available", error=repr(error))
             return False
 
     def _call_in_time(self, key: object, call: Callable[[], Any]) -> Any:

@@ -90,7 +90,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
     try:  # nothing of it is written; it may be needed to read what was
         return _with_registered_ids(registry, settings, schemas)
     except (UnavailableError, AuthorizationError, UsageError) as unavailable:
-        log.warning("outputs that were written by a registry's ids cannot be read now", cause=str(unavailable))
+        log.warning("registry ids unavailable", cause=str(unavailable))
         return schemas
 
 

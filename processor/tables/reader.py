@@ -170,7 +170,9 @@ class ReferenceTables:
         named = {one.id: one.category for one in templates.templates if one.active and one.category is not None}
         unknown = {name: category for name, category in named.items() if self.get(Table.CATEGORIES, category) is None}
         if unknown:
-            log.warning("categories of templates are in no row", topic=self._topics[Table.CATEGORIES].name, **unknown)
+            log.warning(
+                "template categories without a reference row", topic=self._topics[Table.CATEGORIES].name, **unknown
+            )
 
     def check(self) -> None:
         """Raise what ended the thread, if it has ended; the loop asks at each turn."""
@@ -206,7 +208,7 @@ class ReferenceTables:
         if self._thread.is_alive():
             self._thread.join(CLOSE_S)
         if self._thread.is_alive():
-            log.warning("the broker did not answer when the reference tables were left")
+            log.warning("reference table consumer did not close in time")
             return
         self._copy.close()
 
@@ -235,7 +237,7 @@ class ReferenceTables:
         """The positions to read from; those of the copy if it can be gone on with."""
         why = self._unusable(firsts)
         if why:
-            log.warning("local copy of the reference tables begun anew", cause=why)
+            log.warning("reference table store rebuilt", cause=why)
             self._copy.begin_anew()
         seen = self._copy.seen()
         if seen is None:
@@ -280,7 +282,7 @@ class ReferenceTables:
             with suppress(OSError):
                 if is_copy(folder) and max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < oldest:
                     remove_copy(folder)
-                    log.info("removed a local copy that nobody uses", folder=folder.name)
+                    log.info("abandoned reference table store removed", folder=folder.name)
 
     # ---------------------------------------------------------------------------------------------------- the thread
 
@@ -358,7 +360,7 @@ class ReferenceTables:
         if number is None or not is_of_partition(message):
             if error.code() not in RETRIABLE_CONSUMER_ERRORS:
                 raise DependencyError(f"the reference tables cannot be read: {error.name()}: {error.str()}")
-            log.warning("reference tables", error=error.name(), detail=error.str())
+            log.warning("reference table consumer error", error=error.name(), detail=error.str())
             return
         partition = self._tables[Topic(message.topic() or "")], number
         stuck = self._stuck.get(partition)
@@ -375,7 +377,7 @@ class ReferenceTables:
         before = self._stuck.get(partition)
         tries = 0 if before is None else before.tries
         if before is None or before.fault != fault:
-            log.error("reference table waits", cause=fault)
+            log.error("reference table partition paused", cause=fault)
         wait_s = back_off_s(tries, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
         self._stuck[partition] = _Stuck(fault, tries + 1, time.monotonic() + wait_s)
         reader.incremental_unassign([self._at(partition)])
@@ -395,7 +397,7 @@ class ReferenceTables:
     def _log_unreadable(self, row: UnreadableRow) -> None:
         more = {"consequence": TENANT_ROW_CONSEQUENCE} if self._is_tenants_account(row) else {}
         log.error(
-            "a row of a reference table cannot be read",
+            "invalid reference row",
             place=self._place(row),
             key=_shown_key(row),
             fault=row.fault,
@@ -409,7 +411,7 @@ class ReferenceTables:
             for row in named:
                 self._log_unreadable(row)
             if (more := self._copy.unreadable_count(table) - len(named)) > 0:
-                log.error("more rows of a reference table cannot be read", topic=topic.name, rows=more)
+                log.error("more invalid reference rows", topic=topic.name, rows=more)
 
     def _show_unreadable(self) -> None:
         """Show in /ready and the metrics which rows cannot be read now."""
@@ -442,7 +444,7 @@ class ReferenceTables:
             self._log_all_unreadable()
             self._show_unreadable()
             self._caught_up.set()
-            log.info("reference tables are complete", offsets_read=self.offsets_read)
+            log.info("reference tables restored", offsets_read=self.offsets_read)
 
     def _see(self, at: _Moment) -> None:
         """Note that the copy had all that there was `at` that time, unless a deleted row may have been missed."""
@@ -471,8 +473,8 @@ class ReferenceTables:
         try:
             look = looked.result()
         except (UnavailableError, TopicConfigError) as unavailable:
-            log.warning("reference tables cannot be looked at", cause=str(unavailable))
-            self._changed_topics = (f"reference tables cannot be looked at: {unavailable}".partition("\n")[0],)
+            log.warning("reference topic metadata unavailable", cause=str(unavailable))
+            self._changed_topics = (f"reference topic metadata unavailable: {unavailable}".partition("\n")[0],)
             return
         for table, topic in look.topics.items():
             if topic.identity != self._topics[table].identity:
@@ -481,7 +483,7 @@ class ReferenceTables:
         changes = tuple(self._topic_changes())
         for change in changes:
             if change not in self._changed_topics:
-                log.warning("a reference topic was changed", cause=change)
+                log.warning("reference topic changed", cause=change)
         self._changed_topics = changes
         if look.firsts:
             self._positions |= look.firsts

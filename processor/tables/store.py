@@ -70,7 +70,7 @@ class TableStore:
         try:
             self._rows = self._opened()
         except _UnreadableError as unreadable:
-            log.warning("local copy of the reference tables cannot be read, begun anew", cause=str(unreadable))
+            log.warning("reference table store rebuilt", cause=str(unreadable))
             self._rows = self._anew()
 
     def begin_anew(self) -> None:
@@ -198,7 +198,7 @@ class TableStore:
         try:
             self._rows.close()
         except Exception as error:  # the library raises no narrower one
-            log.warning("the local copy of the reference tables was not closed well", cause=str(error))
+            log.warning("reference table store not closed cleanly", cause=str(error))
 
     def _anew(self) -> Rdict:
         try:
@@ -280,7 +280,7 @@ def make_private(folder: Path) -> None:
     try:
         folder.chmod(0o700)
     except PermissionError as error:  # another user's, or a file system without modes
-        log.warning("others may be able to read the state", folder=str(folder), cause=str(error))
+        log.warning("state folder may be readable by others", folder=str(folder), cause=str(error))
 
 
 def is_copy(folder: Path) -> bool:

@@ -253,7 +253,7 @@ def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: st
         assert "receive.message.max.bytes" in readiness.reasons[0]
     errors = [(line["event"], line.get("place")) for line in logs if line["log_level"] == "error"]
     unreadable = f"{made.settings.topic('accounts')}[0]@0"
-    assert [("reference table waits", None), ("a row of a reference table cannot be read", unreadable)] == errors
+    assert [("reference table partition paused", None), ("invalid reference row", unreadable)] == errors
 
 
 def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str) -> None:

@@ -245,7 +245,7 @@ def test_a_copy_that_cannot_be_gone_on_with_is_begun_anew(
     with structlog.testing.capture_logs() as logs, Followed(made) as tables:
         assert ["Ines Duarte", None] == names(tables, "real", "ghost")
 
-    (warned,) = [one["cause"] for one in logs if one["event"].endswith("begun anew")]
+    (warned,) = [one["cause"] for one in logs if one["event"] == "reference table store rebuilt"]
     assert cause.format(contacts=made.settings.topic("contacts")) in warned
 
 
@@ -271,7 +271,7 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
     } == {
         (one["place"], one["key"], one["fault"].partition(" at character")[0])
         for one in logs
-        if one["event"] == "a row of a reference table cannot be read"
+        if one["event"] == "invalid reference row"
     }
     (letter,) = made.read(made.settings.topic("dead_letters"))
     failed = json.loads(dict(letter.headers() or ())["dl.failed"] or b"")
@@ -282,11 +282,7 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
 
 def logged_faults(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Key and consequence of each row that was logged as one that cannot be read."""
-    return [
-        (line["key"], line.get("consequence", ""))
-        for line in logs
-        if line["event"] == "a row of a reference table cannot be read"
-    ]
+    return [(line["key"], line.get("consequence", "")) for line in logs if line["event"] == "invalid reference row"]
 
 
 def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) -> None:
@@ -349,7 +345,7 @@ def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
     assert category.endswith("[0]@0: the row NTC-1000-2000 cannot be read")
     assert [f"c{number:02}" for number in range(20)] + ["NTC-1000-2000"] == [key for key, _ in logged_faults(logs)]
     assert [(topic, 10)] == [
-        (line["topic"], line["rows"]) for line in logs if line["event"].startswith("more rows of a")
+        (line["topic"], line["rows"]) for line in logs if line["event"] == "more invalid reference rows"
     ]
 
 
@@ -373,7 +369,7 @@ def test_categories_that_no_row_has(made: Installation) -> None:
         told(made, Table.CATEGORIES, "NTC-3300-0041", {})
         made.run()
 
-    (warned,) = [one for one in logs if one["event"] == "categories of templates are in no row"]
+    (warned,) = [one for one in logs if one["event"] == "template categories without a reference row"]
     assert warned["topic"] == made.settings.topic("categories")
     named = {one.id: one.category for one in made.templates.templates if one.category}
     assert {name: category for name, category in named.items() if category != "NTC-3300-0041"} == {
@@ -407,7 +403,7 @@ def test_partitions_that_come_later_are_read(
 
     refused = f"{topic} was grown to 2 partitions: the next start will refuse it; `processor topics` says what to do"
     assert degraded == (() if keys_are_stable else (refused,))
-    assert [*degraded] == [line["cause"] for line in logs if line["event"] == "a reference topic was changed"]
+    assert [*degraded] == [line["cause"] for line in logs if line["event"] == "reference topic changed"]
 
 
 def test_a_grown_topic_is_refused(made: Installation) -> None:
@@ -529,7 +525,7 @@ def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.
     with Followed(made) as tables:
         admin = made.admin()
         admin.delete_topics([topic])[topic].result(10)
-        missing = f"reference tables cannot be looked at: topics are missing: {topic}"
+        missing = f"reference topic metadata unavailable: topics are missing: {topic}"
         until(lambda: missing in tables.degraded)
         tables.check()
         assert ["Ines Duarte"] == names(tables, "a")
@@ -604,10 +600,10 @@ def test_a_disk_that_fills_up(made: Installation) -> None:
         assert (3, True) == (ended.returncode, what.startswith("no room on the disk for the local copy in /"))
         assert hint.startswith("hint: make room there, or name a folder on another disk by PROCESSOR_STATE_DIR")
         assert "Traceback" not in ended.stderr
-        assert "copy of the reference tables begun anew" not in ended.stderr
+        assert "reference table store rebuilt" not in ended.stderr
     ended = run_without_room(made, file_bytes=10**9)
     logs = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
-    (complete,) = [line for line in logs if line["event"] == "reference tables are complete"]
+    (complete,) = [line for line in logs if line["event"] == "reference tables restored"]
 
     assert (0, True) == (ended.returncode, 0 < complete["offsets_read"] < 3_000)
 
