@@ -280,7 +280,7 @@ def test_a_batch_that_was_skipped_does_not_keep_its_partition_from_starting(
 ) -> None:
     """Nobody could read it, and a person has set the position behind it: what lies in the window and cannot be read
     counts for nothing, and all that can be read does."""
-    made = installation(bootstrap_servers, topic_prefix, decisions=decisions, channels={"off": ["EMAIL"]})
+    made = installation(bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL"]})
     limited = with_consumer(made, SMALLER)
     made.tell([repayment(0)])
     limited.run()

@@ -111,7 +111,7 @@ def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, to
 
 def test_what_failed_for_its_templates_counts(bootstrap_servers: str, topic_prefix: str) -> None:
     """TEMPLATE_FAILED of a record that made nothing else: the repeat after a restart is a duplicate."""
-    made = installation(bootstrap_servers, topic_prefix, channels={"off": ["EVENT_STREAM"]}, decisions="off")
+    made = installation(bootstrap_servers, topic_prefix, channels={"disabled": ["EVENT_STREAM"]}, decisions="off")
     made.limit(made.settings.topic("messages"), 2_500)
     event = repayment(1, firstName="x" * 3_000)
     made.tell([event])
@@ -169,12 +169,12 @@ def test_records_without_an_outcome_are_read_from_the_input(
 ) -> None:
     """Where decisions are not written, an event that made no message counts all the same, also after a restart."""
     made = installation(
-        bootstrap_servers, topic_prefix, decisions=decisions, channels={"off": ["EMAIL", "EVENT_STREAM"]}
+        bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
     )
     made.tell([repayment(1), repayment(2)])
     made.run()
     assert set() == sources(made)
-    on = with_settings(made, channels=made.settings.channels.model_copy(update={"off": ()}))
+    on = with_settings(made, channels=made.settings.channels.model_copy(update={"disabled": ()}))
     on.tell([repayment(1)])
     on.run()
 
@@ -276,7 +276,7 @@ def test_the_window_is_read_back_piece_by_piece(
 ) -> None:
     """However small the pieces, all events of the window are found, in order, and nothing older."""
     monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
-    made = installation(bootstrap_servers, topic_prefix, window={"records": 20}, max_batch_records=7)
+    made = installation(bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7)
     made.tell([repayment(number % 45) for number in range(50)])
     made.run()
 
@@ -285,7 +285,7 @@ def test_the_window_is_read_back_piece_by_piece(
 
 def test_a_position_that_was_set_back_finds_what_was_before(bootstrap_servers: str, topic_prefix: str) -> None:
     """Two passes lie one behind the other in the outputs; the window of the second has what only the first judged."""
-    made = installation(bootstrap_servers, topic_prefix, window={"records": 10})
+    made = installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
     made.tell([repayment(number) for number in range(20)])
     made.run()
     set_back(made, 12)
@@ -347,7 +347,7 @@ def test_a_later_status_says_nothing_of_the_window(
     """What is told of a message's delivery lies anywhere behind its birth, at a time of its own: it neither ends the
     reading back nor gives its source another time."""
     monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
-    made = installation(bootstrap_servers, topic_prefix, window={"records": 20})
+    made = installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
     made.tell([repayment(number) for number in range(30)])
     made.run()
     before = seen(made)
