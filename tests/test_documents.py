@@ -27,7 +27,6 @@ from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.mapping.conditions import OPERATORS
-from processor.mapping.map import map_record
 from processor.mapping.reference import InvalidRow, row_of
 from processor.mapping.render import value_at
 from processor.mapping.template import template_set
@@ -37,7 +36,7 @@ from processor.shipped import sample
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import encoders
 from tests.documents import DOCS, PAGES
-from tests.support.builders import make_lookups, make_record, make_template, schemas
+from tests.support.builders import make_lookups, make_record, make_template, map_record, schemas
 from tests.support.installation import installation
 
 ROOT = DOCS.parent

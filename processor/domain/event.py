@@ -1,11 +1,11 @@
-"""A decoded event: what happened in the bank, and when."""
+"""A decoded event: what happened in the bank, and when; and what one record says of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from processor.domain.record import EventName
+from processor.domain.record import NO_TIME_MS, EventName, RecordPosition, SourceRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -15,7 +15,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes two records the same event. The producer repeats `event_id` when it tells a fact twice."""
+    """What makes two records the same event. The producer repeats `event_id` when it sends a fact again."""
 
     tenant: str
     event_id: str
@@ -47,3 +47,42 @@ class Event:
     def occurred_at_ms(self) -> int:
         """`occurred_at` in milliseconds since 1970, cut."""
         return (self.occurred_at - _EPOCH) // timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """What deduplication remembers of an event: where its record lies, when that counts as written, and which it is."""
+
+    place: RecordPosition
+    time_ms: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEvent:
+    """An event with the record that it was decoded from: one that passed every check before DUPLICATE_EVENT.
+
+    `has_wrong_key`: the record's key is not the event's ordering key.
+    """
+
+    record: SourceRecord
+    event: Event
+    has_wrong_key: bool = False
+
+    @property
+    def time_ms(self) -> int:
+        """When the record counts as written, in milliseconds since 1970."""
+        return written_at_ms(self.record, self.event)
+
+    @property
+    def seen(self) -> SeenEvent:
+        """What deduplication remembers of it."""
+        return SeenEvent(self.record.place, self.time_ms, self.event.identity)
+
+
+def written_at_ms(record: SourceRecord, event: Event | None) -> int:
+    """When `record` counts as written, in milliseconds since 1970: its own time; where readers cannot represent that,
+    `occurredAt` of its event; NO_TIME_MS without an event."""
+    if record.time_ms is not None:
+        return record.time_ms
+    return NO_TIME_MS if event is None else event.occurred_at_ms

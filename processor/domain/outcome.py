@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from processor.domain.event import Identity
 from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, SkippedTemplate, StreamEvent
 from processor.domain.notification import Notification
 from processor.domain.reasons import Reason
-from processor.domain.record import NO_TIME_MS, EventName, OutRecord, RecordPosition, SourceRecord
+from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,45 +31,37 @@ class WrongKey:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """The record was read. Its templates gave births, were declined or failed; none is left out.
+    """The record was read: each of its templates created a message, was skipped, or failed.
 
-    `identity` is what the window remembers; None for a record that did not pass the checks before DUPLICATE_EVENT
-    (empty, foreign tenant). `discarded` has the Message of each that was declined and is told so; `missing` the parts
-    of births and of these that no reference row told. `outputs` are all records to publish, in order, dead letter and
-    decision included. `time_ms` is when the record counts as written: in its outputs, and in the window.
+    `discarded` has the Message of each template that was skipped and whose recipient's portal says so; `missing` the
+    parts of created and discarded messages that no reference row gave. `outputs` are all records to publish, in order,
+    dead letter and decision included.
     """
 
     record: SourceRecord
-    identity: Identity | None
     created: tuple[CreatedMessage, ...]
     skipped: tuple[SkippedTemplate, ...]
     failed: tuple[FailedTemplate, ...]
     outputs: tuple[OutRecord, ...]
     discarded: tuple[Notification, ...] = ()
     missing: tuple[str, ...] = ()
-    time_ms: int = NO_TIME_MS
     malformed_headers: tuple[str, ...] = ()  #: Names of those that the outputs do not carry on; counted.
     wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A dead letter for itself. `outputs` is that one record.
-
-    `identity` is what the window remembers, with `time_ms`: of a record whose outputs were refused, None of all others.
-    """
+    """The record as a whole is a dead letter. `outputs` is that one record."""
 
     record: SourceRecord
     reason: Reason
     detail: str
     outputs: tuple[OutRecord, ...]
-    identity: Identity | None = None
-    time_ms: int = NO_TIME_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The world's fault: what is needed to judge the record cannot be had now. Nothing is published."""
+    """A dependency does not respond: what is needed to map the record is not available now. Nothing is published."""
 
     record: SourceRecord
     cause: str

@@ -57,7 +57,7 @@ class AssignedPartition:
     """One partition, from its assignment until it is revoked. A new assignment is a new Owned."""
 
     partition: int
-    window: DeduplicationWindow
+    deduplication: DeduplicationWindow
     starting: Future[StartOffset] | None
     refused: InputError | None = None  #: A person has to say where it starts.
     chosen: bool = False  #: The group had no position; its start has to be committed before it is read.
@@ -178,7 +178,7 @@ class EventConsumer:
         if offset > owned.waited_at:  # it got on since: what was mapped may be held back, so no commit has said so
             owned.waits = 0
         owned.waited_at = offset
-        owned.window.forget_from(offset)
+        owned.deduplication.forget_from(offset)
         owned.next = owned.seek_to = offset
         self._back_off(owned, cause)
         owned.schema_refused = schema_refused
@@ -202,7 +202,7 @@ class EventConsumer:
             if offset < 0:
                 raise InternalError(f"{self._events}[{tp.partition}] has no committed position, but it was started")
             owned.committed = owned.next = owned.seek_to = offset
-            owned.window.forget_from(offset)
+            owned.deduplication.forget_from(offset)
             self._seek(owned)
 
     def _committed(self, at: list[TopicPartition]) -> dict[int, int]:
@@ -241,7 +241,7 @@ class EventConsumer:
         for tp in partitions:
             self.owned[tp.partition] = AssignedPartition(
                 partition=tp.partition,
-                window=DeduplicationWindow(
+                deduplication=DeduplicationWindow(
                     records=self._settings.deduplication.records, age_ms=self._settings.deduplication.age_s * 1000
                 ),
                 starting=self._ask_start(tp.partition),
@@ -299,7 +299,7 @@ class EventConsumer:
         owned.next = owned.seek_to = start.offset
         owned.goal = start.goal
         for event in start.seen:
-            owned.window.remember(event.place, event.time_ms, event.identity)
+            owned.deduplication.remember(event)
         owned.progressed()
         log.info(
             "partition starts",

@@ -1,66 +1,67 @@
-"""The window of one partition: which events were told among the records before, and where.
+"""The deduplication window of one partition: which events were seen among the records before, and where.
 
-A function of the log alone: it is read back from the input when a partition is assigned, so a restart, a takeover and a
-replay all give the same answer.
+It is a function of the log alone: restored when a partition is assigned, so that a restart, a takeover and a replay
+find the same duplicates.
 """
 
 from collections import deque
 
-from processor.domain.event import Identity
+from processor.domain.event import Identity, SeenEvent
 from processor.domain.record import RecordPosition
 
 
 class DeduplicationWindow:
-    """Places of told events, oldest first for each identity. Not thread-safe; belongs to one partition's owner.
+    """Where events were seen, oldest first for each identity. Not thread-safe; belongs to one assigned partition.
 
     `records` and `age_ms` bound it: an earlier record counts when it lies at offsets [o - records, o) and its record
-    time is not more than `age_ms` older. 0 records: nothing is ever a repeat.
+    time is not more than `age_ms` older. 0 records: nothing is ever a duplicate.
     """
 
     def __init__(self, *, records: int, age_ms: int) -> None:
         self._records = records
         self._age_ms = age_ms
-        self._told: deque[tuple[RecordPosition, int, Identity]] = deque()  # by offset
-        self._places: dict[Identity, deque[tuple[RecordPosition, int]]] = {}  # by offset
+        self._seen: deque[SeenEvent] = deque()  # by offset
+        self._by_identity: dict[Identity, deque[SeenEvent]] = {}  # by offset
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._seen)
 
-    def first_seen(self, place: RecordPosition, timestamp_ms: int, identity: Identity) -> RecordPosition | None:
-        """The oldest place before `place` within both bounds that told `identity`; None when there is none.
+    def first_seen(self, event: SeenEvent) -> RecordPosition | None:
+        """The oldest place before `event`, within both bounds, of the same event; None when there is none.
 
-        Record times need not be in order, so the bound of age is asked of each place.
+        Record times need not be in order, so the bound of age is checked for each place.
         """
-        for earlier, told_ms in self._places.get(identity, ()):
-            if place.offset - self._records <= earlier.offset < place.offset and told_ms >= timestamp_ms - self._age_ms:
-                return earlier
+        oldest_offset, oldest_ms = event.place.offset - self._records, event.time_ms - self._age_ms
+        for earlier in self._by_identity.get(event.identity, ()):
+            if oldest_offset <= earlier.place.offset < event.place.offset and earlier.time_ms >= oldest_ms:
+                return earlier.place
         return None
 
-    def remember(self, place: RecordPosition, timestamp_ms: int, identity: Identity) -> None:
-        """Note that `place` told `identity`. Places come in the order of their offsets; a known one changes nothing."""
-        if self._told and place.offset <= self._told[-1][0].offset:
+    def remember(self, event: SeenEvent) -> None:
+        """Add `event`. Events come in the order of their offsets; one that is there already changes nothing."""
+        if self._seen and event.place.offset <= self._seen[-1].place.offset:
             return
-        self._told.append((place, timestamp_ms, identity))
-        self._places.setdefault(identity, deque()).append((place, timestamp_ms))
+        self._seen.append(event)
+        self._by_identity.setdefault(event.identity, deque()).append(event)
 
-    def forget_before(self, committed: int) -> None:
-        """Drop what no record from offset `committed` on can ask for.
+    def forget_before(self, committed_offset: int) -> None:
+        """Drop what no record from `committed_offset` on can be a duplicate of.
 
         Only what is committed moves this bound: after an abort the records since then are mapped again, and must find
         what they found before.
         """
-        while self._told and self._told[0][0].offset < committed - self._records:
-            _, _, identity = self._told.popleft()
-            places = self._places[identity]
+        while self._seen and self._seen[0].place.offset < committed_offset - self._records:
+            identity = self._seen.popleft().identity
+            places = self._by_identity[identity]
             places.popleft()
             if not places:
-                del self._places[identity]
+                del self._by_identity[identity]
 
     def forget_from(self, offset: int) -> None:
         """Drop what lies at `offset` or after: these records will be read and remembered again."""
-        while self._told and self._told[-1][0].offset >= offset:
-            _, _, identity = self._told.pop()
-            places = self._places[identity]
+        while self._seen and self._seen[-1].place.offset >= offset:
+            identity = self._seen.pop().identity
+            places = self._by_identity[identity]
             places.pop()
             if not places:
-                del self._places[identity]
+                del self._by_identity[identity]

@@ -22,10 +22,10 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 from processor.background import back_off_s
-from processor.domain.event import Identity
+from processor.domain.event import SourceEvent
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import OutRecord, RecordPosition, SourceRecord, Topic
+from processor.domain.record import OutRecord, RecordPosition, Topic
 from processor.engine.circuit_breaker import CircuitBreakers
 from processor.engine.consumer import AssignedPartition, EventConsumer, PolledRecord
 from processor.engine.instance_id import transactional_id
@@ -57,8 +57,10 @@ from processor.kafka.clients import (
 from processor.kafka.clients import consumer as new_consumer
 from processor.kafka.topic_state import TopicWatch, read_output_topics, topic_differences
 from processor.mapping.context import MappingContext
-from processor.mapping.map import failed_record, map_record, raised, refused_record
+from processor.mapping.decode import decode_record
+from processor.mapping.map import map_event
 from processor.mapping.reference import Reference
+from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
 from processor.mapping.template_sets import set_records
 from processor.observability.signals import Shutdown, ShutdownRequested, shutdown_signals
 from processor.registry.client import schemas_by_id
@@ -68,6 +70,7 @@ from processor.settings import Settings
 from processor.tables.reader import ReferenceTables
 from processor.templates.reload import TemplateReloader
 from processor.wire.encode import encoders
+from processor.wire.schema import SchemaOf
 
 log = structlog.get_logger()
 
@@ -175,19 +178,14 @@ def run(
         restore_tables(tables, shutdown, progress, until_end=until_end)
         tables.tell_unknown_categories(reloads.templates)
 
-        def first_seen(place: RecordPosition, timestamp_ms: int, identity: Identity) -> RecordPosition | None:
-            return intake.owned[place.partition].window.first_seen(place, timestamp_ms, identity)
-
-        lookups = MappingContext(
+        context = MappingContext(
             tenant=settings.required_tenant,
             schemas=schemas,
-            schema_of=schemas_by_id(settings, schemas),
             templates=reloads.templates,
             layout=first_layout,
             encoders=encoders(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
-            first_seen=first_seen,
             reference=Reference(
                 rows=tables.get,
                 missing_row=settings.reference.missing_row,
@@ -205,7 +203,7 @@ def run(
         starts = StartOffsetResolver(
             settings,
             layout=layout,
-            lookups=lookups,
+            context=context,
             schemas_of_outputs=schemas_by_id(settings, schemas),
             answer=first_answer,
         )
@@ -228,7 +226,8 @@ def run(
         gc.set_threshold(GC_EVERY_OBJECTS, 10, 10)
         engine = Engine(
             settings,
-            lookups,
+            context,
+            schemas_by_id(settings, schemas),
             lambda require_partitions: layout(require_partitions=require_partitions),
             TopicWatch(lambda: topic_differences(admin(settings), settings, reloads.templates)),
             reloads,
@@ -265,7 +264,8 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        lookups: MappingContext,
+        context: MappingContext,
+        schema_of: SchemaOf,
         layout: Callable[[bool], OutputTopics],
         topics: TopicWatch,
         reloads: TemplateReloader,
@@ -278,7 +278,8 @@ class Engine:
         step: StepHook,
     ) -> None:
         self._settings = settings
-        self._lookups = lookups
+        self._context = context
+        self._schema_of = schema_of
         self._layout = layout
         self._topics = topics
         self._reloads = reloads
@@ -417,7 +418,7 @@ class Engine:
         if found is None:
             return
         self._progress.topics_differ(found)
-        template_sets = self._lookups.layout.template_sets.name
+        template_sets = self._context.layout.template_sets.name
         if any(each.topic == template_sets and each.what == "is missing" for each in found):
             self._written_sets.clear()  # a set that is written twice is the same record twice
 
@@ -429,10 +430,10 @@ class Engine:
         )
         if fresh is None:
             return
-        if fresh.layout != self._lookups.layout:  # the producer's limits follow the topics
+        if fresh.layout != self._context.layout:  # the producer's limits follow the topics
             self._publisher.renew(fresh.layout, meanwhile=self._stay_alive)
             self._go_to_committed()
-        self._lookups = replace(self._lookups, templates=fresh.templates, layout=fresh.layout)
+        self._context = replace(self._context, templates=fresh.templates, layout=fresh.layout)
         self._tables.tell_unknown_categories(fresh.templates)
         self._breakers.reloaded({template.id: template.version for template in fresh.templates.templates})
         self._first_records = StartupGuard(self._settings.max_rejected_ratio)
@@ -474,7 +475,7 @@ class Engine:
             if not self._intake.is_current(owned):
                 continue
             suspect = record.place == self._suspect
-            outcome = None if suspect and done else self._outcome(record)
+            outcome = None if suspect and done else self._process(polled)
             if outcome is None:
                 self._backlog.appendleft(polled)
                 self._suspect = record.place
@@ -482,7 +483,8 @@ class Engine:
             if isinstance(outcome, Deferred):
                 self._wait(polled, outcome)
                 continue
-            self._remember(owned, outcome)
+            if isinstance(outcome, Processed) and self._settings.circuit_breaker == "on":
+                self._breakers.saw(outcome)
             if len(record.value or b"") > KEPT_VALUE_BYTES:  # nobody reads it any more; its outputs have what is kept
                 outcome = replace(outcome, record=replace(record, value=None))
             done.append(ProcessedRecord(owned, outcome))
@@ -498,38 +500,50 @@ class Engine:
         self._backlog = deque(other for other in self._backlog if other.owned is not polled.owned)
         self._progress.waited(SCHEMA_REFUSED if wait.schema_refused else wait.cause)
 
-    def _remember(self, owned: AssignedPartition, outcome: Processed | Rejected) -> None:
-        """Note what is mapped for the records that follow: in the partition's window and the breakers."""
-        if outcome.identity is None:
-            return
-        if isinstance(outcome, Processed) and self._settings.circuit_breaker == "on":
-            self._breakers.saw(outcome)
-        owned.window.remember(outcome.record.place, outcome.time_ms, outcome.identity)
-
-    def _outcome(self, record: SourceRecord) -> Outcome | None:
-        """What becomes of `record`; None when mapping has raised an error for it, and it is to be mapped once more.
+    def _process(self, polled: PolledRecord) -> Outcome | None:
+        """What becomes of one record; None when this has raised an error, and the record is to be mapped once more.
 
         Such an error does not stop the process, which would meet the same record at every start. Raises what the
-        look-ups raise of disk or registry.
+        reference tables raise of the disk, and what the registry's client raises.
         """
+        record = polled.record
+        decoded: SourceEvent | Outcome | None = None
         try:
-            refused = self._refused.get(record.place)
-            if refused is not None:
-                detail = f"the broker refused its outputs: {refused.words}"
-                return refused_record(record, self._lookups, detail=detail, bare=refused.bare)
-            return map_record(record, self._lookups, self._breakers.suspended())
+            decoded = decode_record(record, self._context, schema_of=self._schema_of)
+            return self._map_decoded(polled, decoded)
         except Exception as error:
             if isinstance(error, FatalError) and not isinstance(error, InternalError):
                 raise
             if record.place != self._suspect:
-                log.warning("mapping raised an error; once more", place=str(record.place), error=raised(error))
+                log.warning("mapping raised an error; once more", place=str(record.place), error=error_place(error))
                 return None
             # Neither the error's text nor `log.exception`: either may quote the event.
             frames = "".join(format_tb(error.__traceback__, -TRACEBACK_FRAMES))
-            fields = {"place": str(record.place), "error": raised(error), "traceback": frames}
+            fields = {"place": str(record.place), "error": error_place(error), "traceback": frames}
             log.error("mapping raised an error", **fields)  # noqa: TRY400  as said above
             self._progress.mapping_failed()
-            return failed_record(record, self._lookups, error)
+            event = decoded.event if isinstance(decoded, SourceEvent) else None
+            return reject_for_error(record, event, self._context, error)
+
+    def _map_decoded(self, polled: PolledRecord, decoded: SourceEvent | Outcome) -> Outcome:
+        """The outcome of a decoded record. Its event is remembered for the records that follow, unless this raises."""
+        refused = self._refused.get(polled.record.place)
+        if not isinstance(decoded, SourceEvent):
+            return decoded if refused is None else self._refuse_outputs(decoded, refused)
+        deduplication, seen = polled.owned.deduplication, decoded.seen
+        outcome: Outcome
+        if refused is None:
+            duplicate_of = deduplication.first_seen(seen)
+            suspended = self._breakers.suspended()
+            outcome = map_event(decoded, self._context, suspended=suspended, duplicate_of=duplicate_of)
+        else:
+            outcome = self._refuse_outputs(decoded, refused)
+        deduplication.remember(seen)
+        return outcome
+
+    def _refuse_outputs(self, decoded: SourceEvent | Outcome, refused: Refused) -> Outcome:
+        detail = f"the broker refused its outputs: {refused.words}"
+        return refuse_outputs(decoded, self._context, detail=detail, drop_value=refused.bare)
 
     def _publish(self, piece: Sequence[ProcessedRecord]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
@@ -549,7 +563,7 @@ class Engine:
             self._recover(failure, piece)
             return False
         self._committed(next_offsets)
-        self._written_sets.add(self._lookups.templates.digest)
+        self._written_sets.add(self._context.templates.digest)
         self._first_records.committed(outcomes)
         self._last_records.committed(outcomes)
         self._progress.other_tenants(self._last_records.foreign_share, self._last_records.degraded())
@@ -561,22 +575,22 @@ class Engine:
 
     def _unwritten_set(self) -> tuple[OutRecord, ...]:
         """The templates in use, to be kept with the first outcomes that they make; nothing once they are."""
-        templates = self._lookups.templates
+        templates = self._context.templates
         if templates.digest in self._written_sets:
             return ()
-        return set_records(templates, self._lookups.layout.template_sets)
+        return set_records(templates, self._context.layout.template_sets)
 
     def _committed(self, next_offsets: dict[AssignedPartition, int]) -> None:
         self._failures = 0
         self._failure = None
         for owned, offset in next_offsets.items():
             owned.committed = offset
-            owned.window.forget_before(offset)
+            owned.deduplication.forget_before(offset)
             owned.progressed()
 
     def _recover(self, failure: NotCommitted, piece: Sequence[ProcessedRecord]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
-        layout_before, fault = self._lookups.layout, ""
+        layout_before, fault = self._context.layout, ""
         if failure.concerns_topics or failure.is_record_error:
             fault = self._refresh_layout(require_partitions=failure.concerns_topics)
             failure = replace(failure, detail=fault or failure.detail)
@@ -586,8 +600,8 @@ class Engine:
         self._step("recovering")
         searching = False
         if failure.is_record_error and not fault:
-            searching = self._lookups.layout != layout_before or self._find_refused(failure, piece)
-        self._publisher.renew(self._lookups.layout, meanwhile=self._stay_alive)
+            searching = self._context.layout != layout_before or self._find_refused(failure, piece)
+        self._publisher.renew(self._context.layout, meanwhile=self._stay_alive)
         self._step("recovered")
         if not searching:
             self._back_off()
@@ -609,8 +623,8 @@ class Engine:
         except UnavailableError as unavailable:
             log.warning("the topics cannot be read again", cause=str(unavailable))
             return ""
-        if fresh != self._lookups.layout:
-            self._lookups = replace(self._lookups, layout=fresh)
+        if fresh != self._context.layout:
+            self._context = replace(self._context, layout=fresh)
         return ""
 
     def _go_to_committed(self) -> bool:
@@ -633,7 +647,7 @@ class Engine:
         if len(piece) > 1:
             self._most_records = len(piece) // 2
         elif piece:
-            place, letters = piece[0].outcome.record.place, self._lookups.layout.dead_letters
+            place, letters = piece[0].outcome.record.place, self._context.layout.dead_letters
             if place in self._refused and self._refused[place].bare:
                 raise TopicConfigError(
                     f"the broker refuses even the dead letter of {place} without its bytes: {failure.detail}",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +14,10 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from processor.background import back_off_s
-from processor.domain.event import Identity
+from processor.domain.event import Identity, SeenEvent, SourceEvent
+from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.domain.record import SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.engine.output_scan import Extent, OutcomeReader, UnpackError, open_reader, read_range
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import (
@@ -29,7 +30,7 @@ from processor.kafka.clients import (
 )
 from processor.kafka.clients import admin as new_admin
 from processor.mapping.context import MappingContext
-from processor.mapping.map import identify
+from processor.mapping.decode import decode_record
 from processor.settings import Settings
 from processor.wire.schema import SchemaOf, WriterSchema
 
@@ -41,15 +42,6 @@ MOST_AT_ONCE = 8
 MOST_REFUSED = 5  # partitions that the text of an exit names
 REGISTRY_S = 5.0  # for one schema; then it is asked again
 POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
-
-
-@dataclass(frozen=True, slots=True)
-class SeenEvent:
-    """An event that passed the checks before DUPLICATE_EVENT, its record's place, and when that counts as written."""
-
-    place: RecordPosition
-    time_ms: int
-    identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +96,7 @@ class StartOffsetResolver:
         settings: Settings,
         *,
         layout: Callable[[Admin], OutputTopics],
-        lookups: MappingContext,
+        context: MappingContext,
         schemas_of_outputs: SchemaOf,
         answer: StartPolicy | None,
     ) -> None:
@@ -113,7 +105,7 @@ class StartOffsetResolver:
         self._settings = settings
         self._events = settings.topic("events")
         self._layout = layout
-        self._lookups = replace(lookups, schema_of=self._schema_of)
+        self._context = context
         self._schemas_of_outputs = schemas_of_outputs
         self._registry_lock = threading.Lock()
         self._answer = answer
@@ -241,7 +233,7 @@ class StartOffsetResolver:
             return Extent(first, stable, self._end(admin, partition, topic=topic))
 
         return OutcomeReader(
-            self._settings, self._lookups.schemas, layout, partition, schema_of=self._schema_of, extent_of=extent_of
+            self._settings, self._context.schemas, layout, partition, schema_of=self._schema_of, extent_of=extent_of
         )
 
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
@@ -275,7 +267,7 @@ class StartOffsetResolver:
         first = max(0, end - self._settings.deduplication.records)
         found = outcomes.between(first, end)
         seen = {
-            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._lookups.tenant, outcome.event_id))
+            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._context.tenant, outcome.event_id))
             for offset, outcome in found.items()
             if outcome.event_id is not None
         }
@@ -290,10 +282,11 @@ class StartOffsetResolver:
             for record in records:
                 if record.place.offset in found:
                     continue
-                identified = identify(record, self._lookups)
-                if identified is not None:
-                    identity, time_ms = identified
-                    yield SeenEvent(record.place, time_ms, identity)
+                decoded = decode_record(record, self._context, schema_of=self._schema_of)
+                if isinstance(decoded, Deferred):
+                    raise UnavailableError(decoded.cause)
+                if isinstance(decoded, SourceEvent):
+                    yield decoded.seen
 
     def _readable(self, partition: int, first: int, end: int) -> Generator[SourceRecord]:
         """The records at offsets [first, end), without those of a batch that cannot be unpacked: nobody has mapped

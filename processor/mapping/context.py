@@ -1,26 +1,21 @@
-"""All that mapping looks up beside the record itself: frozen values and pure questions."""
+"""What an installation maps with, beside the event itself: frozen values, and the rows of the reference tables."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Literal
 
 from processor.domain.channel import Channel
-from processor.domain.event import Identity
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import RecordPosition, TemplateId
+from processor.domain.record import TemplateId
 from processor.mapping.reference import EMPTY_TABLES, Reference
 from processor.mapping.template import TemplateSet
 from processor.wire.encode import Encoders
-from processor.wire.schema import SchemaOf, Schemas
-
-FirstSeen = Callable[[RecordPosition, int, Identity], RecordPosition | None]
-"""The oldest place in the window before (place, timestamp_ms) that told the same event; None when this is the first."""
+from processor.wire.schema import Schemas
 
 Suspended = frozenset[tuple[TemplateId, TemplateReason]]
-"""Templates whose breaker is open for this record, with the reason that opened it."""
+"""Templates whose circuit breaker is open for this event, with the reason that opened it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +24,11 @@ class MappingContext:
 
     tenant: str
     schemas: Schemas
-    schema_of: SchemaOf
     templates: TemplateSet
     layout: OutputTopics
     encoders: Encoders
-    first_seen: FirstSeen
     reference: Reference = EMPTY_TABLES
-    switched_off: frozenset[Channel] = frozenset()  #: Channels by which nobody is told anything now.
+    switched_off: frozenset[Channel] = frozenset()  #: Channels that send nothing now.
     statuses: StatusMap = field(
         default_factory=status_map
     )  #: Of a Message, by the state or failureReason of its message.

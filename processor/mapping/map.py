@@ -1,26 +1,22 @@
-"""From one source record to its one outcome: the checks in their order, then each template by itself.
+"""From one decoded event to its one outcome: each template by itself, and all records that are to be published.
 
-record ── empty? ── decode ── tenant ── key ── told before? ── templates ──▶ for each: declined, failed or a birth
-             │         │         │       │          │              │
-         decision  dead letter decision dead letter decision    decision
+event ── seen before? ── templates ──▶ for each: skipped, failed or created
+              │             │
+          decision       decision
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from traceback import walk_tb
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import CHANNELS, AddressKind, Channel
-from processor.domain.event import Event, Identity
+from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import eid, encoded_key
 from processor.domain.message import (
     Communicationmessage,
-    DeadLetter,
-    Decision,
     FailedTemplate,
     MessageStatus,
     SkippedTemplate,
@@ -28,39 +24,26 @@ from processor.domain.message import (
     StreamEvent,
 )
 from processor.domain.notification import Notification, NotificationStatus
-from processor.domain.outcome import CreatedMessage, Deferred, Outcome, Processed, Rejected, WrongKey
+from processor.domain.outcome import CreatedMessage, Processed, WrongKey
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
-from processor.domain.record import NO_TIME_MS, EncodedKey, EventName, Headers, OutRecord, SourceRecord
+from processor.domain.record import EncodedKey, EventName, Headers, OutRecord, RecordPosition, SourceRecord
 from processor.domain.text import truncate
-from processor.errors import DeferredSchemaError, InternalError, UnavailableError
+from processor.errors import InternalError
 from processor.mapping.address import email_refusal, phone_refusal, user_refusal
 from processor.mapping.conditions import first_false
 from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.decisions import decision_records
 from processor.mapping.notification import initial_notification
 from processor.mapping.propagation import passed_on
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import EMPTY_TABLES, Known, LookupFailedError, Reference
+from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS, dead_letter
 from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
 from processor.mapping.template import Subscription, Target, Template
-from processor.wire.decode import Fault, decode
 from processor.wire.encode import dead_letter_record
 
 DESTINATION_LIMIT_CHARACTERS: Final = 1024
-DETAIL_LIMIT_CHARACTERS: Final = 1000
-
-EXPECTED: Final = frozenset(
-    (
-        DecisionReason.NO_TEMPLATE,
-        DecisionReason.INACTIVE,
-        DecisionReason.CHANNEL_DISABLED,
-        DecisionReason.TARGET_MISMATCH,
-        DecisionReason.CONDITION_FALSE,
-        DecisionReason.NOT_SUBSCRIBED,
-    )
-)
-"""What settings, templates and subscriptions are meant to leave out. `PROCESSOR_DECISIONS=unexpected` writes none of
-these; what is left is about the record or its data: EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT."""
 
 REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
     "LOAN_REPAYMENT": ("transaction", "encodedKey"),
@@ -69,38 +52,30 @@ REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the
 }
 
 
-# -------------------------------------------------------------------------------------------------------- one record
+# --------------------------------------------------------------------------------------------------------- one event
 
 
-def map_record(record: SourceRecord, lookups: MappingContext, suspended: Suspended) -> Outcome:
-    """What becomes of `record`. Any bytes end in an outcome, and the same arguments give an equal one.
+def map_event(
+    source: SourceEvent, context: MappingContext, *, suspended: Suspended, duplicate_of: RecordPosition | None
+) -> Processed:
+    """What becomes of an event. The same arguments give an equal outcome.
 
-    `suspended`: templates whose breaker is open; a message they would make is a failed template instead.
-    Wait when something that is needed cannot be had now. What the look-ups raise passes through; anything else that
-    this raises is a fault of ours, and the record's dead letter (`failed_record`).
+    `suspended`: templates whose circuit breaker is open; a message they would create is a failed template instead.
+    `duplicate_of`: where the same event lies before this record, within the deduplication window. What the reference
+    tables raise passes through; anything else that this raises is a bug, and the record's dead letter
+    (`reject_for_error`).
     """
-    try:
-        read = _read(record, lookups)
-        if isinstance(read, Processed | Rejected):
-            return read
-        event, wrong_key = read
-        first = lookups.first_seen(record.place, time_ms(record, event), event.identity)
-    except UnavailableError as error:
-        return _wait(record, error)
-    if first is not None:
-        told = f"told before at {first}"
-        skipped = (SkippedTemplate(reason=DecisionReason.DUPLICATE_EVENT, detail=told),)
-        return _mapped(record, event, lookups, skipped=skipped, wrong_key=wrong_key)
-    templates = lookups.templates.for_event(event.name)
+    if duplicate_of is not None:
+        reason = SkippedTemplate(reason=DecisionReason.DUPLICATE_EVENT, detail=f"first seen at {duplicate_of}")
+        return _processed(source, context, skipped=(reason,))
+    templates = context.templates.for_event(source.event.name)
     if not templates:
-        skipped = (SkippedTemplate(reason=DecisionReason.NO_TEMPLATE, detail=f"no template names {event.name}"),)
-        return _mapped(record, event, lookups, skipped=skipped, wrong_key=wrong_key)
-    results = [_made(template, record, event, lookups, suspended) for template in templates]
-    return _mapped(
-        record,
-        event,
-        lookups,
-        wrong_key=wrong_key,
+        detail = f"no template names {source.event.name}"
+        return _processed(source, context, skipped=(SkippedTemplate(reason=DecisionReason.NO_TEMPLATE, detail=detail),))
+    results = [_made(template, source, context, suspended) for template in templates]
+    return _processed(
+        source,
+        context,
         made=[one for one in results if isinstance(one, _Published | _Withheld)],
         skipped=tuple(
             one.skipped if isinstance(one, _Withheld) else one
@@ -109,98 +84,6 @@ def map_record(record: SourceRecord, lookups: MappingContext, suspended: Suspend
         ),
         failed=tuple(one for one in results if isinstance(one, FailedTemplate)),
     )
-
-
-def time_ms(record: SourceRecord, event: Event | None) -> int:
-    """When `record` counts as written, in milliseconds since 1970: its own time; where readers cannot represent that,
-    `occurredAt` of its event; NO_TIME_MS without an event."""
-    if record.time_ms is not None:
-        return record.time_ms
-    return NO_TIME_MS if event is None else event.occurred_at_ms
-
-
-def identify(record: SourceRecord, lookups: MappingContext) -> tuple[Identity, int] | None:
-    """What the window remembers of `record` when it passes the checks before DUPLICATE_EVENT: identity and time.
-
-    As in the outcome of `map_record`, without matching or rendering. UnavailableError passes through.
-    """
-    read = _read(record, lookups)
-    return None if isinstance(read, Processed | Rejected) else (read[0].identity, time_ms(record, read[0]))
-
-
-def refused_record(record: SourceRecord, lookups: MappingContext, *, detail: str, bare: bool) -> Outcome:
-    """The outcome of a record whose outputs the broker refuses: OUTPUT_REFUSED; what is a dead letter anyway keeps its
-    reason.
-
-    `detail` has the broker's words. `bare`: the dead letter goes without the source's bytes, as it was refused with
-    them. Its event is in the window: the record passed the checks.
-    """
-    try:
-        read = _read(record, lookups)
-    except UnavailableError as error:
-        return _wait(record, error)
-    match read:
-        case Rejected():
-            return _dead(record, read.reason, read.detail, lookups, bare=True)
-        case Processed():
-            return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, bare=bare)
-        case event, _:
-            return _dead(record, Reason.OUTPUT_REFUSED, detail, lookups, event=event, bare=bare)
-
-
-def _wait(record: SourceRecord, error: UnavailableError) -> Deferred:
-    return Deferred(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
-
-
-def failed_record(record: SourceRecord, lookups: MappingContext, error: Exception) -> Rejected:
-    """The outcome of a record for which mapping raises `error`: MAPPING_ERROR, with the place in our code.
-
-    Nothing of the error's own text, which may quote the event. The event is named unless reading it is what raises.
-    """
-    event: Event | None = None
-    with suppress(Exception):  # `error` itself, where reading raises it
-        read = _read(record, lookups)
-        event = read[0] if isinstance(read, tuple) else None
-    return _dead(record, Reason.MAPPING_ERROR, f"mapping raised {raised(error)}", lookups, event=event)
-
-
-def raised(error: Exception) -> str:
-    """An error's type and where in the code it was raised, without its text, which may quote the event."""
-    if error.__traceback__ is None:
-        return type(error).__name__
-    *_, (frame, line) = walk_tb(error.__traceback__)
-    code = frame.f_code
-    return f"{type(error).__name__} in {code.co_qualname}, line {line} of {frame.f_globals.get('__name__')}"
-
-
-def _read(record: SourceRecord, lookups: MappingContext) -> tuple[Event, bool] | Processed | Rejected:
-    """The event of `record` and whether its key is not the event's, or the outcome of a record without such."""
-    if not record.value:
-        skipped = SkippedTemplate(reason=DecisionReason.EMPTY_RECORD, detail="the record has no value")
-        return _mapped(record, None, lookups, skipped=(skipped,))
-    event = decode(
-        record, schemas=lookups.schemas, schema_of=lookups.schema_of, max_event_bytes=lookups.max_event_bytes
-    )
-    if isinstance(event, Fault):
-        return _dead(record, event.reason, event.detail, lookups)
-    if event.tenant != lookups.tenant:
-        detail = f"tenant {_quote(event.tenant)}; this installation is for {lookups.tenant}"
-        return _mapped(
-            record,
-            event,
-            lookups,
-            skipped=(SkippedTemplate(reason=DecisionReason.TENANT_DISABLED, detail=detail),),
-            known=False,
-        )
-    if not record.key:
-        detail = f"no key; {event.name} is keyed by {event.ordering_key}"
-        return _dead(record, Reason.MISSING_KEY, detail, lookups, event=event)
-    wrong_key = record.key != event.ordering_key.encode()
-    if wrong_key and lookups.key_check == "strict":
-        key = _quote(record.key.decode(errors="replace"))
-        detail = f"key {key}; {event.name} is keyed by {event.ordering_key}"
-        return _dead(record, Reason.WRONG_KEY, detail, lookups, event=event)
-    return event, wrong_key
 
 
 # ------------------------------------------------------------------------------------------------------ one template
@@ -472,26 +355,27 @@ class _Withheld:
 
 
 def _made(
-    template: Template, record: SourceRecord, event: Event, lookups: MappingContext, suspended: Suspended
+    template: Template, source: SourceEvent, context: MappingContext, suspended: Suspended
 ) -> _Published | _Withheld | SkippedTemplate | FailedTemplate:
     """A birth with its records, or why there is none; it fails when a record is larger than its topic takes."""
+    record, event = source.record, source.event
     made = draft(
         template,
         event,
-        time_zone=lookups.time_zone,
-        stream=_stream_name(template, event, lookups),
-        limit_characters=lookups.layout.messages.limit_bytes,
-        sms_region=lookups.sms_region,
-        reference=lookups.reference,
-        switched_off=lookups.switched_off,
+        time_zone=context.time_zone,
+        stream=_stream_name(template, event, context),
+        limit_characters=context.layout.messages.limit_bytes,
+        sms_region=context.sms_region,
+        reference=context.reference,
+        switched_off=context.switched_off,
         suspended=[reason for one, reason in suspended if one == template.id],
     )
     if not isinstance(made, Draft):
         return made
-    message = _message(made, record, event)
-    notification = _notification(made, message, event, lookups)
-    birth = None if made.withheld else _birth(made, message, notification, record, event, lookups)
-    outputs = _outputs_of(birth, notification, made.key, record, event, lookups)
+    message = _message(made, source)
+    notification = _notification(made, message, event, context)
+    birth = None if made.withheld else _birth(made, message, notification, source, context)
+    outputs = _outputs_of(birth, notification, made.key, record, event, context)
     for topic, output in outputs:
         if output.size_bytes > topic.limit_bytes:
             detail = f"{output.size_bytes} bytes for {topic.name}, which takes {topic.limit_bytes}"
@@ -508,8 +392,8 @@ def _missing(made: Draft) -> tuple[str, ...]:
     return () if made.known is None else tuple(made.known.missing)
 
 
-def _message(made: Draft, record: SourceRecord, event: Event) -> Communicationmessage:
-    template, now = made.template, time_ms(record, event)
+def _message(made: Draft, source: SourceEvent) -> Communicationmessage:
+    template, event, now = made.template, source.event, source.time_ms
     kind = value_at(("account", "kind"), event.fields)
     account = value_at(("account", "encodedKey"), event.fields)
     keys = {} if made.person is None else {made.person.key_field: made.person.key}
@@ -540,11 +424,10 @@ def _birth(
     made: Draft,
     message: Communicationmessage,
     notification: Notification | None,
-    record: SourceRecord,
-    event: Event,
-    lookups: MappingContext,
+    source: SourceEvent,
+    context: MappingContext,
 ) -> CreatedMessage:
-    template, now = made.template, time_ms(record, event)
+    template, event = made.template, source.event
     streamed = CHANNELS[template.type].is_stream
     status = MessageStatus(
         encodedKey=made.key,
@@ -554,7 +437,7 @@ def _birth(
         sequence=1,
         from_=State.QUEUED_FOR_STREAM if streamed else None,
         to=made.state,
-        at=now,
+        at=source.time_ms,
         numRetries=0,
         failureReason=made.failure_reason,
         failureCause=made.failure_cause,
@@ -562,8 +445,8 @@ def _birth(
         eventId=event.id,
         templateId=template.id,
         templateVersion=template.version,
-        setVersion=lookups.templates.digest,
-        source=record.place,
+        setVersion=context.templates.digest,
+        source=source.record.place,
         lookupMissing=_missing(made),
         correlationId=event.correlation_id,
     )
@@ -574,15 +457,15 @@ def _birth(
 
 
 def _notification(
-    made: Draft, message: Communicationmessage, event: Event, lookups: MappingContext
+    made: Draft, message: Communicationmessage, event: Event, context: MappingContext
 ) -> Notification | None:
     if made.known is None or made.person is None:
         return None
-    status = lookups.statuses[made.failure_reason or made.state]
+    status = context.statuses[made.failure_reason or made.state]
     if made.withheld is not None:
         status = NotificationStatus.DISCARDED
     return initial_notification(
-        message, made.template, made.person, event, made.known, status=status, actor=lookups.actor
+        message, made.template, made.person, event, made.known, status=status, actor=context.actor
     )
 
 
@@ -609,10 +492,10 @@ def _outputs_of(
     encoded_key: EncodedKey,
     record: SourceRecord,
     event: Event,
-    lookups: MappingContext,
+    context: MappingContext,
 ) -> tuple[tuple[OutputTopic, OutRecord], ...]:
     """The records of a birth; without one, of a message that is withheld."""
-    layout, encoders, key = lookups.layout, lookups.encoders, encoded_key.encode()
+    layout, encoders, key = context.layout, context.encoders, encoded_key.encode()
     outputs = []
     if birth is not None:
         value, headers = encoders.message(birth.message)
@@ -636,149 +519,38 @@ def _out(topic: OutputTopic, record: SourceRecord, key: bytes | None, value: byt
     return OutRecord(topic.name, record.place.partition, key, value, (*passed_on(record.headers).headers, *headers))
 
 
-def _stream_name(template: Template, event: Event, lookups: MappingContext) -> str:
+def _stream_name(template: Template, event: Event, context: MappingContext) -> str:
     if not CHANNELS[template.type].is_stream or not template.active:
         return ""
-    if event.name not in lookups.layout.streams:
+    if event.name not in context.layout.streams:
         raise InternalError(f"{template.id} streams {event.name}, and the layout has no topic for it")
-    return lookups.layout.streams[event.name].name
+    return context.layout.streams[event.name].name
 
 
-def _dead(
-    record: SourceRecord,
-    reason: Reason,
-    detail: str,
-    lookups: MappingContext,
-    *,
-    event: Event | None = None,
-    bare: bool = False,
-) -> Rejected:
-    """A record that is a dead letter for itself. `event`: its event, if it could be read."""
-    letter = _letter(record, reason, detail, lookups, event=event)
-    out = dead_letter_record(letter, topic=lookups.layout.dead_letters, bare=bare)
-    seen = event.identity if event is not None and reason is Reason.OUTPUT_REFUSED else None
-    return Rejected(record, reason, letter.detail, (out,), identity=seen, time_ms=time_ms(record, event))
-
-
-def _letter(
-    record: SourceRecord,
-    reason: Reason,
-    detail: str,
-    lookups: MappingContext,
-    *,
-    event: Event | None,
-    failed: tuple[FailedTemplate, ...] = (),
-) -> DeadLetter:
-    return DeadLetter(
-        place=record.place,
-        timestamp_ms=record.timestamp_ms,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-        reason=reason,
-        detail=truncate(detail, DETAIL_LIMIT_CHARACTERS),
-        failed=failed,
-        event_id=None if event is None else event.id,
-        event=None if event is None else event.name,
-        set_version=None if event is None else lookups.templates.digest,
-        occurred_at_ms=event.occurred_at_ms if event is not None and record.time_ms is None else None,
-    )
-
-
-def _mapped(
-    record: SourceRecord,
-    event: Event | None,
-    lookups: MappingContext,
+def _processed(
+    source: SourceEvent,
+    context: MappingContext,
     *,
     made: Iterable[_Published | _Withheld] = (),
     skipped: tuple[SkippedTemplate, ...] = (),
     failed: tuple[FailedTemplate, ...] = (),
-    wrong_key: bool = False,
-    known: bool = True,
 ) -> Processed:
-    """The outcome of a record that was read. `known`: whether it passed the checks before DUPLICATE_EVENT."""
+    record, event = source.record, source.event
     made = tuple(made)
     outputs = [output for one in made for output in one.outputs]
-    if written := _written_decisions(skipped, lookups):
-        outputs.append(_decision_record(record, event, written, lookups))
+    outputs += decision_records(record, event, skipped, context)
     if failed:
-        detail = "; ".join(f"{one.templateId}: {one.reason}" for one in failed)
-        letter = _letter(record, Reason.TEMPLATE_FAILED, detail, lookups, event=event, failed=failed)
-        outputs.append(dead_letter_record(letter, topic=lookups.layout.dead_letters))
+        detail = "; ".join(f"{template.templateId}: {template.reason}" for template in failed)
+        letter = dead_letter(record, Reason.TEMPLATE_FAILED, detail, context, event=event, failed=failed)
+        outputs.append(dead_letter_record(letter, topic=context.layout.dead_letters))
     return Processed(
         record=record,
-        identity=event.identity if event is not None and known else None,
         created=tuple(one.birth for one in made if isinstance(one, _Published)),
         discarded=tuple(one.discarded for one in made if isinstance(one, _Withheld)),
         missing=tuple(part for one in made for part in one.missing),
         skipped=skipped,
         failed=failed,
         outputs=tuple(outputs),
-        time_ms=time_ms(record, event),
         malformed_headers=passed_on(record.headers).malformed,
-        wrong_key=WrongKey(event.name, event.id, event.ordering_key) if event is not None and wrong_key else None,
+        wrong_key=WrongKey(event.name, event.id, event.ordering_key) if source.has_wrong_key else None,
     )
-
-
-def _written_decisions(skipped: tuple[SkippedTemplate, ...], lookups: MappingContext) -> tuple[SkippedTemplate, ...]:
-    match lookups.decisions:
-        case "all":
-            return skipped
-        case "unexpected":
-            return tuple(one for one in skipped if one.reason not in EXPECTED)
-        case "off":
-            return ()
-
-
-# How much of each of a decision's texts is kept, tried in this order until the record fits its topic. Only what a
-# producer wrote (a correlation id, a foreign tenant's name, a tombstone's key) can make one large.
-_DECISION_CUTS: Final = (DETAIL_LIMIT_CHARACTERS, 100, 20)
-_KEY_LIMIT_BYTES: Final = 1000
-
-
-def _decision_record(
-    record: SourceRecord, event: Event | None, reasons: tuple[SkippedTemplate, ...], lookups: MappingContext
-) -> OutRecord:
-    """One record with all reasons: whole if its topic takes it, else with its texts cut, at last with fewer reasons."""
-    topic = lookups.layout.decisions
-    decision = Decision(
-        eventId=event.id if event else None,
-        event=event.name if event else None,
-        tenant=event.tenant if event else None,
-        source=record.place,
-        setVersion=lookups.templates.digest,
-        correlationId=event.correlation_id if event else None,
-        at=time_ms(record, event),
-        reasons=reasons,
-    )
-    key = event.id.encode() if event else record.key
-    whole = _out(topic, record, key, *lookups.encoders.decision(decision))
-    if whole.size_bytes <= topic.limit_bytes:
-        return whole
-    key = key and key[:_KEY_LIMIT_BYTES]
-    for smaller in _smaller(decision):
-        out = OutRecord(topic.name, whole.partition, key, *lookups.encoders.decision(smaller))
-        if out.size_bytes <= topic.limit_bytes:
-            return out
-    raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
-
-
-def _smaller(decision: Decision) -> Iterator[Decision]:
-    """`decision` cut more and more; the last reason of a shortened list says how many are left out."""
-    for limit in _DECISION_CUTS:
-        decision = replace(
-            decision,
-            tenant=decision.tenant and truncate(decision.tenant, limit),
-            correlationId=decision.correlationId and truncate(decision.correlationId, limit),
-            reasons=tuple(replace(one, detail=truncate(one.detail, limit)) for one in decision.reasons),
-        )
-        yield decision
-    kept = len(decision.reasons)
-    while kept > 1:
-        kept //= 2
-        last = replace(decision.reasons[kept - 1], detail=f"and {len(decision.reasons) - kept} more templates")
-        yield replace(decision, reasons=(*decision.reasons[: kept - 1], last))
-
-
-def _quote(value: Any) -> str:
-    return repr(truncate(str(value), 64))

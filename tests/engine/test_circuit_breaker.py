@@ -41,7 +41,7 @@ def failed(reason: TemplateReason = MISSING, version: int = 1) -> Processed:
 
 
 def outcome(created: tuple[CreatedMessage, ...] = (), failed: tuple[FailedTemplate, ...] = ()) -> Processed:
-    return Processed(SourceRecord(PLACE, 0, None, None), None, created, (), failed, ())
+    return Processed(SourceRecord(PLACE, 0, None, None), created, (), failed, ())
 
 
 def after(*outcomes: Processed) -> CircuitBreakers:

@@ -1,9 +1,9 @@
-"""The window's claims: what was told before, within both bounds, however often the records are read again."""
+"""Deduplication: what was seen before, within both bounds, however often the records are read again."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.domain.event import Identity
+from processor.domain.event import Identity, SeenEvent
 from processor.domain.record import RecordPosition, Topic
 from processor.engine.deduplication import DeduplicationWindow
 
@@ -14,64 +14,66 @@ def place(offset: int) -> RecordPosition:
     return RecordPosition(Topic("banking.events"), 0, offset)
 
 
-def identity(event: str = "e1") -> Identity:
-    return Identity("northbank", event)
+def seen(offset: int, time_ms: int = 0, event: str = "e1", *, tenant: str = "northbank") -> SeenEvent:
+    return SeenEvent(place(offset), time_ms, Identity(tenant, event))
 
 
-def window(*told: tuple[int, int, str], records: int = 10) -> DeduplicationWindow:
-    """A window that has seen `told`: (offset, time, event)."""
-    made = DeduplicationWindow(records=records, age_ms=DAY_MS)
-    for offset, at, event in told:
-        made.remember(place(offset), at, identity(event))
-    return made
+def window(*events: SeenEvent, records: int = 10) -> DeduplicationWindow:
+    """A window that remembers `events`."""
+    deduplication = DeduplicationWindow(records=records, age_ms=DAY_MS)
+    for event in events:
+        deduplication.remember(event)
+    return deduplication
 
 
 def test_the_oldest_place_in_the_window_is_named() -> None:
-    """With several earlier records of an event, the answer is the oldest."""
-    assert place(3) == window((3, 0, "e1"), (4, 0, "e1")).first_seen(place(5), 0, identity())
+    """With several earlier records of an event, the oldest is found."""
+    assert place(3) == window(seen(3), seen(4)).first_seen(seen(5))
 
 
 def test_the_edge_by_records() -> None:
     """Offsets [o - records, o) count: the one exactly `records` back does, the one before does not."""
-    told = window((3, 0, "e1"))
+    deduplication = window(seen(3))
 
-    assert place(3) == told.first_seen(place(13), 0, identity())
-    assert told.first_seen(place(14), 0, identity()) is None
+    assert place(3) == deduplication.first_seen(seen(13))
+    assert deduplication.first_seen(seen(14)) is None
 
 
 def test_the_edge_by_age() -> None:
     """A record that is exactly the age older counts; a millisecond more, and it does not."""
-    told = window((3, 0, "e1"))
+    deduplication = window(seen(3))
 
-    assert place(3) == told.first_seen(place(5), DAY_MS, identity())
-    assert told.first_seen(place(5), DAY_MS + 1, identity()) is None
+    assert place(3) == deduplication.first_seen(seen(5, DAY_MS))
+    assert deduplication.first_seen(seen(5, DAY_MS + 1)) is None
 
 
 def test_an_old_time_does_not_hide_a_newer_one() -> None:
     """Record times need not be in order: a place that is too old by time does not end the search."""
-    assert place(4) == window((3, 0, "e1"), (4, DAY_MS, "e1")).first_seen(place(5), DAY_MS + 1, identity())
+    assert place(4) == window(seen(3), seen(4, DAY_MS)).first_seen(seen(5, DAY_MS + 1))
 
 
 def test_another_tenant_is_another_event() -> None:
     """The same event id of another tenant is not a repeat."""
-    assert window((3, 0, "e1")).first_seen(place(5), 0, Identity("southbank", "e1")) is None
+    assert window(seen(3)).first_seen(seen(5, tenant="southbank")) is None
 
 
 def test_records_are_not_repeats_of_themselves() -> None:
     """A record read again after a rewind does not find itself, nor what lies after it."""
-    assert window((3, 0, "e1"), (5, 0, "e1")).first_seen(place(3), 0, identity()) is None
+    assert window(seen(3), seen(5)).first_seen(seen(3)) is None
 
 
 def test_no_window_no_repeat() -> None:
     """With a bound of 0 records nothing is a repeat."""
-    assert window((3, 0, "e1"), records=0).first_seen(place(4), 0, identity()) is None
+    assert window(seen(3), records=0).first_seen(seen(4)) is None
 
 
 STREAM = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5), st.sampled_from(["a", "b", "c"])), max_size=40)
 
 
 @given(stream=STREAM, rewinds=st.lists(st.integers(0, 60), max_size=5), records=st.integers(0, 12))
-def test_rewinds_do_not_change_any_answer(stream: list[tuple[int, int, str]], rewinds: list[int], records: int) -> None:
+def test_rewinds_do_not_change_what_is_found(
+    stream: list[tuple[int, int, str]], rewinds: list[int], records: int
+) -> None:
     """What a record finds depends on the log alone: not on commits, rewinds, or how often it was read."""
     log = []
     offset = 0
@@ -86,9 +88,9 @@ def test_rewinds_do_not_change_any_answer(stream: list[tuple[int, int, str]], re
     position = 0
     while position < len(log):
         o, at, event = log[position]
-        found = tested.first_seen(place(o), at, identity(event))
+        found = tested.first_seen(seen(o, at, event))
         assert expected[o] == (found.offset if found else None)
-        tested.remember(place(o), at, identity(event))
+        tested.remember(seen(o, at, event))
         position += 1
         if pending and o >= pending[0]:
             tested.forget_from(log[committed][0])

@@ -9,18 +9,21 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from processor.domain.outcome import Outcome
+from processor.domain.event import SourceEvent
+from processor.domain.outcome import Processed
 from processor.domain.reasons import Reason
-from processor.domain.record import SourceRecord
+from processor.domain.record import RecordPosition, SourceRecord
 from processor.engine import loop as module
 from processor.engine.loop import run
 from processor.engine.status import EngineStatus
 from processor.errors import DependencyError, InternalError
 from processor.kafka.clients import headers_of
 from processor.mapping.context import MappingContext, Suspended
-from processor.mapping.map import map_record
+from processor.mapping.decode import decode_record
+from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
 from processor.wire.encode import dead_letter_of
+from processor.wire.schema import SchemaOf
 from tests.engine.test_run import encoded, repayment
 from tests.support.installation import installation
 
@@ -45,19 +48,26 @@ def raise_it(error: Exception) -> Callable[[], object]:
 
 
 class Mapping:
-    """`map_record`, which calls `act` first for the record at offset `AT`, the first `times` that it is mapped."""
+    """`map_event`, which calls `act` first for the record at offset `AT`, the first `times` that it is mapped."""
 
     def __init__(self, act: Callable[[], object], *, times: int = 1_000) -> None:
         self.act = act
         self.times = times
         self.seen: Counter[int] = Counter()
 
-    def __call__(self, record: SourceRecord, lookups: MappingContext, suspended: Suspended) -> Outcome:
-        offset = record.place.offset
+    def __call__(
+        self,
+        source: SourceEvent,
+        context: MappingContext,
+        *,
+        suspended: Suspended,
+        duplicate_of: RecordPosition | None,
+    ) -> Processed:
+        offset = source.record.place.offset
         self.seen[offset] += 1
         if offset == AT and self.seen[offset] <= self.times:
             self.act()
-        return map_record(record, lookups, suspended)
+        return map_event(source, context, suspended=suspended, duplicate_of=duplicate_of)
 
 
 def events_of(statuses: list[dict[str, Any]]) -> list[int]:
@@ -85,7 +95,7 @@ def test_the_record_is_dead_and_the_others_go_on(
     """It is mapped twice, its neighbours once; its bytes are in a dead letter MAPPING_ERROR; log and metric say so,
     without what the error quotes."""
     mapping = Mapping(act)
-    monkeypatch.setattr(module, "map_record", mapping)
+    monkeypatch.setattr(module, "map_event", mapping)
     made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
     made.tell([repayment(n) for n in range(8)])
     registry = CollectorRegistry()
@@ -111,10 +121,35 @@ def test_the_record_is_dead_and_the_others_go_on(
     assert 1 == registry.get_sample_value("processor_mapping_errors_total")
 
 
+def test_what_decoding_raises_is_treated_alike(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is decoded once more, alone; then it is a dead letter MAPPING_ERROR, which names no event."""
+    seen: Counter[int] = Counter()
+
+    def decode_or_raise(record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf) -> object:
+        seen[record.place.offset] += 1
+        if record.place.offset == AT:
+            raise ValueError(SECRET)
+        return decode_record(record, context, schema_of=schema_of)
+
+    monkeypatch.setattr(module, "decode_record", decode_or_raise)
+    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    made.tell([repayment(n) for n in range(8)])
+    made.run()
+    (letter,) = made.read(made.settings.topic("dead_letters"))
+    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+
+    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.statuses())
+    assert {offset: 2 if offset == AT else 1 for offset in range(8)} == seen
+    assert (AT, Reason.MAPPING_ERROR, None) == (dead.place.offset, dead.reason, dead.event_id)
+    assert SECRET not in str(letter.headers())
+
+
 def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
     in a transaction of its own."""
-    monkeypatch.setattr(module, "map_record", Mapping(raise_it(MemoryError()), times=1))
+    monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError()), times=1))
     made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
     made.tell([repayment(n) for n in range(8)])
     steps: list[str] = []
@@ -128,7 +163,7 @@ def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch:
 def test_its_event_may_come_again(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
     messages."""
-    monkeypatch.setattr(module, "map_record", Mapping(raise_it(MemoryError())))
+    monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError())))
     made = installation(bootstrap_servers, topic_prefix)
     made.tell([repayment(n) for n in (0, 1, 2, AT, AT)])
     made.run()
@@ -140,7 +175,7 @@ def test_what_looking_up_raises_stops(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
-    monkeypatch.setattr(module, "map_record", Mapping(raise_it(DependencyError("the disk"))))
+    monkeypatch.setattr(module, "map_event", Mapping(raise_it(DependencyError("the disk"))))
     made = installation(bootstrap_servers, topic_prefix)
     made.tell([repayment(n) for n in range(8)])
 
@@ -154,10 +189,10 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
 ) -> None:
     """A program whose mapping raises for nearly everything does not eat the topic."""
 
-    def always(_record: SourceRecord, _lookups: MappingContext, _suspended: Suspended) -> Outcome:
+    def always(_source: SourceEvent, _context: MappingContext, **_given: object) -> Processed:
         raise InternalError(SECRET)
 
-    monkeypatch.setattr(module, "map_record", always)
+    monkeypatch.setattr(module, "map_event", always)
     made = installation(bootstrap_servers, topic_prefix)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for n in range(120):

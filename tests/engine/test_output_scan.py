@@ -12,14 +12,16 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from structlog.testing import capture_logs
 
+from processor.domain.event import SeenEvent
 from processor.domain.message import DeadLetter
 from processor.domain.reasons import Reason
-from processor.domain.record import Headers, RecordPosition
+from processor.domain.record import Headers, RecordPosition, SchemaGuid, SchemaId
 from processor.engine import output_scan as published
-from processor.engine.start_offsets import SeenEvent
+from processor.engine import start_offsets
+from processor.errors import UnavailableError
 from processor.settings import SchemaRegistrySettings
 from processor.wire.encode import dead_letter_record
-from processor.wire.schema import ReaderSchema
+from processor.wire.schema import ReaderSchema, WriterSchema
 from tests.engine.test_run import encoded, repayment
 from tests.support.builders import make_layout
 from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
@@ -180,6 +182,28 @@ def test_records_without_an_outcome_are_read_from_the_input(
 
     assert set() == sources(made)
     assert [3] == made.committed()
+
+
+def test_a_record_that_cannot_be_decoded_now_defers_the_start(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no outcome was written and the registry does not respond, the start stays unknown: without that event its
+    repeat would be mapped."""
+    made = installation(
+        bootstrap_servers, topic_prefix, decisions="off", channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
+    )
+    made.tell([repayment(1)])
+    made.run()
+    starts = starts_of(made)
+
+    def unavailable(_: SchemaId | SchemaGuid) -> WriterSchema:
+        raise UnavailableError("the registry does not respond")
+
+    monkeypatch.setattr(starts, "_schemas_of_outputs", unavailable)
+    monkeypatch.setattr(start_offsets, "REGISTRY_S", 0.0)
+
+    with pytest.raises(UnavailableError, match="the registry does not respond"):
+        starts.of(0)
 
 
 def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: str) -> None:

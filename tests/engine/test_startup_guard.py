@@ -10,13 +10,13 @@ from processor.engine.startup_guard import LastRecords, StartupGuard
 from processor.errors import InputError
 
 RECORD = SourceRecord(RecordPosition(Topic("banking.events"), 0, 0), 0, None, None)
-GOOD = Processed(RECORD, None, (), (), (), ())
+GOOD = Processed(RECORD, (), (), (), ())
 BAD = Rejected(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
 
 
 def skipped(reason: DecisionReason, detail: str) -> Processed:
     """A record that one decision is all of."""
-    return Processed(RECORD, None, (), (SkippedTemplate(reason=reason, detail=detail),), (), ())
+    return Processed(RECORD, (), (SkippedTemplate(reason=reason, detail=detail),), (), ())
 
 
 FOREIGN = skipped(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")

@@ -27,12 +27,11 @@ from processor.engine.publisher import NotCommitted
 from processor.engine.start_offsets import StartOffsetResolver
 from processor.engine.status import LOST, SILENT, UNASSIGNED, EngineStatus
 from processor.errors import UnavailableError
-from processor.mapping.map import map_record
 from processor.observability.http import Readiness
 from processor.observability.metrics import Metrics
 from processor.settings import SchemaRegistrySettings
 from tests.engine.test_run import encoded, repayment
-from tests.support.builders import make_email, make_event, make_lookups, make_record, make_template
+from tests.support.builders import make_email, make_event, make_lookups, make_record, make_template, map_record
 from tests.support.http_server import registry
 from tests.support.installation import installation
 

@@ -20,15 +20,25 @@ from fastavro import schemaless_reader
 from selectolax.lexbor import LexborHTMLParser
 
 from processor.domain.channel import Channel, ContentType
+from processor.domain.event import SourceEvent
 from processor.domain.message import Communicationmessage, State
-from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
+from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, SourceOutcome
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.mapping.context import MappingContext
-from processor.mapping.map import failed_record, identify, map_record, refused_record
+from processor.mapping.decode import decode_record
+from processor.mapping.map import map_event
+from processor.mapping.rejections import refuse_outputs, reject_for_error
 from processor.mapping.template import Template
-from processor.wire.encode import Format, dead_letter_of
-from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
+from processor.wire.encode import Format, dead_letter_of, dead_letter_source
+from processor.wire.output_fields import (
+    decision_of,
+    message_of,
+    notification_of,
+    source_reader,
+    status_of,
+    stream_event_of,
+)
 from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from tests.fuzz.corpus import JSON_HEADERS
 from tests.fuzz.environment import OUTPUT_FORMATS, Configuration, Environment
@@ -129,7 +139,7 @@ def check(case: Case, environment: Environment) -> CheckResult:
         lookups = case.configuration.lookups[output_format]
         began, cpu_began = time.perf_counter(), time.thread_time()
         try:
-            outcome = map_record(case.record, lookups, case.configuration.suspended)
+            outcome = map_case(case, lookups, environment)
         except Exception as error:
             findings.append(Finding("RAISED", case.name, describe_error(error)))
             break
@@ -157,6 +167,17 @@ def check(case: Case, environment: Environment) -> CheckResult:
         labels.update(_outcome_labels(first, environment))
         labels[f"configuration {case.configuration.name}"] += 1
     return CheckResult(tuple(findings), labels, seconds, cpu_seconds)
+
+
+def map_case(case: Case, context: MappingContext, environment: Environment) -> Outcome:
+    """Both steps of the engine, one after the other."""
+    decoded = decode_record(case.record, context, schema_of=environment.schema_of)
+    if not isinstance(decoded, SourceEvent):
+        return decoded
+    configuration = case.configuration
+    return map_event(
+        decoded, context, suspended=configuration.suspended, duplicate_of=configuration.duplicate_of(decoded)
+    )
 
 
 def _same_messages(outcome: Outcome, other: Outcome) -> bool:
@@ -199,7 +220,7 @@ def _violations(
             yield "LIMIT", f"partition {output.partition} of {topic.name}, which has {topic.partitions}"
     yield from _output_violations(outcome, lookups)
     if crc32(case.name.encode()) % _RELATED_INTERVAL == 0:
-        yield from _related_violations(outcome, case, lookups)
+        yield from _related_violations(outcome, case, lookups, environment)
 
 
 def size_bytes(output: OutRecord) -> int:
@@ -341,22 +362,43 @@ def _dead_letter_violations(output: OutRecord, outcome: Processed | Rejected) ->
 
 
 def _related_violations(
-    outcome: Processed | Rejected, case: Case, lookups: MappingContext
+    outcome: Processed | Rejected, case: Case, context: MappingContext, environment: Environment
 ) -> Iterator[tuple[str, str]]:
-    """Of the same record after a restart, a refusal by the broker, an error: the identity, the dead letters' limits."""
-    known = identify(case.record, lookups)
-    if isinstance(outcome, Processed) and known is not None and known != (outcome.identity, outcome.time_ms):
-        yield "IDENTITY", f"{known} after a restart, {outcome.identity} at {outcome.time_ms} before it"
+    """Of the same record after a restart, a refusal by the broker, an error: the event that deduplication remembers,
+    the dead letters' limits."""
+    decoded = decode_record(case.record, context, schema_of=environment.schema_of)
+    event = decoded.event if isinstance(decoded, SourceEvent) else None
+    yield from _identity_violations(outcome, decoded, context)
     letters: list[Outcome] = [
-        refused_record(case.record, lookups, detail="the broker refused it", bare=bare) for bare in (False, True)
+        refuse_outputs(decoded, context, detail="the broker refused it", drop_value=dropped)
+        for dropped in (False, True)
     ]
-    letters.append(failed_record(case.record, lookups, ValueError("not shown")))
+    letters.append(reject_for_error(case.record, event, context, ValueError("not shown")))
     for letter in letters:
         if isinstance(letter, Rejected):
             (output,) = letter.outputs
-            if size_bytes(output) > lookups.layout.dead_letters.limit_bytes:
+            if size_bytes(output) > context.layout.dead_letters.limit_bytes:
                 yield "LIMIT", f"a dead letter of {size_bytes(output)} bytes"
             yield from _dead_letter_violations(output, letter)
+
+
+def _identity_violations(
+    outcome: Processed | Rejected, decoded: SourceEvent | Outcome, context: MappingContext
+) -> Iterator[tuple[str, str]]:
+    """Outputs from which a restart would restore another event than the one that is remembered now."""
+    layout = context.layout
+    readers: dict[str, Callable[[bytes, Headers], SourceOutcome]] = {
+        layout.status.name: source_reader(STATUS, schemas=context.schemas),
+        layout.decisions.name: source_reader(DECISION, schemas=context.schemas),
+        layout.dead_letters.name: lambda _value, headers: dead_letter_source(headers),
+    }
+    remembered = (decoded.record.place, decoded.event.id, decoded.time_ms) if isinstance(decoded, SourceEvent) else None
+    for output in outcome.outputs:
+        if output.topic in readers:
+            source = readers[output.topic](output.value or b"", output.headers)
+            restored = None if source.event_id is None else (source.source, source.event_id, source.time_ms)
+            if restored != remembered:
+                yield "IDENTITY", f"{restored} after a restart, {remembered} before it"
 
 
 # ------------------------------------------------------------------------------------------------------------- labels

@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from processor.domain.channel import Channel
-from processor.domain.event import Identity
+from processor.domain.event import SourceEvent
 from processor.domain.notification import status_map
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, TemplateId
@@ -20,7 +20,7 @@ from processor.mapping.template import Template, template_set
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import Format, encoders
-from processor.wire.schema import RefusedSchemaError, WriterSchema
+from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
 from tests.support.builders import TENANT, make_layout
@@ -41,6 +41,12 @@ class Configuration:
     lookups: Mapping[Format, MappingContext]
     template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
+    repeats_events: bool = False  #: Half of all events lie in their partition before.
+
+    def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
+        """Where the same event lies before."""
+        repeated = self.repeats_events and source.event.id[0] in "01234567"
+        return replace(source.record.place, offset=0) if repeated else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Environment:
     corpus: Corpus
     configurations: tuple[Configuration, ...]
     templates: Mapping[TemplateId, Template]
+    schema_of: SchemaOf
 
 
 def make_environment(templates_dir: Path, *, seed: int) -> Environment:
@@ -67,17 +74,17 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
             raise RefusedSchemaError(wanted, "refused for 600 s")
         return corpus.by_id[wanted] if wanted in corpus.by_id else schemas.local_schema(wanted)
 
-    def configuration(name: str, *, suspended: Suspended = frozenset(), **changes: Any) -> Configuration:
+    def configuration(
+        name: str, *, suspended: Suspended = frozenset(), repeats_events: bool = False, **changes: Any
+    ) -> Configuration:
         by_format = {
             output_format: MappingContext(
                 **{
                     "tenant": TENANT,
                     "schemas": schemas,
-                    "schema_of": schema_of,
                     "templates": templates,
                     "layout": make_layout(dead_letters=_LETTERS_BYTES),
                     "encoders": encoders(schemas, output_format=output_format, stream_format=output_format),
-                    "first_seen": _nothing_seen,
                     **changes,
                 }
             )
@@ -85,7 +92,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         }
         named = by_format[OUTPUT_FORMATS[0]].templates.by_event.values()
         together = frozenset(tuple(template.id for template in each) for each in named)
-        return Configuration(name, by_format, together, suspended)
+        return Configuration(name, by_format, together, suspended, repeats_events)
 
     half = templates.templates[::2]
     configurations = (
@@ -97,7 +104,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         configuration("tables are needed", reference=Reference(rows=_table_row, missing_row="fail"), decisions="off"),
         configuration("bad tables", reference=Reference(rows=_bad_table_row)),
         configuration("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
-        configuration("repeated events", first_seen=_half_seen),
+        configuration("repeated events", repeats_events=True),
         configuration("few templates", templates=template_set(templates.templates[::10])),
         configuration(
             "half is suspended", suspended=frozenset((template.id, TemplateReason.MISSING_VALUE) for template in half)
@@ -107,15 +114,8 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         corpus,
         configurations,
         {template.id: template for template in templates.templates},
+        schema_of,
     )
-
-
-def _nothing_seen(_place: RecordPosition, _time_ms: int, _identity: Identity) -> RecordPosition | None:
-    return None
-
-
-def _half_seen(place: RecordPosition, _time_ms: int, identity: Identity) -> RecordPosition | None:
-    return replace(place, offset=0) if identity.event_id[0] in "01234567" else None
 
 
 def _table_row(table: Table, key: str) -> bytes | None:

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+import processor.mapping.decode as decoding
 import processor.mapping.map as module
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.placeholders import PLACEHOLDERS
 from processor.domain.reasons import Reason
 from processor.domain.record import OutRecord
+from processor.mapping import rejections
 from processor.mapping.render import Rendered, render
 from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Operator
 from processor.wire.encode import dead_letter_record
@@ -193,7 +195,7 @@ def test_a_dead_letter_without_its_bytes_is_found(environment: Environment, monk
     def lose(letter: Any, **options: Any) -> Any:
         return dead_letter_record(replace(letter, value=b"another"), **options)
 
-    monkeypatch.setattr(module, "dead_letter_record", lose)
+    monkeypatch.setattr(rejections, "dead_letter_record", lose)
 
     assert "DEAD_LETTER" in rules_found(environment, MUTATED, 40)
 
@@ -212,7 +214,7 @@ def test_what_mapping_raises_is_found_and_repeats(
     environment: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The finding names the record and the line of code; the record's name alone repeats it, and prints the record."""
-    monkeypatch.setattr(module, "decode", decode_with_fault(raise_error))
+    monkeypatch.setattr(decoding, "decode", decode_with_fault(raise_error))
     (finding, *_) = [finding for _, result in results(environment, EXTREME, 8) for finding in result.findings]
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # it would limit these tests
     code = command.show(finding.case, folder, seed=SEED, memory_mib=1024)

@@ -22,10 +22,18 @@ from processor.mapping.address import (
     email_refusal,
     phone_refusal,
 )
-from processor.mapping.map import map_record
 from processor.mapping.template import Target, Template
 from processor.shipped import samples
-from tests.support.builders import changed, make_email, make_event, make_lookups, make_record, make_sms, make_task
+from tests.support.builders import (
+    changed,
+    make_email,
+    make_event,
+    make_lookups,
+    make_record,
+    make_sms,
+    make_task,
+    map_record,
+)
 from tests.support.builders import sample as sample_of
 
 OVERRIDE = "\u202e"  # what follows is shown from right to left

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.domain.channel import Channel, ContentType, RecipientKind
-from processor.domain.event import Identity
+from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.ids import contact_id, encoded_key
 from processor.domain.message import SkippedTemplate, State
 from processor.domain.notification import Actor, Attachment, status_map
@@ -22,9 +22,11 @@ from processor.domain.reasons import DecisionReason, FailureReason, Reason, Temp
 from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.context import MappingContext
-from processor.mapping.map import draft, identify, map_record, refused_record
+from processor.mapping.decode import decode_record
+from processor.mapping.map import draft
+from processor.mapping.rejections import refuse_outputs
 from processor.mapping.template import Match, Subscription, Target, Template
-from processor.wire.encode import encode_event, encoders
+from processor.wire.encode import dead_letter_source, encode_event, encoders
 from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
@@ -35,9 +37,11 @@ from tests.support.builders import (
     make_lookups,
     make_record,
     make_sms,
+    make_source,
     make_task,
     make_template,
     make_webhook,
+    map_record,
     sample,
     schemas,
     shipped_templates,
@@ -53,9 +57,9 @@ REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
 NOBODY_SUSPENDED: frozenset[tuple[TemplateId, TemplateReason]] = frozenset()
 
 
-def mapped(record: SourceRecord, lookups: MappingContext, suspended: Any = NOBODY_SUSPENDED) -> Processed:
+def mapped(record: SourceRecord, lookups: MappingContext, suspended: Any = NOBODY_SUSPENDED, **given: Any) -> Processed:
     """The outcome of a record that is read."""
-    outcome = map_record(record, lookups, suspended)
+    outcome = map_record(record, lookups, suspended, **given)
     assert isinstance(outcome, Processed), outcome
     return outcome
 
@@ -124,6 +128,7 @@ def of_every_output(timestamp_ms: int) -> tuple[SourceRecord, tuple[Template, ..
 def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms: int) -> None:
     """In every output, the same in Avro and in JSON; a dead letter keeps the record's time as it was, and both."""
     record, templates = of_every_output(timestamp_ms)
+    source = make_source(record, make_lookups(*templates))
     in_avro, in_json = (
         mapped(record, make_lookups(*templates, encoders=encoders(schemas(), output_format=form, stream_format=form)))
         for form in ("avro", "json")
@@ -136,7 +141,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
     assert {datetime.fromisoformat(OCCURRED)} == {time for time in read if time is not None}
     assert len(shown) == len([time for time in read if time is not None]) == 9
     assert [str(timestamp_ms), "1773480413589"] == [header(letter, "dl.timestamp"), header(letter, "dl.occurred_at")]
-    assert 1_773_480_413_589 == in_json.time_ms
+    assert 1_773_480_413_589 == source.time_ms
 
 
 @pytest.mark.parametrize(
@@ -150,19 +155,16 @@ def test_other_times_stay(timestamp_ms: int, at: str) -> None:
 
     assert {at} == {value["at"] for value in values(outcome, STATUS)}
     assert "dl.occurred_at" not in dict(letter.headers)
-    assert timestamp_ms == outcome.time_ms
+    assert timestamp_ms == make_source(record, make_lookups(*templates)).time_ms
 
 
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
-def test_the_window_is_asked_with_the_time_that_counts(timestamp_ms: int) -> None:
-    """And remembers it: by the record's own, everything would be a repeat of it, or nothing."""
-    asked: list[tuple[Any, ...]] = []
+def test_deduplication_goes_by_the_time_that_counts(timestamp_ms: int) -> None:
+    """By the record's own time everything would be a duplicate of it, or nothing."""
     record = make_record(timestamp_ms=timestamp_ms)
-    lookups = make_lookups(first_seen=lambda *given: asked.append(given))
-    outcome = mapped(record, lookups)
+    expected = SeenEvent(record.place, 1_773_480_413_589, make_event().identity)
 
-    assert [(record.place, 1_773_480_413_589, outcome.identity)] == asked
-    assert (outcome.identity, 1_773_480_413_589) == identify(record, lookups)
+    assert expected == make_source(record, make_lookups()).seen
 
 
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
@@ -411,20 +413,16 @@ def test_fee_of_a_deposit_account() -> None:
 
 
 def test_checks_come_in_the_contracts_order() -> None:
-    """Empty, unreadable, foreign tenant, key, told before, no template: the first that applies is the outcome.
+    """Empty, undecodable, foreign tenant, key, duplicate, no template: the first that applies is the outcome.
 
     Each record has all the faults that come after its own.
     """
     here = RecordPosition(EVENTS_TOPIC, 3, 5)
-    lookups = make_lookups(
-        make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS),
-        first_seen=lambda *_: here,
-        key_check="strict",
-    )
+    lookups = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS), key_check="strict")
     foreign = make_event(tenant="southbank")
 
     def outcome(record: SourceRecord) -> object:
-        result = map_record(record, lookups, NOBODY_SUSPENDED)
+        result = map_record(record, lookups, duplicate_of=here)
         return (
             [one.reason for one in result.skipped] if isinstance(result, Processed) else getattr(result, "reason", None)
         )
@@ -459,12 +457,11 @@ def test_no_template() -> None:
 
 
 def test_duplicate_names_the_first_place() -> None:
-    """A second telling publishes nothing but a decision that says where the first one is."""
-    lookups = make_lookups(first_seen=lambda *_: RecordPosition(EVENTS_TOPIC, 3, 5))
-    outcome = mapped(make_record(), lookups)
+    """An event that was seen before publishes nothing but a decision that says where the first one is."""
+    outcome = mapped(make_record(), make_lookups(), duplicate_of=RecordPosition(EVENTS_TOPIC, 3, 5))
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
-    assert "told before at banking.events[3]@5" == outcome.skipped[0].detail
+    assert "first seen at banking.events[3]@5" == outcome.skipped[0].detail
 
 
 def test_wrong_key_is_mapped_and_flagged() -> None:
@@ -477,48 +474,46 @@ def test_wrong_key_is_mapped_and_flagged() -> None:
     assert right.outputs == wrong.outputs
 
 
-def test_wait_when_nobody_can_say() -> None:
-    """A schema that cannot be had now is a Wait with its cause, and `identify` lets the same error pass."""
+def test_deferred_while_the_registry_does_not_respond() -> None:
+    """A schema that is not available now defers its record, with the cause."""
 
     def unavailable(_: object) -> Any:
         raise UnavailableError("registry: no answer")
 
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
-    lookups = make_lookups(schema_of=unavailable)
 
-    assert Deferred(record, "registry: no answer") == map_record(record, lookups, NOBODY_SUSPENDED)
-    with pytest.raises(UnavailableError):
-        identify(record, lookups)
+    assert Deferred(record, "registry: no answer") == map_record(record, make_lookups(), schema_of=unavailable)
 
 
-def refused(record: SourceRecord, lookups: MappingContext, *, bare: bool = False) -> Outcome:
+def refused(record: SourceRecord, lookups: MappingContext, *, bare: bool = False, schema_of: Any = None) -> Outcome:
     """The outcome of a record whose outputs the broker refuses."""
-    return refused_record(record, lookups, detail="INVALID_RECORD", bare=bare)
+    decoded = decode_record(record, lookups, schema_of=schema_of or schemas().local_schema)
+    return refuse_outputs(decoded, lookups, detail="INVALID_RECORD", drop_value=bare)
 
 
 def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
-    """OUTPUT_REFUSED with the source's bytes, and without them where these were refused too; its event is in the
-    window."""
+    """OUTPUT_REFUSED with the source's bytes, and without them where these were refused too; it names its event, so
+    that a restart finds the event in the deduplication window."""
     event = make_event()
     for bare, value in ((False, make_record(event).value), (True, None)):
         outcome = refused(make_record(event), make_lookups(), bare=bare)
 
         assert isinstance(outcome, Rejected)
-        assert (Reason.OUTPUT_REFUSED, event.identity) == (outcome.reason, outcome.identity)
-        assert [value] == [out.value for out in outcome.outputs]
+        assert Reason.OUTPUT_REFUSED == outcome.reason
+        assert [(value, event.id)] == [(out.value, dead_letter_source(out.headers).event_id) for out in outcome.outputs]
 
 
 def test_a_refused_dead_letter_keeps_its_reason() -> None:
-    """A record that is a dead letter for itself stays that, without its bytes, and is in no window."""
+    """A record that is a dead letter as a whole stays that, without its bytes, and deduplication does not count it."""
     outcome = refused(make_record(make_event(), key=None), make_lookups())
 
     assert isinstance(outcome, Rejected)
-    assert (Reason.MISSING_KEY, None) == (outcome.reason, outcome.identity)
-    assert [None] == [out.value for out in outcome.outputs]
+    assert Reason.MISSING_KEY == outcome.reason
+    assert [(None, None)] == [(out.value, dead_letter_source(out.headers).event_id) for out in outcome.outputs]
 
 
 def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:
-    """It waits as any record of that schema does."""
+    """It is deferred as any record of that schema."""
 
     def deferred(_: object) -> Any:
         raise DeferredSchemaError("schema id 1 is refused")
@@ -526,7 +521,7 @@ def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
 
     assert Deferred(record, "schema id 1 is refused", schema_refused=True) == refused(
-        record, make_lookups(schema_of=deferred)
+        record, make_lookups(), schema_of=deferred
     )
 
 
@@ -1114,8 +1109,6 @@ def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes |
         assert outcome == map_record(record, lookups, NOBODY_SUSPENDED)
         assert isinstance(outcome, Processed | Rejected)
         assert all(0 <= out.size_bytes <= 999_000 for out in outcome.outputs)
-        seen = None if outcome.identity is None else (outcome.identity, outcome.time_ms)
-        assert identify(record, lookups) == seen
 
 
 @LAWFUL
@@ -1172,16 +1165,19 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
     assert 6 == len(of_others(alone))
 
 
-def test_identity_is_remembered_for_what_was_read() -> None:
-    """A read record of our tenant with a key has its identity, duplicates and events without template too."""
+def test_which_records_deduplication_counts() -> None:
+    """Those of our tenant with a key, events without template too; none that is empty, foreign or without key."""
     identity = Identity(TENANT, "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11")
-    twice = make_lookups(first_seen=lambda *_: RecordPosition(EVENTS_TOPIC, 3, 5))
-    nothing = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
-    foreign = make_record(make_event(tenant="southbank"))
+    context = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
+    foreign, empty, keyless = (
+        make_record(make_event(tenant="southbank")),
+        replace(make_record(), value=None),
+        make_record(key=None),
+    )
 
-    assert [identity] * 3 == [mapped(make_record(), each).identity for each in (make_lookups(), twice, nothing)]
-    assert [None, None] == [mapped(foreign, twice).identity, identify(foreign, twice)]
-    assert [None, None] == [identify(replace(make_record(), value=None), twice), identify(make_record(key=None), twice)]
+    assert identity == make_source(make_record(), context).seen.identity
+    for record in (foreign, empty, keyless):
+        assert not isinstance(decode_record(record, context, schema_of=schemas().local_schema), SourceEvent)
 
 
 def test_set_version() -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import Headers, OutRecord
-from processor.mapping.map import map_record
 from processor.mapping.propagation import PassedOn, passed_on
 from tests.support.builders import (
     make_email,
@@ -19,6 +18,7 @@ from tests.support.builders import (
     make_task,
     make_template,
     make_webhook,
+    map_record,
 )
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -13,7 +13,6 @@ from processor.domain.outcome import Processed
 from processor.domain.reasons import DecisionReason, TemplateReason
 from processor.domain.reference import Account, Category, Contact, ContactUser, Table
 from processor.domain.reference import Subscription as SubscriptionRow
-from processor.mapping.map import map_record
 from processor.mapping.reference import REMEMBERED_BYTES, InvalidRow, Reference, row_of
 from processor.mapping.template import Subscription, Template
 from tests.support.builders import (
@@ -25,6 +24,7 @@ from tests.support.builders import (
     make_sms,
     make_task,
     make_template,
+    map_record,
 )
 
 CLIENT = make_event().fields["client"]["encodedKey"]

@@ -6,11 +6,10 @@ import pytest
 
 from processor.domain.catalogue import EVENTS
 from processor.domain.outcome import Processed
-from processor.mapping.map import map_record
 from processor.templates.load import SHIPPED
 from processor.wire.encode import encoders
 from processor.wire.output_fields import message_of, notification_of, status_of, stream_event_of
-from tests.support.builders import make_event, make_lookups, make_record, schemas
+from tests.support.builders import make_event, make_lookups, make_record, map_record, schemas
 
 FOLDERS = ("events", "samples")
 TOLD = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}

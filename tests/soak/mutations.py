@@ -6,11 +6,12 @@ from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from processor.domain.event import SeenEvent
 from processor.engine import loop as engine_run
 from processor.engine import publisher as transaction
 from processor.engine.consumer import AssignedPartition, EventConsumer
 from processor.engine.deduplication import DeduplicationWindow
-from processor.engine.start_offsets import SeenEvent, StartOffsetResolver
+from processor.engine.start_offsets import StartOffsetResolver
 
 
 def _seek_to_batchs_first_offset() -> None:
@@ -28,7 +29,7 @@ def _seek_to_batchs_first_offset() -> None:
             if owned.starting is None:
                 offset = first_offsets.get(owned, owned.next)
                 owned.next = owned.seek_to = offset
-                owned.window.forget_from(offset)
+                owned.deduplication.forget_from(offset)
                 self._seek(owned)
 
     engine_run.Engine._publish = remember  # type: ignore[method-assign]
@@ -116,7 +117,7 @@ def _hash_partitioner() -> None:
 
 
 def _deduplication_off() -> None:
-    DeduplicationWindow.first_seen = lambda self, place, timestamp_ms, identity: None  # type: ignore[method-assign]  # noqa: ARG005
+    DeduplicationWindow.first_seen = lambda self, event: None  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _window_by_todays_decoding() -> None:

@@ -11,14 +11,17 @@ from zoneinfo import ZoneInfo
 
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import Channel, ContentType, RecipientKind
-from processor.domain.event import Event
+from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import template_key
 from processor.domain.notification import Attachment
+from processor.domain.outcome import Outcome
 from processor.domain.output_topics import OutputTopic, OutputTopics
 from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.mapping.conditions import compile_condition
-from processor.mapping.context import MappingContext
+from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.decode import decode_record
 from processor.mapping.html_body import place
+from processor.mapping.map import map_event
 from processor.mapping.template import (
     Condition,
     EscapeContext,
@@ -37,7 +40,7 @@ from processor.registry.schema_files import load_schemas
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.decode import event_of_json
 from processor.wire.encode import Encoders, encode_event, encoders
-from processor.wire.schema import Schemas
+from processor.wire.schema import SchemaOf, Schemas
 
 TENANT = "northbank"
 EVENTS_TOPIC = Topic("banking.events")
@@ -246,11 +249,6 @@ def make_layout(
     )
 
 
-def no_earlier(place: RecordPosition, timestamp_ms: int, identity: object) -> RecordPosition | None:  # noqa: ARG001  the seam's shape
-    """A window that remembers nothing."""
-    return None
-
-
 def json_encoders() -> Encoders:
     """Outputs in JSON, which tests read without help."""
     return encoders(schemas(), output_format="json", stream_format="json")
@@ -261,14 +259,34 @@ def make_lookups(*templates: Template, **given: Any) -> MappingContext:
     defaults: dict[str, Any] = {
         "tenant": TENANT,
         "schemas": schemas(),
-        "schema_of": schemas().local_schema,
         "templates": template_set(templates) if templates else shipped_templates(),
         "layout": make_layout(),
         "encoders": json_encoders(),
-        "first_seen": no_earlier,
         "time_zone": ZoneInfo("UTC"),
     }
     return MappingContext(**{**defaults, **given})
+
+
+def make_source(record: SourceRecord, context: MappingContext) -> SourceEvent:
+    """The event of a record that passes every check before DUPLICATE_EVENT."""
+    decoded = decode_record(record, context, schema_of=schemas().local_schema)
+    assert isinstance(decoded, SourceEvent), decoded
+    return decoded
+
+
+def map_record(
+    record: SourceRecord,
+    context: MappingContext,
+    suspended: Suspended = frozenset(),
+    *,
+    schema_of: SchemaOf | None = None,
+    duplicate_of: RecordPosition | None = None,
+) -> Outcome:
+    """What becomes of a record: both steps of the engine, one after the other."""
+    decoded = decode_record(record, context, schema_of=schema_of or schemas().local_schema)
+    if not isinstance(decoded, SourceEvent):
+        return decoded
+    return map_event(decoded, context, suspended=suspended, duplicate_of=duplicate_of)
 
 
 def templates_directory(tmp_path: Path, **files: str) -> Path:

@@ -152,7 +152,7 @@ def starts_of(made: Installation, *, answer: StartPolicy | None = None) -> Start
     return StartOffsetResolver(
         made.settings,
         layout=lambda admin: read_output_topics(admin, made.settings, made.templates),
-        lookups=make_lookups(schemas=made.schemas),
+        context=make_lookups(schemas=made.schemas),
         schemas_of_outputs=made.schemas.local_schema,
         answer=answer,
     )

@@ -1,0 +1,94 @@
+"""The one decision of a source record: why templates, or the record as a whole, made no message."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from processor.domain.event import Event, written_at_ms
+from processor.domain.message import Decision, SkippedTemplate
+from processor.domain.reasons import DecisionReason
+from processor.domain.record import OutRecord, SourceRecord
+from processor.domain.text import truncate
+from processor.errors import InternalError
+from processor.mapping.context import MappingContext
+from processor.mapping.propagation import passed_on
+from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
+
+ROUTINE_DECISIONS: Final = frozenset(
+    (
+        DecisionReason.NO_TEMPLATE,
+        DecisionReason.INACTIVE,
+        DecisionReason.CHANNEL_DISABLED,
+        DecisionReason.TARGET_MISMATCH,
+        DecisionReason.CONDITION_FALSE,
+        DecisionReason.NOT_SUBSCRIBED,
+    )
+)
+"""What settings, templates and subscriptions are meant to leave out. `PROCESSOR_DECISIONS=unexpected` writes none of
+these; what is left is about the record or its data: EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT."""
+
+# How much of each of a decision's texts is kept, tried in this order until the record fits its topic. Only what a
+# producer wrote (a correlation id, a foreign tenant's name, a tombstone's key) can make one large.
+_TEXT_LIMITS_CHARACTERS: Final = (DETAIL_LIMIT_CHARACTERS, 100, 20)
+_KEY_LIMIT_BYTES: Final = 1000
+
+
+def decision_records(
+    record: SourceRecord, event: Event | None, skipped: tuple[SkippedTemplate, ...], context: MappingContext
+) -> tuple[OutRecord, ...]:
+    """The record of the decision, with all of its reasons that the installation writes; nothing when it writes none.
+
+    Whole if its topic takes it, else with its texts truncated, at last with fewer reasons.
+    """
+    reasons = _written(skipped, context)
+    if not reasons:
+        return ()
+    topic = context.layout.decisions
+    decision = Decision(
+        eventId=event.id if event else None,
+        event=event.name if event else None,
+        tenant=event.tenant if event else None,
+        source=record.place,
+        setVersion=context.templates.digest,
+        correlationId=event.correlation_id if event else None,
+        at=written_at_ms(record, event),
+        reasons=reasons,
+    )
+    key = event.id.encode() if event else record.key
+    value, headers = context.encoders.decision(decision)
+    whole = OutRecord(topic.name, record.place.partition, key, value, (*passed_on(record.headers).headers, *headers))
+    if whole.size_bytes <= topic.limit_bytes:
+        return (whole,)
+    key = key and key[:_KEY_LIMIT_BYTES]
+    for smaller in _smaller(decision):
+        out = OutRecord(topic.name, whole.partition, key, *context.encoders.decision(smaller))
+        if out.size_bytes <= topic.limit_bytes:
+            return (out,)
+    raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
+
+
+def _written(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:
+    match context.decisions:
+        case "all":
+            return skipped
+        case "unexpected":
+            return tuple(reason for reason in skipped if reason.reason not in ROUTINE_DECISIONS)
+        case "off":
+            return ()
+
+
+def _smaller(decision: Decision) -> Iterator[Decision]:
+    """`decision` truncated more and more; the last reason of a shortened list says how many are left out."""
+    for limit in _TEXT_LIMITS_CHARACTERS:
+        decision = replace(
+            decision,
+            tenant=decision.tenant and truncate(decision.tenant, limit),
+            correlationId=decision.correlationId and truncate(decision.correlationId, limit),
+            reasons=tuple(replace(reason, detail=truncate(reason.detail, limit)) for reason in decision.reasons),
+        )
+        yield decision
+    kept = len(decision.reasons)
+    while kept > 1:
+        kept //= 2
+        last = replace(decision.reasons[kept - 1], detail=f"and {len(decision.reasons) - kept} more templates")
+        yield replace(decision, reasons=(*decision.reasons[: kept - 1], last))

@@ -1,0 +1,73 @@
+"""The first step of a record: its event, or the outcome of a record that has none to be mapped.
+
+record ── empty? ── decode ── tenant ── key ──▶ SourceEvent
+            │          │         │       │
+        decision  dead letter decision dead letter
+"""
+
+from typing import Final
+
+from processor.domain.event import Event, SourceEvent
+from processor.domain.message import SkippedTemplate
+from processor.domain.outcome import Deferred, Processed, Rejected
+from processor.domain.reasons import DecisionReason, Reason
+from processor.domain.record import SourceRecord
+from processor.domain.text import truncate
+from processor.errors import DeferredSchemaError, UnavailableError
+from processor.mapping.context import MappingContext
+from processor.mapping.decisions import decision_records
+from processor.mapping.propagation import passed_on
+from processor.mapping.rejections import reject
+from processor.wire.decode import Fault, decode
+from processor.wire.schema import SchemaOf
+
+_QUOTE_LIMIT_CHARACTERS: Final = 64
+
+
+def decode_record(
+    record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf
+) -> SourceEvent | Processed | Rejected | Deferred:
+    """The event of `record` once it passed the checks in their order: empty, undecodable, tenant, key. Else the outcome
+    of the first check that failed. Any bytes end in one of these, and the same arguments give an equal one.
+
+    `schema_of` gives a writer's schema by its id and may block; its UnavailableError is Deferred. Whatever else this
+    raises is a bug, or an error of `schema_of`.
+    """
+    if not record.value:
+        return _skip(record, None, DecisionReason.EMPTY_RECORD, "the record has no value", context)
+    try:
+        event = decode(record, schemas=context.schemas, schema_of=schema_of, max_event_bytes=context.max_event_bytes)
+    except UnavailableError as error:
+        return Deferred(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
+    if isinstance(event, Fault):
+        return reject(record, event.reason, event.detail, context)
+    if event.tenant != context.tenant:
+        detail = f"tenant {_quote(event.tenant)}; this installation is for {context.tenant}"
+        return _skip(record, event, DecisionReason.TENANT_DISABLED, detail, context)
+    if not record.key:
+        detail = f"no key; {event.name} is keyed by {event.ordering_key}"
+        return reject(record, Reason.MISSING_KEY, detail, context, event=event)
+    has_wrong_key = record.key != event.ordering_key.encode()
+    if has_wrong_key and context.key_check == "strict":
+        key = _quote(record.key.decode(errors="replace"))
+        detail = f"key {key}; {event.name} is keyed by {event.ordering_key}"
+        return reject(record, Reason.WRONG_KEY, detail, context, event=event)
+    return SourceEvent(record, event, has_wrong_key)
+
+
+def _quote(value: str) -> str:
+    return repr(truncate(value, _QUOTE_LIMIT_CHARACTERS))
+
+
+def _skip(
+    record: SourceRecord, event: Event | None, reason: DecisionReason, detail: str, context: MappingContext
+) -> Processed:
+    skipped = (SkippedTemplate(reason=reason, detail=detail),)
+    return Processed(
+        record=record,
+        created=(),
+        skipped=skipped,
+        failed=(),
+        outputs=decision_records(record, event, skipped, context),
+        malformed_headers=passed_on(record.headers).malformed,
+    )
