@@ -26,15 +26,15 @@ from processor.domain.outcome import Processed
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
+from processor.domain.template import template_set
 from processor.mapping.conditions import OPERATORS
 from processor.mapping.reference import InvalidRow, row_of
 from processor.mapping.render import value_at
-from processor.mapping.template import template_set
-from processor.mapping.template_sets import set_records
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import encoders
+from processor.wire.template_sets import set_records
 from tests.documents import DOCS, PAGES
 from tests.support.builders import make_lookups, make_record, make_template, map_record, schemas
 from tests.support.installation import installation

@@ -14,10 +14,10 @@ from processor.cli.event_arguments import Told, events_told, masked, printable
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.reasons import DecisionReason
+from processor.domain.template import Template, TemplateSet
 from processor.domain.text import truncate_line
 from processor.mapping.conditions import describe_value, holds
 from processor.mapping.map import Draft, draft, event_type, scope_of
-from processor.mapping.template import Template, TemplateSet
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.templates.load import BODY_LIMIT_BYTES, load_templates, require_usable

@@ -22,18 +22,18 @@ from processor.domain.channel import CHANNELS, ContentType
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.placeholders import MANUAL
+from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Template, Text
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
-from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Template, Text
-from processor.mapping.template_sets import without_secrets
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.templates.load import BODY_LIMIT_BYTES, LoadResult, load_templates
 from processor.wire.decode import Fault
 from processor.wire.schema import Schemas
+from processor.wire.template_sets import without_secrets
 
 FINDINGS: Final = 1
 

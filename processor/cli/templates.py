@@ -17,12 +17,12 @@ from processor.domain.catalogue import EVENTS, EventRow, nearest_event
 from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
 from processor.domain.placeholders import SECRETS, placeholders_of
 from processor.domain.record import EventName
+from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription, Target, Template, field_paths
 from processor.domain.text import closest_match, did_you_mean, truncate_line
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type
 from processor.mapping.recipient import holder_of
 from processor.mapping.render import Scope, value_of
-from processor.mapping.template import EscapeContext, NamedPlaceholder, Subscription, Target, Template, field_paths
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import sample

@@ -61,7 +61,6 @@ from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.reference import Reference
 from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
-from processor.mapping.template_sets import set_records
 from processor.observability.signals import Shutdown, ShutdownRequested, shutdown_signals
 from processor.registry.client import schemas_by_id
 from processor.registry.schema_files import load_schemas
@@ -71,6 +70,7 @@ from processor.tables.reader import ReferenceTables
 from processor.templates.reload import TemplateReloader
 from processor.wire.encode import encoders
 from processor.wire.schema import SchemaOf
+from processor.wire.template_sets import set_records
 
 log = structlog.get_logger()
 

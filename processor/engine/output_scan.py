@@ -33,12 +33,12 @@ from processor.kafka.clients import (
     raise_if_unauthorized,
     standalone_consumer,
 )
-from processor.mapping.template_sets import kept_templates
 from processor.settings import Settings
 from processor.templates.load import UsedTexts, text_digest
 from processor.wire.encode import dead_letter_source
 from processor.wire.output_fields import source_reader
 from processor.wire.schema import DECISION, STATUS, SchemaOf, Schemas
+from processor.wire.template_sets import kept_templates
 
 log = structlog.get_logger()
 

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from processor.background import call_in_thread
 from processor.domain.output_topics import OutputTopic, OutputTopics
 from processor.domain.record import EventName, Topic
+from processor.domain.template import TemplateSet
 from processor.errors import AuthorizationError, TopicConfigError, UnavailableError
 from processor.kafka.clients import Admin, refuse_hidden, translate_broker_errors
 from processor.kafka.topic_plan import (
@@ -23,7 +24,6 @@ from processor.kafka.topic_plan import (
     least_dead_letter_bytes,
     planned_topics,
 )
-from processor.mapping.template import TemplateSet
 from processor.settings import Settings
 
 log = structlog.get_logger()

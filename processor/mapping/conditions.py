@@ -15,11 +15,7 @@ from typing import Any, Final
 from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.placeholders import SECRETS, PlaceholderType
 from processor.domain.record import EventName
-from processor.domain.text import did_you_mean, quote, truncate
-from processor.mapping.disguises import spelt
-from processor.mapping.forms import day_of
-from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
-from processor.mapping.template import (
+from processor.domain.template import (
     Condition,
     CustomField,
     FieldPath,
@@ -32,6 +28,10 @@ from processor.mapping.template import (
     nfc,
     parse_custom_field,
 )
+from processor.domain.text import did_you_mean, quote, truncate
+from processor.domain.value_format import day_of
+from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
+from processor.templates.disguises import spelt
 from processor.wire.scalars import ContentError, date_of_text, decimal_of_text, timestamp_of_text
 from processor.wire.schema import DecimalBytes
 

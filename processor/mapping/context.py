@@ -9,8 +9,8 @@ from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_ma
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId
+from processor.domain.template import TemplateSet
 from processor.mapping.reference import EMPTY_TABLES, Reference
-from processor.mapping.template import TemplateSet
 from processor.wire.encode import Encoders
 from processor.wire.schema import Schemas
 

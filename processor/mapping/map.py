@@ -28,6 +28,7 @@ from processor.domain.outcome import CreatedMessage, Processed, WrongKey
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, EventName, Headers, OutRecord, RecordPosition, SourceRecord
+from processor.domain.template import Subscription, Target, Template
 from processor.domain.text import truncate
 from processor.errors import InternalError
 from processor.mapping.address import email_refusal, phone_refusal, user_refusal
@@ -40,7 +41,6 @@ from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import EMPTY_TABLES, Known, LookupFailedError, Reference
 from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS, dead_letter
 from processor.mapping.render import Rendered, Scope, Unrendered, holds_control, render, value_at
-from processor.mapping.template import Subscription, Target, Template
 from processor.wire.encode import dead_letter_record
 
 DESTINATION_LIMIT_CHARACTERS: Final = 1024

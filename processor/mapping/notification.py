@@ -18,10 +18,10 @@ from processor.domain.notification import (
     NotificationUser,
 )
 from processor.domain.reference import ContactUser
+from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.recipient import Recipient
 from processor.mapping.reference import Known
-from processor.mapping.template import Template
 
 _ROOT: Final = "/v1/notifications"
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from processor.domain.channel import CHANNELS, RecipientKind
 from processor.domain.event import Event
+from processor.domain.template import Template, nfc
 from processor.mapping.render import custom_text
-from processor.mapping.template import Template, nfc
 
 KeyField = Literal["clientKey", "groupKey", "userKey"]
 

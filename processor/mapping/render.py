@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
-from processor.mapping.forms import day_of, format_value
-from processor.mapping.template import (
+from processor.domain.template import (
     CustomField,
     CustomFieldPlaceholder,
     EscapeContext,
@@ -24,6 +23,7 @@ from processor.mapping.template import (
     Text,
     nfc,
 )
+from processor.domain.value_format import day_of, format_value
 
 SUBJECT_LIMIT_CHARACTERS: Final = 255
 

@@ -30,6 +30,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.background import back_off_s, call_in_thread
 from processor.domain.record import Topic
 from processor.domain.reference import Table
+from processor.domain.template import TemplateSet
 from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import (
     RETRIABLE_CONSUMER_ERRORS,
@@ -51,7 +52,6 @@ from processor.kafka.topic_plan import (
 )
 from processor.kafka.topic_state import topic_configs
 from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
-from processor.mapping.template import TemplateSet
 from processor.observability.metrics import REFERENCE_LAG_RECORDS, REFERENCE_ROWS, REFERENCE_ROWS_INVALID, Metrics
 from processor.settings import Settings
 from processor.tables.store import TableRecord, TableStore, UnreadableRow, is_copy, make_private, no_folder, remove_copy

@@ -24,24 +24,13 @@ from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType
 from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.event import Event
 from processor.domain.ids import template_key
+from processor.domain.language import Key, language_key, normalize_tag, tag_doubt
 from processor.domain.message import FailedTemplate, SkippedTemplate, State
 from processor.domain.notification import CATEGORY_ID, Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, TemplateId
-from processor.domain.text import closest_match, did_you_mean, truncate
-from processor.errors import InternalError, UsageError
-from processor.files import UnfitError, file_bytes, file_text, is_visible
-from processor.mapping.conditions import compile_condition
-from processor.mapping.disguises import spelt, spelt_custom, visible
-from processor.mapping.document import flaws_of_document, hosts_in_text
-from processor.mapping.html_body import place
-from processor.mapping.languages import Key, language_key, normalize_tag, tag_doubt
-from processor.mapping.map import Draft, draft, event_type
-from processor.mapping.notification import attachment_href
-from processor.mapping.reference import subscriptions_alone
-from processor.mapping.render import holds_control
-from processor.mapping.template import (
+from processor.domain.template import (
     Condition,
     CustomField,
     EscapeContext,
@@ -61,7 +50,19 @@ from processor.mapping.template import (
     parse_custom_field,
     template_set,
 )
-from processor.mapping.webhook import (
+from processor.domain.text import closest_match, did_you_mean, truncate
+from processor.errors import InternalError, UsageError
+from processor.files import UnfitError, file_bytes, file_text, is_visible
+from processor.mapping.conditions import compile_condition
+from processor.mapping.map import Draft, draft, event_type
+from processor.mapping.notification import attachment_href
+from processor.mapping.reference import subscriptions_alone
+from processor.mapping.render import holds_control
+from processor.settings import Settings
+from processor.templates.disguises import spelt, spelt_custom, visible
+from processor.templates.document import flaws_of_document, hosts_in_text
+from processor.templates.html_scanner import place
+from processor.templates.webhook import (
     AUTHORIZATIONS,
     REQUEST_TYPES,
     Problem,
@@ -69,7 +70,6 @@ from processor.mapping.webhook import (
     header_problems,
     url_problems,
 )
-from processor.settings import Settings
 from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
 from processor.wire.schema import Schemas
 

@@ -19,8 +19,8 @@ import structlog
 from processor.background import call_in_thread
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import TemplateId
+from processor.domain.template import TemplateSet
 from processor.errors import FatalError, UnavailableError
-from processor.mapping.template import TemplateSet
 from processor.settings import Settings
 from processor.templates.load import UsedTexts, load_templates, refuse_changed_texts, require_usable, text_digest
 from processor.wire.schema import Schemas

@@ -25,11 +25,11 @@ from processor.domain.message import Communicationmessage, State
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, SourceOutcome
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
+from processor.domain.template import Template
 from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import refuse_outputs, reject_for_error
-from processor.mapping.template import Template
 from processor.wire.encode import Format, dead_letter_of, dead_letter_source
 from processor.wire.output_fields import (
     decision_of,

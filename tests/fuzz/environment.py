@@ -13,10 +13,10 @@ from processor.domain.notification import status_map
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, TemplateId
 from processor.domain.reference import Table
+from processor.domain.template import Template, template_set
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.reference import Reference
-from processor.mapping.template import Template, template_set
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
 from processor.wire.encode import Format, encoders

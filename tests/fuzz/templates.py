@@ -19,8 +19,8 @@ from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.channel import Channel, ContentType
 from processor.domain.placeholders import Placeholder, PlaceholderType, placeholders_of
 from processor.domain.record import EventName
+from processor.domain.template import OperandType, Operator, parse
 from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition
-from processor.mapping.template import OperandType, Operator, parse
 from processor.templates.load import SHIPPED
 
 NAMES_PER_TEMPLATE: Final = 9  # 300 templates are 21 of each family, and the largest has 94 placeholders

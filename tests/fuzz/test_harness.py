@@ -20,9 +20,9 @@ from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.placeholders import PLACEHOLDERS
 from processor.domain.reasons import Reason
 from processor.domain.record import OutRecord
+from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Operator
 from processor.mapping import rejections
 from processor.mapping.render import Rendered, render
-from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Operator
 from processor.wire.encode import dead_letter_record
 from tests.fuzz import __main__ as command
 from tests.fuzz.checker import EXTREME, MUTATED, Case, CheckResult, Finding, check, make_case

@@ -14,6 +14,7 @@ from processor.domain.event import Event
 from processor.domain.message import Communicationmessage, State
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import FailureReason, Reason
+from processor.domain.template import Target, Template
 from processor.mapping.address import (
     EMAIL_LIMIT_CHARACTERS,
     PHONE_LIMIT_CHARACTERS,
@@ -22,7 +23,6 @@ from processor.mapping.address import (
     email_refusal,
     phone_refusal,
 )
-from processor.mapping.template import Target, Template
 from processor.shipped import samples
 from tests.support.builders import (
     changed,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from processor.domain.placeholders import PlaceholderType, placeholders_of
 from processor.domain.record import EventName
+from processor.domain.template import Condition, Flaw, Match, OperandType, Operator
 from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition, first_false, holds
 from processor.mapping.render import Scope
-from processor.mapping.template import Condition, Flaw, Match, OperandType, Operator
 from tests.support.builders import make_condition, make_event
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}

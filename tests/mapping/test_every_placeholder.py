@@ -13,10 +13,10 @@ from itertools import product
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import ContentType
 from processor.domain.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
-from processor.mapping.forms import DATE, NUMBER
+from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
+from processor.domain.value_format import DATE, NUMBER
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
-from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
 from processor.templates.load import SHIPPED, LoadResult, SampleRun, read_templates, require_usable
 from tests.support.builders import TENANT, schemas
 

@@ -21,9 +21,9 @@ from processor.domain.outcome import Processed
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
-from processor.mapping.forms import ZEROS, format_error, format_value, notation_for, parse_format
+from processor.domain.template import EscapeContext, Text, parse
+from processor.domain.value_format import ZEROS, format_error, format_value, notation_for, parse_format
 from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import EscapeContext, Text, parse
 from processor.templates.load import SHIPPED, read_templates
 from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, map_record, schemas
 

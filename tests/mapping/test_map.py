@@ -20,12 +20,12 @@ from processor.domain.notification import Actor, Attachment, status_map
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, WrongKey
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
+from processor.domain.template import Match, Subscription, Target, Template
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import draft
 from processor.mapping.rejections import refuse_outputs
-from processor.mapping.template import Match, Subscription, Target, Template
 from processor.wire.encode import dead_letter_source, encode_event, encoders
 from tests.support.builders import (
     EVENTS_TOPIC,

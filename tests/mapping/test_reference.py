@@ -13,8 +13,8 @@ from processor.domain.outcome import Processed
 from processor.domain.reasons import DecisionReason, TemplateReason
 from processor.domain.reference import Account, Category, Contact, ContactUser, Table
 from processor.domain.reference import Subscription as SubscriptionRow
+from processor.domain.template import Subscription, Template
 from processor.mapping.reference import REMEMBERED_BYTES, InvalidRow, Reference, row_of
-from processor.mapping.template import Subscription, Template
 from tests.support.builders import (
     TENANT,
     make_email,

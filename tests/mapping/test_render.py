@@ -19,8 +19,8 @@ from processor.domain.channel import ContentType
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
+from processor.domain.template import EscapeContext, Text, parse
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
-from processor.mapping.template import EscapeContext, Text, parse
 from tests.support.builders import make_event
 
 

@@ -17,12 +17,7 @@ from processor.domain.notification import Attachment
 from processor.domain.outcome import Outcome
 from processor.domain.output_topics import OutputTopic, OutputTopics
 from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
-from processor.mapping.conditions import compile_condition
-from processor.mapping.context import MappingContext, Suspended
-from processor.mapping.decode import decode_record
-from processor.mapping.html_body import place
-from processor.mapping.map import map_event
-from processor.mapping.template import (
+from processor.domain.template import (
     Condition,
     EscapeContext,
     Match,
@@ -36,7 +31,12 @@ from processor.mapping.template import (
     parse_custom_field,
     template_set,
 )
+from processor.mapping.conditions import compile_condition
+from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.decode import decode_record
+from processor.mapping.map import map_event
 from processor.registry.schema_files import load_schemas
+from processor.templates.html_scanner import place
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.decode import event_of_json
 from processor.wire.encode import Encoders, encode_event, encoders

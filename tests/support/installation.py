@@ -12,10 +12,10 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from processor.cli.topics import create
 from processor.domain.event import Event
 from processor.domain.record import Topic
+from processor.domain.template import TemplateSet
 from processor.engine.loop import run
 from processor.engine.start_offsets import StartOffsetResolver, StartPolicy
 from processor.kafka.topic_state import read_output_topics
-from processor.mapping.template import TemplateSet
 from processor.registry.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
 from processor.templates.load import read_templates, require_usable

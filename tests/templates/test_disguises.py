@@ -14,8 +14,8 @@ from processor.domain.channel import ContentType
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.placeholders import PLACEHOLDERS, placeholders_of
 from processor.domain.record import EventName
-from processor.mapping.disguises import disguises, spelt, visible
-from processor.mapping.template import Flaw, NamedPlaceholder, parse
+from processor.domain.template import Flaw, NamedPlaceholder, parse
+from processor.templates.disguises import disguises, spelt, visible
 from processor.templates.load import MAX_DIAGNOSTICS_PER_TEXT, SHIPPED, read_templates
 from tests.support.builders import TENANT, schemas
 from tests.support.laws import examples, grows_linearly, size

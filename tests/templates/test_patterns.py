@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from processor.domain.channel import ContentType
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.record import EventName
-from processor.mapping.forms import format_doubt, format_error, parse_format
-from processor.mapping.patterns import date_meant, number_meant
-from processor.mapping.template import parse
+from processor.domain.template import parse
+from processor.domain.value_format import format_doubt, format_error, parse_format
 from processor.templates.load import read_templates
+from processor.templates.patterns import date_meant, number_meant
 from tests.support.builders import SMS_HEAD, TENANT, schemas, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}

@@ -18,10 +18,7 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.channel import Channel, ContentType
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.record import EventName
-from processor.errors import UsageError
-from processor.mapping.document import flaws_of_document
-from processor.mapping.render import Rendered, Scope, render
-from processor.mapping.template import (
+from processor.domain.template import (
     CustomFieldPlaceholder,
     EscapeContext,
     Match,
@@ -31,6 +28,9 @@ from processor.mapping.template import (
     parse,
     template_set,
 )
+from processor.errors import UsageError
+from processor.mapping.render import Rendered, Scope, render
+from processor.templates.document import flaws_of_document
 from processor.templates.load import SHIPPED, LoadResult, Rules, read_templates, require_usable
 from tests.support.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 from tests.support.laws import examples, size

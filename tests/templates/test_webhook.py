@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
+from processor.domain.template import EscapeContext, Text, parse
 from processor.mapping.render import Rendered, Scope, Unrendered, render
-from processor.mapping.template import EscapeContext, Text, parse
-from processor.mapping.webhook import RESERVED_HEADERS, url_problems
 from processor.templates.load import Rules, read_templates
+from processor.templates.webhook import RESERVED_HEADERS, url_problems
 from tests.support.builders import TENANT, schemas, templates_directory
 
 URL = "https://hooks.example.com/loans/{ACCOUNT_ID}"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import TemplateId, Topic
+from processor.domain.template import Template, template_set
 from processor.errors import UsageError
-from processor.mapping.template import Template, template_set
-from processor.mapping.template_sets import KeptTemplate, kept_templates, set_records
 from processor.templates.load import UsedTexts, refuse_changed_texts, text_digest
+from processor.wire.template_sets import KeptTemplate, kept_templates, set_records
 from tests.support.builders import make_email, shipped_templates
 
 DEFAULTS: dict[str, Any] = {  # what a file that does not name them says

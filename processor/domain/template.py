@@ -11,11 +11,11 @@ from unicodedata import name as name_of
 from unicodedata import normalize
 
 from processor.domain.channel import CHANNELS, Channel, ContentType, RecipientKind
+from processor.domain.language import nearest
 from processor.domain.notification import Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
 from processor.domain.record import EventName, TemplateId
-from processor.mapping.disguises import Disguise, disguises, spelt_custom
-from processor.mapping.forms import (
+from processor.domain.value_format import (
     DATE,
     ValueFormat,
     digits_doubt,
@@ -24,7 +24,7 @@ from processor.mapping.forms import (
     parse_format,
     suggest_format,
 )
-from processor.mapping.languages import nearest
+from processor.templates.disguises import Disguise, disguises, spelt_custom
 
 
 class Target(StrEnum):

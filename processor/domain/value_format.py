@@ -19,10 +19,10 @@ from babel.dates import parse_pattern as parse_date_pattern
 from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
 from babel.numbers import parse_pattern as parse_number_pattern
 
+from processor.domain.language import babel_locale, parse_tag
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.text import did_you_mean
-from processor.mapping.languages import babel_locale, parse_tag
-from processor.mapping.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
+from processor.templates.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
 
 NUMBER: Final = "FORMAT"
 DATE: Final = "FORMAT_DATE"

@@ -7,8 +7,8 @@ import pytest
 
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import Topic
-from processor.mapping.template import Template, template_set
-from processor.mapping.template_sets import set_records
+from processor.domain.template import Template, template_set
+from processor.wire.template_sets import set_records
 from tests.support.builders import make_email, make_template, make_webhook, shipped_templates
 
 TOPIC = Topic("communications.template-sets")

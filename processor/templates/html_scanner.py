@@ -9,7 +9,7 @@ from html.entities import html5
 from typing import Final, Literal
 from urllib.parse import unquote
 
-from processor.mapping.template import CustomFieldPlaceholder, EscapeContext, NamedPlaceholder, Segment
+from processor.domain.template import CustomFieldPlaceholder, EscapeContext, NamedPlaceholder, Segment
 
 
 class Misplacement(StrEnum):

@@ -10,8 +10,7 @@ from babel.localedata import locale_identifiers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor.mapping.forms import notation_for
-from processor.mapping.languages import (
+from processor.domain.language import (
     TAG_LIMIT_CHARACTERS,
     babel_locale,
     language_key,
@@ -19,6 +18,7 @@ from processor.mapping.languages import (
     parse_tag,
     tag_doubt,
 )
+from processor.domain.value_format import notation_for
 from processor.templates.load import read_templates
 from tests.support.builders import SMS_HEAD, TENANT, make_email, schemas, templates_directory
 

@@ -13,9 +13,7 @@ from xml.parsers import expat
 
 from processor.domain.channel import ContentType
 from processor.domain.placeholders import PlaceholderType
-from processor.mapping.html_body import Misplacement, place, unescaped
-from processor.mapping.render import TABLES, Scope, Unrendered, render
-from processor.mapping.template import (
+from processor.domain.template import (
     CustomField,
     CustomFieldPlaceholder,
     FieldPath,
@@ -24,6 +22,8 @@ from processor.mapping.template import (
     Segment,
     Text,
 )
+from processor.mapping.render import TABLES, Scope, Unrendered, render
+from processor.templates.html_scanner import Misplacement, place, unescaped
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
 LIMIT_CHARACTERS: Final = 8_000_000

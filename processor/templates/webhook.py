@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, first_placeholder
 from processor.mapping.render import holds_control
-from processor.mapping.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, first_placeholder
 
 REQUEST_TYPES: Final = ("POST", "PUT", "PATCH")
 BASIC: Final = "BASIC_AUTHORIZATION"

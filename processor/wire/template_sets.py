@@ -7,7 +7,7 @@ from typing import Any
 
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import Headers, OutRecord, TemplateId
-from processor.mapping.template import Template, TemplateSet
+from processor.domain.template import Template, TemplateSet
 from processor.wire.json_codec import JSON
 
 _HEADERS: Headers = (("content-type", JSON.encode()),)
