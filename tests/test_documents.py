@@ -27,11 +27,11 @@ from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.domain.template import template_set
-from processor.mapping.conditions import OPERATORS
 from processor.mapping.reference import InvalidRow, row_of
 from processor.mapping.render import value_at
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
+from processor.templates.conditions import OPERATORS
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import encoders
 from processor.wire.template_sets import set_records

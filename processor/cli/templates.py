@@ -17,7 +17,7 @@ from processor.domain.catalogue import EVENTS, EventRow, nearest_event
 from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
 from processor.domain.placeholders import SECRETS, placeholders_of
 from processor.domain.record import EventName
-from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription, Target, Template, field_paths
+from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription, Target, Template
 from processor.domain.text import closest_match, did_you_mean, truncate_line
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type
@@ -35,6 +35,7 @@ from processor.templates.load import (
     load_templates,
     require_usable,
 )
+from processor.templates.text import field_paths
 from processor.wire.decode import Fault, event_of_json
 from processor.wire.schema import Schemas
 

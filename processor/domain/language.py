@@ -15,8 +15,6 @@ from babel import Locale
 from babel.core import get_global
 from babel.localedata import exists
 
-from processor.domain.text import closest_match, did_you_mean
-
 TAG_LIMIT_CHARACTERS: Final = 100  # of what anybody may call a language; a tag of BCP 47 has hardly ever over 35
 
 _TAG: Final = re.compile(  # RFC 5646 section 2.1, in lower case
@@ -31,11 +29,8 @@ _POSIX: Final = re.compile(r"([A-Za-z0-9_-]+)(?:[.@,;].*)?", re.DOTALL)  # pt_BR
 _POSIX_SCRIPTS: Final = {"@latin": "Latn", "@cyrillic": "Cyrl", "@devanagari": "Deva"}
 _KEYWORDS: Final = re.compile(r"-u((?:-[a-z0-9]{2,8})+)")
 _NORWEGIAN: Final = {"nb": ("nb", "no"), "nn": ("nn", "no", "nb"), "no": ("no", "nb")}
-_LOCAL: Final = re.compile("q[a-t][a-z]")  # codes that anybody may give a meaning
-_NO_LANGUAGE: Final = frozenset(("und", "mul", "zxx", "mis", "root"))
-_LOCAL_PARTS: Final = re.compile("Qa[ab][a-x]|AA|Q[M-Z]|X[A-Z]|ZZ")
 
-Key = tuple[str, ...]  #: Language, script, region (empty: any), then variants and private subtags.
+LanguageKey = tuple[str, ...]  #: Language, script, region (empty: any), then variants and private subtags.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ class Language:
     rest: tuple[str, ...]
     keywords: str
 
-    def fallbacks(self) -> Iterator[Key]:
+    def fallbacks(self) -> Iterator[LanguageKey]:
         """The languages that serve this one's readers, the best first.
 
         A region goes before a language, another script comes last: who reads zh-TW gets zh-Hant, and zh-CN only when
@@ -72,7 +67,7 @@ class Language:
             yield (self.language, usual, "")
 
 
-def nearest(language: str, tags: tuple[str, ...]) -> str:
+def nearest_language(language: str, tags: tuple[str, ...]) -> str:
     """The one of `tags` that serves a reader of `language` best; the first of them when none does. Never raises.
 
     `language` may be any text, as an event's is: what is no tag is nobody's language.
@@ -90,11 +85,11 @@ def _nearest(language: str, tags: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _by_language(tags: tuple[str, ...]) -> Mapping[Key, str]:
+def _by_language(tags: tuple[str, ...]) -> Mapping[LanguageKey, str]:
     return {language_key(tag): tag for tag in reversed(tags)}
 
 
-def language_key(tag: str) -> Key:
+def language_key(tag: str) -> LanguageKey:
     """Equal for tags that mean the same language: `iw` and `he`, `pt_BR` and `pt-br`, `zh` and `zh-Hans`."""
     meant = parse_tag(tag)
     return (tag,) if meant is None else (meant.language, meant.script, meant.region, *meant.rest)
@@ -168,51 +163,3 @@ def babel_locale(language: Language) -> Locale | None:
             if exists(name):
                 return Locale.parse(name, resolve_likely_subtags=False)
     return None
-
-
-# -------------------------------------------------------------------------------------------------- what authors write
-
-
-def tag_doubt(tag: str) -> tuple[str, str, bool]:
-    """What is wrong with a tag that an author wrote, a hint, and whether it is no tag at all. Empty: nothing."""
-    meant = parse_tag(tag)
-    if meant is None:
-        return "is not a language tag", _probable(tag) or 'as in "pt-BR"', True
-    if unknown := _unknown(meant):
-        return unknown, _probable(tag), False
-    if meant.rest and (hint := _probable(tag)):
-        return "has a country's name, not its code", hint, False
-    return "", "", False
-
-
-def _unknown(language: Language) -> str:
-    """The part of a language that CLDR has no name of, in words; empty when it has all."""
-    english = Locale("en")
-    codes = (english.languages, get_global("likely_subtags"), get_global("language_aliases"))
-    unknown = all(language.language not in known for known in codes) and not _LOCAL.fullmatch(language.language)
-    if unknown or language.language in _NO_LANGUAGE:
-        return f"is of no language: nothing is known of {language.language!r}"
-    parts = (("script", language.script, english.scripts), ("region", language.region, english.territories))
-    for kind, part, names in parts:
-        if part and part not in names and not _LOCAL_PARTS.fullmatch(part):
-            return f"has a {kind} that nothing is known of: {part!r}"
-    return ""
-
-
-def _probable(tag: str) -> str:
-    """A tag that was probably meant by one that is none, as a hint; empty when nothing comes to mind."""
-    english = Locale("en")
-    languages = {name.lower(): code for code, name in sorted(english.languages.items(), reverse=True)}
-    territories = {name.lower(): code for code, name in english.territories.items()}
-    words = [word for word in re.split(r"[^0-9a-z]+", re.sub(r"[.@].{3,}", "", tag.lower())) if word]
-    if len(words) == 1 and len(words[0]) == 4 and words[0] not in languages:  # ptBR
-        words = [words[0][:2], words[0][2:]]
-    first, *rest = words or [""]
-    near = closest_match(first, filter(str.isalpha, languages), cutoff=0.85) if len(first) > 3 else ""
-    of_country = get_global("likely_subtags").get(f"und_{first.upper()}", "").partition("_")[0]
-    code = languages[near] if near else first if first in english.languages else of_country
-    parts = [code, *(territories.get(word, word.upper() if len(word) == 2 else word) for word in rest)]
-    probable = "-".join(parts).replace("_", "-")
-    meant = parse_tag(probable) if code in english.languages else None
-    fits = meant is not None and not meant.rest and not _unknown(meant)
-    return did_you_mean(f'"{probable}"') if fits and probable.lower() != tag.lower() else ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
+from unicodedata import normalize
 
 QUOTE_LIMIT_CHARACTERS: Final = 40
 
@@ -31,3 +32,11 @@ def closest_match(name: str, candidates: Iterable[str], *, cutoff: float = 0.6) 
 def did_you_mean(near: str, *, before: str = "", otherwise: str = "") -> str:
     """The hint that names `near`, after `before`, which joins it to a text; `otherwise` where `near` is empty."""
     return f"{before}did you mean {near}?" if near else otherwise
+
+
+def nfc(text: str) -> str:
+    """`text` in NFC, in which names and words are compared: a letter and its accent are one character, if there is one.
+
+    https://www.unicode.org/reports/tr15/ . Which spelling is typed depends on the keyboard and the system.
+    """
+    return text if text.isascii() else normalize("NFC", text)

@@ -1,50 +1,50 @@
-"""FORMAT and FORMAT_DATE: a value as a language writes it, by a pattern of CLDR. Pure.
+"""FORMAT and FORMAT_DATE of a template, parsed: a pattern of CLDR and how a language writes it. Pure.
 
 Languages' data and the patterns' meaning are Babel's: https://unicode.org/reports/tr35/tr35-numbers.html and
-tr35-dates.html . Digits and signs are the language's own, which Babel leaves as they are in ASCII. A number is rounded
-half to even, and what is then zero has no minus; a pattern with `¤` has the amount's own currency.
+tr35-dates.html . Values are written in `mapping/format.py`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, tzinfo
-from decimal import Decimal, localcontext
-from html import unescape
-from typing import Any, Final
+from enum import StrEnum
+from typing import Final
 
 from babel import Locale
-from babel.dates import PATTERN_CHARS, DateTimeFormat, DateTimePattern
+from babel.dates import PATTERN_CHARS, DateTimePattern
 from babel.dates import parse_pattern as parse_date_pattern
-from babel.numbers import NumberPattern, get_currency_name, get_currency_symbol
+from babel.numbers import NumberPattern
 from babel.numbers import parse_pattern as parse_number_pattern
 
 from processor.domain.language import babel_locale, parse_tag
 from processor.domain.placeholders import PlaceholderType
-from processor.domain.text import did_you_mean
-from processor.templates.patterns import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE, date_meant, number_meant
 
-NUMBER: Final = "FORMAT"
-DATE: Final = "FORMAT_DATE"
 PATTERN_LIMIT_CHARACTERS: Final = 100
 
-_PATTERNS: Final = {NUMBER: "numericPattern", DATE: "datePattern"}
-_KINDS: Final = {
-    NUMBER: frozenset((PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER)),
-    DATE: frozenset((PlaceholderType.DATE, PlaceholderType.TIMESTAMP)),
+
+class FormatFunction(StrEnum):
+    """The two functions of a template's text, spelt as there."""
+
+    NUMBER = "FORMAT"
+    DATE = "FORMAT_DATE"
+
+
+PATTERN_ARGUMENT: Final[Mapping[FormatFunction, str]] = {  # function -> what its pattern is called
+    FormatFunction.NUMBER: "numericPattern",
+    FormatFunction.DATE: "datePattern",
 }
-_EXAMPLES: Final = {
-    NUMBER: "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00}",
-    DATE: "FORMAT_DATE{OCCURRED_AT,datePattern=d MMMM yyyy}",
+FORMATTED_TYPES: Final[Mapping[FormatFunction, frozenset[PlaceholderType]]] = {  # function -> what it can write
+    FormatFunction.NUMBER: frozenset((PlaceholderType.MONEY, PlaceholderType.DECIMAL, PlaceholderType.INTEGER)),
+    FormatFunction.DATE: frozenset((PlaceholderType.DATE, PlaceholderType.TIMESTAMP)),
 }
-_SAMPLES: Final = {  # values of which a mistake shows: an afternoon at the end of a year, and thousands
-    PlaceholderType.MONEY: Decimal("1234.5"),
-    PlaceholderType.DECIMAL: Decimal("4.5"),
-    PlaceholderType.INTEGER: 1234,
-    PlaceholderType.DATE: date(2025, 12, 29),
-    PlaceholderType.TIMESTAMP: datetime(2025, 12, 29, 15, 44, 6, tzinfo=UTC),
+_EXAMPLES: Final[Mapping[FormatFunction, str]] = {
+    FormatFunction.NUMBER: "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00}",
+    FormatFunction.DATE: "FORMAT_DATE{OCCURRED_AT,datePattern=d MMMM yyyy}",
 }
-_ARGUMENTS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*),(?P<key>[A-Za-z]+)=(?P<pattern>.+)", re.DOTALL)
+
+ARGUMENTS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*),(?P<key>[A-Za-z]+)=(?P<pattern>.+)", re.DOTALL)
+POSITIVE_NEGATIVE: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # the two parts of a number's pattern
+BEFORE_NUMBER_BEHIND: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)  # of one of them
 _QUOTED: Final = re.compile(r"'[^']*'")
 _AROUND: Final = r"[#0,.;%‰¤+\-() \u00a0\u202f\u061c\u200e\u200f]*"  # also what gives text its direction
 _NUMERIC: Final = re.compile(f"{_AROUND}[#0]{_AROUND}")
@@ -53,10 +53,6 @@ _AFFIX: Final = re.compile(
 )
 _SIGNS: Final = {"-": "minusSign", "+": "plusSign", "%": "percentSign", "‰": "perMille"}
 _SCALES: Final = {"%": 2, "‰": 3}
-_NONZERO: Final = re.compile("[1-9]")
-_CURRENCY: Final = re.compile("[A-Z]{3}")
-_NO_CURRENCY: Final = "XXX"  # ISO 4217: no currency is involved; shown as ¤
-_DIGITS: Final = 200  # more than any value (38) and pattern (100) have together, so that only the pattern rounds
 
 ZEROS: Final[Mapping[str, str]] = {  # CLDR's numbering systems of ten digits in a row -> the first of them
     "adlm": "\U0001e950",
@@ -107,265 +103,126 @@ class Notation:
         return str(symbols[self.system].get(_SIGNS[sign]) or symbols["latn"].get(_SIGNS[sign], sign))
 
 
+Affix = tuple[str | int, ...]  #: What stands before or behind a number: text, or how many signs ¤ stand there.
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """A numericPattern, parsed. `positive` and `negative` are what stands before and behind the digits.
+
+    `digits` as in `Notation`; `scale` is the power of ten that % or ‰ multiplies by.
+    """
+
+    notation: Notation
+    digits: Mapping[int, str]
+    number: NumberPattern
+    positive: tuple[Affix, Affix]
+    negative: tuple[Affix, Affix]
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class DateFormat:
+    """A datePattern, parsed. `digits` as in `Notation`."""
+
+    locale: Locale
+    digits: Mapping[int, str]
+    pattern: DateTimePattern
+
+
 @dataclass(frozen=True, slots=True)
 class ValueFormat:
-    """How one placeholder's value is written: by FORMAT or FORMAT_DATE, a pattern, and a language's notation."""
+    """How one placeholder's value is written: by a function, its pattern, and a language's notation."""
 
-    function: str
+    function: FormatFunction
     pattern: str
     notation: Notation
-    compiled: "_NumberForm | _DateForm" = field(repr=False, compare=False)
+    compiled: NumberFormat | DateFormat = field(repr=False, compare=False)
 
-    def written(self, name: str) -> str:
+    def source(self, name: str) -> str:
         """As it stands in a template, with the placeholder's name."""
-        return f"{self.function}{{{name},{_PATTERNS[self.function]}={self.pattern}}}"
+        return f"{self.function}{{{name},{PATTERN_ARGUMENT[self.function]}={self.pattern}}}"
 
-    def in_address(self) -> "ValueFormat":
+    def with_ascii_digits(self) -> "ValueFormat":
         """The same with the digits 0 to 9, as systems read addresses."""
-        return _form(self.function, self.pattern, Notation(self.notation.locale, "latn"))
+        return _compile(self.function, self.pattern, Notation(self.notation.locale, "latn"))
 
 
-_Affix = tuple[str | int, ...]  # text, or how many signs ¤ stand there
-
-
-class _NumberForm:
-    """A numericPattern, parsed. Babel writes the digits of a number without its sign; all around them is ours."""
-
-    def __init__(self, pattern: str, notation: Notation) -> None:
-        self._notation = notation
-        self._digits = notation.digits
-        halves = POSITIVE_NEGATIVE.fullmatch(pattern)
-        parts = BEFORE_NUMBER_BEHIND.fullmatch(halves[1]) if halves else None
-        if halves is None or parts is None or not _NUMERIC.fullmatch(parts[2]):
-            raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[NUMBER]}")
-        self._number: NumberPattern = parse_number_pattern(parts[2])
-        self._positive = (self._affix(parts[1]), self._affix(parts[3]))
-        self._negative = ((notation.sign("-"), *self._positive[0]), self._positive[1])
-        if halves[2] and (parts := BEFORE_NUMBER_BEHIND.fullmatch(halves[2])):
-            self._negative = (self._affix(parts[1]), self._affix(parts[3]))
-        bare = _QUOTED.sub("", halves[1])
-        self._scale = next((scale for sign, scale in _SCALES.items() if sign in bare), 0)
-
-    def _affix(self, text: str) -> _Affix:
-        pieces: list[str | int] = []
-        for found in _AFFIX.finditer(text):
-            match found.lastgroup:
-                case "quote":
-                    pieces.append("'")
-                case "text":
-                    pieces.append(found["text"].replace("''", "'"))
-                case "currency":
-                    pieces.append(len(found["currency"]))
-                case "sign":
-                    pieces.append(self._notation.sign(found["sign"]))
-                case _:
-                    pieces.append(found["plain"])
-        return tuple(pieces)
-
-    def text(self, value: Decimal | int, currency: str) -> str:
-        with localcontext() as context:
-            context.prec = _DIGITS
-            amount = abs(Decimal(value)).scaleb(self._scale)
-            number = self._number.apply(amount, self._notation.locale, numbering_system=self._notation.system)
-            # What is rounded to zero has no sign, as `{NAME}` has none.
-            before, behind = self._negative if value < 0 and _NONZERO.search(number) else self._positive
-            pieces = (*before, number.translate(self._digits) if self._digits else number, *behind)
-            # Which name a currency has (EUR: euro, euros) is reckoned with the amount, which is as long as the others.
-            return "".join(
-                piece if isinstance(piece, str) else self._currency(piece, currency, amount) for piece in pieces
-            )
-
-    def _currency(self, width: int, code: str, amount: Decimal) -> str:
-        match width:
-            case 1:
-                return get_currency_symbol(code, self._notation.locale)
-            case 2:
-                return code
-            case _:
-                return get_currency_name(code, amount, self._notation.locale)
-
-
-class _DateForm:
-    """A datePattern, parsed."""
-
-    def __init__(self, pattern: str, notation: Notation) -> None:
-        self._locale = notation.locale
-        self._digits = notation.digits
-        try:
-            self._pattern: DateTimePattern = parse_date_pattern(pattern)
-        except ValueError as error:
-            raise ValueError(f"{pattern!r} cannot be written: {str(error)[:1].lower()}{str(error)[1:]}") from error
-
-    def text(self, value: date) -> str:
-        locale, digits = self._locale, self._digits
-        return self._pattern % (_Digits(value, locale, digits) if digits else _Parts(value, locale))
-
-
-class _Parts(DateTimeFormat):
-    """The parts of a date. Where a language has no word for noon or midnight (`b`), it is am or pm, as UTS 35 allows:
-    Babel raises ValueError there, and only at these two minutes of a day."""
-
-    def format_period(self, char: str, num: int) -> str:
-        try:
-            return super().format_period(char, num)
-        except ValueError:
-            return super().format_period("a", num)
-
-
-class _Digits(_Parts):
-    """The parts of a date with a language's own digits. Names and what ISO 8601 writes stay as they are."""
-
-    def __init__(self, value: date, locale: Locale, digits: Mapping[int, str]) -> None:
-        super().__init__(value, locale)
-        self._digits = digits
-
-    def __getitem__(self, name: str) -> str:
-        text = super().__getitem__(name)
-        numeric = len(name) <= 2 if name[0] in "MLQqec" else name[0] in "yYuwWdDFghHKkmsSAO" or name == "ZZZZ"
-        return text.translate(self._digits) if numeric else text
-
-
-def parse_format(function: str, arguments: str, *, locale: str) -> tuple[str, ValueFormat]:
-    """The placeholder's name and its form, of `NAME,numericPattern=…`. ValueError says what is wrong."""
-    found = _ARGUMENTS.fullmatch(arguments)
+def parse_format(function: FormatFunction, arguments: str, *, locale: str) -> tuple[str, ValueFormat]:
+    """The placeholder's name and its format, of `NAME,numericPattern=…`. ValueError says what is wrong, for authors."""
     if arguments.startswith("CF:"):
         raise ValueError(
             f"{function} takes no custom field: the type of its value is known only when the event is there"
         )
-    if found is None or found["key"] != _PATTERNS[function]:
+    found = ARGUMENTS.fullmatch(arguments)
+    if found is None or found["key"] != PATTERN_ARGUMENT[function]:
         blanks = " without blanks" if re.search(r"\s", arguments.partition("=")[0]) else ""
-        raise ValueError(f"{function} takes a name and {_PATTERNS[function]}{blanks}, as in {_EXAMPLES[function]}")
-    pattern = found["pattern"]
+        raise ValueError(
+            f"{function} takes a name and {PATTERN_ARGUMENT[function]}{blanks}, as in {_EXAMPLES[function]}"
+        )
+    _check_pattern(function, found["pattern"])
+    return found["name"], _compile(function, found["pattern"], notation_for(locale))
+
+
+def _check_pattern(function: FormatFunction, pattern: str) -> None:
     if len(pattern) > PATTERN_LIMIT_CHARACTERS:
         raise ValueError(f"a pattern of {len(pattern)} characters; at most {PATTERN_LIMIT_CHARACTERS}")
-    bare = _QUOTED.sub("", pattern)
-    if "'" in bare:
+    unquoted = _QUOTED.sub("", pattern)
+    if "'" in unquoted:
         raise ValueError(f"{pattern!r} has a quote without its partner")
-    if function == NUMBER and not _NUMERIC.fullmatch(bare):
-        raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[function]}")
-    letters = set(re.findall("[A-Za-z]", bare))
-    if function == DATE and not letters:
+    if function is FormatFunction.NUMBER:
+        if not _NUMERIC.fullmatch(unquoted):
+            raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[function]}")
+        return
+    letters = set(re.findall("[A-Za-z]", unquoted))
+    if not letters:
         raise ValueError(f"{pattern!r} is no pattern of a date, as in {_EXAMPLES[function]}")
-    if function == DATE and (unknown := sorted(letters - PATTERN_CHARS.keys())):
+    if unknown := sorted(letters - PATTERN_CHARS.keys()):
         raise ValueError(f"{unknown[0]!r} stands for no part of a date; text stands in quotes, as in d 'of' MMMM")
-    return found["name"], _form(function, pattern, notation_for(locale))
 
 
-def _form(function: str, pattern: str, notation: Notation) -> ValueFormat:
-    compiled = _NumberForm(pattern, notation) if function == NUMBER else _DateForm(pattern, notation)
-    return ValueFormat(function, pattern, notation, compiled)
+def _compile(function: FormatFunction, pattern: str, notation: Notation) -> ValueFormat:
+    compile_pattern = _number_format if function is FormatFunction.NUMBER else _date_format
+    return ValueFormat(function, pattern, notation, compile_pattern(pattern, notation))
 
 
-def format_error(value_format: ValueFormat, kinds: Iterable[PlaceholderType]) -> str:
-    """Why values of one of `kinds` cannot have this form; empty when all can."""
-    for kind in sorted(set(kinds)):
-        if kind not in _KINDS[value_format.function]:
-            words = ", ".join(sorted(_KINDS[value_format.function]))
-            return f"{value_format.function} is for {words}, and this is {kind}"
-        try:
-            text = format_value(_SAMPLES[kind], kind, value_format, currency="EUR", time_zone=UTC)
-        # What Babel raises for a field that there is not; one that it lists and does not write is None.
-        except (ValueError, KeyError, AttributeError, TypeError, ArithmeticError):
-            text = str(None)
-        if str(None) in text and str(None) not in value_format.pattern:
-            return f"{value_format.pattern!r} cannot be written of a {kind}"
-    return ""
+def _number_format(pattern: str, notation: Notation) -> NumberFormat:
+    halves = POSITIVE_NEGATIVE.fullmatch(pattern)
+    parts = BEFORE_NUMBER_BEHIND.fullmatch(halves[1]) if halves else None
+    if halves is None or parts is None or not _NUMERIC.fullmatch(parts[2]):
+        raise ValueError(f"{pattern!r} is no pattern of a number, as in {_EXAMPLES[FormatFunction.NUMBER]}")
+    number: NumberPattern = parse_number_pattern(parts[2])
+    positive = (_affix(parts[1], notation), _affix(parts[3], notation))
+    negative = ((notation.sign("-"), *positive[0]), positive[1])
+    if halves[2] and (parts := BEFORE_NUMBER_BEHIND.fullmatch(halves[2])):
+        negative = (_affix(parts[1], notation), _affix(parts[3], notation))
+    unquoted = _QUOTED.sub("", halves[1])
+    scale = next((scale for sign, scale in _SCALES.items() if sign in unquoted), 0)
+    return NumberFormat(notation, notation.digits, number, positive, negative, scale)
 
 
-def format_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
-    """What a pattern writes that its author hardly meant, and a hint with what was meant; empty for none (T22).
-
-    `form` fits `kind` (see `misfit`); `locale` is the tag that it was made for.
-    """
-    pattern, reasons = _meant(value_format.function, value_format.pattern, kind, locale)
-    if not reasons:
-        return "", ""
-    sample = _SAMPLES[kind]
-    shown = sample.isoformat().replace("+00:00", "Z") if isinstance(sample, date) else str(sample)
-    currency = "EUR" if kind is PlaceholderType.MONEY else None
-    text = format_value(sample, kind, value_format, currency=currency, time_zone=UTC)
-    hint = ""
-    if meant := _fitting(value_format.function, pattern, kind, locale):
-        better = format_value(sample, kind, meant, currency=currency, time_zone=UTC)
-        hint = f"did you mean {pattern}, which writes {better!r}?"
-    return f"writes {text!r} of {shown}: {'; '.join(reasons)}", hint
+def _affix(text: str, notation: Notation) -> Affix:
+    pieces: list[str | int] = []
+    for found in _AFFIX.finditer(text):
+        match found.lastgroup:
+            case "quote":
+                pieces.append("'")
+            case "text":
+                pieces.append(found["text"].replace("''", "'"))
+            case "currency":
+                pieces.append(len(found["currency"]))
+            case "sign":
+                pieces.append(notation.sign(found["sign"]))
+            case _:
+                pieces.append(found["plain"])
+    return tuple(pieces)
 
 
-def digits_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
-    """The same of a body that systems read: digits that hardly any of them takes, unless the tag asks for them."""
-    language = parse_tag(locale)
-    text = format_value(_SAMPLES[kind], kind, value_format, currency="EUR", time_zone=UTC)
-    if language is None or language.keywords or not set(value_format.notation.digits.values()) & set(text):
-        return "", ""
-    what = f"writes {text!r} in {locale}, and systems read the digits 0 to 9"
-    return (
-        what,
-        f"{locale}-u-nu-latn writes those; {locale}-u-nu-{value_format.notation.system} says that people read this",
-    )
-
-
-def suggest_format(function: str, arguments: str, kind: PlaceholderType, *, locale: str) -> str:
-    """A hint for arguments that are no form, or none of `kind`: the pattern that was probably meant; empty for none."""
-    found = _ARGUMENTS.fullmatch(arguments)
-    other = DATE if function == NUMBER else NUMBER
-    if found and found["key"] == _PATTERNS[other] and kind in _KINDS[other]:
-        return f"write {other}{{{arguments}}}"
-    if found is None or kind not in _KINDS[function] or len(found["pattern"]) > PATTERN_LIMIT_CHARACTERS:
-        return ""
-    pattern, reasons = _meant(function, found["pattern"], kind, locale)
-    return did_you_mean(pattern) if reasons and _fitting(function, pattern, kind, locale) else ""
-
-
-def _meant(function: str, pattern: str, kind: PlaceholderType, locale: str) -> tuple[str, tuple[str, ...]]:
-    read = unescape(pattern)
-    entities = ("a character reference is text",) if read != pattern else ()
-    if function == DATE:
-        meant, reasons = date_meant(read)
-        return meant, entities + reasons
+def _date_format(pattern: str, notation: Notation) -> DateFormat:
     try:
-        meant, reasons = number_meant(read, kind, notation_for(locale).locale)
-    except ValueError:
-        return pattern, ()
-    return meant, entities + reasons
-
-
-def _fitting(function: str, pattern: str, kind: PlaceholderType, locale: str) -> ValueFormat | None:
-    """The form of `pattern`, None when it is none of `kind`."""
-    try:
-        _, value_format = parse_format(function, f"A,{_PATTERNS[function]}={pattern}", locale=locale)
-    except ValueError:
-        return None
-    return None if format_error(value_format, [kind]) else value_format
-
-
-def format_value(
-    value: Any, kind: PlaceholderType, value_format: ValueFormat, *, currency: str | None, time_zone: tzinfo
-) -> str:
-    """The value's text. A timestamp is written as the clocks of `time_zone` show it; a date of one is its day there.
-
-    A `currency` that is no code of ISO 4217, three capitals, is written as none is (XXX). An event's may be any text,
-    and Babel puts it into the pattern sign by sign: of 7 KB of `¤` it makes gigabytes.
-    ValueError or ArithmeticError for a value that cannot be written so: the week of the last days of the year 9999.
-    """
-    if isinstance(value_format.compiled, _DateForm):
-        if kind is not PlaceholderType.TIMESTAMP:
-            return value_format.compiled.text(day_of(value, time_zone))
-        try:
-            return value_format.compiled.text(value.astimezone(time_zone))
-        except OverflowError:  # in the first or last hours that a datetime can hold
-            return value_format.compiled.text(value.astimezone(UTC))
-    code = currency if currency is not None and _CURRENCY.fullmatch(currency) else _NO_CURRENCY
-    return value_format.compiled.text(value, code)
-
-
-def day_of(value: date, time_zone: tzinfo) -> date:
-    """A date as it is; of a timestamp its day in `time_zone`."""
-    if not isinstance(value, datetime):
-        return value
-    try:
-        return value.astimezone(time_zone).date()
-    except OverflowError:  # in the first or last hours that a datetime can hold
-        return value.date()
+        return DateFormat(notation.locale, notation.digits, parse_date_pattern(pattern))
+    except ValueError as error:
+        raise ValueError(f"{pattern!r} cannot be written: {str(error)[:1].lower()}{str(error)[1:]}") from error
 
 
 def notation_for(tag: str) -> Notation:
@@ -377,10 +234,10 @@ def notation_for(tag: str) -> Notation:
     locale = None if language is None else babel_locale(language)
     if language is None or locale is None:
         raise ValueError(f"nobody knows how {tag!r} writes numbers and dates")
-    wanted = re.fullmatch("(?:nu-([a-z0-9]+))?", language.keywords)
-    if wanted is None:
+    numbering = re.fullmatch("(?:nu-([a-z0-9]+))?", language.keywords)
+    if numbering is None:
         raise ValueError(f"of the extensions of {tag!r} only -u-nu- is supported, which chooses the digits")
-    system = wanted[1] or locale.default_numbering_system
+    system = numbering[1] or locale.default_numbering_system
     if system not in ZEROS or system not in locale.number_symbols:
         raise ValueError(f"{tag!r} names digits {system!r} that are not supported; one of: {', '.join(ZEROS)}")
     return Notation(locale, system)

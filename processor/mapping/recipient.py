@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from processor.domain.channel import CHANNELS, RecipientKind
 from processor.domain.event import Event
-from processor.domain.template import Template, nfc
+from processor.domain.template import Template
+from processor.domain.text import nfc
 from processor.mapping.render import custom_text
 
 KeyField = Literal["clientKey", "groupKey", "userKey"]

@@ -21,9 +21,9 @@ from processor.domain.template import (
     NamedPlaceholder,
     Segment,
     Text,
-    nfc,
 )
-from processor.domain.value_format import day_of, format_value
+from processor.domain.text import nfc
+from processor.mapping.format import day_of, format_value
 
 SUBJECT_LIMIT_CHARACTERS: Final = 255
 

@@ -12,25 +12,26 @@ from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 from processor.domain.channel import ContentType
+from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.template import (
     CustomField,
     CustomFieldPlaceholder,
     FieldPath,
-    Flaw,
     NamedPlaceholder,
     Segment,
     Text,
 )
 from processor.mapping.render import TABLES, Scope, Unrendered, render
 from processor.templates.html_scanner import Misplacement, place, unescaped
+from processor.templates.rules import RuleCode
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
 LIMIT_CHARACTERS: Final = 8_000_000
 _SHOWN_CHARACTERS: Final = 60  # in front of a placeholder
 
 
-def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families: Iterable[str]) -> Iterator[Flaw]:
+def check_document(body: tuple[Segment, ...], content: ContentType, families: Iterable[str]) -> Iterator[Diagnostic]:
     """What is wrong with the document that `body` gives; nothing for plain text. Linear in its length.
 
     JSON and XML must parse with a sample for every placeholder and with none, and each text among the samples, full of
@@ -47,16 +48,16 @@ def flaws_of_document(body: tuple[Segment, ...], content: ContentType, families:
             for at, placeholder, why in misplaced:
                 if why is not Misplacement.UNESCAPABLE or any(_is_text(placeholder, family) for family in families):
                     written = _with_what_is_before(body, at)
-                    yield Flaw(f"{why.format(placeholder)}; here: {written}", written)
-            yield from map(_flaw, sorted(set(_encodings_in_html(body))))
+                    yield _error(f"{why.format(placeholder)}; here: {written}", excerpt=written)
+            yield from map(_error, sorted(set(_wrong_encodings_in_html(body))))
         case ContentType.JSON | ContentType.XML:
-            found = {what for family in families for what in _flaws_of_parsed(body, content, family)}
-            yield from map(_flaw, sorted(found))
+            messages = {message for family in families for message in _errors_of_parsed(body, content, family)}
+            yield from map(_error, sorted(messages))
 
 
-def _flaw(what: str) -> Flaw:
-    """One of the whole document, at none of its lines."""
-    return Flaw(what, "")
+def _error(message: str, *, excerpt: str = "") -> Diagnostic:
+    """Without an excerpt it is about the whole document."""
+    return Diagnostic(message=message, code=RuleCode.DOCUMENT, location=Location(excerpt=excerpt))
 
 
 def _with_what_is_before(body: tuple[Segment, ...], at: int) -> str:
@@ -65,9 +66,9 @@ def _with_what_is_before(body: tuple[Segment, ...], at: int) -> str:
     return before[-_SHOWN_CHARACTERS:].rpartition("\n")[2].lstrip() + str(body[at])
 
 
-def hosts_in_text(body: tuple[Segment, ...]) -> Iterator[Flaw]:
-    """What an author of plain text should look at: values in the host of an address, of which readers' programs make a
-    link. Only where an author wrote the scheme can it be seen."""
+def check_hosts(body: tuple[Segment, ...]) -> Iterator[Diagnostic]:
+    """Values in the host of an address in plain text, of which readers' programs make a link: warnings. Only where an
+    author wrote the scheme can it be seen."""
     for at, (before, placeholder) in enumerate(pairwise(body), start=1):
         if (
             isinstance(before, str)
@@ -76,16 +77,16 @@ def hosts_in_text(body: tuple[Segment, ...]) -> Iterator[Flaw]:
         ):
             written = _with_what_is_before(body, at)
             what = f"{placeholder} stands in the host of an address: an event would choose where readers are led"
-            yield Flaw(f"{what}; here: {written}", written, fatal=False, rule="T12")
+            yield replace(_error(f"{what}; here: {written}", excerpt=written), severity=Severity.WARNING)
 
 
 _HOST_IN_TEXT: Final = re.compile(r"https?://[^\s/?#]*\Z", re.IGNORECASE)
 _LONGEST_HOST_CHARACTERS: Final = 300  # with scheme and user
 
 
-def _flaws_of_parsed(body: tuple[Segment, ...], content: ContentType, family: str) -> Iterator[str]:
+def _errors_of_parsed(body: tuple[Segment, ...], content: ContentType, family: str) -> Iterator[str]:
     for sampled in (True, False):
-        texts, probe, fields = _probe(body, family) if sampled else ({}, body, {})
+        texts, probe, fields = _build_probe(body, family) if sampled else ({}, body, {})
         rendered = render(
             Text(None, probe), Scope(family, fields, UTC), strict=False, limit_characters=LIMIT_CHARACTERS
         )
@@ -100,7 +101,7 @@ def _flaws_of_parsed(body: tuple[Segment, ...], content: ContentType, family: st
             continue
         if content is ContentType.XML:
             yield from _declared_in_xml(rendered.body)
-        found = set(_MARKS.findall(read))
+        found = set(_PROBE_PATTERN.findall(read))
         yield from (_LOST[content].format(name) for text, name in texts.items() if text not in found)
 
 
@@ -127,54 +128,56 @@ _SAMPLES: Final[Mapping[PlaceholderType, Any]] = {
 }
 
 
-def _probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str], tuple[Segment, ...], dict[str, Any]]:
+def _build_probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str], tuple[Segment, ...], dict[str, Any]]:
     """Text -> its placeholder; `body` with a value of its own for each placeholder; and those values."""
     texts: dict[str, str] = {}
     probe: list[Segment] = []
     samples: dict[str, Any] = {}
     tables: dict[str, Any] = {}
-    for number, one in enumerate(body):
+    for number, segment in enumerate(body):
         key = str(number)
-        match one:
+        match segment:
             case str():
-                probe.append(one)
-            case NamedPlaceholder() if one.paths[family].type is PlaceholderType.TABLE:
-                path = one.paths[family].path
+                probe.append(segment)
+            case NamedPlaceholder() if segment.paths[family].type is PlaceholderType.TABLE:
+                path = segment.paths[family].path
                 row: dict[str, Any] = {}
                 for column in TABLES[path]:
-                    _put(row, column.path, _SAMPLES[column.type])
-                _put(tables, path, [row, dict.fromkeys(row)])
-                probe.append(one)
+                    _set_path(row, column.path, _SAMPLES[column.type])
+                _set_path(tables, path, [row, dict.fromkeys(row)])
+                probe.append(segment)
             case NamedPlaceholder():
-                kind = one.paths[family].type
+                kind = segment.paths[family].type
                 samples[key] = _SAMPLES[kind]
-                if _is_text(one, family):
-                    samples[key] = _tricky(number)
-                    texts[samples[key]] = str(one)
-                probe.append(replace(one, paths={family: FieldPath(("customFields", key), kind)}))
+                if _is_text(segment, family):
+                    samples[key] = _escape_torture_text(number)
+                    texts[samples[key]] = str(segment)
+                probe.append(replace(segment, paths={family: FieldPath(("customFields", key), kind)}))
             case CustomFieldPlaceholder():
-                samples[key] = _tricky(number)
-                texts[samples[key]] = str(one)
-                probe.append(CustomFieldPlaceholder(CustomField(one.field.name, (key,)), one.context))
+                samples[key] = _escape_torture_text(number)
+                texts[samples[key]] = str(segment)
+                probe.append(CustomFieldPlaceholder(CustomField(segment.field.name, (key,)), segment.context))
     return texts, tuple(probe), {**tables, "customFields": samples}
 
 
-def _is_text(one: NamedPlaceholder | CustomFieldPlaceholder, family: str) -> bool:
+def _is_text(placeholder: NamedPlaceholder | CustomFieldPlaceholder, family: str) -> bool:
     """Whether its value is text that a producer wrote, or holds such; enums are open lists, so theirs are too."""
-    return isinstance(one, CustomFieldPlaceholder) or (family in one.paths and one.paths[family].type in _TEXTS)
+    return isinstance(placeholder, CustomFieldPlaceholder) or (
+        family in placeholder.paths and placeholder.paths[family].type in _TEXTS
+    )
 
 
 _TEXTS: Final = (PlaceholderType.STRING, PlaceholderType.ENUM, PlaceholderType.TABLE)
 
 
-def _tricky(number: int) -> str:
+def _escape_torture_text(number: int) -> str:
     return f"A{number} \"B\" <C> & 'D' \\ {{E}}"
 
 
-_MARKS: Final = re.compile(r"A[0-9]+ \"B\" <C> & 'D' \\ \{E\}")
+_PROBE_PATTERN: Final = re.compile(r"A[0-9]+ \"B\" <C> & 'D' \\ \{E\}")
 
 
-def _put(fields: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+def _set_path(fields: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     for step in path[:-1]:
         fields = fields.setdefault(step, {})
     fields[path[-1]] = value
@@ -186,11 +189,11 @@ def _put(fields: dict[str, Any], path: tuple[str, ...], value: object) -> None:
 def _read_json(body: str) -> str:
     """All strings of the document. NaN and Infinity, which Python's parser takes, are not JSON."""
 
-    def refuse(name: str) -> float:
+    def reject_constant(name: str) -> float:
         raise _MalformedError(f"{name} is not JSON")
 
     try:
-        document = json.loads(body, parse_constant=refuse)
+        document = json.loads(body, parse_constant=reject_constant)
     except json.JSONDecodeError as error:
         raise _MalformedError(f"{error.msg.lower()}{_near(body, error.lineno, error.colno - 1)}") from error
     except (RecursionError, ValueError) as error:
@@ -200,16 +203,16 @@ def _read_json(body: str) -> str:
 
 def _strings(document: object) -> Iterator[str]:
     # Not by recursion: the parser lets pass what is nested as deeply as Python allows, and we are some calls down.
-    waiting = [document]
-    while waiting:
-        match waiting.pop():
+    pending = [document]
+    while pending:
+        match pending.pop():
             case str() as text:
                 yield text
             case list() as items:
-                waiting.extend(items)
+                pending.extend(items)
             case dict() as members:
                 yield from members
-                waiting.extend(members.values())
+                pending.extend(members.values())
 
 
 def _read_xml(body: str) -> str:
@@ -232,11 +235,11 @@ def _declared_in_xml(body: str) -> Iterator[str]:
     """
     if body.startswith("\ufeff"):
         yield "body begins with a byte order mark, which readers of a text refuse: leave it out"
-    said: list[tuple[str, str | None]] = []
+    declarations: list[tuple[str, str | None]] = []
     parser = expat.ParserCreate("UTF-8")
-    parser.XmlDeclHandler = lambda version, encoding, _standalone: said.append((version, encoding))
+    parser.XmlDeclHandler = lambda version, encoding, _standalone: declarations.append((version, encoding))
     parser.Parse(body[: body.find("?>") + 2].encode(), False)
-    for version, encoding in said:
+    for version, encoding in declarations:
         if version != "1.0":
             yield f"the XML declaration says version {version!r}; bodies are XML 1.0"
         if encoding is not None and encoding.lower() != "utf-8":
@@ -266,7 +269,7 @@ _XML_ENCODING: Final = re.compile(r"""\s*<\?xml\s[^<>]*?\bencoding\s*=\s*["']([^
 _UTF_8: Final = frozenset(("utf-8", "utf8"))  # of its labels (Encoding Standard, section 4.2) those that anybody uses
 
 
-def _encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
+def _wrong_encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
     """Where the document says another encoding than that of a mail: as a reader looks for it (HTML Standard, section
     13.2.3.2), and in comments too, for some read conditional ones."""
     text = "".join(map(str, body))
@@ -276,8 +279,8 @@ def _encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
         attributes = {name.lower(): unescaped(value.strip("\"'")) for name, value in _META_ATTRIBUTE.findall(meta[1])}
         encoding = attributes.get("charset")
         if encoding is None and attributes.get("http-equiv", "").lower() == "content-type":
-            said = _CHARSET.search(attributes.get("content", ""))
-            encoding = said and said[1]
+            charset = _CHARSET.search(attributes.get("content", ""))
+            encoding = charset and charset[1]
         if encoding is not None:
             yield from _other_encoding(meta.group(), encoding)
 

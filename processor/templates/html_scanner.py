@@ -60,7 +60,7 @@ _STYLES_OF_SVG: Final = frozenset(
 _CHOOSING: Final = ("http-equiv", "attributename")  # attributes that say what another of their tag is
 _ANIMATIONS: Final = frozenset(("set", "animate", "animatecolor"))
 _ANIMATED: Final = frozenset(("to", "from", "by", "values"))
-_ADDRESSES_OF_OURS: Final = frozenset(("PASSWORD_URL",))  # whole addresses, and the bank's own
+_BANK_ADDRESSES: Final = frozenset(("PASSWORD_URL",))  # whole addresses, and the bank's own
 
 # Elements whose content is no markup; in the first kind a character reference stays as it is, in the second it does not
 # (HTML Standard, section 13.2.5, raw text and RCDATA; noscript as a reader with scripts takes it).
@@ -91,13 +91,13 @@ def place(
     """
     placed: list[Segment] = []
     misplaced: list[tuple[int, NamedPlaceholder | CustomFieldPlaceholder, Misplacement]] = []
-    verdicts = _HtmlScan(body).verdicts()
+    verdicts = _HtmlScanner(body).verdicts()
     for index, segment in enumerate(body):
         verdict = verdicts.get(index)
         if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(verdict, EscapeContext):
             segment = replace(segment, context=verdict)
             if isinstance(segment, NamedPlaceholder) and segment.format is not None and verdict not in _FOR_PEOPLE:
-                segment = replace(segment, format=segment.format.in_address())
+                segment = replace(segment, format=segment.format.with_ascii_digits())
             placed.append(segment)
             continue
         placed.append(segment)
@@ -145,7 +145,7 @@ def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[
     first, *others = pieces
     if isinstance(first, int):
         segment = body[first]
-        whole = isinstance(segment, NamedPlaceholder) and segment.name in _ADDRESSES_OF_OURS
+        whole = isinstance(segment, NamedPlaceholder) and segment.name in _BANK_ADDRESSES
         yield first, EscapeContext.HTML if whole else Misplacement.CHOOSES
         behind = others[0] if others else ""
         fixed = whole and isinstance(behind, str) and re.match(r"/[^/\\]|[?#]", behind)
@@ -242,7 +242,7 @@ def _all(pieces: Pieces, verdict: Verdict) -> Iterator[tuple[int, Verdict]]:
 
 def _cut(written: Pieces, read: Pieces) -> Iterator[int]:
     """The placeholders before which a character reference or a percent-encoded character has begun: what comes of it
-    would be the value's to say. `read` is `written` with the character references replaced."""
+    would depend on the value. `read` is `written` with the character references replaced."""
     for (before, text), piece in zip(zip(written, read, strict=True), written[1:], strict=False):
         if isinstance(before, str) and isinstance(text, str) and isinstance(piece, int):
             reference = before[max(before.rfind("&"), 0) :]
@@ -295,7 +295,7 @@ _State = Literal[
 ]  #: The states of the HTML Standard's tokenizer, section 13.2.5, as far as they matter here.
 
 
-class _HtmlScan:
+class _HtmlScanner:
     """Where in an HTML text each placeholder is. What begins in one literal and ends in a later one is followed."""
 
     def __init__(self, body: tuple[Segment, ...]) -> None:
@@ -319,12 +319,12 @@ class _HtmlScan:
                 continue
             self._read("".join(literal))
             literal.clear()
-            self._see(index)
+            self._add_placeholder(index)
         self._read("".join(literal))
-        self._judge_tag()  # one that never ended
+        self._classify_tag()  # one that never ended
         return self._verdicts
 
-    def _see(self, index: int) -> None:
+    def _add_placeholder(self, index: int) -> None:
         match self._state:
             case "text" | "escapable":
                 self._verdicts[index] = EscapeContext.HTML
@@ -413,7 +413,7 @@ class _HtmlScan:
         return found.end()
 
     def _end_tag(self) -> None:
-        self._judge_tag()
+        self._classify_tag()
         element = self._element
         self._in_svg = self._in_svg or element in ("svg", "math")
         if element in _RAW or element in _ESCAPABLE:
@@ -423,20 +423,20 @@ class _HtmlScan:
         else:
             self._state = "text"
 
-    def _judge_tag(self) -> None:
-        judged = [
+    def _classify_tag(self) -> None:
+        with_values = [
             attribute for attribute in self._attributes if any(isinstance(piece, int) for piece in attribute.pieces)
         ]
-        if judged:
+        if with_values:
             self._choosing = {
                 name: frozenset(attribute.choice for attribute in self._attributes if attribute.name == name)
                 for name in _CHOOSING
             }
-        for attribute in judged:
-            self._verdicts.update(self._judged(attribute))
+        for attribute in with_values:
+            self._verdicts.update(self._classify(attribute))
         self._attributes = []
 
-    def _judged(self, attribute: _Attribute) -> Iterator[tuple[int, Verdict]]:
+    def _classify(self, attribute: _Attribute) -> Iterator[tuple[int, Verdict]]:
         """What each placeholder in the value of `attribute` is."""
         kind = self._kind(attribute)
         bare = not attribute.quoted and not any(piece for piece in attribute.pieces if isinstance(piece, str))
@@ -475,7 +475,7 @@ class _HtmlScan:
             return "several"
         return "one" if name in _ADDRESS_ATTRIBUTES or (self._element, name) in _ADDRESSES_OF_ELEMENTS else None
 
-    def _may_be(self, name: str, wanted: Collection[str]) -> bool:
-        """Whether the tag has an attribute `name` whose value is, without a prefix, one of `wanted` or an event's."""
-        values = self._choosing[name]
-        return None in values or any(value in values for value in wanted)
+    def _may_be(self, name: str, values: Collection[str]) -> bool:
+        """Whether the tag has an attribute `name` whose value is, without a prefix, one of `values` or an event's."""
+        choices = self._choosing[name]
+        return None in choices or any(value in choices for value in values)

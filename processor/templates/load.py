@@ -24,7 +24,7 @@ from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType
 from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.event import Event
 from processor.domain.ids import template_key
-from processor.domain.language import Key, language_key, normalize_tag, tag_doubt
+from processor.domain.language import LanguageKey, language_key, normalize_tag
 from processor.domain.message import FailedTemplate, SkippedTemplate, State
 from processor.domain.notification import CATEGORY_ID, Attachment
 from processor.domain.placeholders import ENTITIES, MANUAL
@@ -34,7 +34,6 @@ from processor.domain.template import (
     Condition,
     CustomField,
     EscapeContext,
-    Flaw,
     Match,
     Operator,
     Segment,
@@ -43,32 +42,34 @@ from processor.domain.template import (
     Template,
     TemplateSet,
     Text,
-    disguised_field,
-    first_placeholder,
-    nfc,
-    parse,
-    parse_custom_field,
     template_set,
 )
-from processor.domain.text import closest_match, did_you_mean, truncate
+from processor.domain.text import closest_match, did_you_mean, nfc, truncate
 from processor.errors import InternalError, UsageError
 from processor.files import UnfitError, file_bytes, file_text, is_visible
-from processor.mapping.conditions import compile_condition
 from processor.mapping.map import Draft, draft, event_type
 from processor.mapping.notification import attachment_href
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import holds_control
 from processor.settings import Settings
+from processor.templates.conditions import compile_condition
 from processor.templates.disguises import spelt, spelt_custom, visible
-from processor.templates.document import flaws_of_document, hosts_in_text
+from processor.templates.document import check_document, check_hosts
 from processor.templates.html_scanner import place
+from processor.templates.language_tags import check_tag
+from processor.templates.text import (
+    MAX_DIAGNOSTICS_PER_TEXT,
+    check_spelling,
+    first_placeholder,
+    parse,
+    parse_custom_field,
+)
 from processor.templates.webhook import (
     AUTHORIZATIONS,
     REQUEST_TYPES,
-    Problem,
-    authorization_problems,
-    header_problems,
-    url_problems,
+    check_authorization,
+    check_headers,
+    check_url,
 )
 from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
 from processor.wire.schema import Schemas
@@ -79,7 +80,6 @@ _ANY_TENANT: Final = "tenant"
 SHIPPED: Final = Path(__file__).parent.parent / "shipped"
 
 NAME_LIMIT_CHARACTERS: Final = 255
-MAX_DIAGNOSTICS_PER_TEXT: Final = 50  # of one text; a file of another kind could have as many as it has braces
 CONDITIONS_LIMIT: Final = 100  # each is asked of each event
 OPERANDS_LIMIT: Final = 1000
 TRIGGER_DAYS_LIMIT: Final = 365
@@ -646,10 +646,9 @@ class _Reading:
         if file.version is not None and not 1 <= file.version <= VERSION_LIMIT:
             what = f"version {_whole_text(file.version)} is not a whole number from 1 to {VERSION_LIMIT}"
             self.find("", what, key="version")
-        what, hint, fatal = tag_doubt(file.default_locale)
-        if what:
-            what = f"default_locale {_cut(file.default_locale)!r} {what}"
-            self.find("", what, key="default_locale", hint=hint, warning=not fatal)
+        if wrong := check_tag(file.default_locale):
+            what = f"default_locale {_cut(file.default_locale)!r} {wrong.message}"
+            self.find("", what, key="default_locale", hint=wrong.hint, warning=wrong.is_warning)
 
     def _events(self, file: _File) -> list[EventName]:
         found = []
@@ -713,11 +712,15 @@ class _Reading:
                 hint = f'"CF:{given}" is the custom field that is called so'
                 self.find("T21", what, key="recipient_field", hint=hint)
             elif given.startswith(("CF:", *(f"{entity}:" for entity in ENTITIES))) or spelt(given) == "":
-                flaws = disguised_field(given.removeprefix("CF:"), given, '"CF:{}"')
-                self._note_flaws(flaws, "recipient_field")
+                self._note_all(check_spelling(given.removeprefix("CF:"), given, '"CF:{}"'), "recipient_field")
             else:
-                flaw = Flaw("looks like another custom field", given, f'write "{meant}"', rule="T21")
-                self._note_flaws((flaw,), "recipient_field")
+                disguised = Diagnostic(
+                    message="looks like another custom field",
+                    code="T21",
+                    hint=f'write "{meant}"',
+                    location=Location(excerpt=given),
+                )
+                self._note_all((disguised,), "recipient_field")
             return field
         return None
 
@@ -800,10 +803,10 @@ class _Reading:
             return None
         if any(f"{key}.{name}" in self._misfits for name in _Condition.model_fields):
             operator = None
-        condition, flaws = compile_condition(one.field, operator, operands, families=families)
-        for name in dict.fromkeys(name for name, _ in flaws):
-            of_one = tuple(flaw for named, flaw in flaws if named == name)
-            self._note_flaws(of_one, f"{key}.{name}", rule="T18", shape="{}")
+        condition, diagnostics = compile_condition(one.field, operator, operands, families=families)
+        for name in dict.fromkeys(diagnostic.location.field for diagnostic in diagnostics):
+            of_field = [diagnostic for diagnostic in diagnostics if diagnostic.location.field == name]
+            self._note_all(of_field, f"{key}.{name}")
         return condition
 
     # ------------------------------------------------------------------------------------------------------- texts
@@ -817,18 +820,17 @@ class _Reading:
     ) -> dict[str, Text]:
         """The texts by locale tag, the top level's under the empty one."""
         texts = {"": self._text(file, "", channel, content, families, file.default_locale)}
-        seen: dict[Key, str] = {}
+        seen: dict[LanguageKey, str] = {}
         if file.locale and (nobody := _nobody_with_language(file, families)):
             hint = "the top level is what is sent; leave the sections out"
             first = f"locale.{next(iter(file.locale))}"
             self.find("", f"no [locale] section can be chosen: {nobody}", key=first, hint=hint, warning=True)
         for language, variant in file.locale.items():
             key, section = f"locale.{language}", f"[locale.{json.dumps(_cut(language), ensure_ascii=False)}]"
-            what, hint, fatal = tag_doubt(language)
-            if what:
-                self.find("", f"{section} {what}", key=key, hint=hint, warning=not fatal)
-            if what and fatal:
-                continue
+            if wrong := check_tag(language):
+                self.find("", f"{section} {wrong.message}", key=key, hint=wrong.hint, warning=wrong.is_warning)
+                if wrong.is_error:
+                    continue
             # Of two that mean the same, one could never be chosen.
             first = seen.setdefault(language_key(language), language)
             if language_key(language) == language_key(file.default_locale):
@@ -862,25 +864,25 @@ class _Reading:
         elif source.subject is not None:
             if len(source.subject.splitlines()) > 1 or source.subject != source.subject.strip("\r\n"):
                 self.find("T08", "subject is more than one line", key=subject_key)
-            subject, flaws = parse(source.subject, ContentType.TEXT, families=families, locale=locale)
-            self._note_flaws(flaws, subject_key)
+            subject, diagnostics = parse(source.subject, ContentType.TEXT, families=families, locale=locale)
+            self._note_all(diagnostics, subject_key)
         body_key = f"{prefix}body"
         raw = self._body(source, prefix)
         if raw is None or content is None or not families:
             return Text(subject, ())
-        body, flaws = parse(raw, content, families=families, locale=locale)
-        self._note_flaws(flaws, body_key)
+        body, diagnostics = parse(raw, content, families=families, locale=locale)
+        self._note_all(diagnostics, body_key)
         fixed = "".join(piece for piece in body if isinstance(piece, str))
         if len(fixed.encode()) > BODY_LIMIT_BYTES:
             what = f"the fixed text alone is {len(fixed.encode())} bytes; no message may be over {BODY_LIMIT_BYTES}"
             self.find("", what, key=body_key)
         elif channel is not None:
             self._check_length(fixed, body_key, channel)
-        # JSON and XML are judged as a whole, with values; a place in HTML by what stands before it.
-        if content is ContentType.HTML or all(not flaw.fatal for flaw in flaws):
-            self._note_flaws(tuple(flaws_of_document(body, content, families)), body_key, rule="T12")
+        # JSON and XML are checked as a whole, with values; a place in HTML by what stands before it.
+        if content is ContentType.HTML or all(diagnostic.is_warning for diagnostic in diagnostics):
+            self._note_all(check_document(body, content, families), body_key)
         if content is ContentType.TEXT and spec is not None and spec.recipients:
-            self._note_flaws(tuple(hosts_in_text(body)), body_key, rule="T12")
+            self._note_all(check_hosts(body), body_key)
         return Text(subject, place(body)[0] if content is ContentType.HTML else body)
 
     def _body(self, source: _File | _Locale, prefix: str) -> str | None:
@@ -954,10 +956,9 @@ class _Reading:
             return None
         self._check_word("webhook.request_type", webhook.request_type, REQUEST_TYPES)
         self._check_word("webhook.authorization", webhook.authorization, AUTHORIZATIONS, rule="T16")
-        self._note_problems("T15", header_problems(webhook.headers))
-        self._note_problems(
-            "T16",
-            authorization_problems(
+        self._note_webhook(check_headers(webhook.headers))
+        self._note_webhook(
+            check_authorization(
                 webhook.authorization,
                 username=webhook.username,
                 password_env=webhook.password_env,
@@ -970,15 +971,16 @@ class _Reading:
             return None
         if not families:
             return None
-        url, flaws = parse(webhook.url, EscapeContext.URL, families=families, locale=file.default_locale)
-        self._note_flaws(flaws, "webhook.url")
-        self._note_problems("T14", url_problems(url, allow_http=self._rules.allow_http))
+        url, diagnostics = parse(webhook.url, EscapeContext.URL, families=families, locale=file.default_locale)
+        self._note_all(diagnostics, "webhook.url")
+        self._note_webhook(check_url(url, allow_http=self._rules.allow_http))
         return url
 
-    def _note_problems(self, rule: str, problems: Iterable[Problem]) -> None:
-        for field, what, hint in problems:
-            if f"webhook.{field}" not in self._misfits:
-                self.find(rule, what, key=f"webhook.{field}", hint=hint)
+    def _note_webhook(self, diagnostics: Iterable[Diagnostic]) -> None:
+        for diagnostic in diagnostics:
+            key = diagnostic.location.field
+            if key not in self._misfits:
+                self.find(diagnostic.code, diagnostic.message, key=key, hint=diagnostic.hint)
 
     def _check_notification(self, file: _File, channel: Channel | None) -> None:
         """What only the `Message` of an e-mail or SMS shows: its category, and the files that come with it."""
@@ -1025,23 +1027,23 @@ class _Reading:
             what = f"{found.group()!r} may be refused by an {channel} gateway"
             self.find("T10", what, key=key, token=found.group(), warning=True)
 
-    def _note_flaws(self, flaws: tuple[Flaw, ...], key: str, *, rule: str = "T13", shape: str = "{{{}}}") -> None:
-        """Note what is wrong with the text at `key`; `shape` is how a nearest name is written there."""
+    def _note_all(self, diagnostics: Iterable[Diagnostic], key: str) -> None:
+        """Note what is wrong with the text at `key`: so much of it as people read, with how often it is there."""
         # Errors first: what is left out must not hide one.
-        counts = Counter(flaws)
-        noted = sorted(counts, key=lambda flaw: not flaw.fatal)
+        counts = Counter(diagnostics)
+        noted = sorted(counts, key=lambda diagnostic: diagnostic.is_warning)
         if rest := noted[MAX_DIAGNOSTICS_PER_TEXT:]:
             what = f"{len(rest)} more like the first {MAX_DIAGNOSTICS_PER_TEXT} of this text"
-            self.find(rest[0].rule or rule, what, key=key, warning=not rest[0].fatal)
-        for flaw in noted[:MAX_DIAGNOSTICS_PER_TEXT]:
-            hint = flaw.hint or _nearest(flaw.token.strip("{}"), flaw.nearest, shape=shape)
-            what = (
-                flaw.what if not flaw.token or flaw.token in flaw.what else f"{_shown_token(flaw.token)}: {flaw.what}"
+            self.find(rest[0].code, what, key=key, warning=rest[0].is_warning)
+        for diagnostic in noted[:MAX_DIAGNOSTICS_PER_TEXT]:
+            excerpt, what = diagnostic.location.excerpt, diagnostic.message
+            if excerpt and excerpt not in what:
+                what = f"{_shown_token(excerpt)}: {what}"
+            if excerpt and counts[diagnostic] > 1:  # the line is that of the first
+                what += f" ({counts[diagnostic]} times)"
+            self.find(
+                diagnostic.code, what, key=key, token=excerpt, hint=diagnostic.hint, warning=diagnostic.is_warning
             )
-            if flaw.token and counts[flaw] > 1:  # the line is that of the first
-                what += f" ({counts[flaw]} times)"
-            of_rule = flaw.rule or (rule if flaw.fatal else "")
-            self.find(of_rule, what, key=key, token=flaw.token, hint=hint, warning=not flaw.fatal)
 
     def _content(self, file: _File) -> str:
         """The file as canonical JSON with its bodies, wherever they stand; samples are no part of it."""
@@ -1298,11 +1300,10 @@ def _instead(place: tuple[int | str, ...]) -> str:
     return "`processor templates --schema` names all fields" if len(place) == 1 else f"one of: {', '.join(known)}"
 
 
-def _nearest(name: str, known: Iterable[str], *, shape: str = "{}") -> str:
+def _nearest(name: str, known: Iterable[str]) -> str:
     """A hint with the nearest of `known`, in whatever case the name is; empty when nothing is near."""
     known = list(known)
-    near = closest_match(name, known) or closest_match(name.upper(), known)
-    return did_you_mean(shape.format(near) if near else "")
+    return did_you_mean(closest_match(name, known) or closest_match(name.upper(), known))
 
 
 def _cut(text: str) -> str:

@@ -13,6 +13,7 @@ from babel import Locale
 from babel.dates import PATTERN_CHARS
 
 from processor.domain.placeholders import PlaceholderType
+from processor.domain.value_format import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIVE
 
 Reasons = tuple[str, ...]  #: Why a pattern is doubted, one piece of a sentence each; empty when it is not.
 
@@ -20,8 +21,6 @@ _ROUNDS: Final = 6  # one mistake may hide another
 
 # ------------------------------------------------------------------------------------------------------------ numbers
 
-POSITIVE_NEGATIVE: Final = re.compile(r"((?:'[^']*'|[^';])*);?(.*)", re.DOTALL)  # the two parts of a pattern
-BEFORE_NUMBER_BEHIND: Final = re.compile(r"((?:'[^']*'|[^'#0,.])*)([#0,.]*)(.*)", re.DOTALL)  # of one of them
 _FURTHER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
 _PLACES: Final = re.compile(r"('[^']*')|([%‰])")
 _APOSTROPHE: Final = re.compile("(?<=[#0])['’](?=[#0])")  # that groups digits, as in Switzerland

@@ -1,12 +1,18 @@
-"""What a template's `[webhook]` may say: rules T14 to T16, before any event exists. Pure; each fault in words."""
+"""What a template's `[webhook]` may say: rules T14 to T16, before any event exists. Pure.
+
+The location of each diagnostic has the field that it is about, as in `webhook.url`.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, first_placeholder
+from processor.domain.diagnostic import Diagnostic, Location
+from processor.domain.template import Segment
 from processor.mapping.render import holds_control
+from processor.templates.rules import RuleCode
+from processor.templates.text import first_placeholder
 
 REQUEST_TYPES: Final = ("POST", "PUT", "PATCH")
 BASIC: Final = "BASIC_AUTHORIZATION"
@@ -17,8 +23,6 @@ RESERVED_HEADERS: Final = frozenset(
 )
 """Headers that the sender sets itself."""
 
-Problem = tuple[str, str, str]  #: The field below `[webhook]`, what is wrong, a hint or nothing.
-
 _HOST: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
 _NO_URL_CHARACTER: Final = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]")  # RFC 3986, without the quote
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}")
@@ -27,7 +31,7 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST_ONLY: Final = "a placeholder may stand after the host only, as in https://hooks.example.com/{ACCOUNT_ID}"
 
 
-def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Problem]:
+def check_url(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Diagnostic]:
     """T14: absolute, https, no user info, nothing that is no character of an address, placeholders after the host.
 
     Scheme and host are fixed text, so no event can send a message to another host.
@@ -35,33 +39,35 @@ def url_problems(url: tuple[Segment, ...], *, allow_http: bool) -> Iterator[Prob
     head = url[0] if url and isinstance(url[0], str) else ""
     found = _HOST.match(head)
     if found is None:
-        hint = (
-            _HOST_ONLY
-            if any(isinstance(one, NamedPlaceholder | CustomFieldPlaceholder) for one in url[:2])
-            else "as in https://hooks.example.com/"
-        )
-        yield "url", "url is not absolute", hint
+        has_placeholder = any(not isinstance(segment, str) for segment in url[:2])
+        yield _url_error("url is not absolute", _HOST_ONLY if has_placeholder else "as in https://hooks.example.com/")
         return
     scheme, authority = found.groups()
     if scheme.lower() not in ("http", "https"):
-        yield "url", f"url is {scheme}, not https", ""
+        yield _url_error(f"url is {scheme}, not https")
     elif scheme.lower() == "http" and not allow_http:
-        yield "url", "url is http, not https", "PROCESSOR_WEBHOOK__ALLOW_HTTP=true allows it, for tests on one machine"
+        yield _url_error(
+            "url is http, not https", "PROCESSOR_WEBHOOK__ALLOW_HTTP=true allows it, for tests on one machine"
+        )
     if found.end() == len(head) and len(url) > 1:
-        yield "url", f"{url[1]} stands within the host", _HOST_ONLY
+        yield _url_error(f"{url[1]} stands within the host", _HOST_ONLY)
     elif not _is_host(authority):
-        yield "url", f"{authority!r} is not a host, with or without a port", ""
+        yield _url_error(f"{authority!r} is not a host, with or without a port")
     if "@" in authority:
         hint = "authorization, username and password_env say who sends"
-        yield "url", "url holds a user", hint
+        yield _url_error("url holds a user", hint)
     # Each for itself: what a value stands in is no percent-encoded character, whatever stands behind the value.
     fixed = [piece for piece in url if isinstance(piece, str)]
     if wrong := next(filter(None, map(_NO_URL_CHARACTER.search, fixed)), None):
         brace = wrong.group() in "{}"
         hint = "braces are for placeholders, as in {ACCOUNT_ID}" if brace else "write it percent-encoded"
-        yield "url", f"url holds {wrong.group()!r}", hint
+        yield _url_error(f"url holds {wrong.group()!r}", hint)
     elif wrong := next(filter(None, map(_BAD_ESCAPE.search, fixed)), None):
-        yield "url", f"url holds {wrong.group()!r}, which is no percent-encoded character", "write % as %25"
+        yield _url_error(f"url holds {wrong.group()!r}, which is no percent-encoded character", "write % as %25")
+
+
+def _url_error(message: str, hint: str = "") -> Diagnostic:
+    return _error("url", message, hint, RuleCode.WEBHOOK_URL)
 
 
 def _is_host(authority: str) -> bool:
@@ -72,38 +78,60 @@ def _is_host(authority: str) -> bool:
         return False
 
 
-def header_problems(headers: Mapping[str, str]) -> Iterator[Problem]:
+def check_headers(headers: Mapping[str, str]) -> Iterator[Diagnostic]:
     """T15: names are legal, unique without case, not reserved; values are one line of ASCII without placeholders."""
     seen: set[str] = set()
     for name, value in headers.items():
         field, shown = f"headers.{name}", repr(name[:80])
         if not _HEADER_NAME.fullmatch(name):
-            yield field, f"{shown} is not a header's name", "letters, digits and -"
+            yield _error(field, f"{shown} is not a header's name", "letters, digits and -", RuleCode.WEBHOOK_HEADER)
         elif name.lower() in RESERVED_HEADERS:
-            yield field, f"header {shown} is not yours to set", "leave it out: the sender sets it"
+            yield _error(
+                field,
+                f"header {shown} is not yours to set",
+                "leave it out: the sender sets it",
+                RuleCode.WEBHOOK_HEADER,
+            )
         elif name.lower() in seen:
-            yield field, f"header {shown} is there twice", "names are compared without case"
+            yield _error(
+                field, f"header {shown} is there twice", "names are compared without case", RuleCode.WEBHOOK_HEADER
+            )
         seen.add(name.lower())
         if not value.isascii() or holds_control(value):
-            yield field, f"header {shown} holds a line break, a control character or one outside of ASCII", ""
+            yield _error(
+                field,
+                f"header {shown} holds a line break, a control character or one outside of ASCII",
+                "",
+                RuleCode.WEBHOOK_HEADER,
+            )
         elif token := first_placeholder(value):
-            yield field, f"header {shown} holds {token}", "headers are the same for all messages"
+            yield _error(
+                field, f"header {shown} holds {token}", "headers are the same for all messages", RuleCode.WEBHOOK_HEADER
+            )
 
 
-def authorization_problems(
+def check_authorization(
     authorization: str, *, username: str | None, password_env: str | None, headers: Mapping[str, str]
-) -> Iterator[Problem]:
+) -> Iterator[Diagnostic]:
     """T16: user and password exactly with BASIC_AUTHORIZATION, which makes the header Authorization itself."""
+
+    def error(field: str, message: str, hint: str = "") -> Diagnostic:
+        return _error(field, message, hint, RuleCode.WEBHOOK_AUTHORIZATION)
+
     basic = authorization == BASIC
     for name, given in (("username", username), ("password_env", password_env)):
         if basic and not given:
-            yield "authorization" if given is None else name, f"authorization {BASIC} needs `{name}`", ""
+            yield error("authorization" if given is None else name, f"authorization {BASIC} needs `{name}`")
         elif given is not None and not basic:
-            yield name, f"`{name}` goes with authorization {BASIC} only", f'authorization = "{BASIC}"'
+            yield error(name, f"`{name}` goes with authorization {BASIC} only", f'authorization = "{BASIC}"')
     if username and (":" in username or holds_control(username)):
-        yield "username", "username holds a colon or a control character", ""
+        yield error("username", "username holds a colon or a control character")
     if password_env and not _VARIABLE.fullmatch(password_env):
         hint = "a password does not belong in a template: name the environment variable that holds it"
-        yield "password_env", "password_env is not the name of a variable", hint
+        yield error("password_env", "password_env is not the name of a variable", hint)
     if basic and any(name.lower() == "authorization" for name in headers):
-        yield "headers", f"a header Authorization beside authorization {BASIC}", "leave it out"
+        yield error("headers", f"a header Authorization beside authorization {BASIC}", "leave it out")
+
+
+def _error(field: str, message: str, hint: str, code: RuleCode) -> Diagnostic:
+    return Diagnostic(message=message, code=code, hint=hint, location=Location(field=f"webhook.{field}"))

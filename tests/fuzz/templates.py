@@ -19,9 +19,11 @@ from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.channel import Channel, ContentType
 from processor.domain.placeholders import Placeholder, PlaceholderType, placeholders_of
 from processor.domain.record import EventName
-from processor.domain.template import OperandType, Operator, parse
-from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition
+from processor.domain.template import OperandType, Operator
+from processor.mapping.conditions import OPERAND_TYPES
+from processor.templates.conditions import OPERATORS, compile_condition
 from processor.templates.load import SHIPPED
+from processor.templates.text import parse
 
 NAMES_PER_TEMPLATE: Final = 9  # 300 templates are 21 of each family, and the largest has 94 placeholders
 MAX_DRAWS: Final = 200  # of a pattern or an operand, until the product accepts it; then without a pattern
@@ -235,8 +237,8 @@ class _TemplateWriter:
             for _ in range(MAX_DRAWS):
                 pattern = number_pattern(self.rng) if types <= _NUMBERS else date_pattern(self.rng)
                 token = function % (name, pattern)
-                _, flaws = parse(token, ContentType.TEXT, families=families, locale=locale)
-                if not any(flaw.fatal for flaw in flaws):
+                _, diagnostics = parse(token, ContentType.TEXT, families=families, locale=locale)
+                if not any(diagnostic.is_error for diagnostic in diagnostics):
                     return token
         return f"{{{name}}}"
 
@@ -264,18 +266,18 @@ class _TemplateWriter:
             name
             for name in common
             if all(
-                OPERAND_TYPES[placeholders_of(family)[name].type] in OPERATORS[operator].kinds for family in families
+                OPERAND_TYPES[placeholders_of(family)[name].type] in OPERATORS[operator].types for family in families
             )
         )
         for draw in range(MAX_DRAWS):
             custom = not fields or self.rng.random() < 0.2
             field = "CF:" + self.rng.choice(CUSTOM_FIELDS) if custom else self.rng.choice(fields)
-            kind = self.rng.choice(sorted(OPERATORS[operator].kinds)) if custom else _kind(field, families)
+            kind = self.rng.choice(sorted(OPERATORS[operator].types)) if custom else _kind(field, families)
             operands = self._operands(operator, kind)
-            condition, flaws = compile_condition(field, operator, operands, families=families)
-            if condition is not None and not flaws:
+            condition, diagnostics = compile_condition(field, operator, operands, families=families)
+            if condition is not None and not diagnostics:
                 break
-            assert draw < MAX_DRAWS - 1, f"no operands for {operator} {field}: {flaws}"
+            assert draw < MAX_DRAWS - 1, f"no operands for {operator} {field}: {diagnostics}"
         operand_lines = [
             f"{name} = {json.dumps(list(texts), ensure_ascii=False) if name == 'values' else _toml_string(texts[0])}"
             for name, texts in operands.items()

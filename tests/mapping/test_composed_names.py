@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Event
 from processor.domain.record import EventName
-from processor.domain.template import Text, parse
+from processor.domain.template import Text
 from processor.mapping.conditions import holds
 from processor.mapping.recipient import recipient_of
 from processor.mapping.render import Rendered, Scope, render
 from processor.templates.load import SHIPPED, read_templates
+from processor.templates.text import parse
 from processor.wire.decode import decode
 from processor.wire.encode import encode_event
 from tests.support.builders import (

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.diagnostic import Diagnostic
 from processor.domain.placeholders import PlaceholderType, placeholders_of
 from processor.domain.record import EventName
-from processor.domain.template import Condition, Flaw, Match, OperandType, Operator
-from processor.mapping.conditions import OPERAND_TYPES, OPERATORS, compile_condition, first_false, holds
+from processor.domain.template import Condition, Match, OperandType, Operator
+from processor.mapping.conditions import OPERAND_TYPES, first_false, holds
 from processor.mapping.render import Scope
+from processor.templates.conditions import OPERATORS, compile_condition
 from tests.support.builders import make_condition, make_event
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -54,7 +56,8 @@ def custom(operator: str, *operands: str) -> Condition:
     return make_condition("CF:LOAN:x", operator, *operands)
 
 
-def flaws(field: str, operator: str, **operands: str | list[str]) -> list[tuple[str, Flaw]]:
+def diagnostics(field: str, operator: str, **operands: str | list[str]) -> list[Diagnostic]:
+    """What is wrong with a condition."""
     given = {name: [one] if isinstance(one, str) else one for name, one in operands.items()}
     compiled, found = compile_condition(field, Operator(operator), given, families=REPAYMENT)
     assert (compiled is None) == bool(found)
@@ -105,10 +108,10 @@ COUNTS = {"BETWEEN": 2, "TODAY": 0, "THIS_WEEK": 0, "THIS_MONTH": 0, "THIS_YEAR"
 def test_operators_are_the_reference() -> None:
     """There are the 20 published operators, each for the types that the reference says, with as many operands."""
     assert {name: set(types.split()) for name, types in LEGAL.items()} == {
-        operator.value: {kind.value for kind in rule.kinds} for operator, rule in OPERATORS.items()
+        operator.value: {kind.value for kind in spec.types} for operator, spec in OPERATORS.items()
     }
     assert {name: COUNTS.get(name, 1) for name in LEGAL} == {
-        operator.value: len(rule.operands) for operator, rule in OPERATORS.items()
+        operator.value: len(spec.operands) for operator, spec in OPERATORS.items()
     }
     assert len(Operator) == 20
     assert OPERATORS[Operator.IN].operands == ("values",)
@@ -127,14 +130,16 @@ def test_an_operator_is_for_some_types(operator: str, kind: OperandType) -> None
     }.get(kind, "1")
     operand = "1" if operator == "LAST_DAYS" else operand
     given: dict[str, str | list[str]] = dict.fromkeys(OPERATORS[Operator(operator)].operands, operand)
-    found = flaws(field, operator, **given)
+    found = diagnostics(field, operator, **given)
 
     if kind in LEGAL[operator].split():
         assert [] == found
     else:
         legal = ", ".join(name for name, types in LEGAL.items() if kind in types.split())
         what = f"{operator} is not for {field}, which is {kind}"
-        assert [("operator", Flaw(what, "", f"one of: {legal}"))] == found
+        assert [("operator", what, f"one of: {legal}")] == [
+            (diagnostic.location.field, diagnostic.message, diagnostic.hint) for diagnostic in found
+        ]
 
 
 DAY = date(2026, 3, 14)
@@ -596,19 +601,21 @@ def test_a_secret_is_never_told() -> None:
         ),
     ],
 )
-def test_flaws_of_a_condition(
+def test_diagnostics_of_a_condition(
     field: str, operator: str, operands: dict[str, str | list[str]], key: str, what: str, hint: str
 ) -> None:
     """What is wrong with a condition is said with the field of the file that it is about, and how it is right."""
-    ((named, flaw),) = flaws(field, operator, **operands)
+    (diagnostic,) = diagnostics(field, operator, **operands)
 
-    assert (key, what) == (named, flaw.what)
-    assert flaw.hint.startswith(hint)
+    assert (key, what) == (diagnostic.location.field, diagnostic.message)
+    assert diagnostic.hint.startswith(hint)
 
 
-def test_all_flaws_at_once() -> None:
+def test_all_diagnostics_at_once() -> None:
     """A field that is not there, an operand too few and one too many are told together."""
-    assert ["field", "operator", "values"] == [key for key, _ in flaws("NOBODY", "EQUALS", values=["a", "b"])]
+    assert ["field", "operator", "values"] == [
+        diagnostic.location.field for diagnostic in diagnostics("NOBODY", "EQUALS", values=["a", "b"])
+    ]
 
 
 def test_a_field_of_two_families() -> None:

@@ -14,7 +14,7 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.channel import ContentType
 from processor.domain.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
 from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
-from processor.domain.value_format import DATE, NUMBER
+from processor.domain.value_format import FormatFunction
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
 from processor.templates.load import SHIPPED, LoadResult, SampleRun, read_templates, require_usable
@@ -157,4 +157,4 @@ def test_formats_are_shown() -> None:
         one.format.function for _, _, one, _ in shown() if isinstance(one, NamedPlaceholder) and one.format is not None
     }
 
-    assert {NUMBER, DATE} == found
+    assert set(FormatFunction) == found

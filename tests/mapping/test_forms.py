@@ -21,10 +21,13 @@ from processor.domain.outcome import Processed
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
-from processor.domain.template import EscapeContext, Text, parse
-from processor.domain.value_format import ZEROS, format_error, format_value, notation_for, parse_format
+from processor.domain.template import EscapeContext, Text
+from processor.domain.value_format import ZEROS, FormatFunction, notation_for, parse_format
+from processor.mapping.format import format_value
 from processor.mapping.render import Rendered, Scope, render
 from processor.templates.load import SHIPPED, read_templates
+from processor.templates.text import parse
+from processor.templates.value_formats import format_error
 from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, map_record, schemas
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -33,8 +36,8 @@ EMAIL = (SHIPPED / "loan-repayment-email.toml").read_text().partition("subject =
 
 def rendered(body: str, *, locale: str = "en", content: ContentType = ContentType.TEXT, **account: Any) -> str:
     """`body` with the values of an account; it has no errors."""
-    segments, flaws = parse(body, content, families=REPAYMENT, locale=locale)
-    assert not [flaw for flaw in flaws if flaw.fatal]
+    segments, diagnostics = parse(body, content, families=REPAYMENT, locale=locale)
+    assert not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
     fields: Mapping[str, Any] = {**make_event().fields, "account": {**make_event().fields["account"], **account}}
     made = render(
         Text(None, segments), Scope("loan_transaction", fields, ZoneInfo("UTC")), strict=False, limit_characters=1000
@@ -77,7 +80,7 @@ def test_the_amounts_own_currency() -> None:
 def test_a_currency_that_is_no_code_is_none(code: str | None, pattern: str) -> None:
     """An event's code may be any text. Babel would put it into the pattern, and its signs `¤` into one another: what is
     not three capitals is written as no currency is."""
-    value_format = parse_format("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
+    value_format = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="en")[1]
     made = [
         format_value(Decimal("12.5"), PlaceholderType.MONEY, value_format, currency=currency, time_zone=ZoneInfo("UTC"))
         for currency in (code, "XXX")
@@ -195,9 +198,9 @@ def test_missing_and_escaped() -> None:
 )
 def test_what_is_no_form(text: str, what: str) -> None:
     """Each mistake is said, and nothing of it is left to be found when an event comes."""
-    _, flaws = parse(text, ContentType.TEXT, families=REPAYMENT)
+    _, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
 
-    assert [what] == [flaw.what[: len(what)] for flaw in flaws if flaw.fatal]
+    assert [what] == [diagnostic.message[: len(what)] for diagnostic in diagnostics if diagnostic.is_error]
 
 
 def test_each_locale_of_a_file_writes_its_own(tmp_path: Path) -> None:
@@ -238,7 +241,7 @@ def test_a_form_that_is_accepted_writes_any_value(pattern: str, locale: str, amo
     }
     for function, key in (("FORMAT", "numericPattern"), ("FORMAT_DATE", "datePattern")):
         try:
-            _, value_format = parse_format(function, f"A,{key}={pattern}", locale=locale)
+            _, value_format = parse_format(FormatFunction(function), f"A,{key}={pattern}", locale=locale)
         except ValueError:
             continue
         for kind, value in values.items():
@@ -267,7 +270,7 @@ def test_a_pattern_of_many_digits(zeros: int) -> None:
 )
 def test_noon_and_midnight(locale: str, midnight: str, noon: str) -> None:
     """A language that has no word for one of them writes am or pm (UTS 35, `b`)."""
-    _, value_format = parse_format("FORMAT_DATE", "A,datePattern=h:mm b", locale=locale)
+    _, value_format = parse_format(FormatFunction.DATE, "A,datePattern=h:mm b", locale=locale)
     moments = (datetime(2026, 3, 14, hour, tzinfo=UTC) for hour in (0, 12))
 
     assert [midnight, noon] == [
@@ -280,7 +283,7 @@ def test_noon_and_midnight(locale: str, midnight: str, noon: str) -> None:
 def test_hours_are_written_in_each_language(pattern: str) -> None:
     """Also those at which a language may have a word of its own."""
     for locale in sorted(locale_identifiers()):
-        _, value_format = parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale=locale)
+        _, value_format = parse_format(FormatFunction.DATE, f"A,datePattern={pattern}", locale=locale)
         for hour in (0, 5, 9, 12, 15, 19, 23):
             moment = datetime(2026, 3, 14, hour, tzinfo=UTC)
 
@@ -292,7 +295,7 @@ def test_the_largest_amount_has_its_currencys_name(pattern: str) -> None:
     """In each language, though which of its forms a name has is reckoned with all digits of the amount."""
     largest = Decimal("9999999999999999999999999999.9999999999")
     for locale in sorted(locale_identifiers()):
-        _, value_format = parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+        _, value_format = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale=locale)
 
         assert format_value(largest, PlaceholderType.MONEY, value_format, currency="EUR", time_zone=UTC)
 
@@ -312,7 +315,7 @@ def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
 
 def test_the_edges_of_time() -> None:
     """The first and last moments that there are, in a zone that has them on another day."""
-    _, value_format = parse_format("FORMAT_DATE", "A,datePattern=d.M.yyyy HH:mm", locale="en")
+    _, value_format = parse_format(FormatFunction.DATE, "A,datePattern=d.M.yyyy HH:mm", locale="en")
     for moment in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
         for zone in ("Asia/Tokyo", "America/Lima"):
             assert format_value(
@@ -346,7 +349,7 @@ MINUS = "\N{MINUS SIGN}"
 @pytest.mark.parametrize("amount", ["-0.0000004", "-0", "-0.00", "-0E+3"])
 def test_zero_has_no_minus(locale: str, pattern: str, amount: str) -> None:
     """What is rounded to zero looks as zero does, in any pattern and language; only a pattern's own minus stays."""
-    _, value_format = parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+    _, value_format = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale=locale)
     texts = {
         format_value(value, PlaceholderType.MONEY, value_format, currency="EUR", time_zone=UTC)
         for value in (Decimal(amount), Decimal(0), Decimal("0.0000004"))
@@ -456,7 +459,7 @@ def test_digits_by_language(locale: str, number: str, day: str) -> None:
 def test_only_the_values_digits_change(function: str, pattern: str, expected: str) -> None:
     """What an author wrote stays, and so does what ISO 8601 writes of an offset."""
     name, key = ("TOTAL_BALANCE", "numericPattern") if function == "FORMAT" else ("OCCURRED_AT", "datePattern")
-    _, value_format = parse_format(function, f"{name},{key}={pattern}", locale="fa")
+    _, value_format = parse_format(FormatFunction(function), f"{name},{key}={pattern}", locale="fa")
     value: Any = Decimal("1234.5") if function == "FORMAT" else datetime(2026, 3, 14, 9, 26, 53, 702_000, tzinfo=UTC)
     kind = PlaceholderType.MONEY if function == "FORMAT" else PlaceholderType.TIMESTAMP
 
@@ -503,4 +506,4 @@ def test_the_digits_of_every_locale() -> None:
 def test_languages_that_nothing_is_written_in(locale: str, what: str) -> None:
     """What a tag asks for and nobody does is a finding, not left out."""
     with pytest.raises(ValueError, match=f"^{re.escape(what)}"):
-        parse_format("FORMAT", "A,numericPattern=0", locale=locale)
+        parse_format(FormatFunction.NUMBER, "A,numericPattern=0", locale=locale)

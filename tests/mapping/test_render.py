@@ -19,8 +19,9 @@ from processor.domain.channel import ContentType
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
-from processor.domain.template import EscapeContext, Text, parse
+from processor.domain.template import EscapeContext, Text
 from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
+from processor.templates.text import parse
 from tests.support.builders import make_event
 
 
@@ -36,8 +37,8 @@ def rendered(
 ) -> Rendered | Unrendered:
     """`body` with the values of `fields`, or of the sample repayment; `event` says whose placeholders there are."""
     family = EVENTS[EventName(event)].family
-    segments, flaws = parse(body, content, families={family: EventName(event)})
-    assert not [flaw for flaw in flaws if flaw.fatal]
+    segments, diagnostics = parse(body, content, families={family: EventName(event)})
+    assert not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
     scope = Scope(family, make_event().fields if fields is None else fields, ZoneInfo(zone))
     return render(Text(None, segments), scope, strict=strict, limit_characters=limit)
 

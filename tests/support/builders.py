@@ -27,17 +27,16 @@ from processor.domain.template import (
     Template,
     TemplateSet,
     Text,
-    parse,
-    parse_custom_field,
     template_set,
 )
-from processor.mapping.conditions import compile_condition
 from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.registry.schema_files import load_schemas
+from processor.templates.conditions import compile_condition
 from processor.templates.html_scanner import place
 from processor.templates.load import SHIPPED, read_templates, require_usable
+from processor.templates.text import parse, parse_custom_field
 from processor.wire.decode import event_of_json
 from processor.wire.encode import Encoders, encode_event, encoders
 from processor.wire.schema import SchemaOf, Schemas
@@ -129,8 +128,8 @@ def make_condition(
     else:
         given = {name: [text] for name, text in zip(("value", "second_value"), operands, strict=False)}
     families = families or {"loan_transaction": EventName("LOAN_REPAYMENT")}
-    condition, flaws = compile_condition(field, Operator(operator), given, families=families)
-    assert condition is not None, flaws
+    condition, diagnostics = compile_condition(field, Operator(operator), given, families=families)
+    assert condition is not None, diagnostics
     return condition
 
 
@@ -163,9 +162,9 @@ def make_template(
 
     def text(body: str) -> Text:
         families = {EVENTS[event].family: event for event in names}
-        line, flaws = parse(subject, ContentType.TEXT, families=families) if subject is not None else (None, ())
+        line, diagnostics = parse(subject, ContentType.TEXT, families=families) if subject is not None else (None, ())
         segments, more = parse(body, content_type, families=families)
-        assert not [flaw for flaw in (*flaws, *more) if flaw.fatal]
+        assert not [diagnostic for diagnostic in (*diagnostics, *more) if diagnostic.is_error]
         return Text(line, place(segments)[0] if content_type is ContentType.HTML else segments)
 
     return Template(
@@ -222,8 +221,8 @@ def make_webhook(
     """A template of type WEB_HOOK."""
     template = make_template(template_id, **{"channel": Channel.WEB_HOOK, **given})
     families = {EVENTS[event].family: event for event in template.events}
-    segments, flaws = parse(url, EscapeContext.URL, families=families)
-    assert not flaws
+    segments, diagnostics = parse(url, EscapeContext.URL, families=families)
+    assert not diagnostics
     return replace(template, text=replace(template.text, url=segments))
 
 

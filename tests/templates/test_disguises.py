@@ -14,9 +14,10 @@ from processor.domain.channel import ContentType
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.placeholders import PLACEHOLDERS, placeholders_of
 from processor.domain.record import EventName
-from processor.domain.template import Flaw, NamedPlaceholder, parse
+from processor.domain.template import NamedPlaceholder
 from processor.templates.disguises import disguises, spelt, visible
-from processor.templates.load import MAX_DIAGNOSTICS_PER_TEXT, SHIPPED, read_templates
+from processor.templates.load import SHIPPED, read_templates
+from processor.templates.text import MAX_DIAGNOSTICS_PER_TEXT, parse
 from tests.support.builders import TENANT, schemas
 from tests.support.laws import examples, grows_linearly, size
 from tests.templates.test_template import STREAM, attachment, condition, diagnostics, toml
@@ -28,7 +29,7 @@ GREEK = str.maketrans("ABEHIKMNOPTXYZ", "ΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
 FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 
 
-def flaws(text: str, content: ContentType = ContentType.HTML) -> list[Flaw]:
+def parsed(text: str, content: ContentType = ContentType.HTML) -> list[Diagnostic]:
     return list(parse(text, content, families=DEPOSIT)[1])
 
 
@@ -136,12 +137,12 @@ LONG = [name for name in NAMES if "_" in name]
 def test_each_disguise(disguise: str) -> None:
     """Each is one finding under T21 that shows what was meant; only double braces may be meant."""
     text = (DISGUISES | WITH_SEVERAL_WORDS)[disguise]("ACCOUNT_ID")
-    found = flaws(text)
+    found = parsed(text)
 
     assert [("T21", "write {ACCOUNT_ID}", "double" not in disguise)] == [
-        (flaw.rule, flaw.hint, flaw.fatal) for flaw in found
+        (diagnostic.code, diagnostic.hint, diagnostic.is_error) for diagnostic in found
     ], text
-    assert found[0].token in text
+    assert found[0].location.excerpt in text
 
 
 @settings(max_examples=examples(500), deadline=None)
@@ -160,7 +161,7 @@ def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentTy
     text = f"{around}{(DISGUISES | WITH_SEVERAL_WORDS)[disguise](name)} z"
     segments, found = parse(text, content, families=DEPOSIT)
 
-    assert [flaw for flaw in found if f"{{{name}}}" in flaw.hint] or any(
+    assert [diagnostic for diagnostic in found if f"{{{name}}}" in diagnostic.hint] or any(
         isinstance(segment, NamedPlaceholder) and segment.name == name for segment in segments
     ), (text, found)
 
@@ -225,7 +226,9 @@ def test_braces_without_a_name_are_text(pieces: list[str]) -> None:
 )
 def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
     """JSON, CSS, scripts, other systems' marks, addresses and prose: no finding but for names that are none."""
-    assert [] == [flaw for flaw in flaws(text, content) if not flaw.what.startswith("unknown placeholder")]
+    assert [] == [
+        diagnostic for diagnostic in parsed(text, content) if not diagnostic.message.startswith("unknown placeholder")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
 )
 def test_forms_and_custom_fields(text: str, meant: str, fatal: bool) -> None:
     """Of a custom field that can be found if an event spells it so, the disguise is a warning."""
-    assert [(f"write {meant}", fatal)] == [(flaw.hint, flaw.fatal) for flaw in flaws(text)]
+    assert [(f"write {meant}", fatal)] == [(diagnostic.hint, diagnostic.is_error) for diagnostic in parsed(text)]
 
 
 @pytest.mark.parametrize(
@@ -282,24 +285,27 @@ def test_forms_and_custom_fields(text: str, meant: str, fatal: bool) -> None:
 )
 def test_custom_fields_with_signs_of_their_own(name: str) -> None:
     """Joiners that belong to a script's spelling, signs and any letters are no disguise."""
-    assert [] == flaws(f"{{CF:CLIENT:{name}}}")
+    assert [] == parsed(f"{{CF:CLIENT:{name}}}")
 
 
 def test_a_name_of_other_events() -> None:
     """Where the template's event has no such placeholder, the finding says so and who has it."""
-    (flaw,) = flaws("%7BPENALTY_AMOUNT%7D")
+    (diagnostic,) = parsed("%7BPENALTY_AMOUNT%7D")
 
-    assert "looks like a placeholder and is text; SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}" == flaw.what
+    assert (
+        "looks like a placeholder and is text; SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}"
+        == diagnostic.message
+    )
     assert "PENALTY_AMOUNT" not in placeholders_of("deposit_transaction")
-    assert "{PENALTY_AMOUNT} is for events of loan_transaction" == flaw.hint
+    assert "{PENALTY_AMOUNT} is for events of loan_transaction" == diagnostic.hint
 
 
 def test_a_dollar_sign_before_a_placeholder() -> None:
     """T22: it is shown before the value, and means something before an amount only."""
     assert [("T22", False, "write {ACCOUNT_ID}")] == [
-        (flaw.rule, flaw.fatal, flaw.hint) for flaw in flaws("${ACCOUNT_ID}")
+        (diagnostic.code, diagnostic.is_error, diagnostic.hint) for diagnostic in parsed("${ACCOUNT_ID}")
     ]
-    assert [] == flaws("${TRANSACTION_AMOUNT} ${INTEREST_RATE} $ {ACCOUNT_ID}")
+    assert [] == parsed("${TRANSACTION_AMOUNT} ${INTEREST_RATE} $ {ACCOUNT_ID}")
 
 
 # --------------------------------------------------------------------------------------------------------------- files
@@ -502,4 +508,4 @@ def test_hostile_texts(poison: str) -> None:
     """The work is linear in the text: all of it takes about as long as eight times an eighth of it."""
     whole = HOSTILE[poison]
 
-    assert grows_linearly(flaws, whole[: len(whole) // 8], whole, factor=32, least_s=0.02)
+    assert grows_linearly(parsed, whole[: len(whole) // 8], whole, factor=32, least_s=0.02)

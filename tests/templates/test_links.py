@@ -26,10 +26,11 @@ from processor.domain.event import Event
 from processor.domain.message import FailedTemplate
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
-from processor.domain.template import CustomFieldPlaceholder, EscapeContext, Template, parse
+from processor.domain.template import CustomFieldPlaceholder, EscapeContext, Template
 from processor.mapping.map import Draft, draft
 from processor.templates.html_scanner import place
 from processor.templates.load import SHIPPED, read_templates
+from processor.templates.text import parse
 from tests.support.builders import TENANT, make_event, schemas, templates_directory
 from tests.support.laws import grows_linearly, size
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from processor.domain.channel import ContentType
 from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.record import EventName
-from processor.domain.template import parse
-from processor.domain.value_format import format_doubt, format_error, parse_format
+from processor.domain.value_format import FormatFunction, parse_format
 from processor.templates.load import read_templates
 from processor.templates.patterns import date_meant, number_meant
+from processor.templates.text import parse
+from processor.templates.value_formats import format_doubt, format_error
 from tests.support.builders import SMS_HEAD, TENANT, schemas, templates_directory
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
@@ -66,9 +67,9 @@ def test_every_pattern_of_cldr_can_be_used() -> None:
     """As it stands there, with its marks of direction and narrow spaces."""
     numbers, dates = patterns_of_cldr()
     for pattern, locale in numbers:
-        parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)
+        parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale=locale)
     for pattern in dates:
-        parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale="en")
+        parse_format(FormatFunction.DATE, f"A,datePattern={pattern}", locale="en")
 
 
 RIGHT_NUMBERS = """#,##0.00|#,##0|0.00|0|#|#0.00|#.##|#,##0.##|#,###|#,###.00|###,##0.00|###,###,##0.00|000|00.0|0.0###
@@ -88,7 +89,7 @@ dd.MM.yyyy 'da' HH:mm|'den' d. MMMM|d'.' MMMM|d MMMM yyyy 'г.'|dd.MM.yyyy, HH:m
 @pytest.mark.parametrize("locale", ["en", "de", "pt-BR", "fr-CH", "ar-EG"])
 def test_right_numbers(pattern: str, locale: str) -> None:
     """What authors write on purpose, whatever their language."""
-    form = parse_format("FORMAT", f"A,numericPattern={pattern}", locale=locale)[1]
+    form = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale=locale)[1]
 
     assert ("", "") == format_doubt(form, MONEY, locale=locale)
 
@@ -96,7 +97,7 @@ def test_right_numbers(pattern: str, locale: str) -> None:
 @pytest.mark.parametrize("pattern", RIGHT_DATES.replace("\n", "|").split("|"))
 def test_right_dates(pattern: str) -> None:
     """What authors write on purpose."""
-    form = parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale="de")[1]
+    form = parse_format(FormatFunction.DATE, f"A,datePattern={pattern}", locale="de")[1]
 
     assert "" == format_error(form, [PlaceholderType.TIMESTAMP])
     assert ("", "") == format_doubt(form, PlaceholderType.TIMESTAMP, locale="de")
@@ -157,7 +158,7 @@ WRONG_NUMBERS = [
 @pytest.mark.parametrize(("pattern", "meant"), WRONG_NUMBERS)
 def test_wrong_numbers(pattern: str, meant: str) -> None:
     """Each is doubted, with what was probably meant and what both write."""
-    form = parse_format("FORMAT", f"A,numericPattern={pattern}", locale="de")[1]
+    form = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="de")[1]
     what, hint = format_doubt(form, MONEY, locale="de")
 
     assert what.startswith("writes ")
@@ -232,7 +233,7 @@ WRONG_DATES = [
 @pytest.mark.parametrize(("pattern", "meant"), WRONG_DATES)
 def test_wrong_dates(pattern: str, meant: str) -> None:
     """Each is doubted, with what was probably meant and what both write."""
-    form = parse_format("FORMAT_DATE", f"A,datePattern={pattern}", locale="de")[1]
+    form = parse_format(FormatFunction.DATE, f"A,datePattern={pattern}", locale="de")[1]
     what, hint = format_doubt(form, PlaceholderType.TIMESTAMP, locale="de")
 
     assert what.startswith("writes ")
@@ -286,9 +287,11 @@ def test_wrong_dates(pattern: str, meant: str) -> None:
 )
 def test_errors_show_what_was_meant_too(token: str, hint: str | None) -> None:
     """A pattern that cannot be used is an error, with the pattern that was probably meant."""
-    _, flaws = parse(token, ContentType.TEXT, families=REPAYMENT)
+    _, diagnostics = parse(token, ContentType.TEXT, families=REPAYMENT)
 
-    assert [(True, f"did you mean {hint}?" if hint else "")] == [(flaw.fatal, flaw.hint) for flaw in flaws]
+    assert [(True, f"did you mean {hint}?" if hint else "")] == [
+        (diagnostic.is_error, diagnostic.hint) for diagnostic in diagnostics
+    ]
 
 
 @pytest.mark.parametrize(
@@ -301,9 +304,9 @@ def test_errors_show_what_was_meant_too(token: str, hint: str | None) -> None:
 )
 def test_the_other_function_is_meant(token: str, right: str | None) -> None:
     """A pattern of the other function shows which was meant, where the value is of its kind."""
-    _, flaws = parse(token, ContentType.TEXT, families=REPAYMENT)
+    _, diagnostics = parse(token, ContentType.TEXT, families=REPAYMENT)
 
-    assert [f"write {right}" if right else ""] == [flaw.hint for flaw in flaws]
+    assert [f"write {right}" if right else ""] == [diagnostic.hint for diagnostic in diagnostics]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +318,7 @@ def test_the_other_function_is_meant(token: str, right: str | None) -> None:
 )
 def test_groups_of_two(locale: str, *, doubted: bool) -> None:
     """Lakhs and crores are right where people count so."""
-    form = parse_format("FORMAT", "A,numericPattern=#,##,##0.00", locale=locale)[1]
+    form = parse_format(FormatFunction.NUMBER, "A,numericPattern=#,##,##0.00", locale=locale)[1]
 
     assert doubted == bool(format_doubt(form, MONEY, locale=locale)[0])
 
@@ -323,7 +326,7 @@ def test_groups_of_two(locale: str, *, doubted: bool) -> None:
 def test_groups_of_four() -> None:
     """Myriads are right in Chinese, Japanese and Korean."""
     for locale, doubted in (("zh-Hant", False), ("ja", False), ("ko", False), ("en", True)):
-        form = parse_format("FORMAT", "A,numericPattern=#,####", locale=locale)[1]
+        form = parse_format(FormatFunction.NUMBER, "A,numericPattern=#,####", locale=locale)[1]
 
         assert doubted == bool(format_doubt(form, MONEY, locale=locale)[0])
 
@@ -362,7 +365,7 @@ def test_groups_of_four() -> None:
 )
 def test_what_a_kind_of_value_is_not(kind: PlaceholderType, pattern: str, what: str, hint: str) -> None:
     """Rates are in percent here, no value is a fraction, and only amounts have a currency."""
-    form = parse_format("FORMAT", f"A,numericPattern={pattern}", locale="en")[1]
+    form = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="en")[1]
 
     assert (what, hint) == format_doubt(form, kind, locale="en")
 
@@ -390,7 +393,7 @@ def test_what_is_proposed_is_never_doubted(function: str, data: st.DataObject, l
         (MONEY, DECIMAL, INTEGER) if function == "FORMAT" else (PlaceholderType.DATE, PlaceholderType.TIMESTAMP)
     ):
         try:
-            form = parse_format(function, f"A,{KEYS[function]}={pattern}", locale=locale)[1]
+            form = parse_format(FormatFunction(function), f"A,{KEYS[function]}={pattern}", locale=locale)[1]
         except ValueError:
             continue
         if format_error(form, [kind]):
@@ -398,7 +401,7 @@ def test_what_is_proposed_is_never_doubted(function: str, data: st.DataObject, l
         _, hint = format_doubt(form, kind, locale=locale)
         assume(hint)
         meant = hint.removeprefix("did you mean ").rpartition(", which writes ")[0]
-        better = parse_format(function, f"A,{KEYS[function]}={meant}", locale=locale)[1]
+        better = parse_format(FormatFunction(function), f"A,{KEYS[function]}={meant}", locale=locale)[1]
 
         assert ("", "") == format_doubt(better, kind, locale=locale)
 
@@ -453,13 +456,13 @@ def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:
 def test_digits_that_systems_do_not_read(body: str, content: ContentType, token: str, locale: str, text: str) -> None:
     """A warning of the bodies of JSON and XML, unless the tag says which digits are meant; people read the others."""
     families = {"loan_transaction": EventName("LOAN_REPAYMENT")}
-    _, flaws = parse(body % token, content, families=families, locale=locale)
+    _, diagnostics = parse(body % token, content, families=families, locale=locale)
     for_systems = content in (ContentType.JSON, ContentType.XML)
     expected = [f"writes {text!r} in {locale}, and systems read the digits 0 to 9"] if text and for_systems else []
 
-    assert expected == [flaw.what for flaw in flaws if flaw.rule == "T22"]
-    assert not any(flaw.fatal for flaw in flaws)
-    assert all(flaw.hint.startswith(f"{locale}-u-nu-latn writes those; ") for flaw in flaws)
+    assert expected == [diagnostic.message for diagnostic in diagnostics if diagnostic.code == "T22"]
+    assert not any(diagnostic.is_error for diagnostic in diagnostics)
+    assert all(diagnostic.hint.startswith(f"{locale}-u-nu-latn writes those; ") for diagnostic in diagnostics)
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ from processor.domain.template import (
     NamedPlaceholder,
     OperandType,
     Text,
-    parse,
     template_set,
 )
 from processor.errors import UsageError
 from processor.mapping.render import Rendered, Scope, render
-from processor.templates.document import flaws_of_document
+from processor.templates.document import check_document
 from processor.templates.load import SHIPPED, LoadResult, Rules, read_templates, require_usable
+from processor.templates.text import parse
 from tests.support.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 from tests.support.laws import examples, size
 
@@ -153,18 +153,18 @@ def test_an_attachment_without_an_id_has_no_place_either(tmp_path: Path) -> None
 )
 def test_text_is_cut_at_placeholders(text: str, expected: list[str]) -> None:
     """A placeholder is one brace around a name in capitals; any other brace is text."""
-    segments, flaws = parse(text, ContentType.TEXT, families=REPAYMENT)
+    segments, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
 
     assert expected == [one if isinstance(one, str) else f"<{str(one)[1:-1]}>" for one in segments]
-    assert [] == [flaw for flaw in flaws if flaw.fatal]
+    assert [] == [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
 
 
 @given(st.text(alphabet='{}"\\ACF:_x1\n<', max_size=80))
 def test_no_text_is_lost(text: str) -> None:
     """Whatever braces a text has, its segments written one after the other are the text again."""
     for content in ContentType:
-        segments, flaws = parse(text, content, families=REPAYMENT)
-        if not [flaw for flaw in flaws if flaw.fatal]:
+        segments, diagnostics = parse(text, content, families=REPAYMENT)
+        if not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]:
             assert text == "".join(map(str, segments))
 
 
@@ -186,10 +186,10 @@ def test_context_within_json(body: str, expected: list[EscapeContext]) -> None:
 def test_one_name_two_families() -> None:
     """A template for events of two families finds a placeholder where each of them keeps it."""
     families = {"client": EventName("CLIENT_CREATED"), **DEPOSIT}
-    (one,), flaws = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
+    (one,), diagnostics = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
 
     assert isinstance(one, NamedPlaceholder)
-    assert () == flaws
+    assert () == diagnostics
     assert {"client": ("client", "encodedKey"), "deposit_transaction": ("account", "encodedKey")} == {
         family: source.path for family, source in one.paths.items()
     }
@@ -219,13 +219,13 @@ def test_one_name_two_families() -> None:
         ('"\\u00{ACCOUNT_ID}"', ContentType.JSON, "a backslash before a placeholder", ""),
     ],
 )
-def test_flaws_of_a_text(text: str, content: ContentType, what: str, hint: str) -> None:
+def test_diagnostics_of_a_text(text: str, content: ContentType, what: str, hint: str) -> None:
     """What is no placeholder though it was meant as one is said, with the right spelling where there is one."""
     families = {**REPAYMENT, **DEPOSIT} if "PENALTY" in text else DEPOSIT
-    _, flaws = parse(text, content, families=families)
+    _, diagnostics = parse(text, content, families=families)
 
-    assert [what] == [flaw.what[: len(what)] for flaw in flaws]
-    assert flaws[0].hint.startswith(hint)
+    assert [what] == [diagnostic.message[: len(what)] for diagnostic in diagnostics]
+    assert diagnostics[0].hint.startswith(hint)
 
 
 # ------------------------------------------------------------------------------------------------------------- the set
@@ -864,8 +864,10 @@ def test_a_body_that_passes_is_json_for_any_value(values: list[str], slip: tuple
     """What T12 lets pass is parsed back whatever the values are, so that nothing needs to parse it again."""
     whole = f"[{', '.join(values)}]"
     body = whole[: slip[0]] + slip[1] + whole[slip[0] :]
-    segments, flaws = parse(body, ContentType.JSON, families=REPAYMENT)
-    if any(one.fatal for one in flaws) or list(flaws_of_document(segments, ContentType.JSON, REPAYMENT)):
+    segments, diagnostics = parse(body, ContentType.JSON, families=REPAYMENT)
+    if any(diagnostic.is_error for diagnostic in diagnostics) or list(
+        check_document(segments, ContentType.JSON, REPAYMENT)
+    ):
         return
     fields = {"account": {"id": value, "totalBalance": None}, "customFields": {"LOAN:x": value}}
     result = render(

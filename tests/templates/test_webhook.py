@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
-from processor.domain.template import EscapeContext, Text, parse
+from processor.domain.template import EscapeContext, Text
 from processor.mapping.render import Rendered, Scope, Unrendered, render
 from processor.templates.load import Rules, read_templates
-from processor.templates.webhook import RESERVED_HEADERS, url_problems
+from processor.templates.text import parse
+from processor.templates.webhook import RESERVED_HEADERS, check_url
 from tests.support.builders import TENANT, schemas, templates_directory
 
 URL = "https://hooks.example.com/loans/{ACCOUNT_ID}"
@@ -164,9 +165,11 @@ def test_reserved_headers(tmp_path: Path) -> None:
 @given(value=st.text(max_size=30), where=st.sampled_from(["{}", "a/{}/b", "?x={}&y=1", "#{}"]))
 def test_no_value_changes_the_addresses_form(value: str, where: str) -> None:
     """Whatever a value holds, scheme, host, and the number of path steps and parameters are the template's."""
-    url, flaws = parse(f"https://a.example/{where.format('{ACCOUNT_NAME}')}", EscapeContext.URL, families=REPAYMENT)
-    assert not flaws
-    assert not list(url_problems(url, allow_http=False))
+    url, diagnostics = parse(
+        f"https://a.example/{where.format('{ACCOUNT_NAME}')}", EscapeContext.URL, families=REPAYMENT
+    )
+    assert not diagnostics
+    assert not list(check_url(url, allow_http=False))
     text = Text(None, (), url)
     scope = Scope("loan_transaction", {"account": {"name": value.encode(errors="replace").decode()}}, UTC)
     rendered = render(text, scope, strict=False, limit_characters=1000)
@@ -211,7 +214,7 @@ def test_a_url_is_not_a_document() -> None:
 def test_a_path_without_its_value_is_another_resource(path: str, value: str | None) -> None:
     """A value that is missing or empty in the path of a webhook's address fails the template, which names it."""
     path = path.replace("{FORMAT}", "FORMAT{TOTAL_BALANCE,numericPattern=0}")
-    url, flaws = parse(f"https://a.example/{path}", EscapeContext.URL, families=REPAYMENT)
+    url, diagnostics = parse(f"https://a.example/{path}", EscapeContext.URL, families=REPAYMENT)
     fields = {
         "account": {"id": "1", "name": value, "totalBalance": None},
         "schedule": [],
@@ -219,7 +222,7 @@ def test_a_path_without_its_value_is_another_resource(path: str, value: str | No
     }
     rendered = render(Text(None, (), url), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=1000)
 
-    assert not flaws
+    assert not diagnostics
     assert isinstance(rendered, Unrendered)
     assert TemplateReason.MISSING_VALUE is rendered.reason
     assert rendered.detail.startswith("no value: ")
