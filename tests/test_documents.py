@@ -37,7 +37,7 @@ from processor.wire.encode import encoders
 from processor.wire.template_sets import set_records
 from tests.documents import DOCS, PAGES
 from tests.support.builders import make_lookups, make_record, make_template, map_record, schemas
-from tests.support.installation import installation
+from tests.support.installation import create_installation
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text()
@@ -221,8 +221,10 @@ def test_the_reader_of_the_senders_page(
 ) -> None:
     """By templateKey: how each webhook is called, and each task's title, in the newest version, and no secret."""
     monkeypatch.setenv("LEDGER_PASSWORD", "s3cret")
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([sample(EventName(name)) for name in ("ACCOUNT_AUTHORISATION_HOLD_CREATED", "ACCOUNT_IN_ARREARS")])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(
+        [sample(EventName(name)) for name in ("ACCOUNT_AUTHORISATION_HOLD_CREATED", "ACCOUNT_IN_ARREARS")]
+    )
     made.run()
     topic = made.settings.topic("template_sets")
     (task,) = (template for template in made.templates.templates if template.id == "account-in-arrears-task")

@@ -31,16 +31,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from processor.domain.event import Event
 from processor.domain.record import EventName
 from processor.kafka.local.kafka import local_kafka
 from processor.shipped import sample
-from processor.wire.decode import event_of_json
-from processor.wire.encode import encode_event
-from processor.wire.schema import Schemas
-from tests.support.installation import Installation
-from tests.support.installation import installation as create_installation
-from tests.support.processes import environment_of
+from tests.support.installation import Installation, create_installation
 
 LARGE_BYTES = 990_000
 RUN_TIMEOUT_S = 900
@@ -84,7 +78,7 @@ class RunFigures:
     cpu_s: float
 
 
-def backlogs(schemas: Schemas) -> dict[str, Backlog]:
+def backlogs(installation: Installation) -> dict[str, Backlog]:
     """By name, as the head of this file has them."""
     repayment = sample(EventName("LOAN_REPAYMENT"))
     repayment["transaction"]["comment"] = ""
@@ -94,7 +88,9 @@ def backlogs(schemas: Schemas) -> dict[str, Backlog]:
     def rows(count: int) -> list[dict[str, Any]]:
         return [{**hold, "encodedKey": f"{number:032x}"} for number in range(count)]
 
-    two_rows, one_row = (encode_as_avro({**bulk, "holds": rows(count)}, schemas)[0] for count in (2, 1))
+    two_rows, one_row = (
+        installation.encode({**bulk, "eventId": ID.format(0), "holds": rows(count)})[0] for count in (2, 1)
+    )
     row_bytes = len(two_rows) - len(one_row)
     comment = {**repayment["transaction"], "comment": "x" * LARGE_BYTES}
     return {
@@ -105,16 +101,9 @@ def backlogs(schemas: Schemas) -> dict[str, Backlog]:
     }
 
 
-def encode_as_avro(fields: Mapping[str, Any], schemas: Schemas) -> tuple[bytes, str]:
-    """Value and key of an event."""
-    event = event_of_json({**fields, "eventId": ID.format(0)}, schemas)
-    assert isinstance(event, Event), event
-    return encode_event(event.fields, schemas, format="avro")[0], event.ordering_key
-
-
 def produce_backlog(installation: Installation, backlog: Backlog) -> None:
     """Produce the events, to partition 0."""
-    value, key = encode_as_avro(backlog.event, installation.schemas)
+    value, key = installation.encode({**backlog.event, "eventId": ID.format(0)})
     producer = Producer({"bootstrap.servers": installation.servers, "message.max.bytes": 1_048_588, "linger.ms": 5})
     for number in range(backlog.count):
         numbered = value.replace(ID.format(0).encode(), ID.format(number).encode())
@@ -130,7 +119,7 @@ def produce_backlog(installation: Installation, backlog: Backlog) -> None:
 def run_once(installation: Installation, *, python: str, templates: Path | None) -> RunFigures:
     """Run the engine to the end of what is there, and measure it."""
     environment = {
-        **environment_of(installation),
+        **installation.env(),
         "PROCESSOR_LOG__LEVEL": "warning",
         **({} if templates is None else {"PROCESSOR_TEMPLATES_DIR": str(templates)}),
     }
@@ -208,7 +197,7 @@ def main() -> None:
             runs = []
             for number in range(args.runs):
                 installation = create_installation(kafka.bootstrap_servers, f"backlog-{name}{number}.")
-                backlog = backlogs(installation.schemas)[name]
+                backlog = backlogs(installation)[name]
                 templates = Path(folder) / name if backlog.body else None
                 if templates is not None:
                     templates.mkdir(exist_ok=True)

@@ -34,9 +34,8 @@ from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.output_fields import status_of
-from tests.support.installation import TENANT, Installation
-from tests.support.installation import installation as create_installation
-from tests.support.processes import environment_of
+from tests.support.builders import TENANT
+from tests.support.installation import Installation, create_installation
 
 Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
 ReadRecord = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read
@@ -146,7 +145,7 @@ def run_once(installation: Installation, *, rate: float, seconds: float, warm_s:
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
     layout = read_output_topics(admin(installation.settings), installation.settings, installation.templates)
     topics = [topic.name for topic in (*layout.co_partitioned, *layout.streams.values())]
-    environment = {**environment_of(installation), "PROCESSOR_LOG__LEVEL": "warning"}
+    environment = {**installation.env(), "PROCESSOR_LOG__LEVEL": "warning"}
     batch = encode_events(installation, int(rate * (warm_s + seconds)), seed=seed)
     engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)
     try:

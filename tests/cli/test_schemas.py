@@ -18,10 +18,10 @@ from processor.registry.subjects import Subjects
 from processor.settings import SchemaRegistrySettings, Settings
 from processor.wire.compatibility import misfits
 from processor.wire.schema import parse
-from tests.engine.test_run import repayment
 from tests.support.apicurio import register as put
+from tests.support.events import repayment
 from tests.support.http_server import LoopbackRegistry, json_response
-from tests.support.installation import installation
+from tests.support.installation import create_installation
 
 Json = dict[str, Any]
 
@@ -127,21 +127,21 @@ def test_registering(
     settings = Settings(schema_registry=given)
     assert 1 == register(settings, yes=False, json_output=False)
     assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
-    made = installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
+    made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
     with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
         made.run()
 
     assert 0 == register(settings, yes=True, json_output=False)
     assert 0 == register(settings, yes=False, json_output=False)
     assert 0 == check(settings, json_output=True)
-    made.tell([repayment(0)])
+    made.produce_events([repayment(0)])
     made.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
     registered = Subjects(registry_url, session_of(settings)).id_of(ours)
     (message, *_) = made.read(made.settings.topic("messages"))
     assert registered is not None
     assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()  # a new start reads the outputs that are there
     assert [2] == made.committed()
 

@@ -9,7 +9,7 @@ from processor.domain.record import EventName
 from processor.settings import SmsSettings
 from processor.shipped import sample
 from tests.support.builders import changed
-from tests.support.installation import installation
+from tests.support.installation import create_installation
 
 pytestmark = pytest.mark.kafka
 
@@ -26,9 +26,9 @@ def test_an_address_that_is_none(
     """An e-mail to two addresses; a phone number that is one in Portugal, and another that is one elsewhere only."""
     (tmp_path / "mail.toml").write_text(f'id = "mail"\nname = "mail"\ntype = "EMAIL"\nsubject = "Repaid"\n{TEMPLATE}')
     (tmp_path / "text.toml").write_text(f'id = "text"\nname = "text"\ntype = "SMS"\n{TEMPLATE}')
-    made = installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path, sms=SmsSettings(region=region))
+    made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path, sms=SmsSettings(region=region))
     addresses = {"client.emailAddress": "ines@example.com,copy@attacker.example"}
-    made.tell(
+    made.produce_events(
         changed(
             sample(EventName("LOAN_REPAYMENT")),
             addresses | {"client.mobilePhone": number, "eventId": f"00000000-0000-4000-8000-{len(number):012}"},
@@ -45,7 +45,7 @@ def test_an_address_that_is_none(
         for message in messages
         if message["type"] == "EMAIL"
     ]
-    assert [status["to"] for status in made.statuses()] == [message["state"] for message in messages]
+    assert [status["to"] for status in made.read_statuses()] == [message["state"] for message in messages]
     assert [{"QUEUED": "Queued", "FAILED": "Discarded"}[message["state"]] for message in messages] == [
         message["status"] for message in shown
     ]

@@ -15,10 +15,12 @@ from processor.cli.topics import create
 from processor.errors import InputError
 from processor.registry.schema_files import load_schemas
 from processor.settings import SchemaRegistrySettings
-from tests.engine.test_run import encoded, repayment
+from tests.support.builders import TENANT
+from tests.support.events import repayment
 from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, json_response
-from tests.support.installation import TENANT, Installation, installation, until
+from tests.support.installation import Installation, create_installation
 from tests.support.processes import metric, process, ready
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -45,8 +47,8 @@ def outputs_of(made: Installation, partitions: int = 1) -> int:
 def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, records: int) -> None:
     """Exit 5 before anything is committed, at every start; the text names the tenant that is there, and the right one
     maps all of it afterwards."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(records)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(records)])
     wrong = of_tenant(made, "northbnk")
     judged = rf"{min(records, 200)} of the first {min(records, 200)} records are of another tenant"
     for _ in range(2):
@@ -57,30 +59,30 @@ def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, 
     made.run()
 
     assert [records] == made.committed()
-    assert {2} == set(Counter(status["eventId"] for status in made.statuses()).values())
-    assert records == len({status["eventId"] for status in made.statuses()})
-    assert [] == made.decisions()
+    assert {2} == set(Counter(status["eventId"] for status in made.read_statuses()).values())
+    assert records == len({status["eventId"] for status in made.read_statuses()})
+    assert [] == made.read_decisions()
 
 
 def test_under_ten_are_passed_over(bootstrap_servers: str, topic_prefix: str) -> None:
     """Nine records are no proof: each is a decision, and the end is reached."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([foreign(n) for n in range(9)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([foreign(n) for n in range(9)])
     made.run()
 
     assert [9] == made.committed()
     assert ["TENANT_DISABLED"] * 9 == [
-        reason["reason"] for decision in made.decisions() for reason in decision["reasons"]
+        reason["reason"] for decision in made.read_decisions() for reason in decision["reasons"]
     ]
 
 
 def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
     """Five records in each of six partitions, tombstones and garbage among them: judged together, none committed."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=6)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=6)
     for partition in range(6):
-        made.tell([repayment(10 * partition + n) for n in range(5)], partition=partition)
-        made.put([b""] * 3, partition=partition)
-    made.put([b"\x07 no event"], partition=3)
+        made.produce_events([repayment(10 * partition + n) for n in range(5)], partition=partition)
+        made.produce_values([b""] * 3, partition=partition)
+    made.produce_values([b"\x07 no event"], partition=3)
     with pytest.raises(InputError, match="31 of the first 31 records are unreadable or of another tenant"):
         of_tenant(made, "northbnk").run()
 
@@ -90,9 +92,9 @@ def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_pr
 
 def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) -> None:
     """Two workers that see 30 records each: the supervisor ends with 5, and neither has committed any."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
-        made.tell([repayment(n) for n in range(30)], partition=partition)
+        made.produce_events([repayment(n) for n in range(30)], partition=partition)
     with process(of_tenant(made, "northbnk"), "--workers", "2", "--until-end", ends_with=5) as (supervisor, _):
         supervisor.wait(60)
 
@@ -102,30 +104,30 @@ def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) 
 
 def test_a_few_of_another_tenant_at_the_end_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
     """What counts is the share among the first records: one good event of ten lets the others pass."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([*(foreign(n) for n in range(9)), repayment(9)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([*(foreign(n) for n in range(9)), repayment(9)])
     made.run()
 
     assert [10] == made.committed()
-    assert 9 == len(made.decisions())
+    assert 9 == len(made.read_decisions())
 
 
 def test_what_was_committed_before_stays(bootstrap_servers: str, topic_prefix: str) -> None:
     """Good events first, then another tenant's without end: degraded, and never stopped."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_records=100)
-    made.tell([repayment(n) for n in range(200)])
-    made.tell([foreign(n) for n in range(200, 600)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=100)
+    made.produce_events([repayment(n) for n in range(200)])
+    made.produce_events([foreign(n) for n in range(200, 600)])
     made.run()
 
     assert [600] == made.committed()
-    assert 200 == len({status["eventId"] for status in made.statuses()})
+    assert 200 == len({status["eventId"] for status in made.read_statuses()})
 
 
 def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix: str) -> None:
     """An open transaction of the producer holds the end back for longer than a batch waits: what was let through is
     committed, and the end is exit 5 all the same."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([foreign(n) for n in range(30)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([foreign(n) for n in range(30)])
     producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
     producer.init_transactions(10)
     producer.begin_transaction()
@@ -133,7 +135,7 @@ def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix:
     assert producer.flush(10) == 0
 
     def commit_late() -> None:
-        until(lambda: made.committed() == [30])
+        wait_until(lambda: made.committed() == [30])
         producer.abort_transaction(10)
 
     committing = threading.Thread(target=commit_late)
@@ -149,11 +151,11 @@ def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix:
 def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix: str) -> None:
     """SIGTERM within the five seconds in which a few records of another tenant wait for more: a clean stop, and none of
     them is committed. Left alone, they are passed over after these seconds, as they are too few to judge."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(30)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(30)])
     wrong = of_tenant(made, "northbnk")
     with process(wrong) as (held, _):
-        until(lambda: made.committed() == [0])
+        wait_until(lambda: made.committed() == [0])
         time.sleep(2)
         held.send_signal(signal.SIGTERM)
         assert 0 == held.wait(15)
@@ -161,7 +163,7 @@ def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix:
     assert [0] == made.committed()
     assert 0 == outputs_of(made)
     with process(wrong):
-        until(lambda: made.committed() == [30])
+        wait_until(lambda: made.committed() == [30])
 
 
 def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -171,10 +173,10 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
     served = json_response({"schema": schema.text})
     with LoopbackRegistry(lambda path: served if path.startswith("/schemas/") else NO_SCHEMA) as registry:
         given = SchemaRegistrySettings(url=registry.url)
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=given)
+        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
         for number in range(120):
-            value = encoded(made, repayment(number))[0]
-            made.put([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
+            value = made.encode(repayment(number))[0]
+            made.produce_values([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
         with pytest.raises(InputError, match="records are of another tenant"):
             of_tenant(made, "northbnk").run()
 
@@ -185,9 +187,9 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
 def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_servers: str, topic_prefix: str) -> None:
     """A rebalance takes one of two partitions while their records are held back: a hundred are waited for again, and
     none of the other is committed."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
-        made.tell([repayment(100 * partition + n) for n in range(45)], partition=partition)
+        made.produce_events([repayment(100 * partition + n) for n in range(45)], partition=partition)
     wrong = of_tenant(made, "northbnk")
     rival = Consumer(
         {
@@ -200,19 +202,19 @@ def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_serve
     quick = {"heartbeat.interval.ms": "100"}
     try:
         with process(wrong, ends_with=5, PROCESSOR_KAFKA__CONSUMER=json.dumps(quick)) as (held, _):
-            until(lambda: made.committed(range(2)) == [0, 0])
+            wait_until(lambda: made.committed(range(2)) == [0, 0])
             rival.subscribe([made.events])
 
             def took_one() -> bool:
                 rival.poll(0.05)
                 return len(rival.assignment()) == 1
 
-            until(took_one)
+            wait_until(took_one)
             (taken,) = rival.assignment()
-            made.tell([repayment(1_000 + n) for n in range(25)], partition=1 - taken.partition)
+            made.produce_events([repayment(1_000 + n) for n in range(25)], partition=1 - taken.partition)
             time.sleep(1)
             assert None is held.poll()
-            made.tell([repayment(2_000 + n) for n in range(40)], partition=1 - taken.partition)
+            made.produce_events([repayment(2_000 + n) for n in range(40)], partition=1 - taken.partition)
             held.wait(30)
     finally:
         rival.close()
@@ -227,7 +229,7 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
 ) -> None:
     """Half of the records are another tenant's: ours are mapped, /ready is yes, degraded, and names the other tenant,
     for each worker; the share is a metric."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     workers = ["worker 1: ", "worker 2: "] if options else [""]
     each = f" {2 / len(workers)}"
     reason = (
@@ -236,30 +238,30 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
     )
     expected = {"ready": True, "degraded": True, "reasons": [worker + reason for worker in workers]}
     with process(made, *options) as (_, address):
-        until(lambda: [each] * len(workers) == metric(address, "processor_assigned_partitions"))
+        wait_until(lambda: [each] * len(workers) == metric(address, "processor_assigned_partitions"))
         for partition in range(2):
-            made.tell((repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition)
-        until(lambda: made.committed(range(2)) == [200, 200])
-        until(lambda: ready(address) == expected)
+            made.produce_events((repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition)
+        wait_until(lambda: made.committed(range(2)) == [200, 200])
+        wait_until(lambda: ready(address) == expected)
         assert 200 == httpx.get(f"http://{address}/ready").status_code
         shares = metric(address, "processor_other_tenant_ratio")
 
     assert [" 0.5"] * len(workers) == shares
-    assert 200 == sum(len({status["eventId"] for status in made.statuses(partition)}) for partition in range(2))
+    assert 200 == sum(len({status["eventId"] for status in made.read_statuses(partition)}) for partition in range(2))
 
 
 def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
     """A share of 1 passes over all of a former tenant's events, is not degraded by them, and maps what follows; the
     metric shows them."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([foreign(n) for n in range(300)])
-    made.tell([repayment(n) for n in range(300, 350)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([foreign(n) for n in range(300)])
+    made.produce_events([repayment(n) for n in range(300, 350)])
     with process(made, PROCESSOR_MAX_REJECTED_RATIO="1") as (_, address):
-        until(lambda: made.committed() == [350])
-        until(lambda: ready(address)["ready"])
+        wait_until(lambda: made.committed() == [350])
+        wait_until(lambda: ready(address)["ready"])
         answer = ready(address)
         shares = metric(address, "processor_other_tenant_ratio")
 
     assert {"ready": True, "degraded": False, "reasons": []} == answer
     assert [" 0.75"] == shares
-    assert 50 == len({status["eventId"] for status in made.statuses()})
+    assert 50 == len({status["eventId"] for status in made.read_statuses()})

@@ -29,9 +29,9 @@ from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
-from tests.engine.test_run import encoded, repayment
+from tests.support.events import repayment
 from tests.support.http_server import registry
-from tests.support.installation import Installation, installation
+from tests.support.installation import Installation, create_installation
 
 OWNED = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), None)
 EVENTS = Topic("banking.events")
@@ -146,8 +146,8 @@ def contents(records: list[Message]) -> list[tuple[Any, ...]]:
 def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_prefix: str) -> None:
     """With a small PROCESSOR_MAX_BATCH_BYTES what one poll gave is mapped and published in pieces; readers see the same
     records, in the same order."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
-    made.tell([repayment(n) for n in range(30)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
+    made.produce_events([repayment(n) for n in range(30)])
     one = run_counted(made)
     topics = [made.settings.topic("messages"), made.settings.topic("status")]
     before = [contents(made.read(topic)) for topic in topics]
@@ -170,8 +170,8 @@ def test_the_group_hears_from_us_between_two_slow_records(
 ) -> None:
     """Where mapping takes its time, each record is committed and followed by a poll: the group never has to wait for
     all that one poll gave."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
-    made.tell([repayment(n) for n in range(30)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
+    made.produce_events([repayment(n) for n in range(30)])
     monkeypatch.setattr(module, "MAPPING_S", 0.0)
     steps: list[str] = []
     run(made.settings, until_end=True, step=steps.append)
@@ -181,15 +181,17 @@ def test_the_group_hears_from_us_between_two_slow_records(
     assert ["mapped", "begun", "produced", "offsets_sent", "committing", "committed", "polled"] * 29 == [
         step for step in steps[first:] if step not in ("recovering", "recovered", "sought")
     ][: 29 * 7]
-    assert [*range(30)] == [status["source"]["offset"] for status in made.statuses() if "email" in status["templateId"]]
+    assert [*range(30)] == [
+        status["source"]["offset"] for status in made.read_statuses() if "email" in status["templateId"]
+    ]
 
 
 @pytest.mark.kafka
 def test_the_shortest_poll_interval_that_is_taken(bootstrap_servers: str, topic_prefix: str) -> None:
     """The client wants its session shorter, of each reader too: 30 s were refused, with 70."""
     shortest = KafkaSettings(bootstrap_servers=bootstrap_servers, consumer={"max.poll.interval.ms": "30000"})
-    made = installation(bootstrap_servers, topic_prefix, kafka=shortest)
-    made.tell([repayment()])
+    made = create_installation(bootstrap_servers, topic_prefix, kafka=shortest)
+    made.produce_events([repayment()])
     made.run()
 
     assert [1] == made.committed()
@@ -200,21 +202,21 @@ def test_one_poll_takes_so_many_bytes(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records are polled until they are `POLL_BYTES`, key and headers counted too, however many a batch may have."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
-    made.put([b""] * 12)
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
+    made.produce_values([b""] * 12)
     monkeypatch.setattr(intake, "POLL_BYTES", 4 * len(b"key"))
     monkeypatch.setattr(intake, "SLICE", 1)
     steps: Counter[str] = Counter()
     run(made.settings, until_end=True, step=lambda step: steps.update([step]))
 
     assert 3 == steps["committed"]
-    assert [*range(12)] == [decision["source"]["offset"] for decision in made.decisions()]
+    assert [*range(12)] == [decision["source"]["offset"] for decision in made.read_decisions()]
 
 
 @pytest.mark.kafka
 def test_the_memory_of_a_backlog_is_bounded(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """2,000 events under a template of 100 KB, all there at the start: they were 600 MB before the first commit."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     (tmp_path / "statement.toml").write_text(STATEMENT.format(body="x" * 100_000))
     produce_backlog(made, Backlog(repayment(), 2_000))
     figures = run_once(made, python=sys.executable, templates=tmp_path)
@@ -227,8 +229,8 @@ def test_the_memory_of_a_backlog_is_bounded(bootstrap_servers: str, topic_prefix
 def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
     """A transaction that fails in the middle of a backlog: partitions are sought, and nothing of the backlog is mapped
     beside what is polled again."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_bytes=20_000, max_batch_wait_ms=5_000)
-    made.tell([repayment(n) for n in range(60)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=20_000, max_batch_wait_ms=5_000)
+    made.produce_events([repayment(n) for n in range(60)])
     steps: list[str] = []
 
     def fail_once(step: str) -> None:
@@ -240,7 +242,9 @@ def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, t
 
     assert 1 == steps.count("sought")
     assert [60] == made.committed()
-    assert [*range(60)] == [status["source"]["offset"] for status in made.statuses() if "email" in status["templateId"]]
+    assert [*range(60)] == [
+        status["source"]["offset"] for status in made.read_statuses() if "email" in status["templateId"]
+    ]
 
 
 @pytest.mark.kafka
@@ -248,11 +252,11 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
     """A record whose schema is still asked for, in the middle of what one poll gave: what lies behind it is mapped
     after it, once."""
     waiting = 5
-    made = installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
     schema = next(family for family in made.schemas.families.values() if "LoanTransaction" in family.name)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for n in range(20):
-        value, key = encoded(made, repayment(n))
+        value, key = made.encode(repayment(n))
         value = b"\x00" + (7).to_bytes(4, "big") + value[5:] if n == waiting else value
         producer.produce(made.events, value, key, 0)
     assert producer.flush(10) == 0
@@ -263,17 +267,19 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
 
     assert waiting < steps.count("committed")
     assert [20] == made.committed()
-    assert [*range(20)] == [status["source"]["offset"] for status in made.statuses() if "email" in status["templateId"]]
+    assert [*range(20)] == [
+        status["source"]["offset"] for status in made.read_statuses() if "email" in status["templateId"]
+    ]
 
 
 @pytest.mark.kafka
 def test_a_batch_is_not_larger_than_a_topic_takes(bootstrap_servers: str, topic_prefix: str) -> None:
     """Messages that fit singly, and not together: the producer sends no batch that the topic would refuse."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     made.limit(made.settings.topic("messages"), 20_000)
     dice = random.Random(1)
     names = ["".join(dice.choices(string.ascii_letters, k=2_000)) for _ in range(100)]  # nothing to compress
-    made.tell([repayment(n, firstName=name) for n, name in enumerate(names)])
+    made.produce_events([repayment(n, firstName=name) for n, name in enumerate(names)])
     steps = run_counted(made)
 
     assert 0 == steps["recovering"]
@@ -284,9 +290,9 @@ def test_a_batch_is_not_larger_than_a_topic_takes(bootstrap_servers: str, topic_
 def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str) -> None:
     """The largest that the events' topic takes, over any default of a producer, is a dead letter byte for byte: the
     producer's limit follows that of the dead letters."""
-    made = installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1.0)
+    made = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1.0)
     value = random.Random(1).randbytes(1_048_000)
-    made.put([value])
+    made.produce_values([value])
     made.run()
     (letter,) = made.read(made.settings.topic("dead_letters"))
 
@@ -297,8 +303,8 @@ def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str)
 def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
     """300 unreadable records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
     dead letters of them all."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
-    made.put([b"\x07 no event"] * 300)
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    made.produce_values([b"\x07 no event"] * 300)
     for _ in range(2):
         with pytest.raises(InputError, match=r"of the first 1\d\d records are unreadable.*BAD_FRAME") as ended:
             made.run()
@@ -322,8 +328,8 @@ def test_what_is_held_back_is_bounded(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bad first records wait for more, but not beyond the bytes that may be kept: then they are committed."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
-    made.put([b"\x07 no event"] * 30)
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    made.produce_values([b"\x07 no event"] * 30)
     held = run_counted(made)
     monkeypatch.setattr(module, "HELD_BYTES", 10 * len(b"key\x07 no event"))
     full = run_counted(renamed(made, "full"), answer="beginning")
@@ -336,13 +342,13 @@ def test_a_large_record_does_not_end_the_holding_back(
 ) -> None:
     """A value over what may be kept is let go once its record is mapped: a worker of a wrong tenant that meets one
     commits nothing before others have come."""
-    made = installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     monkeypatch.setattr(module, "HELD_BYTES", 2_000_000)
     unpacked = {"compression.type": "zstd", "message.max.bytes": 10_000_000}
     producer = Producer({"bootstrap.servers": made.servers, **unpacked})
     producer.produce(made.events, b" " * 3_000_000, "key", 0)
     assert producer.flush(10) == 0
-    made.put([b"\x07 no event"] * 29)
+    made.produce_values([b"\x07 no event"] * 29)
 
     assert 1 == run_counted(made)["mapped"]
 
@@ -369,8 +375,8 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     template makes all of its messages. With PROCESSOR_CIRCUIT_BREAKER=off every record is tried."""
     for name, body in (("good", "{ACCOUNT_ID}"), ("broken", "{CF:LOAN:Absent}")):
         (tmp_path / f"{name}.toml").write_text(TEMPLATE.format(id=name, body=body))
-    made = installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
-    made.tell([repayment(n) for n in range(400)])
+    made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
+    made.produce_events([repayment(n) for n in range(400)])
     made.run()
     renamed(made, "off", breaker="off").run(answer="beginning")
     letters = [
@@ -386,15 +392,15 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
         (n - 1, [("broken", "MISSING_VALUE" if n in tried else "TEMPLATE_SUSPENDED")]) for n in range(1, 401)
     ] == entries[:400]
     assert [(n, [("broken", "MISSING_VALUE")]) for n in range(400)] == entries[400:]
-    assert Counter({"good": 800}) == Counter(status["templateId"] for status in made.statuses())
+    assert Counter({"good": 800}) == Counter(status["templateId"] for status in made.read_statuses())
 
 
 @pytest.mark.kafka
 def test_outputs_have_the_time_of_producing(bootstrap_servers: str, topic_prefix: str) -> None:
     """Kafka's timestamps of outputs are ours, whatever the event's is: retention counts from there. The status' `at` is
     the event's."""
-    made = installation(bootstrap_servers, topic_prefix)
-    value, key = encoded(made, repayment())
+    made = create_installation(bootstrap_servers, topic_prefix)
+    value, key = made.encode(repayment())
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     began_ms = int(time.time() * 1000)
     told_ms = began_ms - 20 * 86_400_000
@@ -408,4 +414,4 @@ def test_outputs_have_the_time_of_producing(bootstrap_servers: str, topic_prefix
 
     assert all(published.values())
     assert [] == [(topic, at) for topic, times in published.items() for at in times if not began_ms <= at]
-    assert {told_ms} == {datetime.fromisoformat(status["at"]).timestamp() * 1000 for status in made.statuses()}
+    assert {told_ms} == {datetime.fromisoformat(status["at"]).timestamp() * 1000 for status in made.read_statuses()}

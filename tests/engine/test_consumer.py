@@ -15,8 +15,9 @@ from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.errors import DependencyError, InputError
 from processor.kafka.clients import consumer, consumer_properties
 from processor.settings import Settings
-from tests.engine.test_run import repayment
-from tests.support.installation import Installation, installation, starts_of, until
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation, start_offset_resolver
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.kafka
 def intake_of(made: Installation) -> Iterator[EventConsumer]:
     """An intake that has joined its group."""
     made_consumer = consumer(consumer_properties(made.settings))
-    intake = EventConsumer(made.settings, made_consumer, starts_of(made), rebalanced=lambda _kind, _count: None)
+    intake = EventConsumer(
+        made.settings, made_consumer, start_offset_resolver(made), rebalanced=lambda _kind, _count: None
+    )
     try:
         yield intake
     finally:
@@ -52,8 +55,8 @@ def offsets(records: list[PolledRecord]) -> list[int]:
 
 def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
     """Cut at offset 1 of 3: 1 and 2 are handed out again, 0 is not."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(3)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(3)])
     with intake_of(made) as intake:
         first = polled(intake, 3)
         intake.wait(first[0].owned, 1, "a test")
@@ -64,8 +67,8 @@ def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: s
 
 def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_servers: str, topic_prefix: str) -> None:
     """Revoked while it waits and assigned again, it is read from its position: librdkafka would keep it paused."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(3)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(3)])
     with intake_of(made) as intake:
         (first, *_) = polled(intake, 3)
         for _ in range(9):  # a long back-off, so that nobody resumes it meanwhile
@@ -81,8 +84,8 @@ def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_ser
 
 def test_a_fetcher_that_has_ended_is_begun_anew(bootstrap_servers: str, topic_prefix: str) -> None:
     """After an error of its offset librdkafka's fetcher takes no seek; the partition would be silent for ever."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(3)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(3)])
     with intake_of(made) as intake:
         (first, *_) = polled(intake, 3)
         intake._consumer.seek(TopicPartition(made.events, 0, 1_000))
@@ -133,8 +136,8 @@ def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
 
 def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix: str) -> None:
     """What was polled under an assignment that is over may not be published, also when the partition came back."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(0)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(0)])
     with intake_of(made) as intake:
         (first,) = polled(intake, 1)
         assert intake.is_current(first.owned)
@@ -153,11 +156,11 @@ def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix
 
 def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_prefix: str) -> None:
     """A transaction that names no member would be fenced by nobody, so none is begun."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     with intake_of(made) as intake:
         assert intake.group is None
 
-        made.tell([repayment(0)])
+        made.produce_events([repayment(0)])
         polled(intake, 1)
 
         assert intake.group is not None
@@ -165,7 +168,7 @@ def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_pr
 
 def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: str) -> None:
     """Its members share out partitions otherwise, so the group takes none of ours: exit 3 names the setting."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     other = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -175,7 +178,7 @@ def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: st
     )
     try:
         other.subscribe([made.events])
-        until(lambda: other.poll(0.1) is None and bool(other.assignment()))
+        wait_until(lambda: other.poll(0.1) is None and bool(other.assignment()))
 
         with pytest.raises(
             DependencyError, match=r"(?s)INCONSISTENT_GROUP_PROTOCOL.*\nhint: .*PROCESSOR_GROUP"

@@ -20,10 +20,10 @@ from processor.kafka.local.kafka import local_kafka
 from processor.observability.metrics import DEFERRED_RECORDS
 from processor.settings import KafkaSettings
 from processor.wire.encode import dead_letter_of
-from tests.engine.test_output_scan import set_back
-from tests.engine.test_run import encoded, repayment
-from tests.support.installation import Installation, installation, until
-from tests.tables.test_tables import BLOCKED, CLIENT, told
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
+from tests.support.reference_rows import BLOCKED, CLIENT
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -99,33 +99,33 @@ def with_consumer(made: Installation, properties: dict[str, str]) -> Installatio
 
 def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str, topic_prefix: str) -> None:
     """The record is EVENT_TOO_LARGE as any other, and what lies around it is mapped."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(0)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(0)])
     blanks(made, made.events)
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
 
     (letter,) = made.read(made.settings.topic("dead_letters"))
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.place.offset)
     assert [3] == made.committed()
-    assert {"0", "1"} == {status["eventId"][-1] for status in made.statuses()}
+    assert {"0", "1"} == {status["eventId"][-1] for status in made.read_statuses()}
 
 
 def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers: str, topic_prefix: str) -> None:
     """The partition waits at it; the others go on; /ready says where and why. With a higher limit it goes on."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     limited = with_consumer(made, SMALLER)
-    made.tell([repayment(0)])
+    made.produce_events([repayment(0)])
     blanks(made, made.events)
-    made.tell([repayment(1)])
-    made.tell([repayment(2)], partition=1)
+    made.produce_events([repayment(1)])
+    made.produce_events([repayment(2)], partition=1)
     with running(limited) as engine:
-        until(lambda: made.committed([0, 1]) == [1, 1] or engine.error is not None)
-        until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        wait_until(lambda: made.committed([0, 1]) == [1, 1] or engine.error is not None)
+        wait_until(lambda: engine.progress.readiness().degraded or engine.error is not None)
         readiness = engine.progress.readiness()
-        made.tell([repayment(3)], partition=1)
-        until(lambda: made.committed([1]) == [2] or engine.error is not None)
+        made.produce_events([repayment(3)], partition=1)
+        wait_until(lambda: made.committed([1]) == [2] or engine.error is not None)
 
         assert engine.error is None
         assert readiness.ready
@@ -138,7 +138,7 @@ def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers:
     made.run()
 
     assert [3, 2] == made.committed([0, 1])
-    assert ["0", "1"] == sorted({status["eventId"][-1] for status in made.statuses(0)})
+    assert ["0", "1"] == sorted({status["eventId"][-1] for status in made.read_statuses(0)})
 
 
 class Damage:
@@ -178,41 +178,41 @@ def test_a_damaged_batch_is_never_passed_over(
 ) -> None:
     """Damaged on the disk and repaired again: what lies behind it is mapped afterwards, all of it, and nothing before.
     With `check.crcs` librdkafka itself goes on behind such a batch."""
-    made = installation(servers_with_disk, topic_prefix)
+    made = create_installation(servers_with_disk, topic_prefix)
     producer = Producer({"bootstrap.servers": made.servers, "compression.type": "gzip"})
     for number in range(5):  # a batch for each
-        value, key = encoded(made, repayment(number))
+        value, key = made.encode(repayment(number))
         producer.produce(made.events, value, key, 0, headers=[("pad", bytes(2_000))])
         assert producer.flush(30) == 0
     damage = Damage(disk, made.events, b"\x1f\x8b\x08")
     checked = with_consumer(made, {"check.crcs": check_crcs})
     with running(checked) as engine:
-        until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        wait_until(lambda: engine.progress.readiness().degraded or engine.error is not None)
         readiness = engine.progress.readiness()
         time.sleep(1.5)  # time enough to go on behind it
 
         assert engine.error is None
         assert f"{made.events}[0]@0 cannot be read" in readiness.reasons[0]
         assert "damaged" in readiness.reasons[0]
-        assert [] == made.statuses()
+        assert [] == made.read_statuses()
 
         damage.repair()
-        until(lambda: made.committed() == [5], patience_s=60)
+        wait_until(lambda: made.committed() == [5], timeout_s=60)
 
-    assert set("01234") == {status["eventId"][-1] for status in made.statuses()}
+    assert set("01234") == {status["eventId"][-1] for status in made.read_statuses()}
 
 
 def test_a_row_that_unpacks_to_150_mb_is_a_row_that_cannot_be_read(
     bootstrap_servers: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     """The rows before and behind it count, and the copy does not keep its 150 MB."""
-    made = installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     blanks(made, made.settings.topic("contacts"), "somebody")
-    told(made, Table.CONTACTS, CLIENT, BLOCKED)
-    made.tell([repayment(0)])
+    made.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
+    made.produce_events([repayment(0)])
     made.run()
 
-    assert "contact CTT-4410-0093-7715 is blocked" in json.dumps(made.decisions())
+    assert "contact CTT-4410-0093-7715 is blocked" in json.dumps(made.read_decisions())
     assert [1] == made.committed()
     assert 1_000_000 > sum(file.stat().st_size for file in (tmp_path / "state").glob("**/*") if file.is_file())
 
@@ -220,12 +220,12 @@ def test_a_row_that_unpacks_to_150_mb_is_a_row_that_cannot_be_read(
 def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Nothing is mapped without the table, /ready says where and why, and the process does not end: its restarts would
     come no further."""
-    made = installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     blanks(made, made.settings.topic("contacts"), "somebody")
-    made.tell([repayment(0)])
+    made.produce_events([repayment(0)])
     with running(with_consumer(made, SMALLER)) as engine:
         place = f"{made.settings.topic('contacts')}[0]@0"
-        until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
+        wait_until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
         time.sleep(1)
 
         assert engine.error is None
@@ -237,14 +237,14 @@ def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_
 
 def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Events are mapped with the rows that are there, the other tables go on, and /ready is degraded meanwhile."""
-    made = installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     with structlog.testing.capture_logs() as logs, running(with_consumer(made, SMALLER)) as engine:
-        until(lambda: engine.progress.readiness().ready or engine.error is not None)
+        wait_until(lambda: engine.progress.readiness().ready or engine.error is not None)
         blanks(made, made.settings.topic("contacts"), "somebody")
-        until(lambda: engine.progress.readiness().degraded or engine.error is not None)
-        told(made, Table.ACCOUNTS, "somebody", b"not a row")
-        made.tell([repayment(0)])
-        until(lambda: made.committed() == [1] or engine.error is not None)
+        wait_until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        made.produce_row(Table.ACCOUNTS, "somebody", b"not a row")
+        made.produce_events([repayment(0)])
+        wait_until(lambda: made.committed() == [1] or engine.error is not None)
 
         assert engine.error is None
         readiness = engine.progress.readiness()
@@ -259,15 +259,15 @@ def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: st
 def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group without positions looks into its outputs: where one cannot be read, that partition waits for it, and the
     place is in /ready. A template set that cannot be read keeps nobody."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     blanks(made, made.settings.topic("status"))
     blanks(made, made.settings.topic("template_sets"))
-    made.tell([repayment(0)])
-    made.tell([repayment(1)], partition=1)
+    made.produce_events([repayment(0)])
+    made.produce_events([repayment(1)], partition=1)
     with running(with_consumer(made, SMALLER)) as engine:
         place = f"{made.settings.topic('status')}[0]@0 cannot be read: _BAD_COMPRESSION"
-        until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
-        until(lambda: made.committed([1]) == [1] or engine.error is not None)
+        wait_until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
+        wait_until(lambda: made.committed([1]) == [1] or engine.error is not None)
 
         assert engine.error is None
         assert [-1001, 1] == made.committed([0, 1])
@@ -280,16 +280,16 @@ def test_a_batch_that_was_skipped_does_not_keep_its_partition_from_starting(
 ) -> None:
     """Nobody could read it, and a person has set the position behind it: what lies in the window and cannot be read
     counts for nothing, and all that can be read does."""
-    made = installation(bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL"]})
+    made = create_installation(bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL"]})
     limited = with_consumer(made, SMALLER)
-    made.tell([repayment(0)])
+    made.produce_events([repayment(0)])
     limited.run()
     blanks(made, made.events)
-    made.tell([repayment(1)])
-    set_back(made, 2)
+    made.produce_events([repayment(1)])
+    made.set_position(2)
     limited.run()
-    made.tell([repayment(0), repayment(1), repayment(2)])
+    made.produce_events([repayment(0), repayment(1), repayment(2)])
     limited.run()
 
     assert [6] == made.committed()
-    assert ["0", "1", "2"] == [status["eventId"][-1] for status in made.statuses()]
+    assert ["0", "1", "2"] == [status["eventId"][-1] for status in made.read_statuses()]

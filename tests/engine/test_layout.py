@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka.admin import NewPartitions
 
 from processor.domain.record import EventName, Topic
 from processor.engine import loop as engine
@@ -17,24 +16,11 @@ from processor.errors import DependencyError, TopicConfigError
 from processor.kafka import topic_state as topics
 from processor.kafka.local.ports import free_ports
 from processor.settings import HttpSettings, KafkaSettings, Settings
-from tests.engine.test_run import repayment
-from tests.support.installation import TENANT, Installation, installation, until
+from tests.support.builders import TENANT
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
 
 LETTERS_BYTES = 1_048_588 + 64 * 1024  # what `processor topics --create` gives them: the events' limit and 64 KiB
-
-
-def without(made: Installation, topic: Topic) -> None:
-    """Delete a topic."""
-    admin = made.admin()
-    admin.delete_topics([topic])[topic].result(10)
-    until(lambda: topic not in admin.list_topics(timeout=10).topics)
-
-
-def grown(made: Installation, topic: Topic, partitions: int) -> None:
-    """Give a topic more partitions, and no other one."""
-    admin = made.admin()
-    admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(10)
-    until(lambda: len(admin.list_topics(timeout=10).topics[topic].partitions) == partitions)
 
 
 def stream(made: Installation) -> Topic:
@@ -44,18 +30,18 @@ def stream(made: Installation) -> Topic:
 CREATE = "`processor topics --create` creates what is missing"
 CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is done; what is said, and the hint
     "no decisions": (
-        lambda made: without(made, made.settings.topic("decisions")),
+        lambda made: made.delete_topic(made.settings.topic("decisions")),
         "topics are missing: {prefix}communications.decisions",
         CREATE,
     ),
-    "no events": (lambda made: without(made, made.events), "topics are missing: {prefix}banking.events", CREATE),
+    "no events": (lambda made: made.delete_topic(made.events), "topics are missing: {prefix}banking.events", CREATE),
     "no stream": (
-        lambda made: without(made, stream(made)),
+        lambda made: made.delete_topic(stream(made)),
         "topics are missing: {prefix}mrn.event.northbank.streamingapi.loan_repayment",
         CREATE,
     ),
     "few twins": (
-        lambda made: grown(made, made.events, 2),
+        lambda made: made.grow_topic(made.events, 2),
         "{prefix}banking.events has 2 partitions, but {prefix}communications.messages has 1, ",
         "`processor topics --grow 2 --yes`",
     ),
@@ -72,8 +58,8 @@ CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is
 def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case: str) -> None:
     """`run` ends with 2, names the topic and what to do; the group has no position afterwards, nothing is published."""
     done, said, hint = CASES[case]
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment()])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment()])
     done(made)
     text = re.escape(said.format(prefix=topic_prefix)) + ".*\nhint: .*" + re.escape(hint.format(prefix=topic_prefix))
 
@@ -88,7 +74,7 @@ def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case:
 @pytest.mark.kafka
 def test_the_least_dead_letters_will_do(bootstrap_servers: str, topic_prefix: str) -> None:
     """At exactly the limit that is asked for, `run` starts."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     made.limit(made.settings.topic("dead_letters"), LETTERS_BYTES)
     made.run()
 

@@ -24,8 +24,8 @@ from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
 from processor.wire.encode import dead_letter_of
 from processor.wire.schema import SchemaOf
-from tests.engine.test_run import encoded, repayment
-from tests.support.installation import installation
+from tests.support.events import repayment
+from tests.support.installation import create_installation
 
 pytestmark = pytest.mark.kafka
 
@@ -96,8 +96,8 @@ def test_the_record_is_dead_and_the_others_go_on(
     without what the error quotes."""
     mapping = Mapping(act)
     monkeypatch.setattr(module, "map_event", mapping)
-    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
-    made.tell([repayment(n) for n in range(8)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    made.produce_events([repayment(n) for n in range(8)])
     registry = CollectorRegistry()
     with capture_logs() as lines:
         run(
@@ -110,9 +110,9 @@ def test_the_record_is_dead_and_the_others_go_on(
     (error,) = [line for line in lines if line["log_level"] == "error"]
 
     assert [8] == made.committed()
-    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.statuses())
+    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == mapping.seen
-    assert (AT, Reason.MAPPING_ERROR, encoded(made, repayment(AT))[0]) == (dead.place.offset, dead.reason, dead.value)
+    assert (AT, Reason.MAPPING_ERROR, made.encode(repayment(AT))[0]) == (dead.place.offset, dead.reason, dead.value)
     assert dead.detail.startswith(f"mapping raised {kind} in ")
     assert (repayment(AT)["eventId"], "LOAN_REPAYMENT") == (dead.event_id, dead.event)
     assert str(dead.place) == error["place"]
@@ -134,13 +134,13 @@ def test_what_decoding_raises_is_treated_alike(
         return decode_record(record, context, schema_of=schema_of)
 
     monkeypatch.setattr(module, "decode_record", decode_or_raise)
-    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
-    made.tell([repayment(n) for n in range(8)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    made.produce_events([repayment(n) for n in range(8)])
     made.run()
     (letter,) = made.read(made.settings.topic("dead_letters"))
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
 
-    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.statuses())
+    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == seen
     assert (AT, Reason.MAPPING_ERROR, None) == (dead.place.offset, dead.reason, dead.event_id)
     assert SECRET not in str(letter.headers())
@@ -150,12 +150,12 @@ def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch:
     """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
     in a transaction of its own."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError()), times=1))
-    made = installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
-    made.tell([repayment(n) for n in range(8)])
+    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    made.produce_events([repayment(n) for n in range(8)])
     steps: list[str] = []
     run(made.settings, until_end=True, step=steps.append)
 
-    assert [*range(8)] == events_of(made.statuses())
+    assert [*range(8)] == events_of(made.read_statuses())
     assert [] == made.read(made.settings.topic("dead_letters"))
     assert 3 == steps.count("committed")
 
@@ -164,11 +164,11 @@ def test_its_event_may_come_again(bootstrap_servers: str, topic_prefix: str, mon
     """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
     messages."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError())))
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in (0, 1, 2, AT, AT)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in (0, 1, 2, AT, AT)])
     made.run()
 
-    assert [0, 1, 2, 4] == events_of(made.statuses())
+    assert [0, 1, 2, 4] == events_of(made.read_statuses())
 
 
 def test_what_looking_up_raises_stops(
@@ -176,8 +176,8 @@ def test_what_looking_up_raises_stops(
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(DependencyError("the disk"))))
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(8)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(8)])
 
     with pytest.raises(DependencyError, match="the disk"):
         made.run()
@@ -193,10 +193,10 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
         raise InternalError(SECRET)
 
     monkeypatch.setattr(module, "map_event", always)
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for n in range(120):
-        value, key = encoded(made, repayment(n))
+        value, key = made.encode(repayment(n))
         producer.produce(made.events, value, key, 0)
     assert producer.flush(10) == 0
 

@@ -21,10 +21,9 @@ from processor.kafka import topic_state as engine_topics
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.local.ports import free_ports
 from processor.settings import KafkaSettings, Settings
-from tests.engine.test_not_allowed import transactional_id
-from tests.engine.test_run import repayment
-from tests.support.installation import TENANT, installation
-from tests.support.processes import environment_of
+from tests.support.builders import TENANT
+from tests.support.events import repayment
+from tests.support.installation import create_installation
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -154,11 +153,11 @@ def test_with_the_right_properties_it_connects(guarded: Guarded) -> None:
 def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix: str) -> None:
     """A producer that is fenced is a fatal error to librdkafka, which writes it to stderr by itself unless it is given
     a log: all that comes there is one JSON object a line."""
-    made = installation(f"127.0.0.1:{guarded.plain}", topic_prefix)
-    made.tell([repayment(n) for n in range(3)])
-    rival = Producer({"bootstrap.servers": made.servers, "transactional.id": transactional_id(made), "log_level": 0})
+    made = create_installation(f"127.0.0.1:{guarded.plain}", topic_prefix)
+    made.produce_events([repayment(n) for n in range(3)])
+    rival = Producer({"bootstrap.servers": made.servers, "transactional.id": made.transactional_id, "log_level": 0})
     environment = {
-        **environment_of(made),
+        **made.env(),
         "PROCESSOR_OUTPUT__FORMAT": "json",
         "PROCESSOR_MAX_BATCH_RECORDS": "1",
     }
@@ -172,7 +171,7 @@ def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix:
                 lines.append(line.decode())
                 if "partition starts" in lines[-1]:
                     rival.init_transactions(20)
-                    made.tell([repayment(9)])
+                    made.produce_events([repayment(9)])
                 if "Fatal error: Local" in lines[-1] or "%0|" in lines[-1]:
                     break
         finally:

@@ -14,8 +14,8 @@ from processor.engine import start_offsets as start
 from processor.engine.loop import run
 from processor.errors import AuthorizationError
 from processor.kafka.local.kafka import local_kafka
-from tests.engine.test_run import repayment
-from tests.support.installation import Installation, installation
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
 
 pytestmark = [
     pytest.mark.kafka,
@@ -47,11 +47,6 @@ def deny(made: Installation, kind: ResourceType, name: str, operation: AclOperat
         created.result(10)
 
 
-def transactional_id(made: Installation) -> str:
-    """Of the first process of this host."""
-    return f"{made.settings.group_id}:{made.settings.instance_name}:0"
-
-
 def outputs(made: Installation) -> list[str]:
     """The output topics that a LOAN_REPAYMENT writes to."""
     co_partitioned = [made.settings.topic("messages"), made.settings.topic("status")]
@@ -72,7 +67,12 @@ CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last:
     "a stream": (TOPIC, lambda made: outputs(made)[2], WRITE, "WRITE on the output topics"),
     "the group": (GROUP, lambda made: made.settings.group_id, READ, "on the group"),
     "the group's positions": (GROUP, lambda made: made.settings.group_id, DESCRIBE, "on the group"),
-    "the transactional id": (TRANSACTIONAL_ID, transactional_id, WRITE, "WRITE and DESCRIBE on transactional id "),
+    "the transactional id": (
+        TRANSACTIONAL_ID,
+        lambda made: made.transactional_id,
+        WRITE,
+        "WRITE and DESCRIBE on transactional id ",
+    ),
     "the events": (TOPIC, lambda made: made.events, READ, "the events"),
     "a topic's configuration": (
         TOPIC,
@@ -87,8 +87,8 @@ CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last:
 def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, case: str) -> None:
     """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or passed over."""
     kind, name, operation, named = CASES[case]
-    made = installation(guarded_servers, topic_prefix)
-    made.tell([repayment()])
+    made = create_installation(guarded_servers, topic_prefix)
+    made.produce_events([repayment()])
     deny(made, kind, name(made), operation)
 
     with pytest.raises(AuthorizationError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
@@ -99,7 +99,7 @@ def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, ca
 
 def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) -> None:
     """A broker leaves them out of its list as if there were none: no command then says that they are missing."""
-    made = installation(guarded_servers, topic_prefix)
+    made = create_installation(guarded_servers, topic_prefix)
     hidden = outputs(made)[1]
     deny(made, TOPIC, hidden, DESCRIBE)
     deny(made, TOPIC, made.events, DESCRIBE)
@@ -122,7 +122,7 @@ def test_an_answer_that_cannot_be_weighed(
 ) -> None:
     """`--start-from` asks for the group's positions before the group is joined; not allowed to, it ends as well."""
     monkeypatch.setattr(start, "POSITION_S", 1.0)
-    made = installation(guarded_servers, topic_prefix)
+    made = create_installation(guarded_servers, topic_prefix)
     deny(made, GROUP, made.settings.group_id, DESCRIBE)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
@@ -131,8 +131,8 @@ def test_an_answer_that_cannot_be_weighed(
 
 def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
     """READ of the events withdrawn from a process that has a position and waits for more."""
-    made = installation(guarded_servers, topic_prefix)
-    made.tell([repayment()])
+    made = create_installation(guarded_servers, topic_prefix)
+    made.produce_events([repayment()])
 
     def withdraw(step: str) -> None:
         if step == "committed":
@@ -140,13 +140,13 @@ def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: s
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant .*READ on the events topic"):
         run(made.settings, step=withdraw)
-    assert 2 == len(made.statuses())
+    assert 2 == len(made.read_statuses())
 
 
 def test_outputs_that_must_not_be_read(guarded_servers: str, topic_prefix: str) -> None:
     """A group without positions asks its outputs what was published; not allowed to, it does not ask for ever."""
-    made = installation(guarded_servers, topic_prefix)
-    made.tell([repayment()])
+    made = create_installation(guarded_servers, topic_prefix)
+    made.produce_events([repayment()])
     made.run()
     deny(made, TOPIC, made.settings.topic("status"), READ)
 
@@ -156,13 +156,13 @@ def test_outputs_that_must_not_be_read(guarded_servers: str, topic_prefix: str) 
 
 def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
     """After an abort the process goes back to what the group has committed; not allowed to ask, it ends."""
-    made = installation(guarded_servers, topic_prefix)
-    made.tell([repayment()])
+    made = create_installation(guarded_servers, topic_prefix)
+    made.produce_events([repayment()])
 
     def fence(step: str) -> None:
         if step == "begun":
             deny(made, GROUP, made.settings.group_id, DESCRIBE)
-            rival = Producer({"bootstrap.servers": guarded_servers, "transactional.id": transactional_id(made)})
+            rival = Producer({"bootstrap.servers": guarded_servers, "transactional.id": made.transactional_id})
             rival.init_transactions(10)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from processor.domain.event import SeenEvent
@@ -22,10 +22,10 @@ from processor.errors import UnavailableError
 from processor.settings import SchemaRegistrySettings
 from processor.wire.encode import dead_letter_record
 from processor.wire.schema import ReaderSchema, WriterSchema
-from tests.engine.test_run import encoded, repayment
 from tests.support.builders import make_layout
+from tests.support.events import repayment
 from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
-from tests.support.installation import Installation, installation, starts_of
+from tests.support.installation import Installation, create_installation, start_offset_resolver
 
 pytestmark = pytest.mark.kafka
 
@@ -38,7 +38,7 @@ def loan_schema(made: Installation) -> ReaderSchema:
 
 def put_with_registered_id(made: Installation, event: dict[str, Any]) -> None:
     """An event whose schema only a registry knows, as SCHEMA_ID."""
-    value, key = encoded(made, event)
+    value, key = made.encode(event)
     producer = Producer({"bootstrap.servers": made.servers})
     producer.produce(made.events, b"\x00" + SCHEMA_ID.to_bytes(4, "big") + value[5:], key, 0)
     assert producer.flush(10) == 0
@@ -53,25 +53,27 @@ def duplicates(made: Installation) -> list[int]:
     """Source offsets of the decisions DUPLICATE_EVENT."""
     return [
         decision["source"]["offset"]
-        for decision in made.decisions()
+        for decision in made.read_decisions()
         if any(reason["reason"] == "DUPLICATE_EVENT" for reason in decision["reasons"])
     ]
 
 
 def sources(made: Installation) -> set[int]:
     """Source offsets that have messages."""
-    return {status["source"]["offset"] for status in made.statuses()}
+    return {status["source"]["offset"] for status in made.read_statuses()}
 
 
 def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_prefix: str) -> None:
     """UNKNOWN_SCHEMA, then its schema is registered and the process starts again: the repeat is mapped."""
     known: dict[str, Response] = {}
     with LoopbackRegistry(responses(known)) as loopback:
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url))
+        made = create_installation(
+            bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
+        )
         put_with_registered_id(made, repayment(1))
         made.run()
         known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(made).text})
-        made.tell([repayment(1)])
+        made.produce_events([repayment(1)])
         made.run()
 
     assert [] == duplicates(made)
@@ -82,12 +84,14 @@ def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, t
     """Mapped, then its schema id is deleted from the registry and the process starts again: the repeat is none."""
     known: dict[str, Response] = {}
     with LoopbackRegistry(responses(known)) as loopback:
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url))
+        made = create_installation(
+            bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
+        )
         known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(made).text})
         put_with_registered_id(made, repayment(1))
         made.run()
         known.clear()
-        made.tell([repayment(1)])
+        made.produce_events([repayment(1)])
         made.run()
 
     assert [1] == duplicates(made)
@@ -96,14 +100,14 @@ def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, t
 
 def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
     """Mapped under a wrong key, then the check becomes strict: the repeat is none."""
-    made = installation(bootstrap_servers, topic_prefix)
-    value, key = encoded(made, repayment(1))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    value, key = made.encode(repayment(1))
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce(made.events, value, "another", 0)
     assert producer.flush(10) == 0
     made.run()
     strict = with_settings(made, key_check="strict")
-    strict.tell([repayment(1)])
+    strict.produce_events([repayment(1)])
     strict.run()
 
     assert [1] == duplicates(made)
@@ -113,12 +117,14 @@ def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, to
 
 def test_what_failed_for_its_templates_counts(bootstrap_servers: str, topic_prefix: str) -> None:
     """TEMPLATE_FAILED of a record that made nothing else: the repeat after a restart is a duplicate."""
-    made = installation(bootstrap_servers, topic_prefix, channels={"disabled": ["EVENT_STREAM"]}, decisions="off")
+    made = create_installation(
+        bootstrap_servers, topic_prefix, channels={"disabled": ["EVENT_STREAM"]}, decisions="off"
+    )
     made.limit(made.settings.topic("messages"), 2_500)
     event = repayment(1, firstName="x" * 3_000)
-    made.tell([event])
+    made.produce_events([event])
     made.run()
-    made.tell([event])
+    made.produce_events([event])
     with_settings(made, decisions="all").run()
 
     (letter,) = made.read(made.settings.topic("dead_letters"))
@@ -131,8 +137,8 @@ def test_what_failed_for_its_templates_counts(bootstrap_servers: str, topic_pref
 def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """Those of events whose templates failed or whose outputs were refused; none that the record itself is at fault
     for, also where its event could be read."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(number) for number, _ in enumerate(Reason)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(number) for number, _ in enumerate(Reason)])
     made.run(answer="end")  # nothing was seen of any
     topic = make_layout(dead_letters=1_000_000).dead_letters
     producer = Producer({"bootstrap.servers": bootstrap_servers})
@@ -156,10 +162,10 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
 
 def test_another_tenants_event_does_not_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """TENANT_DISABLED is no event of ours, whatever its id: one of ours with that id is mapped after a restart."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([{**repayment(1), "tenant": "southbank"}])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([{**repayment(1), "tenant": "southbank"}])
     made.run()
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
 
     assert {1} == sources(made)
@@ -170,14 +176,14 @@ def test_records_without_an_outcome_are_read_from_the_input(
     bootstrap_servers: str, topic_prefix: str, decisions: str
 ) -> None:
     """Where decisions are not written, an event that made no message counts all the same, also after a restart."""
-    made = installation(
+    made = create_installation(
         bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
     )
-    made.tell([repayment(1), repayment(2)])
+    made.produce_events([repayment(1), repayment(2)])
     made.run()
     assert set() == sources(made)
     on = with_settings(made, channels=made.settings.channels.model_copy(update={"disabled": ()}))
-    on.tell([repayment(1)])
+    on.produce_events([repayment(1)])
     on.run()
 
     assert set() == sources(made)
@@ -189,12 +195,12 @@ def test_a_record_that_cannot_be_decoded_now_defers_the_start(
 ) -> None:
     """Where no outcome was written and the registry does not respond, the start stays unknown: without that event its
     repeat would be mapped."""
-    made = installation(
+    made = create_installation(
         bootstrap_servers, topic_prefix, decisions="off", channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
     )
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
-    starts = starts_of(made)
+    starts = start_offset_resolver(made)
 
     def unavailable(_: SchemaId | SchemaGuid) -> WriterSchema:
         raise UnavailableError("the registry does not respond")
@@ -208,10 +214,10 @@ def test_a_record_that_cannot_be_decoded_now_defers_the_start(
 
 def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """Skipped by `--start-from end`: nobody has seen it, so its repeat is mapped."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     made.run(answer="end")
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
 
     assert {1} == sources(made)
@@ -219,7 +225,7 @@ def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: s
 
 def seen(made: Installation) -> tuple[SeenEvent, ...]:
     """The window that a process would start with now."""
-    return starts_of(made).of(0).seen
+    return start_offset_resolver(made).of(0).seen
 
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:
@@ -248,15 +254,15 @@ JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str, topic_prefix: str) -> None:
     """One that nobody ends, as a broker's lost marker leaves it: what is committed behind its begin is in the window
     all the same, and no start waits for it."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     made.run()
     status = made.settings.topic("status")
     (first, *_) = made.read(status)
     with open_transaction(made, status, [first.value() or b""], JSON_HEADERS):
-        made.tell([repayment(2)])
+        made.produce_events([repayment(2)])
         made.run()
-        made.tell([repayment(1), repayment(2)])
+        made.produce_events([repayment(1), repayment(2)])
         began = time.monotonic()
         made.run()
         took_s = time.monotonic() - began
@@ -268,12 +274,12 @@ def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str
 def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_prefix: str) -> None:
     """A record that became a dead letter for itself, and of which a try before that is still open: it is not in the
     window, so its event may come again."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     made.run()
-    (status, *_) = made.statuses()
-    value, _ = encoded(made, repayment(2))
-    made.put([value])  # its key is not the event's
+    (status, *_) = made.read_statuses()
+    value, _ = made.encode(repayment(2))
+    made.produce_values([value])  # its key is not the event's
     strict = with_settings(made, key_check="strict")
     strict.run()
     other = {**status, "eventId": repayment(2)["eventId"], "source": {**status["source"], "offset": 1}}
@@ -283,16 +289,9 @@ def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_p
     assert [0] == offsets(window)
 
 
-def set_back(made: Installation, offset: int) -> None:
-    """Move the group's position, as a person may while nothing runs."""
-    member = Consumer({"bootstrap.servers": made.servers, "group.id": made.settings.group_id})
-    member.commit(offsets=[TopicPartition(made.events, 0, offset)], asynchronous=False)
-    member.close()
-
-
 def emails(made: Installation) -> list[int]:
     """The source offsets of all e-mails' statuses."""
-    return [status["source"]["offset"] for status in made.statuses() if status["type"] == "EMAIL"]
+    return [status["source"]["offset"] for status in made.read_statuses() if status["type"] == "EMAIL"]
 
 
 def test_the_window_is_read_back_piece_by_piece(
@@ -300,8 +299,8 @@ def test_the_window_is_read_back_piece_by_piece(
 ) -> None:
     """However small the pieces, all events of the window are found, in order, and nothing older."""
     monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
-    made = installation(bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7)
-    made.tell([repayment(number % 45) for number in range(50)])
+    made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7)
+    made.produce_events([repayment(number % 45) for number in range(50)])
     made.run()
 
     assert list(range(30, 50)) == offsets(seen(made))
@@ -309,12 +308,12 @@ def test_the_window_is_read_back_piece_by_piece(
 
 def test_a_position_that_was_set_back_finds_what_was_before(bootstrap_servers: str, topic_prefix: str) -> None:
     """Two passes lie one behind the other in the outputs; the window of the second has what only the first judged."""
-    made = installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
-    made.tell([repayment(number) for number in range(20)])
+    made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
+    made.produce_events([repayment(number) for number in range(20)])
     made.run()
-    set_back(made, 12)
+    made.set_position(12)
     made.run()
-    set_back(made, 15)
+    made.set_position(15)
 
     assert dict.fromkeys(range(12, 20), 2) == {
         offset: count for offset, count in Counter(emails(made)).items() if count > 1
@@ -324,15 +323,15 @@ def test_a_position_that_was_set_back_finds_what_was_before(bootstrap_servers: s
 
 def test_a_foreign_record_among_the_outputs_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """It is logged with its place and passed over; the events beside it are in the window."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     made.run()
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     nothing = b'{"source": {"offset": -1}, "reasons": []}'  # neither framed nor with the header of JSON
     for topic in (made.settings.topic("status"), made.settings.topic("decisions"), made.settings.topic("dead_letters")):
         producer.produce(topic, nothing, b"key", 0)
     assert producer.flush(10) == 0
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     with capture_logs() as logs:
         made.run()
 
@@ -343,15 +342,15 @@ def test_a_foreign_record_among_the_outputs_stops_nobody(bootstrap_servers: str,
 
 def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """A state that we do not know, or a field more, hides no event: only what is said of the source is read."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     made.run()
-    (first, *_) = made.statuses()
+    (first, *_) = made.read_statuses()
     newer = json.dumps({**first, "to": "DELIVERED", "extra": 1, "source": {**first["source"], "offset": 5}})
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce(made.settings.topic("status"), newer, b"key", 0, headers={"content-type": b"application/json"})
     assert producer.flush(10) == 0
-    made.tell([repayment(number) for number in range(2, 8)])
+    made.produce_events([repayment(number) for number in range(2, 8)])
     made.run()
 
     assert 5 in offsets(seen(made))
@@ -371,11 +370,11 @@ def test_a_later_status_says_nothing_of_the_window(
     """What is told of a message's delivery lies anywhere behind its birth, at a time of its own: it neither ends the
     reading back nor gives its source another time."""
     monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
-    made = installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
-    made.tell([repayment(number) for number in range(30)])
+    made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
+    made.produce_events([repayment(number) for number in range(30)])
     made.run()
     before = seen(made)
-    first, last = made.statuses()[0], made.statuses()[-1]
+    first, last = made.read_statuses()[0], made.read_statuses()[-1]
     later = [
         json.dumps({**one, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode() for one in (first, first, last)
     ]
@@ -387,8 +386,8 @@ def test_a_later_status_says_nothing_of_the_window(
 
 def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """Whatever its headers hold, it is passed over."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     made.run()
     letter = DeadLetter(
         place=RecordPosition(made.events, 0, 0),
@@ -402,7 +401,7 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
     out = dead_letter_record(letter, topic=make_layout(dead_letters=1_000_000).dead_letters)
     deep = tuple((name, b"[" * 100_000 if name == "dl.failed" else value) for name, value in out.headers)
     put_outputs(made, made.settings.topic("dead_letters"), [b"value"], deep)
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
 
     assert [1] == duplicates(made)
@@ -411,12 +410,14 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
 def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """A producer of other bytes, such as whole numbers, wrote to an output: the registry knows none of the ids."""
     with LoopbackRegistry(responses({})) as loopback:
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url))
-        made.tell([repayment(1)])
+        made = create_installation(
+            bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
+        )
+        made.produce_events([repayment(1)])
         made.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 30_000_000_000, 1_000_000_000)]
         put_outputs(made, made.settings.topic("status"), numbers)
-        made.tell([repayment(1)])
+        made.produce_events([repayment(1)])
         made.run()
 
     assert [1] == duplicates(made)
@@ -433,12 +434,12 @@ def test_many_refused_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, 
 
     with LoopbackRegistry(respond) as loopback:
         refusing = SchemaRegistrySettings(url=loopback.url, refused_id_s=600)
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=refusing)
-        made.tell([repayment(1)])
+        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=refusing)
+        made.produce_events([repayment(1)])
         made.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 8_000_000_000, 1_000_000_000)]
         put_outputs(made, made.settings.topic("status"), numbers)
-        made.tell([repayment(1)])
+        made.produce_events([repayment(1)])
         made.run()
 
     assert [1] == duplicates(made)

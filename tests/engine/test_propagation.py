@@ -11,7 +11,7 @@ from processor.kafka.clients import headers_of
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
-from tests.support.installation import installation
+from tests.support.installation import create_installation
 
 pytestmark = pytest.mark.kafka
 
@@ -39,7 +39,7 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
             f'id = "{name}"\nversion = 1\nname = "{name}"\nevent = "LOAN_REPAYMENT"\ntarget = "LOANS"\n'
             f'subscription = "OPT_OUT"\n{lines}\n'
         )
-    made = installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
+    made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     event = event_of_json(sample(EventName("LOAN_REPAYMENT")), made.schemas)
     assert isinstance(event, Event)
     value, _ = encode_event(event.fields, made.schemas, format="avro")

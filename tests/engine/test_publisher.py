@@ -15,7 +15,7 @@ from processor.engine.loop import run
 from processor.engine.publisher import NotCommitted, TransactionalPublisher
 from processor.errors import UsageError
 from processor.kafka.local.kafka import local_kafka
-from tests.support.installation import installation
+from tests.support.installation import create_installation
 
 LAYOUT = cast(OutputTopics, None)  # handed on to `make`, which does not look at it here
 
@@ -68,7 +68,7 @@ def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
 def test_a_time_out_that_the_broker_does_not_allow() -> None:
     """No waiting mends it: an error of usage that names the setting."""
     with local_kafka(extra={"transaction.max.timeout.ms": "10000"}) as kafka:
-        made = installation(kafka.bootstrap_servers, "long.")
+        made = create_installation(kafka.bootstrap_servers, "long.")
 
         with pytest.raises(UsageError, match=r"(?s)transactions of 15000 ms\nhint: set PROCESSOR_TRANSACTION_TIMEOUT"):
             run(made.settings, until_end=True)

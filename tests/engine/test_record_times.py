@@ -18,7 +18,7 @@ from processor.registry.schema_files import shipped_schemas
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
-from tests.support.installation import Installation, installation
+from tests.support.installation import Installation, create_installation
 
 pytestmark = pytest.mark.kafka
 
@@ -69,7 +69,7 @@ def dead_letters(made: Installation) -> list[DeadLetter]:
 
 def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """Every reader can show their times; as in README."""
-    made = with_any_times(installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
+    made = with_any_times(create_installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
     produce(made, [(1, IN_MICROSECONDS)])
     made.run()
 
@@ -93,15 +93,15 @@ def test_the_window_counts_from_occurred_at(
 ) -> None:
     """A day later is a repeat, a millisecond more is not; restored from statuses, from dead letters, or not at all."""
     (tmp_path / "repaid.toml").write_text(TEMPLATE.replace("PLACEHOLDER", placeholder), "utf-8")
-    made = with_any_times(installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path))
+    made = with_any_times(create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path))
     produce(made, [(1, IN_MICROSECONDS), (2, IN_MICROSECONDS)])
     if restarted:
         made.run()
     produce(made, [(1, A_DAY_LATER), (2, A_DAY_LATER + 1)])
     made.run()
 
-    repeats = [(decision["eventId"], decision["source"]["offset"]) for decision in made.decisions()]
-    offsets = [status["source"]["offset"] for status in made.statuses()]
+    repeats = [(decision["eventId"], decision["source"]["offset"]) for decision in made.read_decisions()]
+    offsets = [status["source"]["offset"] for status in made.read_statuses()]
     offsets += [letter.place.offset for letter in dead_letters(made)]
     assert [(event_id(1), 2)] == repeats
     assert [0, 1, 3] == offsets
@@ -109,7 +109,7 @@ def test_the_window_counts_from_occurred_at(
 
 def test_a_dead_letter_keeps_the_time_as_it_was(bootstrap_servers: str, topic_prefix: str) -> None:
     """It is the record, whatever its time."""
-    made = with_any_times(installation(bootstrap_servers, topic_prefix))
+    made = with_any_times(create_installation(bootstrap_servers, topic_prefix))
     producer = Producer({"bootstrap.servers": made.servers})
     producer.produce(made.events, b"\x07", "key", 0, timestamp=IN_MICROSECONDS)
     assert producer.flush(30) == 0

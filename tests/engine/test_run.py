@@ -1,7 +1,6 @@
 """The loop on a real broker, where no kill is needed to see it: markers, limits, waits, stops."""
 
 import ctypes
-import json
 import os
 import random
 import signal
@@ -18,46 +17,29 @@ import pytest
 from confluent_kafka import Producer, cimpl
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.engine.loop import run
 from processor.engine.status import EngineStatus
 from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.settings import SchemaRegistrySettings
-from processor.shipped import sample
-from processor.wire.decode import event_of_json
-from processor.wire.encode import dead_letter_of, encode_event
+from processor.wire.encode import dead_letter_of
+from tests.support.builders import TENANT
+from tests.support.events import repayment
 from tests.support.http_server import registry
-from tests.support.installation import TENANT, Installation, installation
+from tests.support.installation import Installation, create_installation
 
 pytestmark = pytest.mark.kafka
 
 
-def repayment(number: int = 0, **client: str) -> dict[str, Any]:
-    """A LOAN_REPAYMENT with an id of its own."""
-    event = json.loads(json.dumps(sample("LOAN_REPAYMENT")))  # type: ignore[arg-type]
-    event["eventId"] = f"00000000-0000-4000-8000-{number:012}"
-    event["client"] |= client
-    return event  # type: ignore[no-any-return]
-
-
-def encoded(made: Installation, given: dict[str, Any]) -> tuple[bytes, str]:
-    """Value and key of an event, in Avro."""
-    event = event_of_json(given, made.schemas)
-    assert isinstance(event, Event), event
-    value, _ = encode_event(event.fields, made.schemas, format="avro")
-    return value, event.ordering_key
-
-
 def test_the_position_passes_the_markers_of_a_transactional_input(bootstrap_servers: str, topic_prefix: str) -> None:
     """Events of a transactional producer: aborted ones are not mapped, and the committed offset is the input's end."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
     producer.init_transactions(10)
     for number, commits in enumerate([True, False, True, False]):
         producer.begin_transaction()
-        value, key = encoded(made, repayment(number))
+        value, key = made.encode(repayment(number))
         producer.produce(made.events, value, key, 0)
         assert producer.flush(10) == 0
         if commits:
@@ -67,16 +49,16 @@ def test_the_position_passes_the_markers_of_a_transactional_input(bootstrap_serv
     made.run()
 
     assert {"00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000002"} == {
-        status["eventId"] for status in made.statuses()
+        status["eventId"] for status in made.read_statuses()
     }
     assert [8] == made.committed()  # four records, four markers
 
 
 def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str, topic_prefix: str) -> None:
     """The broker refuses the whole batch; limits are read again, and only the message that is too large is missing."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     long_name = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
-    made.tell([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
+    made.produce_events([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
     messages = made.settings.topic("messages")
 
     def lower(step: str) -> None:
@@ -94,7 +76,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
     assert lowered
     assert [6] == made.committed()
     by_template: dict[str, set[str]] = {}
-    for status in made.statuses():
+    for status in made.read_statuses():
         by_template.setdefault(status["templateId"], set()).add(status["eventId"][-1])
     assert {"loan-repayment-email": set("01245"), "loan-repayment-stream": set("012345")} == by_template
     (letter,) = made.read(made.settings.topic("dead_letters"))
@@ -107,21 +89,21 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
 def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: str, topic_prefix: str) -> None:
     """A compacted topic takes no record without a key, and refuses the batch it is in: the batch is halved down to that
     record, which is a dead letter with the broker's words; its neighbours are published, once."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     compacted = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
     decisions = ConfigResource(ResourceType.TOPIC, made.settings.topic("decisions"), incremental_configs=[compacted])
     admin = made.admin()
     (altered,) = admin.incremental_alter_configs([decisions]).values()
     altered.result(10)
-    made.tell([repayment(n) for n in range(20)])
+    made.produce_events([repayment(n) for n in range(20)])
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce(made.events, b"", None, 0)  # EMPTY_RECORD: a decision keyed by the source's key, which it has not
     assert producer.flush(10) == 0
-    made.tell([repayment(n) for n in range(20, 40)])
+    made.produce_events([repayment(n) for n in range(20, 40)])
     made.run()
 
     assert [41] == made.committed()
-    assert [2] * 40 == list(Counter(status["eventId"] for status in made.statuses()).values())
+    assert [2] * 40 == list(Counter(status["eventId"] for status in made.read_statuses()).values())
     (letter,) = made.read(made.settings.topic("dead_letters"))
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert (20, Reason.OUTPUT_REFUSED) == (dead.place.offset, dead.reason)
@@ -131,16 +113,16 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
 def test_a_header_whose_name_is_not_utf_8(bootstrap_servers: str, topic_prefix: str) -> None:
     """Its record is a dead letter with key and value, BAD_FRAME; also in the window that a restart reads back it is no
     trouble. A C producer can write such a name, the Python client can neither write nor read it."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(1)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(1)])
     produce_with_header(made, value=b"value", key=b"key", name=b"\xff\xfe")
-    made.tell([repayment(2)])
+    made.produce_events([repayment(2)])
     made.run()
-    made.tell([repayment(3)])
+    made.produce_events([repayment(3)])
     made.run()
 
     assert [4] == made.committed()
-    assert ["1", "1", "2", "2", "3", "3"] == [status["eventId"][-1] for status in made.statuses()]
+    assert ["1", "1", "2", "2", "3", "3"] == [status["eventId"][-1] for status in made.read_statuses()]
     (letter,) = made.read(made.settings.topic("dead_letters"))
     headers = dict(headers_of(letter))
     assert (b"key", b"value", b"BAD_FRAME") == (letter.key(), letter.value(), headers["dl.reason"])
@@ -178,9 +160,9 @@ def produce_with_header(made: Installation, *, value: bytes, key: bytes, name: b
 def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str, table: str, properties: str) -> None:
     """With KIP-848 nobody tells a member that gets no partition; it is ready all the same, and `--until-end` ends with
     0 for all."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
-        made.tell([repayment(n) for n in range(10)], partition=partition)
+        made.produce_events([repayment(n) for n in range(10)], partition=partition)
     environment = {
         **os.environ,
         "PROCESSOR_TENANT": TENANT,
@@ -214,22 +196,22 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
     """A record of an unknown schema id waits, with all behind it; the other partition goes on; then it is mapped."""
     answers: dict[str, Any] = {}
     with registry(answers) as url:
-        made = installation(
+        made = create_installation(
             bootstrap_servers, topic_prefix, partitions=2, schema_registry=SchemaRegistrySettings(url=url)
         )
-        value, key = encoded(made, repayment(1))
+        value, key = made.encode(repayment(1))
         producer = Producer({"bootstrap.servers": bootstrap_servers})
         producer.produce(made.events, value, key, 0)
-        producer.produce(made.events, b"\x00" + (7).to_bytes(4, "big") + encoded(made, repayment(2))[0][5:], key, 0)
-        producer.produce(made.events, encoded(made, repayment(3))[0], key, 0)
-        producer.produce(made.events, encoded(made, repayment(4))[0], key, 1)
+        producer.produce(made.events, b"\x00" + (7).to_bytes(4, "big") + made.encode(repayment(2))[0][5:], key, 0)
+        producer.produce(made.events, made.encode(repayment(3))[0], key, 0)
+        producer.produce(made.events, made.encode(repayment(4))[0], key, 1)
         assert producer.flush(10) == 0
         seen: list[tuple[list[int], list[int]]] = []
 
         def bring_up(step: str) -> None:
             # Between two batches: inside a transaction the group's position is not stable, and nobody is told it.
             if step == "polled" and not answers and made.committed([0, 1]) == [1, 1]:
-                seen.append(([len(made.statuses(0))], [len(made.statuses(1))]))
+                seen.append(([len(made.read_statuses(0))], [len(made.read_statuses(1))]))
                 schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
                 answers["/schemas/ids/7"] = {"schema": schema.text}
 
@@ -237,13 +219,13 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
 
     assert [([2], [2])] == seen
     assert [3, 1] == made.committed([0, 1])
-    assert [str(n) for n in (1, 1, 2, 2, 3, 3)] == [status["eventId"][-1] for status in made.statuses(0)]
+    assert [str(n) for n in (1, 1, 2, 2, 3, 3)] == [status["eventId"][-1] for status in made.read_statuses(0)]
 
 
 def test_stopped_while_the_broker_hangs() -> None:
     """SIGTERM ends the process with 0 within 10 s also when the broker answers nothing; nothing is lost."""
     with local_kafka() as kafka:
-        made = installation(kafka.bootstrap_servers, "hang.")
+        made = create_installation(kafka.bootstrap_servers, "hang.")
         environment = {
             **os.environ,
             "PROCESSOR_TENANT": TENANT,
@@ -258,13 +240,13 @@ def test_stopped_while_the_broker_hangs() -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as engine:
-            made.tell([repayment(0)])
+            made.produce_events([repayment(0)])
             deadline = time.monotonic() + 30
             while made.committed() != [1]:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0})
-            value, key = encoded(made, repayment(1))
+            value, key = made.encode(repayment(1))
             producer.produce(made.events, value, key, 0)
             assert producer.flush(10) == 0
             kafka.pause()
@@ -280,12 +262,12 @@ def test_stopped_while_the_broker_hangs() -> None:
         assert took_s < 10
         made.run()
 
-        assert ["0", "0", "1", "1"] == [status["eventId"][-1] for status in made.statuses()]
+        assert ["0", "0", "1", "1"] == [status["eventId"][-1] for status in made.read_statuses()]
 
 
 def test_end_of_an_input_that_is_empty(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--until-end` on empty partitions ends at once."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=3)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=3)
     made.run()
 
     assert [0, 0, 0] == made.committed([0, 1, 2])
@@ -295,7 +277,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
     """When the group is lost with its broker, /ready says so within the session's time; with the broker it is back."""
     with local_kafka() as kafka:
         consumer = {"session.timeout.ms": "6000"}
-        made = installation(
+        made = create_installation(
             kafka.bootstrap_servers,
             "away.",
             kafka={"bootstrap_servers": kafka.bootstrap_servers, "consumer": consumer},

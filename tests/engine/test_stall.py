@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 from processor.engine import loop as engine
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
-from tests.engine.test_run import encoded, repayment
-from tests.support.installation import installation
+from tests.support.events import repayment
+from tests.support.installation import create_installation
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -22,13 +22,13 @@ def test_an_open_transaction_in_the_input(
 ) -> None:
     """A producer that never commits holds up one of two partitions: exit 3 names it, how far it is, and the reason; the
     other one and what lies before it are done."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
-    made.tell([repayment(1), repayment(2)])
-    made.tell([repayment(3)], partition=1)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    made.produce_events([repayment(1), repayment(2)])
+    made.produce_events([repayment(3)], partition=1)
     producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
     producer.init_transactions(10)
     producer.begin_transaction()
-    value, key = encoded(made, repayment(4))
+    value, key = made.encode(repayment(4))
     producer.produce(made.events, value, key, 1)
     assert producer.flush(10) == 0
     began: list[float] = []
@@ -57,8 +57,8 @@ def test_an_open_transaction_in_the_input(
 def test_a_broker_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the middle of a transaction, the broker is not waited for without end: exit 3, naming the partition."""
     with local_kafka() as kafka:
-        made = installation(kafka.bootstrap_servers, "gone.", transaction_timeout_ms=1_000, max_batch_records=1)
-        made.tell([repayment(1), repayment(2)])
+        made = create_installation(kafka.bootstrap_servers, "gone.", transaction_timeout_ms=1_000, max_batch_records=1)
+        made.produce_events([repayment(1), repayment(2)])
         began: list[float] = []
 
         def kill(step: str) -> None:

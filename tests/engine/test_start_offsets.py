@@ -16,7 +16,9 @@ from processor.engine.loop import run
 from processor.engine.start_offsets import start_from
 from processor.errors import InputError, UnavailableError, UsageError
 from processor.kafka.clients import headers_of
-from tests.support.installation import TENANT, Installation, installation, starts_of, until
+from tests.support.builders import TENANT
+from tests.support.installation import Installation, create_installation, start_offset_resolver
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -27,7 +29,7 @@ def told(count: int, *, seed: int = 1) -> list[dict[str, object]]:
 
 def sources(made: Installation, partition: int = 0) -> set[int]:
     """Source offsets that a status or a decision names."""
-    records = [*made.statuses(partition), *made.decisions(partition)]
+    records = [*made.read_statuses(partition), *made.read_decisions(partition)]
     return {record["source"]["offset"] for record in records}
 
 
@@ -39,8 +41,8 @@ def renamed(made: Installation) -> Installation:
 
 def test_a_new_group_starts_at_the_beginning(bootstrap_servers: str, topic_prefix: str) -> None:
     """No position, no outputs: every event is mapped, and the position is the input's end."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(10))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(10))
     made.run()
 
     assert set(range(10)) == sources(made)
@@ -49,7 +51,7 @@ def test_a_new_group_starts_at_the_beginning(bootstrap_servers: str, topic_prefi
 
 def test_the_chosen_start_is_committed_before_anything_is_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group that met an empty partition has a position there."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     made.run()
 
     assert [0, 0] == made.committed([0, 1])
@@ -57,14 +59,14 @@ def test_the_chosen_start_is_committed_before_anything_is_mapped(bootstrap_serve
 
 def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: str) -> None:
     """A second run maps what came since, and nothing again; `--start-from` does not move a position that exists."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     made.run()
-    before = len(made.statuses())
+    before = len(made.read_statuses())
     with capture_logs() as logs:
         made.run(answer="beginning")
 
-    assert before == len(made.statuses())
+    assert before == len(made.read_statuses())
     assert [
         {
             "event": "--start-from moves no position that the group has, but one that is gone",
@@ -74,7 +76,7 @@ def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: st
         }
     ] == [line for line in logs if line["event"].startswith("--start-from")]
 
-    made.tell(told(5, seed=2))
+    made.produce_events(told(5, seed=2))
     made.run()
 
     assert set(range(10)) == sources(made)
@@ -82,10 +84,10 @@ def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: st
 
 def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str) -> None:
     """Deleted records are never jumped over silently: exit 5, and how many offsets are missing."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(2))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(2))
     made.run()
-    made.tell(told(8, seed=2))
+    made.produce_events(told(8, seed=2))
     admin = made.admin()
     (deleted,) = admin.delete_records([TopicPartition(made.events, 0, 6)]).values()
     deleted.result(10)
@@ -101,12 +103,12 @@ def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str
 def test_all_positions_that_are_gone_are_named(bootstrap_servers: str, topic_prefix: str) -> None:
     """Of seven partitions six are refused: one text has five of them and how many more; an empty one and one offset are
     named as such, and the hint is there once. Nothing is committed, for the seventh neither."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=7)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=7)
     for partition in range(6):
-        made.tell(told(3), partition=partition)
+        made.produce_events(told(3), partition=partition)
     made.run()
     for partition in range(6):
-        made.tell(told(4, seed=2), partition=partition)
+        made.produce_events(told(4, seed=2), partition=partition)
     ends = {0: 4, 1: 7, **dict.fromkeys(range(2, 6), 5)}
     admin = made.admin()
     for deleted in admin.delete_records([TopicPartition(made.events, *end) for end in ends.items()]).values():
@@ -132,29 +134,29 @@ def test_all_positions_that_are_gone_are_named(bootstrap_servers: str, topic_pre
 
 def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group without positions does not publish again what its outputs hold; `outputs` goes on after them."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     made.run()
     again = renamed(made)
 
     with pytest.raises(InputError, match=re.escape("`--start-from outputs`")):
         again.run()
 
-    made.tell(told(5, seed=2))
-    published = len(made.statuses())
+    made.produce_events(told(5, seed=2))
+    published = len(made.read_statuses())
     again.run(answer="outputs")
 
     assert set(range(10)) == sources(made)
-    assert published <= len(made.statuses())
-    assert len({(s["source"]["offset"], s["encodedKey"]) for s in made.statuses()}) == len(made.statuses())
+    assert published <= len(made.read_statuses())
+    assert len({(s["source"]["offset"], s["encodedKey"]) for s in made.read_statuses()}) == len(made.read_statuses())
 
 
 def test_end_skips_what_is_there(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--start-from end` maps only what comes after."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     made.run(answer="end")
-    made.tell(told(5, seed=2))
+    made.produce_events(told(5, seed=2))
     made.run()
 
     assert set(range(5, 10)) == sources(made)
@@ -162,11 +164,11 @@ def test_end_skips_what_is_there(bootstrap_servers: str, topic_prefix: str) -> N
 
 def test_a_time_starts_at_the_first_record_since(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--start-from TIME` maps what has that timestamp or a later one."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     time.sleep(0.05)
     since = datetime.now(UTC).isoformat()
-    made.tell(told(5, seed=2))
+    made.produce_events(told(5, seed=2))
     made.run(answer=since)
 
     assert set(range(5, 10)) == sources(made)
@@ -174,11 +176,11 @@ def test_a_time_starts_at_the_first_record_since(bootstrap_servers: str, topic_p
 
 def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, topic_prefix: str) -> None:
     """The group has positions elsewhere and this partition is new to it: what it held before is mapped."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(3))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(3))
     made.run()
     grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
-    made.tell(told(4, seed=2), partition=1)
+    made.produce_events(told(4, seed=2), partition=1)
     made.run()
 
     assert set(range(4)) == sources(made, 1)
@@ -187,11 +189,11 @@ def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, to
 
 def test_an_answer_is_not_for_a_partition_that_is_new_to_the_group(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--start-from end` left on the command line skips nothing of a partition that was grown since."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(3))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(3))
     made.run(answer="end")
     grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
-    made.tell(told(4, seed=2), partition=1)
+    made.produce_events(told(4, seed=2), partition=1)
     made.run(answer="end")
 
     assert set() == sources(made)
@@ -209,9 +211,9 @@ def emptied(made: Installation) -> None:
 
 def test_all_answered_starts_are_committed_at_once(bootstrap_servers: str, topic_prefix: str) -> None:
     """Killed after the first commit of starts, a group that was to skip what is there does not map the rest of it."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=20)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=20)
     for partition in range(20):
-        made.tell(told(1, seed=partition), partition=partition)
+        made.produce_events(told(1, seed=partition), partition=partition)
 
     def die(step: str) -> None:
         if step == "polled" and max(made.committed(range(20))) >= 0:
@@ -227,8 +229,8 @@ def test_all_answered_starts_are_committed_at_once(bootstrap_servers: str, topic
 
 def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group without positions waits for what is being written, and then does not publish it again."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     made.run()
     (first, *_) = made.read(made.settings.topic("status"))
     emptied(made)
@@ -247,8 +249,8 @@ def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_pref
 
 def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_prefix: str) -> None:
     """Written by a newer version, perhaps: nobody can say that its event was not published; a person may."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce(made.settings.topic("status"), b"\x00\x00\x00\x00\x07new", b"key", 0)
     assert producer.flush(10) == 0
@@ -272,12 +274,12 @@ def test_a_time_needs_an_offset() -> None:
 def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_prefix: str) -> None:
     """A broker may answer for a moment that it knows nothing of the topic. That is waited for: `--until-end` would have
     reached the end of no partitions, and `--start-from` would answer for none."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     admin = made.admin()
     (deleted,) = admin.delete_topics([made.events]).values()
     deleted.result(10)
-    starts = starts_of(made, answer=start_from("end"))
-    until(lambda: made.events not in admin.list_topics(timeout=10).topics)
+    starts = start_offset_resolver(made, answer=start_from("end"))
+    wait_until(lambda: made.events not in admin.list_topics(timeout=10).topics)
 
     with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
         starts.goals()
@@ -288,16 +290,16 @@ def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_pref
 def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers: str, topic_prefix: str) -> None:
     """Its events are other ones at the same offsets: the first refusal names the answer `beginning`, and with `outputs`
     nothing is committed behind its end."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell(told(5))
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events(told(5))
     made.run()
     admin = made.admin()
     (deleted,) = admin.delete_topics([made.events]).values()
     deleted.result(10)
-    until(lambda: made.events not in admin.list_topics(timeout=10).topics)
+    wait_until(lambda: made.events not in admin.list_topics(timeout=10).topics)
     (created,) = admin.create_topics([NewTopic(made.events, 1, 1)]).values()
     created.result(10)
-    made.tell(told(3, seed=2))
+    made.produce_events(told(3, seed=2))
 
     with pytest.raises(InputError, match=r"hint: `--start-from outputs` .*; `beginning` is right where the topic"):
         made.run()
@@ -308,6 +310,6 @@ def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers
         made.run(answer="outputs")
     assert [OFFSET_INVALID] == made.committed()
 
-    before = len(made.statuses())
+    before = len(made.read_statuses())
     made.run(answer="beginning")
-    assert len(made.statuses()) > before
+    assert len(made.read_statuses()) > before

@@ -30,10 +30,10 @@ from processor.errors import UnavailableError
 from processor.observability.http import Readiness
 from processor.observability.metrics import Metrics
 from processor.settings import SchemaRegistrySettings
-from tests.engine.test_run import encoded, repayment
 from tests.support.builders import make_email, make_event, make_lookups, make_record, make_template, map_record
+from tests.support.events import repayment
 from tests.support.http_server import registry
-from tests.support.installation import installation
+from tests.support.installation import create_installation
 
 READY = Readiness(ready=True)
 MAX_STALL_S = 60
@@ -388,11 +388,11 @@ def test_an_engine_whose_record_waits_is_unready(
     monkeypatch.setattr(intake, "LONGEST_RETRY_S", 0.2)
     answers: dict[str, Any] = {}
     with registry(answers) as url:
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
-        made.tell([repayment(1)])
-        value, _ = encoded(made, repayment(2))
-        made.put([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
-        made.tell([repayment(3)])
+        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
+        made.produce_events([repayment(1)])
+        value, _ = made.encode(repayment(2))
+        made.produce_values([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
+        made.produce_events([repayment(3)])
         progress = EngineStatus.unobserved(max_stall_s=1)
         reasons: set[str] = set()
 

@@ -15,9 +15,9 @@ from processor.errors import UsageError
 from processor.kafka.clients import admin
 from processor.kafka.topic_state import read_output_topics
 from processor.templates.load import SHIPPED, text_digest
-from tests.engine.test_run import repayment
-from tests.support.installation import TENANT, Installation, installation
-from tests.templates.test_reload import sets_of
+from tests.support.builders import TENANT
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
 
 pytestmark = pytest.mark.kafka
 TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
@@ -48,8 +48,8 @@ def write(directory: Path, subject: str, *, version: int = 1, more: str = "") ->
 def made_with(servers: str, prefix: str, directory: Path) -> Installation:
     """An installation with one template, which has made a message of one event."""
     write(directory, "First")
-    made = installation(servers, prefix, templates_dir=directory)
-    made.tell([repayment(0)])
+    made = create_installation(servers, prefix, templates_dir=directory)
+    made.produce_events([repayment(0)])
     made.run()
     assert [1] == made.committed()
     return made
@@ -73,7 +73,7 @@ def test_another_text_of_the_same_version_does_not_start(
     """With the words and the hint of a refused reload, before anything is committed; a raised version starts, and so do
     both texts that were used under their versions."""
     made = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     before = state(made)
     write(tmp_path / "templates", "Second")
     with pytest.raises(UsageError) as refused:
@@ -87,7 +87,7 @@ def test_another_text_of_the_same_version_does_not_start(
     for number, (subject, version) in enumerate([("Second", 2), ("First", 1), ("Second", 2)], start=2):
         write(tmp_path / "templates", subject, version=version)
         made.run()
-        made.tell([repayment(number)])
+        made.produce_events([repayment(number)])
     assert ["First", "Second", "First", "Second"] == [subject.partition(":")[0] for subject in subjects(made)]
     for subject, version in (("Third", 1), ("Third", 2)):
         write(tmp_path / "templates", subject, version=version)
@@ -98,7 +98,7 @@ def test_another_text_of_the_same_version_does_not_start(
 def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """So do its workers."""
     made = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     before = state(made)
     write(tmp_path / "templates", "Second")
     environment = {
@@ -128,7 +128,7 @@ def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix:
     directory = tmp_path / "templates"
     made = made_with(bootstrap_servers, topic_prefix, directory)
     (directory / "hook.toml").write_text(HOOK)
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
     sample = (SHIPPED / "samples" / "loan-repayment.json").read_bytes()
     (directory / "sample.json").write_bytes(sample)
@@ -140,11 +140,11 @@ def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix:
     identity, _, rest = HOOK.partition("\n")
     head, table, webhook = rest.replace('"one"', '"two"').partition("[webhook]")
     (directory / "hook.toml").write_text(f"{head}{identity}\n{table}{webhook}")
-    made.tell([repayment(2)])
+    made.produce_events([repayment(2)])
     made.run()
 
     assert [3] == made.committed()
-    assert 3 == len(sets_of(made))  # the set's version has the values of headers in it
+    assert 3 == len(made.template_set_keys())  # the set's version has the values of headers in it
     (directory / "hook.toml").write_text(HOOK.replace("X-Token", "X-Other"))
     with pytest.raises(UsageError, match="hook has other content under version 1"):
         made.run()
@@ -184,7 +184,7 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
     assert (5, made.settings.topic("template_sets")) == (line["records"], line["topic"])
     assert {(own.key() or b"").decode(), "newer"} == set(written.keys)
     assert {("loan-repayment-email", 1): {text_digest(template["content"])}} == written.texts
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
     assert [2] == made.committed()
 
@@ -193,18 +193,18 @@ def test_a_set_that_was_taken_away(bootstrap_servers: str, topic_prefix: str, tm
     """By a null value: its texts are free again, and it is written again by who uses it."""
     directory = tmp_path / "templates"
     made = made_with(bootstrap_servers, topic_prefix, directory)
-    first = sets_of(made)
+    first = made.template_set_keys()
     write(directory, "Second")
     put_sets(made, [(first[0], None)])
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
     assert [2] == made.committed()
-    second = sets_of(made)[-1]
+    second = made.template_set_keys()[-1]
     put_sets(made, [(second, None)])
-    made.tell([repayment(2)])
+    made.produce_events([repayment(2)])
     made.run()
 
-    assert [*first, first[0], second, second, second] == sets_of(made)
+    assert [*first, first[0], second, second, second] == made.template_set_keys()
 
 
 def test_an_old_process_that_still_writes_its_set(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_old_process_that_still_writes_its_set(bootstrap_servers: str, topic_
     made = made_with(bootstrap_servers, topic_prefix, directory)
     (old,) = made.read(made.settings.topic("template_sets"))
     write(directory, "Second", version=2)
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
     put_sets(made, [((old.key() or b"").decode(), old.value())])
     for subject, version in (("Second", 2), ("First", 1)):

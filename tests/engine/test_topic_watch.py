@@ -10,11 +10,10 @@ from processor.errors import UnavailableError
 from processor.kafka import topic_state as engine
 from processor.kafka.topic_plan import Difference
 from processor.kafka.topic_state import TopicWatch
-from tests.engine.test_layout import without
-from tests.engine.test_run import repayment
-from tests.engine.test_topics_gone import create_again
-from tests.support.installation import installation, until
+from tests.support.events import repayment
+from tests.support.installation import create_installation
 from tests.support.processes import metric, process, ready
+from tests.support.waiting import wait_until
 
 COMPACTED = Difference(
     Topic("banking.events"), "has cleanup.policy=compact", "set cleanup.policy=delete", "cleanup.policy"
@@ -71,7 +70,7 @@ def test_topics_that_lose_something_are_degraded(
 ) -> None:
     """A compacted events topic, and a proof that lives shorter than its events: ready, degraded, each with what it
     loses and what to set; counted in a metric."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     status = made.settings.topic("status")
     made.configure(made.events, "cleanup.policy", "compact,delete")
     made.configure(status, "retention.ms", "86400000")
@@ -90,7 +89,7 @@ def test_topics_that_lose_something_are_degraded(
         "reasons": [worker + reason for worker in workers for reason in (compacted, short)],
     }
     with process(made, *options) as (_, address):
-        until(lambda: ready(address) == expected)
+        wait_until(lambda: ready(address) == expected)
         assert [" 2.0"] * len(workers) == metric(address, "processor_topic_differences")
 
 
@@ -99,19 +98,19 @@ def test_topics_that_lose_something_are_degraded(
 def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix: str) -> None:
     """The topic of the template sets, to which hardly anything is written, is deleted: degraded at the next look.
     Created again it gets the set in use with the next event, and /ready says nothing more of it."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     sets = made.settings.topic("template_sets")
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     with process(made, before=OFTEN) as (_, address):
-        until(lambda: made.committed() == [1])
+        wait_until(lambda: made.committed() == [1])
         assert 1 == len(made.read(sets))
-        without(made, sets)
+        made.delete_topic(sets)
         missing = f"topic {sets} is missing; `processor topics --create`"
-        until(lambda: missing in ready(address)["reasons"], patience_s=60)
-        create_again(made)
-        made.tell([repayment(2)])
-        until(lambda: made.committed() == [2])
-        until(lambda: not ready(address)["degraded"], patience_s=60)
+        wait_until(lambda: missing in ready(address)["reasons"], timeout_s=60)
+        made.create_topics()
+        made.produce_events([repayment(2)])
+        wait_until(lambda: made.committed() == [2])
+        wait_until(lambda: not ready(address)["degraded"], timeout_s=60)
 
     assert 1 == len(made.read(sets))
 
@@ -120,9 +119,9 @@ def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix
 @pytest.mark.timeout(180)
 def test_an_events_topic_that_is_deleted_is_named(bootstrap_servers: str, topic_prefix: str) -> None:
     """No transaction fails of it: /ready names it all the same."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     with process(made, before=OFTEN) as (_, address):
-        until(lambda: ready(address)["ready"])
-        without(made, made.events)
+        wait_until(lambda: ready(address)["ready"])
+        made.delete_topic(made.events)
         missing = f"topic {made.events} is missing; `processor topics --create`"
-        until(lambda: missing in ready(address)["reasons"], patience_s=60)
+        wait_until(lambda: missing in ready(address)["reasons"], timeout_s=60)

@@ -4,18 +4,17 @@ import time
 from collections import Counter
 
 import pytest
-from confluent_kafka.admin import NewTopic
 
-from processor.cli.topics import create, grow
+from processor.cli.topics import grow
 from processor.domain.record import EventName, Topic
 from processor.engine import loop as engine
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_plan import Role
-from tests.engine.test_layout import grown, without
-from tests.engine.test_run import repayment
-from tests.support.installation import Installation, installation, until
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
 from tests.support.processes import process, ready
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -23,18 +22,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 def named(made: Installation, role: Role) -> Topic:
     """The topic of that role; `stream` is the one of LOAN_REPAYMENT."""
     return made.settings.stream_topic(EventName("LOAN_REPAYMENT")) if role == "stream" else made.settings.topic(role)
-
-
-def create_again(made: Installation) -> None:
-    """As `processor topics --create` does."""
-    create(made.settings, stream_events=made.templates.stream_events())
-
-
-def create_with(made: Installation, topic: Topic, partitions: int) -> None:
-    """Create a topic by hand."""
-    admin = made.admin()
-    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
-    until(lambda: topic in admin.list_topics(timeout=10).topics)
 
 
 def reasons(address: str) -> str:
@@ -48,21 +35,21 @@ OUTPUTS: dict[Role, int] = {"messages": 2, "status": 2, "notifications": 1, "str
 def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: str, role: Role) -> None:
     """/ready names topic and command within seconds; created again, the same process goes on, and each event has its
     outputs once in every topic."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     topic = named(made, role)
-    made.tell([repayment(n) for n in range(20)])
+    made.produce_events([repayment(n) for n in range(20)])
     with process(made) as (running, address):
-        until(lambda: made.committed() == [20])
-        without(made, topic)
-        made.tell([repayment(n) for n in range(20, 60)])
-        made.put([b"\x07 no event"])
+        wait_until(lambda: made.committed() == [20])
+        made.delete_topic(topic)
+        made.produce_events([repayment(n) for n in range(20, 60)])
+        made.produce_values([b"\x07 no event"])
         deleted_at = time.monotonic()
-        until(lambda: f"topics are missing: {topic}" in reasons(address))
+        wait_until(lambda: f"topics are missing: {topic}" in reasons(address))
         assert time.monotonic() - deleted_at < 14
         answer = ready(address)
-        create_again(made)
-        until(lambda: made.committed() == [61])
-        until(lambda: ready(address)["ready"])
+        made.create_topics()
+        wait_until(lambda: made.committed() == [61])
+        wait_until(lambda: ready(address)["ready"])
         assert running.poll() is None
 
     assert not answer["ready"]
@@ -79,54 +66,54 @@ def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: s
 def test_an_output_topic_that_comes_back_smaller(bootstrap_servers: str, topic_prefix: str) -> None:
     """Created again with one partition of two: the second partition's events wait, topic and command are named; grown,
     the same process publishes them, once."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=2)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     status = made.settings.topic("status")
     with process(made) as (_, address):
-        until(lambda: ready(address)["ready"])
-        without(made, status)
-        create_with(made, status, 1)
-        made.tell([repayment(n) for n in range(20)], partition=1)
-        until(
+        wait_until(lambda: ready(address)["ready"])
+        made.delete_topic(status)
+        made.create_topic(status, 1)
+        made.produce_events([repayment(n) for n in range(20)], partition=1)
+        wait_until(
             lambda: (
                 f"{made.events} has 2 partitions, but {status} has 1; hint: `processor topics --grow 2"
                 in reasons(address)
             )
         )
         grow(made.settings, partitions=2, yes=True)
-        until(lambda: made.committed([1]) == [20])
-        until(lambda: ready(address)["ready"])
+        wait_until(lambda: made.committed([1]) == [20])
+        wait_until(lambda: ready(address)["ready"])
 
-    assert {2} == set(Counter(status["eventId"] for status in made.statuses(1)).values())
+    assert {2} == set(Counter(status["eventId"] for status in made.read_statuses(1)).values())
     assert 40 == len({message.key() for message in made.read(made.settings.topic("messages"), 1)})
 
 
 def test_a_stream_that_comes_back_with_other_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
     """A stream's partition is the source's modulo its own number, which is the one that it has now."""
-    made = installation(bootstrap_servers, topic_prefix, partitions=3)
+    made = create_installation(bootstrap_servers, topic_prefix, partitions=3)
     stream = named(made, "stream")
     with process(made) as (_, address):
-        until(lambda: ready(address)["ready"])
-        made.tell([repayment(n) for n in range(3)], partition=2)
-        until(lambda: made.committed([2]) == [3])
-        without(made, stream)
-        made.tell([repayment(n) for n in range(3, 9)], partition=2)
-        until(lambda: f"topics are missing: {stream}" in reasons(address))
-        create_with(made, stream, 2)
-        until(lambda: made.committed([2]) == [9])
+        wait_until(lambda: ready(address)["ready"])
+        made.produce_events([repayment(n) for n in range(3)], partition=2)
+        wait_until(lambda: made.committed([2]) == [3])
+        made.delete_topic(stream)
+        made.produce_events([repayment(n) for n in range(3, 9)], partition=2)
+        wait_until(lambda: f"topics are missing: {stream}" in reasons(address))
+        made.create_topic(stream, 2)
+        wait_until(lambda: made.committed([2]) == [9])
 
     assert [6, 0] == [len(made.read(stream, partition)) for partition in range(2)]
 
 
 def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 3 after a minute without progress says what it waited for."""
-    made = installation(bootstrap_servers, topic_prefix)
-    made.tell([repayment(n) for n in range(5)])
+    made = create_installation(bootstrap_servers, topic_prefix)
+    made.produce_events([repayment(n) for n in range(5)])
     status = made.settings.topic("status")
 
     def delete(step: str) -> None:
         if step == "mapped" and not deleted:
             deleted.append(step)
-            without(made, status)
+            made.delete_topic(status)
             monkeypatch.setattr(engine, "STALL_S", 5.0)
 
     deleted: list[str] = []
@@ -139,40 +126,40 @@ def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, mo
 
 def test_a_start_waits_for_a_deleted_topic(bootstrap_servers: str, topic_prefix: str) -> None:
     """A partition that is assigned while an output topic is missing waits for it, and says so; the process stays."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     status = made.settings.topic("status")
     with process(made) as (running, address):
-        until(lambda: ready(address)["ready"])
-        without(made, status)
-        grown(made, made.events, 2)
-        until(
+        wait_until(lambda: ready(address)["ready"])
+        made.delete_topic(status)
+        made.grow_topic(made.events, 2)
+        wait_until(
             lambda: f"partition 1: its start is not known yet: topics are missing: {status}; hint:" in reasons(address)
         )
-        create_again(made)
+        made.create_topics()
         grow(made.settings, partitions=2, yes=True)
-        made.tell([repayment(n) for n in range(20)], partition=1)
-        until(lambda: made.committed([1]) == [20])
+        made.produce_events([repayment(n) for n in range(20)], partition=1)
+        wait_until(lambda: made.committed([1]) == [20])
         assert running.poll() is None
 
-    assert 40 == len(made.statuses(1))
+    assert 40 == len(made.read_statuses(1))
 
 
 def test_no_client_of_ours_creates_a_topic() -> None:
     """A broker that creates topics by itself gives one with one partition and its own retention: never by asking of
     ours. The deleted topic stays away until it is created as planned."""
     with local_kafka(extra={"auto.create.topics.enable": "true"}) as kafka:
-        made = installation(kafka.bootstrap_servers, "auto.", partitions=2)
+        made = create_installation(kafka.bootstrap_servers, "auto.", partitions=2)
         status = made.settings.topic("status")
         with process(made) as (_, address):
-            until(lambda: ready(address)["ready"])
-            without(made, status)
-            made.tell([repayment(n) for n in range(20)], partition=1)
-            until(lambda: f"topics are missing: {status}" in reasons(address))
+            wait_until(lambda: ready(address)["ready"])
+            made.delete_topic(status)
+            made.produce_events([repayment(n) for n in range(20)], partition=1)
+            wait_until(lambda: f"topics are missing: {status}" in reasons(address))
             time.sleep(8)  # some transactions, and a refresh of the metadata
             assert status not in made.admin().list_topics(timeout=10).topics
-            create_again(made)
-            until(lambda: made.committed([1]) == [20])
-            until(lambda: ready(address)["ready"])
+            made.create_topics()
+            wait_until(lambda: made.committed([1]) == [20])
+            wait_until(lambda: ready(address)["ready"])
 
         assert 2 == len(made.admin().list_topics(timeout=10).topics[status].partitions)
-        assert 40 == len(made.statuses(1))
+        assert 40 == len(made.read_statuses(1))

@@ -25,11 +25,11 @@ from processor.registry.client import Registry
 from processor.registry.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
 from processor.wire.decode import event_of_json
-from tests.engine.test_run import repayment
 from tests.registry.test_registry_answers import Answers
 from tests.support.apicurio import register
+from tests.support.events import repayment
 from tests.support.http_server import registry
-from tests.support.installation import Installation, installation
+from tests.support.installation import Installation, create_installation
 
 Json = dict[str, Any]
 RECORD = "banking.events.LoanTransactionEvent"
@@ -89,7 +89,7 @@ def changed(text: str, change: Callable[[Json], None]) -> str:
 
 def ids_of(made: Installation) -> list[str]:
     """The last digit of each event that a message was made of."""
-    return [status["eventId"][-1] for status in made.statuses() if status["type"] == "EMAIL"]
+    return [status["eventId"][-1] for status in made.read_statuses() if status["type"] == "EMAIL"]
 
 
 def letters_of(made: Installation) -> list[tuple[str, str]]:
@@ -101,7 +101,9 @@ def letters_of(made: Installation) -> list[tuple[str, str]]:
 
 def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix: str) -> None:
     """Older and newer writers are read by Avro's rules; one that cannot become ours is a dead letter that says why."""
-    made = installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=registry_url))
+    made = create_installation(
+        bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=registry_url)
+    )
     text = made.schemas.families[RECORD].text
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for number, change in enumerate((*MAPPED, make_it_another_type)):
@@ -132,7 +134,7 @@ def test_a_newer_schema_of_ours_reads_older_writers(
         path = folder / "events" / f"{name}.avsc"
         path.write_text(changed(path.read_text(), change))
     given = SchemaRegistrySettings(url=registry_url)
-    made = installation(bootstrap_servers, topic_prefix, schema_registry=given, schemas_dir=folder)
+    made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given, schemas_dir=folder)
     text = made.schemas.families[RECORD].text
     schema_id = register(registry_url, f"{topic_prefix}older", text)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
@@ -156,7 +158,7 @@ def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
     answers: dict[str, Any] = {}
     with registry(answers) as loopback:
         given = SchemaRegistrySettings(url=loopback)
-        made = installation(bootstrap_servers, topic_prefix, schema_registry=given)
+        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
         text = made.schemas.families[RECORD].text
         producer = Producer({"bootstrap.servers": bootstrap_servers})
         for number, change in enumerate((*MAPPED, make_it_another_type)):
@@ -192,7 +194,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
     answers = {"/schemas/ids/7": (status, body)}
     with Answers(answers) as server:
         given = SchemaRegistrySettings(url=server.url, refused_id_s=4)
-        made = installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
+        made = create_installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
         text = made.schemas.families[RECORD].text
         answers["/schemas/ids/8"] = (200, json.dumps({"schema": text}).encode())
         producer = Producer({"bootstrap.servers": bootstrap_servers})
@@ -210,7 +212,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
 
     assert [3, 2] == made.committed([0, 1])
     assert [["0", "2"], ["3", "4"]] == [
-        [status["eventId"][-1] for status in made.statuses(partition) if status["type"] == "EMAIL"]
+        [status["eventId"][-1] for status in made.read_statuses(partition) if status["type"] == "EMAIL"]
         for partition in (0, 1)
     ]
     ((reason, detail),) = letters_of(made)

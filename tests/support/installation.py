@@ -1,17 +1,33 @@
-"""A real installation for tests: topics of its own prefix, events told, the engine run in this process."""
+"""An installation for tests: one tenant's topics with a prefix of its own on the tests' broker.
+
+Its engine runs in the test's process, or as `processor run` with the environment of `env`.
+"""
 
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from processor.cli.topics import create
 from processor.domain.event import Event
-from processor.domain.record import Topic
+from processor.domain.record import EventName, Topic
+from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.engine.loop import run
 from processor.engine.start_offsets import StartOffsetResolver, StartPolicy
@@ -22,119 +38,249 @@ from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
-from tests.support.builders import make_lookups
+from tests.support.builders import TENANT, make_lookups
+from tests.support.read_to_end import read_partition
+from tests.support.waiting import wait_until
 
-TENANT = "northbank"
+ROOT: Final = Path(__file__).parents[2]
+COORDINATOR_TIMEOUT_S: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Installation:
-    """One tenant's topics on the tests' broker."""
+    """One tenant's topics and settings. `env_overrides`: for processes of it, after all else in their environment."""
 
     settings: Settings
     schemas: Schemas
     templates: TemplateSet
-
-    @property
-    def events(self) -> Topic:
-        """The input topic."""
-        return self.settings.topic("events")
+    partitions: int = 1
+    env_overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def servers(self) -> str:
-        """Where the broker is."""
+        """The broker's address."""
         return self.settings.bootstrap_servers
 
-    def tell(self, given: Iterable[dict[str, Any]], *, partition: int = 0) -> None:
-        """Produce events, in Avro, to one partition. Blocks until they are there."""
-        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
-        for one in given:
-            event = event_of_json(one, self.schemas)
-            assert isinstance(event, Event), event
-            value, headers = encode_event(event.fields, self.schemas, format="avro")
-            producer.produce(self.events, value, event.ordering_key, partition, headers=list(headers))
-        assert producer.flush(30) == 0
+    @property
+    def prefix(self) -> str:
+        """Of all its topics, its group and its transactional ids."""
+        return self.settings.topics.prefix
 
-    def put(self, values: Iterable[bytes], *, partition: int = 0) -> None:
-        """Produce any bytes to the events, as `tell`; their key is `key`."""
-        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, "message.max.bytes": 1_048_588})
-        for value in values:
-            producer.produce(self.events, value, "key", partition, on_delivery=_delivered)
-        assert producer.flush(30) == 0
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self.settings.group_id
 
-    def run(self, *, answer: str | None = None) -> None:
-        """Run the engine in this process until the end of the input."""
-        run(self.settings, until_end=True, answer=answer)
+    @property
+    def transactional_id(self) -> str:
+        """Of the first process of this host."""
+        return f"{self.group}:{self.settings.instance_name}:0"
 
-    def read(self, topic: str, partition: int = 0) -> list[Message]:
-        """All that a `read_committed` reader sees of a partition now."""
-        return read_partition(self.servers, topic, partition)
+    # Topics
 
-    def statuses(self, partition: int = 0) -> list[dict[str, Any]]:
-        """The status records of a partition; the installation writes JSON."""
-        return [json.loads(message.value() or b"") for message in self.read(self.settings.topic("status"), partition)]
+    @property
+    def events(self) -> Topic:
+        """The input."""
+        return self.settings.topic("events")
 
-    def decisions(self, partition: int = 0) -> list[dict[str, Any]]:
-        """The decisions of a partition."""
-        topic = self.settings.topic("decisions")
-        return [json.loads(message.value() or b"") for message in self.read(topic, partition)]
+    @property
+    def messages(self) -> Topic:
+        """Messages, as they were created and as they are now."""
+        return self.settings.topic("messages")
 
-    def committed(self, partitions: Sequence[int] = (0,)) -> list[int]:
-        """The group's positions; -1001 where it has none. A coordinator that is still loading is asked again."""
-        reader = Consumer({"bootstrap.servers": self.servers, "group.id": self.settings.group_id})
-        wanted = [TopicPartition(self.events, partition) for partition in partitions]
-        deadline = time.monotonic() + 30
-        try:
-            while True:
-                try:
-                    return [tp.offset for tp in reader.committed(wanted, 10)]
-                except KafkaException:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.2)
-        finally:
-            reader.close()
+    @property
+    def status(self) -> Topic:
+        """Transitions of messages."""
+        return self.settings.topic("status")
 
-    def admin(self) -> AdminClient:
-        """For what tests do to topics."""
-        return AdminClient({"bootstrap.servers": self.servers})
+    @property
+    def decisions(self) -> Topic:
+        """Why a template created no message."""
+        return self.settings.topic("decisions")
+
+    @property
+    def dead_letters(self) -> Topic:
+        """Records that could not be processed."""
+        return self.settings.topic("dead_letters")
+
+    @property
+    def notifications(self) -> Topic:
+        """What a recipient's inbox shows."""
+        return self.settings.topic("notifications")
+
+    @property
+    def streams(self) -> dict[EventName, Topic]:
+        """Event -> its stream's topic, of the events that templates send to streams."""
+        return {event: self.settings.stream_topic(event) for event in self.templates.stream_events()}
+
+    @property
+    def outputs(self) -> tuple[Topic, ...]:
+        """All topics to which transactions write for records of the input."""
+        co_partitioned = (self.messages, self.status, self.decisions, self.dead_letters, self.notifications)
+        return (*co_partitioned, *self.streams.values())
+
+    def create_topics(self) -> None:
+        """As `processor topics --create` does; existing ones must be as planned."""
+        report = create(self.settings, stream_events=self.templates.stream_events(), partitions=self.partitions)
+        assert not report.differences, report.differences
+
+    def create_topic(self, topic: Topic, partitions: int) -> None:
+        """Create one by hand."""
+        admin = self.admin()
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+        wait_until(lambda: topic in admin.list_topics(timeout=10).topics)
+
+    def delete_topic(self, topic: Topic) -> None:
+        """Blocks until it is gone."""
+        admin = self.admin()
+        admin.delete_topics([topic])[topic].result(10)
+        wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
+
+    def grow_topic(self, topic: Topic, partitions: int) -> None:
+        """Give one topic more partitions."""
+        admin = self.admin()
+        admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(10)
+        wait_until(lambda: len(admin.list_topics(timeout=10).topics[topic].partitions) == partitions)
 
     def limit(self, topic: Topic, max_message_bytes: int) -> None:
         """Set a topic's max.message.bytes, as `configure`."""
         self.configure(topic, "max.message.bytes", str(max_message_bytes))
 
     def configure(self, topic: Topic, name: str, value: str) -> None:
-        """Set a property of a topic. Blocks until the broker tells it: it does a moment after it has agreed."""
+        """Set a property of a topic. Blocks until the broker describes it so: a moment after it has agreed."""
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         admin = self.admin()
         for altered in admin.incremental_alter_configs([resource]).values():
             altered.result(10)
 
-        def told() -> Any:
+        def described_value() -> Any:
             (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
             return described.result(10)[name].value
 
-        until(lambda: told() == value)
+        wait_until(lambda: described_value() == value)
+
+    def admin(self) -> AdminClient:
+        """For what else tests do to topics."""
+        return AdminClient({"bootstrap.servers": self.servers})
+
+    # Records
+
+    def encode(self, fields: Mapping[str, Any]) -> tuple[bytes, str]:
+        """Value and key of an event in JSON form, in Avro."""
+        event = event_of_json(fields, self.schemas)
+        assert isinstance(event, Event), event
+        value, _ = encode_event(event.fields, self.schemas, format="avro")
+        return value, event.ordering_key
+
+    def produce_events(self, events: Iterable[Mapping[str, Any]], *, partition: int = 0) -> None:
+        """Produce events, in Avro, to one partition. Blocks until the broker has them."""
+        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
+        for fields in events:
+            value, key = self.encode(fields)
+            producer.produce(self.events, value, key, partition)
+        assert producer.flush(30) == 0
+
+    def produce_values(self, values: Iterable[bytes], *, partition: int = 0) -> None:
+        """Produce any bytes to the events, as `produce_events`; their key is `key`."""
+        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, "message.max.bytes": 1_048_588})
+        for value in values:
+            producer.produce(self.events, value, "key", partition, on_delivery=_check_delivery)
+        assert producer.flush(30) == 0
+
+    def produce_row(self, table: Table, key: str, value: object, *, partition: int = 0, timestamp_ms: int = 0) -> None:
+        """Produce a row of a reference table: bytes as they are, None deletes. Blocks until the broker has it."""
+        producer = Producer({"bootstrap.servers": self.servers})
+        data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+        producer.produce(self.settings.topic(table.value), data, key, partition, timestamp=timestamp_ms)
+        assert producer.flush(30) == 0
+
+    def read(self, topic: str, partition: int = 0) -> list[Message]:
+        """All that a `read_committed` reader sees of a partition now."""
+        return read_partition(self.servers, topic, partition)
+
+    def read_json(self, topic: str, partition: int = 0) -> list[dict[str, Any]]:
+        """The values of a partition of an output topic; the installation writes JSON."""
+        return [json.loads(message.value() or b"") for message in self.read(topic, partition)]
+
+    def read_statuses(self, partition: int = 0) -> list[dict[str, Any]]:
+        """The status records of a partition."""
+        return self.read_json(self.status, partition)
+
+    def read_decisions(self, partition: int = 0) -> list[dict[str, Any]]:
+        """The decisions of a partition."""
+        return self.read_json(self.decisions, partition)
+
+    def template_set_keys(self) -> list[str]:
+        """The keys on the topic of template sets, in order."""
+        return [(record.key() or b"").decode() for record in self.read(self.settings.topic("template_sets"))]
+
+    # The group's positions
+
+    def committed(self, partitions: Sequence[int] = (0,)) -> list[int]:
+        """The group's positions; -1001 where it has none. Retries while the coordinator is loading."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.group})
+        positions = [TopicPartition(self.events, partition) for partition in partitions]
+        deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
+        try:
+            while True:
+                try:
+                    return [position.offset for position in consumer.committed(positions, 10)]
+                except KafkaException:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.2)
+        finally:
+            consumer.close()
+
+    def set_position(self, offset: int) -> None:
+        """Move the group's position in partition 0, as an operator may while no process runs."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.group})
+        consumer.commit(offsets=[TopicPartition(self.events, 0, offset)], asynchronous=False)
+        consumer.close()
+
+    # The engine
+
+    def run(self, *, answer: str | None = None) -> None:
+        """Run the engine in this process until the end of the input."""
+        run(self.settings, until_end=True, answer=answer)
+
+    def env(self, *, servers: str | None = None) -> dict[str, str]:
+        """The whole environment of a process of this installation, without other settings of the processor."""
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("PROCESSOR_")}
+        if home := os.environ.get("PROCESSOR_KAFKA_HOME"):
+            outside["PROCESSOR_KAFKA_HOME"] = home
+        return {
+            **outside,
+            "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": servers or self.servers,
+            "PROCESSOR_TOPICS__PREFIX": self.prefix,
+            "PROCESSOR_TENANT": self.settings.required_tenant,
+            "PROCESSOR_HTTP__PORT": "0",
+            **self.env_overrides,
+        }
+
+    def command(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """`processor ARGUMENTS` with this installation's settings, as a person would call it."""
+        return subprocess.run(
+            (sys.executable, "-m", "processor", *arguments),
+            env=self.env(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
 
 
-def until(seen: Callable[[], bool], *, patience_s: float = 30) -> None:
-    """Wait for what comes a moment later."""
-    deadline = time.monotonic() + patience_s
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _delivered(error: KafkaError | None, _message: Message) -> None:
+def _check_delivery(error: KafkaError | None, _message: Message) -> None:
     assert error is None, error
 
 
-def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: Any) -> Installation:
-    """Topics created, nothing in them. `settings` are fields of Settings."""
+def create_installation(servers: str, prefix: str, *, partitions: int = 1, **settings: Any) -> Installation:
+    """With its topics, and nothing in them. `settings` are fields of Settings."""
     schemas = load_schemas()
     templates = require_usable(read_templates(None, tenant=TENANT, schemas=schemas))
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "tenant": TENANT,
         "kafka": KafkaSettings(bootstrap_servers=servers),
         "topics": TopicSettings(prefix=prefix),
@@ -142,45 +288,17 @@ def installation(servers: str, prefix: str, *, partitions: int = 1, **settings: 
         "output": {"format": "json"},
         **settings,
     }
-    made = Settings(**given)
-    create(made, stream_events=templates.stream_events(), partitions=partitions)
-    return Installation(made, schemas, templates)
+    installation = Installation(Settings(**fields), schemas, templates, partitions)
+    installation.create_topics()
+    return installation
 
 
-def starts_of(made: Installation, *, answer: StartPolicy | None = None) -> StartOffsetResolver:
-    """What finds the starts of partitions, as a process that starts now has it."""
+def start_offset_resolver(installation: Installation, *, answer: StartPolicy | None = None) -> StartOffsetResolver:
+    """The resolver of a process that starts now."""
     return StartOffsetResolver(
-        made.settings,
-        layout=lambda admin: read_output_topics(admin, made.settings, made.templates),
-        context=make_lookups(schemas=made.schemas),
-        schemas_of_outputs=made.schemas.local_schema,
+        installation.settings,
+        layout=lambda admin: read_output_topics(admin, installation.settings, installation.templates),
+        context=make_lookups(schemas=installation.schemas),
+        schemas_of_outputs=installation.schemas.local_schema,
         answer=answer,
     )
-
-
-def read_partition(servers: str, topic: str, partition: int, *, isolation: str = "read_committed") -> list[Message]:
-    """All records of a partition up to its end as it is now. An open transaction there is waited for."""
-    reader = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": "test-reader",
-            "enable.auto.commit": False,
-            "isolation.level": isolation,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,  # the end is told when the broker has waited in vain for more
-            "fetch.queue.backoff.ms": 5,
-        }
-    )
-    try:
-        _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), 10)
-        reader.assign([TopicPartition(topic, partition, 0)])
-        found: list[Message] = []
-        while True:
-            message = reader.poll(30)
-            assert message is not None, f"{topic}[{partition}] cannot be read to {high}"
-            if message.error() is None:
-                found.append(message)
-            elif (message.offset() or 0) >= high:
-                return found
-    finally:
-        reader.close()

@@ -1,6 +1,5 @@
 """`processor run` as a process of its own, and what it shows on its port."""
 
-import os
 import re
 import signal
 import subprocess
@@ -14,27 +13,16 @@ import httpx
 from tests.support.installation import Installation
 
 
-def environment_of(made: Installation) -> dict[str, str]:
-    """What `processor run` needs to run this installation, with a free port."""
-    return {
-        **os.environ,
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
-        "PROCESSOR_TENANT": made.settings.required_tenant,
-        "PROCESSOR_HTTP__PORT": "0",
-    }
-
-
 @contextmanager
 def process(
-    made: Installation, *options: str, ends_with: int = 0, before: str = "", **environment: str
+    installation: Installation, *options: str, ends_with: int = 0, before: str = "", **environment: str
 ) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
     """`processor run` for this installation in a process of its own, which is ended with the block if it has not been;
     and the address of its HTTP server. `before`: code that the process runs first."""
     program = ["-c", f"{before}\nfrom processor.cli.main import main\nmain()"] if before else ["-m", "processor"]
     running = subprocess.Popen(
         [sys.executable, *program, "run", *options],
-        env={**environment_of(made), "PROCESSOR_OUTPUT__FORMAT": "json", **environment},
+        env={**installation.env(), "PROCESSOR_OUTPUT__FORMAT": "json", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

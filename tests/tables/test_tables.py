@@ -30,25 +30,12 @@ from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
 from processor.tables.reader import ReferenceTables, copy_folder
 from processor.tables.store import TableRecord, TableStore
-from tests.engine.test_run import repayment
-from tests.support.installation import Installation, installation, until
-from tests.support.processes import environment_of
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
+from tests.support.reference_rows import BLOCKED, CLIENT, INES
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
-
-CLIENT = repayment(0)["client"]["encodedKey"]
-INES: Mapping[str, Any] = {"id": "CTT-4410-0093-7715", "name": "Ines Duarte", "status": "Active"}
-BLOCKED = {**INES, "status": "Blocked"}
-
-
-def told(
-    made: Installation, table: Table, key: str, value: object, *, partition: int = 0, timestamp_ms: int = 0
-) -> None:
-    """Put a row on its topic: bytes as they are, None deletes. Blocks until it is there."""
-    producer = Producer({"bootstrap.servers": made.servers})
-    text = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
-    producer.produce(made.settings.topic(table.value), text, key, partition, timestamp=timestamp_ms)
-    assert producer.flush(30) == 0
 
 
 def names(tables: ReferenceTables, *keys: str) -> list[str | None]:
@@ -81,19 +68,19 @@ class Followed:
 @pytest.fixture
 def made(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> Installation:
     """Topics, and a folder of state for this test."""
-    return installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    return create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
 
 
 def test_rows_are_known_before_the_first_event(made: Installation) -> None:
     """A contact that is blocked is not written to by the very first event; a row that is told later counts as well."""
-    told(made, Table.CONTACTS, CLIENT, BLOCKED)
-    made.tell([repayment(0)])
+    made.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
+    made.produce_events([repayment(0)])
     made.run()
-    told(made, Table.CONTACTS, CLIENT, None)
-    made.tell([repayment(1)])
+    made.produce_row(Table.CONTACTS, CLIENT, None)
+    made.produce_events([repayment(1)])
     made.run()
 
-    first, *others = made.decisions()
+    first, *others = made.read_decisions()
     blocked = [reason for reason in first["reasons"] if reason["reason"] == "CONTACT_BLOCKED"]
     discarded, queued = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
     assert ["contact CTT-4410-0093-7715 is blocked"] == [reason["detail"] for reason in blocked]
@@ -101,7 +88,7 @@ def test_rows_are_known_before_the_first_event(made: Installation) -> None:
     assert ["Discarded", "Queued"] == [discarded["status"], queued["status"]]
     assert ["CTT-4410-0093-7715"] == [discarded["contact"]["id"]]
     assert [["contact", "account"]] == [
-        status["lookupMissing"] for status in made.statuses() if status["type"] == "EMAIL"
+        status["lookupMissing"] for status in made.read_statuses() if status["type"] == "EMAIL"
     ]
 
 
@@ -109,7 +96,7 @@ def test_an_update_is_at_work_within_a_second(made: Installation) -> None:
     with Followed(made) as tables:
         seconds = []
         for number in range(20):
-            told(made, Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            made.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
             began = time.monotonic()
             while names(tables, "a") != [f"name {number}"]:
                 assert time.monotonic() - began < 5
@@ -122,11 +109,11 @@ def test_an_update_is_at_work_within_a_second(made: Installation) -> None:
 def test_a_restart_goes_on_from_the_copy(made: Installation) -> None:
     """What was read is not read again; what came and went meanwhile is."""
     for number in range(3):
-        told(made, Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
+        made.produce_row(Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
     with Followed(made) as tables:
         assert ["old 0", "old 1", "old 2"] == names(tables, "c0", "c1", "c2")
-    told(made, Table.CONTACTS, "c1", {**INES, "name": "new"})
-    told(made, Table.CONTACTS, "c2", None)
+    made.produce_row(Table.CONTACTS, "c1", {**INES, "name": "new"})
+    made.produce_row(Table.CONTACTS, "c2", None)
     with Followed(made) as tables:
         assert ["old 0", "new", None] == names(tables, "c0", "c1", "c2")
         assert 2 == tables.offsets_read
@@ -138,10 +125,10 @@ def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
     producer = transaction(made, "b", BLOCKED)
     producer.abort_transaction(30)
     producer = transaction(made, CLIENT, BLOCKED)
-    made.tell([repayment(0)])
+    made.produce_events([repayment(0)])
     running = threading.Thread(target=run, args=(made.settings,), kwargs={"until_end": True, "progress": progress})
     running.start()
-    until(lambda: "reference" in progress.readiness().reasons[0])
+    wait_until(lambda: "reference" in progress.readiness().reasons[0])
     time.sleep(1)
     (reason,) = progress.readiness().reasons
     producer.commit_transaction(30)
@@ -178,7 +165,7 @@ def transaction(made: Installation, key: str, value: object) -> Producer:
 
 def ghost(made: Installation) -> None:
     """A copy that is complete, and holds a row that no topic has."""
-    told(made, Table.CONTACTS, "real", INES)
+    made.produce_row(Table.CONTACTS, "real", INES)
     with Followed(made):
         pass
     copy = TableStore(copy_folder(made.settings, "me"))
@@ -196,10 +183,10 @@ def created_anew(made: Installation) -> None:
     topic = made.settings.topic("contacts")
     admin = made.admin()
     admin.delete_topics([topic])[topic].result(10)
-    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
-    until(lambda: topic in admin.list_topics(timeout=10).topics)
-    told(made, Table.CONTACTS, "real", INES)
+    wait_until(lambda: topic in admin.list_topics(timeout=10).topics)
+    made.produce_row(Table.CONTACTS, "real", INES)
 
 
 def position_gone(made: Installation) -> None:
@@ -207,7 +194,7 @@ def position_gone(made: Installation) -> None:
     topic = made.settings.topic("contacts")
     made.configure(topic, "cleanup.policy", "delete")
     for _ in range(3):
-        told(made, Table.CONTACTS, "real", INES)
+        made.produce_row(Table.CONTACTS, "real", INES)
     admin = made.admin()
     (deleted,) = admin.delete_records([TopicPartition(topic, 0, 3)]).values()
     deleted.result(10)
@@ -251,14 +238,14 @@ def test_a_copy_that_cannot_be_gone_on_with_is_begun_anew(
 
 def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
     """In the log, for their owner, and counted; the messages that need one fail and are in the dead letters."""
-    told(made, Table.CONTACTS, CLIENT, b'{"id": 1}')
-    told(made, Table.CATEGORIES, "NTC-1000-2000", b"{")
+    made.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
+    made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
     made.configure(made.settings.topic("accounts"), "cleanup.policy", "delete")  # a compacted topic takes keys only
     producer = Producer({"bootstrap.servers": made.servers})
     producer.produce(made.settings.topic("accounts"), b"{}")
     producer.produce(made.settings.topic("accounts"), b"{}", b"\xff")
     assert producer.flush(30) == 0
-    made.tell([repayment(0)])
+    made.produce_events([repayment(0)])
     with structlog.testing.capture_logs() as logs:
         made.run()
 
@@ -290,8 +277,8 @@ def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) ->
     too, where its record is not read again; a corrected row and a deleted one are forgotten."""
     topic = made.settings.topic("accounts")
     tenants = f"{topic}[0]@1: the row northbank cannot be read: e-mails and SMS of all who have no nearer row fail"
-    told(made, Table.ACCOUNTS, "a", b"{")
-    told(made, Table.ACCOUNTS, "northbank", {"id": 1})
+    made.produce_row(Table.ACCOUNTS, "a", b"{")
+    made.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
     metrics = Metrics(CollectorRegistry())
     with structlog.testing.capture_logs() as logs, Followed(made, metrics=metrics) as tables:
         assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
@@ -299,12 +286,12 @@ def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) ->
     with structlog.testing.capture_logs() as logs_again, Followed(made) as tables:
         assert 0 == tables.offsets_read
         assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
-        told(made, Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
-        until(lambda: tables.degraded == (f"{topic}[0]@0: the row a cannot be read",))
-        told(made, Table.ACCOUNTS, "a", None)
-        until(lambda: tables.degraded == ())
-        told(made, Table.ACCOUNTS, "northbank", b"")
-        until(lambda: len(tables.degraded) == 1)
+        made.produce_row(Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
+        wait_until(lambda: tables.degraded == (f"{topic}[0]@0: the row a cannot be read",))
+        made.produce_row(Table.ACCOUNTS, "a", None)
+        wait_until(lambda: tables.degraded == ())
+        made.produce_row(Table.ACCOUNTS, "northbank", b"")
+        wait_until(lambda: len(tables.degraded) == 1)
     with Followed(made) as tables:
         assert [tenants.replace("@1", "@4")] == list(tables.degraded)
 
@@ -321,8 +308,8 @@ def unreadable(metrics: Metrics, table: Table) -> float:
 
 def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
     """The process is ready and degraded, from its first turn on."""
-    told(made, Table.ACCOUNTS, "northbank", {"id": 1})
-    made.tell([repayment(0)])
+    made.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
+    made.produce_events([repayment(0)])
     progress = EngineStatus.unobserved()
     seen: list[Readiness] = []
     run(made.settings, until_end=True, progress=progress, step=lambda _step: seen.append(progress.readiness()))
@@ -335,8 +322,8 @@ def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
     """Five of each table, and how many more; the log names twenty."""
     topic = made.settings.topic("contacts")
     for number in range(30):
-        told(made, Table.CONTACTS, f"c{number:02}", b"no JSON")
-    told(made, Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
+        made.produce_row(Table.CONTACTS, f"c{number:02}", b"no JSON")
+    made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
     with structlog.testing.capture_logs() as logs, Followed(made) as tables:
         *named, more, category = tables.degraded
 
@@ -351,11 +338,11 @@ def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
 
 def test_a_corrected_row_is_not_reported_when_the_copy_is_built_again(made: Installation) -> None:
     """What counts is what is there when all was read, not each record on the way."""
-    told(made, Table.CONTACTS, "corrected", b"no JSON")
-    told(made, Table.CONTACTS, "corrected", INES)
-    told(made, Table.CONTACTS, "deleted", b"no JSON")
-    told(made, Table.CONTACTS, "deleted", None)
-    told(made, Table.CONTACTS, "wrong", b"no JSON")
+    made.produce_row(Table.CONTACTS, "corrected", b"no JSON")
+    made.produce_row(Table.CONTACTS, "corrected", INES)
+    made.produce_row(Table.CONTACTS, "deleted", b"no JSON")
+    made.produce_row(Table.CONTACTS, "deleted", None)
+    made.produce_row(Table.CONTACTS, "wrong", b"no JSON")
     with structlog.testing.capture_logs() as logs, Followed(made) as tables:
         assert 1 == len(tables.degraded)
 
@@ -366,7 +353,7 @@ def test_categories_that_no_row_has(made: Installation) -> None:
     """T20: a template's category that the table does not have is said; nothing is, while nobody tells of categories."""
     with structlog.testing.capture_logs() as logs:
         made.run()
-        told(made, Table.CATEGORIES, "NTC-3300-0041", {})
+        made.produce_row(Table.CATEGORIES, "NTC-3300-0041", {})
         made.run()
 
     (warned,) = [one for one in logs if one["event"] == "template categories without a reference row"]
@@ -382,7 +369,7 @@ def grown(made: Installation) -> None:
     topic = made.settings.topic("contacts")
     admin = made.admin()
     admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
-    until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
+    wait_until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
 
 
 @pytest.mark.parametrize("keys_are_stable", [False, True])
@@ -393,12 +380,12 @@ def test_partitions_that_come_later_are_read(
     monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
     topic = made.settings.topic("contacts")
     settings = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)})
-    told(made, Table.CONTACTS, "late", {**INES, "name": "old"})
+    made.produce_row(Table.CONTACTS, "late", {**INES, "name": "old"})
     with structlog.testing.capture_logs() as logs, Followed(replace(made, settings=settings)) as tables:
         assert () == tables.degraded
         grown(made)
-        told(made, Table.CONTACTS, "late", INES, partition=1)
-        until(lambda: names(tables, "late") == ["Ines Duarte"])
+        made.produce_row(Table.CONTACTS, "late", INES, partition=1)
+        wait_until(lambda: names(tables, "late") == ["Ines Duarte"])
         degraded = tables.degraded
 
     refused = f"{topic} was grown to 2 partitions: the next start will refuse it; `processor topics` says what to do"
@@ -412,15 +399,15 @@ def test_a_grown_topic_is_refused(made: Installation) -> None:
     topic = made.settings.topic("contacts")
     grown(made)
     now_ms = int(time.time() * 1000)
-    told(made, Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
-    told(made, Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
-    made.tell([repayment(0)])
+    made.produce_row(Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
+    made.produce_row(Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
+    made.produce_events([repayment(0)])
     with pytest.raises(
         TopicConfigError, match=rf"{topic} has 2 partitions: .*\nhint: create it with one partition and"
     ):
         made.run()
     stable = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
-    told(made, Table.CONTACTS, "other", INES, partition=1)
+    made.produce_row(Table.CONTACTS, "other", INES, partition=1)
     with Followed(replace(made, settings=stable)) as tables:
         assert ["Ines Duarte"] == names(tables, "other")
 
@@ -447,10 +434,10 @@ def test_a_clock_that_is_set_while_we_run(made: Installation, monkeypatch: pytes
         set_clock(monkeypatch, step_s)
         seen = [tables._copy.seen()]
         for number in range(2):  # it was looked at the topics since, before the clock was set and after
-            until(lambda: tables._copy.seen() not in seen)
+            wait_until(lambda: tables._copy.seen() not in seen)
             seen.append(tables._copy.seen())
-            told(made, Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
-            until(partial(is_named, tables, f"name {number}"))
+            made.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            wait_until(partial(is_named, tables, f"name {number}"))
         tables.check()
     with Followed(made) as tables:
         assert 0 == tables.offsets_read
@@ -471,7 +458,7 @@ def test_a_clock_that_is_set_between_two_starts(
     made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
 ) -> None:
     """A small step back is none to mind. After others nobody knows how long the copy was away: it is built again."""
-    told(made, Table.CONTACTS, "a", INES)
+    made.produce_row(Table.CONTACTS, "a", INES)
     with Followed(made):
         pass
     set_clock(monkeypatch, step_s)
@@ -483,7 +470,7 @@ def test_a_clock_that_is_set_between_two_starts(
 def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that could not read for longer than deletions are kept ends, and the next start builds the copy."""
     monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.1)
-    told(made, Table.CONTACTS, "a", INES)
+    made.produce_row(Table.CONTACTS, "a", INES)
     with Followed(made) as tables:
         tables._complete_at -= 24 * 3600
         with pytest.raises(
@@ -502,9 +489,9 @@ def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pyte
     topic = made.settings.topic("accounts")
     with Followed(made) as tables:
         made.configure(topic, "delete.retention.ms", "60000")
-        until(lambda: tables.degraded != ())
-        told(made, Table.CONTACTS, "later", INES)
-        until(lambda: names(tables, "later") == ["Ines Duarte"])
+        wait_until(lambda: tables.degraded != ())
+        made.produce_row(Table.CONTACTS, "later", INES)
+        wait_until(lambda: names(tables, "later") == ["Ines Duarte"])
         tables.check()
         (degraded,) = tables.degraded
         assert degraded.startswith(f"{topic} has delete.retention.ms=60000 now: the next start will refuse it; `proc")
@@ -521,12 +508,12 @@ def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.
     """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
     monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
     topic = made.settings.topic("subscriptions")
-    told(made, Table.CONTACTS, "a", INES)
+    made.produce_row(Table.CONTACTS, "a", INES)
     with Followed(made) as tables:
         admin = made.admin()
         admin.delete_topics([topic])[topic].result(10)
         missing = f"reference topic metadata unavailable: topics are missing: {topic}"
-        until(lambda: missing in tables.degraded)
+        wait_until(lambda: missing in tables.degraded)
         tables.check()
         assert ["Ines Duarte"] == names(tables, "a")
 
@@ -535,7 +522,7 @@ def test_topics_that_are_missing(made: Installation) -> None:
     topic = made.settings.topic("subscriptions")
     admin = made.admin()
     admin.delete_topics([topic])[topic].result(10)
-    until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
     with pytest.raises(
         TopicConfigError, match=r"topics are missing: test-\S+reference\.subscriptions\nhint: `processor topics"
     ):
@@ -568,7 +555,7 @@ def state_of(made: Installation) -> Path:
 
 def environment_with_state(made: Installation) -> dict[str, str]:
     """The same state folder as the installation's."""
-    return {**environment_of(made), "PROCESSOR_STATE_DIR": str(state_of(made))}
+    return {**made.env(), "PROCESSOR_STATE_DIR": str(state_of(made))}
 
 
 NO_ROOM = """
@@ -613,7 +600,7 @@ def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
     before."""
     environment = environment_with_state(made)
     command = [sys.executable, "-m", "processor", "run", "--until-end"]
-    told(made, Table.CONTACTS, CLIENT, INES)
+    made.produce_row(Table.CONTACTS, CLIENT, INES)
     state = state_of(made)
     subprocess.run(command, env=environment, check=True, timeout=60, umask=0, capture_output=True)
     assert {"files": {"600"}, "folders": {"700"}} == modes(state)

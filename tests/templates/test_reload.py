@@ -20,8 +20,9 @@ from processor.domain.record import EventName
 from processor.shipped import sample
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.reload import fingerprint
-from tests.engine.test_run import repayment
-from tests.support.installation import TENANT, Installation, installation
+from tests.support.builders import TENANT
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
 
 NAME = "loan-repayment-email.toml"
 FEES = """\
@@ -42,7 +43,7 @@ def made_with(servers: str, prefix: str, directory: Path, *, partitions: int = 1
     """An installation with one template, in a directory of its own."""
     directory.mkdir()
     write(directory, version=1)
-    return installation(servers, prefix, partitions=partitions, templates_dir=directory)
+    return create_installation(servers, prefix, partitions=partitions, templates_dir=directory)
 
 
 def write(directory: Path, *, version: int, more: str = "") -> None:
@@ -125,12 +126,12 @@ def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic
     first = digest(directory, made)
     with running(made) as live:
         assert first == live.set_version()
-        made.tell([repayment(0)])
+        made.produce_events([repayment(0)])
         wait(lambda: made.committed() == [1])
         write(directory, version=2)
         second = digest(directory, made)
         wait(lambda: live.set_version() == second)
-        made.tell([repayment(1)])
+        made.produce_events([repayment(1)])
         wait(lambda: made.committed() == [2])
 
         write(directory, version=3, more='colour = "red"\n')
@@ -139,7 +140,7 @@ def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic
         assert reason.startswith("templates not reloaded: templates in ")
         assert "unknown field `colour`" in reason
         assert "processor_template_reload_successful 0.0" in live.ask("/metrics")[1]
-        made.tell([repayment(2)])
+        made.produce_events([repayment(2)])
         wait(lambda: made.committed() == [3])
 
         write(directory, version=2)
@@ -147,28 +148,23 @@ def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic
         assert second == live.set_version()
 
     assert [(1, first), (2, second), (2, second)] == [
-        (status["templateVersion"], status["setVersion"]) for status in made.statuses()
+        (status["templateVersion"], status["setVersion"]) for status in made.read_statuses()
     ]
-    assert [first, second] == sets_of(made)
-
-
-def sets_of(made: Installation) -> list[str]:
-    """The keys on the topic of template sets, in order."""
-    return [(record.key() or b"").decode() for record in made.read(made.settings.topic("template_sets"))]
+    assert [first, second] == made.template_set_keys()
 
 
 def test_a_set_is_written_once(bootstrap_servers: str, topic_prefix: str) -> None:
     """With the first outcome that it makes; a restart with the same templates does not write it again."""
-    made = installation(bootstrap_servers, topic_prefix)
+    made = create_installation(bootstrap_servers, topic_prefix)
     made.run()
-    assert [] == sets_of(made)
-    made.tell([repayment(0)])
+    assert [] == made.template_set_keys()
+    made.produce_events([repayment(0)])
     made.run()
-    made.tell([repayment(1)])
+    made.produce_events([repayment(1)])
     made.run()
 
-    assert [made.templates.digest] == sets_of(made)
-    assert 2 == len({status["eventId"] for status in made.statuses()})
+    assert [made.templates.digest] == made.template_set_keys()
+    assert 2 == len({status["eventId"] for status in made.read_statuses()})
 
 
 def test_a_stream_without_its_topic_is_refused(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -186,10 +182,10 @@ def test_a_stream_without_its_topic_is_refused(bootstrap_servers: str, topic_pre
         create(made.settings, stream_events=templates.stream_events())
         wait(lambda: live.reasons() == [])
         assert templates.digest == live.set_version()
-        made.tell([sample(EventName("FEE_APPLIED"))])
+        made.produce_events([sample(EventName("FEE_APPLIED"))])
         wait(lambda: made.committed() == [1])
 
-    assert ["EVENT_STREAM"] == [status["type"] for status in made.statuses()]
+    assert ["EVENT_STREAM"] == [status["type"] for status in made.read_statuses()]
     assert 1 == len(made.read(made.settings.stream_topic(EventName("FEE_APPLIED"))))
 
 
@@ -206,13 +202,13 @@ def test_reloads_at_load(bootstrap_servers: str, topic_prefix: str, tmp_path: Pa
             wanted = digest(directory, made)
             taken = False
             while not taken:
-                made.tell([repayment(told + number) for number in range(50)], partition=told % 2)
+                made.produce_events([repayment(told + number) for number in range(50)], partition=told % 2)
                 told += 50
                 taken = live.set_version() == wanted
                 assert told < 100_000
             versions.append(version)
         wait(lambda: sum(made.committed([0, 1])) == told)
-    by_partition = [made.statuses(partition) for partition in (0, 1)]
+    by_partition = [made.read_statuses(partition) for partition in (0, 1)]
 
     counts = Counter(status["eventId"] for statuses in by_partition for status in statuses)
     assert {1} == set(counts.values())
