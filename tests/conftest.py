@@ -13,6 +13,7 @@ import structlog
 
 from tests.support.laws import register_profiles
 from tests.support.services import HOST_VARIABLE, ServiceHost, address_of
+from tests.support.shipped import built_once
 
 MEMORY_DISK: Final = "/dev/shm"  # noqa: S108  of Linux; no name that we make in it is foreseeable
 MEMORY_DISK_BYTES: Final = 4_000_000_000
@@ -68,6 +69,12 @@ def _logs_as_before() -> Iterator[None]:
 def _plain_tracebacks() -> None:
     """By default structlog has rich show local variables, which took 20 s where our schemas were among them."""
     structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_files_built_once() -> Iterator[None]:
+    with built_once():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
