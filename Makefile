@@ -4,8 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python processes by the hundred share what the first of them has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+# Most of a test's time is waiting for a broker, so there are two processes for each core.
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(2 * os.cpu_count())')
+PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
-.PHONY: help demo test unit lint soak fuzz bench clean
+.PHONY: help demo check test unit lint soak fuzz bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +29,14 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 demo: $(VENV)/.demo  ## the main job on sample events, on a real local Kafka
 	$(BIN)/processor demo
 
+check: $(VENV)/.dev  ## in less than a minute: style, types, import contracts, the tests that start no process
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest -n logical --dist loadgroup --quiet -m "not kafka and not container and not process" \
+		--hypothesis-profile check
+
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,13 +44,14 @@ lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev  ## the tests that need no broker
-	$(BIN)/pytest -m "not kafka and not container"
+	$(PYTEST) -m "not kafka and not container"
 
 test: lint  ## all the tests, on a real local Kafka
-	$(BIN)/pytest --ignore=tests/scenarios
-	$(BIN)/pytest tests/scenarios  # by itself: its scenarios run side by side and load the machine
+	$(PYTEST) --ignore=tests/scenarios --durations=20
+	$(BIN)/pytest tests/scenarios --durations=20  # by itself: its scenarios run side by side and load the machine
 
-soak: $(VENV)/.dev  ## exactly once under faults for an hour (SOAK_SECONDS=3600)
+soak: $(VENV)/.dev  ## many examples of each law, then exactly once under faults for an hour (SOAK_SECONDS=3600)
+	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak
 	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),3600)
 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)

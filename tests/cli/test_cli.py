@@ -26,6 +26,8 @@ from processor.kafka.local.jars import kafka_jars
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.tables.reader import copy_folder
 
+pytestmark = pytest.mark.process
+
 COMMANDS = (
     *("demo", "run", "topics", "produce", "kafka"),
     *("check", "preview", "explain", "templates", "schemas", "settings"),

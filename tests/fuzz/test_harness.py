@@ -33,6 +33,8 @@ from tests.fuzz.run import HANG_TIMEOUT_S, MIN_RATIOS, MUST_COVER, RunPlan, Stat
 from tests.fuzz.templates import template_id, write_templates
 from tests.support.builders import schemas
 
+pytestmark = pytest.mark.process
+
 SEED = 11
 TEMPLATES = 300
 NEWER_OR_LARGE = (Reason.UNKNOWN_EVENT, Reason.INVALID_EVENT, Reason.EVENT_TOO_LARGE)

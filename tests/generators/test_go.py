@@ -37,6 +37,7 @@ def as_go_writes(value: Any) -> Any:
 
 
 @pytest.mark.go
+@pytest.mark.process
 @pytest.mark.timeout(900)  # the first time, Go fetches and builds its generator
 def test_generated_types_read_what_we_write(tmp_path: Path) -> None:
     """The events in the order of `order.txt`: all golden outputs, field by field, and every event."""

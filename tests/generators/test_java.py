@@ -21,6 +21,8 @@ from processor.wire.schema import OUTPUTS
 from tests.generators.values import events, outputs, printed, without_nulls
 from tests.support.wire import SCHEMAS, golden_json
 
+pytestmark = pytest.mark.process
+
 HERE: Final = Path(__file__).parent
 EVENT_FILES: Final = shipped_schemas() / "events"
 MESSAGE_FILES: Final = sorted((shipped_schemas() / "messages").glob("*.avsc"))

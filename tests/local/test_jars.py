@@ -13,6 +13,8 @@ import pytest
 from processor.errors import DependencyError, UsageError
 from processor.kafka.local.jars import KAFKA_VERSION, Progress, kafka_jars
 
+pytestmark = pytest.mark.process
+
 #: Without the `PROCESSOR_KAFKA_HOME` that this session may have.
 jars_from = partial(kafka_jars, environ={})
 

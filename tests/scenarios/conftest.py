@@ -15,7 +15,7 @@ from tests.soak.faults import BROKER_SETTINGS
 from tests.soak.installation import FAST_TIMEOUTS_BROKER
 from tests.soak.scenarios import Environment, ScenarioResult
 
-CONCURRENT_SCENARIOS = 4
+CONCURRENT_SCENARIOS = 8
 
 
 @pytest.fixture(scope="session")

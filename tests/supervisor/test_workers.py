@@ -23,6 +23,8 @@ from processor.observability.http import Server
 from processor.settings import HttpSettings
 from processor.supervisor.workers import Command, supervise, worker_command
 
+pytestmark = pytest.mark.process
+
 FREE_PORT = HttpSettings(port=0)
 
 PRELUDE = """

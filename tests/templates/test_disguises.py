@@ -502,6 +502,7 @@ HOSTILE |= {
 }
 
 
+@pytest.mark.corpus
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("poison", HOSTILE)
 def test_hostile_texts(poison: str) -> None:

@@ -859,6 +859,7 @@ def test_the_banks_own_address(tmp_path: Path, body: str, expected: str | None) 
     assert [expected.replace("NAME", quote(event.fields["client"]["fullName"]))] == addresses_of(html, "href")
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize(
     "unit",
     [

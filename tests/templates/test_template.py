@@ -1336,6 +1336,7 @@ POISONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.corpus
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("poison", POISONS)
 def test_poisonous_templates(tmp_path: Path, poison: str) -> None:
