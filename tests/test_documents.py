@@ -33,7 +33,7 @@ from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
 from processor.templates.conditions import OPERATORS
 from processor.templates.load import SHIPPED, read_templates, require_usable
-from processor.wire.encode import encoders
+from processor.wire.encode import output_encoder
 from processor.wire.template_sets import set_records
 from tests.documents import DOCS, PAGES
 from tests.support.builders import make_lookups, make_record, make_template, map_record, schemas
@@ -148,8 +148,8 @@ def test_keys_of_the_readme(event: EventName) -> None:
 def test_the_reader_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a status as it is written to its topic."""
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    avro = encoders(schemas(), output_format="avro", stream_format="json")
-    outcome = map_record(make_record(), make_lookups(make_template(), encoders=avro), frozenset())
+    avro = output_encoder(schemas(), output_format="avro", stream_format="json")
+    outcome = map_record(make_record(), make_lookups(make_template(), encode=avro), frozenset())
     assert isinstance(outcome, Processed)
     (out,) = (out for out in outcome.outputs if out.topic == "communications.status")
     monkeypatch.chdir(ROOT)

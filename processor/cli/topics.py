@@ -12,11 +12,11 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.record import EventName, Topic
 from processor.errors import AuthorizationError, DependencyError, TopicConfigError, UsageError
 from processor.kafka.clients import AUTHORIZATION_ERRORS, Admin, admin, error_of, unreachable
 from processor.kafka.topic_plan import (
-    CO_PARTITIONED,
     DEFAULT_PARTITIONS,
     KAFKA_DEFAULT_BYTES,
     Difference,

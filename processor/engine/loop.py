@@ -68,7 +68,7 @@ from processor.registry.subjects import with_registered_ids
 from processor.settings import Settings
 from processor.tables.reader import ReferenceTables
 from processor.templates.reload import TemplateReloader
-from processor.wire.encode import encoders
+from processor.wire.encode import output_encoder
 from processor.wire.schema import SchemaOf
 from processor.wire.template_sets import set_records
 
@@ -183,7 +183,7 @@ def run(
             schemas=schemas,
             templates=reloads.templates,
             layout=first_layout,
-            encoders=encoders(
+            encode=output_encoder(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
             reference=Reference(

@@ -20,7 +20,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.domain.outcome import SourceOutcome
-from processor.domain.output_topics import OutputTopics
+from processor.domain.output_topics import DECISION, STATUS, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
 from processor.errors import InputError, UnavailableError
 from processor.kafka.clients import (
@@ -37,7 +37,7 @@ from processor.settings import Settings
 from processor.templates.load import UsedTexts, text_digest
 from processor.wire.encode import dead_letter_source
 from processor.wire.output_fields import source_reader
-from processor.wire.schema import DECISION, STATUS, SchemaOf, Schemas
+from processor.wire.schema import SchemaOf, Schemas
 from processor.wire.template_sets import kept_templates
 
 log = structlog.get_logger()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from processor.domain.output_topics import CO_PARTITIONED, OUTPUTS, SINGLE, Cleanup
 from processor.domain.record import EventName, Topic
 from processor.settings import FixedTopic, Settings
 
@@ -22,7 +23,6 @@ KAFKA_DEFAULT_BYTES: Final = 1_048_588
 DEAD_LETTER_ROOM_BYTES: Final = 64 * 1024
 """What a dead letter may weigh beside the event itself: the added headers, `dl.failed` being cut at half of this."""
 
-Cleanup = Literal["delete", "compact", "compact,delete"]
 Role = FixedTopic | Literal["stream"]
 
 
@@ -37,22 +37,12 @@ class _Row:
 
 _ROWS: Final[Mapping[Role, _Row]] = {
     "events": _Row("delete", 30),
-    "messages": _Row("compact,delete", 90, proof=True),
-    "status": _Row("delete", 90, proof=True),
-    "decisions": _Row("delete", 90, proof=True),
-    "dead_letters": _Row("delete", 90, proof=True),
-    "notifications": _Row("compact,delete", 90),
-    "template_sets": _Row("compact", 0),
+    **{output: _Row(spec.cleanup, spec.retention_days, proof=spec.is_proof) for output, spec in OUTPUTS.items()},
     "contacts": _Row("compact", 0),
     "categories": _Row("compact", 0),
     "accounts": _Row("compact", 0),
     "subscriptions": _Row("compact", 0),
-    "stream": _Row("delete", 7),
 }
-
-CO_PARTITIONED: Final[tuple[FixedTopic, ...]] = ("messages", "status", "decisions", "dead_letters", "notifications")
-"""Topics that need a partition for each partition of the events."""
-
 
 TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
 """The reference tables. Every process reads all of them, so one partition does: it keeps the rows of a key in the order
@@ -162,21 +152,20 @@ def planned_topics(
     uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are streams, the pattern has
     {tenant} and no tenant is set.
     """
-    fixed = tuple(
-        _planned(
-            role,
-            settings.topic(role),
-            partitions=partitions,
-            max_message_bytes=least_dead_letter_bytes(settings, events_bytes=events_bytes)
-            if role == "dead_letters"
-            else None,
-        )
-        for role in ("events", *CO_PARTITIONED)
-    )
+    for_events = least_dead_letter_bytes(settings, events_bytes=events_bytes)
     streams = sorted({settings.stream_topic(event) for event in stream_events})
     return (
-        *fixed,
-        _planned("template_sets", settings.topic("template_sets"), partitions=1),
+        _planned("events", settings.topic("events"), partitions=partitions),
+        *(
+            _planned(
+                output,
+                settings.topic(output),
+                partitions=partitions,
+                max_message_bytes=for_events if OUTPUTS[output].holds_events else None,
+            )
+            for output in CO_PARTITIONED
+        ),
+        *(_planned(output, settings.topic(output), partitions=1) for output in SINGLE),
         *(
             _planned(
                 role,

@@ -8,13 +8,12 @@ import structlog
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from processor.background import call_in_thread
-from processor.domain.output_topics import OutputTopic, OutputTopics
+from processor.domain.output_topics import CO_PARTITIONED, FIXED_OUTPUTS, OUTPUTS, OutputTopic, OutputTopics
 from processor.domain.record import EventName, Topic
 from processor.domain.template import TemplateSet
 from processor.errors import AuthorizationError, TopicConfigError, UnavailableError
 from processor.kafka.clients import Admin, refuse_hidden, translate_broker_errors
 from processor.kafka.topic_plan import (
-    CO_PARTITIONED,
     DEFAULT_PARTITIONS,
     KAFKA_DEFAULT_BYTES,
     TABLES,
@@ -46,16 +45,16 @@ def read_output_topics(
     """
     events = settings.topic("events")
     streams = {event: settings.stream_topic(event) for event in sorted(templates.stream_events())}
-    co_partitioned = {name: settings.topic(name) for name in CO_PARTITIONED}
-    sets = settings.topic("template_sets")
-    wanted = [*co_partitioned.values(), sets, *dict.fromkeys(streams.values())]
+    fixed = {output: settings.topic(output) for output in FIXED_OUTPUTS}
+    co_partitioned = [fixed[output] for output in CO_PARTITIONED]
+    wanted = [*fixed.values(), *dict.fromkeys(streams.values())]
     with translate_broker_errors(admin, hint="grant DESCRIBE and DESCRIBE_CONFIGS on our topics"):
         present = partition_counts(admin)
         missing = [name for name in (events, *wanted) if name not in present]
         if missing:
             refuse_hidden(admin, missing, within_s=REQUEST_S)
             raise TopicConfigError(f"topics are missing: {', '.join(missing)}", hint=CREATE_HINT)
-        few = [f"{name} has {present[name]}" for name in co_partitioned.values() if present[name] < present[events]]
+        few = [f"{name} has {present[name]}" for name in co_partitioned if present[name] < present[events]]
         if few and require_partitions:
             raise TopicConfigError(
                 f"{events} has {present[events]} partitions, but {', '.join(few)}",
@@ -64,7 +63,7 @@ def read_output_topics(
             )
         told = topic_configs(admin, [Topic(events), *wanted], "max.message.bytes")
         limits = {topic: int(value) for topic, value in told.items()}
-    letters = co_partitioned["dead_letters"]
+    letters = fixed["dead_letters"]
     needed = least_dead_letter_bytes(settings, events_bytes=limits[Topic(events)])
     if limits[letters] < needed:
         raise TopicConfigError(
@@ -72,18 +71,13 @@ def read_output_topics(
             hint=f"set max.message.bytes of {letters} to {needed} or more",
         )
 
-    def output(name: Topic) -> OutputTopic:
-        most = limits[name] - BATCH_OVERHEAD_BYTES
-        return OutputTopic(name, present[name], most if name == letters else min(MAX_RECORD_BYTES, most))
+    def topic(name: Topic, *, holds_events: bool = False) -> OutputTopic:
+        limit = limits[name] - BATCH_OVERHEAD_BYTES
+        return OutputTopic(name, present[name], limit if holds_events else min(MAX_RECORD_BYTES, limit))
 
     return OutputTopics(
-        messages=output(co_partitioned["messages"]),
-        status=output(co_partitioned["status"]),
-        decisions=output(co_partitioned["decisions"]),
-        dead_letters=output(letters),
-        notifications=output(co_partitioned["notifications"]),
-        template_sets=output(sets),
-        streams={EventName(event): output(name) for event, name in streams.items()},
+        **{output: topic(name, holds_events=OUTPUTS[output].holds_events) for output, name in fixed.items()},
+        streams={EventName(event): topic(name) for event, name in streams.items()},
     )
 
 

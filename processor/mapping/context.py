@@ -11,7 +11,7 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.reference import EMPTY_TABLES, Reference
-from processor.wire.encode import Encoders
+from processor.wire.encode import EncodeOutput
 from processor.wire.schema import Schemas
 
 Suspended = frozenset[tuple[TemplateId, TemplateReason]]
@@ -26,7 +26,7 @@ class MappingContext:
     schemas: Schemas
     templates: TemplateSet
     layout: OutputTopics
-    encoders: Encoders
+    encode: EncodeOutput
     reference: Reference = EMPTY_TABLES
     switched_off: frozenset[Channel] = frozenset()  #: Channels that send nothing now.
     statuses: StatusMap = field(

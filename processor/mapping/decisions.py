@@ -55,13 +55,13 @@ def decision_records(
         reasons=reasons,
     )
     key = event.id.encode() if event else record.key
-    value, headers = context.encoders.decision(decision)
+    value, headers = context.encode(decision)
     whole = OutRecord(topic.name, record.place.partition, key, value, (*passed_on(record.headers).headers, *headers))
     if whole.size_bytes <= topic.limit_bytes:
         return (whole,)
     key = key and key[:_KEY_LIMIT_BYTES]
     for smaller in _smaller(decision):
-        out = OutRecord(topic.name, whole.partition, key, *context.encoders.decision(smaller))
+        out = OutRecord(topic.name, whole.partition, key, *context.encode(smaller))
         if out.size_bytes <= topic.limit_bytes:
             return (out,)
     raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")

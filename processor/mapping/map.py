@@ -495,19 +495,19 @@ def _outputs_of(
     context: MappingContext,
 ) -> tuple[tuple[OutputTopic, OutRecord], ...]:
     """The records of a birth; without one, of a message that is withheld."""
-    layout, encoders, key = context.layout, context.encoders, encoded_key.encode()
+    layout, encode, key = context.layout, context.encode, encoded_key.encode()
     outputs = []
     if birth is not None:
-        value, headers = encoders.message(birth.message)
+        value, headers = encode(birth.message)
         outputs.append((layout.messages, _out(layout.messages, record, key, value, headers)))
-        value, headers = encoders.status(birth.status)
+        value, headers = encode(birth.status)
         outputs.append((layout.status, _out(layout.status, record, key, value, headers)))
     if notification is not None:
-        value, headers = encoders.notification(notification)
+        value, headers = encode(notification)
         outputs.append((layout.notifications, _out(layout.notifications, record, key, value, headers)))
     if birth is not None and birth.stream_event is not None:
         stream = layout.streams[event.name]
-        value, headers = encoders.stream_event(birth.stream_event)
+        value, headers = encode(birth.stream_event)
         out = _out(stream, record, event.ordering_key.encode(), value, headers)
         # A stream has fewer partitions than the events, fixed when it was created.
         outputs.append((stream, replace(out, partition=record.place.partition % stream.partitions)))

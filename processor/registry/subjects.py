@@ -12,11 +12,12 @@ from typing import Any
 import requests
 import structlog
 
+from processor.domain.output_topics import STREAM_EVENT
 from processor.domain.record import SchemaId
 from processor.errors import AuthorizationError, UnavailableError, UsageError
 from processor.registry.client import asked, session_of
 from processor.settings import Settings
-from processor.wire.schema import STREAM_EVENT, ReaderSchema, Schemas, writer_schema
+from processor.wire.schema import ReaderSchema, Schemas, writer_schema
 
 log = structlog.get_logger()
 

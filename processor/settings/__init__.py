@@ -43,6 +43,7 @@ from processor.domain.notification import (
     StatusSet,
     status_map,
 )
+from processor.domain.output_topics import OUTPUTS, FixedOutput, OutputName
 from processor.domain.record import EventName, Topic
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
@@ -323,27 +324,23 @@ class SchemaRegistrySettings(_Table):
     )
 
 
+def _output_topic(output: OutputName) -> Any:
+    """The field of a topic's name, as OUTPUTS describes it."""
+    return Field(default=OUTPUTS[output].topic, description=OUTPUTS[output].description)
+
+
 class TopicSettings(_Table):
     """Names of topics, without the prefix."""
 
     prefix: str = Field(default="", description="Put before the name of every topic of ours.")
     events: TopicName = Field(default="banking.events", description="Input: domain events.")
-    messages: TopicName = Field(default="communications.messages", description="Messages, as they were created.")
-    status: TopicName = Field(
-        default="communications.status", description="The state in which each message was created."
-    )
-    notifications: TopicName = Field(default="notifications.messages", description="Message notifications.")
-    stream: Annotated[str, AfterValidator(_stream_pattern), Field(min_length=1)] = Field(
-        default="mrn.event.{tenant}.streamingapi.{event}",
-        description="Pattern of the stream topics; without {event} one topic carries all streams.",
-    )
-    decisions: TopicName = Field(default="communications.decisions", description="Why an event made no message.")
-    dead_letters: TopicName = Field(
-        default="communications.dead-letters", description="Records that could not be turned, untouched."
-    )
-    template_sets: TopicName = Field(
-        default="communications.template-sets", description="Template sets as they were, by digest."
-    )
+    messages: TopicName = _output_topic("messages")
+    status: TopicName = _output_topic("status")
+    notifications: TopicName = _output_topic("notifications")
+    stream: Annotated[str, AfterValidator(_stream_pattern), Field(min_length=1)] = _output_topic("stream")
+    decisions: TopicName = _output_topic("decisions")
+    dead_letters: TopicName = _output_topic("dead_letters")
+    template_sets: TopicName = _output_topic("template_sets")
     contacts: TopicName = Field(default="reference.contacts", description="Look-up table of contacts.")
     categories: TopicName = Field(default="reference.categories", description="Look-up table of categories.")
     accounts: TopicName = Field(default="reference.accounts", description="Look-up table of accounts.")
@@ -364,19 +361,7 @@ class TopicSettings(_Table):
         return self
 
 
-FixedTopic = Literal[
-    "events",
-    "messages",
-    "status",
-    "notifications",
-    "decisions",
-    "dead_letters",
-    "template_sets",
-    "contacts",
-    "categories",
-    "accounts",
-    "subscriptions",
-]
+FixedTopic = Literal["events", FixedOutput, "contacts", "categories", "accounts", "subscriptions"]
 FIXED_TOPICS: Final[tuple[FixedTopic, ...]] = get_args(FixedTopic)
 
 

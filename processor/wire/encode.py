@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Literal, TypeVar
 
@@ -11,27 +10,16 @@ from fastavro import schemaless_writer
 
 from processor.domain.event import Fields
 from processor.domain.message import (
-    Communicationmessage,
     DeadLetter,
-    Decision,
     FailedTemplate,
-    MessageStatus,
-    StreamEvent,
 )
-from processor.domain.notification import Notification
 from processor.domain.outcome import SourceOutcome
-from processor.domain.output_topics import OutputTopic
+from processor.domain.output_topics import OUTPUTS, OutputTopic, OutputValue
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import EventName, Headers, OutRecord, RecordPosition, TemplateId, Topic
 from processor.wire.json_codec import JSON, json_bytes
-from processor.wire.output_fields import (
-    fields_of_decision,
-    fields_of_message,
-    fields_of_notification,
-    fields_of_status,
-    fields_of_stream_event,
-)
-from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, ReaderSchema, Schemas
+from processor.wire.output_fields import FIELDS_OF
+from processor.wire.schema import ReaderSchema, Schemas
 
 Format = Literal["avro", "json"]
 OutValue = tuple[bytes, Headers]  #: A record's value, and the headers that say how to read it.
@@ -39,40 +27,33 @@ OutValue = tuple[bytes, Headers]  #: A record's value, and the headers that say 
 _JSON_HEADERS: Final[Headers] = (("content-type", JSON.encode()),)
 
 
-@dataclass(frozen=True, slots=True)
-class Encoders:
-    """How each output becomes a value. Avro is framed by its schema's id; JSON has the header `content-type`.
+EncodeOutput = Callable[[OutputValue], OutValue]
+"""How a value becomes what is written. Avro is framed by its schema's id; JSON has the header `content-type`.
 
-    Times are written as they are given, milliseconds; null fields are absent from JSON.
-    """
-
-    message: Callable[[Communicationmessage], OutValue]
-    status: Callable[[MessageStatus], OutValue]
-    stream_event: Callable[[StreamEvent], OutValue]
-    decision: Callable[[Decision], OutValue]
-    notification: Callable[[Notification], OutValue]
+Times are written as they are given, milliseconds; null fields are absent from JSON.
+"""
 
 
-def encoders(schemas: Schemas, *, output_format: Format = "avro", stream_format: Format = "json") -> Encoders:
-    """The encoders of one installation; streams have a format of their own."""
-    outputs = schemas.outputs
-    message, status, stream_event, decision, notification = (
-        _encoder(outputs[name], stream_format if name == STREAM_EVENT else output_format)
-        for name in (MESSAGE, STATUS, STREAM_EVENT, DECISION, NOTIFICATION)
-    )
-    return Encoders(
-        message=lambda value: message(fields_of_message(value)),
-        status=lambda value: status(fields_of_status(value)),
-        stream_event=lambda value: stream_event(fields_of_stream_event(value)),
-        decision=lambda value: decision(fields_of_decision(value)),
-        notification=lambda value: notification(fields_of_notification(value)),
-    )
+def output_encoder(schemas: Schemas, *, output_format: Format = "avro", stream_format: Format = "json") -> EncodeOutput:
+    """The encoder of one installation; streams have a format of their own."""
+    by_type = {
+        spec.value: _encoder(
+            schemas.outputs[spec.schema], stream_format if output == "stream" else output_format, FIELDS_OF[spec.value]
+        )
+        for output, spec in OUTPUTS.items()
+        if spec.value is not None and spec.schema is not None
+    }
+    return lambda value: by_type[type(value)](value)
 
 
-def _encoder(schema: ReaderSchema, form: Format) -> Callable[[Fields], OutValue]:
-    if form == "json":
-        return lambda fields: (json_bytes(schema.type, fields), _JSON_HEADERS)
-    return lambda fields: (_avro(schema, fields), ())
+def _encoder(
+    schema: ReaderSchema,
+    wire_format: Format,
+    fields_of: Callable[[Any], Fields],
+) -> Callable[[Any], OutValue]:
+    if wire_format == "json":
+        return lambda value: (json_bytes(schema.type, fields_of(value)), _JSON_HEADERS)
+    return lambda value: (_avro(schema, fields_of(value)), ())
 
 
 def _avro(schema: ReaderSchema, fields: Fields) -> bytes:

@@ -19,12 +19,13 @@ from processor.domain.notification import (
     NotificationUser,
 )
 from processor.domain.outcome import SourceOutcome
+from processor.domain.output_topics import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import Headers, RecordPosition, SchemaId
 from processor.wire.avro_reader import read_avro
 from processor.wire.json_codec import JSON, json_taker, parse_json
 from processor.wire.scalars import ContentError
-from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT, Record, Schemas, Type
+from processor.wire.schema import Record, Schemas, Type
 
 if TYPE_CHECKING:
     from processor.wire.schema import SchemaOf
@@ -88,6 +89,15 @@ def fields_of_notification(notification: Notification) -> dict[str, Any]:
 
 def _fields_of_place(place: RecordPosition) -> dict[str, Any]:
     return {"topic": place.topic, "partition": place.partition, "offset": place.offset}
+
+
+FIELDS_OF: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {  # an output's type -> how it becomes fields
+    Communicationmessage: fields_of_message,
+    MessageStatus: fields_of_status,
+    StreamEvent: fields_of_stream_event,
+    Decision: fields_of_decision,
+    Notification: fields_of_notification,
+}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from fastavro.schema import SchemaParseException, parse_schema
 
 from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.message import Communicationmessage
+from processor.domain.output_topics import MESSAGE, OUTPUTS
 from processor.domain.record import EventName, SchemaGuid, SchemaId
 
 FIRST_LOCAL_ID: Final = 2_000_000_000  #: Ids of `schemas/ids.json` start here, so that they never meet a registry's.
@@ -404,12 +405,7 @@ class Schemas:
         return self.local[schema_id]  # type: ignore[index]  # a GUID is bytes, and so never among the keys
 
 
-MESSAGE: Final = "communications.Communicationmessage"
-STATUS: Final = "communications.MessageStatus"
-STREAM_EVENT: Final = "communications.StreamEvent"
-DECISION: Final = "communications.Decision"
-NOTIFICATION: Final = "notifications.Message"
-OUTPUTS: Final = (MESSAGE, STATUS, STREAM_EVENT, DECISION, NOTIFICATION)
+OUTPUT_SCHEMAS: Final = tuple(spec.schema for spec in OUTPUTS.values() if spec.schema is not None)
 _ENVELOPE: Final = ("eventId", "event", "occurredAt", "tenant", "correlationId", "actor")
 
 
@@ -425,7 +421,7 @@ def schemas_of(
     definitions = _definitions(texts, findings)
     ids = _ids(ids_text, findings)
     own: dict[str, ReaderSchema] = {}
-    for name in (*(family.record for family in FAMILIES.values()), *OUTPUTS):
+    for name in (*(family.record for family in FAMILIES.values()), *OUTPUT_SCHEMAS):
         if name not in definitions:
             if name not in texts:
                 findings.append(f"{name}: there is no {name}.avsc")
@@ -450,7 +446,7 @@ def schemas_of(
         return None, tuple(findings)
     families = {family.record: own[family.record] for family in FAMILIES.values()}
     by_event = {event: families[FAMILIES[row.family].record] for event, row in EVENTS.items()}
-    outputs = {name: own[name] for name in OUTPUTS}
+    outputs = {name: own[name] for name in OUTPUT_SCHEMAS}
     return Schemas(
         MappingProxyType(families), MappingProxyType(by_event), MappingProxyType(outputs), MappingProxyType(local)
     ), ()

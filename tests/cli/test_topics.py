@@ -6,11 +6,11 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from processor.cli.topics import create, grow, look
+from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.record import EventName
 from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.local.kafka import local_kafka
-from processor.kafka.topic_plan import CO_PARTITIONED
-from processor.settings import KafkaSettings, Settings, TopicSettings
+from processor.settings import FixedTopic, KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka
 
@@ -64,7 +64,9 @@ def test_missing_twins_follow_the_events_that_are_there(settings: Settings) -> N
     report = create(settings, stream_events=())
 
     assert () == report.differences
-    assert {2} == {report.existing[settings.topic(role)].partitions for role in ("events", *CO_PARTITIONED)}
+    roles: tuple[FixedTopic, ...] = ("events", *CO_PARTITIONED)
+
+    assert {2} == {report.existing[settings.topic(role)].partitions for role in roles}
     assert 3_065_536 == report.existing[settings.topic("dead_letters")].max_message_bytes
 
 

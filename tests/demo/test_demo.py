@@ -19,10 +19,10 @@ from processor.demo.generate import events
 from processor.demo.report import Latency
 from processor.demo.run import Input, demo, inputs, read_all
 from processor.domain.event import Event
+from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.record import EventName, RecordPosition, SourceRecord, Topic
 from processor.errors import DependencyError, FencedError, UsageError
 from processor.kafka.clients import headers_of
-from processor.kafka.topic_plan import CO_PARTITIONED
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings
 from processor.wire.decode import Fault, decode

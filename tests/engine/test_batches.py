@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.outcome import Rejected
+from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.reasons import Reason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.engine import consumer as intake
@@ -24,7 +25,6 @@ from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.loop import ProcessedRecord, cut, run
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
-from processor.kafka.topic_plan import CO_PARTITIONED
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT

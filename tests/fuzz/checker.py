@@ -23,6 +23,7 @@ from processor.domain.channel import Channel, ContentType
 from processor.domain.event import SourceEvent
 from processor.domain.message import Communicationmessage, State
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, SourceOutcome
+from processor.domain.output_topics import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.domain.template import Template
@@ -39,7 +40,6 @@ from processor.wire.output_fields import (
     status_of,
     stream_event_of,
 )
-from processor.wire.schema import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from tests.fuzz.corpus import JSON_HEADERS
 from tests.fuzz.environment import OUTPUT_FORMATS, Configuration, Environment
 from tests.fuzz.extreme import extreme_record

@@ -19,7 +19,7 @@ from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.reference import Reference
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
-from processor.wire.encode import Format, encoders
+from processor.wire.encode import Format, output_encoder
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
@@ -84,7 +84,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
                     "schemas": schemas,
                     "templates": templates,
                     "layout": make_layout(dead_letters=_LETTERS_BYTES),
-                    "encoders": encoders(schemas, output_format=output_format, stream_format=output_format),
+                    "encode": output_encoder(schemas, output_format=output_format, stream_format=output_format),
                     **changes,
                 }
             )

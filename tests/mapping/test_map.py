@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from fastavro import schemaless_reader
@@ -26,7 +26,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import draft
 from processor.mapping.rejections import refuse_outputs
-from processor.wire.encode import dead_letter_source, encode_event, encoders
+from processor.wire.encode import Format, dead_letter_source, encode_event, output_encoder
 from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
@@ -124,13 +124,18 @@ def of_every_output(timestamp_ms: int) -> tuple[SourceRecord, tuple[Template, ..
     return make_record(make_event("loan-repayment"), timestamp_ms=timestamp_ms), templates
 
 
+FORMATS: Final[tuple[Format, ...]] = ("avro", "json")
+
+
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
 def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms: int) -> None:
     """In every output, the same in Avro and in JSON; a dead letter keeps the record's time as it was, and both."""
     record, templates = of_every_output(timestamp_ms)
     source = make_source(record, make_lookups(*templates))
     in_avro, in_json = (
-        mapped(record, make_lookups(*templates, encoders=encoders(schemas(), output_format=form, stream_format=form)))
+        mapped(
+            record, make_lookups(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+        )
         for form in ("avro", "json")
     )
     (letter,) = (out for out in in_json.outputs if out.topic == DEAD_LETTERS)
@@ -1101,7 +1106,7 @@ LAWFUL = settings(
 )
 def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes | None, timestamp_ms: int) -> None:
     """Mutated bytes, framed or JSON, with any key and time, have an outcome; told again the same one, ids included."""
-    lookups = make_lookups(encoders=encoders(schemas()))
+    lookups = make_lookups(encode=output_encoder(schemas()))
     for value, headers in ((avro, AVRO_HEADERS), (json_text, JSON_HEADERS)):
         record = make_record(value=value, headers=headers, key=key, timestamp_ms=timestamp_ms)
         outcome = map_record(record, lookups, NOBODY_SUSPENDED)
@@ -1126,7 +1131,7 @@ def test_any_values_end_in_a_birth_of_each_form(name: str, amount: Any) -> None:
         make_template("xml", body='<a b="{ACCOUNT_NAME}">{TRANSACTION_AMOUNT}</a>', content_type=ContentType.XML),
     )
     for form in ("avro", "json"):
-        lookups = make_lookups(*templates, encoders=encoders(schemas(), output_format=form, stream_format=form))
+        lookups = make_lookups(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
         outcome = mapped(make_record(event), lookups)
 
         assert 4 == len(outcome.created)

@@ -7,13 +7,13 @@ import pytest
 from processor.domain.catalogue import EVENTS
 from processor.domain.outcome import Processed
 from processor.templates.load import SHIPPED
-from processor.wire.encode import encoders
+from processor.wire.encode import output_encoder
 from processor.wire.output_fields import message_of, notification_of, status_of, stream_event_of
 from tests.support.builders import make_event, make_lookups, make_record, map_record, schemas
 
 FOLDERS = ("events", "samples")
 TOLD = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}
-FORMS = {form: encoders(schemas(), output_format=form, stream_format=form) for form in ("avro", "json")}
+FORMS = {form: output_encoder(schemas(), output_format=form, stream_format=form) for form in ("avro", "json")}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -21,7 +21,7 @@ FORMS = {form: encoders(schemas(), output_format=form, stream_format=form) for f
 def test_every_event_makes_a_message(name: str, form: str) -> None:
     """Each event that is shipped makes at least one message and fails no template; what is published is what was born,
     read back from its bytes by its schema. The texts are those that the templates' own samples expect."""
-    outcome = map_record(make_record(make_event(TOLD[name])), make_lookups(encoders=FORMS[form]), frozenset())
+    outcome = map_record(make_record(make_event(TOLD[name])), make_lookups(encode=FORMS[form]), frozenset())
     assert isinstance(outcome, Processed)
     read = {"messages": message_of, "status": status_of, "notifications": notification_of}
     by_topic = {"communications.messages": "messages", "communications.status": "status"}

@@ -15,7 +15,7 @@ from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import template_key
 from processor.domain.notification import Attachment
 from processor.domain.outcome import Outcome
-from processor.domain.output_topics import OutputTopic, OutputTopics
+from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, SINGLE, OutputTopic, OutputTopics
 from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.domain.template import (
     Condition,
@@ -38,7 +38,7 @@ from processor.templates.html_scanner import place
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.text import parse, parse_custom_field
 from processor.wire.decode import event_of_json
-from processor.wire.encode import Encoders, encode_event, encoders
+from processor.wire.encode import EncodeOutput, encode_event, output_encoder
 from processor.wire.schema import SchemaOf, Schemas
 
 TENANT = "northbank"
@@ -235,12 +235,7 @@ def make_layout(
         return OutputTopic(Topic(name), count, limits.get(field, limit))
 
     return OutputTopics(
-        messages=topic("communications.messages", "messages"),
-        status=topic("communications.status", "status"),
-        decisions=topic("communications.decisions", "decisions"),
-        dead_letters=topic("communications.dead-letters", "dead_letters"),
-        notifications=topic("notifications.messages", "notifications"),
-        template_sets=topic("communications.template-sets", "template_sets", 1),
+        **{name: topic(OUTPUTS[name].topic, name, 1 if name in SINGLE else partitions) for name in FIXED_OUTPUTS},
         streams={
             event: topic(f"mrn.event.{TENANT}.streamingapi.{event.lower()}", "streams", stream_partitions)
             for event in EVENTS
@@ -248,9 +243,9 @@ def make_layout(
     )
 
 
-def json_encoders() -> Encoders:
+def json_encoder() -> EncodeOutput:
     """Outputs in JSON, which tests read without help."""
-    return encoders(schemas(), output_format="json", stream_format="json")
+    return output_encoder(schemas(), output_format="json", stream_format="json")
 
 
 def make_lookups(*templates: Template, **given: Any) -> MappingContext:
@@ -260,7 +255,7 @@ def make_lookups(*templates: Template, **given: Any) -> MappingContext:
         "schemas": schemas(),
         "templates": template_set(templates) if templates else shipped_templates(),
         "layout": make_layout(),
-        "encoders": json_encoders(),
+        "encode": json_encoder(),
         "time_zone": ZoneInfo("UTC"),
     }
     return MappingContext(**{**defaults, **given})

@@ -30,14 +30,14 @@ from processor.domain.notification import (
 )
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import EncodedKey, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
-from processor.wire.encode import Encoders, Format, OutValue, encode_event, encoders
+from processor.wire.encode import EncodeOutput, Format, OutValue, encode_event, output_encoder
 from processor.wire.json_codec import text_of_decimal, text_of_millis, text_of_moment
 from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
 from processor.wire.schema import WriterSchema, writer_schema
 from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, event, golden_bytes, golden_json
 
-AVRO = encoders(SCHEMAS, output_format="avro", stream_format="avro")
-JSON = encoders(SCHEMAS, output_format="json", stream_format="json")
+AVRO = output_encoder(SCHEMAS, output_format="avro", stream_format="avro")
+JSON = output_encoder(SCHEMAS, output_format="json", stream_format="json")
 
 
 def millis(text: str) -> int:
@@ -202,15 +202,15 @@ PLAIN_NOTIFICATION = Notification(
     audit={"created": AuditEvent(at=1, by=replace(BY, icon="/icon.png"))},
 )
 
-Encode = Callable[[Encoders], OutValue]
+Encode = Callable[[EncodeOutput], OutValue]
 OUTPUTS: list[tuple[str, Encode]] = [
-    ("Communicationmessage.email", lambda to: to.message(EMAIL)),
-    ("Communicationmessage.stream", lambda to: to.message(STREAM)),
-    ("MessageStatus", lambda to: to.status(STATUS)),
-    ("StreamEvent", lambda to: to.stream_event(STREAM_EVENT)),
-    ("Decision", lambda to: to.decision(DECISION)),
-    ("Message", lambda to: to.notification(NOTIFICATION)),
-    ("Message.sms", lambda to: to.notification(PLAIN_NOTIFICATION)),
+    ("Communicationmessage.email", lambda to: to(EMAIL)),
+    ("Communicationmessage.stream", lambda to: to(STREAM)),
+    ("MessageStatus", lambda to: to(STATUS)),
+    ("StreamEvent", lambda to: to(STREAM_EVENT)),
+    ("Decision", lambda to: to(DECISION)),
+    ("Message", lambda to: to(NOTIFICATION)),
+    ("Message.sms", lambda to: to(PLAIN_NOTIFICATION)),
 ]
 
 
@@ -263,16 +263,16 @@ def plain(given_: Any) -> Any:
 
 def test_streams_have_a_format_of_their_own() -> None:
     """By default Avro for ours and JSON for streams; each can be the other."""
-    default, turned = encoders(SCHEMAS), encoders(SCHEMAS, output_format="json", stream_format="avro")
+    default, turned = output_encoder(SCHEMAS), output_encoder(SCHEMAS, output_format="json", stream_format="avro")
 
-    assert (AVRO.message(EMAIL), AVRO.status(STATUS)) == (default.message(EMAIL), default.status(STATUS))
-    assert (AVRO.decision(DECISION), JSON.stream_event(STREAM_EVENT)) == (
-        default.decision(DECISION),
-        default.stream_event(STREAM_EVENT),
+    assert (AVRO(EMAIL), AVRO(STATUS)) == (default(EMAIL), default(STATUS))
+    assert (AVRO(DECISION), JSON(STREAM_EVENT)) == (
+        default(DECISION),
+        default(STREAM_EVENT),
     )
-    assert (JSON.message(EMAIL), AVRO.stream_event(STREAM_EVENT)) == (
-        turned.message(EMAIL),
-        turned.stream_event(STREAM_EVENT),
+    assert (JSON(EMAIL), AVRO(STREAM_EVENT)) == (
+        turned(EMAIL),
+        turned(STREAM_EVENT),
     )
 
 
@@ -386,29 +386,33 @@ NOTIFICATIONS = st.builds(
 @pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
 @settings(deadline=None)
 @given(notification=NOTIFICATIONS)
-def test_a_notification_is_read_back(to: Encoders, notification: Notification) -> None:
+def test_a_notification_is_read_back(to: EncodeOutput, notification: Notification) -> None:
     """The deepest of the outputs, any values, both forms."""
-    assert notification == notification_of(*to.notification(notification), schemas=SCHEMAS)
+    assert notification == notification_of(*to(notification), schemas=SCHEMAS)
 
 
 @pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
 @settings(deadline=None)
 @given(message=MESSAGES, status=STATUSES, stream_event=STREAM_EVENTS, decision=DECISIONS)
 def test_what_is_encoded_is_read_back(
-    to: Encoders, message: Communicationmessage, status: MessageStatus, stream_event: StreamEvent, decision: Decision
+    to: EncodeOutput,
+    message: Communicationmessage,
+    status: MessageStatus,
+    stream_event: StreamEvent,
+    decision: Decision,
 ) -> None:
     """Each output, any values, both forms: equal to what went in, enums included."""
-    assert message == message_of(*to.message(message), schemas=SCHEMAS)
-    assert status == status_of(*to.status(status), schemas=SCHEMAS)
-    assert stream_event == stream_event_of(*to.stream_event(stream_event), schemas=SCHEMAS)
-    assert decision == decision_of(*to.decision(decision), schemas=SCHEMAS)
+    assert message == message_of(*to(message), schemas=SCHEMAS)
+    assert status == status_of(*to(status), schemas=SCHEMAS)
+    assert stream_event == stream_event_of(*to(stream_event), schemas=SCHEMAS)
+    assert decision == decision_of(*to(decision), schemas=SCHEMAS)
 
 
 def test_outputs_are_read_by_a_registry_s_ids() -> None:
     """The same value under an id of a registry, whose schema is asked for."""
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
     known: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): writer_schema(ours.text)}
-    value = b"\x00\x00\x00\x00\x0c" + AVRO.message(EMAIL)[0][5:]
+    value = b"\x00\x00\x00\x00\x0c" + AVRO(EMAIL)[0][5:]
 
     assert EMAIL == message_of(value, (), schemas=SCHEMAS, schema_of=known.__getitem__)
 
@@ -418,14 +422,14 @@ def test_a_record_of_another_namespace_is_no_output() -> None:
     other = writer_schema(SCHEMAS.outputs["communications.Decision"].text.replace('"communications"', '"elsewhere"'))
 
     with pytest.raises(ValueError, match=r"written as elsewhere\.Decision"):
-        decision_of(*AVRO.decision(DECISION), schemas=SCHEMAS, schema_of=lambda _: other)
+        decision_of(*AVRO(DECISION), schemas=SCHEMAS, schema_of=lambda _: other)
 
 
 def test_a_failure_of_a_newer_version_is_other() -> None:
     """The enum's default: a reader of today reads the records of tomorrow."""
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
     newer = writer_schema(ours.text.replace('"MESSAGING_EXCEPTION"', '"NEWER_REASON","MESSAGING_EXCEPTION"'))
-    value, _ = AVRO.message(replace(EMAIL, failureReason=FailureReason.MESSAGING_EXCEPTION))
+    value, _ = AVRO(replace(EMAIL, failureReason=FailureReason.MESSAGING_EXCEPTION))
     read = message_of(value, (), schemas=SCHEMAS, schema_of=lambda _: newer)
 
     assert FailureReason.OTHER == read.failureReason
@@ -433,7 +437,7 @@ def test_a_failure_of_a_newer_version_is_other() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"\x00\x77\x35\x94", b"{}", b"\x00\x00\x00\x00\x07x", AVRO.status(STATUS)[0], AVRO.message(EMAIL)[0][:-1]],
+    [b"", b"\x00\x77\x35\x94", b"{}", b"\x00\x00\x00\x00\x07x", AVRO(STATUS)[0], AVRO(EMAIL)[0][:-1]],
 )
 def test_what_is_no_message_is_refused(value: bytes) -> None:
     """ValueError, with a word on why."""
@@ -444,7 +448,7 @@ def test_what_is_no_message_is_refused(value: bytes) -> None:
 def test_a_json_value_without_a_required_field_is_refused() -> None:
     """ValueError names the field."""
     with pytest.raises(ValueError, match="sequence: is missing"):
-        status_of(JSON.status(STATUS)[0].replace(b'"sequence":1,', b""), JSON_HEADERS, schemas=SCHEMAS)
+        status_of(JSON(STATUS)[0].replace(b'"sequence":1,', b""), JSON_HEADERS, schemas=SCHEMAS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from processor.domain.record import SchemaGuid, SchemaId
 from processor.errors import UsageError
 from processor.registry import schema_files
 from processor.registry.schema_files import load_schemas, shipped_schemas
-from processor.wire.schema import OUTPUTS, Enum, Record, Scalar, Type, Union
+from processor.wire.schema import OUTPUT_SCHEMAS, Enum, Record, Scalar, Type, Union
 from tests.support.wire import SCHEMAS
 
 DOMAIN = Path(__file__).parent.parent / "domain"
@@ -72,7 +72,7 @@ def test_each_event_finds_its_family() -> None:
     }
 
 
-@pytest.mark.parametrize("name", [*SCHEMAS.families, *OUTPUTS])
+@pytest.mark.parametrize("name", [*SCHEMAS.families, *OUTPUT_SCHEMAS])
 def test_a_schema_s_text_stands_alone(name: str) -> None:
     """As a registry takes it: no name in it is defined elsewhere."""
     text = (SCHEMAS.families.get(name) or SCHEMAS.outputs[name]).text

@@ -1,0 +1,45 @@
+"""OUTPUTS: a row for each output, and what else is made of a row."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, FixedOutput, OutputTopics, OutputValue, Partitioning
+from processor.settings import FIXED_TOPICS, TopicSettings
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_every_output_has_a_topic_a_setting_and_a_row() -> None:
+    """The fields of OutputTopics and the settings are written out for the type checker; none is left out."""
+    names = {field.name for field in fields(OutputTopics)} - {"streams"}
+
+    assert set(FIXED_OUTPUTS) == set(get_args(FixedOutput)) == names == set(FIXED_TOPICS) & set(OUTPUTS)
+    assert set(OUTPUTS) <= set(TopicSettings.model_fields)
+
+
+def test_every_value_that_has_a_schema_has_one_row() -> None:
+    """Otherwise the encoder would have nothing for it, or would choose between two."""
+    values = [spec.value for spec in OUTPUTS.values() if spec.schema is not None]
+
+    assert len(values) == len(set(values))
+    assert set(get_args(OutputValue)) == set(values)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_what_proves_an_outcome_lies_beside_its_event(output: FixedOutput) -> None:
+    """Where a partition starts is read from the same partition of the outputs that prove an outcome."""
+    spec = OUTPUTS[output]
+
+    assert not spec.is_proof or spec.partitioning is Partitioning.AS_EVENTS
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_readme_names_each_topic_and_its_key(output: FixedOutput) -> None:
+    """What consumers are told of a topic's key is what the table says."""
+    spec = OUTPUTS[output]
+
+    assert re.search(rf"^\| `{re.escape(spec.topic)}` \| {re.escape(spec.key)} \|", README.read_text(), re.MULTILINE)
