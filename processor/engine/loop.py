@@ -27,9 +27,10 @@ from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import OutRecord, RecordPosition, Topic
 from processor.engine.circuit_breaker import CircuitBreakers
-from processor.engine.consumer import AssignedPartition, EventConsumer, PolledRecord
+from processor.engine.consumer import EventConsumer, PolledRecord
 from processor.engine.instance_id import transactional_id
 from processor.engine.output_scan import published_template_sets
+from processor.engine.partition import AssignedPartition
 from processor.engine.publisher import NotCommitted, StepHook, TransactionalPublisher
 from processor.engine.start_offsets import StartOffsetResolver, start_from
 from processor.engine.startup_guard import HOLD_S, LastRecords, StartupGuard
@@ -93,7 +94,7 @@ BROKER_STARTUP_TIMEOUT_S = 15.0  # patience with a broker that does not answer a
 class ProcessedRecord:
     """One mapped record: its outcome, and the assignment it was polled under."""
 
-    owned: AssignedPartition
+    partition: AssignedPartition
     outcome: Processed | Rejected
 
     @property
@@ -215,8 +216,8 @@ def run(
             settings,
             consumer,
             starts,
-            rebalanced=progress.rebalanced,
-            waits=progress.waited,
+            on_rebalance=progress.rebalanced,
+            on_deferred=progress.waited,
             coordinator=coordinator,
         )
         progress.watch(starts)
@@ -241,7 +242,7 @@ def run(
         )
         try:
             if until_end:
-                engine.run_until(retry_until_available(starts.goals, shutdown, server=brokers), starts)
+                engine.run_until(retry_until_available(starts.end_offsets, shutdown, server=brokers), starts)
             else:
                 engine.run()
         finally:
@@ -309,10 +310,10 @@ class Engine:
         while not self._shutdown.requested:
             self.turn()
 
-    def run_until(self, goals: dict[int, int], starts: StartOffsetResolver) -> None:
+    def run_until(self, end_offsets: dict[int, int], starts: StartOffsetResolver) -> None:
         """Until our partitions have committed what they held when they were assigned, or a shutdown is requested.
 
-        A member without partitions is done when the whole group has reached `goals`.
+        A member without partitions is done when the whole group has reached `end_offsets`.
         """
         last_seen: object = None
         positions: dict[int, int] = {}
@@ -322,22 +323,23 @@ class Engine:
         self._gives_up_at = time.monotonic() + STALL_TIMEOUT_S
         while not self._shutdown.requested:
             self.turn()
-            owned = self._intake.owned.values()
-            if owned and all(o.started and o.committed >= o.goal for o in owned):
+            partitions = self._intake.partitions.values()
+            if partitions and all(partition.has_reached_target for partition in partitions):
                 self._first_records.refuse((), at_end=True)  # what a hold in vain let through
-                log.info("reached the end", partitions=len(owned))
+                log.info("reached the end", partitions=len(partitions))
                 return
-            if not owned and time.monotonic() >= ask_at:  # others work, or nobody has told us yet
+            if not partitions and time.monotonic() >= ask_at:  # others work, or nobody has told us yet
                 ask_at = time.monotonic() + ASK_GROUP_S
                 with suppress(UnavailableError):
-                    positions = starts.positions(goals)
-                if all(positions.get(partition, -1) >= goal for partition, goal in goals.items()):
+                    positions = starts.positions(end_offsets)
+                if all(positions.get(number, -1) >= end for number, end in end_offsets.items()):
                     log.info("reached the end", partitions=0)
                     return
-            if owned and time.monotonic() >= tell_at and all(o.started for o in owned):
+            if partitions and time.monotonic() >= tell_at and all(partition.is_started for partition in partitions):
                 tell_at = time.monotonic() + PROGRESS_LOG_INTERVAL_S
-                log.info("on the way to the end", records_left=sum(max(0, o.goal - max(0, o.committed)) for o in owned))
-            seen = sorted((o.partition, o.next, o.committed) for o in owned) or positions
+                left = sum(max(0, p.target_offset - max(0, p.committed_offset)) for p in partitions)
+                log.info("catching up", records_left=left)
+            seen = sorted((p.number, p.next_offset, p.committed_offset) for p in partitions) or positions
             if seen != last_seen:
                 last_seen, self._gives_up_at = seen, time.monotonic() + STALL_TIMEOUT_S
             self._give_up_in_time()
@@ -348,7 +350,7 @@ class Engine:
             raise StalledError(f"no progress for {STALL_TIMEOUT_S:.0f} s: {self._stalled()}", hint=STALL_HINT)
 
     def _stay_alive(self) -> None:
-        self._intake.stay_alive()
+        self._intake.poll_heartbeat()
         self._give_up_in_time()
 
     def turn(self) -> None:
@@ -360,14 +362,16 @@ class Engine:
         self._progress.degraded("tables", self._tables.degraded)
         self._watch_topics()
         # Before the poll: should it fail, all partitions are sought. The poll then gives our membership as it is now.
-        if not self._commit_chosen_starts() and self._shutdown.deadline_passed():
+        if not self._commit_initial_offsets() and self._shutdown.deadline_passed():
             return
         self._take_templates()
         if self._shutdown.deadline_passed():
             return
         self._poll()
         self._step("polled")
-        self._progress.observe(self._intake.owned, member=self._intake.member, assigned_once=self._intake.assigned_once)
+        self._progress.observe(
+            self._intake.partitions, member=self._intake.is_member, assigned_once=self._intake.was_ever_assigned
+        )
         if not self._backlog:
             self._progress.nothing_left()
             self._idle()
@@ -376,7 +380,7 @@ class Engine:
         if self._shutdown.requested and self._first_records.holds_back(outcomes_of(current)):
             return  # a shutdown does not let it through
         self._step("mapped")
-        if self._intake.group is None:
+        if self._intake.group_metadata is None:
             if current:
                 self._recover(NOT_A_MEMBER, current)
             return
@@ -395,7 +399,7 @@ class Engine:
         """
         held_until = time.monotonic() + HOLD_S
         while True:
-            done = [record for record in done if self._intake.is_current(record.owned)]
+            done = [record for record in done if self._intake.is_current(record.partition)]
             if not self._first_records.holds_back(outcomes_of(done)) or self._shutdown.requested:
                 return done
             if time.monotonic() >= held_until or self._polled_to_the_end():
@@ -407,10 +411,10 @@ class Engine:
 
     def _polled_to_the_end(self) -> bool:
         """Whether, under `--until-end`, no more records of our partitions are to come."""
-        owned = self._intake.owned.values()
-        if not self._until_end or self._backlog or not owned:
+        partitions = self._intake.partitions.values()
+        if not self._until_end or self._backlog or not partitions:
             return False
-        return all(o.started and self._intake.position(o) >= o.goal for o in owned)
+        return all(p.is_started and self._intake.position(p) >= p.target_offset for p in partitions)
 
     def _watch_topics(self) -> None:
         """Say in /ready what is wrong with the topics, before it costs a batch or an outcome."""
@@ -438,21 +442,17 @@ class Engine:
         self._breakers.reloaded({template.id: template.version for template in fresh.templates.templates})
         self._first_records = StartupGuard(self._settings.max_rejected_ratio)
 
-    def _commit_chosen_starts(self) -> bool:
-        """Give the group the starts that were chosen for partitions without a position, before any of it is mapped.
+    def _commit_initial_offsets(self) -> bool:
+        """Commit the start offsets of partitions without a position, before any of it is mapped.
 
-        All that are being found are waited for, so that one commit has them all: `--start-from` answers for a group
-        without any position, and half of them would be one that has some. False when they could not be committed.
+        In one commit, once every start offset is resolved: `--start-from` decides for a group without any position, and
+        with half of them committed it would have some. False when they could not be committed.
         """
-        owned = self._intake.owned.values()
-        chosen = {partition: partition.start for partition in owned if partition.chosen}
-        if not chosen or self._intake.group is None or any(partition.is_asking for partition in owned):
+        partitions = self._intake.partitions.values()
+        starts = {partition: partition.start_offset for partition in partitions if partition.needs_initial_commit}
+        if not starts or self._intake.group_metadata is None or any(p.is_resolving for p in partitions):
             return True
-        if not self._commit_positions(chosen):
-            return False
-        for partition in chosen:
-            partition.chosen = False
-        return True
+        return self._commit_positions(starts)
 
     def _poll(self) -> None:
         """Poll for a batch; while some of the last one is left, only so that the group hears from us."""
@@ -471,8 +471,8 @@ class Engine:
         output_bytes, until = 0, time.monotonic() + MAPPING_S
         while self._backlog and len(done) < self._most_records and output_bytes < self._settings.max_batch_bytes:
             polled = self._backlog.popleft()
-            owned, record = polled.owned, polled.record
-            if not self._intake.is_current(owned):
+            partition, record = polled.partition, polled.record
+            if not self._intake.is_current(partition):
                 continue
             suspect = record.place == self._suspect
             outcome = None if suspect and done else self._process(polled)
@@ -487,7 +487,7 @@ class Engine:
                 self._breakers.saw(outcome)
             if len(record.value or b"") > KEPT_VALUE_BYTES:  # nobody reads it any more; its outputs have what is kept
                 outcome = replace(outcome, record=replace(record, value=None))
-            done.append(ProcessedRecord(owned, outcome))
+            done.append(ProcessedRecord(partition, outcome))
             output_bytes += done[-1].output_bytes
             if suspect or time.monotonic() >= until:
                 break
@@ -496,8 +496,8 @@ class Engine:
     def _wait(self, polled: PolledRecord, wait: Deferred) -> None:
         """Cut the partition at a record: what was polled of it from there on will be polled again."""
         offset = polled.record.place.offset
-        self._intake.wait(polled.owned, offset, wait.cause, schema_refused=wait.schema_refused)
-        self._backlog = deque(other for other in self._backlog if other.owned is not polled.owned)
+        self._intake.pause_and_retry(polled.partition, offset, wait.cause, schema_refused=wait.schema_refused)
+        self._backlog = deque(other for other in self._backlog if other.partition is not polled.partition)
         self._progress.waited(SCHEMA_REFUSED if wait.schema_refused else wait.cause)
 
     def _process(self, polled: PolledRecord) -> Outcome | None:
@@ -530,7 +530,7 @@ class Engine:
         refused = self._refused.get(polled.record.place)
         if not isinstance(decoded, SourceEvent):
             return decoded if refused is None else self._refuse_outputs(decoded, refused)
-        deduplication, seen = polled.owned.deduplication, decoded.seen
+        deduplication, seen = polled.partition.deduplication, decoded.seen
         outcome: Outcome
         if refused is None:
             duplicate_of = deduplication.first_seen(seen)
@@ -548,16 +548,16 @@ class Engine:
     def _publish(self, piece: Sequence[ProcessedRecord]) -> bool:
         """One transaction; False when it did not commit, and the partitions went back to what is committed."""
         outcomes = outcomes_of(piece)
-        next_offsets = {record.owned: record.outcome.record.place.offset + 1 for record in piece}
-        next_offsets = {
-            owned: self._intake.position(owned) if owned.next == offset else offset  # else more of it was polled
-            for owned, offset in next_offsets.items()
+        next_offsets = {record.partition: record.outcome.record.place.offset + 1 for record in piece}
+        next_offsets = {  # the consumer's position where no more of it was polled
+            partition: self._intake.position(partition) if partition.next_offset == offset else offset
+            for partition, offset in next_offsets.items()
         }
         began = time.monotonic()
         failure = self._publisher.publish(
             chain(self._unwritten_set(), *(outcome.outputs for outcome in outcomes)),
-            {(self._events, owned.partition): offset for owned, offset in next_offsets.items()},
-            self._intake.group,
+            {(self._events, partition.number): offset for partition, offset in next_offsets.items()},
+            self._intake.group_metadata,
         )
         if failure is not None:
             self._recover(failure, piece)
@@ -583,10 +583,8 @@ class Engine:
     def _committed(self, next_offsets: dict[AssignedPartition, int]) -> None:
         self._failures = 0
         self._failure = None
-        for owned, offset in next_offsets.items():
-            owned.committed = offset
-            owned.deduplication.forget_before(offset)
-            owned.progressed()
+        for partition, offset in next_offsets.items():
+            partition.mark_committed(offset)
 
     def _recover(self, failure: NotCommitted, piece: Sequence[ProcessedRecord]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
@@ -668,17 +666,18 @@ class Engine:
     def _idle(self) -> None:
         """Commit positions that moved past markers of the input's transactions, where nothing is left to be mapped."""
         now = time.monotonic()
-        if now < self._idle_commit_at or self._intake.group is None:
+        if now < self._idle_commit_at or self._intake.group_metadata is None:
             return
         self._idle_commit_at = now + IDLE_COMMIT_S
         moved = {}
-        busy = {polled.owned for polled in self._backlog}
-        for owned in self._intake.owned.values():
-            if not owned.started or owned.seek_to is not None or owned.retry_at is not None or owned in busy:
+        busy = {polled.partition for polled in self._backlog}
+        for partition in self._intake.partitions.values():
+            if not partition.is_usable or partition in busy:
                 continue
-            owned.next = position = self._intake.position(owned)
-            if position > max(owned.committed, owned.start):
-                moved[owned] = position
+            position = self._intake.position(partition)
+            partition.mark_polled(position)
+            if position > max(partition.committed_offset, partition.start_offset):
+                moved[partition] = position
         if moved:
             self._commit_positions(moved)
 
@@ -686,8 +685,8 @@ class Engine:
         """A transaction of positions alone; False when it did not commit."""
         failure = self._publisher.publish(
             (),
-            {(self._events, owned.partition): offset for owned, offset in positions.items()},
-            self._intake.group,
+            {(self._events, partition.number): offset for partition, offset in positions.items()},
+            self._intake.group_metadata,
         )
         if failure is not None:
             self._recover(failure, ())
@@ -697,9 +696,10 @@ class Engine:
 
     def _stalled(self) -> str:
         behind = [
-            f"{self._events}[{o.partition}] at {o.committed} of {o.goal}" + (f" ({o.cause})" if o.cause else "")
-            for o in self._intake.owned.values()
-            if not o.started or o.committed < o.goal
+            f"{self._events}[{p.number}] at {p.committed_offset} of {p.target_offset}"
+            + (f" ({p.cause})" if p.cause else "")
+            for p in self._intake.partitions.values()
+            if not p.has_reached_target
         ]
         if self._failure is not None:
             behind.append(f"the last batch was not committed: {self._failure.error}: {self._failure.detail}")

@@ -37,24 +37,25 @@ from processor.wire.schema import SchemaOf, WriterSchema
 log = structlog.get_logger()
 
 READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
-REQUEST_S = 10.0
-MOST_AT_ONCE = 8
-MOST_REFUSED = 5  # partitions that the text of an exit names
-REGISTRY_S = 5.0  # for one schema; then it is asked again
-POSITION_S = 5.0  # the previous owner's transaction may be open; then it is asked again
+REQUEST_TIMEOUT_S = 10.0
+MAX_CONCURRENT_LOOKUPS = 8
+MAX_REFUSALS_SHOWN = 5  # partitions that the text of an exit names
+REGISTRY_TIMEOUT_S = 5.0  # for one schema; then it is asked again
+POSITION_TIMEOUT_S = 5.0  # the previous owner's transaction may be open; then it is asked again
 
 
 @dataclass(frozen=True, slots=True)
 class StartOffset:
     """Where one partition starts. Offsets are of the events topic.
 
-    `offset` is the first to be mapped; `seen` are the events before it that are in its window, in order. `chosen`: the
-    group had no position, so this one is to be committed before anything is mapped. `goal` is the high watermark now.
+    `offset` is the first to be mapped; `seen` are the events before it that are in its deduplication window, in order.
+    `needs_initial_commit`: the group had no position, so this one is to be committed before anything is mapped.
+    `target_offset` is the high watermark now.
     """
 
     offset: int
-    goal: int
-    chosen: bool
+    target_offset: int
+    needs_initial_commit: bool
     seen: tuple[SeenEvent, ...] = ()
 
 
@@ -112,13 +113,13 @@ class StartOffsetResolver:
         self._answered_for: frozenset[int] = frozenset()
         self._for_ends: Admin | None = None
         # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
-        self._at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._at_once = threading.BoundedSemaphore(MAX_CONCURRENT_LOOKUPS)
 
     def prepare(self) -> None:
         """Find out for which partitions `--start-from` answers: those that there are, if the group has no position.
 
         To be called once, before the group is joined: later the group has positions, and a partition without one is
-        new to it. Blocks; UnavailableError as `of`.
+        new to it. Blocks; UnavailableError as `resolve`.
         """
         if self._answer is None:
             return
@@ -134,7 +135,7 @@ class StartOffsetResolver:
         if positions and (new := sorted(set(there) - positions.keys())):
             log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
 
-    def of(self, partition: int) -> StartOffset:
+    def resolve(self, partition: int) -> StartOffset:
         """Where `partition` starts.
 
         Raises UnavailableError when this cannot be known now (an output topic lacks the partition, a transaction of the
@@ -142,9 +143,9 @@ class StartOffsetResolver:
         decide.
         """
         with self._at_once:
-            return self._of(partition)
+            return self._resolve(partition)
 
-    def _of(self, partition: int) -> StartOffset:
+    def _resolve(self, partition: int) -> StartOffset:
         admin = self._admin()
         try:
             layout = self._layout(admin)
@@ -160,14 +161,14 @@ class StartOffsetResolver:
         high = self._end(admin, partition)
         outcomes = self._outcomes(admin, layout, partition)
 
-        def start(offset: int, *, chosen: bool) -> StartOffset:
+        def start(offset: int, *, needs_initial_commit: bool) -> StartOffset:
             seen = self._seen(outcomes, partition, low=low, end=offset)
-            return StartOffset(offset=offset, goal=high, chosen=chosen, seen=seen)
+            return StartOffset(offset=offset, target_offset=high, needs_initial_commit=needs_initial_commit, seen=seen)
 
         if position is not None and low <= position <= high:
-            return start(position, chosen=False)
+            return start(position, needs_initial_commit=False)
         if self._answer is not None and (position is not None or partition in self._answered_for):
-            return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
+            return start(self._apply_policy(admin, partition, outcomes, low=low), needs_initial_commit=True)
         if position is not None:
             raise InputError(
                 f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
@@ -175,19 +176,19 @@ class StartOffsetResolver:
                 hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
                 "last event that was published",
             )
-        refusal = self._refusal(outcomes, partition)
+        refusal = self._unsafe_start_error(outcomes, partition)
         if refusal is None:
-            return start(low, chosen=True)
+            return start(low, needs_initial_commit=True)
         if self._answer is None:
             raise refusal
-        return start(self._answered(admin, partition, outcomes, low=low), chosen=True)
+        return start(self._apply_policy(admin, partition, outcomes, low=low), needs_initial_commit=True)
 
-    def goals(self) -> dict[int, int]:
-        """The high watermark of every partition of the events. Blocks; UnavailableError as `of`."""
+    def end_offsets(self) -> dict[int, int]:
+        """The high watermark of every partition of the events. Blocks; UnavailableError as `resolve`."""
         admin = self._admin()
         return {partition: self._end(admin, partition) for partition in self._partitions(admin)}
 
-    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+    def last_stable_offsets(self, partitions: list[int]) -> dict[int, int]:
         """The last stable offset of each of `partitions`: what a read_committed reader can reach. Blocks.
 
         Asked every two seconds, one question at a time, so it keeps its client as long as that one answers.
@@ -196,14 +197,16 @@ class StartOffsetResolver:
             return {}
         admin, self._for_ends = self._for_ends or self._admin(), None
         request = {TopicPartition(self._events, partition): OffsetSpec.latest() for partition in partitions}
-        futures = admin.list_offsets(request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S)
+        futures = admin.list_offsets(
+            request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
+        )
         ends = {tp.partition: _answer(admin, future).offset for tp, future in futures.items()}
         self._for_ends = admin
         return ends
 
     def _partitions(self, admin: Admin) -> list[int]:
         with translate_broker_errors(admin, hint=READ_HINT):
-            events = admin.list_topics(self._events, REQUEST_S).topics[self._events]
+            events = admin.list_topics(self._events, REQUEST_TIMEOUT_S).topics[self._events]
         if events.error is not None:
             raise_if_unauthorized(events.error, hint=READ_HINT)
         if not events.partitions:  # a broker that has just started may not have them yet: no topic is without
@@ -211,7 +214,7 @@ class StartOffsetResolver:
             raise UnavailableError(f"{self._events}: {what}")
         return list(events.partitions)
 
-    def _refusal(self, outcomes: OutcomeReader, partition: int) -> InputError | None:
+    def _unsafe_start_error(self, outcomes: OutcomeReader, partition: int) -> InputError | None:
         """Why a partition without a position must not start at its beginning: its outputs are not empty."""
         try:
             published = outcomes.highest_offset(first_is_enough=True)
@@ -245,7 +248,7 @@ class StartOffsetResolver:
         Waits for the registry: put off at each id that is new, reading would begin again each time, and what is known
         of the first ids would be too old before the last is reached.
         """
-        until, times = time.monotonic() + REGISTRY_S, 0
+        until, times = time.monotonic() + REGISTRY_TIMEOUT_S, 0
         while True:
             try:
                 with self._registry_lock:
@@ -312,7 +315,7 @@ class StartOffsetResolver:
     def _admin(self) -> Admin:
         return new_admin(self._settings)
 
-    def _answered(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
+    def _apply_policy(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
         answer = self._answer
         assert answer is not None
         match answer.word:
@@ -337,7 +340,8 @@ class StartOffsetResolver:
                 return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
 
     def positions(self, partitions: Iterable[int]) -> dict[int, int]:
-        """The group's position in each of `partitions` that has one. A pending one is waited for, 5 s; errors as `of`.
+        """The group's position in each of `partitions` that has one. A pending one is waited for, 5 s. Raises as
+        `resolve`.
 
         Asked by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
         when the coordinator answers that it is loading or has moved.
@@ -369,7 +373,7 @@ class StartOffsetResolver:
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> int:
         request = {TopicPartition(topic or self._events, partition): spec}
-        (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_S).values()
+        (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S).values()
         offset: int = _answer(admin, future).offset
         return offset
 
@@ -384,9 +388,9 @@ def _gone(position: int, *, low: int, high: int) -> str:
     return f"{holds}; {low - position} {'offset is' if low - position == 1 else 'offsets are'} missing"
 
 
-def together(refused: Sequence[InputError]) -> InputError:
+def join_refusals(refused: Sequence[InputError]) -> InputError:
     """One error of those of several partitions, each on its line, the first few; what to do about them only once."""
-    lines = [error.what for error in refused[:MOST_REFUSED]]
+    lines = [error.what for error in refused[:MAX_REFUSALS_SHOWN]]
     if more := len(refused) - len(lines):
         lines.append(f"and {more} more {'partition' if more == 1 else 'partitions'}")
     return InputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refused)))
@@ -394,7 +398,7 @@ def together(refused: Sequence[InputError]) -> InputError:
 
 def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartition]:
     try:
-        return reader.committed(asked, POSITION_S)
+        return reader.committed(asked, POSITION_TIMEOUT_S)
     except KafkaException as late:
         # When we may not ask who coordinates the group, `committed` times out; only the next poll tells why.
         told = reader.poll(0)
@@ -405,4 +409,4 @@ def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartiti
 
 def _answer(admin: Admin, future: "Future[Any]") -> Any:
     with translate_broker_errors(admin, hint=READ_HINT):
-        return future.result(REQUEST_S + 2)
+        return future.result(REQUEST_TIMEOUT_S + 2)

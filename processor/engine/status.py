@@ -16,7 +16,8 @@ from processor.background import call_in_thread
 from processor.domain.outcome import Processed, Rejected, WrongKey
 from processor.domain.reasons import Reason
 from processor.domain.record import Topic
-from processor.engine.consumer import AssignedPartition
+from processor.engine.consumer import RebalanceEvent
+from processor.engine.partition import AssignedPartition
 from processor.engine.publisher import NotCommitted
 from processor.engine.start_offsets import StartOffsetResolver
 from processor.errors import UnavailableError
@@ -117,21 +118,21 @@ class EngineStatus:
         self._looked_at = time.monotonic()
         self._readiness = Readiness(ready=False, reasons=(reason,))
 
-    def observe(self, owned: Mapping[int, AssignedPartition], *, member: bool, assigned_once: bool) -> None:
+    def observe(self, partitions: Mapping[int, AssignedPartition], *, member: bool, assigned_once: bool) -> None:
         """Called at every turn; looks four times a second. `member`: the group counts us in, with partitions or not."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_S and self._readiness.ready:
             return
         self._looked_at = now
         self.assigned = assigned_once
-        self._measure(owned, now)
+        self._measure(partitions, now)
         reasons: tuple[str, ...] = () if member else (LOST if assigned_once else UNASSIGNED,)
         if self._not_committed:
             reasons += (self._last_batch(),)
-        late = {o.partition: reason for o in owned.values() if (reason := self._unready(o, now))}
+        late = {p.number: reason for p in partitions.values() if (reason := self._unready(p, now))}
         reasons += tuple(late.values())
-        waiting = (o for o in owned.values() if o.cause and o.partition not in late)
-        self.degraded("partitions", (f"partition {o.partition} waits at {o.next}: {o.cause}" for o in waiting))
+        waiting = (p for p in partitions.values() if p.cause and p.number not in late)
+        self.degraded("partitions", (f"partition {p.number} waits at {p.next_offset}: {p.cause}" for p in waiting))
         degraded = tuple(chain.from_iterable(self._degraded.values()))
         self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
 
@@ -234,9 +235,9 @@ class EngineStatus:
         """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""
         self._not_committed = ""
 
-    def rebalanced(self, event: str, partitions: int) -> None:
+    def rebalanced(self, event: RebalanceEvent, partitions: int) -> None:
         """Partitions were assigned, revoked or lost."""
-        self._metrics[REBALANCES].labels(event=event).inc()
+        self._metrics[REBALANCES].labels(event).inc()
         log.info("rebalance", change=event, partitions=partitions)
 
     def waited(self, reason: str) -> None:
@@ -263,36 +264,36 @@ class EngineStatus:
     def _last_batch(self) -> str:
         return f"the last batch was not committed: {self._not_committed}"
 
-    def _unready(self, owned: AssignedPartition, now: float) -> str:
-        at = f"partition {owned.partition}"
-        if not owned.started:
-            return f"{at}: its start is not known yet" + (f": {owned.cause}" if owned.cause else "")
-        lag = self._lag(owned)
+    def _unready(self, partition: AssignedPartition, now: float) -> str:
+        at = f"partition {partition.number}"
+        if not partition.is_started:
+            return f"{at}: its start is not known yet" + (f": {partition.cause}" if partition.cause else "")
+        lag = self._lag(partition)
         if lag == 0:
-            self._behind_since.pop(owned.partition, None)
+            self._behind_since.pop(partition.number, None)
             return ""
         # A partition that was idle for long is not late with the record that has just come.
-        stalled_s = now - max(owned.progressed_at, self._behind_since.setdefault(owned.partition, now))
-        if stalled_s > self._max_stall_s and not owned.schema_refused:
-            why = f": {owned.cause}" if owned.cause else ""
+        stalled_s = now - max(partition.progressed_at, self._behind_since.setdefault(partition.number, now))
+        if stalled_s > self._max_stall_s and not partition.schema_refused:
+            why = f": {partition.cause}" if partition.cause else ""
             return f"{at}: {lag} records behind, no progress for {stalled_s:.0f} s{why}"
         return ""
 
-    def _lag(self, owned: AssignedPartition) -> int:
-        return max(0, self._ends_known.get(owned.partition, 0) - max(owned.committed, 0))
+    def _lag(self, partition: AssignedPartition) -> int:
+        return max(0, self._ends_known.get(partition.number, 0) - max(partition.committed_offset, 0))
 
-    def _measure(self, owned: Mapping[int, AssignedPartition], now: float) -> None:
+    def _measure(self, partitions: Mapping[int, AssignedPartition], now: float) -> None:
         metrics = self._metrics
-        metrics[ASSIGNED_PARTITIONS].set(len(owned))
-        self._refresh_ends(owned.keys(), now)
-        for gone in self._shown - owned.keys():
+        metrics[ASSIGNED_PARTITIONS].set(len(partitions))
+        self._refresh_ends(partitions.keys(), now)
+        for gone in self._shown - partitions.keys():
             metrics[CONSUMER_LAG_RECORDS].remove(self._events, str(gone))
             metrics[LAST_PROGRESS_SECONDS].remove(str(gone))
             self._behind_since.pop(gone, None)
-        self._shown = set(owned)
-        for partition, one in owned.items():
-            metrics[CONSUMER_LAG_RECORDS].labels(topic=self._events, partition=str(partition)).set(self._lag(one))
-            metrics[LAST_PROGRESS_SECONDS].labels(partition=str(partition)).set(time.time() - (now - one.progressed_at))
+        self._shown = set(partitions)
+        for number, partition in partitions.items():
+            metrics[CONSUMER_LAG_RECORDS].labels(self._events, str(number)).set(self._lag(partition))
+            metrics[LAST_PROGRESS_SECONDS].labels(str(number)).set(time.time() - (now - partition.progressed_at))
 
     def _refresh_ends(self, partitions: Collection[int], now: float) -> None:
         if self._ends is not None and self._ends.done():
@@ -306,4 +307,4 @@ class EngineStatus:
             self._ends = self._ask_ends(sorted(partitions), self._starts)
 
     def _ask_ends(self, partitions: list[int], starts: StartOffsetResolver) -> "Future[dict[int, int]]":
-        return call_in_thread(lambda: starts.stable_ends(partitions), name="lag")
+        return call_in_thread(lambda: starts.last_stable_offsets(partitions), name="lag")

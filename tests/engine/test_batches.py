@@ -5,6 +5,7 @@ import string
 import sys
 import time
 from collections import Counter
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from processor.domain.outcome import Rejected
 from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.reasons import Reason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, Topic
-from processor.engine import consumer as intake
+from processor.engine import consumer
 from processor.engine import loop as module
-from processor.engine.consumer import AssignedPartition
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.loop import ProcessedRecord, cut, run
+from processor.engine.partition import AssignedPartition
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
@@ -33,7 +34,7 @@ from tests.support.events import repayment
 from tests.support.http_server import registry
 from tests.support.installation import Installation, create_installation
 
-OWNED = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), None)
+PARTITION = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), Future())
 EVENTS = Topic("banking.events")
 
 
@@ -41,7 +42,7 @@ def done(offset: int, size: int) -> ProcessedRecord:
     """A record whose outputs weigh `size` bytes."""
     out = OutRecord(Topic("communications.dead-letters"), 0, None, b"x" * size)
     record = SourceRecord(RecordPosition(EVENTS, 0, offset), 0, None, None)
-    return ProcessedRecord(OWNED, Rejected(record, Reason.BAD_FRAME, "", (out,)))
+    return ProcessedRecord(PARTITION, Rejected(record, Reason.BAD_FRAME, "", (out,)))
 
 
 def all_done(*sizes: int) -> list[ProcessedRecord]:
@@ -201,11 +202,11 @@ def test_the_shortest_poll_interval_that_is_taken(bootstrap_servers: str, topic_
 def test_one_poll_takes_so_many_bytes(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Records are polled until they are `POLL_BYTES`, key and headers counted too, however many a batch may have."""
+    """Records are polled until they are `MAX_POLL_BYTES`, key and headers counted too, whatever a batch may have."""
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
     made.produce_values([b""] * 12)
-    monkeypatch.setattr(intake, "POLL_BYTES", 4 * len(b"key"))
-    monkeypatch.setattr(intake, "SLICE", 1)
+    monkeypatch.setattr(consumer, "MAX_POLL_BYTES", 4 * len(b"key"))
+    monkeypatch.setattr(consumer, "MAX_CONSUME_RECORDS", 1)
     steps: Counter[str] = Counter()
     run(made.settings, until_end=True, step=lambda step: steps.update([step]))
 

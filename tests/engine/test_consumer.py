@@ -27,7 +27,7 @@ def intake_of(made: Installation) -> Iterator[EventConsumer]:
     """An intake that has joined its group."""
     made_consumer = consumer(consumer_properties(made.settings))
     intake = EventConsumer(
-        made.settings, made_consumer, start_offset_resolver(made), rebalanced=lambda _kind, _count: None
+        made.settings, made_consumer, start_offset_resolver(made), on_rebalance=lambda _event, _count: None
     )
     try:
         yield intake
@@ -41,11 +41,11 @@ def polled(intake: EventConsumer, count: int, *, patience_s: float = 30) -> list
     deadline = time.monotonic() + patience_s
     while len(found) < count and time.monotonic() < deadline:
         found += intake.poll(100)
-        for owned in intake.owned.values():
-            if owned.chosen:  # the engine's part: it commits the start with its producer
-                at = TopicPartition(intake._events, owned.partition, owned.start)
+        for partition in intake.partitions.values():
+            if partition.needs_initial_commit:  # the engine's part: it commits the start with its producer
+                at = TopicPartition(intake._events, partition.number, partition.start_offset)
                 intake._consumer.commit(offsets=[at], asynchronous=False)
-                owned.chosen = False
+                partition.mark_committed(partition.start_offset)
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: s
     made.produce_events([repayment(n) for n in range(3)])
     with intake_of(made) as intake:
         first = polled(intake, 3)
-        intake.wait(first[0].owned, 1, "a test")
+        intake.pause_and_retry(first[0].partition, 1, "a test")
 
         assert [0, 1, 2] == offsets(first)
         assert [1, 2] == offsets(polled(intake, 2))
@@ -72,11 +72,11 @@ def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_ser
     with intake_of(made) as intake:
         (first, *_) = polled(intake, 3)
         for _ in range(9):  # a long back-off, so that nobody resumes it meanwhile
-            intake.wait(first.owned, 1, "a test")
+            intake.pause_and_retry(first.partition, 1, "a test")
         member = intake._consumer
         member.unsubscribe()
         intake.poll(1)
-        assert not intake.owned
+        assert not intake.partitions
         member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
 
         assert [0, 1, 2] == offsets(polled(intake, 3))
@@ -92,7 +92,7 @@ def test_a_fetcher_that_has_ended_is_begun_anew(bootstrap_servers: str, topic_pr
         with pytest.raises(InputError, match="is gone"):
             for _ in range(100):
                 intake.poll(100)
-        first.owned.next = first.owned.seek_to = 1
+        first.partition.rewind(1)
 
         assert [1, 2] == offsets(polled(intake, 2))
 
@@ -104,10 +104,10 @@ class Known:
     first: int  #: of partition 0; all others are empty
     after_s: float
 
-    def of(self, partition: int) -> StartOffset:
+    def resolve(self, partition: int) -> StartOffset:
         time.sleep(self.after_s)
         offset = self.first if partition == 0 else 0
-        return StartOffset(offset=offset, goal=offset, chosen=False)
+        return StartOffset(offset=offset, target_offset=offset, needs_initial_commit=False)
 
 
 def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
@@ -124,7 +124,7 @@ def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
     assert member.consume(1, 10)
     member.unassign()
     intake = EventConsumer(
-        settings, member, cast(StartOffsetResolver, Known(5, 0.05)), rebalanced=lambda _kind, _count: None
+        settings, member, cast(StartOffsetResolver, Known(5, 0.05)), on_rebalance=lambda _kind, _count: None
     )
     try:
         found = [one for one in polled(intake, 15, patience_s=20) if one.record.place.partition == 0]
@@ -140,30 +140,30 @@ def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix
     made.produce_events([repayment(0)])
     with intake_of(made) as intake:
         (first,) = polled(intake, 1)
-        assert intake.is_current(first.owned)
+        assert intake.is_current(first.partition)
         member = intake._consumer
         member.unsubscribe()
         intake.poll(1)
 
-        assert not intake.is_current(first.owned)
+        assert not intake.is_current(first.partition)
 
         member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
         (again,) = polled(intake, 1)
 
-        assert not intake.is_current(first.owned)
-        assert intake.is_current(again.owned)
+        assert not intake.is_current(first.partition)
+        assert intake.is_current(again.partition)
 
 
 def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_prefix: str) -> None:
     """A transaction that names no member would be fenced by nobody, so none is begun."""
     made = create_installation(bootstrap_servers, topic_prefix)
     with intake_of(made) as intake:
-        assert intake.group is None
+        assert intake.group_metadata is None
 
         made.produce_events([repayment(0)])
         polled(intake, 1)
 
-        assert intake.group is not None
+        assert intake.group_metadata is not None
 
 
 def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: str) -> None:

@@ -169,7 +169,7 @@ def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix:
             lines = []
             for line in running.stderr:
                 lines.append(line.decode())
-                if "partition starts" in lines[-1]:
+                if "partition started" in lines[-1]:
                     rival.init_transactions(20)
                     made.produce_events([repayment(9)])
                 if "Fatal error: Local" in lines[-1] or "%0|" in lines[-1]:

@@ -225,7 +225,7 @@ def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: s
 
 def seen(made: Installation) -> tuple[SeenEvent, ...]:
     """The window that a process would start with now."""
-    return start_offset_resolver(made).of(0).seen
+    return start_offset_resolver(made).resolve(0).seen
 
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:

@@ -282,7 +282,7 @@ def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_pref
     wait_until(lambda: made.events not in admin.list_topics(timeout=10).topics)
 
     with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
-        starts.goals()
+        starts.end_offsets()
     with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
         starts.prepare()
 

@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -18,13 +19,14 @@ from processor.domain.channel import ContentType
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId, Topic
-from processor.engine import consumer as intake
+from processor.engine import partition as partition_module
 from processor.engine import status as module
-from processor.engine.consumer import AssignedPartition
+from processor.engine.consumer import RebalanceEvent
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.loop import run
+from processor.engine.partition import AssignedPartition
 from processor.engine.publisher import NotCommitted
-from processor.engine.start_offsets import StartOffsetResolver
+from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.engine.status import LOST, SILENT, UNASSIGNED, EngineStatus
 from processor.errors import UnavailableError
 from processor.observability.http import Readiness
@@ -59,7 +61,7 @@ class Ends(StartOffsetResolver):
     def __init__(self, ends: Mapping[int, int]) -> None:
         self.ends = dict(ends)
 
-    def stable_ends(self, partitions: list[int]) -> dict[int, int]:
+    def last_stable_offsets(self, partitions: list[int]) -> dict[int, int]:
         if not self.ends:
             raise UnavailableError("the broker did not answer")
         return {partition: self.ends[partition] for partition in partitions}
@@ -75,16 +77,16 @@ class Seen:
         self.progress = EngineStatus(Metrics(self.registry), events=EVENTS, max_stall_s=MAX_STALL_S)
         self.ends = Ends(ends)
         self.progress.watch(self.ends)
-        self.owned = {one.partition: one for one in owned}
-        for one in owned:
-            one.progressed_at = self.clock.now
+        self.partitions = {partition.number: partition for partition in owned}
+        for partition in owned:
+            partition.progressed_at = self.clock.now
 
     def after(self, seconds: float) -> Readiness:
         """The answer of /ready when so much time has passed in which the loop turned, and had nothing to tell."""
         until = self.clock.now + seconds
         while self.clock.now < until:
             self.clock.now = min(until, self.clock.now + 1)
-            self.progress.observe(self.owned, member=True, assigned_once=True)
+            self.progress.observe(self.partitions, member=True, assigned_once=True)
             for thread in threading.enumerate():
                 if thread.name == "lag":
                     thread.join(10)
@@ -95,17 +97,13 @@ class Seen:
         return self.registry.get_sample_value(f"processor_{name}", labels)
 
 
-def owned(partition: int = 3, *, committed: int = 10, cause: str = "") -> AssignedPartition:
+def owned(number: int = 3, *, committed: int = 10, cause: str = "") -> AssignedPartition:
     """A partition that has started, and has committed up to `committed`."""
-    return AssignedPartition(
-        partition,
-        DeduplicationWindow(records=0, age_ms=0),
-        None,
-        start=0,
-        next=committed,
-        committed=committed,
-        cause=cause,
-    )
+    made = AssignedPartition(number, DeduplicationWindow(records=0, age_ms=0), Future())
+    made.resolve(StartOffset(max(committed, 0), 0, needs_initial_commit=committed < 0))
+    if cause:
+        made.pause(committed, cause)
+    return made
 
 
 @cache
@@ -141,8 +139,8 @@ def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.Mon
 
     assert Readiness(ready=False, reasons=(reason,)) == seen.after(1)
 
-    stuck.committed = 12
-    stuck.cause, stuck.progressed_at = "", seen.clock.now
+    stuck.mark_committed(12)
+    stuck.progressed_at = seen.clock.now
 
     assert READY == seen.after(3)
 
@@ -156,7 +154,7 @@ def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.Monke
 
     assert READY == seen.after(60)
 
-    idle.committed = 11  # it was there again, but nothing told when
+    idle.committed_offset = 11  # it was there again, but nothing told when
     seen.after(3)
     seen.ends.ends = {3: 12}
 
@@ -190,8 +188,9 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progressed_at == seen.metric("last_progress_timestamp_seconds", partition="3")
     assert 2 == seen.metric("assigned_partitions")
 
-    three.committed, three.progressed_at = 17, seen.clock.now
-    del seen.owned[4]
+    three.mark_committed(17)
+    three.progressed_at = seen.clock.now
+    del seen.partitions[4]
     seen.after(1)
 
     assert 0 == seen.metric("consumer_lag_records", topic=EVENTS, partition="3")
@@ -211,8 +210,8 @@ def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     seen.progress.committed([mapped(), mapped()], seconds=0.1)
     for result in ("aborted", "aborted", "uncertain", "fenced"):
         seen.progress.not_committed(failure(result))
-    for kind, partitions in (("assigned", 6), ("revoked", 2), ("assigned", 1), ("lost", 5)):
-        seen.progress.rebalanced(kind, partitions)
+    for event in (RebalanceEvent.ASSIGNED, RebalanceEvent.REVOKED, RebalanceEvent.ASSIGNED, RebalanceEvent.LOST):
+        seen.progress.rebalanced(event, 6)
 
     assert {"committed": 1, "aborted": 2, "uncertain": 1, "fenced": 1} == {
         result: seen.metric("transactions_total", result=result)
@@ -385,7 +384,7 @@ def test_an_engine_whose_record_waits_is_unready(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
-    monkeypatch.setattr(intake, "LONGEST_RETRY_S", 0.2)
+    monkeypatch.setattr(partition_module, "MAX_RETRY_BACKOFF_S", 0.2)
     answers: dict[str, Any] = {}
     with registry(answers) as url:
         made = create_installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))

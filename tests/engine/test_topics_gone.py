@@ -114,7 +114,7 @@ def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, mo
         if step == "mapped" and not deleted:
             deleted.append(step)
             made.delete_topic(status)
-            monkeypatch.setattr(engine, "STALL_S", 5.0)
+            monkeypatch.setattr(engine, "STALL_TIMEOUT_S", 5.0)
 
     deleted: list[str] = []
     with pytest.raises(

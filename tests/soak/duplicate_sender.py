@@ -89,7 +89,7 @@ class DuplicateSender:
             lines = text[: text.rfind(b"\n") + 1]
             self._read_bytes[log] = self._read_bytes.get(log, 0) + len(lines)
             for line in lines.splitlines():
-                if b'"partition starts"' in line:
+                if b'"partition started"' in line:
                     start = json.loads(line)
                     partition = start["partition"]
                     self._start_offsets[partition] = max(self._start_offsets.get(partition, -1), start["offset"])

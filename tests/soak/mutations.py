@@ -9,8 +9,9 @@ from confluent_kafka import KafkaException, TopicPartition
 from processor.domain.event import SeenEvent
 from processor.engine import loop as engine_run
 from processor.engine import publisher as transaction
-from processor.engine.consumer import AssignedPartition, EventConsumer
+from processor.engine.consumer import EventConsumer
 from processor.engine.deduplication import DeduplicationWindow
+from processor.engine.partition import AssignedPartition
 from processor.engine.start_offsets import StartOffsetResolver
 
 
@@ -21,16 +22,14 @@ def _seek_to_batchs_first_offset() -> None:
     def remember(self: engine_run.Engine, piece: Any) -> bool:
         first_offsets.clear()
         for done in piece:
-            first_offsets.setdefault(done.owned, done.outcome.record.place.offset)
+            first_offsets.setdefault(done.partition, done.outcome.record.place.offset)
         return publish(self, piece)
 
     def rewind(self: EventConsumer) -> None:
-        for owned in self.owned.values():
-            if owned.starting is None:
-                offset = first_offsets.get(owned, owned.next)
-                owned.next = owned.seek_to = offset
-                owned.deduplication.forget_from(offset)
-                self._seek(owned)
+        for partition in self.partitions.values():
+            if partition.is_started:
+                partition._go_back_to(first_offsets.get(partition, partition.next_offset))
+                self._seek(partition)
 
     engine_run.Engine._publish = remember  # type: ignore[method-assign]
     EventConsumer.rewind = rewind  # type: ignore[method-assign]
@@ -61,9 +60,9 @@ _CONSUMERS: list[Any] = []
 def _remember_consumers() -> None:
     original = EventConsumer.__init__
 
-    def remember(self: EventConsumer, settings: Any, consumer: Any, starts: Any, **more: Any) -> None:
+    def remember(self: EventConsumer, settings: Any, consumer: Any, start_offsets: Any, **more: Any) -> None:
         _CONSUMERS.append(consumer)
-        original(self, settings, consumer, starts, **more)
+        original(self, settings, consumer, start_offsets, **more)
 
     EventConsumer.__init__ = remember  # type: ignore[method-assign]
 
