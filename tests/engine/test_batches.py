@@ -379,7 +379,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     made.produce_events([repayment(n) for n in range(400)])
     made.run()
-    renamed(made, "off", breaker="off").run(answer="beginning")
+    renamed(made, "off", circuit_breaker="off").run(answer="beginning")
     letters = [
         dead_letter_of(key=one.key(), value=one.value(), headers=headers_of(one))
         for one in made.read(made.settings.topic("dead_letters"))
