@@ -209,7 +209,7 @@ def test_a_record_that_cannot_be_decoded_now_defers_the_start(
     monkeypatch.setattr(start_offsets, "REGISTRY_S", 0.0)
 
     with pytest.raises(UnavailableError, match="the registry does not respond"):
-        starts.of(0)
+        starts.resolve(0)
 
 
 def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: str) -> None:
