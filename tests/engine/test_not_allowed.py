@@ -121,7 +121,7 @@ def test_an_answer_that_cannot_be_weighed(
     guarded_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--start-from` asks for the group's positions before the group is joined; not allowed to, it ends as well."""
-    monkeypatch.setattr(start, "POSITION_S", 1.0)
+    monkeypatch.setattr(start, "POSITION_TIMEOUT_S", 1.0)
     made = create_installation(guarded_servers, topic_prefix)
     deny(made, GROUP, made.settings.group_id, DESCRIBE)
 

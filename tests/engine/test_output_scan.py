@@ -206,7 +206,7 @@ def test_a_record_that_cannot_be_decoded_now_defers_the_start(
         raise UnavailableError("the registry does not respond")
 
     monkeypatch.setattr(starts, "_schemas_of_outputs", unavailable)
-    monkeypatch.setattr(start_offsets, "REGISTRY_S", 0.0)
+    monkeypatch.setattr(start_offsets, "REGISTRY_TIMEOUT_S", 0.0)
 
     with pytest.raises(UnavailableError, match="the registry does not respond"):
         starts.resolve(0)
