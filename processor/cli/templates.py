@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text as Cell
 
 from processor.cli.event_arguments import MASKED
-from processor.domain.catalogue import EVENTS, EventRow, nearest_event
+from processor.domain.catalogue import EVENTS, EventRow, Target, nearest_event
 from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
 from processor.domain.placeholders import SECRETS, placeholders_of
 from processor.domain.record import EventName
-from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription, Target, Template
+from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription, Template
 from processor.domain.text import closest_match, did_you_mean, truncate_line
 from processor.errors import UsageError
 from processor.mapping.map import Draft, draft, event_type
@@ -192,10 +192,9 @@ def _beginning(template_id: str, row: EventRow, channel: Channel) -> str:
 
 def _target(row: EventRow, told: Mapping[str, Any]) -> Target:
     """What the event's sample is about, where events of its name may be about more than one thing."""
-    target = Target(row.target)
-    if target is Target.LOANS and told["account"]["kind"] == "DEPOSIT":
+    if row.target is Target.LOANS and told["account"]["kind"] == "DEPOSIT":
         return Target.SAVINGS
-    return Target.GROUP if target is Target.CLIENT and "client" not in told else target
+    return Target.GROUP if row.target is Target.CLIENT and "client" not in told else row.target
 
 
 _URL: Final = "https://hooks.example.com/events/{EVENT_ID}"

@@ -16,6 +16,19 @@ from processor.domain.record import EventName
 from processor.domain.text import closest_match
 
 
+class Target(StrEnum):
+    """What an event, and so a template for it, is about. Published."""
+
+    CLIENT = "CLIENT"
+    GROUP = "GROUP"
+    LOANS = "LOANS"
+    SAVINGS = "SAVINGS"
+    BACKGROUND_PROCESS = "BACKGROUND_PROCESS"
+    DATA_ACCESS = "DATA_ACCESS"
+    PAYMENT_ORDER = "PAYMENT_ORDER"
+    ACCOUNTING = "ACCOUNTING"
+
+
 class Holder(StrEnum):
     """Who owns what an event is about, and so which of the fields `client` and `group` are set."""
 
@@ -58,7 +71,7 @@ class EventRow:
 
     event: EventName
     family: str
-    target: str
+    target: Target
     stream_name: str
     channels: frozenset[Channel]
     ordering_key: str
@@ -104,7 +117,10 @@ _NO_EMAIL: Final = frozenset(channel for channel in _NO_TASK if CHANNELS[channel
 _SYSTEMS: Final = frozenset(channel for channel, spec in CHANNELS.items() if not spec.recipients)
 
 
-def _event(name: str, family: str, target: str, ordering_key: str, channels: frozenset[Channel] = _ALL) -> EventRow:
+_T: Final = Target
+
+
+def _event(name: str, family: str, target: Target, ordering_key: str, channels: frozenset[Channel] = _ALL) -> EventRow:
     """A row whose stream is named as all of them are, after the event."""
     return EventRow(EventName(name), family, target, name.lower(), channels, ordering_key)
 
@@ -112,80 +128,82 @@ def _event(name: str, family: str, target: str, ordering_key: str, channels: fro
 EVENTS: Final[Mapping[EventName, EventRow]] = {  # in the order of each family's enum
     row.event: row
     for row in (
-        _event("CLIENT_CREATED", "client", "CLIENT", "client"),
-        _event("CLIENT_APPROVED", "client", "CLIENT", "client"),
-        _event("CLIENT_REJECTED", "client", "CLIENT", "client"),
-        _event("GROUP_CREATED", "group", "GROUP", "group"),
+        _event("CLIENT_CREATED", "client", _T.CLIENT, "client"),
+        _event("CLIENT_APPROVED", "client", _T.CLIENT, "client"),
+        _event("CLIENT_REJECTED", "client", _T.CLIENT, "client"),
+        _event("GROUP_CREATED", "group", _T.GROUP, "group"),
         # Rate changes, fees and penalties of a deposit account are these events too: `account.kind` decides.
-        _event("LOAN_CREATED", "loan_account", "LOANS", "loan_account"),
-        _event("LOAN_APPROVAL", "loan_account", "LOANS", "loan_account"),
-        _event("LOAN_ACCOUNT_REJECTION", "loan_account", "LOANS", "loan_account"),
-        _event("LOAN_ACCOUNT_CLOSURE", "loan_account", "LOANS", "loan_account"),
-        _event("LOAN_ANTICIPATED_DISBURSEMENT", "loan_account", "LOANS", "loan_account"),
-        _event("INTEREST_RATE_CHANGED", "loan_account", "LOANS", "loan_account"),
-        _event("ACCOUNT_IN_ARREARS", "loan_account", "LOANS", "loan_account"),
-        _event("REPAYMENT_REMINDER", "loan_account", "LOANS", "loan_account"),
-        _event("LOAN_DISBURSEMENT", "loan_transaction", "LOANS", "loan_account"),
-        _event("LOAN_DISBURSEMENT_REVERSAL", "loan_transaction", "LOANS", "loan_account"),
-        _event("LOAN_REPAYMENT", "loan_transaction", "LOANS", "loan_account"),
-        _event("LOAN_REPAYMENT_REVERSAL", "loan_transaction", "LOANS", "loan_account"),
-        _event("FEE_APPLIED", "loan_transaction", "LOANS", "loan_account"),
-        _event("FEE_CHARGED", "loan_transaction", "LOANS", "loan_account"),
-        _event("FEE_ADJUSTED", "loan_transaction", "LOANS", "loan_account"),
-        _event("FEES_DUE_REDUCED", "loan_transaction", "LOANS", "loan_account"),
-        _event("FEE_REDUCTION_ADJUSTMENT", "loan_transaction", "LOANS", "loan_account"),
-        _event("PENALTY_APPLIED", "loan_transaction", "LOANS", "loan_account"),
-        _event("PENALTY_ADJUSTMENT", "loan_transaction", "LOANS", "loan_account"),
-        _event("LOAN_ACCOUNT_WRITE_OFF", "loan_transaction", "LOANS", "loan_account"),
-        _event("LOAN_ACCOUNT_RESCHEDULED", "loan_transaction", "LOANS", "loan_account"),
-        _event("LOAN_ACCOUNT_REFINANCED", "loan_transaction", "LOANS", "loan_account"),
-        _event("SAVINGS_CREATED", "deposit_account", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_APPROVAL", "deposit_account", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_ACCOUNT_REJECTION", "deposit_account", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_ACCOUNT_ACTIVATED", "deposit_account", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_ACCOUNT_CLOSURE", "deposit_account", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_DEPOSIT", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_DEPOSIT_REVERSAL", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("REAPPLIED_SAVINGS_DEPOSIT", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_WITHDRAWAL", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_WITHDRAWAL_REVERSAL", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("REAPPLIED_SAVINGS_WITHDRAWAL", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("DEPOSIT_INTEREST_APPLIED", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("DEPOSIT_INTEREST_APPLIED_ADJUSTMENT", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("SAVINGS_TRANSACTION_EDITED", "deposit_transaction", "SAVINGS", "deposit_account"),
-        _event("CREDIT_ARRANGEMENT_CREATED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_APPROVED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_REJECTED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_WITHDRAWN", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_EDITED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_CLOSED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_DELETED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_ACCOUNT_ADDED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("CREDIT_ARRANGEMENT_ACCOUNT_REMOVED", "credit_arrangement", "CLIENT", "credit_arrangement", _NO_TASK),
-        _event("ACCOUNT_AUTHORISATION_HOLD_CREATED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("ACCOUNT_AUTHORISATION_HOLD_REVERSED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("ACCOUNT_AUTHORISATION_HOLD_SETTLED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_CREATED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_SETTLED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_AMOUNT_DECREASED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_AMOUNT_INCREASED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_EXPIRED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARDS_AUTHORISATION_HOLD_REVERSED", "authorisation_hold", "SAVINGS", "account", _SYSTEMS),
-        _event("CARD_WITHDRAWAL_REVERSAL", "card_transaction", "SAVINGS", "account", _SYSTEMS),
-        _event("CARD_DEPOSIT_REVERSAL", "card_transaction", "SAVINGS", "account", _SYSTEMS),
-        _event("CLIENT_ACTIVITY", "activity", "CLIENT", "client", _NO_EMAIL),
-        _event("GROUP_ACTIVITY", "activity", "GROUP", "group", _NO_EMAIL),
-        _event("LOAN_ACCOUNT_ACTIVITY", "activity", "LOANS", "loan_account", _NO_EMAIL),
-        _event("SAVINGS_ACCOUNT_ACTIVITY", "activity", "SAVINGS", "deposit_account", _NO_EMAIL),
-        _event("PORTAL_ACTIVATED", "portal", "CLIENT", "client", _NO_TASK),
-        _event("PORTAL_PASSWORD_RESET", "portal", "CLIENT", "client", _NO_TASK),
-        _event("PAYMENT_ORDER_ACTIVITY", "order", "PAYMENT_ORDER", "order", _SYSTEMS),
-        _event("COLLECTION_ORDER_ACTIVITY", "order", "PAYMENT_ORDER", "order", _SYSTEMS),
-        _event("JOURNAL_ENTRY_ADDED", "journal_entry", "ACCOUNTING", "journal_entry", _SYSTEMS),
-        _event("JOURNAL_ENTRY_ADJUSTED", "journal_entry", "ACCOUNTING", "journal_entry", _SYSTEMS),
-        _event("END_OF_DAY_PROCESSING_COMPLETED", "background", "BACKGROUND_PROCESS", "tenant", _SYSTEMS),
-        _event("DATA_ACCESS_STATE_CHANGED", "background", "DATA_ACCESS", "tenant", _SYSTEMS),
+        _event("LOAN_CREATED", "loan_account", _T.LOANS, "loan_account"),
+        _event("LOAN_APPROVAL", "loan_account", _T.LOANS, "loan_account"),
+        _event("LOAN_ACCOUNT_REJECTION", "loan_account", _T.LOANS, "loan_account"),
+        _event("LOAN_ACCOUNT_CLOSURE", "loan_account", _T.LOANS, "loan_account"),
+        _event("LOAN_ANTICIPATED_DISBURSEMENT", "loan_account", _T.LOANS, "loan_account"),
+        _event("INTEREST_RATE_CHANGED", "loan_account", _T.LOANS, "loan_account"),
+        _event("ACCOUNT_IN_ARREARS", "loan_account", _T.LOANS, "loan_account"),
+        _event("REPAYMENT_REMINDER", "loan_account", _T.LOANS, "loan_account"),
+        _event("LOAN_DISBURSEMENT", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("LOAN_DISBURSEMENT_REVERSAL", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("LOAN_REPAYMENT", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("LOAN_REPAYMENT_REVERSAL", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("FEE_APPLIED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("FEE_CHARGED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("FEE_ADJUSTED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("FEES_DUE_REDUCED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("FEE_REDUCTION_ADJUSTMENT", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("PENALTY_APPLIED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("PENALTY_ADJUSTMENT", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("LOAN_ACCOUNT_WRITE_OFF", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("LOAN_ACCOUNT_RESCHEDULED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("LOAN_ACCOUNT_REFINANCED", "loan_transaction", _T.LOANS, "loan_account"),
+        _event("SAVINGS_CREATED", "deposit_account", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_APPROVAL", "deposit_account", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_ACCOUNT_REJECTION", "deposit_account", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_ACCOUNT_ACTIVATED", "deposit_account", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_ACCOUNT_CLOSURE", "deposit_account", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_DEPOSIT", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_DEPOSIT_REVERSAL", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("REAPPLIED_SAVINGS_DEPOSIT", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_WITHDRAWAL", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_WITHDRAWAL_REVERSAL", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("REAPPLIED_SAVINGS_WITHDRAWAL", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("DEPOSIT_INTEREST_APPLIED", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("DEPOSIT_INTEREST_APPLIED_ADJUSTMENT", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("SAVINGS_TRANSACTION_EDITED", "deposit_transaction", _T.SAVINGS, "deposit_account"),
+        _event("CREDIT_ARRANGEMENT_CREATED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_APPROVED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_REJECTED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_WITHDRAWN", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_EDITED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_CLOSED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_DELETED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event("CREDIT_ARRANGEMENT_ACCOUNT_ADDED", "credit_arrangement", _T.CLIENT, "credit_arrangement", _NO_TASK),
+        _event(
+            "CREDIT_ARRANGEMENT_ACCOUNT_REMOVED", "credit_arrangement", Target.CLIENT, "credit_arrangement", _NO_TASK
+        ),
+        _event("ACCOUNT_AUTHORISATION_HOLD_CREATED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("ACCOUNT_AUTHORISATION_HOLD_REVERSED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("ACCOUNT_AUTHORISATION_HOLD_SETTLED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_CREATED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_SETTLED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_AMOUNT_DECREASED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_AMOUNT_INCREASED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_EXPIRED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARDS_AUTHORISATION_HOLD_REVERSED", "authorisation_hold", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARD_WITHDRAWAL_REVERSAL", "card_transaction", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CARD_DEPOSIT_REVERSAL", "card_transaction", _T.SAVINGS, "account", _SYSTEMS),
+        _event("CLIENT_ACTIVITY", "activity", _T.CLIENT, "client", _NO_EMAIL),
+        _event("GROUP_ACTIVITY", "activity", _T.GROUP, "group", _NO_EMAIL),
+        _event("LOAN_ACCOUNT_ACTIVITY", "activity", _T.LOANS, "loan_account", _NO_EMAIL),
+        _event("SAVINGS_ACCOUNT_ACTIVITY", "activity", _T.SAVINGS, "deposit_account", _NO_EMAIL),
+        _event("PORTAL_ACTIVATED", "portal", _T.CLIENT, "client", _NO_TASK),
+        _event("PORTAL_PASSWORD_RESET", "portal", _T.CLIENT, "client", _NO_TASK),
+        _event("PAYMENT_ORDER_ACTIVITY", "order", _T.PAYMENT_ORDER, "order", _SYSTEMS),
+        _event("COLLECTION_ORDER_ACTIVITY", "order", _T.PAYMENT_ORDER, "order", _SYSTEMS),
+        _event("JOURNAL_ENTRY_ADDED", "journal_entry", _T.ACCOUNTING, "journal_entry", _SYSTEMS),
+        _event("JOURNAL_ENTRY_ADJUSTED", "journal_entry", _T.ACCOUNTING, "journal_entry", _SYSTEMS),
+        _event("END_OF_DAY_PROCESSING_COMPLETED", "background", _T.BACKGROUND_PROCESS, "tenant", _SYSTEMS),
+        _event("DATA_ACCESS_STATE_CHANGED", "background", _T.DATA_ACCESS, "tenant", _SYSTEMS),
     )
 }
 

@@ -6,25 +6,13 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
+from processor.domain.catalogue import Target
 from processor.domain.channel import CHANNELS, Channel, ContentType, RecipientKind
 from processor.domain.language import nearest_language
 from processor.domain.notification import Attachment
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName, TemplateId
 from processor.domain.value_format import ValueFormat
-
-
-class Target(StrEnum):
-    """What a template is about. Published."""
-
-    CLIENT = "CLIENT"
-    GROUP = "GROUP"
-    LOANS = "LOANS"
-    SAVINGS = "SAVINGS"
-    BACKGROUND_PROCESS = "BACKGROUND_PROCESS"
-    DATA_ACCESS = "DATA_ACCESS"
-    PAYMENT_ORDER = "PAYMENT_ORDER"
-    ACCOUNTING = "ACCOUNTING"
 
 
 class Subscription(StrEnum):

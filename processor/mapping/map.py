@@ -11,7 +11,7 @@ from datetime import tzinfo
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from processor.domain.catalogue import EVENTS
+from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import CHANNELS, AddressKind, Channel
 from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import eid, encoded_key
@@ -28,7 +28,7 @@ from processor.domain.outcome import CreatedMessage, Processed, WrongKey
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, EventName, Headers, OutRecord, RecordPosition, SourceRecord
-from processor.domain.template import Subscription, Target, Template
+from processor.domain.template import Subscription, Template
 from processor.domain.text import truncate
 from processor.errors import InternalError
 from processor.mapping.address import email_refusal, phone_refusal, user_refusal

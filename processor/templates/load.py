@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from processor.domain.catalogue import EVENTS, FAMILIES, EventRow, nearest_event
+from processor.domain.catalogue import EVENTS, FAMILIES, EventRow, Target, nearest_event
 from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
 from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.domain.event import Event
@@ -38,7 +38,6 @@ from processor.domain.template import (
     Operator,
     Segment,
     Subscription,
-    Target,
     Template,
     TemplateSet,
     Text,
@@ -334,15 +333,8 @@ _RECIPIENT_TARGETS: Final[Mapping[RecipientKind, frozenset[Target]]] = {  # T06
     RecipientKind.CUSTOM_FIELD: _HELD,
 }
 
-# No domain event, so in no table of those; what a template that a person sends may be.
-_MANUAL_ROW: Final = EventRow(
-    event=EventName(MANUAL),
-    family=MANUAL,
-    target="",
-    stream_name="manual",
-    channels=frozenset(channel for channel, spec in CHANNELS.items() if spec.can_be_manual),
-    ordering_key="",
-)
+# What a template may be that a person sends.
+_MANUAL_CHANNELS: Final = frozenset(channel for channel, spec in CHANNELS.items() if spec.can_be_manual)
 
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -504,7 +496,7 @@ class _Reading:
             self._check_target(events, target)
         field = self._recipient(file, channel, target, recipient)
         content = self._content_type(file, channel)
-        families = {_row(event).family: event for event in reversed(events)}
+        families = {_family(event): event for event in reversed(events)}
         self._check_trigger_days(file)
         conditions = self._conditions(file, families)
         texts = self._texts(file, channel, content, families)
@@ -672,8 +664,7 @@ class _Reading:
 
     def _check_channel(self, events: Iterable[EventName], channel: Channel) -> None:
         for event in events:
-            row = _row(event)
-            channels = row.channels if event == MANUAL else self._rules.channels_of(row)
+            channels = _MANUAL_CHANNELS if event == MANUAL else self._rules.channels_of(EVENTS[event])
             if channel not in channels:
                 allowed = ", ".join(sorted(channels)) or "none"
                 self.find("T04", f"{event} is not told by {channel}", key="type", hint=f"its channels: {allowed}")
@@ -1166,8 +1157,9 @@ def _check_unique(readings: Iterable[_Reading]) -> None:
                 one.find(rule, f"{field} {_cut(value)!r} is also that of {first}", key=field)
 
 
-def _row(event: EventName) -> EventRow:
-    return _MANUAL_ROW if event == MANUAL else EVENTS[event]
+def _family(event: EventName) -> str:
+    """MANUAL is no event of the domain, and so in none of its families."""
+    return MANUAL if event == MANUAL else EVENTS[event].family
 
 
 def _nobody_with_language(file: _File, families: Mapping[str, EventName]) -> str:
@@ -1183,7 +1175,7 @@ def _targets_of(event: EventName) -> tuple[Target, ...]:
     if event == MANUAL:
         return _HELD_IN_ORDER
     row = EVENTS[event]
-    targets = [Target(row.target), *(Target(field.upper()) for field in FAMILIES[row.family].holder.fields)]
+    targets = [row.target, *(Target(field.upper()) for field in FAMILIES[row.family].holder.fields)]
     if event.startswith(("FEE", "PENALTY")) or event == "INTEREST_RATE_CHANGED":
         targets += [Target.SAVINGS]
     return tuple(dict.fromkeys(targets))

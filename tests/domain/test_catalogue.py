@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastavro.schema import load_schema
 
-from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, EventRow, Holder, ordering_key
+from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, EventRow, Holder, Target, ordering_key
 from processor.domain.channel import Channel
 from processor.domain.record import EventName
 
@@ -28,7 +28,7 @@ def reference_rows() -> list[EventRow]:
         EventRow(
             event=EventName(row["event"]),
             family=row["family"],
-            target=row["target"],
+            target=Target(row["target"]),
             stream_name=row["stream_name"],
             channels=frozenset(Channel(name.upper()) for name in channels if row[name] == "y"),
             ordering_key=row["ordering_key"],

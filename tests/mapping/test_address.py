@@ -9,12 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.demo.generate import events
+from processor.domain.catalogue import Target
 from processor.domain.channel import RecipientKind
 from processor.domain.event import Event
 from processor.domain.message import Communicationmessage, State
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import FailureReason, Reason
-from processor.domain.template import Target, Template
+from processor.domain.template import Template
 from processor.mapping.address import (
     EMAIL_LIMIT_CHARACTERS,
     PHONE_LIMIT_CHARACTERS,

@@ -12,6 +12,7 @@ from fastavro import schemaless_reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processor.domain.catalogue import Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.ids import contact_id, encoded_key
@@ -20,7 +21,7 @@ from processor.domain.notification import Actor, Attachment, status_map
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, WrongKey
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
-from processor.domain.template import Match, Subscription, Target, Template
+from processor.domain.template import Match, Subscription, Template
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from processor.domain.catalogue import EVENTS
+from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import template_key
@@ -23,7 +23,6 @@ from processor.domain.template import (
     Match,
     Operator,
     Subscription,
-    Target,
     Template,
     TemplateSet,
     Text,

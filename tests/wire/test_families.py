@@ -7,14 +7,13 @@ from typing import Any, Final
 
 import pytest
 
-from processor.domain.catalogue import EVENTS, FAMILIES
+from processor.domain.catalogue import EVENTS, FAMILIES, Target
 from processor.domain.channel import ContentType
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.message import State
 from processor.domain.outcome import Processed
 from processor.domain.placeholders import placeholders_of
 from processor.domain.record import EventName
-from processor.domain.template import Target
 from processor.mapping.render import value_at
 from processor.shipped import sample
 from processor.templates.load import read_templates
@@ -105,7 +104,7 @@ def test_targets_of_templates(tmp_path: Path, event: EventName) -> None:
 
 def target_of(event: EventName, told: dict[str, Any]) -> Target:
     """A target that fits the sample: the event's own, but for a group's credit arrangement and a deposit's fee."""
-    target = Target(EVENTS[event].target)
+    target = EVENTS[event].target
     if target is Target.CLIENT and "group" in told:
         return Target.GROUP
     if target is Target.LOANS and told["account"]["kind"] == "DEPOSIT":
