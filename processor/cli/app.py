@@ -64,7 +64,7 @@ def _run(settings: Settings, *, until_end: bool, start_from: str | None, supervi
             announce(settings, server)
         else:
             told.port(server.port)
-        run(settings, until_end=until_end, answer=start_from, step=step, progress=progress)
+        run(settings, until_end=until_end, start_from=start_from, on_step=step, status=progress)
     except (AuthorizationError, StalledError):
         if told is not None:
             told.final()
@@ -75,10 +75,10 @@ def _run(settings: Settings, *, until_end: bool, start_from: str | None, supervi
 
 
 def _supervise(settings: Settings, *, until_end: bool, start_from: str | None, workers: int) -> int:
-    from processor.engine.start_offsets import start_from as answer
+    from processor.engine.start_offsets import parse_start_policy
     from processor.supervisor.workers import supervise, worker_command
 
-    answer(start_from)  # a word that is none is refused here, not by each worker
+    parse_start_policy(start_from)  # an invalid one is refused here, not by each worker
     return supervise(
         settings.http,
         workers=workers,

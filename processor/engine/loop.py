@@ -31,10 +31,11 @@ from processor.engine.consumer import EventConsumer, PolledRecord
 from processor.engine.instance_id import transactional_id
 from processor.engine.output_scan import published_template_sets
 from processor.engine.partition import AssignedPartition
-from processor.engine.publisher import NotCommitted, StepHook, TransactionalPublisher
-from processor.engine.start_offsets import StartOffsetResolver, start_from
+from processor.engine.publisher import NotCommitted, TransactionalPublisher, TransactionResult
+from processor.engine.start_offsets import StartOffsetResolver, parse_start_policy
 from processor.engine.startup_guard import HOLD_S, LastRecords, StartupGuard
 from processor.engine.status import SCHEMA_REFUSED, EngineStatus
+from processor.engine.step import Step, StepHook
 from processor.errors import (
     DependencyError,
     FatalError,
@@ -112,22 +113,22 @@ def run(
     settings: Settings,
     *,
     until_end: bool = False,
-    answer: str | None = None,
-    step: StepHook = lambda _step: None,
-    progress: EngineStatus | None = None,
+    start_from: str | None = None,
+    on_step: StepHook = lambda _step: None,
+    status: EngineStatus | None = None,
 ) -> None:
     """Map events until SIGTERM or SIGINT, or with `until_end` until every partition has reached the end it had.
 
-    Blocks. `answer` is the text of `--start-from`; `step` is told each step; `progress` is what health, readiness and
-    metrics show. Raises a FatalError for every end that is not clean (errors.py).
+    Blocks. `start_from` is the text of `--start-from`; `on_step` is called at each step; `status` is what health,
+    readiness and metrics show. Raises a FatalError for every end that is not clean (errors.py).
     """
     own_schemas = load_schemas(settings.schemas_dir)
     time_zone = ZoneInfo(settings.time_zone)
     reloads = TemplateReloader(
         settings, own_schemas, lambda templates: read_output_topics(admin(settings), settings, templates)
     )
-    first_answer = start_from(answer)
-    progress = progress or EngineStatus.unobserved()
+    start_policy = parse_start_policy(start_from)
+    progress = status or EngineStatus.unobserved()
 
     def layout(client: Admin | None = None, *, require_partitions: bool = False) -> OutputTopics:
         return read_output_topics(
@@ -163,11 +164,11 @@ def run(
             make,
             transactional_id=tid,
             timeout_s=settings.transaction_timeout_ms / 1000,
-            giving_up=shutdown.deadline_passed,
-            step=step,
+            must_stop=shutdown.deadline_passed,
+            on_step=on_step,
         )
         # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
-        publisher.renew(first_layout, meanwhile=lambda: None)
+        publisher.reset_producer(first_layout, between_attempts=lambda: None)
         written = retry_until_available(
             lambda: published_template_sets(settings, first_layout), shutdown, server=brokers
         )
@@ -206,7 +207,7 @@ def run(
             layout=layout,
             context=context,
             schemas_of_outputs=schemas_by_id(settings, schemas),
-            answer=first_answer,
+            start_policy=start_policy,
         )
         retry_until_available(starts.prepare, shutdown, server=brokers)
         properties = consumer_properties(settings)
@@ -238,7 +239,7 @@ def run(
             publisher,
             progress,
             shutdown,
-            step,
+            on_step,
         )
         try:
             if until_end:
@@ -276,7 +277,7 @@ class Engine:
         publisher: TransactionalPublisher,
         progress: EngineStatus,
         shutdown: Shutdown,
-        step: StepHook,
+        on_step: StepHook,
     ) -> None:
         self._settings = settings
         self._context = context
@@ -290,7 +291,7 @@ class Engine:
         self._publisher = publisher
         self._progress = progress
         self._shutdown = shutdown
-        self._step = step
+        self._on_step = on_step
         self._events: Topic = settings.topic("events")
         self._first_records = StartupGuard(settings.max_rejected_ratio)
         self._last_records = LastRecords(settings.max_rejected_ratio)
@@ -368,7 +369,7 @@ class Engine:
         if self._shutdown.deadline_passed():
             return
         self._poll()
-        self._step("polled")
+        self._on_step(Step.POLLED)
         self._progress.observe(
             self._intake.partitions, member=self._intake.is_member, assigned_once=self._intake.was_ever_assigned
         )
@@ -379,7 +380,7 @@ class Engine:
         current = self._hold(self._map())
         if self._shutdown.requested and self._first_records.holds_back(outcomes_of(current)):
             return  # a shutdown does not let it through
-        self._step("mapped")
+        self._on_step(Step.MAPPED)
         if self._intake.group_metadata is None:
             if current:
                 self._recover(NOT_A_MEMBER, current)
@@ -435,7 +436,7 @@ class Engine:
         if fresh is None:
             return
         if fresh.layout != self._context.layout:  # the producer's limits follow the topics
-            self._publisher.renew(fresh.layout, meanwhile=self._stay_alive)
+            self._publisher.reset_producer(fresh.layout, between_attempts=self._stay_alive)
             self._go_to_committed()
         self._context = replace(self._context, templates=fresh.templates, layout=fresh.layout)
         self._tables.tell_unknown_categories(fresh.templates)
@@ -595,16 +596,16 @@ class Engine:
         self._failure = failure
         log.warning("transaction not committed", error=failure.error, detail=failure.detail, records=len(piece))
         self._progress.not_committed(failure)
-        self._step("recovering")
+        self._on_step(Step.RECOVERING)
         searching = False
         if failure.is_record_error and not fault:
             searching = self._context.layout != layout_before or self._find_refused(failure, piece)
-        self._publisher.renew(self._context.layout, meanwhile=self._stay_alive)
-        self._step("recovered")
+        self._publisher.reset_producer(self._context.layout, between_attempts=self._stay_alive)
+        self._on_step(Step.RECOVERED)
         if not searching:
             self._back_off()
         if self._go_to_committed():
-            self._step("sought")
+            self._on_step(Step.SOUGHT)
 
     def _refresh_layout(self, *, require_partitions: bool) -> str:
         """Go on with the output topics as they are now; which of them are missing or too small, in words.
@@ -707,7 +708,10 @@ class Engine:
 
 
 NOT_A_MEMBER = NotCommitted(
-    error="UNKNOWN_MEMBER_ID", detail="the group has shut us out", is_record_error=False, result="aborted"
+    error="UNKNOWN_MEMBER_ID",
+    detail="the group has shut us out",
+    is_record_error=False,
+    result=TransactionResult.ABORTED,
 )
 
 STALL_HINT = (

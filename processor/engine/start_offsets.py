@@ -67,7 +67,7 @@ class StartPolicy:
     time_ms: int = 0
 
 
-def start_from(text: str | None) -> StartPolicy | None:
+def parse_start_policy(text: str | None) -> StartPolicy | None:
     """Parse `--start-from beginning|end|outputs|TIME`; TIME is RFC 3339 with an offset. Raises UsageError."""
     if text is None:
         return None
@@ -99,7 +99,7 @@ class StartOffsetResolver:
         layout: Callable[[Admin], OutputTopics],
         context: MappingContext,
         schemas_of_outputs: SchemaOf,
-        answer: StartPolicy | None,
+        start_policy: StartPolicy | None,
     ) -> None:
         """`layout` reads the topics as they are now. `schemas_of_outputs` is for this alone, as it is called from other
         threads than the loop's."""
@@ -109,7 +109,7 @@ class StartOffsetResolver:
         self._context = context
         self._schemas_of_outputs = schemas_of_outputs
         self._registry_lock = threading.Lock()
-        self._answer = answer
+        self._start_policy = start_policy
         self._answered_for: frozenset[int] = frozenset()
         self._for_ends: Admin | None = None
         # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
@@ -121,7 +121,7 @@ class StartOffsetResolver:
         To be called once, before the group is joined: later the group has positions, and a partition without one is
         new to it. Blocks; UnavailableError as `resolve`.
         """
-        if self._answer is None:
+        if self._start_policy is None:
             return
         there = self._partitions(self._admin())
         positions = self.positions(there)
@@ -129,7 +129,7 @@ class StartOffsetResolver:
         if positions:
             log.warning(
                 "--start-from moves no position that the group has, but one that is gone",
-                start_from=self._answer.word,
+                start_from=self._start_policy.word,
                 partitions=sorted(positions),
             )
         if positions and (new := sorted(set(there) - positions.keys())):
@@ -167,7 +167,7 @@ class StartOffsetResolver:
 
         if position is not None and low <= position <= high:
             return start(position, needs_initial_commit=False)
-        if self._answer is not None and (position is not None or partition in self._answered_for):
+        if self._start_policy is not None and (position is not None or partition in self._answered_for):
             return start(self._apply_policy(admin, partition, outcomes, low=low), needs_initial_commit=True)
         if position is not None:
             raise InputError(
@@ -179,7 +179,7 @@ class StartOffsetResolver:
         refusal = self._unsafe_start_error(outcomes, partition)
         if refusal is None:
             return start(low, needs_initial_commit=True)
-        if self._answer is None:
+        if self._start_policy is None:
             raise refusal
         return start(self._apply_policy(admin, partition, outcomes, low=low), needs_initial_commit=True)
 
@@ -316,7 +316,7 @@ class StartOffsetResolver:
         return new_admin(self._settings)
 
     def _apply_policy(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
-        answer = self._answer
+        answer = self._start_policy
         assert answer is not None
         match answer.word:
             case "beginning":

@@ -128,14 +128,14 @@ def renamed(made: Installation, group: str, **changes: Any) -> Installation:
     return Installation(settings, made.schemas, made.templates)
 
 
-def run_counted(made: Installation, *, answer: str | None = None) -> Counter[str]:
+def run_counted(made: Installation, *, start_from: str | None = None) -> Counter[str]:
     """Run to the end; how often each step was reached."""
     steps: Counter[str] = Counter()
 
     def count(step: str) -> None:
         steps[step] += 1
 
-    run(made.settings, until_end=True, answer=answer, step=count)
+    run(made.settings, until_end=True, start_from=start_from, on_step=count)
     return steps
 
 
@@ -154,7 +154,7 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
     before = [contents(made.read(topic)) for topic in topics]
     weight = sum(len(key) + len(value) for published in before for key, value, _ in published)
     small = renamed(made, "small", max_batch_bytes=weight // 3)
-    several = run_counted(small, answer="beginning")
+    several = run_counted(small, start_from="beginning")
     after = [contents(made.read(topic)) for topic in topics]
 
     assert 1 == one["committed"]
@@ -175,7 +175,7 @@ def test_the_group_hears_from_us_between_two_slow_records(
     made.produce_events([repayment(n) for n in range(30)])
     monkeypatch.setattr(module, "MAPPING_S", 0.0)
     steps: list[str] = []
-    run(made.settings, until_end=True, step=steps.append)
+    run(made.settings, until_end=True, on_step=steps.append)
     first = steps.index("mapped")
 
     assert 30 == steps.count("committed")
@@ -208,7 +208,7 @@ def test_one_poll_takes_so_many_bytes(
     monkeypatch.setattr(consumer, "MAX_POLL_BYTES", 4 * len(b"key"))
     monkeypatch.setattr(consumer, "MAX_CONSUME_RECORDS", 1)
     steps: Counter[str] = Counter()
-    run(made.settings, until_end=True, step=lambda step: steps.update([step]))
+    run(made.settings, until_end=True, on_step=lambda step: steps.update([step]))
 
     assert 3 == steps["committed"]
     assert [*range(12)] == [decision["source"]["offset"] for decision in made.read_decisions()]
@@ -239,7 +239,7 @@ def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, t
         if step == "produced" and steps.count(step) == 2:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
-    run(made.settings, until_end=True, step=fail_once)
+    run(made.settings, until_end=True, on_step=fail_once)
 
     assert 1 == steps.count("sought")
     assert [60] == made.committed()
@@ -264,7 +264,7 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
     steps: list[str] = []
     with registry({"/schemas/ids/7": {"schema": schema.text}}) as url:
         settings = made.settings.model_copy(update={"schema_registry": SchemaRegistrySettings(url=url)})
-        run(settings, until_end=True, step=steps.append)
+        run(settings, until_end=True, on_step=steps.append)
 
     assert waiting < steps.count("committed")
     assert [20] == made.committed()
@@ -333,7 +333,7 @@ def test_what_is_held_back_is_bounded(
     made.produce_values([b"\x07 no event"] * 30)
     held = run_counted(made)
     monkeypatch.setattr(module, "HELD_BYTES", 10 * len(b"key\x07 no event"))
-    full = run_counted(renamed(made, "full"), answer="beginning")
+    full = run_counted(renamed(made, "full"), start_from="beginning")
 
     assert (1, 3) == (held["mapped"], full["mapped"])
 
@@ -379,7 +379,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     made.produce_events([repayment(n) for n in range(400)])
     made.run()
-    renamed(made, "off", circuit_breaker="off").run(answer="beginning")
+    renamed(made, "off", circuit_breaker="off").run(start_from="beginning")
     letters = [
         dead_letter_of(key=one.key(), value=one.value(), headers=headers_of(one))
         for one in made.read(made.settings.topic("dead_letters"))

@@ -75,7 +75,7 @@ def running(made: Installation) -> Iterator[Running]:
 
     def work() -> None:
         try:
-            run(made.settings, step=look, progress=engine.progress)
+            run(made.settings, on_step=look, status=engine.progress)
         except LeftError:
             pass
         except FatalError as error:

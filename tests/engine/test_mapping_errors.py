@@ -103,7 +103,7 @@ def test_the_record_is_dead_and_the_others_go_on(
         run(
             made.settings,
             until_end=True,
-            progress=EngineStatus(Metrics(registry), events=made.settings.topic("events"), max_stall_s=60),
+            status=EngineStatus(Metrics(registry), events=made.settings.topic("events"), max_stall_s=60),
         )
     (letter,) = made.read(made.settings.topic("dead_letters"))
     dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
@@ -153,7 +153,7 @@ def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch:
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
     made.produce_events([repayment(n) for n in range(8)])
     steps: list[str] = []
-    run(made.settings, until_end=True, step=steps.append)
+    run(made.settings, until_end=True, on_step=steps.append)
 
     assert [*range(8)] == events_of(made.read_statuses())
     assert [] == made.read(made.settings.topic("dead_letters"))

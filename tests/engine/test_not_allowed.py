@@ -126,7 +126,7 @@ def test_an_answer_that_cannot_be_weighed(
     deny(made, GROUP, made.settings.group_id, DESCRIBE)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
-        run(made.settings, answer="beginning")
+        run(made.settings, start_from="beginning")
 
 
 def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
@@ -139,7 +139,7 @@ def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: s
             deny(made, TOPIC, made.events, READ)
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant .*READ on the events topic"):
-        run(made.settings, step=withdraw)
+        run(made.settings, on_step=withdraw)
     assert 2 == len(made.read_statuses())
 
 
@@ -166,4 +166,4 @@ def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix
             rival.init_transactions(10)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):
-        run(made.settings, step=fence)
+        run(made.settings, on_step=fence)

@@ -139,7 +139,7 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
     for, also where its event could be read."""
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events([repayment(number) for number, _ in enumerate(Reason)])
-    made.run(answer="end")  # nothing was seen of any
+    made.run(start_from="end")  # nothing was seen of any
     topic = make_layout(dead_letters=1_000_000).dead_letters
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     for offset, reason in enumerate(Reason):
@@ -216,7 +216,7 @@ def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: s
     """Skipped by `--start-from end`: nobody has seen it, so its repeat is mapped."""
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events([repayment(1)])
-    made.run(answer="end")
+    made.run(start_from="end")
     made.produce_events([repayment(1)])
     made.run()
 

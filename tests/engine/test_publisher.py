@@ -44,15 +44,15 @@ def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
         lambda _layout, _failed: cast(Producer, Failing(ended.append)),
         transactional_id="a-test",
         timeout_s=15,
-        giving_up=lambda: False,
-        step=lambda _step: None,
+        must_stop=lambda: False,
+        on_step=lambda _step: None,
     )
     gc.disable()
     try:
-        publisher.renew(LAYOUT, meanwhile=lambda: None)
+        publisher.reset_producer(LAYOUT, between_attempts=lambda: None)
         dropped = weakref.ref(publisher._producer)
         failure = publisher.publish((), {}, None)
-        publisher.renew(LAYOUT, meanwhile=lambda: None)
+        publisher.reset_producer(LAYOUT, between_attempts=lambda: None)
         deadline = time.monotonic() + 5
         while dropped() is not None and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -71,7 +71,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
             altered.result(10)
 
     lowered: list[str] = []
-    run(made.settings, until_end=True, step=lower)
+    run(made.settings, until_end=True, on_step=lower)
 
     assert lowered
     assert [6] == made.committed()
@@ -215,7 +215,7 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
                 schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
                 answers["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(made.settings, until_end=True, step=bring_up)
+        run(made.settings, until_end=True, on_step=bring_up)
 
     assert [([2], [2])] == seen
     assert [3, 1] == made.committed([0, 1])
@@ -304,7 +304,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=watch, daemon=True).start()
-        run(made.settings, progress=progress)
+        run(made.settings, status=progress)
 
     assert ends.is_set()
     assert [True, True, True] == readiness

@@ -39,7 +39,7 @@ def test_an_open_transaction_in_the_input(
             began.append(time.monotonic())
 
     with pytest.raises(StalledError) as ended:
-        engine.run(made.settings, until_end=True, step=hurry)
+        engine.run(made.settings, until_end=True, on_step=hurry)
     assert 3 == ended.value.exit_code
     assert re.fullmatch(
         rf"no progress for 3 s: {re.escape(made.events)}\[1\] at 1 of 2\nhint: an open transaction in the input .*",
@@ -69,6 +69,6 @@ def test_a_broker_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
                     kafka.kill()
 
         with pytest.raises(StalledError, match=r"no progress for 3 s: gone\.banking\.events\[0\] at 1 of 2") as ended:
-            engine.run(made.settings, until_end=True, step=kill)
+            engine.run(made.settings, until_end=True, on_step=kill)
         assert 3 == ended.value.exit_code
         assert STALL_S < time.monotonic() - began[1] < 30

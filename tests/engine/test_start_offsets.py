@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from processor.cli.topics import grow
 from processor.demo.generate import events
 from processor.engine.loop import run
-from processor.engine.start_offsets import start_from
+from processor.engine.start_offsets import parse_start_policy
 from processor.errors import InputError, UnavailableError, UsageError
 from processor.kafka.clients import headers_of
 from tests.support.builders import TENANT
@@ -64,7 +64,7 @@ def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: st
     made.run()
     before = len(made.read_statuses())
     with capture_logs() as logs:
-        made.run(answer="beginning")
+        made.run(start_from="beginning")
 
     assert before == len(made.read_statuses())
     assert [
@@ -95,7 +95,7 @@ def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str
     with pytest.raises(InputError, match=r"is gone: it is 2, the partition holds offsets 6 to 9; 4 offsets are"):
         made.run()
 
-    made.run(answer="beginning")
+    made.run(start_from="beginning")
 
     assert {0, 1, 6, 7, 8, 9} == sources(made)
 
@@ -144,7 +144,7 @@ def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> Non
 
     made.produce_events(told(5, seed=2))
     published = len(made.read_statuses())
-    again.run(answer="outputs")
+    again.run(start_from="outputs")
 
     assert set(range(10)) == sources(made)
     assert published <= len(made.read_statuses())
@@ -155,7 +155,7 @@ def test_end_skips_what_is_there(bootstrap_servers: str, topic_prefix: str) -> N
     """`--start-from end` maps only what comes after."""
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events(told(5))
-    made.run(answer="end")
+    made.run(start_from="end")
     made.produce_events(told(5, seed=2))
     made.run()
 
@@ -169,7 +169,7 @@ def test_a_time_starts_at_the_first_record_since(bootstrap_servers: str, topic_p
     time.sleep(0.05)
     since = datetime.now(UTC).isoformat()
     made.produce_events(told(5, seed=2))
-    made.run(answer=since)
+    made.run(start_from=since)
 
     assert set(range(5, 10)) == sources(made)
 
@@ -191,10 +191,10 @@ def test_an_answer_is_not_for_a_partition_that_is_new_to_the_group(bootstrap_ser
     """`--start-from end` left on the command line skips nothing of a partition that was grown since."""
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events(told(3))
-    made.run(answer="end")
+    made.run(start_from="end")
     grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
     made.produce_events(told(4, seed=2), partition=1)
-    made.run(answer="end")
+    made.run(start_from="end")
 
     assert set() == sources(made)
     assert set(range(4)) == sources(made, 1)
@@ -220,8 +220,8 @@ def test_all_answered_starts_are_committed_at_once(bootstrap_servers: str, topic
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        run(made.settings, until_end=True, answer="end", step=die)
-    made.run(answer="end")
+        run(made.settings, until_end=True, start_from="end", on_step=die)
+    made.run(start_from="end")
 
     assert [1] * 20 == made.committed(range(20))
     assert [] == [source for partition in range(20) for source in sources(made, partition)]
@@ -258,9 +258,9 @@ def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_pref
     with pytest.raises(InputError, match=r"(?s)\[0\]@0 cannot be read.*no schema has id 7\nhint: "):
         made.run()
     with pytest.raises(InputError, match="cannot be read"):
-        made.run(answer="outputs")
+        made.run(start_from="outputs")
 
-    made.run(answer="end")
+    made.run(start_from="end")
 
     assert [5] == made.committed()
 
@@ -268,7 +268,7 @@ def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_pref
 def test_a_time_needs_an_offset() -> None:
     """A time without its offset could be any hour: refused before anything connects."""
     with pytest.raises(UsageError, match=r"(?s)got: '2026-03-14'.*hint: a time looks like"):
-        start_from("2026-03-14")
+        parse_start_policy("2026-03-14")
 
 
 def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -278,7 +278,7 @@ def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_pref
     admin = made.admin()
     (deleted,) = admin.delete_topics([made.events]).values()
     deleted.result(10)
-    starts = start_offset_resolver(made, answer=start_from("end"))
+    starts = start_offset_resolver(made, start_policy=parse_start_policy("end"))
     wait_until(lambda: made.events not in admin.list_topics(timeout=10).topics)
 
     with pytest.raises(UnavailableError, match="UNKNOWN_TOPIC_OR_PART"):
@@ -307,9 +307,9 @@ def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers
         InputError,
         match=r"up to offset 4, and its next record gets offset 3: .*\nhint: `--start-from beginning`",
     ):
-        made.run(answer="outputs")
+        made.run(start_from="outputs")
     assert [OFFSET_INVALID] == made.committed()
 
     before = len(made.read_statuses())
-    made.run(answer="beginning")
+    made.run(start_from="beginning")
     assert len(made.read_statuses()) > before

@@ -25,7 +25,7 @@ from processor.engine.consumer import RebalanceEvent
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.loop import run
 from processor.engine.partition import AssignedPartition
-from processor.engine.publisher import NotCommitted
+from processor.engine.publisher import NotCommitted, TransactionResult
 from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.engine.status import LOST, SILENT, UNASSIGNED, EngineStatus
 from processor.errors import UnavailableError
@@ -201,7 +201,7 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failure(result: str) -> NotCommitted:
-    return NotCommitted(error="_FENCED", detail="", is_record_error=False, result=result)
+    return NotCommitted(error="_FENCED", detail="", is_record_error=False, result=TransactionResult(result))
 
 
 def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +402,7 @@ def test_an_engine_whose_record_waits_is_unready(
                     schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
                     answers["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(made.settings, until_end=True, step=look, progress=progress)
+        run(made.settings, until_end=True, on_step=look, status=progress)
 
     (reason,) = reasons
     assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)
@@ -451,7 +451,9 @@ def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
     """The loop may not turn for long after it: what was degraded before is still named."""
     progress = EngineStatus.unobserved()
     progress.degraded("topics", ["topic banking.events is compacted"])
-    progress.not_committed(NotCommitted(error="_FENCED", detail="", is_record_error=False, result="fenced"))
+    progress.not_committed(
+        NotCommitted(error="_FENCED", detail="", is_record_error=False, result=TransactionResult.FENCED)
+    )
 
     assert (
         Readiness(ready=False, reasons=(*NOT_COMMITTED.reasons, "topic banking.events is compacted"), degraded=True)

@@ -120,7 +120,7 @@ def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, mo
     with pytest.raises(
         StalledError, match=rf"at 0 of 5; the last batch was not committed: .*missing: {status}; hint: "
     ):
-        engine.run(made.settings, until_end=True, step=delete)
+        engine.run(made.settings, until_end=True, on_step=delete)
     assert [0] == made.committed()
 
 

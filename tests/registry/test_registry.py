@@ -208,7 +208,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
             if step == "polled":
                 seen.append((made.committed([0, 1]), progress.readiness()))
 
-        run(made.settings, until_end=True, progress=progress, step=look)
+        run(made.settings, until_end=True, status=progress, on_step=look)
 
     assert [3, 2] == made.committed([0, 1])
     assert [["0", "2"], ["3", "4"]] == [

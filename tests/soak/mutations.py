@@ -13,6 +13,7 @@ from processor.engine.consumer import EventConsumer
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.partition import AssignedPartition
 from processor.engine.start_offsets import StartOffsetResolver
+from processor.engine.step import Step
 
 
 def _seek_to_batchs_first_offset() -> None:
@@ -45,7 +46,7 @@ def _offsets_outside_the_transaction() -> None:
     ) -> transaction.NotCommitted | None:
         failure = _publish_without_offsets(self, outputs, group)
         if failure is None:
-            self._step("committed")
+            self._on_step(Step.COMMITTED)
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
             _CONSUMERS[-1].commit(offsets=offsets, asynchronous=False)
         return failure
@@ -73,40 +74,42 @@ def _publish_without_offsets(
     del group
     producer = self._producer
     if producer is None:
-        raise AssertionError("renew() gives the first producer")
+        raise AssertionError("reset_producer() gives the first producer")
     try:
         producer.begin_transaction()
-        self._step("begun")
+        self._on_step(Step.BEGUN)
         for out in outputs:
             producer.produce(out.topic, out.value, out.key, out.partition, headers=list(out.headers) or None)
             producer.poll(0)
-        self._step("produced")
-        self._step("offsets_sent")
-        self._step("committing")
+        self._on_step(Step.PRODUCED)
+        self._on_step(Step.OFFSETS_SENT)
+        self._on_step(Step.COMMITTING)
         producer.commit_transaction(self._timeout_s)
     except KafkaException as exception:
-        return transaction.NotCommitted(str(exception), "", is_record_error=False, result="aborted")
+        return transaction.NotCommitted(
+            str(exception), "", is_record_error=False, result=transaction.TransactionResult.ABORTED
+        )
     return None
 
 
 def _old_producer_kept() -> None:
-    def renew(self: transaction.TransactionalPublisher, *given: Any, **named: Any) -> None:
+    def reset_producer(self: transaction.TransactionalPublisher, *given: Any, **named: Any) -> None:
         if self._producer is None:
             original(self, *given, **named)
             return
         with contextlib.suppress(KafkaException):  # as if the abort had succeeded
             self._producer.abort_transaction(5)
 
-    original = transaction.TransactionalPublisher.renew
-    transaction.TransactionalPublisher.renew = renew  # type: ignore[method-assign]
+    original = transaction.TransactionalPublisher.reset_producer
+    transaction.TransactionalPublisher.reset_producer = reset_producer  # type: ignore[method-assign]
 
 
 def _hash_partitioner() -> None:
-    def produce(self: transaction.TransactionalPublisher, producer: Any, out: Any, deadline: float) -> None:
+    def produce(self: transaction.TransactionalPublisher, producer: Any, output: Any, deadline: float) -> None:
         del deadline
         while True:
             try:
-                producer.produce(out.topic, out.value, out.key, headers=list(out.headers) or None)
+                producer.produce(output.topic, output.value, output.key, headers=list(output.headers) or None)
             except BufferError:
                 self._producer and self._producer.poll(0.01)
             else:

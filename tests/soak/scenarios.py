@@ -17,6 +17,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from processor.engine.step import Step
 from processor.kafka.local.kafka import LocalKafka
 from tests.soak.checker import CheckResult, Finding, Kind, check_outputs
 from tests.soak.expected import Duplicate, Record, expected_outputs, valid_record
@@ -26,9 +27,9 @@ from tests.soak.proxy import EndTxnFault, EndTxnLoss, WrittenRecords
 from tests.soak.workers import StepSignal, Worker, lag, wait_until, wait_until_caught_up
 from tests.soak.workload import InputProducer, Workload, event_json, mixed_records, valid_records
 
-BATCH_STEPS = ("polled", "mapped", "begun", "produced", "offsets_sent", "committing", "committed")
-RECOVERY_STEPS = ("recovering", "recovered", "sought")
-OPEN_TRANSACTION_STEPS = ("produced", "offsets_sent", "committing")
+RECOVERY_STEPS = (Step.RECOVERING, Step.RECOVERED, Step.SOUGHT)
+BATCH_STEPS = tuple(step for step in Step if step not in RECOVERY_STEPS)
+OPEN_TRANSACTION_STEPS = (Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING)
 """Steps at which a transaction is open on the broker."""
 
 SEND_DELAY_MS = 600  # how long librdkafka is given, after a step, to send what it was handed; 150 was too little once

@@ -12,35 +12,21 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import structlog
 
 from processor.engine.loop import run
+from processor.engine.step import Step, StepHook
 from processor.errors import FatalError
 from processor.settings import load_settings
 from tests.soak.mutations import MUTATIONS
 
-STEPS = (
-    "polled",
-    "mapped",
-    "begun",
-    "produced",
-    "offsets_sent",
-    "committing",
-    "committed",
-    "recovering",
-    "recovered",
-    "sought",
-)
-"""The steps that the engine's hook is called with; the last three only after a transaction that did not commit."""
-
-TRANSACTION_STEPS = frozenset({"begun", "produced", "offsets_sent", "committing", "committed"})
+TRANSACTION_STEPS = frozenset({Step.BEGUN, Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING, Step.COMMITTED})
 
 SIGNALS = {"KILL": signal.SIGKILL, "STOP": signal.SIGSTOP, "TERM": signal.SIGTERM}
 
 
-def signal_at_step(name: str, *, nth: int, delay_ms: int, signal_number: int) -> Callable[[str], None]:
+def signal_at_step(name: str, *, nth: int, delay_ms: int, signal_number: int) -> StepHook:
     """A hook that sends this process a signal `delay_ms` after it has reached step `name` for the `nth` time.
 
     Steps of transactions that carry offsets only (of an initial commit, of an idle partition) are not counted.
@@ -48,9 +34,9 @@ def signal_at_step(name: str, *, nth: int, delay_ms: int, signal_number: int) ->
     left = nth
     mapped = False
 
-    def hook(step: str) -> None:
+    def hook(step: Step) -> None:
         nonlocal left, mapped
-        mapped = step == "mapped" or (mapped and step != "polled")
+        mapped = step is Step.MAPPED or (mapped and step is not Step.POLLED)
         if step != name or (step in TRANSACTION_STEPS and not mapped):
             return
         left -= 1
@@ -64,7 +50,7 @@ def signal_at_step(name: str, *, nth: int, delay_ms: int, signal_number: int) ->
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.worker", description=__doc__)
-    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--step", choices=list(Step))
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--delay-ms", type=int, default=0)
     parser.add_argument("--signal", choices=tuple(SIGNALS), default="KILL")
@@ -90,12 +76,12 @@ def main() -> int:
         args.step or "", nth=args.nth, delay_ms=args.delay_ms, signal_number=SIGNALS[args.signal]
     )
 
-    def hook(step: str) -> None:
+    def hook(step: Step) -> None:
         step_counts[step] += 1
         send_signal(step)
 
     try:
-        run(load_settings(), until_end=args.until_end, step=hook)
+        run(load_settings(), until_end=args.until_end, on_step=hook)
     except FatalError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code

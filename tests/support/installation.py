@@ -241,9 +241,9 @@ class Installation:
 
     # The engine
 
-    def run(self, *, answer: str | None = None) -> None:
+    def run(self, *, start_from: str | None = None) -> None:
         """Run the engine in this process until the end of the input."""
-        run(self.settings, until_end=True, answer=answer)
+        run(self.settings, until_end=True, start_from=start_from)
 
     def env(self, *, servers: str | None = None) -> dict[str, str]:
         """The whole environment of a process of this installation, without other settings of the processor."""
@@ -293,12 +293,14 @@ def create_installation(servers: str, prefix: str, *, partitions: int = 1, **set
     return installation
 
 
-def start_offset_resolver(installation: Installation, *, answer: StartPolicy | None = None) -> StartOffsetResolver:
+def start_offset_resolver(
+    installation: Installation, *, start_policy: StartPolicy | None = None
+) -> StartOffsetResolver:
     """The resolver of a process that starts now."""
     return StartOffsetResolver(
         installation.settings,
         layout=lambda admin: read_output_topics(admin, installation.settings, installation.templates),
         context=make_lookups(schemas=installation.schemas),
         schemas_of_outputs=installation.schemas.local_schema,
-        answer=answer,
+        start_policy=start_policy,
     )

@@ -312,7 +312,7 @@ def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
     made.produce_events([repayment(0)])
     progress = EngineStatus.unobserved()
     seen: list[Readiness] = []
-    run(made.settings, until_end=True, progress=progress, step=lambda _step: seen.append(progress.readiness()))
+    run(made.settings, until_end=True, status=progress, on_step=lambda _step: seen.append(progress.readiness()))
 
     assert "the row northbank cannot be read" in seen[-1].reasons[-1]
     assert seen[-1].degraded
