@@ -20,10 +20,10 @@ from processor.errors import UsageError
 
 log = structlog.get_logger()
 
-REQUEST_S: Final = 5.0  # from a connection's first moment to the last byte of its answer
-CONNECTIONS_LIMIT: Final = 100  # each holds a thread and a descriptor
+REQUEST_TIMEOUT_S: Final = 5.0  # from the accepted connection to the last byte of its response
+MAX_CONNECTIONS: Final = 100  # each holds a thread and a descriptor
 _BACKLOG: Final = 1024  # connections that wait to be accepted; one that is dropped is tried again after a whole second
-_OUT_OF_DESCRIPTORS_S: Final = 0.1
+_DESCRIPTOR_RETRY_INTERVAL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Readiness:
 
 
 class Server:
-    """A running server. `port` is the real one, also when a free one was asked for."""
+    """A running server. `port` is the real one, also when it was to be a free one."""
 
     def __init__(self, listener: "_Listener") -> None:
         self._listener = listener
@@ -61,10 +61,10 @@ class Server:
 
 
 def serve(host: str, port: int, *, registry: CollectorRegistry, ready: Callable[[], Readiness]) -> Server:
-    """Listen on `host` and `port` and answer until `close`; 0 is a free port.
+    """Listen on `host` and `port`, and respond until `close`; 0 is a free port.
 
-    `ready` is called from other threads, once for each question, and must not block. An exception of it is answered
-    with 500 and logged. Raises UsageError when the port is taken or the address is not one of this machine.
+    `ready` is called from other threads, once for each request, and must not block. An exception of it is logged, and
+    the response is 500. Raises UsageError when the port is taken or the address is not one of this machine.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -79,7 +79,7 @@ def serve(host: str, port: int, *, registry: CollectorRegistry, ready: Callable[
 
 
 class _Listener(ThreadingHTTPServer):
-    """A thread for each connection, all bounded: none lives longer than REQUEST_S, and the oldest of too many is cut.
+    """A thread for each connection, none longer than REQUEST_TIMEOUT_S, and the oldest of too many is cut.
 
     A connection is cut by shutting its socket down, which wakes its thread out of whatever read or write it waits in.
     """
@@ -101,24 +101,24 @@ class _Listener(ThreadingHTTPServer):
         self.ready = ready
         self._deadlines: dict[socket.socket, float] = {}  # of open connections, the oldest first
         self._closing = threading.Lock()  # a descriptor that is shut down must not become another's meanwhile
-        super().__init__(address, _Answer)
+        super().__init__(address, _RequestHandler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """The next connection. Where there is no descriptor for it, the loop must not spin until there is."""
         try:
             return super().get_request()
         except OSError:
-            time.sleep(_OUT_OF_DESCRIPTORS_S)
+            time.sleep(_DESCRIPTOR_RETRY_INTERVAL_S)
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Respond in a thread of its own. Of too many the oldest is cut: an honest request takes milliseconds."""
         with self._closing:
-            if len(self._deadlines) >= CONNECTIONS_LIMIT:
+            if len(self._deadlines) >= MAX_CONNECTIONS:
                 oldest = next(iter(self._deadlines))
                 del self._deadlines[oldest]
-                _cut(oldest)
-            self._deadlines[request] = time.monotonic() + REQUEST_S
+                _shut_down(oldest)
+            self._deadlines[request] = time.monotonic() + REQUEST_TIMEOUT_S
         try:
             super().process_request(request, client_address)
         except RuntimeError as error:  # the system has no thread for it; the loop itself must not wait for a client
@@ -133,7 +133,7 @@ class _Listener(ThreadingHTTPServer):
                 if now < deadline:
                     break
                 del self._deadlines[connection]
-                _cut(connection)
+                _shut_down(connection)
 
     def shutdown_request(self, request: Any) -> None:
         """End the response, and read what the client still sends: closed before that, its system drops the response.
@@ -153,24 +153,24 @@ class _Listener(ThreadingHTTPServer):
             request.close()
 
     def server_bind(self) -> None:
-        """Bind without asking a name server for our own name, which may take seconds and tells nothing."""
+        """Bind without a look-up of our own name at a name server, which may take seconds and is of no use."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  names are the library's
-        """A client that went away is no news; all else is ours."""
+        """A client that went away is nothing to log; all else is our error."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             log.exception("http request failed", client=str(client_address))
 
 
-def _cut(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):  # the client was quicker
         connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     server: _Listener
     server_version = "processor"
     sys_version = ""

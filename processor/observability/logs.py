@@ -14,11 +14,11 @@ from structlog.typing import Processor
 from processor.settings import MASK, LogSettings, Properties
 
 # Word by word, so that `encodedKey` is shown and `api_key` is not.
-_SECRET: Final = re.compile(r"(?i)(password|passwd|secret|token|credential|authori[sz]ation_header|api_?key|jaas)")
-_IN_TEXT: Final = re.compile(
+_SECRET_NAME: Final = re.compile(r"(?i)(password|passwd|secret|token|credential|authori[sz]ation_header|api_?key|jaas)")
+_SECRET_IN_TEXT: Final = re.compile(
     r"(?i)((?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&}]+)"
 )
-_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_LOGIN_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def configure(settings: LogSettings, *, worker: int | None = None, stream: TextIO | None = None) -> None:
@@ -33,24 +33,24 @@ def configure(settings: LogSettings, *, worker: int | None = None, stream: TextI
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        _numbered(worker),
-        _without_secrets,
+        _add_worker(worker),
+        _mask_secrets,
     ]
     # Plain tracebacks: rich ones show local variables, and with them whatever they hold.
-    texts: list[Processor] = [structlog.processors.format_exc_info, _masked_exception]
+    texts: list[Processor] = [structlog.processors.format_exc_info, _mask_exception]
     renderers: list[Processor]
     if console:
-        form = structlog.dev.ConsoleRenderer(
+        console_renderer = structlog.dev.ConsoleRenderer(
             colors=stream.isatty() and not os.environ.get("NO_COLOR"),  # https://no-color.org
             timestamp_key="at",
             sort_keys=False,
             exception_formatter=structlog.dev.plain_traceback,
         )
-        renderers = [*texts, form]
+        renderers = [*texts, console_renderer]
     else:
         # Escapes of JSON where the stream's encoding has not all characters: its own escapes are not JSON's.
         ascii_only = codecs.lookup(stream.encoding or "utf-8").name != "utf-8"
-        renderers = [*texts, _in_order, structlog.processors.JSONRenderer(default=str, ensure_ascii=ascii_only)]
+        renderers = [*texts, _order_fields, structlog.processors.JSONRenderer(default=str, ensure_ascii=ascii_only)]
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -62,7 +62,7 @@ def configure(settings: LogSettings, *, worker: int | None = None, stream: TextI
 
 
 def _adopt_libraries(shared: list[Processor], renderers: list[Processor], stream: TextIO) -> None:
-    """What libraries tell `logging` comes out in the same form; below a warning it is theirs, not ours."""
+    """Write what libraries log by `logging` in the same format, from warnings up."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -75,52 +75,52 @@ def _adopt_libraries(shared: list[Processor], renderers: list[Processor], stream
     root.setLevel(logging.WARNING)
 
 
-def _numbered(worker: int | None) -> Processor:
-    def numbered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_worker(worker: int | None) -> Processor:
+    def add_worker(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if worker is not None:
             event["worker"] = worker
         return event
 
-    return numbered
+    return add_worker
 
 
-def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Values under a secret name are masked, and passwords inside texts (a broker's error, a URL) too."""
     for name, value in event.items():
-        event[name] = _masked(name, value)
+        event[name] = _mask(name, value)
     return event
 
 
-def _masked(name: object, value: Any) -> Any:
-    if isinstance(name, str) and _SECRET.search(name):
+def _mask(name: object, value: Any) -> Any:
+    if isinstance(name, str) and _SECRET_NAME.search(name):
         return MASK
     match value:
         case str():
-            return masked_text(value)
+            return mask_text(value)
         case Properties():
             return value.masked()
         case Mapping():
-            return {inner: _masked(inner, one) for inner, one in value.items()}
+            return {inner_name: _mask(inner_name, inner) for inner_name, inner in value.items()}
         case list() | tuple():
-            return [_masked("", one) for one in value]
+            return [_mask("", item) for item in value]
         case _:
             return value
 
 
-def _masked_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _mask_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if isinstance(event.get("exception"), str):
-        event["exception"] = masked_text(event["exception"])
+        event["exception"] = mask_text(event["exception"])
     return event
 
 
-def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """When, how bad and what first: it is read by people too."""
+def _order_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put time, level and event first: people read it too."""
     first = {name: event[name] for name in ("at", "level", "event") if name in event}
     return {**first, **event}
 
 
-def masked_text(text: str) -> str:
+def mask_text(text: str) -> str:
     """`text` without what follows `password=` and the like, and without user and password in an address."""
     if "=" in text or ":" in text:
-        return _IN_URL.sub(f"{MASK}@", _IN_TEXT.sub(rf"\g<1>{MASK}", text))
+        return _LOGIN_IN_URL.sub(f"{MASK}@", _SECRET_IN_TEXT.sub(rf"\g<1>{MASK}", text))
     return text

@@ -142,7 +142,7 @@ def test_wrong_settings_are_an_error_of_usage() -> None:
 
     assert (2, "") == (done.returncode, done.stdout)
     assert [
-        "PROCESSOR_TENNANT in the environment is no setting",
+        "PROCESSOR_TENNANT in the environment is not a setting",
         "hint: did you mean PROCESSOR_TENANT?",
         (
             "PROCESSOR_HTTP__PORT='http' in the environment: input should be a valid integer, "

@@ -111,7 +111,7 @@ def test_the_producers_sizes_follow_the_topics() -> None:
 def test_what_is_passed_through_does_not_change_the_promise() -> None:
     """An operator's linger.ms counts; that failed deliveries are reported, and when a transaction ends, is ours."""
     made = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
-    with pytest.raises(ValueError, match=r"delivery\.report\.only\.error is not yours to set"):
+    with pytest.raises(ValueError, match=r"delivery\.report\.only\.error is reserved"):
         properties(smallest_limit_bytes=20_000, **{"delivery.report.only.error": "false"})
 
     assert ("50", True, 15_000) == tuple(

@@ -1,4 +1,4 @@
-"""The port for operators answers what is true, to anybody, and never for long."""
+"""The operators' port responds with the truth, to any client, and within bounded time."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from processor.errors import UsageError
-from processor.observability.http import CONNECTIONS_LIMIT, REQUEST_S, Readiness, Server, serve
+from processor.observability.http import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, Readiness, Server, serve
 from processor.observability.metrics import RECORDS, Metrics
 
 READY = Readiness(True)
@@ -23,7 +23,7 @@ READY = Readiness(True)
 def serving(
     ready: Callable[[], Readiness] = lambda: READY, *, registry: CollectorRegistry | None = None
 ) -> Iterator[tuple[Server, httpx.Client]]:
-    """A server on a free port, and a client that asks it."""
+    """A server on a free port, and a client of it."""
     server = serve("127.0.0.1", 0, registry=registry or CollectorRegistry(), ready=ready)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=5, trust_env=False) as client:
@@ -32,8 +32,8 @@ def serving(
         server.close()
 
 
-def test_a_process_that_answers_is_healthy_also_when_it_is_not_ready() -> None:
-    """/health is 200 as long as the process answers; only /ready tells of its work."""
+def test_a_process_that_responses_is_healthy_also_when_it_is_not_ready() -> None:
+    """/health is 200 as long as the process responds; only /ready depends on its work."""
     with serving(lambda: Readiness(False, ("no partition was assigned yet",))) as (_, client):
         health, ready = client.get("/health"), client.get("/ready")
 
@@ -43,7 +43,7 @@ def test_a_process_that_answers_is_healthy_also_when_it_is_not_ready() -> None:
 
 
 def test_degraded_is_ready() -> None:
-    """What does less well than it should says so with 200, so that nobody restarts it."""
+    """What does less well than it should says so with 200, so that it is not restarted."""
     with serving(lambda: Readiness(True, ("registry is down",), degraded=True)) as (_, client):
         ready = client.get("/ready")
 
@@ -57,42 +57,42 @@ def test_metrics_are_those_of_the_registry() -> None:
     metrics = Metrics(registry)
     with serving(registry=registry) as (_, client):
         metrics[RECORDS].labels(topic="banking.events", outcome="processed").inc(3)
-        answer = client.get("/metrics")
+        response = client.get("/metrics")
 
-    assert 200 == answer.status_code
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert 'processor_records_total{outcome="processed",topic="banking.events"} 3.0' in answer.text.splitlines()
+    assert 200 == response.status_code
+    assert response.headers["content-type"].startswith("text/plain")
+    assert 'processor_records_total{outcome="processed",topic="banking.events"} 3.0' in response.text.splitlines()
 
 
 def test_another_path_names_the_right_ones() -> None:
     """404 lists what there is."""
     with serving() as (_, client):
-        answer = client.get("/metrix?x=1")
+        response = client.get("/metrix?x=1")
 
-    assert 404 == answer.status_code
-    assert ["/health", "/ready", "/metrics"] == answer.json()["paths"]
+    assert 404 == response.status_code
+    assert ["/health", "/ready", "/metrics"] == response.json()["paths"]
 
 
 def test_a_question_by_head_has_no_body() -> None:
-    """HEAD is answered as GET is, without the body; asked over a bare socket, as clients hide a body that is there."""
+    """HEAD gets what GET does, without the body; sent over a bare socket, as clients hide a body that is there."""
     with serving() as (server, _), socket.create_connection(("127.0.0.1", server.port)) as bare:
         bare.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
-        answer = b"".join(iter(lambda: bare.recv(4096), b""))
+        response = b"".join(iter(lambda: bare.recv(4096), b""))
 
-    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
-    assert answer.endswith(b"\r\n\r\n")
+    assert response.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert response.endswith(b"\r\n\r\n")
 
 
 def test_readiness_that_cannot_be_told_is_not_ready() -> None:
-    """An exception of `ready` is a 500 and leaves the server answering."""
+    """An exception of `ready` is a 500 and leaves the server responseing."""
 
     def broken() -> Readiness:
         raise RuntimeError("boom")
 
     with serving(broken) as (_, client):
-        answer, health = client.get("/ready"), client.get("/health")
+        response, health = client.get("/ready"), client.get("/health")
 
-    assert (500, False) == (answer.status_code, answer.json()["ready"])
+    assert (500, False) == (response.status_code, response.json()["ready"])
     assert 200 == health.status_code
 
 
@@ -114,7 +114,7 @@ def test_a_taken_port_is_an_error_of_usage() -> None:
 
 
 def test_an_address_of_another_machine_is_an_error_of_usage() -> None:
-    """TEST-NET-1 (RFC 5737) is nobody's."""
+    """TEST-NET-1 (RFC 5737) belongs to no machine."""
     with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0: "):
         serve("192.0.2.1", 0, registry=CollectorRegistry(), ready=lambda: READY)
 
@@ -142,24 +142,24 @@ def bare(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
-def answer_of(connection: socket.socket) -> bytes:
+def response_of(connection: socket.socket) -> bytes:
     """All that comes until the server closes."""
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-def asked(server: Server, request: bytes) -> bytes:
-    """The whole answer to these bytes."""
+def response_to(server: Server, request: bytes) -> bytes:
+    """The whole response to these bytes."""
     with bare(server) as connection:
         connection.sendall(request)
-        return answer_of(connection)
+        return response_of(connection)
 
 
 def serving_threads() -> int:
-    """Threads that answer somebody now."""
+    """Threads that serve a client now."""
     return sum("process_request" in thread.name for thread in threading.enumerate())
 
 
-def assert_answers_within_a_second(server: Server) -> None:
+def assert_responses_within_a_second(server: Server) -> None:
     """Both requests of a supervisor, made as one does: with a connection of its own each.
 
     A server that is held up is slow each time, a busy machine only now and then: the fastest of three counts.
@@ -168,7 +168,7 @@ def assert_answers_within_a_second(server: Server) -> None:
         took_s: list[float] = []
         while not took_s or (min(took_s) >= 1 and len(took_s) < 3):
             started = time.monotonic()
-            response = asked(server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            response = response_to(server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             took_s.append(time.monotonic() - started)
 
             assert response.startswith(b"HTTP/1.0 200 ")
@@ -176,20 +176,20 @@ def assert_answers_within_a_second(server: Server) -> None:
 
 
 def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
-    """A byte now and then does not keep a connection: it is closed after REQUEST_S, counted from its beginning."""
+    """A byte now and then does not keep a connection: it is closed after REQUEST_TIMEOUT_S from its beginning."""
     with serving() as (server, _), bare(server) as slow:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         with suppress(ConnectionError):
             for _ in range(100):
                 slow.sendall(b"G")
                 time.sleep(0.2)
-        took_s = time.monotonic() - begun
+        took_s = time.monotonic() - started_at
 
-    assert REQUEST_S - 0.5 < took_s < REQUEST_S + 5
+    assert REQUEST_TIMEOUT_S - 0.5 < took_s < REQUEST_TIMEOUT_S + 5
 
 
 def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
-    """An answer that is larger than all buffers holds its thread no longer than a request may take."""
+    """A response that is larger than all buffers holds its thread no longer than a request may take."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     for number in range(20_000):
@@ -197,7 +197,7 @@ def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
     with serving(registry=registry) as (server, _), bare(server) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        deadline = time.monotonic() + REQUEST_S + 3
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S + 3
         while not serving_threads() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(1)
@@ -206,21 +206,21 @@ def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
             time.sleep(0.05)
 
         assert 0 == serving_threads()
-        assert_answers_within_a_second(server)
+        assert_responses_within_a_second(server)
 
 
 def test_a_thousand_connections_hold_few_threads_and_nobody_up() -> None:
-    """The oldest of too many is cut off, so that threads and descriptors stay bounded and a new client is answered."""
+    """The oldest of too many is cut off, so that threads and descriptors stay bounded and new clients are served."""
     with serving() as (server, _), ExitStack() as silent:
         for _ in range(1000):
             silent.enter_context(bare(server))
-        assert_answers_within_a_second(server)
+        assert_responses_within_a_second(server)
 
-        assert serving_threads() <= CONNECTIONS_LIMIT
+        assert serving_threads() <= MAX_CONNECTIONS
 
 
-def test_a_thousand_at_once_are_answered_with_those_who_ask_honestly() -> None:
-    """While half-asked connections come without pause, /health and /ready answer within a second."""
+def test_a_thousand_at_once_are_responseed_with_those_who_ask_honestly() -> None:
+    """While connections with half a request come without pause, /health and /ready respond within a second."""
     with serving() as (server, _):
         stop = threading.Event()
 
@@ -237,7 +237,7 @@ def test_a_thousand_at_once_are_answered_with_those_who_ask_honestly() -> None:
         thread.start()
         try:
             while thread.is_alive():
-                assert_answers_within_a_second(server)
+                assert_responses_within_a_second(server)
         finally:
             stop.set()
             thread.join()
@@ -251,11 +251,11 @@ def test_a_connection_without_a_thread_holds_nobody_up() -> None:
             silent = connections.enter_context(bare(server))
             silent.sendall(b"GET /health HTTP/1.1\r\n\r\n")
             with suppress(ConnectionError):
-                assert b"" == answer_of(silent)
+                assert b"" == response_of(silent)
         finally:
             threading.stack_size(usual)
 
-        assert_answers_within_a_second(server)
+        assert_responses_within_a_second(server)
 
 
 @pytest.mark.parametrize(
@@ -270,18 +270,18 @@ def test_a_connection_without_a_thread_holds_nobody_up() -> None:
         "\xff\xfe",
     ],
 )
-def test_metrics_are_answered_whatever_is_accepted(accept: str) -> None:
-    """An Accept header that the Prometheus library cannot read is answered in the plain text form."""
+def test_metrics_are_responseed_whatever_is_accepted(accept: str) -> None:
+    """An Accept header that the Prometheus library cannot read gets the plain text format."""
     registry = CollectorRegistry()
     Metrics(registry)[RECORDS].labels(topic="t", outcome="processed").inc()
     with serving(registry=registry) as (server, _):
-        answer = asked(server, f"GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n".encode("latin-1"))
+        response = response_to(server, f"GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n".encode("latin-1"))
 
-    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
-    assert b"processor_records_total" in answer
+    assert response.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"processor_records_total" in response
 
 
-def test_metrics_that_cannot_be_collected_are_an_error_that_is_answered() -> None:
+def test_metrics_that_cannot_be_collected_are_an_error_that_is_responseed() -> None:
     """A collector that raises is a 500, not a connection that is closed without a word."""
 
     class Broken(Collector):
@@ -291,9 +291,9 @@ def test_metrics_that_cannot_be_collected_are_an_error_that_is_answered() -> Non
     registry = CollectorRegistry()
     registry.register(Broken())
     with serving(registry=registry) as (server, _):
-        answer = asked(server, b"GET /metrics HTTP/1.0\r\n\r\n")
+        response = response_to(server, b"GET /metrics HTTP/1.0\r\n\r\n")
 
-    assert answer.startswith(b"HTTP/1.0 500 ")
+    assert response.startswith(b"HTTP/1.0 500 ")
 
 
 @pytest.mark.parametrize(
@@ -310,13 +310,13 @@ def test_metrics_that_cannot_be_collected_are_an_error_that_is_answered() -> Non
     ],
     ids=["huge header", "many headers", "huge path", "body", "method", "half an address", "pipelined", "no header"],
 )
-def test_odd_requests_are_answered(request_bytes: bytes, status: bytes) -> None:
-    """With a status that says what is wrong, which the client can read to its end, and all others are answered."""
+def test_odd_requests_are_responseed(request_bytes: bytes, status: bytes) -> None:
+    """With a status that says what is wrong, which the client can read to its end, and all others get a response."""
     with serving() as (server, _):
-        answer = asked(server, request_bytes)
-        assert_answers_within_a_second(server)
+        response = response_to(server, request_bytes)
+        assert_responses_within_a_second(server)
 
-    assert status == answer.split(b" ", 2)[1]
+    assert status == response.split(b" ", 2)[1]
 
 
 @pytest.mark.parametrize(
@@ -325,19 +325,19 @@ def test_odd_requests_are_answered(request_bytes: bytes, status: bytes) -> None:
 def test_what_is_no_request_holds_nothing(request_bytes: bytes) -> None:
     """TLS, noise and blank lines end their connection."""
     with serving() as (server, _):
-        asked(server, request_bytes)
-        assert_answers_within_a_second(server)
+        response_to(server, request_bytes)
+        assert_responses_within_a_second(server)
 
 
-def test_the_oldest_form_of_a_request_is_answered() -> None:
+def test_the_oldest_form_of_a_request_is_responseed() -> None:
     """HTTP/0.9 has no headers, in neither direction."""
     with serving() as (server, _):
-        assert b'{"status": "ok"}\n' == asked(server, b"GET /health\r\n\r\n")
+        assert b'{"status": "ok"}\n' == response_to(server, b"GET /health\r\n\r\n")
 
 
-def test_only_one_answer_for_a_connection_of_http_1_0_and_1_1() -> None:
-    """What follows the first request is not read, so that nobody is served for ever."""
+def test_only_one_response_for_a_connection_of_http_1_0_and_1_1() -> None:
+    """What follows the first request is not read, so that no client is served for ever."""
     with serving() as (server, _):
-        answer = asked(server, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n" * 3)
+        response = response_to(server, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n" * 3)
 
-    assert 1 == answer.count(b"HTTP/1.0 200 OK")
+    assert 1 == response.count(b"HTTP/1.0 200 OK")

@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from processor.observability.logs import configure, masked_text
+from processor.observability.logs import configure, mask_text
 from processor.settings import KafkaSettings, LogSettings, Settings
 
 log = structlog.get_logger()
@@ -130,7 +130,7 @@ def test_a_password_is_never_written(form: str) -> None:
 )
 def test_what_is_no_secret_is_shown(text: str) -> None:
     """Masking leaves ordinary texts as they are."""
-    assert text == masked_text(text)
+    assert text == mask_text(text)
 
 
 class Writes(io.StringIO):

@@ -38,11 +38,11 @@ def test_what_is_counted_is_scraped() -> None:
 
 def test_two_registries_do_not_meet() -> None:
     """Nothing is global: what one counts, the other does not show."""
-    one, other = CollectorRegistry(), CollectorRegistry()
-    Metrics(one)[RECORDS].labels(topic="t", outcome="processed").inc()
-    Metrics(other)
+    first, second = CollectorRegistry(), CollectorRegistry()
+    Metrics(first)[RECORDS].labels(topic="t", outcome="processed").inc()
+    Metrics(second)
 
-    assert not [line for line in scraped(other) if line.startswith("processor_records_total{")]
+    assert not [line for line in scraped(second) if line.startswith("processor_records_total{")]
 
 
 def test_a_metric_outside_the_catalogue_is_not_found() -> None:

@@ -1,4 +1,4 @@
-"""Settings: what people may set, and what they are told when they set it wrong, word by word."""
+"""Settings: what people may set, and the exact texts of the errors when they set it wrong."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from processor.errors import UsageError
 from processor.settings import (
     FIXED_TOPICS,
     MASK,
-    REFUSED,
     REMOVED,
     RENAMED,
+    RESERVED,
     KafkaSettings,
     SchemaRegistrySettings,
     SettingRow,
@@ -63,7 +63,7 @@ class Environment:
             yield
 
 
-def told() -> str:
+def error_text() -> str:
     """What a person reads when settings cannot be loaded."""
     with pytest.raises(UsageError) as caught:
         load_settings()
@@ -107,7 +107,7 @@ def test_keywords_do_not_meet_the_environment(environment: Environment) -> None:
 
 
 def test_the_environment_wins_over_the_file(environment: Environment, tmp_path: Path) -> None:
-    """Setting by setting; the table tells where each value came from."""
+    """Setting by setting; the table shows where each value came from."""
     file = tmp_path / "settings.toml"
     file.write_text(
         'tenant = "filed"\nmax_stall_s = 30\n[http]\nport = 9000\n'
@@ -125,7 +125,7 @@ def test_the_environment_wins_over_the_file(environment: Environment, tmp_path: 
 
 
 def test_an_empty_variable_is_not_set(environment: Environment) -> None:
-    """Compose passes `VARIABLE=` for one that nobody gave."""
+    """Compose passes `VARIABLE=` for one that is not set."""
     environment.set(INSTANCE_ID="", HTTP__PORT="")
 
     assert (None, 8080) == (load_settings().instance_id, load_settings().http.port)
@@ -136,18 +136,21 @@ def test_a_misspelt_variable_names_the_nearest_right_one(environment: Environmen
     environment.set(TENNANT="hunter2", KAFKA_BOOTSTRAP_SERVERS="h:1")
 
     assert (
-        "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS in the environment is no setting\n"
+        "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS in the environment is not a setting\n"
         "hint: did you mean PROCESSOR_KAFKA__BOOTSTRAP_SERVERS?\n"
-        "PROCESSOR_TENNANT in the environment is no setting\n"
+        "PROCESSOR_TENNANT in the environment is not a setting\n"
         "hint: did you mean PROCESSOR_TENANT?"
-    ) == told()
+    ) == error_text()
 
 
 def test_a_variable_like_no_other_points_to_the_list(environment: Environment) -> None:
     """Where nothing is near, the hint says where all are."""
     environment.set(XYZZY="1")
 
-    assert "PROCESSOR_XYZZY in the environment is no setting\nhint: `processor settings` lists all settings" == told()
+    assert (
+        "PROCESSOR_XYZZY in the environment is not a setting\nhint: `processor settings` lists all settings"
+        == error_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,32 +178,35 @@ def test_a_double_underscore_is_ours_and_never_injected(environment: Environment
     """Names of Services give single underscores, so this is a misspelling."""
     environment.set(HTP__PORT="1")
 
-    assert "PROCESSOR_HTP__PORT in the environment is no setting\nhint: did you mean PROCESSOR_HTTP__PORT?" == told()
+    assert (
+        "PROCESSOR_HTP__PORT in the environment is not a setting\nhint: did you mean PROCESSOR_HTTP__PORT?"
+        == error_text()
+    )
 
 
-def test_every_fault_is_told_at_once(environment: Environment, tmp_path: Path) -> None:
+def test_every_error_is_reported_at_once(environment: Environment, tmp_path: Path) -> None:
     """Value, place and hint of each, from file and environment alike."""
     file = tmp_path / "settings.toml"
     file.write_text('tennant = "x"\n[http]\nport = 70000\n')
     environment.set(CONFIG=str(file), TIME_ZONE="Berlin", KEY_CHECK="loose")
 
     assert (
-        f"tennant in {file} is no setting\n"
+        f"tennant in {file} is not a setting\n"
         "hint: did you mean tenant?\n"
-        "PROCESSOR_TIME_ZONE='Berlin' in the environment: is no time zone of the IANA list, as in Europe/Berlin\n"
+        "PROCESSOR_TIME_ZONE='Berlin' in the environment: is not a time zone of the IANA list, such as Europe/Berlin\n"
         "hint: Time zone of dates and times in rendered texts. Default: UTC\n"
         "PROCESSOR_KEY_CHECK='loose' in the environment: input should be 'warn' or 'strict'\n"
         "hint: A key that is not the event's ordering key: counted and logged, or a dead letter. Default: warn\n"
         f"http.port = 70000 in {file}: input should be less than or equal to 65535\n"
-        "hint: Their port; 0: a free one, which is printed. Default: 8080"
-    ) == told()
+        "hint: Port of /health, /ready and /metrics; 0: a free one, which is printed. Default: 8080"
+    ) == error_text()
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("TENANT", "NorthBank", "must be of lower-case letters, digits and '-', at most 63, as in the events"),
-        ("INSTANCE_ID", "a b", "must be of letters, digits, '.', '_' and '-'"),
+        ("TENANT", "NorthBank", "may have only lower-case letters, digits and '-', at most 63, as in the events"),
+        ("INSTANCE_ID", "a b", "may have only letters, digits, '.', '_' and '-'"),
         ("MAX_EVENT_BYTES", "1MB", "input should be a valid integer"),
         ("MAX_REJECTED_RATIO", "0", "input should be greater than 0"),
         ("TRANSACTION_TIMEOUT_MS", "10", "input should be greater than or equal to 1000"),
@@ -211,7 +217,7 @@ def test_every_fault_is_told_at_once(environment: Environment, tmp_path: Path) -
         ("TOPICS__EVENTS", "banking events", "topic events would be 'banking events': a name is letters, digits"),
         ("TOPICS__STATUS", "banking.events", "topics events and status would both be 'banking.events'"),
         ("TOPICS__STREAM", "s.{evnt}", "has {evnt}; there are {tenant} and {event} only"),
-        ("TOPICS__STREAM", "s.{event", "has a brace without its partner"),
+        ("TOPICS__STREAM", "s.{event", "has an unmatched brace"),
         ("TOPICS__STREAM", "banking.events", "gives 'banking.events', which is the name of another topic"),
         ("TOPICS__STREAM", "s/{event}", "a stream topic would be 's/loan_repayment'"),
     ],
@@ -220,8 +226,8 @@ def test_a_value_that_cannot_be_is_refused(environment: Environment, variable: s
     """Each says why, and what to do, before anything connects."""
     environment.set(**{variable: value})
 
-    assert why in told()
-    assert "\nhint: " in told()
+    assert why in error_text()
+    assert "\nhint: " in error_text()
 
 
 @pytest.mark.parametrize("servers", ["kafka:9092", "10.0.0.1:9092, 10.0.0.2:9092", "[::1]:9092", "SSL://kafka:9093"])
@@ -231,15 +237,15 @@ def test_brokers_are_host_and_port(servers: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["COMMON", "CONSUMER", "PRODUCER"])
-@pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_exactly_once_rests_on_is_refused(environment: Environment, table: str, name: str) -> None:
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_properties_that_exactly_once_rests_on_are_reserved(environment: Environment, table: str, name: str) -> None:
     """In every table, with the reason, whatever the value; which is not shown, as the value of any property."""
     environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
 
     assert (
         f"PROCESSOR_KAFKA__{table}={{'{name}': '{MASK}'}} in the environment: "
-        f"{name} is not yours to set: {REFUSED[name]}\nhint: leave the property out"
-    ) == told()
+        f"{name} is reserved: {RESERVED[name]}\nhint: leave the property out"
+    ) == error_text()
 
 
 @pytest.mark.parametrize("table", ["COMMON", "CONSUMER", "PRODUCER"])
@@ -254,8 +260,8 @@ def test_what_is_no_text_and_what_is_for_tests_is_refused(environment: Environme
     """A callback, of which the client raises errors of its own, and brokers that are none."""
     environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
 
-    assert f"{name} is not yours to set: it " in told()
-    assert told().endswith("hint: leave the property out")
+    assert f"{name} is reserved: it " in error_text()
+    assert error_text().endswith("hint: leave the property out")
 
 
 @pytest.mark.parametrize("table", ["COMMON", "CONSUMER"])
@@ -263,7 +269,7 @@ def test_a_slow_commit_is_no_missed_poll(environment: Environment, table: str) -
     """max.poll.interval.ms may be set, longer than what a transaction may take."""
     environment.set(**{f"KAFKA__{table}": '{"max.poll.interval.ms": 29999}'})
 
-    assert "max.poll.interval.ms of 29999 is too short: a transaction may take 15000 ms" in told()
+    assert "max.poll.interval.ms of 29999 is too short: a transaction may take 15000 ms" in error_text()
 
     environment.set(**{f"KAFKA__{table}": '{"max.poll.interval.ms": 30000}'})
 
@@ -271,7 +277,7 @@ def test_a_slow_commit_is_no_missed_poll(environment: Environment, table: str) -
 
 
 def test_one_assignment_strategy_is_ours() -> None:
-    """cooperative-sticky may be written down; any other would stop the world at each rebalance."""
+    """cooperative-sticky may be written down; any other would stop all members at each rebalance."""
     KafkaSettings(consumer={"partition.assignment.strategy": "cooperative-sticky"})
 
     with pytest.raises(ValueError, match="only cooperative-sticky"):
@@ -301,7 +307,7 @@ def test_what_librdkafka_does_not_know_is_refused(
     """A misspelt property or a value of the wrong kind, in the client's own words, before anything connects."""
     environment.set(**{f"KAFKA__{table}": properties})
 
-    assert f"in the environment: {why}" in told()
+    assert f"in the environment: {why}" in error_text()
 
 
 def test_a_log_in_is_not_tried(environment: Environment) -> None:
@@ -324,7 +330,7 @@ def test_properties_that_are_no_object_are_not_shown(environment: Environment, t
         f"PROCESSOR_KAFKA__COMMON='{MASK}' in the environment: "
         'must be a JSON object, as in {"security.protocol": "SSL"}\n'
         "hint: librdkafka properties of all clients, as JSON; security belongs here. Default: {}"
-    ) == told()
+    ) == error_text()
 
 
 def test_channels_and_statuses_of_an_installation(environment: Environment) -> None:
@@ -354,24 +360,28 @@ def test_channels_and_statuses_of_an_installation(environment: Environment) -> N
         (
             "CHANNELS__OVERRIDES",
             '{"CLIENT_ACTIVTY": {}}',
-            "'CLIENT_ACTIVTY' is no event; did you mean CLIENT_ACTIVITY?",
+            "'CLIENT_ACTIVTY' is not an event; did you mean CLIENT_ACTIVITY?",
         ),
-        ("CHANNELS__OVERRIDES", '{"CLIENT_ACTIVITY": {"MAIL": true}}', "'MAIL' is no channel; did you mean EMAIL?"),
+        ("CHANNELS__OVERRIDES", '{"CLIENT_ACTIVITY": {"MAIL": true}}', "'MAIL' is not a channel; did you mean EMAIL?"),
         (
             "MESSAGE__STATUS_MAP",
             '{"OTER": "Sent"}',
             "'OTER' is neither a state nor a failureReason; did you mean OTHER?",
         ),
-        ("MESSAGE__STATUS_MAP", '{"OTHER": "Failed"}', "'Failed' is no status of the published set: Queued, Sent, Bou"),
-        ("MESSAGE__AUDIT_ACTOR__ID", "UR-1", "must be UR- and three times four digits, as in UR-0000-0000-0000"),
+        (
+            "MESSAGE__STATUS_MAP",
+            '{"OTHER": "Failed"}',
+            "'Failed' is not a status of the published set: Queued, Sent, Bou",
+        ),
+        ("MESSAGE__AUDIT_ACTOR__ID", "UR-1", "must have the format UR-NNNN-NNNN-NNNN"),
         ("MESSAGE__STATUS_SET", "all", "input should be 'published' or 'extended'"),
     ],
 )
-def test_words_that_nobody_knows(environment: Environment, variable: str, text: str, what: str) -> None:
+def test_unknown_words(environment: Environment, variable: str, text: str, what: str) -> None:
     """Each is refused with the nearest that there is."""
     environment.set(**{variable: text})
 
-    assert what in told()
+    assert what in error_text()
 
 
 def secret_places() -> list[tuple[str, str]]:
@@ -405,19 +415,19 @@ def test_secrets_are_never_shown(environment: Environment) -> None:
 
 @pytest.mark.parametrize(("variable", "value"), secret_places()[:3])
 def test_secrets_are_not_shown_by_errors_either(environment: Environment, variable: str, value: str) -> None:
-    """A table with a fault beside its password."""
+    """A table with an error beside its password."""
     environment.set(**{variable: value.replace("}", ', "acks": "1"}')})
 
-    assert "acks is not yours to set" in told()
-    assert "hunter2" not in told()
+    assert "acks is reserved" in error_text()
+    assert "hunter2" not in error_text()
 
 
 def test_a_password_in_an_address_is_refused_and_masked(environment: Environment) -> None:
     """It would be written wherever the address is."""
     environment.set(SCHEMA_REGISTRY__URL="https://ada:hunter2@registry")
 
-    assert told().startswith(f"PROCESSOR_SCHEMA_REGISTRY__URL='https://{MASK}@registry' in the environment: ")
-    assert "hunter2" not in told()
+    assert error_text().startswith(f"PROCESSOR_SCHEMA_REGISTRY__URL='https://{MASK}@registry' in the environment: ")
+    assert "hunter2" not in error_text()
 
 
 @pytest.mark.parametrize(
@@ -432,8 +442,8 @@ def test_a_file_that_cannot_be_read_is_named(
         file.write_text(content)
     environment.set(CONFIG=str(file))
 
-    assert str(file) in told()
-    assert why in told()
+    assert str(file) in error_text()
+    assert why in error_text()
 
 
 def test_settings_do_not_change(environment: Environment) -> None:
@@ -462,11 +472,11 @@ def test_the_prefix_stands_before_every_name() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("pt", "'pt' is no region with phone numbers, as in PT; did you mean PT?"),
-        ("PRT", "'PRT' is no region with phone numbers, as in PT; did you mean "),
-        ("351", "'351' is no region with phone numbers, as in PT"),
-        ("001", "'001' is no region with phone numbers, as in PT"),
-        ("ZZ", "'ZZ' is no region with phone numbers, as in PT"),
+        ("pt", "'pt' is not a region with phone numbers, such as PT; did you mean PT?"),
+        ("PRT", "'PRT' is not a region with phone numbers, such as PT; did you mean "),
+        ("351", "'351' is not a region with phone numbers, such as PT"),
+        ("001", "'001' is not a region with phone numbers, such as PT"),
+        ("ZZ", "'ZZ' is not a region with phone numbers, such as PT"),
     ],
 )
 def test_the_region_of_phone_numbers(environment: Environment, value: str, text: str) -> None:
@@ -476,7 +486,7 @@ def test_the_region_of_phone_numbers(environment: Environment, value: str, text:
     assert "PT" == load_settings().sms.region
     environment.set(SMS__REGION=value)
 
-    assert f"PROCESSOR_SMS__REGION={value!r} in the environment: {text}" in told()
+    assert f"PROCESSOR_SMS__REGION={value!r} in the environment: {text}" in error_text()
 
 
 def test_the_instance_id_is_the_host_unless_set() -> None:
@@ -487,7 +497,7 @@ def test_the_instance_id_is_the_host_unless_set() -> None:
 
 def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_path: Path) -> None:
     """A mounted secret has one; it is taken off every setting alike, in the file too. Nothing else is no value."""
-    given: dict[str, str] = {
+    variables: dict[str, str] = {
         "TENANT": "northbank",
         "GROUP": "mine",
         "INSTANCE_ID": "a",
@@ -504,10 +514,10 @@ def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_pa
         "CHANNELS__DISABLED": '["SMS"]',
         "HTTP__PORT": "8081",
     }
-    environment.set(**given)
+    environment.set(**variables)
     plain = load_settings()
     for line_end in ("\n", "\r\n", "\n\n"):
-        environment.set(**{name: value + line_end for name, value in given.items()})
+        environment.set(**{name: value + line_end for name, value in variables.items()})
         assert plain == load_settings()
     assert plain.schema_registry.password is not None
     assert "word" == plain.schema_registry.password.get_secret_value()
@@ -542,13 +552,13 @@ def test_characters_that_no_setting_has(
     file = tmp_path / "settings.toml"
     file.write_text(f"{name} = {_toml(value)}\n")
     environment.set(CONFIG=str(file))
-    said = told()
+    text = error_text()
 
-    assert what in said
-    assert name in said
-    assert "secret" not in said.replace("schema_registry.password", "")
-    assert "\x00" not in said
-    assert "\x1b" not in said
+    assert what in text
+    assert name in text
+    assert "secret" not in text.replace("schema_registry.password", "")
+    assert "\x00" not in text
+    assert "\x1b" not in text
 
 
 def _toml(value: Any) -> str:
@@ -574,7 +584,7 @@ def test_bytes_that_are_no_text(environment: Environment, name: str) -> None:
     """As a shell in another encoding passes them."""
     environment.set(**{name: os.fsdecode(b"caf\xe9:1")})
 
-    assert f"PROCESSOR_{name}='caf\\udce9:1' in the environment: holds bytes that are not UTF-8" in told()
+    assert f"PROCESSOR_{name}='caf\\udce9:1' in the environment: holds bytes that are not UTF-8" in error_text()
 
 
 def test_properties_with_bytes_that_are_no_text(environment: Environment) -> None:
@@ -582,7 +592,7 @@ def test_properties_with_bytes_that_are_no_text(environment: Environment) -> Non
     for text in (os.fsdecode(b'{"client.rack": "caf\xe9"}'), '{"client.rack": "\\ud800"}'):
         environment.set(KAFKA__COMMON=text)
 
-        assert "holds bytes that are not UTF-8" in told()
+        assert "holds bytes that are not UTF-8" in error_text()
 
 
 def test_a_folder_may_be_called_by_any_bytes(environment: Environment) -> None:
@@ -611,7 +621,7 @@ def test_what_is_no_settings_file(environment: Environment, tmp_path: Path) -> N
     for name in ("", "pipe", "huge", "deep", "digits", "binary", "gone", "/dev/zero"):
         environment.set(CONFIG=str(tmp_path / name))
 
-        assert str(tmp_path / name) in told()
+        assert str(tmp_path / name) in error_text()
 
 
 def test_a_settings_file_with_a_byte_order_mark(environment: Environment, tmp_path: Path) -> None:
@@ -628,17 +638,17 @@ def test_certificates_in_a_pipe(environment: Environment, tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "pipe")
     environment.set(SCHEMA_REGISTRY__CA_FILE=str(tmp_path / "pipe"))
 
-    assert "is not a file" in told()
+    assert "is not a file" in error_text()
 
 
 def test_nesting_without_end(environment: Environment) -> None:
     """JSON that Python cannot read is named like any other that is none."""
     environment.set(KAFKA__COMMON="[" * 100_000)
 
-    assert "PROCESSOR_KAFKA__COMMON" in told()
+    assert "PROCESSOR_KAFKA__COMMON" in error_text()
 
 
-def test_what_run_needs_is_asked_for_with_a_hint() -> None:
+def test_what_run_needs_is_named_with_a_hint() -> None:
     """The tenant and the brokers have no default."""
     with pytest.raises(UsageError, match=r"PROCESSOR_TENANT is not set\nhint: name the bank"):
         _ = Settings().required_tenant
@@ -674,11 +684,11 @@ def test_a_registry_can_have_a_password() -> None:
         ("SCHEMA_REGISTRY__PASSWORD", "hunter2"),
     ],
 )
-def test_no_fault_shows_a_secret(environment: Environment, variable: str, value: str) -> None:
-    """Also where the name is misspelt, so that nobody knows that a secret follows, or a URL has lost its scheme."""
+def test_no_error_shows_a_secret(environment: Environment, variable: str, value: str) -> None:
+    """Also where the name is misspelt, so that it is not known that a secret follows, or a URL has lost its scheme."""
     environment.set(**{variable: value}, HTTP__PORT="none")
 
-    assert "hunter2" not in told()
+    assert "hunter2" not in error_text()
 
 
 @pytest.mark.parametrize(("former", "current"), RENAMED.items())
@@ -688,25 +698,25 @@ def test_a_former_name_is_an_error_that_names_the_new_one(
     """In the environment in any case, and in a file, also where its table is gone."""
     for name in (former, former.lower()):
         with environment.temporarily(**{name: "1", current: ""}):
-            assert f"{name} in the environment was renamed\nhint: it is {current} now" == told()
+            assert f"{name} in the environment was renamed\nhint: it is {current} now" == error_text()
 
     old, new = (name.removeprefix("PROCESSOR_").lower().replace("__", ".") for name in (former, current))
     (tmp_path / "s.toml").write_text(f"{old} = 1\n")
     environment.set(CONFIG=str(tmp_path / "s.toml"))
-    assert f"{old} in {tmp_path / 's.toml'} was renamed\nhint: it is {new} now" == told()
+    assert f"{old} in {tmp_path / 's.toml'} was renamed\nhint: it is {new} now" == error_text()
 
 
 @pytest.mark.parametrize("former", sorted(REMOVED))
 def test_a_removed_name_is_an_error(environment: Environment, tmp_path: Path, former: str) -> None:
-    """A setting that would do nothing is no setting, in the environment or in a file."""
+    """A setting that would do nothing is not a setting, in the environment or in a file."""
     with environment.temporarily(**{former: "x"}):
-        assert f"{former} in the environment was removed: nothing uses it\nhint: leave it out" == told()
+        assert f"{former} in the environment was removed: nothing uses it\nhint: leave it out" == error_text()
 
     (tmp_path / "s.toml").write_text(
         f'{(name := former.removeprefix("PROCESSOR_").lower().replace("__", "."))} = "x"\n'
     )
     environment.set(CONFIG=str(tmp_path / "s.toml"))
-    assert f"{name} in {tmp_path / 's.toml'} was removed: nothing uses it\nhint: leave it out" == told()
+    assert f"{name} in {tmp_path / 's.toml'} was removed: nothing uses it\nhint: leave it out" == error_text()
 
 
 def test_former_names_are_none_of_todays() -> None:

@@ -1,0 +1,52 @@
+"""Settings: one frozen model, read once from the environment and a TOML file; all errors are reported at once.
+
+Nothing is read at import. `Settings(...)` by keyword reads neither environment nor file; `load_settings` reads both.
+"""
+
+from processor.settings.librdkafka import RESERVED
+from processor.settings.load import REMOVED, RENAMED, SettingRow, load_settings, settings_table, without_line_end
+from processor.settings.model import (
+    FIXED_TOPICS,
+    ChannelSettings,
+    DeduplicationSettings,
+    FixedTopic,
+    HttpSettings,
+    KafkaSettings,
+    LogSettings,
+    MessageSettings,
+    OutputSettings,
+    ReferenceSettings,
+    SchemaRegistrySettings,
+    Settings,
+    SmsSettings,
+    TopicSettings,
+    WebhookSettings,
+)
+from processor.settings.secrets import MASK, Properties
+
+__all__ = [
+    "FIXED_TOPICS",
+    "MASK",
+    "REMOVED",
+    "RENAMED",
+    "RESERVED",
+    "ChannelSettings",
+    "DeduplicationSettings",
+    "FixedTopic",
+    "HttpSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "MessageSettings",
+    "OutputSettings",
+    "Properties",
+    "ReferenceSettings",
+    "SchemaRegistrySettings",
+    "SettingRow",
+    "Settings",
+    "SmsSettings",
+    "TopicSettings",
+    "WebhookSettings",
+    "load_settings",
+    "settings_table",
+    "without_line_end",
+]
