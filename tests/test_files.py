@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.cli.event_arguments import events_told
+from processor.cli.event_arguments import read_events
 from processor.errors import UsageError
 from processor.files import FILE_LIMIT_BYTES, UnfitError, file_bytes, file_text
 from processor.registry.schema_files import load_schemas, shipped_schemas
@@ -199,7 +199,7 @@ def test_an_event_with_a_byte_order_mark_is_taken(tmp_path: Path) -> None:
     (tmp_path / "lines.jsonl").write_bytes(BOM + line + b"\n" + line)
 
     for name, count in (("one.json", 1), ("lines.jsonl", 2)):
-        told = [*events_told(str(tmp_path / name), schemas(), tenant=None)]
+        told = [*read_events(str(tmp_path / name), schemas(), tenant=None)]
         assert ["LOAN_REPAYMENT"] * count == [getattr(one.event, "name", one.event) for one in told]
 
 
@@ -214,11 +214,11 @@ def test_events_without_end_are_an_error(tmp_path: Path) -> None:
     """/dev/zero fills no memory; a shell's `<(…)` is read as a file is."""
     (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(UsageError, match="has more than"):
-        [*events_told(str(tmp_path / "zero"), schemas(), tenant=None)]
+        [*read_events(str(tmp_path / "zero"), schemas(), tenant=None)]
 
     with subprocess.Popen(["cat", SHIPPED / "samples" / "loan-repayment.json"], stdout=subprocess.PIPE) as cat:
         assert cat.stdout is not None
-        (one,) = events_told(f"/dev/fd/{cat.stdout.fileno()}", schemas(), tenant=None)
+        (one,) = read_events(f"/dev/fd/{cat.stdout.fileno()}", schemas(), tenant=None)
 
     assert "LOAN_REPAYMENT" == getattr(one.event, "name", one.event)
 

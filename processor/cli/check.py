@@ -1,58 +1,65 @@
-"""`processor check`: schemas, templates, samples, settings; everything that is wrong at once, nothing connected.
+"""`processor check`: settings, schemas, templates, samples; everything that is wrong at once, nothing connected.
 
 The exit code is 1 when there is a finding, 0 when there is none or there are only warnings.
 """
 
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from processor.cli import output
+from processor.cli.output import FINDINGS_EXIT_CODE, Json, print_json, print_line
 from processor.domain.diagnostic import Diagnostic, Location, Severity
-from processor.domain.record import EventName
 from processor.errors import UsageError
-from processor.registry.schema_files import load_schemas, shipped_schemas
-from processor.settings import Settings
-from processor.templates.load import LoadResult, load_templates
-from processor.wire.schema import Schemas
 
-FINDINGS: Final = 1
+if TYPE_CHECKING:
+    from processor.domain.record import EventName
+    from processor.settings import Settings
+    from processor.templates.load import LoadResult
+    from processor.wire.schema import Schemas
+
+EXAMPLE: Final = "PROCESSOR_TEMPLATES_DIR=templates processor check"
+
+
+def command(as_json: Json = False) -> int:
+    """Check settings, schemas and templates with their samples; connects to nothing."""
+    result = check(output.load_quiet_settings())
+    if as_json:
+        print_json(_as_json(result))
+    else:
+        print_line("\n".join(_lines(result)))
+    return FINDINGS_EXIT_CODE if result.errors else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What was looked at and what was found. `schemas` is None when they cannot be used; then no sample was run."""
+class CheckResult:
+    """What was checked, and what is wrong with it. `schemas` is None when they cannot be used; no sample was run then.
 
-    settings: Settings
-    schemas: Schemas | None
-    loaded: LoadResult
+    The settings are valid: `load_settings` has reported what is wrong with them, all at once.
+    """
+
+    settings: "Settings"
+    schemas: "Schemas | None"
+    loaded: "LoadResult"
     diagnostics: tuple[Diagnostic, ...]
 
     @property
     def errors(self) -> int:
-        """How many findings are more than a warning."""
+        """The number of diagnostics that are more than a warning."""
         return sum(diagnostic.is_error for diagnostic in self.diagnostics)
 
     @property
-    def streams(self) -> tuple[EventName, ...]:
-        """The events whose stream topic `run` needs; empty when the templates are not whole."""
+    def streams(self) -> "tuple[EventName, ...]":
+        """The events whose stream topic `run` needs; empty when the templates cannot be used."""
         return () if self.loaded.templates is None else tuple(sorted(self.loaded.templates.stream_events()))
 
 
-def check(settings: Settings, *, json_output: bool) -> int:
-    """Look at everything that `run` would read before it connects, print what was found, give the exit code.
+def check(settings: "Settings") -> CheckResult:
+    """Check all that `run` would read before it connects. Blocks on the disk."""
+    from processor.registry.schema_files import load_schemas
+    from processor.templates.load import load_templates
 
-    The settings themselves are valid when they get here: what is wrong with them `load_settings` has said, all at once.
-    """
-    checked = look(settings)
-    sys.stdout.write(json.dumps(_as_json(checked)) + "\n" if json_output else _as_text(checked))
-    return FINDINGS if checked.errors else 0
-
-
-def look(settings: Settings) -> Checked:
-    """`check` without printing. Blocks on the disk."""
     diagnostics: list[Diagnostic] = []
     schemas = None
     try:
@@ -69,50 +76,55 @@ def look(settings: Settings) -> Checked:
             )
         )
     loaded = load_templates(settings, schemas)
-    return Checked(settings, schemas, loaded, (*diagnostics, *loaded.diagnostics))
+    return CheckResult(settings, schemas, loaded, (*diagnostics, *loaded.diagnostics))
 
 
-def _schema_diagnostics(settings: Settings, error: UsageError) -> Iterator[Diagnostic]:
+def _schema_diagnostics(settings: "Settings", error: UsageError) -> Iterator[Diagnostic]:
     """One for each line that the error lists; the whole text when it lists none."""
-    where = str(settings.schemas_dir or shipped_schemas())
+    from processor.registry.schema_files import shipped_schemas
+
+    location = Location(file=str(settings.schemas_dir or shipped_schemas()))
     _, *lines = str(error).splitlines()
     listed = [line.strip() for line in lines if line.startswith("  ")]
     for message in listed or [str(error)]:
-        yield Diagnostic(message=message, location=Location(file=where))
+        yield Diagnostic(message=message, location=location)
 
 
-# ------------------------------------------------------------------------------------------------------------ printed
+def _lines(result: CheckResult) -> Iterator[str]:
+    for name, text in _summary(result):
+        yield f"{name:<10} {text}"
+    for file, diagnostics in groupby(result.diagnostics, key=lambda diagnostic: diagnostic.location.file):
+        yield ""
+        yield file
+        for diagnostic in diagnostics:
+            yield from _diagnostic_lines(diagnostic)
+    yield ""
+    yield _verdict(result)
 
 
-def _as_text(checked: Checked) -> str:
-    loaded, schemas = checked.loaded, checked.schemas
-    rows = [
-        ("settings", f"valid; tenant {checked.settings.tenant or 'not set'}, time zone {checked.settings.time_zone}")
-    ]
+def _summary(result: CheckResult) -> Iterator[tuple[str, str]]:
+    """Name and text of each thing that was checked."""
+    loaded, schemas = result.loaded, result.schemas
+    yield "settings", f"valid; tenant {result.settings.tenant or 'not set'}, time zone {result.settings.time_zone}"
     if schemas is None:
-        rows.append(("schemas", "cannot be used, so no sample was run"))
+        yield "schemas", "cannot be used, so no sample was run"
     else:
         counts = f"{len(schemas.families)} families, {len(schemas.by_event)} events, {len(schemas.outputs)} outputs"
-        rows.append(("schemas", counts))
+        yield "schemas", counts
     if loaded.templates is None:
-        rows.append(("templates", f"{_count(loaded.files, 'file')} in {loaded.directory}, not usable as a set"))
+        yield "templates", f"{_count(loaded.files, 'file')} in {loaded.directory}, not usable as a set"
     else:
         active = sum(template.active for template in loaded.templates.templates)
         of_them = "" if active == loaded.files else f", {active} active"
-        rows.append(("templates", f"{loaded.files}{of_them}; set version {loaded.templates.digest}"))
+        yield "templates", f"{loaded.files}{of_them}; set version {loaded.templates.digest}"
     failed = sum(not run.passed for run in loaded.samples)
-    told = f"{failed} not as expected" if failed else "all as expected"
-    rows.append(("samples", f"{len(loaded.samples)}, {told}" if loaded.samples else "none was run"))
-    if checked.streams:
-        rows.append(("streams", ", ".join(checked.streams)))
-    lines = [f"{name:<10} {text}" for name, text in rows]
-    for file, diagnostics in groupby(checked.diagnostics, key=lambda diagnostic: diagnostic.location.file):
-        lines += ["", file, *(line for diagnostic in diagnostics for line in _lines_of(diagnostic))]
-    lines += ["", _verdict(checked)]
-    return "\n".join(lines) + "\n"
+    outcome = f"{failed} not as expected" if failed else "all as expected"
+    yield "samples", f"{len(loaded.samples)}, {outcome}" if loaded.samples else "none was run"
+    if result.streams:
+        yield "streams", ", ".join(result.streams)
 
 
-def _lines_of(diagnostic: Diagnostic) -> Iterator[str]:
+def _diagnostic_lines(diagnostic: Diagnostic) -> Iterator[str]:
     margin = f"  {diagnostic.location.line or '':>4}  {diagnostic.code:<4}"
     first, *more = diagnostic.message.splitlines()
     yield f"{margin}{'warning: ' if diagnostic.is_warning else ''}{first}"
@@ -121,24 +133,24 @@ def _lines_of(diagnostic: Diagnostic) -> Iterator[str]:
         yield f"{'':<12}hint: {diagnostic.hint}"
 
 
-def _verdict(checked: Checked) -> str:
-    warnings = len(checked.diagnostics) - checked.errors
-    if not checked.diagnostics:
+def _verdict(result: CheckResult) -> str:
+    warnings = len(result.diagnostics) - result.errors
+    if not result.diagnostics:
         return "no findings"
-    parts = [_count(checked.errors, "finding")] if checked.errors else ["no findings"]
+    parts = [_count(result.errors, "finding")] if result.errors else ["no findings"]
     parts += [_count(warnings, "warning")] if warnings else []
-    return ", ".join(parts) + ("; nothing would be loaded" if checked.errors else "")
+    return ", ".join(parts) + ("; nothing would be loaded" if result.errors else "")
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _as_json(checked: Checked) -> dict[str, Any]:
-    loaded, schemas = checked.loaded, checked.schemas
+def _as_json(result: CheckResult) -> dict[str, Any]:
+    loaded, schemas = result.loaded, result.schemas
     return {
-        "ok": not checked.errors,
-        "tenant": checked.settings.tenant,
+        "ok": not result.errors,
+        "tenant": result.settings.tenant,
         "schemas": None
         if schemas is None
         else {
@@ -150,7 +162,7 @@ def _as_json(checked: Checked) -> dict[str, Any]:
             "directory": str(loaded.directory),
             "files": loaded.files,
             "setVersion": None if loaded.templates is None else loaded.templates.digest,
-            "streams": list(checked.streams),
+            "streams": list(result.streams),
         },
         "samples": [{"template": run.template, "name": run.name, "passed": run.passed} for run in loaded.samples],
         "findings": [
@@ -162,6 +174,6 @@ def _as_json(checked: Checked) -> dict[str, Any]:
                 "what": diagnostic.message,
                 "hint": diagnostic.hint or None,
             }
-            for diagnostic in checked.diagnostics
+            for diagnostic in result.diagnostics
         ],
     }

@@ -4,16 +4,15 @@ import codecs
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.event import Event
-from processor.domain.placeholders import SECRETS
 from processor.domain.record import EventName
 from processor.domain.text import did_you_mean
-from processor.errors import InternalError, UsageError
+from processor.errors import UsageError
 from processor.shipped import sample
 from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
 from processor.wire.json_codec import UnknownField
@@ -23,25 +22,25 @@ EVENTS_LIMIT_BYTES: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One event, or why what was told is none. `where` names it for people."""
+class NamedEvent:
+    """An event, or why its text is not one. `where` says which it is: a file, a line of it, or a sample."""
 
     where: str
     event: Event | Fault
 
 
-def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Iterator[Told]:
-    """The events of `argument`: a name gives its sample, told of `tenant`; else a file (`-` is stdin) of JSON.
+def read_events(argument: str, schemas: Schemas, *, tenant: str | None) -> Iterator[NamedEvent]:
+    """The events of `argument`: an event's name gives its sample, as of `tenant`; else a file (`-` is stdin) of JSON.
 
     A file is one event, which may stand on many lines, or one on each line. Its fields that no schema has are named on
-    stderr. Blocks on the disk. Raises UsageError for what is neither.
+    stderr. Blocks on the disk. Raises UsageError for an argument that is neither.
     """
     if argument in EVENTS:
-        told = sample(EventName(argument)) | ({"tenant": tenant} if tenant else {})
-        yield Told(f"the sample of {argument}", event_of_json(told, schemas))
+        text = sample(EventName(argument)) | ({"tenant": tenant} if tenant else {})
+        yield NamedEvent(f"the sample of {argument}", event_of_json(text, schemas))
         return
     name = "stdin" if argument == "-" else argument
-    raw = _bytes(argument)
+    raw = _read_bytes(argument)
     lines = [(number, line) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
     if not lines:
         raise UsageError(f"{name} has no event", hint="an event is a JSON object, as in processor/shipped/events")
@@ -53,7 +52,7 @@ def events_told(argument: str, schemas: Schemas, *, tenant: str | None) -> Itera
         unknown = [field for field in unknown_fields_of_json(line, schemas) if field not in warned]
         sys.stderr.writelines(f"{where}: warning: {field}\n" for field in unknown)
         warned.update(unknown)
-        yield Told(where, event_of_json(line, schemas))
+        yield NamedEvent(where, event_of_json(line, schemas))
 
 
 def _is_json(raw: bytes) -> bool:
@@ -64,7 +63,7 @@ def _is_json(raw: bytes) -> bool:
     return True
 
 
-def _bytes(argument: str) -> bytes:
+def _read_bytes(argument: str) -> bytes:
     """All bytes, without a UTF-8 byte order mark. A pipe (a shell's `<(…)`) is read like a file, up to the limit."""
     if argument == "-":
         raw = sys.stdin.buffer.read(EVENTS_LIMIT_BYTES + 1)
@@ -73,29 +72,11 @@ def _bytes(argument: str) -> bytes:
             with Path(argument).open("rb") as file:
                 raw = file.read(EVENTS_LIMIT_BYTES + 1)
         except (OSError, ValueError) as error:
-            near = nearest_event(argument)
-            hint = did_you_mean(near, otherwise="name a file of JSON events, or an event for its sample")
+            hint = did_you_mean(
+                nearest_event(argument), otherwise="name a file of JSON events, or an event for its sample"
+            )
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"{argument} is neither an event's name nor a file: {reason}", hint=hint) from error
     if len(raw) > EVENTS_LIMIT_BYTES:
         raise UsageError(f"{argument} has more than {EVENTS_LIMIT_BYTES} bytes", hint="name a smaller file")
     return raw.removeprefix(codecs.BOM_UTF8)
-
-
-MASKED: Final = "***"
-
-
-def masked(event: Event) -> Event:
-    """The event without what only its addressee may know: each secret value is `***`. For what people look at."""
-    fields = dict(event.fields)
-    for path in SECRETS:
-        if len(path) != 1:
-            raise InternalError(f"{path}: a secret that lies deeper than an event's own fields")
-        if fields.get(path[0]) is not None:
-            fields[path[0]] = MASKED
-    return replace(event, fields=fields)
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would obey: an event may hold anything. Line breaks and tabs stay."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)

@@ -1,40 +1,29 @@
-"""`processor produce`: events onto the input topic, from a file of JSON lines, the shipped samples, or generated.
+"""Events onto the input topic, from a file of JSON lines, the shipped samples, or generated.
 
 Every event is read as `run` would read it before it is sent, and keyed by its ordering key.
 """
 
-import contextlib
 import json
-import shutil
+import pickle
 import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import ConfigResource, ResourceType
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from confluent_kafka import KafkaError, Message
 
 from processor.demo.generate import events
 from processor.domain.catalogue import EVENTS
 from processor.domain.reasons import Reason
-from processor.domain.record import Headers, Topic
-from processor.errors import AuthorizationError, DependencyError, InternalError, TopicConfigError, UsageError
-from processor.kafka.clients import (
-    AUTHORIZATION_ERRORS,
-    admin,
-    common_properties,
-    error_of,
-    plain_producer,
-    refuse_hidden,
-    unreachable,
-)
+from processor.domain.record import Topic
+from processor.errors import InternalError, UsageError
+from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enqueue, event_producer, wait_until
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import samples
@@ -43,16 +32,18 @@ from processor.wire.encode import Format, encode_event
 from processor.wire.json_codec import UnknownField
 from processor.wire.schema import Schemas
 
-_CONNECT_S: Final = 10.0
-_STOP_S: Final = 8.0  # for what is under way when a stop is asked for; all in all less than 10 s
-_TOLD_FINDINGS: Final = 20
-_KEPT_FINDINGS: Final = 1_000
+_SHUTDOWN_TIMEOUT_S: Final = 8.0  # for events under way when a stop is requested; less than 10 s with all else
+_KEPT_LIMIT: Final = 1_000  # rejected lines and unknown fields that a report has in full
+_MEMORY_LIMIT_BYTES: Final = 64_000_000  # of checked records; more of them are kept on the disk
 _BOM: Final = b"\xef\xbb\xbf"
+
+Line = tuple[int, bytes]
+"""Number, from 1, and text."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """JSON lines, one event each, in UTF-8; blank lines are passed over. `-` is stdin."""
+    """JSON lines, one event each, in UTF-8; blank lines are skipped. `-` is stdin."""
 
     path: Path
 
@@ -70,21 +61,32 @@ class Generated:
     seed: int = 1
 
 
-Source = File | Samples | Generated
+EventSource = File | Samples | Generated
 
 
 @dataclass(frozen=True, slots=True)
-class Keyed:
-    """An event as it goes onto its topic."""
+class ProduceOptions:
+    """What is sent, and how. `rate` is events per second, None is as fast as the broker takes them.
 
-    key: bytes
-    value: bytes
-    headers: Headers
+    One rejected line keeps a whole file from being sent; with `skip_bad` only the rejected lines are not. Raises
+    UsageError for a rate or a count that is none.
+    """
+
+    source: EventSource
+    rate: float | None = None
+    format: Format = "avro"
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and self.rate <= 0:
+            raise UsageError(f"--rate is events per second, more than 0, got: {self.rate:g}")
+        if isinstance(self.source, Generated) and self.source.count < 0:
+            raise UsageError(f"--count is 0 or more, got: {self.source.count}")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A line that cannot be sent, and why. Lines count from 1; the detail begins with the field's path."""
+class RejectedLine:
+    """A line that cannot be sent, and why. The detail begins with the field's path."""
 
     line: int
     reason: Reason
@@ -92,36 +94,36 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Report:
-    """What became of the source. `failed` are events that the broker did not take.
+class ProduceReport:
+    """What became of the source. `failed` are events that the broker did not take, `failure` why it refused the first.
 
-    `findings` has the first 1,000 of the `bad` lines, `unknown` as many fields that no schema has, each with the first
-    line that has it. `stopped`: a signal came before the end.
+    `rejected` has the first 1,000 of the `rejected_count` lines, `unknown_fields` as many fields that no schema has,
+    each with the first line that has it. `stopped`: a signal came before the end.
     """
 
     topic: Topic
     delivered: int = 0
     failed: int = 0
-    bad: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    unknown: dict[UnknownField, int] = field(default_factory=dict)
-    failure: str = ""  #: of the first event that failed
+    failure: str = ""
+    rejected_count: int = 0
+    rejected: list[RejectedLine] = field(default_factory=list)
+    unknown_fields: dict[UnknownField, int] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: bool = False
 
-    def found(self, finding: Finding) -> None:
-        """Count a bad line, and keep it while there are few."""
-        self.bad += 1
-        if len(self.findings) < _KEPT_FINDINGS:
-            self.findings.append(finding)
+    def add_rejected(self, line: RejectedLine) -> None:
+        """Count a rejected line, and keep it while there are few."""
+        self.rejected_count += 1
+        if len(self.rejected) < _KEPT_LIMIT:
+            self.rejected.append(line)
 
-    def note_unknown_fields(self, lines: Iterable[tuple[int, bytes]], schemas: Schemas) -> Iterator[tuple[int, bytes]]:
-        """`lines` as they are; the unknown fields of each are noted when it is taken."""
-        for number, line in lines:
-            for unknown in unknown_fields_of_json(line, schemas):
-                if len(self.unknown) < _KEPT_FINDINGS:
-                    self.unknown.setdefault(unknown, number)
-            yield number, line
+    def add_delivery(self, error: KafkaError | None, _message: Message | None) -> None:
+        """Count what the broker said of one event; a delivery callback."""
+        if error is None:
+            self.delivered += 1
+            return
+        self.failed += 1
+        self.failure = self.failure or f"{error.name()}: {error.str()}"
 
     def as_json(self) -> dict[str, Any]:
         """One object for machines."""
@@ -129,256 +131,195 @@ class Report:
             "topic": self.topic,
             "delivered": self.delivered,
             "failed": self.failed,
-            "bad": self.bad,
-            "findings": [{"line": one.line, "reason": one.reason, "detail": one.detail} for one in self.findings],
+            "bad": self.rejected_count,
+            "findings": [{"line": line.line, "reason": line.reason, "detail": line.detail} for line in self.rejected],
             "unknownFields": [
                 {"line": line, "field": unknown.path, "nearest": unknown.nearest or None}
-                for unknown, line in self.unknown.items()
+                for unknown, line in self.unknown_fields.items()
             ],
             "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
         }
 
 
-def produce(
-    settings: Settings,
-    *,
-    source: Source,
-    rate: float | None = None,
-    format: Format = "avro",  # noqa: A002  the option's name
-    skip_bad: bool = False,
-    json_output: bool = False,
-) -> int:
-    """Send `source` to the events topic and say what became of it: 0, or 1 when a bad line kept all from being sent.
+class Track(Protocol):
+    """Gives what it is given, and may show how far it is; `total` is None where that is not known."""
 
-    A file is read whole before anything of it is sent, and one bad line keeps all of it back; with `skip_bad` only the
-    bad lines are. `rate` is events per second, by schedule: what a slow moment missed is made up for. Blocks until the
-    broker took or refused each event; SIGINT and SIGTERM end it early, after what is under way. Raises UsageError for
-    a source that cannot be had, TopicConfigError when there is no such topic, DependencyError when the broker does not
-    answer or did not take every event.
+    def __call__(self, what: str, items: Iterable[Any], total: int | None, /) -> Iterator[Any]: ...
+
+
+def untracked(_what: str, items: Iterable[Any], _total: int | None, /) -> Iterator[Any]:
+    """Show nothing."""
+    return iter(items)
+
+
+def produce(settings: Settings, options: ProduceOptions, *, track: Track = untracked) -> ProduceReport:
+    """Send the source to the events topic; the report says what became of it.
+
+    A file is read whole before anything of it is sent, unless bad lines are skipped. The rate is a schedule: what a
+    slow moment missed is caught up. Blocks until the broker took or refused each event; SIGINT and SIGTERM end it
+    early, after what is under way. Raises UsageError for a source that cannot be read, TopicConfigError when there is
+    no such topic, DependencyError when the broker does not respond.
     """
-    if rate is not None and rate <= 0:
-        raise UsageError(f"--rate is events per second, more than 0, got: {rate:g}")
-    if isinstance(source, Generated) and source.count < 0:
-        raise UsageError(f"--count is 0 or more, got: {source.count}")
+    source, total = options.source, _count(options.source)
     schemas = load_schemas(settings.schemas_dir)
-    report = Report(settings.topic("events"))
-    with _told(settings, source) as told, _stop_signals() as stopped, _progress() as shown:
-
-        def keyed(what: str, total: int | None) -> Iterator[Keyed]:
-            lines = shown(what, told(), total)
-            if isinstance(source, File) and (skip_bad or what == "checking"):  # once, where it is read twice
-                lines = report.note_unknown_fields(lines, schemas)
-            for one in keyed_events(lines, schemas, format=format, limit_bytes=settings.max_event_bytes):
-                if stopped():
-                    report.stopped = True
-                    return
-                if isinstance(one, Finding):
-                    report.found(one)
-                else:
-                    yield one
-
-        total = _count(source)
-        if isinstance(source, File) and not skip_bad:
-            total = sum(1 for _ in keyed("checking", total))
-        if skip_bad or not report.bad:
-            _send(settings, keyed("sending", total), report=report, rate=rate, stopped=stopped)
-    _say(report, source, json_output=json_output)
-    if report.failed:
-        raise DependencyError(
-            f"the broker did not take {report.failed} of {report.failed + report.delivered} events: {report.failure}",
-            hint="what it took is on the topic; an event told again within the window makes no second message",
-        )
-    return 1 if report.bad and not skip_bad else 0
+    report = ProduceReport(settings.topic("events"))
+    check_first = isinstance(source, File) and not options.skip_bad
+    with ExitStack() as stack:
+        lines = stack.enter_context(_open_source(settings, source))
+        stopped = stack.enter_context(_stop_signals())
+        lines = track("checking" if check_first else "sending", lines, total)
+        if isinstance(source, File):
+            lines = _note_unknown_fields(lines, report, schemas)
+        classified = classify(lines, schemas, format=options.format, limit_bytes=settings.max_event_bytes)
+        records = _sendable(classified, report, stopped)
+        if check_first:
+            checked = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_MEMORY_LIMIT_BYTES))
+            count = _spool(records, checked)
+            records = track("sending", _spooled(checked, count), count)
+        if options.skip_bad or not (check_first and report.rejected_count):
+            _send(settings, records, report, rate=options.rate, stopped=stopped)
+    return report
 
 
-def keyed_events(
-    lines: Iterable[tuple[int, bytes]],
+def classify(
+    lines: Iterable[Line],
     schemas: Schemas,
     *,
     format: Format,  # noqa: A002  the option's name
     limit_bytes: int,
-) -> Iterator[Keyed | Finding]:
-    """Each (number, JSON text) as the record of its event, or as what is wrong with it; lazily, in order.
+) -> Iterator[EventRecord | RejectedLine]:
+    """Each line as the record of its event, or as what is wrong with it; lazily, in order.
 
-    An event that would weigh more than `limit_bytes` is EVENT_TOO_LARGE, as `run` would say.
+    An event of more than `limit_bytes` is EVENT_TOO_LARGE, as `run` would say.
     """
-    for number, line in lines:
-        event = event_of_json(line, schemas)
+    for number, text in lines:
+        event = event_of_json(text, schemas)
         if isinstance(event, Fault):
-            yield Finding(number, event.reason, event.detail)
+            yield RejectedLine(number, event.reason, event.detail)
             continue
         value, headers = encode_event(event.fields, schemas, format=format)
         if len(value) > limit_bytes:
-            yield Finding(number, Reason.EVENT_TOO_LARGE, f"{len(value)} bytes, at most {limit_bytes} are read")
+            yield RejectedLine(number, Reason.EVENT_TOO_LARGE, f"{len(value)} bytes, at most {limit_bytes} are read")
         else:
-            yield Keyed(event.ordering_key.encode(), value, headers)
+            yield EventRecord(event.ordering_key.encode(), value, headers)
 
 
-def event_producer(settings: Settings, *, batch_bytes: int, **chosen: Any) -> Producer:
-    """A producer of events: idempotent, and its partitioner is Java's, so that producers of both kinds agree on keys.
-
-    `batch_bytes` is what the topic takes: librdkafka does not split a batch that is refused, so one event that is too
-    large would take others with it. `chosen` are properties that people cannot override.
-    """
-    return plain_producer(
-        {
-            "linger.ms": 5,
-            "compression.type": "lz4",
-            "message.timeout.ms": 60_000,
-            "partitioner": "murmur2_random",
-            **common_properties(settings),
-            **settings.kafka.producer,
-            "message.max.bytes": max(1_000_000, settings.max_event_bytes + 65_536),
-            "batch.size": min(1_000_000, batch_bytes),
-            "enable.idempotence": True,
-            **chosen,
-        }
-    )
+def _sendable(
+    classified: Iterable[EventRecord | RejectedLine], report: ProduceReport, stopped: Callable[[], bool]
+) -> Iterator[EventRecord]:
+    """The records; rejected lines go into the report. Ends early once `stopped`."""
+    for item in classified:
+        if stopped():
+            report.stopped = True
+            return
+        if isinstance(item, RejectedLine):
+            report.add_rejected(item)
+        else:
+            yield item
 
 
-def batch_limit_bytes(settings: Settings, topic: Topic) -> int:
-    """The largest batch that `topic` takes. Blocks for two requests.
+def _note_unknown_fields(lines: Iterable[Line], report: ProduceReport, schemas: Schemas) -> Iterator[Line]:
+    """`lines` as they are; the unknown fields of each go into the report when it is read."""
+    for number, text in lines:
+        for unknown in unknown_fields_of_json(text, schemas):
+            if len(report.unknown_fields) < _KEPT_LIMIT:
+                report.unknown_fields.setdefault(unknown, number)
+        yield number, text
 
-    Raises TopicConfigError when there is no such topic, DependencyError when nobody answers, AuthorizationError when
-    we may not ask.
-    """
-    with admin(settings) as asker:
-        try:
-            # All topics: to ask for one by name could create it, where the broker's auto.create.topics is on.
-            if topic not in asker.list_topics(timeout=_CONNECT_S).topics:
-                refuse_hidden(asker, [topic], within_s=_CONNECT_S)
-                raise TopicConfigError(f"there is no topic {topic}", hint="`processor topics --create`")
-            resource = ConfigResource(ResourceType.TOPIC, topic)
-            answers = asker.describe_configs([resource], request_timeout=_CONNECT_S)
-            return int(str(answers[resource].result()["max.message.bytes"].value))
-        except KafkaException as exception:
-            error = error_of(exception)
-            if error.code() in AUTHORIZATION_ERRORS:
-                raise AuthorizationError(
-                    f"not allowed: {error.name()}: {error.str()}",
-                    hint=f"grant WRITE, DESCRIBE and DESCRIBE_CONFIGS on {topic}",
-                ) from exception
-            raise unreachable(settings, asker, error) from exception
+
+# Checked records, until all of them may be sent: in memory, or on the disk where they are many.
+
+
+def _spool(records: Iterable[EventRecord], file: IO[bytes]) -> int:
+    """Write the records into `file`; how many there were."""
+    count = 0
+    for record in records:
+        pickle.dump((record.key, record.value, record.headers), file)
+        count += 1
+    return count
+
+
+def _spooled(file: IO[bytes], count: int) -> Iterator[EventRecord]:
+    file.seek(0)
+    for _ in range(count):
+        yield EventRecord(*pickle.load(file))  # noqa: S301  written by `_spool`, into a file without a name
 
 
 def _send(
     settings: Settings,
-    keyed: Iterable[Keyed],
+    records: Iterable[EventRecord],
+    report: ProduceReport,
     *,
-    report: Report,
     rate: float | None,
     stopped: Callable[[], bool],
 ) -> None:
     """Send all, and wait for what became of each."""
     producer = event_producer(settings, batch_bytes=batch_limit_bytes(settings, report.topic))
     sent = 0
-
-    def on_delivery(error: KafkaError | None, _message: Message) -> None:
-        if error is None:
-            report.delivered += 1
-            return
-        report.failed += 1
-        report.failure = report.failure or f"{error.name()}: {error.str()}"
-
-    began = time.monotonic()
-    for one in keyed:
+    started_at = time.monotonic()
+    for record in records:
         if rate is not None:
-            wait_until(began + sent / rate, meanwhile=producer.poll, stopped=stopped)
-            if stopped():
-                report.stopped = True
-                break
-        put(producer, report.topic, one, on_delivery=on_delivery)
+            wait_until(started_at + sent / rate, while_waiting=producer.poll, stopped=stopped)
+        if stopped():
+            report.stopped = True
+            break
+        enqueue(producer, report.topic, record, on_delivery=report.add_delivery)
         sent += 1
-    give_up_at: float | None = None
+    deadline: float | None = None
     while producer.flush(0.2):
-        if stopped() and give_up_at is None:
-            report.stopped, give_up_at = True, time.monotonic() + _STOP_S
-        if give_up_at is not None and time.monotonic() > give_up_at:
+        if stopped() and deadline is None:
+            report.stopped, deadline = True, time.monotonic() + _SHUTDOWN_TIMEOUT_S
+        if deadline is not None and time.monotonic() > deadline:
             producer.purge()  # each purged event is reported as failed
-    report.seconds = time.monotonic() - began
+    report.seconds = time.monotonic() - started_at
     if sent != report.delivered + report.failed:
         raise InternalError(f"{sent} events were sent, {report.delivered + report.failed} were reported on")
 
 
-def put(
-    producer: Producer, topic: Topic, one: Keyed, *, on_delivery: Callable[[KafkaError | None, Message], None]
-) -> None:
-    """Queue one event. Blocks while the producer's queue is full, which ends at the latest when events time out."""
-    while True:
-        try:
-            producer.produce(topic, one.value, one.key, headers=list(one.headers), on_delivery=on_delivery)
-        except BufferError:
-            producer.poll(0.1)
-        except KafkaException as exception:  # refused before it was queued: larger than message.max.bytes
-            on_delivery(error_of(exception), None)  # type: ignore[arg-type]  # there is no message
-            return
-        else:
-            producer.poll(0)
-            return
+# The sources
 
 
-def wait_until(
-    due: float, *, meanwhile: Callable[[float], object], stopped: Callable[[], bool] = lambda: False
-) -> None:
-    """Block until the monotonic clock says `due`, or a stop is asked for; `meanwhile` is given seconds to pass."""
-    while (left := due - time.monotonic()) > 0 and not stopped():
-        if left > 0.002:
-            meanwhile(min(left - 0.001, 0.1))
-        else:
-            time.sleep(left)
-
-
-# What is sent, as often as it is asked for: a file is read twice, once to check it.
-
-_Told = Callable[[], Iterator[tuple[int, bytes]]]
-
-
-@contextlib.contextmanager
-def _told(settings: Settings, source: Source) -> Iterator[_Told]:
+@contextmanager
+def _open_source(settings: Settings, source: EventSource) -> Iterator[Iterator[Line]]:
     match source:
         case File(path):
-            with _seekable(path) as file:
-                yield lambda: _lines(file)
+            with _open_file(path) as file:
+                yield _lines(file)
         case Samples():
             tenant = {"tenant": settings.tenant} if settings.tenant else {}
-            yield lambda: _json_lines({**sample, **tenant} for sample in samples())
+            yield _json_lines({**sample, **tenant} for sample in samples())
         case Generated(count, seed):
-            tenant_of_all = settings.required_tenant
-            yield lambda: _json_lines(events(count, seed=seed, tenant=tenant_of_all))
+            yield _json_lines(events(count, seed=seed, tenant=settings.required_tenant))
 
 
-@contextlib.contextmanager
-def _seekable(path: Path) -> Iterator[IO[bytes]]:
-    """The file, or a copy of what can be read only once: stdin, a pipe."""
-    with contextlib.ExitStack() as stack:
-        try:
-            file: IO[bytes] = sys.stdin.buffer if path == Path("-") else stack.enter_context(path.open("rb"))
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read: {error.strerror}", hint="--file takes JSON lines, one event each; - is stdin"
-            ) from error
-        if path == Path("-") or not file.seekable():
-            copy = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(file, copy)
-            file = copy
+@contextmanager
+def _open_file(path: Path) -> Iterator[IO[bytes]]:
+    if path == Path("-"):
+        yield sys.stdin.buffer
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        hint = "--file takes JSON lines, one event each; - is stdin"
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    with file:
         yield file
 
 
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    file.seek(0)
+def _lines(file: IO[bytes]) -> Iterator[Line]:
     for number, line in enumerate(file, 1):
         text = line.removeprefix(_BOM).strip() if number == 1 else line.strip()
         if text:
             yield number, text
 
 
-def _json_lines(told: Iterable[dict[str, Any]]) -> Iterator[tuple[int, bytes]]:
-    for number, event in enumerate(told, 1):
+def _json_lines(json_events: Iterable[dict[str, Any]]) -> Iterator[Line]:
+    for number, event in enumerate(json_events, 1):
         yield number, json.dumps(event, ensure_ascii=False).encode()
 
 
-def _count(source: Source) -> int | None:
+def _count(source: EventSource) -> int | None:
     match source:
         case File():
             return None
@@ -388,49 +329,16 @@ def _count(source: Source) -> int | None:
             return count
 
 
-# Rim: signals, progress, what is said.
-
-
-@contextlib.contextmanager
+@contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
     """Whether SIGINT or SIGTERM has come. Outside the main thread there are none to catch."""
-    asked = threading.Event()
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield requested.is_set
         return
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: requested.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, Iterator[tuple[int, bytes]], int | None], Iterator[tuple[int, bytes]]]]:
-    """Wraps what is iterated in a bar on stderr, where that is a terminal."""
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        yield lambda what, lines, total: iter(bar.track(lines, total=total, description=what))
-
-
-def _say(report: Report, source: Source, *, json_output: bool) -> None:
-    """Findings and warnings on stderr, what was sent on stdout."""
-    name = str(source.path) if isinstance(source, File) else "event"
-    for finding in report.findings[:_TOLD_FINDINGS]:
-        sys.stderr.write(f"{name}:{finding.line}: {finding.reason}: {finding.detail}\n")
-    if report.bad > _TOLD_FINDINGS:
-        sys.stderr.write(f"{name}: {report.bad - _TOLD_FINDINGS} more bad lines\n")
-    for unknown, line in list(report.unknown.items())[:_TOLD_FINDINGS]:
-        sys.stderr.write(f"{name}:{line}: warning: {unknown}\n")
-    if len(report.unknown) > _TOLD_FINDINGS:
-        sys.stderr.write(f"{name}: {len(report.unknown) - _TOLD_FINDINGS} more unknown fields\n")
-    if report.bad and not report.delivered + report.failed:
-        sys.stderr.write("hint: nothing was sent; --skip-bad sends the other lines\n")
-    if json_output:
-        sys.stdout.write(json.dumps(report.as_json()) + "\n")
-    else:
-        early = ", stopped early" if report.stopped else ""
-        skipped = f", {report.bad} bad" if report.bad else ""
-        sys.stdout.write(f"{report.delivered} events on {report.topic} in {report.seconds:.1f} s{skipped}{early}\n")

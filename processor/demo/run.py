@@ -27,15 +27,15 @@ import requests
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from rich.console import Console
 
-from processor.cli.produce import Keyed, batch_limit_bytes, event_producer, put, wait_until
-from processor.cli.topics import create
 from processor.demo.expected import Expected, Mark, Names, Read, Rule, expect, rules, verify
 from processor.demo.generate import events as generated
 from processor.demo.report import Latency, Made, Result, Shown, show
 from processor.domain.record import EventName, Headers, Topic
 from processor.errors import DependencyError, FatalError, FencedError, InputError, InternalError, UsageError
 from processor.kafka.clients import admin, error_of, headers_of, standalone_consumer
+from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enqueue, event_producer, wait_until
 from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_admin import create_topics
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.supervisor.workers import Worker, worker_command
@@ -135,7 +135,7 @@ class Input:
     """
 
     number: int
-    record: Keyed
+    record: EventRecord
     event: Mapping[str, Any] | None = None
     again: bool = False
     reason: str = ""
@@ -151,10 +151,12 @@ def inputs(events: Sequence[Mapping[str, Any]], schemas: Schemas, *, burst: int)
     ]
     first, key = made[0], made[0].record.key
     bad = (
-        Input(0, Keyed(key, b"\xca\xfe: not ours", ()), reason="BAD_FRAME"),
-        Input(0, Keyed(key, first.record.value[: len(first.record.value) // 2], ()), reason="INVALID_EVENT"),
+        Input(0, EventRecord(key, b"\xca\xfe: not ours", ()), reason="BAD_FRAME"),
+        Input(0, EventRecord(key, first.record.value[: len(first.record.value) // 2], ()), reason="INVALID_EVENT"),
         Input(
-            0, Keyed(key, json.dumps({**events[0], "event": "LOAN_REPAYED"}).encode(), _JSON), reason="UNKNOWN_EVENT"
+            0,
+            EventRecord(key, json.dumps({**events[0], "event": "LOAN_REPAYED"}).encode(), _JSON),
+            reason="UNKNOWN_EVENT",
         ),
     )
     told = [*made[:burst], Input(0, first.record, first.event, again=True), *made[burst:]]
@@ -163,12 +165,12 @@ def inputs(events: Sequence[Mapping[str, Any]], schemas: Schemas, *, burst: int)
     return [Input(number, one.record, one.event, one.again, one.reason) for number, one in enumerate(told)]
 
 
-def _record(event: Mapping[str, Any], schemas: Schemas, *, as_json: bool) -> Keyed:
+def _record(event: Mapping[str, Any], schemas: Schemas, *, as_json: bool) -> EventRecord:
     read = event_of_json(event, schemas)
     if isinstance(read, Fault):
         raise InternalError(f"a generated event is none: {read.detail}")
     value, headers = encode_event(read.fields, schemas, format="json" if as_json else "avro")
-    return Keyed(read.ordering_key.encode(), value, headers)
+    return EventRecord(read.ordering_key.encode(), value, headers)
 
 
 def expected_of(told: Sequence[Input], *, by: Sequence[Rule], names: Names) -> Expected:
@@ -212,7 +214,7 @@ class _Run:
         """All of it, in order."""
         settings, names = self._settings, self._names
         self._say("creating topics")
-        create(settings, stream_events=[EventName(event) for event in names.streams], partitions=PARTITIONS)
+        create_topics(settings, stream_events=[EventName(event) for event in names.streams], partitions=PARTITIONS)
         with tempfile.TemporaryFile() as log, _engine(settings, log) as engine:  # nameless: never left behind
             # Made before it is needed: an idempotent producer takes half a second to be given its id.
             limit = batch_limit_bytes(settings, self._topic)
@@ -253,7 +255,7 @@ class _Run:
         self._say(f"sending a burst of {len(told)} events")
         began = time.monotonic()
         for one in told:
-            put(self._producer, self._topic, one.record, on_delivery=self._on_delivery(one.number))
+            enqueue(self._producer, self._topic, one.record, on_delivery=self._on_delivery(one.number))
         self._producer.flush()
         wanted = sum(mark.number < len(told) for _, _, mark in expected.all())
         self._until_read(wanted, watcher, engine)
@@ -270,8 +272,8 @@ class _Run:
         watcher.keep()
         began = time.monotonic()
         for place, one in enumerate(told):
-            wait_until(began + place / PACED_PER_SECOND, meanwhile=self._producer.poll)
-            put(self._producer, self._topic, one.record, on_delivery=self._on_delivery(one.number))
+            wait_until(began + place / PACED_PER_SECOND, while_waiting=self._producer.poll)
+            enqueue(self._producer, self._topic, one.record, on_delivery=self._on_delivery(one.number))
         self._producer.flush()
         self._until_read(read_before + len(numbers), watcher, engine)
         waits = []
@@ -285,11 +287,11 @@ class _Run:
     def _topic(self) -> Topic:
         return self._settings.topic("events")
 
-    def _on_delivery(self, number: int) -> Callable[[KafkaError | None, Message], None]:
-        def delivered(error: KafkaError | None, message: Message) -> None:
+    def _on_delivery(self, number: int) -> Callable[[KafkaError | None, Message | None], None]:
+        def delivered(error: KafkaError | None, message: Message | None) -> None:
             if error is not None:
                 self._refused = f"{error.name()}: {error.str()}"
-            else:
+            elif message is not None:
                 self._places[_number(message.partition()), _number(message.offset())] = number
 
         return delivered

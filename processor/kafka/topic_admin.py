@@ -1,6 +1,6 @@
-"""`processor topics`: what exists, what is missing, what differs; creates what is missing and grows what is too small.
+"""The topics of an installation: compares what exists with the plan, creates what is missing, grows what is too small.
 
-Nothing that exists is ever changed, but for `--grow --yes`, and nothing is deleted.
+Nothing that exists is changed, but for partitions that are added by `grow_topics`, and nothing is deleted.
 """
 
 import time
@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.record import EventName, Topic
 from processor.errors import AuthorizationError, DependencyError, TopicConfigError, UsageError
-from processor.kafka.clients import AUTHORIZATION_ERRORS, Admin, admin, error_of, unreachable
+from processor.kafka.clients import AUTHORIZATION_ERRORS, Admin, error_of, unreachable
+from processor.kafka.clients import admin as connect_admin
 from processor.kafka.topic_plan import (
     DEFAULT_PARTITIONS,
     KAFKA_DEFAULT_BYTES,
@@ -28,98 +29,70 @@ from processor.kafka.topic_plan import (
 from processor.kafka.topic_state import existing_topics
 from processor.settings import Settings
 
-_REQUEST_S: Final = 10.0
-_VISIBLE_S: Final = 15.0  # a new topic is known to every broker only after its metadata went round
-_BROKERS_REPLICATION: Final = -1  # the broker's default.replication.factor (KIP-464)
-
-ORDER_ADVICE: Final = (
-    "an account may change its partition, and order holds within a partition only: stop the producers, let `run` reach "
-    "the end of every partition, then grow"
-)
+_REQUEST_TIMEOUT_S: Final = 10.0
+_VISIBLE_TIMEOUT_S: Final = 15.0  # a new topic is known to every broker only after its metadata went round
+_DEFAULT_REPLICATION_FACTOR: Final = -1  # the broker's default.replication.factor (KIP-464)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The topics of the plan as they are."""
+class TopicReport:
+    """The topics of the plan as they are. `created` are those that this call created."""
 
     plan: tuple[PlannedTopic, ...]
     existing: Mapping[Topic, ExistingTopic]
     differences: tuple[Difference, ...]
     created: tuple[Topic, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """One object for machines."""
-        return {
-            "topics": [self._topic_json(topic) for topic in self.plan],
-            "created": list(self.created),
-            "differences": [{"topic": d.topic, "what": d.what, "hint": d.hint} for d in self.differences],
-        }
-
-    def _topic_json(self, planned: PlannedTopic) -> dict[str, Any]:
-        actual = self.existing.get(planned.name)
-        return {
-            "name": planned.name,
-            "role": planned.role,
-            "exists": actual is not None,
-            "partitions": actual.partitions if actual else planned.partitions,
-            "config": {name: (actual.config if actual else planned.config).get(name) for name in _SHOWN},
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class TopicGrowth:
     """Topics and the number of partitions that each is to get, in the order in which it is done: events last."""
 
     steps: tuple[tuple[Topic, int, int], ...]  #: (topic, partitions now, partitions then)
     done: bool
 
-    def as_json(self) -> dict[str, Any]:
-        """One object for machines."""
-        return {
-            "grown": self.done,
-            "topics": [{"name": name, "from": now, "to": then} for name, now, then in self.steps],
-            "order": ORDER_ADVICE,
-        }
 
-
-_SHOWN: Final = ("cleanup.policy", "retention.ms", "max.message.bytes")
-
-
-def look(settings: Settings, *, stream_events: Iterable[EventName], partitions: int | None = None) -> Report:
+def inspect_topics(
+    settings: Settings, *, stream_events: Iterable[EventName], partitions: int | None = None
+) -> TopicReport:
     """What exists and what differs from the plan. Blocks for two requests.
 
-    `partitions` is what the events ought to have; None takes what they have. Raises UsageError when the events exist
-    with another number, DependencyError when the broker does not answer or refuses.
+    `partitions` is what the events topic ought to have; None takes what it has. Raises UsageError when it exists with
+    another number, DependencyError when the broker does not respond, AuthorizationError when it refuses.
     """
-    with _asked(settings) as asker:
-        return _look(asker, settings, stream_events=tuple(stream_events), partitions=partitions)
+    with _connect(settings) as admin:
+        return _inspect(admin, settings, stream_events=tuple(stream_events), partitions=partitions)
 
 
-def create(settings: Settings, *, stream_events: Iterable[EventName], partitions: int | None = None) -> Report:
-    """Create what is missing; then as `look`. Blocks until every topic of the plan can be seen, 15 s at most.
+def create_topics(
+    settings: Settings, *, stream_events: Iterable[EventName], partitions: int | None = None
+) -> TopicReport:
+    """Create what is missing; then as `inspect_topics`. Blocks until every topic of the plan is visible, 15 s at most.
 
-    Without `partitions` the twins get as many as the events have, or all of them `DEFAULT_PARTITIONS`.
+    Without `partitions` co-partitioned topics get as many as the events have, or all of them `DEFAULT_PARTITIONS`.
     """
     events = tuple(stream_events)
-    with _asked(settings) as asker:
+    with _connect(settings) as admin:
         created: list[Topic] = []
         # The events first: what the dead letters must be able to hold follows from the limit they get.
-        for wanted in (lambda topic: topic.role == "events", lambda _topic: True):
-            report = _look(asker, settings, stream_events=events, partitions=partitions)
-            missing = [topic for topic in report.plan if topic.name not in report.existing and wanted(topic)]
-            created += _create(asker, missing)
-        report = _look(asker, settings, stream_events=events, partitions=partitions)
-        return Report(report.plan, report.existing, report.differences, tuple(created))
+        for events_only in (True, False):
+            report = _inspect(admin, settings, stream_events=events, partitions=partitions)
+            missing = [topic for topic in report.plan if topic.name not in report.existing]
+            created += _create(admin, [topic for topic in missing if topic.role == "events" or not events_only])
+        report = _inspect(admin, settings, stream_events=events, partitions=partitions)
+        return TopicReport(report.plan, report.existing, report.differences, tuple(created))
 
 
-def grow(settings: Settings, *, partitions: int, stream_events: Iterable[EventName] = (), yes: bool) -> Growth:
-    """Give events and twins `partitions` partitions, the events last; streams stay as they were created.
+def grow_topics(
+    settings: Settings, *, partitions: int, stream_events: Iterable[EventName] = (), yes: bool
+) -> TopicGrowth:
+    """Give events and co-partitioned topics `partitions` partitions, the events last; streams stay as they are.
 
     Without `yes` nothing is done. Growing cannot be undone. Raises UsageError for fewer partitions than there are,
     TopicConfigError when a topic is missing.
     """
-    with _asked(settings) as asker:
-        report = _look(asker, settings, stream_events=tuple(stream_events), partitions=None)
+    with _connect(settings) as admin:
+        report = _inspect(admin, settings, stream_events=tuple(stream_events), partitions=None)
         roles = ("events", *CO_PARTITIONED)
         planned = [topic for topic in report.plan if topic.role in roles]
         if missing := [topic.name for topic in planned if topic.name not in report.existing]:
@@ -137,16 +110,18 @@ def grow(settings: Settings, *, partitions: int, stream_events: Iterable[EventNa
         )
         if yes:
             for name, _, then in steps:
-                _wait(asker.create_partitions([NewPartitions(name, then)], request_timeout=_REQUEST_S))
-                _until_visible(asker, {name: then})
-        return Growth(steps, done=yes)
+                _await_all(admin.create_partitions([NewPartitions(name, then)], request_timeout=_REQUEST_TIMEOUT_S))
+                _await_visible(admin, {name: then})
+        return TopicGrowth(steps, done=yes)
 
 
-def _look(asker: Admin, settings: Settings, *, stream_events: tuple[EventName, ...], partitions: int | None) -> Report:
+def _inspect(
+    admin: Admin, settings: Settings, *, stream_events: tuple[EventName, ...], partitions: int | None
+) -> TopicReport:
     names = [
         topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
     ]
-    existing = existing_topics(asker, names)
+    existing = existing_topics(admin, names)
     events = existing.get(settings.topic("events"))
     if events is not None and partitions is not None and events.partitions != partitions:
         raise UsageError(
@@ -161,71 +136,73 @@ def _look(asker: Admin, settings: Settings, *, stream_events: tuple[EventName, .
         stream_events=stream_events,
         events_bytes=events.max_message_bytes if events else KAFKA_DEFAULT_BYTES,
     )
-    return Report(plan, existing, differences(plan, existing))
+    return TopicReport(plan, existing, differences(plan, existing))
 
 
-def _create(asker: AdminClient, missing: list[PlannedTopic]) -> list[Topic]:
+def _create(admin: AdminClient, missing: list[PlannedTopic]) -> list[Topic]:
     if not missing:
         return []
     new = [
         NewTopic(
             topic.name,
             num_partitions=topic.partitions,
-            replication_factor=_BROKERS_REPLICATION,
+            replication_factor=_DEFAULT_REPLICATION_FACTOR,
             config=topic.config,
         )
         for topic in missing
     ]
-    created = _wait(asker.create_topics(new, request_timeout=_REQUEST_S), already=KafkaError.TOPIC_ALREADY_EXISTS)
-    _until_visible(asker, {topic.name: 1 for topic in missing})
+    created = _await_all(
+        admin.create_topics(new, request_timeout=_REQUEST_TIMEOUT_S), ignore=KafkaError.TOPIC_ALREADY_EXISTS
+    )
+    _await_visible(admin, {topic.name: 1 for topic in missing})
     return created
 
 
-def _wait(answers: Mapping[str, Any], *, already: int | None = None) -> list[Topic]:
-    """The topics of which the request was carried out; `already` is the error that means somebody else was faster."""
+def _await_all(requests: Mapping[str, Any], *, ignore: int | None = None) -> list[Topic]:
+    """The topics whose request was carried out; the error `ignore` means that another client was faster."""
     done = []
-    for name, future in answers.items():
+    for name, future in requests.items():
         try:
             future.result()
         except KafkaException as exception:
-            if error_of(exception).code() != already:
+            if error_of(exception).code() != ignore:
                 raise
         else:
             done.append(Topic(name))
     return done
 
 
-def _until_visible(asker: AdminClient, partitions: Mapping[Topic, int]) -> None:
-    deadline = time.monotonic() + _VISIBLE_S
+def _await_visible(admin: AdminClient, partitions: Mapping[Topic, int]) -> None:
+    deadline = time.monotonic() + _VISIBLE_TIMEOUT_S
     while True:
-        topics = asker.list_topics(timeout=_REQUEST_S).topics
-        unseen = [name for name, least in partitions.items() if not _ready(topics.get(name), least)]
-        if not unseen:
+        topics = admin.list_topics(timeout=_REQUEST_TIMEOUT_S).topics
+        invisible = [name for name, count in partitions.items() if not _is_ready(topics.get(name), count)]
+        if not invisible:
             return
         if time.monotonic() > deadline:
             raise DependencyError(
-                f"created, but not to be seen after {_VISIBLE_S:.0f} s: {', '.join(unseen)}",
+                f"created, but not visible after {_VISIBLE_TIMEOUT_S:.0f} s: {', '.join(invisible)}",
                 hint="look at the broker's log; `processor topics` verifies",
             )
         time.sleep(0.1)
 
 
-def _ready(topic: Any, least: int) -> bool:
-    """Whether the topic has its partitions, and each of them a leader."""
+def _is_ready(topic: Any, partitions: int) -> bool:
+    """Whether the topic has at least so many partitions, and each of them a leader."""
     return (
         topic is not None
         and topic.error is None
-        and len(topic.partitions) >= least
+        and len(topic.partitions) >= partitions
         and all(partition.leader >= 0 for partition in topic.partitions.values())
     )
 
 
 @contextmanager
-def _asked(settings: Settings) -> Iterator[Admin]:
-    """An admin client; turns what it raises inside the block into the errors of the process."""
-    asker = admin(settings)
+def _connect(settings: Settings) -> Iterator[Admin]:
+    """An admin client; what it raises inside the block becomes an error of the process."""
+    admin = connect_admin(settings)
     try:
-        yield asker
+        yield admin
     except KafkaException as exception:
         error = error_of(exception)
         if error.code() in AUTHORIZATION_ERRORS:
@@ -233,4 +210,4 @@ def _asked(settings: Settings) -> Iterator[Admin]:
                 f"not allowed: {error.name()}: {error.str()}",
                 hint="grant CREATE, ALTER, DESCRIBE and DESCRIBE_CONFIGS on our topics",
             ) from exception
-        raise unreachable(settings, asker, error) from exception
+        raise unreachable(settings, admin, error) from exception

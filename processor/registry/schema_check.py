@@ -1,17 +1,8 @@
-"""`processor schemas`: whether ours can read all that was published before, and putting them into a registry.
+"""Our schemas against every version before, of `history/` and of the registry; and putting them into the registry."""
 
-The exit code is 1 when something does not fit or is not registered, 0 when all is well.
-"""
-
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from dataclasses import dataclass, replace
 
 from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.schema_files import load_schemas
@@ -20,13 +11,12 @@ from processor.settings import Settings
 from processor.wire.compatibility import misfits
 from processor.wire.schema import ReaderSchema, Schemas, writer_schema
 
-FINDINGS = 1
-
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One schema of ours. `earlier`: how many versions it was held against; `registered`: its id in the registry, None
-    when it has none or there is no registry. `findings`: what earlier versions can write and this one cannot read."""
+class SchemaCheck:
+    """One schema of ours. `earlier`: the number of versions that it was compared with; `registered`: its id in the
+    registry, None when it has none or there is no registry. `findings`: what earlier versions can write and this one
+    cannot read."""
 
     name: str
     id: int
@@ -35,44 +25,34 @@ class Row:
     findings: tuple[str, ...]
 
 
-def check(settings: Settings, *, json_output: bool) -> int:
-    """Hold every schema against each earlier version, of `history/` and of the registry if one is set; print it.
+def check_schemas(settings: Settings) -> list[SchemaCheck]:
+    """Compare each schema with every earlier version, of `history/` and of the registry if one is set.
 
-    Raises DependencyError when the registry does not answer.
+    Blocks on the disk and the network. Raises DependencyError when the registry does not respond.
     """
-    rows = _rows(settings)
-    with_registry = settings.schema_registry.url is not None
-    _print(rows, with_registry=with_registry, json_output=json_output)
-    unregistered = with_registry and any(row.registered is None for row in rows)
-    return FINDINGS if unregistered or any(row.findings for row in rows) else 0
+    schemas = load_schemas(settings.schemas_dir)
+    registry = subjects(settings)
+    with _translate_unavailable():
+        return [_check(schema, schemas, registry) for schema in _all(schemas).values()]
 
 
-def register(settings: Settings, *, yes: bool, json_output: bool) -> int:
-    """Register what is not; without `yes` say what that would be. Nothing is registered while anything does not fit."""
+def register_schemas(settings: Settings, checks: list[SchemaCheck]) -> list[SchemaCheck]:
+    """Register those of `checks` that are not; gives all of them, with their ids. Raises as `check_schemas`."""
+    registry = required_registry(settings)
+    schemas = _all(load_schemas(settings.schemas_dir))
+    with _translate_unavailable():
+        return [
+            check if check.registered is not None else replace(check, registered=registry.register(schemas[check.name]))
+            for check in checks
+        ]
+
+
+def required_registry(settings: Settings) -> Subjects:
+    """The registry that is set. UsageError where none is."""
     registry = subjects(settings)
     if registry is None:
         raise UsageError("no schema registry is set", hint="set PROCESSOR_SCHEMA_REGISTRY__URL")
-    rows = _rows(settings)
-    if any(row.findings for row in rows):
-        _print(rows, with_registry=True, json_output=json_output)
-        return FINDINGS
-    missing = [row for row in rows if row.registered is None]
-    if missing and yes:
-        schemas = _all(load_schemas(settings.schemas_dir))
-        with _answered():
-            made = {row.name: registry.register(schemas[row.name]) for row in missing}
-        rows = [replace(row, registered=made.get(row.name, row.registered)) for row in rows]
-    _print(rows, with_registry=True, json_output=json_output)
-    if missing and not yes and not json_output:
-        sys.stdout.write(f"{len(missing)} to register; nothing was done, --yes does it\n")
-    return FINDINGS if missing and not yes else 0
-
-
-def _rows(settings: Settings) -> list[Row]:
-    schemas = load_schemas(settings.schemas_dir)
-    registry = subjects(settings)
-    with _answered():
-        return [_row(schema, schemas, registry) for schema in _all(schemas).values()]
+    return registry
 
 
 def _all(schemas: Schemas) -> dict[str, ReaderSchema]:
@@ -80,9 +60,11 @@ def _all(schemas: Schemas) -> dict[str, ReaderSchema]:
     return {**schemas.families, **schemas.outputs}
 
 
-def _row(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) -> Row:
+def _check(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) -> SchemaCheck:
     earlier = {
-        f"history/{key}": one for key, one in schemas.local.items() if one.name == schema.name and key != schema.id
+        f"history/{key}": writer
+        for key, writer in schemas.local.items()
+        if writer.name == schema.name and key != schema.id
     }
     registered = None
     if registry is not None:
@@ -94,33 +76,12 @@ def _row(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) -> R
         for where, writer in earlier.items()
         for what in ([writer.problem] if writer.type is None else misfits(writer.type, schema.type))
     ]
-    return Row(schema.name, schema.id, len(earlier), registered, tuple(findings))
+    return SchemaCheck(schema.name, schema.id, len(earlier), registered, tuple(findings))
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
+def _translate_unavailable() -> Iterator[None]:
     try:
         yield
     except UnavailableError as error:
         raise DependencyError(str(error), hint="check PROCESSOR_SCHEMA_REGISTRY__URL") from error
-
-
-# ------------------------------------------------------------------------------------------------------------ printed
-
-
-def _print(rows: list[Row], *, with_registry: bool, json_output: bool) -> None:
-    if json_output:
-        sys.stdout.write(json.dumps({"schemas": [asdict(row) for row in rows]}) + "\n")
-        return
-    table = Table()
-    for name in ("schema", "id", "earlier versions", *(["in the registry"] if with_registry else [])):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        fits = f"{row.earlier}, all readable" if row.earlier else "none"
-        told = [row.name, str(row.id), f"{len(row.findings)} findings" if row.findings else fits]
-        table.add_row(*told, *([str(row.registered or "not registered")] if with_registry else []))
-    screen = Console()
-    screen.print(table)
-    for row in rows:
-        for finding in row.findings:
-            screen.print(Text(f"{row.name}: {finding}"), soft_wrap=True)

@@ -19,12 +19,12 @@ import psutil
 from confluent_kafka import Producer, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from processor.cli.topics import create
 from processor.domain.reference import Table
 from processor.engine.loop import restore_tables
 from processor.engine.status import EngineStatus
 from processor.kafka.clients import standalone_consumer
 from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_admin import create_topics
 from processor.mapping.reference import Reference
 from processor.observability.metrics import Metrics
 from processor.observability.signals import Shutdown
@@ -149,7 +149,7 @@ def main() -> None:
     with local_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
         settings = settings_of(kafka.bootstrap_servers, state)
-        create(settings, stream_events=(), partitions=1)
+        create_topics(settings, stream_events=(), partitions=1)
         produce_rows(settings, arguments.rows)
         steps = {
             "plain reader": _step(arguments, kafka.bootstrap_servers, state, "read", 0),

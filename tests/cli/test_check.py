@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from processor.cli.check import check, look
-from processor.cli.explain import explain
-from processor.cli.preview import preview
+from processor.cli import check, explain, preview
 from processor.errors import UsageError
 from processor.registry.schema_files import shipped_schemas
 from processor.settings import Settings
 from processor.templates.load import SHIPPED
+from tests.cli.commands import run_command
 
 WRONG = """\
 id = "note"
@@ -34,7 +33,7 @@ def make_settings(**given: Any) -> Settings:
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     """What is shipped has no finding: exit 0, and the text says what was looked at."""
-    code = check(make_settings(), json_output=False)
+    code = run_command(check.command, make_settings())
     shown = capsys.readouterr().out
 
     assert 0 == code
@@ -49,7 +48,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
 def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Findings stand under their file with line, rule and hint; exit 1."""
     (tmp_path / "note.toml").write_text(WRONG)
-    code = check(make_settings(templates_dir=tmp_path), json_output=False)
+    code = run_command(check.command, make_settings(templates_dir=tmp_path))
     shown = capsys.readouterr().out
 
     assert 1 == code
@@ -65,7 +64,7 @@ def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json stdout is one object that holds the same, and the exit code too."""
     (tmp_path / "note.toml").write_text(WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT"))
-    code = check(make_settings(templates_dir=tmp_path), json_output=True)
+    code = run_command(check.command, make_settings(templates_dir=tmp_path), as_json=True)
     (line,) = capsys.readouterr().out.splitlines()
     told = json.loads(line)
 
@@ -89,11 +88,11 @@ def test_a_warning_is_no_failure(tmp_path: Path) -> None:
         WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT").replace("ACCOUNT_IDD", "ACCOUNT_ID")
     )
     settings = make_settings(templates_dir=tmp_path, tenant=None)
-    checked = look(settings)
+    checked = check.check(settings)
 
     assert ["PROCESSOR_TENANT is not set; `run` needs it", "no sample"] == [one.message for one in checked.diagnostics]
     assert 0 == checked.errors
-    assert 0 == check(settings, json_output=True)
+    assert 0 == run_command(check.command, settings, as_json=True)
 
 
 def test_schemas_and_templates_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,11 +107,11 @@ def test_schemas_and_templates_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     templates.mkdir()
     (templates / "note.toml").write_text(WRONG)
     settings = make_settings(schemas_dir=schemas, templates_dir=templates)
-    checked = look(settings)
+    checked = check.check(settings)
 
     assert checked.schemas is None
     assert {str(schemas), "note.toml"} == {diagnostic.location.file for diagnostic in checked.diagnostics}
-    assert 1 == check(settings, json_output=False)
+    assert 1 == run_command(check.command, settings)
     assert "schemas    cannot be used, so no sample was run" in capsys.readouterr().out.splitlines()
 
 
@@ -123,7 +122,7 @@ def test_a_sample_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (tmp_path / "samples" / f"{name}.json").write_bytes((SHIPPED / "samples" / f"{name}.json").read_bytes())
     text = (SHIPPED / "savings-deposit-stream.toml").read_text()
     (tmp_path / "savings-deposit-stream.toml").write_text(text.replace('"amount": "100.00"', '"amount": "100.01"'))
-    code = check(make_settings(templates_dir=tmp_path), json_output=False)
+    code = run_command(check.command, make_settings(templates_dir=tmp_path))
     shown = capsys.readouterr().out.splitlines()
 
     assert 1 == code
@@ -142,7 +141,7 @@ def test_nothing_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("socket.socket.connect", refuse)
 
-    assert 0 == check(make_settings(kafka={"bootstrap_servers": "127.0.0.1:9"}), json_output=True)
+    assert 0 == run_command(check.command, make_settings(kafka={"bootstrap_servers": "127.0.0.1:9"}), as_json=True)
 
 
 def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,14 +149,14 @@ def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.
     text = WRONG.replace("REPAYMET", "REPAYMENT").replace("{ACCOUNT_IDD}", "%7BACCOUNT_ID%7D {ACCOUNT_\u00adID}")
     (tmp_path / "note.toml").write_text(text)
     given = make_settings(templates_dir=tmp_path)
-    check(given, json_output=False)
+    run_command(check.command, given)
     shown = capsys.readouterr().out
-    check(given, json_output=True)
+    run_command(check.command, given, as_json=True)
     found = json.loads(capsys.readouterr().out)["findings"]
     with pytest.raises(UsageError) as previewed:
-        preview(given, template="note", event=None, sample=None, html=None, browser=False, json_output=False)
+        run_command(preview.command, given, template="note")
     with pytest.raises(UsageError) as explained:
-        explain(given, arguments=["LOAN_REPAYMENT"], json_output=False)
+        run_command(explain.command, given, events=["LOAN_REPAYMENT"])
 
     assert (
         "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in shown

@@ -19,10 +19,10 @@ import httpx
 import pytest
 
 from processor.cli.main import exit_code, parser
-from processor.cli.topics import create
 from processor.domain.record import EventName
 from processor.errors import UsageError
 from processor.kafka.local.jars import kafka_jars
+from processor.kafka.topic_admin import create_topics
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.tables.reader import copy_folder
 
@@ -258,12 +258,12 @@ def test_a_fault_of_ours_is_logged_with_its_traceback(
     def broken(**_: object) -> int:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr("processor.cli.app.settings", broken)
+    monkeypatch.setattr("processor.settings.settings_table", broken)
     code = exit_code(["settings"])
 
     output, errors = capsys.readouterr()
     assert (70, "") == (code, output)
-    assert "our fault" in errors
+    assert "internal error" in errors
     assert "ZeroDivisionError: nobody foresaw this" in errors
 
 
@@ -273,7 +273,7 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(**_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("processor.cli.app.settings", interrupted)
+    monkeypatch.setattr("processor.settings.settings_table", interrupted)
 
     assert 130 == exit_code(["settings"])
 
@@ -287,7 +287,7 @@ def installation(bootstrap_servers: str, topic_prefix: str) -> dict[str, str]:
         topics=TopicSettings(prefix=topic_prefix),
     )
     streams = ("LOAN_REPAYMENT", "LOAN_REPAYMENT_REVERSAL", "SAVINGS_DEPOSIT")
-    create(settings, stream_events=map(EventName, streams), partitions=2)
+    create_topics(settings, stream_events=map(EventName, streams), partitions=2)
     return {
         "TENANT": "northbank",
         "KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,

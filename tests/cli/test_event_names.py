@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from processor.cli.check import look
-from processor.cli.explain import explain
-from processor.cli.preview import preview
-from processor.cli.produce import Finding, keyed_events
-from processor.cli.templates import list_placeholders, new_template
+from processor.cli import check, explain, preview, templates
+from processor.demo.produce import RejectedLine, classify
 from processor.domain.catalogue import EVENTS, nearest_event
 from processor.errors import UsageError
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings, load_settings
+from tests.cli.commands import run_command
 from tests.support.builders import sample
 
 TEMPLATE = """\
@@ -46,7 +44,7 @@ def settings(folder: Path, **given: Any) -> Settings:
 def diagnostics(folder: Path, text: str) -> str:
     """What `check` says of this template."""
     (folder / "note.toml").write_text(text)
-    return "\n".join(str(diagnostic) for diagnostic in look(settings(folder)).diagnostics)
+    return "\n".join(str(diagnostic) for diagnostic in check.check(settings(folder)).diagnostics)
 
 
 def of_a_template(folder: Path, name: str) -> str:
@@ -70,27 +68,26 @@ def of_a_sample(folder: Path, name: str) -> str:
 
 def of_explain(folder: Path, name: str) -> str:
     diagnostics(folder, TEMPLATE)
-    return error_of(lambda: explain(settings(folder), arguments=[name], json_output=False))
+    return error_of(lambda: run_command(explain.command, settings(folder), events=[name]))
 
 
 def of_preview(folder: Path, name: str) -> str:
     diagnostics(folder, TEMPLATE)
-    options: dict[str, Any] = {"sample": None, "html": None, "browser": False, "json_output": False}
-    return error_of(lambda: preview(settings(folder), template="note", event=name, **options))
+    return error_of(lambda: run_command(preview.command, settings(folder), template="note", event=name))
 
 
 def of_placeholders(folder: Path, name: str) -> str:
-    return error_of(lambda: list_placeholders(settings(folder), event=name, json_output=False))
+    return error_of(lambda: run_command(templates.command, settings(folder), placeholders=name))
 
 
 def of_a_new_template(folder: Path, name: str) -> str:
-    return error_of(lambda: new_template(settings(folder), template_id="a", event=name, channel="SMS"))
+    return error_of(lambda: run_command(templates.command, settings(folder), new="a", event=name, channel="SMS"))
 
 
 def of_a_line_of_events(folder: Path, name: str) -> str:  # noqa: ARG001  as the others
     line = json.dumps(sample("loan-repayment") | {"event": name}).encode()
-    (found,) = keyed_events([(1, line)], load_schemas(), format="avro", limit_bytes=1_000_000)
-    assert isinstance(found, Finding)
+    (found,) = classify([(1, line)], load_schemas(), format="avro", limit_bytes=1_000_000)
+    assert isinstance(found, RejectedLine)
     return found.detail
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from processor.cli.explain import explain
+from processor.cli import explain
 from processor.errors import UsageError
 from processor.settings import Settings
 from processor.templates.load import SHIPPED
+from tests.cli.commands import run_command
 from tests.support.builders import SMS_HEAD, changed, sample
 
 CONDITIONAL = (
@@ -34,7 +35,7 @@ value = "Private"
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, **given: Any) -> tuple[int, list[str]]:
     """Exit code and lines for people."""
-    code = explain(Settings(**{"tenant": "northbank", **given}), arguments=arguments, json_output=False)
+    code = run_command(explain.command, Settings(**{"tenant": "northbank", **given}), events=arguments)
     return code, capsys.readouterr().out.splitlines()
 
 
@@ -137,14 +138,14 @@ def test_what_a_table_could_change_is_said(tmp_path: Path, capsys: pytest.Captur
 
 def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     """One object, with the same answers."""
-    code = explain(Settings(tenant="northbank"), arguments=["ACCOUNT_IN_ARREARS"], json_output=True)
+    code = run_command(explain.command, Settings(tenant="northbank"), events=["ACCOUNT_IN_ARREARS"], as_json=True)
     told = json.loads(capsys.readouterr().out)
     (event,) = told["events"]
     answer, other = event["templates"]
 
     assert 0 == code
     assert "loan-arrears-email" == other["template"]
-    assert ("ACCOUNT_IN_ARREARS", None, False) == (event["event"], event["reason"], event["dead"])
+    assert ("ACCOUNT_IN_ARREARS", None, False) == (event["event"], event["reason"], event["deadLetter"])
     assert ("account-in-arrears-task", "MADE", False) == (answer["template"], answer["outcome"], answer["failed"])
     assert 32 == len(answer["encodedKey"])
 
@@ -159,7 +160,7 @@ def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_no_event(argument: str, what: str, hint: str) -> None:
     """An argument that is neither is an error with a hint."""
     with pytest.raises(UsageError) as caught:
-        explain(Settings(tenant="northbank"), arguments=[argument], json_output=False)
+        run_command(explain.command, Settings(tenant="northbank"), events=[argument])
 
     assert str(caught.value).startswith(what)
     assert f"hint: {hint}" in str(caught.value)
@@ -169,7 +170,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
     """Nothing to explain is an error, not silence."""
     (tmp_path / "empty.json").write_text("\n")
     with pytest.raises(UsageError, match=r"has no event"):
-        explain(Settings(tenant="northbank"), arguments=[str(tmp_path / "empty.json")], json_output=False)
+        run_command(explain.command, Settings(tenant="northbank"), events=[str(tmp_path / "empty.json")])
 
 
 def test_unknown_fields_of_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +179,7 @@ def test_unknown_fields_of_an_event(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "one.json").write_text(json.dumps(event, indent=1))
     (tmp_path / "two.jsonl").write_text(f"{json.dumps(event)}\n{json.dumps(event)}\n")
     arguments = [str(tmp_path / "one.json"), str(tmp_path / "two.jsonl")]
-    assert 0 == explain(Settings(tenant="northbank"), arguments=arguments, json_output=True)
+    assert 0 == run_command(explain.command, Settings(tenant="northbank"), events=arguments, as_json=True)
     shown = capsys.readouterr()
 
     assert 3 == len(json.loads(shown.out)["events"])
@@ -200,7 +201,5 @@ subscription = "OPT_OUT"
 body = "Reset: {PASSWORD_URL}"
 """
     (tmp_path / "reset.toml").write_text(text)
-    explain(
-        Settings(tenant="northbank", templates_dir=tmp_path), arguments=["PORTAL_PASSWORD_RESET"], json_output=False
-    )
+    run_command(explain.command, Settings(tenant="northbank", templates_dir=tmp_path), events=["PORTAL_PASSWORD_RESET"])
     assert "Reset: ***" in capsys.readouterr().out

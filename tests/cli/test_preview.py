@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from processor.cli.explain import explain
-from processor.cli.preview import preview
+from processor.cli import explain, preview
 from processor.errors import UsageError
 from processor.settings import Settings, SmsSettings
 from processor.templates.load import SHIPPED, load_templates
+from tests.cli.commands import run_command
 from tests.support.builders import changed, sample, schemas
 
 MANUAL = """\
@@ -29,8 +29,7 @@ body = "{RECIPIENT_NAME}"
 
 def shown(template: str = "loan-repayment-email", *, settings: Settings | None = None, **given: Any) -> int:
     """The command with these options."""
-    options: dict[str, Any] = {"event": None, "sample": None, "html": None, "browser": False, "json_output": False}
-    return preview(settings or Settings(tenant="northbank"), template=template, **{**options, **given})
+    return run_command(preview.command, settings or Settings(tenant="northbank"), template=template, **given)
 
 
 def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +50,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 
 def test_json_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:
     """One object with each part, the address among them."""
-    assert 0 == shown("authorisation-hold-webhook", json_output=True)
+    assert 0 == shown("authorisation-hold-webhook", as_json=True)
     told = json.loads(capsys.readouterr().out)
 
     assert ("MADE", "QUEUED", "PO-88121") == (told["outcome"], told["state"], told["values"]["{HOLD_ID}"])
@@ -98,7 +97,7 @@ def test_how_a_webhook_is_called(
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("HOOK_PASSWORD", "pa55word")
     settings = hook(tmp_path, BASIC, "APPLICATION_JSON")
-    assert 0 == shown("hook", settings=settings, json_output=True)
+    assert 0 == shown("hook", settings=settings, as_json=True)
     text = capsys.readouterr().out
     assert {
         "method": "PUT",
@@ -126,7 +125,7 @@ def test_how_a_webhook_is_called(
 
 def test_a_webhook_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a file leaves out has its default."""
-    assert 0 == shown("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), json_output=True)
+    assert 0 == shown("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), as_json=True)
 
     assert {
         "method": "POST",
@@ -146,7 +145,7 @@ def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monk
         ("loan-repayment-stream", None),
         ("account-in-arrears-task", "Call about an overdue loan"),
     ):
-        assert 0 == shown(template, json_output=True)
+        assert 0 == shown(template, as_json=True)
         read = json.loads(capsys.readouterr().out)
         assert (None, title) == (read["request"], read["title"])
         assert 0 == shown(template)
@@ -162,8 +161,8 @@ def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "event.json").write_text(json.dumps(event))
     (tmp_path / "loan-repayment-email.toml").write_text(f'{text}[locale.pt]\nsubject = "Olá"\nbody = "<p>Olá</p>"\n')
     settings = Settings(templates_dir=tmp_path)
-    for json_output in (True, False):
-        assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"), json_output=json_output)
+    for as_json in (True, False):
+        assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"), as_json=as_json)
     line, head, *_ = capsys.readouterr().out.splitlines()
 
     assert language == json.loads(line)["locale"]
@@ -177,7 +176,7 @@ def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     """Another sample than the first, and a message that is born FAILED is shown as such."""
     name = "a client without an e-mail address, and with a name that is markup"
-    assert 0 == shown(sample=name, json_output=True)
+    assert 0 == shown(sample=name, as_json=True)
     told = json.loads(capsys.readouterr().out)
 
     assert ("FAILED", "MISSING_EMAIL_RECIPIENT_ADDRESS", None) == tuple(
@@ -211,7 +210,7 @@ def test_a_template_that_is_opted_in(
     (tmp_path / "event.json").write_text(json.dumps(sample("loan-repayment")))
     text = f'{OPT_IN}[[sample]]\nname = "a"\nevent = "event.json"\n{subscribed}'
     (tmp_path / "loan-repayment-email.toml").write_text(text)
-    assert code == shown(settings=Settings(templates_dir=tmp_path), json_output=True, **options)
+    assert code == shown(settings=Settings(templates_dir=tmp_path), as_json=True, **options)
 
     assert outcome == json.loads(capsys.readouterr().out)["outcome"]
 
@@ -233,9 +232,9 @@ def test_a_template_without_samples_takes_the_events_own(tmp_path: Path, capsys:
     """The shipped sample of its first event."""
     text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
     (tmp_path / "loan-repayment-email.toml").write_text(text)
-    assert 0 == shown(settings=Settings(templates_dir=tmp_path), json_output=True)
+    assert 0 == shown(settings=Settings(templates_dir=tmp_path), as_json=True)
 
-    assert "the sample of LOAN_REPAYMENT" == json.loads(capsys.readouterr().out)["of"]
+    assert "the sample of LOAN_REPAYMENT" == json.loads(capsys.readouterr().out)["eventSource"]
 
 
 def test_html_to_a_file(tmp_path: Path) -> None:
@@ -323,12 +322,12 @@ def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert () == load_templates(portugal, schemas()).diagnostics
     assert 0 == shown("note", settings=portugal)
     assert capsys.readouterr().out.endswith(f"FAILED, UNDEFINED_DESTINATION: {cause}\n")
-    assert 0 == shown("note", settings=portugal, json_output=True)
+    assert 0 == shown("note", settings=portugal, as_json=True)
     read = json.loads(capsys.readouterr().out)
     assert ("FAILED", "UNDEFINED_DESTINATION", cause, None) == tuple(
         read[name] for name in ("state", "failureReason", "failureCause", "destination")
     )
-    assert 0 == explain(portugal, arguments=[str(tmp_path / "event.json")], json_output=False)
+    assert 0 == run_command(explain.command, portugal, events=[str(tmp_path / "event.json")])
     assert f"    FAILED, UNDEFINED_DESTINATION: {cause}: Ines Duarte\n" in capsys.readouterr().out
 
     anywhere = Settings(tenant="northbank", templates_dir=tmp_path)
@@ -346,8 +345,8 @@ def test_secrets_and_escapes_are_not_shown(tmp_path: Path, capsys: pytest.Captur
     told["client"]["fullName"] = "X\x1b]0;owned\x07\x1b[2J"
     file = tmp_path / "event.json"
     file.write_text(json.dumps(told))
-    for json_output in (False, True):
-        assert 0 == shown("portal-email", event=str(file), html=html, json_output=json_output)
+    for as_json in (False, True):
+        assert 0 == shown("portal-email", event=str(file), html=html, as_json=as_json)
         text = capsys.readouterr().out
 
         assert told["passwordUrl"] not in text

@@ -15,8 +15,9 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from processor.cli.produce import File, Finding, Generated, Samples, Source, keyed_events, produce
+from processor.cli import produce
 from processor.demo.generate import events
+from processor.demo.produce import RejectedLine, classify
 from processor.domain.catalogue import EVENTS
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
@@ -26,6 +27,7 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
 from processor.wire.decode import decode, event_of_json
+from tests.cli.commands import run_command
 
 SCHEMAS = load_schemas()
 Json = dict[str, Any]
@@ -96,10 +98,10 @@ def told(events_told: list[Json]) -> dict[str, Event]:
     return found
 
 
-def write(path: Path, lines: Sequence[Json | str]) -> File:
+def write(path: Path, lines: Sequence[Json | str]) -> Path:
     text = "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
     path.write_text(text + "\n", encoding="utf-8")
-    return File(path)
+    return path
 
 
 def spoilt(given: Json, **changes: Any) -> Json:
@@ -113,10 +115,10 @@ def test_a_bad_line_is_named_with_number_and_field() -> None:
     """Each line is an event or a finding, which has its number, the reason and the path of the field."""
     good, bad = events(2)
     lines = [(1, json.dumps(good).encode()), (7, json.dumps(spoilt(bad, occurredAt="yesterday")).encode())]
-    first, second = keyed_events(lines, SCHEMAS, format="avro", limit_bytes=1_000_000)
+    first, second = classify(lines, SCHEMAS, format="avro", limit_bytes=1_000_000)
 
-    assert not isinstance(first, Finding)
-    assert isinstance(second, Finding)
+    assert not isinstance(first, RejectedLine)
+    assert isinstance(second, RejectedLine)
     assert (second.line, second.reason) == (7, Reason.INVALID_EVENT)
     assert second.detail.startswith("occurredAt")
 
@@ -124,32 +126,32 @@ def test_a_bad_line_is_named_with_number_and_field() -> None:
 def test_an_event_that_run_would_refuse_by_size_is_bad() -> None:
     """What would become EVENT_TOO_LARGE is found before it is sent."""
     (event,) = events(1)
-    (found,) = keyed_events([(1, json.dumps(event).encode())], SCHEMAS, format="json", limit_bytes=100)
+    (found,) = classify([(1, json.dumps(event).encode())], SCHEMAS, format="json", limit_bytes=100)
 
-    assert isinstance(found, Finding)
+    assert isinstance(found, RejectedLine)
     assert found.reason is Reason.EVENT_TOO_LARGE
 
 
 @pytest.mark.parametrize(
-    ("source", "rate", "what"),
+    ("options", "what"),
     [
-        (File(Path("nowhere.jsonl")), None, "nowhere.jsonl cannot be read"),
-        (File(Path("/")), None, "cannot be read"),
-        (Generated(-1), None, "--count"),
-        (Samples(), 0.0, "--rate"),
+        ({"file": Path("nowhere.jsonl")}, "nowhere.jsonl cannot be read"),
+        ({"file": Path("/")}, "cannot be read"),
+        ({"count": -1}, "--count"),
+        ({"samples": True, "rate": 0.0}, "--rate"),
     ],
 )
-def test_a_source_that_cannot_be_had(source: Source, rate: float | None, what: str) -> None:
-    """A missing file, a negative count and no rate at all are said before anything connects."""
+def test_a_source_that_cannot_be_had(options: dict[str, Any], what: str) -> None:
+    """A missing file, a negative count and no rate at all are reported before anything connects."""
     with pytest.raises(UsageError, match=what):
-        produce(make_settings("127.0.0.1:1", "x."), source=source, rate=rate)
+        run_command(produce.command, make_settings("127.0.0.1:1", "x."), **options)
 
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody at the address is an error of the world with a hint, not a wait for ever."""
-    monkeypatch.setattr("processor.cli.produce._CONNECT_S", 0.5)
+    monkeypatch.setattr("processor.kafka.event_producer._REQUEST_TIMEOUT_S", 0.5)
     with pytest.raises(DependencyError, match=r"no answer from .*\nhint: "):
-        produce(make_settings("127.0.0.1:1", "x."), source=Samples())
+        run_command(produce.command, make_settings("127.0.0.1:1", "x."), samples=True)
 
 
 # With one
@@ -160,7 +162,8 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_is_sent_as_told(settings: Settings, tmp_path: Path, format: Any) -> None:  # noqa: A002
     """Each event of the file is on the topic once, equal to what was told, under its ordering key."""
     given = list(events(60))
-    assert produce(settings, source=write(tmp_path / "e.jsonl", [*given[:30], "", *given[30:]]), format=format) == 0
+    file = write(tmp_path / "e.jsonl", [*given[:30], "", *given[30:]])
+    assert run_command(produce.command, settings, file=file, wire_format=format) == 0
     records = read(settings)
 
     assert told(given) == {event.id: event for event in map(event_of, records)}
@@ -171,7 +174,7 @@ def test_a_file_is_sent_as_told(settings: Settings, tmp_path: Path, format: Any)
 @pytest.mark.kafka
 def test_order_of_a_key(settings: Settings) -> None:
     """Events of one account are in one partition, in the order in which they were told."""
-    produce(settings, source=Generated(300, seed=7))
+    run_command(produce.command, settings, count=300, seed=7)
     order = {event["eventId"]: number for number, event in enumerate(events(300, seed=7))}
     places: dict[str, list[tuple[int, int]]] = {}
     for record in read(settings):
@@ -190,13 +193,13 @@ def test_one_bad_line_keeps_all_back(settings: Settings, tmp_path: Path, capsys:
     given = list(events(9))
     lines: list[Json | str] = [*given[:4], spoilt(given[4], tenant=5), *given[5:], "{"]
     source = write(tmp_path / "e.jsonl", lines)
-    code = produce(settings, source=source)
+    code = run_command(produce.command, settings, file=source)
     said = capsys.readouterr()
 
     assert code == 1
     assert read(settings) == []
-    assert f"{source.path}:5: INVALID_EVENT: tenant" in said.err
-    assert f"{source.path}:10: INVALID_EVENT: " in said.err
+    assert f"{source}:5: INVALID_EVENT: tenant" in said.err
+    assert f"{source}:10: INVALID_EVENT: " in said.err
     assert "--skip-bad" in said.err
 
 
@@ -205,7 +208,7 @@ def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: p
     """With --skip-bad the bad lines alone stay behind, and are reported."""
     given = list(events(9))
     lines: list[Json | str] = [*given[:4], spoilt(given[4], event="LOAN_REPAID"), *given[5:]]
-    code = produce(settings, source=write(tmp_path / "e.jsonl", lines), skip_bad=True, json_output=True)
+    code = run_command(produce.command, settings, file=write(tmp_path / "e.jsonl", lines), skip_bad=True, as_json=True)
     said = json.loads(capsys.readouterr().out)
 
     assert code == 0
@@ -230,13 +233,13 @@ def test_unknown_fields_are_named(
     lines[2]["client"] = {**given[2]["client"], "amonut": "1"}
     lines += [misspelt(given[3], branch="bransh")]
     source = write(tmp_path / "e.jsonl", lines)
-    assert produce(settings, source=source, skip_bad=skip_bad, json_output=True) == 0
+    assert run_command(produce.command, settings, file=source, skip_bad=skip_bad, as_json=True) == 0
     said = capsys.readouterr()
 
     assert [
-        f"{source.path}:2: warning: unknown field correlationID; did you mean correlationId?",
-        f"{source.path}:3: warning: unknown field bransh; did you mean branch?",
-        f"{source.path}:3: warning: unknown field client.amonut",
+        f"{source}:2: warning: unknown field correlationID; did you mean correlationId?",
+        f"{source}:3: warning: unknown field bransh; did you mean branch?",
+        f"{source}:3: warning: unknown field client.amonut",
     ] == sorted(said.err.splitlines())
     told_of = json.loads(said.out)
     assert (4, 0) == (told_of["delivered"], told_of["bad"])
@@ -251,11 +254,11 @@ def test_a_bad_line_names_its_unknown_fields_too(
     """A required field that is misspelt is missing, and the warning says which one was meant."""
     (given,) = events(1)
     source = write(tmp_path / "e.jsonl", [misspelt(given, occurredAt="occuredAt")])
-    assert produce(settings, source=source) == 1
+    assert run_command(produce.command, settings, file=source) == 1
 
     said = capsys.readouterr().err
-    assert f"{source.path}:1: INVALID_EVENT: occurredAt: is missing\n" in said
-    assert f"{source.path}:1: warning: unknown field occuredAt; did you mean occurredAt?\n" in said
+    assert f"{source}:1: INVALID_EVENT: occurredAt: is missing\n" in said
+    assert f"{source}:1: warning: unknown field occuredAt; did you mean occurredAt?\n" in said
 
 
 @pytest.mark.kafka
@@ -265,17 +268,17 @@ def test_many_unknown_fields_are_counted(
     """Twenty are shown, of a file of another kind."""
     (given,) = events(1)
     source = write(tmp_path / "e.jsonl", [{**given, **{f"x{number}": 1 for number in range(50)}}])
-    assert produce(settings, source=source) == 0
+    assert run_command(produce.command, settings, file=source) == 0
     lines = capsys.readouterr().err.splitlines()
 
-    assert (21, f"{source.path}: 30 more unknown fields") == (len(lines), lines[-1])
+    assert (21, f"{source}: 30 more unknown fields") == (len(lines), lines[-1])
 
 
 @pytest.mark.kafka
 def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """The samples of all events are sent, told of the tenant that is set."""
     other = settings.model_copy(update={"tenant": "southbank"})
-    produce(other, source=Samples(), json_output=True)
+    run_command(produce.command, other, samples=True, as_json=True)
     expected = told([{**sample, "tenant": "southbank"} for sample in samples()])
 
     assert expected == {event.id: event for event in map(event_of, read(settings))}
@@ -292,10 +295,10 @@ def test_stdin_is_a_file_too(settings: Settings, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
 
     stdin([*given, {}])
-    assert produce(settings, source=File(Path("-"))) == 1
+    assert run_command(produce.command, settings, file=Path("-")) == 1
     assert read(settings) == []
     stdin(given)
-    assert produce(settings, source=File(Path("-"))) == 0
+    assert run_command(produce.command, settings, file=Path("-")) == 0
 
     assert told(given) == {event.id: event for event in map(event_of, read(settings))}
 
@@ -303,7 +306,7 @@ def test_stdin_is_a_file_too(settings: Settings, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.kafka
 def test_rate_is_a_schedule(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """21 events at 40 a second take half a second: the first is sent at once, the last after 20 / 40 s."""
-    produce(settings, source=Generated(21), rate=40, json_output=True)
+    run_command(produce.command, settings, count=21, rate=40, as_json=True)
 
     assert 0.5 <= json.loads(capsys.readouterr().out)["seconds"] < 3
 
@@ -313,7 +316,7 @@ def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
     """A topic that is not there is said with the command that makes it, and is not made by asking."""
     settings = make_settings(bootstrap_servers, topic_prefix)
     with pytest.raises(TopicConfigError, match=r"there is no topic .*\nhint: `processor topics --create`"):
-        produce(settings, source=Samples())
+        run_command(produce.command, settings, samples=True)
 
     assert (
         settings.topic("events")
@@ -331,7 +334,7 @@ def test_what_the_broker_refuses_is_an_error(
     given = list(events(40))
     lines = [*given[:20], spoilt(given[20], correlationId=os.urandom(8_000).hex()), *given[21:]]
     with pytest.raises(DependencyError, match="did not take 1 of 40 events: MSG_SIZE_TOO_LARGE"):
-        produce(settings, source=write(tmp_path / "e.jsonl", lines), json_output=True)
+        run_command(produce.command, settings, file=write(tmp_path / "e.jsonl", lines), as_json=True)
     said = json.loads(capsys.readouterr().out)
 
     assert (said["delivered"], said["failed"]) == (39, 1)
@@ -344,7 +347,7 @@ def test_a_signal_ends_it_early(settings: Settings, capsys: pytest.CaptureFixtur
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     began = time.monotonic()
-    code = produce(settings, source=Generated(10_000), rate=50, json_output=True)
+    code = run_command(produce.command, settings, count=10_000, rate=50, as_json=True)
     said = json.loads(capsys.readouterr().out)
 
     assert code == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from processor.cli.schemas import check, register
+from processor.cli import schemas
 from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.client import session_of
 from processor.registry.schema_files import load_schemas, shipped_schemas
@@ -18,6 +18,7 @@ from processor.registry.subjects import Subjects
 from processor.settings import SchemaRegistrySettings, Settings
 from processor.wire.compatibility import misfits
 from processor.wire.schema import parse
+from tests.cli.commands import run_command
 from tests.support.apicurio import register as put
 from tests.support.events import repayment
 from tests.support.http_server import LoopbackRegistry, json_response
@@ -86,7 +87,7 @@ def test_what_could_be_written_and_not_be_read(writer: Json, reader: Json, expec
 def test_every_schema_of_ours_reads_itself() -> None:
     """Nothing shipped is at odds with itself or with what was shipped before."""
     assert [] == [what for schema in load_schemas().families.values() for what in misfits(schema.type, schema.type)]
-    assert 0 == check(Settings(), json_output=True)
+    assert 0 == run_command(schemas.command, Settings(), action="check", as_json=True)
 
 
 def edited(folder: Path, name: str, change: Callable[[Json], object]) -> None:
@@ -106,11 +107,11 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "history" / f"{before.id}.avsc").write_text(before.text)
     ids = folder / "ids.json"
     ids.write_text(ids.read_text().replace(str(before.id), "2000000901"))
-    assert 0 == check(Settings(schemas_dir=folder), json_output=False)
+    assert 0 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
     assert "1, all readable" in capsys.readouterr().out
 
     edited(folder, "events/banking.events.common.Branch.avsc", lambda it: it["fields"][0].update(type="int"))
-    assert 1 == check(Settings(schemas_dir=folder), json_output=False)
+    assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
     assert (
         f"banking.events.ClientEvent: history/{before.id}: branch.encodedKey: string cannot be read as int"
         in capsys.readouterr().out.splitlines()
@@ -125,15 +126,15 @@ def test_registering(
     `run` writes Avro only under ids that consumers can ask the registry for."""
     given = SchemaRegistrySettings(url=registry_url)
     settings = Settings(schema_registry=given)
-    assert 1 == register(settings, yes=False, json_output=False)
+    assert 1 == run_command(schemas.command, settings, action="register", yes=False)
     assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
     made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
     with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
         made.run()
 
-    assert 0 == register(settings, yes=True, json_output=False)
-    assert 0 == register(settings, yes=False, json_output=False)
-    assert 0 == check(settings, json_output=True)
+    assert 0 == run_command(schemas.command, settings, action="register", yes=True)
+    assert 0 == run_command(schemas.command, settings, action="register", yes=False)
+    assert 0 == run_command(schemas.command, settings, action="check", as_json=True)
     made.produce_events([repayment(0)])
     made.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
@@ -147,18 +148,18 @@ def test_registering(
 
     capsys.readouterr()
     put(registry_url, "communications.Decision", json.dumps(record(at="string") | {"name": "communications.Decision"}))
-    assert 1 == check(settings, json_output=False)
+    assert 1 == run_command(schemas.command, settings, action="check")
     assert "communications.Decision: registry id " in capsys.readouterr().out
-    assert 1 == register(settings, yes=True, json_output=True)
+    assert 1 == run_command(schemas.command, settings, action="register", yes=True, as_json=True)
 
 
 def test_no_registry() -> None:
     """Nothing to register with, and one that does not answer."""
     with pytest.raises(UsageError, match="no schema registry is set"):
-        register(Settings(), yes=True, json_output=False)
+        run_command(schemas.command, Settings(), action="register", yes=True)
     nowhere = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:1"))
     with pytest.raises(DependencyError, match="the schema registry did not answer"):
-        check(nowhere, json_output=False)
+        run_command(schemas.command, nowhere, action="check")
 
 
 def test_tls_and_a_password(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from processor.cli.templates import list_placeholders, list_templates, new_template, print_schema
+from processor.cli import templates
 from processor.domain.catalogue import EVENTS
 from processor.domain.placeholders import placeholders_of
 from processor.errors import UsageError
 from processor.settings import Settings
 from processor.templates.load import SHIPPED, json_schema, read_templates
+from tests.cli.commands import run_command
 from tests.support.builders import TENANT, schemas
 
 ALL = [(event, channel.value) for event, row in EVENTS.items() for channel in sorted(row.channels)]
@@ -21,14 +22,14 @@ ALL = [(event, channel.value) for event, row in EVENTS.items() for channel in so
 def test_the_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each template with its version, type, events and addressee; as JSON with its conditions too."""
     monkeypatch.setenv("COLUMNS", "200")
-    assert 0 == list_templates(Settings(tenant=TENANT), json_output=False)
+    assert 0 == run_command(templates.command, Settings(tenant=TENANT))
     lines = capsys.readouterr().out.splitlines()
     (row,) = [line for line in lines if "account-in-arrears-task" in line]
     assert ["account-in-arrears-task", "1", "TASK", "ACCOUNT_IN_ARREARS", "CREDIT_OFFICER", ""] == [
         cell.strip() for cell in row.strip("│").split("│")
     ]
 
-    assert 0 == list_templates(Settings(tenant=TENANT), json_output=True)
+    assert 0 == run_command(templates.command, Settings(tenant=TENANT), as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert sorted(path.stem for path in SHIPPED.glob("*.toml")) == [one["id"] for one in told["templates"]]
     assert (0, 32) == (told["broken"], len(told["setVersion"]))
@@ -37,28 +38,28 @@ def test_the_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 def test_broken_ones_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be used is not hidden, and ends with 1."""
     (tmp_path / "note.toml").write_text("version = 1")
-    assert 1 == list_templates(Settings(tenant=TENANT, templates_dir=tmp_path), json_output=False)
+    assert 1 == run_command(templates.command, Settings(tenant=TENANT, templates_dir=tmp_path))
     assert "1 more cannot be used: `processor check` says why" in capsys.readouterr().out
 
 
 def test_placeholders_of_an_event(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """All of its family, with what the event's sample has; a name that is none has the nearest."""
     monkeypatch.setenv("COLUMNS", "200")
-    assert 0 == list_placeholders(Settings(tenant=TENANT), event="ACCOUNT_IN_ARREARS", json_output=True)
+    assert 0 == run_command(templates.command, Settings(tenant=TENANT), placeholders="ACCOUNT_IN_ARREARS", as_json=True)
     told = json.loads(capsys.readouterr().out)
     values = {one["name"]: one["sample"] for one in told["placeholders"]}
     assert placeholders_of("loan_account").keys() == values.keys()
     assert ("271.20", None) == (values["ARREARS_POSITION"], values["CLIENT_NAME"])
 
-    assert 0 == list_placeholders(Settings(tenant=TENANT), event="ACCOUNT_IN_ARREARS", json_output=False)
+    assert 0 == run_command(templates.command, Settings(tenant=TENANT), placeholders="ACCOUNT_IN_ARREARS")
     assert any("{ARREARS_POSITION}" in line and "271.20" in line for line in capsys.readouterr().out.splitlines())
     with pytest.raises(UsageError, match=r"hint: did you mean ACCOUNT_IN_ARREARS\?"):
-        list_placeholders(Settings(tenant=TENANT), event="ACCOUNT_IN_AREARS", json_output=True)
+        run_command(templates.command, Settings(tenant=TENANT), placeholders="ACCOUNT_IN_AREARS", as_json=True)
 
 
 def test_no_list_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     """The link that resets a password is masked."""
-    list_placeholders(Settings(tenant=TENANT), event="PORTAL_PASSWORD_RESET", json_output=True)
+    run_command(templates.command, Settings(tenant=TENANT), placeholders="PORTAL_PASSWORD_RESET", as_json=True)
 
     assert "https://" not in capsys.readouterr().out
 
@@ -67,7 +68,7 @@ def test_no_list_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_new_template_has_no_finding(event: str, channel: str, tmp_path: Path) -> None:
     """Of every event, in each of its channels: it loads, and has a sample that passes, or says why there is none."""
     settings = Settings(tenant=TENANT, templates_dir=tmp_path / "mine")
-    made = new_template(settings, template_id="begin-here", event=event, channel=channel)
+    made = run_command(templates.command, settings, new="begin-here", event=event, channel=channel)
     loaded = read_templates(tmp_path / "mine", tenant=TENANT, schemas=schemas())
 
     assert 0 == made
@@ -81,15 +82,15 @@ def test_a_new_template_has_no_finding(event: str, channel: str, tmp_path: Path)
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     """A template of that id stays as it is; a sample event that is there is used as it is."""
     settings = Settings(tenant=TENANT, templates_dir=tmp_path)
-    new_template(settings, template_id="mine", event="CLIENT_CREATED", channel="SMS")
+    run_command(templates.command, settings, new="mine", event="CLIENT_CREATED", channel="SMS")
     before = (tmp_path / "mine.toml").read_text()
     with pytest.raises(UsageError, match=r"mine\.toml is there already"):
-        new_template(settings, template_id="mine", event="CLIENT_CREATED", channel="EMAIL")
+        run_command(templates.command, settings, new="mine", event="CLIENT_CREATED", channel="EMAIL")
     assert before == (tmp_path / "mine.toml").read_text()
 
     event = tmp_path / "events" / "CLIENT_CREATED.json"
     event.write_text(event.read_text().replace('"mobilePhone": "+351', '"mobilePhone": "+49'))
-    new_template(settings, template_id="other", event="CLIENT_CREATED", channel="SMS")
+    run_command(templates.command, settings, new="other", event="CLIENT_CREATED", channel="SMS")
     (sample,) = tomllib.loads((tmp_path / "other.toml").read_text())["sample"]
     assert sample["expected"]["destination"].startswith("+49")
 
@@ -103,7 +104,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
             "a",
             "END_OF_DAY_PROCESSING_COMPLETED",
             "EMAIL",
-            "is not told by EMAIL\nhint: its channels: EVENT_STR",
+            "has no channel EMAIL\nhint: its channels: EVENT_STR",
         ),
         ("A b", "CLIENT_CREATED", "EMAIL", "id 'A b' is not an id"),
         ("../b", "CLIENT_CREATED", "EMAIL", "id '../b' is not an id"),
@@ -112,8 +113,12 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 def test_what_cannot_be_begun(template_id: str, event: str, channel: str, what: str, tmp_path: Path) -> None:
     """Each mistake has its words, and leaves no template behind."""
     with pytest.raises(UsageError) as caught:
-        new_template(
-            Settings(tenant=TENANT, templates_dir=tmp_path), template_id=template_id, event=event, channel=channel
+        run_command(
+            templates.command,
+            Settings(tenant=TENANT, templates_dir=tmp_path),
+            new=template_id,
+            event=event,
+            channel=channel,
         )
 
     assert what in str(caught.value)
@@ -123,12 +128,12 @@ def test_what_cannot_be_begun(template_id: str, event: str, channel: str, what: 
 def test_the_shipped_folder_is_not_written_to() -> None:
     """Without a folder of one's own there is nothing to add to."""
     with pytest.raises(UsageError, match="PROCESSOR_TEMPLATES_DIR"):
-        new_template(Settings(tenant=TENANT), template_id="a", event="CLIENT_CREATED", channel="EMAIL")
+        run_command(templates.command, Settings(tenant=TENANT), new="a", event="CLIENT_CREATED", channel="EMAIL")
 
 
 def test_the_schema_takes_what_is_shipped(capsys: pytest.CaptureFixture[str]) -> None:
     """Every shipped template fits it; it is what the command prints."""
-    assert 0 == print_schema()
+    assert 0 == run_command(templates.command, Settings(), schema=True)
     assert json_schema() == json.loads(capsys.readouterr().out)
     checker = jsonschema.Draft202012Validator(json_schema())
     checker.check_schema(json_schema())

@@ -5,11 +5,11 @@ import socket
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from processor.cli.topics import create, grow, look
 from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.record import EventName
 from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_admin import create_topics, grow_topics, inspect_topics
 from processor.settings import FixedTopic, KafkaSettings, Settings, TopicSettings
 
 pytestmark = pytest.mark.kafka
@@ -37,17 +37,17 @@ def make_topic(settings: Settings, name: str, *, partitions: int = 1, **config: 
 
 def test_nothing_is_created_by_looking(settings: Settings) -> None:
     """A look at a broker without our topics finds them all missing, also the second time."""
-    look(settings, stream_events=STREAMS)
-    report = look(settings, stream_events=STREAMS)
+    inspect_topics(settings, stream_events=STREAMS)
+    report = inspect_topics(settings, stream_events=STREAMS)
 
     assert {} == report.existing
     assert ["is missing"] * 12 == [difference.what for difference in report.differences]
 
 
 def test_what_is_created_is_verified(settings: Settings) -> None:
-    """After `create` nothing differs, every topic is as planned, and a second `create` creates nothing."""
-    first = create(settings, stream_events=STREAMS, partitions=4)
-    second = create(settings, stream_events=STREAMS, partitions=4)
+    """After `create_topics` nothing differs, every topic is as planned, and a second call creates nothing."""
+    first = create_topics(settings, stream_events=STREAMS, partitions=4)
+    second = create_topics(settings, stream_events=STREAMS, partitions=4)
 
     assert () == first.differences == second.differences
     assert {topic.name for topic in first.plan} == set(first.created)
@@ -61,7 +61,7 @@ def test_missing_twins_follow_the_events_that_are_there(settings: Settings) -> N
     """Partitions and the dead letters' limit come from the events' topic that producers already have."""
     make_topic(settings, settings.topic("events"), partitions=2, max_message_bytes="3000000", retention_ms="86400000")
 
-    report = create(settings, stream_events=())
+    report = create_topics(settings, stream_events=())
 
     assert () == report.differences
     roles: tuple[FixedTopic, ...] = ("events", *CO_PARTITIONED)
@@ -78,7 +78,7 @@ def test_dead_letters_follow_the_brokers_own_limit(topic_prefix: str) -> None:
             kafka=KafkaSettings(bootstrap_servers=kafka.bootstrap_servers),
             topics=TopicSettings(prefix=topic_prefix),
         )
-        report = create(settings, stream_events=())
+        report = create_topics(settings, stream_events=())
 
     assert () == report.differences
     assert 3_000_000 == report.existing[settings.topic("events")].max_message_bytes
@@ -89,7 +89,7 @@ def test_what_exists_is_not_changed_by_create(settings: Settings) -> None:
     """A twin that does not fit is reported, with what to do, and left as it is."""
     make_topic(settings, settings.topic("status"), partitions=1)
 
-    report = create(settings, stream_events=(), partitions=3)
+    report = create_topics(settings, stream_events=(), partitions=3)
 
     assert 1 == report.existing[settings.topic("status")].partitions
     (partitions, retention) = [d for d in report.differences if d.topic == settings.topic("status")]
@@ -102,7 +102,7 @@ def test_another_number_of_partitions_is_refused(settings: Settings) -> None:
     make_topic(settings, settings.topic("events"), partitions=2)
 
     with pytest.raises(UsageError) as caught:
-        create(settings, stream_events=(), partitions=6)
+        create_topics(settings, stream_events=(), partitions=6)
 
     assert (f"{settings.topic('events')} has 2 partitions, not 6\nhint: `processor topics --grow 6`") == str(
         caught.value
@@ -111,35 +111,35 @@ def test_another_number_of_partitions_is_refused(settings: Settings) -> None:
 
 def test_growing_is_a_dry_run_until_yes(settings: Settings) -> None:
     """Without --yes the steps are told, outputs first and events last, and nothing is done."""
-    create(settings, stream_events=STREAMS, partitions=2)
+    create_topics(settings, stream_events=STREAMS, partitions=2)
 
-    growth = grow(settings, partitions=5, yes=False)
+    growth = grow_topics(settings, partitions=5, yes=False)
 
     assert not growth.done
     assert [*map(settings.topic, CO_PARTITIONED), settings.topic("events")] == [name for name, _, _ in growth.steps]
     assert {(2, 5)} == {(now, then) for _, now, then in growth.steps}
-    assert 2 == look(settings, stream_events=()).existing[settings.topic("events")].partitions
+    assert 2 == inspect_topics(settings, stream_events=()).existing[settings.topic("events")].partitions
 
 
 def test_grown_topics_fit_and_streams_stay(settings: Settings) -> None:
     """After --yes nothing differs; the streams keep the number they were created with; growing again does nothing."""
-    create(settings, stream_events=STREAMS, partitions=2)
+    create_topics(settings, stream_events=STREAMS, partitions=2)
 
-    growth = grow(settings, partitions=5, stream_events=STREAMS, yes=True)
-    report = look(settings, stream_events=STREAMS)
+    growth = grow_topics(settings, partitions=5, stream_events=STREAMS, yes=True)
+    report = inspect_topics(settings, stream_events=STREAMS)
 
     assert growth.done
     assert () == report.differences
     assert [5, 5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 2] == [report.existing[topic.name].partitions for topic in report.plan]
-    assert () == grow(settings, partitions=5, yes=True).steps
+    assert () == grow_topics(settings, partitions=5, yes=True).steps
 
 
 def test_shrinking_is_refused(settings: Settings) -> None:
     """Kafka cannot take partitions away, and the error says so before anything is asked of the broker."""
-    create(settings, stream_events=(), partitions=2)
+    create_topics(settings, stream_events=(), partitions=2)
 
     with pytest.raises(UsageError, match=r"has 2 partitions, more than 1\nhint: Kafka cannot take partitions away"):
-        grow(settings, partitions=1, yes=True)
+        grow_topics(settings, partitions=1, yes=True)
 
 
 def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
@@ -147,7 +147,7 @@ def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
     make_topic(settings, settings.topic("events"), partitions=2)
 
     with pytest.raises(TopicConfigError, match="topics are missing"):
-        grow(settings, partitions=4, yes=True)
+        grow_topics(settings, partitions=4, yes=True)
 
 
 def test_no_broker_is_an_error_of_the_world(topic_prefix: str) -> None:
@@ -157,4 +157,4 @@ def test_no_broker_is_an_error_of_the_world(topic_prefix: str) -> None:
         servers = f"127.0.0.1:{nobody.getsockname()[1]}"
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=servers), topics=TopicSettings(prefix=topic_prefix))
         with pytest.raises(DependencyError, match=r"no answer from .*\nhint: check PROCESSOR_KAFKA__BOOT"):
-            look(settings, stream_events=())
+            inspect_topics(settings, stream_events=())

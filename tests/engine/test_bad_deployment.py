@@ -11,8 +11,8 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from processor.cli.topics import create
 from processor.errors import InputError
+from processor.kafka.topic_admin import create_topics
 from processor.registry.schema_files import load_schemas
 from processor.settings import SchemaRegistrySettings
 from tests.support.builders import TENANT
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.kafka
 def of_tenant(made: Installation, tenant: str) -> Installation:
     """The same topics and group, run for `tenant`, whose streams were created as `run` asks for."""
     changed = made.settings.model_copy(update={"tenant": tenant})
-    create(changed, stream_events=made.templates.stream_events())
+    create_topics(changed, stream_events=made.templates.stream_events())
     return Installation(changed, made.schemas, made.templates)
 
 

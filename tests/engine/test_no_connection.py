@@ -13,10 +13,10 @@ import trustme
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives import serialization
 
-from processor.cli import produce, topics
 from processor.engine import loop as engine
 from processor.engine.loop import run
 from processor.errors import DependencyError
+from processor.kafka import event_producer, topic_admin
 from processor.kafka import topic_state as engine_topics
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.local.ports import free_ports
@@ -110,9 +110,9 @@ def given(guarded: Guarded, case: str) -> tuple[Settings, str]:
 @pytest.fixture(autouse=True)
 def _short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request without an answer takes its whole time."""
-    monkeypatch.setattr(topics, "_REQUEST_S", 1.5)
+    monkeypatch.setattr(topic_admin, "_REQUEST_TIMEOUT_S", 1.5)
     monkeypatch.setattr(engine_topics, "REQUEST_S", 1.5)
-    monkeypatch.setattr(produce, "_CONNECT_S", 1.5)
+    monkeypatch.setattr(event_producer, "_REQUEST_TIMEOUT_S", 1.5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -121,7 +121,7 @@ def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> N
     settings, text = given(guarded, case)
 
     with pytest.raises(DependencyError, match=text) as ended:
-        topics.look(settings, stream_events=())
+        topic_admin.inspect_topics(settings, stream_events=())
     assert 3 == ended.value.exit_code
 
 
@@ -132,9 +132,9 @@ def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pyt
     settings, text = given(guarded, case)
 
     with pytest.raises(DependencyError, match=text):
-        topics.create(settings, stream_events=())
+        topic_admin.create_topics(settings, stream_events=())
     with pytest.raises(DependencyError, match=text):
-        produce.batch_limit_bytes(settings, settings.topic("events"))
+        event_producer.batch_limit_bytes(settings, settings.topic("events"))
     with pytest.raises(DependencyError, match=text.replace("no answer from ", "no answer from .* for 2 s: ")):
         run(settings)
 
@@ -147,7 +147,7 @@ def test_with_the_right_properties_it_connects(guarded: Guarded) -> None:
     ):
         kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", common=properties)
 
-        assert topics.look(Settings(tenant=TENANT, kafka=kafka), stream_events=()).differences
+        assert topic_admin.inspect_topics(Settings(tenant=TENANT, kafka=kafka), stream_events=()).differences
 
 
 def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix: str) -> None:

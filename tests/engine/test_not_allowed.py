@@ -7,13 +7,13 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
-from processor.cli.produce import batch_limit_bytes
-from processor.cli.topics import create, look
 from processor.domain.record import EventName
 from processor.engine import start_offsets as start
 from processor.engine.loop import run
 from processor.errors import AuthorizationError
+from processor.kafka.event_producer import batch_limit_bytes
 from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_admin import create_topics, inspect_topics
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -108,9 +108,9 @@ def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) ->
     with pytest.raises(AuthorizationError, match=text):
         run(made.settings)
     with pytest.raises(AuthorizationError, match=text):
-        look(made.settings, stream_events=made.templates.stream_events())
+        inspect_topics(made.settings, stream_events=made.templates.stream_events())
     with pytest.raises(AuthorizationError, match=text):
-        create(made.settings, stream_events=made.templates.stream_events())
+        create_topics(made.settings, stream_events=made.templates.stream_events())
     with pytest.raises(
         AuthorizationError, match=rf"(?s)not allowed to see {re.escape(made.events)}\nhint: grant DESCRIBE"
     ):

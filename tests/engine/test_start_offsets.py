@@ -10,12 +10,12 @@ from confluent_kafka import OFFSET_END, OFFSET_INVALID, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
-from processor.cli.topics import grow
 from processor.demo.generate import events
 from processor.engine.loop import run
 from processor.engine.start_offsets import parse_start_policy
 from processor.errors import InputError, UnavailableError, UsageError
 from processor.kafka.clients import headers_of
+from processor.kafka.topic_admin import grow_topics
 from tests.support.builders import TENANT
 from tests.support.installation import Installation, create_installation, start_offset_resolver
 from tests.support.waiting import wait_until
@@ -179,7 +179,7 @@ def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, to
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events(told(3))
     made.run()
-    grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
+    grow_topics(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
     made.produce_events(told(4, seed=2), partition=1)
     made.run()
 
@@ -192,7 +192,7 @@ def test_an_answer_is_not_for_a_partition_that_is_new_to_the_group(bootstrap_ser
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events(told(3))
     made.run(start_from="end")
-    grow(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
+    grow_topics(made.settings, partitions=2, stream_events=made.templates.stream_events(), yes=True)
     made.produce_events(told(4, seed=2), partition=1)
     made.run(start_from="end")
 

@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from processor.cli.topics import grow
 from processor.domain.record import EventName, Topic
 from processor.engine import loop as engine
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_admin import grow_topics
 from processor.kafka.topic_plan import Role
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
@@ -79,7 +79,7 @@ def test_an_output_topic_that_comes_back_smaller(bootstrap_servers: str, topic_p
                 in reasons(address)
             )
         )
-        grow(made.settings, partitions=2, yes=True)
+        grow_topics(made.settings, partitions=2, yes=True)
         wait_until(lambda: made.committed([1]) == [20])
         wait_until(lambda: ready(address)["ready"])
 
@@ -136,7 +136,7 @@ def test_a_start_waits_for_a_deleted_topic(bootstrap_servers: str, topic_prefix:
             lambda: f"partition 1: its start is not known yet: topics are missing: {status}; hint:" in reasons(address)
         )
         made.create_topics()
-        grow(made.settings, partitions=2, yes=True)
+        grow_topics(made.settings, partitions=2, yes=True)
         made.produce_events([repayment(n) for n in range(20)], partition=1)
         wait_until(lambda: made.committed([1]) == [20])
         assert running.poll() is None

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from processor.cli.topics import create
 from processor.domain.record import EventName
+from processor.kafka.topic_admin import create_topics
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from tests.soak.expected import STREAM_PATTERN, TENANT, table_rows
 
@@ -159,7 +159,9 @@ class Installation:
             kafka=KafkaSettings(bootstrap_servers=self.servers),
             topics=TopicSettings(prefix=self.prefix),
         )
-        report = create(settings, stream_events=[EventName(event) for event in STREAMS], partitions=self.partitions)
+        report = create_topics(
+            settings, stream_events=[EventName(event) for event in STREAMS], partitions=self.partitions
+        )
         if report.differences:
             raise RuntimeError(f"topics differ from the plan: {report.differences}")
         self._fill_tables()

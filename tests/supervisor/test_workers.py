@@ -322,7 +322,7 @@ def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], lives
     """`--until-end` gives up with 3, though it had an assignment: another try would only begin the minute again."""
     lines = """
         from processor import errors, settings
-        from processor.cli import app
+        from processor.cli.run import run_engine
         from processor.engine import loop as engine
 
         def run(*_, **__):
@@ -332,7 +332,7 @@ def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], lives
         engine.run = run
         given = settings.Settings(http=settings.HttpSettings(port=0))
         try:
-            app._run(given, until_end=True, start_from=None, supervisor=os.dup(int(sys.argv[2])))
+            run_engine(given, until_end=True, start_from=None, supervisor=os.dup(int(sys.argv[2])))
         except errors.StalledError as error:
             sys.exit(error.exit_code)
     """

@@ -24,13 +24,13 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from processor.cli.topics import create
 from processor.domain.event import Event
 from processor.domain.record import EventName, Topic
 from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.engine.loop import run
 from processor.engine.start_offsets import StartOffsetResolver, StartPolicy
+from processor.kafka.topic_admin import create_topics
 from processor.kafka.topic_state import read_output_topics
 from processor.registry.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
@@ -121,7 +121,7 @@ class Installation:
 
     def create_topics(self) -> None:
         """As `processor topics --create` does; existing ones must be as planned."""
-        report = create(self.settings, stream_events=self.templates.stream_events(), partitions=self.partitions)
+        report = create_topics(self.settings, stream_events=self.templates.stream_events(), partitions=self.partitions)
         assert not report.differences, report.differences
 
     def create_topic(self, topic: Topic, partitions: int) -> None:

@@ -15,8 +15,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from processor.cli.topics import create
 from processor.domain.record import EventName
+from processor.kafka.topic_admin import create_topics
 from processor.shipped import sample
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.reload import fingerprint
@@ -179,7 +179,7 @@ def test_a_stream_without_its_topic_is_refused(bootstrap_servers: str, topic_pre
         assert "`processor topics --create` creates what is missing" in reason
 
         templates = require_usable(read_templates(directory, tenant=TENANT, schemas=made.schemas))
-        create(made.settings, stream_events=templates.stream_events())
+        create_topics(made.settings, stream_events=templates.stream_events())
         wait(lambda: live.reasons() == [])
         assert templates.digest == live.set_version()
         made.produce_events([sample(EventName("FEE_APPLIED"))])

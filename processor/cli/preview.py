@@ -1,0 +1,241 @@
+"""`processor preview TEMPLATE`: a template's text beside the message it makes, and the value of each placeholder.
+
+The exit code is 1 when the template makes no message of the event.
+"""
+
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from processor.cli import output
+from processor.cli.output import FINDINGS_EXIT_CODE, Json, cell, print_json, table
+from processor.domain.text import closest_match, did_you_mean
+from processor.errors import UsageError
+
+if TYPE_CHECKING:
+    from processor.domain.event import Event
+    from processor.domain.template import Template
+    from processor.templates.load import LoadResult
+    from processor.templates.preview import Preview
+    from processor.wire.schema import Schemas
+
+EXAMPLE: Final = "processor preview loan-repayment-email --open"
+
+
+def command(
+    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="The template's id.")],
+    event: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="A file of one JSON event, - for stdin, or an event's name.")
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the template's samples; not set: its first.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the HTML body to a file.")] = None,
+    browser: Annotated[bool, typer.Option("--open", help="Show the HTML body in the browser.")] = False,
+    as_json: Json = False,
+) -> int:
+    """A template's text beside the message it makes, and its values; connects to nothing."""
+    if event is not None and sample is not None:
+        raise UsageError("--event and --sample are two events", hint="keep one of them")
+    from processor.mapping.map import Draft
+    from processor.registry.schema_files import load_schemas
+    from processor.templates.load import load_templates
+    from processor.templates.preview import preview_template
+
+    settings = output.load_quiet_settings()
+    schemas = load_schemas(settings.schemas_dir)
+    loaded = load_templates(settings, schemas)
+    found = _find_template(loaded, template)
+    if event is not None:
+        chosen = _event_of_argument(event, found, schemas, tenant=settings.tenant)
+    else:
+        chosen = _event_of_sample(sample, found, loaded, schemas, tenant=settings.tenant)
+    preview = preview_template(found, chosen.where, chosen.event, settings, subscribed=chosen.subscribed)
+    if html is not None or browser:
+        _show_html(preview, html, browser=browser)
+    if as_json:
+        print_json(_as_json(preview))
+    else:
+        _print(preview)
+    return 0 if isinstance(preview.result, Draft) else FINDINGS_EXIT_CODE
+
+
+def _find_template(loaded: "LoadResult", name: str) -> "Template":
+    """The template; UsageError for one that is not there or cannot be rendered. Other templates may be broken."""
+    for template in loaded.renderable:
+        if template.id == name:
+            return template
+    errors = [
+        diagnostic
+        for diagnostic in loaded.diagnostics
+        if diagnostic.is_error and diagnostic.location.file == f"{name}.toml"
+    ]
+    if errors:
+        raise UsageError(f"{name} cannot be rendered\n" + "\n".join(map(str, errors)), hint="fix it first")
+    near = closest_match(name, (template.id for template in loaded.renderable))
+    hint = did_you_mean(near, otherwise="`processor templates` lists them")
+    raise UsageError(f"no template {name!r} in {loaded.directory}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _ChosenEvent:
+    """An event to preview with, what it is called, and whether its holder has opted in."""
+
+    where: str
+    event: "Event"
+    subscribed: bool = True
+
+
+def _event_of_argument(argument: str, template: "Template", schemas: "Schemas", *, tenant: str | None) -> _ChosenEvent:
+    from processor.cli.event_arguments import read_events
+    from processor.wire.decode import Fault
+
+    _refuse_manual(template)
+    named, *_ = read_events(argument, schemas, tenant=tenant)
+    event = named.event
+    if isinstance(event, Fault):
+        raise UsageError(f"{named.where} is no event: {event.reason}: {event.detail}", hint="fix it first")
+    if event.name not in template.events:
+        raise UsageError(f"{template.id} is not for {event.name}", hint=f"it is for {', '.join(template.events)}")
+    return _ChosenEvent(named.where, event)
+
+
+def _event_of_sample(
+    name: str | None, template: "Template", loaded: "LoadResult", schemas: "Schemas", *, tenant: str | None
+) -> _ChosenEvent:
+    """Of the template's sample `name`, or of its first; where it has none, the shipped sample of its first event."""
+    from processor.cli.event_arguments import read_events
+    from processor.wire.decode import Fault
+
+    _refuse_manual(template)
+    samples = [
+        (run.name, run.event, run.subscribed)
+        for run in loaded.samples
+        if run.template == template.id and run.event is not None
+    ]
+    if name is not None and name not in [sample for sample, _, _ in samples]:
+        hint = f"its samples: {', '.join(sample for sample, _, _ in samples) or 'none'}"
+        raise UsageError(f"{template.id} has no sample {name!r}", hint=hint)
+    for sample, event, subscribed in samples:
+        if name is None or sample == name:
+            return _ChosenEvent(f"sample {sample!r}", event, subscribed)
+    named, *_ = read_events(template.events[0], schemas, tenant=tenant)
+    if isinstance(named.event, Fault):
+        what = f"{named.where} is no event with these schemas: {named.event.detail}"
+        raise UsageError(what, hint="name one by --event")
+    return _ChosenEvent(named.where, named.event)
+
+
+def _refuse_manual(template: "Template") -> None:
+    from processor.domain.placeholders import MANUAL
+
+    if MANUAL in template.events:
+        raise UsageError(f"{template.id} is for what a person sends, without an event", hint="preview another template")
+
+
+def _show_html(preview: "Preview", path: Path | None, *, browser: bool) -> None:
+    """Write the HTML body to `path`, or to a temporary file, and show it with `browser`. Nothing without a message."""
+    from processor.domain.channel import ContentType
+    from processor.mapping.map import Draft
+
+    if not isinstance(preview.result, Draft):
+        return
+    if preview.template.content_type is not ContentType.HTML:
+        what = f"{preview.template.id} is {preview.template.content_type}, not HTML"
+        raise UsageError(what, hint="--html and --open are for bodies in HTML")
+    body = f'<!doctype html><meta charset="utf-8">{preview.result.rendered.body}'
+    if path is None:
+        with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8", delete=False) as file:
+            file.write(body)
+        path = Path(file.name)
+    else:
+        try:
+            path.write_text(body, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+    if browser and not webbrowser.open(path.resolve().as_uri()):
+        raise UsageError("no browser could be started", hint=f"the body is in {path}")
+
+
+def _print(preview: "Preview") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    screen = Console()
+    template = preview.template
+    language = f" in {preview.locale}" if template.texts else ""
+    screen.print(
+        cell(f"{template.id} v{template.version}, {template.type}{language}, of {preview.event.name}: {preview.where}")
+    )
+    texts = table(("", "template", "message"), lines=True)
+    for name, source, result in preview.parts():
+        texts.add_row(name, cell(source), cell(result))
+    screen.print(texts)
+    if properties := list(_properties(preview)):
+        rows = table(("", ""))
+        rows.show_header = False
+        for name, text in properties:
+            rows.add_row(cell(name), cell(text))
+        screen.print(rows)
+    if preview.values:
+        values = table(("placeholder", "value"))
+        for name, value in preview.values.items():
+            values.add_row(cell(name), Text("no value", style="dim") if value is None else cell(value))
+        screen.print(values)
+    screen.print(cell(_verdict(preview)), soft_wrap=True)
+
+
+def _properties(preview: "Preview") -> Iterator[tuple[str, str]]:
+    """Name and text of what goes with the message and is no part of its text."""
+    if preview.title:
+        yield "title", preview.title
+    if request := preview.request():
+        login = f", user {request['username']}, password in {request['passwordEnv']}" if request["username"] else ""
+        yield "method", request["method"]
+        yield "content type", request["contentType"]
+        yield "authorization", f"{request['authorization']}{login}"
+        yield from ((f"header {name}", value) for name, value in request["headers"].items())
+
+
+def _verdict(preview: "Preview") -> str:
+    from processor.domain.message import FailedTemplate
+    from processor.mapping.map import Draft
+
+    result = preview.result
+    if isinstance(result, Draft):
+        return f"{result.state}{result.why_failed}" + (f", to {result.destination}" if result.destination else "")
+    if isinstance(result, FailedTemplate):
+        return f"failed, {result.reason}: {result.detail}"
+    would = "; above is what it would say" if preview.rendered is not None else ""
+    return f"no message, {result.reason}: {result.detail}{would}"
+
+
+def _as_json(preview: "Preview") -> dict[str, Any]:
+    from processor.mapping.map import Draft
+
+    result = preview.result
+    message = result if isinstance(result, Draft) else None
+    return {
+        "template": preview.template.id,
+        "version": preview.template.version,
+        "type": preview.template.type,
+        "event": preview.event.name,
+        "eventId": preview.event.id,
+        "eventSource": preview.where,
+        "locale": preview.locale,
+        "parts": {name: {"template": source, "message": text} for name, source, text in preview.parts()},
+        "title": preview.title,
+        "request": preview.request(),
+        "values": preview.values,
+        "outcome": "MADE" if isinstance(result, Draft) else result.reason,
+        "detail": None if isinstance(result, Draft) else result.detail,
+        "state": message and message.state,
+        "destination": message and message.destination,
+        "failureReason": message and message.failure_reason,
+        "failureCause": message and message.failure_cause,
+    }

@@ -1,0 +1,80 @@
+"""`processor schemas`: whether ours can read all that was published before, and putting them into a registry.
+
+The exit code is 1 when something does not fit or is not registered, 0 when all is well.
+"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from processor.cli import output
+from processor.cli.output import FINDINGS_EXIT_CODE, Json, cell, print_json, print_line, table
+from processor.errors import UsageError
+
+if TYPE_CHECKING:
+    from processor.registry.schema_check import SchemaCheck
+    from processor.settings import Settings
+
+EXAMPLE: Final = "processor schemas register --yes"
+
+
+def command(
+    action: Annotated[Literal["check", "register"], typer.Argument(help="check reads only; register needs --yes.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Apply.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Compare the schemas with every version before, of history/ and the registry; register those that are not."""
+    if yes and action != "register":
+        raise UsageError("--yes is for register", hint="leave it out: check changes nothing")
+    settings = output.load_quiet_settings()
+    if action == "register":
+        return _register(settings, yes=yes, as_json=as_json)
+    return _check(settings, as_json=as_json)
+
+
+def _check(settings: "Settings", *, as_json: bool) -> int:
+    from processor.registry.schema_check import check_schemas
+
+    checks = check_schemas(settings)
+    with_registry = settings.schema_registry.url is not None
+    _print(checks, with_registry=with_registry, as_json=as_json)
+    unregistered = with_registry and any(check.registered is None for check in checks)
+    return FINDINGS_EXIT_CODE if unregistered or any(check.findings for check in checks) else 0
+
+
+def _register(settings: "Settings", *, yes: bool, as_json: bool) -> int:
+    """Register what is not; a dry run without `yes`. Nothing is registered while any schema has a finding."""
+    from processor.registry.schema_check import check_schemas, register_schemas, required_registry
+
+    required_registry(settings)
+    checks = check_schemas(settings)
+    missing = sum(check.registered is None for check in checks)
+    if any(check.findings for check in checks):
+        _print(checks, with_registry=True, as_json=as_json)
+        return FINDINGS_EXIT_CODE
+    if missing and yes:
+        checks = register_schemas(settings, checks)
+    _print(checks, with_registry=True, as_json=as_json)
+    if missing and not yes and not as_json:
+        print_line(f"{missing} to register; nothing was done, --yes does it")
+    return FINDINGS_EXIT_CODE if missing and not yes else 0
+
+
+def _print(checks: "list[SchemaCheck]", *, with_registry: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"schemas": [asdict(check) for check in checks]})
+        return
+    from rich.console import Console
+
+    listing = table(("schema", "id", "earlier versions", *(["in the registry"] if with_registry else [])))
+    for check in checks:
+        readable = f"{check.earlier}, all readable" if check.earlier else "none"
+        earlier = f"{len(check.findings)} findings" if check.findings else readable
+        registered = [str(check.registered or "not registered")] if with_registry else []
+        listing.add_row(check.name, str(check.id), earlier, *registered)
+    screen = Console()
+    screen.print(listing)
+    for check in checks:
+        for finding in check.findings:
+            screen.print(cell(f"{check.name}: {finding}"), soft_wrap=True)
