@@ -37,6 +37,7 @@ from processor.wire.encode import output_encoder
 from processor.wire.template_sets import set_records
 from tests.documents import DOCS, PAGES
 from tests.support.builders import make_lookups, make_record, make_template, map_record, schemas
+from tests.support.clients import logged
 from tests.support.installation import create_installation
 
 ROOT = DOCS.parent
@@ -209,7 +210,7 @@ def test_the_tour_of_the_readme(bootstrap_servers: str, topic_prefix: str, tmp_p
 
 def publish(servers: str, records: tuple[OutRecord, ...]) -> None:
     """Write these records as they are."""
-    producer = Producer({"bootstrap.servers": servers})
+    producer = Producer(logged({"bootstrap.servers": servers}))
     for record in records:
         producer.produce(record.topic, record.value, record.key, record.partition)
     assert 0 == producer.flush(30)

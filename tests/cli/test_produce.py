@@ -28,6 +28,7 @@ from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
 from processor.wire.decode import decode, event_of_json
 from tests.cli.commands import run_command
+from tests.support.clients import logged
 
 SCHEMAS = load_schemas()
 Json = dict[str, Any]
@@ -43,7 +44,7 @@ def make_settings(bootstrap_servers: str, prefix: str, **more: Any) -> Settings:
 
 
 def make_topic(settings: Settings, **config: str) -> None:
-    asker = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    asker = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
     new = NewTopic(settings.topic("events"), num_partitions=2, replication_factor=1, config=config)
     asker.create_topics([new])[settings.topic("events")].result()
 
@@ -59,7 +60,7 @@ def read(settings: Settings) -> list[SourceRecord]:
     """All records of the events topic, partition by partition."""
     topic = settings.topic("events")
     consumer = Consumer(
-        {"bootstrap.servers": settings.bootstrap_servers, "group.id": "none", "enable.auto.commit": "false"}
+        logged({"bootstrap.servers": settings.bootstrap_servers, "group.id": "none", "enable.auto.commit": "false"})
     )
     found = []
     try:
@@ -320,7 +321,7 @@ def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
 
     assert (
         settings.topic("events")
-        not in AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=10).topics
+        not in AdminClient(logged({"bootstrap.servers": bootstrap_servers})).list_topics(timeout=10).topics
     )
 
 

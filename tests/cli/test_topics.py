@@ -11,6 +11,7 @@ from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics, grow_topics, inspect_topics
 from processor.settings import FixedTopic, KafkaSettings, Settings, TopicSettings
+from tests.support.clients import logged
 
 pytestmark = pytest.mark.kafka
 
@@ -29,7 +30,7 @@ def settings(bootstrap_servers: str, topic_prefix: str) -> Settings:
 
 def make_topic(settings: Settings, name: str, *, partitions: int = 1, **config: str) -> None:
     """A topic that somebody else created."""
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
     properties = {key.replace("_", "."): value for key, value in config.items()}
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=properties)
     admin.create_topics([new])[name].result()

@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartit
 from confluent_kafka.admin import AdminClient
 
 from tests.container.broker_image import container_broker
+from tests.support.clients import logged
 
 EVENTS = 24
 
@@ -67,13 +68,15 @@ def processor(broker: str, *arguments: str) -> None:
 def values(broker: str, topic: str) -> list[dict[str, Any]]:
     """All JSON values of `topic` that a read_committed reader sees, partition by partition."""
     reader = Consumer(
-        {
-            "bootstrap.servers": broker,
-            "group.id": "reader",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-        }
+        logged(
+            {
+                "bootstrap.servers": broker,
+                "group.id": "reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+            }
+        )
     )
     try:
         partitions = reader.list_topics(topic, timeout=30).topics[topic].partitions
@@ -96,7 +99,7 @@ def values(broker: str, topic: str) -> list[dict[str, Any]]:
 
 def ends(broker: str, topic: str) -> dict[int, int]:
     """Partition -> high watermark, of the partitions that have records."""
-    reader = Consumer({"bootstrap.servers": broker, "group.id": "reader"})
+    reader = Consumer(logged({"bootstrap.servers": broker, "group.id": "reader"}))
     try:
         partitions = reader.list_topics(topic, timeout=30).topics[topic].partitions
         marks = {p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=30) for p in partitions}
@@ -107,7 +110,7 @@ def ends(broker: str, topic: str) -> dict[int, int]:
 
 def committed(broker: str, group: str, topic: str) -> dict[int, int]:
     """Partition -> the position that `group` has committed, where it is past the first record."""
-    admin = AdminClient({"bootstrap.servers": broker})
+    admin = AdminClient(logged({"bootstrap.servers": broker}))
     asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
     positions = asked[group].result(timeout=30).topic_partitions or []
     return {p.partition: p.offset for p in positions if p.topic == topic and p.offset > 0}

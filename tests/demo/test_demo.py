@@ -27,6 +27,7 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings
 from processor.wire.decode import Fault, decode
 from processor.wire.output_fields import message_of
+from tests.support.clients import logged
 
 SCHEMAS = load_schemas()
 KEYS = (
@@ -44,7 +45,7 @@ def settings(bootstrap_servers: str) -> Settings:
 
 def demos_on(servers: str) -> set[str]:
     """Topics and groups of demos on the broker."""
-    asker = AdminClient({"bootstrap.servers": servers})
+    asker = AdminClient(logged({"bootstrap.servers": servers}))
     groups = asker.list_consumer_groups().result().valid
     names = {*asker.list_topics(timeout=10).topics, *(group.group_id for group in groups)}
     return {name for name in names if name.startswith("demo-")}
@@ -169,8 +170,8 @@ def partition_of(settings: Settings, topic: str, partition: int) -> list[Message
 
 def rewrite(settings: Settings, topic: str, partition: int, records: list[Message]) -> None:
     """Make `records` all that the partition holds, in this order: what was there is deleted, then these are sent."""
-    asker = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    asker = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
+    producer = Producer(logged({"bootstrap.servers": settings.bootstrap_servers}))
     (answer,) = asker.delete_records([TopicPartition(topic, partition, OFFSET_END)]).values()
     answer.result()
     for message in records:
@@ -286,7 +287,7 @@ def test_keep(settings: Settings, bootstrap_servers: str, left_behind: Left, cap
 
 def remove(servers: str, names: set[str]) -> None:
     """Topics and groups of a demo that was kept."""
-    asker = AdminClient({"bootstrap.servers": servers})
+    asker = AdminClient(logged({"bootstrap.servers": servers}))
     topics = names & asker.list_topics(timeout=10).topics.keys()
     answers = [*asker.delete_topics(list(topics), operation_timeout=30).values()]
     if names - topics:

@@ -16,6 +16,7 @@ from processor.kafka.topic_admin import create_topics
 from processor.registry.schema_files import load_schemas
 from processor.settings import SchemaRegistrySettings
 from tests.support.builders import TENANT
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, json_response
 from tests.support.installation import Installation, create_installation
@@ -128,7 +129,7 @@ def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix:
     committed, and the end is exit 5 all the same."""
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events([foreign(n) for n in range(30)])
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     producer.begin_transaction()
     producer.produce(made.events, b"never seen", "key", 0)
@@ -192,12 +193,14 @@ def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_serve
         made.produce_events([repayment(100 * partition + n) for n in range(45)], partition=partition)
     wrong = of_tenant(made, "northbnk")
     rival = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": made.settings.group_id,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "enable.auto.commit": False,
-        }
+        logged(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": made.settings.group_id,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "enable.auto.commit": False,
+            }
+        )
     )
     quick = {"heartbeat.interval.ms": "100"}
     try:

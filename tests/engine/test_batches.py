@@ -30,6 +30,7 @@ from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from processor.wire.encode import dead_letter_of
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import registry
 from tests.support.installation import Installation, create_installation
@@ -255,7 +256,7 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
     waiting = 5
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
     schema = next(family for family in made.schemas.families.values() if "LoanTransaction" in family.name)
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for n in range(20):
         value, key = made.encode(repayment(n))
         value = b"\x00" + (7).to_bytes(4, "big") + value[5:] if n == waiting else value
@@ -346,7 +347,7 @@ def test_a_large_record_does_not_end_the_holding_back(
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     monkeypatch.setattr(module, "HELD_BYTES", 2_000_000)
     unpacked = {"compression.type": "zstd", "message.max.bytes": 10_000_000}
-    producer = Producer({"bootstrap.servers": made.servers, **unpacked})
+    producer = Producer(logged({"bootstrap.servers": made.servers, **unpacked}))
     producer.produce(made.events, b" " * 3_000_000, "key", 0)
     assert producer.flush(10) == 0
     made.produce_values([b"\x07 no event"] * 29)
@@ -402,7 +403,7 @@ def test_outputs_have_the_time_of_producing(bootstrap_servers: str, topic_prefix
     the event's."""
     made = create_installation(bootstrap_servers, topic_prefix)
     value, key = made.encode(repayment())
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     began_ms = int(time.time() * 1000)
     told_ms = began_ms - 20 * 86_400_000
     producer.produce(made.events, value, key, 0, timestamp=told_ms)

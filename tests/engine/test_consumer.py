@@ -15,6 +15,7 @@ from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.errors import DependencyError, InputError
 from processor.kafka.clients import consumer, consumer_properties
 from processor.settings import Settings
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation, start_offset_resolver
 from tests.support.waiting import wait_until
@@ -170,11 +171,13 @@ def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: st
     """Its members share out partitions otherwise, so the group takes none of ours: exit 3 names the setting."""
     made = create_installation(bootstrap_servers, topic_prefix)
     other = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": made.settings.group_id,
-            "partition.assignment.strategy": "range",
-        }
+        logged(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": made.settings.group_id,
+                "partition.assignment.strategy": "range",
+            }
+        )
     )
     try:
         other.subscribe([made.events])

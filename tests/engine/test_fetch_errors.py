@@ -20,6 +20,7 @@ from processor.kafka.local.kafka import local_kafka
 from processor.observability.metrics import DEFERRED_RECORDS
 from processor.settings import KafkaSettings
 from processor.wire.encode import dead_letter_of
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 from tests.support.reference_rows import BLOCKED, CLIENT
@@ -34,7 +35,7 @@ SMALLER = {"receive.message.max.bytes": "100000000"}  # the default of librdkafk
 def blanks(made: Installation, topic: str, key: str = "key", *, partition: int = 0) -> None:
     """Put one batch of 4.6 KB that unpacks to 150 MB."""
     producer = Producer(
-        {"bootstrap.servers": made.servers, "message.max.bytes": 1_000_000_000, "compression.type": "zstd"}
+        logged({"bootstrap.servers": made.servers, "message.max.bytes": 1_000_000_000, "compression.type": "zstd"})
     )
     producer.produce(topic, b" " * UNPACKED_BYTES, key, partition)
     assert producer.flush(60) == 0
@@ -179,7 +180,7 @@ def test_a_damaged_batch_is_never_passed_over(
     """Damaged on the disk and repaired again: what lies behind it is mapped afterwards, all of it, and nothing before.
     With `check.crcs` librdkafka itself goes on behind such a batch."""
     made = create_installation(servers_with_disk, topic_prefix)
-    producer = Producer({"bootstrap.servers": made.servers, "compression.type": "gzip"})
+    producer = Producer(logged({"bootstrap.servers": made.servers, "compression.type": "gzip"}))
     for number in range(5):  # a batch for each
         value, key = made.encode(repayment(number))
         producer.produce(made.events, value, key, 0, headers=[("pad", bytes(2_000))])

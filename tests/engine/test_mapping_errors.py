@@ -24,6 +24,7 @@ from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
 from processor.wire.encode import dead_letter_of
 from processor.wire.schema import SchemaOf
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import create_installation
 
@@ -194,7 +195,7 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
 
     monkeypatch.setattr(module, "map_event", always)
     made = create_installation(bootstrap_servers, topic_prefix)
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for n in range(120):
         value, key = made.encode(repayment(n))
         producer.produce(made.events, value, key, 0)

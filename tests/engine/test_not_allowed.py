@@ -14,6 +14,7 @@ from processor.errors import AuthorizationError
 from processor.kafka.event_producer import batch_limit_bytes
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics, inspect_topics
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -162,7 +163,7 @@ def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix
     def fence(step: str) -> None:
         if step == "begun":
             deny(made, GROUP, made.settings.group_id, DESCRIBE)
-            rival = Producer({"bootstrap.servers": guarded_servers, "transactional.id": made.transactional_id})
+            rival = Producer(logged({"bootstrap.servers": guarded_servers, "transactional.id": made.transactional_id}))
             rival.init_transactions(10)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):

@@ -23,6 +23,7 @@ from processor.settings import SchemaRegistrySettings
 from processor.wire.encode import dead_letter_record
 from processor.wire.schema import ReaderSchema, WriterSchema
 from tests.support.builders import make_layout
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
 from tests.support.installation import Installation, create_installation, start_offset_resolver
@@ -39,7 +40,7 @@ def loan_schema(made: Installation) -> ReaderSchema:
 def put_with_registered_id(made: Installation, event: dict[str, Any]) -> None:
     """An event whose schema only a registry knows, as SCHEMA_ID."""
     value, key = made.encode(event)
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     producer.produce(made.events, b"\x00" + SCHEMA_ID.to_bytes(4, "big") + value[5:], key, 0)
     assert producer.flush(10) == 0
 
@@ -102,7 +103,7 @@ def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, to
     """Mapped under a wrong key, then the check becomes strict: the repeat is none."""
     made = create_installation(bootstrap_servers, topic_prefix)
     value, key = made.encode(repayment(1))
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     producer.produce(made.events, value, "another", 0)
     assert producer.flush(10) == 0
     made.run()
@@ -141,7 +142,7 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
     made.produce_events([repayment(number) for number, _ in enumerate(Reason)])
     made.run(start_from="end")  # nothing was seen of any
     topic = make_layout(dead_letters=1_000_000).dead_letters
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for offset, reason in enumerate(Reason):
         letter = DeadLetter(
             place=RecordPosition(made.events, 0, offset),
@@ -236,7 +237,7 @@ def offsets(events: Iterable[SeenEvent]) -> list[int]:
 def open_transaction(made: Installation, topic: str, values: Iterable[bytes], headers: Headers) -> Iterator[None]:
     """Somebody's transaction with records in partition 0 of an output, open within the block and aborted then."""
     given = {"bootstrap.servers": made.servers, "transactional.id": f"{made.events}-other", "linger.ms": 0}
-    producer = Producer({**given, "transaction.timeout.ms": 300_000})
+    producer = Producer(logged({**given, "transaction.timeout.ms": 300_000}))
     producer.init_transactions(10)
     producer.begin_transaction()
     for value in values:
@@ -326,7 +327,7 @@ def test_a_foreign_record_among_the_outputs_stops_nobody(bootstrap_servers: str,
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events([repayment(1)])
     made.run()
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     nothing = b'{"source": {"offset": -1}, "reasons": []}'  # neither framed nor with the header of JSON
     for topic in (made.settings.topic("status"), made.settings.topic("decisions"), made.settings.topic("dead_letters")):
         producer.produce(topic, nothing, b"key", 0)
@@ -347,7 +348,7 @@ def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_pref
     made.run()
     (first, *_) = made.read_statuses()
     newer = json.dumps({**first, "to": "DELIVERED", "extra": 1, "source": {**first["source"], "offset": 5}})
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     producer.produce(made.settings.topic("status"), newer, b"key", 0, headers={"content-type": b"application/json"})
     assert producer.flush(10) == 0
     made.produce_events([repayment(number) for number in range(2, 8)])
@@ -358,7 +359,7 @@ def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_pref
 
 def put_outputs(made: Installation, topic: str, values: Iterable[bytes], headers: Headers = ()) -> None:
     """Records in partition 0 of an output, as somebody else may write them."""
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     for value in values:
         producer.produce(topic, value, b"key", 0, headers=list(headers) or None)
     assert producer.flush(10) == 0

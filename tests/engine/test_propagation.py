@@ -11,6 +11,7 @@ from processor.kafka.clients import headers_of
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
+from tests.support.clients import logged
 from tests.support.installation import create_installation
 
 pytestmark = pytest.mark.kafka
@@ -43,7 +44,7 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
     event = event_of_json(sample(EventName("LOAN_REPAYMENT")), made.schemas)
     assert isinstance(event, Event)
     value, _ = encode_event(event.fields, made.schemas, format="avro")
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     sent: tuple[tuple[bytes | None, Headers], ...] = ((value, BAD), (None, BAD), (None, GOOD))
     for content, headers in sent:
         producer.produce(made.events, content, event.ordering_key, 0, headers=list(headers))

@@ -18,6 +18,7 @@ from processor.registry.schema_files import shipped_schemas
 from processor.shipped import sample
 from processor.wire.decode import event_of_json
 from processor.wire.encode import dead_letter_of, encode_event
+from tests.support.clients import logged
 from tests.support.installation import Installation, create_installation
 
 pytestmark = pytest.mark.kafka
@@ -43,7 +44,7 @@ body = "<p>{PLACEHOLDER}</p>"
 
 def produce(made: Installation, records: Iterable[tuple[int, int]]) -> None:
     """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms)."""
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     for number, timestamp_ms in records:
         event = event_of_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, made.schemas)  # type: ignore[arg-type]
         assert isinstance(event, Event), event
@@ -110,7 +111,7 @@ def test_the_window_counts_from_occurred_at(
 def test_a_dead_letter_keeps_the_time_as_it_was(bootstrap_servers: str, topic_prefix: str) -> None:
     """It is the record, whatever its time."""
     made = with_any_times(create_installation(bootstrap_servers, topic_prefix))
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     producer.produce(made.events, b"\x07", "key", 0, timestamp=IN_MICROSECONDS)
     assert producer.flush(30) == 0
     made.run()

@@ -25,6 +25,7 @@ from processor.kafka.local.kafka import local_kafka
 from processor.settings import SchemaRegistrySettings
 from processor.wire.encode import dead_letter_of
 from tests.support.builders import TENANT
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import registry
 from tests.support.installation import Installation, create_installation
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.kafka
 def test_the_position_passes_the_markers_of_a_transactional_input(bootstrap_servers: str, topic_prefix: str) -> None:
     """Events of a transactional producer: aborted ones are not mapped, and the committed offset is the input's end."""
     made = create_installation(bootstrap_servers, topic_prefix)
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     for number, commits in enumerate([True, False, True, False]):
         producer.begin_transaction()
@@ -96,7 +97,7 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
     (altered,) = admin.incremental_alter_configs([decisions]).values()
     altered.result(10)
     made.produce_events([repayment(n) for n in range(20)])
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     producer.produce(made.events, b"", None, 0)  # EMPTY_RECORD: a decision keyed by the source's key, which it has not
     assert producer.flush(10) == 0
     made.produce_events([repayment(n) for n in range(20, 40)])
@@ -200,7 +201,7 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
             bootstrap_servers, topic_prefix, partitions=2, schema_registry=SchemaRegistrySettings(url=url)
         )
         value, key = made.encode(repayment(1))
-        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
         producer.produce(made.events, value, key, 0)
         producer.produce(made.events, b"\x00" + (7).to_bytes(4, "big") + made.encode(repayment(2))[0][5:], key, 0)
         producer.produce(made.events, made.encode(repayment(3))[0], key, 0)
@@ -245,7 +246,7 @@ def test_stopped_while_the_broker_hangs() -> None:
             while made.committed() != [1]:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-            producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0})
+            producer = Producer(logged({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0}))
             value, key = made.encode(repayment(1))
             producer.produce(made.events, value, key, 0)
             assert producer.flush(10) == 0

@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from processor.engine import loop as engine
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import create_installation
 
@@ -25,7 +26,7 @@ def test_an_open_transaction_in_the_input(
     made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     made.produce_events([repayment(1), repayment(2)])
     made.produce_events([repayment(3)], partition=1)
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     producer.begin_transaction()
     value, key = made.encode(repayment(4))

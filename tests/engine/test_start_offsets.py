@@ -17,6 +17,7 @@ from processor.errors import InputError, UnavailableError, UsageError
 from processor.kafka.clients import headers_of
 from processor.kafka.topic_admin import grow_topics
 from tests.support.builders import TENANT
+from tests.support.clients import logged
 from tests.support.installation import Installation, create_installation, start_offset_resolver
 from tests.support.waiting import wait_until
 
@@ -234,7 +235,7 @@ def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_pref
     made.run()
     (first, *_) = made.read(made.settings.topic("status"))
     emptied(made)
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}other"})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}other"}))
     producer.init_transactions(10)
     producer.begin_transaction()
     producer.produce(made.settings.topic("status"), first.value(), first.key(), 0, headers=list(headers_of(first)))
@@ -251,7 +252,7 @@ def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_pref
     """Written by a newer version, perhaps: nobody can say that its event was not published; a person may."""
     made = create_installation(bootstrap_servers, topic_prefix)
     made.produce_events(told(5))
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     producer.produce(made.settings.topic("status"), b"\x00\x00\x00\x00\x07new", b"key", 0)
     assert producer.flush(10) == 0
 

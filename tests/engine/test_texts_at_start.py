@@ -16,6 +16,7 @@ from processor.kafka.clients import admin
 from processor.kafka.topic_state import read_output_topics
 from processor.templates.load import SHIPPED, text_digest
 from tests.support.builders import TENANT
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -152,7 +153,7 @@ def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix:
 
 def put_sets(made: Installation, records: Iterable[tuple[str, bytes | None]]) -> None:
     """Records on the topic of template sets: key, value."""
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     for key, value in records:
         producer.produce(made.settings.topic("template_sets"), value, key, 0)
     assert producer.flush(30) == 0

@@ -27,6 +27,7 @@ from processor.settings import SchemaRegistrySettings
 from processor.wire.decode import event_of_json
 from tests.registry.test_registry_answers import Answers
 from tests.support.apicurio import register
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import registry
 from tests.support.installation import Installation, create_installation
@@ -105,7 +106,7 @@ def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix:
         bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=registry_url)
     )
     text = made.schemas.families[RECORD].text
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for number, change in enumerate((*MAPPED, make_it_another_type)):
         other = changed(text, change)
         schema_id = register(registry_url, f"{topic_prefix}{change.__name__}", other)
@@ -137,7 +138,7 @@ def test_a_newer_schema_of_ours_reads_older_writers(
     made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given, schemas_dir=folder)
     text = made.schemas.families[RECORD].text
     schema_id = register(registry_url, f"{topic_prefix}older", text)
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     frame = b"\x00" + schema_id.to_bytes(4, "big")
     producer.produce(made.events, frame + written(made, text, 7), repayment()["account"]["encodedKey"], 0)
     assert producer.flush(10) == 0
@@ -160,7 +161,7 @@ def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
         given = SchemaRegistrySettings(url=loopback)
         made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
         text = made.schemas.families[RECORD].text
-        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
         for number, change in enumerate((*MAPPED, make_it_another_type)):
             other, guid = changed(text, change), uuid.uuid4()
             answers[f"/schemas/guids/{guid}"] = {"schema": other, "guid": str(guid)}
@@ -197,7 +198,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
         made = create_installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
         text = made.schemas.families[RECORD].text
         answers["/schemas/ids/8"] = (200, json.dumps({"schema": text}).encode())
-        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
         key = repayment()["account"]["encodedKey"]
         for number, (partition, schema_id) in enumerate([(0, 8), (0, 7), (0, 8), (1, 8), (1, 8)]):
             frame = b"\x00" + schema_id.to_bytes(4, "big")

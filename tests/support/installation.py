@@ -39,6 +39,7 @@ from processor.wire.decode import event_of_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
 from tests.support.builders import TENANT, make_lookups
+from tests.support.clients import logged
 from tests.support.read_to_end import read_partition
 from tests.support.waiting import wait_until
 
@@ -162,7 +163,7 @@ class Installation:
 
     def admin(self) -> AdminClient:
         """For what else tests do to topics."""
-        return AdminClient({"bootstrap.servers": self.servers})
+        return AdminClient(logged({"bootstrap.servers": self.servers}))
 
     # Records
 
@@ -175,7 +176,7 @@ class Installation:
 
     def produce_events(self, events: Iterable[Mapping[str, Any]], *, partition: int = 0) -> None:
         """Produce events, in Avro, to one partition. Blocks until the broker has them."""
-        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
+        producer = Producer(logged({"bootstrap.servers": self.servers, "linger.ms": 5}))
         for fields in events:
             value, key = self.encode(fields)
             producer.produce(self.events, value, key, partition)
@@ -183,14 +184,14 @@ class Installation:
 
     def produce_values(self, values: Iterable[bytes], *, partition: int = 0) -> None:
         """Produce any bytes to the events, as `produce_events`; their key is `key`."""
-        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, "message.max.bytes": 1_048_588})
+        producer = Producer(logged({"bootstrap.servers": self.servers, "linger.ms": 5, "message.max.bytes": 1_048_588}))
         for value in values:
             producer.produce(self.events, value, "key", partition, on_delivery=_check_delivery)
         assert producer.flush(30) == 0
 
     def produce_row(self, table: Table, key: str, value: object, *, partition: int = 0, timestamp_ms: int = 0) -> None:
         """Produce a row of a reference table: bytes as they are, None deletes. Blocks until the broker has it."""
-        producer = Producer({"bootstrap.servers": self.servers})
+        producer = Producer(logged({"bootstrap.servers": self.servers}))
         data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
         producer.produce(self.settings.topic(table.value), data, key, partition, timestamp=timestamp_ms)
         assert producer.flush(30) == 0
@@ -219,7 +220,7 @@ class Installation:
 
     def committed(self, partitions: Sequence[int] = (0,)) -> list[int]:
         """The group's positions; -1001 where it has none. Retries while the coordinator is loading."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.group})
+        consumer = Consumer(logged({"bootstrap.servers": self.servers, "group.id": self.group}))
         positions = [TopicPartition(self.events, partition) for partition in partitions]
         deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
         try:
@@ -235,7 +236,7 @@ class Installation:
 
     def set_position(self, offset: int) -> None:
         """Move the group's position in partition 0, as an operator may while no process runs."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.group})
+        consumer = Consumer(logged({"bootstrap.servers": self.servers, "group.id": self.group}))
         consumer.commit(offsets=[TopicPartition(self.events, 0, offset)], asynchronous=False)
         consumer.close()
 

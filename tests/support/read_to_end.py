@@ -6,6 +6,8 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.support.clients import logged
+
 IDLE_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.2
 MAX_FETCH_BYTES: Final = 1_000_000_000  # a compressed batch may expand to more than librdkafka's default
@@ -30,7 +32,7 @@ def read_topics(servers: str, topics: Sequence[str], *, isolation: str = "read_c
 
 def read_partition(servers: str, topic: str, partition: int, *, isolation: str = "read_committed") -> list[Message]:
     """All records of a partition. Blocks, also until transactions that are open there have ended; see `read_topics`."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "test-reader"})
+    consumer = Consumer(logged({"bootstrap.servers": servers, "group.id": "test-reader"}))
     try:
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
     finally:

@@ -30,6 +30,7 @@ from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
 from processor.tables.reader import ReferenceTables, copy_folder
 from processor.tables.store import TableRecord, TableStore
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 from tests.support.reference_rows import BLOCKED, CLIENT, INES
@@ -155,7 +156,9 @@ def test_until_end_gives_up_on_a_transaction_that_does_not_end(
 
 def transaction(made: Installation, key: str, value: object) -> Producer:
     """A producer with an open transaction that has put a row among the contacts."""
-    producer = Producer({"bootstrap.servers": made.servers, "transactional.id": made.settings.topic("contacts")})
+    producer = Producer(
+        logged({"bootstrap.servers": made.servers, "transactional.id": made.settings.topic("contacts")})
+    )
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(made.settings.topic("contacts"), json.dumps(value), key)
@@ -241,7 +244,7 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
     made.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
     made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
     made.configure(made.settings.topic("accounts"), "cleanup.policy", "delete")  # a compacted topic takes keys only
-    producer = Producer({"bootstrap.servers": made.servers})
+    producer = Producer(logged({"bootstrap.servers": made.servers}))
     producer.produce(made.settings.topic("accounts"), b"{}")
     producer.produce(made.settings.topic("accounts"), b"{}", b"\xff")
     assert producer.flush(30) == 0
@@ -576,7 +579,7 @@ def run_without_room(made: Installation, *, file_bytes: int) -> "subprocess.Comp
 def test_a_disk_that_fills_up(made: Installation) -> None:
     """While rows are read and at start: what happened, what to do, exit code 3. Later the copy is read on, not built
     again."""
-    producer = Producer({"bootstrap.servers": made.servers, "linger.ms": 50})
+    producer = Producer(logged({"bootstrap.servers": made.servers, "linger.ms": 50}))
     for number in range(3_000):
         row = {**INES, "name": secrets.token_hex(500)}
         producer.produce(made.settings.topic("contacts"), json.dumps(row), f"c{number}", 0)
