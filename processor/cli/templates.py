@@ -48,7 +48,7 @@ def command(
 
 
 def _print_schema() -> int:
-    from processor.templates.load import json_schema
+    from processor.templates.file_model import json_schema
 
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
     return 0

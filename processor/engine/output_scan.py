@@ -34,7 +34,7 @@ from processor.kafka.clients import (
     standalone_consumer,
 )
 from processor.settings import Settings
-from processor.templates.load import UsedTexts, text_digest
+from processor.templates.used_texts import UsedTexts, text_digest
 from processor.wire.encode import dead_letter_source
 from processor.wire.output_fields import source_reader
 from processor.wire.schema import SchemaOf, Schemas

@@ -20,7 +20,9 @@ from processor.mapping.recipient import holder_of
 from processor.mapping.render import Scope, value_of
 from processor.settings import Settings
 from processor.shipped import sample
-from processor.templates.load import BODY_LIMIT_BYTES, ID_HINT, SHIPPED, is_template_id, load_templates, require_usable
+from processor.templates.checks import ID_HINT, is_template_id
+from processor.templates.compile import BODY_LIMIT_BYTES
+from processor.templates.load import SHIPPED, load_templates, require_usable
 from processor.templates.secrets import MASK
 from processor.templates.text import field_paths
 from processor.wire.decode import Fault, event_of_json

@@ -10,10 +10,10 @@ from processor.domain.diagnostic import Diagnostic, Location
 from processor.domain.template import Condition, CustomField, FieldPath, OperandType, Operator
 from processor.domain.text import did_you_mean, quote, truncate
 from processor.mapping.conditions import CASE_INSENSITIVE, OPERAND_TYPES, VALUE_LIMIT_CHARACTERS, comparable_text
+from processor.templates.diagnostics import Diagnostics
 from processor.templates.disguises import spelt
 from processor.templates.rules import RuleCode
 from processor.templates.text import (
-    Diagnostics,
     Families,
     check_spelling,
     field_paths,

@@ -12,7 +12,7 @@ from processor.domain.template import Template, TemplateSet
 from processor.mapping.conditions import describe_value, holds
 from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.settings import Settings
-from processor.templates.load import BODY_LIMIT_BYTES
+from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.secrets import mask_secrets
 from processor.wire.decode import Fault
 

@@ -14,7 +14,7 @@ from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
 from processor.settings import Settings
-from processor.templates.load import BODY_LIMIT_BYTES
+from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.secrets import mask_secrets
 from processor.wire.template_sets import without_secrets
 

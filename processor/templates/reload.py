@@ -22,7 +22,8 @@ from processor.domain.record import TemplateId
 from processor.domain.template import TemplateSet
 from processor.errors import FatalError, UnavailableError
 from processor.settings import Settings
-from processor.templates.load import UsedTexts, load_templates, refuse_changed_texts, require_usable, text_digest
+from processor.templates.load import load_templates, require_usable
+from processor.templates.used_texts import UsedTexts, refuse_changed_texts, text_digest
 from processor.wire.schema import Schemas
 
 log = structlog.get_logger()

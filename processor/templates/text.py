@@ -9,7 +9,7 @@ from typing import Final, Literal
 from unicodedata import name as name_of
 
 from processor.domain.channel import ContentType
-from processor.domain.diagnostic import Diagnostic, Location, Severity
+from processor.domain.diagnostic import Diagnostic, Location
 from processor.domain.placeholders import ENTITIES, MANUAL, PLACEHOLDERS, PlaceholderType, placeholders_of
 from processor.domain.record import EventName
 from processor.domain.template import (
@@ -22,16 +22,13 @@ from processor.domain.template import (
 )
 from processor.domain.text import closest_match, did_you_mean, nfc
 from processor.domain.value_format import FormatFunction, parse_format
+from processor.templates.diagnostics import MAX_DIAGNOSTICS_PER_TEXT, Diagnostics, error, warning
 from processor.templates.disguises import Disguise, disguises, spelt_custom
 from processor.templates.rules import RuleCode
 from processor.templates.value_formats import digits_doubt, format_doubt, format_error, suggest_format
 
-MAX_DIAGNOSTICS_PER_TEXT: Final = 50  # a file of another kind could have as many as it has braces
-
 Families = Mapping[str, EventName]
 """Each family of a template's events, with one of those events to name in a diagnostic."""
-
-Diagnostics = tuple[Diagnostic, ...]
 
 _rows_of = cache(placeholders_of)
 
@@ -110,7 +107,7 @@ def parse(
             diagnostics += _surroundings(text, token)
             if content is ContentType.JSON and json_state.escaping:
                 message = "a backslash before a placeholder would swallow the value's first character"
-                diagnostics.append(_diagnostic(message, token.text))
+                diagnostics.append(_wrong(message, token.text))
         segment: Segment | None
         match token.kind:
             case _TokenKind.LITERAL | _TokenKind.DOUBLE:
@@ -131,6 +128,11 @@ def parse(
     return tuple(segments), tuple(diagnostics)
 
 
+def _wrong(message: str, excerpt: str, hint: str = "") -> Diagnostic:
+    """T13."""
+    return error(message, code=RuleCode.PLACEHOLDER, excerpt=excerpt, hint=hint)
+
+
 def first_placeholder(text: str) -> str | None:
     """The first placeholder in `text` as it stands there, else what looks like one (T21); None when there is none."""
     found = _PLACEHOLDER.search(text)
@@ -144,13 +146,6 @@ _CONTEXTS: Final[Mapping[ContentType | EscapeContext, EscapeContext]] = {
     ContentType.XML: EscapeContext.XML,
     ContentType.HTML: EscapeContext.HTML,
 }
-
-
-def _diagnostic(
-    message: str, excerpt: str, hint: str = "", *, code: RuleCode = RuleCode.PLACEHOLDER, warning: bool = False
-) -> Diagnostic:
-    severity = Severity.WARNING if warning else Severity.ERROR
-    return Diagnostic(message=message, code=code, severity=severity, hint=hint, location=Location(excerpt=excerpt))
 
 
 def _mark_path(url: Iterable[Segment]) -> Iterable[Segment]:
@@ -176,12 +171,12 @@ def _surroundings(text: str, token: _Token) -> list[Diagnostic]:
         and text[token.end : token.end + 1] == "}"
     ):
         message, written, meant = "the braces around it are text", f"{{{token.text}}}", token.text
-        return [_diagnostic(message, written, f"write {meant}", code=RuleCode.DISGUISED_PLACEHOLDER)]
+        return [error(message, code=RuleCode.DISGUISED_PLACEHOLDER, excerpt=written, hint=f"write {meant}")]
     start = max(token.start - _LOOK_BACK_CHARACTERS, 0)
     if token.kind is _TokenKind.NAME and (function := _FUNCTION_BEFORE.search(text, start, token.start)):
         written, meant = f"{function.group()}{token.text}", f"{function[1].upper()}{{{token.value},…}}"
         message = "what stands before the brace is text"
-        return [_diagnostic(message, written, f"write {meant}", code=RuleCode.DISGUISED_PLACEHOLDER)]
+        return [error(message, code=RuleCode.DISGUISED_PLACEHOLDER, excerpt=written, hint=f"write {meant}")]
     return []
 
 
@@ -200,7 +195,7 @@ def _parse_name(
     if after_dollar and paths and not any(path.type in _AMOUNTS for path in paths.values()):
         message, hint = "a dollar sign stands before its value", f"write {token.text}"
         code = RuleCode.FORMAT_PATTERN
-        return segment, [_diagnostic(message, f"${token.text}", hint, code=code, warning=True)]
+        return segment, [warning(message, code=code, excerpt=f"${token.text}", hint=hint)]
     return segment, []
 
 
@@ -216,7 +211,7 @@ def field_paths(name: str, families: Families) -> tuple[Mapping[str, FieldPath],
             # A name that another event of the template has is only out of place, not misspelt.
             elsewhere = any(name in _rows_of(other) for other in families)
             what = f"{event} has no placeholder {{{name}}}" if elsewhere else f"unknown placeholder {{{name}}}"
-            return {}, _diagnostic(f"{what} (family {family})", f"{{{name}}}")
+            return {}, _wrong(f"{what} (family {family})", f"{{{name}}}")
         row = rows[name]
         paths[family] = FieldPath(row.path, row.type, _currency_paths(row.path, row.type))
     return paths, None
@@ -268,7 +263,7 @@ def _parse_function(
 ) -> tuple[NamedPlaceholder | None, list[Diagnostic]]:
     """`FORMAT{NAME,…}`; no segment when its format is none."""
     if token.value.startswith("IN_WORDS_"):
-        return None, [_diagnostic(f"{token.value} is not supported: numbers are not written in words", token.text)]
+        return None, [_wrong(f"{token.value} is not supported: numbers are not written in words", token.text)]
     function = FormatFunction(token.value)
     arguments = token.text[len(function) + 1 : -1]
     paths, unknown = field_paths(arguments.partition(",")[0], families)
@@ -276,16 +271,16 @@ def _parse_function(
     kind = kinds[0] if kinds else _USUAL_TYPE[function]
     try:
         name, value_format = parse_format(function, arguments, locale=locale)
-    except ValueError as error:
+    except ValueError as failure:
         hint = suggest_format(function, arguments, kind, locale=locale)
-        return None, [_diagnostic(str(error), token.text, hint)]
+        return None, [_wrong(str(failure), token.text, hint)]
     if unknown is not None:
         # The name alone: so it stands in the text.
         unknown = replace(unknown, location=Location(excerpt=name))
         return None, [suggestions.add_to(unknown, name)]
     if message := format_error(value_format, kinds):
         hint = suggest_format(function, arguments, kind, locale=locale)
-        return None, [_diagnostic(message, token.text, hint)]
+        return None, [_wrong(message, token.text, hint)]
     if context is EscapeContext.URL:
         segment = NamedPlaceholder(name, context, paths, value_format.with_ascii_digits())
     else:
@@ -293,7 +288,7 @@ def _parse_function(
     message, hint = format_doubt(value_format, kind, locale=locale)
     if not message and context in _FOR_SYSTEMS:
         message, hint = digits_doubt(value_format, kind, locale=locale)
-    doubt = _diagnostic(message, token.text, hint, code=RuleCode.FORMAT_PATTERN, warning=True)
+    doubt = warning(message, code=RuleCode.FORMAT_PATTERN, excerpt=token.text, hint=hint)
     return segment, [doubt] if message else []
 
 
@@ -314,11 +309,11 @@ def _parse_custom_field(
 ) -> tuple[CustomFieldPlaceholder | None, list[Diagnostic]]:
     if MANUAL in families:
         message = "a template that a person sends has no custom fields: there is no event"
-        return None, [_diagnostic(message, token.text)]
+        return None, [_wrong(message, token.text)]
     try:
         field = parse_custom_field(token.value)
-    except ValueError as error:
-        return None, [_diagnostic(str(error), token.text, _custom_hint(token.value))]
+    except ValueError as failure:
+        return None, [_wrong(str(failure), token.text, _custom_hint(token.value))]
     return CustomFieldPlaceholder(field, context), list(check_spelling(token.value, token.text, "{{CF:{}}}"))
 
 
@@ -364,7 +359,8 @@ def check_spelling(field: str, excerpt: str, shape: str) -> Diagnostics:
     other_colons = meant.count(":") != field.count(":")
     what = "looks like another custom field" if other_colons else _ODD_FIELD
     hint, code = f"write {shape.format(meant)}", RuleCode.DISGUISED_PLACEHOLDER
-    return (_diagnostic(what, excerpt, hint, code=code, warning=not other_colons),)
+    make = error if other_colons else warning
+    return (make(what, code=code, excerpt=excerpt, hint=hint),)
 
 
 _ODD_FIELD: Final = "a custom field that no event has, unless it is spelt so"
@@ -393,7 +389,8 @@ def _disguised(disguise: Disguise, families: Families) -> Diagnostic:
     if missing:
         what += f"; {missing[0]} has no placeholder {{{disguise.name}}}"
         hint = f"{{{disguise.name}}} is for events of {', '.join(_families_with(disguise.name or ''))}"
-    return _diagnostic(what, disguise.token, hint, code=RuleCode.DISGUISED_PLACEHOLDER, warning=disguise.doubled)
+    make = warning if disguise.doubled else error
+    return make(what, code=RuleCode.DISGUISED_PLACEHOLDER, excerpt=disguise.token, hint=hint)
 
 
 def _families_with(name: str) -> list[str]:

@@ -12,7 +12,8 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.placeholders import placeholders_of
 from processor.errors import UsageError
 from processor.settings import Settings
-from processor.templates.load import SHIPPED, json_schema, read_templates
+from processor.templates.file_model import json_schema
+from processor.templates.load import SHIPPED, read_templates
 from tests.cli.commands import run_command
 from tests.support.builders import TENANT, schemas
 

@@ -14,7 +14,8 @@ from processor.engine.output_scan import published_template_sets
 from processor.errors import UsageError
 from processor.kafka.clients import admin
 from processor.kafka.topic_state import read_output_topics
-from processor.templates.load import SHIPPED, text_digest
+from processor.templates.load import SHIPPED
+from processor.templates.used_texts import text_digest
 from tests.support.builders import TENANT
 from tests.support.clients import logged
 from tests.support.events import repayment

@@ -17,7 +17,8 @@ from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, 
 from processor.domain.value_format import FormatFunction
 from processor.mapping.map import scope_of
 from processor.mapping.render import custom_value, value_at
-from processor.templates.load import SHIPPED, LoadResult, SampleRun, read_templates, require_usable
+from processor.templates.load import SHIPPED, LoadResult, read_templates, require_usable
+from processor.templates.samples import SampleRun
 from tests.support.builders import TENANT, schemas
 
 Shown = tuple[

@@ -15,9 +15,10 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.placeholders import PLACEHOLDERS, placeholders_of
 from processor.domain.record import EventName
 from processor.domain.template import NamedPlaceholder
+from processor.templates.diagnostics import MAX_DIAGNOSTICS_PER_TEXT
 from processor.templates.disguises import disguises, spelt, visible
 from processor.templates.load import SHIPPED, read_templates
-from processor.templates.text import MAX_DIAGNOSTICS_PER_TEXT, parse
+from processor.templates.text import parse
 from tests.support.builders import TENANT, schemas
 from tests.support.laws import examples, grows_linearly, size
 from tests.templates.test_template import STREAM, attachment, condition, diagnostics, toml

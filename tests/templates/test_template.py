@@ -30,7 +30,8 @@ from processor.domain.template import (
 from processor.errors import UsageError
 from processor.mapping.render import Rendered, Scope, render
 from processor.templates.document import check_document
-from processor.templates.load import SHIPPED, LoadResult, Rules, read_templates, require_usable
+from processor.templates.load import SHIPPED, LoadResult, read_templates, require_usable
+from processor.templates.policy import TemplatePolicy
 from processor.templates.text import parse
 from tests.support.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 from tests.support.laws import examples, size
@@ -385,12 +386,12 @@ def test_shipped_templates_are_whole() -> None:
 
 def test_cells_of_the_channels(tmp_path: Path) -> None:
     """T04: an installation's own cells open a channel for an event, and close one."""
-    rules = Rules(channels_of=lambda row: row.channels ^ {Channel.EMAIL})
+    rules = TemplatePolicy(channels_of=lambda row: row.channels ^ {Channel.EMAIL})
     found = read_templates(
-        templates_directory(tmp_path, note=toml()), tenant=TENANT, schemas=schemas(), rules=rules
+        templates_directory(tmp_path, note=toml()), tenant=TENANT, schemas=schemas(), policy=rules
     ).diagnostics
 
-    assert ["LOAN_REPAYMENT is not told by EMAIL"] == [one.message for one in found if one.code == "T04"]
+    assert ["LOAN_REPAYMENT is not sent by EMAIL"] == [one.message for one in found if one.code == "T04"]
 
 
 def test_shipped_template_keys() -> None:
@@ -432,14 +433,14 @@ LONG = "n" * 256
         (toml(event=[]), "T03", "`event` names no event", 5, ""),
         (toml(event=3), "T03", "`event` must be an event's name or a list of names", 5, ""),
         (toml(event=["LOAN_REPAYMENT", "LOAN_REPAYMENT"]), "T03", "event LOAN_REPAYMENT is named twice", 5, ""),
-        (toml(event="DO_NOTHING"), "T03", "event DO_NOTHING is never told", 5, ""),
+        (toml(event="DO_NOTHING"), "T03", "event DO_NOTHING never occurs", 5, ""),
         (toml(event="MANUAL"), "T03", "event MANUAL goes with trigger MANUAL", 5, 'trigger = "MANUAL"'),
         (toml(trigger="MANUAL"), "T03", "trigger MANUAL goes with the one event MANUAL, not with 'LOAN_REPAY", 5, ""),
         (toml(event=["MANUAL", "FEE_APPLIED"], trigger="MANUAL"), "T03", "trigger MANUAL goes with the one", 5, ""),
         (toml(event=["MANUAL", "MANUAL"], trigger="MANUAL"), "T03", "event MANUAL is named twice", 5, ""),
         (toml(event="DO_NOTHING", trigger="MANUAL"), "T03", "trigger MANUAL goes with the one event MANUAL", 5, ""),
         (toml(trigger="MANUEL"), "T03", "unknown trigger 'MANUEL'", 11, "did you mean MANUAL?"),
-        (manual(**STREAM), "T04", "MANUAL is not told by EVENT_STREAM", 4, "its channels: EMAIL, SMS"),
+        (manual(**STREAM), "T04", "MANUAL is not sent by EVENT_STREAM", 4, "its channels: EMAIL, SMS"),
         (manual(target="ACCOUNTING"), "T05", "MANUAL is not about ACCOUNTING", 6, "one of: CLIENT, GROUP, LOANS, SAV"),
         (manual(body="{ACCOUNT_ID}"), "T13", "unknown placeholder {ACCOUNT_ID} (family MANUAL)", 10, ""),
         (manual(body="{USER_NAME}"), "T13", "unknown placeholder {USER_NAME} (family MANUAL)", 10, ""),
@@ -1016,14 +1017,14 @@ def test_a_sample_of_a_holder_who_is_not_subscribed(tmp_path: Path, option: str)
 
 
 def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
-    """T19: an event without a holder asks no subscription, so nothing keeps its message back."""
+    """T19: an event without a holder needs no subscription, so nothing keeps its message back."""
     (tmp_path / "event.json").write_text((SHIPPED / "events" / "END_OF_DAY_PROCESSING_COMPLETED.json").read_text())
     about = {"event": "END_OF_DAY_PROCESSING_COMPLETED", "target": "BACKGROUND_PROCESS", "body": '"{EVENT_ID}"'}
     text = toml(f"{OPTED_IN}subscribed = false", **(STREAM | about))
     (diagnostic,) = read(tmp_path, note=text).diagnostics
 
     assert "sample 'a' makes a message, though its holder is not subscribed" == diagnostic.message
-    assert ("T19", "an event without a holder asks no subscription") == (diagnostic.code, diagnostic.hint)
+    assert ("T19", "an event without a holder needs no subscription") == (diagnostic.code, diagnostic.hint)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
 from processor.mapping.render import Rendered, Scope, Unrendered, render
-from processor.templates.load import Rules, read_templates
+from processor.templates.load import read_templates
+from processor.templates.policy import TemplatePolicy
 from processor.templates.text import parse
 from processor.templates.webhook import RESERVED_HEADERS, check_url
 from tests.support.builders import TENANT, schemas, templates_directory
@@ -44,7 +45,9 @@ def as_toml(value: Any) -> str:
 def diagnostics(tmp_path: Path, text: str, *, allow_http: bool = False) -> list[Diagnostic]:
     """What is wrong with one file, the missing sample aside."""
     directory = templates_directory(tmp_path, note=text)
-    found = read_templates(directory, tenant=TENANT, schemas=schemas(), rules=Rules(allow_http=allow_http)).diagnostics
+    found = read_templates(
+        directory, tenant=TENANT, schemas=schemas(), policy=TemplatePolicy(allow_http=allow_http)
+    ).diagnostics
     return [one for one in found if one.message != "no sample"]
 
 

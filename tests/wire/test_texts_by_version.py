@@ -13,7 +13,7 @@ from processor.domain.output_topics import OutputTopic
 from processor.domain.record import TemplateId, Topic
 from processor.domain.template import Template, template_set
 from processor.errors import UsageError
-from processor.templates.load import UsedTexts, refuse_changed_texts, text_digest
+from processor.templates.used_texts import UsedTexts, refuse_changed_texts, text_digest
 from processor.wire.template_sets import KeptTemplate, kept_templates, set_records
 from tests.support.builders import make_email, shipped_templates
 
