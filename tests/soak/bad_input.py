@@ -17,9 +17,9 @@ from processor.kafka.local.kafka import local_kafka
 from tests.soak.checker import Finding, Kind, check_outputs
 from tests.soak.expected import TEMPLATES, DeadLettered, Record, Sent, Template, valid_record
 from tests.soak.history import StoredRecord, read
-from tests.soak.installation import FAST_TIMEOUTS_BROKER, ROOT, TEMPLATES_DIR, Installation
+from tests.soak.installation import FAST_TIMEOUTS_BROKER, TEMPLATES_DIR, create_topics
 from tests.soak.scenarios import Environment, FaultMissedError, ScenarioResult, drain_and_check
-from tests.soak.workers import wait_until, wait_until_caught_up
+from tests.soak.workers import wait_until_caught_up
 from tests.soak.workload import (
     InputProducer,
     bad_records,
@@ -30,6 +30,8 @@ from tests.soak.workload import (
     with_large_comment,
     with_output_schema,
 )
+from tests.support.installation import ROOT, Installation
+from tests.support.waiting import becomes_true
 
 PLACEMENTS = ("alone", "first", "middle", "last")
 BAD_NUMBER = 90_000  # the first transaction number of bad records, above those of valid ones
@@ -64,8 +66,8 @@ def run_command(
 def bad_input_at(environment: Environment, placement: str, *, valid_count: int) -> ScenarioResult:
     """Each kind in a partition of its own, placed among `valid_count` valid events; one `run --until-end`."""
     kind_names = sorted(kinds(0))
-    installation = replace(environment.installation_without_topics("bad-input"), partitions=len(kind_names))
-    installation.create_topics()
+    installation = environment.installation_without_topics("bad-input", partitions=len(kind_names))
+    create_topics(installation)
     producer = InputProducer(installation)
     for partition, name in enumerate(kind_names):
         accounts = range(partition * 10, partition * 10 + 4)
@@ -136,7 +138,7 @@ def large_dead_letters(environment: Environment) -> ScenarioResult:
     admin = AdminClient({"bootstrap.servers": installation.servers})
     for future in admin.create_topics(topics).values():
         future.result(30)
-    installation.create_topics()
+    create_topics(installation)
     producer = InputProducer(installation)
     producer.send([kinds(9, value_kept=True)["2 MB"], valid_record(event_json(account=1, number=1))])
     with environment.worker(installation) as worker:
@@ -217,7 +219,7 @@ def _alter_topic(servers: str, change: TopicChange) -> None:
         (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, change.topic)]).values()
         return bool(described.result(30)[change.property].value == change.value)
 
-    if not wait_until(altered, 10):
+    if not becomes_true(altered, 10):
         raise FaultMissedError(f"not applied: {change}")
     time.sleep(1)  # the broker's log applies a moment later what the broker describes
 
@@ -237,8 +239,8 @@ def without_the_broken_template(
     published: list[dict[tuple[str, str], object]] = []
     now_ms = int(time.time() * 1000)
     for directory in (TEMPLATES_DIR, templates):
-        installation = replace(environment.installation_without_topics("broken"), templates_dir=directory)
-        installation.create_topics()
+        installation = environment.installation_without_topics("broken", templates_dir=directory)
+        create_topics(installation)
         producer = InputProducer(installation)
         producer.send(records, timestamp_ms=now_ms)
         active = [template for template in TEMPLATES if (directory / f"{template.id}.toml").exists()]

@@ -19,8 +19,9 @@ from tests.soak.expected import (
     Template,
     expected_outputs,
 )
-from tests.soak.history import StoredRecord, end_offsets, group_positions, partition_counts, read
-from tests.soak.installation import Installation
+from tests.soak.history import StoredRecord, end_offsets, group_positions, read
+from tests.support.installation import Installation
+from tests.support.read_to_end import partition_counts
 
 EXAMPLES_PER_KIND = 5  # findings of one kind that are shown in full
 
@@ -114,8 +115,8 @@ def _output_findings(
     yield from _check_decisions(installation, by_topic[installation.decisions], expected)
     lineage = _Lineage(installation, expected)
     partitions = partition_counts(installation.servers, installation.outputs)
-    for topic, of_topic in by_topic.items():
-        yield from _check_order_of_sources(of_topic, lineage, partitions[topic])
+    for name, of_topic in by_topic.items():
+        yield from _check_order_of_sources(of_topic, lineage, partitions[name])
         yield from _check_order_of_accounts(of_topic, lineage)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.soak.duplicates import duplicate_cases
 from tests.soak.expected import OutputRefused, Record, valid_record
-from tests.soak.installation import WRONG_TENANT
+from tests.soak.installation import WRONG_TENANT, create_topics
 from tests.soak.registry import ODD_KINDS, REFUSED_ID, REFUSED_KIND, Registry, framed_record, odd_id
 from tests.soak.scenarios import (
     SMALL_BATCHES,
@@ -17,8 +17,9 @@ from tests.soak.scenarios import (
     running_workload,
     workload_records,
 )
-from tests.soak.workers import lag, wait_until, wait_until_caught_up
+from tests.soak.workers import lag, wait_until_caught_up
 from tests.soak.workload import InputProducer, event_json, expands_to_150_mb, partition_of, valid_records
+from tests.support.waiting import becomes_true
 
 CATCH_UP_TIMEOUT_S: Final = 90.0  # for a busy machine; on a quiet one, no scenario needs ten
 INPUT_ERROR_CODE: Final = 5  # exit code of a worker whose input does not match it
@@ -31,10 +32,9 @@ def odd_registry_responses(environment: Environment) -> ScenarioResult:
     """
     kinds = (*ODD_KINDS, REFUSED_KIND)
     with Registry() as registry:
-        installation = replace(
-            environment.installation_without_topics("odd"), partitions=len(kinds) + 1, env_overrides=registry.settings
-        )
-        installation.create_topics()
+        installation = environment.installation_without_topics("odd", partitions=len(kinds) + 1)
+        installation = installation.with_env(registry.settings)
+        create_topics(installation)
         producer = InputProducer(installation)
         for partition in range(installation.partitions):
             written = [
@@ -46,7 +46,7 @@ def odd_registry_responses(environment: Environment) -> ScenarioResult:
             producer.send(written, partition=partition)
         free_partition = len(kinds)
         with environment.worker(installation) as worker:
-            went_on = wait_until(lambda: free_partition not in lag(installation), 30) and len(lag(installation)) > 0
+            went_on = becomes_true(lambda: free_partition not in lag(installation), 30) and len(lag(installation)) > 0
             return drain_and_check(
                 installation, producer, worker, others_went_on=went_on, odd_kinds=set(registry.odd_kinds)
             )
@@ -126,11 +126,11 @@ def wrong_tenant(environment: Environment) -> ScenarioResult:
     installation = environment.installation("tenant", SMALL_BATCHES)
     with environment.worker(installation, instance_id="right") as right:
         with running_workload(installation, seed=environment.seed, rate=400) as producer:
-            if not wait_until(lambda: right.proxy.commit_count > 3, 30):
+            if not becomes_true(lambda: right.proxy.commit_count > 3, 30):
                 raise FaultMissedError(f"no commits: {right.log_text[-800:]}")
             with environment.worker(installation, instance_id="wrong", env=WRONG_TENANT) as wrong:
                 exit_code, log_text = wrong.wait(60), wrong.log_text
             before = right.proxy.commit_count
-            went_on = wait_until(lambda: right.proxy.commit_count > before, 20)
+            went_on = becomes_true(lambda: right.proxy.commit_count > before, 20)
             time.sleep(1)
         return drain_and_check(installation, producer, right, exit_code=exit_code, log_text=log_text, went_on=went_on)

@@ -16,7 +16,8 @@ from tests.soak.iteration import RunningIteration
 from tests.soak.proxy import EndTxnFault, EndTxnLoss
 from tests.soak.registry import Registry
 from tests.soak.scenarios import RECOVERY_STEPS, SEND_DELAY_MS, Kill
-from tests.soak.workers import StepSignal, Worker, wait_until
+from tests.soak.workers import StepSignal, Worker
+from tests.support.waiting import becomes_true
 
 # How long a worker may take to its fault: on a busy machine, after it has read a deduplication window of 10,000.
 FAULT_TIMEOUT_S: Final = 180.0
@@ -112,7 +113,7 @@ class FaultRunner:
             Registry(always_available=True) as registry,
             self._worker(env={**WRONG_TENANT, **registry.settings}) as worker,
         ):
-            wait_until(lambda: worker.exit_code is not None or self._running.cancelled(), FAULT_TIMEOUT_S)
+            becomes_true(lambda: worker.exit_code is not None or self._running.cancelled(), FAULT_TIMEOUT_S)
             if worker.exit_code == INPUT_ERROR_CODE:
                 self._running.count(str(fault))
             else:
@@ -130,7 +131,7 @@ class FaultRunner:
         def over() -> bool:
             return condition() or worker.exit_code is not None or self._running.cancelled()
 
-        if wait_until(over, FAULT_TIMEOUT_S) and condition():
+        if becomes_true(over, FAULT_TIMEOUT_S) and condition():
             return True
         self._report_missed(worker, fault)
         return False
@@ -139,7 +140,7 @@ class FaultRunner:
         return self._wait_for(worker, fault, lambda: worker.proxy.commit_count > 0)
 
     def _wait_until_killed(self, worker: Worker, fault: Fault) -> bool:
-        wait_until(lambda: worker.exit_code is not None or self._running.cancelled(), FAULT_TIMEOUT_S)
+        becomes_true(lambda: worker.exit_code is not None or self._running.cancelled(), FAULT_TIMEOUT_S)
         if worker.exit_code != -9:
             self._report_missed(worker, fault)
             return False

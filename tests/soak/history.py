@@ -1,23 +1,23 @@
 """The history that the checker reads: whole topics with either isolation, their end offsets, a group's positions."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     IsolationLevel,
     KafkaException,
+    Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from tests.support.read_to_end import partition_counts, read_topics
+
 UNAVAILABLE_TIMEOUT_S = 30.0
 T = TypeVar("T")
-_reader_numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,70 +38,29 @@ class StoredRecord:
         return (self.topic, self.partition, self.offset)
 
 
-def partition_counts(servers: str, topics: Sequence[str]) -> dict[str, int]:
-    """Topic -> number of partitions, for those of `topics` that exist."""
-    found = AdminClient({"bootstrap.servers": servers, "log_level": 2}).list_topics(timeout=30).topics
-    return {topic: len(found[topic].partitions) for topic in topics if topic in found}
-
-
 def read(
     servers: str, topics: Sequence[str], *, isolation: str = "read_committed", values: bool = True
 ) -> list[StoredRecord]:
-    """All that a reader of `isolation` sees on `topics` now, in order within each partition.
+    """All that a reader of `isolation` sees on `topics` now, in order within each partition. Blocks.
 
-    Blocks; TimeoutError after 60 s without a record. Without `values` they are None, as they may be large.
+    Without `values` they are None, as they may be large.
     """
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": f"soak-reader-{next(_reader_numbers)}",
-            "enable.auto.commit": False,
-            "isolation.level": isolation,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,
-            "fetch.queue.backoff.ms": 5,
-            "receive.message.max.bytes": 1_000_000_000,  # a compressed batch may unpack to more than the default
-            "log_level": 2,
-        }
+    return [_stored(message, values=values) for message in read_topics(servers, topics, isolation=isolation)]
+
+
+def _stored(message: Message, *, values: bool) -> StoredRecord:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise AssertionError("a record that was read has a position")
+    return StoredRecord(
+        topic,
+        partition,
+        offset,
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()) if values else None,
+        tuple((name, _bytes(value) or b"") for name, value in _header_pairs(message.headers())),
     )
-    positions = [
-        TopicPartition(topic, partition, OFFSET_BEGINNING)
-        for topic, count in partition_counts(servers, topics).items()
-        for partition in range(count)
-    ]
-    remaining = {(position.topic, position.partition) for position in positions}
-    records: list[StoredRecord] = []
-    try:
-        consumer.assign(positions)
-        idle = 0
-        while remaining:
-            messages = consumer.consume(5_000, 0.2)
-            idle = 0 if messages else idle + 1
-            if idle > 300:
-                raise TimeoutError(f"no end of {sorted(remaining)}")
-            for message in messages:
-                topic, partition, offset = message.topic(), message.partition(), message.offset()
-                error = message.error()
-                if error is not None:
-                    if error.name() == "_PARTITION_EOF":
-                        remaining.discard((str(topic), int(partition or 0)))
-                    continue
-                if topic is None or partition is None or offset is None:
-                    raise AssertionError("a record that was read has a position")
-                records.append(
-                    StoredRecord(
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                        _bytes(message.key()),
-                        _bytes(message.value()) if values else None,
-                        tuple((name, _bytes(value) or b"") for name, value in _header_pairs(message.headers())),
-                    )
-                )
-    finally:
-        consumer.close()
-    return records
 
 
 def _header_pairs(headers: Any) -> Iterable[tuple[str, bytes | None]]:

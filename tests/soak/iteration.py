@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from tests.soak.checker import Finding, Kind
 from tests.soak.faults import LONG_TRANSACTION_TIMEOUT_MS, TRANSACTION_TIMEOUT_MS, BrokerFaults
-from tests.soak.installation import Installation
 from tests.soak.proxy import EndTxnLoss
 from tests.soak.scenarios import MARKERS_WRITTEN_S, Environment, Kill
 from tests.soak.workers import Worker
 from tests.soak.workload import Workload
+from tests.support.installation import Installation
 
 LARGE_BATCH: Final = "batch that decompresses to 150 MB"
 ALWAYS_COUNTED: Final = frozenset({Kind.EXIT, Kind.STUCK, Kind.STALLED, Kind.HARNESS, Kind.BYTES, Kind.CONTENT})

@@ -22,10 +22,19 @@ from processor.kafka.local.kafka import LocalKafka
 from tests.soak.checker import CheckResult, Finding, Kind, check_outputs
 from tests.soak.expected import Duplicate, Record, expected_outputs, valid_record
 from tests.soak.history import end_offsets, read
-from tests.soak.installation import Installation
+from tests.soak.installation import (
+    DEFAULT_TIMEOUTS,
+    PARTITIONS,
+    TEMPLATES_DIR,
+    Timeouts,
+    create_topics,
+    soak_installation,
+)
 from tests.soak.proxy import EndTxnFault, EndTxnLoss, WrittenRecords
-from tests.soak.workers import StepSignal, Worker, lag, wait_until, wait_until_caught_up
+from tests.soak.workers import StepSignal, Worker, lag, wait_until_caught_up
 from tests.soak.workload import InputProducer, Workload, event_json, mixed_records, valid_records
+from tests.support.installation import Installation
+from tests.support.waiting import becomes_true
 
 RECOVERY_STEPS = (Step.RECOVERING, Step.RECOVERED, Step.SOUGHT)
 BATCH_STEPS = tuple(step for step in Step if step not in RECOVERY_STEPS)
@@ -35,6 +44,7 @@ OPEN_TRANSACTION_STEPS = (Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING)
 SEND_DELAY_MS = 600  # how long librdkafka is given, after a step, to send what it was handed; 150 was too little once
 SMALL_BATCHES = {"PROCESSOR_MAX_BATCH_RECORDS": "60"}
 MARKERS_WRITTEN_S = 0.5  # in which the broker writes the markers of transactions that have ended
+PATIENT_TIMEOUTS = Timeouts(session_ms=30_000, transaction_ms=60_000)  # a busy machine is no fault
 SHORT_TRANSACTION_MS = 2_500  # transaction.timeout.ms of scenarios that wait until it has passed
 
 
@@ -53,21 +63,30 @@ class Environment:
     logs: Path | None = None
 
     def installation(
-        self, name: str, env_overrides: Mapping[str, str], *, transaction_timeout_ms: int = 10_000
+        self, name: str, env_overrides: Mapping[str, str], *, timeouts: Timeouts = DEFAULT_TIMEOUTS
     ) -> Installation:
         """A new installation with its topics."""
-        installation = replace(
-            self.installation_without_topics(name),
-            env_overrides=env_overrides,
-            transaction_timeout_ms=transaction_timeout_ms,
-        )
-        installation.create_topics()
+        installation = self.installation_without_topics(name, timeouts=timeouts).with_env(env_overrides)
+        create_topics(installation)
         return installation
 
-    def installation_without_topics(self, name: str) -> Installation:
+    def installation_without_topics(
+        self,
+        name: str,
+        *,
+        partitions: int = PARTITIONS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        templates_dir: Path = TEMPLATES_DIR,
+    ) -> Installation:
         """A new installation that has no topics yet."""
-        prefix = f"{name}-{self.protocol}-{secrets.token_hex(3)}."
-        return Installation(servers=self.kafka.bootstrap_servers, prefix=prefix, protocol=self.protocol)
+        return soak_installation(
+            self.kafka.bootstrap_servers,
+            f"{name}-{self.protocol}-{secrets.token_hex(3)}.",
+            protocol=self.protocol,
+            partitions=partitions,
+            timeouts=timeouts,
+            templates_dir=templates_dir,
+        )
 
     def worker(
         self,
@@ -150,7 +169,7 @@ def drain_and_check(
     A worker that ended by itself, one that did not stop cleanly, and a group that lags are findings too.
     """
     findings = []
-    if not wait_until(
+    if not becomes_true(
         lambda: not lag(installation) or any(w.exit_code is not None for w in workers), timeout_s, every_s=0.3
     ):
         findings.append(Finding(Kind.STALLED, f"after {timeout_s:.0f} s the group is behind: {lag(installation)}"))
@@ -173,7 +192,7 @@ def drain_and_check(
 
 def no_fault(environment: Environment) -> ScenarioResult:
     """A mixed workload with duplicates and bad records, processed by one worker until the end, without a fault."""
-    installation = environment.installation("no-fault", SMALL_BATCHES)
+    installation = environment.installation("no-fault", SMALL_BATCHES, timeouts=PATIENT_TIMEOUTS)
     producer = produce_records(installation, workload_records(1_500, seed=environment.seed, duplicate_ratio=0.05))
     with environment.worker(installation, until_end=True) as worker:
         exit_code = worker.wait(60)
@@ -187,7 +206,9 @@ def no_fault(environment: Environment) -> ScenarioResult:
 def unknown_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult:
     """The worker does not learn how a commit ended: first the EndTxn request or its response alone is lost, and the
     consumer stays a member; then the connection is cut until the transaction has timed out. The process goes on."""
-    installation = environment.installation("unknown", SMALL_BATCHES, transaction_timeout_ms=SHORT_TRANSACTION_MS)
+    installation = environment.installation(
+        "unknown", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
+    )
     producer = produce_records(installation, workload_records(600, seed=environment.seed))
     faults = (
         EndTxnFault(loss, nth=3, keep_connections=True),
@@ -210,7 +231,7 @@ def unknown_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult
 
 
 def _wait_for_triggered(worker: Worker, number: int) -> bool:
-    return wait_until(lambda: len(worker.proxy.triggered_faults) == number or worker.exit_code is not None, 30)
+    return becomes_true(lambda: len(worker.proxy.triggered_faults) == number or worker.exit_code is not None, 30)
 
 
 def lost_commit_request(environment: Environment) -> ScenarioResult:
@@ -225,7 +246,9 @@ def lost_commit_response(environment: Environment) -> ScenarioResult:
 
 def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS, *RECOVERY_STEPS)) -> ScenarioResult:
     """One worker after the other kills itself at the next of `steps`; a last one processes what is left."""
-    installation = environment.installation("kills", SMALL_BATCHES, transaction_timeout_ms=SHORT_TRANSACTION_MS)
+    installation = environment.installation(
+        "kills", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
+    )
     done: list[Kill] = []
     with running_workload(installation, seed=environment.seed, rate=100) as producer:
         for number, step in enumerate(steps):
@@ -269,11 +292,13 @@ def kills_at_end_txn(environment: Environment) -> ScenarioResult:
 
 def zombie(environment: Environment, step: str) -> ScenarioResult:
     """A worker is paused at `step` and loses its membership, another takes over and finishes; then it is resumed."""
-    installation = environment.installation("zombie", SMALL_BATCHES, transaction_timeout_ms=SHORT_TRANSACTION_MS)
+    installation = environment.installation(
+        "zombie", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
+    )
     producer = produce_records(installation, workload_records(600, seed=environment.seed))
     pause_at = StepSignal(step, nth=3, delay_ms=SEND_DELAY_MS, signal="STOP")
     with environment.worker(installation, instance_id="a", signal_at=pause_at) as paused:
-        if not wait_until(lambda: paused.is_paused, 30):
+        if not becomes_true(lambda: paused.is_paused, 30):
             raise FaultMissedError(f"{step} was not reached: {paused.log_text[-800:]}")
         written = paused.proxy.written()
         with environment.worker(installation, instance_id="b") as successor:
@@ -302,7 +327,7 @@ def scaling(environment: Environment) -> ScenarioResult:
                 join(f"w{number}")
                 time.sleep(0.7)
             time.sleep(6)
-            if not wait_until(lambda: all('"assigned"' in worker.log_text for worker in workers), 60):
+            if not becomes_true(lambda: all('"assigned"' in worker.log_text for worker in workers), 60):
                 raise FaultMissedError(f"not all have joined: {[worker.log_text[-300:] for worker in workers]}")
             exit_codes = [worker.stop() for worker in workers[:4]]
             time.sleep(3)
@@ -325,7 +350,7 @@ def shared_transactional_id(environment: Environment, folders: Sequence[Path]) -
                 )
                 for folder in folders
             ]
-            wait_until(lambda: any(worker.exit_code is not None for worker in pair), 60)
+            becomes_true(lambda: any(worker.exit_code is not None for worker in pair), 60)
             exit_codes = [worker.exit_code for worker in pair]
             logs = [worker.log_text for worker in pair]
         running = [worker for worker in pair if worker.exit_code is None]
@@ -338,7 +363,9 @@ def paused_broker(environment: Environment, pause_s: float) -> ScenarioResult:
     producer = produce_records(installation, workload_records(3_000, seed=environment.seed))
     with environment.worker(installation) as worker:
         for _ in range(200):
-            if not wait_until(lambda: bool(worker.proxy.written()) or worker.exit_code is not None, 30, every_s=0.001):
+            if not becomes_true(
+                lambda: bool(worker.proxy.written()) or worker.exit_code is not None, 30, every_s=0.001
+            ):
                 raise FaultMissedError(f"no transaction was seen: {worker.log_text[-800:]}")
             environment.kafka.pause()
             time.sleep(0.1)
@@ -370,7 +397,7 @@ def transactional_input(environment: Environment) -> ScenarioResult:
 
 def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioResult:
     """Killed with an open transaction and started again; `readers_s`: from the new start until readers go on."""
-    installation = environment.installation("takeover", SMALL_BATCHES, transaction_timeout_ms=30_000)
+    installation = environment.installation("takeover", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=30_000))
     producer = produce_records(installation, workload_records(400, seed=environment.seed))
     kill_at = StepSignal("offsets_sent", nth=2, delay_ms=SEND_DELAY_MS)
     with environment.worker(installation, instance_id="a", signal_at=kill_at) as worker:
@@ -387,7 +414,7 @@ def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioRes
             stable = end_offsets(installation.servers, installation.outputs, stable=True)
             return all(stable[at] >= end for at, end in at_kill.items())
 
-        went_on = wait_until(readers_go_on, 60, every_s=0.02)
+        went_on = becomes_true(readers_go_on, 60, every_s=0.02)
         readers_s = time.monotonic() - began if went_on else float("inf")
         return drain_and_check(installation, producer, successor, kills=[kill], readers_s=readers_s)
 
@@ -395,8 +422,8 @@ def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioRes
 def partition_growth(environment: Environment) -> ScenarioResult:
     """The input grows under load, first as it should (outputs before events), then in the wrong order: the partition
     without co-partitioned outputs is paused, the others go on; once it has them it goes on too. No worker ends."""
-    installation = replace(environment.installation_without_topics("growth"), partitions=3, env_overrides=SMALL_BATCHES)
-    installation.create_topics()
+    installation = environment.installation_without_topics("growth", partitions=3).with_env(SMALL_BATCHES)
+    create_topics(installation)
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(environment.worker(installation, instance_id=f"w{n}")) for n in range(2)]
         with running_workload(installation, seed=environment.seed, rate=100) as producer:
@@ -414,7 +441,7 @@ def partition_growth(environment: Environment) -> ScenarioResult:
         time.sleep(1)  # until all clients have the metadata
         late.send(_records_of_accounts(700, 50), partition=5)
         late.send(_records_of_accounts(500, 50, numbers_from=1_000), partition=3)
-        others_went_on = wait_until(lambda: set(lag(installation)) == {5}, 30)
+        others_went_on = becomes_true(lambda: set(lag(installation)) == {5}, 30)
         time.sleep(2)
         paused_lag = lag(installation)
         _grow_topics(installation, 6)
@@ -434,14 +461,14 @@ def _records_of_accounts(first: int, count: int, *, numbers_from: int = 0) -> li
 def restarted_broker(environment: Environment) -> ScenarioResult:
     """The broker is killed in the middle of a transaction and started again. No transaction is about to end just then
     (see `tests.soak.installation`)."""
-    installation = environment.installation("restart", SMALL_BATCHES, transaction_timeout_ms=25_000)
+    installation = environment.installation("restart", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=25_000))
     producer = produce_records(installation, workload_records(2_500, seed=environment.seed))
     with environment.worker(installation) as worker:
-        if not wait_until(lambda: worker.proxy.commit_count > 3, 30):
+        if not becomes_true(lambda: worker.proxy.commit_count > 3, 30):
             raise FaultMissedError(f"no commits: {worker.log_text[-800:]}")
         worker.proxy.hold_end_txn = True
         time.sleep(MARKERS_WRITTEN_S)
-        if not wait_until(lambda: bool(worker.proxy.written()), 10):
+        if not becomes_true(lambda: bool(worker.proxy.written()), 10):
             raise FaultMissedError(f"no transaction has written anything: {worker.log_text[-800:]}")
         written = worker.proxy.written()
         environment.kafka.kill()

@@ -26,12 +26,14 @@ from tests.soak.faults import (
     broker_fault_schedule,
     fault_schedule,
 )
-from tests.soak.installation import Installation
+from tests.soak.installation import Timeouts, create_topics, soak_installation
 from tests.soak.iteration import Iteration, RunningIteration, registry_label
 from tests.soak.registry import Registry
 from tests.soak.scenarios import Environment
-from tests.soak.workers import lag, wait_until
+from tests.soak.workers import lag
 from tests.soak.workload import InputProducer, Workload, mixed_records
+from tests.support.installation import Installation
+from tests.support.waiting import becomes_true
 
 CATCH_UP_TIMEOUT_S: Final = 180.0
 RUNNER_TIMEOUT_S: Final = 300.0
@@ -130,15 +132,13 @@ def run_iteration(environment: Environment, iteration: Iteration, *, rate: int, 
 def _create_installation(
     environment: Environment, iteration: Iteration, registry: Registry, *, batch_records: int
 ) -> Installation:
-    installation = Installation(
-        servers=environment.kafka.bootstrap_servers,
-        prefix=f"i{iteration.number}-{iteration.protocol}.",
+    installation = soak_installation(
+        environment.kafka.bootstrap_servers,
+        f"i{iteration.number}-{iteration.protocol}.",
         protocol=iteration.protocol,
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        transaction_timeout_ms=iteration.transaction_timeout_ms,
-        env_overrides={"PROCESSOR_MAX_BATCH_RECORDS": str(batch_records), **registry.settings},
-    )
-    installation.create_topics()
+        timeouts=Timeouts(SESSION_TIMEOUT_MS, iteration.transaction_timeout_ms),
+    ).with_env({"PROCESSOR_MAX_BATCH_RECORDS": str(batch_records), **registry.settings})
+    create_topics(installation)
     return installation
 
 
@@ -150,7 +150,7 @@ def _inject_faults(running: RunningIteration, rng: random.Random) -> None:
     for runner in runners:
         runner.thread.start()
     for broker_fault in broker_fault_schedule(rng, iteration.broker_faults):
-        all_ended = wait_until(lambda: not any(runner.thread.is_alive() for runner in runners), rng.uniform(15, 30))
+        all_ended = becomes_true(lambda: not any(runner.thread.is_alive() for runner in runners), rng.uniform(15, 30))
         if all_ended or running.deadline_passed():
             break
         with running.broker_lock:
@@ -191,7 +191,7 @@ def _drain(running: RunningIteration) -> None:
     installation, environment = running.installation, running.environment
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(environment.worker(installation, instance_id=f"w{n}")) for n in range(2)]
-        drained = wait_until(
+        drained = becomes_true(
             lambda: not lag(installation) or any(worker.exit_code is not None for worker in workers),
             CATCH_UP_TIMEOUT_S,
             every_s=0.5,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,9 @@ from typing import Self
 import psutil
 
 from tests.soak.history import end_offsets, group_positions
-from tests.soak.installation import ROOT, Installation
 from tests.soak.proxy import Proxy, WrittenRecords
+from tests.support.installation import ROOT, Installation
+from tests.support.waiting import becomes_true
 
 STOP_TIMEOUT_S = 10.0  # the contract's bound for a clean stop
 
@@ -60,7 +61,11 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.proxy.__enter__()
-        env = {**self._installation.env(servers=self.proxy.address, instance_id=self.instance_id), **self._extra_env}
+        env = {
+            **self._installation.env(servers=self.proxy.address),
+            "PROCESSOR_INSTANCE_ID": self.instance_id,
+            **self._extra_env,
+        }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self._command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -136,16 +141,6 @@ class Worker:
         return self.wait(STOP_TIMEOUT_S)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0.1) -> bool:
-    """Whether `condition` became true within `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(every_s)
-    return True
-
-
 def lag(installation: Installation) -> dict[int, int]:
     """Partition -> how far the group is behind the input's end, where it is; without a position it counts from -1."""
     positions = group_positions(installation.servers, installation.group, installation.events)
@@ -158,4 +153,4 @@ def lag(installation: Installation) -> dict[int, int]:
 
 def wait_until_caught_up(installation: Installation, timeout_s: float) -> bool:
     """Whether the group reaches the input's end within `timeout_s`."""
-    return wait_until(lambda: not lag(installation), timeout_s, every_s=0.3)
+    return becomes_true(lambda: not lag(installation), timeout_s, every_s=0.3)

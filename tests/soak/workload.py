@@ -36,8 +36,8 @@ from tests.soak.expected import (
     valid_record,
 )
 from tests.soak.history import read
-from tests.soak.installation import ROOT, Installation
 from tests.soak.registry import AVRO_EVENTS, GOOD_ID, ODD_KINDS, REFUSED_ID, framed_record, odd_id
+from tests.support.installation import ROOT, Installation
 
 NUMBER_HEADER = "soak-n"
 METADATA_TIMEOUT_S = 10.0  # in which a producer that refreshes its metadata every second knows a new partition

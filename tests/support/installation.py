@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -76,6 +76,10 @@ class Installation:
     def transactional_id(self) -> str:
         """Of the first process of this host."""
         return f"{self.group}:{self.settings.instance_name}:0"
+
+    def with_env(self, overrides: Mapping[str, str]) -> Self:
+        """The same installation, with more overrides of its processes' environment."""
+        return replace(self, env_overrides={**self.env_overrides, **overrides})
 
     # Topics
 

@@ -1,6 +1,6 @@
 """Reads topics and partitions to their end, as it is when a read begins."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
@@ -19,7 +19,7 @@ def partition_counts(servers: str, topics: Iterable[str]) -> dict[str, int]:
     return {topic: len(existing[topic].partitions) for topic in topics if topic in existing}
 
 
-def read_topics(servers: str, topics: Sequence[str], *, isolation: str = "read_committed") -> list[Message]:
+def read_topics(servers: str, topics: Sequence[str], *, isolation: str = "read_committed") -> Iterator[Message]:
     """All that a reader of `isolation` sees now, in order within each partition. Blocks.
 
     Records after the begin of an open transaction are not among them, for `read_committed`. TimeoutError after 60 s
@@ -37,10 +37,10 @@ def read_partition(servers: str, topic: str, partition: int, *, isolation: str =
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
     finally:
         consumer.close()
-    return _read(servers, {(topic, partition): high}, isolation=isolation)
+    return [*_read(servers, {(topic, partition): high}, isolation=isolation)]
 
 
-def _read(servers: str, ends: Mapping[tuple[str, int], int], *, isolation: str) -> list[Message]:
+def _read(servers: str, ends: Mapping[tuple[str, int], int], *, isolation: str) -> Iterator[Message]:
     """Partitions from their first record on, up to `ends` at least."""
     consumer = Consumer(
         {
@@ -55,7 +55,7 @@ def _read(servers: str, ends: Mapping[tuple[str, int], int], *, isolation: str) 
             "log_level": 2,
         }
     )
-    remaining, records, idle_s = set(ends), [], 0.0
+    remaining, idle_s = set(ends), 0.0
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in ends])
         while remaining:
@@ -66,11 +66,10 @@ def _read(servers: str, ends: Mapping[tuple[str, int], int], *, isolation: str) 
             for message in messages:
                 error = message.error()
                 if error is None:
-                    records.append(message)
+                    yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     at = (str(message.topic()), message.partition() or 0)
                     if (message.offset() or 0) >= ends[at]:
                         remaining.discard(at)
     finally:
         consumer.close()
-    return records

@@ -7,7 +7,7 @@ from typing import Final
 POLL_S: Final = 0.05
 
 
-def becomes_true(condition: Callable[[], bool], timeout_s: float, *, every_s: float = POLL_S) -> bool:
+def becomes_true(condition: Callable[[], object], timeout_s: float, *, every_s: float = POLL_S) -> bool:
     """Whether `condition` became true within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -17,6 +17,6 @@ def becomes_true(condition: Callable[[], bool], timeout_s: float, *, every_s: fl
     return True
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30) -> None:
+def wait_until(condition: Callable[[], object], *, timeout_s: float = 30) -> None:
     """Return when `condition` is true; fails the test when it is not within `timeout_s`."""
     assert becomes_true(condition, timeout_s), f"not true within {timeout_s} s"
