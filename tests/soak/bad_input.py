@@ -19,7 +19,7 @@ from tests.soak.expected import TEMPLATES, DeadLettered, Record, Sent, Template,
 from tests.soak.history import StoredRecord, read
 from tests.soak.installation import FAST_TIMEOUTS_BROKER, TEMPLATES_DIR, create_topics
 from tests.soak.scenarios import Environment, FaultMissedError, ScenarioResult, drain_and_check
-from tests.soak.workers import wait_until_caught_up
+from tests.soak.workers import EVENTUALLY_S, wait_until_caught_up
 from tests.soak.workload import (
     InputProducer,
     bad_records,
@@ -101,7 +101,7 @@ def bad_input_live(environment: Environment) -> ScenarioResult:
     producer = InputProducer(installation)
     with environment.worker(installation) as worker:
         producer.send(valid_records(1, range(1, 200)))  # warms the worker up
-        if not wait_until_caught_up(installation, 30):
+        if not wait_until_caught_up(installation, EVENTUALLY_S):
             raise FaultMissedError(f"the worker does not process: {worker.log_text[-800:]}")
         for n, bad in enumerate(kinds(9).values()):
             for record in (
@@ -199,7 +199,7 @@ def _refuse_output(
     valid = valid_records(1, range(1, 50))
     with environment.worker(installation) as worker:
         producer.send(valid[:30], partition=0)
-        if not wait_until_caught_up(installation, 30):
+        if not wait_until_caught_up(installation, EVENTUALLY_S):
             raise FaultMissedError(f"the worker does not process: {worker.log_text[-800:]}")
         _alter_topic(installation.servers, change)
         producer.send([*valid[30:40], record, *valid[40:]], partition=0)
@@ -219,7 +219,7 @@ def _alter_topic(servers: str, change: TopicChange) -> None:
         (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, change.topic)]).values()
         return bool(described.result(30)[change.property].value == change.value)
 
-    if not becomes_true(altered, 10):
+    if not becomes_true(altered, EVENTUALLY_S):
         raise FaultMissedError(f"not applied: {change}")
     time.sleep(1)  # the broker's log applies a moment later what the broker describes
 
@@ -254,7 +254,7 @@ def _run_until_end(
     environment: Environment, installation: Installation, producer: InputProducer, active: list[Template]
 ) -> ScenarioResult:
     with environment.worker(installation, until_end=True) as worker:
-        if worker.wait(60) != 0:
+        if worker.wait(EVENTUALLY_S) != 0:
             raise FaultMissedError(worker.log_text[-800:])
     return ScenarioResult(check_outputs(installation, producer.committed_records(), templates=active))
 

@@ -17,11 +17,10 @@ from tests.soak.scenarios import (
     running_workload,
     workload_records,
 )
-from tests.soak.workers import lag, wait_until_caught_up
+from tests.soak.workers import EVENTUALLY_S, lag, wait_until_caught_up
 from tests.soak.workload import InputProducer, event_json, expands_to_150_mb, partition_of, valid_records
 from tests.support.waiting import becomes_true
 
-CATCH_UP_TIMEOUT_S: Final = 90.0  # for a busy machine; on a quiet one, no scenario needs ten
 INPUT_ERROR_CODE: Final = 5  # exit code of a worker whose input does not match it
 
 
@@ -46,7 +45,10 @@ def odd_registry_responses(environment: Environment) -> ScenarioResult:
             producer.send(written, partition=partition)
         free_partition = len(kinds)
         with environment.worker(installation) as worker:
-            went_on = becomes_true(lambda: free_partition not in lag(installation), 30) and len(lag(installation)) > 0
+            went_on = (
+                becomes_true(lambda: free_partition not in lag(installation), EVENTUALLY_S)
+                and len(lag(installation)) > 0
+            )
             return drain_and_check(
                 installation, producer, worker, others_went_on=went_on, odd_kinds=set(registry.odd_kinds)
             )
@@ -72,7 +74,7 @@ def duplicates_after_restart(environment: Environment) -> ScenarioResult:
         for case in cases.values():
             producer.send(case.before, partition=partition_of(case.key, installation.partitions))
         with environment.worker(installation) as worker:
-            if not wait_until_caught_up(installation, CATCH_UP_TIMEOUT_S) or worker.stop() != 0:
+            if not wait_until_caught_up(installation, EVENTUALLY_S) or worker.stop() != 0:
                 raise FaultMissedError(worker.log_text[-800:])
         for case in cases.values():
             case.change_registry(registry)
@@ -94,10 +96,10 @@ def duplicate_of_refused_output(environment: Environment) -> ScenarioResult:
     producer.send([*valid[:20], refused, *valid[20:40], valid_record(event)], partition=at)
     with environment.worker(installation) as worker:
         worker.proxy.refuse_containing = b"00000001 LN-4711"  # of its bodies
-        if not wait_until_caught_up(installation, CATCH_UP_TIMEOUT_S):
+        if not wait_until_caught_up(installation, EVENTUALLY_S):
             raise FaultMissedError(worker.log_text[-800:])
         producer.send([valid_record(event)], partition=at)
-        if not wait_until_caught_up(installation, CATCH_UP_TIMEOUT_S) or worker.stop() != 0:
+        if not wait_until_caught_up(installation, EVENTUALLY_S) or worker.stop() != 0:
             raise FaultMissedError(worker.log_text[-800:])
     producer.send([*valid[40:], valid_record(event)], partition=at)
     with environment.worker(installation, instance_id="another") as worker:
@@ -113,7 +115,7 @@ def large_batch(environment: Environment) -> ScenarioResult:
     producer.send([expands_to_150_mb(event_json(account=9))], partition=0)
     producer.send(valid_records(0, range(20, 40)), partition=0)
     with environment.worker(installation) as worker:
-        if not wait_until_caught_up(installation, CATCH_UP_TIMEOUT_S) or worker.stop() != 0:
+        if not wait_until_caught_up(installation, EVENTUALLY_S) or worker.stop() != 0:
             return drain_and_check(installation, producer, worker, timeout_s=0)
     producer.send(valid_records(0, range(30, 50)), partition=0)
     with environment.worker(installation) as worker:
@@ -126,11 +128,11 @@ def wrong_tenant(environment: Environment) -> ScenarioResult:
     installation = environment.installation("tenant", SMALL_BATCHES)
     with environment.worker(installation, instance_id="right") as right:
         with running_workload(installation, seed=environment.seed, rate=400) as producer:
-            if not becomes_true(lambda: right.proxy.commit_count > 3, 30):
+            if not becomes_true(lambda: right.proxy.commit_count > 3, EVENTUALLY_S):
                 raise FaultMissedError(f"no commits: {right.log_text[-800:]}")
             with environment.worker(installation, instance_id="wrong", env=WRONG_TENANT) as wrong:
-                exit_code, log_text = wrong.wait(60), wrong.log_text
+                exit_code, log_text = wrong.wait(EVENTUALLY_S), wrong.log_text
             before = right.proxy.commit_count
-            went_on = becomes_true(lambda: right.proxy.commit_count > before, 20)
+            went_on = becomes_true(lambda: right.proxy.commit_count > before, EVENTUALLY_S)
             time.sleep(1)
         return drain_and_check(installation, producer, right, exit_code=exit_code, log_text=log_text, went_on=went_on)

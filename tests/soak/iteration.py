@@ -17,6 +17,7 @@ from tests.soak.scenarios import MARKERS_WRITTEN_S, Environment, Kill
 from tests.soak.workers import Worker
 from tests.soak.workload import Workload
 from tests.support.installation import Installation
+from tests.support.waiting import becomes_true
 
 LARGE_BATCH: Final = "batch that decompresses to 150 MB"
 ALWAYS_COUNTED: Final = frozenset({Kind.EXIT, Kind.STUCK, Kind.STALLED, Kind.HARNESS, Kind.BYTES, Kind.CONTENT})
@@ -24,6 +25,7 @@ ALWAYS_COUNTED: Final = frozenset({Kind.EXIT, Kind.STUCK, Kind.STALLED, Kind.HAR
 
 # A worker of a wrong tenant reads a hundred records before it ends, and has five seconds for them.
 WRONG_TENANT_RATE_FACTOR: Final = 4
+END_TXN_TIMEOUT_S: Final = 10.0
 CANCEL_AFTER_S: Final = 20.0  # beyond the deadline
 
 
@@ -138,7 +140,9 @@ class RunningIteration:
             self._holding = holding
             for worker in self._workers:
                 worker.proxy.hold_end_txn = holding
+            proxies = [worker.proxy for worker in self._workers]
         if holding:
+            becomes_true(lambda: not any(proxy.end_txn_pending for proxy in proxies), END_TXN_TIMEOUT_S)
             time.sleep(MARKERS_WRITTEN_S)
 
     def logs(self) -> list[Path]:

@@ -257,6 +257,15 @@ class Proxy:
         with self._lock:
             return frozenset(self._written)
 
+    @property
+    def end_txn_pending(self) -> bool:
+        """Whether the broker has yet to respond to a request that ends a transaction."""
+        return any(
+            request.api in END_REQUESTS
+            for connection in tuple(self._connections)
+            for request in tuple(connection.requests.values())
+        )
+
     def start_outage(self, seconds: float) -> None:
         """Cut everything, and refuse every connection for `seconds`. Does not block."""
         self._loop.call_soon_threadsafe(self._cut_all, seconds)

@@ -31,7 +31,7 @@ from tests.soak.installation import (
     soak_installation,
 )
 from tests.soak.proxy import EndTxnFault, EndTxnLoss, WrittenRecords
-from tests.soak.workers import StepSignal, Worker, lag, wait_until_caught_up
+from tests.soak.workers import EVENTUALLY_S, StepSignal, Worker, lag, wait_until_caught_up
 from tests.soak.workload import InputProducer, Workload, event_json, mixed_records, valid_records
 from tests.support.installation import Installation
 from tests.support.waiting import becomes_true
@@ -160,7 +160,7 @@ def drain_and_check(
     installation: Installation,
     producer: InputProducer,
     *workers: Worker,
-    timeout_s: float = 60,
+    timeout_s: float = EVENTUALLY_S,
     kills: Sequence[Kill] = (),
     **observations: Any,
 ) -> ScenarioResult:
@@ -195,7 +195,7 @@ def no_fault(environment: Environment) -> ScenarioResult:
     installation = environment.installation("no-fault", SMALL_BATCHES, timeouts=PATIENT_TIMEOUTS)
     producer = produce_records(installation, workload_records(1_500, seed=environment.seed, duplicate_ratio=0.05))
     with environment.worker(installation, until_end=True) as worker:
-        exit_code = worker.wait(60)
+        exit_code = worker.wait(EVENTUALLY_S)
         result = drain_and_check(installation, producer, timeout_s=5)
         if exit_code != 0:
             finding = Finding(Kind.EXIT, f"--until-end ended with {exit_code}: {worker.log_text[-600:]}")
@@ -231,7 +231,9 @@ def unknown_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult
 
 
 def _wait_for_triggered(worker: Worker, number: int) -> bool:
-    return becomes_true(lambda: len(worker.proxy.triggered_faults) == number or worker.exit_code is not None, 30)
+    return becomes_true(
+        lambda: len(worker.proxy.triggered_faults) == number or worker.exit_code is not None, EVENTUALLY_S
+    )
 
 
 def lost_commit_request(environment: Environment) -> ScenarioResult:
@@ -259,7 +261,7 @@ def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS
                     worker.proxy.set_fault(
                         EndTxnFault(EndTxnLoss.REQUEST, nth=2, outage_s=SHORT_TRANSACTION_MS / 1000 + 1)
                     )
-                exit_code = worker.wait(40)
+                exit_code = worker.wait(EVENTUALLY_S)
                 if exit_code != -9:
                     raise FaultMissedError(
                         f"{step} was not reached, the worker's exit code is {exit_code}: {worker.log_text[-800:]}"
@@ -282,7 +284,7 @@ def kills_at_end_txn(environment: Environment) -> ScenarioResult:
         for number, loss in enumerate((EndTxnLoss.REQUEST, EndTxnLoss.RESPONSE) * 2):
             with environment.worker(installation) as worker:
                 worker.proxy.set_fault(EndTxnFault(loss, nth=1 + number, on_trigger=worker.send_kill))
-                if worker.wait(40) != -9:
+                if worker.wait(EVENTUALLY_S) != -9:
                     raise FaultMissedError(f"no EndTxn: {worker.log_text[-800:]}")
                 (triggered,) = worker.proxy.triggered_faults
                 done.append(Kill("EndTxn", triggered.written, loss))
@@ -298,11 +300,11 @@ def zombie(environment: Environment, step: str) -> ScenarioResult:
     producer = produce_records(installation, workload_records(600, seed=environment.seed))
     pause_at = StepSignal(step, nth=3, delay_ms=SEND_DELAY_MS, signal="STOP")
     with environment.worker(installation, instance_id="a", signal_at=pause_at) as paused:
-        if not becomes_true(lambda: paused.is_paused, 30):
+        if not becomes_true(lambda: paused.is_paused, EVENTUALLY_S):
             raise FaultMissedError(f"{step} was not reached: {paused.log_text[-800:]}")
         written = paused.proxy.written()
         with environment.worker(installation, instance_id="b") as successor:
-            took_over = wait_until_caught_up(installation, 60)
+            took_over = wait_until_caught_up(installation, EVENTUALLY_S)
             paused.resume()
             time.sleep(1)
             producer.send(workload_records(300, seed=environment.seed + 1_000, numbers_from=1_000))
@@ -327,7 +329,7 @@ def scaling(environment: Environment) -> ScenarioResult:
                 join(f"w{number}")
                 time.sleep(0.7)
             time.sleep(6)
-            if not becomes_true(lambda: all('"assigned"' in worker.log_text for worker in workers), 60):
+            if not becomes_true(lambda: all('"assigned"' in worker.log_text for worker in workers), EVENTUALLY_S):
                 raise FaultMissedError(f"not all have joined: {[worker.log_text[-300:] for worker in workers]}")
             exit_codes = [worker.stop() for worker in workers[:4]]
             time.sleep(3)
@@ -350,7 +352,7 @@ def shared_transactional_id(environment: Environment, folders: Sequence[Path]) -
                 )
                 for folder in folders
             ]
-            becomes_true(lambda: any(worker.exit_code is not None for worker in pair), 60)
+            becomes_true(lambda: any(worker.exit_code is not None for worker in pair), EVENTUALLY_S)
             exit_codes = [worker.exit_code for worker in pair]
             logs = [worker.log_text for worker in pair]
         running = [worker for worker in pair if worker.exit_code is None]
@@ -360,24 +362,32 @@ def shared_transactional_id(environment: Environment, folders: Sequence[Path]) -
 def paused_broker(environment: Environment, pause_s: float) -> ScenarioResult:
     """The broker is paused in the middle of a transaction, for longer than sessions last."""
     installation = environment.installation("paused", SMALL_BATCHES)
-    producer = produce_records(installation, workload_records(3_000, seed=environment.seed))
+    producer = produce_records(installation, workload_records(2_500, seed=environment.seed))
     with environment.worker(installation) as worker:
-        for _ in range(200):
-            if not becomes_true(
-                lambda: bool(worker.proxy.written()) or worker.exit_code is not None, 30, every_s=0.001
-            ):
-                raise FaultMissedError(f"no transaction was seen: {worker.log_text[-800:]}")
-            environment.kafka.pause()
-            time.sleep(0.1)
-            written = worker.proxy.written()
-            if written:
-                break
-            environment.kafka.resume()
-        else:
-            raise FaultMissedError("the broker was never paused within a transaction")
+        more = workload_records(500, seed=environment.seed + 1_000, numbers_from=10_000)
+        written = hold_in_transaction(worker, producer, more)
+        environment.kafka.pause()
+        worker.proxy.hold_end_txn = False
         time.sleep(pause_s)
         environment.kafka.resume()
-        return drain_and_check(installation, producer, worker, kills=[Kill("paused", written)], timeout_s=90)
+        return drain_and_check(installation, producer, worker, kills=[Kill("paused", written)])
+
+
+def hold_in_transaction(worker: Worker, producer: InputProducer, records: Sequence[Record]) -> WrittenRecords:
+    """Hold the worker in an open transaction, by holding its EndTxn; returns what the transaction has written by then.
+
+    No other transaction of the worker is about to end then. `records` are produced for it meanwhile.
+    """
+    if not becomes_true(lambda: worker.proxy.commit_count > 3, EVENTUALLY_S):
+        raise FaultMissedError(f"no commits: {worker.log_text[-800:]}")
+    worker.proxy.hold_end_txn = True
+    if not becomes_true(lambda: not worker.proxy.end_txn_pending, EVENTUALLY_S):
+        raise FaultMissedError(f"a transaction does not end: {worker.log_text[-800:]}")
+    time.sleep(MARKERS_WRITTEN_S)
+    producer.send(records)
+    if not becomes_true(worker.proxy.written, EVENTUALLY_S):
+        raise FaultMissedError(f"no transaction has written anything: {worker.log_text[-800:]}")
+    return worker.proxy.written()
 
 
 def transactional_input(environment: Environment) -> ScenarioResult:
@@ -401,7 +411,7 @@ def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioRes
     producer = produce_records(installation, workload_records(400, seed=environment.seed))
     kill_at = StepSignal("offsets_sent", nth=2, delay_ms=SEND_DELAY_MS)
     with environment.worker(installation, instance_id="a", signal_at=kill_at) as worker:
-        if worker.wait(40) != -9:
+        if worker.wait(EVENTUALLY_S) != -9:
             raise FaultMissedError(f"offsets_sent was not reached: {worker.log_text[-800:]}")
         kill = Kill("offsets_sent", worker.proxy.written())
     at_kill = end_offsets(installation.servers, installation.outputs)
@@ -414,7 +424,7 @@ def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioRes
             stable = end_offsets(installation.servers, installation.outputs, stable=True)
             return all(stable[at] >= end for at, end in at_kill.items())
 
-        went_on = becomes_true(readers_go_on, 60, every_s=0.02)
+        went_on = becomes_true(readers_go_on, EVENTUALLY_S, every_s=0.02)
         readers_s = time.monotonic() - began if went_on else float("inf")
         return drain_and_check(installation, producer, successor, kills=[kill], readers_s=readers_s)
 
@@ -433,7 +443,7 @@ def partition_growth(environment: Environment) -> ScenarioResult:
         late.send(_records_of_accounts(500, 200), partition=3)
         late.send(_records_of_accounts(600, 200), partition=4)
         late.merge(producer)
-        if not wait_until_caught_up(installation, 60):
+        if not wait_until_caught_up(installation, EVENTUALLY_S):
             raise FaultMissedError(f"the new partitions are not read: {lag(installation)}")
         admin = AdminClient({"bootstrap.servers": installation.servers})
         for future in admin.create_partitions([NewPartitions(installation.events, 6)]).values():
@@ -441,7 +451,7 @@ def partition_growth(environment: Environment) -> ScenarioResult:
         time.sleep(1)  # until all clients have the metadata
         late.send(_records_of_accounts(700, 50), partition=5)
         late.send(_records_of_accounts(500, 50, numbers_from=1_000), partition=3)
-        others_went_on = becomes_true(lambda: set(lag(installation)) == {5}, 30)
+        others_went_on = becomes_true(lambda: set(lag(installation)) == {5}, EVENTUALLY_S)
         time.sleep(2)
         paused_lag = lag(installation)
         _grow_topics(installation, 6)
@@ -462,19 +472,14 @@ def restarted_broker(environment: Environment) -> ScenarioResult:
     """The broker is killed in the middle of a transaction and started again. No transaction is about to end just then
     (see `tests.soak.installation`)."""
     installation = environment.installation("restart", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=25_000))
-    producer = produce_records(installation, workload_records(2_500, seed=environment.seed))
+    producer = produce_records(installation, workload_records(2_000, seed=environment.seed))
     with environment.worker(installation) as worker:
-        if not becomes_true(lambda: worker.proxy.commit_count > 3, 30):
-            raise FaultMissedError(f"no commits: {worker.log_text[-800:]}")
-        worker.proxy.hold_end_txn = True
-        time.sleep(MARKERS_WRITTEN_S)
-        if not becomes_true(lambda: bool(worker.proxy.written()), 10):
-            raise FaultMissedError(f"no transaction has written anything: {worker.log_text[-800:]}")
-        written = worker.proxy.written()
+        more = workload_records(500, seed=environment.seed + 1_000, numbers_from=10_000)
+        written = hold_in_transaction(worker, producer, more)
         environment.kafka.kill()
         worker.proxy.hold_end_txn = False
         environment.kafka.start()
-        return drain_and_check(installation, producer, worker, timeout_s=90, kills=[Kill("broker", written)])
+        return drain_and_check(installation, producer, worker, kills=[Kill("broker", written)])
 
 
 def duplicate_events(environment: Environment) -> ScenarioResult:
@@ -484,10 +489,10 @@ def duplicate_events(environment: Environment) -> ScenarioResult:
     others = valid_records(1, range(2, 30))
     producer = produce_records(installation, [event, *others[:10], event])
     with environment.worker(installation) as first:
-        if not wait_until_caught_up(installation, 30):
+        if not wait_until_caught_up(installation, EVENTUALLY_S):
             raise FaultMissedError(first.log_text[-800:])
         producer.send([event, *others[10:]])
-        if not wait_until_caught_up(installation, 30) or first.stop() != 0:
+        if not wait_until_caught_up(installation, EVENTUALLY_S) or first.stop() != 0:
             raise FaultMissedError(first.log_text[-800:])
     producer.send([event])
     with environment.worker(installation, instance_id="another") as second:
@@ -537,5 +542,5 @@ def deduplication_window_edge(environment: Environment) -> ScenarioResult:
 
 def _run_until_end(environment: Environment, installation: Installation) -> None:
     with environment.worker(installation, until_end=True) as worker:
-        if worker.wait(60) != 0:
+        if worker.wait(EVENTUALLY_S) != 0:
             raise FaultMissedError(f"--until-end ended with {worker.exit_code}: {worker.log_text[-800:]}")
