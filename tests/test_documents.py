@@ -34,7 +34,7 @@ from processor.shipped import sample
 from processor.templates.conditions import OPERATORS
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import output_encoder
-from processor.wire.template_sets import set_records
+from processor.wire.template_sets import template_set_records
 from tests.documents import DOCS, PAGES
 from tests.support.builders import make_lookups, make_record, make_template, map_record, schemas
 from tests.support.clients import logged
@@ -232,7 +232,7 @@ def test_the_reader_of_the_senders_page(
     for version, title in ((7, "Call soon"), (3, "Call")):  # in the order in which the sets came into use
         content = json.dumps(json.loads(task.content) | {"name": title, "version": version})
         changed = template_set([replace(task, version=version, name=title, content=content)])
-        publish(made.servers, set_records(changed, OutputTopic(topic, 1, 999_000)))
+        publish(made.servers, template_set_records(changed, OutputTopic(topic, 1, 999_000)))
     (snippet,) = re.findall(r"```python\n(.*?)```", (DOCS / "senders.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     exec(snippet, names)  # noqa: S102  the document's own lines

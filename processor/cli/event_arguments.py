@@ -14,7 +14,7 @@ from processor.domain.record import EventName
 from processor.domain.text import did_you_mean
 from processor.errors import UsageError
 from processor.shipped import sample
-from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
+from processor.wire.decode import DecodeFailure, event_from_json, unknown_fields_in_json
 from processor.wire.json_codec import UnknownField
 from processor.wire.schema import Schemas
 
@@ -26,7 +26,7 @@ class NamedEvent:
     """An event, or why its text is not one. `where` says which it is: a file, a line of it, or a sample."""
 
     where: str
-    event: Event | Fault
+    event: Event | DecodeFailure
 
 
 def read_events(argument: str, schemas: Schemas, *, tenant: str | None) -> Iterator[NamedEvent]:
@@ -37,7 +37,7 @@ def read_events(argument: str, schemas: Schemas, *, tenant: str | None) -> Itera
     """
     if argument in EVENTS:
         text = sample(EventName(argument)) | ({"tenant": tenant} if tenant else {})
-        yield NamedEvent(f"the sample of {argument}", event_of_json(text, schemas))
+        yield NamedEvent(f"the sample of {argument}", event_from_json(text, schemas))
         return
     name = "stdin" if argument == "-" else argument
     raw = _read_bytes(argument)
@@ -49,10 +49,10 @@ def read_events(argument: str, schemas: Schemas, *, tenant: str | None) -> Itera
     warned: set[UnknownField] = set()
     for number, line in lines:
         where = f"{name}:{number}" if number else name
-        unknown = [field for field in unknown_fields_of_json(line, schemas) if field not in warned]
+        unknown = [field for field in unknown_fields_in_json(line, schemas) if field not in warned]
         sys.stderr.writelines(f"{where}: warning: {field}\n" for field in unknown)
         warned.update(unknown)
-        yield NamedEvent(where, event_of_json(line, schemas))
+        yield NamedEvent(where, event_from_json(line, schemas))
 
 
 def _is_json(raw: bytes) -> bool:

@@ -93,12 +93,12 @@ class _ChosenEvent:
 
 def _event_of_argument(argument: str, template: "Template", schemas: "Schemas", *, tenant: str | None) -> _ChosenEvent:
     from processor.cli.event_arguments import read_events
-    from processor.wire.decode import Fault
+    from processor.wire.decode import DecodeFailure
 
     _refuse_manual(template)
     named, *_ = read_events(argument, schemas, tenant=tenant)
     event = named.event
-    if isinstance(event, Fault):
+    if isinstance(event, DecodeFailure):
         raise UsageError(f"{named.where} is no event: {event.reason}: {event.detail}", hint="fix it first")
     if event.name not in template.events:
         raise UsageError(f"{template.id} is not for {event.name}", hint=f"it is for {', '.join(template.events)}")
@@ -110,7 +110,7 @@ def _event_of_sample(
 ) -> _ChosenEvent:
     """Of the template's sample `name`, or of its first; where it has none, the shipped sample of its first event."""
     from processor.cli.event_arguments import read_events
-    from processor.wire.decode import Fault
+    from processor.wire.decode import DecodeFailure
 
     _refuse_manual(template)
     samples = [
@@ -125,7 +125,7 @@ def _event_of_sample(
         if name is None or sample == name:
             return _ChosenEvent(f"sample {sample!r}", event, subscribed)
     named, *_ = read_events(template.events[0], schemas, tenant=tenant)
-    if isinstance(named.event, Fault):
+    if isinstance(named.event, DecodeFailure):
         what = f"{named.where} is no event with these schemas: {named.event.detail}"
         raise UsageError(what, hint="name one by --event")
     return _ChosenEvent(named.where, named.event)

@@ -27,7 +27,7 @@ from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enque
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import samples
-from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
+from processor.wire.decode import DecodeFailure, event_from_json, unknown_fields_in_json
 from processor.wire.encode import Format, encode_event
 from processor.wire.json_codec import UnknownField
 from processor.wire.schema import Schemas
@@ -194,8 +194,8 @@ def classify(
     An event of more than `limit_bytes` is EVENT_TOO_LARGE, as `run` would say.
     """
     for number, text in lines:
-        event = event_of_json(text, schemas)
-        if isinstance(event, Fault):
+        event = event_from_json(text, schemas)
+        if isinstance(event, DecodeFailure):
             yield RejectedLine(number, event.reason, event.detail)
             continue
         value, headers = encode_event(event.fields, schemas, format=format)
@@ -222,7 +222,7 @@ def _sendable(
 def _note_unknown_fields(lines: Iterable[Line], report: ProduceReport, schemas: Schemas) -> Iterator[Line]:
     """`lines` as they are; the unknown fields of each go into the report when it is read."""
     for number, text in lines:
-        for unknown in unknown_fields_of_json(text, schemas):
+        for unknown in unknown_fields_in_json(text, schemas):
             if len(report.unknown_fields) < _KEPT_LIMIT:
                 report.unknown_fields.setdefault(unknown, number)
         yield number, text

@@ -15,7 +15,7 @@ from processor.demo.expected import Counts, Names
 from processor.domain.channel import CHANNELS
 from processor.domain.record import Headers
 from processor.domain.text import truncate_line
-from processor.wire.output_fields import decision_of, message_of, stream_event_of
+from processor.wire.output_fields import read_decision, read_message, read_stream_event
 from processor.wire.schema import Schemas
 
 _LINE_LIMIT_CHARACTERS: Final = 100
@@ -141,11 +141,11 @@ def _became(made: Made, names: Names, schemas: Schemas) -> str:
         headers = {name: (text or b"").decode() for name, text in made.headers}
         return _line(f"dead letter, {headers['dl.reason']}: {headers['dl.detail']}")
     if made.topic == names.decisions:
-        reasons = decision_of(made.value, made.headers, schemas=schemas).reasons
+        reasons = read_decision(made.value, made.headers, schemas=schemas).reasons
         return "\n".join(_line(f"no message, {one.reason}: {one.detail}") for one in reasons)
     if made.topic != names.messages:
-        return _line(f"stream event: {stream_event_of(made.value, made.headers, schemas=schemas).body}")
-    message = message_of(made.value, made.headers, schemas=schemas)
+        return _line(f"stream event: {read_stream_event(made.value, made.headers, schemas=schemas).body}")
+    message = read_message(made.value, made.headers, schemas=schemas)
     if message.type is not None and CHANNELS[message.type].is_stream:
         return f"{message.type} {message.state}"
     to = f" to {message.destination}" if message.destination else ""

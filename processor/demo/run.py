@@ -40,7 +40,7 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.supervisor.workers import Worker, worker_command
 from processor.templates.load import SHIPPED
-from processor.wire.decode import Fault, event_of_json
+from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
 
@@ -166,8 +166,8 @@ def inputs(events: Sequence[Mapping[str, Any]], schemas: Schemas, *, burst: int)
 
 
 def _record(event: Mapping[str, Any], schemas: Schemas, *, as_json: bool) -> EventRecord:
-    read = event_of_json(event, schemas)
-    if isinstance(read, Fault):
+    read = event_from_json(event, schemas)
+    if isinstance(read, DecodeFailure):
         raise InternalError(f"a generated event is none: {read.detail}")
     value, headers = encode_event(read.fields, schemas, format="json" if as_json else "avro")
     return EventRecord(read.ordering_key.encode(), value, headers)

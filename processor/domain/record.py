@@ -32,7 +32,7 @@ class RecordPosition:
 class SourceRecord:
     """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp: meant to be UTC, milliseconds.
 
-    `headers_fault` says why its headers could not be read; then `headers` is empty.
+    `headers_error` says why its headers could not be read; then `headers` is empty.
     """
 
     place: RecordPosition
@@ -40,7 +40,7 @@ class SourceRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-    headers_fault: str = ""
+    headers_error: str = ""
 
     @property
     def time_ms(self) -> int | None:

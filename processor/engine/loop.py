@@ -72,7 +72,7 @@ from processor.tables.reader import ReferenceTables
 from processor.templates.reload import TemplateReloader
 from processor.wire.encode import output_encoder
 from processor.wire.schema import SchemaOf
-from processor.wire.template_sets import set_records
+from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
 
@@ -579,7 +579,7 @@ class Engine:
         templates = self._context.templates
         if templates.digest in self._written_sets:
             return ()
-        return set_records(templates, self._context.layout.template_sets)
+        return template_set_records(templates, self._context.layout.template_sets)
 
     def _committed(self, next_offsets: dict[AssignedPartition, int]) -> None:
         self._failures = 0

@@ -35,10 +35,10 @@ from processor.kafka.clients import (
 )
 from processor.settings import Settings
 from processor.templates.used_texts import UsedTexts, text_digest
-from processor.wire.encode import dead_letter_source
-from processor.wire.output_fields import source_reader
+from processor.wire.encode import dead_letter_outcome
+from processor.wire.output_fields import source_outcome_reader
 from processor.wire.schema import SchemaOf, Schemas
-from processor.wire.template_sets import kept_templates
+from processor.wire.template_sets import stored_templates
 
 log = structlog.get_logger()
 
@@ -91,12 +91,12 @@ class OutcomeReader:
         self._extent_of = extent_of
         self._topics = (layout.status, layout.decisions, layout.dead_letters)
         self._dead_letters = layout.dead_letters.name
-        status = source_reader(STATUS, schemas=schemas, schema_of=schema_of)
-        decision = source_reader(DECISION, schemas=schemas, schema_of=schema_of)
+        status = source_outcome_reader(STATUS, schemas=schemas, schema_of=schema_of)
+        decision = source_outcome_reader(DECISION, schemas=schemas, schema_of=schema_of)
         self._read: Mapping[Topic, Callable[[bytes, Headers], SourceOutcome]] = {
             layout.status.name: status,
             layout.decisions.name: decision,
-            layout.dead_letters.name: lambda _value, headers: dead_letter_source(headers),
+            layout.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
         }
 
     def highest_offset(self, *, first_is_enough: bool) -> int | None:
@@ -250,7 +250,7 @@ def published_template_sets(settings: Settings, layout: OutputTopics) -> Written
 
 def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedText]:
     """The texts of a record's templates; `seen` has those of earlier records. ValueError when it is no template set."""
-    for template in kept_templates(value):
+    for template in stored_templates(value):
         if template.content is None:
             continue
         whole = blake2b(f"{template.id} {template.version} {template.content}".encode(), digest_size=16).digest()

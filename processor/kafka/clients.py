@@ -282,7 +282,7 @@ def source_record(message: Message) -> SourceRecord:
         key=message.key(),
         value=message.value(),
         headers=headers,
-        headers_fault=fault,
+        headers_error=fault,
     )
 
 

@@ -18,7 +18,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.decisions import decision_records
 from processor.mapping.propagation import passed_on
 from processor.mapping.rejections import reject
-from processor.wire.decode import Fault, decode
+from processor.wire.decode import DecodeFailure, decode
 from processor.wire.schema import SchemaOf
 
 _QUOTE_LIMIT_CHARACTERS: Final = 64
@@ -39,7 +39,7 @@ def decode_record(
         event = decode(record, schemas=context.schemas, schema_of=schema_of, max_event_bytes=context.max_event_bytes)
     except UnavailableError as error:
         return Deferred(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))
-    if isinstance(event, Fault):
+    if isinstance(event, DecodeFailure):
         return reject(record, event.reason, event.detail, context)
     if event.tenant != context.tenant:
         detail = f"tenant {_quote(event.tenant)}; this installation is for {context.tenant}"

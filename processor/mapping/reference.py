@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, TypeVar
 from processor.domain.record import TemplateId
 from processor.domain.reference import Account, Category, Contact, ContactUser, Row, Subscription, Table
 from processor.domain.text import quote
-from processor.wire.json_codec import parse_json, take_boolean, take_text
-from processor.wire.scalars import ContentError, timestamp_of_text
+from processor.wire.json_codec import expect_bool, expect_text, parse_json
+from processor.wire.scalars import ContentError, parse_timestamp
 
 T = TypeVar("T")
 
@@ -161,10 +161,10 @@ _remembered: Final = lru_cache(maxsize=512)(_parsed)
 def _contact(told: Mapping[str, Any], _key: str) -> Contact:
     status = _text(told, "status")
     if status not in ("Active", "Blocked", None):
-        raise ContentError(f"{quote(status)} is neither Active nor Blocked").under("status")
+        raise ContentError(f"{quote(status)} is neither Active nor Blocked").at("status")
     user = told.get("user")
     if user is not None and not isinstance(user, dict):
-        raise ContentError("not an object").under("user")
+        raise ContentError("not an object").at("user")
     return Contact(
         id=_id(told),
         name=_required(told, "name"),
@@ -180,12 +180,12 @@ def _user(told: Mapping[str, Any]) -> ContactUser:
     try:
         return ContactUser(_id(told), _required(told, "name"), _text(told, "email"))
     except ContentError as error:
-        raise error.under("user") from None
+        raise error.at("user") from None
 
 
 def _category(told: Mapping[str, Any], key: str) -> Category:
     if "id" in told and _id(told) != key:
-        raise ContentError("is not the record's key").under("id")
+        raise ContentError("is not the record's key").at("id")
     return Category(
         id=key,
         name=_text(told, "name"),
@@ -206,7 +206,7 @@ def _account(told: Mapping[str, Any], _key: str) -> Account:
 
 
 def _subscription(told: Mapping[str, Any], _key: str) -> Subscription:
-    _taken(told, "at", lambda at: timestamp_of_text(take_text(at)))
+    _taken(told, "at", lambda at: parse_timestamp(expect_text(at)))
     return Subscription(_flag(told, "subscribed", missing=None))
 
 
@@ -219,20 +219,20 @@ _READERS: Final[Mapping[Table, Callable[[Mapping[str, Any], str], Row]]] = {
 
 
 def _text(told: Mapping[str, Any], name: str) -> str | None:
-    return _taken(told, name, take_text)
+    return _taken(told, name, expect_text)
 
 
 def _required(told: Mapping[str, Any], name: str) -> str:
     value = _text(told, name)
     if not value:
-        raise ContentError("is missing" if value is None else "is empty").under(name)
+        raise ContentError("is missing" if value is None else "is empty").at(name)
     return value
 
 
 def _id(told: Mapping[str, Any]) -> str:
     value = _required(told, "id")
     if not _ID.fullmatch(value):
-        raise ContentError(f"{quote(value)} is no id, as in CTT-4410-0093-7715").under("id")
+        raise ContentError(f"{quote(value)} is no id, as in CTT-4410-0093-7715").at("id")
     return value
 
 
@@ -243,15 +243,15 @@ def _ids(told: Mapping[str, Any], name: str) -> frozenset[str]:
 def _texts(value: Any) -> frozenset[str]:
     if not isinstance(value, list):
         raise ContentError("a list of ids expected")
-    return frozenset(map(take_text, value))
+    return frozenset(map(expect_text, value))
 
 
 def _flag(told: Mapping[str, Any], name: str, *, missing: bool | None) -> bool:
-    value = _taken(told, name, take_boolean)
+    value = _taken(told, name, expect_bool)
     if value is None:
         value = missing
     if value is None:
-        raise ContentError("is missing").under(name)
+        raise ContentError("is missing").at(name)
     return value
 
 
@@ -260,4 +260,4 @@ def _taken(told: Mapping[str, Any], name: str, take: Callable[[Any], T]) -> T | 
     try:
         return None if value is None else take(value)
     except ContentError as error:
-        raise error.under(name) from None
+        raise error.at(name) from None

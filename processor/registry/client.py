@@ -28,7 +28,7 @@ from processor.wire.schema import (
     SchemaOf,
     Schemas,
     WriterSchema,
-    schema_name,
+    describe_schema_id,
     writer_schema,
 )
 
@@ -171,7 +171,7 @@ class Registry:
             raise
         except NoSchemaError as failure:
             raise self._count_failure(wanted, failure, at=lookup.began_at) from failure
-        log.info("schema fetched", schema=schema_name(wanted))
+        log.info("schema fetched", schema=describe_schema_id(wanted))
         self._refusals.pop(wanted, None)
         _make_room(self._known, MOST_KNOWN)
         self._known[wanted] = schema
@@ -206,7 +206,7 @@ class Registry:
             return UnavailableError("waiting for the schema registry")
         if refusal.failure.others_answered:
             return DeferredSchemaError(
-                f"the schema registry gives others and not {schema_name(wanted)}: {refusal.failure}"
+                f"the schema registry gives others and not {describe_schema_id(wanted)}: {refusal.failure}"
             )
         return UnavailableError(refusal.failure.cause)
 
@@ -225,7 +225,7 @@ class Registry:
         except NoSchemaError as error:
             failure = error
         except Exception as error:  # whatever a response makes a library raise is about this id
-            log.exception("schema look-up failed", schema=schema_name(wanted))
+            log.exception("schema look-up failed", schema=describe_schema_id(wanted))
             failure = NoSchemaError(f"its answer cannot be read: {type(error).__name__}")
         else:
             return schema
@@ -244,7 +244,7 @@ class Registry:
                 if not failure.reached:
                     return False
             except Exception as error:  # as in _look_up
-                log.debug("schema not available", schema=schema_name(other), error=repr(error))
+                log.debug("schema not available", schema=describe_schema_id(other), error=repr(error))
             else:
                 return True
         if given:

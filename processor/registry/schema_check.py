@@ -8,7 +8,7 @@ from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.schema_files import load_schemas
 from processor.registry.subjects import Subjects, subjects
 from processor.settings import Settings
-from processor.wire.compatibility import misfits
+from processor.wire.compatibility import incompatibilities
 from processor.wire.schema import ReaderSchema, Schemas, writer_schema
 
 
@@ -74,7 +74,7 @@ def _check(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) ->
     findings = [
         f"{where}: {what}"
         for where, writer in earlier.items()
-        for what in ([writer.problem] if writer.type is None else misfits(writer.type, schema.type))
+        for what in ([writer.problem] if writer.type is None else incompatibilities(writer.type, schema.type))
     ]
     return SchemaCheck(schema.name, schema.id, len(earlier), registered, tuple(findings))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from processor.errors import UsageError
 from processor.files import UnfitError, file_text, is_visible
-from processor.wire.schema import Schemas, schemas_of
+from processor.wire.schema import Schemas, build_schemas
 
 _PACKAGE = Path(__file__).parent.parent
 _OUTPUTS = "communications"  # namespace of outputs whose file is named without one
@@ -27,7 +27,7 @@ def load_schemas(directory: Path | None = None) -> Schemas:
     texts = dict(_texts(root / "events", "", findings)) | dict(_texts(root / "messages", _OUTPUTS, findings))
     history = dict(_texts(root / "history", "", findings)) if (root / "history").is_dir() else {}
     ids = _text(root / "ids.json", findings)
-    schemas, more = schemas_of(texts, ids, history) if not findings else (None, ())
+    schemas, more = build_schemas(texts, ids, history) if not findings else (None, ())
     if schemas is None:
         listed = "\n".join(f"  {finding}" for finding in (*findings, *more))
         raise UsageError(

@@ -25,7 +25,7 @@ from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.load import SHIPPED, load_templates, require_usable
 from processor.templates.secrets import MASK
 from processor.templates.text import field_paths
-from processor.wire.decode import Fault, event_of_json
+from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.schema import Schemas
 
 _WEBHOOK_URL: Final = "https://hooks.example.com/events/{EVENT_ID}"
@@ -69,8 +69,8 @@ def placeholder_samples(event: EventName, schemas: Schemas, settings: Settings) 
 
 def _sample_scope(event: EventName, schemas: Schemas, settings: Settings) -> Scope:
     """What placeholders read in the sample of `event`; the recipient is its holder."""
-    decoded = event_of_json(sample(event), schemas)
-    if isinstance(decoded, Fault):
+    decoded = event_from_json(sample(event), schemas)
+    if isinstance(decoded, DecodeFailure):
         what = f"the sample of {event} is no event with these schemas: {decoded.detail}"
         raise UsageError(what, hint="see the schemas")
     holder = holder_of(decoded)
@@ -154,8 +154,8 @@ def _add_sample(text: str, template_id: str, event: bytes, settings: Settings, s
         (Path(folder) / f"{template_id}.toml").write_text(text, encoding="utf-8")
         loaded = load_templates(settings.model_copy(update={"templates_dir": Path(folder)}), schemas)
     (template,) = require_usable(loaded).templates
-    decoded = event_of_json(event, schemas)
-    if isinstance(decoded, Fault):
+    decoded = event_from_json(event, schemas)
+    if isinstance(decoded, DecodeFailure):
         what = f"events/{template.events[0]}.json is no event: {decoded.detail}"
         raise UsageError(what, hint="fix it, or remove it")
     message = draft(

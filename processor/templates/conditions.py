@@ -20,7 +20,7 @@ from processor.templates.text import (
     nearest_placeholder,
     parse_custom_field,
 )
-from processor.wire.scalars import ContentError, date_of_text, decimal_of_text, timestamp_of_text
+from processor.wire.scalars import ContentError, parse_date, parse_decimal, parse_timestamp
 from processor.wire.schema import DecimalBytes
 
 DAYS_LIMIT: Final = 36_500  # a hundred years: what lies further back is a slip of the pen
@@ -207,11 +207,11 @@ def _parse_operand(text: str, kind: OperandType, operator: Operator) -> Any:
                 raise ContentError(f"neither true nor false: {quote(text)}")
             return text.lower() == "true"
         case OperandType.DATE:
-            return date_of_text(text)
+            return parse_date(text)
         case OperandType.DATE_TIME:
-            return timestamp_of_text(text) if "T" in text.upper() else date_of_text(text)
+            return parse_timestamp(text) if "T" in text.upper() else parse_date(text)
         case _:
-            return decimal_of_text(text, _NUMBER)
+            return parse_decimal(text, _NUMBER)
 
 
 def _unknown_events(texts: Iterable[tuple[str, str]], operator: Operator) -> Iterator[Diagnostic]:

@@ -14,7 +14,7 @@ from processor.mapping.map import Draft, draft, event_type, scope_of
 from processor.settings import Settings
 from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.secrets import mask_secrets
-from processor.wire.decode import Fault
+from processor.wire.decode import DecodeFailure
 
 MADE: Final = "MADE"
 """The outcome of a template that makes a message."""
@@ -71,12 +71,12 @@ class Explanation:
         return self.deadLetter or any(result.failed for result in self.templates)
 
 
-def explain_event(where: str, event: Event | Fault, templates: TemplateSet, settings: Settings) -> Explanation:
+def explain_event(where: str, event: Event | DecodeFailure, templates: TemplateSet, settings: Settings) -> Explanation:
     """What `run` would do with the event, but for what only a partition knows: its key, and whether it is a duplicate.
 
     `where` names the event for people. Where no tenant is set the event's own is taken.
     """
-    if isinstance(event, Fault):
+    if isinstance(event, DecodeFailure):
         return Explanation(where, None, None, None, event.reason.value, event.detail, deadLetter=True, templates=())
     reason = detail = None
     applied: Sequence[Template] = ()

@@ -134,13 +134,13 @@ class _Misfit:
 
 def _parse_fields(raw: dict[str, Any]) -> tuple[TemplateFile, frozenset[str], list[Diagnostic]]:
     """The fields that fit, the keys of those that do not, and what is wrong; each table is parsed by itself."""
-    misfits: list[_Misfit] = []
+    incompatibilities: list[_Misfit] = []
     fields = dict(raw)
     if isinstance(raw.get("webhook"), dict):
-        fields["webhook"] = _parse_section(WebhookSection, raw["webhook"], ("webhook",), misfits)
+        fields["webhook"] = _parse_section(WebhookSection, raw["webhook"], ("webhook",), incompatibilities)
     if isinstance(raw.get("locale"), dict):
         sections = {
-            tag: _parse_section(LocaleSection, section, ("locale", tag), misfits)
+            tag: _parse_section(LocaleSection, section, ("locale", tag), incompatibilities)
             for tag, section in raw["locale"].items()
         }
         fields["locale"] = {tag: section for tag, section in sections.items() if section is not None}
@@ -148,12 +148,12 @@ def _parse_fields(raw: dict[str, Any]) -> tuple[TemplateFile, frozenset[str], li
         if isinstance(raw.get(name), list):
             # A section that does not fit has a placeholder: later diagnostics count on the places of the others.
             fields[name] = [
-                _parse_section(ARRAYS[name], section, (name, index), misfits) or placeholder
+                _parse_section(ARRAYS[name], section, (name, index), incompatibilities) or placeholder
                 for index, section in enumerate(raw[name])
             ]
-    file = _parse_section(TemplateFile, fields, (), misfits) or TemplateFile()
-    invalid = {key for misfit in misfits for key in (str(misfit.path[0]), _key(misfit.path))}
-    errors = dict.fromkeys(map(_diagnostic_of, misfits))  # of the branches of `event` one
+    file = _parse_section(TemplateFile, fields, (), incompatibilities) or TemplateFile()
+    invalid = {key for misfit in incompatibilities for key in (str(misfit.path[0]), _key(misfit.path))}
+    errors = dict.fromkeys(map(_diagnostic_of, incompatibilities))  # of the branches of `event` one
     return file, frozenset(invalid), list(errors)
 
 
@@ -164,13 +164,13 @@ _PLACEHOLDERS: Final[Mapping[str, Section]] = {
 }
 
 
-def _parse_section(model: type[S], raw: Any, path: Path_, misfits: list[_Misfit]) -> S | None:
+def _parse_section(model: type[S], raw: Any, path: Path_, incompatibilities: list[_Misfit]) -> S | None:
     """The section with the fields that fit; None when it is no table, or a field that it needs does not fit."""
     try:
         return model.model_validate(raw)
     except ValidationError as failure:
         places = [_without_branches(detail["loc"]) for detail in failure.errors()]
-        misfits += [
+        incompatibilities += [
             _Misfit(detail["type"], (*path, *place), detail["msg"])
             for detail, place in zip(failure.errors(), places, strict=True)
         ]

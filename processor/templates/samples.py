@@ -20,7 +20,7 @@ from processor.templates.diagnostics import error, short, warning
 from processor.templates.file_model import SampleSection
 from processor.templates.parse_file import ParsedFile, read_sibling
 from processor.templates.rules import RuleCode
-from processor.wire.decode import Fault, event_of_json, unknown_fields_of_json
+from processor.wire.decode import DecodeFailure, event_from_json, unknown_fields_in_json
 from processor.wire.schema import Schemas
 
 _INITIAL_STATES: Final = (State.QUEUED, State.FAILED, State.SENT)
@@ -84,10 +84,10 @@ class SampleRunner:
                 field=field,
                 hint=did_you_mean(unknown.nearest),
             )
-            for unknown in unknown_fields_of_json(raw, self.schemas)
+            for unknown in unknown_fields_in_json(raw, self.schemas)
         ]
-        event = event_of_json(raw, self.schemas)
-        if isinstance(event, Fault):
+        event = event_from_json(raw, self.schemas)
+        if isinstance(event, DecodeFailure):
             message = f"sample {sample.name!r}: {sample.event} is no event: {event.reason}: {event.detail}"
             return None, [*diagnostics, _error(message, field)]
         if event.name not in template.events:

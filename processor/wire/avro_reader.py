@@ -14,13 +14,13 @@ from processor.domain.reasons import Reason
 from processor.wire.scalars import (
     Check,
     ContentError,
-    check_of,
     day,
     decimal,
-    default_of,
-    name_shown,
+    default_value,
+    quote_name,
+    text_check,
     timestamp,
-    unknown_symbol,
+    unknown_symbol_reason,
     uuid,
 )
 from processor.wire.schema import (
@@ -37,7 +37,7 @@ from processor.wire.schema import (
     Type,
     Union,
     is_null,
-    least_bytes,
+    min_size_bytes,
 )
 
 Read = Callable[["Cursor"], Any]
@@ -163,7 +163,7 @@ def _refuse(error: ContentError) -> Read:
     """Reads nothing: for schemas that do not fit, and for a branch of a writer's union that ours does not have."""
 
     def read(_: Cursor) -> Any:
-        raise error.anew()
+        raise error.copy()
 
     return read
 
@@ -226,7 +226,7 @@ def _record_once(writer: Record, reader: Record, plans: Plans) -> Read:
             plan = error
         plans[writer, reader] = plan
     if isinstance(plan, ContentError):
-        raise plan.anew()
+        raise plan.copy()
     return plan
 
 
@@ -249,7 +249,7 @@ def type_word(type_: Type) -> str:
         case DecimalBytes():
             return f"decimal({type_.precision},{type_.scale})"
         case Enum() | Record() | Fixed() | Recursive():
-            return name_shown(type_.name)
+            return quote_name(type_.name)
         case Union():
             return "union"
         case Array():
@@ -328,16 +328,16 @@ def _enum(writer: Enum, reader: Enum, unknown: Reason) -> Read:
             raise ContentError(f"symbol {index} of an enum of {len(symbols)}")
         symbol = symbols[index]
         if symbol is None:
-            raise ContentError(f"{name_shown(writer.symbols[index])} is not known", unknown)
+            raise ContentError(f"{quote_name(writer.symbols[index])} is not known", unknown)
         return symbol
 
     return read
 
 
-def _blocks(cursor: Cursor, least_bytes: int, read_items: Callable[[Cursor, int], None]) -> None:
+def _blocks(cursor: Cursor, min_size_bytes: int, read_items: Callable[[Cursor, int], None]) -> None:
     """Avro's blocks: a count and so many items, up to a count of 0; a negative count is followed by a size in bytes.
 
-    An item takes at least `least_bytes`, so a count that the bytes left cannot hold is refused before the first item.
+    An item takes at least `min_size_bytes`, so a count that the bytes left cannot hold is refused at once.
     """
     while count := cursor.long():
         end = None
@@ -347,7 +347,7 @@ def _blocks(cursor: Cursor, least_bytes: int, read_items: Callable[[Cursor, int]
             if not 0 <= size <= cursor.left:
                 raise ContentError(f"a block of {size} bytes, {cursor.left} left")
             end = cursor.at + size
-        if count * least_bytes > cursor.left:
+        if count * min_size_bytes > cursor.left:
             raise ContentError(f"{count} items announced, {cursor.left} bytes left")
         read_items(cursor, count)
         if end is not None and cursor.at != end:
@@ -355,7 +355,7 @@ def _blocks(cursor: Cursor, least_bytes: int, read_items: Callable[[Cursor, int]
 
 
 def _array(items: Type, read_item: Read) -> Read:
-    least = least_bytes(items)
+    least = min_size_bytes(items)
     if least == 0:
         raise _incompatible("an array whose items take no bytes")
 
@@ -367,7 +367,7 @@ def _array(items: Type, read_item: Read) -> Read:
                 try:
                     made.append(read_item(cursor))
                 except ContentError as error:
-                    raise error.under(f"[{len(made)}]") from None
+                    raise error.at(f"[{len(made)}]") from None
 
         _blocks(cursor, least, read_items)
         return made
@@ -387,7 +387,7 @@ def _map(read_value: Read) -> Read:
                         raise ContentError("occurs twice")
                     made[name] = read_value(cursor)
                 except ContentError as error:
-                    raise error.under(f"[{name[:60]!r}]") from None
+                    raise error.at(f"[{name[:60]!r}]") from None
 
         _blocks(cursor, 1, read_items)
         return made
@@ -401,27 +401,27 @@ def _checked(read: Read, check: Check) -> Read:
 
 def _field(writer: Type, owner: Record, name: str, reader: Type, plans: Plans) -> Read:
     if isinstance(writer, Enum) and isinstance(reader, Enum) and short_name(writer.name) == short_name(reader.name):
-        return _enum(writer, reader, unknown_symbol(owner, name))
+        return _enum(writer, reader, unknown_symbol_reason(owner, name))
     read = resolve(writer, reader, plans)
-    check = check_of(owner, name) if isinstance(reader, Scalar) and reader.kind == "string" else None
+    check = text_check(owner, name) if isinstance(reader, Scalar) and reader.kind == "string" else None
     return read if check is None else _checked(read, check)
 
 
 def _record(writer: Record, reader: Record, plans: Plans) -> Read:
     wanted = {one.name: one for one in reader.fields}
-    ours = our_names(writer, reader)
+    ours = map_field_names(writer, reader)
     steps: list[tuple[str, Read, bool]] = []
     for field in writer.fields:
         try:
             if (name := ours.get(field.name)) in wanted and name is not None:
                 steps.append((name, _field(field.type, reader, name, wanted.pop(name).type, plans), True))
             else:
-                steps.append((name_shown(field.name), _pass_over(field.type, plans), False))
+                steps.append((quote_name(field.name), _pass_over(field.type, plans), False))
         except ContentError as error:
-            raise error.under(name_shown(field.name)) from None
+            raise error.at(quote_name(field.name)) from None
     for field in wanted.values():
         if field.default is NO_DEFAULT:
-            raise _incompatible("the writer has no such field, and ours has no default").under(field.name)
+            raise _incompatible("the writer has no such field, and ours has no default").at(field.name)
     names = [field.name for field in reader.fields]
     in_our_order = names == [name for name, _, kept in steps if kept]
     if names == [name for name, _, _ in steps]:
@@ -436,17 +436,17 @@ def _record(writer: Record, reader: Record, plans: Plans) -> Read:
                 if kept:
                     made[name] = value
         except ContentError as error:
-            raise error.under(name) from None
+            raise error.at(name) from None
         if in_our_order:
             return made
         for one in wanted.values():
-            made[one.name] = default_of(one.type, one.default)
+            made[one.name] = default_value(one.type, one.default)
         return {name: made[name] for name in names}
 
     return read
 
 
-def our_names(writer: Record, reader: Record) -> dict[str, str]:
+def map_field_names(writer: Record, reader: Record) -> dict[str, str]:
     """The writer's name of each field that we have -> ours: the same, or one that is an alias of ours."""
     theirs = [one.name for one in writer.fields]
     names = {one.name: one.name for one in reader.fields}
@@ -466,7 +466,7 @@ def _own_record(steps: Sequence[tuple[str, Read]]) -> Read:
             for name, step in steps:
                 made[name] = step(cursor)
         except ContentError as error:
-            raise error.under(name) from None
+            raise error.at(name) from None
         return made
 
     return read
@@ -495,7 +495,7 @@ def _pass_over(writer: Type, plans: Plans) -> Read:
     A value that is nested over 64 levels deep, as a recursive record's may be, is an invalid event. Values without
     bytes take no time, however many of them a schema has.
     """
-    if least_bytes(writer) == 0:
+    if min_size_bytes(writer) == 0:
         return lambda _: None
     match writer:
         case Scalar():
@@ -542,7 +542,7 @@ def _record_passed_over(writer: Record, plans: Plans) -> Read:
         return plan
     plans[writer, None] = None
     fields = [
-        (name_shown(field.name), _pass_over(field.type, plans)) for field in writer.fields if least_bytes(field.type)
+        (quote_name(field.name), _pass_over(field.type, plans)) for field in writer.fields if min_size_bytes(field.type)
     ]
 
     def all_of(cursor: Cursor) -> None:
@@ -551,7 +551,7 @@ def _record_passed_over(writer: Record, plans: Plans) -> Read:
             for name, step in fields:  # noqa: B007  the error needs the name
                 step(cursor)
         except ContentError as error:
-            raise error.under(name) from None
+            raise error.at(name) from None
 
     plans[writer, None] = read = _one_level_deeper(all_of)
     return read
@@ -569,14 +569,14 @@ def _symbol_passed_over(symbols: int) -> Read:
 
 
 def _array_passed_over(items: Type, plans: Plans) -> Read:
-    least, read_item = least_bytes(items), _pass_over(items, plans)
+    least, read_item = min_size_bytes(items), _pass_over(items, plans)
 
     def read_items(cursor: Cursor, count: int) -> None:
         for number in range(count):
             try:
                 read_item(cursor)
             except ContentError as error:
-                raise error.under(f"[{number}]") from None
+                raise error.at(f"[{number}]") from None
 
     def read_nothing(_: Cursor, _count: int) -> None:
         """Items without bytes take no time, however many there are."""

@@ -3,30 +3,30 @@ what a record really holds."""
 
 from collections.abc import Iterator
 
-from processor.wire.avro_reader import our_names, resolve, short_name, type_word
+from processor.wire.avro_reader import map_field_names, resolve, short_name, type_word
 from processor.wire.scalars import ContentError
 from processor.wire.schema import NO_DEFAULT, Array, Enum, Map, Record, Recursive, Type, Union, is_null
 
 
-def misfits(writer: Type, reader: Type, path: str = "") -> Iterator[str]:
+def incompatibilities(writer: Type, reader: Type, path: str = "") -> Iterator[str]:
     """Each place, as `account.id: why`, where a value of `writer` could not become one of `reader`; none: all can."""
     match writer, reader:
         case Recursive(), _:
-            yield from misfits(writer.definition, reader, path)
+            yield from incompatibilities(writer.definition, reader, path)
         case Union(), _:
             for branch in writer.branches:
-                yield from misfits(branch, reader, path)
+                yield from incompatibilities(branch, reader, path)
         case _, Union():
-            told = [list(misfits(writer, branch, path)) for branch in reader.branches]
+            told = [list(incompatibilities(writer, branch, path)) for branch in reader.branches]
             if [] not in told:
                 others = [one for one, branch in zip(told, reader.branches, strict=True) if not is_null(branch)]
                 yield others[0][0] if len(others) == 1 else _at(path, f"{type_word(writer)} is not among the types")
         case Record(), Record() if short_name(writer.name) == short_name(reader.name):
             yield from _of_fields(writer, reader, path)
         case Array(), Array():
-            yield from misfits(writer.items, reader.items, f"{path}[]")
+            yield from incompatibilities(writer.items, reader.items, f"{path}[]")
         case Map(), Map():
-            yield from misfits(writer.values, reader.values, f"{path}{{}}")
+            yield from incompatibilities(writer.values, reader.values, f"{path}{{}}")
         case Enum(), Enum() if short_name(writer.name) == short_name(reader.name):
             for symbol in writer.symbols:
                 if symbol not in reader.symbols and reader.default is None:
@@ -36,11 +36,11 @@ def misfits(writer: Type, reader: Type, path: str = "") -> Iterator[str]:
 
 
 def _of_fields(writer: Record, reader: Record, path: str) -> Iterator[str]:
-    ours = our_names(writer, reader)
+    ours = map_field_names(writer, reader)
     wanted = {one.name: one for one in reader.fields}
     for one in writer.fields:
         if one.name in ours:
-            yield from misfits(one.type, wanted.pop(ours[one.name]).type, f"{path}.{one.name}".lstrip("."))
+            yield from incompatibilities(one.type, wanted.pop(ours[one.name]).type, f"{path}.{one.name}".lstrip("."))
     for left in wanted.values():
         if left.default is NO_DEFAULT:
             yield _at(f"{path}.{left.name}".lstrip("."), "is new and has no default")

@@ -1,8 +1,9 @@
-"""From a record's bytes to an Event, or to the Fault that its dead letter names. Plain path, kept as the reference.
+"""From a record's bytes to an Event, or to the failure that its dead letter names.
 
-The borders between the reasons: EVENT_TOO_LARGE, before anything is parsed; BAD_FRAME, there is no frame;
-UNKNOWN_SCHEMA, the frame's id is nobody's, or was refused for long; INCOMPATIBLE_SCHEMA, the schema is known and does
-not become one of our families; UNKNOWN_EVENT, the name is none of ours; INVALID_EVENT, all else in the content.
+The reasons in the order in which they are found: EVENT_TOO_LARGE, before anything is parsed; BAD_FRAME, there is no
+frame; UNKNOWN_SCHEMA, no schema has the frame's id, or it was refused for long; INCOMPATIBLE_SCHEMA, the schema is
+known and cannot be read as a family of events; UNKNOWN_EVENT, the name is not in the catalogue; INVALID_EVENT, all else
+in the content.
 """
 
 import json
@@ -17,9 +18,9 @@ from processor.domain.reasons import Reason
 from processor.domain.record import EventName, SchemaGuid, SchemaId, SourceRecord
 from processor.domain.text import did_you_mean, quote, truncate
 from processor.wire.avro_reader import read_avro
-from processor.wire.json_codec import JSON, UnknownField, json_taker, parse_json, unknown_fields
+from processor.wire.json_codec import JSON, UnknownField, json_decoder, parse_json, unknown_fields
 from processor.wire.scalars import ContentError
-from processor.wire.schema import RefusedSchemaError, Schemas, WriterSchema, schema_name
+from processor.wire.schema import RefusedSchemaError, Schemas, WriterSchema, describe_schema_id
 
 if TYPE_CHECKING:
     from processor.wire.schema import SchemaOf
@@ -34,7 +35,7 @@ _UNKNOWN_LOOKED_AT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DecodeFailure:
     """Why a record is no event: its dead letter's reason, and a detail of at most 1,000 characters.
 
     The detail names the field's path and what is wrong there. It holds no text of a field that has no form to keep
@@ -47,7 +48,7 @@ class Fault:
 
 def decode(
     record: SourceRecord, *, schemas: Schemas, schema_of: "SchemaOf", max_event_bytes: int = 1_048_576
-) -> Event | Fault:
+) -> Event | DecodeFailure:
     """The event that `record` tells. An Avro and a JSON record of the same event give equal events.
 
     Any bytes give one of the two; only what `schema_of` raises (UnavailableError) passes through. KeyError of
@@ -55,9 +56,9 @@ def decode(
     """
     value = record.value or b""
     if len(value) > max_event_bytes:
-        return Fault(Reason.EVENT_TOO_LARGE, f"{len(value)} bytes, at most {max_event_bytes} are read")
-    if record.headers_fault:
-        return Fault(Reason.BAD_FRAME, f"headers: {record.headers_fault}")
+        return DecodeFailure(Reason.EVENT_TOO_LARGE, f"{len(value)} bytes, at most {max_event_bytes} are read")
+    if record.headers_error:
+        return DecodeFailure(Reason.BAD_FRAME, f"headers: {record.headers_error}")
     try:
         if _is_json(record):
             fields = _from_json(value, schemas)
@@ -69,20 +70,20 @@ def decode(
         return _fault(error)
 
 
-def event_of_json(given: Mapping[str, Any] | bytes, schemas: Schemas) -> Event | Fault:
+def event_from_json(given: Mapping[str, Any] | bytes, schemas: Schemas) -> Event | DecodeFailure:
     """The event of a JSON text, or of a mapping that `json.dumps` can write (decimals as text). For people: where its
     name is none, the fault names the nearest."""
     try:
         data = given if isinstance(given, bytes) else json.dumps(given).encode()
     except (TypeError, ValueError) as error:
-        return Fault(Reason.INVALID_EVENT, f"not JSON: {error}"[:_LONGEST_DETAIL])
+        return DecodeFailure(Reason.INVALID_EVENT, f"not JSON: {error}"[:_LONGEST_DETAIL])
     try:
         return _event(_from_json(data, schemas, for_people=True))
     except ContentError as error:
         return _fault(error)
 
 
-def unknown_fields_of_json(data: bytes, schemas: Schemas) -> tuple[UnknownField, ...]:
+def unknown_fields_in_json(data: bytes, schemas: Schemas) -> tuple[UnknownField, ...]:
     """The fields of an event's JSON text that its schema does not have, each path once and at most a hundred, also when
     the event is invalid. None of a text that names no event."""
     try:
@@ -95,8 +96,8 @@ def unknown_fields_of_json(data: bytes, schemas: Schemas) -> tuple[UnknownField,
     return tuple(islice(dict.fromkeys(islice(found, _UNKNOWN_LOOKED_AT)), _UNKNOWN_SHOWN))
 
 
-def _fault(error: ContentError) -> Fault:
-    return Fault(error.reason, truncate(error.detail, _LONGEST_DETAIL))
+def _fault(error: ContentError) -> DecodeFailure:
+    return DecodeFailure(error.reason, truncate(error.detail, _LONGEST_DETAIL))
 
 
 def _is_json(record: SourceRecord) -> bool:
@@ -136,9 +137,9 @@ def _writer(schema_id: SchemaId | SchemaGuid, schema_of: "SchemaOf") -> WriterSc
     try:
         return schema_of(schema_id)
     except RefusedSchemaError as refused:
-        raise ContentError(f"{schema_name(schema_id)}: {refused.detail}", Reason.UNKNOWN_SCHEMA) from None
+        raise ContentError(f"{describe_schema_id(schema_id)}: {refused.detail}", Reason.UNKNOWN_SCHEMA) from None
     except KeyError:
-        raise ContentError(f"no schema has {schema_name(schema_id)}", Reason.UNKNOWN_SCHEMA) from None
+        raise ContentError(f"no schema has {describe_schema_id(schema_id)}", Reason.UNKNOWN_SCHEMA) from None
 
 
 def _from_avro(value: bytes, at: int, writer: WriterSchema, schemas: Schemas) -> Fields:
@@ -161,13 +162,13 @@ def _from_json(data: bytes, schemas: Schemas, *, for_people: bool = False) -> Fi
         raise ContentError("not a JSON object")
     name = given.get("event")
     if not isinstance(name, str):
-        raise ContentError("is missing" if name is None else "text expected").under("event")
+        raise ContentError("is missing" if name is None else "text expected").at("event")
     schema = schemas.by_event.get(EventName(name))
     if schema is None:
         near = nearest_event(name) if for_people else ""
         hint = did_you_mean(near, before="; ")
-        raise ContentError(f"{quote(name)} is not known{hint}", Reason.UNKNOWN_EVENT).under("event")
-    fields: Fields = json_taker(schema.type)(given)
+        raise ContentError(f"{quote(name)} is not known{hint}", Reason.UNKNOWN_EVENT).at("event")
+    fields: Fields = json_decoder(schema.type)(given)
     return fields
 
 
@@ -236,13 +237,13 @@ def _check_subject(name: EventName, fields: Fields) -> None:
     kind, field = _SUBJECTS[name]
     subject, entity = fields["subject"], fields[field]
     if subject["kind"] != kind:
-        raise ContentError(f"{name} is about a {kind}, not a {subject['kind']}").under("kind").under("subject")
+        raise ContentError(f"{name} is about a {kind}, not a {subject['kind']}").at("kind").at("subject")
     if entity is None:
-        raise ContentError("is missing, and the subject is one").under(field)
+        raise ContentError("is missing, and the subject is one").at(field)
     if entity["encodedKey"] != subject["encodedKey"]:
-        raise ContentError(f"not that of {field}").under("encodedKey").under("subject")
+        raise ContentError(f"not that of {field}").at("encodedKey").at("subject")
     if field == "account" and entity["kind"] != kind:
-        raise ContentError(f"{entity['kind']}, and the subject is a {kind}").under("kind").under(field)
+        raise ContentError(f"{entity['kind']}, and the subject is a {kind}").at("kind").at(field)
 
 
 _RULES: Final[Mapping[str, Callable[[EventName, Fields], None]]] = {  # family -> its rule

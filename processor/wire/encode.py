@@ -18,16 +18,16 @@ from processor.domain.output_topics import OUTPUTS, OutputTopic, OutputValue
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import EventName, Headers, OutRecord, RecordPosition, TemplateId, Topic
 from processor.wire.json_codec import JSON, json_bytes
-from processor.wire.output_fields import FIELDS_OF
+from processor.wire.output_fields import FIELDS
 from processor.wire.schema import ReaderSchema, Schemas
 
 Format = Literal["avro", "json"]
-OutValue = tuple[bytes, Headers]  #: A record's value, and the headers that say how to read it.
+EncodedValue = tuple[bytes, Headers]  #: A record's value, and the headers that say how to read it.
 
 _JSON_HEADERS: Final[Headers] = (("content-type", JSON.encode()),)
 
 
-EncodeOutput = Callable[[OutputValue], OutValue]
+EncodeOutput = Callable[[OutputValue], EncodedValue]
 """How a value becomes what is written. Avro is framed by its schema's id; JSON has the header `content-type`.
 
 Times are written as they are given, milliseconds; null fields are absent from JSON.
@@ -38,7 +38,7 @@ def output_encoder(schemas: Schemas, *, output_format: Format = "avro", stream_f
     """The encoder of one installation; streams have a format of their own."""
     by_type = {
         spec.value: _encoder(
-            schemas.outputs[spec.schema], stream_format if output == "stream" else output_format, FIELDS_OF[spec.value]
+            schemas.outputs[spec.schema], stream_format if output == "stream" else output_format, FIELDS[spec.value]
         )
         for output, spec in OUTPUTS.items()
         if spec.value is not None and spec.schema is not None
@@ -50,7 +50,7 @@ def _encoder(
     schema: ReaderSchema,
     wire_format: Format,
     fields_of: Callable[[Any], Fields],
-) -> Callable[[Any], OutValue]:
+) -> Callable[[Any], EncodedValue]:
     if wire_format == "json":
         return lambda value: (json_bytes(schema.type, fields_of(value)), _JSON_HEADERS)
     return lambda value: (_avro(schema, fields_of(value)), ())
@@ -63,7 +63,7 @@ def _avro(schema: ReaderSchema, fields: Fields) -> bytes:
     return made.getvalue()
 
 
-def encode_event(fields: Fields, schemas: Schemas, *, format: Format) -> OutValue:  # noqa: A002  the user's word
+def encode_event(fields: Fields, schemas: Schemas, *, format: Format) -> EncodedValue:  # noqa: A002  the user's word
     """A decoded event as a producer writes it. `decode` of the result gives `fields` again."""
     schema = schemas.by_event[EventName(fields["event"])]
     if format == "json":
@@ -158,8 +158,8 @@ def _attempts_before(headers: Headers) -> int:
     return int(text) if text.isdigit() and len(text) <= 6 else 0
 
 
-def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) -> DeadLetter:
-    """The dead letter that a record of `communications.dead-letters` was made of; `value_bytes` tells a value left out.
+def read_dead_letter(*, key: bytes | None, value: bytes | None, headers: Headers) -> DeadLetter:
+    """The dead letter of a record of `communications.dead-letters`; `omitted_value_bytes` is of a value left out.
 
     Reasons of a newer version are OTHER, their word in front of the detail. ValueError when it is not such a record.
     """
@@ -191,15 +191,15 @@ def dead_letter_of(*, key: bytes | None, value: bytes | None, headers: Headers) 
 _EVENT_WAS_READ: Final = frozenset((Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED))
 
 
-def dead_letter_source(headers: Headers) -> SourceOutcome:
+def dead_letter_outcome(headers: Headers) -> SourceOutcome:
     """What a dead letter says of its source, without an event where the record itself was at fault. ValueError when it
     is no dead letter."""
-    letter = dead_letter_of(key=None, value=None, headers=headers)
+    letter = read_dead_letter(key=None, value=None, headers=headers)
     time_ms = letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms
     return SourceOutcome(letter.place, time_ms, letter.event_id if letter.reason in _EVENT_WAS_READ else None)
 
 
-def value_bytes(headers: Headers) -> int | None:
+def omitted_value_bytes(headers: Headers) -> int | None:
     """How long the value was of a dead letter that had to leave it out; None: the value is there as it was."""
     start = max((place for place, (name, _) in enumerate(headers) if name == _FIRST), default=len(headers))
     return next((int(given or b"0") for name, given in headers[start:] if name == "dl.value_bytes"), None)

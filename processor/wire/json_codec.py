@@ -19,13 +19,13 @@ from processor.wire.scalars import (
     EXACT,
     Check,
     ContentError,
-    check_of,
-    date_of_text,
-    decimal_of_text,
-    default_of,
-    name_shown,
-    timestamp_of_text,
-    unknown_symbol,
+    default_value,
+    parse_date,
+    parse_decimal,
+    parse_timestamp,
+    quote_name,
+    text_check,
+    unknown_symbol_reason,
     uuid,
 )
 from processor.wire.schema import (
@@ -117,22 +117,22 @@ Take = Callable[[Any], Any]
 
 
 @lru_cache(maxsize=4096)
-def json_taker(type_: Type) -> Take:
+def json_decoder(type_: Type) -> Take:
     """How a value of `parse_json` becomes one of `type_`, equal to what Avro gives. ContentError when it does not."""
     match type_:
         case Record():
             return _record(type_)
         case Array():
-            return _array(json_taker(type_.items))
+            return _array(json_decoder(type_.items))
         case Map():
-            return _map(json_taker(type_.values))
+            return _map(json_decoder(type_.values))
         case Union():
             inner = type_.nullable
-            return _tagged(type_) if inner is None else _or_null(json_taker(inner))
+            return _tagged(type_) if inner is None else _or_null(json_decoder(inner))
         case Enum():
             return _enum(type_, Reason.INVALID_EVENT)
         case DecimalBytes():
-            return lambda value: decimal_of_text(_digits(value), type_)
+            return lambda value: parse_decimal(_digits(value), type_)
         case Scalar():
             return _SCALARS[type_.kind]
         case Fixed() | Recursive():
@@ -156,7 +156,7 @@ def _wrong(expected: str, value: Any) -> ContentError:
     return ContentError("is missing" if value is None else f"{expected} expected, {given} given")
 
 
-def take_text(value: Any) -> str:
+def expect_text(value: Any) -> str:
     """A JSON value that has to be text, and text that can be written again. ContentError."""
     if not isinstance(value, str):
         raise _wrong("text", value)
@@ -187,7 +187,7 @@ def _whole(value: Any, bits: int) -> int:
     return int(value.text)
 
 
-def take_boolean(value: Any) -> bool:
+def expect_bool(value: Any) -> bool:
     """A JSON value that has to be true or false. ContentError."""
     if not isinstance(value, bool):
         raise _wrong("true or false", value)
@@ -195,17 +195,17 @@ def take_boolean(value: Any) -> bool:
 
 
 def _millis(value: Any) -> int:
-    return (timestamp_of_text(take_text(value)) - EPOCH) // _MILLISECOND
+    return (parse_timestamp(expect_text(value)) - EPOCH) // _MILLISECOND
 
 
 _SCALARS: Final[dict[str, Take]] = {
-    "boolean": take_boolean,
+    "boolean": expect_bool,
     "int": lambda value: _whole(value, 32),
     "long": lambda value: _whole(value, 64),
-    "string": take_text,
-    "uuid": lambda value: uuid(take_text(value)),
-    "date": lambda value: date_of_text(take_text(value)),
-    "timestamp-micros": lambda value: timestamp_of_text(take_text(value)),
+    "string": expect_text,
+    "uuid": lambda value: uuid(expect_text(value)),
+    "date": lambda value: parse_date(expect_text(value)),
+    "timestamp-micros": lambda value: parse_timestamp(expect_text(value)),
     "timestamp-millis": _millis,
 }
 
@@ -218,7 +218,7 @@ def _enum(type_: Enum, unknown: Reason) -> Take:
     symbols = frozenset(type_.symbols)
 
     def take(value: Any) -> str:
-        text = take_text(value)
+        text = expect_text(value)
         if text in symbols:
             return text
         if type_.default is not None:
@@ -239,7 +239,7 @@ def _tagged(type_: Union) -> Take:
     """Custom field values: text and booleans stand for themselves, `{"decimal": "12.5"}` and so on for the rest."""
     alone = {"boolean", "string"}
     tags = {
-        _tag(branch): json_taker(branch)
+        _tag(branch): json_decoder(branch)
         for branch in type_.branches
         if not is_null(branch) and not (isinstance(branch, Scalar) and branch.kind in alone)
     }
@@ -248,14 +248,14 @@ def _tagged(type_: Union) -> Take:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return take_text(value)
+            return expect_text(value)
         if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= tags.keys():
             raise ContentError(f"text, true, false, or an object with one of {', '.join(sorted(tags))} expected")
         ((tag, inner),) = value.items()
         try:
             return tags[tag](inner)
         except ContentError as error:
-            raise error.under(tag) from None
+            raise error.at(tag) from None
 
     return take
 
@@ -269,7 +269,7 @@ def _array(take_item: Take) -> Take:
             for item in value:
                 made.append(take_item(item))
         except ContentError as error:
-            raise error.under(f"[{len(made)}]") from None
+            raise error.at(f"[{len(made)}]") from None
         return made
 
     return take
@@ -283,9 +283,9 @@ def _map(take_value: Take) -> Take:
         name = ""
         try:
             for name, inner in value.items():
-                made[take_text(name)] = take_value(inner)
+                made[expect_text(name)] = take_value(inner)
         except ContentError as error:
-            raise error.under(f"[{name[:60]!r}]") from None
+            raise error.at(f"[{name[:60]!r}]") from None
         return made
 
     return take
@@ -299,10 +299,10 @@ def _record(type_: Record) -> Take:
     steps: list[tuple[str, Take, Type, object]] = []
     for one in type_.fields:
         if isinstance(one.type, Enum):
-            take_field: Take = _enum(one.type, unknown_symbol(type_, one.name))
+            take_field: Take = _enum(one.type, unknown_symbol_reason(type_, one.name))
         else:
-            take_field = json_taker(one.type)
-        check = check_of(type_, one.name) if isinstance(one.type, Scalar) and one.type.kind == "string" else None
+            take_field = json_decoder(one.type)
+        check = text_check(type_, one.name) if isinstance(one.type, Scalar) and one.type.kind == "string" else None
         steps.append((one.name, take_field if check is None else _checked(take_field, check), one.type, one.default))
     renamed = {one.name: one.aliases for one in type_.fields if one.aliases}
 
@@ -317,11 +317,11 @@ def _record(type_: Record) -> Take:
                 if given is None and name in renamed:
                     given = next((value[old] for old in renamed[name] if value.get(old) is not None), None)
                 if given is None and default is not NO_DEFAULT:
-                    made[name] = default_of(field_type, default)
+                    made[name] = default_value(field_type, default)
                 else:
                     made[name] = step(given)
         except ContentError as error:
-            raise error.under(name) from None
+            raise error.at(name) from None
         return made
 
     return take
@@ -361,7 +361,7 @@ def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownF
         case Record() if isinstance(value, dict):
             fields = {name: field for field in type_.fields for name in (field.name, *field.aliases)}
             for name, inner in value.items():
-                below = f"{path}.{name_shown(name)}".lstrip(".")
+                below = f"{path}.{quote_name(name)}".lstrip(".")
                 if name in fields:
                     yield from unknown_fields(fields[name].type, inner, below)
                 else:
@@ -384,19 +384,19 @@ Give = Callable[[Any], Any]
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def text_of_millis(millis: int) -> str:
+def format_millis(millis: int) -> str:
     """UTC with `Z` and three digits. OverflowError outside of the years 1 to 9999."""
     moment = EPOCH + timedelta(milliseconds=millis)
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def text_of_moment(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """Aware time -> UTC with `Z` and up to six digits: none for a whole second."""
     text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
     return (text.rstrip("0") if "." in text else text) + "Z"
 
 
-def text_of_decimal(value: Decimal) -> str:
+def format_decimal(value: Decimal) -> str:
     """Plain digits without trailing zeros, never an exponent."""
     return f"{value.normalize(EXACT):f}" if value else "0"
 
@@ -407,32 +407,32 @@ def _same(value: Any) -> Any:
 
 _GIVEN: Final[dict[str, Give]] = {
     "date": lambda value: value.isoformat(),
-    "timestamp-micros": text_of_moment,
-    "timestamp-millis": text_of_millis,
+    "timestamp-micros": format_timestamp,
+    "timestamp-millis": format_millis,
 }
 
 
 @lru_cache(maxsize=4096)
-def json_giver(type_: Type) -> Give:
+def json_encoder(type_: Type) -> Give:
     """How a value of `type_` becomes what `json.dumps` takes. Fields that are null are left out."""
     match type_:
         case Record():
-            fields = [(one.name, json_giver(one.type)) for one in type_.fields]
+            fields = [(one.name, json_encoder(one.type)) for one in type_.fields]
             return lambda value: {name: give(value[name]) for name, give in fields if value[name] is not None}
         case Array():
-            give_item = json_giver(type_.items)
+            give_item = json_encoder(type_.items)
             return lambda value: [give_item(item) for item in value]
         case Map():
-            give_value = json_giver(type_.values)
+            give_value = json_encoder(type_.values)
             return lambda value: {name: give_value(inner) for name, inner in value.items()}
         case Union():
             inner = type_.nullable
             if inner is None:
                 return _give_tagged
-            give = json_giver(inner)
+            give = json_encoder(inner)
             return lambda value: None if value is None else give(value)
         case DecimalBytes():
-            return text_of_decimal
+            return format_decimal
         case Scalar():
             return _GIVEN.get(type_.kind, _same)
         case _:
@@ -442,9 +442,9 @@ def json_giver(type_: Type) -> Give:
 def _give_tagged(value: Any) -> Any:
     match value:
         case Decimal():
-            return {"decimal": text_of_decimal(value)}
+            return {"decimal": format_decimal(value)}
         case datetime():
-            return {"timestamp": text_of_moment(value)}
+            return {"timestamp": format_timestamp(value)}
         case None | bool() | str():
             return value
         case _:
@@ -453,4 +453,4 @@ def _give_tagged(value: Any) -> Any:
 
 def json_bytes(type_: Type, value: Any) -> bytes:
     """One line of UTF-8, without spaces between tokens."""
-    return json.dumps(json_giver(type_)(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(json_encoder(type_)(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -23,7 +23,7 @@ from processor.domain.output_topics import DECISION, MESSAGE, NOTIFICATION, STAT
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import Headers, RecordPosition, SchemaId
 from processor.wire.avro_reader import read_avro
-from processor.wire.json_codec import JSON, json_taker, parse_json
+from processor.wire.json_codec import JSON, json_decoder, parse_json
 from processor.wire.scalars import ContentError
 from processor.wire.schema import Record, Schemas, Type
 
@@ -39,19 +39,19 @@ _METADATA: Final = ("eid", "event_type", "occurred_at", "content_type", "categor
 _DECLINED_FIELDS: Final = ("templateId", "templateVersion", "reason", "detail", "encodedKey")
 
 
-def fields_of_message(message: Communicationmessage) -> dict[str, Any]:
+def message_fields(message: Communicationmessage) -> dict[str, Any]:
     """The 21 fields."""
     return {name: getattr(message, name) for name in _MESSAGE_FIELDS}
 
 
-def fields_of_status(status: MessageStatus) -> dict[str, Any]:
+def status_fields(status: MessageStatus) -> dict[str, Any]:
     """`from_` is `from` on the wire."""
     made = {wire: getattr(status, name) for wire, name in _STATUS_FIELDS}
     made["source"] = _fields_of_place(status.source)
     return made
 
 
-def fields_of_stream_event(event: StreamEvent) -> dict[str, Any]:
+def stream_event_fields(event: StreamEvent) -> dict[str, Any]:
     """The first five go under `metadata`."""
     return {
         "metadata": {name: getattr(event, name) for name in _METADATA},
@@ -60,7 +60,7 @@ def fields_of_stream_event(event: StreamEvent) -> dict[str, Any]:
     }
 
 
-def fields_of_decision(decision: Decision) -> dict[str, Any]:
+def decision_fields(decision: Decision) -> dict[str, Any]:
     """One record for each source record, with all its reasons."""
     return {
         "eventId": decision.eventId,
@@ -74,7 +74,7 @@ def fields_of_decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def fields_of_notification(notification: Notification) -> dict[str, Any]:
+def notification_fields(notification: Notification) -> dict[str, Any]:
     """The published shape: a batch is its id, and no attachments are null."""
     return {
         **{name: getattr(notification, name) for name in ("id", "href", "status", "subject", "body")},
@@ -91,12 +91,12 @@ def _fields_of_place(place: RecordPosition) -> dict[str, Any]:
     return {"topic": place.topic, "partition": place.partition, "offset": place.offset}
 
 
-FIELDS_OF: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {  # an output's type -> how it becomes fields
-    Communicationmessage: fields_of_message,
-    MessageStatus: fields_of_status,
-    StreamEvent: fields_of_stream_event,
-    Decision: fields_of_decision,
-    Notification: fields_of_notification,
+FIELDS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {  # an output's type -> how it becomes fields
+    Communicationmessage: message_fields,
+    MessageStatus: status_fields,
+    StreamEvent: stream_event_fields,
+    Decision: decision_fields,
+    Notification: notification_fields,
 }
 
 
@@ -104,7 +104,7 @@ FIELDS_OF: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {  # an outpu
 # And back
 
 
-def message_of(
+def read_message(
     value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
 ) -> Communicationmessage:
     """A record of `communications.messages`, in either form. `schema_of` knows a registry's ids; None: ours only.
@@ -115,7 +115,7 @@ def message_of(
     return Communicationmessage(**given | _enums(given, failureReason=FailureReason, state=State, type=Channel))
 
 
-def status_of(
+def read_status(
     value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
 ) -> MessageStatus:
     """A record of `communications.status`."""
@@ -126,7 +126,7 @@ def status_of(
     return MessageStatus(**{name: given[wire] for wire, name in _STATUS_FIELDS})
 
 
-def stream_event_of(
+def read_stream_event(
     value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
 ) -> StreamEvent:
     """A record of a stream's topic."""
@@ -134,7 +134,7 @@ def stream_event_of(
     return StreamEvent(**given.pop("metadata"), **given)
 
 
-def notification_of(
+def read_notification(
     value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
 ) -> Notification:
     """A record of `notifications.messages`."""
@@ -156,7 +156,7 @@ def notification_of(
     )
 
 
-def decision_of(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None) -> Decision:
+def read_decision(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: "SchemaOf | None" = None) -> Decision:
     """A record of `communications.decisions`. ValueError also for a reason of a newer version."""
     given = _read(value, headers, DECISION, schemas, schema_of)
     given["source"] = RecordPosition(**given["source"])
@@ -169,7 +169,7 @@ def decision_of(value: bytes, headers: Headers, *, schemas: Schemas, schema_of: 
 _OF_SOURCE: Final = frozenset(("eventId", "source", "at", "sequence", "reasons"))
 
 
-def source_reader(
+def source_outcome_reader(
     name: str, *, schemas: Schemas, schema_of: "SchemaOf | None" = None
 ) -> Callable[[bytes, Headers], SourceOutcome]:
     """A function that reads of STATUS or DECISION records only what they say of their source, so that it also reads
@@ -205,7 +205,7 @@ def _read_as(ours: Record, value: bytes, headers: Headers, name: str, schema_of:
     fields_read: dict[str, Any]
     try:
         if ("content-type", JSON.encode()) in headers:
-            fields_read = json_taker(ours)(parse_json(value))
+            fields_read = json_decoder(ours)(parse_json(value))
         else:
             fields_read = read_avro(value, 5, _writer(value, name, schema_of), ours)
     except ContentError as error:

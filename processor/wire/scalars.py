@@ -12,7 +12,7 @@ from processor.wire.schema import Array, DecimalBytes, Map, Record, Scalar, Type
 
 
 class ContentError(Exception):
-    """Content that cannot be read; `decode` makes a Fault of it. The path grows while the error goes up.
+    """Content that cannot be read; `decode` makes a DecodeFailure of it. The path grows while the error goes up.
 
     `what` never holds the text of a field that people may keep secret: only names, counts, and values that had to have
     a form (ids, times, numbers), cut.
@@ -24,12 +24,12 @@ class ContentError(Exception):
         self.reason = reason
         self._steps = list(steps)
 
-    def under(self, step: str) -> "ContentError":
+    def at(self, step: str) -> "ContentError":
         """The same error, seen from one level up: `step` is a field's name, or `[index]`, or `["key"]`."""
         self._steps.append(step)
         return self
 
-    def anew(self) -> "ContentError":
+    def copy(self) -> "ContentError":
         """The same error to raise again: one that is found once, when a plan is made, goes up with many records."""
         return ContentError(self.what, self.reason, self._steps)
 
@@ -43,7 +43,7 @@ class ContentError(Exception):
 _WORD: Final = re.compile(r"[\w.]{1,200}", re.ASCII)
 
 
-def name_shown(name: str) -> str:
+def quote_name(name: str) -> str:
     """A name from a foreign schema for a detail: as it is where it is one by Avro's rules, else quoted and cut."""
     return name if _WORD.fullmatch(name) else quote(name)
 
@@ -91,7 +91,7 @@ _DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,4})?", re.ASCII)
 
 
-def timestamp_of_text(text: str) -> datetime:
+def parse_timestamp(text: str) -> datetime:
     """RFC 3339 with any offset -> aware UTC. Digits past microseconds are cut; a leap second is refused."""
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
@@ -112,7 +112,7 @@ def timestamp_of_text(text: str) -> datetime:
         raise ContentError(f"no such time: {quote(text)}") from None
 
 
-def date_of_text(text: str) -> date:
+def parse_date(text: str) -> date:
     """`YYYY-MM-DD` -> date."""
     found = _DATE.fullmatch(text)
     if found is None:
@@ -123,7 +123,7 @@ def date_of_text(text: str) -> date:
         raise ContentError(f"no such date: {quote(text)}") from None
 
 
-def decimal_of_text(text: str, type_: DecimalBytes) -> Decimal:
+def parse_decimal(text: str, type_: DecimalBytes) -> Decimal:
     """A number as JSON writes it, read exactly. Refused: more fraction digits than `scale`, also if they are zeros."""
     if _NUMBER.fullmatch(text) is None:
         raise ContentError(f"not a decimal number: {quote(text)}")
@@ -186,7 +186,7 @@ EVENTS_NAMESPACE: Final = "banking.events"
 Check = Callable[[str], str]
 
 
-def check_of(record: Record, name: str) -> Check | None:
+def text_check(record: Record, name: str) -> Check | None:
     """The form that required text `name` of `record` must have; None: any text will do."""
     if name == "encodedKey":
         return key
@@ -197,22 +197,22 @@ def check_of(record: Record, name: str) -> Check | None:
     return None
 
 
-def unknown_symbol(record: Record, name: str) -> Reason:
+def unknown_symbol_reason(record: Record, name: str) -> Reason:
     """What a symbol that we do not know means: in a family's `event` an event that we do not know."""
     return Reason.UNKNOWN_EVENT if (record.namespace, name) == (EVENTS_NAMESPACE, "event") else Reason.INVALID_EVENT
 
 
-def default_of(type_: Type, given: Any) -> Any:
+def default_value(type_: Type, given: Any) -> Any:
     """A field's default, from the JSON value in the schema to what reading gives. A fresh list or dict each time."""
     match type_:
         case Union():
-            return default_of(type_.branches[0], given)
+            return default_value(type_.branches[0], given)
         case Array():
-            return [default_of(type_.items, item) for item in given]
+            return [default_value(type_.items, item) for item in given]
         case Map():
-            return {name: default_of(type_.values, value) for name, value in given.items()}
+            return {name: default_value(type_.values, value) for name, value in given.items()}
         case Record():
-            return {one.name: default_of(one.type, given.get(one.name, one.default)) for one in type_.fields}
+            return {one.name: default_value(one.type, given.get(one.name, one.default)) for one in type_.fields}
         case DecimalBytes():
             return decimal(int.from_bytes(str(given).encode("latin-1"), "big", signed=True), type_)
         case Scalar("date"):

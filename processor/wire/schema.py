@@ -101,11 +101,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """`name` is the full name; `least_bytes` the fewest bytes that a value takes."""
+    """`name` is the full name; `min_size_bytes` the fewest bytes that a value takes."""
 
     name: str
     fields: tuple[Field, ...]
-    least_bytes: int
+    min_size_bytes: int
 
     @property
     def namespace(self) -> str:
@@ -131,13 +131,13 @@ class Recursive:
 Type = Scalar | DecimalBytes | Fixed | Enum | Array | Map | Union | Record | Recursive
 
 
-def least_bytes(type_: Type) -> int:
+def min_size_bytes(type_: Type) -> int:
     """The fewest bytes that a value takes; 0: no value takes any. 1 for a recursive record, which may need more."""
     match type_:
         case Fixed():
             return type_.size
         case Record():
-            return type_.least_bytes
+            return type_.min_size_bytes
         case Scalar("float"):
             return 4
         case Scalar("double"):
@@ -297,7 +297,7 @@ class _Parser:
                     levels = max(levels, below)
                 if len({field.name for field in fields}) < len(fields):
                     raise SchemaError(f"{name[:200]!r} has two fields of one name")
-                least = min(_LEAST_BYTES_CAP, sum(least_bytes(field.type) for field in fields))
+                least = min(_LEAST_BYTES_CAP, sum(min_size_bytes(field.type) for field in fields))
                 return Record(name, tuple(fields), least), _one_more(levels)
             case _:
                 raise SchemaError(f"{name[:200]!r} is no {kind}")
@@ -351,7 +351,7 @@ class RefusedSchemaError(KeyError):
         self.detail = detail
 
 
-def schema_name(wanted: SchemaId | SchemaGuid) -> str:
+def describe_schema_id(wanted: SchemaId | SchemaGuid) -> str:
     """For a detail: `id 7`, or `GUID` and its 32 hexadecimal digits."""
     return f"GUID {wanted.hex()}" if isinstance(wanted, bytes) else f"id {wanted}"
 
@@ -409,7 +409,7 @@ OUTPUT_SCHEMAS: Final = tuple(spec.schema for spec in OUTPUTS.values() if spec.s
 _ENVELOPE: Final = ("eventId", "event", "occurredAt", "tenant", "correlationId", "actor")
 
 
-def schemas_of(
+def build_schemas(
     texts: Mapping[str, str], ids_text: str, history: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Schemas | None, tuple[str, ...]]:
     """Our schemas from the texts of their files, and all findings; None when there is one.

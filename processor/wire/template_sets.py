@@ -14,7 +14,7 @@ _HEADERS: Headers = (("content-type", JSON.encode()),)
 _ROOM_BYTES = 512  # key, header, and what is around the templates of a part
 
 
-def set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, ...]:
+def template_set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, ...]:
     """The set's records, JSON, in partition 0: one with the digest as its key or, where that is too much for the topic,
     parts of whole templates with keys `digest/2`, `digest/3`, ….
 
@@ -36,7 +36,7 @@ def set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, 
 
 
 @dataclass(frozen=True, slots=True)
-class KeptTemplate:
+class StoredTemplate:
     """One template of a record. `content` is None for one that alone is larger than the topic takes."""
 
     id: TemplateId
@@ -44,7 +44,7 @@ class KeptTemplate:
     content: str | None
 
 
-def kept_templates(value: bytes) -> tuple[KeptTemplate, ...]:
+def stored_templates(value: bytes) -> tuple[StoredTemplate, ...]:
     """The templates of one of the records above, also of one that another version of this program wrote. ValueError for
     any other value."""
     try:
@@ -58,10 +58,10 @@ def kept_templates(value: bytes) -> tuple[KeptTemplate, ...]:
             raise ValueError("no list of templates")
 
 
-def _kept(given: Any) -> KeptTemplate:
+def _kept(given: Any) -> StoredTemplate:
     match given:
         case {"id": str() as name, "version": int() as version, "content": str() | None as content}:
-            return KeptTemplate(TemplateId(name), version, content)
+            return StoredTemplate(TemplateId(name), version, content)
         case _:
             raise ValueError("not a template")
 

@@ -31,9 +31,9 @@ from processor.domain.record import EncodedKey
 from processor.kafka.clients import admin
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_state import read_output_topics
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
-from processor.wire.output_fields import status_of
+from processor.wire.output_fields import read_status
 from tests.support.builders import TENANT
 from tests.support.installation import Installation, create_installation
 
@@ -64,7 +64,7 @@ def encode_events(installation: Installation, count: int, *, seed: int) -> list[
     """`count` events in Avro, with their ids and keys."""
     encoded_events = []
     for fields in events(count, seed=seed, tenant=TENANT, accounts=2_000):
-        event = event_of_json(fields, installation.schemas)
+        event = event_from_json(fields, installation.schemas)
         assert isinstance(event, Event)
         value, _ = encode_event(event.fields, installation.schemas, format="avro")
         encoded_events.append((event.id, event.ordering_key.encode(), value))
@@ -125,7 +125,7 @@ def event_ids(installation: Installation, read: list[ReadRecord]) -> list[tuple[
     event_of: dict[str, str] = {}
     for topic, key, value, _ in read:
         if topic == status:
-            event_id = status_of(value, (), schemas=installation.schemas).eventId
+            event_id = read_status(value, (), schemas=installation.schemas).eventId
             encoded_key = EncodedKey((key or b"").decode())
             event_of[encoded_key] = event_of[eid(encoded_key)] = event_id
     arrivals = []

@@ -26,7 +26,7 @@ from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
-from processor.wire.decode import decode, event_of_json
+from processor.wire.decode import decode, event_from_json
 from tests.cli.commands import run_command
 from tests.support.clients import logged
 
@@ -93,7 +93,7 @@ def told(events_told: list[Json]) -> dict[str, Event]:
     """What records must hold, by event id."""
     found = {}
     for given in events_told:
-        event = event_of_json(given, SCHEMAS)
+        event = event_from_json(given, SCHEMAS)
         assert isinstance(event, Event)
         found[event.id] = event
     return found

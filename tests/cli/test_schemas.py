@@ -16,7 +16,7 @@ from processor.registry.client import session_of
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.registry.subjects import Subjects
 from processor.settings import SchemaRegistrySettings, Settings
-from processor.wire.compatibility import misfits
+from processor.wire.compatibility import incompatibilities
 from processor.wire.schema import parse
 from tests.cli.commands import run_command
 from tests.support.apicurio import register as put
@@ -79,14 +79,16 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
 def test_what_could_be_written_and_not_be_read(writer: Json, reader: Json, expected: list[str]) -> None:
     """Each place, whether a record would ever have it or not."""
     (_, old), (_, new) = parse(json.dumps(writer)), parse(json.dumps(reader))
-    found = list(misfits(old, new))
+    found = list(incompatibilities(old, new))
 
     assert expected == [one[: len(what)] for one, what in zip(found, expected, strict=True)]
 
 
 def test_every_schema_of_ours_reads_itself() -> None:
     """Nothing shipped is at odds with itself or with what was shipped before."""
-    assert [] == [what for schema in load_schemas().families.values() for what in misfits(schema.type, schema.type)]
+    assert [] == [
+        what for schema in load_schemas().families.values() for what in incompatibilities(schema.type, schema.type)
+    ]
     assert 0 == run_command(schemas.command, Settings(), action="check", as_json=True)
 
 

@@ -25,8 +25,8 @@ from processor.errors import DependencyError, FencedError, UsageError
 from processor.kafka.clients import headers_of
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings
-from processor.wire.decode import Fault, decode
-from processor.wire.output_fields import message_of
+from processor.wire.decode import DecodeFailure, decode
+from processor.wire.output_fields import read_message
 from tests.support.clients import logged
 
 SCHEMAS = load_schemas()
@@ -75,7 +75,7 @@ def said(capsys: Captured) -> dict[str, Any]:
     return found
 
 
-def outcome(one: Input) -> Event | Fault:
+def outcome(one: Input) -> Event | DecodeFailure:
     record = SourceRecord(
         RecordPosition(Topic("e"), 0, one.number), 0, one.record.key, one.record.value, one.record.headers
     )
@@ -97,7 +97,7 @@ def test_what_is_sent(count: int, burst: int) -> None:
     assert list(range(count + 4)) == [one.number for one in made]
     assert [told[0]["eventId"]] == [one.event["eventId"] for one in made if one.again and one.event]
     assert {"BAD_FRAME", "INVALID_EVENT", "UNKNOWN_EVENT"} == {one.reason for one in bad}
-    assert all(isinstance(found := outcome(one), Fault) and found.reason == one.reason for one in bad)
+    assert all(isinstance(found := outcome(one), DecodeFailure) and found.reason == one.reason for one in bad)
     assert all(
         isinstance(found := outcome(one), Event) and one.record.key.decode() == found.ordering_key for one in good
     )
@@ -182,7 +182,7 @@ def rewrite(settings: Settings, topic: str, partition: int, records: list[Messag
 
 def account_and_time(message: Message) -> tuple[str | None, int | None]:
     """The account's key, and when the event was told: another time is another event."""
-    told = message_of(message.value() or b"", headers_of(message), schemas=SCHEMAS)
+    told = read_message(message.value() or b"", headers_of(message), schemas=SCHEMAS)
     return told.loanAccountKey or told.depositAccountKey, told.creationDate
 
 

@@ -12,7 +12,7 @@ from processor.demo.generate import events
 from processor.domain.catalogue import EVENTS, FAMILIES, Holder, ordering_key
 from processor.domain.record import EventName
 from processor.registry.schema_files import load_schemas
-from processor.wire.decode import Fault, event_of_json
+from processor.wire.decode import DecodeFailure, event_from_json
 
 Json = dict[str, Any]
 
@@ -56,7 +56,7 @@ def test_every_event_is_told(told: list[Json]) -> None:
 def test_every_event_is_read(told: list[Json]) -> None:
     """What is generated fits the schemas: none of it would be a dead letter."""
     schemas = load_schemas()
-    faults = [found for event in told if isinstance(found := event_of_json(event, schemas), Fault)]
+    faults = [found for event in told if isinstance(found := event_from_json(event, schemas), DecodeFailure)]
 
     assert not faults
 

@@ -14,7 +14,7 @@ from processor.domain.placeholders import PLACEHOLDERS
 from processor.domain.record import EventName, RecordPosition, SourceRecord, Topic
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample, samples
-from processor.wire.decode import decode, event_of_json
+from processor.wire.decode import decode, event_from_json
 from processor.wire.encode import encode_event
 
 SCHEMAS = load_schemas()
@@ -41,7 +41,7 @@ def test_samples_are_different_events() -> None:
 def test_samples_are_events() -> None:
     """Each sample is read as the event that it is named after, and written as Avro it is read as the same."""
     for told in samples():
-        event = event_of_json(told, SCHEMAS)
+        event = event_from_json(told, SCHEMAS)
         assert isinstance(event, Event), (told["event"], event)
         value, headers = encode_event(event.fields, SCHEMAS, format="avro")
         record = SourceRecord(RecordPosition(Topic("e"), 0, 0), 0, None, value, headers)

@@ -27,7 +27,7 @@ from processor.engine.partition import AssignedPartition
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
-from processor.wire.encode import dead_letter_of
+from processor.wire.encode import read_dead_letter
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
 from tests.support.clients import logged
@@ -382,7 +382,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     made.run()
     renamed(made, "off", circuit_breaker="off").run(start_from="beginning")
     letters = [
-        dead_letter_of(key=one.key(), value=one.value(), headers=headers_of(one))
+        read_dead_letter(key=one.key(), value=one.value(), headers=headers_of(one))
         for one in made.read(made.settings.topic("dead_letters"))
     ]
     entries = [

@@ -19,7 +19,7 @@ from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.observability.metrics import DEFERRED_RECORDS
 from processor.settings import KafkaSettings
-from processor.wire.encode import dead_letter_of
+from processor.wire.encode import read_dead_letter
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
@@ -107,7 +107,7 @@ def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str,
     made.run()
 
     (letter,) = made.read(made.settings.topic("dead_letters"))
-    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.place.offset)
     assert [3] == made.committed()
     assert {"0", "1"} == {status["eventId"][-1] for status in made.read_statuses()}

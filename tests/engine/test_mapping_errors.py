@@ -22,7 +22,7 @@ from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
-from processor.wire.encode import dead_letter_of
+from processor.wire.encode import read_dead_letter
 from processor.wire.schema import SchemaOf
 from tests.support.clients import logged
 from tests.support.events import repayment
@@ -107,7 +107,7 @@ def test_the_record_is_dead_and_the_others_go_on(
             status=EngineStatus(Metrics(registry), events=made.settings.topic("events"), max_stall_s=60),
         )
     (letter,) = made.read(made.settings.topic("dead_letters"))
-    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     (error,) = [line for line in lines if line["log_level"] == "error"]
 
     assert [8] == made.committed()
@@ -139,7 +139,7 @@ def test_what_decoding_raises_is_treated_alike(
     made.produce_events([repayment(n) for n in range(8)])
     made.run()
     (letter,) = made.read(made.settings.topic("dead_letters"))
-    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
 
     assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == seen

@@ -9,8 +9,8 @@ from processor.domain.event import Event
 from processor.domain.record import EventName, Headers
 from processor.kafka.clients import headers_of
 from processor.shipped import sample
-from processor.wire.decode import event_of_json
-from processor.wire.encode import dead_letter_of, encode_event
+from processor.wire.decode import event_from_json
+from processor.wire.encode import encode_event, read_dead_letter
 from tests.support.clients import logged
 from tests.support.installation import create_installation
 
@@ -41,7 +41,7 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
             f'subscription = "OPT_OUT"\n{lines}\n'
         )
     made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
-    event = event_of_json(sample(EventName("LOAN_REPAYMENT")), made.schemas)
+    event = event_from_json(sample(EventName("LOAN_REPAYMENT")), made.schemas)
     assert isinstance(event, Event)
     value, _ = encode_event(event.fields, made.schemas, format="avro")
     producer = Producer(logged({"bootstrap.servers": made.servers}))
@@ -67,4 +67,4 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
         ("content-type", b"application/json"),
     ) == good
     (letter,) = made.read(named("dead_letters"))
-    assert BAD == dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter)).headers
+    assert BAD == read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter)).headers

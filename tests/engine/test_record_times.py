@@ -16,8 +16,8 @@ from processor.domain.message import DeadLetter
 from processor.kafka.clients import headers_of
 from processor.registry.schema_files import shipped_schemas
 from processor.shipped import sample
-from processor.wire.decode import event_of_json
-from processor.wire.encode import dead_letter_of, encode_event
+from processor.wire.decode import event_from_json
+from processor.wire.encode import encode_event, read_dead_letter
 from tests.support.clients import logged
 from tests.support.installation import Installation, create_installation
 
@@ -46,7 +46,7 @@ def produce(made: Installation, records: Iterable[tuple[int, int]]) -> None:
     """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms)."""
     producer = Producer(logged({"bootstrap.servers": made.servers}))
     for number, timestamp_ms in records:
-        event = event_of_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, made.schemas)  # type: ignore[arg-type]
+        event = event_from_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, made.schemas)  # type: ignore[arg-type]
         assert isinstance(event, Event), event
         value, _ = encode_event(event.fields, made.schemas, format="avro")
         producer.produce(made.events, value, event.ordering_key, 0, timestamp=timestamp_ms)
@@ -65,7 +65,7 @@ def with_any_times(made: Installation) -> Installation:
 
 def dead_letters(made: Installation) -> list[DeadLetter]:
     messages = made.read(made.settings.topic("dead_letters"))
-    return [dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter)) for letter in messages]
+    return [read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter)) for letter in messages]
 
 
 def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:

@@ -23,7 +23,7 @@ from processor.engine.status import EngineStatus
 from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.settings import SchemaRegistrySettings
-from processor.wire.encode import dead_letter_of
+from processor.wire.encode import read_dead_letter
 from tests.support.builders import TENANT
 from tests.support.clients import logged
 from tests.support.events import repayment
@@ -81,7 +81,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
         by_template.setdefault(status["templateId"], set()).add(status["eventId"][-1])
     assert {"loan-repayment-email": set("01245"), "loan-repayment-stream": set("012345")} == by_template
     (letter,) = made.read(made.settings.topic("dead_letters"))
-    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert [("loan-repayment-email", "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED")] == [
         (one.templateId, one.reason) for one in dead.failed
     ]
@@ -106,7 +106,7 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
     assert [41] == made.committed()
     assert [2] * 40 == list(Counter(status["eventId"] for status in made.read_statuses()).values())
     (letter,) = made.read(made.settings.topic("dead_letters"))
-    dead = dead_letter_of(key=letter.key(), value=letter.value(), headers=headers_of(letter))
+    dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert (20, Reason.OUTPUT_REFUSED) == (dead.place.offset, dead.reason)
     assert "INVALID_RECORD" in dead.detail
 

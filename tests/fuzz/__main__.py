@@ -109,7 +109,7 @@ def show(name: str, templates: Path, *, seed: int, memory_mib: int) -> int:
         "outputFormats": case.output_formats,
         "place": str(case.record.place),
         "timestampMs": case.record.timestamp_ms,
-        "headersFault": case.record.headers_fault,
+        "headersFault": case.record.headers_error,
         "key": encoded(case.record.key),
         "headers": [[header, encoded(value)] for header, value in case.record.headers],
         "value": encoded(case.record.value),

@@ -31,14 +31,14 @@ from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import refuse_outputs, reject_for_error
-from processor.wire.encode import Format, dead_letter_of, dead_letter_source
+from processor.wire.encode import Format, dead_letter_outcome, read_dead_letter
 from processor.wire.output_fields import (
-    decision_of,
-    message_of,
-    notification_of,
-    source_reader,
-    status_of,
-    stream_event_of,
+    read_decision,
+    read_message,
+    read_notification,
+    read_status,
+    read_stream_event,
+    source_outcome_reader,
 )
 from tests.fuzz.corpus import JSON_HEADERS
 from tests.fuzz.environment import OUTPUT_FORMATS, Configuration, Environment
@@ -324,11 +324,11 @@ def _output_violations(outcome: Processed | Rejected, lookups: MappingContext) -
 
 
 _READERS: Final[dict[str, Callable[..., Any]]] = {
-    MESSAGE: message_of,
-    STATUS: status_of,
-    STREAM_EVENT: stream_event_of,
-    NOTIFICATION: notification_of,
-    DECISION: decision_of,
+    MESSAGE: read_message,
+    STATUS: read_status,
+    STREAM_EVENT: read_stream_event,
+    NOTIFICATION: read_notification,
+    DECISION: read_decision,
 }
 
 
@@ -347,7 +347,7 @@ def _read_with_foreign_reader(value: bytes, headers: Headers, name: str, lookups
 
 def _dead_letter_violations(output: OutRecord, outcome: Processed | Rejected) -> Iterator[tuple[str, str]]:
     """A dead letter has its source's key, value and headers, or says how many bytes it omits."""
-    letter = dead_letter_of(key=output.key, value=output.value, headers=output.headers)
+    letter = read_dead_letter(key=output.key, value=output.value, headers=output.headers)
     record = outcome.record
     whole = "dl.value_bytes" not in {name for name, _ in output.headers}
     if letter.place != record.place or letter.timestamp_ms != record.timestamp_ms:
@@ -388,9 +388,9 @@ def _identity_violations(
     """Outputs from which a restart would restore another event than the one that is remembered now."""
     layout = context.layout
     readers: dict[str, Callable[[bytes, Headers], SourceOutcome]] = {
-        layout.status.name: source_reader(STATUS, schemas=context.schemas),
-        layout.decisions.name: source_reader(DECISION, schemas=context.schemas),
-        layout.dead_letters.name: lambda _value, headers: dead_letter_source(headers),
+        layout.status.name: source_outcome_reader(STATUS, schemas=context.schemas),
+        layout.decisions.name: source_outcome_reader(DECISION, schemas=context.schemas),
+        layout.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
     }
     remembered = (decoded.record.place, decoded.event.id, decoded.time_ms) if isinstance(decoded, SourceEvent) else None
     for output in outcome.outputs:

@@ -11,7 +11,7 @@ from processor.domain.event import Event
 from processor.domain.record import EventName, Headers, SchemaGuid, SchemaId
 from processor.shipped import samples
 from processor.templates.load import SHIPPED
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from processor.wire.schema import ReaderSchema, Schemas, WriterSchema, writer_schema
 from tests.fuzz.avro import avro_bytes, odd_writers, other_writers
 
@@ -93,7 +93,7 @@ def make_corpus(schemas: Schemas, *, seed: int) -> Corpus:
     corpus = Corpus(schemas, all_samples, (), writers, by_id)
     records: list[ValidRecord] = []
     for event in (*all_samples, *events(GENERATED, seed=seed)):
-        read = event_of_json(event, schemas)
+        read = event_from_json(event, schemas)
         assert isinstance(read, Event), read
         key = read.ordering_key.encode()
         own = schemas.by_event[read.name]

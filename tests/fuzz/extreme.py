@@ -14,7 +14,7 @@ from typing import Any, Final
 from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.event import Event
 from processor.domain.record import EventName, Headers
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from processor.wire.schema import Array, DecimalBytes, Enum, Map, ReaderSchema, Record, Scalar, Type, Union, is_null
 from tests.fuzz.avro import avro_bytes
 from tests.fuzz.corpus import JSON_HEADERS, Corpus
@@ -68,7 +68,7 @@ def extreme_record(corpus: Corpus, rng: random.Random) -> tuple[bytes, Headers, 
     draw = rng.random()
     if draw < 0.45:
         return text, JSON_HEADERS, corpus.key_of(base)
-    read = event_of_json(text, corpus.schemas)
+    read = event_from_json(text, corpus.schemas)
     if not isinstance(read, Event):
         return text, JSON_HEADERS, corpus.key_of(base)
     writer = schema if draw < 0.75 else rng.choice(corpus.writers[schema.name])

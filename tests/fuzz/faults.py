@@ -12,7 +12,7 @@ from typing import Any, Final
 import processor.mapping.decode as module
 from processor.domain.event import Event
 from processor.domain.record import SourceRecord
-from processor.wire.decode import Fault, decode
+from processor.wire.decode import DecodeFailure, decode
 from tests.fuzz import worker
 from tests.fuzz.checker import FIRST_TIMESTAMP_MS
 
@@ -49,10 +49,10 @@ FAULTS: Final[Mapping[str, Callable[[], None]]] = {
 }
 
 
-def decode_with_fault(fault: Callable[[], None]) -> Callable[..., Event | Fault]:
+def decode_with_fault(fault: Callable[[], None]) -> Callable[..., Event | DecodeFailure]:
     """`decode`, which first calls `fault` for the records of `FAULTY_RECORDS`."""
 
-    def decode_or_fail(record: SourceRecord, **given: Any) -> Event | Fault:
+    def decode_or_fail(record: SourceRecord, **given: Any) -> Event | DecodeFailure:
         if record.timestamp_ms - FIRST_TIMESTAMP_MS in FAULTY_RECORDS:
             fault()
         return decode(record, **given)

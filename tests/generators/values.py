@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from processor.domain.event import Event
 from processor.shipped import samples
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
 from tests.support.wire import SCHEMAS, golden_bytes
 
@@ -40,7 +40,7 @@ def events() -> dict[str, tuple[str, bytes]]:
     """The sample of each event: name -> type and framed value."""
     made = {}
     for given in samples():
-        event = event_of_json(given, SCHEMAS)
+        event = event_from_json(given, SCHEMAS)
         assert isinstance(event, Event)
         value, _ = encode_event(event.fields, SCHEMAS, format="avro")
         made[str(event.name)] = SCHEMAS.by_event[event.name].name, value

@@ -27,7 +27,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import draft
 from processor.mapping.rejections import refuse_outputs
-from processor.wire.encode import Format, dead_letter_source, encode_event, output_encoder
+from processor.wire.encode import Format, dead_letter_outcome, encode_event, output_encoder
 from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
@@ -506,7 +506,9 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
 
         assert isinstance(outcome, Rejected)
         assert Reason.OUTPUT_REFUSED == outcome.reason
-        assert [(value, event.id)] == [(out.value, dead_letter_source(out.headers).event_id) for out in outcome.outputs]
+        assert [(value, event.id)] == [
+            (out.value, dead_letter_outcome(out.headers).event_id) for out in outcome.outputs
+        ]
 
 
 def test_a_refused_dead_letter_keeps_its_reason() -> None:
@@ -515,7 +517,7 @@ def test_a_refused_dead_letter_keeps_its_reason() -> None:
 
     assert isinstance(outcome, Rejected)
     assert Reason.MISSING_KEY == outcome.reason
-    assert [(None, None)] == [(out.value, dead_letter_source(out.headers).event_id) for out in outcome.outputs]
+    assert [(None, None)] == [(out.value, dead_letter_outcome(out.headers).event_id) for out in outcome.outputs]
 
 
 def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:

@@ -8,7 +8,7 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.outcome import Processed
 from processor.templates.load import SHIPPED
 from processor.wire.encode import output_encoder
-from processor.wire.output_fields import message_of, notification_of, status_of, stream_event_of
+from processor.wire.output_fields import read_message, read_notification, read_status, read_stream_event
 from tests.support.builders import make_event, make_lookups, make_record, map_record, schemas
 
 FOLDERS = ("events", "samples")
@@ -23,7 +23,7 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
     read back from its bytes by its schema. The texts are those that the templates' own samples expect."""
     outcome = map_record(make_record(make_event(TOLD[name])), make_lookups(encode=FORMS[form]), frozenset())
     assert isinstance(outcome, Processed)
-    read = {"messages": message_of, "status": status_of, "notifications": notification_of}
+    read = {"messages": read_message, "status": read_status, "notifications": read_notification}
     by_topic = {"communications.messages": "messages", "communications.status": "status"}
     by_topic["notifications.messages"] = "notifications"
     found = [
@@ -35,7 +35,7 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
         one for birth in outcome.created for one in (birth.message, birth.status, birth.notification) if one is not None
     ]
     streamed = [
-        stream_event_of(out.value or b"", out.headers, schemas=schemas())
+        read_stream_event(out.value or b"", out.headers, schemas=schemas())
         for out in outcome.outputs
         if "streamingapi" in out.topic
     ]

@@ -24,7 +24,7 @@ from processor.observability.http import Readiness
 from processor.registry.client import Registry
 from processor.registry.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from tests.registry.test_registry_answers import Answers
 from tests.support.apicurio import register
 from tests.support.clients import logged
@@ -71,7 +71,7 @@ MAPPED: tuple[Callable[[Json], None], ...] = (as_it_is, add_a_field, take_a_fiel
 
 def written(made: Installation, text: str, number: int) -> bytes:
     """A repayment as the writer of schema `text` writes it, without a frame."""
-    event = event_of_json(repayment(number), made.schemas)
+    event = event_from_json(repayment(number), made.schemas)
     assert isinstance(event, Event), event
     fields = {**event.fields, "loyaltyTier": "gold"}
     if field(json.loads(text), "occurredAt")["type"] == "string":

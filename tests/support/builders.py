@@ -36,7 +36,7 @@ from processor.templates.conditions import compile_condition
 from processor.templates.html_scanner import place
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.text import parse, parse_custom_field
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from processor.wire.encode import EncodeOutput, encode_event, output_encoder
 from processor.wire.schema import SchemaOf, Schemas
 
@@ -91,7 +91,9 @@ def changed(told: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def make_event(told: Mapping[str, Any] | str = "loan-repayment", **changes: Any) -> Event:
     """The event of a sample, by name or as it is told; `changes` by path, `__` for a dot."""
     base = sample(told) if isinstance(told, str) else told
-    event = event_of_json(changed(base, {path.replace("__", "."): value for path, value in changes.items()}), schemas())
+    event = event_from_json(
+        changed(base, {path.replace("__", "."): value for path, value in changes.items()}), schemas()
+    )
     assert isinstance(event, Event), event
     return event
 

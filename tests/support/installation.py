@@ -35,7 +35,7 @@ from processor.kafka.topic_state import read_output_topics
 from processor.registry.schema_files import load_schemas
 from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
 from processor.templates.load import read_templates, require_usable
-from processor.wire.decode import event_of_json
+from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.schema import Schemas
 from tests.support.builders import TENANT, make_lookups
@@ -173,7 +173,7 @@ class Installation:
 
     def encode(self, fields: Mapping[str, Any]) -> tuple[bytes, str]:
         """Value and key of an event in JSON form, in Avro."""
-        event = event_of_json(fields, self.schemas)
+        event = event_from_json(fields, self.schemas)
         assert isinstance(event, Event), event
         value, _ = encode_event(event.fields, self.schemas, format="avro")
         return value, event.ordering_key

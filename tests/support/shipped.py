@@ -19,18 +19,18 @@ from processor.wire import schema
 def built_once() -> Iterator[None]:
     """Within the block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema_files, "schemas_of", _once_for_equal_texts(schema.schemas_of))
+        patch.setattr(schema_files, "build_schemas", _once_for_equal_texts(schema.build_schemas))
         patch.setattr(load, "read_templates", _once_for_shipped_files(load.read_templates))
         yield
 
 
-def _once_for_equal_texts(schemas_of: Callable[..., Any]) -> Callable[..., Any]:
+def _once_for_equal_texts(build_schemas: Callable[..., Any]) -> Callable[..., Any]:
     built: dict[object, Any] = {}
 
     def build(texts: dict[str, str], ids_text: str, history: dict[str, str]) -> Any:
         key = (*texts.items(), ids_text, *history.items())
         if key not in built:
-            built[key] = schemas_of(texts, ids_text, history)
+            built[key] = build_schemas(texts, ids_text, history)
         return built[key]
 
     return build

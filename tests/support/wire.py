@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from processor.domain.event import Event, Fields
 from processor.domain.record import EventName, Headers, RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.registry.schema_files import load_schemas
-from processor.wire.decode import Fault, decode, event_of_json
+from processor.wire.decode import DecodeFailure, decode, event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.scalars import decimal
 from processor.wire.schema import (
@@ -55,7 +55,7 @@ def json_record(given: object) -> SourceRecord:
     return make_record(data, JSON_HEADERS)
 
 
-def told(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Event | Fault:
+def told(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Event | DecodeFailure:
     """What `decode` makes of a record with our schemas, and with `writers` by their ids."""
 
     def schema_of(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
@@ -66,17 +66,17 @@ def told(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = N
     return decode(record, schemas=SCHEMAS, schema_of=schema_of)
 
 
-def fault(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Fault:
+def fault(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> DecodeFailure:
     """The fault of a record; an event fails the test."""
     given = told(record, writers=writers)
-    assert isinstance(given, Fault), given
+    assert isinstance(given, DecodeFailure), given
     return given
 
 
 def event(name: str = "LOAN_REPAYMENT", **changed: object) -> Event:
     """An event of the domain's examples, with top-level fields of the JSON form changed; None leaves one out."""
     given = golden_json(f"event.{name}") | changed
-    made = event_of_json({name: value for name, value in given.items() if value is not None}, SCHEMAS)
+    made = event_from_json({name: value for name, value in given.items() if value is not None}, SCHEMAS)
     assert isinstance(made, Event), made
     return made
 

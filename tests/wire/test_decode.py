@@ -19,7 +19,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
 from processor.errors import UnavailableError
 from processor.wire.avro_reader import read_avro
-from processor.wire.decode import Fault, decode, event_of_json
+from processor.wire.decode import DecodeFailure, decode, event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.scalars import ContentError
 from processor.wire.schema import ReaderSchema, WriterSchema, parse, writer_schema
@@ -319,15 +319,15 @@ def test_the_size_is_judged_before_anything_is_parsed() -> None:
     """Not even the frame of an event that is too large is looked at, and the limit itself still fits."""
     value = avro_value()
 
-    def judged(limit: int) -> Event | Fault:
+    def judged(limit: int) -> Event | DecodeFailure:
         return decode(make_record(value), schemas=SCHEMAS, schema_of=SCHEMAS.local_schema, max_event_bytes=limit)
 
     assert event() == judged(len(value))
     assert Reason.EVENT_TOO_LARGE == fault_of(judged(len(value) - 1)).reason
 
 
-def fault_of(given: Event | Fault) -> Fault:
-    assert isinstance(given, Fault)
+def fault_of(given: Event | DecodeFailure) -> DecodeFailure:
+    assert isinstance(given, DecodeFailure)
     return given
 
 
@@ -529,7 +529,7 @@ def test_a_hostile_event_costs_little(name: str) -> None:
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-    assert isinstance(given, Fault)
+    assert isinstance(given, DecodeFailure)
     assert len(given.detail) <= 1_000
     assert seconds < 5  # tracemalloc alone slows it several times
     assert most < 200_000_000
@@ -550,10 +550,10 @@ def test_events_are_read_from_json_lines_and_from_mappings() -> None:
     """What `produce` checks: a line of a file, or a generated event."""
     given = golden_json("event.SAVINGS_DEPOSIT")
 
-    assert event("SAVINGS_DEPOSIT") == event_of_json(json.dumps(given).encode(), SCHEMAS)
-    assert event("SAVINGS_DEPOSIT") == event_of_json(given, SCHEMAS)
-    assert "account: is missing" == fault_of(event_of_json(given | {"account": None}, SCHEMAS)).detail
-    assert Reason.INVALID_EVENT == fault_of(event_of_json(given | {"account": object()}, SCHEMAS)).reason
+    assert event("SAVINGS_DEPOSIT") == event_from_json(json.dumps(given).encode(), SCHEMAS)
+    assert event("SAVINGS_DEPOSIT") == event_from_json(given, SCHEMAS)
+    assert "account: is missing" == fault_of(event_from_json(given | {"account": None}, SCHEMAS)).detail
+    assert Reason.INVALID_EVENT == fault_of(event_from_json(given | {"account": object()}, SCHEMAS)).reason
 
 
 def test_a_detail_is_bounded() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.registry.schema_files import load_schemas, shipped_schemas
-from processor.wire.decode import decode, event_of_json
+from processor.wire.decode import decode, event_from_json
 from processor.wire.schema import WriterSchema, writer_schema
 from tests.support.builders import changed
 from tests.support.laws import examples
@@ -350,8 +350,8 @@ def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
     told_in_json = golden_json("event.LOAN_REPAYMENT")
     record = make_record(written(writer_schema(own().text)))
     by_avro = decode(record, schemas=ours, schema_of=lambda _: writer_schema(own().text), max_event_bytes=1_000_000)
-    by_json = event_of_json(told_in_json, ours)
-    both = event_of_json(changed(told_in_json, {"account.product.title": "New"}), ours)
+    by_json = event_from_json(told_in_json, ours)
+    both = event_from_json(changed(told_in_json, {"account.product.title": "New"}), ours)
 
     assert ["Home improvement loan", "Home improvement loan", "New"] == [
         one.fields["account"]["product"]["title"] for one in (by_avro, by_json, both) if isinstance(one, Event)

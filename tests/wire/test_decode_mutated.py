@@ -13,7 +13,7 @@ from processor.demo.generate import events
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.domain.record import Headers, SourceRecord
-from processor.wire.decode import Fault, event_of_json
+from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
 from tests.support.laws import examples
 from tests.support.wire import JSON_HEADERS, SCHEMAS, avro_value, event, golden_json, make_record, told
@@ -25,7 +25,7 @@ LEAST_PAST_DECODING: Final = 0.20
 CHECKS: Final = ("frame", "schema", "form", "fields", "holder")
 
 
-def passed(given_: Event | Fault) -> int:
+def passed(given_: Event | DecodeFailure) -> int:
     """How many of CHECKS the record passed. `form`: JSON that parses, bytes of which none is missing or left over."""
     if isinstance(given_, Event):
         return 5
@@ -48,7 +48,7 @@ def valid_avro() -> list[bytes]:
     """The examples and some generated events, framed; and one without a holder, which only the last check finds."""
     made = [avro_value(name) for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
     for one in events(12, seed=7):
-        read = event_of_json(one, SCHEMAS)
+        read = event_from_json(one, SCHEMAS)
         assert isinstance(read, Event), read
         made.append(encode_event(read.fields, SCHEMAS, format="avro")[0])
     made.append(encode_event({**event().fields, "client": None}, SCHEMAS, format="avro")[0])
@@ -146,10 +146,10 @@ def test_any_bytes_are_an_event_or_a_fault(form: str, valid: list[bytes], capsys
         broken = record(data, form, valid)
         first = told(broken)
         counts[passed(first)] += 1
-        reasons[first.reason if isinstance(first, Fault) else "event"] += 1
-        assert isinstance(first, Event | Fault)
+        reasons[first.reason if isinstance(first, DecodeFailure) else "event"] += 1
+        assert isinstance(first, Event | DecodeFailure)
         assert first == told(broken)
-        if isinstance(first, Fault):
+        if isinstance(first, DecodeFailure):
             assert 0 < len(first.detail) <= 1_000
             first.detail.encode()
 

@@ -30,9 +30,9 @@ from processor.domain.notification import (
 )
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import EncodedKey, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
-from processor.wire.encode import EncodeOutput, Format, OutValue, encode_event, output_encoder
-from processor.wire.json_codec import text_of_decimal, text_of_millis, text_of_moment
-from processor.wire.output_fields import decision_of, message_of, notification_of, status_of, stream_event_of
+from processor.wire.encode import EncodedValue, EncodeOutput, Format, encode_event, output_encoder
+from processor.wire.json_codec import format_decimal, format_millis, format_timestamp
+from processor.wire.output_fields import read_decision, read_message, read_notification, read_status, read_stream_event
 from processor.wire.schema import WriterSchema, writer_schema
 from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, event, golden_bytes, golden_json
 
@@ -202,7 +202,7 @@ PLAIN_NOTIFICATION = Notification(
     audit={"created": AuditEvent(at=1, by=replace(BY, icon="/icon.png"))},
 )
 
-Encode = Callable[[EncodeOutput], OutValue]
+Encode = Callable[[EncodeOutput], EncodedValue]
 OUTPUTS: list[tuple[str, Encode]] = [
     ("Communicationmessage.email", lambda to: to(EMAIL)),
     ("Communicationmessage.stream", lambda to: to(STREAM)),
@@ -254,7 +254,7 @@ def plain(given_: Any) -> Any:
         case list():
             return [plain(value) for value in given_]
         case datetime():
-            return text_of_moment(given_)[:-1].ljust(23, "0") + "Z"
+            return format_timestamp(given_)[:-1].ljust(23, "0") + "Z"
         case int() | str():
             return given_
         case _:
@@ -388,7 +388,7 @@ NOTIFICATIONS = st.builds(
 @given(notification=NOTIFICATIONS)
 def test_a_notification_is_read_back(to: EncodeOutput, notification: Notification) -> None:
     """The deepest of the outputs, any values, both forms."""
-    assert notification == notification_of(*to(notification), schemas=SCHEMAS)
+    assert notification == read_notification(*to(notification), schemas=SCHEMAS)
 
 
 @pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
@@ -402,10 +402,10 @@ def test_what_is_encoded_is_read_back(
     decision: Decision,
 ) -> None:
     """Each output, any values, both forms: equal to what went in, enums included."""
-    assert message == message_of(*to(message), schemas=SCHEMAS)
-    assert status == status_of(*to(status), schemas=SCHEMAS)
-    assert stream_event == stream_event_of(*to(stream_event), schemas=SCHEMAS)
-    assert decision == decision_of(*to(decision), schemas=SCHEMAS)
+    assert message == read_message(*to(message), schemas=SCHEMAS)
+    assert status == read_status(*to(status), schemas=SCHEMAS)
+    assert stream_event == read_stream_event(*to(stream_event), schemas=SCHEMAS)
+    assert decision == read_decision(*to(decision), schemas=SCHEMAS)
 
 
 def test_outputs_are_read_by_a_registry_s_ids() -> None:
@@ -414,7 +414,7 @@ def test_outputs_are_read_by_a_registry_s_ids() -> None:
     known: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): writer_schema(ours.text)}
     value = b"\x00\x00\x00\x00\x0c" + AVRO(EMAIL)[0][5:]
 
-    assert EMAIL == message_of(value, (), schemas=SCHEMAS, schema_of=known.__getitem__)
+    assert EMAIL == read_message(value, (), schemas=SCHEMAS, schema_of=known.__getitem__)
 
 
 def test_a_record_of_another_namespace_is_no_output() -> None:
@@ -422,7 +422,7 @@ def test_a_record_of_another_namespace_is_no_output() -> None:
     other = writer_schema(SCHEMAS.outputs["communications.Decision"].text.replace('"communications"', '"elsewhere"'))
 
     with pytest.raises(ValueError, match=r"written as elsewhere\.Decision"):
-        decision_of(*AVRO(DECISION), schemas=SCHEMAS, schema_of=lambda _: other)
+        read_decision(*AVRO(DECISION), schemas=SCHEMAS, schema_of=lambda _: other)
 
 
 def test_a_failure_of_a_newer_version_is_other() -> None:
@@ -430,7 +430,7 @@ def test_a_failure_of_a_newer_version_is_other() -> None:
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
     newer = writer_schema(ours.text.replace('"MESSAGING_EXCEPTION"', '"NEWER_REASON","MESSAGING_EXCEPTION"'))
     value, _ = AVRO(replace(EMAIL, failureReason=FailureReason.MESSAGING_EXCEPTION))
-    read = message_of(value, (), schemas=SCHEMAS, schema_of=lambda _: newer)
+    read = read_message(value, (), schemas=SCHEMAS, schema_of=lambda _: newer)
 
     assert FailureReason.OTHER == read.failureReason
 
@@ -442,13 +442,13 @@ def test_a_failure_of_a_newer_version_is_other() -> None:
 def test_what_is_no_message_is_refused(value: bytes) -> None:
     """ValueError, with a word on why."""
     with pytest.raises(ValueError, match=r"not a communications\.Communicationmessage: "):
-        message_of(value, (), schemas=SCHEMAS)
+        read_message(value, (), schemas=SCHEMAS)
 
 
 def test_a_json_value_without_a_required_field_is_refused() -> None:
     """ValueError names the field."""
     with pytest.raises(ValueError, match="sequence: is missing"):
-        status_of(JSON(STATUS)[0].replace(b'"sequence":1,', b""), JSON_HEADERS, schemas=SCHEMAS)
+        read_status(JSON(STATUS)[0].replace(b'"sequence":1,', b""), JSON_HEADERS, schemas=SCHEMAS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -467,7 +467,7 @@ def test_a_json_value_without_a_required_field_is_refused() -> None:
 )
 def test_times_have_three_digits(given_: int, text: str) -> None:
     """Also before 1970. Outside of the years 1 to 9999 an output has no time."""
-    assert text == text_of_millis(given_)
+    assert text == format_millis(given_)
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_times_have_three_digits(given_: int, text: str) -> None:
 )
 def test_decimals_have_no_exponent(given_: str, text: str) -> None:
     """All digits, none after the last that counts."""
-    assert text == text_of_decimal(Decimal(given_))
+    assert text == format_decimal(Decimal(given_))
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_decimals_have_no_exponent(given_: str, text: str) -> None:
 )
 def test_an_event_s_times_keep_their_microseconds(micros: int, text: str) -> None:
     """As many digits as there are."""
-    assert text == text_of_moment(datetime(2026, 3, 14, 9, 26, 53, micros, tzinfo=UTC))
+    assert text == format_timestamp(datetime(2026, 3, 14, 9, 26, 53, micros, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("form", get_args(Format))

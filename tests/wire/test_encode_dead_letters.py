@@ -14,7 +14,7 @@ from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId, Topic
-from processor.wire.encode import dead_letter_of, dead_letter_record, dead_letter_source, value_bytes
+from processor.wire.encode import dead_letter_outcome, dead_letter_record, omitted_value_bytes, read_dead_letter
 
 TOPIC = OutputTopic(Topic("communications.dead-letters"), 6, 1_000_000)
 NAMES = ("reason", "detail", "topic", "partition", "offset", "timestamp", "failed", "attempts", "version")
@@ -46,7 +46,7 @@ def failure(number: int, detail: str = "no name: é") -> FailedTemplate:
 
 def read(record: OutRecord) -> DeadLetter:
     """The letter of a record."""
-    return dead_letter_of(key=record.key, value=record.value, headers=record.headers)
+    return read_dead_letter(key=record.key, value=record.value, headers=record.headers)
 
 
 def test_a_dead_letter_has_all_that_the_contract_names() -> None:
@@ -171,7 +171,7 @@ def test_a_dead_letter_that_does_not_fit_leaves_the_value_out() -> None:
     left = read(record)
 
     assert record.size_bytes <= TOPIC.limit_bytes
-    assert (None, b"\xffkey", 999_900) == (record.value, record.key, value_bytes(record.headers))
+    assert (None, b"\xffkey", 999_900) == (record.value, record.key, omitted_value_bytes(record.headers))
     assert replace(letter, value=None, headers=()) == left
 
 
@@ -180,8 +180,10 @@ def test_the_limit_itself_fits() -> None:
     spare = TOPIC.limit_bytes - dead_letter_record(make_letter(value=b""), topic=TOPIC).size_bytes
     whole = dead_letter_record(make_letter(value=b"v" * spare), topic=TOPIC)
 
-    assert (TOPIC.limit_bytes, None) == (whole.size_bytes, value_bytes(whole.headers))
-    assert spare + 1 == value_bytes(dead_letter_record(make_letter(value=b"v" * (spare + 1)), topic=TOPIC).headers)
+    assert (TOPIC.limit_bytes, None) == (whole.size_bytes, omitted_value_bytes(whole.headers))
+    assert spare + 1 == omitted_value_bytes(
+        dead_letter_record(make_letter(value=b"v" * (spare + 1)), topic=TOPIC).headers
+    )
 
 
 def test_a_key_that_does_not_fit_is_left_out_too() -> None:
@@ -206,7 +208,7 @@ def test_reasons_of_a_newer_version_are_other() -> None:
         (name, (value or b"").replace(b"INVALID_EVENT", b"NEWER").replace(b"MISSING_VALUE", b"NEWEST"))
         for name, value in record.headers
     )
-    letter = dead_letter_of(key=None, value=None, headers=newer)
+    letter = read_dead_letter(key=None, value=None, headers=newer)
 
     assert (Reason.OTHER, "NEWER: account.id: cut short") == (letter.reason, letter.detail)
     assert (TemplateReason.OTHER, "NEWEST: x") == (letter.failed[0].reason, letter.failed[0].detail)
@@ -231,7 +233,7 @@ def test_what_is_no_dead_letter_is_refused(name: str, value: Any) -> None:
     headers = kept if value in (None, ...) else [*kept, (name, value)]
 
     with pytest.raises(ValueError, match="not a dead letter"):
-        dead_letter_of(key=None, value=None, headers=tuple(headers))
+        read_dead_letter(key=None, value=None, headers=tuple(headers))
 
 
 def test_when_its_event_occurred_counts_where_the_record_has_no_time() -> None:
@@ -241,5 +243,5 @@ def test_when_its_event_occurred_counts_where_the_record_has_no_time() -> None:
     headers = dead_letter_record(letter, topic=TOPIC).headers
 
     assert letter == read(dead_letter_record(letter, topic=TOPIC))
-    assert SourceOutcome(letter.place, -5, "e") == dead_letter_source(headers)
-    assert 1_773_480_413_702 == dead_letter_source(dead_letter_record(plain, topic=TOPIC).headers).time_ms
+    assert SourceOutcome(letter.place, -5, "e") == dead_letter_outcome(headers)
+    assert 1_773_480_413_702 == dead_letter_outcome(dead_letter_record(plain, topic=TOPIC).headers).time_ms

@@ -13,9 +13,9 @@ from processor.domain.reasons import Reason
 from processor.domain.record import EventName, SourceRecord
 from processor.shipped import sample, samples
 from processor.wire.avro_reader import read_avro
-from processor.wire.decode import Fault
+from processor.wire.decode import DecodeFailure
 from processor.wire.encode import encode_event
-from processor.wire.json_codec import json_taker, parse_json
+from processor.wire.json_codec import json_decoder, parse_json
 from processor.wire.scalars import ContentError, card_token
 from processor.wire.schema import ReaderSchema, parse
 from tests.support.laws import examples
@@ -75,7 +75,7 @@ def test_holders(family: str, holders: tuple[str, ...]) -> None:
     if family in HOLDERS[holders]:
         assert isinstance(given_, Event), given_
     else:
-        assert isinstance(given_, Fault)
+        assert isinstance(given_, DecodeFailure)
         assert Reason.INVALID_EVENT == given_.reason
         assert given_.detail.startswith("client, group: ")
         assert given_.detail.endswith("both are set" if holders else "none is set")
@@ -86,7 +86,7 @@ def test_holders(family: str, holders: tuple[str, ...]) -> None:
 )
 def test_a_required_holder(name: str, field: str) -> None:
     """Where the family has one kind of holder only, it is there."""
-    assert Fault(Reason.INVALID_EVENT, f"{field}: is missing") == told(changed(name, **{field: None}))
+    assert DecodeFailure(Reason.INVALID_EVENT, f"{field}: is missing") == told(changed(name, **{field: None}))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_hold_or_holds(name: str, hold: object, holds: list[object]) -> None:
 
     assert fits == isinstance(given_, Event)
     if not fits:
-        assert isinstance(given_, Fault)
+        assert isinstance(given_, DecodeFailure)
         assert Reason.INVALID_EVENT == given_.reason
         assert given_.detail.startswith(f"hold, holds: {name} has ")
         assert given_.detail.endswith(f"given {'hold' if hold else 'no hold'} and {len(holds)} in holds")
@@ -147,7 +147,7 @@ OTHER: Final = "8a8e867d5b1a4c0e015b1a5f3c0affff"
 )
 def test_a_subject_is_there(name: str, changes: dict[str, Any], detail: str) -> None:
     """An activity is about what its name says, and that client, group or account is in the event."""
-    assert Fault(Reason.INVALID_EVENT, detail) == told(changed(name, **changes))
+    assert DecodeFailure(Reason.INVALID_EVENT, detail) == told(changed(name, **changes))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_card_number_is_no_token(number: str) -> None:
         f"holds[1].{what}": changed(BULK, holds=[HOLD, {**HOLD, "card": {"token": number}}]),
     }
 
-    assert {detail: Fault(Reason.INVALID_EVENT, detail) for detail in records} == {
+    assert {detail: DecodeFailure(Reason.INVALID_EVENT, detail) for detail in records} == {
         detail: told(record) for detail, record in records.items()
     }
 
@@ -216,10 +216,10 @@ _, LINK = parse(
 @pytest.mark.parametrize(
     "read",
     [
-        lambda: json_taker(LINK)({"passwordUrl": {"href": SECRET}}),
-        lambda: json_taker(LINK)({"passwordUrl": [SECRET]}),
-        lambda: json_taker(LINK)({"passwordUrl": SECRET + "\ud800"}),
-        lambda: json_taker(LINK)(parse_json(f'{{"passwordUrl": "{SECRET}'.encode())),
+        lambda: json_decoder(LINK)({"passwordUrl": {"href": SECRET}}),
+        lambda: json_decoder(LINK)({"passwordUrl": [SECRET]}),
+        lambda: json_decoder(LINK)({"passwordUrl": SECRET + "\ud800"}),
+        lambda: json_decoder(LINK)(parse_json(f'{{"passwordUrl": "{SECRET}'.encode())),
         lambda: read_avro(long(1) + long(37) + SECRET.encode() + b"\xff\x00", 0, LINK, LINK),
         lambda: read_avro(long(1) + long(99) + SECRET.encode(), 0, LINK, LINK),
     ],
@@ -243,7 +243,7 @@ def test_a_portal_event_cut_anywhere_shows_no_secret() -> None:
     for value, headers in portal_values():
         faults = [told(make_record(value[:end], headers)) for end in range(len(value))]
 
-        assert not [one for one in faults if not isinstance(one, Fault) or "portal.example" in one.detail]
+        assert not [one for one in faults if not isinstance(one, DecodeFailure) or "portal.example" in one.detail]
 
 
 @pytest.mark.parametrize(

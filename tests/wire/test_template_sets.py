@@ -8,7 +8,7 @@ import pytest
 from processor.domain.output_topics import OutputTopic
 from processor.domain.record import Topic
 from processor.domain.template import Template, template_set
-from processor.wire.template_sets import set_records
+from processor.wire.template_sets import template_set_records
 from tests.support.builders import make_email, make_template, make_webhook, shipped_templates
 
 TOPIC = Topic("communications.template-sets")
@@ -17,7 +17,7 @@ TOPIC = Topic("communications.template-sets")
 def test_a_set_in_one_record() -> None:
     """Keyed by its digest; each template with its whole text as canonical JSON."""
     templates = shipped_templates()
-    (record,) = set_records(templates, OutputTopic(TOPIC, 1, 999_000))
+    (record,) = template_set_records(templates, OutputTopic(TOPIC, 1, 999_000))
     told = json.loads(record.value or b"")
 
     assert (TOPIC, 0, templates.digest.encode()) == (record.topic, record.partition, record.key)
@@ -38,7 +38,7 @@ def test_a_set_in_one_record() -> None:
 def test_a_set_in_parts(limit: int) -> None:
     """Whole templates in each part, none lost, none over the limit; one that alone is too large keeps its place."""
     templates = template_set([make_template(f"t{number}", body="x" * 50 * number) for number in range(30)])
-    records = set_records(templates, OutputTopic(TOPIC, 1, limit))
+    records = template_set_records(templates, OutputTopic(TOPIC, 1, limit))
     parts = [json.loads(record.value or b"") for record in records]
     told = [one for part in parts for one in part["templates"]]
 
@@ -57,7 +57,9 @@ def test_the_same_set_is_the_same_records() -> None:
     """Whoever writes it, and however often."""
     topic = OutputTopic(TOPIC, 1, 999_000)
 
-    assert set_records(template_set([make_email()]), topic) == set_records(template_set([make_email()]), topic)
+    assert template_set_records(template_set([make_email()]), topic) == template_set_records(
+        template_set([make_email()]), topic
+    )
 
 
 def test_headers_of_a_webhook_are_not_kept() -> None:
@@ -67,7 +69,7 @@ def test_headers_of_a_webhook_are_not_kept() -> None:
         content = json.dumps({"id": "hook", "webhook": {"url": "https://a.example/", "headers": {"X-Token": token}}})
         return replace(make_webhook(), content=content)
 
-    (record,) = set_records(template_set([webhook("s3cret")]), OutputTopic(TOPIC, 1, 999_000))
+    (record,) = template_set_records(template_set([webhook("s3cret")]), OutputTopic(TOPIC, 1, 999_000))
     (told,) = json.loads(record.value or b"")["templates"]
 
     assert {"url": "https://a.example/", "headers": {"X-Token": "***"}} == json.loads(told["content"])["webhook"]

@@ -14,7 +14,7 @@ from processor.domain.record import TemplateId, Topic
 from processor.domain.template import Template, template_set
 from processor.errors import UsageError
 from processor.templates.used_texts import UsedTexts, refuse_changed_texts, text_digest
-from processor.wire.template_sets import KeptTemplate, kept_templates, set_records
+from processor.wire.template_sets import StoredTemplate, stored_templates, template_set_records
 from tests.support.builders import make_email, shipped_templates
 
 DEFAULTS: dict[str, Any] = {  # what a file that does not name them says
@@ -136,8 +136,8 @@ def test_every_other_value_counts() -> None:
 def test_a_text_is_itself_when_it_was_kept() -> None:
     """As written to the topic, without the secrets, in as many parts as it takes."""
     templates = template_set([*shipped_templates().templates, replace(make_email("whole"), content=WHOLE)])
-    records = set_records(templates, OutputTopic(Topic("sets"), 1, 50_000))
-    kept = [template for record in records for template in kept_templates(record.value or b"")]
+    records = template_set_records(templates, OutputTopic(Topic("sets"), 1, 50_000))
+    kept = [template for record in records for template in stored_templates(record.value or b"")]
 
     assert len(records) > 1
     assert "s3cret" not in "".join(template.content or "" for template in kept)
@@ -148,9 +148,11 @@ def test_a_text_is_itself_when_it_was_kept() -> None:
 
 def test_a_template_without_its_content_is_kept_so() -> None:
     """One that alone is larger than the topic takes."""
-    (record,) = set_records(template_set([make_email("big", body="x" * 2_000)]), OutputTopic(Topic("sets"), 1, 1_500))
+    (record,) = template_set_records(
+        template_set([make_email("big", body="x" * 2_000)]), OutputTopic(Topic("sets"), 1, 1_500)
+    )
 
-    assert (KeptTemplate(TemplateId("big"), 1, None),) == kept_templates(record.value or b"")
+    assert (StoredTemplate(TemplateId("big"), 1, None),) == stored_templates(record.value or b"")
 
 
 JSONS = st.recursive(
@@ -173,7 +175,7 @@ JSONS = st.recursive(
 def test_a_foreign_value_is_a_value_error_or_read(value: Any) -> None:
     """Whoever else writes to the topic stops nobody: nothing but ValueError leaves either reader."""
     text = json.dumps(value)
-    for read in (lambda: text_digest(text), lambda: kept_templates(text.encode())):
+    for read in (lambda: text_digest(text), lambda: stored_templates(text.encode())):
         try:
             assert read() is not None
         except ValueError:
@@ -183,7 +185,7 @@ def test_a_foreign_value_is_a_value_error_or_read(value: Any) -> None:
 @pytest.mark.parametrize("value", [b"", b"\xff", b"null", b"[]", b"{}", b'{"templates": [{"id": 1}]}', b"[" * 100_000])
 def test_a_foreign_value_is_refused(value: bytes) -> None:
     with pytest.raises(ValueError):
-        kept_templates(value)
+        stored_templates(value)
 
 
 def used(*templates: Template) -> UsedTexts:

@@ -8,7 +8,7 @@ import pytest
 from processor.domain.catalogue import EVENTS
 from processor.domain.record import EventName
 from processor.shipped import sample as sample_of
-from processor.wire.decode import unknown_fields_of_json
+from processor.wire.decode import unknown_fields_in_json
 from tests.support.builders import changed, sample, schemas
 
 BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
@@ -17,7 +17,7 @@ BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
 def found(event: Any) -> list[str]:
     """What is said of the event's unknown fields."""
     data = event if isinstance(event, bytes) else json.dumps(event).encode()
-    return [str(field) for field in unknown_fields_of_json(data, schemas())]
+    return [str(field) for field in unknown_fields_in_json(data, schemas())]
 
 
 def respelt(event: dict[str, Any], path: str, name: str) -> dict[str, Any]:

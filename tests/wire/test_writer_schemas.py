@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.wire.avro_reader import read_avro
-from processor.wire.decode import Fault
+from processor.wire.decode import DecodeFailure
 from processor.wire.scalars import ContentError
 from processor.wire.schema import (
     MAX_LEVELS,
@@ -49,7 +49,7 @@ def with_field(field: Json) -> str:
     return json.dumps(schema).replace(json.dumps(schema["fields"][-1]), text)
 
 
-def decoded(text: str, value: bytes) -> Event | Fault:
+def decoded(text: str, value: bytes) -> Event | DecodeFailure:
     """What comes of the example event, whose writer has schema `text` and wrote `value` behind all fields of ours."""
     record = make_record(b"\x00\x00\x00\x00\x09" + avro_value()[5:] + value)
     return told(record, writers={9: writer_schema(text)})
@@ -164,7 +164,7 @@ def test_an_invalid_decimal_is_bytes() -> None:
     amount["type"] = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 10}
     fault = decoded(json.dumps(schema), b"")
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
     assert "transaction.amount: bytes cannot be read as decimal(38,10)" == fault.detail
 
@@ -212,7 +212,7 @@ def test_what_resolution_cannot_do_without(field: Json, problem: str) -> None:
     """Its records are INCOMPATIBLE_SCHEMA, and the detail says why."""
     fault = decoded(with_field(field), b"")
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
     assert f"not an Avro schema that can be read: {problem}" in fault.detail
     assert len(fault.detail) < 500
@@ -267,7 +267,7 @@ def test_more_levels_are_incompatible(nested: Any, levels: int) -> None:
     text, value = nested(levels)
     fault = decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
     assert "not an Avro schema that can be read: nested over 64 levels" == fault.detail
 
@@ -313,7 +313,7 @@ def test_a_short_text_may_stand_for_very_many_fields(leaf: str) -> None:
     if leaf == '"null"':
         assert event() == result  # a value without bytes takes no time
     else:
-        assert isinstance(result, Fault)
+        assert isinstance(result, DecodeFailure)
         assert Reason.INVALID_EVENT == result.reason
         assert "cut short" in result.detail
 
@@ -332,7 +332,7 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
     fault = decoded(json.dumps(schema), b"")
 
     assert time.thread_time() - began < 5
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
 
 
@@ -345,7 +345,7 @@ def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
     for times in (200, 10_000):
         fault = decoded(with_field(added(type_)), one_more * times)
 
-        assert isinstance(fault, Fault)
+        assert isinstance(fault, DecodeFailure)
         assert (Reason.INVALID_EVENT, True) == (fault.reason, "nested over 64 levels" in fault.detail)
 
 
@@ -389,7 +389,7 @@ def test_any_schema_is_about_its_records(type_: Json, value: bytes) -> None:
     schema = writer_schema(json.dumps(type_))
 
     assert schema.type is None or not schema.problem
-    if isinstance(result, Fault):
+    if isinstance(result, DecodeFailure):
         assert result.detail.encode()
 
 
