@@ -42,7 +42,7 @@ def command(
     """A template's text beside the message it makes, and its values; connects to nothing."""
     if event is not None and sample is not None:
         raise UsageError("--event and --sample are two events", hint="keep one of them")
-    from processor.mapping.map import Draft
+    from processor.mapping.draft import Draft
     from processor.registry.schema_files import load_schemas
     from processor.templates.load import load_templates
     from processor.templates.preview import preview_template
@@ -141,7 +141,7 @@ def _refuse_manual(template: "Template") -> None:
 def _show_html(preview: "Preview", path: Path | None, *, browser: bool) -> None:
     """Write the HTML body to `path`, or to a temporary file, and show it with `browser`. Nothing without a message."""
     from processor.domain.channel import ContentType
-    from processor.mapping.map import Draft
+    from processor.mapping.draft import Draft
 
     if not isinstance(preview.result, Draft):
         return
@@ -204,11 +204,11 @@ def _properties(preview: "Preview") -> Iterator[tuple[str, str]]:
 
 def _verdict(preview: "Preview") -> str:
     from processor.domain.message import FailedTemplate
-    from processor.mapping.map import Draft
+    from processor.mapping.draft import Draft
 
     result = preview.result
     if isinstance(result, Draft):
-        return f"{result.state}{result.why_failed}" + (f", to {result.destination}" if result.destination else "")
+        return f"{result.state}{result.failure_text}" + (f", to {result.destination}" if result.destination else "")
     if isinstance(result, FailedTemplate):
         return f"failed, {result.reason}: {result.detail}"
     would = "; above is what it would say" if preview.rendered is not None else ""
@@ -216,7 +216,7 @@ def _verdict(preview: "Preview") -> str:
 
 
 def _as_json(preview: "Preview") -> dict[str, Any]:
-    from processor.mapping.map import Draft
+    from processor.mapping.draft import Draft
 
     result = preview.result
     message = result if isinstance(result, Draft) else None

@@ -20,6 +20,22 @@ class CreatedMessage:
     replaced: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateResult:
+    """What came of one template for one event: exactly one of `created`, `skipped` and `failed`.
+
+    `discarded` is the Message of a template that was skipped and whose recipient's portal says so. `missing` are the
+    parts of its Message that no reference row gave; `outputs` the records to publish, in order.
+    """
+
+    created: CreatedMessage | None = None
+    skipped: SkippedTemplate | None = None
+    failed: FailedTemplate | None = None
+    discarded: Notification | None = None
+    outputs: tuple[OutRecord, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class WrongKey:
     """The record's key is not the ordering key of its event, which is `expected`."""

@@ -58,7 +58,7 @@ from processor.kafka.clients import (
 )
 from processor.kafka.clients import consumer as new_consumer
 from processor.kafka.topic_state import TopicWatch, read_output_topics, topic_differences
-from processor.mapping.context import MappingContext
+from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.reference import Reference
@@ -188,19 +188,21 @@ def run(
             encode=output_encoder(
                 schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
             ),
-            reference=Reference(
-                rows=tables.get,
-                missing_row=settings.reference.missing_row,
-                category_by_family=settings.message.category_by_family,
+            draft_rules=DraftRules(
+                time_zone=time_zone,
+                sms_region=settings.sms.region,
+                disabled_channels=frozenset(settings.channels.disabled),
+                reference=Reference(
+                    rows=tables.get,
+                    missing_row=settings.reference.missing_row,
+                    category_by_family=settings.message.category_by_family,
+                ),
             ),
-            switched_off=frozenset(settings.channels.disabled),
             statuses=settings.message.statuses,
             actor=settings.message.actor,
             key_check=settings.key_check,
             decisions=settings.decisions,
             max_event_bytes=settings.max_event_bytes,
-            time_zone=time_zone,
-            sms_region=settings.sms.region,
         )
         starts = StartOffsetResolver(
             settings,

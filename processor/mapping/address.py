@@ -8,14 +8,17 @@ import re
 from functools import lru_cache
 from typing import Final
 from unicodedata import normalize
+from urllib.parse import unquote, urlsplit
 
 import email_validator
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException
 
-from processor.mapping.render import BETWEEN_DIGITS
+from processor.domain.channel import AddressKind
+from processor.mapping.render import BETWEEN_DIGITS, holds_control
 
+DESTINATION_LIMIT_CHARACTERS: Final = 1024
 EMAIL_LIMIT_CHARACTERS: Final = 254  # RFC 5321 4.5.3.1.3, less its angle brackets; the validator counts bytes
 PHONE_LIMIT_CHARACTERS: Final = 64  # fifteen digits, each with three separators, have room
 _REMEMBERED: Final = 1024
@@ -46,7 +49,7 @@ _TURNED: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")  # embeddings, overr
 
 
 @lru_cache(_REMEMBERED)
-def _email_refusal(address: str) -> str | None:
+def _email_error(address: str) -> str | None:
     try:
         validate_email(
             address,
@@ -64,7 +67,7 @@ def _email_refusal(address: str) -> str | None:
     return None
 
 
-def email_refusal(address: str) -> str | None:
+def email_error(address: str) -> str | None:
     """Why `address` is not one e-mail address, an addr-spec of RFC 5322 or RFC 6532 (other scripts); None when it is.
 
     Quoted local parts and domain literals are such; display names, comments and lists are not. Whether the domain
@@ -72,11 +75,11 @@ def email_refusal(address: str) -> str | None:
     """
     if len(address) > EMAIL_LIMIT_CHARACTERS:
         return f"an e-mail address of {len(address)} characters; at most {EMAIL_LIMIT_CHARACTERS}"
-    return _email_refusal(address)
+    return _email_error(address)
 
 
 @lru_cache(_REMEMBERED)
-def _phone_refusal(number: str, region: str | None) -> str | None:
+def _phone_error(number: str, region: str | None) -> str | None:
     if not _NUMBER.fullmatch(number):
         return "not one phone number: it holds more than digits, what stands between them, and a + before them"
     before, slash, behind = number.partition("/")
@@ -95,7 +98,7 @@ def _phone_refusal(number: str, region: str | None) -> str | None:
     return None if possible else "not a possible phone number: of no country, or of the wrong length for its country"
 
 
-def phone_refusal(number: str, region: str | None) -> str | None:
+def phone_error(number: str, region: str | None) -> str | None:
     """Why `number` is not one phone number that can be sent an SMS; None when it is.
 
     `region` (PT) is the country of a number that does not begin with +; without it such a number is refused only if no
@@ -104,10 +107,10 @@ def phone_refusal(number: str, region: str | None) -> str | None:
     """
     if len(number) > PHONE_LIMIT_CHARACTERS:
         return f"a phone number of {len(number)} characters; at most {PHONE_LIMIT_CHARACTERS}"
-    return _phone_refusal(number, region)
+    return _phone_error(number, region)
 
 
-def user_refusal(name: str) -> str | None:
+def user_error(name: str) -> str | None:
     """Why `name` is not the name of one user of the bank; None when it is. Any line can be one that is as it looks."""
     return "the user name has a character that turns its text around" if _TURNED.search(name) else None
 
@@ -115,3 +118,34 @@ def user_refusal(name: str) -> str | None:
 def _count(text: str) -> int:
     """How many digits it has, without the zeros it begins with."""
     return len(phonenumbers.normalize_digits_only(text).lstrip("0"))
+
+
+def address_error(kind: AddressKind, address: str, *, sms_region: str | None) -> str | None:
+    """Why nothing can be sent to `address`; None when it is one address of its kind.
+
+    `sms_region` is the country of phone numbers that name none.
+    """
+    if not address:
+        return "the address is blank"
+    if len(address) > DESTINATION_LIMIT_CHARACTERS:
+        return f"an address of {len(address)} characters; at most {DESTINATION_LIMIT_CHARACTERS}"
+    if holds_control(address):
+        return "the address holds a control character or a line break"
+    match kind:
+        case AddressKind.EMAIL:
+            return email_error(address)
+        case AddressKind.PHONE:
+            return phone_error(address, sms_region)
+        case AddressKind.USER:
+            return user_error(address)
+        case AddressKind.URL if _has_dot_segments(address):
+            return "a step of the address's path is `.` or `..`"
+        case _:
+            return None
+
+
+def _has_dot_segments(url: str) -> bool:
+    """Whether a step of the path is `.` or `..`. A client removes such a step before the request, encoded or not, and
+    many servers do so once they have decoded slashes too, so a value would lead to another path of the same host."""
+    steps = unquote(urlsplit(url).path).replace("\\", "/").split("/")
+    return not {".", ".."}.isdisjoint(steps)

@@ -19,6 +19,16 @@ Suspended = frozenset[tuple[TemplateId, TemplateReason]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DraftRules:
+    """What an installation has to say of a message as its templates draft it."""
+
+    time_zone: tzinfo = UTC
+    sms_region: str | None = None  #: The country of phone numbers that name none, as in PT.
+    disabled_channels: frozenset[Channel] = frozenset()  #: Channels that send nothing now.
+    reference: Reference = EMPTY_TABLES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MappingContext:
     """What one installation maps with. Replaced as a whole when templates are reloaded or topics change."""
 
@@ -27,8 +37,7 @@ class MappingContext:
     templates: TemplateSet
     layout: OutputTopics
     encode: EncodeOutput
-    reference: Reference = EMPTY_TABLES
-    switched_off: frozenset[Channel] = frozenset()  #: Channels that send nothing now.
+    draft_rules: DraftRules = field(default_factory=DraftRules)
     statuses: StatusMap = field(
         default_factory=status_map
     )  #: Of a Message, by the state or failureReason of its message.
@@ -36,5 +45,9 @@ class MappingContext:
     key_check: Literal["warn", "strict"] = "warn"
     decisions: Literal["all", "unexpected", "off"] = "all"
     max_event_bytes: int = 1_048_576
-    time_zone: tzinfo = UTC
-    sms_region: str | None = None  #: The country of phone numbers that name none, as in PT.
+
+    @property
+    def text_limit_characters(self) -> int:
+        """How long a text may grow while it is rendered: a character takes a byte at least, so a longer one could not
+        be published. What fits is decided by the bytes of the record."""
+        return self.layout.messages.limit_bytes

@@ -7,11 +7,10 @@ from typing import Final
 from processor.domain.event import Event, written_at_ms
 from processor.domain.message import Decision, SkippedTemplate
 from processor.domain.reasons import DecisionReason
-from processor.domain.record import OutRecord, SourceRecord
+from processor.domain.record import Headers, OutRecord, SourceRecord
 from processor.domain.text import truncate
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
-from processor.mapping.propagation import passed_on
 from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
 
 ROUTINE_DECISIONS: Final = frozenset(
@@ -34,11 +33,17 @@ _KEY_LIMIT_BYTES: Final = 1000
 
 
 def decision_records(
-    record: SourceRecord, event: Event | None, skipped: tuple[SkippedTemplate, ...], context: MappingContext
+    record: SourceRecord,
+    event: Event | None,
+    skipped: tuple[SkippedTemplate, ...],
+    context: MappingContext,
+    *,
+    propagated: Headers,
 ) -> tuple[OutRecord, ...]:
     """The record of the decision, with all of its reasons that the installation writes; nothing when it writes none.
 
-    Whole if its topic takes it, else with its texts truncated, at last with fewer reasons.
+    Whole if its topic takes it, else with its texts truncated, at last with fewer reasons; a shortened one goes without
+    `propagated`, the source's headers that outputs carry on.
     """
     reasons = _written(skipped, context)
     if not reasons:
@@ -56,7 +61,7 @@ def decision_records(
     )
     key = event.id.encode() if event else record.key
     value, headers = context.encode(decision)
-    whole = OutRecord(topic.name, record.place.partition, key, value, (*passed_on(record.headers).headers, *headers))
+    whole = OutRecord(topic.name, record.place.partition, key, value, (*propagated, *headers))
     if whole.size_bytes <= topic.limit_bytes:
         return (whole,)
     key = key and key[:_KEY_LIMIT_BYTES]

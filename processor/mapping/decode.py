@@ -16,7 +16,7 @@ from processor.domain.text import truncate
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import MappingContext
 from processor.mapping.decisions import decision_records
-from processor.mapping.propagation import passed_on
+from processor.mapping.propagation import propagated_headers
 from processor.mapping.rejections import reject
 from processor.wire.decode import DecodeFailure, decode
 from processor.wire.schema import SchemaOf
@@ -62,12 +62,12 @@ def _quote(value: str) -> str:
 def _skip(
     record: SourceRecord, event: Event | None, reason: DecisionReason, detail: str, context: MappingContext
 ) -> Processed:
-    skipped = (SkippedTemplate(reason=reason, detail=detail),)
+    skipped, headers = (SkippedTemplate(reason=reason, detail=detail),), propagated_headers(record.headers)
     return Processed(
         record=record,
         created=(),
         skipped=skipped,
         failed=(),
-        outputs=decision_records(record, event, skipped, context),
-        malformed_headers=passed_on(record.headers).malformed,
+        outputs=decision_records(record, event, skipped, context, propagated=headers.headers),
+        malformed_headers=headers.malformed,
     )

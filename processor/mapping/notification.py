@@ -21,7 +21,7 @@ from processor.domain.reference import ContactUser
 from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.recipient import Recipient
-from processor.mapping.reference import Known
+from processor.mapping.reference import RecipientData
 
 _ROOT: Final = "/v1/notifications"
 
@@ -34,14 +34,14 @@ def attachment_href(identity: str) -> str:
 def initial_notification(
     message: Communicationmessage,
     template: Template,
-    person: Recipient,
+    recipient: Recipient,
     event: Event,
-    known: Known,
+    data: RecipientData,
     *,
     status: NotificationStatus,
     actor: Actor,
 ) -> Notification:
-    """The first Message of `message`, which is an e-mail or SMS to `person`, with what the tables tell.
+    """The first Message of `message`, which is an e-mail or SMS to `recipient`, with what the tables tell.
 
     Where a row is missing the contact is who the event says, without a user, the category its id alone, and there is no
     account. `audit` has `created` and what came of it at once (queued, discarded, or how it failed), at the message's
@@ -50,17 +50,17 @@ def initial_notification(
     if message.encodedKey is None or message.creationDate is None:
         raise InternalError("a message was born without key or time")
     identity = notification_id(message.encodedKey)
-    account = _account(known)
+    account = _account(data)
     owner = None if account is None else AuditOwner(account.id, account.href, account.name, account.logo)
     return Notification(
         id=identity,
         href=f"{_ROOT}/messages/{identity}",
         batch=batch_id(event.tenant, event.id, template.id),
-        contact=_contact(message, person, event, known),
+        contact=_contact(message, recipient, event, data),
         account=account,
         status=status,
         subject=message.subject,
-        category=_category(known),
+        category=_category(data),
         body=message.body or "",
         attachments=template.attachments,
         audit={
@@ -70,15 +70,17 @@ def initial_notification(
     )
 
 
-def _contact(message: Communicationmessage, person: Recipient, event: Event, known: Known) -> NotificationContact:
+def _contact(
+    message: Communicationmessage, recipient: Recipient, event: Event, data: RecipientData
+) -> NotificationContact:
     """An e-mail's address is always the one really used, also when the table says otherwise."""
-    row = known.contact
-    identity = row.id if row else contact_id(event.tenant, person.key)
-    told = row.email if row and row.email else person.fields["emailAddress"]
+    row = data.contact
+    identity = row.id if row else contact_id(event.tenant, recipient.key)
+    told = row.email if row and row.email else recipient.fields["emailAddress"]
     return NotificationContact(
         id=identity,
         href=f"{_ROOT}/contacts/{identity}",
-        name=row.name if row else person.fields["name"],
+        name=row.name if row else recipient.fields["name"],
         email=message.destination if _is_email(message.type) else told,
         user=None if row is None or row.user is None else _user(row.user),
     )
@@ -92,17 +94,17 @@ def _user(user: ContactUser) -> NotificationUser:
     return NotificationUser(user.id, f"/accounts/users/{user.id}", user.name, user.email)
 
 
-def _category(known: Known) -> NotificationCategory | None:
-    if known.category_id is None:
+def _category(data: RecipientData) -> NotificationCategory | None:
+    if data.category_id is None:
         return None
-    row, href = known.category, f"{_ROOT}/categories/{known.category_id}"
+    row, href = data.category, f"{_ROOT}/categories/{data.category_id}"
     if row is None:
-        return NotificationCategory(known.category_id, href)
+        return NotificationCategory(data.category_id, href)
     return NotificationCategory(row.id, href, row.name, row.short_description)
 
 
-def _account(known: Known) -> NotificationAccount | None:
-    row = known.account
+def _account(data: RecipientData) -> NotificationAccount | None:
+    row = data.account
     if row is None:
         return None
     return NotificationAccount(row.id, f"/accounts/accounts/{row.id}", row.type, row.status, row.name, row.logo)

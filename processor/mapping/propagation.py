@@ -1,7 +1,6 @@
 """Which headers of a source record its outputs carry on: trace and correlation, where every reader can read them."""
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from processor.domain.record import Headers
@@ -25,15 +24,14 @@ _MEMBER: Final = re.compile(
 )
 
 
-class PassedOn(NamedTuple):
+class PropagatedHeaders(NamedTuple):
     """`headers` for each output; `malformed` names those that are left out, each once."""
 
     headers: Headers
     malformed: tuple[str, ...]
 
 
-@lru_cache(1)  # the outputs of one record, one after the other
-def passed_on(headers: Headers) -> PassedOn:
+def propagated_headers(headers: Headers) -> PropagatedHeaders:
     """What outputs carry on of a source's headers: one traceparent, its tracestate, one correlation id; none is null.
 
     Several traceparents are no trace; several tracestates are one list (RFC 9110 section 5.3), passed on as one; of
@@ -50,7 +48,7 @@ def passed_on(headers: Headers) -> PassedOn:
     }
     if found[TRACEPARENT] is None:
         found[TRACESTATE] = None
-    return PassedOn(
+    return PropagatedHeaders(
         tuple((name, value) for name, value in found.items() if value is not None),
         tuple(name for name, value in found.items() if value is None and given[name]),
     )

@@ -46,7 +46,7 @@ def no_rows(table: Table, key: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RecipientData:
     """What the tables tell of one message. `category_id` is the template's, or the family's; the row may be missing.
 
     `missing` has the parts that were looked up and not found, in this order: contact, category, account; each with what
@@ -79,7 +79,9 @@ class Reference:
         row = self._row(Table.SUBSCRIPTIONS, f"{owner}:{template}")
         return row.subscribed if isinstance(row, Subscription) else None
 
-    def known(self, *, contact_key: str, account_keys: tuple[str, ...], category: str | None, family: str) -> Known:
+    def lookup(
+        self, *, contact_key: str, account_keys: tuple[str, ...], category: str | None, family: str
+    ) -> RecipientData:
         """What the tables tell of a message to `contact_key` in `category`, the template's.
 
         `account_keys` are tried in their order. LookupFailedError for a row that cannot be read.
@@ -95,7 +97,7 @@ class Reference:
             missing["category"] = category_id
         if account is None:
             missing["account"] = " or ".join(account_keys)
-        return Known(
+        return RecipientData(
             contact if isinstance(contact, Contact) else None,
             category_id,
             row if isinstance(row, Category) else None,
@@ -103,10 +105,10 @@ class Reference:
             missing,
         )
 
-    def require(self, known: Known) -> None:
+    def check_complete(self, data: RecipientData) -> None:
         """LookupFailedError when something is missing and nothing may be."""
-        if known.missing and self.missing_row == "fail":
-            raise LookupFailedError("; ".join(f"no {part} of {key}" for part, key in known.missing.items()))
+        if data.missing and self.missing_row == "fail":
+            raise LookupFailedError("; ".join(f"no {part} of {key}" for part, key in data.missing.items()))
 
     def _row(self, table: Table, key: str) -> Row | None:
         row = _read(self.rows, table, key)

@@ -64,7 +64,7 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
-class Unrendered:
+class RenderFailure:
     """Why a text could not be rendered: the template's fault, or its author's for not expecting such an event."""
 
     reason: TemplateReason
@@ -85,10 +85,10 @@ class _NoRoomError(Exception):
 
 class _StopRenderingError(Exception):
     def __init__(self, reason: TemplateReason, detail: str) -> None:
-        self.unrendered = Unrendered(reason, detail)
+        self.unrendered = RenderFailure(reason, detail)
 
 
-def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> Rendered | Unrendered:
+def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> Rendered | RenderFailure:
     """Subject, body and address with the event's values. The same arguments give the same text.
 
     What a value contains is never read as a placeholder: each is written once, escaped for where it stands, and what
@@ -106,7 +106,7 @@ def render(text: Text, scope: Scope, *, strict: bool, limit_characters: int) -> 
     except _StopRenderingError as stop:
         return stop.unrendered
     if strict and notes.missing:
-        return Unrendered(TemplateReason.MISSING_VALUE, "no value: " + ", ".join(dict.fromkeys(notes.missing)))
+        return RenderFailure(TemplateReason.MISSING_VALUE, "no value: " + ", ".join(dict.fromkeys(notes.missing)))
     return Rendered(subject, body, url, notes.replaced)
 
 

@@ -15,13 +15,13 @@ from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
-from processor.mapping.map import Draft, draft, event_type
+from processor.mapping.context import DraftRules
+from processor.mapping.draft import Draft, draft_template
 from processor.mapping.recipient import holder_of
 from processor.mapping.render import Scope, value_of
 from processor.settings import Settings
 from processor.shipped import sample
 from processor.templates.checks import ID_HINT, is_template_id
-from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.load import SHIPPED, load_templates, require_usable
 from processor.templates.secrets import MASK
 from processor.templates.text import field_paths
@@ -158,14 +158,8 @@ def _add_sample(text: str, template_id: str, event: bytes, settings: Settings, s
     if isinstance(decoded, DecodeFailure):
         what = f"events/{template.events[0]}.json is no event: {decoded.detail}"
         raise UsageError(what, hint="fix it, or remove it")
-    message = draft(
-        template,
-        decoded,
-        time_zone=ZoneInfo(settings.time_zone),
-        stream=event_type(decoded.tenant, decoded.name),
-        limit_characters=BODY_LIMIT_BYTES,
-        sms_region=settings.sms.region,
-    )
+    rules = DraftRules(time_zone=ZoneInfo(settings.time_zone), sms_region=settings.sms.region)
+    message = draft_template(template, decoded, rules)
     if not isinstance(message, Draft):  # as where nobody is the credit officer
         return f"{text}\n# Its event makes no message: {message.reason}: {message.detail}\n"
     expected = {

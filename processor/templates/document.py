@@ -22,7 +22,7 @@ from processor.domain.template import (
     Segment,
     Text,
 )
-from processor.mapping.render import TABLES, Scope, Unrendered, render
+from processor.mapping.render import TABLES, RenderFailure, Scope, render
 from processor.templates.html_scanner import Misplacement, place, unescaped
 from processor.templates.rules import RuleCode
 
@@ -90,7 +90,7 @@ def _errors_of_parsed(body: tuple[Segment, ...], content: ContentType, family: s
         rendered = render(
             Text(None, probe), Scope(family, fields, UTC), strict=False, limit_characters=LIMIT_CHARACTERS
         )
-        if isinstance(rendered, Unrendered):
+        if isinstance(rendered, RenderFailure):
             yield f"body cannot be rendered: {rendered.detail}"
             continue
         try:

@@ -6,13 +6,14 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from processor.domain.event import Event
-from processor.domain.message import FailedTemplate, SkippedTemplate
+from processor.domain.message import FailedTemplate
 from processor.domain.reasons import DecisionReason
 from processor.domain.template import Template, TemplateSet
+from processor.mapping.checks import case_of
 from processor.mapping.conditions import describe_value, holds
-from processor.mapping.map import Draft, draft, event_type, scope_of
+from processor.mapping.context import DraftRules
+from processor.mapping.draft import Draft, draft, draft_template
 from processor.settings import Settings
-from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.secrets import mask_secrets
 from processor.wire.decode import DecodeFailure
 
@@ -98,10 +99,15 @@ def explain_event(where: str, event: Event | DecodeFailure, templates: TemplateS
 
 
 def _apply(template: Template, event: Event, settings: Settings) -> TemplateResult:
-    result = _draft(template, event, settings)
+    rules = DraftRules(
+        time_zone=ZoneInfo(settings.time_zone),
+        sms_region=settings.sms.region,
+        disabled_channels=frozenset(settings.channels.disabled),
+    )
+    case = case_of(template, event, rules)
+    result = draft(case)
     if isinstance(result, Draft):
-        result = _draft(template, mask_secrets(event), settings)  # what is shown of it
-    _, scope = scope_of(template, event, time_zone=ZoneInfo(settings.time_zone))
+        result = draft_template(template, mask_secrets(event), rules)  # what is shown of it
     return TemplateResult(
         template=template.id,
         version=template.version,
@@ -112,24 +118,12 @@ def _apply(template: Template, event: Event, settings: Settings) -> TemplateResu
         encodedKey=result.key if isinstance(result, Draft) else None,
         match=template.match.value,
         conditions=tuple(
-            ConditionResult(str(condition), holds(condition, scope), describe_value(condition, scope))
+            ConditionResult(str(condition), holds(condition, case.scope), describe_value(condition, case.scope))
             for condition in template.conditions
         ),
     )
 
 
-def _draft(template: Template, event: Event, settings: Settings) -> Draft | SkippedTemplate | FailedTemplate:
-    return draft(
-        template,
-        event,
-        time_zone=ZoneInfo(settings.time_zone),
-        stream=event_type(event.tenant, event.name),
-        limit_characters=BODY_LIMIT_BYTES,
-        sms_region=settings.sms.region,
-        switched_off=settings.channels.disabled,
-    )
-
-
 def _summary(message: Draft) -> str:
     to = f" to {message.destination}" if message.destination else ""
-    return f"{message.state}{message.why_failed}{to}: {message.rendered.subject or message.rendered.body}"
+    return f"{message.state}{message.failure_text}{to}: {message.rendered.subject or message.rendered.body}"

@@ -10,11 +10,12 @@ from processor.domain.channel import CHANNELS
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Template, Text
-from processor.mapping.map import Draft, draft, event_type, scope_of
+from processor.mapping.checks import case_of
+from processor.mapping.context import DraftRules
+from processor.mapping.draft import TEXT_LIMIT_CHARACTERS, Draft, draft
 from processor.mapping.reference import subscriptions_alone
 from processor.mapping.render import Rendered, render, value_of
 from processor.settings import Settings
-from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.secrets import mask_secrets
 from processor.wire.template_sets import without_secrets
 
@@ -70,26 +71,23 @@ class Preview:
 
 def preview_template(template: Template, where: str, event: Event, settings: Settings, *, subscribed: bool) -> Preview:
     """`template` with `event`, whose secrets are masked. `subscribed`: whether its holder has opted in."""
-    event, time_zone = mask_secrets(event), ZoneInfo(settings.time_zone)
-    person, scope = scope_of(template, event, time_zone=time_zone)
-    text = template.text_for(None if person is None else person.language)
-    segments = (*(text.subject or ()), *(text.url or ()), *text.body)
-    values = {
-        str(segment): value_of(segment, scope)
-        for segment in segments
-        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder)
-    }
-    result = draft(
-        template,
-        event,
-        time_zone=time_zone,
-        stream=event_type(event.tenant, event.name),
-        limit_characters=BODY_LIMIT_BYTES,
+    event = mask_secrets(event)
+    rules = DraftRules(
+        time_zone=ZoneInfo(settings.time_zone),
         sms_region=settings.sms.region,
         reference=subscriptions_alone(subscribed),
     )
+    case = case_of(template, event, rules)
+    text = template.text_for(None if case.recipient is None else case.recipient.language)
+    segments = (*(text.subject or ()), *(text.url or ()), *text.body)
+    values = {
+        str(segment): value_of(segment, case.scope)
+        for segment in segments
+        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder)
+    }
+    result = draft(case)
     rendered = result.rendered if isinstance(result, Draft) else None
     if isinstance(result, SkippedTemplate):  # what it would say is worth seeing all the same
-        attempt = render(text, scope, strict=template.strict, limit_characters=BODY_LIMIT_BYTES)
+        attempt = render(text, case.scope, strict=template.strict, limit_characters=TEXT_LIMIT_CHARACTERS)
         rendered = attempt if isinstance(attempt, Rendered) else None
     return Preview(template, where, event, text, values, result, rendered)

@@ -13,9 +13,9 @@ from processor.domain.reasons import DecisionReason
 from processor.domain.record import TemplateId
 from processor.domain.template import Template
 from processor.domain.text import did_you_mean
-from processor.mapping.map import Draft, draft, event_type
+from processor.mapping.context import DraftRules
+from processor.mapping.draft import Draft, draft_template
 from processor.mapping.reference import subscriptions_alone
-from processor.templates.compile import BODY_LIMIT_BYTES
 from processor.templates.diagnostics import error, short, warning
 from processor.templates.file_model import SampleSection
 from processor.templates.parse_file import ParsedFile, read_sibling
@@ -118,21 +118,16 @@ class SampleRunner:
         actual = _parts(result)
         for name, value in expected.items():
             if actual[name] != value:
-                why = result.why_failed if name in ("state", "destination") else ""
+                why = result.failure_text if name in ("state", "destination") else ""
                 text = f"sample {sample.name!r}: {name} is not as expected\n{_difference(value, actual[name])}{why}"
                 yield _error(text, f"{key}.expected.{name}")
 
     def _draft(self, template: Template, event: Event, *, subscribed: bool) -> Draft | SkippedTemplate | FailedTemplate:
         """What the template makes of `event`; of an inactive one what it would."""
-        return draft(
-            replace(template, active=True),
-            event,
-            time_zone=self.time_zone,
-            stream=event_type(event.tenant, event.name),
-            limit_characters=BODY_LIMIT_BYTES,
-            sms_region=self.sms_region,
-            reference=subscriptions_alone(subscribed),
+        rules = DraftRules(
+            time_zone=self.time_zone, sms_region=self.sms_region, reference=subscriptions_alone(subscribed)
         )
+        return draft_template(replace(template, active=True), event, rules)
 
 
 def _error(message: str, field: str, hint: str = "") -> Diagnostic:

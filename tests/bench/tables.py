@@ -102,7 +102,7 @@ def run_step(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
         reference = Reference(rows=tables.get)
 
         def look_up(key: str) -> None:
-            reference.known(contact_key=key, account_keys=(key, "northbank"), category="NTC-0000-0007", family="x")
+            reference.lookup(contact_key=key, account_keys=(key, "northbank"), category="NTC-0000-0007", family="x")
 
         result["messagesPerSecond"] = _rate(look_up, present)
         result |= _memory()

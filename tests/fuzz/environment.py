@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, Templa
 from processor.domain.reference import Table
 from processor.domain.template import Template, template_set
 from processor.errors import DeferredSchemaError, UnavailableError
-from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.context import DraftRules, MappingContext, Suspended
 from processor.mapping.reference import Reference
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
@@ -31,6 +31,9 @@ _KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours ahead of UTC
 _PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # 11 behind it
 
 OUTPUT_FORMATS: Final[tuple[Format, ...]] = ("avro", "json")
+
+
+_RULES: Final = {field.name for field in fields(DraftRules)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     def configuration(
         name: str, *, suspended: Suspended = frozenset(), repeats_events: bool = False, **changes: Any
     ) -> Configuration:
+        rules = {name: changes.pop(name) for name in _RULES & changes.keys()}
         by_format = {
             output_format: MappingContext(
                 **{
@@ -85,6 +89,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
                     "templates": templates,
                     "layout": make_layout(dead_letters=_LETTERS_BYTES),
                     "encode": output_encoder(schemas, output_format=output_format, stream_format=output_format),
+                    "draft_rules": DraftRules(**rules),
                     **changes,
                 }
             )
@@ -103,7 +108,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         configuration("tables", reference=Reference(rows=_table_row, category_by_family={"client": CATEGORY})),
         configuration("tables are needed", reference=Reference(rows=_table_row, missing_row="fail"), decisions="off"),
         configuration("bad tables", reference=Reference(rows=_bad_table_row)),
-        configuration("no SMS, strict keys", switched_off=frozenset((Channel.SMS,)), key_check="strict"),
+        configuration("no SMS, strict keys", disabled_channels=frozenset((Channel.SMS,)), key_check="strict"),
         configuration("repeated events", repeats_events=True),
         configuration("few templates", templates=template_set(templates.templates[::10])),
         configuration(

@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 import processor.mapping.decode as decoding
+import processor.mapping.draft as drafts
 import processor.mapping.map as module
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import Channel, ContentType, RecipientKind
+from processor.domain.outcome import TemplateResult
 from processor.domain.placeholders import PLACEHOLDERS
 from processor.domain.reasons import Reason
 from processor.domain.record import OutRecord
 from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Operator
-from processor.mapping import rejections
+from processor.mapping import outputs, rejections
 from processor.mapping.render import Rendered, render
 from processor.wire.encode import dead_letter_record
 from tests.fuzz import __main__ as command
@@ -156,7 +158,7 @@ def test_wrong_texts_are_found(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], rule: str | None
 ) -> None:
     """A text that differs from one call to the next, a truncated body, and a script in it."""
-    monkeypatch.setattr(module, "render", lambda *args, **options: change(render(*args, **options)))
+    monkeypatch.setattr(drafts, "render", lambda *args, **options: change(render(*args, **options)))
 
     texts = [
         f"{finding.rule}: {finding.text.partition(': ')[2]}"
@@ -169,12 +171,12 @@ def test_wrong_texts_are_found(
 
 def test_a_template_that_is_lost_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each template of an event must have an outcome."""
-    original = module._made
+    original = module._map_template
 
-    def lose(template: Any, *args: Any) -> Any:
-        return None if template.type is Channel.WEB_HOOK else original(template, *args)
+    def lose(template: Any, *args: Any, **options: Any) -> Any:
+        return TemplateResult() if template.type is Channel.WEB_HOOK else original(template, *args, **options)
 
-    monkeypatch.setattr(module, "_made", lose)
+    monkeypatch.setattr(module, "_map_template", lose)
 
     assert "LOST" in rules_found(environment, EXTREME, 40)
 
@@ -204,9 +206,10 @@ def test_a_dead_letter_without_its_bytes_is_found(environment: Environment, monk
 
 def test_an_unreadable_output_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value with a byte too many."""
-    out = module._out
     monkeypatch.setattr(
-        module, "_out", lambda topic, record, key, value, headers: out(topic, record, key, value + b"x", headers)
+        outputs,
+        "OutRecord",
+        lambda topic, partition, key, value, headers: OutRecord(topic, partition, key, value + b"x", headers),
     )
 
     assert {"UNREADABLE"} == set(rules_found(environment, EXTREME, 40))

@@ -19,10 +19,10 @@ from processor.domain.template import Template
 from processor.mapping.address import (
     EMAIL_LIMIT_CHARACTERS,
     PHONE_LIMIT_CHARACTERS,
-    _email_refusal,
-    _phone_refusal,
-    email_refusal,
-    phone_refusal,
+    _email_error,
+    _phone_error,
+    email_error,
+    phone_error,
 )
 from processor.shipped import samples
 from tests.support.builders import (
@@ -320,10 +320,10 @@ def test_no_country_has_other_mobile_numbers() -> None:
 
     assert 4 == min(national for national, _ in lengths)
     assert 15 == max(international for _, international in lengths)
-    assert phone_refusal("123", None)
-    assert phone_refusal("1234", None) is None
-    assert phone_refusal("9" * 15, None) is None
-    assert phone_refusal("9" * 16, None)
+    assert phone_error("123", None)
+    assert phone_error("1234", None) is None
+    assert phone_error("9" * 15, None) is None
+    assert phone_error("9" * 16, None)
 
 
 # ---------------------------------------------------------------------------------------------- whoever is addressed
@@ -467,7 +467,7 @@ PARTS = st.text(max_size=12) | BROKEN | st.sampled_from(["ines", "example.com", 
 @example("a@[\x00]")
 def test_any_text_is_an_address_or_is_not(text: str) -> None:
     """Nothing else leaves the validators; what is an address is short, one line, and holds no second one."""
-    if email_refusal(text) is None:
+    if email_error(text) is None:
         assert text.isprintable() or '"' in text
         assert len(text.encode()) <= EMAIL_LIMIT_CHARACTERS
         assert 1 == text.count("@")
@@ -480,7 +480,7 @@ def test_any_text_is_an_address_or_is_not(text: str) -> None:
 @example("٠" * 64, True)
 def test_any_text_is_a_number_or_is_not(text: str, with_region: bool) -> None:
     """The same of phone numbers."""
-    if phone_refusal(text, "PT" if with_region else None) is None:
+    if phone_error(text, "PT" if with_region else None) is None:
         assert len(text) <= PHONE_LIMIT_CHARACTERS
         assert 2 <= sum(character.isdecimal() for character in text)
         assert not [character for character in text if character.isalpha() and character != "\u30fc"]
@@ -488,14 +488,14 @@ def test_any_text_is_a_number_or_is_not(text: str, with_region: bool) -> None:
 
 def test_validators_remember_short_texts_alone() -> None:
     """What they keep cannot grow with what events hold."""
-    email_refusal("a" * 10_000 + "@example.com")
-    phone_refusal("9" * 10_000, None)
+    email_error("a" * 10_000 + "@example.com")
+    phone_error("9" * 10_000, None)
     for number in range(3_000):
-        email_refusal(f"ines{number}@example.com")
-        phone_refusal(f"91{number:07}", "PT")
+        email_error(f"ines{number}@example.com")
+        phone_error(f"91{number:07}", "PT")
 
-    assert 1024 == _email_refusal.cache_info().currsize
-    assert 1024 == _phone_refusal.cache_info().currsize
+    assert 1024 == _email_error.cache_info().currsize
+    assert 1024 == _phone_error.cache_info().currsize
 
 
 def test_what_the_demo_sends_to_can_be_sent_to() -> None:
@@ -503,5 +503,5 @@ def test_what_the_demo_sends_to_can_be_sent_to() -> None:
     for event in (*samples(), *events(2_000)):
         for holder in (event.get("client"), event.get("group")):
             mail, phone = (holder or {}).get("emailAddress"), (holder or {}).get("mobilePhone")
-            assert mail is None or email_refusal(mail) is None
-            assert phone is None or phone_refusal(phone, None) is None
+            assert mail is None or email_error(mail) is None
+            assert phone is None or phone_error(phone, None) is None

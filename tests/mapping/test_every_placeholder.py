@@ -6,7 +6,6 @@ is told what the samples together show. A placeholder counts where its value is 
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC
 from functools import cache
 from itertools import product
 
@@ -15,7 +14,8 @@ from processor.domain.channel import ContentType
 from processor.domain.placeholders import ENTITIES, PLACEHOLDERS, PlaceholderType
 from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Segment, Text
 from processor.domain.value_format import FormatFunction
-from processor.mapping.map import scope_of
+from processor.mapping.checks import case_of
+from processor.mapping.context import DraftRules
 from processor.mapping.render import custom_value, value_at
 from processor.templates.load import SHIPPED, LoadResult, read_templates, require_usable
 from processor.templates.samples import SampleRun
@@ -48,8 +48,9 @@ def shown(*, whole: bool = False) -> tuple[Shown, ...]:
         template = templates[run.template]
         if run.event is None:
             return
-        person, scope = scope_of(template, run.event, time_zone=UTC)
-        text = template.text_for(None if person is None else person.language)
+        case = case_of(template, run.event, DraftRules())
+        scope = case.scope
+        text = template.text_for(None if case.recipient is None else case.recipient.language)
         for segment in _segments(text) if whole else text.body:
             match segment:
                 case NamedPlaceholder():

@@ -1,10 +1,12 @@
 """From a record to its outcome: the order of the checks, one template at a time, and what is published."""
 
+import csv
 import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -23,9 +25,10 @@ from processor.domain.reasons import DecisionReason, FailureReason, Reason, Temp
 from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
 from processor.domain.template import Match, Subscription, Template
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
-from processor.mapping.context import MappingContext
+from processor.mapping.checks import CHECKS
+from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.decode import decode_record
-from processor.mapping.map import draft
+from processor.mapping.draft import draft_template
 from processor.mapping.rejections import refuse_outputs
 from processor.wire.encode import Format, dead_letter_outcome, encode_event, output_encoder
 from tests.support.builders import (
@@ -633,7 +636,7 @@ def test_declined(told: str, template: Any, reason: DecisionReason, detail: str)
 
 def test_a_channel_that_is_switched_off() -> None:
     """Its templates make a decision; the other channels go on."""
-    lookups = make_lookups(make_email(), make_template(), switched_off=frozenset((Channel.EMAIL,)))
+    lookups = make_lookups(make_email(), make_template(), disabled_channels=frozenset((Channel.EMAIL,)))
     outcome = mapped(make_record(), lookups)
 
     assert [(DecisionReason.CHANNEL_DISABLED, "channel EMAIL is switched off")] == [
@@ -666,13 +669,21 @@ def test_trigger_days(days: int, skipped: int) -> None:
     """A reminder is made for events of just its distance from the due day, whatever the sign."""
     event = make_event()
     reminder = replace(event, fields={**event.fields, "triggerDays": 3})
-    made = draft(
-        make_email(trigger_days=days), reminder, time_zone=UTC, stream="", limit_characters=1000, sms_region=None
-    )
+    made = draft_template(make_email(trigger_days=days), reminder, DraftRules())
 
     assert skipped == isinstance(made, SkippedTemplate)
     if isinstance(made, SkippedTemplate):
         assert (DecisionReason.CONDITION_FALSE, f"trigger_days {days}; the event's are 3") == (made.reason, made.detail)
+
+
+def test_the_checks_have_the_references_order() -> None:
+    """The list of decisions is closed, in the order in which they are looked for; each that is made per template has
+    one check."""
+    with (Path(__file__).parents[1] / "domain" / "decision-reasons.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    assert [row["reason"] for row in rows] == [*DecisionReason]
+    assert [row["reason"] for row in rows if row["decided per"] == "template"] == [check.reason for check in CHECKS]
 
 
 def test_checks_of_a_template_come_in_their_order() -> None:
@@ -699,12 +710,12 @@ def test_checks_of_a_template_come_in_their_order() -> None:
     off = frozenset((Channel.EMAIL,))
     for repair in repairs:
         everything |= repair
-        lookups = make_lookups(make_email(**everything), switched_off=off)
+        lookups = make_lookups(make_email(**everything), disabled_channels=off)
         outcome = mapped(make_record(), lookups, suspended)
         if everything["active"] and off:
             got.extend(one.reason for one in outcome.skipped)
             off = frozenset()
-            outcome = mapped(make_record(), replace(lookups, switched_off=off), suspended)
+            outcome = mapped(make_record(), make_lookups(make_email(**everything)), suspended)
         got.extend(one.reason for one in outcome.skipped)
         got.extend(one.reason for one in outcome.failed)
     outcome = mapped(make_record(), make_lookups(make_email(**everything)))

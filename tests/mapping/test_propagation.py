@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import Headers, OutRecord
-from processor.mapping.propagation import PassedOn, passed_on
+from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from tests.support.builders import (
     make_email,
     make_event,
@@ -28,7 +28,7 @@ DEAD_LETTERS = make_layout().dead_letters.name
 
 def kept(*headers: tuple[str, bytes | None]) -> Headers:
     """What is carried on; all of the others that have our names are named."""
-    result = passed_on(headers)
+    result = propagated_headers(headers)
     names = {name for name, _ in headers} & {"traceparent", "tracestate", "correlation-id"}
     assert names - {name for name, _ in result.headers} == set(result.malformed)
     assert len(result.malformed) == len(set(result.malformed))
@@ -48,7 +48,7 @@ def kept(*headers: tuple[str, bytes | None]) -> Headers:
         f"00-{'0' * 31}1-{'0' * 15}1-01".encode(),
     ],
 )
-def test_a_traceparent_is_passed_on(value: bytes) -> None:
+def test_a_traceparent_is_propagated_headers(value: bytes) -> None:
     """Version 00 exactly, and a later version as far as we know it."""
     assert (("traceparent", value),) == kept(("traceparent", value))
 
@@ -119,7 +119,7 @@ def test_several_traceparents_are_no_trace() -> None:
         b",".join(b"k%d=%d" % (number, number) for number in range(32)),
     ],
 )
-def test_a_tracestate_is_passed_on(value: bytes) -> None:
+def test_a_tracestate_is_propagated_headers(value: bytes) -> None:
     """As it is, behind its traceparent."""
     assert (("traceparent", PARENT), ("tracestate", value)) == kept(("tracestate", value), ("traceparent", PARENT))
     assert () == kept(("tracestate", value))
@@ -173,7 +173,7 @@ def test_several_tracestates_are_one_list() -> None:
 
 
 @pytest.mark.parametrize("value", [b"c-1", "Antrag Nr. 7 – ü".encode(), b"x" * 512, b"0", b" c "])
-def test_a_correlation_id_is_passed_on(value: bytes) -> None:
+def test_a_correlation_id_is_propagated_headers(value: bytes) -> None:
     """One line of UTF-8, as it is; without any trace too."""
     assert (("correlation-id", value),) == kept(("correlation-id", value))
 
@@ -197,7 +197,7 @@ def test_other_headers_are_nobodys() -> None:
     """Neither carried on nor counted, whatever they hold; names are compared with their case, as Kafka does."""
     headers = (("secret", None), ("Traceparent", PARENT), ("dl.reason", b"x"), ("lineage", b"{}"), ("baggage", b"a=1"))
 
-    assert PassedOn((), ()) == passed_on(headers)
+    assert PropagatedHeaders((), ()) == propagated_headers(headers)
 
 
 NAMES = st.sampled_from(["traceparent", "tracestate", "correlation-id", "other"])
@@ -249,10 +249,10 @@ def test_every_output_has_headers_that_can_be_read(headers: Headers) -> None:
         layout.streams[make_event().name].name,
     } == {out.topic for out in outputs}
     for out in outputs:
-        assert passed_on(headers).headers == ours(out)
+        assert propagated_headers(headers).headers == ours(out)
         assert None not in dict(out.headers).values()
     assert record.headers == letter.headers[: len(record.headers)]
-    assert passed_on(headers).malformed == outcome.malformed_headers
+    assert propagated_headers(headers).malformed == outcome.malformed_headers
 
 
 def test_malformed_headers_never_make_a_dead_letter() -> None:

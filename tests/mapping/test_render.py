@@ -20,7 +20,7 @@ from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
-from processor.mapping.render import TABLES, Rendered, Scope, Unrendered, money_text, render, subject_line, text_of
+from processor.mapping.render import TABLES, Rendered, RenderFailure, Scope, money_text, render, subject_line, text_of
 from processor.templates.text import parse
 from tests.support.builders import make_event
 
@@ -34,7 +34,7 @@ def rendered(
     limit: int = 100_000,
     zone: str = "UTC",
     event: str = "LOAN_REPAYMENT",
-) -> Rendered | Unrendered:
+) -> Rendered | RenderFailure:
     """`body` with the values of `fields`, or of the sample repayment; `event` says whose placeholders there are."""
     family = EVENTS[EventName(event)].family
     segments, diagnostics = parse(body, content, families={family: EventName(event)})
@@ -188,7 +188,7 @@ def test_missing_value_under_strict() -> None:
     """Fails, naming each once; an empty text is a value."""
     fields = dict(make_event(transaction__comment="").fields)
 
-    assert Unrendered(TemplateReason.MISSING_VALUE, "no value: {GROUP_NAME}, {CF:none}") == rendered(
+    assert RenderFailure(TemplateReason.MISSING_VALUE, "no value: {GROUP_NAME}, {CF:none}") == rendered(
         "{GROUP_NAME}{CF:none}{GROUP_NAME}", strict=True
     )
     assert Rendered(None, "") == rendered("{TRANSACTION_COMMENT}", fields=fields, strict=True)
@@ -199,7 +199,7 @@ def test_limit() -> None:
     assert Rendered(None, "LN-204417") == rendered("{ACCOUNT_ID}", limit=9)
     for body in ("{ACCOUNT_ID}", "123456789"):
         result = rendered(body, limit=8)
-        assert isinstance(result, Unrendered)
+        assert isinstance(result, RenderFailure)
         assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
 
 
@@ -295,7 +295,7 @@ def test_a_table_ends_where_its_room_does(content: ContentType, quotes: str) -> 
     body = f"{quotes}{{REPAYMENT_SCHEDULE}}{quotes}"
     result = rendered(body, content, fields=rows, limit=2_000)
 
-    assert isinstance(result, Unrendered)
+    assert isinstance(result, RenderFailure)
     assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
     assert 100_000 > peak_bytes(lambda: rendered(body, content, fields=rows, limit=2_000))
 
@@ -573,7 +573,7 @@ def test_what_is_replaced_takes_no_more_room() -> None:
         rendered("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 5), limit=12), Rendered
     )
     assert isinstance(
-        rendered("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 6), limit=12), Unrendered
+        rendered("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 6), limit=12), RenderFailure
     )
 
 

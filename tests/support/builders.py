@@ -3,11 +3,10 @@
 import copy
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
@@ -28,7 +27,7 @@ from processor.domain.template import (
     Text,
     template_set,
 )
-from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.context import DraftRules, MappingContext, Suspended
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.registry.schema_files import load_schemas
@@ -257,9 +256,12 @@ def make_lookups(*templates: Template, **given: Any) -> MappingContext:
         "templates": template_set(templates) if templates else shipped_templates(),
         "layout": make_layout(),
         "encode": json_encoder(),
-        "time_zone": ZoneInfo("UTC"),
     }
-    return MappingContext(**{**defaults, **given})
+    rules = {name: given.pop(name) for name in DRAFT_RULES & given.keys()}
+    return MappingContext(**{**defaults, "draft_rules": DraftRules(**rules), **given})
+
+
+DRAFT_RULES = {field.name for field in fields(DraftRules)}
 
 
 def make_source(record: SourceRecord, context: MappingContext) -> SourceEvent:

@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 import ada_url
 import pytest
@@ -27,7 +26,8 @@ from processor.domain.message import FailedTemplate
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.domain.template import CustomFieldPlaceholder, EscapeContext, Template
-from processor.mapping.map import Draft, draft
+from processor.mapping.context import DraftRules
+from processor.mapping.draft import Draft, draft_template
 from processor.templates.html_scanner import place
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
@@ -281,7 +281,7 @@ def site_event(value: str | None) -> Event:
 
 def drafted(of: Template, event: Event) -> Draft | FailedTemplate:
     """What the template makes of the event, as `run` makes it."""
-    made = draft(of, event, time_zone=ZoneInfo("UTC"), sms_region=None, stream="s", limit_characters=900_000)
+    made = draft_template(of, event, DraftRules())
     assert isinstance(made, Draft | FailedTemplate)
     return made
 

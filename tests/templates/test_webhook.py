@@ -14,7 +14,7 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
-from processor.mapping.render import Rendered, Scope, Unrendered, render
+from processor.mapping.render import Rendered, RenderFailure, Scope, render
 from processor.templates.load import read_templates
 from processor.templates.policy import TemplatePolicy
 from processor.templates.text import parse
@@ -178,7 +178,7 @@ def test_no_value_changes_the_addresses_form(value: str, where: str) -> None:
     rendered = render(text, scope, strict=False, limit_characters=1000)
 
     if not value and where in ("{}", "a/{}/b"):
-        assert isinstance(rendered, Unrendered)
+        assert isinstance(rendered, RenderFailure)
         return
     assert isinstance(rendered, Rendered)
     assert rendered.url is not None
@@ -226,7 +226,7 @@ def test_a_path_without_its_value_is_another_resource(path: str, value: str | No
     rendered = render(Text(None, (), url), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=1000)
 
     assert not diagnostics
-    assert isinstance(rendered, Unrendered)
+    assert isinstance(rendered, RenderFailure)
     assert TemplateReason.MISSING_VALUE is rendered.reason
     assert rendered.detail.startswith("no value: ")
     assert "{ACCOUNT_ID}" not in rendered.detail

@@ -1,0 +1,202 @@
+"""The checks of one template for one event: the first that fails is the decision, why there is no message."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from processor.domain.catalogue import Target
+from processor.domain.channel import CHANNELS
+from processor.domain.event import Event
+from processor.domain.ids import encoded_key
+from processor.domain.message import SkippedTemplate
+from processor.domain.reasons import DecisionReason
+from processor.domain.record import EncodedKey
+from processor.domain.template import Subscription, Template
+from processor.domain.text import truncate
+from processor.mapping.conditions import first_false
+from processor.mapping.context import DraftRules
+from processor.mapping.recipient import Recipient, holder_of, recipient_of
+from processor.mapping.reference import RecipientData
+from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
+from processor.mapping.render import Scope, value_at
+
+
+@dataclass(slots=True, kw_only=True)
+class TemplateCase:
+    """One template with one event, and what its checks and its text look at.
+
+    `holder` is the client or group whose business the event is; `recipient` whom the message would go to.
+    """
+
+    template: Template
+    event: Event
+    rules: DraftRules
+    holder: Recipient | None
+    recipient: Recipient | None
+    scope: Scope
+    _recipient_data: RecipientData | None = field(default=None, init=False)
+
+    @property
+    def key(self) -> EncodedKey:
+        """The encodedKey of the message, the same however often the event is mapped."""
+        addressed = self.recipient is not None and self.template.recipient is not None
+        key = self.recipient.key if addressed and self.recipient else ""
+        return encoded_key(self.event.tenant, self.event.id, self.template.id, recipient=key)
+
+    @property
+    def recipient_data(self) -> RecipientData | None:
+        """What the reference tables have of the recipient, looked up once; None for a channel without a `Message`.
+
+        Raises LookupFailedError for a row that cannot be read.
+        """
+        if self.recipient is None or not CHANNELS[self.template.type].has_notification:
+            return None
+        if self._recipient_data is None:
+            self._recipient_data = self.rules.reference.lookup(
+                contact_key=self.recipient.key,
+                account_keys=_account_keys(self.event, self.holder),
+                category=self.template.category,
+                family=self.event.family,
+            )
+        return self._recipient_data
+
+
+def case_of(template: Template, event: Event, rules: DraftRules, *, holder: Recipient | None = None) -> TemplateCase:
+    """The case of `template` with `event`. `holder` is the event's, for a caller that has it already."""
+    recipient = recipient_of(template, event, time_zone=rules.time_zone)
+    fields = {**event.fields, "recipient": None if recipient is None else recipient.fields}
+    return TemplateCase(
+        template=template,
+        event=event,
+        rules=rules,
+        holder=holder or holder_of(event),
+        recipient=recipient,
+        scope=Scope(event.family, fields, rules.time_zone),
+    )
+
+
+def first_failed_check(case: TemplateCase) -> SkippedTemplate | None:
+    """The decision of the first check in CHECKS that fails; None when all pass.
+
+    Raises LookupFailedError for a row of the reference tables that cannot be read.
+    """
+    for check in CHECKS:
+        detail = check.failure(case)
+        if detail is not None:
+            return SkippedTemplate(
+                reason=check.reason,
+                detail=detail,
+                templateId=case.template.id,
+                templateVersion=case.template.version,
+                encodedKey=case.key if check.names_key else None,
+            )
+    return None
+
+
+# --------------------------------------------------------------------------------- why a check fails; None: it passes
+
+
+def inactive(case: TemplateCase) -> str | None:
+    """The template is switched off."""
+    return None if case.template.active else "the template is switched off"
+
+
+def channel_disabled(case: TemplateCase) -> str | None:
+    """The installation sends nothing by the template's channel."""
+    channel = case.template.type
+    return f"channel {channel} is switched off" if channel in case.rules.disabled_channels else None
+
+
+def target_mismatch(case: TemplateCase) -> str | None:
+    """The event is about something else than the template's target."""
+    holder, kind = case.holder, value_at(("account", "kind"), case.event.fields)
+    match case.template.target:
+        case Target.CLIENT if holder is None or holder.key_field != "clientKey":
+            return "target CLIENT, but the holder is a group" if holder else "target CLIENT, but there is no holder"
+        case Target.GROUP if holder is None or holder.key_field != "groupKey":
+            return "target GROUP, but the holder is a client" if holder else "target GROUP, but there is no holder"
+        case Target.LOANS if kind != "LOAN":
+            return f"target LOANS, but the account is {kind or 'missing'}"
+        case Target.SAVINGS if kind != "DEPOSIT":
+            return f"target SAVINGS, but the account is {kind or 'missing'}"
+        case _:
+            return None
+
+
+def condition_false(case: TemplateCase) -> str | None:
+    """The event does not meet the template's `trigger_days` or conditions; names the first that is false."""
+    template, days = case.template, case.scope.fields.get("triggerDays")
+    if template.trigger_days is not None and days != template.trigger_days:
+        return f"trigger_days {template.trigger_days}; the event's are {'missing' if days is None else days}"
+    return first_false(template.conditions, template.match, case.scope)
+
+
+def no_recipient(case: TemplateCase) -> str | None:
+    """The event has nobody whom the template addresses."""
+    template = case.template
+    if case.recipient is not None or template.recipient is None:
+        return None
+    role = f" {template.recipient_role!r}" if template.recipient_role else ""
+    return f"the event has no {template.recipient.value.lower().replace('_', ' ')}{role}"
+
+
+def not_subscribed(case: TemplateCase) -> str | None:
+    """The holder does not get what the template sends; an event without a holder passes."""
+    if case.holder is None:
+        return None
+    subscribed = case.rules.reference.subscribed(case.holder.key, case.template.id)
+    if subscribed is None:
+        return "the holder never opted in" if case.template.subscription is Subscription.OPT_IN else None
+    return None if subscribed else "the holder opted out"
+
+
+def contact_blocked(case: TemplateCase) -> str | None:
+    """The recipient's contact is blocked."""
+    data = case.recipient_data
+    if data is None or data.contact is None or not data.contact.blocked:
+        return None
+    why = f": {data.contact.blocked_reason}" if data.contact.blocked_reason else ""
+    return truncate(f"contact {data.contact.id} is blocked{why}", DETAIL_LIMIT_CHARACTERS)
+
+
+def category_opted_out(case: TemplateCase) -> str | None:
+    """The recipient's contact or account has left the template's category, and it may be left."""
+    data = case.recipient_data
+    if data is None or data.category_id is None or (data.category is not None and not data.category.opt_out_allowed):
+        return None
+    if data.contact is not None and data.category_id in data.contact.opt_outs:
+        return f"contact {data.contact.id} left category {data.category_id}"
+    if data.account is not None and data.category_id in data.account.disabled_categories:
+        return f"account {data.account.id} disabled category {data.category_id}"
+    return None
+
+
+class Check(NamedTuple):
+    """A check and the decision where it fails. `names_key`: the recipient is known, so the decision has the message's
+    encodedKey."""
+
+    reason: DecisionReason
+    failure: Callable[[TemplateCase], str | None]
+    names_key: bool = False
+
+
+CHECKS: Final = (  # in the contract's order
+    Check(DecisionReason.INACTIVE, inactive),
+    Check(DecisionReason.CHANNEL_DISABLED, channel_disabled),
+    Check(DecisionReason.TARGET_MISMATCH, target_mismatch),
+    Check(DecisionReason.CONDITION_FALSE, condition_false),
+    Check(DecisionReason.NO_RECIPIENT, no_recipient),
+    Check(DecisionReason.NOT_SUBSCRIBED, not_subscribed, names_key=True),
+    Check(DecisionReason.CONTACT_BLOCKED, contact_blocked, names_key=True),
+    Check(DecisionReason.CATEGORY_OPTED_OUT, category_opted_out, names_key=True),
+)
+
+SUPPRESSIONS: Final = frozenset((DecisionReason.CONTACT_BLOCKED, DecisionReason.CATEGORY_OPTED_OUT))
+"""Decisions by which nobody is contacted, and which the recipient's portal shows as a Discarded `Message`."""
+
+
+def _account_keys(event: Event, holder: Recipient | None) -> tuple[str, ...]:
+    """By what the customer's organisation is looked up, the first hit wins: bank account, holder, tenant."""
+    account = value_at(("account", "encodedKey"), event.fields)
+    keys = (account, None if holder is None else holder.key, event.tenant)
+    return tuple(key for key in keys if key is not None)

@@ -1,0 +1,180 @@
+"""From a draft to the values and records that are published: message, status, `Message`, stream event."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from processor.domain.channel import CHANNELS
+from processor.domain.event import Event, SourceEvent
+from processor.domain.ids import eid
+from processor.domain.message import Communicationmessage, MessageStatus, State, StreamEvent
+from processor.domain.notification import Notification, NotificationStatus
+from processor.domain.outcome import CreatedMessage, TemplateResult
+from processor.domain.output_topics import OutputTopic, OutputValue
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import Headers, OutRecord
+from processor.errors import InternalError
+from processor.mapping.context import MappingContext
+from processor.mapping.draft import Draft, event_type, fail
+from processor.mapping.notification import initial_notification
+from processor.mapping.render import value_at
+
+REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
+    "LOAN_REPAYMENT": ("transaction", "encodedKey"),
+    "LOAN_REPAYMENT_REVERSAL": ("transaction", "encodedKey"),
+    "REPAYMENT_REMINDER": ("installment", "encodedKey"),
+}
+
+
+def create_message(
+    draft: Draft, source: SourceEvent, context: MappingContext, *, propagated: Headers
+) -> TemplateResult:
+    """The message of a draft with its records; of a suppressed draft the Discarded `Message` alone.
+
+    The template fails when a record is larger than its topic takes. `propagated` are the source's headers that each
+    record carries on.
+    """
+    message = _message(draft, source, context)
+    notification = _notification(draft, message, source.event, context)
+    created = None if draft.suppressed else _created(draft, message, notification, source, context)
+    records = []
+    for topic, key, output in _values(created, notification, draft, source, context):
+        value, headers = context.encode(output)
+        partition = source.record.place.partition
+        if isinstance(output, StreamEvent):  # a stream has fewer partitions than the events, fixed at its creation
+            partition %= topic.partitions
+        record = OutRecord(topic.name, partition, key, value, (*propagated, *headers))
+        if record.size_bytes > topic.limit_bytes:
+            detail = f"{record.size_bytes} bytes for {topic.name}, which takes {topic.limit_bytes}"
+            return TemplateResult(failed=fail(draft.template, TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED, detail))
+        records.append(record)
+    if created is None and notification is None:
+        raise InternalError(f"{draft.template.id}: suppressed, but it has no Message to say so")
+    return TemplateResult(
+        created=created,
+        skipped=draft.suppressed,
+        discarded=None if created else notification,
+        outputs=tuple(records),
+        missing=draft.missing,
+    )
+
+
+def _values(
+    created: CreatedMessage | None,
+    notification: Notification | None,
+    draft: Draft,
+    source: SourceEvent,
+    context: MappingContext,
+) -> Iterator[tuple[OutputTopic, bytes, OutputValue]]:
+    """Topic, key and value of each record, in the order in which they are published."""
+    topics, key = context.layout, draft.key.encode()
+    if created is not None:
+        yield topics.messages, key, created.message
+        yield topics.status, key, created.status
+    if notification is not None:
+        yield topics.notifications, key, notification
+    if created is not None and created.stream_event is not None:
+        yield topics.streams[source.event.name], source.event.ordering_key.encode(), created.stream_event
+
+
+def _message(draft: Draft, source: SourceEvent, context: MappingContext) -> Communicationmessage:
+    template, event, now = draft.template, source.event, source.time_ms
+    kind = value_at(("account", "kind"), event.fields)
+    account = value_at(("account", "encodedKey"), event.fields)
+    keys = {} if draft.recipient is None else {draft.recipient.key_field: draft.recipient.key}
+    return Communicationmessage(
+        body=draft.rendered.body,
+        clientKey=keys.get("clientKey"),
+        creationDate=now,
+        depositAccountKey=account if kind == "DEPOSIT" else None,
+        destination=_stream_topic(draft, event, context) or draft.destination,
+        encodedKey=draft.key,
+        event=event.name,
+        failureCause=draft.failure_cause,
+        failureReason=draft.failure_reason,
+        groupKey=keys.get("groupKey"),
+        loanAccountKey=account if kind == "LOAN" else None,
+        numRetries=0,
+        repaymentKey=value_at(REPAYMENT_KEYS[event.name], event.fields) if event.name in REPAYMENT_KEYS else None,
+        sendDate=now if draft.state is State.SENT else None,
+        state=draft.state,
+        subject=draft.rendered.subject,
+        templateKey=template.key,
+        type=template.type,
+        userKey=keys.get("userKey"),
+    )
+
+
+def _stream_topic(draft: Draft, event: Event, context: MappingContext) -> str | None:
+    """The real name of a stream event's topic; None for other messages."""
+    if not CHANNELS[draft.template.type].is_stream:
+        return None
+    if event.name not in context.layout.streams:
+        raise InternalError(f"{draft.template.id} streams {event.name}, and the layout has no topic for it")
+    return context.layout.streams[event.name].name
+
+
+def _created(
+    draft: Draft,
+    message: Communicationmessage,
+    notification: Notification | None,
+    source: SourceEvent,
+    context: MappingContext,
+) -> CreatedMessage:
+    is_stream = CHANNELS[draft.template.type].is_stream
+    return CreatedMessage(
+        message,
+        _status(draft, source, context),
+        stream_event=_stream_event(draft, source.event) if is_stream else None,
+        notification=notification,
+        replaced=draft.rendered.replaced,
+    )
+
+
+def _status(draft: Draft, source: SourceEvent, context: MappingContext) -> MessageStatus:
+    template, event = draft.template, source.event
+    return MessageStatus(
+        encodedKey=draft.key,
+        tenant=event.tenant,
+        event=event.name,
+        type=template.type,
+        sequence=1,
+        from_=State.QUEUED_FOR_STREAM if CHANNELS[template.type].is_stream else None,
+        to=draft.state,
+        at=source.time_ms,
+        numRetries=0,
+        failureReason=draft.failure_reason,
+        failureCause=draft.failure_cause,
+        final=draft.state is not State.QUEUED,
+        eventId=event.id,
+        templateId=template.id,
+        templateVersion=template.version,
+        setVersion=context.templates.digest,
+        source=source.record.place,
+        lookupMissing=draft.missing,
+        correlationId=event.correlation_id,
+    )
+
+
+def _notification(
+    draft: Draft, message: Communicationmessage, event: Event, context: MappingContext
+) -> Notification | None:
+    if draft.recipient_data is None or draft.recipient is None:
+        return None
+    status = context.statuses[draft.failure_reason or draft.state]
+    if draft.suppressed is not None:
+        status = NotificationStatus.DISCARDED
+    return initial_notification(
+        message, draft.template, draft.recipient, event, draft.recipient_data, status=status, actor=context.actor
+    )
+
+
+def _stream_event(draft: Draft, event: Event) -> StreamEvent:
+    return StreamEvent(
+        eid=eid(draft.key),
+        event_type=event_type(event.tenant, event.name),
+        occurred_at=event.occurred_at_ms,
+        content_type=draft.template.content_type.value,
+        category="DATA",
+        body=draft.rendered.body,
+        template_name=draft.template.name,
+    )
