@@ -274,7 +274,7 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
     """Its record is named, and a new process goes on after it."""
-    statistics = run_with_fault(tmp_path, "hang", hang_timeout_s=8.0)
+    statistics = run_with_fault(tmp_path, "hang", hang_timeout_s=4.0)
 
     assert {"HUNG"} == {finding["rule"] for finding in statistics.findings}
 

@@ -7,7 +7,9 @@ import pytest
 
 from tests.soak.faults import BrokerFaults
 from tests.soak.installation import PROTOCOLS
-from tests.soak.scenarios import Environment, ScenarioResult
+from tests.soak.scenarios import Environment, ScenarioResult, kill_at_steps, scaling
+
+LONG = (kill_at_steps, scaling)  # beside those with a broker of their own
 
 
 @dataclass(frozen=True)
@@ -15,12 +17,14 @@ class Scenario:
     """A scenario of `tests.soak`, to be run with one group protocol.
 
     `broker_faults`: it has a broker of its own, with the settings that these faults need; None: the shared one.
+    `long`: it is started before the others, since all wait for the last one.
     """
 
     name: str
     run: Callable[[Environment], ScenarioResult]
     protocol: str
     broker_faults: BrokerFaults | None = None
+    long: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}-{self.protocol}"
@@ -30,6 +34,7 @@ def scenario(
     run: Callable[..., ScenarioResult],
     *protocols: str,
     broker_faults: BrokerFaults | None = None,
+    name: str = "",
     **arguments: object,
 ) -> pytest.MarkDecorator:
     """Give the test, as `result`, that of `run(environment, **arguments)`: with `protocols`, or with each of them."""
@@ -37,6 +42,9 @@ def scenario(
     def run_with_arguments(environment: Environment) -> ScenarioResult:
         return run(environment, **arguments)
 
-    name = " ".join([run.__name__, *map(str, arguments.values())])
-    scenarios = [Scenario(name, run_with_arguments, protocol, broker_faults) for protocol in protocols or PROTOCOLS]
+    title = name or " ".join([run.__name__, *map(str, arguments.values())])
+    long = broker_faults is not None or run in LONG
+    scenarios = [
+        Scenario(title, run_with_arguments, protocol, broker_faults, long) for protocol in protocols or PROTOCOLS
+    ]
     return pytest.mark.parametrize("result", scenarios, ids=str, indirect=True)

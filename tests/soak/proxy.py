@@ -226,6 +226,7 @@ class Proxy:
         self.refuse_containing = b""
         """The response to an uncompressed Produce with these bytes in it becomes INVALID_RECORD. The broker has stored
         its records all the same; the client, which believes it has not, aborts them."""
+        self.connection_count = 0  #: Connections that the worker has made.
         self.commit_count = 0  #: Committing EndTxn requests to which the broker has responded.
         self.triggered_faults: list[TriggeredFault] = []
 
@@ -293,6 +294,7 @@ class Proxy:
         if task is None:
             raise AssertionError("asyncio calls back within a task")
         self._tasks.add(task)
+        self.connection_count += 1
         try:
             if time.monotonic() < self._outage_until:
                 client.transport.abort()

@@ -45,6 +45,7 @@ SEND_DELAY_MS = 600  # how long librdkafka is given, after a step, to send what 
 SMALL_BATCHES = {"PROCESSOR_MAX_BATCH_RECORDS": "60"}
 MARKERS_WRITTEN_S = 0.5  # in which the broker writes the markers of transactions that have ended
 PATIENT_TIMEOUTS = Timeouts(session_ms=30_000, transaction_ms=60_000)  # a busy machine is no fault
+KILL_ATTEMPTS = 3  # until a kill has hit an open transaction
 SHORT_TRANSACTION_MS = 2_500  # transaction.timeout.ms of scenarios that wait until it has passed
 
 
@@ -209,7 +210,7 @@ def unknown_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult
     installation = environment.installation(
         "unknown", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
     )
-    producer = produce_records(installation, workload_records(600, seed=environment.seed))
+    producer = InputProducer(installation)
     faults = (
         EndTxnFault(loss, nth=3, keep_connections=True),
         EndTxnFault(loss, nth=3, outage_s=SHORT_TRANSACTION_MS / 1000 + 1),
@@ -217,10 +218,11 @@ def unknown_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult
     with environment.worker(installation) as worker:
         for number, fault in enumerate(faults, 1):
             worker.proxy.set_fault(fault)
+            producer.send(workload_records(600, seed=environment.seed + number, numbers_from=1_000 * number))
             if not _wait_for_triggered(worker, number):
                 break  # it does not commit any more: the checker will say so
             time.sleep(SHORT_TRANSACTION_MS / 1000 + 1)
-            producer.send(workload_records(600, seed=environment.seed + number, numbers_from=1_000 * number))
+        producer.send(workload_records(600, seed=environment.seed))
         return drain_and_check(
             installation,
             producer,
@@ -247,7 +249,10 @@ def lost_commit_response(environment: Environment) -> ScenarioResult:
 
 
 def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS, *RECOVERY_STEPS)) -> ScenarioResult:
-    """One worker after the other kills itself at the next of `steps`; a last one processes what is left."""
+    """One worker after the other kills itself at the next of `steps`; a last one processes what is left.
+
+    A kill that should hit an open transaction and came before its records were sent is not counted, and tried again.
+    """
     installation = environment.installation(
         "kills", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
     )
@@ -255,20 +260,26 @@ def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS
     with running_workload(installation, seed=environment.seed, rate=100) as producer:
         for number, step in enumerate(steps):
             nth = 1 if step in RECOVERY_STEPS else 1 + number % 3
-            kill_at = StepSignal(step, nth=nth, delay_ms=SEND_DELAY_MS)
-            with environment.worker(installation, signal_at=kill_at) as worker:
-                if step in RECOVERY_STEPS:
-                    worker.proxy.set_fault(
-                        EndTxnFault(EndTxnLoss.REQUEST, nth=2, outage_s=SHORT_TRANSACTION_MS / 1000 + 1)
-                    )
-                exit_code = worker.wait(EVENTUALLY_S)
-                if exit_code != -9:
-                    raise FaultMissedError(
-                        f"{step} was not reached, the worker's exit code is {exit_code}: {worker.log_text[-800:]}"
-                    )
-                done.append(Kill(step, worker.proxy.written()))
+            for _ in range(KILL_ATTEMPTS):
+                kill = _kill_at_step(environment, installation, step, nth)
+                if kill.written or step not in OPEN_TRANSACTION_STEPS:
+                    break
+            done.append(kill)
     with environment.worker(installation) as worker:
         return drain_and_check(installation, producer, worker, kills=done)
+
+
+def _kill_at_step(environment: Environment, installation: Installation, step: str, nth: int) -> Kill:
+    kill_at = StepSignal(step, nth=nth, delay_ms=SEND_DELAY_MS)
+    with environment.worker(installation, signal_at=kill_at) as worker:
+        if step in RECOVERY_STEPS:
+            worker.proxy.set_fault(EndTxnFault(EndTxnLoss.REQUEST, nth=2, outage_s=SHORT_TRANSACTION_MS / 1000 + 1))
+        exit_code = worker.wait(EVENTUALLY_S)
+        if exit_code != -9:
+            raise FaultMissedError(
+                f"{step} was not reached, the worker's exit code is {exit_code}: {worker.log_text[-800:]}"
+            )
+        return Kill(step, worker.proxy.written())
 
 
 def kills_at_committed(environment: Environment) -> ScenarioResult:
@@ -406,7 +417,8 @@ def transactional_input(environment: Environment) -> ScenarioResult:
 
 
 def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioResult:
-    """Killed with an open transaction and started again; `readers_s`: from the new start until readers go on."""
+    """Killed with an open transaction and started again; `readers_s`: from the successor's first connection until
+    readers go on, so that a slow start of its interpreter does not count."""
     installation = environment.installation("takeover", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=30_000))
     producer = produce_records(installation, workload_records(400, seed=environment.seed))
     kill_at = StepSignal("offsets_sent", nth=2, delay_ms=SEND_DELAY_MS)
@@ -418,6 +430,8 @@ def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioRes
     if at_kill == end_offsets(installation.servers, installation.outputs, stable=True):
         raise FaultMissedError("no transaction was open")
     with environment.worker(installation, instance_id="a" if same_instance_id else "b") as successor:
+        if not becomes_true(lambda: successor.proxy.connection_count > 0, EVENTUALLY_S, every_s=0.005):
+            raise FaultMissedError(f"the successor did not connect: {successor.log_text[-800:]}")
         began = time.monotonic()
 
         def readers_go_on() -> bool:
