@@ -11,7 +11,7 @@ from processor.kafka.topic_plan import (
     ExistingTopic,
     PlannedTopic,
     Role,
-    differences,
+    compare_topics,
     least_dead_letter_bytes,
     planned_topics,
 )
@@ -52,7 +52,7 @@ def as_planned(topics: tuple[PlannedTopic, ...], **changed: Mapping[str, str] | 
 
 def found(topics: tuple[PlannedTopic, ...], existing: Mapping[Topic, ExistingTopic]) -> list[str]:
     """Each difference as a person reads it."""
-    return [f"{difference.topic} {difference.what}" for difference in differences(topics, existing)]
+    return [f"{difference.topic} {difference.what}" for difference in compare_topics(topics, existing)]
 
 
 def test_what_the_plan_creates_does_not_differ_from_it() -> None:
@@ -139,7 +139,7 @@ def test_more_than_planned_is_no_difference() -> None:
 def test_a_proof_that_dies_before_its_event_is_a_difference(role: str) -> None:
     """An event that outlives the proof of its outcome could not be audited, and a lost group would publish it again."""
     topics = plan()
-    (difference,) = differences(topics, as_planned(topics, **{role: {"retention.ms": "86400000"}}))
+    (difference,) = compare_topics(topics, as_planned(topics, **{role: {"retention.ms": "86400000"}}))
 
     assert (
         "keeps records for 1 days, banking.events for 30 days: an event would outlive the proof of what became of it"
@@ -225,7 +225,7 @@ def test_a_reference_table_keeps_deletions_for_ten_minutes() -> None:
     """`run` refuses less; what is wrong, with the value and what is enough, is the same in both."""
     topics = plan()
     short, enough = {"delete.retention.ms": "60000"}, {"delete.retention.ms": "600000"}
-    (difference,) = differences(topics, as_planned(topics, contacts=short, accounts=enough, template_sets=short))
+    (difference,) = compare_topics(topics, as_planned(topics, contacts=short, accounts=enough, template_sets=short))
 
     assert difference.what.startswith("has delete.retention.ms=60000: a process that was away for a moment")
     assert "set delete.retention.ms=600000 or more on reference.contacts" in difference.hint

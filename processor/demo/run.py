@@ -32,7 +32,8 @@ from processor.demo.generate import events as generated
 from processor.demo.report import Latency, Made, Result, Shown, show
 from processor.domain.record import EventName, Headers, Topic
 from processor.errors import DependencyError, FatalError, FencedError, InputError, InternalError, UsageError
-from processor.kafka.clients import admin, error_of, headers_of, standalone_consumer
+from processor.kafka.clients import create_admin, headers_of, standalone_consumer
+from processor.kafka.errors import error_of
 from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enqueue, event_producer, wait_until
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics
@@ -338,7 +339,7 @@ def _number(given: int | None) -> int:
 
 
 def _all_partitions(settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
-    with admin(settings) as asker:
+    with create_admin(settings) as asker:
         known = asker.list_topics(timeout=_SEEN_S).topics
     return [
         TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in topics for partition in known[topic].partitions
@@ -563,7 +564,7 @@ def _remove(settings: Settings) -> None:
     """Delete the demo's topics and group. What cannot be deleted is said, and hides no error that came before."""
     prefix = settings.topics.prefix
     faults = []
-    with admin(settings) as asker:
+    with create_admin(settings) as asker:
         try:
             topics = [name for name in asker.list_topics(timeout=_SEEN_S).topics if name.startswith(prefix)]
             answers = {**asker.delete_topics(topics, operation_timeout=_SEEN_S)} if topics else {}

@@ -27,14 +27,13 @@ from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.partition import AssignedPartition
 from processor.engine.start_offsets import READ_HINT, StartOffset, StartOffsetResolver, join_refusals
 from processor.errors import DependencyError, InputError, InternalError, UnavailableError
-from processor.kafka.clients import (
+from processor.kafka.clients import CoordinatorMonitor, source_record
+from processor.kafka.errors import (
     RETRIABLE_CONSUMER_ERRORS,
-    CoordinatorMonitor,
     error_of,
-    fetch_fault,
-    is_of_partition,
+    fetch_error_text,
+    is_partition_error,
     raise_if_unauthorized,
-    source_record,
 )
 from processor.settings import Settings
 
@@ -133,7 +132,7 @@ class EventConsumer:
         self.group_metadata = group_metadata if self._consumer.memberid() else None
         if self._coordinator is not None and not self.partitions:
             # With KIP-848 no callback runs for a member that gets no partition.
-            self.is_member = bool(self._consumer.memberid()) and self._coordinator.answers
+            self.is_member = bool(self._consumer.memberid()) and self._coordinator.is_up
             self.was_ever_assigned = self.was_ever_assigned or self.is_member
 
     def poll_heartbeat(self) -> None:
@@ -327,8 +326,8 @@ class EventConsumer:
         raise_if_unauthorized(error, hint=READ_HINT)
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._on_position_gone(_require_int(message.partition()), error)
-        elif is_of_partition(message):
-            self._on_fetch_error(_require_int(message.partition()), fetch_fault(message))
+        elif is_partition_error(message):
+            self._on_fetch_error(_require_int(message.partition()), fetch_error_text(message))
         elif error.code() in RETRIABLE_CONSUMER_ERRORS:
             log.warning("consumer error", error=error.name(), detail=error.str())
         else:

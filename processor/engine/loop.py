@@ -45,18 +45,16 @@ from processor.errors import (
     UnavailableError,
 )
 from processor.kafka.clients import (
-    BROKER_HINT,
     Admin,
     CoordinatorMonitor,
-    NoAnswerError,
     OnFailure,
-    admin,
     consumer_properties,
-    error_of,
-    producer,
+    create_admin,
+    create_consumer,
+    create_producer,
     producer_properties,
 )
-from processor.kafka.clients import consumer as new_consumer
+from processor.kafka.errors import BROKER_HINT, NoResponseError, error_of
 from processor.kafka.topic_state import TopicWatch, read_output_topics, topic_differences
 from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.decode import decode_record
@@ -125,14 +123,14 @@ def run(
     own_schemas = load_schemas(settings.schemas_dir)
     time_zone = ZoneInfo(settings.time_zone)
     reloads = TemplateReloader(
-        settings, own_schemas, lambda templates: read_output_topics(admin(settings), settings, templates)
+        settings, own_schemas, lambda templates: read_output_topics(create_admin(settings), settings, templates)
     )
     start_policy = parse_start_policy(start_from)
     progress = status or EngineStatus.unobserved()
 
     def layout(client: Admin | None = None, *, require_partitions: bool = False) -> OutputTopics:
         return read_output_topics(
-            client or admin(settings), settings, reloads.templates, require_partitions=require_partitions
+            client or create_admin(settings), settings, reloads.templates, require_partitions=require_partitions
         )
 
     with (
@@ -158,7 +156,7 @@ def run(
                 largest_record_bytes=layout.dead_letters.limit_bytes + 1024,
                 smallest_limit_bytes=min(topic.limit_bytes for topic in layout.outputs),
             )
-            return producer(properties, on_failure=on_failure)
+            return create_producer(properties, on_failure=on_failure)
 
         publisher = TransactionalPublisher(
             make,
@@ -214,7 +212,7 @@ def run(
         retry_until_available(starts.prepare, shutdown, server=brokers)
         properties = consumer_properties(settings)
         coordinator = CoordinatorMonitor() if properties.get("group.protocol") == "consumer" else None
-        consumer = new_consumer(properties, coordinator=coordinator)
+        consumer = create_consumer(properties, coordinator=coordinator)
         intake = EventConsumer(
             settings,
             consumer,
@@ -233,7 +231,7 @@ def run(
             context,
             schemas_by_id(settings, schemas),
             lambda require_partitions: layout(require_partitions=require_partitions),
-            TopicWatch(lambda: topic_differences(admin(settings), settings, reloads.templates)),
+            TopicWatch(lambda: topic_differences(create_admin(settings), settings, reloads.templates)),
             reloads,
             tables,
             written.keys,
@@ -754,8 +752,8 @@ def retry_until_available(call: Callable[[], T], shutdown: Shutdown, *, server: 
         except UnavailableError as unavailable:
             if time.monotonic() > deadline:
                 raise DependencyError(
-                    f"no answer from {server} for {BROKER_STARTUP_TIMEOUT_S:.0f} s: {unavailable}",
-                    hint=unavailable.hint if isinstance(unavailable, NoAnswerError) else hint,
+                    f"no response from {server} for {BROKER_STARTUP_TIMEOUT_S:.0f} s: {unavailable}",
+                    hint=unavailable.hint if isinstance(unavailable, NoResponseError) else hint,
                 ) from unavailable
             time.sleep(0.2)
 

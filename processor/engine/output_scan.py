@@ -23,15 +23,14 @@ from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import DECISION, STATUS, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
 from processor.errors import InputError, UnavailableError
-from processor.kafka.clients import (
+from processor.kafka.clients import headers_of, standalone_consumer
+from processor.kafka.errors import (
     AUTHORIZATION_ERRORS,
     FETCH_ADVICE,
     error_of,
-    fetch_fault,
-    headers_of,
-    is_of_partition,
+    fetch_error_text,
+    is_partition_error,
     raise_if_unauthorized,
-    standalone_consumer,
 )
 from processor.settings import Settings
 from processor.templates.used_texts import UsedTexts, text_digest
@@ -284,9 +283,9 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
             raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if error.code() in AUTHORIZATION_ERRORS or not is_of_partition(message):
+            if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
                 raise KafkaException(error)
-            fault = fetch_fault(message)
+            fault = fetch_error_text(message)
             raise UnpackError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)
         offset = message.offset()
         assert offset is not None, "a record and an end have their offset"

@@ -20,8 +20,14 @@ from processor.background import call_in_thread
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import OutRecord, Topic
 from processor.engine.step import Step, StepHook
-from processor.errors import AuthorizationError, DependencyError, FencedError, UsageError
-from processor.kafka.clients import AUTHORIZATION_ERRORS, RECORD_LEVEL_ERRORS, TOPIC_GONE, OnFailure, error_of
+from processor.errors import DependencyError, FencedError, UsageError
+from processor.kafka.clients import OnFailure
+from processor.kafka.errors import (
+    RECORD_LEVEL_ERRORS,
+    TOPIC_GONE_ERRORS,
+    error_of,
+    raise_if_unauthorized,
+)
 
 log = structlog.get_logger()
 
@@ -263,7 +269,7 @@ class TransactionalPublisher:
             detail="; ".join([error.str(), *_texts(self._failed_deliveries)]),
             is_record_error=not codes.isdisjoint(RECORD_LEVEL_ERRORS),
             result=_result(error, is_committing=is_committing),
-            concerns_topics=not codes.isdisjoint(TOPIC_GONE),
+            concerns_topics=not codes.isdisjoint(TOPIC_GONE_ERRORS),
         )
 
 
@@ -291,9 +297,8 @@ def _result(error: KafkaError, *, is_committing: bool) -> TransactionResult:
 
 
 def _raise_if_unauthorized(error: KafkaError, transactional_id: str) -> None:
-    if error.code() in AUTHORIZATION_ERRORS:
-        raise AuthorizationError(
-            f"not allowed: {error.name()}: {error.str()}",
-            hint=f"grant WRITE and DESCRIBE on transactional id {transactional_id!r}, WRITE on the output topics, "
-            "READ on the group and the events",
-        )
+    raise_if_unauthorized(
+        error,
+        hint=f"grant WRITE and DESCRIBE on transactional id {transactional_id!r}, WRITE on the output topics, "
+        "READ on the group and the events",
+    )

@@ -20,15 +20,8 @@ from processor.domain.output_topics import OutputTopics
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.engine.output_scan import Extent, OutcomeReader, UnpackError, open_reader, read_range
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
-from processor.kafka.clients import (
-    Admin,
-    Reader,
-    raise_if_unauthorized,
-    source_record,
-    standalone_consumer,
-    translate_broker_errors,
-)
-from processor.kafka.clients import admin as new_admin
+from processor.kafka.clients import Admin, Reader, create_admin, source_record, standalone_consumer
+from processor.kafka.errors import raise_if_unauthorized, translate_broker_errors
 from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.settings import Settings
@@ -313,7 +306,7 @@ class StartOffsetResolver:
                     return
 
     def _admin(self) -> Admin:
-        return new_admin(self._settings)
+        return create_admin(self._settings)
 
     def _apply_policy(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
         answer = self._start_policy

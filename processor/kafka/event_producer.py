@@ -3,25 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import ConfigResource, ResourceType
 
 from processor.domain.record import Headers, Topic
-from processor.errors import AuthorizationError, TopicConfigError
-from processor.kafka.clients import (
-    AUTHORIZATION_ERRORS,
-    admin,
-    common_properties,
-    error_of,
-    plain_producer,
-    refuse_hidden,
-    unreachable,
-)
+from processor.errors import TopicConfigError
+from processor.kafka.clients import common_properties, create_admin, create_plain_producer
+from processor.kafka.errors import error_of, exit_on_broker_errors
+from processor.kafka.topic_state import describe_topics
 from processor.settings import Settings
-
-_REQUEST_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +30,7 @@ def event_producer(settings: Settings, *, batch_bytes: int, **fixed: Any) -> Pro
     `batch_bytes` is what the topic takes: librdkafka does not split a batch that is refused, so one event that is too
     large would take others with it. `fixed` are properties that settings cannot override.
     """
-    return plain_producer(
+    return create_plain_producer(
         {
             "linger.ms": 5,
             "compression.type": "lz4",
@@ -61,23 +52,12 @@ def batch_limit_bytes(settings: Settings, topic: Topic) -> int:
     Raises TopicConfigError when there is no such topic, DependencyError when no broker responds, AuthorizationError
     when a request is refused.
     """
-    with admin(settings) as client:
-        try:
-            # All topics: a request for one by name could create it, where the broker's auto.create.topics is on.
-            if topic not in client.list_topics(timeout=_REQUEST_TIMEOUT_S).topics:
-                refuse_hidden(client, [topic], within_s=_REQUEST_TIMEOUT_S)
-                raise TopicConfigError(f"there is no topic {topic}", hint="`processor topics --create`")
-            resource = ConfigResource(ResourceType.TOPIC, topic)
-            configs = client.describe_configs([resource], request_timeout=_REQUEST_TIMEOUT_S)
-            return int(str(configs[resource].result()["max.message.bytes"].value))
-        except KafkaException as exception:
-            error = error_of(exception)
-            if error.code() in AUTHORIZATION_ERRORS:
-                raise AuthorizationError(
-                    f"not allowed: {error.name()}: {error.str()}",
-                    hint=f"grant WRITE, DESCRIBE and DESCRIBE_CONFIGS on {topic}",
-                ) from exception
-            raise unreachable(settings, client, error) from exception
+    hint = f"grant WRITE, DESCRIBE and DESCRIBE_CONFIGS on {topic}"
+    with create_admin(settings) as admin, exit_on_broker_errors(settings, admin, hint=hint):
+        existing = describe_topics(admin, [topic])
+    if topic not in existing:
+        raise TopicConfigError(f"there is no topic {topic}", hint="`processor topics --create`")
+    return existing[topic].max_message_bytes
 
 
 def enqueue(

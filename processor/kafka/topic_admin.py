@@ -14,19 +14,19 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from processor.domain.output_topics import CO_PARTITIONED
 from processor.domain.record import EventName, Topic
-from processor.errors import AuthorizationError, DependencyError, TopicConfigError, UsageError
-from processor.kafka.clients import AUTHORIZATION_ERRORS, Admin, error_of, unreachable
-from processor.kafka.clients import admin as connect_admin
+from processor.errors import DependencyError, TopicConfigError, UsageError
+from processor.kafka.clients import Admin, create_admin
+from processor.kafka.errors import error_of, exit_on_broker_errors
 from processor.kafka.topic_plan import (
     DEFAULT_PARTITIONS,
     KAFKA_DEFAULT_BYTES,
     Difference,
     ExistingTopic,
     PlannedTopic,
-    differences,
+    compare_topics,
     planned_topics,
 )
-from processor.kafka.topic_state import existing_topics
+from processor.kafka.topic_state import describe_topics
 from processor.settings import Settings
 
 _REQUEST_TIMEOUT_S: Final = 10.0
@@ -121,7 +121,7 @@ def _inspect(
     names = [
         topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
     ]
-    existing = existing_topics(admin, names)
+    existing = describe_topics(admin, names)
     events = existing.get(settings.topic("events"))
     if events is not None and partitions is not None and events.partitions != partitions:
         raise UsageError(
@@ -136,7 +136,7 @@ def _inspect(
         stream_events=stream_events,
         events_bytes=events.max_message_bytes if events else KAFKA_DEFAULT_BYTES,
     )
-    return TopicReport(plan, existing, differences(plan, existing))
+    return TopicReport(plan, existing, compare_topics(plan, existing))
 
 
 def _create(admin: AdminClient, missing: list[PlannedTopic]) -> list[Topic]:
@@ -200,14 +200,8 @@ def _is_ready(topic: Any, partitions: int) -> bool:
 @contextmanager
 def _connect(settings: Settings) -> Iterator[Admin]:
     """An admin client; what it raises inside the block becomes an error of the process."""
-    admin = connect_admin(settings)
-    try:
+    admin = create_admin(settings)
+    with exit_on_broker_errors(
+        settings, admin, hint="grant CREATE, ALTER, DESCRIBE and DESCRIBE_CONFIGS on our topics"
+    ):
         yield admin
-    except KafkaException as exception:
-        error = error_of(exception)
-        if error.code() in AUTHORIZATION_ERRORS:
-            raise AuthorizationError(
-                f"not allowed: {error.name()}: {error.str()}",
-                hint="grant CREATE, ALTER, DESCRIBE and DESCRIBE_CONFIGS on our topics",
-            ) from exception
-        raise unreachable(settings, admin, error) from exception

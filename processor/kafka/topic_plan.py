@@ -192,7 +192,7 @@ def _planned(
     return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes, most_partitions)
 
 
-def differences(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
+def compare_topics(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
     """What must be mended before `run` can keep its promises, in the order of `plan`. Empty: all is well.
 
     More partitions, a longer life or a larger limit than planned is no difference, but for the partitions of reference

@@ -32,15 +32,13 @@ from processor.domain.record import Topic
 from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
-from processor.kafka.clients import (
+from processor.kafka.clients import Admin, create_admin, standalone_consumer
+from processor.kafka.errors import (
     RETRIABLE_CONSUMER_ERRORS,
-    Admin,
-    admin,
     error_of,
-    fetch_fault,
-    is_of_partition,
+    fetch_error_text,
+    is_partition_error,
     raise_if_unauthorized,
-    standalone_consumer,
     translate_broker_errors,
 )
 from processor.kafka.topic_plan import (
@@ -132,7 +130,7 @@ class ReferenceTables:
         """
         self._settings = settings
         self._metrics = metrics
-        self._admin = admin(settings)
+        self._admin = create_admin(settings)
         self._topics = table_topics(self._admin, settings)
         self._refuse_layout()
         self._tables = {one.name: one.table for one in self._topics.values()}
@@ -357,7 +355,7 @@ class ReferenceTables:
         """Add to `failed` the partition that cannot be read on; raise what ends the thread."""
         raise_if_unauthorized(error, hint=READ_HINT)
         number = message.partition()
-        if number is None or not is_of_partition(message):
+        if number is None or not is_partition_error(message):
             if error.code() not in RETRIABLE_CONSUMER_ERRORS:
                 raise DependencyError(f"the reference tables cannot be read: {error.name()}: {error.str()}")
             log.warning("reference table consumer error", error=error.name(), detail=error.str())
@@ -371,7 +369,7 @@ class ReferenceTables:
                 f"{message.topic()}[{number}] cannot be read on: {error.name()}: {error.str()}",
                 hint="start again: the local copy is built again",
             )
-        failed[partition] = fetch_fault(message)
+        failed[partition] = fetch_error_text(message)
 
     def _retry_later(self, partition: Partition, fault: str, reader: Consumer) -> None:
         before = self._stuck.get(partition)
@@ -574,9 +572,15 @@ def table_topics(asker: Admin, settings: Settings) -> dict[Table, TableTopic]:
             raise TopicConfigError(
                 f"topics are missing: {', '.join(missing)}", hint="`processor topics --create` creates what is missing"
             )
-        kept_ms = topic_configs(asker, names.values(), "delete.retention.ms")
+        configs = topic_configs(asker, names.values())
     return {
-        table: TableTopic(table, name, f"{topics[name].topic_id}", len(topics[name].partitions), int(kept_ms[name]))
+        table: TableTopic(
+            table,
+            name,
+            f"{topics[name].topic_id}",
+            len(topics[name].partitions),
+            int(configs[name]["delete.retention.ms"]),
+        )
         for table, name in names.items()
     }
 

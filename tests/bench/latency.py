@@ -28,7 +28,7 @@ from processor.demo.generate import events
 from processor.domain.event import Event
 from processor.domain.ids import eid
 from processor.domain.record import EncodedKey
-from processor.kafka.clients import admin
+from processor.kafka.clients import create_admin
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_from_json
@@ -143,7 +143,7 @@ def event_ids(installation: Installation, read: list[ReadRecord]) -> list[tuple[
 
 def run_once(installation: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
-    layout = read_output_topics(admin(installation.settings), installation.settings, installation.templates)
+    layout = read_output_topics(create_admin(installation.settings), installation.settings, installation.templates)
     topics = [topic.name for topic in (*layout.co_partitioned, *layout.streams.values())]
     environment = {**installation.env(), "PROCESSOR_LOG__LEVEL": "warning"}
     batch = encode_events(installation, int(rate * (warm_s + seconds)), seed=seed)

@@ -150,8 +150,8 @@ def test_a_source_that_cannot_be_had(options: dict[str, Any], what: str) -> None
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody at the address is an error of the world with a hint, not a wait for ever."""
-    monkeypatch.setattr("processor.kafka.event_producer._REQUEST_TIMEOUT_S", 0.5)
-    with pytest.raises(DependencyError, match=r"no answer from .*\nhint: "):
+    monkeypatch.setattr("processor.kafka.topic_state.CALL_TIMEOUT_S", 0.5)
+    with pytest.raises(DependencyError, match=r"no response from .*\nhint: "):
         run_command(produce.command, make_settings("127.0.0.1:1", "x."), samples=True)
 
 

@@ -157,5 +157,5 @@ def test_no_broker_is_an_error_of_the_world(topic_prefix: str) -> None:
         nobody.bind(("127.0.0.1", 0))
         servers = f"127.0.0.1:{nobody.getsockname()[1]}"
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=servers), topics=TopicSettings(prefix=topic_prefix))
-        with pytest.raises(DependencyError, match=r"no answer from .*\nhint: check PROCESSOR_KAFKA__BOOT"):
+        with pytest.raises(DependencyError, match=r"no response from .*\nhint: check PROCESSOR_KAFKA__BOOT"):
             inspect_topics(settings, stream_events=())

@@ -128,7 +128,7 @@ def test_no_broker(settings_of_nowhere: Settings, monkeypatch: pytest.MonkeyPatc
     """Servers that were given and do not answer are an error with a hint; no other broker is started instead."""
     monkeypatch.setattr("processor.kafka.topic_admin._REQUEST_TIMEOUT_S", 0.5)
     monkeypatch.setattr("processor.demo.run._SEEN_S", 0.5)
-    with pytest.raises(DependencyError, match=r"no answer from .*\nhint: "):
+    with pytest.raises(DependencyError, match=r"no response from .*\nhint: "):
         demo(settings_of_nowhere)
 
 

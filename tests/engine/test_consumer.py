@@ -13,7 +13,7 @@ from processor.engine.consumer import EventConsumer, PolledRecord
 from processor.engine.loop import run
 from processor.engine.start_offsets import StartOffset, StartOffsetResolver
 from processor.errors import DependencyError, InputError
-from processor.kafka.clients import consumer, consumer_properties
+from processor.kafka.clients import consumer_properties, create_consumer
 from processor.settings import Settings
 from tests.support.clients import logged
 from tests.support.events import repayment
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kafka
 @contextmanager
 def intake_of(made: Installation) -> Iterator[EventConsumer]:
     """An intake that has joined its group."""
-    made_consumer = consumer(consumer_properties(made.settings))
+    made_consumer = create_consumer(consumer_properties(made.settings))
     intake = EventConsumer(
         made.settings, made_consumer, start_offset_resolver(made), on_rebalance=lambda _event, _count: None
     )
@@ -120,7 +120,7 @@ def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
         assert slow.flush(30) == 0  # a batch for each, and a fetch for each batch
     kafka = {"bootstrap_servers": f"{broker.host}:{broker.port}", "consumer": {"fetch.message.max.bytes": "1"}}
     settings = Settings(kafka=kafka, group="early")  # type: ignore[arg-type]
-    member = consumer(consumer_properties(settings))
+    member = create_consumer(consumer_properties(settings))
     member.assign([TopicPartition("banking.events", 0, 0)])  # so that its connections are there
     assert member.consume(1, 10)
     member.unassign()

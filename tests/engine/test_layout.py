@@ -109,7 +109,7 @@ def test_what_the_command_says(bootstrap_servers: str, topic_prefix: str) -> Non
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer is waited for, and then `run` ends with 3, the address and what to check."""
     monkeypatch.setattr(engine, "BROKER_STARTUP_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(topics, "REQUEST_S", 0.4)
+    monkeypatch.setattr(topics, "CALL_TIMEOUT_S", 0.4)
     (port,) = free_ports(1)
     servers = f"127.0.0.1:{port}"
     settings = Settings(tenant=TENANT, kafka=KafkaSettings(bootstrap_servers=servers), http=HttpSettings(port=0))
@@ -117,7 +117,7 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(
         DependencyError,
-        match=rf"(?s)no answer from {servers} for 1 s.*\nhint: check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS",
+        match=rf"(?s)no response from {servers} for 1 s.*\nhint: check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS",
     ) as ended:
         engine.run(settings)
     assert 3 == ended.value.exit_code

@@ -80,13 +80,13 @@ CASES: Mapping[str, tuple[str, Mapping[str, str], str, str]] = {  # listener, pr
     "plaintext to TLS": (
         "tls",
         {},
-        "_ALL_BROKERS_DOWN: connections are closed before anything is answered",
+        "_ALL_BROKERS_DOWN: connections are closed without a response",
         "security.protocol",
     ),
     "plaintext to SASL": (
         "sasl",
         {},
-        "_ALL_BROKERS_DOWN: connections are closed before anything is answered",
+        "_ALL_BROKERS_DOWN: connections are closed without a response",
         "security.protocol",
     ),
     "TLS to plaintext": (  # which of the two the client finds first is a matter of milliseconds
@@ -104,15 +104,14 @@ def given(guarded: Guarded, case: str) -> tuple[Settings, str]:
     listener, properties, cause, hint = CASES[case]
     port = getattr(guarded, listener) if listener else free_ports(1)[0]
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", common=dict(properties))
-    return Settings(tenant=TENANT, kafka=kafka), rf"(?s)no answer from .*{cause}.*\nhint: .*{re.escape(hint)}"
+    return Settings(tenant=TENANT, kafka=kafka), rf"(?s)no response from .*{cause}.*\nhint: .*{re.escape(hint)}"
 
 
 @pytest.fixture(autouse=True)
 def _short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request without an answer takes its whole time."""
-    monkeypatch.setattr(topic_admin, "_REQUEST_TIMEOUT_S", 1.5)
-    monkeypatch.setattr(engine_topics, "REQUEST_S", 1.5)
-    monkeypatch.setattr(event_producer, "_REQUEST_TIMEOUT_S", 1.5)
+    """A request without a response takes its whole time; on a busy machine a handshake takes a while too."""
+    monkeypatch.setattr(topic_admin, "_REQUEST_TIMEOUT_S", 4.0)
+    monkeypatch.setattr(engine_topics, "CALL_TIMEOUT_S", 4.0)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -135,7 +134,7 @@ def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pyt
         topic_admin.create_topics(settings, stream_events=())
     with pytest.raises(DependencyError, match=text):
         event_producer.batch_limit_bytes(settings, settings.topic("events"))
-    with pytest.raises(DependencyError, match=text.replace("no answer from ", "no answer from .* for 2 s: ")):
+    with pytest.raises(DependencyError, match=text.replace("no response from ", "no response from .* for 2 s: ")):
         run(settings)
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from processor.engine.output_scan import published_template_sets
 from processor.errors import UsageError
-from processor.kafka.clients import admin
+from processor.kafka.clients import create_admin
 from processor.kafka.topic_state import read_output_topics
 from processor.templates.load import SHIPPED
 from processor.templates.used_texts import text_digest
@@ -178,7 +178,7 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
     ]
     put_sets(made, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
     put_sets(made, [("newer", json.dumps(newer).encode())])
-    layout = read_output_topics(admin(made.settings), made.settings, made.templates)
+    layout = read_output_topics(create_admin(made.settings), made.settings, made.templates)
     with capture_logs() as logs:
         written = published_template_sets(made.settings, layout)
 

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 import pytest
 from structlog.testing import capture_logs
 
+from processor import background
 from processor.domain.record import Topic
 from processor.errors import UnavailableError
 from processor.kafka import topic_state as engine
@@ -21,13 +22,13 @@ COMPACTED = Difference(
 SHORT = Difference(Topic("communications.status"), "keeps records for 1 days", "set retention.ms=1")
 
 
-OFTEN = "from processor.engine import topics\ntopics.WATCH_S = 1.0"
+OFTEN = "from processor.kafka import topic_state\ntopic_state.COMPARISON_INTERVAL_S = 1.0"
 """For a process whose topics are compared once a second: what it finds is the same."""
 
 
 def test_topics_are_compared_twice_a_minute() -> None:
     """So that nobody waits for a minute."""
-    assert engine.WATCH_S == 30
+    assert engine.COMPARISON_INTERVAL_S == 30
 
 
 def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,19 +40,19 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
         (SHORT,),
         (COMPACTED, SHORT),
     ]
-    monkeypatch.setattr(engine, "WATCH_S", 0.0)
-    answers = iter(comparisons)
+    monkeypatch.setattr(engine, "COMPARISON_INTERVAL_S", 0.0)
+    results = iter(comparisons)
 
-    def answered(*_: object, **__: object) -> Future[tuple[Difference, ...]]:
+    def call(*_: object, **__: object) -> Future[tuple[Difference, ...]]:
         future: Future[tuple[Difference, ...]] = Future()
-        match next(answers):
+        match next(results):
             case UnavailableError() as unavailable:
                 future.set_exception(unavailable)
             case found:
                 future.set_result(found)
         return future
 
-    monkeypatch.setattr(engine, "call_in_thread", answered)
+    monkeypatch.setattr(background, "call_in_thread", call)
     watch = TopicWatch(tuple)
     with capture_logs() as logs:
         found = [watch.poll() for _ in range(2 * len(comparisons))]
