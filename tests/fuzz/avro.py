@@ -28,7 +28,7 @@ from processor.wire.schema import (
     is_null,
     writer_schema,
 )
-from tests.support.wire import long
+from tests.support.wire import varint
 
 Json = dict[str, Any]
 
@@ -57,16 +57,16 @@ class _Writer:
         """Whether an unusual encoding comes next."""
         return self.rng is not None and self.rng.random() < 0.1
 
-    def long(self, number: int) -> None:
+    def varint(self, number: int) -> None:
         """A number, sometimes with a redundant byte."""
-        written = long(number)
+        written = varint(number)
         if len(written) < 9 and self.odd():
             written = written[:-1] + bytes((written[-1] | 0x80, 0))
         self.buffer += written
 
     def sized(self, data: bytes) -> None:
         """A length, and that many bytes."""
-        self.long(len(data))
+        self.varint(len(data))
         self.buffer += data
 
     def write(self, type_: Type, value: Any) -> None:
@@ -79,14 +79,14 @@ class _Writer:
             case Fixed():
                 self.buffer += bytes(type_.size)
             case Enum():
-                self.long(type_.symbols.index(value) if isinstance(value, str) and value in type_.symbols else 0)
+                self.varint(type_.symbols.index(value) if isinstance(value, str) and value in type_.symbols else 0)
             case Array():
                 self._blocks(value if isinstance(value, list) else (), lambda item: self.write(type_.items, item))
             case Map():
                 self._blocks(value.items() if isinstance(value, dict) else (), lambda pair: self._entry(type_, pair))
             case Union():
                 at = next((at for at, branch in enumerate(type_.branches) if _matches(branch, value)), 0)
-                self.long(at)
+                self.varint(at)
                 self.write(type_.branches[at], value)
             case Recursive():
                 self.write(type_.definition, value)
@@ -117,7 +117,7 @@ class _Writer:
             count = self.rng.choice((1, 2, len(remaining))) if self.odd() and self.rng else len(remaining)
             block, remaining = remaining[:count], remaining[count:]
             if not self.odd():
-                self.long(len(block))
+                self.varint(len(block))
                 for item in block:
                     write(item)
                 continue
@@ -125,9 +125,9 @@ class _Writer:
             for item in block:
                 write(item)
             block_bytes, self.buffer = self.buffer, outer
-            self.long(-len(block))
+            self.varint(-len(block))
             self.sized(bytes(block_bytes))
-        self.long(0)
+        self.varint(0)
 
     def _scalar(self, kind: str, value: Any) -> None:
         match kind:
@@ -142,11 +142,11 @@ class _Writer:
             case "uuid":
                 self.sized((value if isinstance(value, str) else "00000000-0000-4000-8000-000000000000").encode())
             case "date":
-                self.long(((value if type(value) is date else _FIRST_DAY) - _FIRST_DAY).days)
+                self.varint(((value if type(value) is date else _FIRST_DAY) - _FIRST_DAY).days)
             case "timestamp-micros":
-                self.long(((value if isinstance(value, datetime) else _EPOCH) - _EPOCH) // timedelta(microseconds=1))
+                self.varint(((value if isinstance(value, datetime) else _EPOCH) - _EPOCH) // timedelta(microseconds=1))
             case _:
-                self.long(value if isinstance(value, int) else 0)
+                self.varint(value if isinstance(value, int) else 0)
 
 
 def _unknown_value(type_: Type, rng: random.Random, *, levels: int) -> Any:

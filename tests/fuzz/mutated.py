@@ -17,7 +17,7 @@ from tests.fuzz.corpus import (
     ValidRecord,
 )
 from tests.fuzz.texts import UNITS
-from tests.support.wire import long
+from tests.support.wire import varint
 
 
 def mutated_record(corpus: Corpus, rng: random.Random) -> tuple[bytes | None, Headers, bytes | None]:
@@ -54,7 +54,18 @@ Mutate = Callable[[bytes, tuple[ValidRecord, ...], random.Random], bytes]
 
 _LENGTHS: Final = (
     *(b"\x00", b"\x01", b"\x02", b"\x03", b"\x7f", b"\x80\x00", b"\xff\x01", b"\xff" * 9 + b"\x01", b"\x80" * 11),
-    *(long(2**63 - 1), long(-(2**63)), long(-1), long(2**31), long(1_000_000), b'"', b"}", b",", b"\\", b"[" * 70),
+    *(
+        varint(2**63 - 1),
+        varint(-(2**63)),
+        varint(-1),
+        varint(2**31),
+        varint(1_000_000),
+        b'"',
+        b"}",
+        b",",
+        b"\\",
+        b"[" * 70,
+    ),
 )
 """Lengths, counts, indexes and brackets."""
 

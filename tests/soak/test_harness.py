@@ -37,7 +37,7 @@ from tests.soak.registry import (
     odd_id,
 )
 from tests.soak.workload import event_json, mixed_records
-from tests.support.wire import make_record, told
+from tests.support.wire import decode_with, raw_record
 
 
 def test_encoded_keys_of_two_examples() -> None:
@@ -168,8 +168,10 @@ def test_both_producers_write_the_same_event(name: str, group: bool) -> None:
     event = event_json(name, account=7, number=12, group=group)
     record, plain = framed_record(event, GOOD_ID), valid_record(event)
     (schema_id, text) = int.from_bytes((record.value or b"")[1:5], "big"), registry._SCHEMAS[name == "SAVINGS_DEPOSIT"]
-    from_avro = told(make_record(record.value, key=record.key), writers={schema_id: writer_schema(json.dumps(text))})
-    from_json = told(make_record(plain.value, plain.headers, key=plain.key))
+    from_avro = decode_with(
+        raw_record(record.value, key=record.key), writers={schema_id: writer_schema(json.dumps(text))}
+    )
+    from_json = decode_with(raw_record(plain.value, plain.headers, key=plain.key))
 
     assert isinstance(from_json, Event)
     assert from_json == from_avro

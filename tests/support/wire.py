@@ -1,4 +1,4 @@
-"""Builders and strategies of the wire's tests: records, events in both forms, bytes by hand."""
+"""Builders and strategies for tests of the wire: records, events in JSON and Avro, bytes by hand."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -39,12 +39,12 @@ def golden_json(name: str) -> Any:
 
 
 def golden_bytes(name: str) -> bytes:
-    """A golden file's bytes: hexadecimal digits, and after `#` what they are."""
+    """A golden file's bytes: hexadecimal digits, and comments after `#`."""
     lines = (GOLDEN / f"{name}.avro.hex").read_text("utf-8").splitlines()
     return bytes.fromhex("".join(line.partition("#")[0] for line in lines))
 
 
-def make_record(value: bytes | None, headers: Headers = (), *, key: bytes | None = b"key") -> SourceRecord:
+def raw_record(value: bytes | None, headers: Headers = (), *, key: bytes | None = b"key") -> SourceRecord:
     """A record of the events' topic."""
     return SourceRecord(RecordPosition(Topic("banking.events"), 3, 41), 1_773_480_413_702, key, value, headers)
 
@@ -52,11 +52,11 @@ def make_record(value: bytes | None, headers: Headers = (), *, key: bytes | None
 def json_record(given: object) -> SourceRecord:
     """A record whose value is `given` as JSON; bytes and text stand for themselves."""
     data = given if isinstance(given, bytes) else (given if isinstance(given, str) else json.dumps(given)).encode()
-    return make_record(data, JSON_HEADERS)
+    return raw_record(data, JSON_HEADERS)
 
 
-def told(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Event | DecodeFailure:
-    """What `decode` makes of a record with our schemas, and with `writers` by their ids."""
+def decode_with(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> Event | DecodeFailure:
+    """Decode a record with the shipped schemas, and with `writers` by their ids."""
 
     def schema_of(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
         if writers and schema_id in writers:
@@ -66,55 +66,55 @@ def told(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = N
     return decode(record, schemas=SCHEMAS, schema_of=schema_of)
 
 
-def fault(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> DecodeFailure:
-    """The fault of a record; an event fails the test."""
-    given = told(record, writers=writers)
-    assert isinstance(given, DecodeFailure), given
-    return given
+def decode_failure(record: SourceRecord, *, writers: Mapping[int, WriterSchema] | None = None) -> DecodeFailure:
+    """The failure of a record that cannot be decoded; an event fails the test."""
+    decoded = decode_with(record, writers=writers)
+    assert isinstance(decoded, DecodeFailure), decoded
+    return decoded
 
 
-def event(name: str = "LOAN_REPAYMENT", **changed: object) -> Event:
+def golden_event(name: str = "LOAN_REPAYMENT", **changed: object) -> Event:
     """An event of the domain's examples, with top-level fields of the JSON form changed; None leaves one out."""
-    given = golden_json(f"event.{name}") | changed
-    made = event_from_json({name: value for name, value in given.items() if value is not None}, SCHEMAS)
-    assert isinstance(made, Event), made
-    return made
+    fields = golden_json(f"event.{name}") | changed
+    event = event_from_json({name: value for name, value in fields.items() if value is not None}, SCHEMAS)
+    assert isinstance(event, Event), event
+    return event
 
 
-def avro_value(name: str = "LOAN_REPAYMENT", **changed: object) -> bytes:
+def golden_avro(name: str = "LOAN_REPAYMENT", **changed: object) -> bytes:
     """The framed Avro bytes of such an event."""
-    return encode_event(event(name, **changed).fields, SCHEMAS, format="avro")[0]
+    return encode_event(golden_event(name, **changed).fields, SCHEMAS, format="avro")[0]
 
 
-def own(name: str = "LOAN_REPAYMENT") -> ReaderSchema:
+def reader_schema(name: str = "LOAN_REPAYMENT") -> ReaderSchema:
     """The schema of an event's family."""
     return SCHEMAS.by_event[EventName(name)]
 
 
-def long(number: int) -> bytes:
-    """Avro's zig-zag number, by hand."""
-    left, made = (number << 1) ^ (number >> 63), bytearray()
-    while left > 0x7F:
-        made.append(left & 0x7F | 0x80)
-        left >>= 7
-    return bytes((*made, left))
+def varint(number: int) -> bytes:
+    """Avro's zig-zag varint."""
+    remaining, data = (number << 1) ^ (number >> 63), bytearray()
+    while remaining > 0x7F:
+        data.append(remaining & 0x7F | 0x80)
+        remaining >>= 7
+    return bytes((*data, remaining))
 
 
 def changed_schema(change: Callable[[dict[str, Any]], object], name: str = "LOAN_REPAYMENT") -> WriterSchema:
     """A writer's schema: that of an event's family after `change` has changed its JSON."""
-    schema = json.loads(own(name).text)
+    schema = json.loads(reader_schema(name).text)
     change(schema)
     return writer_schema(json.dumps(schema))
 
 
 def field_of(schema: dict[str, Any], name: str) -> dict[str, Any]:
     """A field of a record schema's JSON."""
-    found: dict[str, Any] = next(one for one in schema["fields"] if one["name"] == name)
+    found: dict[str, Any] = next(field for field in schema["fields"] if field["name"] == name)
     return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Any value of a schema
+# Strategies: any value of a schema
 
 _KEYS = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
 _MICROS = st.datetimes(timezones=st.just(UTC))
@@ -148,7 +148,7 @@ def values(type_: Type) -> st.SearchStrategy[Any]:
         case Union():
             return st.one_of(*(values(branch) for branch in type_.branches))
         case Record():
-            return st.fixed_dictionaries({one.name: _field(one.name, one.type) for one in type_.fields})
+            return st.fixed_dictionaries({field.name: _field(field.name, field.type) for field in type_.fields})
         case _:
             raise AssertionError(type_)
 
@@ -174,7 +174,9 @@ SUBJECTS: Final = {  # event -> kind of its subject, and the field that has it
 def events_of(draw: st.DrawFn, schema: ReaderSchema) -> Fields:
     """Any event of a family that keeps the family's rules: one holder, hold or holds, a subject that is there."""
     fields: dict[str, Any] = draw(values(schema.type))
-    types = {one.name: one.type.nullable if isinstance(one.type, Union) else one.type for one in schema.type.fields}
+    types = {
+        field.name: field.type.nullable if isinstance(field.type, Union) else field.type for field in schema.type.fields
+    }
 
     def drawn(name: str) -> Any:
         type_ = types[name]

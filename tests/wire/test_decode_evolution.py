@@ -20,17 +20,17 @@ from processor.wire.schema import WriterSchema, writer_schema
 from tests.support.builders import changed
 from tests.support.laws import examples
 from tests.support.wire import (
-    avro_value,
     changed_schema,
-    event,
+    decode_failure,
+    decode_with,
     events_of,
-    fault,
     field_of,
+    golden_avro,
+    golden_event,
     golden_json,
-    long,
-    make_record,
-    own,
-    told,
+    raw_record,
+    reader_schema,
+    varint,
 )
 
 Json = dict[str, Any]
@@ -41,13 +41,13 @@ def written(writer: WriterSchema, **changed: object) -> bytes:
     """The LOAN_REPAYMENT example, or fields in its place, framed as `writer` writes it."""
     made = BytesIO(b"\x00\x00\x00\x00\x09")
     made.seek(5)
-    fields = {**event().fields, "customFields": {"LOAN:A": "x"}, **changed}
+    fields = {**golden_event().fields, "customFields": {"LOAN:A": "x"}, **changed}
     schemaless_writer(made, parse_schema(json.loads(writer.text)), fields)
     return made.getvalue()
 
 
 def read(writer: WriterSchema, **changed: object) -> Event:
-    made = told(make_record(written(writer, **changed)), writers={WRITER_ID: writer})
+    made = decode_with(raw_record(written(writer, **changed)), writers={WRITER_ID: writer})
     assert isinstance(made, Event), made
     return made
 
@@ -75,15 +75,15 @@ def test_a_field_added_since_has_its_default() -> None:
     made = read(old)
 
     assert [] == made.fields["schedule"]
-    assert list(event().fields) == list(made.fields)
+    assert list(golden_event().fields) == list(made.fields)
 
 
 def test_fields_may_stand_in_another_order() -> None:
     """A writer's order is its own; the event is the same."""
     turned = changed_schema(lambda schema: schema["fields"].insert(12, schema["fields"].pop(0)))
 
-    assert event(customFields={"LOAN:A": "x"}) == read(turned)
-    assert list(event().fields) == list(read(turned).fields)
+    assert golden_event(customFields={"LOAN:A": "x"}) == read(turned)
+    assert list(golden_event().fields) == list(read(turned).fields)
 
 
 EXTRAS: list[tuple[object, object]] = [
@@ -114,30 +114,30 @@ def test_fields_that_we_do_not_know_are_passed_over(type_: object, value: object
     """A newer writer's field of any type, in the middle or at the end, changes nothing for us."""
     newer = changed_schema(lambda schema: add(schema, at, "new", type_))
 
-    assert event(customFields={"LOAN:A": "x"}) == read(newer, new=value)
+    assert golden_event(customFields={"LOAN:A": "x"}) == read(newer, new=value)
 
 
 @pytest.mark.parametrize(
     ("type_", "by", "detail"),
     [
-        (["null", "string"], long(2), "new: branch 2 of a union of 2"),
-        (["null", "string"], long(-1), "new: branch -1 of a union of 2"),
-        (["null", "string"], long(1) + long(-3), "new: a length of -3"),
-        ("bytes", long(2**62), "new: cut short: 4611686018427387904 bytes announced"),
+        (["null", "string"], varint(2), "new: branch 2 of a union of 2"),
+        (["null", "string"], varint(-1), "new: branch -1 of a union of 2"),
+        (["null", "string"], varint(1) + varint(-3), "new: a length of -3"),
+        ("bytes", varint(2**62), "new: cut short: 4611686018427387904 bytes announced"),
         ("boolean", b"\x02", "new: a boolean of 2"),
-        ("int", long(2**31), "new: 2147483648 does not fit in 32 bits"),
-        ({"type": "enum", "name": "Colour", "symbols": ["RED"]}, long(-1), "new: symbol -1 of an enum of 1"),
-        ({"type": "array", "items": "double"}, long(100), "new: 100 items announced"),
-        ({"type": "map", "values": "null"}, long(-1) + long(99), "new: a block of 99 bytes"),
-        ({"type": "record", "name": "New", "fields": [{"name": "a", "type": "string"}]}, long(-1), "new.a: a length"),
+        ("int", varint(2**31), "new: 2147483648 does not fit in 32 bits"),
+        ({"type": "enum", "name": "Colour", "symbols": ["RED"]}, varint(-1), "new: symbol -1 of an enum of 1"),
+        ({"type": "array", "items": "double"}, varint(100), "new: 100 items announced"),
+        ({"type": "map", "values": "null"}, varint(-1) + varint(99), "new: a block of 99 bytes"),
+        ({"type": "record", "name": "New", "fields": [{"name": "a", "type": "string"}]}, varint(-1), "new.a: a length"),
         ({"type": "fixed", "name": "Four", "size": 4}, b"", "new: cut short: 4 bytes announced, 1 left"),
     ],
 )  # fmt: skip
 def test_what_is_passed_over_is_checked_too(type_: object, by: bytes, detail: str) -> None:
     """A field that we do not know is still bytes to get past: none of its lengths and indexes is followed blindly."""
     newer = changed_schema(lambda schema: add(schema, 13, "new", type_))
-    value = b"\x00\x00\x00\x00\x09" + avro_value(customFields={})[5:-1] + by + b"\x00"
-    given_ = fault(make_record(value), writers={WRITER_ID: newer})
+    value = b"\x00\x00\x00\x00\x09" + golden_avro(customFields={})[5:-1] + by + b"\x00"
+    given_ = decode_failure(raw_record(value), writers={WRITER_ID: newer})
 
     assert Reason.INVALID_EVENT == given_.reason
     assert given_.detail.startswith(detail)
@@ -148,7 +148,7 @@ def test_a_required_field_may_be_written_as_nullable() -> None:
     loose = changed_schema(lambda schema: field_of(schema, "tenant").update(type=["null", "string"]))
 
     assert "northbank" == read(loose).tenant
-    given_ = fault(make_record(written(loose, tenant=None)), writers={WRITER_ID: loose})
+    given_ = decode_failure(raw_record(written(loose, tenant=None)), writers={WRITER_ID: loose})
     assert (Reason.INCOMPATIBLE_SCHEMA, "tenant: null cannot be read as string") == (given_.reason, given_.detail)
 
 
@@ -156,11 +156,11 @@ def test_a_nullable_record_that_does_not_fit_is_named_by_its_field() -> None:
     """The records that leave it null are read; one that has it is refused, each time with the whole path."""
     poor = changed_schema(lambda schema: without(field_of(schema, "actor")["type"][1], "username"))
 
-    client = {**event().fields["client"], "creditOfficer": None}
+    client = {**golden_event().fields["client"], "creditOfficer": None}
 
     assert None is read(poor, actor=None, client=client).fields["actor"]
     for _ in range(2):
-        given_ = fault(make_record(written(poor)), writers={WRITER_ID: poor})
+        given_ = decode_failure(raw_record(written(poor)), writers={WRITER_ID: poor})
         assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
         assert "actor.username: the writer has no such field, and ours has no default" == given_.detail
 
@@ -179,7 +179,7 @@ def test_custom_fields_keep_their_types_from_a_narrower_writer() -> None:
             values=[{"type": "long", "logicalType": "timestamp-micros"}, {"type": "int", "logicalType": "date"}]
         )
     )
-    at = event().occurred_at
+    at = golden_event().occurred_at
 
     assert {"LOAN:B": at, "LOAN:A": at.date()} == read(
         narrow, customFields={"LOAN:A": ("int", at.date()), "LOAN:B": ("long", at)}
@@ -190,18 +190,20 @@ def test_java_writers_annotate_strings() -> None:
     """Java's own form of a string type is a string."""
     string = '{"type":"string","avro.java.string":"String"}'
     text = (
-        own().text.replace('"type":"string"}', f'"type":{string}}}').replace('["null","string"]', f'["null",{string}]')
+        reader_schema()
+        .text.replace('"type":"string"}', f'"type":{string}}}')
+        .replace('["null","string"]', f'["null",{string}]')
     )
     java = writer_schema(text)
 
-    assert event(customFields={"LOAN:A": "x"}) == read(java)
+    assert golden_event(customFields={"LOAN:A": "x"}) == read(java)
 
 
 @settings(deadline=None, max_examples=examples(25), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_resolution_agrees_with_fastavro(data: st.DataObject) -> None:
     """Fields left out and added at will: what we read is what fastavro's resolution reads."""
-    schema = own("SAVINGS_DEPOSIT")
+    schema = reader_schema("SAVINGS_DEPOSIT")
     dropped = data.draw(st.lists(st.sampled_from(["correlationId", "branch", "centre"]), unique=True))
     extras = data.draw(st.lists(st.sampled_from(EXTRAS[:8]), max_size=3))
     given_: Json = json.loads(schema.text)
@@ -216,7 +218,7 @@ def test_resolution_agrees_with_fastavro(data: st.DataObject) -> None:
     made = BytesIO()
     schemaless_writer(made, parsed, {name: value for name, value in fields.items() if name not in dropped})
 
-    ours = told(make_record(b"\x00\x00\x00\x00\x09" + made.getvalue()), writers={WRITER_ID: writer})
+    ours = decode_with(raw_record(b"\x00\x00\x00\x00\x09" + made.getvalue()), writers={WRITER_ID: writer})
     theirs = schemaless_reader(BytesIO(made.getvalue()), parsed, schema.parsed)
 
     assert isinstance(ours, Event), ours
@@ -237,7 +239,7 @@ def with_symbol(symbol: str) -> WriterSchema:
 def test_an_event_of_a_newer_writer_is_unknown(name: str) -> None:
     """Never read as some other event; the events that we know are read from the same writer."""
     newer = with_symbol(name)
-    given_ = fault(make_record(written(newer, event=name)), writers={WRITER_ID: newer})
+    given_ = decode_failure(raw_record(written(newer, event=name)), writers={WRITER_ID: newer})
 
     assert (Reason.UNKNOWN_EVENT, f"event: {name} is not known") == (given_.reason, given_.detail)
     assert "LOAN_REPAYMENT" == read(newer).name
@@ -246,8 +248,8 @@ def test_an_event_of_a_newer_writer_is_unknown(name: str) -> None:
 def test_another_enum_s_unknown_symbol_is_an_invalid_event() -> None:
     """Only the event's name is an unknown event."""
     newer = changed_schema(lambda schema: field_of(account_of(schema), "kind")["type"]["symbols"].append("CARD"))
-    account = {**event().fields["account"], "kind": "CARD"}
-    given_ = fault(make_record(written(newer, account=account)), writers={WRITER_ID: newer})
+    account = {**golden_event().fields["account"], "kind": "CARD"}
+    given_ = decode_failure(raw_record(written(newer, account=account)), writers={WRITER_ID: newer})
 
     assert (Reason.INVALID_EVENT, "account.kind: CARD is not known") == (given_.reason, given_.detail)
 
@@ -284,8 +286,8 @@ AMOUNT = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2
 def test_a_schema_that_does_not_become_ours_is_incompatible(change: Change, detail: str | None) -> None:
     """Whatever the record holds, and with the field that does not fit."""
     writer = changed_schema(change)
-    record = make_record(b"\x00\x00\x00\x00\x09" + b"\x00" * 400)
-    given_ = fault(record, writers={WRITER_ID: writer})
+    record = raw_record(b"\x00\x00\x00\x00\x09" + b"\x00" * 400)
+    given_ = decode_failure(record, writers={WRITER_ID: writer})
 
     if detail is None:
         assert Reason.INVALID_EVENT == given_.reason
@@ -321,7 +323,7 @@ SELF = '{"type": "record", "name": "ClientEvent", "fields": [{"name": "a", "type
 )
 def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
     """A registry holds other languages too, and what somebody broke: a fault of the record, not of ours."""
-    given_ = fault(make_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: writer_schema(text)})
+    given_ = decode_failure(raw_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: writer_schema(text)})
 
     assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
     assert len(given_.detail) < 500
@@ -329,13 +331,15 @@ def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
 
 def test_a_schema_may_name_others() -> None:
     """A registry gives the schemas that a schema refers to beside it."""
-    user = field_of(json.loads(own().text), "actor")["type"][1]
-    text = own().text.replace(json.dumps(user, separators=(",", ":")), '"banking.events.common.User"', 1)
+    user = field_of(json.loads(reader_schema().text), "actor")["type"][1]
+    text = reader_schema().text.replace(json.dumps(user, separators=(",", ":")), '"banking.events.common.User"', 1)
     apart = writer_schema(text, (json.dumps(user),))
-    whole = writer_schema(own().text)
+    whole = writer_schema(reader_schema().text)
 
     assert writer_schema(text).problem
-    assert event(customFields={"LOAN:A": "x"}) == told(make_record(written(whole)), writers={WRITER_ID: apart})
+    assert golden_event(customFields={"LOAN:A": "x"}) == decode_with(
+        raw_record(written(whole)), writers={WRITER_ID: apart}
+    )
 
 
 def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
@@ -348,8 +352,10 @@ def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
     product.write_text(json.dumps(schema))
     ours = load_schemas(folder)
     told_in_json = golden_json("event.LOAN_REPAYMENT")
-    record = make_record(written(writer_schema(own().text)))
-    by_avro = decode(record, schemas=ours, schema_of=lambda _: writer_schema(own().text), max_event_bytes=1_000_000)
+    record = raw_record(written(writer_schema(reader_schema().text)))
+    by_avro = decode(
+        record, schemas=ours, schema_of=lambda _: writer_schema(reader_schema().text), max_event_bytes=1_000_000
+    )
     by_json = event_from_json(told_in_json, ours)
     both = event_from_json(changed(told_in_json, {"account.product.title": "New"}), ours)
 

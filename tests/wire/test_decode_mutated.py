@@ -16,7 +16,7 @@ from processor.domain.record import Headers, SourceRecord
 from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
 from tests.support.laws import examples
-from tests.support.wire import JSON_HEADERS, SCHEMAS, avro_value, event, golden_json, make_record, told
+from tests.support.wire import JSON_HEADERS, SCHEMAS, decode_with, golden_avro, golden_event, golden_json, raw_record
 
 EXAMPLES: Final = max(examples(500), 500)  # fewer would miss the share below by chance
 LEAST_PAST_DECODING: Final = 0.20
@@ -46,12 +46,12 @@ def passed(given_: Event | DecodeFailure) -> int:
 
 def valid_avro() -> list[bytes]:
     """The examples and some generated events, framed; and one without a holder, which only the last check finds."""
-    made = [avro_value(name) for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
+    made = [golden_avro(name) for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
     for one in events(12, seed=7):
         read = event_from_json(one, SCHEMAS)
         assert isinstance(read, Event), read
         made.append(encode_event(read.fields, SCHEMAS, format="avro")[0])
-    made.append(encode_event({**event().fields, "client": None}, SCHEMAS, format="avro")[0])
+    made.append(encode_event({**golden_event().fields, "client": None}, SCHEMAS, format="avro")[0])
     return made
 
 
@@ -131,7 +131,7 @@ def record(data: st.DataObject, form: str, valid: list[bytes]) -> SourceRecord:
     usual: Headers = JSON_HEADERS if form == "json" else ()
     unusual: list[Headers] = [JSON_HEADERS, (), GUID, (("__value_schema_id", b"\x01"),)]
     headers = data.draw(st.sampled_from(unusual)) if data.draw(st.integers(0, 19)) == 0 else usual
-    return make_record(value, headers)
+    return raw_record(value, headers)
 
 
 @pytest.mark.parametrize(("form", "valid"), [("avro", valid_avro()), ("json", valid_json())], ids=["avro", "json"])
@@ -144,11 +144,11 @@ def test_any_bytes_are_an_event_or_a_fault(form: str, valid: list[bytes], capsys
     @given(data=st.data())
     def judge(data: st.DataObject) -> None:
         broken = record(data, form, valid)
-        first = told(broken)
+        first = decode_with(broken)
         counts[passed(first)] += 1
         reasons[first.reason if isinstance(first, DecodeFailure) else "event"] += 1
         assert isinstance(first, Event | DecodeFailure)
-        assert first == told(broken)
+        assert first == decode_with(broken)
         if isinstance(first, DecodeFailure):
             assert 0 < len(first.detail) <= 1_000
             first.detail.encode()

@@ -34,7 +34,7 @@ from processor.wire.encode import EncodedValue, EncodeOutput, Format, encode_eve
 from processor.wire.json_codec import format_decimal, format_millis, format_timestamp
 from processor.wire.output_fields import read_decision, read_message, read_notification, read_status, read_stream_event
 from processor.wire.schema import WriterSchema, writer_schema
-from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, event, golden_bytes, golden_json
+from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, golden_bytes, golden_event, golden_json
 
 AVRO = output_encoder(SCHEMAS, output_format="avro", stream_format="avro")
 JSON = output_encoder(SCHEMAS, output_format="json", stream_format="json")
@@ -497,7 +497,7 @@ def test_an_event_s_times_keep_their_microseconds(micros: int, text: str) -> Non
 @pytest.mark.parametrize("form", get_args(Format))
 def test_an_event_is_written_in_both_forms(form: Format) -> None:
     """JSON says so in its header; Avro in the frame's id."""
-    value, headers = encode_event(event().fields, SCHEMAS, format=form)
+    value, headers = encode_event(golden_event().fields, SCHEMAS, format=form)
 
     assert {"avro": (), "json": JSON_HEADERS}[form] == headers
     assert value.startswith({"avro": bytes.fromhex("0077359468"), "json": b'{"eventId":"7f1d'}[form])
@@ -505,6 +505,6 @@ def test_an_event_is_written_in_both_forms(form: Format) -> None:
 
 def test_an_event_in_json_is_as_the_domain_writes_it() -> None:
     """The domain's example comes out as it went in, with times and amounts in their shortest form."""
-    value, _ = encode_event(event().fields, SCHEMAS, format="json")
+    value, _ = encode_event(golden_event().fields, SCHEMAS, format="json")
 
     assert golden_json("event.LOAN_REPAYMENT") == json.loads(value)

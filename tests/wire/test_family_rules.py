@@ -22,13 +22,13 @@ from tests.support.laws import examples
 from tests.support.wire import (
     SCHEMAS,
     changed_schema,
-    fault,
+    decode_failure,
+    decode_with,
     field_of,
     json_record,
-    long,
-    make_record,
-    told,
+    raw_record,
     values,
+    varint,
 )
 
 BULK: Final = "CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"
@@ -70,7 +70,7 @@ def test_holders(family: str, holders: tuple[str, ...]) -> None:
     first = next(event for event, row in EVENTS.items() if row.family == family)
     # An activity about an account does not say who its holder has to be.
     name = "SAVINGS_ACCOUNT_ACTIVITY" if family == "activity" else first
-    given_ = told(changed(name, **{**NOBODY, **{holder: BOTH[holder] for holder in holders}}))
+    given_ = decode_with(changed(name, **{**NOBODY, **{holder: BOTH[holder] for holder in holders}}))
 
     if family in HOLDERS[holders]:
         assert isinstance(given_, Event), given_
@@ -86,7 +86,7 @@ def test_holders(family: str, holders: tuple[str, ...]) -> None:
 )
 def test_a_required_holder(name: str, field: str) -> None:
     """Where the family has one kind of holder only, it is there."""
-    assert DecodeFailure(Reason.INVALID_EVENT, f"{field}: is missing") == told(changed(name, **{field: None}))
+    assert DecodeFailure(Reason.INVALID_EVENT, f"{field}: is missing") == decode_with(changed(name, **{field: None}))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ HOLD_EVENTS: Final = [name for name, row in EVENTS.items() if row.family == "aut
 def test_hold_or_holds(name: str, hold: object, holds: list[object]) -> None:
     """In bulk a list of one or more and no hold; otherwise one hold and no list."""
     fits = (hold is None and bool(holds)) if name == BULK else (hold is not None and not holds)
-    given_ = told(changed(name, hold=hold, holds=holds))
+    given_ = decode_with(changed(name, hold=hold, holds=holds))
 
     assert fits == isinstance(given_, Event)
     if not fits:
@@ -115,7 +115,7 @@ def test_hold_or_holds(name: str, hold: object, holds: list[object]) -> None:
 @pytest.mark.parametrize("name", ["ACCOUNT_AUTHORISATION_HOLD_CREATED", "CARDS_AUTHORISATION_HOLD_AMOUNT_INCREASED"])
 def test_what_is_merely_missing_is_for_the_templates(name: str) -> None:
     """A hold without card or earlier amount is an event; `strict` templates that show them fail."""
-    assert isinstance(told(changed(name, hold__card=None, hold__previousAmount=None)), Event)
+    assert isinstance(decode_with(changed(name, hold__card=None, hold__previousAmount=None)), Event)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ OTHER: Final = "8a8e867d5b1a4c0e015b1a5f3c0affff"
 )
 def test_a_subject_is_there(name: str, changes: dict[str, Any], detail: str) -> None:
     """An activity is about what its name says, and that client, group or account is in the event."""
-    assert DecodeFailure(Reason.INVALID_EVENT, detail) == told(changed(name, **changes))
+    assert DecodeFailure(Reason.INVALID_EVENT, detail) == decode_with(changed(name, **changes))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_card_number_is_no_token(number: str) -> None:
     }
 
     assert {detail: DecodeFailure(Reason.INVALID_EVENT, detail) for detail in records} == {
-        detail: told(record) for detail, record in records.items()
+        detail: decode_with(record) for detail, record in records.items()
     }
 
 
@@ -177,7 +177,9 @@ def test_a_card_number_is_no_token_in_avro() -> None:
     fields["card"] = {**fields["card"], "token": "4242424242424242"}
     value, headers = encode_event(fields, SCHEMAS, format="avro")
 
-    assert "card.token: a card number stands where its token should" == fault(make_record(value, headers)).detail
+    assert (
+        "card.token: a card number stands where its token should" == decode_failure(raw_record(value, headers)).detail
+    )
 
 
 TOKENS: Final = ["4242424242424241", "tok_4242424242424242", "424242424242", "\u0664\u0662" * 8, "", "- "]
@@ -220,8 +222,8 @@ _, LINK = parse(
         lambda: json_decoder(LINK)({"passwordUrl": [SECRET]}),
         lambda: json_decoder(LINK)({"passwordUrl": SECRET + "\ud800"}),
         lambda: json_decoder(LINK)(parse_json(f'{{"passwordUrl": "{SECRET}'.encode())),
-        lambda: read_avro(long(1) + long(37) + SECRET.encode() + b"\xff\x00", 0, LINK, LINK),
-        lambda: read_avro(long(1) + long(99) + SECRET.encode(), 0, LINK, LINK),
+        lambda: read_avro(varint(1) + varint(37) + SECRET.encode() + b"\xff\x00", 0, LINK, LINK),
+        lambda: read_avro(varint(1) + varint(99) + SECRET.encode(), 0, LINK, LINK),
     ],
 )
 def test_no_detail_shows_a_secret(read: Callable[[], object]) -> None:
@@ -241,7 +243,7 @@ def portal_values() -> list[tuple[bytes, Any]]:
 def test_a_portal_event_cut_anywhere_shows_no_secret() -> None:
     """Wherever a record ends too early, its fault's detail is without a part of the link."""
     for value, headers in portal_values():
-        faults = [told(make_record(value[:end], headers)) for end in range(len(value))]
+        faults = [decode_with(raw_record(value[:end], headers)) for end in range(len(value))]
 
         assert not [one for one in faults if not isinstance(one, DecodeFailure) or "portal.example" in one.detail]
 
@@ -251,7 +253,7 @@ def test_a_portal_event_cut_anywhere_shows_no_secret() -> None:
 )
 def test_the_rest_of_a_portal_event_may_be_wrong(path: str) -> None:
     """A fault elsewhere names that place, not the link."""
-    found = fault(changed("PORTAL_PASSWORD_RESET", passwordUrl=SECRET, **{path: "?"}))
+    found = decode_failure(changed("PORTAL_PASSWORD_RESET", passwordUrl=SECRET, **{path: "?"}))
 
     assert found.detail.startswith(path.replace("__", "."))
     assert "portal.example" not in found.detail
@@ -263,7 +265,7 @@ def test_the_rest_of_a_portal_event_may_be_wrong(path: str) -> None:
 
 def event_of(name: str) -> Event:
     """The event of a sample."""
-    made = told(json_record(sample(EventName(name))))
+    made = decode_with(json_record(sample(EventName(name))))
     assert isinstance(made, Event), made
     return made
 
@@ -277,10 +279,10 @@ def test_a_name_that_is_no_event(family: str, name: str) -> None:
     value, _ = encode_event(event_of(first).fields, SCHEMAS, format="avro")
     symbol = 5 + 1 + 36  # the frame, then eventId with its length
     count = sum(row.family == family for row in EVENTS.values())
-    value = b"\x00\x00\x00\x00\x09" + value[5:symbol] + long(count) + value[symbol + 1 :]
+    value = b"\x00\x00\x00\x00\x09" + value[5:symbol] + varint(count) + value[symbol + 1 :]
     faults = [
-        fault(json_record({**sample(first), "event": name})),
-        fault(make_record(value), writers={9: writer}),
+        decode_failure(json_record({**sample(first), "event": name})),
+        decode_failure(raw_record(value), writers={9: writer}),
     ]
 
     assert [Reason.UNKNOWN_EVENT] * 2 == [one.reason for one in faults]
@@ -294,7 +296,7 @@ def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSc
     """Any values, rules kept or not: the same answer from both forms, never an exception, and an event has its key."""
     fields = data.draw(values(schema.type))
     forms = [encode_event(fields, SCHEMAS, format=form) for form in ("avro", "json")]
-    from_avro, from_json = (told(make_record(value, headers)) for value, headers in forms)
+    from_avro, from_json = (decode_with(raw_record(value, headers)) for value, headers in forms)
 
     assert from_avro == from_json
     if isinstance(from_avro, Event):

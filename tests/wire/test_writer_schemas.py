@@ -32,18 +32,27 @@ from processor.wire.schema import (
     writer_schema,
 )
 from tests.support.laws import examples
-from tests.support.wire import SCHEMAS, avro_value, event, field_of, long, make_record, own, told
+from tests.support.wire import (
+    SCHEMAS,
+    decode_with,
+    field_of,
+    golden_avro,
+    golden_event,
+    raw_record,
+    reader_schema,
+    varint,
+)
 
 Json = Any
 DIGITS_401, DIGITS_5000 = 10**401, "9" * 5_000
-TEXT = long(2) + b"hi"
+TEXT = varint(2) + b"hi"
 EIGHT = struct.pack("<d", 2.5)
-BRANCH = TEXT * 3 + long(0)
+BRANCH = TEXT * 3 + varint(0)
 
 
 def with_field(field: Json) -> str:
     """The text of LOAN_REPAYMENT's schema with one more field at the end. A text stands for itself."""
-    schema = json.loads(own().text)
+    schema = json.loads(reader_schema().text)
     schema["fields"].append({"name": "added", "type": "null"})
     text = field if isinstance(field, str) else json.dumps(field)
     return json.dumps(schema).replace(json.dumps(schema["fields"][-1]), text)
@@ -51,8 +60,8 @@ def with_field(field: Json) -> str:
 
 def decoded(text: str, value: bytes) -> Event | DecodeFailure:
     """What comes of the example event, whose writer has schema `text` and wrote `value` behind all fields of ours."""
-    record = make_record(b"\x00\x00\x00\x00\x09" + avro_value()[5:] + value)
-    return told(record, writers={9: writer_schema(text)})
+    record = raw_record(b"\x00\x00\x00\x00\x09" + golden_avro()[5:] + value)
+    return decode_with(record, writers={9: writer_schema(text)})
 
 
 def decimal_of(base: str = "bytes", **attributes: Json) -> Json:
@@ -80,12 +89,12 @@ TREE = {
         (added("double", default=DIGITS_401), EIGHT),
         ('{"name": "added", "type": "double", "default": ' + DIGITS_5000 + "}", EIGHT),
         ('{"name": "added", "type": "double", "default": -1e99999}', EIGHT),
-        (added(["null", "string"], default="second"), long(1) + TEXT),
-        (added(["string", "null"], default=None), long(0) + TEXT),
+        (added(["null", "string"], default="second"), varint(1) + TEXT),
+        (added(["string", "null"], default=None), varint(0) + TEXT),
         (added({"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]}, default={}), TEXT),
-        (added({"type": "enum", "name": "E", "symbols": ["A", "B"]}, default="C"), long(1)),
-        (added({"type": "enum", "name": "E", "symbols": ["A"], "default": "C"}), long(0)),
-        (added({"type": "enum", "name": "E", "symbols": ["A"], "default": 5}), long(0)),
+        (added({"type": "enum", "name": "E", "symbols": ["A", "B"]}, default="C"), varint(1)),
+        (added({"type": "enum", "name": "E", "symbols": ["A"], "default": "C"}), varint(0)),
+        (added({"type": "enum", "name": "E", "symbols": ["A"], "default": 5}), varint(0)),
         # logical types that are invalid or unknown
         (decimal_of(precision=4, scale=6), TEXT),
         (decimal_of(), TEXT),
@@ -97,46 +106,46 @@ TREE = {
         (decimal_of(precision=None, scale=None), TEXT),
         (decimal_of(precision=True, scale=True), TEXT),
         (decimal_of("string", precision=4), TEXT),
-        (decimal_of("int", precision=4), long(7)),
+        (decimal_of("int", precision=4), varint(7)),
         (added({"type": "fixed", "name": "F", "size": 2, "logicalType": "decimal", "precision": 30}), b"hi"),
         (added({"type": "fixed", "name": "F", "size": 11, "logicalType": "duration"}), b"x" * 11),
         (added({"type": "fixed", "name": "F", "size": 3, "logicalType": "uuid"}), b"x" * 3),
         (added({"type": "string", "logicalType": "date"}), TEXT),
         (added({"type": "bytes", "logicalType": "uuid"}), TEXT),
-        (added({"type": "long", "logicalType": "timestamp-nanos"}), long(7)),
-        (added({"type": "long", "logicalType": "big-int", "size": "x"}), long(7)),
+        (added({"type": "long", "logicalType": "timestamp-nanos"}), varint(7)),
+        (added({"type": "long", "logicalType": "big-int", "size": "x"}), varint(7)),
         (added({"type": "string", "logicalType": 5}), TEXT),
         (added({"type": "string", "logicalType": ["decimal"]}), TEXT),
         # what describes, orders and renames
         (added("string", aliases=5, doc=5, order="sideways"), TEXT),
         (added("string", aliases=["1 bad", "tenant", None]), TEXT),
-        (added({"type": "enum", "name": "E", "aliases": "x", "doc": {}, "symbols": ["A"]}), long(0)),
+        (added({"type": "enum", "name": "E", "aliases": "x", "doc": {}, "symbols": ["A"]}), varint(0)),
         # spelling
         ({"name": "1-über ", "type": "string"}, TEXT),
         ({"name": "", "type": "string"}, TEXT),
         ('{"name": "\\ud800", "type": "string"}', TEXT),
-        (added({"type": "enum", "name": "a-b", "symbols": ["1", "", "x y"]}), long(2)),
-        (added({"type": "enum", "name": "E", "symbols": ["A", "A"]}), long(1)),
-        (added({"type": "enum", "name": "E", "namespace": None, "symbols": ["A"]}), long(0)),
-        (added({"type": "enum", "name": "E", "namespace": 5, "symbols": ["A"]}), long(0)),
+        (added({"type": "enum", "name": "a-b", "symbols": ["1", "", "x y"]}), varint(2)),
+        (added({"type": "enum", "name": "E", "symbols": ["A", "A"]}), varint(1)),
+        (added({"type": "enum", "name": "E", "namespace": None, "symbols": ["A"]}), varint(0)),
+        (added({"type": "enum", "name": "E", "namespace": 5, "symbols": ["A"]}), varint(0)),
         # forms
         (added({"type": {"type": {"type": "string"}}}), TEXT),
-        (added({"type": ["null", "string"]}), long(1) + TEXT),
+        (added({"type": ["null", "string"]}), varint(1) + TEXT),
         (added({"type": "banking.events.common.Branch"}), BRANCH),
         (added("banking.events.common.Branch"), BRANCH),
-        (added(["string", "string"]), long(1) + TEXT),
+        (added(["string", "string"]), varint(1) + TEXT),
         (added({"type": "record", "name": "R", "fields": []}), b""),
         (added({"type": "error", "name": "R", "fields": [{"name": "a", "type": "string"}]}), TEXT),
-        (added({"type": "array", "items": "null"}), long(2**62) + long(2**62) + long(0)),
+        (added({"type": "array", "items": "null"}), varint(2**62) + varint(2**62) + varint(0)),
         (added({"type": "fixed", "name": "F", "size": 0}), b""),
-        (added(NODE), long(1) * 40 + long(0)),
-        (added(TREE), long(1) + long(2) + (long(7) + long(0)) * 2 + long(0)),
+        (added(NODE), varint(1) * 40 + varint(0)),
+        (added(TREE), varint(1) + varint(2) + (varint(7) + varint(0)) * 2 + varint(0)),
         (added("string", unknown=[{"a": 1}]), TEXT),
     ],
 )
 def test_what_plays_no_part_in_resolution(field: Json, value: bytes) -> None:
     """A field that we pass over is passed over, however its schema describes it."""
-    assert event() == decoded(with_field(field), value)
+    assert golden_event() == decoded(with_field(field), value)
 
 
 @pytest.mark.parametrize(
@@ -151,15 +160,15 @@ def test_what_plays_no_part_in_resolution(field: Json, value: bytes) -> None:
 )
 def test_nor_does_what_a_writer_says_of_a_field_of_ours(name: str, attributes: Json) -> None:
     """Our own defaults and aliases count, the writer's do not."""
-    schema = json.loads(own().text)
+    schema = json.loads(reader_schema().text)
     field_of(schema, name).update(attributes)
 
-    assert event() == decoded(json.dumps(schema), b"")
+    assert golden_event() == decoded(json.dumps(schema), b"")
 
 
 def test_an_invalid_decimal_is_bytes() -> None:
     """Passed over as bytes; where ours is a decimal it cannot be read as one."""
-    schema = json.loads(own().text)
+    schema = json.loads(reader_schema().text)
     amount = field_of(field_of(schema, "transaction")["type"], "amount")
     amount["type"] = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 10}
     fault = decoded(json.dumps(schema), b"")
@@ -225,28 +234,28 @@ def test_what_resolution_cannot_do_without(field: Json, problem: str) -> None:
 def arrays(levels: int) -> tuple[str, bytes]:
     """The text of so many arrays in each other, and a value of one item each."""
     text = '{"type": "array", "items": ' * levels + '"int"' + "}" * levels
-    return text, long(1) * levels + long(7) + long(0) * levels
+    return text, varint(1) * levels + varint(7) + varint(0) * levels
 
 
 def maps(levels: int) -> tuple[str, bytes]:
     text = '{"type": "map", "values": ' * levels + '"int"' + "}" * levels
-    return text, (long(1) + TEXT) * levels + long(7) + long(0) * levels
+    return text, (varint(1) + TEXT) * levels + varint(7) + varint(0) * levels
 
 
 def records(levels: int, before: str = "", behind: str = "") -> tuple[str, bytes]:
     begins = [f'{{"type": "record", "name": "R{level}", "fields": [{{"name": "a", "type": ' for level in range(levels)]
-    return before.join(begins) + '"int"' + behind.join(["}]}"] * levels), long(7)
+    return before.join(begins) + '"int"' + behind.join(["}]}"] * levels), varint(7)
 
 
 def nullable_records(levels: int) -> tuple[str, bytes]:
     text, value = records(levels, '["null", ', "]")
-    return text, long(1) * (levels - 1) + value
+    return text, varint(1) * (levels - 1) + value
 
 
 def named_records(levels: int) -> tuple[str, bytes]:
     """Each names the one before it: the text is flat, and the last is as deep as all together."""
     types = [record(f"R{level}", added(f"R{level - 1}" if level else "int")) for level in range(levels)]
-    return json.dumps(types), long(levels - 1) + long(7)
+    return json.dumps(types), varint(levels - 1) + varint(7)
 
 
 DEEP = [arrays, maps, records, nullable_records, named_records]
@@ -257,7 +266,7 @@ def test_64_levels_are_read(nested: Any) -> None:
     """The event itself is the first."""
     text, value = nested(MAX_LEVELS - 1)
 
-    assert event() == decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
+    assert golden_event() == decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
 
 
 @pytest.mark.parametrize("levels", [MAX_LEVELS, 350, 9_000])
@@ -307,11 +316,11 @@ def test_a_short_text_may_stand_for_very_many_fields(leaf: str) -> None:
     types += [json.dumps(record(f"R{n}", added(f"R{n - 1}"), added(f"R{n - 1}") | {"name": "b"})) for n in range(1, 60)]
     began = time.thread_time()
     text = with_field(f'{{"name": "added", "type": [{", ".join(types)}]}}')
-    result = decoded(text, long(59))
+    result = decoded(text, varint(59))
 
     assert time.thread_time() - began < 5
     if leaf == '"null"':
-        assert event() == result  # a value without bytes takes no time
+        assert golden_event() == result  # a value without bytes takes no time
     else:
         assert isinstance(result, DecodeFailure)
         assert Reason.INVALID_EVENT == result.reason
@@ -325,7 +334,7 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
         record(f"c{n}.Client", {"name": "creditOfficer", "type": [f"u{m}.User" for m in range(300)]})
         for n in range(300)
     ]
-    schema = json.loads(own().text)
+    schema = json.loads(reader_schema().text)
     schema["fields"].insert(0, {"name": "users", "type": users})
     field_of(schema, "client")["type"] = clients
     began = time.thread_time()
@@ -338,7 +347,7 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
 
 @pytest.mark.parametrize(
     ("type_", "one_more"),
-    [(NODE, long(1)), (TREE, long(7) + long(1)), (record("Self", added("Self")), b"")],
+    [(NODE, varint(1)), (TREE, varint(7) + varint(1)), (record("Self", added("Self")), b"")],
 )
 def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
     """Passed over as deep as 64 levels; deeper it is an invalid event, and never a matter of how deep Python may go."""
@@ -351,17 +360,17 @@ def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
 
 def test_a_record_of_ours_may_be_within_itself() -> None:
     """A newer writer's client names a client: what we do not know of it is passed over."""
-    schema = json.loads(own().text)
+    schema = json.loads(reader_schema().text)
     client = field_of(schema, "client")["type"][1]
     client["fields"].append({"name": "guarantor", "type": ["null", "Client"]})
     schema["fields"].append({"name": "other", "type": ["null", "banking.events.common.Client"]})
-    client_value = {**event().fields["client"], "guarantor": None}
+    client_value = {**golden_event().fields["client"], "guarantor": None}
     value = BytesIO()
-    fields = {**event().fields, "client": {**client_value, "guarantor": client_value}, "other": client_value}
+    fields = {**golden_event().fields, "client": {**client_value, "guarantor": client_value}, "other": client_value}
     schemaless_writer(value, parse_schema(schema), fields)
-    record = make_record(b"\x00\x00\x00\x00\x09" + value.getvalue())
+    record = raw_record(b"\x00\x00\x00\x00\x09" + value.getvalue())
 
-    assert event() == told(record, writers={9: writer_schema(json.dumps(schema))})
+    assert golden_event() == decode_with(record, writers={9: writer_schema(json.dumps(schema))})
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -444,15 +453,20 @@ def enum(*symbols: str, default: str | None = None) -> Json:
 @pytest.mark.parametrize(
     ("writer", "reader", "value", "expected"),
     [
-        ("int", "long", long(7), 7),
+        ("int", "long", varint(7), 7),
         ("bytes", "string", TEXT, "hi"),
-        ("string", {"type": "string", "logicalType": "uuid"}, long(36) + event().id.encode(), event().id),
-        (enum("A", "B"), enum("A", default="A"), long(1), "A"),
-        (enum("A", "B", default="A"), enum("A", "OTHER", default="OTHER"), long(1), "OTHER"),
-        (enum("B", "A"), enum("A", "B"), long(0), "B"),
+        (
+            "string",
+            {"type": "string", "logicalType": "uuid"},
+            varint(36) + golden_event().id.encode(),
+            golden_event().id,
+        ),
+        (enum("A", "B"), enum("A", default="A"), varint(1), "A"),
+        (enum("A", "B", default="A"), enum("A", "OTHER", default="OTHER"), varint(1), "OTHER"),
+        (enum("B", "A"), enum("A", "B"), varint(0), "B"),
         ({"type": "string", "logicalType": "x"}, "string", TEXT, "hi"),
-        (["null", "int", "int"], ["null", "long"], long(2) + long(7), 7),
-        (["string", "bytes"], "string", long(1) + TEXT, "hi"),
+        (["null", "int", "int"], ["null", "long"], varint(2) + varint(7), 7),
+        (["string", "bytes"], "string", varint(1) + TEXT, "hi"),
         (record("x.A", added("int"), {"name": "more", "type": "A"}), record("y.A", added("long")), None, None),
     ],
 )
@@ -461,7 +475,7 @@ def test_what_is_promoted_and_chosen(writer: Json, reader: Json, value: bytes | 
     theirs, ours = type_of(json.dumps(writer)), type_of(json.dumps(reader))
     if value is None:
         with pytest.raises(ContentError, match="nested over 64 levels"):
-            read_avro(long(7) * 200, 0, theirs, ours)
+            read_avro(varint(7) * 200, 0, theirs, ours)
     else:
         assert expected == read_avro(value, 0, theirs, ours)
 
@@ -498,8 +512,8 @@ def test_an_enum_of_many_symbols_takes_no_time() -> None:
     began = time.thread_time()
     read = decoded(
         with_field(f'{{"name": "added", "type": {{"type": "enum", "name": "Added", "symbols": [{symbols}]}}}}'),
-        long(59_999),
+        varint(59_999),
     )
 
-    assert event() == read
+    assert golden_event() == read
     assert time.thread_time() - began < 1
