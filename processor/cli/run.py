@@ -84,7 +84,7 @@ def run_engine(settings: "Settings", *, until_end: bool, start_from: str | None,
     server = serve(settings.http.host, settings.http.port, registry=registry, ready=status.readiness)
 
     def report_assignment(_step: str) -> None:
-        if link is not None and status.assigned:
+        if link is not None and status.was_ever_assigned:
             link.assigned()
 
     try:

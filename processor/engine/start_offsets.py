@@ -89,16 +89,16 @@ class StartOffsetResolver:
         self,
         settings: Settings,
         *,
-        layout: Callable[[Admin], OutputTopics],
+        read_topics: Callable[[Admin], OutputTopics],
         context: MappingContext,
         schemas_of_outputs: SchemaOf,
         start_policy: StartPolicy | None,
     ) -> None:
-        """`layout` reads the topics as they are now. `schemas_of_outputs` is for this alone, as it is called from other
-        threads than the loop's."""
+        """`read_topics` reads the topics as they are now. `schemas_of_outputs` is for this alone: it is called from
+        other threads than the loop's."""
         self._settings = settings
         self._events = settings.topic("events")
-        self._layout = layout
+        self._read_topics = read_topics
         self._context = context
         self._schemas_of_outputs = schemas_of_outputs
         self._registry_lock = threading.Lock()
@@ -141,18 +141,18 @@ class StartOffsetResolver:
     def _resolve(self, partition: int) -> StartOffset:
         admin = self._admin()
         try:
-            layout = self._layout(admin)
+            topics = self._read_topics(admin)
         except TopicConfigError as fault:  # deleted since we started: it is waited for, as a missing partition is
             raise UnavailableError(str(fault).replace("\n", "; ")) from fault
-        for twin in layout.co_partitioned:
-            if partition >= twin.partitions:
+        for topic in topics.co_partitioned:
+            if partition >= topic.partitions:
                 raise UnavailableError(
-                    f"{twin.name} has no partition {partition}; `processor topics` names the command that grows it"
+                    f"{topic.name} has no partition {partition}; `processor topics` names the command that grows it"
                 )
         position = self.positions([partition]).get(partition)
         low = self._offset(admin, partition, OffsetSpec.earliest())
         high = self._end(admin, partition)
-        outcomes = self._outcomes(admin, layout, partition)
+        outcomes = self._outcomes(admin, topics, partition)
 
         def start(offset: int, *, needs_initial_commit: bool) -> StartOffset:
             seen = self._seen(outcomes, partition, low=low, end=offset)

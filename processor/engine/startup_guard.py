@@ -1,5 +1,5 @@
-"""A bad deployment: right after a start nearly everything is unreadable, or of another tenant. Stop, before the topic
-is eaten up. Later a high share of another tenant's records is degraded, no more.
+"""A bad deployment: right after a start nearly everything is rejected, or of another tenant. Stop, before the topic
+is used up. Later a high ratio of another tenant's records is degraded, no more.
 
 A record without a value says nothing about the deployment: it is not counted.
 """
@@ -12,11 +12,11 @@ from processor.domain.outcome import Deferred, Outcome, Rejected
 from processor.domain.reasons import DecisionReason, Reason
 from processor.errors import InputError
 
-FEWEST = 100
-FEWEST_OF_TENANT = 10  # of another tenant, to degrade, and to stop under `--until-end`: there may be no more records
-MOST = 200
-DEGRADED_SHARE = 0.5
-HOLD_S = 5.0
+MIN_SAMPLE = 100
+MIN_TENANT_SAMPLE = 10  # of another tenant, to degrade, and to stop under `--until-end`: there may be no more records
+MAX_SAMPLE = 200
+DEGRADED_RATIO = 0.5
+MAX_HOLD_S = 5.0  # a batch of mostly bad records, before it is committed all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cause:
 
     @property
     def is_tenant(self) -> bool:
-        """Whether the record is another tenant's; else it is unreadable."""
+        """Whether the record is another tenant's; else it is rejected."""
         return self.reason is DecisionReason.TENANT_DISABLED
 
 
@@ -43,114 +43,113 @@ def causes_of(outcomes: Sequence[Outcome]) -> list[Cause | None]:
                 pass
             case _:
                 reasons = {skipped.reason: skipped for skipped in outcome.skipped}
-                if foreign := reasons.get(DecisionReason.TENANT_DISABLED):
-                    causes.append(Cause(foreign.reason, foreign.detail))
+                if other_tenants := reasons.get(DecisionReason.TENANT_DISABLED):
+                    causes.append(Cause(other_tenants.reason, other_tenants.detail))
                 elif DecisionReason.EMPTY_RECORD not in reasons:
                     causes.append(None)
     return causes
 
 
 class StartupGuard:
-    """Judges the first 200 records after a start or a reload; never fewer than 100, but at the end of the input.
+    """Checks the first 200 records after a start or a reload; never fewer than 100, but at the end of the input.
 
-    `share` is the share of unreadable ones and of another tenant's from which the input is refused; 1 switches the
+    `max_ratio` is the ratio of rejected ones and of another tenant's from which the input is refused; 1 switches the
     check off.
     """
 
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._first: list[Cause | None] = []
+    def __init__(self, max_ratio: float) -> None:
+        self._max_ratio = max_ratio
+        self._sample: list[Cause | None] = []
 
-    def holds_back(self, outcomes: Sequence[Outcome]) -> bool:
-        """Whether a batch should wait for more before its commit: too few are judged, and nearly all of it is bad.
+    def should_wait(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether a batch should wait for more before its commit: too few are checked, and nearly all of it is bad.
 
-        So restarts of a wrong deployment do not eat the topic a hundred records at a time.
+        So restarts of a wrong deployment do not use up the topic a hundred records at a time.
         """
-        if self._share >= 1 or len(self._first) >= FEWEST:
+        if self._max_ratio >= 1 or len(self._sample) >= MIN_SAMPLE:
             return False
         causes = causes_of(outcomes)
-        if not causes or len(self._first) + len(causes) >= FEWEST:
+        if not causes or len(self._sample) + len(causes) >= MIN_SAMPLE:
             return False
-        return len(causes) - causes.count(None) >= self._share * len(causes)
+        return len(causes) - causes.count(None) >= self._max_ratio * len(causes)
 
-    def refuse(self, outcomes: Sequence[Outcome], *, at_end: bool = False) -> None:
+    def check(self, outcomes: Sequence[Outcome], *, at_end: bool = False) -> None:
         """Raise InputError when, with `outcomes`, nearly all of the first records are bad.
 
         `at_end`: the input ends with them, so that ten are enough to find that they are another tenant's.
         """
-        if self._share >= 1:
+        if self._max_ratio >= 1:
             return
-        first = self._with(outcomes)
-        bad = [cause for cause in first if cause is not None]
-        foreign = sum(cause.is_tenant for cause in bad)
-        nearly_all = self._share * len(first)
-        if (len(first) >= FEWEST and len(bad) >= nearly_all) or (
-            at_end and len(first) >= FEWEST_OF_TENANT and foreign >= nearly_all
-        ):
-            raise _refused(bad, judged=len(first), open_batch=bool(outcomes))
+        sample = self._with(outcomes)
+        bad = [cause for cause in sample if cause is not None]
+        other_tenants = sum(cause.is_tenant for cause in bad)
+        nearly_all = self._max_ratio * len(sample)
+        is_bad = len(sample) >= MIN_SAMPLE and len(bad) >= nearly_all
+        is_other_tenants = at_end and len(sample) >= MIN_TENANT_SAMPLE and other_tenants >= nearly_all
+        if is_bad or is_other_tenants:
+            raise _bad_deployment(bad, checked=len(sample), open_batch=bool(outcomes))
 
-    def committed(self, outcomes: Sequence[Outcome]) -> None:
-        """Count `outcomes`, which are now committed."""
-        self._first = self._with(outcomes)
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Add `outcomes`, which are now committed, to the sample."""
+        self._sample = self._with(outcomes)
 
     def _with(self, outcomes: Sequence[Outcome]) -> list[Cause | None]:
-        left = MOST - len(self._first)
-        return [*self._first, *causes_of(outcomes)[:left]] if left > 0 else self._first
+        left = MAX_SAMPLE - len(self._sample)
+        return [*self._sample, *causes_of(outcomes)[:left]] if left > 0 else self._sample
 
 
-class LastRecords:
+class RecentRecords:
     """The last 200 records that were committed: if half of them are another tenant's, /ready is degraded."""
 
-    def __init__(self, share: float) -> None:
-        """`share` as for `StartupGuard`: who expects another tenant's records sets 1."""
-        self._share = share
-        self._last: deque[Cause | None] = deque(maxlen=MOST)
+    def __init__(self, max_ratio: float) -> None:
+        """`max_ratio` as for `StartupGuard`: 1 where another tenant's records are expected."""
+        self._max_ratio = max_ratio
+        self._recent: deque[Cause | None] = deque(maxlen=MAX_SAMPLE)
 
-    def committed(self, outcomes: Sequence[Outcome]) -> None:
+    def record(self, outcomes: Sequence[Outcome]) -> None:
         """Take in `outcomes`, which are now committed."""
-        self._last.extend(causes_of(outcomes[-MOST:]))
+        self._recent.extend(causes_of(outcomes[-MAX_SAMPLE:]))
 
     @property
-    def foreign_share(self) -> float:
-        """The share of records of another tenant, 0 to 1."""
-        return len(self._foreign()) / len(self._last) if self._last else 0.0
+    def other_tenants_ratio(self) -> float:
+        """The ratio of records of another tenant, 0 to 1."""
+        return len(self._other_tenants()) / len(self._recent) if self._recent else 0.0
 
     def degraded(self) -> tuple[str, ...]:
         """The reason for /ready; none under half, or before ten were seen."""
-        foreign = self._foreign()
-        if self._share >= 1 or len(self._last) < FEWEST_OF_TENANT or len(foreign) < DEGRADED_SHARE * len(self._last):
+        other_tenants = self._other_tenants()
+        is_sample = self._max_ratio < 1 and len(self._recent) >= MIN_TENANT_SAMPLE
+        if not is_sample or len(other_tenants) < DEGRADED_RATIO * len(self._recent):
             return ()
         reason = (
-            f"{len(foreign)} of the last {len(self._last)} records are of another tenant, most often: "
-            f"{_most_often(foreign).detail}; check PROCESSOR_TENANT and who writes to the events topic"
+            f"{len(other_tenants)} of the last {len(self._recent)} records are of another tenant, most often: "
+            f"{_most_frequent(other_tenants).detail}; check PROCESSOR_TENANT and who writes to the events topic"
         )
         return (reason,)
 
-    def _foreign(self) -> list[Cause]:
-        return [cause for cause in self._last if cause is not None and cause.is_tenant]
+    def _other_tenants(self) -> list[Cause]:
+        return [cause for cause in self._recent if cause is not None and cause.is_tenant]
 
 
-def _most_often(causes: Sequence[Cause]) -> Cause:
+def _most_frequent(causes: Sequence[Cause]) -> Cause:
     """The last of the most frequent kind: a reason, or for another tenant which one it is."""
     kinds = [(cause.reason, cause.detail if cause.is_tenant else "") for cause in causes]
     ((most, _),) = Counter(kinds).most_common(1)
     return next(cause for cause, kind in zip(reversed(causes), reversed(kinds), strict=True) if kind == most)
 
 
-def _refused(bad: Sequence[Cause], *, judged: int, open_batch: bool) -> InputError:
-    foreign = sum(cause.is_tenant for cause in bad)
-    kinds = " or ".join(
-        [*["unreadable"] * (foreign < len(bad)), *["of another tenant"] * (foreign > 0)]  # whichever there are
-    )
-    most = _most_often(bad)
+def _bad_deployment(bad: Sequence[Cause], *, checked: int, open_batch: bool) -> InputError:
+    other_tenants = sum(cause.is_tenant for cause in bad)
+    kinds = (["rejected"] if other_tenants < len(bad) else []) + (["of another tenant"] if other_tenants else [])
+    most = _most_frequent(bad)
     if most.is_tenant:
         question = "are PROCESSOR_TENANT and the events topic the right ones"
-        passed_over = "passes over another tenant's records all the same, a former tenant's too"
+        effect = "passes over another tenant's records all the same, a former tenant's too"
     else:
         question = "is this the right topic, and are these the producers' schemas"
-        passed_over = "makes dead letters of them all the same"
+        effect = "makes dead letters of them all the same"
     return InputError(
-        f"{len(bad)} of the first {judged} records are {kinds}; most often {most.reason}: {most.detail}",
+        f"{len(bad)} of the first {checked} records are {' or '.join(kinds)}; most often {most.reason}: {most.detail}",
         hint=f"{question}? {'This batch was not committed; ' if open_batch else ''}"
-        f"PROCESSOR_MAX_REJECTED_RATIO=1 {passed_over}",
+        f"PROCESSOR_MAX_REJECTED_RATIO=1 {effect}",
     )

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import chain
 from typing import Self
 
@@ -18,7 +19,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import Topic
 from processor.engine.consumer import RebalanceEvent
 from processor.engine.partition import AssignedPartition
-from processor.engine.publisher import NotCommitted
+from processor.engine.publisher import NotCommitted, TransactionResult
 from processor.engine.start_offsets import StartOffsetResolver
 from processor.errors import UnavailableError
 from processor.kafka.topic_plan import Difference
@@ -54,56 +55,60 @@ from processor.observability.metrics import (
 
 log = structlog.get_logger()
 
-LOOK_S = 0.25
-UNASSIGNED = "not assigned yet: the group has not answered"
+UPDATE_INTERVAL_S = 0.25
+UNASSIGNED = "not assigned yet: the group has not responded"
 LOST = (
     "the group has shut us out, its broker is away, or the events topic is gone: partitions are lost until the next "
     "assignment"
 )
 SILENT = "a call that does not return: the log says what it did last, and a restart loses nothing"
 KEY = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # with or without dashes
-KEY_PATTERN_CHARACTERS = 40
-KEY_PATTERN_BYTES = 1_000  # how much of a key its pattern is looked for in; of 1 MB that took 0.6 s
-MOST_KEY_PATTERNS = 100
-LAG_S = 2.0
-SCHEMA_REFUSED = "schema refused"  # a cause of waits: of one id, while the registry gives others
+MAX_KEY_PATTERN_CHARACTERS = 40
+MAX_KEY_PATTERN_BYTES = 1_000  # how much of a key its pattern is looked for in; of 1 MB that took 0.6 s
+MAX_KEY_PATTERNS = 100
+LAG_INTERVAL_S = 2.0
+SCHEMA_REFUSED = "schema refused"  # of one id, while the registry gives others: why a record is deferred
+
+
+Counts = Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]]
+"""By metric and labels."""
 
 
 class EngineStatus:
-    """The loop tells it what happens; it keeps the metrics and the answer of /ready. Thread-safe: `readiness` alone."""
+    """Updated by the loop; keeps the metrics and the response of /ready. Thread-safe: `readiness` alone."""
 
     def __init__(self, metrics: Metrics, *, events: Topic, max_stall_s: float) -> None:
         self._metrics = metrics
         self._events = events
         self._max_stall_s = max_stall_s
-        self._starts: StartOffsetResolver | None = None
-        self._ends: Future[dict[int, int]] | None = None
-        self._ends_known: Mapping[int, int] = {}
-        self._ends_asked_at = 0.0
-        self._looked_at = time.monotonic()
-        self._not_committed = ""
+        self._start_offsets: StartOffsetResolver | None = None
+        self._end_offsets: Mapping[int, int] = {}
+        self._end_offsets_request: Future[dict[int, int]] | None = None
+        self._end_offsets_requested_at = 0.0
+        self._updated_at = time.monotonic()
+        self._failure = ""  # of the last batch, which was not committed
         self._template_set = ""
         self._degraded: dict[str, tuple[str, ...]] = {}  # by what is degraded
         self._other_tenant_logged = False
         self._key_patterns: set[str] = set()
-        self._published: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
-        self._shown: set[int] = set()
+        self._totals: Counts = Counter()
+        self._exported_partitions: set[int] = set()
         self._behind_since: dict[int, float] = {}
         self._readiness = Readiness(ready=False, reasons=("starting",))
-        self.assigned = False  #: Whether this process ever had an assignment; the supervisor asks.
+        self.was_ever_assigned = False  #: Whether this process ever had an assignment; for the supervisor.
 
     @classmethod
     def unobserved(cls, *, max_stall_s: float = 60.0) -> Self:
         """With metrics of its own that nobody scrapes."""
         return cls(Metrics(CollectorRegistry()), events=Topic("banking.events"), max_stall_s=max_stall_s)
 
-    def watch(self, starts: StartOffsetResolver) -> None:
-        """From now on ask `starts` for the ends of our partitions, every two seconds, in a thread."""
-        self._starts = starts
+    def watch_lag(self, start_offsets: StartOffsetResolver) -> None:
+        """From now on read the ends of our partitions from it, every two seconds, in a thread."""
+        self._start_offsets = start_offsets
 
     def readiness(self) -> Readiness:
-        """The answer of /ready. Never blocks; any thread may ask."""
-        silent_s = time.monotonic() - self._looked_at
+        """The response of /ready. Never blocks; any thread may call it."""
+        silent_s = time.monotonic() - self._updated_at
         if silent_s > self._max_stall_s:
             return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s; {SILENT}",))
         return self._readiness
@@ -113,109 +118,97 @@ class EngineStatus:
         """For what has metrics of its own."""
         return self._metrics
 
-    def starting(self, reason: str) -> None:
+    def set_starting(self, reason: str) -> None:
         """What is waited for before the group is joined."""
-        self._looked_at = time.monotonic()
+        self._updated_at = time.monotonic()
         self._readiness = Readiness(ready=False, reasons=(reason,))
 
-    def observe(self, partitions: Mapping[int, AssignedPartition], *, member: bool, assigned_once: bool) -> None:
-        """Called at every turn; looks four times a second. `member`: the group counts us in, with partitions or not."""
+    def update(self, partitions: Mapping[int, AssignedPartition], *, is_member: bool, was_ever_assigned: bool) -> None:
+        """Called in every pass; does something four times a second. `is_member`: of the group, with partitions or
+        not."""
         now = time.monotonic()
-        if now - self._looked_at < LOOK_S and self._readiness.ready:
+        if now - self._updated_at < UPDATE_INTERVAL_S and self._readiness.ready:
             return
-        self._looked_at = now
-        self.assigned = assigned_once
+        self._updated_at = now
+        self.was_ever_assigned = was_ever_assigned
         self._measure(partitions, now)
-        reasons: tuple[str, ...] = () if member else (LOST if assigned_once else UNASSIGNED,)
-        if self._not_committed:
-            reasons += (self._last_batch(),)
-        late = {p.number: reason for p in partitions.values() if (reason := self._unready(p, now))}
-        reasons += tuple(late.values())
+        reasons: tuple[str, ...] = () if is_member else (LOST if was_ever_assigned else UNASSIGNED,)
+        if self._failure:
+            reasons += (self._failure_reason(),)
+        late = {p.number: reason for p in partitions.values() if (reason := self._unready_reason(p, now))}
         waiting = (p for p in partitions.values() if p.cause and p.number not in late)
-        self.degraded("partitions", (f"partition {p.number} waits at {p.next_offset}: {p.cause}" for p in waiting))
-        degraded = tuple(chain.from_iterable(self._degraded.values()))
-        self._readiness = Readiness(ready=not reasons, reasons=reasons + degraded, degraded=bool(degraded))
+        self.set_degraded("partitions", (f"partition {p.number} waits at {p.next_offset}: {p.cause}" for p in waiting))
+        self._set_readiness(*reasons, *late.values())
 
-    def degraded(self, part: str, reasons: Iterable[str]) -> None:
+    def _set_readiness(self, *unready_reasons: str) -> None:
+        degraded = tuple(chain.from_iterable(self._degraded.values()))
+        self._readiness = Readiness(
+            ready=not unready_reasons, reasons=(*unready_reasons, *degraded), degraded=bool(degraded)
+        )
+
+    def set_degraded(self, part: str, reasons: Iterable[str]) -> None:
         """Replace the reasons why `part` works less well than it should; none: it works well again.
 
         A degraded process can be ready all the same. Each reason names what is concerned.
         """
         self._degraded[part] = tuple(reasons)
 
-    def templates(self, digest: str, *, refused: str, suspended: Suspended) -> None:
-        """Called at every turn: the set in use, why what is on the disk is not used, and which templates make no
-        messages as they nearly always fail. Both degrade us, no more."""
+    def set_templates(self, digest: str, *, refused: str, suspended: Suspended) -> None:
+        """Called in every pass: the set in use, why what is on the disk is not used, and which templates make no
+        messages as they nearly always fail. Either degrades the process, no more."""
         if digest != self._template_set:
             if self._template_set:
                 self._metrics[TEMPLATE_SET_INFO].remove(self._template_set)
             self._template_set = digest
             self._metrics[TEMPLATE_SET_INFO].labels(version=digest).set(1)
         self._metrics[TEMPLATE_RELOAD_SUCCESSFUL].set(not refused)
-        self.degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
+        self.set_degraded("reload", [f"templates not reloaded: {refused}"] if refused else [])
         again = "a new version of it is tried at once"
-        self.degraded("breakers", (f"template {name} is suspended: {why}; {again}" for name, why in sorted(suspended)))
+        self.set_degraded(
+            "breakers", (f"template {template} is suspended: {why}; {again}" for template, why in sorted(suspended))
+        )
 
-    def other_tenants(self, share: float, reasons: Iterable[str]) -> None:
+    def set_other_tenants(self, ratio: float, reasons: Iterable[str]) -> None:
         """How many of the last records are of another tenant, 0 to 1, and why that is degraded, if it is."""
-        self._metrics[OTHER_TENANT_RATIO].set(share)
-        self.degraded("tenant", reasons)
-        if not share:
+        self._metrics[OTHER_TENANT_RATIO].set(ratio)
+        self.set_degraded("tenant", reasons)
+        if not ratio:
             self._other_tenant_logged = False
         elif not self._other_tenant_logged and self._degraded["tenant"]:
-            self._other_tenant_logged = True  # once until there are none left: a share may go to and fro about half
+            self._other_tenant_logged = True  # once until there are none left: a ratio may go to and fro about a half
             log.warning("records are of another tenant", cause="; ".join(self._degraded["tenant"]))
 
-    def topics_differ(self, found: Sequence[Difference]) -> None:
+    def set_topic_differences(self, differences: Sequence[Difference]) -> None:
         """What is wrong with the topics now, all of it."""
-        self._metrics[TOPIC_DIFFERENCES].set(len(found))
-        self.degraded("topics", (f"topic {each.topic} {each.what}; {each.hint}" for each in found))
+        self._metrics[TOPIC_DIFFERENCES].set(len(differences))
+        self.set_degraded("topics", (f"topic {found.topic} {found.what}; {found.hint}" for found in differences))
 
-    def committed(self, outcomes: Sequence[Processed | Rejected], *, seconds: float) -> None:
+    def count_committed(self, outcomes: Sequence[Processed | Rejected], *, seconds: float) -> None:
         """A transaction with these outcomes is committed."""
-        self._not_committed = ""
+        self._failure = ""
         metrics = self._metrics
-        metrics[TRANSACTIONS].labels(result="committed").inc()
+        metrics[TRANSACTIONS].labels(result=TransactionResult.COMMITTED).inc()
         metrics[BATCH_RECORDS].observe(len(outcomes))
         metrics[TRANSACTION_DURATION_SECONDS].observe(seconds)
-        counts: Counter[tuple[Metric[PrometheusCounter], tuple[str, ...]]] = Counter()
+        counts: Counts = Counter()
         for outcome in outcomes:
-            topic = outcome.record.place.topic
-            if outcome.record.time_ms is None:
-                counts[RECORDS_WITHOUT_TIME, ()] += 1
-            match outcome:
-                case Rejected(reason=reason):
-                    counts[RECORDS, (topic, "rejected")] += 1
-                    counts[DEAD_LETTERS, (reason,)] += 1
-                case Processed():
-                    counts[RECORDS, (topic, "processed")] += 1
-                    counts.update((DECISIONS, (skipped.reason,)) for skipped in outcome.skipped)
-                    counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
-                    counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
-                    counts.update((TEMPLATE_FAILURES, (one.templateId, one.reason)) for one in outcome.failed)
-                    for birth in outcome.created:
-                        if birth.replaced:
-                            counts[CHARACTERS_REPLACED, (birth.status.templateId,)] += birth.replaced
-                    if outcome.failed:
-                        counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
-                    if outcome.wrong_key is not None:
-                        counts[KEY_MISMATCHES, ()] += 1
-                        self._tell_wrong_key(outcome, outcome.wrong_key)
-            counts.update((OUTPUTS, (out.topic,)) for out in outcome.outputs)
-        self._published.update(counts)
+            _count(outcome, counts)
+            if isinstance(outcome, Processed) and outcome.wrong_key is not None:
+                self._log_wrong_key(outcome, outcome.wrong_key)
+        self._totals.update(counts)
         for (metric, labels), count in counts.items():
             counter = metrics[metric]
             (counter.labels(*labels) if labels else counter).inc(count)
 
-    def _tell_wrong_key(self, outcome: Processed, wrong: WrongKey) -> None:
+    def _log_wrong_key(self, outcome: Processed, wrong: WrongKey) -> None:
         """Log the first record of each pattern: a producer that keys wrongly does so every time."""
-        key = (outcome.record.key or b"")[:KEY_PATTERN_BYTES].decode(errors="replace")
+        key = (outcome.record.key or b"")[:MAX_KEY_PATTERN_BYTES].decode(errors="replace")
         shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in KEY.split(key))
-        pattern = "<key>".join(shapes)[:KEY_PATTERN_CHARACTERS]
-        if pattern not in self._key_patterns and len(self._key_patterns) < MOST_KEY_PATTERNS:
+        pattern = "<key>".join(shapes)[:MAX_KEY_PATTERN_CHARACTERS]
+        if pattern not in self._key_patterns and len(self._key_patterns) < MAX_KEY_PATTERNS:
             self._key_patterns.add(pattern)
             log.warning(
-                "a record is not keyed by its event's ordering key",
+                "record key mismatch",
                 pattern=pattern,
                 place=str(outcome.record.place),
                 event_name=wrong.event,
@@ -223,36 +216,34 @@ class EngineStatus:
                 expected_key=wrong.expected,
             )
 
-    def not_committed(self, failure: NotCommitted) -> None:
+    def count_failure(self, failure: NotCommitted) -> None:
         """A transaction did not clearly commit; the partitions go back to what the group has committed."""
-        self._not_committed = f"{failure.error}: {failure.detail}" if failure.detail else failure.error
+        self._failure = f"{failure.error}: {failure.detail}" if failure.detail else failure.error
         self._metrics[TRANSACTIONS].labels(result=failure.result).inc()
-        # At once: the loop does not turn again until the broker has answered.
-        degraded = tuple(chain.from_iterable(self._degraded.values()))
-        self._readiness = Readiness(ready=False, reasons=(self._last_batch(), *degraded), degraded=bool(degraded))
+        self._set_readiness(self._failure_reason())  # at once: the loop makes no pass until the broker has responded
 
-    def nothing_left(self) -> None:
+    def clear_failure(self) -> None:
         """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""
-        self._not_committed = ""
+        self._failure = ""
 
-    def rebalanced(self, event: RebalanceEvent, partitions: int) -> None:
+    def count_rebalance(self, event: RebalanceEvent, partitions: int) -> None:
         """Partitions were assigned, revoked or lost."""
         self._metrics[REBALANCES].labels(event).inc()
         log.info("rebalance", change=event, partitions=partitions)
 
-    def waited(self, reason: str) -> None:
+    def count_deferred(self, reason: str) -> None:
         """A record is deferred. `reason` is one of few."""
         self._metrics[DEFERRED_RECORDS].labels(reason=reason).inc()
 
-    def mapping_failed(self) -> None:
+    def count_mapping_error(self) -> None:
         """Mapping raised an error for one record twice. Counted at once, and again when it is mapped again."""
         self._metrics[MAPPING_ERRORS].inc()
 
-    def stopping(self) -> None:
+    def stop(self) -> None:
         """The engine ends; the log says what it has done."""
         totals = dict.fromkeys(("processed", "rejected"), 0)
         by_metric: dict[Metric[PrometheusCounter], dict[str, int]] = {OUTPUTS: {}, DECISIONS: {}, DEAD_LETTERS: {}}
-        for (metric, labels), count in self._published.items():
+        for (metric, labels), count in self._totals.items():
             if metric is RECORDS:
                 totals[labels[1]] += count
             elif metric in by_metric:
@@ -261,10 +252,10 @@ class EngineStatus:
         log.info("stopped", **totals, outputs=outputs, decisions=decisions, dead_letters=dead_letters)
         self._readiness = Readiness(ready=False, reasons=("stopping",))
 
-    def _last_batch(self) -> str:
-        return f"the last batch was not committed: {self._not_committed}"
+    def _failure_reason(self) -> str:
+        return f"the last batch was not committed: {self._failure}"
 
-    def _unready(self, partition: AssignedPartition, now: float) -> str:
+    def _unready_reason(self, partition: AssignedPartition, now: float) -> str:
         at = f"partition {partition.number}"
         if not partition.is_started:
             return f"{at}: its start is not known yet" + (f": {partition.cause}" if partition.cause else "")
@@ -280,31 +271,55 @@ class EngineStatus:
         return ""
 
     def _lag(self, partition: AssignedPartition) -> int:
-        return max(0, self._ends_known.get(partition.number, 0) - max(partition.committed_offset, 0))
+        return max(0, self._end_offsets.get(partition.number, 0) - max(partition.committed_offset, 0))
 
     def _measure(self, partitions: Mapping[int, AssignedPartition], now: float) -> None:
         metrics = self._metrics
         metrics[ASSIGNED_PARTITIONS].set(len(partitions))
-        self._refresh_ends(partitions.keys(), now)
-        for gone in self._shown - partitions.keys():
+        self._refresh_end_offsets(partitions.keys(), now)
+        for gone in self._exported_partitions - partitions.keys():
             metrics[CONSUMER_LAG_RECORDS].remove(self._events, str(gone))
             metrics[LAST_PROGRESS_SECONDS].remove(str(gone))
             self._behind_since.pop(gone, None)
-        self._shown = set(partitions)
+        self._exported_partitions = set(partitions)
         for number, partition in partitions.items():
             metrics[CONSUMER_LAG_RECORDS].labels(self._events, str(number)).set(self._lag(partition))
             metrics[LAST_PROGRESS_SECONDS].labels(str(number)).set(time.time() - (now - partition.progressed_at))
 
-    def _refresh_ends(self, partitions: Collection[int], now: float) -> None:
-        if self._ends is not None and self._ends.done():
+    def _refresh_end_offsets(self, partitions: Collection[int], now: float) -> None:
+        if self._end_offsets_request is not None and self._end_offsets_request.done():
             try:
-                self._ends_known = self._ends.result()
+                self._end_offsets = self._end_offsets_request.result()
             except UnavailableError as unavailable:
-                log.debug("lag is not known", cause=str(unavailable))
-            self._ends = None
-        if self._ends is None and self._starts is not None and now - self._ends_asked_at > LAG_S:
-            self._ends_asked_at = now
-            self._ends = self._ask_ends(sorted(partitions), self._starts)
+                log.debug("lag unavailable", cause=str(unavailable))
+            self._end_offsets_request = None
+        is_due = now - self._end_offsets_requested_at > LAG_INTERVAL_S
+        if self._end_offsets_request is None and self._start_offsets is not None and is_due:
+            self._end_offsets_requested_at = now
+            request = partial(self._start_offsets.last_stable_offsets, sorted(partitions))
+            self._end_offsets_request = call_in_thread(request, name="lag")
 
-    def _ask_ends(self, partitions: list[int], starts: StartOffsetResolver) -> "Future[dict[int, int]]":
-        return call_in_thread(lambda: starts.last_stable_offsets(partitions), name="lag")
+
+def _count(outcome: Processed | Rejected, counts: Counts) -> None:
+    """Add what is counted of one record."""
+    topic = outcome.record.place.topic
+    if outcome.record.time_ms is None:
+        counts[RECORDS_WITHOUT_TIME, ()] += 1
+    match outcome:
+        case Rejected(reason=reason):
+            counts[RECORDS, (topic, "rejected")] += 1
+            counts[DEAD_LETTERS, (reason,)] += 1
+        case Processed():
+            counts[RECORDS, (topic, "processed")] += 1
+            counts.update((DECISIONS, (skipped.reason,)) for skipped in outcome.skipped)
+            counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
+            counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
+            counts.update((TEMPLATE_FAILURES, (failed.templateId, failed.reason)) for failed in outcome.failed)
+            for created in outcome.created:
+                if created.replaced:
+                    counts[CHARACTERS_REPLACED, (created.status.templateId,)] += created.replaced
+            if outcome.failed:
+                counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
+            if outcome.wrong_key is not None:
+                counts[KEY_MISMATCHES, ()] += 1
+    counts.update((OUTPUTS, (output.topic,)) for output in outcome.outputs)

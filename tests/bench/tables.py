@@ -20,7 +20,7 @@ from confluent_kafka import Producer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from processor.domain.reference import Table
-from processor.engine.loop import restore_tables
+from processor.engine.startup import restore_tables
 from processor.engine.status import EngineStatus
 from processor.kafka.clients import standalone_consumer
 from processor.kafka.local.kafka import local_kafka

@@ -84,7 +84,7 @@ def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_pr
         made.produce_events([repayment(10 * partition + n) for n in range(5)], partition=partition)
         made.produce_values([b""] * 3, partition=partition)
     made.produce_values([b"\x07 no event"], partition=3)
-    with pytest.raises(InputError, match="31 of the first 31 records are unreadable or of another tenant"):
+    with pytest.raises(InputError, match="31 of the first 31 records are rejected or of another tenant"):
         of_tenant(made, "northbnk").run()
 
     assert [0] * 6 == made.committed(range(6))

@@ -21,8 +21,9 @@ from processor.domain.reasons import Reason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.engine import consumer
 from processor.engine import loop as module
+from processor.engine.batch import ProcessedRecord, split_batch
 from processor.engine.deduplication import DeduplicationWindow
-from processor.engine.loop import ProcessedRecord, cut, run
+from processor.engine.loop import run
 from processor.engine.partition import AssignedPartition
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
@@ -51,9 +52,9 @@ def all_done(*sizes: int) -> list[ProcessedRecord]:
 
 
 def sizes_of(*sizes: int, records: int, output_bytes: int) -> list[list[int]]:
-    """The sizes of the records of each piece."""
-    pieces = cut(all_done(*sizes), records=records, output_bytes=output_bytes)
-    return [[one.output_bytes for one in piece] for piece in pieces]
+    """The sizes of the records of each chunk."""
+    chunks = split_batch(all_done(*sizes), max_records=records, max_output_bytes=output_bytes)
+    return [[record.output_bytes for record in chunk] for chunk in chunks]
 
 
 def test_cut_by_records() -> None:
@@ -77,18 +78,18 @@ def test_nothing_is_no_piece() -> None:
 
 
 @given(sizes=st.lists(st.integers(0, 40)), records=st.integers(1, 10), output_bytes=st.integers(1, 100))
-def test_cut_keeps_all_in_order(sizes: list[int], records: int, output_bytes: int) -> None:
-    """Joined again, the pieces are the batch: every record once, in order; each but the last is just filled."""
+def test_split_keeps_all_in_order(sizes: list[int], records: int, output_bytes: int) -> None:
+    """Joined again, the chunks are the batch: every record once, in order; each but the last is just filled."""
     whole = all_done(*sizes)
-    pieces = list(cut(whole, records=records, output_bytes=output_bytes))
-    weights = [sum(one.output_bytes for one in piece) for piece in pieces]
+    chunks = list(split_batch(whole, max_records=records, max_output_bytes=output_bytes))
+    weights = [sum(record.output_bytes for record in chunk) for chunk in chunks]
 
-    assert whole == [one for piece in pieces for one in piece]
-    for piece, weight in zip(pieces, weights, strict=True):
-        assert 1 <= len(piece) <= records
-        assert weight - piece[-1].output_bytes < output_bytes
-    for piece, weight in zip(pieces[:-1], weights, strict=False):
-        assert len(piece) == records or weight >= output_bytes
+    assert whole == [record for chunk in chunks for record in chunk]
+    for chunk, weight in zip(chunks, weights, strict=True):
+        assert 1 <= len(chunk) <= records
+        assert weight - chunk[-1].output_bytes < output_bytes
+    for chunk, weight in zip(chunks[:-1], weights, strict=False):
+        assert len(chunk) == records or weight >= output_bytes
 
 
 def properties(*, smallest_limit_bytes: int, **producer: str) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def test_the_group_hears_from_us_between_two_slow_records(
     all that one poll gave."""
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
     made.produce_events([repayment(n) for n in range(30)])
-    monkeypatch.setattr(module, "MAPPING_S", 0.0)
+    monkeypatch.setattr(module, "PROCESSING_TIME_S", 0.0)
     steps: list[str] = []
     run(made.settings, until_end=True, on_step=steps.append)
     first = steps.index("mapped")
@@ -303,12 +304,12 @@ def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str)
 
 @pytest.mark.kafka
 def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
-    """300 unreadable records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
+    """300 rejected records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
     dead letters of them all."""
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     made.produce_values([b"\x07 no event"] * 300)
     for _ in range(2):
-        with pytest.raises(InputError, match=r"of the first 1\d\d records are unreadable.*BAD_FRAME") as ended:
+        with pytest.raises(InputError, match=r"of the first 1\d\d records are rejected.*BAD_FRAME") as ended:
             made.run()
         assert 5 == ended.value.exit_code
         assert [] == made.read(made.settings.topic("dead_letters"))
@@ -333,7 +334,7 @@ def test_what_is_held_back_is_bounded(
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     made.produce_values([b"\x07 no event"] * 30)
     held = run_counted(made)
-    monkeypatch.setattr(module, "HELD_BYTES", 10 * len(b"key\x07 no event"))
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 10 * len(b"key\x07 no event"))
     full = run_counted(renamed(made, "full"), start_from="beginning")
 
     assert (1, 3) == (held["mapped"], full["mapped"])
@@ -345,7 +346,7 @@ def test_a_large_record_does_not_end_the_holding_back(
     """A value over what may be kept is let go once its record is mapped: a worker of a wrong tenant that meets one
     commits nothing before others have come."""
     made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
-    monkeypatch.setattr(module, "HELD_BYTES", 2_000_000)
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 2_000_000)
     unpacked = {"compression.type": "zstd", "message.max.bytes": 10_000_000}
     producer = Producer(logged({"bootstrap.servers": made.servers, **unpacked}))
     producer.produce(made.events, b" " * 3_000_000, "key", 0)

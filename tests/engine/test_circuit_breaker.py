@@ -47,7 +47,7 @@ def outcome(created: tuple[CreatedMessage, ...] = (), failed: tuple[FailedTempla
 def after(*outcomes: Processed) -> CircuitBreakers:
     breakers = CircuitBreakers()
     for one in outcomes:
-        breakers.saw(one)
+        breakers.record(one)
     return breakers
 
 
@@ -57,21 +57,21 @@ def opened() -> CircuitBreakers:
 
 def test_never_under_a_hundred() -> None:
     """99 failures of 99 leave a template alone; the hundredth suspends it."""
-    assert frozenset() == after(*[failed()] * 99).suspended()
-    assert OPEN_A == opened().suspended()
+    assert frozenset() == after(*[failed()] * 99).suspended_now()
+    assert OPEN_A == opened().suspended_now()
 
 
 def test_95_percent_of_the_last_200() -> None:
     """189 of 200 is under 95 %; 190 is not, and what lies before the last 200 does not count."""
-    assert frozenset() == after(*[made()] * 11, *[failed()] * 188).suspended()
-    assert OPEN_A == after(*[made()] * 500, *[failed()] * 190).suspended()
+    assert frozenset() == after(*[made()] * 11, *[failed()] * 188).suspended_now()
+    assert OPEN_A == after(*[made()] * 500, *[failed()] * 190).suspended_now()
 
 
 def test_reasons_are_counted_apart() -> None:
     """Half of one reason and half of another open nothing: each may have another cause."""
     mixed = [failed(), failed(TemplateReason.OTHER)] * 100
 
-    assert frozenset() == after(*mixed).suspended()
+    assert frozenset() == after(*mixed).suspended_now()
 
 
 def test_every_hundredth_record_is_tried() -> None:
@@ -79,51 +79,51 @@ def test_every_hundredth_record_is_tried() -> None:
     breakers = opened()
     passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(98):
-        breakers.saw(passed_over)
-        assert OPEN_A == breakers.suspended()
-    breakers.saw(passed_over)
+        breakers.record(passed_over)
+        assert OPEN_A == breakers.suspended_now()
+    breakers.record(passed_over)
 
-    assert frozenset() == breakers.suspended()
+    assert frozenset() == breakers.suspended_now()
 
-    breakers.saw(failed())
+    breakers.record(failed())
 
-    assert OPEN_A == breakers.suspended()
+    assert OPEN_A == breakers.suspended_now()
 
 
 def closed_by(*tries: Processed) -> CircuitBreakers:
     breakers = opened()
     for one in tries:
         for _ in range(99):
-            breakers.saw(failed(TemplateReason.TEMPLATE_SUSPENDED))
-        breakers.saw(one)
+            breakers.record(failed(TemplateReason.TEMPLATE_SUSPENDED))
+        breakers.record(one)
     return breakers
 
 
 def test_ten_successes_in_a_row_close_it() -> None:
     """Nine and a failure do not; ten do, and then it takes another hundred failures to open it."""
-    assert OPEN_A == closed_by(*[made()] * 9, failed(), made()).suspended()
+    assert OPEN_A == closed_by(*[made()] * 9, failed(), made()).suspended_now()
 
     breakers = closed_by(*[made()] * 10)
     for _ in range(99):
-        breakers.saw(failed())
+        breakers.record(failed())
 
-    assert frozenset() == breakers.suspended()
+    assert frozenset() == breakers.suspended_now()
 
 
 def test_a_new_version_starts_afresh() -> None:
     """Nothing that an older version did counts for a newer one."""
     breakers = closed_by(failed(version=2))
 
-    assert frozenset() == breakers.suspended()
+    assert frozenset() == breakers.suspended_now()
 
 
 def test_a_reload_lets_go_of_what_it_changed() -> None:
     """A template of another version, or one that is gone, is no longer suspended; one that stayed as it was is."""
     for versions, still in (({A: 1}, OPEN_A), ({A: 2}, frozenset()), ({}, frozenset())):
         breakers = opened()
-        breakers.reloaded(versions)
+        breakers.reset_changed(versions)
 
-        assert (still, still) == (breakers.suspended(), breakers.open())
+        assert (still, still) == (breakers.suspended_now(), breakers.open_breakers())
 
 
 def test_what_is_open_is_told_while_it_is_tried() -> None:
@@ -131,6 +131,6 @@ def test_what_is_open_is_told_while_it_is_tried() -> None:
     breakers = opened()
     passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(99):
-        breakers.saw(passed_over)
+        breakers.record(passed_over)
 
-    assert (frozenset(), OPEN_A) == (breakers.suspended(), breakers.open())
+    assert (frozenset(), OPEN_A) == (breakers.suspended_now(), breakers.open_breakers())

@@ -50,17 +50,17 @@ class LeavableProgress(EngineStatus):
 
     leaving: threading.Event
 
-    def starting(self, reason: str) -> None:
+    def set_starting(self, reason: str) -> None:
         if self.leaving.is_set():
             raise LeftError
-        super().starting(reason)
+        super().set_starting(reason)
 
 
 class Running:
     """The engine in a thread of this process, until the block ends."""
 
     def __init__(self) -> None:
-        self.progress = LeavableProgress.unobserved()
+        self.status = LeavableProgress.unobserved()
         self.error: FatalError | None = None
 
 
@@ -68,7 +68,7 @@ class Running:
 def running(made: Installation) -> Iterator[Running]:
     """`run` until the block is left, wherever it is then; an end before that is in `error`."""
     engine = Running()
-    engine.progress.leaving = leaving = threading.Event()
+    engine.status.leaving = leaving = threading.Event()
 
     def look(step: str) -> None:
         if leaving.is_set() and step == "polled":
@@ -76,7 +76,7 @@ def running(made: Installation) -> Iterator[Running]:
 
     def work() -> None:
         try:
-            run(made.settings, on_step=look, status=engine.progress)
+            run(made.settings, on_step=look, status=engine.status)
         except LeftError:
             pass
         except FatalError as error:
@@ -123,8 +123,8 @@ def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers:
     made.produce_events([repayment(2)], partition=1)
     with running(limited) as engine:
         wait_until(lambda: made.committed([0, 1]) == [1, 1] or engine.error is not None)
-        wait_until(lambda: engine.progress.readiness().degraded or engine.error is not None)
-        readiness = engine.progress.readiness()
+        wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
+        readiness = engine.status.readiness()
         made.produce_events([repayment(3)], partition=1)
         wait_until(lambda: made.committed([1]) == [2] or engine.error is not None)
 
@@ -134,7 +134,7 @@ def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers:
         assert f"{made.events}[0]@1" in reason
         assert "receive.message.max.bytes" in reason
         assert [1, 2] == made.committed([0, 1])
-        assert engine.progress.metrics[DEFERRED_RECORDS].labels(reason="fetch error")._value.get() >= 1
+        assert engine.status.metrics[DEFERRED_RECORDS].labels(reason="fetch error")._value.get() >= 1
 
     made.run()
 
@@ -188,8 +188,8 @@ def test_a_damaged_batch_is_never_passed_over(
     damage = Damage(disk, made.events, b"\x1f\x8b\x08")
     checked = with_consumer(made, {"check.crcs": check_crcs})
     with running(checked) as engine:
-        wait_until(lambda: engine.progress.readiness().degraded or engine.error is not None)
-        readiness = engine.progress.readiness()
+        wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
+        readiness = engine.status.readiness()
         time.sleep(1.5)  # time enough to go on behind it
 
         assert engine.error is None
@@ -226,11 +226,11 @@ def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_
     made.produce_events([repayment(0)])
     with running(with_consumer(made, SMALLER)) as engine:
         place = f"{made.settings.topic('contacts')}[0]@0"
-        wait_until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
+        wait_until(lambda: place in str(engine.status.readiness().reasons) or engine.error is not None)
         time.sleep(1)
 
         assert engine.error is None
-        readiness = engine.progress.readiness()
+        readiness = engine.status.readiness()
         assert not readiness.ready
         assert "receive.message.max.bytes" in readiness.reasons[0]
         assert [-1001] == made.committed()
@@ -240,15 +240,15 @@ def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: st
     """Events are mapped with the rows that are there, the other tables go on, and /ready is degraded meanwhile."""
     made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     with structlog.testing.capture_logs() as logs, running(with_consumer(made, SMALLER)) as engine:
-        wait_until(lambda: engine.progress.readiness().ready or engine.error is not None)
+        wait_until(lambda: engine.status.readiness().ready or engine.error is not None)
         blanks(made, made.settings.topic("contacts"), "somebody")
-        wait_until(lambda: engine.progress.readiness().degraded or engine.error is not None)
+        wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
         made.produce_row(Table.ACCOUNTS, "somebody", b"not a row")
         made.produce_events([repayment(0)])
         wait_until(lambda: made.committed() == [1] or engine.error is not None)
 
         assert engine.error is None
-        readiness = engine.progress.readiness()
+        readiness = engine.status.readiness()
         assert readiness.ready
         assert f"{made.settings.topic('contacts')}[0]@0 cannot be read" in readiness.reasons[0]
         assert "receive.message.max.bytes" in readiness.reasons[0]
@@ -267,12 +267,12 @@ def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str
     made.produce_events([repayment(1)], partition=1)
     with running(with_consumer(made, SMALLER)) as engine:
         place = f"{made.settings.topic('status')}[0]@0 cannot be read: _BAD_COMPRESSION"
-        wait_until(lambda: place in str(engine.progress.readiness().reasons) or engine.error is not None)
+        wait_until(lambda: place in str(engine.status.readiness().reasons) or engine.error is not None)
         wait_until(lambda: made.committed([1]) == [1] or engine.error is not None)
 
         assert engine.error is None
         assert [-1001, 1] == made.committed([0, 1])
-        assert not engine.progress.readiness().ready
+        assert not engine.status.readiness().ready
 
 
 @pytest.mark.parametrize("decisions", ["all", "off"])

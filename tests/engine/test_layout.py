@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from processor.domain.record import EventName, Topic
-from processor.engine import loop as engine
+from processor.engine import startup
+from processor.engine.loop import run
 from processor.errors import DependencyError, TopicConfigError
 from processor.kafka import topic_state as topics
 from processor.kafka.local.ports import free_ports
@@ -108,7 +109,7 @@ def test_what_the_command_says(bootstrap_servers: str, topic_prefix: str) -> Non
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer is waited for, and then `run` ends with 3, the address and what to check."""
-    monkeypatch.setattr(engine, "BROKER_STARTUP_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 1.0)
     monkeypatch.setattr(topics, "CALL_TIMEOUT_S", 0.4)
     (port,) = free_ports(1)
     servers = f"127.0.0.1:{port}"
@@ -119,6 +120,6 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
         DependencyError,
         match=rf"(?s)no response from {servers} for 1 s.*\nhint: check PROCESSOR_KAFKA__BOOTSTRAP_SERVERS",
     ) as ended:
-        engine.run(settings)
+        run(settings)
     assert 3 == ended.value.exit_code
     assert 1 < time.monotonic() - began < 10

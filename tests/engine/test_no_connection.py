@@ -13,7 +13,7 @@ import trustme
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives import serialization
 
-from processor.engine import loop as engine
+from processor.engine import startup
 from processor.engine.loop import run
 from processor.errors import DependencyError
 from processor.kafka import event_producer, topic_admin
@@ -127,7 +127,7 @@ def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> N
 @pytest.mark.parametrize("case", ["password", "plaintext to TLS"])
 def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run`, `topics --create`, and what `produce` and `demo` ask first."""
-    monkeypatch.setattr(engine, "BROKER_STARTUP_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 2.0)
     settings, text = given(guarded, case)
 
     with pytest.raises(DependencyError, match=text):

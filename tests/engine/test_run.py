@@ -283,7 +283,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
             "away.",
             kafka={"bootstrap_servers": kafka.bootstrap_servers, "consumer": consumer},
         )
-        progress = EngineStatus.unobserved()
+        status = EngineStatus.unobserved()
         readiness: list[bool] = []
         ends = threading.Event()
 
@@ -291,7 +291,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
             def until(ready: bool, patience_s: float) -> bool:
                 deadline = time.monotonic() + patience_s
                 while time.monotonic() < deadline:
-                    if progress.readiness().ready is ready:
+                    if status.readiness().ready is ready:
                         return True
                     time.sleep(0.1)
                 return False
@@ -305,7 +305,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=watch, daemon=True).start()
-        run(made.settings, status=progress)
+        run(made.settings, status=status)
 
     assert ends.is_set()
     assert [True, True, True] == readiness

@@ -6,7 +6,8 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from processor.engine import loop as engine
+from processor.engine import completion
+from processor.engine.loop import run
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
 from tests.support.clients import logged
@@ -36,11 +37,11 @@ def test_an_open_transaction_in_the_input(
 
     def hurry(step: str) -> None:
         if step == "begun":  # to join the group may take longer
-            monkeypatch.setattr(engine, "STALL_TIMEOUT_S", STALL_S)
+            monkeypatch.setattr(completion, "STALL_TIMEOUT_S", STALL_S)
             began.append(time.monotonic())
 
     with pytest.raises(StalledError) as ended:
-        engine.run(made.settings, until_end=True, on_step=hurry)
+        run(made.settings, until_end=True, on_step=hurry)
     assert 3 == ended.value.exit_code
     assert re.fullmatch(
         rf"no progress for 3 s: {re.escape(made.events)}\[1\] at 1 of 2\nhint: an open transaction in the input .*",
@@ -64,12 +65,12 @@ def test_a_broker_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
 
         def kill(step: str) -> None:
             if step == "begun":
-                monkeypatch.setattr(engine, "STALL_TIMEOUT_S", STALL_S)
+                monkeypatch.setattr(completion, "STALL_TIMEOUT_S", STALL_S)
                 began.append(time.monotonic())
                 if len(began) == 2:
                     kafka.kill()
 
         with pytest.raises(StalledError, match=r"no progress for 3 s: gone\.banking\.events\[0\] at 1 of 2") as ended:
-            engine.run(made.settings, until_end=True, on_step=kill)
+            run(made.settings, until_end=True, on_step=kill)
         assert 3 == ended.value.exit_code
         assert STALL_S < time.monotonic() - began[1] < 30

@@ -6,7 +6,7 @@ from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import RecordPosition, SourceRecord, Topic
-from processor.engine.startup_guard import LastRecords, StartupGuard
+from processor.engine.startup_guard import RecentRecords, StartupGuard
 from processor.errors import InputError
 
 RECORD = SourceRecord(RecordPosition(Topic("banking.events"), 0, 0), 0, None, None)
@@ -27,59 +27,59 @@ UNWANTED = skipped(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED
 def test_95_of_the_first_hundred_are_refused() -> None:
     """The process stops, and the text says how many, the last fault and what to do."""
     with pytest.raises(InputError, match=r"(?s)95 of the first 100 .* BAD_FRAME: magic byte 7\nhint: "):
-        StartupGuard(0.95).refuse([*[GOOD] * 5, *[BAD] * 95])
+        StartupGuard(0.95).check([*[GOOD] * 5, *[BAD] * 95])
 
 
 @pytest.mark.parametrize("batch", [[BAD] * 99, [*[GOOD] * 6, *[BAD] * 94]], ids=["under a hundred", "94 percent"])
 def test_less_is_not_refused(batch: list[Processed | Rejected]) -> None:
     """Under a hundred records, or under 95 percent, nothing is refused."""
-    StartupGuard(0.95).refuse(batch)
+    StartupGuard(0.95).check(batch)
 
 
 def test_only_the_first_200_are_judged() -> None:
-    """Once 200 are judged, no share of unreadable records stops the process: then it is single producers."""
+    """Once 200 are checked, no ratio of rejected records stops the process: then it is single producers."""
     first = StartupGuard(0.95)
-    first.committed([GOOD] * 200)
-    first.refuse([BAD] * 10_000)
+    first.record([GOOD] * 200)
+    first.check([BAD] * 10_000)
 
-    assert not first.holds_back([BAD] * 10)
+    assert not first.should_wait([BAD] * 10)
 
 
 def test_what_was_committed_counts() -> None:
-    """60 unreadable committed and 60 more are 120 of 120."""
+    """60 rejected committed and 60 more are 120 of 120."""
     first = StartupGuard(0.95)
-    first.committed([BAD] * 60)
+    first.record([BAD] * 60)
     with pytest.raises(InputError):
-        first.refuse([BAD] * 60)
+        first.check([BAD] * 60)
 
 
 def test_a_small_unreadable_batch_is_held_back() -> None:
-    """Until a hundred are judged, a batch that is nearly all unreadable waits for more; a good one does not."""
-    assert StartupGuard(0.95).holds_back([BAD] * 99)
-    assert not StartupGuard(0.95).holds_back([BAD] * 100)
-    assert not StartupGuard(0.95).holds_back([GOOD, *[BAD] * 10])
-    assert not StartupGuard(0.95).holds_back([])
+    """Until a hundred are checked, a batch that is nearly all rejected waits for more; a good one does not."""
+    assert StartupGuard(0.95).should_wait([BAD] * 99)
+    assert not StartupGuard(0.95).should_wait([BAD] * 100)
+    assert not StartupGuard(0.95).should_wait([GOOD, *[BAD] * 10])
+    assert not StartupGuard(0.95).should_wait([])
 
 
 def test_a_batch_is_held_back_for_itself() -> None:
-    """A few good ones before it do not let an unreadable batch through."""
+    """A few good ones before it do not let an rejected batch through."""
     first = StartupGuard(0.95)
-    first.committed([GOOD] * 10)
+    first.record([GOOD] * 10)
 
-    assert first.holds_back([BAD] * 20)
-    assert not first.holds_back([BAD] * 90)
+    assert first.should_wait([BAD] * 20)
+    assert not first.should_wait([BAD] * 90)
 
 
 def test_switched_off() -> None:
-    """A share of 1 makes dead letters and decisions of everything, and nothing is degraded by it."""
-    first, last = StartupGuard(1.0), LastRecords(1.0)
-    first.refuse([*[BAD] * 100, *[FOREIGN] * 100], at_end=True)
-    last.committed([FOREIGN] * 200)
+    """A ratio of 1 makes dead letters and decisions of everything, and nothing is degraded by it."""
+    first, last = StartupGuard(1.0), RecentRecords(1.0)
+    first.check([*[BAD] * 100, *[FOREIGN] * 100], at_end=True)
+    last.record([FOREIGN] * 200)
 
-    assert not first.holds_back([BAD])
-    assert not first.holds_back([FOREIGN])
+    assert not first.should_wait([BAD])
+    assert not first.should_wait([FOREIGN])
     assert () == last.degraded()
-    assert 1.0 == last.foreign_share
+    assert 1.0 == last.other_tenants_ratio
 
 
 def test_another_tenant_is_refused_as_garbage_is() -> None:
@@ -87,36 +87,36 @@ def test_another_tenant_is_refused_as_garbage_is() -> None:
     other = skipped(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
     expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
     with pytest.raises(InputError, match=expected):
-        StartupGuard(0.95).refuse([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
+        StartupGuard(0.95).check([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
 
 
 @pytest.mark.parametrize("good", [UNWANTED, skipped(DecisionReason.DUPLICATE_EVENT, "told before")])
 def test_what_is_left_out_on_purpose_is_good(good: Processed) -> None:
     """An event without a template, or a repeat, speaks against nothing."""
-    StartupGuard(0.95).refuse([good] * 200, at_end=True)
+    StartupGuard(0.95).check([good] * 200, at_end=True)
 
-    assert not StartupGuard(0.95).holds_back([good] * 10)
+    assert not StartupGuard(0.95).should_wait([good] * 10)
 
 
 def test_both_kinds_together() -> None:
-    """Half unreadable, half another tenant's: nothing of it is ours, and the more frequent kind is named."""
+    """Half rejected, half another tenant's: nothing of it is ours, and the more frequent kind is named."""
     batch: list[Processed | Rejected] = [*[BAD] * 49, *[FOREIGN] * 51]
-    expected = r"100 of the first 100 records are unreadable or of another tenant; .*TENANT_DISABLED"
+    expected = r"100 of the first 100 records are rejected or of another tenant; .*TENANT_DISABLED"
     with pytest.raises(InputError, match=expected):
-        StartupGuard(0.95).refuse(batch)
-    assert StartupGuard(0.95).holds_back(batch[1:])
+        StartupGuard(0.95).check(batch)
+    assert StartupGuard(0.95).should_wait(batch[1:])
 
 
 def test_records_without_a_value_say_nothing() -> None:
     """Tombstones make no wrong tenant right, and none of them is counted."""
     first = StartupGuard(0.95)
-    first.refuse([EMPTY] * 200, at_end=True)
-    first.committed([EMPTY] * 200)
+    first.check([EMPTY] * 200, at_end=True)
+    first.record([EMPTY] * 200)
 
-    assert not first.holds_back([EMPTY] * 10)
-    assert first.holds_back([*[EMPTY] * 90, *[FOREIGN] * 90])
+    assert not first.should_wait([EMPTY] * 10)
+    assert first.should_wait([*[EMPTY] * 90, *[FOREIGN] * 90])
     with pytest.raises(InputError, match="100 of the first 100"):
-        first.refuse([*[EMPTY] * 100, *[FOREIGN] * 100])
+        first.check([*[EMPTY] * 100, *[FOREIGN] * 100])
 
 
 @pytest.mark.parametrize(
@@ -132,29 +132,29 @@ def test_records_without_a_value_say_nothing() -> None:
     ],
 )
 def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Processed | Rejected], refused: bool) -> None:
-    """A short range is judged too where it is another tenant's; unreadable records may be ones of a few producers."""
-    StartupGuard(0.95).refuse(batch)
+    """A short range is checked too where it is another tenant's; rejected records may be ones of a few producers."""
+    StartupGuard(0.95).check(batch)
     if not refused:
-        StartupGuard(0.95).refuse(batch, at_end=True)
+        StartupGuard(0.95).check(batch, at_end=True)
         return
     with pytest.raises(InputError, match="This batch was not committed"):
-        StartupGuard(0.95).refuse(batch, at_end=True)
+        StartupGuard(0.95).check(batch, at_end=True)
 
 
 def test_the_last_200_degrade() -> None:
     """From half of them on another tenant's, never under ten; what is older is forgotten."""
-    last = LastRecords(0.95)
-    last.committed([FOREIGN] * 9)
+    last = RecentRecords(0.95)
+    last.record([FOREIGN] * 9)
     assert () == last.degraded()
-    last.committed([FOREIGN] * 90)
+    last.record([FOREIGN] * 90)
     (reason,) = last.degraded()
     assert reason.startswith("99 of the last 99 records are of another tenant, most often: tenant 'southbank'; ")
-    last.committed([GOOD] * 102)
+    last.record([GOOD] * 102)
     assert () == last.degraded()
-    assert 0.49 == last.foreign_share
-    last.committed([FOREIGN] * 150)
+    assert 0.49 == last.other_tenants_ratio
+    last.record([FOREIGN] * 150)
     (reason,) = last.degraded()
     assert reason.startswith("150 of the last 200 records are of another tenant, most often: tenant 'southbank'; ")
-    last.committed([*[GOOD] * 150, *[EMPTY] * 40])
+    last.record([*[GOOD] * 150, *[EMPTY] * 40])
     assert () == last.degraded()
-    assert 0.25 == last.foreign_share
+    assert 0.25 == last.other_tenants_ratio

@@ -74,9 +74,9 @@ class Seen:
         self.clock = Clock()
         monkeypatch.setattr(module, "time", self.clock)
         self.registry = CollectorRegistry()
-        self.progress = EngineStatus(Metrics(self.registry), events=EVENTS, max_stall_s=MAX_STALL_S)
+        self.status = EngineStatus(Metrics(self.registry), events=EVENTS, max_stall_s=MAX_STALL_S)
         self.ends = Ends(ends)
-        self.progress.watch(self.ends)
+        self.status.watch_lag(self.ends)
         self.partitions = {partition.number: partition for partition in owned}
         for partition in owned:
             partition.progressed_at = self.clock.now
@@ -86,11 +86,11 @@ class Seen:
         until = self.clock.now + seconds
         while self.clock.now < until:
             self.clock.now = min(until, self.clock.now + 1)
-            self.progress.observe(self.partitions, member=True, assigned_once=True)
+            self.status.update(self.partitions, is_member=True, was_ever_assigned=True)
             for thread in threading.enumerate():
                 if thread.name == "lag":
                     thread.join(10)
-        return self.progress.readiness()
+        return self.status.readiness()
 
     def metric(self, name: str, **labels: str) -> float | None:
         """As it is scraped."""
@@ -135,7 +135,7 @@ def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.Mon
     for _ in range(59):  # the lag has been known for a second
         assert degraded == seen.after(1)
         busy.progressed_at = seen.clock.now
-    reason = "partition 3: 5 records behind, no progress for 61 s: waiting for the schema registry"
+    reason = "partition 3: 5 records behind, no status for 61 s: waiting for the schema registry"
 
     assert Readiness(ready=False, reasons=(reason,)) == seen.after(1)
 
@@ -178,7 +178,7 @@ def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lag, time of the last progress since the epoch, partitions owned; one that went shows nothing any more."""
+    """Lag, time of the last status since the epoch, partitions owned; one that went shows nothing any more."""
     three, four = owned(3, committed=10), owned(4, committed=-1)
     seen = Seen(monkeypatch, three, four, ends={3: 17, 4: 2})
     progressed_at = seen.clock.time()
@@ -207,11 +207,11 @@ def failure(result: str) -> NotCommitted:
 def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
     seen = Seen(monkeypatch, ends={})
-    seen.progress.committed([mapped(), mapped()], seconds=0.1)
+    seen.status.count_committed([mapped(), mapped()], seconds=0.1)
     for result in ("aborted", "aborted", "uncertain", "fenced"):
-        seen.progress.not_committed(failure(result))
+        seen.status.count_failure(failure(result))
     for event in (RebalanceEvent.ASSIGNED, RebalanceEvent.REVOKED, RebalanceEvent.ASSIGNED, RebalanceEvent.LOST):
-        seen.progress.rebalanced(event, 6)
+        seen.status.count_rebalance(event, 6)
 
     assert {"committed": 1, "aborted": 2, "uncertain": 1, "fenced": 1} == {
         result: seen.metric("transactions_total", result=result)
@@ -242,7 +242,7 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
     seen = Seen(monkeypatch, ends={})
     with capture_logs() as logs:
         for _ in range(10):
-            seen.progress.committed([keyed(key()) for _ in range(100)], seconds=0.1)
+            seen.status.count_committed([keyed(key()) for _ in range(100)], seconds=0.1)
 
     assert 1_000 == seen.metric("key_mismatches_total")
     (line,) = (line for line in logs if "pattern" in line)
@@ -260,7 +260,7 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
             record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
             outcome = map_record(record, make_lookups(), frozenset())
             assert isinstance(outcome, Processed | Rejected)
-            seen.progress.committed([outcome], seconds=0.1)
+            seen.status.count_committed([outcome], seconds=0.1)
 
     assert 4 == seen.metric("records_without_time_total")
 
@@ -273,7 +273,7 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
             record = make_record(None if value else make_event(), value=value, headers=headers)
             outcome = map_record(record, make_lookups(), frozenset())
             assert isinstance(outcome, Processed | Rejected)
-            seen.progress.committed([outcome], seconds=0.1)
+            seen.status.count_committed([outcome], seconds=0.1)
 
     assert 2 == seen.metric("malformed_headers_total", header="traceparent")
     assert not seen.metric("malformed_headers_total", header="correlation-id")
@@ -290,7 +290,7 @@ def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 2 == len(outcome.created)
     assert seen.metric("characters_replaced_total", template="xml") is None
     for _ in range(2):
-        seen.progress.committed([outcome], seconds=0.1)
+        seen.status.count_committed([outcome], seconds=0.1)
 
     assert 4 == seen.metric("characters_replaced_total", template="xml")
     assert seen.metric("characters_replaced_total", template="mail") is None
@@ -302,7 +302,7 @@ def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch
     outcome = keyed(f"{'1' * 31}-" * 31_250)
     began = time.process_time()
     with capture_logs() as lines:
-        seen.progress.committed([outcome], seconds=0.1)
+        seen.status.count_committed([outcome], seconds=0.1)
 
     assert ["9-" * 20] == [line["pattern"] for line in lines]
     assert 0.1 > time.process_time() - began
@@ -312,7 +312,7 @@ def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     """Two producers that key wrongly in two ways are two lines; a right key is none."""
     seen = Seen(monkeypatch, ends={})
     with capture_logs() as logs:
-        seen.progress.committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
+        seen.status.count_committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
 
     assert 3 == seen.metric("key_mismatches_total")
     assert ["a-9", "9:<key>"] == [line["pattern"] for line in logs if "pattern" in line]
@@ -320,28 +320,28 @@ def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_member_without_partitions_is_ready() -> None:
     """The group counts it in; one that the group has not answered, or has shut out, is not ready, and says which."""
-    progress = EngineStatus.unobserved()
-    progress.observe({}, member=False, assigned_once=False)
-    assert Readiness(ready=False, reasons=(UNASSIGNED,)) == progress.readiness()
+    status = EngineStatus.unobserved()
+    status.update({}, is_member=False, was_ever_assigned=False)
+    assert Readiness(ready=False, reasons=(UNASSIGNED,)) == status.readiness()
 
-    progress.observe({}, member=True, assigned_once=True)
+    status.update({}, is_member=True, was_ever_assigned=True)
 
-    assert READY == progress.readiness()
+    assert READY == status.readiness()
 
 
 def test_a_member_that_was_shut_out_is_not_ready() -> None:
     """Partitions that are lost make it unready, and the reason is another one than at the start."""
-    progress = EngineStatus.unobserved()
-    progress.observe({}, member=False, assigned_once=True)
+    status = EngineStatus.unobserved()
+    status.update({}, is_member=False, was_ever_assigned=True)
 
-    assert Readiness(ready=False, reasons=(LOST,)) == progress.readiness()
+    assert Readiness(ready=False, reasons=(LOST,)) == status.readiness()
 
 
 def looked_at_once() -> EngineStatus:
-    progress = EngineStatus.unobserved()
-    progress.observe({}, member=True, assigned_once=True)
-    assert progress.readiness().ready
-    return progress
+    status = EngineStatus.unobserved()
+    status.update({}, is_member=True, was_ever_assigned=True)
+    assert status.readiness().ready
+    return status
 
 
 NOT_COMMITTED = Readiness(ready=False, reasons=("the last batch was not committed: _FENCED",))
@@ -349,25 +349,25 @@ NOT_COMMITTED = Readiness(ready=False, reasons=("the last batch was not committe
 
 def test_not_ready_at_once_after_an_abort() -> None:
     """No turn of the loop is needed to be unready, and a turn alone does not make it ready."""
-    progress = looked_at_once()
-    progress.not_committed(failure("aborted"))
+    status = looked_at_once()
+    status.count_failure(failure("aborted"))
 
-    assert NOT_COMMITTED == progress.readiness()
+    assert NOT_COMMITTED == status.readiness()
 
-    progress.observe({}, member=True, assigned_once=True)
+    status.update({}, is_member=True, was_ever_assigned=True)
 
-    assert NOT_COMMITTED == progress.readiness()
+    assert NOT_COMMITTED == status.readiness()
 
 
 def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
     """Either the batch was committed by another try, or a poll came back empty: others have its partitions."""
-    for mended in (lambda p: p.committed([], seconds=0.1), EngineStatus.nothing_left):
-        progress = looked_at_once()
-        progress.not_committed(failure("uncertain"))
-        mended(progress)
-        progress.observe({}, member=True, assigned_once=True)
+    for recover in (lambda p: p.count_committed([], seconds=0.1), EngineStatus.clear_failure):
+        status = looked_at_once()
+        status.count_failure(failure("uncertain"))
+        recover(status)
+        status.update({}, is_member=True, was_ever_assigned=True)
 
-        assert READY == progress.readiness()
+        assert READY == status.readiness()
 
 
 def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +376,7 @@ def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch)
     assert READY == seen.after(1)
     seen.clock.now += MAX_STALL_S + 1
 
-    assert Readiness(ready=False, reasons=(f"the loop has not turned for 61 s; {SILENT}",)) == seen.progress.readiness()
+    assert Readiness(ready=False, reasons=(f"the loop has not turned for 61 s; {SILENT}",)) == seen.status.readiness()
 
 
 @pytest.mark.kafka
@@ -392,20 +392,20 @@ def test_an_engine_whose_record_waits_is_unready(
         value, _ = made.encode(repayment(2))
         made.produce_values([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
         made.produce_events([repayment(3)])
-        progress = EngineStatus.unobserved(max_stall_s=1)
+        status = EngineStatus.unobserved(max_stall_s=1)
         reasons: set[str] = set()
 
         def look(step: str) -> None:
-            if step == "polled" and not answers and progress.assigned:
-                reasons.update(one for one in progress.readiness().reasons if "behind" in one)
+            if step == "polled" and not answers and status.was_ever_assigned:
+                reasons.update(one for one in status.readiness().reasons if "behind" in one)
                 if reasons:
                     schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
                     answers["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(made.settings, until_end=True, on_step=look, status=progress)
+        run(made.settings, until_end=True, on_step=look, status=status)
 
     (reason,) = reasons
-    assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)
+    assert re.fullmatch(r"partition 0: 2 records behind, no status for \d s: .*schema registry.*", reason)
     assert [3] == made.committed()
 
 
@@ -413,7 +413,7 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
     seen = Seen(monkeypatch, owned(), ends={3: 10})
     suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
-    seen.progress.templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
+    seen.status.set_templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
 
     assert Readiness(
         ready=True,
@@ -425,7 +425,7 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         degraded=True,
     ) == seen.after(3)
     assert (1.0, 0.0) == (seen.metric("template_set_info", version="0a"), seen.metric("template_reload_successful"))
-    seen.progress.templates("0b", refused="", suspended=frozenset())
+    seen.status.set_templates("0b", refused="", suspended=frozenset())
     assert READY == seen.after(3)
     assert (None, 1.0, 1.0) == (
         seen.metric("template_set_info", version="0a"),
@@ -436,36 +436,36 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_degraded_is_seen_while_unready() -> None:
     """What is degraded is named beside what is missing, and each part speaks for itself."""
-    progress = EngineStatus.unobserved()
-    progress.degraded("registry", ["schema id 7 is refused"])
-    progress.degraded("tables", ["reference.accounts: a row cannot be read"])
-    progress.degraded("registry", [])
-    progress.observe({}, member=False, assigned_once=False)
+    status = EngineStatus.unobserved()
+    status.set_degraded("registry", ["schema id 7 is refused"])
+    status.set_degraded("tables", ["reference.accounts: a row cannot be read"])
+    status.set_degraded("registry", [])
+    status.update({}, is_member=False, was_ever_assigned=False)
 
-    assert progress.readiness() == Readiness(
+    assert status.readiness() == Readiness(
         ready=False, reasons=(UNASSIGNED, "reference.accounts: a row cannot be read"), degraded=True
     )
 
 
 def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
     """The loop may not turn for long after it: what was degraded before is still named."""
-    progress = EngineStatus.unobserved()
-    progress.degraded("topics", ["topic banking.events is compacted"])
-    progress.not_committed(
+    status = EngineStatus.unobserved()
+    status.set_degraded("topics", ["topic banking.events is compacted"])
+    status.count_failure(
         NotCommitted(error="_FENCED", detail="", is_record_error=False, result=TransactionResult.FENCED)
     )
 
     assert (
         Readiness(ready=False, reasons=(*NOT_COMMITTED.reasons, "topic banking.events is compacted"), degraded=True)
-        == progress.readiness()
+        == status.readiness()
     )
 
 
 def test_another_tenants_records_are_logged_once() -> None:
     """A share that goes to and fro about half is one warning, until none of the last records is another tenant's."""
-    progress = EngineStatus.unobserved()
+    status = EngineStatus.unobserved()
     with capture_logs() as logs:
         for share, reasons in ((0.5, ["half"]), (0.4, []), (0.6, ["more"]), (0.0, []), (1.0, ["all"])):
-            progress.other_tenants(share, reasons)
+            status.set_other_tenants(share, reasons)
 
     assert [("warning", "half"), ("warning", "all")] == [(line["log_level"], line["cause"]) for line in logs]

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from processor.domain.record import EventName, Topic
-from processor.engine import loop as engine
+from processor.engine import completion
+from processor.engine.loop import run
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import grow_topics
@@ -114,13 +115,13 @@ def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, mo
         if step == "mapped" and not deleted:
             deleted.append(step)
             made.delete_topic(status)
-            monkeypatch.setattr(engine, "STALL_TIMEOUT_S", 5.0)
+            monkeypatch.setattr(completion, "STALL_TIMEOUT_S", 5.0)
 
     deleted: list[str] = []
     with pytest.raises(
         StalledError, match=rf"at 0 of 5; the last batch was not committed: .*missing: {status}; hint: "
     ):
-        engine.run(made.settings, until_end=True, on_step=delete)
+        run(made.settings, until_end=True, on_step=delete)
     assert [0] == made.committed()
 
 

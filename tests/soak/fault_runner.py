@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from processor.engine.loop import BROKER_STARTUP_TIMEOUT_S
+from processor.engine.startup import SERVER_STARTUP_TIMEOUT_S
 from processor.errors import DependencyError
 from tests.soak.checker import Kind
 from tests.soak.coverage import RANDOM_MOMENT
@@ -168,7 +168,7 @@ class FaultRunner:
 
     def _report_missed(self, worker: Worker, fault: Fault) -> None:
         if worker.exit_code == DEPENDENCY_ERROR_CODE and self._running.broker_was_away(
-            BROKER_STARTUP_TIMEOUT_S + STARTUP_TIME_S
+            SERVER_STARTUP_TIMEOUT_S + STARTUP_TIME_S
         ):
             self._running.add_missed(f"{fault}, as the worker started while the broker was away")
         elif worker.exit_code is not None:

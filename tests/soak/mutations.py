@@ -18,13 +18,13 @@ from processor.engine.step import Step
 
 def _seek_to_batchs_first_offset() -> None:
     first_offsets: dict[AssignedPartition, int] = {}
-    publish = engine_run.Engine._publish
+    publish = engine_run.Loop._publish
 
-    def remember(self: engine_run.Engine, piece: Any) -> bool:
+    def remember(self: engine_run.Loop, chunk: Any) -> bool:
         first_offsets.clear()
-        for done in piece:
+        for done in chunk:
             first_offsets.setdefault(done.partition, done.outcome.record.place.offset)
-        return publish(self, piece)
+        return publish(self, chunk)
 
     def rewind(self: EventConsumer) -> None:
         for partition in self.partitions.values():
@@ -32,7 +32,7 @@ def _seek_to_batchs_first_offset() -> None:
                 partition._go_back_to(first_offsets.get(partition, partition.next_offset))
                 self._seek(partition)
 
-    engine_run.Engine._publish = remember  # type: ignore[method-assign]
+    engine_run.Loop._publish = remember  # type: ignore[method-assign]
     EventConsumer.rewind = rewind  # type: ignore[method-assign]
 
 

@@ -304,7 +304,7 @@ def start_offset_resolver(
     """The resolver of a process that starts now."""
     return StartOffsetResolver(
         installation.settings,
-        layout=lambda admin: read_output_topics(admin, installation.settings, installation.templates),
+        read_topics=lambda admin: read_output_topics(admin, installation.settings, installation.templates),
         context=make_lookups(schemas=installation.schemas),
         schemas_of_outputs=installation.schemas.local_schema,
         start_policy=start_policy,

@@ -21,7 +21,8 @@ from confluent_kafka.admin import NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
 from processor.domain.reference import Table
-from processor.engine.loop import restore_tables, retry_until_available, run
+from processor.engine.loop import run
+from processor.engine.startup import restore_tables, retry_until_available
 from processor.engine.status import EngineStatus
 from processor.errors import DependencyError, StalledError, TopicConfigError, UsageError
 from processor.observability.http import Readiness
@@ -147,7 +148,7 @@ def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
 def test_until_end_gives_up_on_a_transaction_that_does_not_end(
     made: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processor.engine.loop.STALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("processor.engine.startup.STALL_TIMEOUT_S", 1.0)
     producer = transaction(made, CLIENT, BLOCKED)
     with pytest.raises(StalledError, match=r"no progress for 1 s with the reference tables: \S+reference.contacts 1\n"):
         made.run()
