@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from processor.errors import UsageError
 from processor.settings import Settings
 
-MAX_PROCESSES_A_HOST = 1000
+MAX_PROCESSES_PER_HOST = 1000
 
 
 @contextmanager
@@ -30,39 +30,39 @@ def transactional_id(settings: Settings) -> Iterator[str]:
     """
     instance = settings.instance_name
     folder = _lock_folder(instance)
-    for index in range(MAX_PROCESSES_A_HOST):
-        name = f"{settings.group_id}:{instance}:{index}"
+    for index in range(MAX_PROCESSES_PER_HOST):
+        candidate = f"{settings.group_id}:{instance}:{index}"
         # A digest: a group's name may be a path, and longer than a file's may be.
-        file = blake2b(name.encode(), digest_size=16).hexdigest()
-        lock = FileLock(folder / f"{file}.lock", timeout=0, mode=0o600)
+        file_name = blake2b(candidate.encode(), digest_size=16).hexdigest()
+        lock = FileLock(folder / f"{file_name}.lock", timeout=0, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
             continue
         try:
-            yield name
+            yield candidate
         finally:
             lock.release()
         return
     raise UsageError(
-        f"all {MAX_PROCESSES_A_HOST} indices of instance {instance!r} are taken on this host",
+        f"all {MAX_PROCESSES_PER_HOST} indices of instance {instance!r} are taken on this host",
         hint="set PROCESSOR_INSTANCE_ID to another word for these processes",
     )
 
 
 def _lock_folder(instance: str) -> Path:
-    """A folder that nobody but this user can enter. Everybody may write where it lies, so it may be anybody's."""
+    """A folder that only this user can enter. Its parent is writable by all users, so it may exist as another user's."""
     try:
-        folder = Path(tempfile.gettempdir()) / f"processor-slots-{os.geteuid()}"
+        folder = Path(tempfile.gettempdir()) / f"processor-instances-{os.geteuid()}"
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise PermissionError(f"{folder} is no folder, or another user's")
         folder.chmod(0o700)
     except OSError as error:
         raise UsageError(
             f"no folder for the lock of instance {instance!r}: {error}",
-            hint="TMPDIR names a folder that can be written; in a container with a read-only root, mount /tmp",
+            hint="set TMPDIR to a writable folder; in a container with a read-only root, mount /tmp",
         ) from error
     return folder

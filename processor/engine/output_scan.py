@@ -1,4 +1,4 @@
-"""What became of the records of an events partition, as its outputs say: statuses, decisions and dead letters.
+"""The outcomes of the records of an events partition, as its outputs say: statuses, decisions and dead letters.
 
 A function of the outputs alone, never of what can be decoded today: a schema that comes or goes, or another key check,
 changes nothing of what was published.
@@ -9,8 +9,8 @@ second pass behind the first; reading on until an older source is found takes in
 what is committed behind its begin, and a broker that lost its marker may hold it open for ever.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -42,8 +42,8 @@ from processor.wire.template_sets import stored_templates
 log = structlog.get_logger()
 
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
-REQUEST_S: Final = 10.0
-CHUNK_OFFSETS: Final = 20_000  # read back at first: a window of 10,000 with a message and a marker each; then doubled
+REQUEST_TIMEOUT_S: Final = 10.0
+FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,9 @@ class Extent:
 ExtentOf = Callable[[Topic], Extent]
 """Of our partition in a topic, as it is now. Blocks."""
 
+ReadSource = Callable[[bytes, Headers], SourceOutcome]
+"""What an output of one kind says of its source; ValueError when it cannot be read."""
+
 
 class UnpackError(UnavailableError):
     """A batch cannot be unpacked; `str` names its place."""
@@ -77,7 +80,7 @@ class OutcomeReader:
         self,
         settings: Settings,
         schemas: Schemas,
-        layout: OutputTopics,
+        topics: OutputTopics,
         partition: int,
         *,
         schema_of: SchemaOf,
@@ -88,79 +91,80 @@ class OutcomeReader:
         self._events = settings.topic("events")
         self._partition = partition
         self._extent_of = extent_of
-        self._topics = (layout.status, layout.decisions, layout.dead_letters)
-        self._dead_letters = layout.dead_letters.name
-        status = source_outcome_reader(STATUS, schemas=schemas, schema_of=schema_of)
-        decision = source_outcome_reader(DECISION, schemas=schemas, schema_of=schema_of)
-        self._read: Mapping[Topic, Callable[[bytes, Headers], SourceOutcome]] = {
-            layout.status.name: status,
-            layout.decisions.name: decision,
-            layout.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
+        self._dead_letters = topics.dead_letters.name
+        self._read_source: Mapping[Topic, ReadSource] = {
+            topics.status.name: source_outcome_reader(STATUS, schemas=schemas, schema_of=schema_of),
+            topics.decisions.name: source_outcome_reader(DECISION, schemas=schemas, schema_of=schema_of),
+            topics.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
         }
 
-    def highest_offset(self, *, first_is_enough: bool) -> int | None:
-        """The highest source offset that is found; None when no output has a record of the partition as its source.
+    def any_published_offset(self) -> int | None:
+        """The first source offset that is found; None and InputError as `highest_published_offset`."""
+        with closing(self._published_offsets()) as offsets:
+            return next(offsets, None)
 
-        With `first_is_enough` the first one is returned, not the highest. Reads as `read_committed` up to the end, so
-        open transactions are waited for. Raises InputError for a record that cannot be read: what it stands for
-        would be published again.
+    def highest_published_offset(self) -> int | None:
+        """The highest source offset of all; None when no output has a record of the partition as its source.
+
+        Raises InputError for a record that cannot be read: what it stands for would be published again.
         """
-        highest: int | None = None
+        with closing(self._published_offsets()) as offsets:
+            return max(offsets, default=None)
+
+    def _published_offsets(self) -> Generator[int]:
+        """Of all outputs, read as `read_committed` up to the end, so that open transactions are waited for."""
         with self._reader() as reader:
-            for topic in self._topics:
-                extent = self._extent_of(topic.name)
-                for message in read_range(reader, topic.name, self._partition, extent.first, extent.end):
+            for topic in self._read_source:
+                extent = self._extent_of(topic)
+                for message in read_range(reader, topic, self._partition, extent.first, extent.end):
                     outcome = self._outcome(message)
                     if outcome is not None:
-                        highest = max(outcome.source.offset, -1 if highest is None else highest)
-                        if first_is_enough:
-                            return highest
-        return highest
+                        yield outcome.source.offset
 
-    def between(self, first: int, end: int) -> dict[int, SourceOutcome]:
-        """By source offset, in order, what became of the records at offsets [first, end), all of them committed.
+    def outcomes_between(self, first: int, end: int) -> dict[int, SourceOutcome]:
+        """By source offset, in order, the outcomes of the records at offsets [first, end), all of them committed.
 
         Open transactions are not waited for, as one may hang for ever: what lies behind their begin is read uncommitted
         where no committed outcome of a source is found. It is committed and waits for the other's end; or it is another
         try of the same record, whose outcome is the same.
         Where outputs differ (a record that was mapped again after a position was set back), one that has an event wins.
-        A record that cannot be read is passed over and logged: it is none of ours, or of a version that cannot be read
-        yet, and one foreign record must not keep a partition from being mapped.
+        A record that cannot be read is ignored and logged: it is somebody else's, or of a version that cannot be read
+        yet, and one such record must not keep a partition from being mapped.
         """
         if first >= end:
             return {}
         sources = range(first, end)
         committed: dict[int, SourceOutcome] = {}
         hidden: dict[int, SourceOutcome] = {}
-        extents = {topic.name: self._extent_of(topic.name) for topic in self._topics}
+        extents = {topic: self._extent_of(topic) for topic in self._read_source}
         with self._reader() as reader:
             for topic, extent in extents.items():
                 for outcome in self._back_to(first, reader, topic, extent.first, extent.stable):
-                    _note(outcome, sources, committed)
+                    _add(outcome, sources, committed)
         held_back = {topic: extent for topic, extent in extents.items() if extent.stable < extent.end}
         if held_back:
             log.info("open transactions in outputs", topics=sorted(held_back), partition=self._partition)
             with self._reader(isolation="read_uncommitted") as reader:
                 for topic, extent in held_back.items():
                     for outcome in self._back_to(first, reader, topic, extent.stable, extent.end):
-                        _note(outcome, sources, hidden)
+                        _add(outcome, sources, hidden)
         return dict(sorted((hidden | committed).items()))
 
     def _back_to(self, first: int, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
         """The outcomes at offsets [begin, end) of `topic`, from the end back to one of a source before `first`; in
-        pieces, not in order."""
-        size = CHUNK_OFFSETS
+        chunks, not in order."""
+        size = FIRST_CHUNK_OFFSETS
         while begin < end:
-            piece_begin = max(begin, end - size)
+            chunk_begin = max(begin, end - size)
             oldest: int | None = None
-            for outcome in self._piece(reader, topic, piece_begin, end):
+            for outcome in self._chunk(reader, topic, chunk_begin, end):
                 oldest = outcome.source.offset if oldest is None else oldest
                 yield outcome
             if oldest is not None and oldest < first:
                 return
-            end, size = piece_begin, 2 * size
+            end, size = chunk_begin, 2 * size
 
-    def _piece(self, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
+    def _chunk(self, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
         """What the outputs at offsets [begin, end) of `topic` say, in order; a message's later statuses say nothing."""
         for message in read_range(reader, topic, self._partition, begin, end):
             try:
@@ -178,25 +182,25 @@ class OutcomeReader:
             headers = headers_of(message)
             if not value and topic != self._dead_letters:
                 return None
-            outcome = self._read[topic](value or b"", headers)
+            outcome = self._read_source[topic](value or b"", headers)
         except ValueError as error:
             raise InputError(
-                f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so nobody can say which events "
+                f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so it is unknown which events "
                 f"were published: {error}",
                 hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without "
-                "asking",
+                "reading it",
             ) from error
-        ours = (outcome.source.topic, outcome.source.partition) == (self._events, self._partition)
-        return outcome if ours else None
+        is_ours = (outcome.source.topic, outcome.source.partition) == (self._events, self._partition)
+        return outcome if is_ours else None
 
     @contextmanager
     def _reader(self, *, isolation: str = "read_committed") -> Iterator[Consumer]:
-        names = ", ".join(topic.name for topic in self._topics)
-        with open_reader(self._settings, hint=f"grant READ on {names}", isolation=isolation) as reader:
+        hint = f"grant READ on {', '.join(self._read_source)}"
+        with open_reader(self._settings, hint=hint, isolation=isolation) as reader:
             yield reader
 
 
-def _note(outcome: SourceOutcome, sources: range, found: dict[int, SourceOutcome]) -> None:
+def _add(outcome: SourceOutcome, sources: range, found: dict[int, SourceOutcome]) -> None:
     """Keep `outcome` by its source's offset if that is one of `sources`, unless another one there names the event."""
     offset = outcome.source.offset
     if offset in sources and (offset not in found or found[offset].event_id is None):
@@ -207,27 +211,27 @@ _UsedText = tuple[tuple[TemplateId, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenSets:
-    """The template sets that were written: the keys of their records, and the texts of their templates."""
+class PublishedSets:
+    """The template sets that were published: the keys of their records, and the texts of their templates."""
 
     keys: Collection[str]
     texts: UsedTexts
 
 
-def published_template_sets(settings: Settings, layout: OutputTopics) -> WrittenSets:
-    """The template sets that were written, below any open transaction. Blocks while it reads; keeps digests alone.
+def published_template_sets(settings: Settings, topics: OutputTopics) -> PublishedSets:
+    """The template sets that were published, below any open transaction. Blocks while it reads; keeps digests alone.
 
-    A set that is written twice is the same record twice, so where a batch cannot be unpacked reading ends with a
-    warning, and later sets are written again. A set that was taken away by a null value is none. A record that is no
+    A set that is published twice is the same record twice, so where a batch cannot be unpacked reading ends with a
+    warning, and later sets are published again. A set that was taken away by a null value is none. A record that is no
     template set is passed over with a warning, a template without content without one.
     Raises AuthorizationError when reading is refused, UnavailableError when the broker does not answer.
     """
-    topic = layout.template_sets
+    topic = topics.template_sets
     sets: dict[str, tuple[_UsedText, ...]] = {}
     seen: dict[bytes, _UsedText] = {}  # most sets share most of their templates
-    foreign: list[int] = []
+    invalid: list[int] = []
     with open_reader(settings, hint=f"grant READ on {topic.name}") as reader:
-        low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_S)
+        low, high = reader.get_watermark_offsets(TopicPartition(topic.name, 0), REQUEST_TIMEOUT_S)
         try:
             for message in read_range(reader, topic.name, 0, low, high):
                 key, value = (message.key() or b"").decode(errors="replace"), message.value()
@@ -236,15 +240,15 @@ def published_template_sets(settings: Settings, layout: OutputTopics) -> Written
                     if value:
                         sets[key] = tuple(_used_texts(value, seen))
                 except ValueError:
-                    foreign.append(message.offset() or 0)
+                    invalid.append(message.offset() or 0)
         except UnpackError as unreadable:
-            log.warning("template sets are read in part", cause=str(unreadable))
-    if foreign:
-        log.warning("records are no template sets", topic=topic.name, records=len(foreign), first_offset=foreign[0])
+            log.warning("template sets read in part", cause=str(unreadable))
+    if invalid:
+        log.warning("invalid template sets ignored", topic=topic.name, records=len(invalid), first_offset=invalid[0])
     texts: dict[tuple[TemplateId, int], set[bytes]] = {}
     for version, digest in chain.from_iterable(sets.values()):
         texts.setdefault(version, set()).add(digest)
-    return WrittenSets(frozenset(sets), texts)
+    return PublishedSets(frozenset(sets), texts)
 
 
 def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedText]:

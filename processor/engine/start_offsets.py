@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -31,10 +32,12 @@ log = structlog.get_logger()
 
 READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
 REQUEST_TIMEOUT_S = 10.0
+RESPONSE_GRACE_S = 2.0  # for the response to a request that timed out in the client
 MAX_CONCURRENT_LOOKUPS = 8
 MAX_REFUSALS_SHOWN = 5  # partitions that the text of an exit names
-REGISTRY_TIMEOUT_S = 5.0  # for one schema; then it is asked again
-POSITION_TIMEOUT_S = 5.0  # the previous owner's transaction may be open; then it is asked again
+REGISTRY_TIMEOUT_S = 5.0  # for one schema; then the look-up is put off
+REGISTRY_BACKOFF_S, MAX_REGISTRY_BACKOFF_S = 0.01, 0.5
+POSITION_TIMEOUT_S = 5.0  # the previous owner's transaction may be open; then the look-up is put off
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,20 @@ class StartOffset:
     seen: tuple[SeenEvent, ...] = ()
 
 
+class StartPolicyKind(StrEnum):
+    """The values of `--start-from`; instead of TIME it takes a time itself."""
+
+    BEGINNING = "beginning"
+    END = "end"
+    OUTPUTS = "outputs"
+    TIME = "time"
+
+
 @dataclass(frozen=True, slots=True)
 class StartPolicy:
-    """The operator's answer where the group's position does not say: beginning, end, outputs, or a time (UTC ms)."""
+    """Where the operator has a partition start whose position in the group does not say it. `time_ms`: UTC, of TIME."""
 
-    word: str
+    kind: StartPolicyKind
     time_ms: int = 0
 
 
@@ -64,8 +76,8 @@ def parse_start_policy(text: str | None) -> StartPolicy | None:
     """Parse `--start-from beginning|end|outputs|TIME`; TIME is RFC 3339 with an offset. Raises UsageError."""
     if text is None:
         return None
-    if text in ("beginning", "end", "outputs"):
-        return StartPolicy(text)
+    if text in (StartPolicyKind.BEGINNING, StartPolicyKind.END, StartPolicyKind.OUTPUTS):
+        return StartPolicy(StartPolicyKind(text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -75,14 +87,25 @@ def parse_start_policy(text: str | None) -> StartPolicy | None:
             f"--start-from takes beginning, end, outputs or a time with its offset, got: {text!r}",
             hint="a time looks like 2026-03-14T09:26:53Z",
         )
-    return StartPolicy("time", int(moment.timestamp() * 1000))
+    return StartPolicy(StartPolicyKind.TIME, int(moment.timestamp() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """What one look-up found: the partition holds offsets [low, high), and `outcomes` reads its outputs."""
+
+    admin: Admin
+    partition: int
+    low: int
+    high: int
+    outcomes: OutcomeReader
 
 
 class StartOffsetResolver:
-    """Answers for one partition at a time; blocks, so the engine asks from threads of its own.
+    """Resolves one partition at a time; blocks, so the engine calls it from threads.
 
-    Each question has a client of its own: after a broken connection librdkafka's admin client asks a coordinator that
-    it has given up, for ever (seen with 2.16.1; a new client answers at once).
+    Each call has a client of its own: after a broken connection librdkafka's admin client sends its requests to a
+    coordinator that it has given up, for ever (seen with 2.16.1; a new client gets its response at once).
     """
 
     def __init__(
@@ -103,98 +126,149 @@ class StartOffsetResolver:
         self._schemas_of_outputs = schemas_of_outputs
         self._registry_lock = threading.Lock()
         self._start_policy = start_policy
-        self._answered_for: frozenset[int] = frozenset()
-        self._for_ends: Admin | None = None
-        # A question has two clients with threads and descriptors of their own, and a member may get many partitions.
-        self._at_once = threading.BoundedSemaphore(MAX_CONCURRENT_LOOKUPS)
+        self._policy_partitions: frozenset[int] = frozenset()
+        self._end_offsets_admin: Admin | None = None
+        # A look-up has two clients with threads and descriptors of their own, and a member may get many partitions.
+        self._concurrent_lookups = threading.BoundedSemaphore(MAX_CONCURRENT_LOOKUPS)
 
     def prepare(self) -> None:
-        """Find out for which partitions `--start-from` answers: those that there are, if the group has no position.
+        """Find out for which partitions `--start-from` decides: those that there are, if the group has no position.
 
         To be called once, before the group is joined: later the group has positions, and a partition without one is
         new to it. Blocks; UnavailableError as `resolve`.
         """
         if self._start_policy is None:
             return
-        there = self._partitions(self._admin())
-        positions = self.positions(there)
-        self._answered_for = frozenset() if positions else frozenset(there)
-        if positions:
-            log.warning(
-                "--start-from moves no position that the group has, but one that is gone",
-                start_from=self._start_policy.word,
-                partitions=sorted(positions),
-            )
-        if positions and (new := sorted(set(there) - positions.keys())):
-            log.warning("--start-from is not for these: the group has positions in other partitions", partitions=new)
+        partitions = self._partitions(self._admin())
+        positions = self.positions(partitions)
+        if not positions:
+            self._policy_partitions = frozenset(partitions)
+            return
+        log.warning(
+            "start-from ignored for positions that the group has",  # but for one that is gone
+            start_from=self._start_policy.kind,
+            partitions=sorted(positions),
+        )
+        if new := sorted(set(partitions) - positions.keys()):
+            log.warning("start-from ignored for partitions", cause="the group has positions in others", partitions=new)
 
     def resolve(self, partition: int) -> StartOffset:
         """Where `partition` starts.
 
         Raises UnavailableError when this cannot be known now (an output topic lacks the partition, a transaction of the
-        previous owner is open, the broker does not answer): ask again. Raises InputError when a person has to
+        previous owner is open, the broker does not respond): call it again. Raises InputError when a person has to
         decide.
         """
-        with self._at_once:
+        with self._concurrent_lookups:
             return self._resolve(partition)
 
     def _resolve(self, partition: int) -> StartOffset:
         admin = self._admin()
+        topics = self._read_topics_with(admin, partition)
+        position = self.positions([partition]).get(partition)
+        low = self._offset(admin, partition, OffsetSpec.earliest())
+        high = self._end_offset(admin, partition)
+        outcomes = self._outcome_reader(admin, topics, partition)
+        if position is not None and low <= position <= high:
+            offset, needs_initial_commit = position, False
+        else:
+            lookup = _Lookup(admin, partition, low, high, outcomes)
+            offset, needs_initial_commit = self._choose_offset(lookup, position), True
+        seen = self._seen_events(outcomes, partition, low=low, end=offset)
+        return StartOffset(offset, high, needs_initial_commit=needs_initial_commit, seen=seen)
+
+    def _read_topics_with(self, admin: Admin, partition: int) -> OutputTopics:
+        """The output topics, each with `partition`."""
         try:
             topics = self._read_topics(admin)
-        except TopicConfigError as fault:  # deleted since we started: it is waited for, as a missing partition is
-            raise UnavailableError(str(fault).replace("\n", "; ")) from fault
+        except TopicConfigError as error:  # deleted since we started: it is waited for, as a missing partition is
+            raise UnavailableError(str(error).replace("\n", "; ")) from error
         for topic in topics.co_partitioned:
             if partition >= topic.partitions:
                 raise UnavailableError(
                     f"{topic.name} has no partition {partition}; `processor topics` names the command that grows it"
                 )
-        position = self.positions([partition]).get(partition)
-        low = self._offset(admin, partition, OffsetSpec.earliest())
-        high = self._end(admin, partition)
-        outcomes = self._outcomes(admin, topics, partition)
+        return topics
 
-        def start(offset: int, *, needs_initial_commit: bool) -> StartOffset:
-            seen = self._seen(outcomes, partition, low=low, end=offset)
-            return StartOffset(offset=offset, target_offset=high, needs_initial_commit=needs_initial_commit, seen=seen)
-
-        if position is not None and low <= position <= high:
-            return start(position, needs_initial_commit=False)
-        if self._start_policy is not None and (position is not None or partition in self._answered_for):
-            return start(self._apply_policy(admin, partition, outcomes, low=low), needs_initial_commit=True)
+    def _choose_offset(self, lookup: _Lookup, position: int | None) -> int:
+        """Where a partition starts whose `position` in the group is gone, or is none. Raises InputError."""
+        if self._start_policy is not None and (position is not None or lookup.partition in self._policy_partitions):
+            return self._apply_policy(self._start_policy, lookup)
         if position is not None:
             raise InputError(
-                f"the group's position in {self._events}[{partition}] is gone: it is {position}, "
-                + _gone(position, low=low, high=high),
+                f"the group's position in {self._events}[{lookup.partition}] is gone: it is {position}, "
+                + _describe_gone(position, low=lookup.low, high=lookup.high),
                 hint="`--start-from beginning`, `end` or a time goes on without them; `outputs` goes on after the "
                 "last event that was published",
             )
-        refusal = self._unsafe_start_error(outcomes, partition)
-        if refusal is None:
-            return start(low, needs_initial_commit=True)
+        unsafe = self._unsafe_start_error(lookup)
+        if unsafe is None:
+            return lookup.low
         if self._start_policy is None:
-            raise refusal
-        return start(self._apply_policy(admin, partition, outcomes, low=low), needs_initial_commit=True)
+            raise unsafe
+        return self._apply_policy(self._start_policy, lookup)
+
+    def _apply_policy(self, policy: StartPolicy, lookup: _Lookup) -> int:
+        admin, partition = lookup.admin, lookup.partition
+        match policy.kind:
+            case StartPolicyKind.BEGINNING:
+                return lookup.low
+            case StartPolicyKind.END:
+                # Not the high watermark: what an open transaction holds becomes readable later and is not skipped.
+                return self._offset(admin, partition, OffsetSpec.latest())
+            case StartPolicyKind.OUTPUTS:
+                return self._offset_after_outputs(lookup)
+            case StartPolicyKind.TIME:
+                at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(policy.time_ms))
+                return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
+
+    def _offset_after_outputs(self, lookup: _Lookup) -> int:
+        published = lookup.outcomes.highest_published_offset()
+        if published is None:
+            return lookup.low
+        high = self._end_offset(lookup.admin, lookup.partition)
+        if published >= high:
+            raise InputError(
+                f"the outputs hold events of {self._events}[{lookup.partition}] up to offset {published}, and its "
+                f"next record gets offset {high}: the topic was created again, its events are other ones",
+                hint="`--start-from beginning` maps all that it holds now",
+            )
+        return max(lookup.low, published + 1)
+
+    def _unsafe_start_error(self, lookup: _Lookup) -> InputError | None:
+        """Why a partition without a position must not start at its beginning: its outputs are not empty."""
+        try:
+            published = lookup.outcomes.any_published_offset()
+        except InputError as unreadable:
+            return unreadable
+        if published is None:
+            return None
+        return InputError(
+            f"group {self._settings.group_id!r} has no position in {self._events}[{lookup.partition}], but its outputs "
+            f"hold events of it (offset {published}): starting at the beginning would publish them again",
+            hint="`--start-from outputs` goes on after the last one that was published; `beginning` is right where the "
+            "topic was created again and holds other events",
+        )
 
     def end_offsets(self) -> dict[int, int]:
         """The high watermark of every partition of the events. Blocks; UnavailableError as `resolve`."""
         admin = self._admin()
-        return {partition: self._end(admin, partition) for partition in self._partitions(admin)}
+        return {partition: self._end_offset(admin, partition) for partition in self._partitions(admin)}
 
     def last_stable_offsets(self, partitions: list[int]) -> dict[int, int]:
         """The last stable offset of each of `partitions`: what a read_committed reader can reach. Blocks.
 
-        Asked every two seconds, one question at a time, so it keeps its client as long as that one answers.
+        Called every two seconds, one call at a time, so it keeps its client as long as that one gets responses.
         """
         if not partitions:
             return {}
-        admin, self._for_ends = self._for_ends or self._admin(), None
+        admin, self._end_offsets_admin = self._end_offsets_admin or self._admin(), None
         request = {TopicPartition(self._events, partition): OffsetSpec.latest() for partition in partitions}
         futures = admin.list_offsets(
             request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
         )
-        ends = {tp.partition: _answer(admin, future).offset for tp, future in futures.items()}
-        self._for_ends = admin
+        ends = {at.partition: _result(admin, future).offset for at, future in futures.items()}
+        self._end_offsets_admin = admin
         return ends
 
     def _partitions(self, admin: Admin) -> list[int]:
@@ -207,29 +281,14 @@ class StartOffsetResolver:
             raise UnavailableError(f"{self._events}: {what}")
         return list(events.partitions)
 
-    def _unsafe_start_error(self, outcomes: OutcomeReader, partition: int) -> InputError | None:
-        """Why a partition without a position must not start at its beginning: its outputs are not empty."""
-        try:
-            published = outcomes.highest_offset(first_is_enough=True)
-        except InputError as unreadable:
-            return unreadable
-        if published is None:
-            return None
-        return InputError(
-            f"group {self._settings.group_id!r} has no position in {self._events}[{partition}], but its outputs "
-            f"hold events of it (offset {published}): starting at the beginning would publish them again",
-            hint="`--start-from outputs` goes on after the last one that was published; `beginning` is right where the "
-            "topic was created again and holds other events",
-        )
-
-    def _outcomes(self, admin: Admin, layout: OutputTopics, partition: int) -> OutcomeReader:
+    def _outcome_reader(self, admin: Admin, topics: OutputTopics, partition: int) -> OutcomeReader:
         def extent_of(topic: Topic) -> Extent:
             first = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
             stable = self._offset(admin, partition, OffsetSpec.latest(), topic=topic)
-            return Extent(first, stable, self._end(admin, partition, topic=topic))
+            return Extent(first, stable, self._end_offset(admin, partition, topic=topic))
 
         return OutcomeReader(
-            self._settings, self._context.schemas, layout, partition, schema_of=self._schema_of, extent_of=extent_of
+            self._settings, self._context.schemas, topics, partition, schema_of=self._schema_of, extent_of=extent_of
         )
 
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
@@ -241,7 +300,7 @@ class StartOffsetResolver:
         Waits for the registry: put off at each id that is new, reading would begin again each time, and what is known
         of the first ids would be too old before the last is reached.
         """
-        until, times = time.monotonic() + REGISTRY_TIMEOUT_S, 0
+        deadline, retries = time.monotonic() + REGISTRY_TIMEOUT_S, 0
         while True:
             try:
                 with self._registry_lock:
@@ -249,19 +308,19 @@ class StartOffsetResolver:
             except DeferredSchemaError:
                 raise KeyError(schema_id) from None
             except UnavailableError:
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline:
                     raise
-            time.sleep(back_off_s(times, first_s=0.01, longest_s=0.5))
-            times += 1
+            time.sleep(back_off_s(retries, first_s=REGISTRY_BACKOFF_S, longest_s=MAX_REGISTRY_BACKOFF_S))
+            retries += 1
 
-    def _seen(self, outcomes: OutcomeReader, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
-        """The events in the window of the record at `end`, as the outcomes of the records before it say.
+    def _seen_events(self, outcomes: OutcomeReader, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
+        """The events in the deduplication window of the record at `end`, as the outcomes of the records before it say.
 
-        Where not all decisions are written, a record without an outcome made no message, and was judged by what its
+        Where not all decisions are written, a record without an outcome made no message, and its event is what its
         value says: that is read from the input.
         """
         first = max(0, end - self._settings.deduplication.records)
-        found = outcomes.between(first, end)
+        found = outcomes.outcomes_between(first, end)
         seen = {
             offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._context.tenant, outcome.event_id))
             for offset, outcome in found.items()
@@ -274,7 +333,7 @@ class StartOffsetResolver:
         return tuple(seen[offset] for offset in sorted(seen))
 
     def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
-        with closing(self._readable(partition, first, end)) as records:
+        with closing(self._readable_records(partition, first, end)) as records:
             for record in records:
                 if record.place.offset in found:
                     continue
@@ -284,7 +343,7 @@ class StartOffsetResolver:
                 if isinstance(decoded, SourceEvent):
                     yield decoded.seen
 
-    def _readable(self, partition: int, first: int, end: int) -> Generator[SourceRecord]:
+    def _readable_records(self, partition: int, first: int, end: int) -> Generator[SourceRecord]:
         """The records at offsets [first, end), without those of a batch that cannot be unpacked: nobody has mapped
         them, for a person had to set the position behind them.
 
@@ -300,7 +359,7 @@ class StartOffsetResolver:
                         first, step = record.place.offset + 1, 1
                         yield record
                 except UnpackError as unreadable:
-                    log.warning("events before the start are passed over", cause=str(unreadable))
+                    log.warning("unreadable events before the start ignored", cause=str(unreadable))
                     first, step = first + step, 2 * step
                 else:
                     return
@@ -308,50 +367,27 @@ class StartOffsetResolver:
     def _admin(self) -> Admin:
         return create_admin(self._settings)
 
-    def _apply_policy(self, admin: Admin, partition: int, outcomes: OutcomeReader, *, low: int) -> int:
-        answer = self._start_policy
-        assert answer is not None
-        match answer.word:
-            case "beginning":
-                return low
-            case "end":
-                # Not the high watermark: what an open transaction holds becomes readable later and is not skipped.
-                return self._offset(admin, partition, OffsetSpec.latest())
-            case "outputs":
-                published = outcomes.highest_offset(first_is_enough=False)
-                if published is None:
-                    return low
-                if published >= (high := self._end(admin, partition)):
-                    raise InputError(
-                        f"the outputs hold events of {self._events}[{partition}] up to offset {published}, and its "
-                        f"next record gets offset {high}: the topic was created again, its events are other ones",
-                        hint="`--start-from beginning` maps all that it holds now",
-                    )
-                return max(low, published + 1)
-            case _:
-                at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(answer.time_ms))
-                return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
-
     def positions(self, partitions: Iterable[int]) -> dict[int, int]:
         """The group's position in each of `partitions` that has one. A pending one is waited for, 5 s. Raises as
         `resolve`.
 
-        Asked by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
-        when the coordinator answers that it is loading or has moved.
+        Read by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
+        when the coordinator responds that it is loading or has moved.
         """
         reader = standalone_consumer(self._settings, group=self._settings.group_id)
         try:
-            asked = [TopicPartition(self._events, partition) for partition in partitions]
             with translate_broker_errors(reader, hint=READ_HINT):
-                answers = _committed(reader, asked)
+                positions = _read_positions(reader, [TopicPartition(self._events, number) for number in partitions])
         finally:
             reader.close()
-        for at in answers:
-            if at.error is not None:
-                raise UnavailableError(f"group position of {self._events}[{at.partition}]: {at.error.name()}")
-        return {at.partition: at.offset for at in answers if at.offset >= 0}
+        for position in positions:
+            if position.error is not None:
+                raise UnavailableError(
+                    f"group position of {self._events}[{position.partition}]: {position.error.name()}"
+                )
+        return {position.partition: position.offset for position in positions if position.offset >= 0}
 
-    def _end(self, admin: Admin, partition: int, *, topic: Topic | None = None) -> int:
+    def _end_offset(self, admin: Admin, partition: int, *, topic: Topic | None = None) -> int:
         """The high watermark, above what open transactions hold."""
         latest = OffsetSpec.latest()
         return self._offset(admin, partition, latest, topic=topic, isolation=IsolationLevel.READ_UNCOMMITTED)
@@ -367,11 +403,11 @@ class StartOffsetResolver:
     ) -> int:
         request = {TopicPartition(topic or self._events, partition): spec}
         (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S).values()
-        offset: int = _answer(admin, future).offset
+        offset: int = _result(admin, future).offset
         return offset
 
 
-def _gone(position: int, *, low: int, high: int) -> str:
+def _describe_gone(position: int, *, low: int, high: int) -> str:
     """What the partition holds instead of `position`; its records are at offsets [low, high)."""
     holds = f"the partition is empty, its next record gets offset {high}"
     if low < high:
@@ -381,25 +417,25 @@ def _gone(position: int, *, low: int, high: int) -> str:
     return f"{holds}; {low - position} {'offset is' if low - position == 1 else 'offsets are'} missing"
 
 
-def join_refusals(refused: Sequence[InputError]) -> InputError:
+def join_refusals(refusals: Sequence[InputError]) -> InputError:
     """One error of those of several partitions, each on its line, the first few; what to do about them only once."""
-    lines = [error.what for error in refused[:MAX_REFUSALS_SHOWN]]
-    if more := len(refused) - len(lines):
+    lines = [error.what for error in refusals[:MAX_REFUSALS_SHOWN]]
+    if more := len(refusals) - len(lines):
         lines.append(f"and {more} more {'partition' if more == 1 else 'partitions'}")
-    return InputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refused)))
+    return InputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refusals)))
 
 
-def _committed(reader: Reader, asked: list[TopicPartition]) -> list[TopicPartition]:
+def _read_positions(reader: Reader, partitions: list[TopicPartition]) -> list[TopicPartition]:
     try:
-        return reader.committed(asked, POSITION_TIMEOUT_S)
-    except KafkaException as late:
-        # When we may not ask who coordinates the group, `committed` times out; only the next poll tells why.
-        told = reader.poll(0)
-        if told is not None and (error := told.error()) is not None:
-            raise KafkaException(error) from late
+        return reader.committed(partitions, POSITION_TIMEOUT_S)
+    except KafkaException as timeout:
+        # Where it is not allowed to find the group's coordinator, `committed` times out; only the next poll says why.
+        message = reader.poll(0)
+        if message is not None and (error := message.error()) is not None:
+            raise KafkaException(error) from timeout
         raise
 
 
-def _answer(admin: Admin, future: "Future[Any]") -> Any:
+def _result(admin: Admin, future: "Future[Any]") -> Any:
     with translate_broker_errors(admin, hint=READ_HINT):
-        return future.result(REQUEST_TIMEOUT_S + 2)
+        return future.result(REQUEST_TIMEOUT_S + RESPONSE_GRACE_S)

@@ -299,7 +299,7 @@ def test_the_window_is_read_back_piece_by_piece(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However small the pieces, all events of the window are found, in order, and nothing older."""
-    monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
+    monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
     made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7)
     made.produce_events([repayment(number % 45) for number in range(50)])
     made.run()
@@ -370,7 +370,7 @@ def test_a_later_status_says_nothing_of_the_window(
 ) -> None:
     """What is told of a message's delivery lies anywhere behind its birth, at a time of its own: it neither ends the
     reading back nor gives its source another time."""
-    monkeypatch.setattr(published, "CHUNK_OFFSETS", 3)
+    monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
     made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
     made.produce_events([repayment(number) for number in range(30)])
     made.run()

@@ -70,7 +70,7 @@ def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: st
     assert before == len(made.read_statuses())
     assert [
         {
-            "event": "--start-from moves no position that the group has, but one that is gone",
+            "event": "start-from ignored for positions that the group has",
             "log_level": "warning",
             "start_from": "beginning",
             "partitions": [0],

@@ -182,7 +182,7 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
     with capture_logs() as logs:
         written = published_template_sets(made.settings, layout)
 
-    (line,) = (line for line in logs if line["event"] == "records are no template sets")
+    (line,) = (line for line in logs if line["event"] == "invalid template sets ignored")
     assert (5, made.settings.topic("template_sets")) == (line["records"], line["topic"])
     assert {(own.key() or b"").decode(), "newer"} == set(written.keys)
     assert {("loan-repayment-email", 1): {text_digest(template["content"])}} == written.texts

@@ -130,7 +130,7 @@ def _window_by_todays_decoding() -> None:
         first = max(low, end - self._settings.deduplication.records)
         return tuple(self._without_outcome(partition, first, end, ()))
 
-    StartOffsetResolver._seen = seen  # type: ignore[method-assign]
+    StartOffsetResolver._seen_events = seen  # type: ignore[method-assign]
 
 
 MUTATIONS: Mapping[str, Callable[[], None]] = {
