@@ -97,7 +97,7 @@ class EventConsumer:
         self.was_ever_assigned = False
         self.is_member = False  #: The group has given us an assignment, be it empty, and we have not lost it since.
         self.group_metadata: Any = None
-        """Our membership as it was after the last poll; None when we had none. A broker that knows better refuses it.
+        """Our membership as it was after the last poll; None when we had none. The broker refuses it if it is outdated.
 
         Not read later: librdkafka forgets its member id in the background, and a transaction that names no member is
         fenced by nobody (KIP-447 lets it pass).
@@ -149,7 +149,7 @@ class EventConsumer:
     def pause_and_retry(
         self, partition: AssignedPartition, offset: int, cause: str, *, schema_refused: bool = False
     ) -> None:
-        """Cut `partition` at `offset`, whose record cannot be judged now; pause it and try again after a back-off."""
+        """Cut `partition` at `offset`, whose record cannot be processed now; pause it until a back-off is over."""
         self._log_pause(partition, cause)
         partition.pause(offset, cause, schema_refused=schema_refused)
         self._consumer.pause([self._at(partition)])

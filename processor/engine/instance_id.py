@@ -51,7 +51,7 @@ def transactional_id(settings: Settings) -> Iterator[str]:
 
 
 def _lock_folder(instance: str) -> Path:
-    """A folder that only this user can enter. Its parent is writable by all users, so it may exist as another user's."""
+    """A folder that only this user can enter. All users may write to its parent, so it may exist as another user's."""
     try:
         folder = Path(tempfile.gettempdir()) / f"processor-instances-{os.geteuid()}"
         with suppress(FileExistsError):

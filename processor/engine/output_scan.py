@@ -73,7 +73,7 @@ class OutcomeReader:
     """Reads the outputs of one events partition. Blocks in each method; for use by one thread.
 
     The methods raise UnavailableError when nothing comes for 30 s, a batch cannot be unpacked or the broker does not
-    answer, and AuthorizationError when reading an output is refused.
+    respond, and AuthorizationError when reading an output is refused.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ def published_template_sets(settings: Settings, topics: OutputTopics) -> Publish
     A set that is published twice is the same record twice, so where a batch cannot be unpacked reading ends with a
     warning, and later sets are published again. A set that was taken away by a null value is none. A record that is no
     template set is passed over with a warning, a template without content without one.
-    Raises AuthorizationError when reading is refused, UnavailableError when the broker does not answer.
+    Raises AuthorizationError when reading is refused, UnavailableError when the broker does not respond.
     """
     topic = topics.template_sets
     sets: dict[str, tuple[_UsedText, ...]] = {}
@@ -256,10 +256,10 @@ def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedTex
     for template in stored_templates(value):
         if template.content is None:
             continue
-        whole = blake2b(f"{template.id} {template.version} {template.content}".encode(), digest_size=16).digest()
-        if whole not in seen:
-            seen[whole] = (template.id, template.version), text_digest(template.content)
-        yield seen[whole]
+        digest = blake2b(f"{template.id} {template.version} {template.content}".encode(), digest_size=16).digest()
+        if digest not in seen:
+            seen[digest] = (template.id, template.version), text_digest(template.content)
+        yield seen[digest]
 
 
 @contextmanager
@@ -289,8 +289,8 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
                 raise KafkaException(error)
-            fault = fetch_error_text(message)
-            raise UnpackError(fault) if error.code() in FETCH_ADVICE else UnavailableError(fault)
+            cause = fetch_error_text(message)
+            raise UnpackError(cause) if error.code() in FETCH_ADVICE else UnavailableError(cause)
         offset = message.offset()
         assert offset is not None, "a record and an end have their offset"
         if error is None and offset < end:

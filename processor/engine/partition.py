@@ -62,7 +62,7 @@ class AssignedPartition:
     retry_count: int = 0  #: Retries in a row, for the back-off.
     deferred_offset: int = -1  #: Of the last record that was deferred.
     cause: str = ""  #: Why it waits.
-    schema_refused: bool = False  #: It waits for a schema that the registry gives nobody, or not us.
+    schema_refused: bool = False  #: It waits for a schema id that the registry refuses, to all or to us.
     progressed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -153,7 +153,7 @@ class AssignedPartition:
         self._go_back_to(committed_offset)
 
     def pause(self, offset: int, cause: str, *, schema_refused: bool = False) -> None:
-        """Cut it at `offset`, whose record cannot be judged now, until the back-off is over."""
+        """Cut it at `offset`, whose record cannot be processed now, until the back-off is over."""
         self._require(*_STARTED)  # a record that was polled before a fetch failed may be deferred too
         self.state = PartitionState.PAUSED
         if offset > self.deferred_offset:  # it got on since: what was mapped may be held back, without a commit yet

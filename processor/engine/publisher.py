@@ -285,7 +285,7 @@ def _purge(producer: Producer) -> None:
 
 
 def _ignore(_step: Step) -> None:
-    """For transactions whose steps nobody counts."""
+    """For transactions whose steps are not counted."""
 
 
 def _result(error: KafkaError, *, is_committing: bool) -> TransactionResult:

@@ -344,8 +344,8 @@ class StartOffsetResolver:
                     yield decoded.seen
 
     def _readable_records(self, partition: int, first: int, end: int) -> Generator[SourceRecord]:
-        """The records at offsets [first, end), without those of a batch that cannot be unpacked: nobody has mapped
-        them, for a person had to set the position behind them.
+        """The records at offsets [first, end), without those of a batch that cannot be unpacked: they were never
+        mapped, for a person had to set the position behind them.
 
         Its length is unknown, so it is skipped in steps that double. Records behind it that are skipped too made no
         message, so a repeat of theirs doubles none.

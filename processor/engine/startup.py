@@ -136,7 +136,7 @@ def connect(local: LocalParts, run: RunContext, stack: ExitStack) -> EngineParts
     ids = {"transactional_id": run.transactional_id, "group": settings.group_id}
     log.info("starting", **ids, template_set=reloader.templates.digest)
     publisher = _create_publisher(settings, run)
-    # Before joining: what a dead instance of our name left open is ended, so that nobody waits for it.
+    # Before joining: what a dead instance of our name left open is ended, so that no reader waits for it.
     publisher.reset_producer(topics, between_attempts=lambda: None)
     published = retry_until_available(lambda: published_template_sets(settings, topics), run.shutdown, server=brokers)
     reloader.hold_to(published.texts)

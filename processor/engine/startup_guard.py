@@ -134,22 +134,24 @@ class RecentRecords:
 def _most_frequent(causes: Sequence[Cause]) -> Cause:
     """The last of the most frequent kind: a reason, or for another tenant which one it is."""
     kinds = [(cause.reason, cause.detail if cause.is_tenant else "") for cause in causes]
-    ((most, _),) = Counter(kinds).most_common(1)
-    return next(cause for cause, kind in zip(reversed(causes), reversed(kinds), strict=True) if kind == most)
+    ((most_frequent, _),) = Counter(kinds).most_common(1)
+    pairs = zip(reversed(causes), reversed(kinds), strict=True)
+    return next(cause for cause, kind in pairs if kind == most_frequent)
 
 
 def _bad_deployment(bad: Sequence[Cause], *, checked: int, open_batch: bool) -> InputError:
     other_tenants = sum(cause.is_tenant for cause in bad)
     kinds = (["rejected"] if other_tenants < len(bad) else []) + (["of another tenant"] if other_tenants else [])
-    most = _most_frequent(bad)
-    if most.is_tenant:
+    example = _most_frequent(bad)
+    if example.is_tenant:
         question = "are PROCESSOR_TENANT and the events topic the right ones"
         effect = "passes over another tenant's records all the same, a former tenant's too"
     else:
         question = "is this the right topic, and are these the producers' schemas"
         effect = "makes dead letters of them all the same"
     return InputError(
-        f"{len(bad)} of the first {checked} records are {' or '.join(kinds)}; most often {most.reason}: {most.detail}",
+        f"{len(bad)} of the first {checked} records are {' or '.join(kinds)}; "
+        f"most often {example.reason}: {example.detail}",
         hint=f"{question}? {'This batch was not committed; ' if open_batch else ''}"
         f"PROCESSOR_MAX_REJECTED_RATIO=1 {effect}",
     )

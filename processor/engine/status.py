@@ -99,7 +99,7 @@ class EngineStatus:
 
     @classmethod
     def unobserved(cls, *, max_stall_s: float = 60.0) -> Self:
-        """With metrics of its own that nobody scrapes."""
+        """With metrics of its own that are not scraped."""
         return cls(Metrics(CollectorRegistry()), events=Topic("banking.events"), max_stall_s=max_stall_s)
 
     def watch_lag(self, start_offsets: StartOffsetResolver) -> None:

@@ -17,7 +17,7 @@ FORCED_EXIT_AFTER_S = 8.0  # then the process ends whatever it is blocked in
 
 
 class ShutdownRequested(BaseException):
-    """A signal asks for a clean end, exit code 0. Like KeyboardInterrupt no Exception: it is no error to be handled."""
+    """A signal requests a clean end, exit code 0. Not an Exception, as KeyboardInterrupt is none: it is no error."""
 
 
 class Shutdown:
