@@ -40,7 +40,7 @@ from processor.mapping.map import map_event
 from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
 from processor.observability.signals import ShutdownRequested, shutdown_signals
 from processor.settings import Settings
-from processor.wire.template_sets import set_records
+from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
 
@@ -424,7 +424,7 @@ class Loop:
         templates = self._context.templates
         if templates.digest in self._published_sets:
             return ()
-        return set_records(templates, self._context.layout.template_sets)
+        return template_set_records(templates, self._context.layout.template_sets)
 
     def _commit_idle_positions(self) -> None:
         """Commit positions that moved past markers of the input's transactions, where nothing is left to be mapped."""
