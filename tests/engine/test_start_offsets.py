@@ -75,7 +75,7 @@ def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: st
             "start_from": "beginning",
             "partitions": [0],
         }
-    ] == [line for line in logs if line["event"].startswith("--start-from")]
+    ] == [line for line in logs if line["event"].startswith("start-from")]
 
     made.produce_events(told(5, seed=2))
     made.run()
