@@ -75,9 +75,9 @@ def run_engine(settings: "Settings", *, until_end: bool, start_from: str | None,
     from processor.engine.status import EngineStatus
     from processor.observability.http import serve
     from processor.observability.metrics import Metrics, observe_process
-    from processor.supervisor.workers import Told
+    from processor.supervisor.link import SupervisorLink
 
-    link = Told(supervisor) if supervisor is not None else None
+    link = SupervisorLink(supervisor) if supervisor is not None else None
     registry = CollectorRegistry()
     observe_process(registry)
     status = EngineStatus(Metrics(registry), events=settings.topic("events"), max_stall_s=settings.max_stall_s)
@@ -85,17 +85,17 @@ def run_engine(settings: "Settings", *, until_end: bool, start_from: str | None,
 
     def report_assignment(_step: str) -> None:
         if link is not None and status.was_ever_assigned:
-            link.assigned()
+            link.report_assignment()
 
     try:
         if link is None:
             announce(settings, server)
         else:
-            link.port(server.port)
+            link.report_port(server.port)
         run(settings, until_end=until_end, start_from=start_from, on_step=report_assignment, status=status)
     except (AuthorizationError, StalledError):
         if link is not None:
-            link.final()
+            link.report_no_restart()
         raise
     finally:
         server.close()
@@ -105,7 +105,8 @@ def run_engine(settings: "Settings", *, until_end: bool, start_from: str | None,
 def supervise_workers(settings: "Settings", *, until_end: bool, start_from: str | None, workers: int) -> int:
     """Supervise `workers` processes of the engine. Blocks; 0, or the code of the worker that ended all."""
     from processor.engine.start_offsets import parse_start_policy
-    from processor.supervisor.workers import supervise, worker_command
+    from processor.supervisor.link import worker_command
+    from processor.supervisor.workers import supervise
 
     parse_start_policy(start_from)  # an invalid one is refused here, not by each worker
     return supervise(
@@ -113,7 +114,7 @@ def supervise_workers(settings: "Settings", *, until_end: bool, start_from: str 
         workers=workers,
         command=worker_command(until_end=until_end, start_from=start_from),
         until_end=until_end,
-        listening=lambda server: announce(settings, server),
+        on_listening=lambda server: announce(settings, server),
     )
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
-from processor.supervisor.workers import Worker, worker_command
+from processor.supervisor.link import start_worker, worker_command
 from processor.templates.load import SHIPPED
 from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
@@ -434,22 +433,13 @@ class _Engine:
     """`processor run` as a process of its own, which ends with this one."""
 
     def __init__(self, settings: Settings, log: IO[bytes], *, state: str) -> None:
-        ear, mouth = socket.socketpair()
-        ear.setblocking(False)
-        with mouth:
-            process = subprocess.Popen(  # noqa: S603  our own command line
-                worker_command(until_end=False, start_from=None)(1, mouth.fileno()),
-                env=_environment(settings, state=state),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[mouth.fileno()],
-                start_new_session=True,  # Ctrl-C in this terminal is ours alone
-            )
         self._log = log
-        self._process = process
-        self._worker = Worker(1, process, ear)
-        self._ear = ear
+        self._process, self._link = start_worker(
+            worker_command(until_end=False, start_from=None),
+            1,
+            environment=_environment(settings, state=state),
+            log_file=log,
+        )
 
     def until_ready(self) -> None:
         """Block until /ready says so."""
@@ -461,12 +451,12 @@ class _Engine:
             time.sleep(0.02)
 
     def _is_ready(self) -> bool:
-        self._worker.listen()
-        if self._worker.port is None:
+        self._link.read_status()
+        if self._link.port is None:
             return False
         with suppress(requests.RequestException), requests.Session() as session:
             session.trust_env = False  # a proxy has no business between processes of one host
-            answer = session.get(f"http://127.0.0.1:{self._worker.port}/ready", timeout=2)
+            answer = session.get(f"http://127.0.0.1:{self._link.port}/ready", timeout=2)
             return bool(answer.ok)
         return False
 
@@ -496,7 +486,7 @@ class _Engine:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._ear.close()
+        self._link.close()
 
     def _last_lines(self) -> str:
         # The engine writes by the same file description: seek would move where it writes, pread does not.

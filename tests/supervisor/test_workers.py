@@ -1,4 +1,4 @@
-"""N processes as one: what is started again, what stops all, and that no worker outlives its supervisor."""
+"""N processes as one: what restarts, what stops all, and that no worker outlives its supervisor."""
 
 import errno
 import os
@@ -21,7 +21,9 @@ import processor
 from processor.errors import UsageError
 from processor.observability.http import Server
 from processor.settings import HttpSettings
-from processor.supervisor.workers import Command, supervise, worker_command
+from processor.supervisor.link import Command, worker_command
+from processor.supervisor.workers import supervise
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -33,11 +35,11 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from processor.observability.http import Readiness, serve
 from processor.observability.metrics import TRANSACTION_DURATION_SECONDS, RECORDS, Metrics
-from processor.supervisor.workers import Told
+from processor.supervisor.link import SupervisorLink
 
-number, told, seen = int(sys.argv[1]), Told(int(sys.argv[2])), Path(sys.argv[3])
-life = len(list(seen.glob(f"{number}-*"))) + 1
-(seen / f"{number}-{life}").write_text(str(os.getpid()))
+number, link, seen = int(sys.argv[1]), SupervisorLink(int(sys.argv[2])), Path(sys.argv[3])
+attempt = len(list(seen.glob(f"{number}-*"))) + 1
+(seen / f"{number}-{attempt}").write_text(str(os.getpid()))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 def forever():
@@ -48,7 +50,7 @@ def forever():
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[[str], Command]:
-    """Workers that run a few lines of Python. Each life of each worker leaves a file `{number}-{life}` with its pid."""
+    """Workers that run a few lines of Python. Each process leaves a file `{number}-{attempt}` with its pid."""
 
     script, seen = tmp_path / "worker.py", tmp_path / "seen"
     seen.mkdir()
@@ -75,34 +77,26 @@ def _a_late_signal_is_no_harm() -> Iterator[None]:
 
 
 @pytest.fixture
-def lives(tmp_path: Path) -> Callable[[], list[str]]:
-    """The lives so far, as `{number}-{life}`, sorted."""
+def started(tmp_path: Path) -> Callable[[], list[str]]:
+    """The processes so far, as `{number}-{attempt}`, sorted."""
     return lambda: sorted(path.name for path in (tmp_path / "seen").iterdir() if path.read_text())
 
 
 @pytest.fixture
 def pids(tmp_path: Path) -> Iterator[Callable[[str], int]]:
-    """The pid of a life. Whatever a failed test has left is killed."""
-    yield lambda life: int((tmp_path / "seen" / life).read_text())
+    """The pid of a process. Whatever a failed test has left is killed."""
+    yield lambda attempt: int((tmp_path / "seen" / attempt).read_text())
     for path in (tmp_path / "seen").glob("*"):
         with suppress(ProcessLookupError, ValueError):
             os.kill(int(path.read_text()), signal.SIGKILL)
 
 
-def until(true: Callable[[], bool], *, within_s: float = 60.0) -> None:
-    """Wait for something that happens in another process; how long that takes is the machine's."""
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def stop_when(true: Callable[[], bool], *, within_s: float = 60.0) -> threading.Thread:
-    """Send ourselves SIGTERM, as a system does to its supervisor, once `true`."""
+def stop_when(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> threading.Thread:
+    """Send ourselves SIGTERM, as a system does to its supervisor, once `condition` holds."""
 
     def wait() -> None:
         try:
-            until(true, within_s=within_s)
+            wait_until(condition, timeout_s=timeout_s)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -117,60 +111,62 @@ def gone(pid: int) -> bool:
 
 
 def test_a_signal_stops_all_cleanly(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], pids: Callable[[str], int]
+    command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int]
 ) -> None:
     """SIGTERM ends every worker, and the code is 0."""
-    stopper = stop_when(lambda: lives() == ["1-1", "2-1", "3-1"])
+    stopper = stop_when(lambda: started() == ["1-1", "2-1", "3-1"])
     code = supervise(FREE_PORT, workers=3, command=command("forever()"), until_end=False)
     stopper.join()
 
     assert 0 == code
-    assert ["1-1", "2-1", "3-1"] == lives()
-    assert all(gone(pids(life)) for life in lives())
+    assert ["1-1", "2-1", "3-1"] == started()
+    assert all(gone(pids(attempt)) for attempt in started())
 
 
 @pytest.mark.parametrize("end", ["os._exit(70)", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_a_crash_is_started_again(command: Callable[[str], Command], lives: Callable[[], list[str]], end: str) -> None:
-    """Our fault and a signal cost one life of that worker and touch no other."""
-    stopper = stop_when(lambda: "2-3" in lives())
+def test_a_crash_is_started_again(
+    command: Callable[[str], Command], started: Callable[[], list[str]], end: str
+) -> None:
+    """An internal error and a signal cost one process of that worker and touch no other."""
+    stopper = stop_when(lambda: "2-3" in started())
     code = supervise(
-        FREE_PORT, workers=2, command=command(f"if number == 2 and life < 3: {end}\nforever()"), until_end=False
+        FREE_PORT, workers=2, command=command(f"if number == 2 and attempt < 3: {end}\nforever()"), until_end=False
     )
     stopper.join()
 
     assert 0 == code
-    assert ["1-1", "2-1", "2-2", "2-3"] == lives()
+    assert ["1-1", "2-1", "2-2", "2-3"] == started()
 
 
 @pytest.mark.parametrize("failure", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
 def test_a_process_that_cannot_be_made_is_tried_again(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], failure: int
+    command: Callable[[str], Command], started: Callable[[], list[str]], failure: int
 ) -> None:
     """A system that is short of something for a moment costs that worker time, and no other worker anything."""
-    of_script = command("if number == 2 and life == 1: os._exit(70)\nforever()")
+    of_script = command("if number == 2 and attempt == 1: os._exit(70)\nforever()")
     tries: list[float] = []
 
     def failing(number: int, descriptor: int) -> Sequence[str]:
-        if "2-1" in lives() and number == 2 and len(tries) < 3:
+        if "2-1" in started() and number == 2 and len(tries) < 3:
             tries.append(time.monotonic())
             raise OSError(failure, os.strerror(failure))
         return of_script(number, descriptor)
 
-    stopper = stop_when(lambda: "2-2" in lives())
+    stopper = stop_when(lambda: "2-2" in started())
     code = supervise(FREE_PORT, workers=2, command=failing, until_end=False)
     stopper.join()
 
     assert 0 == code
-    assert ["1-1", "2-1", "2-2"] == lives()
+    assert ["1-1", "2-1", "2-2"] == started()
     first, second, third = tries
     assert 0.3 < second - first < third - second
 
 
 def test_a_supervisor_without_descriptors_starts_workers_later(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], tmp_path: Path
+    command: Callable[[str], Command], started: Callable[[], list[str]], tmp_path: Path
 ) -> None:
     """EMFILE for real, of the pair of sockets: no descriptor is left while a worker is to be started again."""
-    command("if number == 2 and life == 1: time.sleep(0.5); os._exit(70)\nforever()")
+    command("if number == 2 and attempt == 1: time.sleep(0.5); os._exit(70)\nforever()")
     script = tmp_path / "supervisor.py"
     script.write_text(
         textwrap.dedent("""
@@ -200,7 +196,7 @@ def test_a_supervisor_without_descriptors_starts_workers_later(
         text=True,
     )
     try:
-        until(lambda: "2-2" in lives())
+        wait_until(lambda: "2-2" in started())
         supervisor.terminate()
         logged, _ = supervisor.communicate(timeout=20)
     finally:
@@ -209,12 +205,12 @@ def test_a_supervisor_without_descriptors_starts_workers_later(
 
     assert 0 == supervisor.returncode
     assert "Too many open files" in logged
-    assert ["1-1", "2-1", "2-2"] == lives()
+    assert ["1-1", "2-1", "2-2"] == started()
 
 
 @pytest.mark.parametrize("interpreter", ["/nonexistent/python", "/etc/passwd"])
 def test_an_interpreter_that_is_gone_stops_all(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], tmp_path: Path, interpreter: str
+    command: Callable[[str], Command], started: Callable[[], list[str]], tmp_path: Path, interpreter: str
 ) -> None:
     """No later try helps, a person has to: 2, and the other workers are stopped cleanly, not killed."""
     of_script = command("""
@@ -225,8 +221,8 @@ def test_an_interpreter_that_is_gone_stops_all(
     """)
 
     def gone_later(number: int, descriptor: int) -> Sequence[str]:
-        if number == 2 and "2-1" in lives():
-            until((tmp_path / "up").exists)
+        if number == 2 and "2-1" in started():
+            wait_until((tmp_path / "up").exists)
             return [interpreter, "x"]
         return of_script(number, descriptor)
 
@@ -235,7 +231,7 @@ def test_an_interpreter_that_is_gone_stops_all(
 
 
 @pytest.mark.parametrize(
-    "rubbish",
+    "noise",
     [
         b"\xff\xfe\n",
         b"no json\n",
@@ -246,31 +242,31 @@ def test_an_interpreter_that_is_gone_stops_all(
     ],
     ids=["no text", "no JSON", "list", "null", "deep", "endless"],
 )
-def test_rubbish_from_a_worker_is_passed_over(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], tmp_path: Path, rubbish: bytes
+def test_noise_from_a_worker_is_ignored(
+    command: Callable[[str], Command], started: Callable[[], list[str]], tmp_path: Path, noise: bytes
 ) -> None:
-    """What a worker says beside its own words (a library that writes to each descriptor, say) touches nobody."""
-    (tmp_path / "rubbish").write_bytes(rubbish)
+    """Lines that are no status (of a library that writes to each descriptor, say) have no effect."""
+    (tmp_path / "noise").write_bytes(noise)
     lines = """
-        if number == 1 and life == 1:
-            told._socket.sendall((seen.parent / "rubbish").read_bytes())
-            told.assigned()  # without this it is not started again
+        if number == 1 and attempt == 1:
+            link._socket.sendall((seen.parent / "noise").read_bytes())
+            link.report_assignment()  # without this it is not started again
             sys.exit(3)
         forever()
     """
-    stopper = stop_when(lambda: {"1-2", "2-1"} <= set(lives()))
+    stopper = stop_when(lambda: {"1-2", "2-1"} <= set(started()))
     code = supervise(FREE_PORT, workers=2, command=command(lines), until_end=False)
     stopper.join()
 
     assert 0 == code
-    assert ["1-1", "1-2", "2-1"] == lives()
+    assert ["1-1", "1-2", "2-1"] == started()
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 5])
-def test_an_end_that_no_restart_mends_stops_all(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], pids: Callable[[str], int], code: int
+def test_an_end_that_no_restart_helps_stops_all(
+    command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int], code: int
 ) -> None:
-    """Settings, a rival, refused input: all stop, and the code is the worker's."""
+    """Settings, fencing, refused input: all stop, and the code is the worker's."""
     lines = f"""
         while len(list(seen.iterdir())) < 2: time.sleep(0.02)
         if number == 1: sys.exit({code})
@@ -278,47 +274,47 @@ def test_an_end_that_no_restart_mends_stops_all(
     """
 
     assert code == supervise(FREE_PORT, workers=2, command=command(lines), until_end=False)
-    assert ["1-1", "2-1"] == lives()
+    assert ["1-1", "2-1"] == started()
     assert gone(pids("2-1"))
 
 
-def test_the_world_is_waited_for_only_once_it_was_there(
-    command: Callable[[str], Command], lives: Callable[[], list[str]]
+def test_a_lost_dependency_is_retried_only_once_it_was_there(
+    command: Callable[[str], Command], started: Callable[[], list[str]]
 ) -> None:
-    """A worker that ends with 3 is started again if it ever had an assignment, in an earlier life too."""
-    stopper = stop_when(lambda: "1-4" in lives())
+    """A worker that ends with 3 is started again if it ever had an assignment, in an earlier process too."""
+    stopper = stop_when(lambda: "1-4" in started())
     lines = """
-        if life == 1: told.assigned()
-        told.port(1)
-        if life < 4: sys.exit(3)
+        if attempt == 1: link.report_assignment()
+        link.report_port(1)
+        if attempt < 4: sys.exit(3)
         forever()
     """
     code = supervise(FREE_PORT, workers=1, command=command(lines), until_end=False)
     stopper.join()
 
     assert 0 == code
-    assert "1-4" in lives()
+    assert "1-4" in started()
 
 
-def test_a_world_that_was_never_there_stops_all(
-    command: Callable[[str], Command], lives: Callable[[], list[str]]
+def test_a_dependency_that_was_never_there_stops_all(
+    command: Callable[[str], Command], started: Callable[[], list[str]]
 ) -> None:
     """No broker from the start is for a person."""
     assert 3 == supervise(FREE_PORT, workers=1, command=command("sys.exit(3)"), until_end=False)
-    assert ["1-1"] == lives()
+    assert ["1-1"] == started()
 
 
 def test_refused_authorisation_is_never_tried_again(
-    command: Callable[[str], Command], lives: Callable[[], list[str]]
+    command: Callable[[str], Command], started: Callable[[], list[str]]
 ) -> None:
     """Also not by a worker that had an assignment: somebody took the right away, and has to give it back."""
-    lines = "told.assigned(); told.final(); sys.exit(3)"
+    lines = "link.report_assignment(); link.report_no_restart(); sys.exit(3)"
 
     assert 3 == supervise(FREE_PORT, workers=1, command=command(lines), until_end=False)
-    assert ["1-1"] == lives()
+    assert ["1-1"] == started()
 
 
-def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], lives: Callable[[], list[str]]) -> None:
+def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], started: Callable[[], list[str]]) -> None:
     """`--until-end` gives up with 3, though it had an assignment: another try would only begin the minute again."""
     lines = """
         from processor import errors, settings
@@ -326,7 +322,7 @@ def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], lives
         from processor.engine import loop as engine
 
         def run(*_, **__):
-            told.assigned()
+            link.report_assignment()
             raise errors.StalledError("no progress for 60 s")
 
         engine.run = run
@@ -338,22 +334,20 @@ def test_a_worker_that_stalls_stops_all(command: Callable[[str], Command], lives
     """
 
     assert 3 == supervise(FREE_PORT, workers=1, command=command(lines), until_end=True)
-    assert ["1-1"] == lives()
+    assert ["1-1"] == started()
 
 
 def test_until_end_is_over_when_every_worker_is_done(
-    command: Callable[[str], Command], lives: Callable[[], list[str]]
+    command: Callable[[str], Command], started: Callable[[], list[str]]
 ) -> None:
     """A worker that is done is left, one that crashed is started again, and then all are done: 0."""
-    lines = "if number == 1 and life == 1: os._exit(70)"
+    lines = "if number == 1 and attempt == 1: os._exit(70)"
 
     assert 0 == supervise(FREE_PORT, workers=2, command=command(lines), until_end=True)
-    assert ["1-1", "1-2", "2-1"] == lives()
+    assert ["1-1", "1-2", "2-1"] == started()
 
 
-def test_a_worker_that_leaves_without_being_asked_stops_all(
-    command: Callable[[str], Command], pids: Callable[[str], int]
-) -> None:
+def test_a_worker_that_ends_by_itself_stops_all(command: Callable[[str], Command], pids: Callable[[str], int]) -> None:
     """Somebody stopped one worker: without --until-end they end as one, with its 0."""
     lines = """
         while len(list(seen.iterdir())) < 2: time.sleep(0.02)
@@ -366,33 +360,33 @@ def test_a_worker_that_leaves_without_being_asked_stops_all(
 
 
 def test_a_worker_that_does_not_stop_is_killed_within_ten_seconds(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], pids: Callable[[str], int]
+    command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int]
 ) -> None:
     """And the end was not clean: 70."""
-    asked_at: list[float] = []
+    requested_at: list[float] = []
 
     def ready() -> bool:
-        if lives() != ["1-1"]:
+        if started() != ["1-1"]:
             return False
-        time.sleep(0.3)  # until the worker has closed its ears
-        asked_at.append(time.monotonic())
+        time.sleep(0.3)  # until the worker ignores SIGTERM
+        requested_at.append(time.monotonic())
         return True
 
     stopper = stop_when(ready)
     lines = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nforever()"
     code = supervise(FREE_PORT, workers=1, command=command(lines), until_end=False)
-    took_s = time.monotonic() - asked_at[0]
+    duration_s = time.monotonic() - requested_at[0]
     stopper.join()
 
     assert 70 == code
-    assert took_s < 10
+    assert duration_s < 10
     assert gone(pids("1-1"))
 
 
 def test_no_worker_outlives_a_killed_supervisor(
-    command: Callable[[str], Command], lives: Callable[[], list[str]], pids: Callable[[str], int], tmp_path: Path
+    command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int], tmp_path: Path
 ) -> None:
-    """SIGKILL leaves the supervisor no time to say anything; its workers stop all the same, by their own SIGTERM."""
+    """SIGKILL leaves the supervisor no time to send anything; its workers stop all the same, by their own SIGTERM."""
     command("""
         signal.signal(signal.SIGTERM, lambda *_: ((seen.parent / f"clean-{number}").touch(), sys.exit(0)))
         forever()
@@ -410,12 +404,12 @@ def test_no_worker_outlives_a_killed_supervisor(
         """)
     )
     supervisor = subprocess.Popen([sys.executable, str(script), str(tmp_path / "worker.py"), str(tmp_path / "seen")])
-    until(lambda: lives() == ["1-1", "2-1"])
+    wait_until(lambda: started() == ["1-1", "2-1"])
     time.sleep(0.3)  # until the workers have their handlers
     supervisor.kill()
     supervisor.wait()
 
-    until(lambda: gone(pids("1-1")) and gone(pids("2-1")))
+    wait_until(lambda: gone(pids("1-1")) and gone(pids("2-1")))
     assert {"clean-1", "clean-2"} == {path.name for path in tmp_path.glob("clean-*")}
 
 
@@ -429,28 +423,30 @@ SERVING = """
         return Readiness(may, () if may else ("window is being read",))
 
     server = serve("127.0.0.1", int(os.environ["PROCESSOR_HTTP__PORT"]), registry=registry, ready=ready)
-    told.port(server.port)
+    link.report_port(server.port)
     forever()
 """
 
 
-def asked(supervised: Callable[[Callable[[Server], None]], int], ask: Callable[[httpx.Client], None]) -> int:
-    """Run a supervisor, ask it something from another thread, and stop it."""
+def supervise_and_request(
+    supervised: Callable[[Callable[[Server], None]], int], request: Callable[[httpx.Client], None]
+) -> int:
+    """Run a supervisor, call `request` with a client of its port in another thread, and stop it."""
     failures: list[BaseException] = []
 
-    def listening(server: Server) -> None:
-        def talk() -> None:
+    def on_listening(server: Server) -> None:
+        def run_request() -> None:
             try:
                 with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=5, trust_env=False) as client:
-                    ask(client)
+                    request(client)
             except BaseException as failure:
                 failures.append(failure)
             finally:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        threading.Thread(target=talk).start()
+        threading.Thread(target=run_request).start()
 
-    code = supervised(listening)
+    code = supervised(on_listening)
     if failures:
         raise failures[0]
     return code
@@ -461,18 +457,18 @@ def test_one_port_shows_all_workers(command: Callable[[str], Command], tmp_path:
     readiness: list[tuple[int, list[str]]] = []
     scraped: list[str] = []
 
-    def ask(client: httpx.Client) -> None:
-        until(lambda: client.get("/ready").json()["reasons"] == ["worker 2: window is being read"])
+    def request(client: httpx.Client) -> None:
+        wait_until(lambda: client.get("/ready").json()["reasons"] == ["worker 2: window is being read"])
         (tmp_path / "go").touch()
-        until(lambda: client.get("/ready").status_code == 200)
+        wait_until(lambda: client.get("/ready").status_code == 200)
         ready = client.get("/ready")
         readiness.append((ready.status_code, ready.json()["reasons"]))
         scraped.append(client.get("/metrics").text)
 
-    def supervised(listening: Callable[[Server], None]) -> int:
-        return supervise(FREE_PORT, workers=2, command=command(SERVING), until_end=False, listening=listening)
+    def supervised(on_listening: Callable[[Server], None]) -> int:
+        return supervise(FREE_PORT, workers=2, command=command(SERVING), until_end=False, on_listening=on_listening)
 
-    assert 0 == asked(supervised, ask)
+    assert 0 == supervise_and_request(supervised, request)
     assert [(200, [])] == readiness
     lines = scraped[0].splitlines()
     for number in "12":
@@ -487,44 +483,44 @@ def test_one_port_shows_all_workers(command: Callable[[str], Command], tmp_path:
 def test_a_frozen_worker_makes_the_whole_unready(
     command: Callable[[str], Command], tmp_path: Path, pids: Callable[[str], int]
 ) -> None:
-    """It does not answer within a probe's second, and the others' figures are still there."""
+    """It does not respond within a probe's second, and the others' figures are still there."""
     (tmp_path / "go").touch()
     scraped: list[str] = []
 
-    def ask(client: httpx.Client) -> None:
-        until(lambda: client.get("/ready").status_code == 200)
+    def request(client: httpx.Client) -> None:
+        wait_until(lambda: client.get("/ready").status_code == 200)
         os.kill(pids("2-1"), signal.SIGSTOP)
         try:
-            began = time.monotonic()
-            assert ["worker 2: does not answer"] == client.get("/ready").json()["reasons"]
-            assert time.monotonic() - began < 1
+            started_at = time.monotonic()
+            assert ["worker 2: does not respond"] == client.get("/ready").json()["reasons"]
+            assert time.monotonic() - started_at < 1
             scraped.append(client.get("/metrics").text)
         finally:
             os.kill(pids("2-1"), signal.SIGCONT)
 
-    def supervised(listening: Callable[[Server], None]) -> int:
-        return supervise(FREE_PORT, workers=2, command=command(SERVING), until_end=False, listening=listening)
+    def supervised(on_listening: Callable[[Server], None]) -> int:
+        return supervise(FREE_PORT, workers=2, command=command(SERVING), until_end=False, on_listening=on_listening)
 
-    asked(supervised, ask)
+    supervise_and_request(supervised, request)
     assert 'topic="banking.events",worker="1"' in scraped[0]
     assert 'topic="banking.events",worker="2"' not in scraped[0]
 
 
-def test_a_taken_port_starts_nobody(command: Callable[[str], Command]) -> None:
+def test_a_taken_port_starts_no_worker(command: Callable[[str], Command]) -> None:
     """Exit 2 before any worker."""
     errors: list[str] = []
 
-    def starts_nobody(_number: int, _descriptor: int) -> list[str]:
+    def fail_to_start(_number: int, _descriptor: int) -> list[str]:
         raise AssertionError("a worker was started")
 
     def again(server: Server) -> None:
         taken = HttpSettings(port=server.port)
         with pytest.raises(UsageError) as caught:
-            supervise(taken, workers=1, command=starts_nobody, until_end=False)
+            supervise(taken, workers=1, command=fail_to_start, until_end=False)
         errors.append(str(caught.value))
         os.kill(os.getpid(), signal.SIGTERM)
 
-    supervise(FREE_PORT, workers=1, command=command("forever()"), until_end=True, listening=again)
+    supervise(FREE_PORT, workers=1, command=command("forever()"), until_end=True, on_listening=again)
 
     assert errors[0].startswith("cannot listen on 127.0.0.1:")
 
