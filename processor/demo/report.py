@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from processor.demo.expected import Counts, Names
+from processor.demo.examples import ShownInput, ShownOutput
+from processor.demo.expected import Counts, TopicNames
 from processor.domain.channel import CHANNELS
-from processor.domain.record import Headers
 from processor.domain.text import truncate_line
 from processor.wire.output_fields import read_decision, read_message, read_stream_event
 from processor.wire.schema import Schemas
@@ -35,7 +35,7 @@ class Latency:
 
     @classmethod
     def of(cls, waits_ms: Sequence[float]) -> "Latency":
-        """Of all the waits, in any order."""
+        """Of all waits, in any order."""
         ordered = sorted(waits_ms)
 
         def rank(share: float) -> float | None:
@@ -45,28 +45,28 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class DemoResult:
     """What a demo found. `events` counts all records sent; `seconds` from the first one sent to the last output read;
     `events_per_second` is that of the burst."""
 
     events: int
     counts: Counts
-    names: Names
+    topics: TopicNames
     seconds: float
     events_per_second: float
     latency: Latency
 
     def as_json(self) -> dict[str, Any]:
         """The object of the contract."""
-        read, names = self.counts.read, self.names
+        read, topics = self.counts.read, self.topics
         return {
             "events": self.events,
-            "messages": read.get(names.messages, 0),
+            "messages": read.get(topics.messages, 0),
             "streamEvents": self.stream_events,
-            "statuses": read.get(names.status, 0),
-            "notifications": read.get(names.notifications, 0),
-            "deadLetters": read.get(names.dead_letters, 0),
-            "decisions": read.get(names.decisions, 0),
+            "statuses": read.get(topics.status, 0),
+            "notifications": read.get(topics.notifications, 0),
+            "deadLetters": read.get(topics.dead_letters, 0),
+            "decisions": read.get(topics.decisions, 0),
             "duplicates": self.counts.duplicates,
             "lost": self.counts.lost,
             "outOfOrder": self.counts.out_of_order,
@@ -78,74 +78,57 @@ class Result:
     @property
     def stream_events(self) -> int:
         """On all streams."""
-        return sum(self.counts.read.get(topic, 0) for topic in set(self.names.streams.values()))
+        return sum(self.counts.read.get(topic, 0) for topic in set(self.topics.streams.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An output as it was read."""
-
-    topic: str
-    value: bytes
-    headers: Headers
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An input, and what was read of it. `event` is None for a record that is no event."""
-
-    event: Mapping[str, Any] | None
-    again: bool
-    made: list[Made]
-
-
-def show(screen: Console, result: Result, shown: Sequence[Shown], schemas: Schemas) -> None:
+def print_report(screen: Console, result: DemoResult, examples: Sequence[ShownInput], schemas: Schemas) -> None:
     """Print all of it for people."""
-    screen.print(_events(result.names, shown, schemas))
-    screen.print(_counts(result))
-    screen.print(_speed(result))
+    screen.print(_examples_table(result.topics, examples, schemas))
+    screen.print(_counts_table(result))
+    screen.print(_speed_text(result))
     screen.print(Text(_NEXT.replace("  processor", f"  {_program()}")), soft_wrap=True)
 
 
-def _events(names: Names, shown: Sequence[Shown], schemas: Schemas) -> Table:
-    order = (
-        names.messages,
-        *names.streams.values(),
-        names.decisions,
-        names.dead_letters,
-    )  # no line: status, notification
+def _examples_table(topics: TopicNames, examples: Sequence[ShownInput], schemas: Schemas) -> Table:
+    # No line: status, notification.
+    order = (topics.messages, *topics.streams.values(), topics.decisions, topics.dead_letters)
     table = Table(title="A few records, and what became of them", title_justify="left", show_lines=True)
-    table.add_column("told", ratio=2)
-    table.add_column("became", ratio=3)
-    for one in shown:
-        made = sorted((out for out in one.made if out.topic in order), key=lambda out: order.index(out.topic))
-        table.add_row(Text(_told(one)), Text("\n".join(_became(out, names, schemas) for out in made)))
+    table.add_column("input", ratio=2)
+    table.add_column("outputs", ratio=3)
+    for example in examples:
+        outputs = sorted(
+            (output for output in example.outputs if output.topic in order),
+            key=lambda output: order.index(output.topic),
+        )
+        lines = [_output_text(output, topics, schemas) for output in outputs]
+        table.add_row(Text(_input_text(example)), Text("\n".join(lines)))
     return table
 
 
-def _told(one: Shown) -> str:
-    event = one.event
+def _input_text(example: ShownInput) -> str:
+    event = example.event
     if event is None:
         return "a record that is no event"
     holder = event.get("client") or event.get("group") or {}
-    lines = [f"{event['event']}{', told again' if one.again else ''}", holder.get("fullName") or holder.get("name", "")]
+    repeat = ", sent again" if example.is_repeat else ""
+    lines = [f"{event['event']}{repeat}", holder.get("fullName") or holder.get("name", "")]
     if "transaction" in event:
         account, transaction = event["account"], event["transaction"]
         lines.append(f"{transaction['amount']} {account['currencyCode']}, {account['id']}")
     return "\n".join(lines)
 
 
-def _became(made: Made, names: Names, schemas: Schemas) -> str:
+def _output_text(output: ShownOutput, topics: TopicNames, schemas: Schemas) -> str:
     """What people would say of an output; one line, of a decision one for each reason."""
-    if made.topic == names.dead_letters:
-        headers = {name: (text or b"").decode() for name, text in made.headers}
+    if output.topic == topics.dead_letters:
+        headers = {name: (text or b"").decode() for name, text in output.headers}
         return _line(f"dead letter, {headers['dl.reason']}: {headers['dl.detail']}")
-    if made.topic == names.decisions:
-        reasons = read_decision(made.value, made.headers, schemas=schemas).reasons
-        return "\n".join(_line(f"no message, {one.reason}: {one.detail}") for one in reasons)
-    if made.topic != names.messages:
-        return _line(f"stream event: {read_stream_event(made.value, made.headers, schemas=schemas).body}")
-    message = read_message(made.value, made.headers, schemas=schemas)
+    if output.topic == topics.decisions:
+        reasons = read_decision(output.value, output.headers, schemas=schemas).reasons
+        return "\n".join(_line(f"no message, {reason.reason}: {reason.detail}") for reason in reasons)
+    if output.topic != topics.messages:
+        return _line(f"stream event: {read_stream_event(output.value, output.headers, schemas=schemas).body}")
+    message = read_message(output.value, output.headers, schemas=schemas)
     if message.type is not None and CHANNELS[message.type].is_stream:
         return f"{message.type} {message.state}"
     to = f" to {message.destination}" if message.destination else ""
@@ -157,20 +140,20 @@ def _line(text: str) -> str:
     return truncate_line(text, _LINE_LIMIT_CHARACTERS)
 
 
-def _counts(result: Result) -> Table:
-    counts, names = result.counts, result.names
+def _counts_table(result: DemoResult) -> Table:
+    counts, topics = result.counts, result.topics
     table = Table(title="Sent, and read back by a read_committed consumer", title_justify="left")
     table.add_column("what")
     table.add_column("records", justify="right")
     table.add_column("where", overflow="fold")
-    table.add_row("sent", f"{result.events:,}", "one told twice, three that are no events")
+    table.add_row("sent", f"{result.events:,}", "one sent twice, three that are no events")
     table.add_section()
-    table.add_row("messages", f"{counts.read.get(names.messages, 0):,}", names.messages)
-    table.add_row("statuses", f"{counts.read.get(names.status, 0):,}", names.status)
-    table.add_row("notifications", f"{counts.read.get(names.notifications, 0):,}", names.notifications)
-    table.add_row("stream events", f"{result.stream_events:,}", f"{len(set(names.streams.values()))} streams")
-    table.add_row("decisions", f"{counts.read.get(names.decisions, 0):,}", names.decisions)
-    table.add_row("dead letters", f"{counts.read.get(names.dead_letters, 0):,}", names.dead_letters)
+    table.add_row("messages", f"{counts.read.get(topics.messages, 0):,}", topics.messages)
+    table.add_row("statuses", f"{counts.read.get(topics.status, 0):,}", topics.status)
+    table.add_row("notifications", f"{counts.read.get(topics.notifications, 0):,}", topics.notifications)
+    table.add_row("stream events", f"{result.stream_events:,}", f"{len(set(topics.streams.values()))} streams")
+    table.add_row("decisions", f"{counts.read.get(topics.decisions, 0):,}", topics.decisions)
+    table.add_row("dead letters", f"{counts.read.get(topics.dead_letters, 0):,}", topics.dead_letters)
     table.add_section()
     for what, count in (
         ("duplicates", counts.duplicates),
@@ -181,7 +164,7 @@ def _counts(result: Result) -> Table:
     return table
 
 
-def _speed(result: Result) -> Text:
+def _speed_text(result: DemoResult) -> Text:
     latency = result.latency
     lines = [f"A burst: {result.events_per_second:,.0f} events/s, from the first one sent to the last output read."]
     if latency.count:

@@ -1,4 +1,4 @@
-"""What the demo holds outputs against: rules read from template files, and counts that notice what is wrong."""
+"""What the demo holds outputs against: summaries of template files, and counts that notice what is wrong."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from processor.demo.expected import Counts, Expected, Mark, Names, Read, Rule, expect, rules, verify
+from processor.demo.expected import (
+    Counts,
+    Expected,
+    InputRef,
+    OutputRef,
+    TemplateSummary,
+    TopicNames,
+    add_expected,
+    read_summaries,
+    verify,
+)
 from processor.domain.ids import eid, encoded_key
 from processor.domain.record import TemplateId
 from processor.errors import InternalError
@@ -18,14 +28,14 @@ TREASURER = {"encodedKey": "d" * 32}
 GROUP = {"encodedKey": "e" * 32, "members": [{"client": CLIENT}, {"role": "treasurer", "client": TREASURER}]}
 LOAN = {"encodedKey": "a" * 32, "kind": "LOAN"}
 DEPOSIT = {"encodedKey": "b" * 32, "kind": "DEPOSIT"}
-NAMES = Names("m", "s", "d", "dl", "n", {"LOAN_REPAYMENT": "stream"})
+TOPICS = TopicNames("m", "s", "d", "dl", "n", {"LOAN_REPAYMENT": "stream"})
 
 
 def make_event(event_id: str = "e1", name: str = "LOAN_REPAYMENT", **fields: Any) -> Json:
     return {"eventId": event_id, "event": name, "tenant": "northbank", "account": LOAN, **fields}
 
 
-def make_rule(**changes: Any) -> Rule:
+def make_summary(**changes: Any) -> TemplateSummary:
     fields: Json = {
         "id": TemplateId("t"),
         "channel": "EMAIL",
@@ -36,71 +46,77 @@ def make_rule(**changes: Any) -> Rule:
         "active": True,
         "opt_in": False,
     }
-    return Rule(**{**fields, **changes})
+    return TemplateSummary(**{**fields, **changes})
 
 
-def made_of(expected: Expected) -> list[tuple[str, str]]:
+def outputs_of(expected: Expected) -> list[tuple[str, str]]:
     return sorted((topic, output) for topic, output, _ in expected.all())
 
 
-# Rules
+# Templates
 
 
-def test_shipped_templates_can_be_foreseen() -> None:
-    """Every shipped template becomes a rule; one that says what the rules do not know would stop the demo."""
-    assert len(list(SHIPPED.glob("*.toml"))) == len(rules(SHIPPED))
+def test_shipped_templates_are_understood() -> None:
+    """Every shipped template has a summary; a field that is unknown there would stop the demo."""
+    assert len(list(SHIPPED.glob("*.toml"))) == len(read_summaries(SHIPPED))
 
 
-def test_a_file_that_cannot_be_foreseen_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
     """A template with conditions has other counts than its event's: better no demo than a wrong one."""
     shipped = next(SHIPPED.glob("*.toml")).read_text(encoding="utf-8")
     (tmp_path / "t.toml").write_text(
         shipped + '\n[[condition]]\nfield = "TENANT"\noperator = "EMPTY"\n', encoding="utf-8"
     )
     with pytest.raises(InternalError, match=r"t\.toml: what condition does"):
-        rules(tmp_path)
+        read_summaries(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("rule", "event", "expected"),
+    ("template", "event", "expected"),
     [
-        (make_rule(), make_event(client=CLIENT), "c" * 32),
-        (make_rule(), make_event(group=GROUP), None),
-        (make_rule(), make_event(client=CLIENT, account=DEPOSIT), None),
-        (make_rule(target="SAVINGS"), make_event(client=CLIENT, account=DEPOSIT), "c" * 32),
-        (make_rule(target="CLIENT"), make_event(group=GROUP), None),
-        (make_rule(target="GROUP", recipient="GROUP"), make_event(group=GROUP), "e" * 32),
-        (make_rule(recipient="GROUP_ROLE", role="Treasurer"), make_event(group=GROUP), "d" * 32),
-        (make_rule(recipient="GROUP_ROLE", role="Secretary"), make_event(group=GROUP), None),
-        (make_rule(recipient="CREDIT_OFFICER"), make_event(client=CLIENT), "0" * 32),
-        (make_rule(recipient="CREDIT_OFFICER"), make_event(group=GROUP), None),
-        (make_rule(recipient="CUSTOM_FIELD"), make_event(group=GROUP), "e" * 32),
-        (make_rule(channel="EVENT_STREAM", recipient=None), make_event(group=GROUP), ""),
-        (make_rule(active=False), make_event(client=CLIENT), None),
-        (make_rule(opt_in=True), make_event(client=CLIENT), None),
+        (make_summary(), make_event(client=CLIENT), "c" * 32),
+        (make_summary(), make_event(group=GROUP), None),
+        (make_summary(), make_event(client=CLIENT, account=DEPOSIT), None),
+        (make_summary(target="SAVINGS"), make_event(client=CLIENT, account=DEPOSIT), "c" * 32),
+        (make_summary(target="CLIENT"), make_event(group=GROUP), None),
+        (make_summary(target="GROUP", recipient="GROUP"), make_event(group=GROUP), "e" * 32),
+        (make_summary(recipient="GROUP_ROLE", role="Treasurer"), make_event(group=GROUP), "d" * 32),
+        (make_summary(recipient="GROUP_ROLE", role="Secretary"), make_event(group=GROUP), None),
+        (make_summary(recipient="CREDIT_OFFICER"), make_event(client=CLIENT), "0" * 32),
+        (make_summary(recipient="CREDIT_OFFICER"), make_event(group=GROUP), None),
+        (make_summary(recipient="CUSTOM_FIELD"), make_event(group=GROUP), "e" * 32),
+        (make_summary(channel="EVENT_STREAM", recipient=None), make_event(group=GROUP), ""),
+        (make_summary(active=False), make_event(client=CLIENT), None),
+        (make_summary(opt_in=True), make_event(client=CLIENT), None),
     ],
 )
-def test_whom_a_message_is_for(rule: Rule, event: Json, expected: str | None) -> None:
-    """The addressee's key, empty for a stream, None where the event makes no message."""
-    assert expected == rule.recipient_key(event)
+def test_whom_a_message_is_for(template: TemplateSummary, event: Json, expected: str | None) -> None:
+    """The recipient's key, empty for a stream, None where the event makes no message."""
+    assert expected == template.recipient_key(event)
 
 
 def test_outputs_of_an_event() -> None:
     """Each message has a status, a stream's also its stream event; a template that makes none leaves one decision."""
     expected = Expected()
-    stream = make_rule(id=TemplateId("s"), channel="EVENT_STREAM", recipient=None)
-    expect(expected, make_event(group=GROUP), Mark(0, "a"), rules=[make_rule(), stream], names=NAMES)
+    stream = make_summary(id=TemplateId("s"), channel="EVENT_STREAM", recipient=None)
+    add_expected(expected, make_event(group=GROUP), InputRef(0, "a"), templates=[make_summary(), stream], topics=TOPICS)
     key = encoded_key("northbank", "e1", TemplateId("s"), recipient="")
 
-    assert sorted([("m", key), ("s", key), ("stream", eid(key)), ("d", "e1")]) == made_of(expected)
+    assert sorted([("m", key), ("s", key), ("stream", eid(key)), ("d", "e1")]) == outputs_of(expected)
 
 
 def test_an_event_without_a_template_is_a_decision() -> None:
     """NO_TEMPLATE is one record, too."""
     expected = Expected()
-    expect(expected, make_event(name="FEE_APPLIED", client=CLIENT), Mark(0, "a"), rules=[make_rule()], names=NAMES)
+    add_expected(
+        expected,
+        make_event(name="FEE_APPLIED", client=CLIENT),
+        InputRef(0, "a"),
+        templates=[make_summary()],
+        topics=TOPICS,
+    )
 
-    assert [("d", "e1")] == made_of(expected)
+    assert [("d", "e1")] == outputs_of(expected)
 
 
 # Counts
@@ -110,12 +126,12 @@ def make_expected(outputs: Sequence[tuple[str, str, int, str]]) -> Expected:
     """Of (topic, id, number of its input, key)."""
     expected = Expected()
     for topic, output, number, key in outputs:
-        expected.add(topic, output, Mark(number, key))
+        expected.add(topic, output, InputRef(number, key))
     return expected
 
 
 ALL = [("m", f"{key}{number}", number, key) for number in range(4) for key in ("a", "b")]
-GOOD = [Read("m", 0 if output[0] == "a" else 1, output) for _, output, _, _ in ALL]
+GOOD = [OutputRef("m", 0 if output[0] == "a" else 1, output) for _, output, _, _ in ALL]
 
 
 def test_nothing_is_wrong() -> None:
@@ -123,7 +139,7 @@ def test_nothing_is_wrong() -> None:
     counts = verify(make_expected(ALL), GOOD)
 
     assert Counts({"m": 8}, duplicates=0, lost=0, out_of_order=0) == counts
-    assert counts.faults == 0
+    assert counts.discrepancies == 0
 
 
 @pytest.mark.parametrize("place", [1, 4, 8])
@@ -147,7 +163,7 @@ def test_a_swap_of_two_keys_is_none() -> None:
     swapped = list(GOOD)
     swapped[2], swapped[3] = swapped[3], swapped[2]
 
-    assert verify(make_expected(ALL), swapped).faults == 0
+    assert verify(make_expected(ALL), swapped).discrepancies == 0
 
 
 def test_what_is_missing_is_lost() -> None:
@@ -157,9 +173,9 @@ def test_what_is_missing_is_lost() -> None:
     assert Counts({"m": 7}, duplicates=0, lost=2, out_of_order=0) == verify(expected, GOOD[1:])
 
 
-def test_what_nobody_expected_is_too_much() -> None:
+def test_what_is_unexpected_is_a_duplicate() -> None:
     """An id that no event makes, and a topic on which nothing is expected, count as read too often."""
-    surplus = [*GOOD, Read("m", 0, "unheard of"), Read("elsewhere", 0, "a0")]
+    surplus = [*GOOD, OutputRef("m", 0, "unheard of"), OutputRef("elsewhere", 0, "a0")]
 
     assert Counts({"m": 9, "elsewhere": 1}, duplicates=2, lost=0, out_of_order=0) == verify(make_expected(ALL), surplus)
 
@@ -167,14 +183,14 @@ def test_what_nobody_expected_is_too_much() -> None:
 def test_made_twice_is_read_twice() -> None:
     """An id that two inputs make (a decision, and that of the repeat) is expected twice; thrice is a duplicate."""
     expected = make_expected([("d", "e1", 0, "a"), ("d", "e1", 5, "a")])
-    one = Read("d", 0, "e1")
-    faults = [(counts.lost, counts.duplicates) for n in (1, 2, 3) if (counts := verify(expected, [one] * n))]
+    output = OutputRef("d", 0, "e1")
+    found = [(counts.lost, counts.duplicates) for n in (1, 2, 3) if (counts := verify(expected, [output] * n))]
 
-    assert [(1, 0), (0, 0), (0, 1)] == faults
+    assert [(1, 0), (0, 0), (0, 1)] == found
 
 
 def test_another_partition_is_out_of_order() -> None:
     """A key in two partitions has no order, even when the records were read in one."""
-    moved = [*GOOD[:-2], Read("m", 1, GOOD[-2].id), GOOD[-1]]
+    moved = [*GOOD[:-2], OutputRef("m", 1, GOOD[-2].id), GOOD[-1]]
 
     assert verify(make_expected(ALL), moved).out_of_order == 1
