@@ -197,7 +197,7 @@ class Loop:
 
     def _apply_reload(self) -> None:
         """Go on with templates that were changed, if they are whole: all that was mapped is published here."""
-        reload = self._reloader.poll()
+        reload = self._reloader.take_reload()
         self._status.set_templates(
             self._reloader.templates.digest, refused=self._reloader.refused, suspended=self._breakers.open_breakers()
         )

@@ -139,7 +139,7 @@ def connect(local: LocalParts, run: RunContext, stack: ExitStack) -> EngineParts
     # Before joining: what a dead instance of our name left open is ended, so that no reader waits for it.
     publisher.reset_producer(topics, between_attempts=lambda: None)
     published = retry_until_available(lambda: published_template_sets(settings, topics), run.shutdown, server=brokers)
-    reloader.hold_to(published.texts)
+    reloader.require_same_texts(published.texts)
     tables = retry_until_available(
         lambda: ReferenceTables(settings, name=run.transactional_id, metrics=run.status.metrics),
         run.shutdown,

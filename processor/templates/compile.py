@@ -270,11 +270,11 @@ def _operand_texts(section: ConditionSection, index: int) -> tuple[dict[str, lis
     diagnostics: list[Diagnostic] = []
     for name, values in section.operands.items():
         operands[name] = [text for text in map(operand_text, values) if text is not None]
-        shown, message = f"`condition[{index + 1}].{name}`", ""
+        place, message = f"`condition[{index + 1}].{name}`", ""
         if len(operands[name]) < len(values):
-            message = f"{shown} must be text, a number, true or false, or a day or moment"
+            message = f"{place} must be text, a number, true or false, or a day or moment"
         elif len(values) > OPERANDS_LIMIT:
-            message = f"{shown} has {len(values)} values, at most {OPERANDS_LIMIT}"
+            message = f"{place} has {len(values)} values, at most {OPERANDS_LIMIT}"
         if message:
             diagnostics.append(error(message, code=RuleCode.CONDITION, field=f"condition.{index}.{name}"))
     return operands, diagnostics

@@ -35,7 +35,7 @@ from processor.templates.file_model import (
 from processor.templates.rules import RuleCode
 from processor.templates.toml_lines import TomlSource, toml_source
 
-Path_ = tuple[int | str, ...]  #: Where a value is in a file: keys, and places in arrays from 0.
+KeyPath = tuple[int | str, ...]  #: Where a value is in a file: keys, and places in arrays from 0.
 
 _SIBLINGS_LIMIT: Final = 10_000  # files that are compared with a name that is not there
 
@@ -84,8 +84,8 @@ def read_file(path: Path, directory: Path) -> tuple[ParsedFile | None, Diagnosti
     try:
         text = file_text(path).replace("\r\n", "\n")
         raw = tomllib.loads(text, parse_float=TomlFloat)
-    except (UnfitError, OSError, ValueError, RecursionError) as unreadable:
-        message, line = _why_not_toml(unreadable)
+    except (UnfitError, OSError, ValueError, RecursionError) as failure:
+        message, line = _why_not_toml(failure)
         return None, (Diagnostic(message=_printable(message), location=Location(file=path.name, line=line)),)
     file, invalid, errors = _parse_fields(raw)
     bodies = {prefix: _read_body(texts, prefix, directory) for prefix, texts in _texts(file).items()}
@@ -100,22 +100,22 @@ def _printable(message: str) -> str:
     return CONTROL.sub("\ufffd", truncate(visible(message), MESSAGE_LIMIT_CHARACTERS))
 
 
-def _why_not_toml(unreadable: Exception) -> tuple[str, int | None]:
+def _why_not_toml(failure: Exception) -> tuple[str, int | None]:
     """Why a file cannot be read, and the line."""
-    match unreadable:
+    match failure:
         case OSError():
-            return f"cannot be read: {unreadable.strerror}", None
+            return f"cannot be read: {failure.strerror}", None
         case UnicodeDecodeError():
-            return f"is not UTF-8, at byte {unreadable.start}", None
+            return f"is not UTF-8, at byte {failure.start}", None
         case tomllib.TOMLDecodeError():
-            said, _, place = str(unreadable).partition(" (at line ")
-            return f"is not TOML: {said[:1].lower()}{said[1:]}", int(place.split(",")[0]) if place else None
+            text, _, place = str(failure).partition(" (at line ")
+            return f"is not TOML: {text[:1].lower()}{text[1:]}", int(place.split(",")[0]) if place else None
         case RecursionError():
             return "is not TOML that can be read: nested too deeply", None
         case ValueError():  # of Python's own limit, when a number has thousands of digits
             return "is not TOML that can be read: a number has too many digits", None
         case _:
-            return str(unreadable), None
+            return str(failure), None
 
 
 # -------------------------------------------------------------------------------------------------------------- fields
@@ -124,23 +124,23 @@ S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
-class _Misfit:
-    """A value that does not fit, as pydantic says: the kind of its error, where it is, and the text."""
+class _FieldError:
+    """A value that does not fit, in pydantic's words: the kind of error, where it is, and the text."""
 
     kind: str
-    path: Path_
+    path: KeyPath
     text: str
 
 
 def _parse_fields(raw: dict[str, Any]) -> tuple[TemplateFile, frozenset[str], list[Diagnostic]]:
     """The fields that fit, the keys of those that do not, and what is wrong; each table is parsed by itself."""
-    incompatibilities: list[_Misfit] = []
+    field_errors: list[_FieldError] = []
     fields = dict(raw)
     if isinstance(raw.get("webhook"), dict):
-        fields["webhook"] = _parse_section(WebhookSection, raw["webhook"], ("webhook",), incompatibilities)
+        fields["webhook"] = _parse_section(WebhookSection, raw["webhook"], ("webhook",), field_errors)
     if isinstance(raw.get("locale"), dict):
         sections = {
-            tag: _parse_section(LocaleSection, section, ("locale", tag), incompatibilities)
+            tag: _parse_section(LocaleSection, section, ("locale", tag), field_errors)
             for tag, section in raw["locale"].items()
         }
         fields["locale"] = {tag: section for tag, section in sections.items() if section is not None}
@@ -148,13 +148,13 @@ def _parse_fields(raw: dict[str, Any]) -> tuple[TemplateFile, frozenset[str], li
         if isinstance(raw.get(name), list):
             # A section that does not fit has a placeholder: later diagnostics count on the places of the others.
             fields[name] = [
-                _parse_section(ARRAYS[name], section, (name, index), incompatibilities) or placeholder
+                _parse_section(ARRAYS[name], section, (name, index), field_errors) or placeholder
                 for index, section in enumerate(raw[name])
             ]
-    file = _parse_section(TemplateFile, fields, (), incompatibilities) or TemplateFile()
-    invalid = {key for misfit in incompatibilities for key in (str(misfit.path[0]), _key(misfit.path))}
-    errors = dict.fromkeys(map(_diagnostic_of, incompatibilities))  # of the branches of `event` one
-    return file, frozenset(invalid), list(errors)
+    file = _parse_section(TemplateFile, fields, (), field_errors) or TemplateFile()
+    invalid = {key for field_error in field_errors for key in (str(field_error.path[0]), _key(field_error.path))}
+    diagnostics = dict.fromkeys(map(_diagnostic_of, field_errors))  # of the branches of `event` one
+    return file, frozenset(invalid), list(diagnostics)
 
 
 _PLACEHOLDERS: Final[Mapping[str, Section]] = {
@@ -164,14 +164,14 @@ _PLACEHOLDERS: Final[Mapping[str, Section]] = {
 }
 
 
-def _parse_section(model: type[S], raw: Any, path: Path_, incompatibilities: list[_Misfit]) -> S | None:
+def _parse_section(model: type[S], raw: Any, path: KeyPath, field_errors: list[_FieldError]) -> S | None:
     """The section with the fields that fit; None when it is no table, or a field that it needs does not fit."""
     try:
         return model.model_validate(raw)
     except ValidationError as failure:
         places = [_without_branches(detail["loc"]) for detail in failure.errors()]
-        incompatibilities += [
-            _Misfit(detail["type"], (*path, *place), detail["msg"])
+        field_errors += [
+            _FieldError(detail["type"], (*path, *place), detail["msg"])
             for detail, place in zip(failure.errors(), places, strict=True)
         ]
         if not isinstance(raw, dict):
@@ -184,12 +184,12 @@ def _parse_section(model: type[S], raw: Any, path: Path_, incompatibilities: lis
             return None
 
 
-def _without_branches(place: Path_) -> Path_:
+def _without_branches(place: KeyPath) -> KeyPath:
     """`place`; of `event: str | list[str]`, where each branch has an error, without the branch."""
     return ("event",) if place[:1] == ("event",) else place
 
 
-def _without(raw: dict[str, Any], place: Path_) -> dict[str, Any]:
+def _without(raw: dict[str, Any], place: KeyPath) -> dict[str, Any]:
     """`raw` without the field at `place`, of tables within tables the innermost."""
     first, *rest = place
     inner = raw.get(str(first))
@@ -209,26 +209,26 @@ _TYPE_WORDS: Final[Mapping[str, str]] = {  # pydantic's kind of error -> what an
 }
 
 
-def _diagnostic_of(misfit: _Misfit) -> Diagnostic:
-    key, shown = _key(misfit.path), short(_written(misfit.path))
-    if misfit.kind == "missing":
-        return error(f"field `{shown}` is missing", field=_key(misfit.path[:-1]))
-    if misfit.kind == "extra_forbidden" and key in NOT_YET:
+def _diagnostic_of(field_error: _FieldError) -> Diagnostic:
+    key, shown = _key(field_error.path), short(_written(field_error.path))
+    if field_error.kind == "missing":
+        return error(f"field `{shown}` is missing", field=_key(field_error.path[:-1]))
+    if field_error.kind == "extra_forbidden" and key in NOT_YET:
         return error(f"`{key}` is not supported yet", field=key, hint="leave it out")
-    if misfit.kind == "extra_forbidden":
-        return error(f"unknown field `{shown}`", field=key, hint=_instead(misfit.path))
-    if misfit.path[0] == "event":
+    if field_error.kind == "extra_forbidden":
+        return error(f"unknown field `{shown}`", field=key, hint=_instead(field_error.path))
+    if field_error.path[0] == "event":
         return error("`event` must be an event's name or a list of names", code=RuleCode.EVENT, field="event")
-    message = _TYPE_WORDS.get(misfit.kind, misfit.text[:1].lower() + misfit.text[1:])
+    message = _TYPE_WORDS.get(field_error.kind, field_error.text[:1].lower() + field_error.text[1:])
     hint = f"write [[{key}]], in two brackets" if key in ARRAYS else ""
     return error(f"`{shown}` {message}", field=key, hint=hint)
 
 
-def _key(path: Path_) -> str:
+def _key(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-def _written(path: Path_) -> str:
+def _written(path: KeyPath) -> str:
     """A field's place as an author writes it: `sample[2].event`, counted from 1."""
     text = ""
     for step in path:
@@ -236,7 +236,7 @@ def _written(path: Path_) -> str:
     return text.removeprefix(".")
 
 
-def _instead(path: Path_) -> str:
+def _instead(path: KeyPath) -> str:
     """What to write in place of an unknown field."""
     name, known = str(path[-1]), _fields_at(path[:-1])
     if len(path) > 1 and name in TemplateFile.model_fields:  # TOML takes whatever follows a [table] for a part of it
@@ -247,7 +247,7 @@ def _instead(path: Path_) -> str:
     return "`processor templates --schema` names all fields" if len(path) == 1 else f"one of: {', '.join(known)}"
 
 
-def _fields_at(path: Path_) -> tuple[str, ...]:
+def _fields_at(path: KeyPath) -> tuple[str, ...]:
     match path:
         case ():
             return (*TemplateFile.model_fields, *NOT_YET)

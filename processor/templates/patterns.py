@@ -6,7 +6,8 @@ of spreadsheets in other languages, of strftime, of .NET and JavaScript, and of 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from babel import Locale
@@ -240,7 +241,7 @@ def _fields_meant(pattern: str, reasons: dict[str, None]) -> str:
     for number, at in enumerate(places):
         field = pieces[at]
         start = places[number - 1] + 1 if number else 0
-        right, why = _field_meant(field, letters, number, "".join(pieces[start:at]))
+        right, why = _field_meant(_Field(field, letters, number, "".join(pieces[start:at])))
         if why:
             reasons[f"{field} is {why}"] = None
             pieces[at] = right
@@ -248,24 +249,63 @@ def _fields_meant(pattern: str, reasons: dict[str, None]) -> str:
     return "".join(pieces)
 
 
-def _field_meant(field: str, letters: str, at: int, between: str) -> tuple[str, str]:
-    """A part of a date as it was probably meant, and what it is instead; empty when it is as it should be.
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A part of a date's pattern among the others.
 
     `letters` has a letter for each part, this one's at `at`; those before it are as they were meant. `between` is the
     text in front of it.
     """
-    letter, length = field[0], len(field)
-    before, after = letters[at - 1 : at] if at else "", letters[at + 1 : at + 2]
-    hours = _HOURS & set(letters)
-    half = set("abBAt") & set(letters)  # A and t are meant to be a
-    month_of_minutes = "m" in letters and not hours
-    match letter:
+
+    text: str
+    letters: str
+    at: int
+    between: str
+
+    @property
+    def length(self) -> int:
+        return len(self.text)
+
+    @property
+    def before(self) -> str:
+        """The letter of the part in front of it; empty for the first."""
+        return self.letters[self.at - 1 : self.at] if self.at else ""
+
+    @property
+    def after(self) -> str:
+        """The letter of the part behind it; empty for the last."""
+        return self.letters[self.at + 1 : self.at + 2]
+
+    @property
+    def has_hours(self) -> bool:
+        return self.has_any(_HOURS)
+
+    def has_any(self, letters: Collection[str]) -> bool:
+        """Whether a part of the pattern is one of `letters`."""
+        return any(letter in letters for letter in self.letters)
+
+
+def _field_meant(field: _Field) -> tuple[str, str]:
+    """A part of a date as it was probably meant, and what it is instead; empty when it is as it should be."""
+    if field.text[0] in "YyuDdmMec":
+        return _day_meant(field)
+    if field.text[0] in "hKkHSsaA":
+        return _time_meant(field)
+    return _foreign_meant(field)
+
+
+def _day_meant(field: _Field) -> tuple[str, str]:
+    """A part of a day: years, months, days."""
+    letters, length, before, after = field.letters, field.length, field.before, field.after
+    match field.text[0]:
         case "Y" if "w" not in letters:
             return "y" * length, "the year of the week"
-        case "y" | "u" if "w" in letters and "Y" not in letters and not set("MLdDQqm") & set(letters):
+        case "y" | "u" if "w" in letters and "Y" not in letters and not field.has_any("MLdDQqm"):
             return "Y" * length, "the year of the calendar, and weeks are those of the year of the week"
         case "D" if "d" not in letters and (
-            _MONTHS & set(letters) or month_of_minutes or (length <= 2 and not set("yYu") & set(letters))
+            field.has_any(_MONTHS)
+            or ("m" in letters and not field.has_hours)  # minutes that are meant to be the month
+            or (length <= 2 and not field.has_any("yYu"))
         ):
             return "d" * min(length, 2), "the day of the year"
         case "d" if length > 2:
@@ -274,48 +314,65 @@ def _field_meant(field: str, letters: str, at: int, between: str) -> tuple[str, 
             return "M" * length, "no part of a date"
         case "m" if before not in _HOURS and after != "s" and {before, after} & _DAYS and not _has_month(letters):
             return "M" * length, "the minutes"
-        case "M" if length <= 2 and before in _HOURS and (":" in between or after not in _DAYS):
+        case "M" if length <= 2 and before in _HOURS and (":" in field.between or after not in _DAYS):
             return "m" * length, "the month"
+        case "e" | "c" if length <= 2 and field.has_any("dML"):
+            return "EEE", "the number of the day in its week"
+        case _:
+            return field.text, ""
+
+
+def _time_meant(field: _Field) -> tuple[str, str]:
+    """A part of a time of day."""
+    letters, length, before = field.letters, field.length, field.before
+    has_half = field.has_any("abBAt")  # A and t are meant to be a
+    match field.text[0]:
         case "h" if length == 1 and before in _HOURS:
             return "'h'", "an hour, and text stands in quotes"
-        case "h" | "K" if not half:
+        case "h" | "K" if not has_half:
             return "H" * length, "the hour of twelve, and nothing says which half of the day"
         case "k":
-            return ("h" if half else "H") * length, "the hour from 1 to 24"
+            return ("h" if has_half else "H") * length, "the hour from 1 to 24"
         case "H" if "a" in letters:
             return "h" * length, "the hour of 24 beside a half of the day"
         case "S" if "s" not in letters and length <= 2 and before == "m":
             return "s" * length, "a fraction of a second"
-        case "s" if before in _HOURS and not set("mM") & set(letters):
+        case "s" if before in _HOURS and not field.has_any("mM"):
             return "m" * length, "the seconds"
-        case "e" | "c" if length <= 2 and set("dML") & set(letters):
-            return "EEE", "the number of the day in its week"
-        case "a" | "A" if not hours and length in (2, 4):
+        case "a" | "A" as letter if not field.has_hours and length in (2, 4):
             return "y" * length, "the half of the day" if letter == "a" else "the milliseconds of the day"
-        case "a" if not hours:
-            return f"'{field}'", "the half of the day, of which no hour is there"
-        case "A" if hours and "a" not in letters:
+        case "a" if not field.has_hours:
+            return f"'{field.text}'", "the half of the day, of which no hour is there"
+        case "A" if field.has_hours and "a" not in letters:
             return "a", "the milliseconds of the day"
-        case "F" if not _MONTHS & set(letters) and set("dDj") & set(letters):  # of PHP
+        case _:
+            return field.text, ""
+
+
+def _foreign_meant(field: _Field) -> tuple[str, str]:
+    """A letter of other notations: of PHP, of other languages."""
+    length, has_hours = field.length, field.has_hours
+    match field.text[0]:
+        case "F" if not field.has_any(_MONTHS) and field.has_any("dDj"):  # of PHP
             return "MMMM", "the number of the weekday in its month"
         case "r" if length > 1:  # of Polish
             return "y" * length, "no part of a date"
-        case "g" if length <= 2 and _MONTHS & set(letters) and not set("dDE") & set(letters):
+        case "g" if length <= 2 and field.has_any(_MONTHS) and not field.has_any("dDE"):
             return "d" * length, "no part of a date"
-        case "G" | "g" if length <= 2 and not hours and not set("dDE") & set(letters) and set("Aa") & set(letters):
+        case "G" | "g" as letter if length <= 2 and not has_hours and not field.has_any("dDE") and field.has_any("Aa"):
             return "d" * length, "the era" if letter == "G" else "no part of a date"
         case "J" | "j":
-            return ("y" if length > 2 or set("Tt") & set(letters) else "d") * length, "no part of a date"
-        case "T" | "t" if set("Jjy") & set(letters) and not hours and "d" not in letters[:at]:
+            return ("y" if length > 2 or field.has_any("Tt") else "d") * length, "no part of a date"
+        case "T" | "t" if field.has_any("Jjy") and not has_hours and "d" not in field.letters[: field.at]:
             return "d" * min(length, 2), "no part of a date"
-        case "t" if hours:
+        case "t" if has_hours:
             return "a", "no part of a date"
         case "f":
             return "S" * length, "no part of a date"
-        case _ if letter not in PATTERN_CHARS and length == 1:
-            return f"'{field}'", "no part of a date, and text stands in quotes"
+        case letter if letter not in PATTERN_CHARS and length == 1:
+            return f"'{field.text}'", "no part of a date, and text stands in quotes"
         case _:
-            return field, ""
+            return field.text, ""
 
 
 def _has_month(letters: str) -> bool:

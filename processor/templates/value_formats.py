@@ -67,7 +67,7 @@ def format_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: st
 
 
 def digits_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: str) -> tuple[str, str]:
-    """The same of a body that systems read: digits that hardly any of them takes, unless the tag asks for them."""
+    """The same of a body that systems read: digits that hardly any of them takes, unless the tag names them."""
     language = parse_tag(locale)
     text = _write_sample(value_format, kind, currency="EUR")
     notation = value_format.notation

@@ -1,4 +1,4 @@
-"""When templates on the disk are taken, and when the set from before stays; without a broker."""
+"""When templates on the disk are used, and when the set from before stays; without a broker."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reload, "LOOK_S", 0.0)
+    monkeypatch.setattr(reload, "SCAN_INTERVAL_S", 0.0)
 
 
 def write(directory: Path, subject: str, *, version: int = 1, name: str = "one") -> None:
@@ -28,108 +28,110 @@ def write(directory: Path, subject: str, *, version: int = 1, name: str = "one")
     (directory / f"{name}.toml").write_text(text.replace("Payment received", subject))
 
 
-def reloads(directory: Path) -> TemplateReloader:
-    """Templates in use, those of the directory as it is now."""
+def make_reloader(directory: Path) -> TemplateReloader:
+    """A reloader that uses the templates of the directory as it is now."""
     return TemplateReloader(Settings(tenant=TENANT, templates_dir=directory), schemas(), lambda _: make_layout())
 
 
-def polled(eye: TemplateReloader) -> Reload | None:
-    """What the loop is given once the change was judged: a fresh set, or nothing and the reason in `refused`."""
-    before, deadline = eye.refused, time.monotonic() + 20
+def next_reload(reloader: TemplateReloader) -> Reload | None:
+    """What the loop gets of a change: a new set, or nothing and the reason in `refused`."""
+    before, deadline = reloader.refused, time.monotonic() + 20
     while time.monotonic() < deadline:
-        if (fresh := eye.poll()) is not None or eye.refused != before:
-            return fresh
+        if (change := reloader.take_reload()) is not None or reloader.refused != before:
+            return change
         time.sleep(0.02)
-    raise AssertionError("nothing was judged")
+    raise AssertionError("no change was found")
 
 
-def subjects(eye: TemplateReloader) -> list[str]:
+def subjects(reloader: TemplateReloader) -> list[str]:
     """The beginnings of the subjects in use."""
-    return [str(one.text.subject[0]).strip(": ") for one in eye.templates.templates if one.text.subject]
+    return [
+        str(template.text.subject[0]).strip(": ") for template in reloader.templates.templates if template.text.subject
+    ]
 
 
-def test_a_new_version_is_taken(tmp_path: Path) -> None:
+def test_a_new_version_is_used(tmp_path: Path) -> None:
     write(tmp_path, "first")
-    eye = reloads(tmp_path)
+    reloader = make_reloader(tmp_path)
     write(tmp_path, "second", version=2)
 
-    assert polled(eye) is not None
-    assert (["second"], "") == (subjects(eye), eye.refused)
+    assert next_reload(reloader) is not None
+    assert (["second"], "") == (subjects(reloader), reloader.refused)
 
 
 def test_other_content_of_the_same_version_is_refused(tmp_path: Path) -> None:
-    """Statuses would name two texts by one version, and a breaker would stay open for the mended one."""
+    """Statuses would name two texts by one version, and a circuit breaker would stay open for the corrected one."""
     write(tmp_path, "first")
-    eye = reloads(tmp_path)
+    reloader = make_reloader(tmp_path)
     write(tmp_path, "second")
 
-    assert polled(eye) is None
-    assert ["first"] == subjects(eye)
+    assert next_reload(reloader) is None
+    assert ["first"] == subjects(reloader)
     assert (
         "one has other content under version 1, which was used before\nhint: raise its version, or undo the change"
-        == eye.refused
+        == reloader.refused
     )
     write(tmp_path, "second", version=2)
-    assert polled(eye) is not None
-    assert (["second"], "") == (subjects(eye), eye.refused)
+    assert next_reload(reloader) is not None
+    assert (["second"], "") == (subjects(reloader), reloader.refused)
 
 
-def test_a_set_that_never_was_on_the_disk_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_that_never_was_on_the_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files change while they are read: what was read may be some of the old and some of the new."""
     for name in ("one", "two"):
         write(tmp_path, "first", name=name)
-    eye = reloads(tmp_path)
-    read = load_templates
+    reloader = make_reloader(tmp_path)
+    load = load_templates
     seen: list[list[str]] = []
 
-    def while_others_write(settings: Settings, own: Schemas) -> LoadResult:
-        found = read(settings, own)
+    def load_while_others_write(settings: Settings, known: Schemas) -> LoadResult:
+        found = load(settings, known)
         if not seen:
             write(tmp_path, "third", version=3, name="two")
         seen.append([])
         return found
 
-    monkeypatch.setattr(reload, "load_templates", while_others_write)
+    monkeypatch.setattr(reload, "load_templates", load_while_others_write)
     for name in ("one", "two"):
         write(tmp_path, "second", version=2, name=name)
 
-    assert polled(eye) is not None
-    assert ["second", "third"] == subjects(eye)
+    assert next_reload(reloader) is not None
+    assert ["second", "third"] == subjects(reloader)
     assert 2 == len(seen)
 
 
-def test_our_own_fault_keeps_the_set_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in use is whole: nobody is stopped by a set that cannot be judged."""
+def test_a_bug_keeps_the_set_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in use is whole: a bug in loading another set stops nothing."""
     write(tmp_path, "first")
-    eye = reloads(tmp_path)
+    reloader = make_reloader(tmp_path)
 
-    def broken(*_given: object) -> object:
-        raise ZeroDivisionError("ours")
+    def broken(*_arguments: object) -> object:
+        raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(reload, "load_templates", broken)
     write(tmp_path, "second", version=2)
 
-    assert polled(eye) is None
-    assert "an error of ours while reading the templates: ZeroDivisionError('ours')" == eye.refused
-    assert ["first"] == subjects(eye)
+    assert next_reload(reloader) is None
+    assert "an internal error while reading the templates: ZeroDivisionError('a bug')" == reloader.refused
+    assert ["first"] == subjects(reloader)
 
 
-def test_a_reload_is_held_to_what_was_used_before(tmp_path: Path) -> None:
+def test_a_reload_keeps_texts_that_were_used_before(tmp_path: Path) -> None:
     """By this process and by those before it: the version of a way back has the text that it had."""
     write(tmp_path, "first", version=2)
-    eye = reloads(tmp_path)
-    eye.hold_to({(TemplateId("one"), 1): {b"a digest of another text"}})
+    reloader = make_reloader(tmp_path)
+    reloader.require_same_texts({(TemplateId("one"), 1): {b"a digest of another text"}})
     for subject, version in (("second", 1), ("third", 3), ("second", 2)):
         write(tmp_path, subject, version=version)
-        fresh = polled(eye)
+        fresh = next_reload(reloader)
         assert (version == 3) == (fresh is not None)
         if fresh is None:
             what = f"one has other content under version {version}, which was used before"
-            assert eye.refused.startswith(what)
+            assert reloader.refused.startswith(what)
     write(tmp_path, "first", version=2)
 
-    assert polled(eye) is not None
-    assert (["first"], "") == (subjects(eye), eye.refused)
+    assert next_reload(reloader) is not None
+    assert (["first"], "") == (subjects(reloader), reloader.refused)
 
 
 def test_a_token_is_rotated(tmp_path: Path) -> None:
@@ -138,12 +140,12 @@ def test_a_token_is_rotated(tmp_path: Path) -> None:
     hook += 'content_type = "text/plain; charset=UTF-8"\nsubscription = "OPT_OUT"\nbody = "fee"\n'
     hook += '[webhook]\nurl = "https://hooks.example.com/"\nheaders = { X-Token = "one" }\n'
     (tmp_path / "hook.toml").write_text(hook)
-    eye = reloads(tmp_path)
-    first = eye.templates.digest
+    reloader = make_reloader(tmp_path)
+    first = reloader.templates.digest
     (tmp_path / "hook.toml").write_text(hook.replace('"one"', '"two"'))
 
-    assert polled(eye) is not None
-    assert first != eye.templates.digest
+    assert next_reload(reloader) is not None
+    assert first != reloader.templates.digest
     (tmp_path / "hook.toml").write_text(hook.replace("X-Token", "X-Key"))
-    assert polled(eye) is None
-    assert eye.refused.startswith("hook has other content under version 1")
+    assert next_reload(reloader) is None
+    assert reloader.refused.startswith("hook has other content under version 1")
