@@ -21,7 +21,7 @@ from processor.wire.schema import parse
 from tests.cli.commands import run_command
 from tests.support.apicurio import register as put
 from tests.support.events import repayment
-from tests.support.http_server import LoopbackRegistry, json_response
+from tests.support.http_server import LoopbackServer, json_response
 from tests.support.installation import create_installation
 
 Json = dict[str, Any]
@@ -170,7 +170,7 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    with LoopbackRegistry(lambda _path: json_response([]), tls=context) as registry:
+    with LoopbackServer(lambda _path: json_response([]), tls=context) as registry:
         given: Json = {"url": registry.url, "username": "ada", "password": "pw"}
         trusting = Settings(schema_registry=SchemaRegistrySettings(**given, ca_file=tmp_path / "ca.pem"))
         assert {} == Subjects(registry.url, session_of(trusting)).versions("x")

@@ -10,7 +10,7 @@ from processor.domain.message import State
 from processor.domain.notification import NotificationStatus, StatusSet, status_map
 from processor.domain.reasons import FailureReason
 from processor.domain.record import EncodedKey, TemplateId
-from tests.wire.test_schemas import DOMAIN
+from tests.support.wire import DOMAIN
 
 BEFORE_THE_END = {"QUEUED": "Queued", "QUEUED_FOR_STREAM": "Queued", "WAITING": "Queued", "SENDING_ASYNC": "Queued"}
 EXTENDED = {  # of the reasons: what the extended set has instead of Failed

@@ -18,7 +18,7 @@ from processor.settings import SchemaRegistrySettings
 from tests.support.builders import TENANT
 from tests.support.clients import logged
 from tests.support.events import repayment
-from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, json_response
+from tests.support.http_server import NO_SCHEMA, LoopbackServer, json_response
 from tests.support.installation import Installation, create_installation
 from tests.support.processes import metric, process, ready
 from tests.support.waiting import wait_until
@@ -172,7 +172,7 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
     records are there within the five seconds for which they are held back."""
     schema = next(family for family in load_schemas().families.values() if "LoanTransaction" in family.name)
     served = json_response({"schema": schema.text})
-    with LoopbackRegistry(lambda path: served if path.startswith("/schemas/") else NO_SCHEMA) as registry:
+    with LoopbackServer(lambda path: served if path.startswith("/schemas/") else NO_SCHEMA) as registry:
         given = SchemaRegistrySettings(url=registry.url)
         made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
         for number in range(120):

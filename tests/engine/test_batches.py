@@ -33,7 +33,7 @@ from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
 from tests.support.clients import logged
 from tests.support.events import repayment
-from tests.support.http_server import registry
+from tests.support.http_server import recovering_registry
 from tests.support.installation import Installation, create_installation
 
 PARTITION = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), Future())
@@ -264,7 +264,7 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
         producer.produce(made.events, value, key, 0)
     assert producer.flush(10) == 0
     steps: list[str] = []
-    with registry({"/schemas/ids/7": {"schema": schema.text}}) as url:
+    with recovering_registry({"/schemas/ids/7": {"schema": schema.text}}) as url:
         settings = made.settings.model_copy(update={"schema_registry": SchemaRegistrySettings(url=url)})
         run(settings, until_end=True, on_step=steps.append)
 

@@ -25,7 +25,7 @@ from processor.wire.schema import ReaderSchema, WriterSchema
 from tests.support.builders import make_layout
 from tests.support.clients import logged
 from tests.support.events import repayment
-from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response, responses
+from tests.support.http_server import NO_SCHEMA, LoopbackServer, Response, json_response, responses
 from tests.support.installation import Installation, create_installation, start_offset_resolver
 
 pytestmark = pytest.mark.kafka
@@ -67,7 +67,7 @@ def sources(made: Installation) -> set[int]:
 def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_prefix: str) -> None:
     """UNKNOWN_SCHEMA, then its schema is registered and the process starts again: the repeat is mapped."""
     known: dict[str, Response] = {}
-    with LoopbackRegistry(responses(known)) as loopback:
+    with LoopbackServer(responses(known)) as loopback:
         made = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
@@ -84,7 +84,7 @@ def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_pr
 def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
     """Mapped, then its schema id is deleted from the registry and the process starts again: the repeat is none."""
     known: dict[str, Response] = {}
-    with LoopbackRegistry(responses(known)) as loopback:
+    with LoopbackServer(responses(known)) as loopback:
         made = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
@@ -410,7 +410,7 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
 
 def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """A producer of other bytes, such as whole numbers, wrote to an output: the registry knows none of the ids."""
-    with LoopbackRegistry(responses({})) as loopback:
+    with LoopbackServer(responses({})) as loopback:
         made = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
@@ -433,7 +433,7 @@ def test_many_refused_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, 
             return json_response(["another"])
         return Response(500) if path.startswith("/schemas/ids/") else NO_SCHEMA
 
-    with LoopbackRegistry(respond) as loopback:
+    with LoopbackServer(respond) as loopback:
         refusing = SchemaRegistrySettings(url=loopback.url, refused_id_s=600)
         made = create_installation(bootstrap_servers, topic_prefix, schema_registry=refusing)
         made.produce_events([repayment(1)])

@@ -27,7 +27,7 @@ from processor.wire.encode import read_dead_letter
 from tests.support.builders import TENANT
 from tests.support.clients import logged
 from tests.support.events import repayment
-from tests.support.http_server import registry
+from tests.support.http_server import recovering_registry
 from tests.support.installation import Installation, create_installation
 
 pytestmark = pytest.mark.kafka
@@ -196,7 +196,7 @@ def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str,
 def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, topic_prefix: str) -> None:
     """A record of an unknown schema id waits, with all behind it; the other partition goes on; then it is mapped."""
     answers: dict[str, Any] = {}
-    with registry(answers) as url:
+    with recovering_registry(answers) as url:
         made = create_installation(
             bootstrap_servers, topic_prefix, partitions=2, schema_registry=SchemaRegistrySettings(url=url)
         )

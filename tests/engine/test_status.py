@@ -34,7 +34,7 @@ from processor.observability.metrics import Metrics
 from processor.settings import SchemaRegistrySettings
 from tests.support.builders import make_email, make_event, make_lookups, make_record, make_template, map_record
 from tests.support.events import repayment
-from tests.support.http_server import registry
+from tests.support.http_server import recovering_registry
 from tests.support.installation import create_installation
 
 READY = Readiness(ready=True)
@@ -386,7 +386,7 @@ def test_an_engine_whose_record_waits_is_unready(
     """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
     monkeypatch.setattr(partition_module, "MAX_RETRY_BACKOFF_S", 0.2)
     answers: dict[str, Any] = {}
-    with registry(answers) as url:
+    with recovering_registry(answers) as url:
         made = create_installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
         made.produce_events([repayment(1)])
         value, _ = made.encode(repayment(2))

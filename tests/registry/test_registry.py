@@ -25,11 +25,10 @@ from processor.registry.client import Registry
 from processor.registry.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
 from processor.wire.decode import event_from_json
-from tests.registry.test_registry_answers import Answers
 from tests.support.apicurio import register
 from tests.support.clients import logged
 from tests.support.events import repayment
-from tests.support.http_server import registry
+from tests.support.http_server import StubRegistry, recovering_registry
 from tests.support.installation import Installation, create_installation
 
 Json = dict[str, Any]
@@ -157,7 +156,7 @@ def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
     """The same by the header of newer serializers. Apicurio 3.3.3 has no such path (404, tried), so a loopback server
     gives the answer that Confluent publishes."""
     answers: dict[str, Any] = {}
-    with registry(answers) as loopback:
+    with recovering_registry(answers) as loopback:
         given = SchemaRegistrySettings(url=loopback)
         made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
         text = made.schemas.families[RECORD].text
@@ -193,7 +192,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
     seen: list[tuple[list[int], Readiness]] = []
     progress = EngineStatus.unobserved(max_stall_s=2)
     answers = {"/schemas/ids/7": (status, body)}
-    with Answers(answers) as server:
+    with StubRegistry(answers) as server:
         given = SchemaRegistrySettings(url=server.url, refused_id_s=4)
         made = create_installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
         text = made.schemas.families[RECORD].text

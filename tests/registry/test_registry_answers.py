@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,16 +22,13 @@ from processor.registry.subjects import Subjects, with_registered_ids
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
 from processor.wire.schema import RefusedSchemaError, WriterSchema
 from tests.support.builders import schemas
-from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response
+from tests.support.http_server import StubRegistry
 
 Json = Any
 
 
-class Answers(LoopbackRegistry):
-    """A registry whose responses are given by path: status, then what is sent; they may be changed while it runs."""
-
-    def __init__(self, answers: Mapping[str, tuple[int, bytes]]) -> None:
-        super().__init__(lambda path: Response(*answers[path]) if path in answers else NO_SCHEMA)
+class Answers(StubRegistry):
+    """With a client of its own for each look-up."""
 
     def schema_of(self, number: int) -> WriterSchema:
         """The schema of an id, by a new client. Blocks."""

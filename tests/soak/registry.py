@@ -19,7 +19,7 @@ from typing import Any, Final
 from fastavro import parse_schema, schemaless_writer
 
 from tests.soak.expected import DeadLettered, Headers, Record, Valid, ordering_key
-from tests.support.http_server import NO_SCHEMA, LoopbackRegistry, Response, json_response
+from tests.support.http_server import NO_SCHEMA, LoopbackServer, Response, json_response
 
 REFUSED_ID_S: Final = 1
 """How long a worker retries an id that is refused: well over the time for which any id of `ODD_RESPONSES` is refused,
@@ -142,7 +142,7 @@ def framed_record(event: Mapping[str, Any], number: int, *, refused: bool = Fals
     return Record(ordering_key(event).encode(), head + avro(event), expectation, headers)
 
 
-class Registry(LoopbackRegistry):
+class Registry(LoopbackServer):
     """The workers' schema registry. `always_available`: it has the schema of every id but the highest, at once."""
 
     def __init__(self, *, always_available: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A schema registry on loopback that responds as a test has it: with Confluent's API, oddly, late, or not at all."""
+"""HTTP servers on loopback that respond as a test decides, mostly as schema registries with Confluent's API."""
 
 import json
 import ssl
@@ -22,7 +22,7 @@ class Response:
 
 
 NO_SCHEMA = Response(404, b'{"error_code": 40403, "message": "Schema not found"}')
-"""What a registry says of an id that it does not have."""
+"""A registry's response for an id that it does not have."""
 
 
 def json_response(value: Any, *, status: int = 200) -> Response:
@@ -31,11 +31,11 @@ def json_response(value: Any, *, status: int = 200) -> Response:
 
 
 def responses(by_path: Mapping[str, Response], *, otherwise: Response = NO_SCHEMA) -> Callable[[str], Response]:
-    """The response of each path; `by_path` may be changed while the registry runs."""
+    """The response of each path; `by_path` may be changed while the server runs."""
     return lambda path: by_path.get(path, otherwise)
 
 
-class LoopbackRegistry:
+class LoopbackServer:
     """A context manager, up within its block. `respond` gives the response of a path; it is called by several threads.
 
     `paths` and `authorizations` are what was requested so far, and by whom.
@@ -44,12 +44,12 @@ class LoopbackRegistry:
     def __init__(self, respond: Callable[[str], Response], *, tls: ssl.SSLContext | None = None) -> None:
         self.paths: list[str] = []
         self.authorizations: list[str | None] = []
-        registry = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                registry.paths.append(self.path)
-                registry.authorizations.append(self.headers.get("Authorization"))
+                server.paths.append(self.path)
+                server.authorizations.append(self.headers.get("Authorization"))
                 response = respond(self.path)
                 time.sleep(response.delay_s)
                 if response.status == 0:
@@ -72,7 +72,9 @@ class LoopbackRegistry:
         self._server = Server(("127.0.0.1", 0), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="registry", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="loopback server", daemon=True
+        )
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -87,12 +89,19 @@ class LoopbackRegistry:
         self._thread.join(10)
 
 
+class StubRegistry(LoopbackServer):
+    """A registry with responses by path: status, then body. They may be changed while it runs."""
+
+    def __init__(self, responses: Mapping[str, tuple[int, bytes]]) -> None:
+        super().__init__(lambda path: Response(*responses[path]) if path in responses else NO_SCHEMA)
+
+
 @contextmanager
-def registry(answers: Mapping[str, Any]) -> Iterator[str]:
-    """The address of a registry that is down (503) until `answers`, JSON by path, has the path that is requested."""
+def recovering_registry(values: Mapping[str, Any]) -> Iterator[str]:
+    """The address of a registry that is down (503) until `values`, JSON by path, has the path that is requested."""
 
     def respond(path: str) -> Response:
-        return json_response(answers[path]) if path in answers else Response(503)
+        return json_response(values[path]) if path in values else Response(503)
 
-    with LoopbackRegistry(respond) as loopback:
+    with LoopbackServer(respond) as loopback:
         yield loopback.url

@@ -29,6 +29,7 @@ from processor.wire.schema import (
 )
 
 SCHEMAS: Final = load_schemas()
+DOMAIN: Final = Path(__file__).parent.parent / "domain"
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 

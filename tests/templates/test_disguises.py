@@ -21,7 +21,7 @@ from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from tests.support.builders import TENANT, schemas
 from tests.support.laws import examples, grows_linearly, size
-from tests.templates.test_template import STREAM, attachment, condition, diagnostics, toml
+from tests.support.template_files import STREAM, attachment, condition, diagnostics, toml
 
 DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
 SHY, NBSP, ZWSP, ZWJ, BOM, THIN = "\u00ad", "\u00a0", "\u200b", "\u200d", "\ufeff", "\u2009"

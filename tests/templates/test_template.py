@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import Channel, ContentType
-from processor.domain.diagnostic import Diagnostic
 from processor.domain.record import EventName
 from processor.domain.template import (
     CustomFieldPlaceholder,
@@ -30,75 +29,15 @@ from processor.domain.template import (
 from processor.errors import UsageError
 from processor.mapping.render import Rendered, Scope, render
 from processor.templates.document import check_document
-from processor.templates.load import SHIPPED, LoadResult, read_templates, require_usable
+from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.policy import TemplatePolicy
 from processor.templates.text import parse
 from tests.support.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 from tests.support.laws import examples, size
+from tests.support.template_files import SMS, STREAM, attachment, condition, diagnostics, load_files, manual, toml
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
-
-GOOD: dict[str, Any] = {
-    "id": "note",
-    "version": 1,
-    "name": "Note",
-    "type": "EMAIL",
-    "event": "LOAN_REPAYMENT",
-    "target": "LOANS",
-    "recipient": "CLIENT",
-    "subject": "About {ACCOUNT_ID}",
-    "subscription": "OPT_OUT",
-    "body": "<p>{ACCOUNT_NAME}</p>",
-}
-STREAM: dict[str, Any] = {"type": "EVENT_STREAM", "content_type": "application/json", "body": '"{ACCOUNT_ID}"'}
-SMS: dict[str, Any] = {"type": "SMS"}
-
-
-def toml(rest: str = "", *, without: tuple[str, ...] = (), **changes: Any) -> str:
-    """A good template file with other fields, without some, and with more text after them."""
-    channel = changes.get("type", "EMAIL")
-    left_out = {"EVENT_STREAM": ("recipient", "subject"), "SMS": ("subject",)}.get(channel, ())
-    fields = {key: value for key, value in GOOD.items() if key not in left_out} | changes
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if key not in without]
-    return "\n".join([*lines, rest]) + "\n"
-
-
-def manual(rest: str = "", **changes: Any) -> str:
-    """A good template file for what a person sends."""
-    text = {"event": "MANUAL", "subject": "Hello", "body": "<p>{RECIPIENT_NAME}</p>", "trigger": "MANUAL"}
-    if "type" in changes:
-        del text["subject"]
-    return toml(rest, **(text | changes))
-
-
-def attachment(**changes: Any) -> str:
-    """A good [[attachment]] of a template file, with other fields."""
-    fields = {
-        "id": "ATT-1150-0093-2201",
-        "name": "Terms",
-        "content_type": "application/pdf",
-        "file_size": 20_480,
-        "file_name": "terms.pdf",
-        "href": "/terms.pdf",
-    } | changes
-    return "[[attachment]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
-
-
-def condition(text: str) -> str:
-    """A [[condition]] of a template file."""
-    return f"[[condition]]\n{text}\n"
-
-
-def read(tmp_path: Path, **files: str) -> LoadResult:
-    """A directory of these files, read."""
-    return read_templates(templates_directory(tmp_path, **files), tenant=TENANT, schemas=schemas())
-
-
-def diagnostics(tmp_path: Path, text: str) -> list[Diagnostic]:
-    """What is wrong with one file called note.toml, the missing sample aside."""
-    return [one for one in read(tmp_path, note=text).diagnostics if one.message != "no sample"]
-
 
 # ---------------------------------------------------------------------------------------------------------- attachments
 
@@ -114,7 +53,7 @@ def diagnostics(tmp_path: Path, text: str) -> list[Diagnostic]:
 def test_where_an_attachment_is(tmp_path: Path, href: str | None, expected: str) -> None:
     """By its id, as the published examples have it; where the file says another place, there."""
     text = attachment(href=href).replace("href = null\n", "")
-    templates = read(tmp_path, note=toml(text)).templates
+    templates = load_files(tmp_path, note=toml(text)).templates
     assert templates is not None
     (template,) = templates.templates
 
@@ -248,7 +187,7 @@ def test_digest_of_files(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
 
     def digest(text: str) -> str:
-        loaded = read(tmp_path, note=text)
+        loaded = load_files(tmp_path, note=text)
         assert loaded.templates is not None, loaded.diagnostics
         return loaded.templates.digest
 
@@ -264,7 +203,7 @@ def test_digest_covers_conditions(tmp_path: Path) -> None:
     """What a template asks of an event is part of a set's digest: by what it means, not by how TOML spells it."""
 
     def digest(text: str) -> str:
-        loaded = read(tmp_path, note=text)
+        loaded = load_files(tmp_path, note=text)
         assert loaded.templates is not None, loaded.diagnostics
         return loaded.templates.digest
 
@@ -286,7 +225,7 @@ def test_conditions_of_a_file(tmp_path: Path) -> None:
         + condition('field = "CLIENT_STATE"\noperator = "IN"\nvalues = ["ACTIVE", "PENDING_APPROVAL"]'),
         match="ANY",
     )
-    loaded = read(tmp_path, note=text)
+    loaded = load_files(tmp_path, note=text)
     assert loaded.templates is not None, loaded.diagnostics
     (template,) = loaded.templates.templates
 
@@ -306,7 +245,7 @@ def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
     asked = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
-    (diagnostic,) = read(tmp_path, note=toml(asked + sample)).diagnostics
+    (diagnostic,) = load_files(tmp_path, note=toml(asked + sample)).diagnostics
 
     told = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
     assert f"sample 'a' makes no message: {told}" == diagnostic.message
@@ -314,7 +253,7 @@ def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
 
 def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
     """A template that a person sends is checked with its own placeholders, and belongs to no event of a record."""
-    loaded = read(tmp_path, note=manual(body="<p>{RECIPIENT_NAME} {BRANCH_NAME} {CURRENT_DATE_TIME}</p>"))
+    loaded = load_files(tmp_path, note=manual(body="<p>{RECIPIENT_NAME} {BRANCH_NAME} {CURRENT_DATE_TIME}</p>"))
 
     assert () == loaded.diagnostics
     assert loaded.templates is not None
@@ -921,14 +860,14 @@ def test_everything_at_once(tmp_path: Path) -> None:
 
 def test_one_bad_file_loads_nothing(tmp_path: Path) -> None:
     """All or nothing: a good template beside a bad one is not loaded."""
-    assert read(tmp_path, note=toml(), other=toml(id="other", name="Other", target="NO")).templates is None
-    assert read(tmp_path, note=toml(), other=toml(id="other", name="Other")).templates is not None
+    assert load_files(tmp_path, note=toml(), other=toml(id="other", name="Other", target="NO")).templates is None
+    assert load_files(tmp_path, note=toml(), other=toml(id="other", name="Other")).templates is not None
 
 
 def test_unique_names_ids_and_keys(tmp_path: Path) -> None:
     """T01, T02: no two files share a name (compared without case) or a key."""
     key = "0" * 32
-    found = read(
+    found = load_files(
         tmp_path, note=toml(key=key), second=toml(id="second", name="NOTE"), third=toml(id="third", name="x", key=key)
     ).diagnostics
 
@@ -959,7 +898,7 @@ def test_no_templates_at_all(tmp_path: Path) -> None:
 def test_samples_are_tests(tmp_path: Path, sample: str, what: str) -> None:
     """T19: a sample that renders otherwise is a finding that shows both texts; the template is not loaded."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    loaded = read(tmp_path, note=toml(f'[[sample]]\nname = "a"\nevent = "event.json"\n{sample}'))
+    loaded = load_files(tmp_path, note=toml(f'[[sample]]\nname = "a"\nevent = "event.json"\n{sample}'))
 
     assert what in [one.message.splitlines()[0] for one in loaded.diagnostics], loaded.diagnostics
     assert ["T19"] == sorted({one.code for one in loaded.diagnostics})
@@ -979,7 +918,7 @@ def test_samples_need_an_event_of_the_template(tmp_path: Path, event: str, what:
     source = SHIPPED / "samples" / event
     (tmp_path / event).write_text(source.read_text() if source.exists() else '{"event": "LOAN_REPAYMENT"}')
     sample = f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "QUEUED"'
-    (diagnostic,) = read(tmp_path, note=toml(sample)).diagnostics
+    (diagnostic,) = load_files(tmp_path, note=toml(sample)).diagnostics
 
     assert what in diagnostic.message
     assert ("T19", 13) == (diagnostic.code, diagnostic.location.line)
@@ -998,7 +937,7 @@ def test_the_holder_of_a_sample_is_subscribed(
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     state = "SENT" if fields is STREAM else "QUEUED"
     sample = f'{OPTED_IN}{subscribed}expected.state = "{state}"'
-    loaded = read(tmp_path, note=toml(sample, subscription=option, **fields))
+    loaded = load_files(tmp_path, note=toml(sample, subscription=option, **fields))
 
     assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
 
@@ -1008,10 +947,12 @@ def test_a_sample_of_a_holder_who_is_not_subscribed(tmp_path: Path, option: str)
     """T19: with `subscribed = false` a sample without `expected` passes when there is no message; with it, it fails."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     nobody = f"{OPTED_IN}subscribed = false\n"
-    loaded = read(tmp_path, note=toml(nobody, subscription=option))
+    loaded = load_files(tmp_path, note=toml(nobody, subscription=option))
     assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
 
-    (diagnostic,) = read(tmp_path, note=toml(f'{nobody}expected.state = "QUEUED"', subscription=option)).diagnostics
+    (diagnostic,) = load_files(
+        tmp_path, note=toml(f'{nobody}expected.state = "QUEUED"', subscription=option)
+    ).diagnostics
     assert "sample 'a' makes no message: NOT_SUBSCRIBED: the holder opted out" == diagnostic.message
     assert ("T19", "leave `expected` out where no message is right") == (diagnostic.code, diagnostic.hint)
 
@@ -1021,7 +962,7 @@ def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "events" / "END_OF_DAY_PROCESSING_COMPLETED.json").read_text())
     about = {"event": "END_OF_DAY_PROCESSING_COMPLETED", "target": "BACKGROUND_PROCESS", "body": '"{EVENT_ID}"'}
     text = toml(f"{OPTED_IN}subscribed = false", **(STREAM | about))
-    (diagnostic,) = read(tmp_path, note=text).diagnostics
+    (diagnostic,) = load_files(tmp_path, note=text).diagnostics
 
     assert "sample 'a' makes a message, though its holder is not subscribed" == diagnostic.message
     assert ("T19", "an event without a holder needs no subscription") == (diagnostic.code, diagnostic.hint)
@@ -1047,7 +988,7 @@ def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
 def test_a_sample_says_why_a_message_failed(tmp_path: Path, event: str, fields: str, got: str) -> None:
     """T19: beside a state or destination that is not as expected stands the reason, as `preview` has it."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / f"{event}.json").read_text())
-    (diagnostic,) = read(tmp_path, note=toml(f"{OPTED_IN}{fields}")).diagnostics
+    (diagnostic,) = load_files(tmp_path, note=toml(f"{OPTED_IN}{fields}")).diagnostics
 
     assert got == diagnostic.message.splitlines()[-1].strip()
 
@@ -1058,7 +999,7 @@ def test_unknown_fields_of_a_sample(tmp_path: Path) -> None:
     event["transaction"]["amonut"] = event["transaction"]["amount"]
     (tmp_path / "event.json").write_text(json.dumps(event))
     two = "".join(f'[[sample]]\nname = "{name}"\nevent = "event.json"\nexpected.state = "QUEUED"\n' for name in "ab")
-    loaded = read(tmp_path, note=toml(two))
+    loaded = load_files(tmp_path, note=toml(two))
     (diagnostic,) = loaded.diagnostics
 
     assert ("T19", 13, True) == (diagnostic.code, diagnostic.location.line, diagnostic.is_warning)
@@ -1072,7 +1013,7 @@ def test_a_sample_says_why_its_template_failed(tmp_path: Path) -> None:
     """T19: reason and detail of a template that fails for the sample's event."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     text = toml(f'{OPTED_IN}expected.state = "QUEUED"', strict=True, body="<p>{GROUP_NAME}</p>")
-    (diagnostic,) = read(tmp_path, note=text).diagnostics
+    (diagnostic,) = load_files(tmp_path, note=text).diagnostics
 
     assert "sample 'a' makes no message: MISSING_VALUE: no value: {GROUP_NAME}" == diagnostic.message
 
@@ -1266,7 +1207,7 @@ def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.body = "<p>Home improvement</p>"'
 
-    assert () == read(tmp_path, note=toml(sample, active=False)).diagnostics
+    assert () == load_files(tmp_path, note=toml(sample, active=False)).diagnostics
 
 
 def test_a_sample_of_nobody(tmp_path: Path) -> None:
@@ -1275,7 +1216,7 @@ def test_a_sample_of_nobody(tmp_path: Path) -> None:
     text = toml(
         '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"', target="GROUP", recipient="GROUP"
     )
-    (diagnostic,) = read(tmp_path, note=text).diagnostics
+    (diagnostic,) = load_files(tmp_path, note=text).diagnostics
 
     assert (
         "sample 'a' makes no message: TARGET_MISMATCH: target GROUP, but the holder is a client" == diagnostic.message
@@ -1342,7 +1283,7 @@ POISONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("poison", POISONS)
 def test_poisonous_templates(tmp_path: Path, poison: str) -> None:
     """No text hangs or breaks the check, and what is shown of it is bounded. The slowest takes seconds, not minutes."""
-    found = read(tmp_path, note=toml(**POISONS[poison])).diagnostics
+    found = load_files(tmp_path, note=toml(**POISONS[poison])).diagnostics
 
     assert len(found) <= 60
     assert all(len(str(one)) < 1000 for one in found)

@@ -18,8 +18,8 @@ from processor.mapping.render import value_at
 from processor.shipped import sample
 from processor.templates.load import read_templates
 from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, map_record, schemas
+from tests.support.wire import DOMAIN
 
-DOMAIN: Final = Path(__file__).parent.parent / "domain"
 EITHER: Final = {"CLIENT", "GROUP"}
 TARGETS: Final[dict[str, set[str]]] = {  # T05: family -> targets beside the event's own, "where it has that holder"
     "client": {"CLIENT"},

@@ -21,9 +21,7 @@ from processor.errors import UsageError
 from processor.registry import schema_files
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.wire.schema import OUTPUT_SCHEMAS, Enum, Record, Scalar, Type, Union
-from tests.support.wire import SCHEMAS
-
-DOMAIN = Path(__file__).parent.parent / "domain"
+from tests.support.wire import DOMAIN, SCHEMAS
 
 # Fixed for ever: records written with these ids are on disks that we do not see. Only ever add.
 IDS = {
