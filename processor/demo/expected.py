@@ -66,7 +66,7 @@ class TemplateSummary:
             "GROUP": group,
         }
         if not self.active or not targets.get(self.target) or self.opt_in:
-            return None  # nobody has opted in: there are no subscriptions in a demo
+            return None  # no holder has opted in: there are no subscriptions in a demo
         if self.channel in _WITHOUT_RECIPIENT:
             return ""
         person: Json | None

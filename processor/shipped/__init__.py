@@ -1,4 +1,4 @@
-"""The sample events that are shipped: one of each event, told by hand as one small story of one bank."""
+"""The sample events that are shipped: one of each event, written by hand as one small story of one bank."""
 
 import json
 from importlib.resources import files
@@ -14,10 +14,10 @@ def sample(event: EventName) -> dict[str, Any]:
     """The sample of `event` in JSON form, a fresh value each time. KeyError for a name that is not in the catalogue."""
     if event not in EVENTS:
         raise KeyError(event)
-    told: dict[str, Any] = json.loads((_FOLDER / f"{event}.json").read_text(encoding="utf-8"))
-    return told
+    fields: dict[str, Any] = json.loads((_FOLDER / f"{event}.json").read_text(encoding="utf-8"))
+    return fields
 
 
 def samples() -> tuple[dict[str, Any], ...]:
     """The samples of all events, in the order in which they happened."""
-    return tuple(sorted((sample(event) for event in EVENTS), key=lambda told: str(told["occurredAt"])))
+    return tuple(sorted((sample(event) for event in EVENTS), key=lambda fields: str(fields["occurredAt"])))

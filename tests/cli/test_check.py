@@ -26,30 +26,30 @@ body = "{ACCOUNT_IDD}"
 """
 
 
-def make_settings(**given: Any) -> Settings:
+def make_settings(**fields: Any) -> Settings:
     """Settings of one bank; neither environment nor file is read."""
-    return Settings(**{"tenant": "northbank", **given})
+    return Settings(**{"tenant": "northbank", **fields})
 
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     """What is shipped has no finding: exit 0, and the text says what was looked at."""
     code = run_command(check.command, make_settings())
-    shown = capsys.readouterr().out
+    text = capsys.readouterr().out
 
     assert 0 == code
-    assert shown.endswith("\nno findings\n")
+    assert text.endswith("\nno findings\n")
     assert [
         "settings   valid; tenant northbank, time zone UTC",
         "schemas    14 families, 73 events, 5 outputs",
-    ] == shown.splitlines()[:2]
-    assert "streams    LOAN_REPAYMENT, LOAN_REPAYMENT_REVERSAL, SAVINGS_DEPOSIT" in shown.splitlines()
+    ] == text.splitlines()[:2]
+    assert "streams    LOAN_REPAYMENT, LOAN_REPAYMENT_REVERSAL, SAVINGS_DEPOSIT" in text.splitlines()
 
 
 def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Findings stand under their file with line, rule and hint; exit 1."""
     (tmp_path / "note.toml").write_text(WRONG)
     code = run_command(check.command, make_settings(templates_dir=tmp_path))
-    shown = capsys.readouterr().out
+    text = capsys.readouterr().out
 
     assert 1 == code
     assert [
@@ -58,7 +58,7 @@ def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "            hint: did you mean LOAN_REPAYMENT?",
         "",
         "1 finding; nothing would be loaded",
-    ] == shown.splitlines()[-5:]
+    ] == text.splitlines()[-5:]
 
 
 def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,9 +66,9 @@ def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "note.toml").write_text(WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT"))
     code = run_command(check.command, make_settings(templates_dir=tmp_path), as_json=True)
     (line,) = capsys.readouterr().out.splitlines()
-    told = json.loads(line)
+    result = json.loads(line)
 
-    assert (1, False) == (code, told["ok"])
+    assert (1, False) == (code, result["ok"])
     assert [
         {
             "file": "note.toml",
@@ -78,8 +78,8 @@ def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str
             "what": "unknown placeholder {ACCOUNT_IDD} (family loan_transaction)",
             "hint": "did you mean {ACCOUNT_ID}?",
         }
-    ] == told["findings"]
-    assert {"directory": str(tmp_path), "files": 1, "setVersion": None, "streams": []} == told["templates"]
+    ] == result["findings"]
+    assert {"directory": str(tmp_path), "files": 1, "setVersion": None, "streams": []} == result["templates"]
 
 
 def test_a_warning_is_no_failure(tmp_path: Path) -> None:
@@ -90,7 +90,9 @@ def test_a_warning_is_no_failure(tmp_path: Path) -> None:
     settings = make_settings(templates_dir=tmp_path, tenant=None)
     checked = check.check(settings)
 
-    assert ["PROCESSOR_TENANT is not set; `run` needs it", "no sample"] == [one.message for one in checked.diagnostics]
+    assert ["PROCESSOR_TENANT is not set; `run` needs it", "no sample"] == [
+        diagnostic.message for diagnostic in checked.diagnostics
+    ]
     assert 0 == checked.errors
     assert 0 == run_command(check.command, settings, as_json=True)
 
@@ -123,14 +125,14 @@ def test_a_sample_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     text = (SHIPPED / "savings-deposit-stream.toml").read_text()
     (tmp_path / "savings-deposit-stream.toml").write_text(text.replace('"amount": "100.00"', '"amount": "100.01"'))
     code = run_command(check.command, make_settings(templates_dir=tmp_path))
-    shown = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
 
     assert 1 == code
-    assert "samples    2, 1 not as expected" in shown
+    assert "samples    2, 1 not as expected" in lines
     assert [
         """            expected …'1", "amount": "100.01", "balance": "1250.75", "purpose": "Tractor"}'""",
         """            got      …'1", "amount": "100.00", "balance": "1250.75", "purpose": "Tractor"}'""",
-    ] == [line for line in shown if "100.0" in line]
+    ] == [line for line in lines if "100.0" in line]
 
 
 def test_nothing_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,19 +150,17 @@ def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.
     """T21 and its hint are in the text, the JSON, and in what `preview` and `explain` refuse such a template with."""
     text = WRONG.replace("REPAYMET", "REPAYMENT").replace("{ACCOUNT_IDD}", "%7BACCOUNT_ID%7D {ACCOUNT_\u00adID}")
     (tmp_path / "note.toml").write_text(text)
-    given = make_settings(templates_dir=tmp_path)
-    run_command(check.command, given)
-    shown = capsys.readouterr().out
-    run_command(check.command, given, as_json=True)
+    settings = make_settings(templates_dir=tmp_path)
+    run_command(check.command, settings)
+    text = capsys.readouterr().out
+    run_command(check.command, settings, as_json=True)
     found = json.loads(capsys.readouterr().out)["findings"]
     with pytest.raises(UsageError) as previewed:
-        run_command(preview.command, given, template="note")
+        run_command(preview.command, settings, template="note")
     with pytest.raises(UsageError) as explained:
-        run_command(explain.command, given, events=["LOAN_REPAYMENT"])
+        run_command(explain.command, settings, events=["LOAN_REPAYMENT"])
 
-    assert (
-        "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in shown
-    )
+    assert "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in text
     assert [(9, "T21", "error", "write {ACCOUNT_ID}")] * 2 == [
         (finding["line"], finding["rule"], finding["severity"], finding["hint"]) for finding in found
     ]

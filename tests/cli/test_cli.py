@@ -35,7 +35,7 @@ COMMANDS = (
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Ours without any setting of this machine, and these."""
+    """This environment without any setting of the program, and with these."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("PROCESSOR_")}
     return clean | {f"PROCESSOR_{name}": value for name, value in settings.items()}
 
@@ -87,16 +87,16 @@ def test_version() -> None:
     assert (0, f"processor {version('processor')}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_no_command_is_a_question() -> None:
+def test_no_command_shows_help() -> None:
     """`processor` alone shows the commands, as `--help` does."""
-    alone, asked = processor(), processor("--help")
+    alone, with_help = processor(), processor("--help")
 
-    assert (0, asked.stdout) == (alone.returncode, alone.stdout)
+    assert (0, with_help.stdout) == (alone.returncode, alone.stdout)
     assert all(re.search(rf"^  {command} ", alone.stdout, re.MULTILINE) for command in COMMANDS)
 
 
 def test_help_is_quick() -> None:
-    """It loads no Kafka client, settings, Avro or validators: the list of modules tells, however slow the machine."""
+    """It loads no Kafka client, settings, Avro or validators: the modules show it, however slow the machine."""
     code = "import sys; from processor.cli import main; main.exit_code(['run', '--help']); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -185,10 +185,10 @@ def test_a_start_that_is_no_word_is_refused_once() -> None:
 
 def test_a_taken_port_stops_run() -> None:
     """Exit 2 with the port, before anything is consumed."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = str(occupied.getsockname()[1])
         done = processor("run", TENANT="northbank", KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1", HTTP__PORT=port)
 
     assert (2, "") == (done.returncode, done.stdout)
@@ -197,9 +197,9 @@ def test_a_taken_port_stops_run() -> None:
 
 def test_topics_without_a_broker_are_an_error_of_the_world() -> None:
     """Exit 3 and where to look."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        servers = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        servers = f"127.0.0.1:{closed.getsockname()[1]}"
         done = processor("topics", TENANT="northbank", KAFKA__BOOTSTRAP_SERVERS=servers)
 
     assert (3, "") == (done.returncode, done.stdout)
@@ -250,13 +250,13 @@ def test_a_reader_that_leaves_is_no_news(command: tuple[str, ...]) -> None:
     assert (128 + signal.SIGPIPE, "") == (process.returncode, errors)
 
 
-def test_a_fault_of_ours_is_logged_with_its_traceback(
+def test_an_internal_error_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 70 for what nobody foresaw; stdout stays clean."""
+    """Exit 70 for an unforeseen exception; stdout stays clean."""
 
     def broken(**_: object) -> int:
-        raise ZeroDivisionError("nobody foresaw this")
+        raise ZeroDivisionError("unforeseen")
 
     monkeypatch.setattr("processor.settings.settings_table", broken)
     code = exit_code(["settings"])
@@ -264,7 +264,7 @@ def test_a_fault_of_ours_is_logged_with_its_traceback(
     output, errors = capsys.readouterr()
     assert (70, "") == (code, output)
     assert "internal error" in errors
-    assert "ZeroDivisionError: nobody foresaw this" in errors
+    assert "ZeroDivisionError: unforeseen" in errors
 
 
 def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,8 +309,8 @@ def ready(address: str, *, within_s: float = 60) -> None:
     """Wait until /ready says 200."""
     deadline = time.monotonic() + within_s
     with httpx.Client(timeout=5, trust_env=False) as client:
-        while (answer := client.get(f"{address}/ready")).status_code != 200:
-            assert time.monotonic() < deadline, answer.text
+        while (response := client.get(f"{address}/ready")).status_code != 200:
+            assert time.monotonic() < deadline, response.text
             time.sleep(0.2)
 
 
@@ -483,10 +483,10 @@ def test_time_zones_without_those_of_the_system() -> None:
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a container with a number for a user: exit 2, and what to set."""
 
-    def nobody(number: int) -> NoReturn:
+    def closed(number: int) -> NoReturn:
         raise KeyError(f"getpwuid(): uid not found: {number}")
 
-    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(pwd, "getpwuid", closed)
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 

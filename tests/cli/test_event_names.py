@@ -36,9 +36,9 @@ def error_of(call: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def settings(folder: Path, **given: Any) -> Settings:
+def settings(folder: Path, **fields: Any) -> Settings:
     """Settings of one bank with this folder of templates."""
-    return Settings(tenant="northbank", templates_dir=folder, **given)
+    return Settings(tenant="northbank", templates_dir=folder, **fields)
 
 
 def diagnostics(folder: Path, text: str) -> str:
@@ -124,7 +124,7 @@ def test_the_nearest_event_is_named(tmp_path: Path, place: Callable[[Path, str],
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 @pytest.mark.parametrize("name", ["QQQ", "x" * 5000])
 def test_a_name_like_no_event(tmp_path: Path, place: Callable[[Path, str], str], name: str) -> None:
-    """Nothing is guessed, and nobody has to read 73 names."""
+    """Nothing is guessed, and no list of 73 names is shown."""
     text = place(tmp_path, name)
 
     assert "did you mean" not in text
@@ -157,7 +157,7 @@ def test_every_event_is_nearest_to_itself() -> None:
 
 
 def test_a_condition_that_names_events_in_another_case(tmp_path: Path) -> None:
-    """As EQUALS and IN compare; only an operator that looks at case asks for the event's own spelling."""
+    """As EQUALS and IN compare; only an operator that looks at case needs the event's own spelling."""
     small = of_a_condition(tmp_path, "loan_repayment")
     exact = diagnostics(
         tmp_path,

@@ -33,15 +33,15 @@ value = "Private"
 )
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str, **given: Any) -> tuple[int, list[str]]:
+def explained(capsys: pytest.CaptureFixture[str], *arguments: str, **fields: Any) -> tuple[int, list[str]]:
     """Exit code and lines for people."""
-    code = run_command(explain.command, Settings(**{"tenant": "northbank", **given}), events=arguments)
+    code = run_command(explain.command, Settings(**{"tenant": "northbank", **fields}), events=arguments)
     return code, capsys.readouterr().out.splitlines()
 
 
 def test_messages_that_are_made(capsys: pytest.CaptureFixture[str]) -> None:
     """The name of an event gives its sample; each template says what it makes, and to whom."""
-    code, lines = said(capsys, "ACCOUNT_IN_ARREARS")
+    code, lines = explained(capsys, "ACCOUNT_IN_ARREARS")
     event_id, holder = "70a92334-8f0f-59e0-9e9c-a468c3b5248a", 'Women\'s "Sunrise" circle <Porto>'
 
     assert 0 == code
@@ -53,9 +53,9 @@ def test_messages_that_are_made(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_each_condition_with_its_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a template that makes nothing each condition is shown with what it was asked of; that is no finding."""
+    """Of a template that makes nothing each condition is shown with the value it compared; that is no finding."""
     (tmp_path / "note.toml").write_text(CONDITIONAL)
-    code, lines = said(capsys, str(SHIPPED / "samples" / "loan-repayment.json"), templates_dir=tmp_path)
+    code, lines = explained(capsys, str(SHIPPED / "samples" / "loan-repayment.json"), templates_dir=tmp_path)
 
     assert 0 == code
     assert [
@@ -68,16 +68,16 @@ def test_each_condition_with_its_value(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_no_template_and_another_tenant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What keeps all templates from being asked is said; without a tenant the event's own is taken."""
+    """What keeps all templates from being applied is shown; without a tenant the event's own is taken."""
     (tmp_path / "note.toml").write_text(CONDITIONAL)
-    code, lines = said(capsys, "CLIENT_REJECTED", templates_dir=tmp_path)
+    code, lines = explained(capsys, "CLIENT_REJECTED", templates_dir=tmp_path)
     assert (0, "  no message, NO_TEMPLATE: no template names CLIENT_REJECTED") == (code, lines[1])
 
     path = str(SHIPPED / "samples" / "loan-repayment.json")
-    code, lines = said(capsys, path, tenant="southbank")
+    code, lines = explained(capsys, path, tenant="southbank")
     assert "  no message, TENANT_DISABLED: tenant northbank; this installation is for southbank" == lines[1]
 
-    code, lines = said(capsys, path, tenant=None)
+    code, lines = explained(capsys, path, tenant=None)
     assert "  loan-repayment-email v1 EMAIL: made" == lines[1]
 
 
@@ -85,7 +85,7 @@ def test_events_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     """Lines are events by themselves; what is none would be a dead letter, and ends with 1."""
     good, bad = sample("loan-repayment"), changed(sample("loan-repayment"), {"event": "LOAN_REPAYED"})
     (tmp_path / "events.jsonl").write_text(f"{json.dumps(good)}\n\n{json.dumps(bad)}\n")
-    code, lines = said(capsys, str(tmp_path / "events.jsonl"))
+    code, lines = explained(capsys, str(tmp_path / "events.jsonl"))
 
     assert 1 == code
     assert lines[0].startswith(f"{tmp_path}/events.jsonl:1: LOAN_REPAYMENT ")
@@ -99,7 +99,7 @@ def test_an_event_on_many_lines_from_stdin(monkeypatch: pytest.MonkeyPatch, caps
     """A pretty-printed event is one event."""
     text = json.dumps(sample("loan-repayment"), indent=2).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
-    code, lines = said(capsys, "-")
+    code, lines = explained(capsys, "-")
 
     assert 0 == code
     assert lines[0].startswith("stdin: LOAN_REPAYMENT ")
@@ -109,7 +109,7 @@ def test_a_terminal_obeys_no_event(tmp_path: Path, capsys: pytest.CaptureFixture
     """Control characters of an event are shown as a replacement character."""
     event = changed(sample("savings-deposit-client"), {"account.id": "\x1b[31mLN"})  # it stays in an SMS
     (tmp_path / "event.json").write_text(json.dumps(event))
-    _, lines = said(capsys, str(tmp_path / "event.json"))
+    _, lines = explained(capsys, str(tmp_path / "event.json"))
 
     assert any("\ufffd[31mLN" in line for line in lines)
     assert not any("\x1b" in line for line in lines)
@@ -119,7 +119,7 @@ def test_a_failed_template_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFi
     """A template that cannot be rendered for the event ends with 1, and says why."""
     text = CONDITIONAL.partition("match")[0] + 'strict = true\nbody = "{GROUP_NAME}"\n'
     (tmp_path / "note.toml").write_text(text)
-    code, lines = said(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
+    code, lines = explained(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
 
     assert 1 == code
     assert ["  note v7 SMS: failed, MISSING_VALUE", "    no value: {GROUP_NAME}"] == lines[1:3]
@@ -127,27 +127,27 @@ def test_a_failed_template_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
 def test_what_a_table_could_change_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
-    """No reference table is read, so whoever never opted in may have: the text says so, as for what is made."""
+    """No reference table is read, so a holder may have opted in: the text says so, as for messages that are made."""
     text = CONDITIONAL.partition("match")[0].replace("OPT_OUT", option) + 'body = "{ACCOUNT_ID}"\n'
     (tmp_path / "note.toml").write_text(text)
-    code, lines = said(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
+    code, lines = explained(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
 
     assert (0, "note v7 SMS") == (code, lines[1].strip().rpartition(":")[0])
     assert lines[-1].startswith("not looked at: the reference tables")
 
 
 def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object, with the same answers."""
+    """One object, with the same results."""
     code = run_command(explain.command, Settings(tenant="northbank"), events=["ACCOUNT_IN_ARREARS"], as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    (event,) = told["events"]
-    answer, other = event["templates"]
+    result = json.loads(capsys.readouterr().out)
+    (event,) = result["events"]
+    task, email = event["templates"]
 
     assert 0 == code
-    assert "loan-arrears-email" == other["template"]
+    assert "loan-arrears-email" == email["template"]
     assert ("ACCOUNT_IN_ARREARS", None, False) == (event["event"], event["reason"], event["deadLetter"])
-    assert ("account-in-arrears-task", "MADE", False) == (answer["template"], answer["outcome"], answer["failed"])
-    assert 32 == len(answer["encodedKey"])
+    assert ("account-in-arrears-task", "MADE", False) == (task["template"], task["outcome"], task["failed"])
+    assert 32 == len(task["encodedKey"])
 
 
 @pytest.mark.parametrize(
@@ -180,11 +180,11 @@ def test_unknown_fields_of_an_event(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "two.jsonl").write_text(f"{json.dumps(event)}\n{json.dumps(event)}\n")
     arguments = [str(tmp_path / "one.json"), str(tmp_path / "two.jsonl")]
     assert 0 == run_command(explain.command, Settings(tenant="northbank"), events=arguments, as_json=True)
-    shown = capsys.readouterr()
+    printed = capsys.readouterr()
 
-    assert 3 == len(json.loads(shown.out)["events"])
+    assert 3 == len(json.loads(printed.out)["events"])
     text = "warning: unknown field transaction.amonut; did you mean amount?"
-    assert [f"{arguments[0]}: {text}", f"{arguments[1]}:1: {text}"] == shown.err.splitlines()
+    assert [f"{arguments[0]}: {text}", f"{arguments[1]}:1: {text}"] == printed.err.splitlines()
 
 
 def test_secrets_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

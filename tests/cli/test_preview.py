@@ -27,15 +27,15 @@ body = "{RECIPIENT_NAME}"
 """
 
 
-def shown(template: str = "loan-repayment-email", *, settings: Settings | None = None, **given: Any) -> int:
+def run_preview(template: str = "loan-repayment-email", *, settings: Settings | None = None, **options: Any) -> int:
     """The command with these options."""
-    return run_command(preview.command, settings or Settings(tenant="northbank"), template=template, **given)
+    return run_command(preview.command, settings or Settings(tenant="northbank"), template=template, **options)
 
 
 def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sample: template and message side by side, each placeholder with its value, and where it goes."""
     monkeypatch.setenv("COLUMNS", "240")
-    code = shown()
+    code = run_preview()
     text = capsys.readouterr().out
 
     assert 0 == code
@@ -50,14 +50,14 @@ def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 
 def test_json_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:
     """One object with each part, the address among them."""
-    assert 0 == shown("authorisation-hold-webhook", as_json=True)
-    told = json.loads(capsys.readouterr().out)
+    assert 0 == run_preview("authorisation-hold-webhook", as_json=True)
+    result = json.loads(capsys.readouterr().out)
 
-    assert ("MADE", "QUEUED", "PO-88121") == (told["outcome"], told["state"], told["values"]["{HOLD_ID}"])
+    assert ("MADE", "QUEUED", "PO-88121") == (result["outcome"], result["state"], result["values"]["{HOLD_ID}"])
     assert {
         "template": "https://ledger.example.com/accounts/{ACCOUNT_ID}/holds?reference={HOLD_ID}",
         "message": "https://ledger.example.com/accounts/SV-771204/holds?reference=PO-88121",
-    } == told["parts"]["url"]
+    } == result["parts"]["url"]
 
 
 def hook(tmp_path: Path, table: str, content_type: str = "application/json") -> Settings:
@@ -97,7 +97,7 @@ def test_how_a_webhook_is_called(
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("HOOK_PASSWORD", "pa55word")
     settings = hook(tmp_path, BASIC, "APPLICATION_JSON")
-    assert 0 == shown("hook", settings=settings, as_json=True)
+    assert 0 == run_preview("hook", settings=settings, as_json=True)
     text = capsys.readouterr().out
     assert {
         "method": "PUT",
@@ -110,7 +110,7 @@ def test_how_a_webhook_is_called(
     assert "s3cret" not in text
     assert "pa55word" not in text
 
-    assert 0 == shown("hook", settings=settings)
+    assert 0 == run_preview("hook", settings=settings)
     text = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
     for row in (
@@ -125,7 +125,7 @@ def test_how_a_webhook_is_called(
 
 def test_a_webhook_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a file leaves out has its default."""
-    assert 0 == shown("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), as_json=True)
+    assert 0 == run_preview("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), as_json=True)
 
     assert {
         "method": "POST",
@@ -145,10 +145,10 @@ def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monk
         ("loan-repayment-stream", None),
         ("account-in-arrears-task", "Call about an overdue loan"),
     ):
-        assert 0 == shown(template, as_json=True)
+        assert 0 == run_preview(template, as_json=True)
         read = json.loads(capsys.readouterr().out)
         assert (None, title) == (read["request"], read["title"])
-        assert 0 == shown(template)
+        assert 0 == run_preview(template)
         assert ("title" in capsys.readouterr().out) == (title is not None)
 
 
@@ -162,28 +162,28 @@ def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "loan-repayment-email.toml").write_text(f'{text}[locale.pt]\nsubject = "Olá"\nbody = "<p>Olá</p>"\n')
     settings = Settings(templates_dir=tmp_path)
     for as_json in (True, False):
-        assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"), as_json=as_json)
+        assert 0 == run_preview(settings=settings, event=str(tmp_path / "event.json"), as_json=as_json)
     line, head, *_ = capsys.readouterr().out.splitlines()
 
     assert language == json.loads(line)["locale"]
     assert f"EMAIL in {language}, of LOAN_REPAYMENT" in head
 
     (tmp_path / "loan-repayment-email.toml").write_text(text)
-    assert 0 == shown(settings=settings, event=str(tmp_path / "event.json"))
+    assert 0 == run_preview(settings=settings, event=str(tmp_path / "event.json"))
     assert "EMAIL, of LOAN_REPAYMENT" in capsys.readouterr().out
 
 
 def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    """Another sample than the first, and a message that is born FAILED is shown as such."""
+    """Another sample than the first, and a message that is created FAILED is shown as such."""
     name = "a client without an e-mail address, and with a name that is markup"
-    assert 0 == shown(sample=name, as_json=True)
-    told = json.loads(capsys.readouterr().out)
+    assert 0 == run_preview(sample=name, as_json=True)
+    result = json.loads(capsys.readouterr().out)
 
     assert ("FAILED", "MISSING_EMAIL_RECIPIENT_ADDRESS", None) == tuple(
-        told[key] for key in ("state", "failureReason", "destination")
+        result[key] for key in ("state", "failureReason", "destination")
     )
-    assert "<b>Bo</b> & Co" == told["values"]["{RECIPIENT_FIRST_NAMES}"]
-    assert "&lt;b&gt;Bo&lt;/b&gt;" in told["parts"]["body"]["message"]
+    assert "<b>Bo</b> & Co" == result["values"]["{RECIPIENT_FIRST_NAMES}"]
+    assert "&lt;b&gt;Bo&lt;/b&gt;" in result["parts"]["body"]["message"]
 
 
 OPT_IN = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0].replace("OPT_OUT", "OPT_IN")
@@ -210,7 +210,7 @@ def test_a_template_that_is_opted_in(
     (tmp_path / "event.json").write_text(json.dumps(sample("loan-repayment")))
     text = f'{OPT_IN}[[sample]]\nname = "a"\nevent = "event.json"\n{subscribed}'
     (tmp_path / "loan-repayment-email.toml").write_text(text)
-    assert code == shown(settings=Settings(templates_dir=tmp_path), as_json=True, **options)
+    assert code == run_preview(settings=Settings(templates_dir=tmp_path), as_json=True, **options)
 
     assert outcome == json.loads(capsys.readouterr().out)["outcome"]
 
@@ -219,7 +219,7 @@ def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """An event that makes no message shows why, and what it would say; it ends with 1."""
     event = changed(sample("loan-repayment"), {"client": None, "group": sample("savings-deposit")["group"]})
     (tmp_path / "event.json").write_text(json.dumps(event, indent=1))
-    code = shown(event=str(tmp_path / "event.json"))
+    code = run_preview(event=str(tmp_path / "event.json"))
 
     text = capsys.readouterr().out
 
@@ -232,14 +232,14 @@ def test_a_template_without_samples_takes_the_events_own(tmp_path: Path, capsys:
     """The shipped sample of its first event."""
     text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
     (tmp_path / "loan-repayment-email.toml").write_text(text)
-    assert 0 == shown(settings=Settings(templates_dir=tmp_path), as_json=True)
+    assert 0 == run_preview(settings=Settings(templates_dir=tmp_path), as_json=True)
 
     assert "the sample of LOAN_REPAYMENT" == json.loads(capsys.readouterr().out)["eventSource"]
 
 
 def test_html_to_a_file(tmp_path: Path) -> None:
     """The body as a page that a browser reads as UTF-8."""
-    assert 0 == shown(html=tmp_path / "body.html")
+    assert 0 == run_preview(html=tmp_path / "body.html")
 
     page = (tmp_path / "body.html").read_text(encoding="utf-8")
     assert page.startswith('<!doctype html><meta charset="utf-8"><p>Dear Ines,</p>')
@@ -254,19 +254,19 @@ def test_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     monkeypatch.setattr("webbrowser.open", open_page)
-    assert 0 == shown(browser=True)
+    assert 0 == run_preview(browser=True)
     page = Path(opened[0].removeprefix("file://"))
     assert "<p>Dear Ines,</p>" in page.read_text()
     page.unlink()
 
     monkeypatch.setattr("webbrowser.open", lambda _address: False)
     with pytest.raises(UsageError, match="no browser could be started\nhint: the body is in ") as caught:
-        shown(browser=True)
+        run_preview(browser=True)
     Path(str(caught.value).rpartition(" ")[2]).unlink()
 
 
 @pytest.mark.parametrize(
-    ("given", "what", "hint"),
+    ("options", "what", "hint"),
     [
         (
             {"template": "loan-repayment-mail"},
@@ -280,10 +280,10 @@ def test_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"html": Path("/no/such/folder/x.html")}, "/no/such/folder/x.html cannot be written", "name another file"),
     ],
 )
-def test_what_cannot_be_shown(given: dict[str, Any], what: str, hint: str) -> None:
+def test_what_cannot_be_shown(options: dict[str, Any], what: str, hint: str) -> None:
     """Each mistake on the command line has its words and a hint."""
     with pytest.raises(UsageError) as caught:
-        shown(**given)
+        run_preview(**options)
 
     assert what in str(caught.value)
     assert f"hint: {hint}" in str(caught.value)
@@ -295,15 +295,15 @@ def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "other.toml").write_text(MANUAL.replace('id = "note"', 'id = "other"').replace("Note", "Other"))
     settings = Settings(tenant="northbank", templates_dir=tmp_path)
     with pytest.raises(UsageError) as caught:
-        shown("note", settings=settings)
+        run_preview("note", settings=settings)
     assert "note cannot be rendered\nnote.toml:4: `recipient` is missing; type SMS needs one [T06]" in str(caught.value)
     with pytest.raises(UsageError, match="other is for what a person sends"):
-        shown("other", settings=settings)
+        run_preview("other", settings=settings)
     (tmp_path / "loan-repayment-email.toml").write_text(
         (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
     )
 
-    assert 0 == shown(settings=settings, event="LOAN_REPAYMENT")
+    assert 0 == run_preview(settings=settings, event="LOAN_REPAYMENT")
     assert "QUEUED" in capsys.readouterr().out
 
 
@@ -320,9 +320,9 @@ def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[s
     cause = "not a possible phone number: of no country, or of the wrong length for its country"
 
     assert () == load_templates(portugal, schemas()).diagnostics
-    assert 0 == shown("note", settings=portugal)
+    assert 0 == run_preview("note", settings=portugal)
     assert capsys.readouterr().out.endswith(f"FAILED, UNDEFINED_DESTINATION: {cause}\n")
-    assert 0 == shown("note", settings=portugal, as_json=True)
+    assert 0 == run_preview("note", settings=portugal, as_json=True)
     read = json.loads(capsys.readouterr().out)
     assert ("FAILED", "UNDEFINED_DESTINATION", cause, None) == tuple(
         read[name] for name in ("state", "failureReason", "failureCause", "destination")
@@ -341,15 +341,15 @@ def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_secrets_and_escapes_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A link to set a password is its addressee's alone, and what a terminal would obey is not printed."""
     html = tmp_path / "shown.html"
-    told = json.loads((SHIPPED / "events" / "PORTAL_PASSWORD_RESET.json").read_text())
-    told["client"]["fullName"] = "X\x1b]0;owned\x07\x1b[2J"
+    result = json.loads((SHIPPED / "events" / "PORTAL_PASSWORD_RESET.json").read_text())
+    result["client"]["fullName"] = "X\x1b]0;owned\x07\x1b[2J"
     file = tmp_path / "event.json"
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(result))
     for as_json in (False, True):
-        assert 0 == shown("portal-email", event=str(file), html=html, as_json=as_json)
+        assert 0 == run_preview("portal-email", event=str(file), html=html, as_json=as_json)
         text = capsys.readouterr().out
 
-        assert told["passwordUrl"] not in text
+        assert result["passwordUrl"] not in text
         assert "***" in text
         assert "\x1b]0" not in text
-    assert told["passwordUrl"] not in html.read_text()
+    assert result["passwordUrl"] not in html.read_text()

@@ -1,4 +1,4 @@
-"""`processor produce` on a real broker: what is sent is what was told, keyed, whole or not at all."""
+"""`processor produce` on a real broker: what is sent is what was given, keyed, whole or not at all."""
 
 import io
 import json
@@ -44,16 +44,16 @@ def make_settings(bootstrap_servers: str, prefix: str, **more: Any) -> Settings:
 
 
 def make_topic(settings: Settings, **config: str) -> None:
-    asker = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
+    admin = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
     new = NewTopic(settings.topic("events"), num_partitions=2, replication_factor=1, config=config)
-    asker.create_topics([new])[settings.topic("events")].result()
+    admin.create_topics([new])[settings.topic("events")].result()
 
 
 @pytest.fixture
 def settings(bootstrap_servers: str, topic_prefix: str) -> Settings:
-    made = make_settings(bootstrap_servers, topic_prefix)
-    make_topic(made)
-    return made
+    created = make_settings(bootstrap_servers, topic_prefix)
+    make_topic(created)
+    return created
 
 
 def read(settings: Settings) -> list[SourceRecord]:
@@ -89,11 +89,11 @@ def event_of(record: SourceRecord) -> Event:
     return event
 
 
-def told(events_told: list[Json]) -> dict[str, Event]:
+def events_by_id(json_events: list[Json]) -> dict[str, Event]:
     """What records must hold, by event id."""
     found = {}
-    for given in events_told:
-        event = event_from_json(given, SCHEMAS)
+    for sent in json_events:
+        event = event_from_json(sent, SCHEMAS)
         assert isinstance(event, Event)
         found[event.id] = event
     return found
@@ -105,8 +105,8 @@ def write(path: Path, lines: Sequence[Json | str]) -> Path:
     return path
 
 
-def spoilt(given: Json, **changes: Any) -> Json:
-    return {**given, **changes}
+def changed(sent: Json, **changes: Any) -> Json:
+    return {**sent, **changes}
 
 
 # Without a broker
@@ -115,7 +115,7 @@ def spoilt(given: Json, **changes: Any) -> Json:
 def test_a_bad_line_is_named_with_number_and_field() -> None:
     """Each line is an event or a finding, which has its number, the reason and the path of the field."""
     good, bad = events(2)
-    lines = [(1, json.dumps(good).encode()), (7, json.dumps(spoilt(bad, occurredAt="yesterday")).encode())]
+    lines = [(1, json.dumps(good).encode()), (7, json.dumps(changed(bad, occurredAt="yesterday")).encode())]
     first, second = classify(lines, SCHEMAS, format="avro", limit_bytes=1_000_000)
 
     assert not isinstance(first, RejectedLine)
@@ -149,32 +149,32 @@ def test_a_source_that_cannot_be_had(options: dict[str, Any], what: str) -> None
 
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody at the address is an error of the world with a hint, not a wait for ever."""
+    """An address without a broker is a DependencyError with a hint, not a wait for ever."""
     monkeypatch.setattr("processor.kafka.topic_state.CALL_TIMEOUT_S", 0.5)
     with pytest.raises(DependencyError, match=r"no response from .*\nhint: "):
         run_command(produce.command, make_settings("127.0.0.1:1", "x."), samples=True)
 
 
-# With one
+# With a broker
 
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("format", ["avro", "json"])
-def test_a_file_is_sent_as_told(settings: Settings, tmp_path: Path, format: Any) -> None:  # noqa: A002
-    """Each event of the file is on the topic once, equal to what was told, under its ordering key."""
-    given = list(events(60))
-    file = write(tmp_path / "e.jsonl", [*given[:30], "", *given[30:]])
+def test_a_file_is_sent_as_it_is(settings: Settings, tmp_path: Path, format: Any) -> None:  # noqa: A002
+    """Each event of the file is on the topic once, equal to that of the file, under its ordering key."""
+    sent = list(events(60))
+    file = write(tmp_path / "e.jsonl", [*sent[:30], "", *sent[30:]])
     assert run_command(produce.command, settings, file=file, wire_format=format) == 0
     records = read(settings)
 
-    assert told(given) == {event.id: event for event in map(event_of, records)}
-    assert len(given) == len(records)
+    assert events_by_id(sent) == {event.id: event for event in map(event_of, records)}
+    assert len(sent) == len(records)
     assert [event_of(record).ordering_key.encode() for record in records] == [record.key for record in records]
 
 
 @pytest.mark.kafka
 def test_order_of_a_key(settings: Settings) -> None:
-    """Events of one account are in one partition, in the order in which they were told."""
+    """Events of one account are in one partition, in the order in which they were sent."""
     run_command(produce.command, settings, count=300, seed=7)
     order = {event["eventId"]: number for number, event in enumerate(events(300, seed=7))}
     places: dict[str, list[tuple[int, int]]] = {}
@@ -191,36 +191,36 @@ def test_order_of_a_key(settings: Settings) -> None:
 @pytest.mark.kafka
 def test_one_bad_line_keeps_all_back(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a bad line in the middle nothing is sent; number, reason and field are said; the exit code is 1."""
-    given = list(events(9))
-    lines: list[Json | str] = [*given[:4], spoilt(given[4], tenant=5), *given[5:], "{"]
+    sent = list(events(9))
+    lines: list[Json | str] = [*sent[:4], changed(sent[4], tenant=5), *sent[5:], "{"]
     source = write(tmp_path / "e.jsonl", lines)
     code = run_command(produce.command, settings, file=source)
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
 
     assert code == 1
     assert read(settings) == []
-    assert f"{source}:5: INVALID_EVENT: tenant" in said.err
-    assert f"{source}:10: INVALID_EVENT: " in said.err
-    assert "--skip-bad" in said.err
+    assert f"{source}:5: INVALID_EVENT: tenant" in printed.err
+    assert f"{source}:10: INVALID_EVENT: " in printed.err
+    assert "--skip-bad" in printed.err
 
 
 @pytest.mark.kafka
 def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --skip-bad the bad lines alone stay behind, and are reported."""
-    given = list(events(9))
-    lines: list[Json | str] = [*given[:4], spoilt(given[4], event="LOAN_REPAID"), *given[5:]]
+    sent = list(events(9))
+    lines: list[Json | str] = [*sent[:4], changed(sent[4], event="LOAN_REPAID"), *sent[5:]]
     code = run_command(produce.command, settings, file=write(tmp_path / "e.jsonl", lines), skip_bad=True, as_json=True)
-    said = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
 
     assert code == 0
-    assert told([*given[:4], *given[5:]]) == {event.id: event for event in map(event_of, read(settings))}
-    assert (said["delivered"], said["bad"], said["findings"][0]["line"]) == (8, 1, 5)
-    assert said["findings"][0]["reason"] == "UNKNOWN_EVENT"
+    assert events_by_id([*sent[:4], *sent[5:]]) == {event.id: event for event in map(event_of, read(settings))}
+    assert (printed["delivered"], printed["bad"], printed["findings"][0]["line"]) == (8, 1, 5)
+    assert printed["findings"][0]["reason"] == "UNKNOWN_EVENT"
 
 
-def misspelt(given: Json, **names: str) -> Json:
+def renamed(sent: Json, **names: str) -> Json:
     """The event with other names for some of its fields."""
-    return {names.get(name, name): value for name, value in given.items()}
+    return {names.get(name, name): value for name, value in sent.items()}
 
 
 @pytest.mark.kafka
@@ -229,22 +229,22 @@ def test_unknown_fields_are_named(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], skip_bad: bool
 ) -> None:
     """Each once for a file, with the first line that has it; the events are sent, and stdout stays one object."""
-    given = [*samples()][:4]
-    lines = [given[0], misspelt(given[1], correlationId="correlationID"), misspelt(given[2], branch="bransh")]
-    lines[2]["client"] = {**given[2]["client"], "amonut": "1"}
-    lines += [misspelt(given[3], branch="bransh")]
+    sent = [*samples()][:4]
+    lines = [sent[0], renamed(sent[1], correlationId="correlationID"), renamed(sent[2], branch="bransh")]
+    lines[2]["client"] = {**sent[2]["client"], "amonut": "1"}
+    lines += [renamed(sent[3], branch="bransh")]
     source = write(tmp_path / "e.jsonl", lines)
     assert run_command(produce.command, settings, file=source, skip_bad=skip_bad, as_json=True) == 0
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
 
     assert [
         f"{source}:2: warning: unknown field correlationID; did you mean correlationId?",
         f"{source}:3: warning: unknown field bransh; did you mean branch?",
         f"{source}:3: warning: unknown field client.amonut",
-    ] == sorted(said.err.splitlines())
-    told_of = json.loads(said.out)
-    assert (4, 0) == (told_of["delivered"], told_of["bad"])
-    assert {"line": 3, "field": "client.amonut", "nearest": None} in told_of["unknownFields"]
+    ] == sorted(printed.err.splitlines())
+    report = json.loads(printed.out)
+    assert (4, 0) == (report["delivered"], report["bad"])
+    assert {"line": 3, "field": "client.amonut", "nearest": None} in report["unknownFields"]
     assert 4 == len(read(settings))
 
 
@@ -253,13 +253,13 @@ def test_a_bad_line_names_its_unknown_fields_too(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A required field that is misspelt is missing, and the warning says which one was meant."""
-    (given,) = events(1)
-    source = write(tmp_path / "e.jsonl", [misspelt(given, occurredAt="occuredAt")])
+    (sent,) = events(1)
+    source = write(tmp_path / "e.jsonl", [renamed(sent, occurredAt="occuredAt")])
     assert run_command(produce.command, settings, file=source) == 1
 
-    said = capsys.readouterr().err
-    assert f"{source}:1: INVALID_EVENT: occurredAt: is missing\n" in said
-    assert f"{source}:1: warning: unknown field occuredAt; did you mean occurredAt?\n" in said
+    printed = capsys.readouterr().err
+    assert f"{source}:1: INVALID_EVENT: occurredAt: is missing\n" in printed
+    assert f"{source}:1: warning: unknown field occuredAt; did you mean occurredAt?\n" in printed
 
 
 @pytest.mark.kafka
@@ -267,8 +267,8 @@ def test_many_unknown_fields_are_counted(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Twenty are shown, of a file of another kind."""
-    (given,) = events(1)
-    source = write(tmp_path / "e.jsonl", [{**given, **{f"x{number}": 1 for number in range(50)}}])
+    (sent,) = events(1)
+    source = write(tmp_path / "e.jsonl", [{**sent, **{f"x{number}": 1 for number in range(50)}}])
     assert run_command(produce.command, settings, file=source) == 0
     lines = capsys.readouterr().err.splitlines()
 
@@ -277,10 +277,10 @@ def test_many_unknown_fields_are_counted(
 
 @pytest.mark.kafka
 def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """The samples of all events are sent, told of the tenant that is set."""
+    """The samples of all events are sent, with the tenant that is set."""
     other = settings.model_copy(update={"tenant": "southbank"})
     run_command(produce.command, other, samples=True, as_json=True)
-    expected = told([{**sample, "tenant": "southbank"} for sample in samples()])
+    expected = events_by_id([{**sample, "tenant": "southbank"} for sample in samples()])
 
     assert expected == {event.id: event for event in map(event_of, read(settings))}
     assert json.loads(capsys.readouterr().out)["delivered"] == len(EVENTS)
@@ -289,19 +289,19 @@ def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFix
 @pytest.mark.kafka
 def test_stdin_is_a_file_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--file -` reads stdin, which can be read only once, and still nothing is sent before all of it was checked."""
-    given = list(events(3))
+    sent = list(events(3))
 
     def stdin(lines: list[Json]) -> None:
         piped = b"\xef\xbb\xbf" + b"\n".join(json.dumps(line).encode() for line in lines)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
 
-    stdin([*given, {}])
+    stdin([*sent, {}])
     assert run_command(produce.command, settings, file=Path("-")) == 1
     assert read(settings) == []
-    stdin(given)
+    stdin(sent)
     assert run_command(produce.command, settings, file=Path("-")) == 0
 
-    assert told(given) == {event.id: event for event in map(event_of, read(settings))}
+    assert events_by_id(sent) == {event.id: event for event in map(event_of, read(settings))}
 
 
 @pytest.mark.kafka
@@ -332,14 +332,14 @@ def test_what_the_broker_refuses_is_an_error(
     """Events over the topic's limit are counted as failed, the others are delivered, and the end is an error."""
     settings = make_settings(bootstrap_servers, topic_prefix)
     make_topic(settings, **{"max.message.bytes": "6000"})
-    given = list(events(40))
-    lines = [*given[:20], spoilt(given[20], correlationId=os.urandom(8_000).hex()), *given[21:]]
+    sent = list(events(40))
+    lines = [*sent[:20], changed(sent[20], correlationId=os.urandom(8_000).hex()), *sent[21:]]
     with pytest.raises(DependencyError, match="did not take 1 of 40 events: MSG_SIZE_TOO_LARGE"):
         run_command(produce.command, settings, file=write(tmp_path / "e.jsonl", lines), as_json=True)
-    said = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
 
-    assert (said["delivered"], said["failed"]) == (39, 1)
-    assert told([*given[:20], *given[21:]]) == {event.id: event for event in map(event_of, read(settings))}
+    assert (printed["delivered"], printed["failed"]) == (39, 1)
+    assert events_by_id([*sent[:20], *sent[21:]]) == {event.id: event for event in map(event_of, read(settings))}
 
 
 @pytest.mark.kafka
@@ -349,9 +349,9 @@ def test_a_signal_ends_it_early(settings: Settings, capsys: pytest.CaptureFixtur
     timer.start()
     began = time.monotonic()
     code = run_command(produce.command, settings, count=10_000, rate=50, as_json=True)
-    said = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
 
     assert code == 0
     assert time.monotonic() - began < 10
-    assert said["stopped"]
-    assert 0 < said["delivered"] == len(read(settings)) < 200
+    assert printed["stopped"]
+    assert 0 < printed["delivered"] == len(read(settings)) < 200

@@ -81,7 +81,7 @@ def test_what_could_be_written_and_not_be_read(writer: Json, reader: Json, expec
     (_, old), (_, new) = parse(json.dumps(writer)), parse(json.dumps(reader))
     found = list(incompatibilities(old, new))
 
-    assert expected == [one[: len(what)] for one, what in zip(found, expected, strict=True)]
+    assert expected == [line[: len(what)] for line, what in zip(found, expected, strict=True)]
 
 
 def test_every_schema_of_ours_reads_itself() -> None:
@@ -126,27 +126,29 @@ def test_registering(
 ) -> None:
     """A dry run first; then all are registered, once; an incompatible version that somebody put there is found; and
     `run` writes Avro only under ids that consumers can ask the registry for."""
-    given = SchemaRegistrySettings(url=registry_url)
-    settings = Settings(schema_registry=given)
+    registry_settings = SchemaRegistrySettings(url=registry_url)
+    settings = Settings(schema_registry=registry_settings)
     assert 1 == run_command(schemas.command, settings, action="register", yes=False)
     assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
-    made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given, output={"format": "avro"})
+    installation = create_installation(
+        bootstrap_servers, topic_prefix, schema_registry=registry_settings, output={"format": "avro"}
+    )
     with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
-        made.run()
+        installation.run()
 
     assert 0 == run_command(schemas.command, settings, action="register", yes=True)
     assert 0 == run_command(schemas.command, settings, action="register", yes=False)
     assert 0 == run_command(schemas.command, settings, action="check", as_json=True)
-    made.produce_events([repayment(0)])
-    made.run()
+    installation.produce_events([repayment(0)])
+    installation.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
     registered = Subjects(registry_url, session_of(settings)).id_of(ours)
-    (message, *_) = made.read(made.settings.topic("messages"))
+    (message, *_) = installation.read(installation.settings.topic("messages"))
     assert registered is not None
     assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
-    made.produce_events([repayment(1)])
-    made.run()  # a new start reads the outputs that are there
-    assert [2] == made.committed()
+    installation.produce_events([repayment(1)])
+    installation.run()  # a new start reads the outputs that are there
+    assert [2] == installation.committed()
 
     capsys.readouterr()
     put(registry_url, "communications.Decision", json.dumps(record(at="string") | {"name": "communications.Decision"}))
@@ -156,7 +158,7 @@ def test_registering(
 
 
 def test_no_registry() -> None:
-    """Nothing to register with, and one that does not answer."""
+    """No registry to register with, and one that does not respond."""
     with pytest.raises(UsageError, match="no schema registry is set"):
         run_command(schemas.command, Settings(), action="register", yes=True)
     nowhere = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:1"))
@@ -165,16 +167,18 @@ def test_no_registry() -> None:
 
 
 def test_tls_and_a_password(tmp_path: Path) -> None:
-    """A registry behind TLS is believed when its certificate is vouched for, and is told who asks."""
+    """A registry behind TLS is believed when its certificate is vouched for, and gets the credentials."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with LoopbackServer(lambda _path: json_response([]), tls=context) as registry:
-        given: Json = {"url": registry.url, "username": "ada", "password": "pw"}
-        trusting = Settings(schema_registry=SchemaRegistrySettings(**given, ca_file=tmp_path / "ca.pem"))
+        registry_settings: Json = {"url": registry.url, "username": "ada", "password": "pw"}
+        trusting = Settings(schema_registry=SchemaRegistrySettings(**registry_settings, ca_file=tmp_path / "ca.pem"))
         assert {} == Subjects(registry.url, session_of(trusting)).versions("x")
         with pytest.raises(UnavailableError, match="SSLError"):
-            Subjects(registry.url, session_of(Settings(schema_registry=SchemaRegistrySettings(**given)))).versions("x")
+            Subjects(
+                registry.url, session_of(Settings(schema_registry=SchemaRegistrySettings(**registry_settings)))
+            ).versions("x")
 
     assert ["Basic YWRhOnB3"] == registry.authorizations

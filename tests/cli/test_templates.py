@@ -31,9 +31,9 @@ def test_the_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     ]
 
     assert 0 == run_command(templates.command, Settings(tenant=TENANT), as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert sorted(path.stem for path in SHIPPED.glob("*.toml")) == [one["id"] for one in told["templates"]]
-    assert (0, 32) == (told["broken"], len(told["setVersion"]))
+    result = json.loads(capsys.readouterr().out)
+    assert sorted(path.stem for path in SHIPPED.glob("*.toml")) == [item["id"] for item in result["templates"]]
+    assert (0, 32) == (result["broken"], len(result["setVersion"]))
 
 
 def test_broken_ones_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,8 +47,8 @@ def test_placeholders_of_an_event(capsys: pytest.CaptureFixture[str], monkeypatc
     """All of its family, with what the event's sample has; a name that is none has the nearest."""
     monkeypatch.setenv("COLUMNS", "200")
     assert 0 == run_command(templates.command, Settings(tenant=TENANT), placeholders="ACCOUNT_IN_ARREARS", as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    values = {one["name"]: one["sample"] for one in told["placeholders"]}
+    result = json.loads(capsys.readouterr().out)
+    values = {item["name"]: item["sample"] for item in result["placeholders"]}
     assert placeholders_of("loan_account").keys() == values.keys()
     assert ("271.20", None) == (values["ARREARS_POSITION"], values["CLIENT_NAME"])
 
@@ -69,14 +69,14 @@ def test_no_list_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_new_template_has_no_finding(event: str, channel: str, tmp_path: Path) -> None:
     """Of every event, in each of its channels: it loads, and has a sample that passes, or says why there is none."""
     settings = Settings(tenant=TENANT, templates_dir=tmp_path / "mine")
-    made = run_command(templates.command, settings, new="begin-here", event=event, channel=channel)
+    code = run_command(templates.command, settings, new="begin-here", event=event, channel=channel)
     loaded = read_templates(tmp_path / "mine", tenant=TENANT, schemas=schemas())
 
-    assert 0 == made
+    assert 0 == code
     if loaded.samples:
         assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
     else:
-        assert ["no sample"] == [one.message for one in loaded.diagnostics]
+        assert ["no sample"] == [item.message for item in loaded.diagnostics]
         assert "# Its event makes no message: NO_RECIPIENT" in (tmp_path / "mine" / "begin-here.toml").read_text()
 
 

@@ -87,7 +87,7 @@ def test_dead_letters_follow_the_brokers_own_limit(topic_prefix: str) -> None:
 
 
 def test_what_exists_is_not_changed_by_create(settings: Settings) -> None:
-    """A twin that does not fit is reported, with what to do, and left as it is."""
+    """A co-partitioned topic that does not fit is reported, with what to do, and left as it is."""
     make_topic(settings, settings.topic("status"), partitions=1)
 
     report = create_topics(settings, stream_events=(), partitions=3)
@@ -111,7 +111,7 @@ def test_another_number_of_partitions_is_refused(settings: Settings) -> None:
 
 
 def test_growing_is_a_dry_run_until_yes(settings: Settings) -> None:
-    """Without --yes the steps are told, outputs first and events last, and nothing is done."""
+    """Without --yes the steps are shown, outputs first and events last, and nothing is done."""
     create_topics(settings, stream_events=STREAMS, partitions=2)
 
     growth = grow_topics(settings, partitions=5, yes=False)
@@ -136,7 +136,7 @@ def test_grown_topics_fit_and_streams_stay(settings: Settings) -> None:
 
 
 def test_shrinking_is_refused(settings: Settings) -> None:
-    """Kafka cannot take partitions away, and the error says so before anything is asked of the broker."""
+    """Kafka cannot take partitions away, and the error says so before any request to the broker."""
     create_topics(settings, stream_events=(), partitions=2)
 
     with pytest.raises(UsageError, match=r"has 2 partitions, more than 1\nhint: Kafka cannot take partitions away"):
@@ -144,7 +144,7 @@ def test_shrinking_is_refused(settings: Settings) -> None:
 
 
 def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
-    """Nothing is grown while a twin is missing: the events would be left without it."""
+    """Nothing is grown while a co-partitioned topic is missing: the events would be left without it."""
     make_topic(settings, settings.topic("events"), partitions=2)
 
     with pytest.raises(TopicConfigError, match="topics are missing"):
@@ -152,10 +152,10 @@ def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
 
 
 def test_no_broker_is_an_error_of_the_world(topic_prefix: str) -> None:
-    """Exit 3 and a hint, within the patience of one request."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        servers = f"127.0.0.1:{nobody.getsockname()[1]}"
+    """Exit 3 and a hint, within the time-out of one request."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        servers = f"127.0.0.1:{closed.getsockname()[1]}"
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=servers), topics=TopicSettings(prefix=topic_prefix))
         with pytest.raises(DependencyError, match=r"no response from .*\nhint: check PROCESSOR_KAFKA__BOOT"):
             inspect_topics(settings, stream_events=())

@@ -18,22 +18,22 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Json]:
+def generated() -> list[Json]:
     return list(events(3_000))
 
 
-def by_account(told: list[Json]) -> Iterator[list[Json]]:
+def by_account(generated: list[Json]) -> Iterator[list[Json]]:
     """The events of each account, in their order."""
     accounts: dict[str, list[Json]] = {}
-    for event in told:
+    for event in generated:
         if "account" in event:
             accounts.setdefault(event["account"]["encodedKey"], []).append(event)
     yield from accounts.values()
 
 
-def test_the_same_arguments_give_the_same_events(told: list[Json]) -> None:
-    """Nothing but the arguments decides what is told, and a shorter run is the beginning of a longer one."""
-    assert told[:500] == list(events(500))
+def test_the_same_arguments_give_the_same_events(generated: list[Json]) -> None:
+    """Nothing but the arguments decides what is generated, and a shorter run is the beginning of a longer one."""
+    assert generated[:500] == list(events(500))
 
 
 def test_event_ids_differ() -> None:
@@ -44,53 +44,53 @@ def test_event_ids_differ() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_every_event_is_told(told: list[Json]) -> None:
-    """3,000 events hold each of the 26 names of the three families that the ledger tells of, and no other."""
+def test_every_event_is_generated(generated: list[Json]) -> None:
+    """3,000 events hold each of the 26 names of the three families that the ledger has, and no other."""
     ledger = {"client", "loan_transaction", "deposit_transaction"}
     expected = {event for event, row in EVENTS.items() if row.family in ledger}
 
     assert 26 == len(expected)
-    assert expected == {event["event"] for event in told}
+    assert expected == {event["event"] for event in generated}
 
 
-def test_every_event_is_read(told: list[Json]) -> None:
+def test_every_event_is_read(generated: list[Json]) -> None:
     """What is generated fits the schemas: none of it would be a dead letter."""
     schemas = load_schemas()
-    faults = [found for event in told if isinstance(found := event_from_json(event, schemas), DecodeFailure)]
+    failures = [found for event in generated if isinstance(found := event_from_json(event, schemas), DecodeFailure)]
 
-    assert not faults
+    assert not failures
 
 
-def test_accounts_have_one_holder(told: list[Json]) -> None:
+def test_accounts_have_one_holder(generated: list[Json]) -> None:
     """A client's event has its client; an account's has a client or a group, never both; both kinds occur."""
-    holders = {"client" if "client" in event else "group" for event in told if "account" in event}
+    holders = {"client" if "client" in event else "group" for event in generated if "account" in event}
 
     assert holders == {"client", "group"}
-    for event in told:
+    for event in generated:
         rule = FAMILIES[EVENTS[EventName(event["event"])].family].holder
         assert ["client"] if rule is Holder.CLIENT else len({"client", "group"} & event.keys()) == 1
 
 
-def test_transaction_ids_grow(told: list[Json]) -> None:
+def test_transaction_ids_grow(generated: list[Json]) -> None:
     """Within an account the transaction's id, a number, grows with every event: order can be read from the events."""
-    for history in by_account(told):
+    for history in by_account(generated):
         ids = [int(event["transaction"]["id"]) for event in history]
 
         assert sorted(set(ids)) == ids
 
 
-def test_balances_follow_from_each_other(told: list[Json]) -> None:
+def test_balances_follow_from_each_other(generated: list[Json]) -> None:
     """An account's balance before an event is the one that its event before showed, and is never negative."""
-    for history in by_account(told):
+    for history in by_account(generated):
         for earlier, later in pairwise(history):
             assert earlier["account"]["totalBalance"] == later["account"]["openingBalance"]
         assert min(Decimal(event["account"]["totalBalance"]) for event in history) >= 0
 
 
-def test_a_reversal_names_what_it_takes_back(told: list[Json]) -> None:
+def test_a_reversal_names_what_it_takes_back(generated: list[Json]) -> None:
     """A transaction that links another links one that its account booked before, for the same amount."""
     linking = 0
-    for history in by_account(told):
+    for history in by_account(generated):
         booked: dict[str, str] = {}
         for transaction in (event["transaction"] for event in history):
             if "linkedTransactionKey" in transaction:
@@ -101,15 +101,15 @@ def test_a_reversal_names_what_it_takes_back(told: list[Json]) -> None:
     assert linking > 100
 
 
-def test_an_ended_account_is_told_of_no_more(told: list[Json]) -> None:
+def test_an_ended_account_has_no_more_events(generated: list[Json]) -> None:
     """Write-off, reschedule and refinance are an account's last events."""
-    for history in by_account(told):
+    for history in by_account(generated):
         assert all(event["account"]["state"] == "ACTIVE" for event in history[:-1])
 
 
-def test_time_never_goes_back(told: list[Json]) -> None:
+def test_time_never_goes_back(generated: list[Json]) -> None:
     """occurredAt grows along the run, from the start on."""
-    times = [event["occurredAt"] for event in told]
+    times = [event["occurredAt"] for event in generated]
 
     assert sorted(times) == times
 
@@ -122,33 +122,33 @@ def test_start_is_told_in_utc() -> None:
     assert list(events(5, start=start)) == list(events(5, start=elsewhere))
 
 
-def test_the_bank_is_as_varied_as_real_ones(told: list[Json]) -> None:
+def test_the_bank_is_as_varied_as_real_ones(generated: list[Json]) -> None:
     """Missing addresses, languages, deposit fees, other scripts, quotes and brackets in texts all occur."""
-    clients = [event["client"] for event in told if "client" in event]
-    text = str(told)
+    clients = [event["client"] for event in generated if "client" in event]
+    text = str(generated)
 
     assert any("emailAddress" not in client for client in clients)
     assert any("language" not in client for client in clients)
-    assert any(e["event"] == "FEE_CHARGED" and e["account"]["kind"] == "DEPOSIT" for e in told)
+    assert any(e["event"] == "FEE_CHARGED" and e["account"]["kind"] == "DEPOSIT" for e in generated)
     assert all(piece in text for piece in ("山田", "Đặng", "<counter 3>", '"thanks"', "&", "line one\\nline two"))
-    assert {"JPY", "KWD", "EUR", "USD"} == {e["account"]["currencyCode"] for e in told if "account" in e}
+    assert {"JPY", "KWD", "EUR", "USD"} == {e["account"]["currencyCode"] for e in generated if "account" in e}
 
 
-def test_a_group_has_no_custom_fields_of_a_client(told: list[Json]) -> None:
+def test_a_group_has_no_custom_fields_of_a_client(generated: list[Json]) -> None:
     """For a group that holds the account there are no CLIENT entries."""
-    groups = [event["customFields"] for event in told if "group" in event and "customFields" in event]
+    groups = [event["customFields"] for event in generated if "group" in event and "customFields" in event]
 
     assert groups
     assert not any(name.startswith("CLIENT:") for fields in groups for name in fields)
 
 
-def test_every_event_can_be_keyed(told: list[Json]) -> None:
+def test_every_event_can_be_keyed(generated: list[Json]) -> None:
     """Each event has an ordering key, of the width of an encodedKey."""
-    assert {32} == {len(ordering_key(EventName(event["event"]), event)) for event in told}
+    assert {32} == {len(ordering_key(EventName(event["event"]), event)) for event in generated}
 
 
 def test_as_many_accounts_as_asked_for() -> None:
-    """A single account works too; it is told of until it ends, then another one takes its place."""
+    """A single account works too; it has events until it ends, then another one takes its place."""
     keys = [event["account"]["encodedKey"] for event in events(200, accounts=1) if "account" in event]
 
     assert keys == sorted(keys, key=list(dict.fromkeys(keys)).index)
@@ -159,6 +159,6 @@ def test_as_many_accounts_as_asked_for() -> None:
     [{"count": -1}, {"count": 1, "accounts": 0}, {"count": 1, "start": datetime(2026, 1, 1)}],  # noqa: DTZ001
 )
 def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
-    """A negative count, no account and a naive start are refused at once, before the first event is asked for."""
+    """A negative count, no account and a naive start are refused at once, before the first event."""
     with pytest.raises(ValueError, match="got: "):
         events(**wrong)

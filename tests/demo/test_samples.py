@@ -35,14 +35,14 @@ def test_no_sample_of_an_unknown_event() -> None:
 
 def test_samples_are_different_events() -> None:
     """As many event ids as events: 73 happenings."""
-    assert len(EVENTS) == len({told["eventId"] for told in samples()})
+    assert len(EVENTS) == len({shipped["eventId"] for shipped in samples()})
 
 
 def test_samples_are_events() -> None:
     """Each sample is read as the event that it is named after, and written as Avro it is read as the same."""
-    for told in samples():
-        event = event_from_json(told, SCHEMAS)
-        assert isinstance(event, Event), (told["event"], event)
+    for shipped in samples():
+        event = event_from_json(shipped, SCHEMAS)
+        assert isinstance(event, Event), (shipped["event"], event)
         value, headers = encode_event(event.fields, SCHEMAS, format="avro")
         record = SourceRecord(RecordPosition(Topic("e"), 0, 0), 0, None, value, headers)
 
@@ -51,24 +51,28 @@ def test_samples_are_events() -> None:
 
 def test_samples_are_in_order() -> None:
     """samples() gives all of them as they happened, so that each account's are in order on its partition."""
-    told = samples()
+    shipped = samples()
 
-    assert set(EVENTS) == {event["event"] for event in told}
-    assert sorted(told, key=lambda event: str(event["occurredAt"])) == list(told)
+    assert set(EVENTS) == {event["event"] for event in shipped}
+    assert sorted(shipped, key=lambda event: str(event["occurredAt"])) == list(shipped)
 
 
-NOT_TOLD = {"CARD_DEPOSIT_REVERSAL"}  # what it takes back, a refund of long before, is among no samples
+NOT_IN_SAMPLES = {"CARD_DEPOSIT_REVERSAL"}  # what it takes back, a refund of long before, is among no samples
 
 
 def test_the_story_holds_together() -> None:
     """What a sample takes back or applies again has its amount, and ids of an account's transactions grow with time."""
-    booked = {told["transaction"]["encodedKey"]: told["transaction"] for told in samples() if "transaction" in told}
+    booked = {
+        shipped["transaction"]["encodedKey"]: shipped["transaction"]
+        for shipped in samples()
+        if "transaction" in shipped
+    }
     last: dict[str, int] = {}
-    for told in samples():
-        if "transaction" not in told:
+    for shipped in samples():
+        if "transaction" not in shipped:
             continue
-        transaction, account = told["transaction"], told["account"]["encodedKey"]
-        if told["event"] in NOT_TOLD:
+        transaction, account = shipped["transaction"], shipped["account"]["encodedKey"]
+        if shipped["event"] in NOT_IN_SAMPLES:
             assert int(transaction["linkedTransactionId"]) < int(transaction["id"])
             assert transaction["linkedTransactionDate"] < transaction["date"]
         elif "linkedTransactionKey" in transaction:
@@ -83,46 +87,48 @@ def test_the_story_holds_together() -> None:
 def test_reversals_name_what_they_undo() -> None:
     """Each event that takes something back or applies it again says what."""
     undoing = ("REVERSAL", "REAPPLIED", "FEE_ADJUSTED", "REDUCTION_ADJUSTMENT", "PENALTY_ADJ", "APPLIED_ADJUSTMENT")
-    told = [one for one in samples() if any(word in one["event"] for word in undoing) and "transaction" in one]
+    reversals = [
+        event for event in samples() if any(word in event["event"] for word in undoing) and "transaction" in event
+    ]
 
-    assert 12 == len(told)
-    assert all("linkedTransactionId" in one["transaction"] for one in told)
+    assert 12 == len(reversals)
+    assert all("linkedTransactionId" in event["transaction"] for event in reversals)
 
 
-# Before these, something was booked that no sample tells: the loan was paid out again, the returned debit was paid
+# Before these, something was booked that no sample shows: the loan was paid out again, the returned debit was paid
 # again. LOAN_REPAYMENT is the reference's example, and shows the balance at opening.
-AFTER_SOMETHING_UNTOLD = {"REPAYMENT_REMINDER", "LOAN_REPAYMENT", "FEE_APPLIED"}
+AFTER_A_MISSING_EVENT = {"REPAYMENT_REMINDER", "LOAN_REPAYMENT", "FEE_APPLIED"}
 
 
 def test_balances_follow_from_each_other() -> None:
     """An account's balance before an event is the one that its event before showed."""
     last: dict[str, str] = {}
-    for told in samples():
-        if "account" in told:
-            account = told["account"]
+    for shipped in samples():
+        if "account" in shipped:
+            account = shipped["account"]
             before = last.get(account["id"], account["openingBalance"])
-            assert told["event"] in AFTER_SOMETHING_UNTOLD or before == account["openingBalance"], told["event"]
+            assert shipped["event"] in AFTER_A_MISSING_EVENT or before == account["openingBalance"], shipped["event"]
             last[account["id"]] = account["totalBalance"]
 
 
 def test_what_is_held_cannot_be_used() -> None:
     """An account's available balance is its balance without the debits that are held and pending."""
     held: dict[str, Decimal] = {}
-    for told in samples():
-        if EVENTS[told["event"]].family != "authorisation_hold":
+    for shipped in samples():
+        if EVENTS[shipped["event"]].family != "authorisation_hold":
             continue
-        for hold in (*told.get("holds", ()), *([told["hold"]] if "hold" in told else ())):
+        for hold in (*shipped.get("holds", ()), *([shipped["hold"]] if "hold" in shipped else ())):
             pending = hold["state"] == "PENDING" and hold["direction"] == "DBIT"
             held[hold["encodedKey"]] = Decimal(hold["amount"]) if pending else Decimal(0)
             if "exchangeRate" in hold:
                 assert Decimal(hold["amount"]) == Decimal(hold["originalAmount"]) * Decimal(hold["exchangeRate"])
-        account = told["account"]
+        account = shipped["account"]
 
-        assert sum(held.values()) == Decimal(account["totalBalance"]) - Decimal(account["availableBalance"]), told
+        assert sum(held.values()) == Decimal(account["totalBalance"]) - Decimal(account["availableBalance"]), shipped
 
 
 def test_a_changed_hold_says_what_it_was() -> None:
-    """Increased and decreased holds name the amount that the event before told, and go the way they say."""
+    """Increased and decreased holds name the amount of the event before, and go the way they say."""
     created, more, less = (
         sample(EventName(f"CARDS_AUTHORISATION_HOLD_{word}"))["hold"]
         for word in ("CREATED", "AMOUNT_INCREASED", "AMOUNT_DECREASED")
@@ -134,51 +140,54 @@ def test_a_changed_hold_says_what_it_was() -> None:
 
 def test_a_limit_is_used_or_free() -> None:
     """The used and the free part of a credit arrangement are the whole of it."""
-    arrangements = [told["creditArrangement"] for told in samples() if "creditArrangement" in told]
+    arrangements = [shipped["creditArrangement"] for shipped in samples() if "creditArrangement" in shipped]
 
     assert 9 == len(arrangements)
-    for one in arrangements:
-        used, free = Decimal(one["consumedAmount"]), Decimal(one["availableAmount"])
-        assert used + free == Decimal(one["approvedAmount"])
+    for arrangement in arrangements:
+        used, free = Decimal(arrangement["consumedAmount"]), Decimal(arrangement["availableAmount"])
+        assert used + free == Decimal(arrangement["approvedAmount"])
 
 
 def test_what_is_due_adds_up() -> None:
     """The parts of what is due, and those of an instalment, are its total."""
     parts = ("principal", "interest", "fee", "penalty")
-    for told in samples():
-        loan = told.get("account", {}).get("loan", {})
+    for shipped in samples():
+        loan = shipped.get("account", {}).get("loan", {})
         if "totalDue" in loan:
-            assert Decimal(loan["totalDue"]) == sum(Decimal(loan[f"{part}Due"]) for part in parts), told["event"]
-        for line in (*told.get("schedule", ()), *([told["installment"]] if "installment" in told else ())):
+            assert Decimal(loan["totalDue"]) == sum(Decimal(loan[f"{part}Due"]) for part in parts), shipped["event"]
+        for line in (
+            *shipped.get("schedule", ()),
+            *([shipped["installment"]] if "installment" in shipped else ()),
+        ):
             balances = (Decimal(line.get(f"{part}Balance", "0")) for part in parts)
-            assert Decimal(line["totalBalance"]) == sum(balances), told["event"]
+            assert Decimal(line["totalBalance"]) == sum(balances), shipped["event"]
 
 
 def test_rules_of_the_families_that_are_not_refused() -> None:
     """What the reference says of an event, and a schema does not: the samples keep it."""
-    for told in samples():
-        event, family = told["event"], EVENTS[told["event"]].family
-        transaction = told.get("transaction", {})
-        assert told["customFields"].keys() & set(told) == set()
-        assert ("installment" in told) == ("triggerDays" in told) == (event == "REPAYMENT_REMINDER")
-        assert ("previousInterestRate" in told.get("account", {})) == (event == "INTEREST_RATE_CHANGED")
+    for shipped in samples():
+        event, family = shipped["event"], EVENTS[shipped["event"]].family
+        transaction = shipped.get("transaction", {})
+        assert shipped["customFields"].keys() & set(shipped) == set()
+        assert ("installment" in shipped) == ("triggerDays" in shipped) == (event == "REPAYMENT_REMINDER")
+        assert ("previousInterestRate" in shipped.get("account", {})) == (event == "INTEREST_RATE_CHANGED")
         assert ("feeName" in transaction) == (event.startswith(("FEE", "PENALTY")))
         if family in ("loan_account", "deposit_account"):
-            assert told["account"]["kind"] == ("LOAN" if family == "loan_account" else "DEPOSIT")
+            assert shipped["account"]["kind"] == ("LOAN" if family == "loan_account" else "DEPOSIT")
         if family == "credit_arrangement":
-            assert ("account" in told) == event.endswith(("_ADDED", "_REMOVED"))
+            assert ("account" in shipped) == event.endswith(("_ADDED", "_REMOVED"))
         if event.startswith("CARDS_"):
-            assert all("card" in hold for hold in told.get("holds", [told.get("hold")]))
-        if "account" in told:
-            assert told["account"]["kind"].lower() in told["account"]
+            assert all("card" in hold for hold in shipped.get("holds", [shipped.get("hold")]))
+        if "account" in shipped:
+            assert shipped["account"]["kind"].lower() in shipped["account"]
 
 
 def test_days_to_due_are_those_of_the_reminder() -> None:
     """From the event's day to the due date."""
-    told = sample(EventName("REPAYMENT_REMINDER"))
-    days = date.fromisoformat(told["installment"]["dueDate"]) - date.fromisoformat(told["occurredAt"][:10])
+    shipped = sample(EventName("REPAYMENT_REMINDER"))
+    days = date.fromisoformat(shipped["installment"]["dueDate"]) - date.fromisoformat(shipped["occurredAt"][:10])
 
-    assert told["triggerDays"] == days.days
+    assert shipped["triggerDays"] == days.days
 
 
 def test_an_adjusted_entry_names_the_one_it_adjusts() -> None:
@@ -197,16 +206,16 @@ def test_one_thing_has_one_name() -> None:
     """Whatever has a key has the same id or user name in every sample."""
     names: dict[str, str] = {}
 
-    def look(value: Any) -> None:
+    def check_nested(value: Any) -> None:
         match value:
             case {"encodedKey": key, **rest} if "id" in rest or "username" in rest:
                 name = str(rest.get("id") or rest["username"])
                 assert name == names.setdefault(key, name)
         for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            look(inner)
+            check_nested(inner)
 
-    for told in samples():
-        look(told)
+    for shipped in samples():
+        check_nested(shipped)
 
     assert len(names) == len(set(names.values()))
 
@@ -214,8 +223,8 @@ def test_one_thing_has_one_name() -> None:
 def test_every_placeholder_has_a_value_somewhere() -> None:
     """Together the samples give each row of the table a value, so that a template can be tried with any of them."""
 
-    def has_value(path: tuple[str, ...], told: dict[str, Any]) -> bool:
-        value: Any = told
+    def has_value(path: tuple[str, ...], shipped: dict[str, Any]) -> bool:
+        value: Any = shipped
         for step in path:
             value = value.get(step) if isinstance(value, dict) else None
         return value not in (None, [])
@@ -224,7 +233,9 @@ def test_every_placeholder_has_a_value_somewhere() -> None:
         (row.name, row.path)
         for row in PLACEHOLDERS
         if row.path[0] != "recipient"
-        and not any(row.belongs_to(EVENTS[told["event"]].family) and has_value(row.path, told) for told in samples())
+        and not any(
+            row.belongs_to(EVENTS[shipped["event"]].family) and has_value(row.path, shipped) for shipped in samples()
+        )
     ]
 
     assert not missing
@@ -232,10 +243,10 @@ def test_every_placeholder_has_a_value_somewhere() -> None:
 
 def test_parts_make_the_amount() -> None:
     """Principal, interest, fee and penalty of a loan's transaction add up to its amount."""
-    for told in samples():
-        if "principalAmount" in told.get("transaction", {}):
+    for shipped in samples():
+        if "principalAmount" in shipped.get("transaction", {}):
             parts = [
-                Decimal(told["transaction"][f"{part}Amount"]) for part in ("principal", "interest", "fee", "penalty")
+                Decimal(shipped["transaction"][f"{part}Amount"]) for part in ("principal", "interest", "fee", "penalty")
             ]
 
-            assert Decimal(told["transaction"]["amount"]) == sum(parts)
+            assert Decimal(shipped["transaction"]["amount"]) == sum(parts)
