@@ -28,7 +28,7 @@ from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.domain.template import template_set
 from processor.mapping.reference import InvalidRow, row_of
-from processor.mapping.render import value_at
+from processor.mapping.values import value_at
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
 from processor.templates.conditions import OPERATORS

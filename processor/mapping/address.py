@@ -16,7 +16,7 @@ from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException
 
 from processor.domain.channel import AddressKind
-from processor.mapping.render import BETWEEN_DIGITS, holds_control
+from processor.mapping.escape import BETWEEN_DIGITS, holds_control
 
 DESTINATION_LIMIT_CHARACTERS: Final = 1024
 EMAIL_LIMIT_CHARACTERS: Final = 254  # RFC 5321 4.5.3.1.3, less its angle brackets; the validator counts bytes

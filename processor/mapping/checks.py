@@ -18,7 +18,7 @@ from processor.mapping.context import DraftRules
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import RecipientData
 from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
-from processor.mapping.render import Scope, value_at
+from processor.mapping.values import Scope, value_at
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from processor.domain.placeholders import SECRETS, PlaceholderType
 from processor.domain.template import Condition, CustomField, Match, OperandType, Operator
 from processor.domain.text import nfc, quote
 from processor.mapping.format import day_of
-from processor.mapping.render import Scope, currency_of, custom_value, text_of, type_of, value_at
+from processor.mapping.values import Scope, currency_of, custom_value, text_of, type_of, value_at
 
 VALUE_LIMIT_CHARACTERS: Final = 64
 

@@ -16,7 +16,7 @@ from processor.errors import InternalError
 from processor.mapping.context import MappingContext
 from processor.mapping.draft import Draft, event_type, fail
 from processor.mapping.notification import initial_notification
-from processor.mapping.render import value_at
+from processor.mapping.values import value_at
 
 REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
     "LOAN_REPAYMENT": ("transaction", "encodedKey"),

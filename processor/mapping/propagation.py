@@ -4,7 +4,7 @@ import re
 from typing import Final, NamedTuple
 
 from processor.domain.record import Headers
-from processor.mapping.render import holds_control
+from processor.mapping.escape import holds_control
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"

@@ -9,7 +9,7 @@ from processor.domain.channel import CHANNELS, RecipientKind
 from processor.domain.event import Event
 from processor.domain.template import Template
 from processor.domain.text import nfc
-from processor.mapping.render import custom_text
+from processor.mapping.values import custom_text
 
 KeyField = Literal["clientKey", "groupKey", "userKey"]
 

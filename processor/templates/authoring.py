@@ -18,7 +18,8 @@ from processor.errors import UsageError
 from processor.mapping.context import DraftRules
 from processor.mapping.draft import Draft, draft_template
 from processor.mapping.recipient import holder_of
-from processor.mapping.render import Scope, value_of
+from processor.mapping.render import plain_text
+from processor.mapping.values import Scope
 from processor.settings import Settings
 from processor.shipped import sample
 from processor.templates.checks import ID_HINT, is_template_id
@@ -61,7 +62,7 @@ def placeholder_samples(event: EventName, schemas: Schemas, settings: Settings) 
     scope = _sample_scope(event, schemas, settings)
     for name, placeholder in sorted(placeholders_of(row.family).items()):
         paths, _ = field_paths(name, {row.family: event})
-        value = value_of(NamedPlaceholder(name, EscapeContext.TEXT, paths), scope)
+        value = plain_text(NamedPlaceholder(name, EscapeContext.TEXT, paths), scope)
         if placeholder.path in SECRETS and value is not None:
             value = MASK
         yield PlaceholderSample(name, placeholder.type.value, placeholder.meaning.removeprefix("(D) "), value)

@@ -11,7 +11,7 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.notification import CATEGORY_ID
 from processor.domain.placeholders import MANUAL
 from processor.domain.record import EventName
-from processor.mapping.render import holds_control
+from processor.mapping.escape import holds_control
 from processor.templates.compile import TemplateParts, check_enum
 from processor.templates.diagnostics import error, one_line, short, warning, whole_number
 from processor.templates.file_model import (

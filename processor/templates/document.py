@@ -22,7 +22,9 @@ from processor.domain.template import (
     Segment,
     Text,
 )
-from processor.mapping.render import TABLES, RenderFailure, Scope, render
+from processor.mapping.render import RenderFailure, render
+from processor.mapping.table_formats import TABLES
+from processor.mapping.values import Scope
 from processor.templates.html_scanner import Misplacement, place, unescaped
 from processor.templates.rules import RuleCode
 

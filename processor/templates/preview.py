@@ -14,7 +14,7 @@ from processor.mapping.checks import case_of
 from processor.mapping.context import DraftRules
 from processor.mapping.draft import TEXT_LIMIT_CHARACTERS, Draft, draft
 from processor.mapping.reference import subscriptions_alone
-from processor.mapping.render import Rendered, render, value_of
+from processor.mapping.render import Rendered, plain_text, render
 from processor.settings import Settings
 from processor.templates.secrets import mask_secrets
 from processor.wire.template_sets import without_secrets
@@ -81,7 +81,7 @@ def preview_template(template: Template, where: str, event: Event, settings: Set
     text = template.text_for(None if case.recipient is None else case.recipient.language)
     segments = (*(text.subject or ()), *(text.url or ()), *text.body)
     values = {
-        str(segment): value_of(segment, case.scope)
+        str(segment): plain_text(segment, case.scope)
         for segment in segments
         if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder)
     }

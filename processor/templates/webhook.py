@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from processor.domain.diagnostic import Diagnostic, Location
 from processor.domain.template import Segment
-from processor.mapping.render import holds_control
+from processor.mapping.escape import holds_control
 from processor.templates.rules import RuleCode
 from processor.templates.text import first_placeholder
 

@@ -16,7 +16,8 @@ from processor.domain.record import EventName
 from processor.domain.template import Text
 from processor.mapping.conditions import holds
 from processor.mapping.recipient import recipient_of
-from processor.mapping.render import Rendered, Scope, render
+from processor.mapping.render import Rendered, render
+from processor.mapping.values import Scope
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from processor.wire.decode import decode

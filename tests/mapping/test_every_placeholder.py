@@ -16,7 +16,7 @@ from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, 
 from processor.domain.value_format import FormatFunction
 from processor.mapping.checks import case_of
 from processor.mapping.context import DraftRules
-from processor.mapping.render import custom_value, value_at
+from processor.mapping.values import custom_value, value_at
 from processor.templates.load import SHIPPED, LoadResult, read_templates, require_usable
 from processor.templates.samples import SampleRun
 from tests.support.builders import TENANT, schemas

@@ -24,7 +24,8 @@ from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
 from processor.domain.value_format import ZEROS, FormatFunction, notation_for, parse_format
 from processor.mapping.format import format_value
-from processor.mapping.render import Rendered, Scope, render
+from processor.mapping.render import Rendered, render
+from processor.mapping.values import Scope
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from processor.templates.value_formats import format_error

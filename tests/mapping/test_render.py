@@ -20,7 +20,10 @@ from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
-from processor.mapping.render import TABLES, Rendered, RenderFailure, Scope, money_text, render, subject_line, text_of
+from processor.mapping.escape import ESCAPES, subject_line
+from processor.mapping.render import Rendered, RenderFailure, render
+from processor.mapping.table_formats import TABLE_FORMATS, TABLES
+from processor.mapping.values import Scope, money_text, text_of
 from processor.templates.text import parse
 from tests.support.builders import make_event
 
@@ -48,6 +51,11 @@ def body_of(body: str, content: ContentType = ContentType.TEXT, **given: Any) ->
     result = rendered(body, content, **given)
     assert isinstance(result, Rendered), result
     return result.body
+
+
+def test_every_context_has_its_escape_and_its_table() -> None:
+    """Wherever a placeholder can stand, its value is escaped and a table has a form."""
+    assert set(EscapeContext) == ESCAPES.keys() == TABLE_FORMATS.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------- values

@@ -27,7 +27,8 @@ from processor.domain.template import (
     template_set,
 )
 from processor.errors import UsageError
-from processor.mapping.render import Rendered, Scope, render
+from processor.mapping.render import Rendered, render
+from processor.mapping.values import Scope
 from processor.templates.document import check_document
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.policy import TemplatePolicy

@@ -14,7 +14,8 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
-from processor.mapping.render import Rendered, RenderFailure, Scope, render
+from processor.mapping.render import Rendered, RenderFailure, render
+from processor.mapping.values import Scope
 from processor.templates.load import read_templates
 from processor.templates.policy import TemplatePolicy
 from processor.templates.text import parse

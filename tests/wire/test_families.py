@@ -14,7 +14,7 @@ from processor.domain.message import State
 from processor.domain.outcome import Processed
 from processor.domain.placeholders import placeholders_of
 from processor.domain.record import EventName
-from processor.mapping.render import value_at
+from processor.mapping.values import value_at
 from processor.shipped import sample
 from processor.templates.load import read_templates
 from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, map_record, schemas
