@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from processor.domain.record import EventName
     from processor.settings import Settings
     from processor.templates.load import LoadResult
-    from processor.wire.schema import Schemas
+    from processor.wire.reader_schemas import Schemas
 
 EXAMPLE: Final = "PROCESSOR_TEMPLATES_DIR=templates processor check"
 

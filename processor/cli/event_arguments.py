@@ -14,9 +14,9 @@ from processor.domain.record import EventName
 from processor.domain.text import did_you_mean
 from processor.errors import UsageError
 from processor.shipped import sample
-from processor.wire.decode import DecodeFailure, event_from_json, unknown_fields_in_json
-from processor.wire.json_codec import UnknownField
-from processor.wire.schema import Schemas
+from processor.wire.decode import DecodeFailure, event_from_json
+from processor.wire.reader_schemas import Schemas
+from processor.wire.unknown_fields import UnknownField, unknown_fields_in_json
 
 EVENTS_LIMIT_BYTES: Final = 100_000_000
 

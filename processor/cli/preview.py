@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from processor.domain.template import Template
     from processor.templates.load import LoadResult
     from processor.templates.preview import Preview
-    from processor.wire.schema import Schemas
+    from processor.wire.reader_schemas import Schemas
 
 EXAMPLE: Final = "processor preview loan-repayment-email --open"
 

@@ -11,7 +11,7 @@ from processor.errors import InternalError
 from processor.kafka.event_producer import EventRecord
 from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 EXTRA_COUNT: Final = 4
 """Records beside the good events, all in the burst."""

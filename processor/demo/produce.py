@@ -27,10 +27,10 @@ from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enque
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import samples
-from processor.wire.decode import DecodeFailure, event_from_json, unknown_fields_in_json
+from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import Format, encode_event
-from processor.wire.json_codec import UnknownField
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
+from processor.wire.unknown_fields import UnknownField, unknown_fields_in_json
 
 _SHUTDOWN_TIMEOUT_S: Final = 8.0  # for events under way when a stop is requested; less than 10 s with all else
 _KEPT_LIMIT: Final = 1_000  # rejected lines and unknown fields that a report has in full

@@ -16,7 +16,7 @@ from processor.demo.expected import Counts, TopicNames
 from processor.domain.channel import CHANNELS
 from processor.domain.text import truncate_line
 from processor.wire.output_fields import read_decision, read_message, read_stream_event
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 _LINE_LIMIT_CHARACTERS: Final = 100
 

@@ -39,7 +39,7 @@ from processor.observability.signals import signal_handlers
 from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.templates.load import SHIPPED
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 PACED_PER_SECOND: Final = 1_000
 MAX_PACED: Final = 5_000

@@ -1,6 +1,9 @@
 """Why a record or a template made no message. Closed lists."""
 
 from enum import StrEnum
+from typing import Final
+
+DETAIL_LIMIT_CHARACTERS: Final = 1000  #: Of the text beside a reason, in decisions and dead letters.
 
 
 class Reason(StrEnum):

@@ -1,5 +1,6 @@
 """Records on Kafka as plain values: bytes and a place. No Kafka client type gets past the edge."""
 
+import re
 from dataclasses import dataclass
 from typing import Final, NewType
 
@@ -9,6 +10,9 @@ SchemaGuid = NewType("SchemaGuid", bytes)  #: the 16 bytes after 0x01 in header 
 TemplateId = NewType("TemplateId", str)
 EncodedKey = NewType("EncodedKey", str)  #: 32 hexadecimal digits, lower case
 EventName = NewType("EventName", str)  #: one of the 73 domain events, as in LOAN_REPAYMENT
+
+TENANT_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")  #: It becomes part of topic names.
+ENCODED_KEY_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -51,10 +55,6 @@ class SourceRecord:
     def size_bytes(self) -> int:
         """Key, value and headers together."""
         return _size_bytes(self.key, self.value, self.headers)
-
-    def header(self, name: str) -> bytes | None:
-        """The last header of that name, as Kafka's own `lastHeader`; None when there is none or it is null."""
-        return next((value for key, value in reversed(self.headers) if key == name), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,10 @@ from processor.kafka.errors import (
 )
 from processor.settings import Settings
 from processor.templates.used_texts import UsedTexts, text_digest
-from processor.wire.encode import dead_letter_outcome
+from processor.wire.dead_letter import dead_letter_outcome
 from processor.wire.output_fields import source_outcome_reader
-from processor.wire.schema import SchemaOf, Schemas
+from processor.wire.reader_schemas import Schemas
+from processor.wire.schema import SchemaOf
 from processor.wire.template_sets import stored_templates
 
 log = structlog.get_logger()

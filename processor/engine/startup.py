@@ -44,7 +44,8 @@ from processor.settings import Settings
 from processor.tables.reader import ReferenceTables
 from processor.templates.reload import TemplateReloader
 from processor.wire.encode import output_encoder
-from processor.wire.schema import SchemaOf, Schemas
+from processor.wire.reader_schemas import Schemas
+from processor.wire.schema import SchemaOf
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from processor.domain.record import TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.reference import EMPTY_TABLES, Reference
 from processor.wire.encode import EncodeOutput
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 Suspended = frozenset[tuple[TemplateId, TemplateReason]]
 """Templates whose circuit breaker is open for this event, with the reason that opened it."""

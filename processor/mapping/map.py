@@ -21,7 +21,7 @@ from processor.mapping.outputs import create_message
 from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from processor.mapping.recipient import Recipient, holder_of
 from processor.mapping.rejections import dead_letter
-from processor.wire.encode import dead_letter_record
+from processor.wire.dead_letter import dead_letter_record
 
 
 def map_event(

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, TypeVar
 from processor.domain.record import TemplateId
 from processor.domain.reference import Account, Category, Contact, ContactUser, Row, Subscription, Table
 from processor.domain.text import quote
+from processor.wire.errors import ContentError
 from processor.wire.json_codec import expect_bool, expect_text, parse_json
-from processor.wire.scalars import ContentError, parse_timestamp
+from processor.wire.scalars import parse_timestamp
 
 T = TypeVar("T")
 

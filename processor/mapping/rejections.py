@@ -10,7 +10,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import SourceRecord
 from processor.domain.text import truncate
 from processor.mapping.context import MappingContext
-from processor.wire.encode import dead_letter_record
+from processor.wire.dead_letter import dead_letter_record
 
 DETAIL_LIMIT_CHARACTERS: Final = 1000
 

@@ -22,15 +22,9 @@ from processor.domain.record import SchemaGuid, SchemaId
 from processor.domain.text import quote
 from processor.errors import AuthorizationError, DeferredSchemaError, UnavailableError, UsageError
 from processor.settings import MASK, Settings
-from processor.wire.schema import (
-    FIRST_LOCAL_ID,
-    RefusedSchemaError,
-    SchemaOf,
-    Schemas,
-    WriterSchema,
-    describe_schema_id,
-    writer_schema,
-)
+from processor.wire.reader_schemas import FIRST_LOCAL_ID, Schemas
+from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema, describe_schema_id
+from processor.wire.schema_parser import parse_writer_schema
 
 log = structlog.get_logger()
 
@@ -278,7 +272,7 @@ class Registry:
             return WriterSchema(response["schema"], "", None, f"not an Avro schema, but {quote(str(kind))}")
         found: dict[tuple[str, int], str] = {}
         self._fetch_references(response, found, depth=0)
-        return writer_schema(response["schema"], tuple(found.values()))
+        return parse_writer_schema(response["schema"], tuple(found.values()))
 
     def _fetch_references(self, response: dict[str, Any], found: dict[tuple[str, int], str], *, depth: int) -> None:
         """The schemas that a response names, each after those that it names itself, into `found`."""

@@ -9,7 +9,8 @@ from processor.registry.schema_files import load_schemas
 from processor.registry.subjects import Subjects, subjects
 from processor.settings import Settings
 from processor.wire.compatibility import incompatibilities
-from processor.wire.schema import ReaderSchema, Schemas, writer_schema
+from processor.wire.reader_schemas import ReaderSchema, Schemas
+from processor.wire.schema_parser import parse_writer_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,11 @@ def _check(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) ->
     if registry is not None:
         registered = registry.id_of(schema)
         texts = registry.versions(schema.name)
-        earlier |= {f"registry id {key}": writer_schema(text) for key, text in texts.items() if key != registered}
+        earlier |= {f"registry id {key}": parse_writer_schema(text) for key, text in texts.items() if key != registered}
     findings = [
         f"{where}: {what}"
         for where, writer in earlier.items()
-        for what in ([writer.problem] if writer.type is None else incompatibilities(writer.type, schema.type))
+        for what in ([writer.error] if writer.type is None else incompatibilities(writer.type, schema.type))
     ]
     return SchemaCheck(schema.name, schema.id, len(earlier), registered, tuple(findings))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from processor.errors import UsageError
 from processor.files import UnfitError, file_text, is_visible
-from processor.wire.schema import Schemas, build_schemas
+from processor.wire.reader_schemas import Schemas, build_schemas
 
 _PACKAGE = Path(__file__).parent.parent
 _OUTPUTS = "communications"  # namespace of outputs whose file is named without one

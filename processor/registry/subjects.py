@@ -17,7 +17,8 @@ from processor.domain.record import SchemaId
 from processor.errors import AuthorizationError, UnavailableError, UsageError
 from processor.registry.client import asked, session_of
 from processor.settings import Settings
-from processor.wire.schema import ReaderSchema, Schemas, writer_schema
+from processor.wire.reader_schemas import ReaderSchema, Schemas
+from processor.wire.schema_parser import parse_writer_schema
 
 log = structlog.get_logger()
 
@@ -115,5 +116,7 @@ def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schema
     return replace(
         schemas,
         outputs=MappingProxyType(found),
-        local=MappingProxyType({**schemas.local, **{key: writer_schema(text) for key, text in published.items()}}),
+        local=MappingProxyType(
+            {**schemas.local, **{key: parse_writer_schema(text) for key, text in published.items()}}
+        ),
     )

@@ -27,7 +27,7 @@ from processor.templates.load import SHIPPED, load_templates, require_usable
 from processor.templates.secrets import MASK
 from processor.templates.text import field_paths
 from processor.wire.decode import DecodeFailure, event_from_json
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 _WEBHOOK_URL: Final = "https://hooks.example.com/events/{EVENT_ID}"
 

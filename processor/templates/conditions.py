@@ -20,7 +20,8 @@ from processor.templates.text import (
     nearest_placeholder,
     parse_custom_field,
 )
-from processor.wire.scalars import ContentError, parse_date, parse_decimal, parse_timestamp
+from processor.wire.errors import ContentError
+from processor.wire.scalars import parse_date, parse_decimal, parse_timestamp
 from processor.wire.schema import DecimalBytes
 
 DAYS_LIMIT: Final = 36_500  # a hundred years: what lies further back is a slip of the pen

@@ -24,7 +24,7 @@ from processor.templates.parse_file import ParsedFile, read_file
 from processor.templates.policy import TemplatePolicy
 from processor.templates.rules import RuleCode
 from processor.templates.samples import SampleRun, SampleRunner
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 # Keys of templates are derived from the tenant, and nothing that is checked depends on which one it is.
 _ANY_TENANT: Final = "tenant"

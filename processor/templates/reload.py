@@ -24,7 +24,7 @@ from processor.errors import FatalError, UnavailableError
 from processor.settings import Settings
 from processor.templates.load import load_templates, require_usable
 from processor.templates.used_texts import UsedTexts, refuse_changed_texts, text_digest
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 
 log = structlog.get_logger()
 

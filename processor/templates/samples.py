@@ -20,8 +20,9 @@ from processor.templates.diagnostics import error, short, warning
 from processor.templates.file_model import SampleSection
 from processor.templates.parse_file import ParsedFile, read_sibling
 from processor.templates.rules import RuleCode
-from processor.wire.decode import DecodeFailure, event_from_json, unknown_fields_in_json
-from processor.wire.schema import Schemas
+from processor.wire.decode import DecodeFailure, event_from_json
+from processor.wire.reader_schemas import Schemas
+from processor.wire.unknown_fields import unknown_fields_in_json
 
 _INITIAL_STATES: Final = (State.QUEUED, State.FAILED, State.SENT)
 

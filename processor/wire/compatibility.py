@@ -1,10 +1,12 @@
-"""Whether everything that one schema can write can be read with another. Pure; stricter than reading, which only minds
-what a record really holds."""
+"""Whether everything that one schema can write can be read with another. Pure.
+
+Stricter than reading, which fails only for what a record really holds.
+"""
 
 from collections.abc import Iterator
 
-from processor.wire.avro_reader import map_field_names, resolve, short_name, type_word
-from processor.wire.scalars import ContentError
+from processor.wire.avro_reader import describe_type, map_field_names, resolve, short_name
+from processor.wire.errors import ContentError
 from processor.wire.schema import NO_DEFAULT, Array, Enum, Map, Record, Recursive, Type, Union, is_null
 
 
@@ -17,10 +19,7 @@ def incompatibilities(writer: Type, reader: Type, path: str = "") -> Iterator[st
             for branch in writer.branches:
                 yield from incompatibilities(branch, reader, path)
         case _, Union():
-            told = [list(incompatibilities(writer, branch, path)) for branch in reader.branches]
-            if [] not in told:
-                others = [one for one, branch in zip(told, reader.branches, strict=True) if not is_null(branch)]
-                yield others[0][0] if len(others) == 1 else _at(path, f"{type_word(writer)} is not among the types")
+            yield from _with_union(writer, reader, path)
         case Record(), Record() if short_name(writer.name) == short_name(reader.name):
             yield from _of_fields(writer, reader, path)
         case Array(), Array():
@@ -35,15 +34,25 @@ def incompatibilities(writer: Type, reader: Type, path: str = "") -> Iterator[st
             yield from _of_leaves(writer, reader, path)
 
 
+def _with_union(writer: Type, reader: Union, path: str) -> Iterator[str]:
+    """None where one branch can take all values; the one branch that is not null says why it cannot."""
+    by_branch = [(branch, list(incompatibilities(writer, branch, path))) for branch in reader.branches]
+    if any(not errors for _, errors in by_branch):
+        return
+    of_values = [errors for branch, errors in by_branch if not is_null(branch)]
+    yield of_values[0][0] if len(of_values) == 1 else _at(path, f"{describe_type(writer)} is not among the types")
+
+
 def _of_fields(writer: Record, reader: Record, path: str) -> Iterator[str]:
-    ours = map_field_names(writer, reader)
-    wanted = {one.name: one for one in reader.fields}
-    for one in writer.fields:
-        if one.name in ours:
-            yield from incompatibilities(one.type, wanted.pop(ours[one.name]).type, f"{path}.{one.name}".lstrip("."))
-    for left in wanted.values():
-        if left.default is NO_DEFAULT:
-            yield _at(f"{path}.{left.name}".lstrip("."), "is new and has no default")
+    names = map_field_names(writer, reader)
+    missing = {field.name: field for field in reader.fields}
+    for field in writer.fields:
+        if field.name in names:
+            target = missing.pop(names[field.name])
+            yield from incompatibilities(field.type, target.type, f"{path}.{field.name}".lstrip("."))
+    for field in missing.values():
+        if field.default is NO_DEFAULT:
+            yield _at(f"{path}.{field.name}".lstrip("."), "is new and has no default")
 
 
 def _of_leaves(writer: Type, reader: Type, path: str) -> Iterator[str]:

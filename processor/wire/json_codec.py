@@ -1,11 +1,11 @@
-"""Plain JSON of events and outputs, both ways, by our schemas; not Avro's own JSON encoding.
+"""Plain JSON of events and outputs, both ways, by our schemas; not Avro's own JSON encoding. Pure.
 
 Decimals are text or numbers, read exactly; times RFC 3339; absent is null; what the schema does not name is ignored.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,26 +13,27 @@ from functools import lru_cache
 from typing import Any, Final
 
 from processor.domain.reasons import Reason
-from processor.domain.text import closest_match, did_you_mean, quote
+from processor.domain.record import Headers
+from processor.domain.text import quote
+from processor.wire.errors import ContentError
 from processor.wire.scalars import (
     EPOCH,
     EXACT,
-    Check,
-    ContentError,
+    TextCheck,
     default_value,
     parse_date,
     parse_decimal,
     parse_timestamp,
-    quote_name,
+    parse_uuid,
     text_check,
     unknown_symbol_reason,
-    uuid,
 )
 from processor.wire.schema import (
     NO_DEFAULT,
     Array,
     DecimalBytes,
     Enum,
+    Field,
     Fixed,
     Map,
     Record,
@@ -44,6 +45,7 @@ from processor.wire.schema import (
 )
 
 JSON: Final = "application/json"
+JSON_HEADERS: Final[Headers] = (("content-type", JSON.encode()),)  #: Of each record whose value we write as JSON.
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ class Number:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From bytes
+# From bytes to JSON values
 
-_DEEPEST: Final = 64  # events are 7 deep; the rest is room for fields that we ignore
+_MAX_DEPTH: Final = 64  # events are 7 deep; the rest is room for fields that are ignored
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -71,95 +73,58 @@ def parse_json(data: bytes) -> Any:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise ContentError(f"not UTF-8 at byte {error.start}") from None
-    if data.count(b"{") + data.count(b"[") > _DEEPEST:
-        _refuse_depth(data)
+    if data.count(b"{") + data.count(b"[") > _MAX_DEPTH:
+        _check_depth(data)
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise ContentError(f"not JSON: {error.msg} at character {error.pos}") from None
 
 
-def _refuse_depth(data: bytes) -> None:
+def _check_depth(data: bytes) -> None:
     """Counted rather than left to the interpreter's recursion limit, which depends on who calls."""
     depth = 0
     for found in _BRACKETS.finditer(data):
         if found[0] in b"[{":
             depth += 1
-            if depth > _DEEPEST:
-                raise ContentError(f"nested more than {_DEEPEST} deep")
+            if depth > _MAX_DEPTH:
+                raise ContentError(f"nested more than {_MAX_DEPTH} deep")
         elif found[0] in b"]}":
             depth -= 1
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = set(made)
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = set(value)
         for name, _ in pairs:
             if name not in names:
                 raise ContentError(f"key {quote(name)} occurs twice in one object")
             names.remove(name)
-    return made
+    return value
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ContentError(f"not JSON: {name}")
 
 
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_no_constant
+    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_refuse_constant
 )
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From JSON to values
+# From JSON values to values of a schema: scalars
 
-Take = Callable[[Any], Any]
+Decode = Callable[[Any], Any]
 
-
-@lru_cache(maxsize=4096)
-def json_decoder(type_: Type) -> Take:
-    """How a value of `parse_json` becomes one of `type_`, equal to what Avro gives. ContentError when it does not."""
-    match type_:
-        case Record():
-            return _record(type_)
-        case Array():
-            return _array(json_decoder(type_.items))
-        case Map():
-            return _map(json_decoder(type_.values))
-        case Union():
-            inner = type_.nullable
-            return _tagged(type_) if inner is None else _or_null(json_decoder(inner))
-        case Enum():
-            return _enum(type_, Reason.INVALID_EVENT)
-        case DecimalBytes():
-            return lambda value: parse_decimal(_digits(value), type_)
-        case Scalar():
-            return _SCALARS[type_.kind]
-        case Fixed() | Recursive():
-            raise AssertionError("our schemas have neither: found when they are loaded")
-
-
-def _wrong(expected: str, value: Any) -> ContentError:
-    match value:
-        case None:
-            given = "null"
-        case bool():
-            given = "true or false"
-        case str():
-            given = "text"
-        case Number():
-            given = "a number"
-        case list():
-            given = "a list"
-        case _:
-            given = "an object"
-    return ContentError("is missing" if value is None else f"{expected} expected, {given} given")
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_INTEGER: Final = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
 def expect_text(value: Any) -> str:
-    """A JSON value that has to be text, and text that can be written again. ContentError."""
+    """A JSON value that has to be text, and text that can be encoded again. ContentError."""
     if not isinstance(value, str):
-        raise _wrong("text", value)
+        raise _type_error("text", value)
     if not value.isascii():
         try:
             value.encode()
@@ -168,56 +133,96 @@ def expect_text(value: Any) -> str:
     return value
 
 
-def _digits(value: Any) -> str:
-    if isinstance(value, Number):
-        return value.text
-    if isinstance(value, str):
-        return value
-    raise _wrong("a decimal number", value)
+def expect_bool(value: Any) -> bool:
+    """A JSON value that has to be true or false. ContentError."""
+    if not isinstance(value, bool):
+        raise _type_error("true or false", value)
+    return value
 
 
-_WHOLE: Final = re.compile(r"-?\d{1,19}", re.ASCII)
-
-
-def _whole(value: Any, bits: int) -> int:
+def _expect_integer(value: Any, bits: int) -> int:
     if not isinstance(value, Number):
-        raise _wrong("a whole number", value)
-    if _WHOLE.fullmatch(value.text) is None or not -(2 ** (bits - 1)) <= int(value.text) < 2 ** (bits - 1):
+        raise _type_error("a whole number", value)
+    if _INTEGER.fullmatch(value.text) is None or not -(2 ** (bits - 1)) <= int(value.text) < 2 ** (bits - 1):
         raise ContentError(f"not a whole number of {bits} bits: {quote(value.text)}")
     return int(value.text)
 
 
-def expect_bool(value: Any) -> bool:
-    """A JSON value that has to be true or false. ContentError."""
-    if not isinstance(value, bool):
-        raise _wrong("true or false", value)
-    return value
+def _expect_digits(value: Any) -> str:
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, str):
+        return value
+    raise _type_error("a decimal number", value)
 
 
-def _millis(value: Any) -> int:
+def _decode_millis(value: Any) -> int:
     return (parse_timestamp(expect_text(value)) - EPOCH) // _MILLISECOND
 
 
-_SCALARS: Final[dict[str, Take]] = {
+def _type_error(expected: str, value: Any) -> ContentError:
+    match value:
+        case None:
+            return ContentError("is missing")
+        case bool():
+            actual = "true or false"
+        case str():
+            actual = "text"
+        case Number():
+            actual = "a number"
+        case list():
+            actual = "a list"
+        case _:
+            actual = "an object"
+    return ContentError(f"{expected} expected, {actual} given")
+
+
+_DECODERS: Final[dict[str, Decode]] = {
     "boolean": expect_bool,
-    "int": lambda value: _whole(value, 32),
-    "long": lambda value: _whole(value, 64),
+    "int": lambda value: _expect_integer(value, 32),
+    "long": lambda value: _expect_integer(value, 64),
     "string": expect_text,
-    "uuid": lambda value: uuid(expect_text(value)),
+    "uuid": lambda value: parse_uuid(expect_text(value)),
     "date": lambda value: parse_date(expect_text(value)),
     "timestamp-micros": lambda value: parse_timestamp(expect_text(value)),
-    "timestamp-millis": _millis,
+    "timestamp-millis": _decode_millis,
 }
 
+# ---------------------------------------------------------------------------------------------------------------------
+# From JSON values to values of a schema: all types
 
-def _or_null(take: Take) -> Take:
-    return lambda value: None if value is None else take(value)
+
+@lru_cache(maxsize=4096)
+def json_decoder(type_: Type) -> Decode:
+    """How a value of `parse_json` becomes one of `type_`, equal to what Avro gives. ContentError when it does not."""
+    match type_:
+        case Record():
+            return _record_decoder(type_)
+        case Array():
+            return _array_decoder(json_decoder(type_.items))
+        case Map():
+            return _map_decoder(json_decoder(type_.values))
+        case Union():
+            inner = type_.nullable
+            return _tagged_decoder(type_) if inner is None else _nullable_decoder(json_decoder(inner))
+        case Enum():
+            return _enum_decoder(type_, Reason.INVALID_EVENT)
+        case DecimalBytes():
+            return lambda value: parse_decimal(_expect_digits(value), type_)
+        case Scalar():
+            return _DECODERS[type_.kind]
+        case Fixed() | Recursive():
+            raise AssertionError("no reader schema has either: found when they are loaded")
 
 
-def _enum(type_: Enum, unknown: Reason) -> Take:
+def _nullable_decoder(decode: Decode) -> Decode:
+    return lambda value: None if value is None else decode(value)
+
+
+def _enum_decoder(type_: Enum, unknown: Reason) -> Decode:
     symbols = frozenset(type_.symbols)
 
-    def take(value: Any) -> str:
+    def decode(value: Any) -> str:
         text = expect_text(value)
         if text in symbols:
             return text
@@ -225,163 +230,114 @@ def _enum(type_: Enum, unknown: Reason) -> Take:
             return type_.default
         raise ContentError(f"{quote(text)} is not known", unknown)
 
-    return take
+    return decode
 
 
 _TAGS: Final = {"date": "date", "timestamp-micros": "timestamp"}
+_UNTAGGED: Final = frozenset({"boolean", "string"})
 
 
 def _tag(branch: Type) -> str:
     return _TAGS[branch.kind] if isinstance(branch, Scalar) else "decimal"
 
 
-def _tagged(type_: Union) -> Take:
-    """Custom field values: text and booleans stand for themselves, `{"decimal": "12.5"}` and so on for the rest."""
-    alone = {"boolean", "string"}
-    tags = {
+def _tagged_decoder(type_: Union) -> Decode:
+    """Custom field values: text and booleans are themselves, `{"decimal": "12.5"}` and so on for the rest."""
+    decoders = {
         _tag(branch): json_decoder(branch)
         for branch in type_.branches
-        if not is_null(branch) and not (isinstance(branch, Scalar) and branch.kind in alone)
+        if not is_null(branch) and not (isinstance(branch, Scalar) and branch.kind in _UNTAGGED)
     }
 
-    def take(value: Any) -> Any:
+    def decode(value: Any) -> Any:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
             return expect_text(value)
-        if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= tags.keys():
-            raise ContentError(f"text, true, false, or an object with one of {', '.join(sorted(tags))} expected")
+        if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= decoders.keys():
+            raise ContentError(f"text, true, false, or an object with one of {', '.join(sorted(decoders))} expected")
         ((tag, inner),) = value.items()
         try:
-            return tags[tag](inner)
+            return decoders[tag](inner)
         except ContentError as error:
             raise error.at(tag) from None
 
-    return take
+    return decode
 
 
-def _array(take_item: Take) -> Take:
-    def take(value: Any) -> list[Any]:
+def _array_decoder(decode_item: Decode) -> Decode:
+    def decode(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise _wrong("a list", value)
-        made: list[Any] = []
+            raise _type_error("a list", value)
+        items: list[Any] = []
         try:
             for item in value:
-                made.append(take_item(item))
+                items.append(decode_item(item))
         except ContentError as error:
-            raise error.at(f"[{len(made)}]") from None
-        return made
+            raise error.at(f"[{len(items)}]") from None
+        return items
 
-    return take
+    return decode
 
 
-def _map(take_value: Take) -> Take:
-    def take(value: Any) -> dict[str, Any]:
+def _map_decoder(decode_value: Decode) -> Decode:
+    def decode(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _wrong("an object", value)
-        made: dict[str, Any] = {}
+            raise _type_error("an object", value)
+        values: dict[str, Any] = {}
         name = ""
         try:
             for name, inner in value.items():
-                made[expect_text(name)] = take_value(inner)
+                values[expect_text(name)] = decode_value(inner)
         except ContentError as error:
             raise error.at(f"[{name[:60]!r}]") from None
-        return made
+        return values
 
-    return take
-
-
-def _checked(take: Take, check: Check) -> Take:
-    return lambda value: check(take(value))
+    return decode
 
 
-def _record(type_: Record) -> Take:
-    steps: list[tuple[str, Take, Type, object]] = []
-    for one in type_.fields:
-        if isinstance(one.type, Enum):
-            take_field: Take = _enum(one.type, unknown_symbol_reason(type_, one.name))
-        else:
-            take_field = json_decoder(one.type)
-        check = text_check(type_, one.name) if isinstance(one.type, Scalar) and one.type.kind == "string" else None
-        steps.append((one.name, take_field if check is None else _checked(take_field, check), one.type, one.default))
-    renamed = {one.name: one.aliases for one in type_.fields if one.aliases}
+def _checked(decode: Decode, check: TextCheck) -> Decode:
+    return lambda value: check(decode(value))
 
-    def take(value: Any) -> dict[str, Any]:
+
+def _field_decoder(owner: Record, field: Field) -> Decode:
+    if isinstance(field.type, Enum):
+        return _enum_decoder(field.type, unknown_symbol_reason(owner, field.name))
+    decode = json_decoder(field.type)
+    is_text = isinstance(field.type, Scalar) and field.type.kind == "string"
+    check = text_check(owner, field.name) if is_text else None
+    return decode if check is None else _checked(decode, check)
+
+
+def _record_decoder(type_: Record) -> Decode:
+    steps = [(field.name, _field_decoder(type_, field), field.type, field.default) for field in type_.fields]
+    former_names = {field.name: field.aliases for field in type_.fields if field.aliases}
+
+    def decode(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _wrong("an object", value)
-        made: dict[str, Any] = {}
+            raise _type_error("an object", value)
+        fields: dict[str, Any] = {}
         name = ""
         try:
-            for name, step, field_type, default in steps:
-                given = value.get(name)
-                if given is None and name in renamed:
-                    given = next((value[old] for old in renamed[name] if value.get(old) is not None), None)
-                if given is None and default is not NO_DEFAULT:
-                    made[name] = default_value(field_type, default)
+            for name, decode_field, field_type, default in steps:
+                inner = value.get(name)
+                if inner is None and name in former_names:
+                    inner = next((value[old] for old in former_names[name] if value.get(old) is not None), None)
+                if inner is None and default is not NO_DEFAULT:
+                    fields[name] = default_value(field_type, default)
                 else:
-                    made[name] = step(given)
+                    fields[name] = decode_field(inner)
         except ContentError as error:
             raise error.at(name) from None
-        return made
+        return fields
 
-    return take
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Fields that a schema does not have: nothing reads them, and whoever wrote one may have meant another
-
-
-_NAME_LIMIT_CHARACTERS: Final = 100  # of what is compared with a schema's names
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownField:
-    """`path` is as in a fault's detail, items of a list sharing one: `holds[].amonut`. `nearest` is a name that the
-    schema has in its place, or empty."""
-
-    path: str
-    nearest: str
-
-    def __str__(self) -> str:
-        return f"unknown field {self.path}{did_you_mean(self.nearest, before='; ')}"
-
-
-def unknown_fields(type_: Type, value: Any, path: str = "") -> Iterator[UnknownField]:
-    """Of a value of `parse_json`, whatever else is wrong with it. Keys of a map are its own."""
-    match type_:
-        case Union():
-            if type_.nullable is not None:
-                yield from unknown_fields(type_.nullable, value, path)
-        case Array() if isinstance(value, list):
-            for item in value:
-                yield from unknown_fields(type_.items, item, f"{path}[]")
-        case Map() if isinstance(value, dict):
-            for item in value.values():
-                yield from unknown_fields(type_.values, item, f"{path}[…]")
-        case Record() if isinstance(value, dict):
-            fields = {name: field for field in type_.fields for name in (field.name, *field.aliases)}
-            for name, inner in value.items():
-                below = f"{path}.{quote_name(name)}".lstrip(".")
-                if name in fields:
-                    yield from unknown_fields(fields[name].type, inner, below)
-                else:
-                    yield UnknownField(below, _nearest(name[:_NAME_LIMIT_CHARACTERS], tuple(fields)))
-
-
-@lru_cache(maxsize=1024)
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    # Other languages' programs write EMAIL_ADDRESS or email_address, and people a part.
-    plain = {field.lower(): field for field in known}
-    written = re.sub("[_ -]", "", name.lower())
-    begun = [field for field in plain if len(written) > 2 and field.startswith(written)]
-    return plain.get(closest_match(written, plain) or next(iter(begun), ""), "")
+    return decode
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # From values to JSON
 
-Give = Callable[[Any], Any]
-_MILLISECOND: Final = timedelta(milliseconds=1)
+Encode = Callable[[Any], Any]
 
 
 def format_millis(millis: int) -> str:
@@ -401,11 +357,11 @@ def format_decimal(value: Decimal) -> str:
     return f"{value.normalize(EXACT):f}" if value else "0"
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
-_GIVEN: Final[dict[str, Give]] = {
+_ENCODERS: Final[dict[str, Encode]] = {
     "date": lambda value: value.isoformat(),
     "timestamp-micros": format_timestamp,
     "timestamp-millis": format_millis,
@@ -413,33 +369,33 @@ _GIVEN: Final[dict[str, Give]] = {
 
 
 @lru_cache(maxsize=4096)
-def json_encoder(type_: Type) -> Give:
+def json_encoder(type_: Type) -> Encode:
     """How a value of `type_` becomes what `json.dumps` takes. Fields that are null are left out."""
     match type_:
         case Record():
-            fields = [(one.name, json_encoder(one.type)) for one in type_.fields]
-            return lambda value: {name: give(value[name]) for name, give in fields if value[name] is not None}
+            fields = [(field.name, json_encoder(field.type)) for field in type_.fields]
+            return lambda value: {name: encode(value[name]) for name, encode in fields if value[name] is not None}
         case Array():
-            give_item = json_encoder(type_.items)
-            return lambda value: [give_item(item) for item in value]
+            encode_item = json_encoder(type_.items)
+            return lambda value: [encode_item(item) for item in value]
         case Map():
-            give_value = json_encoder(type_.values)
-            return lambda value: {name: give_value(inner) for name, inner in value.items()}
+            encode_value = json_encoder(type_.values)
+            return lambda value: {name: encode_value(inner) for name, inner in value.items()}
         case Union():
             inner = type_.nullable
             if inner is None:
-                return _give_tagged
-            give = json_encoder(inner)
-            return lambda value: None if value is None else give(value)
+                return _encode_tagged
+            encode = json_encoder(inner)
+            return lambda value: None if value is None else encode(value)
         case DecimalBytes():
             return format_decimal
         case Scalar():
-            return _GIVEN.get(type_.kind, _same)
+            return _ENCODERS.get(type_.kind, _unchanged)
         case _:
-            return _same
+            return _unchanged
 
 
-def _give_tagged(value: Any) -> Any:
+def _encode_tagged(value: Any) -> Any:
     match value:
         case Decimal():
             return {"decimal": format_decimal(value)}

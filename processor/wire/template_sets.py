@@ -3,15 +3,14 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from processor.domain.output_topics import OutputTopic
-from processor.domain.record import Headers, OutRecord, TemplateId
+from processor.domain.record import OutRecord, TemplateId
 from processor.domain.template import Template, TemplateSet
-from processor.wire.json_codec import JSON
+from processor.wire.json_codec import JSON_HEADERS
 
-_HEADERS: Headers = (("content-type", JSON.encode()),)
-_ROOM_BYTES = 512  # key, header, and what is around the templates of a part
+_OVERHEAD_BYTES: Final = 512  # key, header, and what is around the templates of a part
 
 
 def template_set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[OutRecord, ...]:
@@ -22,14 +21,14 @@ def template_set_records(templates: TemplateSet, topic: OutputTopic) -> tuple[Ou
     is the file as canonical JSON without samples and without the values of a webhook's headers, null for one that alone
     is larger than the topic takes.
     """
-    parts = list(_parts(templates, topic.limit_bytes - _ROOM_BYTES))
+    parts = list(_parts(templates, topic.limit_bytes - _OVERHEAD_BYTES))
     return tuple(
         OutRecord(
             topic.name,
             0,
             (templates.digest if number == 1 else f"{templates.digest}/{number}").encode(),
             _json({"setVersion": templates.digest, "part": number, "parts": len(parts), "templates": part}),
-            _HEADERS,
+            JSON_HEADERS,
         )
         for number, part in enumerate(parts, start=1)
     )
@@ -53,13 +52,13 @@ def stored_templates(value: bytes) -> tuple[StoredTemplate, ...]:
         raise ValueError("nested too deeply") from None
     match record:
         case {"templates": list() as templates}:
-            return tuple(map(_kept, templates))
+            return tuple(map(_stored_template, templates))
         case _:
             raise ValueError("no list of templates")
 
 
-def _kept(given: Any) -> StoredTemplate:
-    match given:
+def _stored_template(value: Any) -> StoredTemplate:
+    match value:
         case {"id": str() as name, "version": int() as version, "content": str() | None as content}:
             return StoredTemplate(TemplateId(name), version, content)
         case _:
@@ -68,32 +67,32 @@ def _kept(given: Any) -> StoredTemplate:
 
 def _parts(templates: TemplateSet, limit_bytes: int) -> Iterator[list[dict[str, Any]]]:
     part: list[dict[str, Any]] = []
-    size = 0
-    for one in templates.templates:
-        told = _told(one, limit_bytes)
-        weight = len(_json(told)) + 1
-        if part and size + weight > limit_bytes:
+    part_bytes = 0
+    for template in templates.templates:
+        entry = _entry(template, limit_bytes)
+        entry_bytes = len(_json(entry)) + 1
+        if part and part_bytes + entry_bytes > limit_bytes:
             yield part
-            part, size = [], 0
-        part.append(told)
-        size += weight
+            part, part_bytes = [], 0
+        part.append(entry)
+        part_bytes += entry_bytes
     yield part
 
 
-def _told(template: Template, limit_bytes: int) -> dict[str, Any]:
-    told = {
+def _entry(template: Template, limit_bytes: int) -> dict[str, Any]:
+    entry = {
         "id": template.id,
         "version": template.version,
         "templateKey": template.key,
         "content": without_secrets(template.content),
     }
-    return told if len(_json(told)) <= limit_bytes else told | {"content": None}
+    return entry if len(_json(entry)) <= limit_bytes else entry | {"content": None}
 
 
 def without_secrets(content: str) -> str:
     """A template's content as it is kept and shown: headers of a webhook may carry a token, so their values are `***`.
 
-    The topic keeps what it gets for ever.
+    The topic keeps its records for ever.
     """
     file = json.loads(content)
     headers = (file.get("webhook") or {}).get("headers") if isinstance(file, dict) else None

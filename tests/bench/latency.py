@@ -33,9 +33,9 @@ from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
-from processor.wire.output_fields import read_status
 from tests.support.builders import TENANT
 from tests.support.installation import Installation, create_installation
+from tests.support.output_readers import read_status
 
 Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
 ReadRecord = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read

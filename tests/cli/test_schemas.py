@@ -17,7 +17,7 @@ from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.registry.subjects import Subjects
 from processor.settings import SchemaRegistrySettings, Settings
 from processor.wire.compatibility import incompatibilities
-from processor.wire.schema import parse
+from processor.wire.schema_parser import parse_schema
 from tests.cli.commands import run_command
 from tests.support.apicurio import register as put
 from tests.support.events import repayment
@@ -78,7 +78,7 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
 )
 def test_what_could_be_written_and_not_be_read(writer: Json, reader: Json, expected: list[str]) -> None:
     """Each place, whether a record would ever have it or not."""
-    (_, old), (_, new) = parse(json.dumps(writer)), parse(json.dumps(reader))
+    (_, old), (_, new) = parse_schema(json.dumps(writer)), parse_schema(json.dumps(reader))
     found = list(incompatibilities(old, new))
 
     assert expected == [line[: len(what)] for line, what in zip(found, expected, strict=True)]

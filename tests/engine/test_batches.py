@@ -28,7 +28,7 @@ from processor.engine.partition import AssignedPartition
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
-from processor.wire.encode import read_dead_letter
+from processor.wire.dead_letter import read_dead_letter
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
 from tests.support.clients import logged

@@ -19,7 +19,7 @@ from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.observability.metrics import DEFERRED_RECORDS
 from processor.settings import KafkaSettings
-from processor.wire.encode import read_dead_letter
+from processor.wire.dead_letter import read_dead_letter
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation

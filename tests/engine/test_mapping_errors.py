@@ -22,7 +22,7 @@ from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
-from processor.wire.encode import read_dead_letter
+from processor.wire.dead_letter import read_dead_letter
 from processor.wire.schema import SchemaOf
 from tests.support.clients import logged
 from tests.support.events import repayment

@@ -20,8 +20,9 @@ from processor.engine import output_scan as published
 from processor.engine import start_offsets
 from processor.errors import UnavailableError
 from processor.settings import SchemaRegistrySettings
-from processor.wire.encode import dead_letter_record
-from processor.wire.schema import ReaderSchema, WriterSchema
+from processor.wire.dead_letter import dead_letter_record
+from processor.wire.reader_schemas import ReaderSchema
+from processor.wire.schema import WriterSchema
 from tests.support.builders import make_layout
 from tests.support.clients import logged
 from tests.support.events import repayment

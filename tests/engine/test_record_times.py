@@ -16,8 +16,9 @@ from processor.domain.message import DeadLetter
 from processor.kafka.clients import headers_of
 from processor.registry.schema_files import shipped_schemas
 from processor.shipped import sample
+from processor.wire.dead_letter import read_dead_letter
 from processor.wire.decode import event_from_json
-from processor.wire.encode import encode_event, read_dead_letter
+from processor.wire.encode import encode_event
 from tests.support.clients import logged
 from tests.support.installation import Installation, create_installation
 

@@ -23,7 +23,7 @@ from processor.engine.status import EngineStatus
 from processor.kafka.clients import headers_of
 from processor.kafka.local.kafka import local_kafka
 from processor.settings import SchemaRegistrySettings
-from processor.wire.encode import read_dead_letter
+from processor.wire.dead_letter import read_dead_letter
 from tests.support.builders import TENANT
 from tests.support.clients import logged
 from tests.support.events import repayment

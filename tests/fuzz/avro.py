@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.scalars import EXACT
 from processor.wire.schema import (
     Array,
@@ -18,7 +19,6 @@ from processor.wire.schema import (
     Enum,
     Fixed,
     Map,
-    ReaderSchema,
     Record,
     Recursive,
     Scalar,
@@ -26,8 +26,8 @@ from processor.wire.schema import (
     Union,
     WriterSchema,
     is_null,
-    writer_schema,
 )
+from processor.wire.schema_parser import parse_writer_schema
 from tests.support.wire import varint
 
 Json = dict[str, Any]
@@ -197,7 +197,7 @@ def _matches(branch: Type, value: Any) -> bool:
 
 def other_writers(schema: ReaderSchema, rng: random.Random, *, count: int) -> list[WriterSchema]:
     """Schemas of producers that do not use today's: each has fewer, more or other fields, and resolves to `schema`."""
-    return [writer_schema(json.dumps(_mutate_schema(json.loads(schema.text), rng))) for _ in range(count)]
+    return [parse_writer_schema(json.dumps(_mutate_schema(json.loads(schema.text), rng))) for _ in range(count)]
 
 
 def odd_writers(schema: ReaderSchema, rng: random.Random, *, count: int) -> list[WriterSchema]:
@@ -207,7 +207,7 @@ def odd_writers(schema: ReaderSchema, rng: random.Random, *, count: int) -> list
         changed = _mutate_schema(json.loads(schema.text), rng)
         for record in rng.sample(list(_records(changed)), 2):
             _change_type(record, rng)
-        writers.append(writer_schema(json.dumps(changed)))
+        writers.append(parse_writer_schema(json.dumps(changed)))
     return writers
 
 

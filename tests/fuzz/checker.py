@@ -31,20 +31,15 @@ from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import refuse_outputs, reject_for_error
-from processor.wire.encode import Format, dead_letter_outcome, read_dead_letter
-from processor.wire.output_fields import (
-    read_decision,
-    read_message,
-    read_notification,
-    read_status,
-    read_stream_event,
-    source_outcome_reader,
-)
+from processor.wire.dead_letter import dead_letter_outcome, read_dead_letter
+from processor.wire.encode import Format
+from processor.wire.output_fields import read_decision, read_message, read_stream_event, source_outcome_reader
 from tests.fuzz.corpus import JSON_HEADERS
 from tests.fuzz.environment import OUTPUT_FORMATS, Configuration, Environment
 from tests.fuzz.extreme import extreme_record
 from tests.fuzz.mutated import mutated_record
 from tests.fuzz.templates import FOREIGN_MARKUP, GENERATED
+from tests.support.output_readers import read_notification, read_status
 
 EVENTS_TOPIC: Final = Topic("banking.events")
 EXTREME, MUTATED = "extreme", "mutated"

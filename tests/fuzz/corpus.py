@@ -12,7 +12,9 @@ from processor.domain.record import EventName, Headers, SchemaGuid, SchemaId
 from processor.shipped import samples
 from processor.templates.load import SHIPPED
 from processor.wire.decode import event_from_json
-from processor.wire.schema import ReaderSchema, Schemas, WriterSchema, writer_schema
+from processor.wire.reader_schemas import ReaderSchema, Schemas
+from processor.wire.schema import WriterSchema
+from processor.wire.schema_parser import parse_writer_schema
 from tests.fuzz.avro import avro_bytes, odd_writers, other_writers
 
 Json = dict[str, Any]
@@ -80,7 +82,7 @@ def make_corpus(schemas: Schemas, *, seed: int) -> Corpus:
         family_writers = other_writers(schemas.families[family.record], rng, count=WRITERS_PER_FAMILY)
         writers[family.record] = tuple(family_writers)
         for writer in family_writers:
-            assert writer.type is not None, writer.problem
+            assert writer.type is not None, writer.error
             number = FIRST_WRITER_ID + len(by_id)
             by_id[SchemaId(number)] = writer
     odd = {name: odd_writers(schemas.families[name], rng, count=ODD_WRITERS_PER_FAMILY) for name in writers}
@@ -89,7 +91,7 @@ def make_corpus(schemas: Schemas, *, seed: int) -> Corpus:
     for number, writer in enumerate([*by_id.values()], FIRST_WRITER_ID):
         by_id[SchemaGuid(number.to_bytes(16, "big"))] = writer
     for number, text in enumerate(_UNUSABLE_SCHEMAS, FIRST_UNUSABLE_ID):
-        by_id[SchemaId(number)] = writer_schema(text)
+        by_id[SchemaId(number)] = parse_writer_schema(text)
     corpus = Corpus(schemas, all_samples, (), writers, by_id)
     records: list[ValidRecord] = []
     for event in (*all_samples, *events(GENERATED, seed=seed)):

@@ -15,7 +15,8 @@ from processor.domain.catalogue import EVENTS, FAMILIES
 from processor.domain.event import Event
 from processor.domain.record import EventName, Headers
 from processor.wire.decode import event_from_json
-from processor.wire.schema import Array, DecimalBytes, Enum, Map, ReaderSchema, Record, Scalar, Type, Union, is_null
+from processor.wire.reader_schemas import ReaderSchema
+from processor.wire.schema import Array, DecimalBytes, Enum, Map, Record, Scalar, Type, Union, is_null
 from tests.fuzz.avro import avro_bytes
 from tests.fuzz.corpus import JSON_HEADERS, Corpus
 from tests.fuzz.templates import CUSTOM_FIELDS, GROWN_FIELD

@@ -25,7 +25,7 @@ from processor.domain.record import OutRecord
 from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, Operator
 from processor.mapping import outputs, rejections
 from processor.mapping.render import Rendered, render
-from processor.wire.encode import dead_letter_record
+from processor.wire.dead_letter import dead_letter_record
 from tests.fuzz import __main__ as command
 from tests.fuzz.checker import EXTREME, MUTATED, Case, CheckResult, Finding, check, make_case
 from tests.fuzz.corpus import make_corpus

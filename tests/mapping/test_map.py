@@ -30,7 +30,8 @@ from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.decode import decode_record
 from processor.mapping.draft import draft_template
 from processor.mapping.rejections import refuse_outputs
-from processor.wire.encode import Format, dead_letter_outcome, encode_event, output_encoder
+from processor.wire.dead_letter import dead_letter_outcome
+from processor.wire.encode import Format, encode_event, output_encoder
 from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,

@@ -8,8 +8,9 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.outcome import Processed
 from processor.templates.load import SHIPPED
 from processor.wire.encode import output_encoder
-from processor.wire.output_fields import read_message, read_notification, read_status, read_stream_event
+from processor.wire.output_fields import read_message, read_stream_event
 from tests.support.builders import make_event, make_lookups, make_record, map_record, schemas
+from tests.support.output_readers import read_notification, read_status
 
 FOLDERS = ("events", "samples")
 TOLD = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}

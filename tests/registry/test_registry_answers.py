@@ -234,7 +234,7 @@ def test_a_schema_of_another_language() -> None:
     with Answers({"/schemas/ids/7": (200, json.dumps(body).encode())}) as server:
         schema = server.schema_of(7)
 
-    assert (None, "not an Avro schema, but 'PROTOBUF'") == (schema.type, schema.problem)
+    assert (None, "not an Avro schema, but 'PROTOBUF'") == (schema.type, schema.error)
 
 
 def test_what_a_registry_says_is_cut_and_without_our_password() -> None:
@@ -374,7 +374,7 @@ def test_a_schema_that_names_others() -> None:
     ) as answers:
         schema = answers.schema_of(7)
 
-    assert ("Told", "") == (schema.name, schema.problem)
+    assert ("Told", "") == (schema.name, schema.error)
     assert ["/schemas/ids/7", "/subjects/Person/versions/1", "/subjects/Country/versions/1"] == answers.paths
 
 

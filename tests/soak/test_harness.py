@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from processor.domain.event import Event
-from processor.wire.schema import writer_schema
+from processor.wire.schema_parser import parse_writer_schema
 from tests.soak import registry
 from tests.soak.duplicates import duplicate_cases
 from tests.soak.expected import (
@@ -133,7 +133,7 @@ def response_of(url: str, schema_id: int) -> object:
         value = response.json()
     except (ValueError, OSError) as error:
         return type(error).__name__
-    return bool(writer_schema(value["schema"]).type) and not value.get("references")
+    return bool(parse_writer_schema(value["schema"]).type) and not value.get("references")
 
 
 def test_registry_responses_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_both_producers_write_the_same_event(name: str, group: bool) -> None:
     record, plain = framed_record(event, GOOD_ID), valid_record(event)
     (schema_id, text) = int.from_bytes((record.value or b"")[1:5], "big"), registry._SCHEMAS[name == "SAVINGS_DEPOSIT"]
     from_avro = decode_with(
-        raw_record(record.value, key=record.key), writers={schema_id: writer_schema(json.dumps(text))}
+        raw_record(record.value, key=record.key), writers={schema_id: parse_writer_schema(json.dumps(text))}
     )
     from_json = decode_with(raw_record(plain.value, plain.headers, key=plain.key))
 

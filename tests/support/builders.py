@@ -37,7 +37,8 @@ from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.text import parse, parse_custom_field
 from processor.wire.decode import event_from_json
 from processor.wire.encode import EncodeOutput, encode_event, output_encoder
-from processor.wire.schema import SchemaOf, Schemas
+from processor.wire.reader_schemas import Schemas
+from processor.wire.schema import SchemaOf
 
 TENANT = "northbank"
 EVENTS_TOPIC = Topic("banking.events")

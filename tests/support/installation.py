@@ -37,7 +37,7 @@ from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSetti
 from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 from tests.support.builders import TENANT, make_lookups
 from tests.support.clients import logged
 from tests.support.read_to_end import read_partition

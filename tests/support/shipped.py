@@ -12,14 +12,14 @@ import pytest
 
 from processor.registry import schema_files
 from processor.templates import load
-from processor.wire import schema
+from processor.wire import reader_schemas
 
 
 @contextmanager
 def built_once() -> Iterator[None]:
     """Within the block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema_files, "build_schemas", _once_for_equal_texts(schema.build_schemas))
+        patch.setattr(schema_files, "build_schemas", _once_for_equal_texts(reader_schemas.build_schemas))
         patch.setattr(load, "read_templates", _once_for_shipped_files(load.read_templates))
         yield
 

@@ -13,20 +13,10 @@ from processor.domain.record import EventName, Headers, RecordPosition, SchemaGu
 from processor.registry.schema_files import load_schemas
 from processor.wire.decode import DecodeFailure, decode, event_from_json
 from processor.wire.encode import encode_event
-from processor.wire.scalars import decimal
-from processor.wire.schema import (
-    Array,
-    DecimalBytes,
-    Enum,
-    Map,
-    ReaderSchema,
-    Record,
-    Scalar,
-    Type,
-    Union,
-    WriterSchema,
-    writer_schema,
-)
+from processor.wire.reader_schemas import ReaderSchema
+from processor.wire.scalars import decimal_from_unscaled
+from processor.wire.schema import Array, DecimalBytes, Enum, Map, Record, Scalar, Type, Union, WriterSchema
+from processor.wire.schema_parser import parse_writer_schema
 
 SCHEMAS: Final = load_schemas()
 DOMAIN: Final = Path(__file__).parent.parent / "domain"
@@ -105,7 +95,7 @@ def changed_schema(change: Callable[[dict[str, Any]], object], name: str = "LOAN
     """A writer's schema: that of an event's family after `change` has changed its JSON."""
     schema = json.loads(reader_schema(name).text)
     change(schema)
-    return writer_schema(json.dumps(schema))
+    return parse_writer_schema(json.dumps(schema))
 
 
 def field_of(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -139,7 +129,7 @@ def values(type_: Type) -> st.SearchStrategy[Any]:
             return _SCALARS[type_.kind]
         case DecimalBytes():
             most = 10**type_.precision - 1
-            return st.integers(-most, most).map(lambda number: decimal(number, type_))
+            return st.integers(-most, most).map(lambda number: decimal_from_unscaled(number, type_))
         case Enum():
             return st.sampled_from(type_.symbols)
         case Array():

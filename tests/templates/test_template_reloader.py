@@ -10,7 +10,7 @@ from processor.settings import Settings
 from processor.templates import reload
 from processor.templates.load import SHIPPED, LoadResult, load_templates
 from processor.templates.reload import Reload, TemplateReloader
-from processor.wire.schema import Schemas
+from processor.wire.reader_schemas import Schemas
 from tests.support.builders import TENANT, make_layout, schemas
 
 TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]

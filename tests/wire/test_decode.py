@@ -21,8 +21,10 @@ from processor.errors import UnavailableError
 from processor.wire.avro_reader import read_avro
 from processor.wire.decode import DecodeFailure, decode, event_from_json
 from processor.wire.encode import encode_event
-from processor.wire.scalars import ContentError
-from processor.wire.schema import ReaderSchema, WriterSchema, parse, writer_schema
+from processor.wire.errors import ContentError
+from processor.wire.reader_schemas import ReaderSchema
+from processor.wire.schema import WriterSchema
+from processor.wire.schema_parser import parse_schema, parse_writer_schema
 from tests.support.laws import examples
 from tests.support.wire import (
     JSON_HEADERS,
@@ -152,7 +154,7 @@ def test_blocks_of_an_array_may_have_a_size() -> None:
 @pytest.mark.parametrize("unscaled", [b"\x00\x00\x64", b"\x64", b"\x00" * 900 + b"\x64"])
 def test_a_decimal_may_have_more_bytes_than_it_needs(unscaled: bytes) -> None:
     """Leading sign bytes do not change a number."""
-    _, type_ = parse('{"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 10}')
+    _, type_ = parse_schema('{"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 10}')
 
     assert Decimal("1e-8") == read_avro(varint(len(unscaled)) + unscaled, 0, type_, type_)
 
@@ -160,7 +162,7 @@ def test_a_decimal_may_have_more_bytes_than_it_needs(unscaled: bytes) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_decimal_has_up_to_38_digits(sign: int) -> None:
     """The largest of either sign is read, the one beyond is refused."""
-    _, type_ = parse('{"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 10}')
+    _, type_ = parse_schema('{"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 10}')
 
     def read(unscaled: int) -> object:
         return read_avro(varint(16) + unscaled.to_bytes(16, "big", signed=True), 0, type_, type_)
@@ -567,9 +569,9 @@ def test_a_detail_is_bounded() -> None:
 def test_fastavro_writes_what_we_read() -> None:
     """A producer on another library: bytes written by fastavro from its own parse of the schema file's text."""
     made = BytesIO()
-    parsed, _ = parse(reader_schema().text)
+    parsed, _ = parse_schema(reader_schema().text)
     schemaless_writer(made, parsed, dict(golden_event(customFields={"LOAN:A": "x"}).fields))
-    writer = writer_schema(reader_schema().text)
+    writer = parse_writer_schema(reader_schema().text)
 
     read = decode_with(raw_record(b"\x00\x00\x00\x00\x09" + made.getvalue()), writers={9: writer})
 

@@ -16,7 +16,8 @@ from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.wire.decode import decode, event_from_json
-from processor.wire.schema import WriterSchema, writer_schema
+from processor.wire.schema import WriterSchema
+from processor.wire.schema_parser import parse_writer_schema
 from tests.support.builders import changed
 from tests.support.laws import examples
 from tests.support.wire import (
@@ -194,7 +195,7 @@ def test_java_writers_annotate_strings() -> None:
         .text.replace('"type":"string"}', f'"type":{string}}}')
         .replace('["null","string"]', f'["null",{string}]')
     )
-    java = writer_schema(text)
+    java = parse_writer_schema(text)
 
     assert golden_event(customFields={"LOAN:A": "x"}) == read(java)
 
@@ -211,7 +212,7 @@ def test_resolution_agrees_with_fastavro(data: st.DataObject) -> None:
         without(given_, name)
     for number, (type_, _) in enumerate(extras):
         add(given_, data.draw(st.integers(0, len(given_["fields"]))), f"new{number}", type_)
-    writer = writer_schema(json.dumps(given_))
+    writer = parse_writer_schema(json.dumps(given_))
     parsed = parse_schema(given_)
     fields = {**data.draw(events_of(schema)), "customFields": {}}
     fields |= {f"new{number}": value for number, (_, value) in enumerate(extras)}
@@ -323,7 +324,7 @@ SELF = '{"type": "record", "name": "ClientEvent", "fields": [{"name": "a", "type
 )
 def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
     """A registry holds other languages too, and what somebody broke: a fault of the record, not of ours."""
-    given_ = decode_failure(raw_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: writer_schema(text)})
+    given_ = decode_failure(raw_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: parse_writer_schema(text)})
 
     assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
     assert len(given_.detail) < 500
@@ -333,10 +334,10 @@ def test_a_schema_may_name_others() -> None:
     """A registry gives the schemas that a schema refers to beside it."""
     user = field_of(json.loads(reader_schema().text), "actor")["type"][1]
     text = reader_schema().text.replace(json.dumps(user, separators=(",", ":")), '"banking.events.common.User"', 1)
-    apart = writer_schema(text, (json.dumps(user),))
-    whole = writer_schema(reader_schema().text)
+    apart = parse_writer_schema(text, (json.dumps(user),))
+    whole = parse_writer_schema(reader_schema().text)
 
-    assert writer_schema(text).problem
+    assert parse_writer_schema(text).error
     assert golden_event(customFields={"LOAN:A": "x"}) == decode_with(
         raw_record(written(whole)), writers={WRITER_ID: apart}
     )
@@ -352,9 +353,9 @@ def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
     product.write_text(json.dumps(schema))
     ours = load_schemas(folder)
     told_in_json = golden_json("event.LOAN_REPAYMENT")
-    record = raw_record(written(writer_schema(reader_schema().text)))
+    record = raw_record(written(parse_writer_schema(reader_schema().text)))
     by_avro = decode(
-        record, schemas=ours, schema_of=lambda _: writer_schema(reader_schema().text), max_event_bytes=1_000_000
+        record, schemas=ours, schema_of=lambda _: parse_writer_schema(reader_schema().text), max_event_bytes=1_000_000
     )
     by_json = event_from_json(told_in_json, ours)
     both = event_from_json(changed(told_in_json, {"account.product.title": "New"}), ours)

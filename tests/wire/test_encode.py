@@ -32,8 +32,10 @@ from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import EncodedKey, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
 from processor.wire.encode import EncodedValue, EncodeOutput, Format, encode_event, output_encoder
 from processor.wire.json_codec import format_decimal, format_millis, format_timestamp
-from processor.wire.output_fields import read_decision, read_message, read_notification, read_status, read_stream_event
-from processor.wire.schema import WriterSchema, writer_schema
+from processor.wire.output_fields import read_decision, read_message, read_stream_event
+from processor.wire.schema import WriterSchema
+from processor.wire.schema_parser import parse_writer_schema
+from tests.support.output_readers import read_notification, read_status
 from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, golden_bytes, golden_event, golden_json
 
 AVRO = output_encoder(SCHEMAS, output_format="avro", stream_format="avro")
@@ -411,7 +413,7 @@ def test_what_is_encoded_is_read_back(
 def test_outputs_are_read_by_a_registry_s_ids() -> None:
     """The same value under an id of a registry, whose schema is asked for."""
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
-    known: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): writer_schema(ours.text)}
+    known: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): parse_writer_schema(ours.text)}
     value = b"\x00\x00\x00\x00\x0c" + AVRO(EMAIL)[0][5:]
 
     assert EMAIL == read_message(value, (), schemas=SCHEMAS, schema_of=known.__getitem__)
@@ -419,7 +421,9 @@ def test_outputs_are_read_by_a_registry_s_ids() -> None:
 
 def test_a_record_of_another_namespace_is_no_output() -> None:
     """The full name counts, not only its end."""
-    other = writer_schema(SCHEMAS.outputs["communications.Decision"].text.replace('"communications"', '"elsewhere"'))
+    other = parse_writer_schema(
+        SCHEMAS.outputs["communications.Decision"].text.replace('"communications"', '"elsewhere"')
+    )
 
     with pytest.raises(ValueError, match=r"written as elsewhere\.Decision"):
         read_decision(*AVRO(DECISION), schemas=SCHEMAS, schema_of=lambda _: other)
@@ -428,7 +432,7 @@ def test_a_record_of_another_namespace_is_no_output() -> None:
 def test_a_failure_of_a_newer_version_is_other() -> None:
     """The enum's default: a reader of today reads the records of tomorrow."""
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
-    newer = writer_schema(ours.text.replace('"MESSAGING_EXCEPTION"', '"NEWER_REASON","MESSAGING_EXCEPTION"'))
+    newer = parse_writer_schema(ours.text.replace('"MESSAGING_EXCEPTION"', '"NEWER_REASON","MESSAGING_EXCEPTION"'))
     value, _ = AVRO(replace(EMAIL, failureReason=FailureReason.MESSAGING_EXCEPTION))
     read = read_message(value, (), schemas=SCHEMAS, schema_of=lambda _: newer)
 

@@ -14,7 +14,7 @@ from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId, Topic
-from processor.wire.encode import dead_letter_outcome, dead_letter_record, omitted_value_bytes, read_dead_letter
+from processor.wire.dead_letter import dead_letter_outcome, dead_letter_record, omitted_value_bytes, read_dead_letter
 
 TOPIC = OutputTopic(Topic("communications.dead-letters"), 6, 1_000_000)
 NAMES = ("reason", "detail", "topic", "partition", "offset", "timestamp", "failed", "attempts", "version")

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from processor.domain.catalogue import FAMILIES
-from processor.wire.scalars import key, text_check
+from processor.wire.scalars import check_key, text_check
 from processor.wire.schema import (
     NO_DEFAULT,
     Array,
@@ -188,7 +188,7 @@ def default_fits(field: Field) -> bool:
 def row(record: Record) -> list[str]:
     """A record's fields in the reference's notation; a family's `event` is an enum of events that others compare."""
     return [
-        f"{one.name}: {'key' if text_check(record, one.name) is key and written(one.type) == 'string' else kind}"
+        f"{one.name}: {'key' if text_check(record, one.name) is check_key and written(one.type) == 'string' else kind}"
         for one in record.fields
         for kind in ("enum" if one.name == "event" else written(one.type),)
     ]

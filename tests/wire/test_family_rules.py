@@ -15,9 +15,11 @@ from processor.shipped import sample, samples
 from processor.wire.avro_reader import read_avro
 from processor.wire.decode import DecodeFailure
 from processor.wire.encode import encode_event
+from processor.wire.errors import ContentError
 from processor.wire.json_codec import json_decoder, parse_json
-from processor.wire.scalars import ContentError, card_token
-from processor.wire.schema import ReaderSchema, parse
+from processor.wire.reader_schemas import ReaderSchema
+from processor.wire.scalars import check_card_token
+from processor.wire.schema_parser import parse_schema
 from tests.support.laws import examples
 from tests.support.wire import (
     SCHEMAS,
@@ -188,7 +190,7 @@ TOKENS: Final = ["4242424242424241", "tok_4242424242424242", "424242424242", "\u
 @pytest.mark.parametrize("token", TOKENS)
 def test_other_texts_are_tokens(token: str) -> None:
     """Digits that fail the check, too few of them, or anything else."""
-    assert token == card_token(token)
+    assert token == check_card_token(token)
 
 
 @given(st.from_regex(r"[0-9]{12,18}", fullmatch=True))
@@ -197,7 +199,7 @@ def test_one_of_ten_last_digits_makes_a_card_number(digits: str) -> None:
     refused = []
     for last in "0123456789":
         try:
-            card_token(digits + last)
+            check_card_token(digits + last)
         except ContentError:
             refused.append(last)
 
@@ -209,7 +211,7 @@ def test_one_of_ten_last_digits_makes_a_card_number(digits: str) -> None:
 
 SECRET: Final = "https://portal.example/reset/4f1ab2"
 PORTAL: Final = SCHEMAS.families["banking.events.PortalEvent"]
-_, LINK = parse(
+_, LINK = parse_schema(
     '{"type": "record", "name": "banking.events.Link", "fields": '
     '[{"name": "passwordUrl", "type": ["null", "string"], "default": null}]}'
 )

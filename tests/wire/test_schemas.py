@@ -20,7 +20,8 @@ from processor.domain.record import SchemaGuid, SchemaId
 from processor.errors import UsageError
 from processor.registry import schema_files
 from processor.registry.schema_files import load_schemas, shipped_schemas
-from processor.wire.schema import OUTPUT_SCHEMAS, Enum, Record, Scalar, Type, Union
+from processor.wire.reader_schemas import OUTPUT_SCHEMAS
+from processor.wire.schema import Enum, Record, Scalar, Type, Union
 from tests.support.wire import DOMAIN, SCHEMAS
 
 # Fixed for ever: records written with these ids are on disks that we do not see. Only ever add.

@@ -8,7 +8,7 @@ import pytest
 from processor.domain.catalogue import EVENTS
 from processor.domain.record import EventName
 from processor.shipped import sample as sample_of
-from processor.wire.decode import unknown_fields_in_json
+from processor.wire.unknown_fields import unknown_fields_in_json
 from tests.support.builders import changed, sample, schemas
 
 BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))

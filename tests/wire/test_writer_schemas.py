@@ -15,22 +15,9 @@ from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.wire.avro_reader import read_avro
 from processor.wire.decode import DecodeFailure
-from processor.wire.scalars import ContentError
-from processor.wire.schema import (
-    MAX_LEVELS,
-    NO_DEFAULT,
-    Array,
-    DecimalBytes,
-    Enum,
-    Fixed,
-    Map,
-    Record,
-    Scalar,
-    Type,
-    Union,
-    type_of,
-    writer_schema,
-)
+from processor.wire.errors import ContentError
+from processor.wire.schema import NO_DEFAULT, Array, DecimalBytes, Enum, Fixed, Map, Record, Scalar, Type, Union
+from processor.wire.schema_parser import MAX_LEVELS, parse_type, parse_writer_schema
 from tests.support.laws import examples
 from tests.support.wire import (
     SCHEMAS,
@@ -61,7 +48,7 @@ def with_field(field: Json) -> str:
 def decoded(text: str, value: bytes) -> Event | DecodeFailure:
     """What comes of the example event, whose writer has schema `text` and wrote `value` behind all fields of ours."""
     record = raw_record(b"\x00\x00\x00\x00\x09" + golden_avro()[5:] + value)
-    return decode_with(record, writers={9: writer_schema(text)})
+    return decode_with(record, writers={9: parse_writer_schema(text)})
 
 
 def decimal_of(base: str = "bytes", **attributes: Json) -> Json:
@@ -302,11 +289,11 @@ def test_more_levels_are_incompatible(nested: Any, levels: int) -> None:
 def test_a_large_text_takes_a_moment(text: str) -> None:
     """Whatever it is, it is parsed in time that grows with its length, and without recursion."""
     began = time.thread_time()
-    schema = writer_schema(text)
+    schema = parse_writer_schema(text)
     decoded(with_field(f'{{"name": "added", "type": {text}}}'), TEXT)
 
     assert time.thread_time() - began < 5
-    assert len(schema.problem) < 500
+    assert len(schema.error) < 500
 
 
 @pytest.mark.parametrize("leaf", ['"int"', '"null"', '{"type": "array", "items": "null"}'])
@@ -370,7 +357,7 @@ def test_a_record_of_ours_may_be_within_itself() -> None:
     schemaless_writer(value, parse_schema(schema), fields)
     record = raw_record(b"\x00\x00\x00\x00\x09" + value.getvalue())
 
-    assert golden_event() == decode_with(record, writers={9: writer_schema(json.dumps(schema))})
+    assert golden_event() == decode_with(record, writers={9: parse_writer_schema(json.dumps(schema))})
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -395,9 +382,9 @@ SCHEMAS_OF_ANY_KIND = st.recursive(
 def test_any_schema_is_about_its_records(type_: Json, value: bytes) -> None:
     """An event or a dead letter, whose text can be written; nothing is raised."""
     result = decoded(with_field(json.dumps(added(type_))), value)
-    schema = writer_schema(json.dumps(type_))
+    schema = parse_writer_schema(json.dumps(type_))
 
-    assert schema.type is None or not schema.problem
+    assert schema.type is None or not schema.error
     if isinstance(result, DecodeFailure):
         assert result.detail.encode()
 
@@ -407,7 +394,7 @@ def test_our_own_schemas_are_read_the_same_by_both(name: str) -> None:
     """As fastavro has them, with full names, and as our own parser reads their text."""
     schema = SCHEMAS.families.get(name) or SCHEMAS.outputs[name]
 
-    assert shape(type_of(json.dumps(schema.parsed))) == shape(schema.type)
+    assert shape(parse_type(json.dumps(schema.parsed))) == shape(schema.type)
 
 
 def shape(type_: Type) -> Json:
@@ -472,7 +459,7 @@ def enum(*symbols: str, default: str | None = None) -> Json:
 )
 def test_what_is_promoted_and_chosen(writer: Json, reader: Json, value: bytes | None, expected: object) -> None:
     """Numbers and texts are widened, symbols found by name, a symbol that ours lacks is our default."""
-    theirs, ours = type_of(json.dumps(writer)), type_of(json.dumps(reader))
+    theirs, ours = parse_type(json.dumps(writer)), parse_type(json.dumps(reader))
     if value is None:
         with pytest.raises(ContentError, match="nested over 64 levels"):
             read_avro(varint(7) * 200, 0, theirs, ours)
@@ -499,7 +486,7 @@ def test_what_is_promoted_and_chosen(writer: Json, reader: Json, value: bytes | 
 def test_what_cannot_be_read(writer: Json, reader: Json, detail: str) -> None:
     """With a detail that can be written, however the writer spells its names."""
     with pytest.raises(ContentError) as refused:
-        read_avro(TEXT, 0, type_of(json.dumps(writer)), type_of(json.dumps(reader)))
+        read_avro(TEXT, 0, parse_type(json.dumps(writer)), parse_type(json.dumps(reader)))
 
     assert Reason.INCOMPATIBLE_SCHEMA == refused.value.reason
     assert refused.value.detail.startswith((detail, f"'{detail}"))
