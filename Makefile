@@ -34,7 +34,7 @@ check: $(VENV)/.dev  ## in less than a minute: style, types, import contracts, t
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n logical --dist loadgroup --quiet -m "not kafka and not container and not process" \
+	$(BIN)/pytest -n logical --dist loadgroup --quiet -m "not (kafka or container or process or corpus)" \
 		--hypothesis-profile check
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts

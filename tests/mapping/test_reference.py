@@ -463,6 +463,7 @@ def test_large_rows_are_not_kept() -> None:
     assert 1_000_000 > kept_bytes
 
 
+@pytest.mark.corpus
 def test_rows_of_many_short_texts_are_kept_within_bounds() -> None:
     """What weighs much in memory for its bytes: a row of short ids, as large as one that is remembered can be."""
     tracemalloc.start()

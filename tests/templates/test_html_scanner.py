@@ -913,6 +913,7 @@ def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize("form", ["tel:{}", "mailto:{}", "mailto:{}@b.example", "mailto:?subject={}", "/p/{}", "?a={}"])
 @pytest.mark.parametrize("unit", ["(", "1", "( ", "+", "-", ".", "@", "a", "/", "\u0661", "\n"])
 def test_a_long_value_in_a_link(tmp_path: Path, form: str, unit: str) -> None:
@@ -925,6 +926,7 @@ def test_a_long_value_in_a_link(tmp_path: Path, form: str, unit: str) -> None:
     assert time.process_time() - start < 2
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize("unit", ["<", "< ", "</", "<!", "<a ", "<a='", "<a b=c>", "<!-->", "&", "%"])
 def test_the_largest_body_is_read_in_seconds(unit: str) -> None:
     """900 KB of it; a scan that copies what is left at each `<` takes minutes on a slow machine."""

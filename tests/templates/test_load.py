@@ -745,6 +745,7 @@ def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: st
     assert what in found[0].message
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize(
     "body",
     [

@@ -519,6 +519,7 @@ def hostile() -> dict[str, SourceRecord]:
     }
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize("name", hostile())
 def test_a_hostile_event_costs_little(name: str) -> None:
     """An event of the largest size is judged within seconds and 200 MB, whatever it holds."""

@@ -268,6 +268,7 @@ def test_more_levels_are_incompatible(nested: Any, levels: int) -> None:
     assert "not an Avro schema that can be read: nested over 64 levels" == fault.detail
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize(
     "text",
     [
