@@ -207,7 +207,7 @@ class Loop:
             self._publisher.reset_producer(reload.layout, between_attempts=self._heartbeat)
             self._rewind()
         self._context = replace(self._context, templates=reload.templates, layout=reload.layout)
-        self._tables.tell_unknown_categories(reload.templates)
+        self._tables.log_unknown_categories(reload.templates)
         self._breakers.reset_changed({template.id: template.version for template in reload.templates.templates})
         self._guard = StartupGuard(self._settings.max_rejected_ratio)
 

@@ -148,7 +148,7 @@ def connect(local: LocalParts, run: RunContext, stack: ExitStack) -> EngineParts
     )
     stack.callback(tables.close)
     restore_tables(tables, run.shutdown, run.status, until_end=run.until_end)
-    tables.tell_unknown_categories(reloader.templates)
+    tables.log_unknown_categories(reloader.templates)
     context = _mapping_context(local, schemas, topics, tables)
     start_offsets = StartOffsetResolver(
         settings,
@@ -290,11 +290,11 @@ def restore_tables(
     tables.start()
     left, moved_at = "", time.monotonic()
     log_at = moved_at + PROGRESS_LOG_INTERVAL_S
-    while not tables.caught_up:
+    while not tables.restored:
         shutdown.raise_if_requested()
         tables.check()
         now = time.monotonic()
-        if (left_now := tables.left()) != left:
+        if (left_now := tables.remaining()) != left:
             left, moved_at = left_now, now
         status.set_starting(f"reference tables, records to read: {left}")
         if now >= log_at:

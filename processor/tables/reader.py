@@ -1,10 +1,10 @@
-"""The reference tables as this process has them: a thread reads the four topics into the local copy and keeps up.
+"""The reference tables of this process: a thread reads the four topics into the local store, and goes on reading.
 
 Non-obvious:
-1. The goal of catching up is the end as `read_uncommitted` gives it. `read_committed`, which rows are read as, ends
-   below what a transaction is about to commit.
-2. A compacted topic forgets that a row was deleted `delete.retention.ms` after the fact. A copy that was away for
-   longer might keep for ever a row that nobody else has, so it is begun anew; so is one of another topic of the same
+1. The tables are restored when the end that a `read_uncommitted` reader sees is reached. Rows are read as
+   `read_committed`, whose end lies below what a transaction is about to commit.
+2. A compacted topic forgets that a row was deleted `delete.retention.ms` after the fact. A store that was away for
+   longer might keep for ever a row that nobody else has, so it is rebuilt; so is one of another topic of the same
    name, and one whose position is gone.
 """
 
@@ -14,76 +14,59 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka import TopicCollection as Topics
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from processor.background import back_off_s, call_in_thread
+from processor.background import PeriodicCall, back_off_s
 from processor.domain.record import Topic
 from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
-from processor.kafka.clients import Admin, create_admin, standalone_consumer
+from processor.kafka.clients import create_admin, standalone_consumer
 from processor.kafka.errors import (
     RETRIABLE_CONSUMER_ERRORS,
-    error_of,
     fetch_error_text,
     is_partition_error,
     raise_if_unauthorized,
-    translate_broker_errors,
 )
-from processor.kafka.topic_plan import (
-    LEAST_DELETE_RETENTION_MS,
-    ONE_PARTITION_HINT,
-    longer_deletions_hint,
-    several_partitions,
-    short_deletions,
-)
-from processor.kafka.topic_state import topic_configs
-from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
-from processor.observability.metrics import REFERENCE_LAG_RECORDS, REFERENCE_ROWS, REFERENCE_ROWS_INVALID, Metrics
+from processor.observability.metrics import REFERENCE_LAG_RECORDS, REFERENCE_ROWS, Metrics
 from processor.settings import Settings
-from processor.tables.store import TableRecord, TableStore, UnreadableRow, is_copy, make_private, no_folder, remove_copy
+from processor.tables.invalid_rows import InvalidRows, table_record
+from processor.tables.store import TableRecord, TableStore, folder_error, is_store, make_private, remove_store
+from processor.tables.topics import (
+    READ_HINT,
+    TablePartition,
+    TableTopic,
+    check_table_topics,
+    describe_table_topics,
+    partitions_of,
+    read_offsets,
+    topic_changes,
+    with_topics,
+)
 
 log = structlog.get_logger()
 
-REQUEST_S: Final = 10.0
-BATCH_RECORDS: Final = 1_000
-POLL_S: Final = 0.1
-LOOK_S: Final = 30.0
-CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # of Linux: goes on while the machine sleeps
-CLOCK_STEP_S: Final = 300.0  # that the wall clock was set back by, across a restart: no sign of long absence
-CLOSE_S: Final = 3.0
-RETRY_S, LONGEST_RETRY_S = 0.5, 10.0  # first and longest back-off of a partition that cannot be read on
-FIRST_FAULTS: Final = 20  # unreadable rows that are logged one by one, of each table once it is restored
-FAULTS_EVERY: Final = 1_000  # then one in so many
-NAMED_ROWS: Final = 5  # unreadable rows of a table that /ready names
-READ_HINT: Final = "grant READ, DESCRIBE and DESCRIBE_CONFIGS on the reference topics"
-LONGEST_NAME: Final = 80
-COPY_NAME: Final = re.compile(rf"[\w.-]{{1,{LONGEST_NAME}}}-[0-9a-f]{{8}}", re.ASCII)  # as copy_folder gives them
-TENANT_ROW_CONSEQUENCE: Final = "e-mails and SMS of all who have no nearer row fail"
-
-Partition = tuple[Table, int]
-
-
-@dataclass(frozen=True, slots=True)
-class TableTopic:
-    """The topic of a table as it is. `identity` is another one after it was deleted and created again."""
-
-    table: Table
-    name: Topic
-    identity: str
-    partitions: int
-    deletions_ms: int  #: How long it keeps that a row was deleted, `delete.retention.ms`.
+POLL_RECORDS: Final = 1_000
+POLL_TIMEOUT_S: Final = 0.1
+TOPIC_POLL_INTERVAL_S: Final = 30.0
+MONOTONIC_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux's goes on during sleep
+MAX_CLOCK_STEP_S: Final = 300.0  # back, of the wall clock over a restart: no sign of long absence
+CLOSE_TIMEOUT_S: Final = 3.0
+RETRY_BACKOFF_S: Final = 0.5  # of a partition that cannot be read; doubled with each failure
+MAX_RETRY_BACKOFF_S: Final = 10.0
+ABANDONED_AFTER_S: Final = 3_600.0  # beside twice the time that deletions are kept
+MAX_NAME_CHARACTERS: Final = 80
+STORE_NAME: Final = re.compile(rf"[\w.-]{{1,{MAX_NAME_CHARACTERS}}}-[0-9a-f]{{8}}", re.ASCII)  # as store_folder gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,60 +79,69 @@ class _Moment:
 
     @classmethod
     def now(cls) -> "_Moment":
-        return cls(time.time(), time.clock_gettime(CLOCK))
+        return cls(time.time(), time.clock_gettime(MONOTONIC_CLOCK))
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _TopicState:
     """The topics as they were `at` a time: where partitions begin that are new to us, and where all end."""
 
     at: _Moment
     topics: Mapping[Table, TableTopic]
-    firsts: Mapping[Partition, int]
-    ends: Mapping[Partition, int]
+    first_offsets: Mapping[TablePartition, int]
+    end_offsets: Mapping[TablePartition, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stuck:
+class _PausedPartition:
     """Why a partition cannot be read on, how often in a row that was tried, and when it is tried again."""
 
-    fault: str
-    tries: int
+    error: str
+    attempts: int
     retry_at: float  #: Infinite while it is being tried.
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one poll gave: records, the positions behind them, and the partitions that failed, with the error."""
+
+    records: list[TableRecord] = field(default_factory=list)
+    positions: dict[TablePartition, int] = field(default_factory=dict)
+    results: Counter[tuple[Table, str]] = field(default_factory=Counter)
+    failed: dict[TablePartition, str] = field(default_factory=dict)
 
 
 class ReferenceTables:
     """Rows for mapping, kept up to date by a thread of its own. `get` and `check` are for the loop's thread."""
 
     def __init__(self, settings: Settings, *, name: str, metrics: Metrics) -> None:
-        """Look at the topics and the copy of the process `name`. Blocks; nothing is read before `start`.
+        """Read the state of the topics and open the store of the process `name`. Blocks; no row is read before `start`.
 
-        Raises TopicConfigError when a topic is missing or cannot be copied faithfully, UnavailableError when the
-        broker does not answer, AuthorizationError when it refuses, UsageError when the copy cannot be written,
+        Raises TopicConfigError when a topic is missing or cannot be stored faithfully, UnavailableError when the
+        broker does not respond, AuthorizationError when it refuses, UsageError when the store cannot be written,
         DependencyError when the disk is full.
         """
         self._settings = settings
         self._metrics = metrics
         self._admin = create_admin(settings)
-        self._topics = table_topics(self._admin, settings)
-        self._refuse_layout()
-        self._tables = {one.name: one.table for one in self._topics.values()}
-        asked = _partitions(self._topics)
-        firsts = self._offsets(asked, OffsetSpec.earliest())
-        self._goals_at = _Moment.now()
-        self._goals = self._offsets(asked, OffsetSpec.latest())
-        folder = copy_folder(settings, name)
-        self._make_root(folder.parent)
-        self._copy = TableStore(folder)
-        self._remove_useless(folder)
-        self._positions = self._begin(firsts)
+        self._topics = describe_table_topics(self._admin, settings)
+        check_table_topics(self._topics, settings)
+        self._tables = {topic.name: topic.table for topic in self._topics.values()}
+        partitions = with_topics(partitions_of(self._topics), self._topics)
+        first_offsets = read_offsets(self._admin, partitions, OffsetSpec.earliest())
+        self._target_at = _Moment.now()
+        self._target_offsets = read_offsets(self._admin, partitions, OffsetSpec.latest())
+        folder = store_folder(settings, name)
+        _create_root(folder.parent)
+        self._store = TableStore(folder)
+        self._remove_abandoned(folder)
+        self._positions = self._resume(first_offsets)
         self._first_positions = dict(self._positions)
-        self._faults = 0
-        self._changed_topics: tuple[str, ...] = ()
-        self._unreadable_reasons: tuple[str, ...] = ()
-        self._stuck: dict[Partition, _Stuck] = {}
+        self._invalid_rows = InvalidRows(self._store, tenant=settings.required_tenant, metrics=metrics)
+        self._topic_warnings: tuple[str, ...] = ()
+        self._paused: dict[TablePartition, _PausedPartition] = {}
         self._failure: BaseException | None = None
-        self._caught_up = threading.Event()
+        self._restored = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tables", daemon=True)
 
@@ -158,128 +150,119 @@ class ReferenceTables:
         self._thread.start()
 
     def get(self, table: Table, key: str) -> bytes | None:
-        """The value of a row as it was last told; a question to the local disk, of microseconds."""
-        return self._copy.get(table, key)
+        """The latest value of a row; a read of the local disk, of microseconds."""
+        return self._store.get(table, key)
 
-    def tell_unknown_categories(self, templates: TemplateSet) -> None:
-        """Log the templates whose category has no row, where anybody tells of categories at all (T20)."""
-        if not self._copy.has_rows(Table.CATEGORIES):
+    def log_unknown_categories(self, templates: TemplateSet) -> None:
+        """Log the templates whose category has no row, where the table of categories has any at all (T20)."""
+        if not self._store.has_rows(Table.CATEGORIES):
             return
-        named = {one.id: one.category for one in templates.templates if one.active and one.category is not None}
-        unknown = {name: category for name, category in named.items() if self.get(Table.CATEGORIES, category) is None}
+        topic = self._topics[Table.CATEGORIES].name
+        unknown = {
+            str(template.id): template.category
+            for template in templates.templates
+            if template.active
+            and template.category is not None
+            and self.get(Table.CATEGORIES, template.category) is None
+        }
         if unknown:
-            log.warning(
-                "template categories without a reference row", topic=self._topics[Table.CATEGORIES].name, **unknown
-            )
+            log.warning("template categories without a reference row", topic=topic, **unknown)
 
     def check(self) -> None:
-        """Raise what ended the thread, if it has ended; the loop asks at each turn."""
+        """Raise what ended the thread, if it has ended; the loop calls this at each turn."""
         if self._failure is not None:
             raise self._failure
 
     @property
-    def caught_up(self) -> bool:
-        """Whether all that the topics held at the start is here. `check` tells when that will never be."""
-        return self._caught_up.is_set()
+    def restored(self) -> bool:
+        """Whether all that the topics held at the start is here. `check` raises when that will never be."""
+        return self._restored.is_set()
 
     @property
     def offsets_read(self) -> int:
-        """How many offsets this process has read since it began."""
-        return sum(at - self._first_positions.get(one, at) for one, at in list(self._positions.items()))
+        """How many offsets this process has read so far."""
+        return sum(
+            position - self._first_positions.get(partition, position)
+            for partition, position in list(self._positions.items())
+        )
 
-    def left(self) -> str:
+    def remaining(self) -> str:
         """How many records of which topics are to be read until then, for people."""
         behind = {
-            self._topics[table].name: self._goals[table, n] - at
-            for (table, n), at in list(self._positions.items())
-            if at < self._goals.get((table, n), 0)
+            self._topics[table].name: self._target_offsets[table, number] - position
+            for (table, number), position in list(self._positions.items())
+            if position < self._target_offsets.get((table, number), 0)
         }
         counts = ", ".join(f"{name} {count}" for name, count in sorted(behind.items())) or "none"
-        return "; ".join((counts, *self._stuck_faults()))
-
-    def _stuck_faults(self) -> tuple[str, ...]:
-        return tuple(stuck.fault for stuck in self._stuck.copy().values())
+        return "; ".join((counts, *self._paused_errors()))
 
     def close(self) -> None:
-        """Stop reading and close the copy. Blocks for up to 3 s; a broker that does not answer is not waited for."""
+        """Stop reading and close the store. Blocks for up to 3 s; a broker that does not respond is not waited for."""
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join(CLOSE_S)
+            self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             log.warning("reference table consumer did not close in time")
             return
-        self._copy.close()
+        self._store.close()
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What is not as it should be, though the process can go on; any thread may ask."""
-        return (*self._changed_topics, *self._stuck_faults(), *self._unreadable_reasons)
+        """What is not as it should be, though the process can go on. Thread-safe."""
+        return (*self._topic_warnings, *self._paused_errors(), *self._invalid_rows.reasons)
+
+    def _paused_errors(self) -> tuple[str, ...]:
+        return tuple(paused.error for paused in self._paused.copy().values())
 
     # ------------------------------------------------------------------------------------------------ where to begin
 
-    def _make_root(self, root: Path) -> None:
-        try:
-            make_private(root)
-        except OSError as error:
-            raise no_folder(root, error) from error
-
-    def _refuse_layout(self) -> None:
-        for topic in self._topics.values():
-            if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
-                raise TopicConfigError(f"{topic.name} {several_partitions(topic.partitions)}", hint=ONE_PARTITION_HINT)
-            if topic.deletions_ms < LEAST_DELETE_RETENTION_MS:
-                hint = longer_deletions_hint(topic.name)
-                raise TopicConfigError(f"{topic.name} {short_deletions(topic.deletions_ms)}", hint=hint)
-
-    def _begin(self, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
-        """The positions to read from; those of the copy if it can be gone on with."""
-        why = self._unusable(firsts)
-        if why:
-            log.warning("reference table store rebuilt", cause=why)
-            self._copy.begin_anew()
-        seen = self._copy.seen()
-        if seen is None:
-            seen = self._goals_at.wall
-            self._copy.see(seen)
-        self._complete_at = self._goals_at.clock - max(0.0, self._goals_at.wall - seen)
+    def _resume(self, first_offsets: Mapping[TablePartition, int]) -> dict[TablePartition, int]:
+        """The positions to read from: those of the store, which is reset first if it cannot be used any more."""
+        if reason := self._staleness(first_offsets):
+            log.warning("reference table store rebuilt", cause=reason)
+            self._store.reset()
+        current_at = self._store.last_current_at()
+        if current_at is None:
+            current_at = self._target_at.wall
+            self._store.mark_current(current_at)
+        self._current_at = self._target_at.clock - max(0.0, self._target_at.wall - current_at)
         for table, topic in self._topics.items():
-            self._copy.is_of(table, topic.identity)
-        begun = {}
-        for (table, partition), first in firsts.items():
-            position = self._copy.position(table, partition)
-            begun[table, partition] = first if position is None else position
-        return begun
+            self._store.set_topic_id(table, topic.topic_id)
+        positions = {}
+        for (table, partition), first_offset in first_offsets.items():
+            position = self._store.position(table, partition)
+            positions[table, partition] = first_offset if position is None else position
+        return positions
 
-    def _unusable(self, firsts: Mapping[Partition, int]) -> str:
-        """Why the copy cannot be gone on with; empty when it can."""
+    def _staleness(self, first_offsets: Mapping[TablePartition, int]) -> str:
+        """Why the store cannot be used any more; empty when it can."""
         for table, topic in self._topics.items():
-            if self._copy.topic(table) not in (None, topic.identity):
-                return f"{topic.name} was created anew"
-        for (table, partition), first in firsts.items():
-            position = self._copy.position(table, partition)
-            if position is not None and not first <= position <= self._goals[table, partition]:
-                last = self._goals[table, partition]
-                return f"its position {position} of {self._topics[table].name}[{partition}] is gone: {first} to {last}"
-        seen = self._copy.seen()
-        away_s = 0.0 if seen is None else self._goals_at.wall - seen
-        kept_s = self._deletions_s(min)
-        if -CLOCK_STEP_S <= away_s < kept_s / 2:  # the other half is for reading
+            if self._store.topic_id(table) not in (None, topic.topic_id):
+                return f"{topic.name} was deleted and created again"
+        for (table, partition), first in first_offsets.items():
+            position, end = self._store.position(table, partition), self._target_offsets[table, partition]
+            if position is not None and not first <= position <= end:
+                return f"its position {position} of {self._topics[table].name}[{partition}] is gone: {first} to {end}"
+        current_at = self._store.last_current_at()
+        away_s = 0.0 if current_at is None else self._target_at.wall - current_at
+        kept_s = self._delete_retention_s(min)
+        if -MAX_CLOCK_STEP_S <= away_s < kept_s / 2:  # the other half is for reading
             return ""
         return f"it was away for {away_s / 3600:.1f} h, and deletions are kept for {kept_s / 3600:.1f} h"
 
-    def _deletions_s(self, of_all: Callable[[Iterable[int]], int]) -> float:
-        return of_all(topic.deletions_ms for topic in self._topics.values()) / 1000
+    def _delete_retention_s(self, aggregate: Callable[[Iterable[int]], int]) -> float:
+        return aggregate(topic.delete_retention_ms for topic in self._topics.values()) / 1000
 
-    def _remove_useless(self, ours: Path) -> None:
-        """Copies beside ours that nobody has written to for so long that nobody can go on with them: a process that
-        runs notes twice a minute how far it is. Containers that are created anew leave one each."""
-        oldest = time.time() - 2 * self._deletions_s(max) - 3600
-        for folder in ours.parent.iterdir():
-            if folder == ours or not COPY_NAME.fullmatch(folder.name):
+    def _remove_abandoned(self, own_folder: Path) -> None:
+        """Remove the stores beside ours that were not written to for so long that they cannot be used any more: a
+        process that runs notes twice a minute how far it is. Containers that are replaced leave one each."""
+        oldest = time.time() - 2 * self._delete_retention_s(max) - ABANDONED_AFTER_S
+        for folder in own_folder.parent.iterdir():
+            if folder == own_folder or not STORE_NAME.fullmatch(folder.name):
                 continue
             with suppress(OSError):
-                if is_copy(folder) and max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < oldest:
-                    remove_copy(folder)
+                if is_store(folder) and max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < oldest:
+                    remove_store(folder)
                     log.info("abandoned reference table store removed", folder=folder.name)
 
     # ---------------------------------------------------------------------------------------------------- the thread
@@ -287,72 +270,71 @@ class ReferenceTables:
     def _run(self) -> None:
         try:
             self._follow()
-        except BaseException as failure:  # goes up in the loop's thread
+        except BaseException as failure:  # raised again in the loop's thread
             self._failure = failure
 
     def _follow(self) -> None:
-        reader = standalone_consumer(self._settings, more={"enable.partition.eof": True})
+        consumer = standalone_consumer(self._settings, more={"enable.partition.eof": True})
+        topic_state: PeriodicCall[_TopicState] = PeriodicCall(
+            name="tables-topics", interval_s=TOPIC_POLL_INTERVAL_S, first_after_s=TOPIC_POLL_INTERVAL_S
+        )
         try:
-            reader.assign([self._at(one) for one in self._positions])
-            self._judge()
-            look_at = time.monotonic() + LOOK_S
-            looking: Future[_Look] | None = None
+            consumer.assign(list(map(self._position, self._positions)))
+            self._check_restored()
             while not self._closing.is_set():
-                self._try_again(reader)
-                self._take(reader.consume(BATCH_RECORDS, POLL_S), reader)
-                if not self._caught_up.is_set():
-                    self._judge()
-                if looking is not None and looking.done():
-                    self._looked(looking, reader)
-                    looking = None
-                elif looking is None and time.monotonic() >= look_at:
-                    look_at = time.monotonic() + LOOK_S
-                    looking = call_in_thread(self._look, name="tables-look")
+                self._retry_paused(consumer)
+                self._apply(consumer.consume(POLL_RECORDS, POLL_TIMEOUT_S), consumer)
+                if not self.restored:
+                    self._check_restored()
+                if (polled := topic_state.poll(self._read_topic_state)) is not None:
+                    self._apply_topic_state(polled, consumer)
         finally:
-            reader.close()
+            consumer.close()
 
-    def _at(self, partition: Partition) -> TopicPartition:
+    def _position(self, partition: TablePartition) -> TopicPartition:
         table, number = partition
         return TopicPartition(self._topics[table].name, number, self._positions[partition])
 
-    def _take(self, messages: list[Message], reader: Consumer) -> None:
-        """Copy what was read, with the positions behind it; a partition that failed is read again later."""
-        rows: list[TableRecord] = []
-        moved: dict[Partition, int] = {}
-        results: Counter[tuple[Table, str]] = Counter()
-        failed: dict[Partition, str] = {}
+    def _apply(self, messages: list[Message], consumer: Consumer) -> None:
+        """Store what was read, with the positions behind it; a partition that failed is read again later."""
+        batch = _Batch()
         for message in messages:
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                self._note_failure(error, message, failed)
-                continue
-            table, offset, number = self._tables[Topic(message.topic() or "")], message.offset(), message.partition()
-            assert offset is not None and number is not None
-            if (table, number) in failed:
-                continue  # behind what could not be read: librdkafka skips some of it
-            self._stuck.pop((table, number), None)
-            if error is not None:  # the end, behind what transactions have left there
-                moved[table, number] = offset
-                continue
-            moved[table, number] = offset + 1
-            row, has_key = _copied_row(table, number, offset, message), message.key() is not None
-            if row.unreadable is not None and (self.caught_up or not has_key):  # else it may be corrected further on
-                self._log_fault(row.unreadable)
-            if has_key:
-                rows.append(row)
-            results[table, "invalid" if row.unreadable else "deleted" if row.value is None else "row"] += 1
-        if moved:
-            changed = self._copy.apply(rows, moved)
-            self._positions |= moved
-            if changed and self.caught_up:
-                self._show_unreadable()
-        for (table, result), count in results.items():
+            self._add(message, batch)
+        if batch.positions:
+            changed = self._store.apply(batch.records, batch.positions)
+            self._positions |= batch.positions
+            if changed and self.restored:
+                self._invalid_rows.update(self._topics)
+        for (table, result), count in batch.results.items():
             self._metrics[REFERENCE_ROWS].labels(table=table, result=result).inc(count)
-        for partition, fault in failed.items():
-            self._retry_later(partition, fault, reader)
+        for partition, error in batch.failed.items():
+            self._pause(partition, error, consumer)
 
-    def _note_failure(self, error: KafkaError, message: Message, failed: dict[Partition, str]) -> None:
-        """Add to `failed` the partition that cannot be read on; raise what ends the thread."""
+    def _add(self, message: Message, batch: _Batch) -> None:
+        """Add a record, an end of a partition, or an error to the batch; raise what ends the thread."""
+        error = message.error()
+        is_end = error is not None and error.code() == KafkaError._PARTITION_EOF
+        if error is not None and not is_end:
+            self._add_error(error, message, batch)
+            return
+        table, offset, number = self._tables[Topic(message.topic() or "")], message.offset(), message.partition()
+        assert offset is not None and number is not None, "a record and an end have their place"
+        if (table, number) in batch.failed:
+            return  # behind what could not be read: librdkafka skips some of it
+        self._paused.pop((table, number), None)
+        if is_end:  # behind the markers that transactions have left
+            batch.positions[table, number] = offset
+            return
+        batch.positions[table, number] = offset + 1
+        record, has_key = table_record(table, number, offset, message), message.key() is not None
+        if record.invalid is not None and (self.restored or not has_key):  # else a later record may correct it
+            self._invalid_rows.log_new(record.invalid, self._topics)
+        if has_key:
+            batch.records.append(record)
+        batch.results[table, "invalid" if record.invalid else "deleted" if record.value is None else "row"] += 1
+
+    def _add_error(self, error: KafkaError, message: Message, batch: _Batch) -> None:
+        """Add the partition that cannot be read on to the failed ones; raise what ends the thread."""
         raise_if_unauthorized(error, hint=READ_HINT)
         number = message.partition()
         if number is None or not is_partition_error(message):
@@ -361,236 +343,113 @@ class ReferenceTables:
             log.warning("reference table consumer error", error=error.name(), detail=error.str())
             return
         partition = self._tables[Topic(message.topic() or "")], number
-        stuck = self._stuck.get(partition)
-        if partition in failed or (stuck is not None and stuck.retry_at < math.inf):
-            return  # reported by a fetcher that had failed before
+        paused = self._paused.get(partition)
+        if partition in batch.failed or (paused is not None and paused.retry_at < math.inf):
+            return  # of a fetcher that had failed before
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise DependencyError(
                 f"{message.topic()}[{number}] cannot be read on: {error.name()}: {error.str()}",
-                hint="start again: the local copy is built again",
+                hint="restart to rebuild the local store",
             )
-        failed[partition] = fetch_error_text(message)
+        batch.failed[partition] = fetch_error_text(message)
 
-    def _retry_later(self, partition: Partition, fault: str, reader: Consumer) -> None:
-        before = self._stuck.get(partition)
-        tries = 0 if before is None else before.tries
-        if before is None or before.fault != fault:
-            log.error("reference table partition paused", cause=fault)
-        wait_s = back_off_s(tries, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
-        self._stuck[partition] = _Stuck(fault, tries + 1, time.monotonic() + wait_s)
-        reader.incremental_unassign([self._at(partition)])
+    def _pause(self, partition: TablePartition, error: str, consumer: Consumer) -> None:
+        before = self._paused.get(partition)
+        attempts = 0 if before is None else before.attempts
+        if before is None or before.error != error:
+            log.error("reference table partition paused", cause=error)
+        wait_s = back_off_s(attempts, first_s=RETRY_BACKOFF_S, longest_s=MAX_RETRY_BACKOFF_S)
+        self._paused[partition] = _PausedPartition(error, attempts + 1, time.monotonic() + wait_s)
+        consumer.incremental_unassign([self._position(partition)])
 
-    def _try_again(self, reader: Consumer) -> None:
+    def _retry_paused(self, consumer: Consumer) -> None:
         """Read on where the time to wait is over. Assigned, not sought: a fetcher that has ended takes no seek."""
-        for partition, stuck in self._stuck.items():
-            if time.monotonic() >= stuck.retry_at:
-                self._stuck[partition] = replace(stuck, retry_at=math.inf)
-                reader.incremental_assign([self._at(partition)])
+        for partition, paused in self._paused.items():
+            if time.monotonic() >= paused.retry_at:
+                self._paused[partition] = replace(paused, retry_at=math.inf)
+                consumer.incremental_assign([self._position(partition)])
 
-    def _log_fault(self, row: UnreadableRow) -> None:
-        self._faults += 1
-        if self._faults <= FIRST_FAULTS or self._faults % FAULTS_EVERY == 0 or self._is_tenants_account(row):
-            self._log_unreadable(row)
+    def _has_reached(self, offsets: Mapping[TablePartition, int]) -> bool:
+        return all(self._positions[partition] >= offset for partition, offset in offsets.items())
 
-    def _log_unreadable(self, row: UnreadableRow) -> None:
-        more = {"consequence": TENANT_ROW_CONSEQUENCE} if self._is_tenants_account(row) else {}
-        log.error(
-            "invalid reference row",
-            place=self._place(row),
-            key=_shown_key(row),
-            fault=row.fault,
-            **more,
-        )
-
-    def _log_all_unreadable(self) -> None:
-        """The rows that cannot be read now that all is here; those that were corrected since are not among them."""
-        for table, topic in self._topics.items():
-            named = self._unreadable(table, most=FIRST_FAULTS)
-            for row in named:
-                self._log_unreadable(row)
-            if (more := self._copy.unreadable_count(table) - len(named)) > 0:
-                log.error("more invalid reference rows", topic=topic.name, rows=more)
-
-    def _show_unreadable(self) -> None:
-        """Show in /ready and the metrics which rows cannot be read now."""
-        reasons = []
-        for table, topic in self._topics.items():
-            count = self._copy.unreadable_count(table)
-            self._metrics[REFERENCE_ROWS_INVALID].labels(table=table).set(count)
-            named = self._unreadable(table, most=NAMED_ROWS)
-            for row in named:
-                consequence = f": {TENANT_ROW_CONSEQUENCE}" if self._is_tenants_account(row) else ""
-                reasons.append(f"{self._place(row)}: the row {_shown_key(row)} cannot be read{consequence}")
-            if count > len(named):
-                reasons.append(f"{topic.name}: {count - len(named)} more rows cannot be read")
-        self._unreadable_reasons = tuple(reasons)
-
-    def _unreadable(self, table: Table, *, most: int) -> list[UnreadableRow]:
-        return self._copy.unreadable(table, first=self._settings.required_tenant, most=most)
-
-    def _is_tenants_account(self, row: UnreadableRow) -> bool:
-        return row.table == Table.ACCOUNTS and row.key == self._settings.required_tenant.encode()
-
-    def _place(self, row: UnreadableRow) -> str:
-        return f"{self._topics[row.table].name}[{row.partition}]@{row.offset}"
-
-    def _judge(self) -> None:
-        """Say so once all is here that was there at the start."""
-        self._tell_lag(self._goals)
-        if all(self._positions[one] >= goal for one, goal in self._goals.items()):
-            self._see(self._goals_at)
-            self._log_all_unreadable()
-            self._show_unreadable()
-            self._caught_up.set()
+    def _check_restored(self) -> None:
+        """Mark the tables as restored once all is here that was there at the start."""
+        self._export_lag(self._target_offsets)
+        if self._has_reached(self._target_offsets):
+            self._mark_current(self._target_at)
+            self._invalid_rows.log_all(self._topics)
+            self._invalid_rows.update(self._topics)
+            self._restored.set()
             log.info("reference tables restored", offsets_read=self.offsets_read)
 
-    def _see(self, at: _Moment) -> None:
-        """Note that the copy had all that there was `at` that time, unless a deleted row may have been missed."""
-        cut_off_s, kept_s = _Moment.now().clock - self._complete_at, self._deletions_s(min)
+    def _mark_current(self, at: _Moment) -> None:
+        """Note that the store had all that there was `at` that time, unless a deleted row may have been missed."""
+        cut_off_s, kept_s = _Moment.now().clock - self._current_at, self._delete_retention_s(min)
         if cut_off_s >= kept_s:
-            self._copy.spoil()
+            self._store.mark_corrupt()
             raise DependencyError(
                 f"the reference tables could not be read for {cut_off_s / 3600:.1f} h, and deletions are kept for "
                 f"{kept_s / 3600:.1f} h",
-                hint="start again: the local copy is built again",
+                hint="restart to rebuild the local store",
             )
-        self._complete_at = at.clock
-        self._copy.see(at.wall)
+        self._current_at = at.clock
+        self._store.mark_current(at.wall)
 
-    def _look(self) -> _Look:
-        """Twice a minute, in a thread: the topics as they are, and where they begin and end."""
+    def _read_topic_state(self) -> _TopicState:
+        """Twice a minute, in a thread: the topics as they are, and where they begin and end. Blocks."""
         at = _Moment.now()
-        topics = table_topics(self._admin, self._settings)
-        partitions = _partitions(topics)
-        firsts = self._offsets([one for one in partitions if one not in self._positions], OffsetSpec.earliest())
-        ends = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
-        return _Look(at, topics, firsts, ends)
+        topics = describe_table_topics(self._admin, self._settings)
+        partitions = with_topics(partitions_of(topics), topics)
+        new = {partition: topic for partition, topic in partitions.items() if partition not in self._positions}
+        first_offsets = read_offsets(self._admin, new, OffsetSpec.earliest())
+        end_offsets = read_offsets(
+            self._admin, partitions, OffsetSpec.latest(), isolation=IsolationLevel.READ_COMMITTED
+        )
+        return _TopicState(at, topics, first_offsets, end_offsets)
 
-    def _looked(self, looked: Future[_Look], reader: Consumer) -> None:
-        """New partitions are taken up, and it is noted how far the copy is."""
+    def _apply_topic_state(self, polled: "Future[_TopicState]", consumer: Consumer) -> None:
+        """Read new partitions too, and note how far the store is."""
         try:
-            look = looked.result()
+            state = polled.result()
         except (UnavailableError, TopicConfigError) as unavailable:
             log.warning("reference topic metadata unavailable", cause=str(unavailable))
-            self._changed_topics = (f"reference topic metadata unavailable: {unavailable}".partition("\n")[0],)
+            self._topic_warnings = (f"reference topic metadata unavailable: {unavailable}".partition("\n")[0],)
             return
-        for table, topic in look.topics.items():
-            if topic.identity != self._topics[table].identity:
-                raise DependencyError(f"{topic.name} was created anew", hint="start again: the copy is begun anew")
-        self._topics = dict(look.topics)
-        changes = tuple(self._topic_changes())
+        for table, topic in state.topics.items():
+            if topic.topic_id != self._topics[table].topic_id:
+                raise DependencyError(
+                    f"{topic.name} was deleted and created again", hint="restart to rebuild the local store"
+                )
+        self._topics = dict(state.topics)
+        changes = tuple(topic_changes(self._topics, self._settings))
         for change in changes:
-            if change not in self._changed_topics:
+            if change not in self._topic_warnings:
                 log.warning("reference topic changed", cause=change)
-        self._changed_topics = changes
-        if look.firsts:
-            self._positions |= look.firsts
-            reader.incremental_assign([self._at(one) for one in look.firsts])
-        self._tell_lag(look.ends)
-        if self.caught_up and all(self._positions[one] >= end for one, end in look.ends.items()):
-            self._see(look.at)
+        self._topic_warnings = changes
+        if state.first_offsets:
+            self._positions |= state.first_offsets
+            consumer.incremental_assign(list(map(self._position, state.first_offsets)))
+        self._export_lag(state.end_offsets)
+        if self.restored and self._has_reached(state.end_offsets):
+            self._mark_current(state.at)
 
-    def _topic_changes(self) -> Iterator[str]:
-        """What was done to the topics while we ran. Rows are taken in the order in which they come, which is right; a
-        copy that is built later would not have that order, so the next start refuses."""
-        for topic in self._topics.values():
-            if topic.partitions > 1 and not self._settings.reference.keys_are_stable:
-                yield (
-                    f"{topic.name} was grown to {topic.partitions} partitions: the next start will refuse it; "
-                    "`processor topics` says what to do"
-                )
-            if topic.deletions_ms < LEAST_DELETE_RETENTION_MS:
-                yield (
-                    f"{topic.name} has delete.retention.ms={topic.deletions_ms} now: the next start will refuse it; "
-                    "`processor topics` says what to do"
-                )
-
-    def _tell_lag(self, ends: Mapping[Partition, int]) -> None:
-        left = dict.fromkeys(Table, 0)
-        for (table, number), end in ends.items():
-            left[table] += max(0, end - self._positions[table, number])
-        for table, records in left.items():
+    def _export_lag(self, end_offsets: Mapping[TablePartition, int]) -> None:
+        lag = dict.fromkeys(Table, 0)
+        for (table, number), end in end_offsets.items():
+            lag[table] += max(0, end - self._positions[table, number])
+        for table, records in lag.items():
             self._metrics[REFERENCE_LAG_RECORDS].labels(table=table).set(records)
 
-    def _offsets(
-        self,
-        partitions: Iterable[Partition],
-        spec: OffsetSpec,
-        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
-    ) -> dict[Partition, int]:
-        asked = {TopicPartition(self._topics[table].name, n): (table, n) for table, n in partitions}
-        if not asked:
-            return {}
-        futures = self._admin.list_offsets(
-            dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=REQUEST_S
-        )
-        with translate_broker_errors(self._admin, hint=READ_HINT):
-            return {asked[tp]: future.result(REQUEST_S + 2).offset for tp, future in futures.items()}
 
-
-def _copied_row(table: Table, partition: int, offset: int, message: Message) -> TableRecord:
-    """A record of a table as the copy has it, readable or not: one that cannot be read is no missing row.
-
-    A value that is too large is cut, and still too large. Without a key the record has an empty one, and is unreadable.
-    """
-    key, value = message.key(), message.value()
-    fault = _fault(table, key, value)
-    unreadable = UnreadableRow(table, key or b"", partition, offset, fault) if fault else None
-    return TableRecord(table, key or b"", None if value is None else value[: ROW_LIMIT_BYTES + 1], unreadable)
-
-
-def _fault(table: Table, key: bytes | None, value: bytes | None) -> str:
-    """What is wrong with a record of a table, for who wrote it; empty when nothing is."""
-    if key is None:
-        return "it has no key"
-    if value is None:
-        return ""
+def _create_root(root: Path) -> None:
     try:
-        return fault_of(table, key.decode(), value)
-    except UnicodeDecodeError:
-        return "its key is not UTF-8"
+        make_private(root)
+    except OSError as error:
+        raise folder_error(root, error) from error
 
 
-def _shown_key(row: UnreadableRow) -> str:
-    return row.key.decode(errors="replace")[:LONGEST_NAME]
-
-
-def table_topics(asker: Admin, settings: Settings) -> dict[Table, TableTopic]:
-    """The four topics. Blocks for two requests; errors as the constructor's of Tables."""
-    names = {table: settings.topic(table.value) for table in Table}
-    missing: list[str] = []
-    topics = {}
-    with translate_broker_errors(asker, hint=READ_HINT):
-        for name, described in asker.describe_topics(Topics(list(names.values())), request_timeout=REQUEST_S).items():
-            try:
-                topics[name] = described.result(REQUEST_S + 2)
-            except KafkaException as exception:
-                if error_of(exception).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise
-                missing.append(name)
-        if missing:
-            raise TopicConfigError(
-                f"topics are missing: {', '.join(missing)}", hint="`processor topics --create` creates what is missing"
-            )
-        configs = topic_configs(asker, names.values())
-    return {
-        table: TableTopic(
-            table,
-            name,
-            f"{topics[name].topic_id}",
-            len(topics[name].partitions),
-            int(configs[name]["delete.retention.ms"]),
-        )
-        for table, name in names.items()
-    }
-
-
-def _partitions(topics: Mapping[Table, TableTopic]) -> list[Partition]:
-    return [(table, number) for table, topic in topics.items() for number in range(topic.partitions)]
-
-
-def copy_folder(settings: Settings, name: str) -> Path:
-    """The folder of the copy of the process `name`, its transactional.id: stable over restarts, used by it alone.
+def store_folder(settings: Settings, name: str) -> Path:
+    """The folder of the store of the process `name`, its transactional.id: stable over restarts, used by it alone.
 
     Raises UsageError where neither the settings nor the user's home say where it is.
     """
@@ -598,8 +457,8 @@ def copy_folder(settings: Settings, name: str) -> Path:
         root = settings.state_dir or platformdirs.user_state_path("processor")
     except RuntimeError as error:  # neither HOME nor an entry in the system's list of users, as in some containers
         raise UsageError(
-            "no folder for the local copy of the reference tables: this user has no home directory",
-            hint="PROCESSOR_STATE_DIR names a folder that can be written",
+            "no folder for the local store of the reference tables: this user has no home directory",
+            hint="set PROCESSOR_STATE_DIR to a folder that can be written",
         ) from error
-    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:LONGEST_NAME]
+    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:MAX_NAME_CHARACTERS]
     return root / "tables" / f"{readable}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

@@ -24,7 +24,7 @@ from processor.errors import UsageError
 from processor.kafka.local.jars import kafka_jars
 from processor.kafka.topic_admin import create_topics
 from processor.settings import KafkaSettings, Settings, TopicSettings
-from processor.tables.reader import copy_folder
+from processor.tables.reader import store_folder
 
 pytestmark = pytest.mark.process
 
@@ -490,8 +490,8 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
-    with pytest.raises(UsageError, match=r"no home directory\nhint: PROCESSOR_STATE_DIR names"):
-        copy_folder(Settings(), "me")
+    with pytest.raises(UsageError, match=r"no home directory\nhint: set PROCESSOR_STATE_DIR to"):
+        store_folder(Settings(), "me")
     with pytest.raises(UsageError, match=r"no home directory\nhint: set HOME, or PROCESSOR_KAFKA_HOME"):
         kafka_jars(environ={})
-    assert Path("/x/tables") == copy_folder(Settings(state_dir=Path("/x")), "me").parent
+    assert Path("/x/tables") == store_folder(Settings(state_dir=Path("/x")), "me").parent

@@ -1,4 +1,4 @@
-"""The reference tables on a real broker: caught up before anything is mapped, seen at work, kept over restarts."""
+"""The reference tables on a real broker: restored before anything is mapped, used at once, kept over restarts."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from processor.observability.http import Readiness
 from processor.observability.metrics import REFERENCE_ROWS_INVALID, Metrics
 from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
-from processor.tables.reader import ReferenceTables, copy_folder
+from processor.tables.reader import ReferenceTables, store_folder
 from processor.tables.store import TableRecord, TableStore
 from tests.support.clients import logged
 from tests.support.events import repayment
@@ -41,19 +41,19 @@ pytestmark = pytest.mark.kafka
 
 
 def names(tables: ReferenceTables, *keys: str) -> list[str | None]:
-    """The names of contacts as the copy has them."""
-    found = [tables.get(Table.CONTACTS, key) for key in keys]
-    return [None if value is None else json.loads(value)["name"] for value in found]
+    """The names of contacts as the store has them."""
+    values = [tables.get(Table.CONTACTS, key) for key in keys]
+    return [None if value is None else json.loads(value)["name"] for value in values]
 
 
-class Followed:
-    """Tables that have caught up; closed with the block."""
+class RestoredTables:
+    """Tables that are restored; closed with the block."""
 
     def __init__(self, made: Installation, *, name: str = "me", metrics: Metrics | None = None) -> None:
-        self._given = made.settings, name, metrics or Metrics(CollectorRegistry())
+        self._arguments = made.settings, name, metrics or Metrics(CollectorRegistry())
 
     def __enter__(self) -> ReferenceTables:
-        settings, name, metrics = self._given
+        settings, name, metrics = self._arguments
         shutdown = Shutdown()
         tables = retry_until_available(
             lambda: ReferenceTables(settings, name=name, metrics=metrics), shutdown, server=""
@@ -73,8 +73,8 @@ def made(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> Installat
     return create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
 
 
-def test_rows_are_known_before_the_first_event(made: Installation) -> None:
-    """A contact that is blocked is not written to by the very first event; a row that is told later counts as well."""
+def test_rows_are_restored_before_the_first_event(made: Installation) -> None:
+    """A contact that is blocked is not written to by the very first event; a later row counts as well."""
     made.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
     made.produce_events([repayment(0)])
     made.run()
@@ -84,9 +84,13 @@ def test_rows_are_known_before_the_first_event(made: Installation) -> None:
 
     first, *others = made.read_decisions()
     blocked = [reason for reason in first["reasons"] if reason["reason"] == "CONTACT_BLOCKED"]
-    discarded, queued = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
+    discarded, queued = [
+        json.loads(record.value() or b"") for record in made.read(made.settings.topic("notifications"))
+    ]
     assert ["contact CTT-4410-0093-7715 is blocked"] == [reason["detail"] for reason in blocked]
-    assert [] == [one for decision in others for one in decision["reasons"] if one["reason"] == "CONTACT_BLOCKED"]
+    assert [] == [
+        reason for decision in others for reason in decision["reasons"] if reason["reason"] == "CONTACT_BLOCKED"
+    ]
     assert ["Discarded", "Queued"] == [discarded["status"], queued["status"]]
     assert ["CTT-4410-0093-7715"] == [discarded["contact"]["id"]]
     assert [["contact", "account"]] == [
@@ -94,8 +98,8 @@ def test_rows_are_known_before_the_first_event(made: Installation) -> None:
     ]
 
 
-def test_an_update_is_at_work_within_a_second(made: Installation) -> None:
-    with Followed(made) as tables:
+def test_an_update_takes_effect_within_a_second(made: Installation) -> None:
+    with RestoredTables(made) as tables:
         seconds = []
         for number in range(20):
             made.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
@@ -108,27 +112,27 @@ def test_an_update_is_at_work_within_a_second(made: Installation) -> None:
     assert max(seconds) < 1
 
 
-def test_a_restart_goes_on_from_the_copy(made: Installation) -> None:
+def test_a_restart_resumes_from_the_store(made: Installation) -> None:
     """What was read is not read again; what came and went meanwhile is."""
     for number in range(3):
         made.produce_row(Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert ["old 0", "old 1", "old 2"] == names(tables, "c0", "c1", "c2")
     made.produce_row(Table.CONTACTS, "c1", {**INES, "name": "new"})
     made.produce_row(Table.CONTACTS, "c2", None)
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert ["old 0", "new", None] == names(tables, "c0", "c1", "c2")
         assert 2 == tables.offsets_read
 
 
-def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
+def test_an_open_transaction_is_waited_for(made: Installation) -> None:
     """What it holds may be that somebody is not to be written to. A row of one that was aborted is none."""
     progress = EngineStatus.unobserved()
     producer = transaction(made, "b", BLOCKED)
     producer.abort_transaction(30)
     producer = transaction(made, CLIENT, BLOCKED)
     made.produce_events([repayment(0)])
-    running = threading.Thread(target=run, args=(made.settings,), kwargs={"until_end": True, "progress": progress})
+    running = threading.Thread(target=run, args=(made.settings,), kwargs={"until_end": True, "status": progress})
     running.start()
     wait_until(lambda: "reference" in progress.readiness().reasons[0])
     time.sleep(1)
@@ -139,9 +143,9 @@ def test_a_transaction_under_way_is_waited_for(made: Installation) -> None:
     topic = made.settings.topic("contacts")
     assert f"reference tables, records to read: {topic} 1" == reason
     assert not running.is_alive()
-    (discarded,) = [json.loads(one.value() or b"") for one in made.read(made.settings.topic("notifications"))]
+    (discarded,) = [json.loads(record.value() or b"") for record in made.read(made.settings.topic("notifications"))]
     assert "Discarded" == discarded["status"]
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert [None] == names(tables, "b")
 
 
@@ -167,23 +171,23 @@ def transaction(made: Installation, key: str, value: object) -> Producer:
     return producer
 
 
-def ghost(made: Installation) -> None:
-    """A copy that is complete, and holds a row that no topic has."""
+def add_row_without_record(made: Installation) -> None:
+    """A store that is complete, and holds a row that no topic has."""
     made.produce_row(Table.CONTACTS, "real", INES)
-    with Followed(made):
+    with RestoredTables(made):
         pass
-    copy = TableStore(copy_folder(made.settings, "me"))
-    copy.apply([TableRecord(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
-    copy.close()
+    store = TableStore(store_folder(made.settings, "me"))
+    store.apply([TableRecord(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
+    store.close()
 
 
-def away_too_long(made: Installation) -> None:
-    copy = TableStore(copy_folder(made.settings, "me"))
-    copy.see(time.time() - 12.1 * 3600)  # half of the day that deletions are kept is for reading
-    copy.close()
+def be_away_too_long(made: Installation) -> None:
+    store = TableStore(store_folder(made.settings, "me"))
+    store.mark_current(time.time() - 12.1 * 3600)  # half of the day that deletions are kept is for reading
+    store.close()
 
 
-def created_anew(made: Installation) -> None:
+def recreate_topic(made: Installation) -> None:
     topic = made.settings.topic("contacts")
     admin = made.admin()
     admin.delete_topics([topic])[topic].result(10)
@@ -193,7 +197,7 @@ def created_anew(made: Installation) -> None:
     made.produce_row(Table.CONTACTS, "real", INES)
 
 
-def position_gone(made: Installation) -> None:
+def lose_position(made: Installation) -> None:
     """More came than we read, and of that the log has lost some."""
     topic = made.settings.topic("contacts")
     made.configure(topic, "cleanup.policy", "delete")
@@ -205,42 +209,48 @@ def position_gone(made: Installation) -> None:
 
 
 def corrupt(made: Installation) -> None:
-    for file in copy_folder(made.settings, "me").glob("MANIFEST-*"):
+    for file in store_folder(made.settings, "me").glob("MANIFEST-*"):
         file.write_bytes(b"no manifest")
 
 
-def of_another_version(made: Installation) -> None:
-    copy = TableStore(copy_folder(made.settings, "me"))
-    copy._rows.put(b"\0form", b"0")
-    copy.close()
+def set_layout_version(made: Installation) -> None:
+    store = TableStore(store_folder(made.settings, "me"))
+    store._rows.put(b"\0form", b"3")
+    store.close()
+
+
+def mark_corrupt(made: Installation) -> None:
+    """As earlier versions did: an empty file of this name."""
+    (store_folder(made.settings, "me") / "BROKEN").touch()
 
 
 @pytest.mark.parametrize(
-    ("happened", "cause"),
+    ("event", "cause"),
     [
-        (away_too_long, "it was away for 12.1 h, and deletions are kept for 24.0 h"),
-        (created_anew, "was created anew"),
-        (position_gone, "its position 1 of {contacts}[0] is gone: 3 to 4"),
+        (be_away_too_long, "it was away for 12.1 h, and deletions are kept for 24.0 h"),
+        (recreate_topic, "was deleted and created again"),
+        (lose_position, "its position 1 of {contacts}[0] is gone: 3 to 4"),
         (corrupt, "Corruption"),
-        (of_another_version, "form b'0', written by another version"),
+        (set_layout_version, "layout b'3', written by another version"),
+        (mark_corrupt, "marked as corrupt by an earlier process"),
     ],
 )
-def test_a_copy_that_cannot_be_gone_on_with_is_begun_anew(
-    happened: Callable[[Installation], None], cause: str, made: Installation
+def test_a_stale_store_is_rebuilt_and_the_log_says_why(
+    event: Callable[[Installation], None], cause: str, made: Installation
 ) -> None:
     """Else it might keep for ever a row that nobody else has."""
-    ghost(made)
-    with Followed(made) as tables:  # the copy is gone on with, where nothing happened
+    add_row_without_record(made)
+    with RestoredTables(made) as tables:  # the store is resumed, where nothing happened
         assert ["Ines Duarte"] * 2 == names(tables, "real", "ghost")
-    happened(made)
-    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+    event(made)
+    with structlog.testing.capture_logs() as logs, RestoredTables(made) as tables:
         assert ["Ines Duarte", None] == names(tables, "real", "ghost")
 
-    (warned,) = [one["cause"] for one in logs if one["event"] == "reference table store rebuilt"]
-    assert cause.format(contacts=made.settings.topic("contacts")) in warned
+    (warning,) = [line["cause"] for line in logs if line["event"] == "reference table store rebuilt"]
+    assert cause.format(contacts=made.settings.topic("contacts")) in warning
 
 
-def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
+def test_invalid_rows_are_named(made: Installation) -> None:
     """In the log, for their owner, and counted; the messages that need one fail and are in the dead letters."""
     made.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
     made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
@@ -260,34 +270,34 @@ def test_rows_that_cannot_be_read_are_named(made: Installation) -> None:
         (f"{accounts}[0]@0", "", "it has no key"),
         (f"{accounts}[0]@1", "\ufffd", "its key is not UTF-8"),
     } == {
-        (one["place"], one["key"], one["fault"].partition(" at character")[0])
-        for one in logs
-        if one["event"] == "invalid reference row"
+        (line["place"], line["key"], line["error"].partition(" at character")[0])
+        for line in logs
+        if line["event"] == "invalid reference row"
     }
-    (letter,) = made.read(made.settings.topic("dead_letters"))
-    failed = json.loads(dict(letter.headers() or ())["dl.failed"] or b"")
+    (dead_letter,) = made.read(made.settings.topic("dead_letters"))
+    failed = json.loads(dict(dead_letter.headers() or ())["dl.failed"] or b"")
     assert [
         ("LOOKUP_MISSING", f"the row of contacts for {CLIENT} cannot be read: id: text expected, a number given")
-    ] == [(one["reason"], one["detail"]) for one in failed]
+    ] == [(failure["reason"], failure["detail"]) for failure in failed]
 
 
-def logged_faults(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Key and consequence of each row that was logged as one that cannot be read."""
+def logged_rows(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Key and consequence of each row that was logged as invalid."""
     return [(line["key"], line.get("consequence", "")) for line in logs if line["event"] == "invalid reference row"]
 
 
-def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) -> None:
-    """H3: the row of the tenant fails the messages of everybody who has no nearer one. /ready names it, after a restart
+def test_an_invalid_row_degrades_until_it_is_corrected(made: Installation) -> None:
+    """H3: the row of the tenant fails the messages of all who have no nearer one. /ready names it, after a restart
     too, where its record is not read again; a corrected row and a deleted one are forgotten."""
     topic = made.settings.topic("accounts")
     tenants = f"{topic}[0]@1: the row northbank cannot be read: e-mails and SMS of all who have no nearer row fail"
     made.produce_row(Table.ACCOUNTS, "a", b"{")
     made.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
     metrics = Metrics(CollectorRegistry())
-    with structlog.testing.capture_logs() as logs, Followed(made, metrics=metrics) as tables:
+    with structlog.testing.capture_logs() as logs, RestoredTables(made, metrics=metrics) as tables:
         assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
-        assert 2 == unreadable(metrics, Table.ACCOUNTS)
-    with structlog.testing.capture_logs() as logs_again, Followed(made) as tables:
+        assert 2 == invalid_rows(metrics, Table.ACCOUNTS)
+    with structlog.testing.capture_logs() as logs_again, RestoredTables(made) as tables:
         assert 0 == tables.offsets_read
         assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
         made.produce_row(Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
@@ -296,21 +306,21 @@ def test_an_unreadable_row_degrades_until_it_is_corrected(made: Installation) ->
         wait_until(lambda: tables.degraded == ())
         made.produce_row(Table.ACCOUNTS, "northbank", b"")
         wait_until(lambda: len(tables.degraded) == 1)
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert [tenants.replace("@1", "@4")] == list(tables.degraded)
 
     named = [("northbank", "e-mails and SMS of all who have no nearer row fail"), ("a", "")]
-    assert named == logged_faults(logs)
-    assert [*named, named[0]] == logged_faults(logs_again)
+    assert named == logged_rows(logs)
+    assert [*named, named[0]] == logged_rows(logs_again)
 
 
-def unreadable(metrics: Metrics, table: Table) -> float:
-    """The gauge of rows that cannot be read."""
+def invalid_rows(metrics: Metrics, table: Table) -> float:
+    """The gauge of invalid rows."""
     (family,) = metrics[REFERENCE_ROWS_INVALID].collect()
     return next(sample.value for sample in family.samples if sample.labels == {"table": table})
 
 
-def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
+def test_ready_names_invalid_rows(made: Installation) -> None:
     """The process is ready and degraded, from its first turn on."""
     made.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
     made.produce_events([repayment(0)])
@@ -322,53 +332,53 @@ def test_ready_names_rows_that_cannot_be_read(made: Installation) -> None:
     assert seen[-1].degraded
 
 
-def test_many_unreadable_rows_are_named_in_part(made: Installation) -> None:
+def test_many_invalid_rows_are_named_in_part(made: Installation) -> None:
     """Five of each table, and how many more; the log names twenty."""
     topic = made.settings.topic("contacts")
     for number in range(30):
         made.produce_row(Table.CONTACTS, f"c{number:02}", b"no JSON")
     made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
-    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+    with structlog.testing.capture_logs() as logs, RestoredTables(made) as tables:
         *named, more, category = tables.degraded
 
     assert [f"{topic}[0]@{number}: the row c{number:02} cannot be read" for number in range(5)] == named
     assert f"{topic}: 25 more rows cannot be read" == more
     assert category.endswith("[0]@0: the row NTC-1000-2000 cannot be read")
-    assert [f"c{number:02}" for number in range(20)] + ["NTC-1000-2000"] == [key for key, _ in logged_faults(logs)]
+    assert [f"c{number:02}" for number in range(20)] + ["NTC-1000-2000"] == [key for key, _ in logged_rows(logs)]
     assert [(topic, 10)] == [
         (line["topic"], line["rows"]) for line in logs if line["event"] == "more invalid reference rows"
     ]
 
 
-def test_a_corrected_row_is_not_reported_when_the_copy_is_built_again(made: Installation) -> None:
+def test_a_corrected_row_is_not_reported_when_the_store_is_rebuilt(made: Installation) -> None:
     """What counts is what is there when all was read, not each record on the way."""
     made.produce_row(Table.CONTACTS, "corrected", b"no JSON")
     made.produce_row(Table.CONTACTS, "corrected", INES)
     made.produce_row(Table.CONTACTS, "deleted", b"no JSON")
     made.produce_row(Table.CONTACTS, "deleted", None)
     made.produce_row(Table.CONTACTS, "wrong", b"no JSON")
-    with structlog.testing.capture_logs() as logs, Followed(made) as tables:
+    with structlog.testing.capture_logs() as logs, RestoredTables(made) as tables:
         assert 1 == len(tables.degraded)
 
-    assert [("wrong", "")] == logged_faults(logs)
+    assert [("wrong", "")] == logged_rows(logs)
 
 
 def test_categories_that_no_row_has(made: Installation) -> None:
-    """T20: a template's category that the table does not have is said; nothing is, while nobody tells of categories."""
+    """T20: a template's category that the table does not have is logged; nothing is while the table is empty."""
     with structlog.testing.capture_logs() as logs:
         made.run()
         made.produce_row(Table.CATEGORIES, "NTC-3300-0041", {})
         made.run()
 
-    (warned,) = [one for one in logs if one["event"] == "template categories without a reference row"]
-    assert warned["topic"] == made.settings.topic("categories")
-    named = {one.id: one.category for one in made.templates.templates if one.category}
+    (warning,) = [line for line in logs if line["event"] == "template categories without a reference row"]
+    assert warning["topic"] == made.settings.topic("categories")
+    named = {template.id: template.category for template in made.templates.templates if template.category}
     assert {name: category for name, category in named.items() if category != "NTC-3300-0041"} == {
-        name: warned[name] for name in named if name in warned
+        name: warning[name] for name in named if name in warning
     }
 
 
-def grown(made: Installation) -> None:
+def grow_contacts(made: Installation) -> None:
     """The contacts have a second partition."""
     topic = made.settings.topic("contacts")
     admin = made.admin()
@@ -381,13 +391,13 @@ def test_partitions_that_come_later_are_read(
     keys_are_stable: bool, made: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that runs takes rows as they come, the newest last; that the next start will not is said."""
-    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
     topic = made.settings.topic("contacts")
     settings = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)})
     made.produce_row(Table.CONTACTS, "late", {**INES, "name": "old"})
-    with structlog.testing.capture_logs() as logs, Followed(replace(made, settings=settings)) as tables:
+    with structlog.testing.capture_logs() as logs, RestoredTables(replace(made, settings=settings)) as tables:
         assert () == tables.degraded
-        grown(made)
+        grow_contacts(made)
         made.produce_row(Table.CONTACTS, "late", INES, partition=1)
         wait_until(lambda: names(tables, "late") == ["Ines Duarte"])
         degraded = tables.degraded
@@ -398,10 +408,10 @@ def test_partitions_that_come_later_are_read(
 
 
 def test_a_grown_topic_is_refused(made: Installation) -> None:
-    """Of a key in two partitions nobody can say which row is the newer one: the producers' clocks say Active, and the
-    person has been blocked since. Whoever keys stably says so."""
+    """Of a key in two partitions the newer row cannot be known: the producers' clocks say Active, and the person has
+    been blocked since. An installation with stable keys declares so."""
     topic = made.settings.topic("contacts")
-    grown(made)
+    grow_contacts(made)
     now_ms = int(time.time() * 1000)
     made.produce_row(Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
     made.produce_row(Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
@@ -412,19 +422,19 @@ def test_a_grown_topic_is_refused(made: Installation) -> None:
         made.run()
     stable = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
     made.produce_row(Table.CONTACTS, "other", INES, partition=1)
-    with Followed(replace(made, settings=stable)) as tables:
+    with RestoredTables(replace(made, settings=stable)) as tables:
         assert ["Ines Duarte"] == names(tables, "other")
 
     assert [] == made.read(made.settings.topic("messages"))
     assert [-1001] == made.committed()
 
 
-def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A running copy is of a topic that is gone; the next start begins it anew."""
-    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
-    with Followed(made) as tables:
-        created_anew(made)
-        with pytest.raises(DependencyError, match=r"created anew|cannot be read on"):
+def test_a_topic_that_was_created_again_ends_the_process(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is of a topic that is gone; the next start rebuilds it."""
+    monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
+    with RestoredTables(made) as tables:
+        recreate_topic(made)
+        with pytest.raises(DependencyError, match=r"created again|cannot be read on"):
             while True:
                 tables.check()
                 time.sleep(0.05)
@@ -432,18 +442,18 @@ def test_a_topic_that_was_created_anew_ends_the_process(made: Installation, monk
 
 @pytest.mark.parametrize("step_s", [-30.0, 13 * 3600.0])
 def test_a_clock_that_is_set_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
-    """No time has passed: nothing was missed, the copy is read on."""
-    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.1)
-    with Followed(made) as tables:
+    """No time has passed: nothing was missed, the store is used further."""
+    monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.1)
+    with RestoredTables(made) as tables:
         set_clock(monkeypatch, step_s)
-        seen = [tables._copy.seen()]
-        for number in range(2):  # it was looked at the topics since, before the clock was set and after
-            wait_until(lambda: tables._copy.seen() not in seen)
-            seen.append(tables._copy.seen())
+        seen = [tables._store.last_current_at()]
+        for number in range(2):  # the topics were polled since, before the clock was set and after
+            wait_until(lambda: tables._store.last_current_at() not in seen)
+            seen.append(tables._store.last_current_at())
             made.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
             wait_until(partial(is_named, tables, f"name {number}"))
         tables.check()
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert 0 == tables.offsets_read
 
 
@@ -461,37 +471,37 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
 def test_a_clock_that_is_set_between_two_starts(
     made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
 ) -> None:
-    """A small step back is none to mind. After others nobody knows how long the copy was away: it is built again."""
+    """A small step back is ignored. After others it is unknown how long the store was away: it is rebuilt."""
     made.produce_row(Table.CONTACTS, "a", INES)
-    with Followed(made):
+    with RestoredTables(made):
         pass
     set_clock(monkeypatch, step_s)
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert ["Ines Duarte"] == names(tables, "a")
         assert read == tables.offsets_read
 
 
 def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that could not read for longer than deletions are kept ends, and the next start builds the copy."""
-    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.1)
+    """A process that could not read for longer than deletions are kept ends, and the next start rebuilds the store."""
+    monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.1)
     made.produce_row(Table.CONTACTS, "a", INES)
-    with Followed(made) as tables:
-        tables._complete_at -= 24 * 3600
+    with RestoredTables(made) as tables:
+        tables._current_at -= 24 * 3600
         with pytest.raises(
-            DependencyError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: start"
+            DependencyError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: restart"
         ):
             for _ in range(600):
                 tables.check()
                 time.sleep(0.05)
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         assert 1 == tables.offsets_read
 
 
 def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused at start, with topic, property and what is enough: a copy could miss some. Who runs goes on."""
-    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    """Refused at start, with topic, property and what is enough: a store could miss some. A running process goes on."""
+    monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
     topic = made.settings.topic("accounts")
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         made.configure(topic, "delete.retention.ms", "60000")
         wait_until(lambda: tables.degraded != ())
         made.produce_row(Table.CONTACTS, "later", INES)
@@ -510,10 +520,10 @@ def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pyte
 
 def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
-    monkeypatch.setattr("processor.tables.reader.LOOK_S", 0.2)
+    monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
     topic = made.settings.topic("subscriptions")
     made.produce_row(Table.CONTACTS, "a", INES)
-    with Followed(made) as tables:
+    with RestoredTables(made) as tables:
         admin = made.admin()
         admin.delete_topics([topic])[topic].result(10)
         missing = f"reference topic metadata unavailable: topics are missing: {topic}"
@@ -533,14 +543,14 @@ def test_topics_that_are_missing(made: Installation) -> None:
         made.run()
 
 
-# -------------------------------------------------------------------------------------------------- the copy by itself
+# ------------------------------------------------------------------------------------------------- the store by itself
 
 
-def test_a_copy_is_another_processes(tmp_path: Path) -> None:
-    copy = TableStore(tmp_path)
-    with pytest.raises(UsageError, match=r"is another process's: .*\nhint: PROCESSOR_STATE_DIR names a folder"):
+def test_an_open_store_is_refused_to_another_process(tmp_path: Path) -> None:
+    store = TableStore(tmp_path)
+    with pytest.raises(UsageError, match=r"is another process's: .*\nhint: set PROCESSOR_STATE_DIR to a folder"):
         TableStore(tmp_path)
-    copy.close()
+    store.close()
 
 
 def modes(root: Path) -> dict[str, set[str]]:
@@ -578,8 +588,8 @@ def run_without_room(made: Installation, *, file_bytes: int) -> "subprocess.Comp
 
 
 def test_a_disk_that_fills_up(made: Installation) -> None:
-    """While rows are read and at start: what happened, what to do, exit code 3. Later the copy is read on, not built
-    again."""
+    """While rows are read and at start: what happened, what to do, exit code 3. Later the store is used further, not
+    rebuilt."""
     producer = Producer(logged({"bootstrap.servers": made.servers, "linger.ms": 50}))
     for number in range(3_000):
         row = {**INES, "name": secrets.token_hex(500)}
@@ -588,8 +598,8 @@ def test_a_disk_that_fills_up(made: Installation) -> None:
     for file_bytes in (2_500_000, 100):  # a batch of 1,000 rows takes 1.1 MB
         ended = run_without_room(made, file_bytes=file_bytes)
         *_, what, hint = ended.stderr.splitlines()
-        assert (3, True) == (ended.returncode, what.startswith("no room on the disk for the local copy in /"))
-        assert hint.startswith("hint: make room there, or name a folder on another disk by PROCESSOR_STATE_DIR")
+        assert (3, True) == (ended.returncode, what.startswith("no room on the disk for the local store in /"))
+        assert hint.startswith("hint: make room there, or set PROCESSOR_STATE_DIR to a folder on another disk")
         assert "Traceback" not in ended.stderr
         assert "reference table store rebuilt" not in ended.stderr
     ended = run_without_room(made, file_bytes=10**9)
@@ -622,7 +632,7 @@ def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"no folder for the local copy of the reference tables: .*Not a directory"):
+    with pytest.raises(UsageError, match=r"no folder for the local store of the reference tables: .*Not a directory"):
         TableStore(tmp_path / "file" / "copy")
 
 
@@ -631,54 +641,54 @@ import sys
 from pathlib import Path
 from processor.tables.store import TableStore, TableRecord
 from processor.domain.reference import Table
-copy = TableStore(Path(sys.argv[1]))
+store = TableStore(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**9):
     rows = [TableRecord(Table.CONTACTS, str(n).encode(), str(number).encode()) for n in range(500)]
-    copy.apply(rows, {(Table.CONTACTS, 0): number})
+    store.apply(rows, {(Table.CONTACTS, 0): number})
 """
 
 
 def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
-    """SIGKILL at any moment: every row is of the batch that the position tells, none of the next."""
+    """SIGKILL at any moment: every row is of the batch of the position, none of the next."""
     for seconds in (0.05, 0.15, 0.4):
         with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(seconds)
             process.kill()
-        copy = TableStore(tmp_path)
-        position = copy.position(Table.CONTACTS, 0)
-        assert {str(position).encode()} == {copy.get(Table.CONTACTS, str(n)) for n in range(500)}
-        copy.close()
+        store = TableStore(tmp_path)
+        position = store.position(Table.CONTACTS, 0)
+        assert {str(position).encode()} == {store.get(Table.CONTACTS, str(n)) for n in range(500)}
+        store.close()
 
 
 def test_a_folder_that_goes_while_it_is_open(tmp_path: Path) -> None:
-    """The error is of the disk, and says that the next start builds a new copy; closing does not hide it."""
-    copy = TableStore(tmp_path / "copy")
+    """The error is of the disk, and says that a restart rebuilds the store; closing does not hide it."""
+    store = TableStore(tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(DependencyError, match=r"files of the local copy in .* are gone: .*\nhint: start again"):
+    with pytest.raises(DependencyError, match=r"files of the local store in .* are gone: .*\nhint: restart"):
         for number in range(40):
             row = TableRecord(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000_000))
-            copy.apply([row], {(Table.CONTACTS, 0): number})
-    copy.close()
-    copy = TableStore(tmp_path / "copy")
-    assert copy.position(Table.CONTACTS, 0) is None
-    copy.close()
+            store.apply([row], {(Table.CONTACTS, 0): number})
+    store.close()
+    store = TableStore(tmp_path / "copy")
+    assert store.position(Table.CONTACTS, 0) is None
+    store.close()
 
 
-def filled(folder: Path) -> TableStore:
-    """A copy of some size, all of it in files."""
-    copy = TableStore(folder)
+def create_store(folder: Path) -> TableStore:
+    """A store of some size, all of it in files."""
+    store = TableStore(folder)
     for number in range(3_000):
         row = TableRecord(Table.CONTACTS, str(number).encode(), secrets.token_bytes(1_000))
-        copy.apply([row], {(Table.CONTACTS, 0): number})
-    copy.see(time.time())
-    copy.close()
+        store.apply([row], {(Table.CONTACTS, 0): number})
+    store.mark_current(time.time())
+    store.close()
     return TableStore(folder)
 
 
-def spoilt(folder: Path, *, at: float) -> None:
+def overwrite(folder: Path, *, at: float) -> None:
     """Overwrite a part of the file of rows, which begins at that share of it."""
     for file in folder.glob("*.sst"):
         size = file.stat().st_size
@@ -689,62 +699,62 @@ def spoilt(folder: Path, *, at: float) -> None:
             opened.write(bytes(max(64, size // 4) if at else 64))
 
 
-def test_a_copy_whose_begin_is_spoilt_is_begun_anew(tmp_path: Path) -> None:
-    """Where its own notes lie: it cannot even say how far it is."""
-    filled(tmp_path).close()
-    spoilt(tmp_path, at=0.0)
-    copy = TableStore(tmp_path)
+def test_a_store_whose_beginning_is_corrupt_is_rebuilt(tmp_path: Path) -> None:
+    """Where its positions lie."""
+    create_store(tmp_path).close()
+    overwrite(tmp_path, at=0.0)
+    store = TableStore(tmp_path)
     assert (None, None, None) == (
-        copy.get(Table.CONTACTS, "1"),
-        copy.position(Table.CONTACTS, 0),
-        copy.seen(),
+        store.get(Table.CONTACTS, "1"),
+        store.position(Table.CONTACTS, 0),
+        store.last_current_at(),
     )
-    copy.close()
+    store.close()
 
 
 def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
-    """And the next start begins anew, where the same copy would end it again."""
-    filled(tmp_path).close()
-    spoilt(tmp_path, at=0.25)
-    copy = TableStore(tmp_path)
-    with pytest.raises(DependencyError, match=r"the local copy in .* cannot be read: Corruption.*\nhint: start again"):
+    """And the next start rebuilds the store, where the same one would end it again."""
+    create_store(tmp_path).close()
+    overwrite(tmp_path, at=0.25)
+    store = TableStore(tmp_path)
+    with pytest.raises(DependencyError, match=r"the local store in .* cannot be read: Corruption.*\nhint: restart"):
         for number in range(3_000):
-            copy.get(Table.CONTACTS, str(number))
-    copy.close()
-    copy = TableStore(tmp_path)
-    assert copy.get(Table.CONTACTS, "1") is None
-    copy.close()
+            store.get(Table.CONTACTS, str(number))
+    store.close()
+    store = TableStore(tmp_path)
+    assert store.get(Table.CONTACTS, "1") is None
+    store.close()
 
 
-def test_copies_that_nobody_uses_are_removed(made: Installation) -> None:
-    """Of containers that were created anew; one that is written to, or was lately, stays."""
+def test_abandoned_stores_are_removed(made: Installation) -> None:
+    """Of containers that were replaced; one that is written to, or was lately, stays."""
     for name in ("gone", "lately"):
-        with Followed(made, name=name):
+        with RestoredTables(made, name=name):
             pass
-    gone, lately = copy_folder(made.settings, "gone"), copy_folder(made.settings, "lately")
+    gone, lately = store_folder(made.settings, "gone"), store_folder(made.settings, "lately")
     make_old(gone)
-    with Followed(made):
+    with RestoredTables(made):
         assert [False, True] == [gone.exists(), lately.exists()]
 
 
 def make_old(folder: Path) -> None:
-    """As if nobody had written to it for a week."""
+    """As if it had not been written to for a week."""
     week_ago = time.time() - 7 * 86_400
     for file in (*folder.iterdir(), folder):
         os.utime(file, (week_ago, week_ago))
 
 
 def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -> None:
-    """What does not carry our kind of name and our mark stays, however old; so does what is not ours in our folder, a
-    copy that is open, and what a link leads to."""
-    tables = copy_folder(made.settings, "me").parent
-    other_name, no_mark, linked = tables / "reports", tables / "reports-0a1b2c3d", tmp_path / "linked"
+    """What does not carry our kind of name and our marker stays, however old; so does what is not ours in our folder, a
+    store that is open, and what a link leads to."""
+    tables = store_folder(made.settings, "me").parent
+    other_name, no_marker, linked = tables / "reports", tables / "reports-0a1b2c3d", tmp_path / "linked"
     link, shared, used = (
         tables / "link-0a1b2c3d",
-        copy_folder(made.settings, "shared"),
-        copy_folder(made.settings, "used"),
+        store_folder(made.settings, "shared"),
+        store_folder(made.settings, "used"),
     )
-    for folder in (other_name, no_mark, linked):
+    for folder in (other_name, no_marker, linked):
         folder.mkdir(parents=True)
         (folder / "000001.sst").write_text("a report")
     for folder in (other_name, linked):
@@ -753,43 +763,45 @@ def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -
     (shared / "notes.txt").write_text("a note")
     in_use = TableStore(used)
     link.symlink_to(linked, target_is_directory=True)
-    for folder in (other_name, no_mark, linked, shared, used):
+    for folder in (other_name, no_marker, linked, shared, used):
         make_old(folder)
-    with Followed(made):
+    with RestoredTables(made):
         pass
 
-    assert {"a report"} == {(folder / "000001.sst").read_text() for folder in (other_name, no_mark, linked)}
+    assert {"a report"} == {(folder / "000001.sst").read_text() for folder in (other_name, no_marker, linked)}
     assert ["notes.txt"] == [file.name for file in shared.iterdir()]
     in_use.apply([TableRecord(Table.CONTACTS, b"k", b"v")], {})
     in_use.close()
     assert b"v" == TableStore(used).get(Table.CONTACTS, "k")
 
 
-def test_building_a_copy_again_leaves_what_is_not_its_own(tmp_path: Path) -> None:
-    """A folder that somebody else uses as well loses the copy and nothing else."""
-    filled(tmp_path).close()
+def test_a_rebuilt_store_keeps_the_files_of_others(tmp_path: Path) -> None:
+    """A folder with other files in it loses the store and nothing else."""
+    create_store(tmp_path).close()
     (tmp_path / "notes.txt").write_text("a note")
-    spoilt(tmp_path, at=0.0)
-    copy = TableStore(tmp_path)
-    assert copy.position(Table.CONTACTS, 0) is None
-    copy.close()
+    overwrite(tmp_path, at=0.0)
+    store = TableStore(tmp_path)
+    assert store.position(Table.CONTACTS, 0) is None
+    store.close()
 
     assert "a note" == (tmp_path / "notes.txt").read_text()
 
 
-def test_a_copy_of_another_form_stays_one_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed after the form was read and before the removal, the next start sees the other form again."""
-    copy = TableStore(tmp_path)
-    copy.apply([TableRecord(Table.CONTACTS, b"k", b"+of another form")], {})
-    copy._rows.put(b"\0form", b"2")
-    copy.close()
+def test_a_store_of_another_layout_stays_one_until_it_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the layout was read and before the deletion, the next start finds the other layout again."""
+    store = TableStore(tmp_path)
+    store.apply([TableRecord(Table.CONTACTS, b"k", b"+of another layout")], {})
+    store._rows.put(b"\0form", b"2")
+    store.close()
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("processor.tables.store._empty", interrupted)
+        patched.setattr("processor.tables.store._delete_files", interrupt)
         TableStore(tmp_path)
-    copy = TableStore(tmp_path)
-    assert copy.get(Table.CONTACTS, "k") is None
-    copy.close()
+    store = TableStore(tmp_path)
+    assert store.get(Table.CONTACTS, "k") is None
+    store.close()
 
 
-def interrupted(_folder: Path) -> None:
+def interrupt(_folder: Path) -> None:
     raise KeyboardInterrupt
