@@ -26,18 +26,25 @@ def test_an_address_that_is_none(
     """An e-mail to two addresses; a phone number that is one in Portugal, and another that is one elsewhere only."""
     (tmp_path / "mail.toml").write_text(f'id = "mail"\nname = "mail"\ntype = "EMAIL"\nsubject = "Repaid"\n{TEMPLATE}')
     (tmp_path / "text.toml").write_text(f'id = "text"\nname = "text"\ntype = "SMS"\n{TEMPLATE}')
-    made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path, sms=SmsSettings(region=region))
+    installation = create_installation(
+        bootstrap_servers, topic_prefix, templates_dir=tmp_path, sms=SmsSettings(region=region)
+    )
     addresses = {"client.emailAddress": "ines@example.com,copy@attacker.example"}
-    made.produce_events(
+    installation.produce_events(
         changed(
             sample(EventName("LOAN_REPAYMENT")),
             addresses | {"client.mobilePhone": number, "eventId": f"00000000-0000-4000-8000-{len(number):012}"},
         )
         for number in ("910000001", "9100000019")
     )
-    made.run()
-    messages = [json.loads(message.value() or b"") for message in made.read(made.settings.topic("messages"))]
-    shown = [json.loads(message.value() or b"") for message in made.read(made.settings.topic("notifications"))]
+    installation.run()
+    messages = [
+        json.loads(message.value() or b"") for message in installation.read(installation.settings.topic("messages"))
+    ]
+    shown = [
+        json.loads(message.value() or b"")
+        for message in installation.read(installation.settings.topic("notifications"))
+    ]
 
     assert states == [message["state"] for message in messages if message["type"] == "SMS"]
     assert [("FAILED", "UNDEFINED_DESTINATION", None)] * 2 == [
@@ -45,7 +52,7 @@ def test_an_address_that_is_none(
         for message in messages
         if message["type"] == "EMAIL"
     ]
-    assert [status["to"] for status in made.read_statuses()] == [message["state"] for message in messages]
+    assert [status["to"] for status in installation.read_statuses()] == [message["state"] for message in messages]
     assert [{"QUEUED": "Queued", "FAILED": "Discarded"}[message["state"]] for message in messages] == [
         message["status"] for message in shown
     ]

@@ -26,11 +26,11 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.kafka
 
 
-def of_tenant(made: Installation, tenant: str) -> Installation:
+def of_tenant(installation: Installation, tenant: str) -> Installation:
     """The same topics and group, run for `tenant`, whose streams were created as `run` asks for."""
-    changed = made.settings.model_copy(update={"tenant": tenant})
-    create_topics(changed, stream_events=made.templates.stream_events())
-    return Installation(changed, made.schemas, made.templates)
+    changed = installation.settings.model_copy(update={"tenant": tenant})
+    create_topics(changed, stream_events=installation.templates.stream_events())
+    return Installation(changed, installation.schemas, installation.templates)
 
 
 def foreign(number: int, tenant: str = "southbank") -> dict[str, Any]:
@@ -38,133 +38,133 @@ def foreign(number: int, tenant: str = "southbank") -> dict[str, Any]:
     return {**repayment(number), "tenant": tenant}
 
 
-def outputs_of(made: Installation, partitions: int = 1) -> int:
+def outputs_of(installation: Installation, partitions: int = 1) -> int:
     """How many records readers see in the topics that every event leaves something in."""
-    topics = [made.settings.topic(role) for role in ("messages", "status", "decisions", "dead_letters")]
-    return sum(len(made.read(topic, partition)) for topic in topics for partition in range(partitions))
+    topics = [installation.settings.topic(role) for role in ("messages", "status", "decisions", "dead_letters")]
+    return sum(len(installation.read(topic, partition)) for topic in topics for partition in range(partitions))
 
 
 @pytest.mark.parametrize("records", [400, 100, 30, 10])
 def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, records: int) -> None:
     """Exit 5 before anything is committed, at every start; the text names the tenant that is there, and the right one
     maps all of it afterwards."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(records)])
-    wrong = of_tenant(made, "northbnk")
-    judged = rf"{min(records, 200)} of the first {min(records, 200)} records are of another tenant"
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(records)])
+    wrong = of_tenant(installation, "northbnk")
+    checked = rf"{min(records, 200)} of the first {min(records, 200)} records are of another tenant"
     for _ in range(2):
-        with pytest.raises(InputError, match=rf"{judged}; most often TENANT_DISABLED: tenant '{TENANT}'"):
+        with pytest.raises(InputError, match=rf"{checked}; most often TENANT_DISABLED: tenant '{TENANT}'"):
             wrong.run()
-        assert [0] == made.committed()
-        assert 0 == outputs_of(made)
-    made.run()
+        assert [0] == installation.committed()
+        assert 0 == outputs_of(installation)
+    installation.run()
 
-    assert [records] == made.committed()
-    assert {2} == set(Counter(status["eventId"] for status in made.read_statuses()).values())
-    assert records == len({status["eventId"] for status in made.read_statuses()})
-    assert [] == made.read_decisions()
+    assert [records] == installation.committed()
+    assert {2} == set(Counter(status["eventId"] for status in installation.read_statuses()).values())
+    assert records == len({status["eventId"] for status in installation.read_statuses()})
+    assert [] == installation.read_decisions()
 
 
 def test_under_ten_are_passed_over(bootstrap_servers: str, topic_prefix: str) -> None:
     """Nine records are no proof: each is a decision, and the end is reached."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([foreign(n) for n in range(9)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([foreign(n) for n in range(9)])
+    installation.run()
 
-    assert [9] == made.committed()
+    assert [9] == installation.committed()
     assert ["TENANT_DISABLED"] * 9 == [
-        reason["reason"] for decision in made.read_decisions() for reason in decision["reasons"]
+        reason["reason"] for decision in installation.read_decisions() for reason in decision["reasons"]
     ]
 
 
 def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Five records in each of six partitions, tombstones and garbage among them: judged together, none committed."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=6)
+    """Five records in each of six partitions, tombstones and garbage among them: checked together, none committed."""
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=6)
     for partition in range(6):
-        made.produce_events([repayment(10 * partition + n) for n in range(5)], partition=partition)
-        made.produce_values([b""] * 3, partition=partition)
-    made.produce_values([b"\x07 no event"], partition=3)
+        installation.produce_events([repayment(10 * partition + n) for n in range(5)], partition=partition)
+        installation.produce_values([b""] * 3, partition=partition)
+    installation.produce_values([b"\x07 no event"], partition=3)
     with pytest.raises(InputError, match="31 of the first 31 records are rejected or of another tenant"):
-        of_tenant(made, "northbnk").run()
+        of_tenant(installation, "northbnk").run()
 
-    assert [0] * 6 == made.committed(range(6))
-    assert 0 == outputs_of(made, 6)
+    assert [0] * 6 == installation.committed(range(6))
+    assert 0 == outputs_of(installation, 6)
 
 
 def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) -> None:
     """Two workers that see 30 records each: the supervisor ends with 5, and neither has committed any."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
-        made.produce_events([repayment(n) for n in range(30)], partition=partition)
-    with process(of_tenant(made, "northbnk"), "--workers", "2", "--until-end", ends_with=5) as (supervisor, _):
+        installation.produce_events([repayment(n) for n in range(30)], partition=partition)
+    with process(of_tenant(installation, "northbnk"), "--workers", "2", "--until-end", ends_with=5) as (supervisor, _):
         supervisor.wait(60)
 
-    assert {0, -1001} >= set(made.committed(range(2)))
-    assert 0 == outputs_of(made, 2)
+    assert {0, -1001} >= set(installation.committed(range(2)))
+    assert 0 == outputs_of(installation, 2)
 
 
 def test_a_few_of_another_tenant_at_the_end_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
     """What counts is the share among the first records: one good event of ten lets the others pass."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([*(foreign(n) for n in range(9)), repayment(9)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([*(foreign(n) for n in range(9)), repayment(9)])
+    installation.run()
 
-    assert [10] == made.committed()
-    assert 9 == len(made.read_decisions())
+    assert [10] == installation.committed()
+    assert 9 == len(installation.read_decisions())
 
 
 def test_what_was_committed_before_stays(bootstrap_servers: str, topic_prefix: str) -> None:
     """Good events first, then another tenant's without end: degraded, and never stopped."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=100)
-    made.produce_events([repayment(n) for n in range(200)])
-    made.produce_events([foreign(n) for n in range(200, 600)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=100)
+    installation.produce_events([repayment(n) for n in range(200)])
+    installation.produce_events([foreign(n) for n in range(200, 600)])
+    installation.run()
 
-    assert [600] == made.committed()
-    assert 200 == len({status["eventId"] for status in made.read_statuses()})
+    assert [600] == installation.committed()
+    assert 200 == len({status["eventId"] for status in installation.read_statuses()})
 
 
 def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix: str) -> None:
     """An open transaction of the producer holds the end back for longer than a batch waits: what was let through is
     committed, and the end is exit 5 all the same."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([foreign(n) for n in range(30)])
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([foreign(n) for n in range(30)])
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     producer.begin_transaction()
-    producer.produce(made.events, b"never seen", "key", 0)
+    producer.produce(installation.events, b"never seen", "key", 0)
     assert producer.flush(10) == 0
 
     def commit_late() -> None:
-        wait_until(lambda: made.committed() == [30])
+        wait_until(lambda: installation.committed() == [30])
         producer.abort_transaction(10)
 
     committing = threading.Thread(target=commit_late)
     committing.start()
     with pytest.raises(InputError, match="30 of the first 30 records are of another tenant") as ended:
-        made.run()
+        installation.run()
     committing.join(30)
 
     assert "was not committed" not in str(ended.value)
-    assert [32] == made.committed()
+    assert [32] == installation.committed()
 
 
 def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix: str) -> None:
     """SIGTERM within the five seconds in which a few records of another tenant wait for more: a clean stop, and none of
     them is committed. Left alone, they are passed over after these seconds, as they are too few to judge."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(30)])
-    wrong = of_tenant(made, "northbnk")
-    with process(wrong) as (held, _):
-        wait_until(lambda: made.committed() == [0])
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(30)])
+    wrong = of_tenant(installation, "northbnk")
+    with process(wrong) as (engine, _):
+        wait_until(lambda: installation.committed() == [0])
         time.sleep(2)
-        held.send_signal(signal.SIGTERM)
-        assert 0 == held.wait(15)
+        engine.send_signal(signal.SIGTERM)
+        assert 0 == engine.wait(15)
 
-    assert [0] == made.committed()
-    assert 0 == outputs_of(made)
+    assert [0] == installation.committed()
+    assert 0 == outputs_of(installation)
     with process(wrong):
-        wait_until(lambda: made.committed() == [30])
+        wait_until(lambda: installation.committed() == [30])
 
 
 def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -173,30 +173,30 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
     schema = next(family for family in load_schemas().families.values() if "LoanTransaction" in family.name)
     served = json_response({"schema": schema.text})
     with LoopbackServer(lambda path: served if path.startswith("/schemas/") else NO_SCHEMA) as registry:
-        given = SchemaRegistrySettings(url=registry.url)
-        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
+        schema_registry = SchemaRegistrySettings(url=registry.url)
+        installation = create_installation(bootstrap_servers, topic_prefix, schema_registry=schema_registry)
         for number in range(120):
-            value = made.encode(repayment(number))[0]
-            made.produce_values([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
+            value = installation.encode(repayment(number))[0]
+            installation.produce_values([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
         with pytest.raises(InputError, match="records are of another tenant"):
-            of_tenant(made, "northbnk").run()
+            of_tenant(installation, "northbnk").run()
 
-    assert [0] == made.committed()
-    assert 0 == outputs_of(made)
+    assert [0] == installation.committed()
+    assert 0 == outputs_of(installation)
 
 
 def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_servers: str, topic_prefix: str) -> None:
     """A rebalance takes one of two partitions while their records are held back: a hundred are waited for again, and
     none of the other is committed."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
-        made.produce_events([repayment(100 * partition + n) for n in range(45)], partition=partition)
-    wrong = of_tenant(made, "northbnk")
-    rival = Consumer(
+        installation.produce_events([repayment(100 * partition + n) for n in range(45)], partition=partition)
+    wrong = of_tenant(installation, "northbnk")
+    other = Consumer(
         logged(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "group.id": made.settings.group_id,
+                "group.id": installation.settings.group_id,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "enable.auto.commit": False,
             }
@@ -204,26 +204,26 @@ def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_serve
     )
     quick = {"heartbeat.interval.ms": "100"}
     try:
-        with process(wrong, ends_with=5, PROCESSOR_KAFKA__CONSUMER=json.dumps(quick)) as (held, _):
-            wait_until(lambda: made.committed(range(2)) == [0, 0])
-            rival.subscribe([made.events])
+        with process(wrong, ends_with=5, PROCESSOR_KAFKA__CONSUMER=json.dumps(quick)) as (engine, _):
+            wait_until(lambda: installation.committed(range(2)) == [0, 0])
+            other.subscribe([installation.events])
 
             def took_one() -> bool:
-                rival.poll(0.05)
-                return len(rival.assignment()) == 1
+                other.poll(0.05)
+                return len(other.assignment()) == 1
 
             wait_until(took_one)
-            (taken,) = rival.assignment()
-            made.produce_events([repayment(1_000 + n) for n in range(25)], partition=1 - taken.partition)
+            (taken,) = other.assignment()
+            installation.produce_events([repayment(1_000 + n) for n in range(25)], partition=1 - taken.partition)
             time.sleep(1)
-            assert None is held.poll()
-            made.produce_events([repayment(2_000 + n) for n in range(40)], partition=1 - taken.partition)
-            held.wait(30)
+            assert None is engine.poll()
+            installation.produce_events([repayment(2_000 + n) for n in range(40)], partition=1 - taken.partition)
+            engine.wait(30)
     finally:
-        rival.close()
+        other.close()
 
-    assert [0, 0] == made.committed(range(2))
-    assert 0 == outputs_of(made, 2)
+    assert [0, 0] == installation.committed(range(2))
+    assert 0 == outputs_of(installation, 2)
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
@@ -232,7 +232,7 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
 ) -> None:
     """Half of the records are another tenant's: ours are mapped, /ready is yes, degraded, and names the other tenant,
     for each worker; the share is a metric."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     workers = ["worker 1: ", "worker 2: "] if options else [""]
     each = f" {2 / len(workers)}"
     reason = (
@@ -240,31 +240,35 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
         f"{TENANT}; check PROCESSOR_TENANT and who writes to the events topic"
     )
     expected = {"ready": True, "degraded": True, "reasons": [worker + reason for worker in workers]}
-    with process(made, *options) as (_, address):
+    with process(installation, *options) as (_, address):
         wait_until(lambda: [each] * len(workers) == metric(address, "processor_assigned_partitions"))
         for partition in range(2):
-            made.produce_events((repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition)
-        wait_until(lambda: made.committed(range(2)) == [200, 200])
+            installation.produce_events(
+                (repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition
+            )
+        wait_until(lambda: installation.committed(range(2)) == [200, 200])
         wait_until(lambda: ready(address) == expected)
         assert 200 == httpx.get(f"http://{address}/ready").status_code
         shares = metric(address, "processor_other_tenant_ratio")
 
     assert [" 0.5"] * len(workers) == shares
-    assert 200 == sum(len({status["eventId"] for status in made.read_statuses(partition)}) for partition in range(2))
+    assert 200 == sum(
+        len({status["eventId"] for status in installation.read_statuses(partition)}) for partition in range(2)
+    )
 
 
 def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
     """A share of 1 passes over all of a former tenant's events, is not degraded by them, and maps what follows; the
     metric shows them."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([foreign(n) for n in range(300)])
-    made.produce_events([repayment(n) for n in range(300, 350)])
-    with process(made, PROCESSOR_MAX_REJECTED_RATIO="1") as (_, address):
-        wait_until(lambda: made.committed() == [350])
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([foreign(n) for n in range(300)])
+    installation.produce_events([repayment(n) for n in range(300, 350)])
+    with process(installation, PROCESSOR_MAX_REJECTED_RATIO="1") as (_, address):
+        wait_until(lambda: installation.committed() == [350])
         wait_until(lambda: ready(address)["ready"])
         answer = ready(address)
         shares = metric(address, "processor_other_tenant_ratio")
 
     assert {"ready": True, "degraded": False, "reasons": []} == answer
     assert [" 0.75"] == shares
-    assert 50 == len({status["eventId"] for status in made.read_statuses()})
+    assert 50 == len({status["eventId"] for status in installation.read_statuses()})

@@ -112,32 +112,34 @@ def test_the_producers_sizes_follow_the_topics() -> None:
 
 def test_what_is_passed_through_does_not_change_the_promise() -> None:
     """An operator's linger.ms counts; that failed deliveries are reported, and when a transaction ends, is ours."""
-    made = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
+    producer_config = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
     with pytest.raises(ValueError, match=r"delivery\.report\.only\.error is reserved"):
         properties(smallest_limit_bytes=20_000, **{"delivery.report.only.error": "false"})
 
     assert ("50", True, 15_000) == tuple(
-        made[name] for name in ("linger.ms", "delivery.report.only.error", "transaction.timeout.ms")
+        producer_config[name] for name in ("linger.ms", "delivery.report.only.error", "transaction.timeout.ms")
     )
 
 
 # --- on a real broker ---
 
 
-def renamed(made: Installation, group: str, **changes: Any) -> Installation:
+def renamed(installation: Installation, group: str, **changes: Any) -> Installation:
     """The same topics, another group and other settings: it publishes again what is there."""
-    settings = made.settings.model_copy(update={"group": f"{made.settings.group_id}-{group}", **changes})
-    return Installation(settings, made.schemas, made.templates)
+    settings = installation.settings.model_copy(
+        update={"group": f"{installation.settings.group_id}-{group}", **changes}
+    )
+    return Installation(settings, installation.schemas, installation.templates)
 
 
-def run_counted(made: Installation, *, start_from: str | None = None) -> Counter[str]:
+def run_counted(installation: Installation, *, start_from: str | None = None) -> Counter[str]:
     """Run to the end; how often each step was reached."""
     steps: Counter[str] = Counter()
 
     def count(step: str) -> None:
         steps[step] += 1
 
-    run(made.settings, until_end=True, start_from=start_from, on_step=count)
+    run(installation.settings, until_end=True, start_from=start_from, on_step=count)
     return steps
 
 
@@ -149,15 +151,15 @@ def contents(records: list[Message]) -> list[tuple[Any, ...]]:
 def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_prefix: str) -> None:
     """With a small PROCESSOR_MAX_BATCH_BYTES what one poll gave is mapped and published in pieces; readers see the same
     records, in the same order."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
-    made.produce_events([repayment(n) for n in range(30)])
-    one = run_counted(made)
-    topics = [made.settings.topic("messages"), made.settings.topic("status")]
-    before = [contents(made.read(topic)) for topic in topics]
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
+    installation.produce_events([repayment(n) for n in range(30)])
+    one = run_counted(installation)
+    topics = [installation.settings.topic("messages"), installation.settings.topic("status")]
+    before = [contents(installation.read(topic)) for topic in topics]
     weight = sum(len(key) + len(value) for published in before for key, value, _ in published)
-    small = renamed(made, "small", max_batch_bytes=weight // 3)
+    small = renamed(installation, "small", max_batch_bytes=weight // 3)
     several = run_counted(small, start_from="beginning")
-    after = [contents(made.read(topic)) for topic in topics]
+    after = [contents(installation.read(topic)) for topic in topics]
 
     assert 1 == one["committed"]
     assert 3 < several["committed"] < 30
@@ -173,11 +175,11 @@ def test_the_group_hears_from_us_between_two_slow_records(
 ) -> None:
     """Where mapping takes its time, each record is committed and followed by a poll: the group never has to wait for
     all that one poll gave."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
-    made.produce_events([repayment(n) for n in range(30)])
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000, max_batch_records=30)
+    installation.produce_events([repayment(n) for n in range(30)])
     monkeypatch.setattr(module, "PROCESSING_TIME_S", 0.0)
     steps: list[str] = []
-    run(made.settings, until_end=True, on_step=steps.append)
+    run(installation.settings, until_end=True, on_step=steps.append)
     first = steps.index("mapped")
 
     assert 30 == steps.count("committed")
@@ -185,7 +187,7 @@ def test_the_group_hears_from_us_between_two_slow_records(
         step for step in steps[first:] if step not in ("recovering", "recovered", "sought")
     ][: 29 * 7]
     assert [*range(30)] == [
-        status["source"]["offset"] for status in made.read_statuses() if "email" in status["templateId"]
+        status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
     ]
 
 
@@ -193,11 +195,11 @@ def test_the_group_hears_from_us_between_two_slow_records(
 def test_the_shortest_poll_interval_that_is_taken(bootstrap_servers: str, topic_prefix: str) -> None:
     """The client wants its session shorter, of each reader too: 30 s were refused, with 70."""
     shortest = KafkaSettings(bootstrap_servers=bootstrap_servers, consumer={"max.poll.interval.ms": "30000"})
-    made = create_installation(bootstrap_servers, topic_prefix, kafka=shortest)
-    made.produce_events([repayment()])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix, kafka=shortest)
+    installation.produce_events([repayment()])
+    installation.run()
 
-    assert [1] == made.committed()
+    assert [1] == installation.committed()
 
 
 @pytest.mark.kafka
@@ -205,24 +207,24 @@ def test_one_poll_takes_so_many_bytes(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records are polled until they are `MAX_POLL_BYTES`, key and headers counted too, whatever a batch may have."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
-    made.produce_values([b""] * 12)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=5_000)
+    installation.produce_values([b""] * 12)
     monkeypatch.setattr(consumer, "MAX_POLL_BYTES", 4 * len(b"key"))
     monkeypatch.setattr(consumer, "MAX_CONSUME_RECORDS", 1)
     steps: Counter[str] = Counter()
-    run(made.settings, until_end=True, on_step=lambda step: steps.update([step]))
+    run(installation.settings, until_end=True, on_step=lambda step: steps.update([step]))
 
     assert 3 == steps["committed"]
-    assert [*range(12)] == [decision["source"]["offset"] for decision in made.read_decisions()]
+    assert [*range(12)] == [decision["source"]["offset"] for decision in installation.read_decisions()]
 
 
 @pytest.mark.kafka
 def test_the_memory_of_a_backlog_is_bounded(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """2,000 events under a template of 100 KB, all there at the start: they were 600 MB before the first commit."""
-    made = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix)
     (tmp_path / "statement.toml").write_text(STATEMENT.format(body="x" * 100_000))
-    produce_backlog(made, Backlog(repayment(), 2_000))
-    figures = run_once(made, python=sys.executable, templates=tmp_path)
+    produce_backlog(installation, Backlog(repayment(), 2_000))
+    figures = run_once(installation, python=sys.executable, templates=tmp_path)
 
     assert (0, 2_000) == (figures.exit_code, figures.committed)
     assert 300 > figures.peak_mb
@@ -232,8 +234,8 @@ def test_the_memory_of_a_backlog_is_bounded(bootstrap_servers: str, topic_prefix
 def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
     """A transaction that fails in the middle of a backlog: partitions are sought, and nothing of the backlog is mapped
     beside what is polled again."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=20_000, max_batch_wait_ms=5_000)
-    made.produce_events([repayment(n) for n in range(60)])
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=20_000, max_batch_wait_ms=5_000)
+    installation.produce_events([repayment(n) for n in range(60)])
     steps: list[str] = []
 
     def fail_once(step: str) -> None:
@@ -241,12 +243,12 @@ def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, t
         if step == "produced" and steps.count(step) == 2:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
-    run(made.settings, until_end=True, on_step=fail_once)
+    run(installation.settings, until_end=True, on_step=fail_once)
 
     assert 1 == steps.count("sought")
-    assert [60] == made.committed()
+    assert [60] == installation.committed()
     assert [*range(60)] == [
-        status["source"]["offset"] for status in made.read_statuses() if "email" in status["templateId"]
+        status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
     ]
 
 
@@ -255,49 +257,49 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
     """A record whose schema is still asked for, in the middle of what one poll gave: what lies behind it is mapped
     after it, once."""
     waiting = 5
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
-    schema = next(family for family in made.schemas.families.values() if "LoanTransaction" in family.name)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
+    schema = next(family for family in installation.schemas.families.values() if "LoanTransaction" in family.name)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for n in range(20):
-        value, key = made.encode(repayment(n))
+        value, key = installation.encode(repayment(n))
         value = b"\x00" + (7).to_bytes(4, "big") + value[5:] if n == waiting else value
-        producer.produce(made.events, value, key, 0)
+        producer.produce(installation.events, value, key, 0)
     assert producer.flush(10) == 0
     steps: list[str] = []
     with recovering_registry({"/schemas/ids/7": {"schema": schema.text}}) as url:
-        settings = made.settings.model_copy(update={"schema_registry": SchemaRegistrySettings(url=url)})
+        settings = installation.settings.model_copy(update={"schema_registry": SchemaRegistrySettings(url=url)})
         run(settings, until_end=True, on_step=steps.append)
 
     assert waiting < steps.count("committed")
-    assert [20] == made.committed()
+    assert [20] == installation.committed()
     assert [*range(20)] == [
-        status["source"]["offset"] for status in made.read_statuses() if "email" in status["templateId"]
+        status["source"]["offset"] for status in installation.read_statuses() if "email" in status["templateId"]
     ]
 
 
 @pytest.mark.kafka
 def test_a_batch_is_not_larger_than_a_topic_takes(bootstrap_servers: str, topic_prefix: str) -> None:
     """Messages that fit singly, and not together: the producer sends no batch that the topic would refuse."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.limit(made.settings.topic("messages"), 20_000)
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.limit(installation.settings.topic("messages"), 20_000)
     dice = random.Random(1)
     names = ["".join(dice.choices(string.ascii_letters, k=2_000)) for _ in range(100)]  # nothing to compress
-    made.produce_events([repayment(n, firstName=name) for n, name in enumerate(names)])
-    steps = run_counted(made)
+    installation.produce_events([repayment(n, firstName=name) for n, name in enumerate(names)])
+    steps = run_counted(installation)
 
     assert 0 == steps["recovering"]
-    assert 200 == len(made.read(made.settings.topic("messages")))
+    assert 200 == len(installation.read(installation.settings.topic("messages")))
 
 
 @pytest.mark.kafka
 def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str) -> None:
     """The largest that the events' topic takes, over any default of a producer, is a dead letter byte for byte: the
     producer's limit follows that of the dead letters."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1.0)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_rejected_ratio=1.0)
     value = random.Random(1).randbytes(1_048_000)
-    made.produce_values([value])
-    made.run()
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    installation.produce_values([value])
+    installation.run()
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
 
     assert value == letter.value()
 
@@ -306,24 +308,24 @@ def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str)
 def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
     """300 rejected records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
     dead letters of them all."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
-    made.produce_values([b"\x07 no event"] * 300)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    installation.produce_values([b"\x07 no event"] * 300)
     for _ in range(2):
         with pytest.raises(InputError, match=r"of the first 1\d\d records are rejected.*BAD_FRAME") as ended:
-            made.run()
+            installation.run()
         assert 5 == ended.value.exit_code
-        assert [] == made.read(made.settings.topic("dead_letters"))
-        assert [0] == made.committed()
+        assert [] == installation.read(installation.settings.topic("dead_letters"))
+        assert [0] == installation.committed()
 
     switched_off = Installation(
-        made.settings.model_copy(update={"max_rejected_ratio": 1.0, "max_batch_records": 300}),
-        made.schemas,
-        made.templates,
+        installation.settings.model_copy(update={"max_rejected_ratio": 1.0, "max_batch_records": 300}),
+        installation.schemas,
+        installation.templates,
     )
     switched_off.run()
 
-    assert 300 == len(made.read(made.settings.topic("dead_letters")))
-    assert [300] == made.committed()
+    assert 300 == len(installation.read(installation.settings.topic("dead_letters")))
+    assert [300] == installation.committed()
 
 
 @pytest.mark.kafka
@@ -331,13 +333,13 @@ def test_what_is_held_back_is_bounded(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bad first records wait for more, but not beyond the bytes that may be kept: then they are committed."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
-    made.produce_values([b"\x07 no event"] * 30)
-    held = run_counted(made)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    installation.produce_values([b"\x07 no event"] * 30)
+    held_back = run_counted(installation)
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 10 * len(b"key\x07 no event"))
-    full = run_counted(renamed(made, "full"), start_from="beginning")
+    full = run_counted(renamed(installation, "full"), start_from="beginning")
 
-    assert (1, 3) == (held["mapped"], full["mapped"])
+    assert (1, 3) == (held_back["mapped"], full["mapped"])
 
 
 def test_a_large_record_does_not_end_the_holding_back(
@@ -345,15 +347,15 @@ def test_a_large_record_does_not_end_the_holding_back(
 ) -> None:
     """A value over what may be kept is let go once its record is mapped: a worker of a wrong tenant that meets one
     commits nothing before others have come."""
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 2_000_000)
     unpacked = {"compression.type": "zstd", "message.max.bytes": 10_000_000}
-    producer = Producer(logged({"bootstrap.servers": made.servers, **unpacked}))
-    producer.produce(made.events, b" " * 3_000_000, "key", 0)
+    producer = Producer(logged({"bootstrap.servers": installation.servers, **unpacked}))
+    producer.produce(installation.events, b" " * 3_000_000, "key", 0)
     assert producer.flush(10) == 0
-    made.produce_values([b"\x07 no event"] * 29)
+    installation.produce_values([b"\x07 no event"] * 29)
 
-    assert 1 == run_counted(made)["mapped"]
+    assert 1 == run_counted(installation)["mapped"]
 
 
 TEMPLATE = """
@@ -378,13 +380,13 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     template makes all of its messages. With PROCESSOR_CIRCUIT_BREAKER=off every record is tried."""
     for name, body in (("good", "{ACCOUNT_ID}"), ("broken", "{CF:LOAN:Absent}")):
         (tmp_path / f"{name}.toml").write_text(TEMPLATE.format(id=name, body=body))
-    made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
-    made.produce_events([repayment(n) for n in range(400)])
-    made.run()
-    renamed(made, "off", circuit_breaker="off").run(start_from="beginning")
+    installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
+    installation.produce_events([repayment(n) for n in range(400)])
+    installation.run()
+    renamed(installation, "off", circuit_breaker="off").run(start_from="beginning")
     letters = [
         read_dead_letter(key=one.key(), value=one.value(), headers=headers_of(one))
-        for one in made.read(made.settings.topic("dead_letters"))
+        for one in installation.read(installation.settings.topic("dead_letters"))
     ]
     entries = [
         (letter.place.offset, [(one.templateId, one.reason.value) for one in letter.failed]) for letter in letters
@@ -395,26 +397,31 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
         (n - 1, [("broken", "MISSING_VALUE" if n in tried else "TEMPLATE_SUSPENDED")]) for n in range(1, 401)
     ] == entries[:400]
     assert [(n, [("broken", "MISSING_VALUE")]) for n in range(400)] == entries[400:]
-    assert Counter({"good": 800}) == Counter(status["templateId"] for status in made.read_statuses())
+    assert Counter({"good": 800}) == Counter(status["templateId"] for status in installation.read_statuses())
 
 
 @pytest.mark.kafka
 def test_outputs_have_the_time_of_producing(bootstrap_servers: str, topic_prefix: str) -> None:
     """Kafka's timestamps of outputs are ours, whatever the event's is: retention counts from there. The status' `at` is
     the event's."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    value, key = made.encode(repayment())
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    value, key = installation.encode(repayment())
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     began_ms = int(time.time() * 1000)
     told_ms = began_ms - 20 * 86_400_000
-    producer.produce(made.events, value, key, 0, timestamp=told_ms)
-    producer.produce(made.events, b"", key, 0, timestamp=told_ms)
-    producer.produce(made.events, b"\x07", key, 0, timestamp=told_ms)
+    producer.produce(installation.events, value, key, 0, timestamp=told_ms)
+    producer.produce(installation.events, b"", key, 0, timestamp=told_ms)
+    producer.produce(installation.events, b"\x07", key, 0, timestamp=told_ms)
     assert producer.flush(10) == 0
-    made.run()
-    topics = [*map(made.settings.topic, CO_PARTITIONED), made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
-    published = {topic: [record.timestamp()[1] for record in made.read(topic)] for topic in topics}
+    installation.run()
+    topics = [
+        *map(installation.settings.topic, CO_PARTITIONED),
+        installation.settings.stream_topic(EventName("LOAN_REPAYMENT")),
+    ]
+    published = {topic: [record.timestamp()[1] for record in installation.read(topic)] for topic in topics}
 
     assert all(published.values())
     assert [] == [(topic, at) for topic, times in published.items() for at in times if not began_ms <= at]
-    assert {told_ms} == {datetime.fromisoformat(status["at"]).timestamp() * 1000 for status in made.read_statuses()}
+    assert {told_ms} == {
+        datetime.fromisoformat(status["at"]).timestamp() * 1000 for status in installation.read_statuses()
+    }

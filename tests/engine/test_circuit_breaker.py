@@ -13,7 +13,7 @@ MISSING = TemplateReason.MISSING_VALUE
 OPEN_A = frozenset({(A, MISSING)})
 
 
-def made(version: int = 1) -> Processed:
+def created_message(version: int = 1) -> Processed:
     """An outcome in which template A made its message."""
     status = MessageStatus(
         encodedKey=EncodedKey("0" * 32),
@@ -46,8 +46,8 @@ def outcome(created: tuple[CreatedMessage, ...] = (), failed: tuple[FailedTempla
 
 def after(*outcomes: Processed) -> CircuitBreakers:
     breakers = CircuitBreakers()
-    for one in outcomes:
-        breakers.record(one)
+    for outcome in outcomes:
+        breakers.record(outcome)
     return breakers
 
 
@@ -63,8 +63,8 @@ def test_never_under_a_hundred() -> None:
 
 def test_95_percent_of_the_last_200() -> None:
     """189 of 200 is under 95 %; 190 is not, and what lies before the last 200 does not count."""
-    assert frozenset() == after(*[made()] * 11, *[failed()] * 188).suspended_now()
-    assert OPEN_A == after(*[made()] * 500, *[failed()] * 190).suspended_now()
+    assert frozenset() == after(*[created_message()] * 11, *[failed()] * 188).suspended_now()
+    assert OPEN_A == after(*[created_message()] * 500, *[failed()] * 190).suspended_now()
 
 
 def test_reasons_are_counted_apart() -> None:
@@ -77,11 +77,11 @@ def test_reasons_are_counted_apart() -> None:
 def test_every_hundredth_record_is_tried() -> None:
     """99 are passed over, the hundredth is not; a failed try begins a new hundred."""
     breakers = opened()
-    passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(98):
-        breakers.record(passed_over)
+        breakers.record(skipped)
         assert OPEN_A == breakers.suspended_now()
-    breakers.record(passed_over)
+    breakers.record(skipped)
 
     assert frozenset() == breakers.suspended_now()
 
@@ -90,20 +90,20 @@ def test_every_hundredth_record_is_tried() -> None:
     assert OPEN_A == breakers.suspended_now()
 
 
-def closed_by(*tries: Processed) -> CircuitBreakers:
+def closed_by(*probes: Processed) -> CircuitBreakers:
     breakers = opened()
-    for one in tries:
+    for probe in probes:
         for _ in range(99):
             breakers.record(failed(TemplateReason.TEMPLATE_SUSPENDED))
-        breakers.record(one)
+        breakers.record(probe)
     return breakers
 
 
 def test_ten_successes_in_a_row_close_it() -> None:
     """Nine and a failure do not; ten do, and then it takes another hundred failures to open it."""
-    assert OPEN_A == closed_by(*[made()] * 9, failed(), made()).suspended_now()
+    assert OPEN_A == closed_by(*[created_message()] * 9, failed(), created_message()).suspended_now()
 
-    breakers = closed_by(*[made()] * 10)
+    breakers = closed_by(*[created_message()] * 10)
     for _ in range(99):
         breakers.record(failed())
 
@@ -129,8 +129,8 @@ def test_a_reload_lets_go_of_what_it_changed() -> None:
 def test_what_is_open_is_told_while_it_is_tried() -> None:
     """The record whose try is due is not suspended, and an operator is still told."""
     breakers = opened()
-    passed_over = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(99):
-        breakers.record(passed_over)
+        breakers.record(skipped)
 
     assert (frozenset(), OPEN_A) == (breakers.suspended_now(), breakers.open_breakers())

@@ -24,83 +24,93 @@ pytestmark = pytest.mark.kafka
 
 
 @contextmanager
-def intake_of(made: Installation) -> Iterator[EventConsumer]:
-    """An intake that has joined its group."""
-    made_consumer = create_consumer(consumer_properties(made.settings))
-    intake = EventConsumer(
-        made.settings, made_consumer, start_offset_resolver(made), on_rebalance=lambda _event, _count: None
+def joined_consumer(installation: Installation) -> Iterator[EventConsumer]:
+    """An event consumer that has joined its group."""
+    client = create_consumer(consumer_properties(installation.settings))
+    event_consumer = EventConsumer(
+        installation.settings,
+        client,
+        start_offset_resolver(installation),
+        on_rebalance=lambda _event, _count: None,
     )
     try:
-        yield intake
+        yield event_consumer
     finally:
-        intake.close()
+        event_consumer.close()
 
 
-def polled(intake: EventConsumer, count: int, *, patience_s: float = 30) -> list[PolledRecord]:
+def polled(event_consumer: EventConsumer, count: int, *, timeout_s: float = 30) -> list[PolledRecord]:
     """So many usable records; fewer when they do not come in time."""
     found: list[PolledRecord] = []
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while len(found) < count and time.monotonic() < deadline:
-        found += intake.poll(100)
-        for partition in intake.partitions.values():
+        found += event_consumer.poll(100)
+        for partition in event_consumer.partitions.values():
             if partition.needs_initial_commit:  # the engine's part: it commits the start with its producer
-                at = TopicPartition(intake._events, partition.number, partition.start_offset)
-                intake._consumer.commit(offsets=[at], asynchronous=False)
+                at = TopicPartition(event_consumer._events, partition.number, partition.start_offset)
+                event_consumer._consumer.commit(offsets=[at], asynchronous=False)
                 partition.mark_committed(partition.start_offset)
     return found
 
 
+def subscribe(member: Consumer, event_consumer: EventConsumer, topic: str) -> None:
+    """Join again, as the event consumer did."""
+    member.subscribe([topic], on_assign=event_consumer._on_assign, on_revoke=event_consumer._on_revoke)
+
+
 def offsets(records: list[PolledRecord]) -> list[int]:
-    return [one.record.place.offset for one in records]
+    return [polled.record.place.offset for polled in records]
 
 
 def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
     """Cut at offset 1 of 3: 1 and 2 are handed out again, 0 is not."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(3)])
-    with intake_of(made) as intake:
-        first = polled(intake, 3)
-        intake.pause_and_retry(first[0].partition, 1, "a test")
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(3)])
+    with joined_consumer(installation) as event_consumer:
+        first = polled(event_consumer, 3)
+        event_consumer.pause_and_retry(first[0].partition, 1, "a test")
 
         assert [0, 1, 2] == offsets(first)
-        assert [1, 2] == offsets(polled(intake, 2))
+        assert [1, 2] == offsets(polled(event_consumer, 2))
 
 
 def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_servers: str, topic_prefix: str) -> None:
     """Revoked while it waits and assigned again, it is read from its position: librdkafka would keep it paused."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(3)])
-    with intake_of(made) as intake:
-        (first, *_) = polled(intake, 3)
-        for _ in range(9):  # a long back-off, so that nobody resumes it meanwhile
-            intake.pause_and_retry(first.partition, 1, "a test")
-        member = intake._consumer
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(3)])
+    with joined_consumer(installation) as event_consumer:
+        (first, *_) = polled(event_consumer, 3)
+        for _ in range(9):  # a long back-off, so that it is not resumed meanwhile
+            event_consumer.pause_and_retry(first.partition, 1, "a test")
+        member = event_consumer._consumer
         member.unsubscribe()
-        intake.poll(1)
-        assert not intake.partitions
-        member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
+        event_consumer.poll(1)
+        assert not event_consumer.partitions
+        member.subscribe(
+            [installation.events], on_assign=event_consumer._on_assign, on_revoke=event_consumer._on_revoke
+        )
 
-        assert [0, 1, 2] == offsets(polled(intake, 3))
+        assert [0, 1, 2] == offsets(polled(event_consumer, 3))
 
 
-def test_a_fetcher_that_has_ended_is_begun_anew(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_fetcher_that_has_ended_is_assigned_again(bootstrap_servers: str, topic_prefix: str) -> None:
     """After an error of its offset librdkafka's fetcher takes no seek; the partition would be silent for ever."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(3)])
-    with intake_of(made) as intake:
-        (first, *_) = polled(intake, 3)
-        intake._consumer.seek(TopicPartition(made.events, 0, 1_000))
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(3)])
+    with joined_consumer(installation) as event_consumer:
+        (first, *_) = polled(event_consumer, 3)
+        event_consumer._consumer.seek(TopicPartition(installation.events, 0, 1_000))
         with pytest.raises(InputError, match="is gone"):
             for _ in range(100):
-                intake.poll(100)
+                event_consumer.poll(100)
         first.partition.rewind(1)
 
-        assert [1, 2] == offsets(polled(intake, 2))
+        assert [1, 2] == offsets(polled(event_consumer, 2))
 
 
 @dataclass
-class Known:
-    """In the place of Starts: the answer is known before the consumer's own connection has answered anything."""
+class KnownStart:
+    """In the place of StartOffsetResolver: resolves before the consumer's own connection has had any response."""
 
     first: int  #: of partition 0; all others are empty
     after_s: float
@@ -112,7 +122,7 @@ class Known:
 
 
 def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
-    """On a slow connection no late answer to what was asked at the assignment moves the consumer on, past records."""
+    """On a slow connection no late response to a request of the assignment moves the consumer on, past records."""
     slow = Producer({"test.mock.num.brokers": 1, "test.mock.broker.rtt": 200, "bootstrap.servers": "mock"})
     broker = next(iter(slow.list_topics("banking.events", timeout=10).brokers.values()))
     for number in range(20):
@@ -124,69 +134,71 @@ def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
     member.assign([TopicPartition("banking.events", 0, 0)])  # so that its connections are there
     assert member.consume(1, 10)
     member.unassign()
-    intake = EventConsumer(
-        settings, member, cast(StartOffsetResolver, Known(5, 0.05)), on_rebalance=lambda _kind, _count: None
+    event_consumer = EventConsumer(
+        settings, member, cast(StartOffsetResolver, KnownStart(5, 0.05)), on_rebalance=lambda _kind, _count: None
     )
     try:
-        found = [one for one in polled(intake, 15, patience_s=20) if one.record.place.partition == 0]
+        found = [record for record in polled(event_consumer, 15, timeout_s=20) if record.record.place.partition == 0]
     finally:
-        intake.close()
+        event_consumer.close()
 
     assert list(range(5, 20)) == offsets(found)
 
 
 def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix: str) -> None:
     """What was polled under an assignment that is over may not be published, also when the partition came back."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(0)])
-    with intake_of(made) as intake:
-        (first,) = polled(intake, 1)
-        assert intake.is_current(first.partition)
-        member = intake._consumer
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(0)])
+    with joined_consumer(installation) as event_consumer:
+        (first,) = polled(event_consumer, 1)
+        assert event_consumer.is_current(first.partition)
+        member = event_consumer._consumer
         member.unsubscribe()
-        intake.poll(1)
+        event_consumer.poll(1)
 
-        assert not intake.is_current(first.partition)
+        assert not event_consumer.is_current(first.partition)
 
-        member.subscribe([made.events], on_assign=intake._on_assign, on_revoke=intake._on_revoke)
-        (again,) = polled(intake, 1)
+        member.subscribe(
+            [installation.events], on_assign=event_consumer._on_assign, on_revoke=event_consumer._on_revoke
+        )
+        (again,) = polled(event_consumer, 1)
 
-        assert not intake.is_current(first.partition)
-        assert intake.is_current(again.partition)
+        assert not event_consumer.is_current(first.partition)
+        assert event_consumer.is_current(again.partition)
 
 
 def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_prefix: str) -> None:
-    """A transaction that names no member would be fenced by nobody, so none is begun."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    with intake_of(made) as intake:
-        assert intake.group_metadata is None
+    """A transaction that names no member would never be fenced, so none is begun."""
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    with joined_consumer(installation) as event_consumer:
+        assert event_consumer.group_metadata is None
 
-        made.produce_events([repayment(0)])
-        polled(intake, 1)
+        installation.produce_events([repayment(0)])
+        polled(event_consumer, 1)
 
-        assert intake.group_metadata is not None
+        assert event_consumer.group_metadata is not None
 
 
 def test_a_group_of_another_application(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Its members share out partitions otherwise, so the group takes none of ours: exit 3 names the setting."""
-    made = create_installation(bootstrap_servers, topic_prefix)
+    """Its members share out partitions otherwise, so the group admits no member of ours: exit 3 names the setting."""
+    installation = create_installation(bootstrap_servers, topic_prefix)
     other = Consumer(
         logged(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "group.id": made.settings.group_id,
+                "group.id": installation.settings.group_id,
                 "partition.assignment.strategy": "range",
             }
         )
     )
     try:
-        other.subscribe([made.events])
+        other.subscribe([installation.events])
         wait_until(lambda: other.poll(0.1) is None and bool(other.assignment()))
 
         with pytest.raises(
             DependencyError, match=r"(?s)INCONSISTENT_GROUP_PROTOCOL.*\nhint: .*PROCESSOR_GROUP"
         ) as ended:
-            run(made.settings)
+            run(installation.settings)
     finally:
         other.close()
     assert 3 == ended.value.exit_code

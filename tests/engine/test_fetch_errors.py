@@ -32,10 +32,12 @@ UNPACKED_BYTES = 150_000_000
 SMALLER = {"receive.message.max.bytes": "100000000"}  # the default of librdkafka
 
 
-def blanks(made: Installation, topic: str, key: str = "key", *, partition: int = 0) -> None:
+def blanks(installation: Installation, topic: str, key: str = "key", *, partition: int = 0) -> None:
     """Put one batch of 4.6 KB that unpacks to 150 MB."""
     producer = Producer(
-        logged({"bootstrap.servers": made.servers, "message.max.bytes": 1_000_000_000, "compression.type": "zstd"})
+        logged(
+            {"bootstrap.servers": installation.servers, "message.max.bytes": 1_000_000_000, "compression.type": "zstd"}
+        )
     )
     producer.produce(topic, b" " * UNPACKED_BYTES, key, partition)
     assert producer.flush(60) == 0
@@ -65,7 +67,7 @@ class Running:
 
 
 @contextmanager
-def running(made: Installation) -> Iterator[Running]:
+def running(installation: Installation) -> Iterator[Running]:
     """`run` until the block is left, wherever it is then; an end before that is in `error`."""
     engine = Running()
     engine.status.leaving = leaving = threading.Event()
@@ -76,7 +78,7 @@ def running(made: Installation) -> Iterator[Running]:
 
     def work() -> None:
         try:
-            run(made.settings, on_step=look, status=engine.status)
+            run(installation.settings, on_step=look, status=engine.status)
         except LeftError:
             pass
         except FatalError as error:
@@ -92,54 +94,56 @@ def running(made: Installation) -> Iterator[Running]:
     assert not thread.is_alive(), "it would go on beside the other tests"
 
 
-def with_consumer(made: Installation, properties: dict[str, str]) -> Installation:
+def with_consumer(installation: Installation, properties: dict[str, str]) -> Installation:
     """The same topics and group, other properties of the consumer."""
-    kafka = KafkaSettings(bootstrap_servers=made.servers, consumer=properties)
-    return Installation(made.settings.model_copy(update={"kafka": kafka}), made.schemas, made.templates)
+    kafka = KafkaSettings(bootstrap_servers=installation.servers, consumer=properties)
+    return Installation(
+        installation.settings.model_copy(update={"kafka": kafka}), installation.schemas, installation.templates
+    )
 
 
 def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str, topic_prefix: str) -> None:
     """The record is EVENT_TOO_LARGE as any other, and what lies around it is mapped."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(0)])
-    blanks(made, made.events)
-    made.produce_events([repayment(1)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(0)])
+    blanks(installation, installation.events)
+    installation.produce_events([repayment(1)])
+    installation.run()
 
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.place.offset)
-    assert [3] == made.committed()
-    assert {"0", "1"} == {status["eventId"][-1] for status in made.read_statuses()}
+    assert [3] == installation.committed()
+    assert {"0", "1"} == {status["eventId"][-1] for status in installation.read_statuses()}
 
 
 def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers: str, topic_prefix: str) -> None:
     """The partition waits at it; the others go on; /ready says where and why. With a higher limit it goes on."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    limited = with_consumer(made, SMALLER)
-    made.produce_events([repayment(0)])
-    blanks(made, made.events)
-    made.produce_events([repayment(1)])
-    made.produce_events([repayment(2)], partition=1)
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    limited = with_consumer(installation, SMALLER)
+    installation.produce_events([repayment(0)])
+    blanks(installation, installation.events)
+    installation.produce_events([repayment(1)])
+    installation.produce_events([repayment(2)], partition=1)
     with running(limited) as engine:
-        wait_until(lambda: made.committed([0, 1]) == [1, 1] or engine.error is not None)
+        wait_until(lambda: installation.committed([0, 1]) == [1, 1] or engine.error is not None)
         wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
         readiness = engine.status.readiness()
-        made.produce_events([repayment(3)], partition=1)
-        wait_until(lambda: made.committed([1]) == [2] or engine.error is not None)
+        installation.produce_events([repayment(3)], partition=1)
+        wait_until(lambda: installation.committed([1]) == [2] or engine.error is not None)
 
         assert engine.error is None
         assert readiness.ready
         (reason,) = readiness.reasons
-        assert f"{made.events}[0]@1" in reason
+        assert f"{installation.events}[0]@1" in reason
         assert "receive.message.max.bytes" in reason
-        assert [1, 2] == made.committed([0, 1])
+        assert [1, 2] == installation.committed([0, 1])
         assert engine.status.metrics[DEFERRED_RECORDS].labels(reason="fetch error")._value.get() >= 1
 
-    made.run()
+    installation.run()
 
-    assert [3, 2] == made.committed([0, 1])
-    assert ["0", "1"] == sorted({status["eventId"][-1] for status in made.read_statuses(0)})
+    assert [3, 2] == installation.committed([0, 1])
+    assert ["0", "1"] == sorted({status["eventId"][-1] for status in installation.read_statuses(0)})
 
 
 class Damage:
@@ -179,53 +183,53 @@ def test_a_damaged_batch_is_never_passed_over(
 ) -> None:
     """Damaged on the disk and repaired again: what lies behind it is mapped afterwards, all of it, and nothing before.
     With `check.crcs` librdkafka itself goes on behind such a batch."""
-    made = create_installation(servers_with_disk, topic_prefix)
-    producer = Producer(logged({"bootstrap.servers": made.servers, "compression.type": "gzip"}))
+    installation = create_installation(servers_with_disk, topic_prefix)
+    producer = Producer(logged({"bootstrap.servers": installation.servers, "compression.type": "gzip"}))
     for number in range(5):  # a batch for each
-        value, key = made.encode(repayment(number))
-        producer.produce(made.events, value, key, 0, headers=[("pad", bytes(2_000))])
+        value, key = installation.encode(repayment(number))
+        producer.produce(installation.events, value, key, 0, headers=[("pad", bytes(2_000))])
         assert producer.flush(30) == 0
-    damage = Damage(disk, made.events, b"\x1f\x8b\x08")
-    checked = with_consumer(made, {"check.crcs": check_crcs})
+    damage = Damage(disk, installation.events, b"\x1f\x8b\x08")
+    checked = with_consumer(installation, {"check.crcs": check_crcs})
     with running(checked) as engine:
         wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
         readiness = engine.status.readiness()
         time.sleep(1.5)  # time enough to go on behind it
 
         assert engine.error is None
-        assert f"{made.events}[0]@0 cannot be read" in readiness.reasons[0]
+        assert f"{installation.events}[0]@0 cannot be read" in readiness.reasons[0]
         assert "damaged" in readiness.reasons[0]
-        assert [] == made.read_statuses()
+        assert [] == installation.read_statuses()
 
         damage.repair()
-        wait_until(lambda: made.committed() == [5], timeout_s=60)
+        wait_until(lambda: installation.committed() == [5], timeout_s=60)
 
-    assert set("01234") == {status["eventId"][-1] for status in made.read_statuses()}
+    assert set("01234") == {status["eventId"][-1] for status in installation.read_statuses()}
 
 
 def test_a_row_that_unpacks_to_150_mb_is_a_row_that_cannot_be_read(
     bootstrap_servers: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     """The rows before and behind it count, and the copy does not keep its 150 MB."""
-    made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    blanks(made, made.settings.topic("contacts"), "somebody")
-    made.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
-    made.produce_events([repayment(0)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    blanks(installation, installation.settings.topic("contacts"), "somebody")
+    installation.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
+    installation.produce_events([repayment(0)])
+    installation.run()
 
-    assert "contact CTT-4410-0093-7715 is blocked" in json.dumps(made.read_decisions())
-    assert [1] == made.committed()
+    assert "contact CTT-4410-0093-7715 is blocked" in json.dumps(installation.read_decisions())
+    assert [1] == installation.committed()
     assert 1_000_000 > sum(file.stat().st_size for file in (tmp_path / "state").glob("**/*") if file.is_file())
 
 
 def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Nothing is mapped without the table, /ready says where and why, and the process does not end: its restarts would
     come no further."""
-    made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    blanks(made, made.settings.topic("contacts"), "somebody")
-    made.produce_events([repayment(0)])
-    with running(with_consumer(made, SMALLER)) as engine:
-        place = f"{made.settings.topic('contacts')}[0]@0"
+    installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    blanks(installation, installation.settings.topic("contacts"), "somebody")
+    installation.produce_events([repayment(0)])
+    with running(with_consumer(installation, SMALLER)) as engine:
+        place = f"{installation.settings.topic('contacts')}[0]@0"
         wait_until(lambda: place in str(engine.status.readiness().reasons) or engine.error is not None)
         time.sleep(1)
 
@@ -233,45 +237,45 @@ def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_
         readiness = engine.status.readiness()
         assert not readiness.ready
         assert "receive.message.max.bytes" in readiness.reasons[0]
-        assert [-1001] == made.committed()
+        assert [-1001] == installation.committed()
 
 
 def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Events are mapped with the rows that are there, the other tables go on, and /ready is degraded meanwhile."""
-    made = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    with structlog.testing.capture_logs() as logs, running(with_consumer(made, SMALLER)) as engine:
+    installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
+    with structlog.testing.capture_logs() as logs, running(with_consumer(installation, SMALLER)) as engine:
         wait_until(lambda: engine.status.readiness().ready or engine.error is not None)
-        blanks(made, made.settings.topic("contacts"), "somebody")
+        blanks(installation, installation.settings.topic("contacts"), "somebody")
         wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
-        made.produce_row(Table.ACCOUNTS, "somebody", b"not a row")
-        made.produce_events([repayment(0)])
-        wait_until(lambda: made.committed() == [1] or engine.error is not None)
+        installation.produce_row(Table.ACCOUNTS, "somebody", b"not a row")
+        installation.produce_events([repayment(0)])
+        wait_until(lambda: installation.committed() == [1] or engine.error is not None)
 
         assert engine.error is None
         readiness = engine.status.readiness()
         assert readiness.ready
-        assert f"{made.settings.topic('contacts')}[0]@0 cannot be read" in readiness.reasons[0]
+        assert f"{installation.settings.topic('contacts')}[0]@0 cannot be read" in readiness.reasons[0]
         assert "receive.message.max.bytes" in readiness.reasons[0]
     errors = [(line["event"], line.get("place")) for line in logs if line["log_level"] == "error"]
-    unreadable = f"{made.settings.topic('accounts')}[0]@0"
+    unreadable = f"{installation.settings.topic('accounts')}[0]@0"
     assert [("reference table partition paused", None), ("invalid reference row", unreadable)] == errors
 
 
 def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group without positions looks into its outputs: where one cannot be read, that partition waits for it, and the
     place is in /ready. A template set that cannot be read keeps nobody."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    blanks(made, made.settings.topic("status"))
-    blanks(made, made.settings.topic("template_sets"))
-    made.produce_events([repayment(0)])
-    made.produce_events([repayment(1)], partition=1)
-    with running(with_consumer(made, SMALLER)) as engine:
-        place = f"{made.settings.topic('status')}[0]@0 cannot be read: _BAD_COMPRESSION"
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    blanks(installation, installation.settings.topic("status"))
+    blanks(installation, installation.settings.topic("template_sets"))
+    installation.produce_events([repayment(0)])
+    installation.produce_events([repayment(1)], partition=1)
+    with running(with_consumer(installation, SMALLER)) as engine:
+        place = f"{installation.settings.topic('status')}[0]@0 cannot be read: _BAD_COMPRESSION"
         wait_until(lambda: place in str(engine.status.readiness().reasons) or engine.error is not None)
-        wait_until(lambda: made.committed([1]) == [1] or engine.error is not None)
+        wait_until(lambda: installation.committed([1]) == [1] or engine.error is not None)
 
         assert engine.error is None
-        assert [-1001, 1] == made.committed([0, 1])
+        assert [-1001, 1] == installation.committed([0, 1])
         assert not engine.status.readiness().ready
 
 
@@ -281,16 +285,18 @@ def test_a_batch_that_was_skipped_does_not_keep_its_partition_from_starting(
 ) -> None:
     """Nobody could read it, and a person has set the position behind it: what lies in the window and cannot be read
     counts for nothing, and all that can be read does."""
-    made = create_installation(bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL"]})
-    limited = with_consumer(made, SMALLER)
-    made.produce_events([repayment(0)])
+    installation = create_installation(
+        bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL"]}
+    )
+    limited = with_consumer(installation, SMALLER)
+    installation.produce_events([repayment(0)])
     limited.run()
-    blanks(made, made.events)
-    made.produce_events([repayment(1)])
-    made.set_position(2)
+    blanks(installation, installation.events)
+    installation.produce_events([repayment(1)])
+    installation.set_position(2)
     limited.run()
-    made.produce_events([repayment(0), repayment(1), repayment(2)])
+    installation.produce_events([repayment(0), repayment(1), repayment(2)])
     limited.run()
 
-    assert [6] == made.committed()
-    assert ["0", "1", "2"] == [status["eventId"][-1] for status in made.read_statuses()]
+    assert [6] == installation.committed()
+    assert ["0", "1", "2"] == [status["eventId"][-1] for status in installation.read_statuses()]

@@ -1,4 +1,4 @@
-"""The transactional id of a process: the lowest free index of its slot on this host."""
+"""The transactional id of a process: the lowest free index of its instance on this host."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_process_has_index_0(topic_prefix: str) -> None:
-    """Alone, a process is `{group}:{slot}:0`, at every start."""
+    """Alone, a process is `{group}:{instance}:0`, at every start."""
     for _ in range(2):
         with transactional_id(settings(topic_prefix)) as tid:
             assert f"{topic_prefix}:host-a:0" == tid
@@ -46,12 +46,12 @@ def test_two_at_once_have_different_ids(topic_prefix: str) -> None:
 
 def test_a_long_name_has_a_lock_as_well(topic_prefix: str) -> None:
     """The id may be longer than a file's name."""
-    group, slot = topic_prefix + "g" * 180, "s" * 100
+    group, instance = topic_prefix + "g" * 180, "s" * 100
     with (
-        transactional_id(settings(group, instance_id=slot)) as first,
-        transactional_id(settings(group, instance_id=slot)) as second,
+        transactional_id(settings(group, instance_id=instance)) as first,
+        transactional_id(settings(group, instance_id=instance)) as second,
     ):
-        assert [f"{group}:{slot}:0", f"{group}:{slot}:1"] == [first, second]
+        assert [f"{group}:{instance}:0", f"{group}:{instance}:1"] == [first, second]
 
 
 def test_another_group_is_apart(topic_prefix: str) -> None:
@@ -70,19 +70,19 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytes
 
 
 def test_no_two_names_give_one_id() -> None:
-    """No two pairs of group and slot give the same id, wherever a hyphen lies."""
+    """No two pairs of group and instance give the same id, wherever a hyphen lies."""
     names = ["a", "b", "c", "a-b", "b-c", "a.b", "a-b-c"]
     ids = []
-    with ExitStack() as held:
-        for group, slot in product(names, names):
-            ids.append(held.enter_context(transactional_id(settings(group, instance_id=slot))))
+    with ExitStack() as stack:
+        for group, instance in product(names, names):
+            ids.append(stack.enter_context(transactional_id(settings(group, instance_id=instance))))
 
     assert len(names) ** 2 == len(set(ids))
     assert {"a-b:c:0", "a:b-c:0"} <= set(ids)
 
 
 def test_a_group_has_no_colon() -> None:
-    """It is what parts group, slot and index."""
+    """It is what parts group, instance and index."""
     for group in ("a:b", ":", "processor:0"):
         with pytest.raises(ValueError, match=r"must not have ':'"):
             settings(group)

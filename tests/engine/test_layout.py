@@ -24,30 +24,34 @@ from tests.support.installation import Installation, create_installation
 LETTERS_BYTES = 1_048_588 + 64 * 1024  # what `processor topics --create` gives them: the events' limit and 64 KiB
 
 
-def stream(made: Installation) -> Topic:
-    return made.settings.stream_topic(EventName("LOAN_REPAYMENT"))
+def stream(installation: Installation) -> Topic:
+    return installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))
 
 
 CREATE = "`processor topics --create` creates what is missing"
 CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is done; what is said, and the hint
     "no decisions": (
-        lambda made: made.delete_topic(made.settings.topic("decisions")),
+        lambda installation: installation.delete_topic(installation.settings.topic("decisions")),
         "topics are missing: {prefix}communications.decisions",
         CREATE,
     ),
-    "no events": (lambda made: made.delete_topic(made.events), "topics are missing: {prefix}banking.events", CREATE),
+    "no events": (
+        lambda installation: installation.delete_topic(installation.events),
+        "topics are missing: {prefix}banking.events",
+        CREATE,
+    ),
     "no stream": (
-        lambda made: made.delete_topic(stream(made)),
+        lambda installation: installation.delete_topic(stream(installation)),
         "topics are missing: {prefix}mrn.event.northbank.streamingapi.loan_repayment",
         CREATE,
     ),
     "few twins": (
-        lambda made: made.grow_topic(made.events, 2),
+        lambda installation: installation.grow_topic(installation.events, 2),
         "{prefix}banking.events has 2 partitions, but {prefix}communications.messages has 1, ",
         "`processor topics --grow 2 --yes`",
     ),
     "small dead letters": (
-        lambda made: made.limit(made.settings.topic("dead_letters"), LETTERS_BYTES - 1),
+        lambda installation: installation.limit(installation.settings.topic("dead_letters"), LETTERS_BYTES - 1),
         f"{{prefix}}communications.dead-letters takes {LETTERS_BYTES - 1} bytes; to hold any event",
         f"set max.message.bytes of {{prefix}}communications.dead-letters to {LETTERS_BYTES} or more",
     ),
@@ -59,27 +63,27 @@ CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is
 def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case: str) -> None:
     """`run` ends with 2, names the topic and what to do; the group has no position afterwards, nothing is published."""
     done, said, hint = CASES[case]
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment()])
-    done(made)
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment()])
+    done(installation)
     text = re.escape(said.format(prefix=topic_prefix)) + ".*\nhint: .*" + re.escape(hint.format(prefix=topic_prefix))
 
     with pytest.raises(TopicConfigError, match=f"(?s){text}") as ended:
-        made.run()
+        installation.run()
     assert 2 == ended.value.exit_code
-    assert [] == made.read(made.settings.topic("messages"))
+    assert [] == installation.read(installation.settings.topic("messages"))
     if case != "no events":
-        assert [-1001] == made.committed()
+        assert [-1001] == installation.committed()
 
 
 @pytest.mark.kafka
 def test_the_least_dead_letters_will_do(bootstrap_servers: str, topic_prefix: str) -> None:
     """At exactly the limit that is asked for, `run` starts."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.limit(made.settings.topic("dead_letters"), LETTERS_BYTES)
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.limit(installation.settings.topic("dead_letters"), LETTERS_BYTES)
+    installation.run()
 
-    assert [0] == made.committed()
+    assert [0] == installation.committed()
 
 
 @pytest.mark.kafka

@@ -97,23 +97,27 @@ def test_the_record_is_dead_and_the_others_go_on(
     without what the error quotes."""
     mapping = Mapping(act)
     monkeypatch.setattr(module, "map_event", mapping)
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
-    made.produce_events([repayment(n) for n in range(8)])
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    installation.produce_events([repayment(n) for n in range(8)])
     registry = CollectorRegistry()
     with capture_logs() as lines:
         run(
-            made.settings,
+            installation.settings,
             until_end=True,
-            status=EngineStatus(Metrics(registry), events=made.settings.topic("events"), max_stall_s=60),
+            status=EngineStatus(Metrics(registry), events=installation.settings.topic("events"), max_stall_s=60),
         )
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     (error,) = [line for line in lines if line["log_level"] == "error"]
 
-    assert [8] == made.committed()
-    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.read_statuses())
+    assert [8] == installation.committed()
+    assert [0, 1, 2, 4, 5, 6, 7] == events_of(installation.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == mapping.seen
-    assert (AT, Reason.MAPPING_ERROR, made.encode(repayment(AT))[0]) == (dead.place.offset, dead.reason, dead.value)
+    assert (AT, Reason.MAPPING_ERROR, installation.encode(repayment(AT))[0]) == (
+        dead.place.offset,
+        dead.reason,
+        dead.value,
+    )
     assert dead.detail.startswith(f"mapping raised {kind} in ")
     assert (repayment(AT)["eventId"], "LOAN_REPAYMENT") == (dead.event_id, dead.event)
     assert str(dead.place) == error["place"]
@@ -135,13 +139,13 @@ def test_what_decoding_raises_is_treated_alike(
         return decode_record(record, context, schema_of=schema_of)
 
     monkeypatch.setattr(module, "decode_record", decode_or_raise)
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
-    made.produce_events([repayment(n) for n in range(8)])
-    made.run()
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    installation.produce_events([repayment(n) for n in range(8)])
+    installation.run()
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
 
-    assert [0, 1, 2, 4, 5, 6, 7] == events_of(made.read_statuses())
+    assert [0, 1, 2, 4, 5, 6, 7] == events_of(installation.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == seen
     assert (AT, Reason.MAPPING_ERROR, None) == (dead.place.offset, dead.reason, dead.event_id)
     assert SECRET not in str(letter.headers())
@@ -151,13 +155,13 @@ def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch:
     """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
     in a transaction of its own."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError()), times=1))
-    made = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
-    made.produce_events([repayment(n) for n in range(8)])
+    installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
+    installation.produce_events([repayment(n) for n in range(8)])
     steps: list[str] = []
-    run(made.settings, until_end=True, on_step=steps.append)
+    run(installation.settings, until_end=True, on_step=steps.append)
 
-    assert [*range(8)] == events_of(made.read_statuses())
-    assert [] == made.read(made.settings.topic("dead_letters"))
+    assert [*range(8)] == events_of(installation.read_statuses())
+    assert [] == installation.read(installation.settings.topic("dead_letters"))
     assert 3 == steps.count("committed")
 
 
@@ -165,11 +169,11 @@ def test_its_event_may_come_again(bootstrap_servers: str, topic_prefix: str, mon
     """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
     messages."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError())))
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in (0, 1, 2, AT, AT)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in (0, 1, 2, AT, AT)])
+    installation.run()
 
-    assert [0, 1, 2, 4] == events_of(made.read_statuses())
+    assert [0, 1, 2, 4] == events_of(installation.read_statuses())
 
 
 def test_what_looking_up_raises_stops(
@@ -177,12 +181,12 @@ def test_what_looking_up_raises_stops(
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(DependencyError("the disk"))))
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(8)])
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(8)])
 
     with pytest.raises(DependencyError, match="the disk"):
-        made.run()
-    assert [] == made.read(made.settings.topic("dead_letters"))
+        installation.run()
+    assert [] == installation.read(installation.settings.topic("dead_letters"))
 
 
 def test_nearly_all_of_the_first_records_are_a_bad_deployment(
@@ -194,13 +198,13 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
         raise InternalError(SECRET)
 
     monkeypatch.setattr(module, "map_event", always)
-    made = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for n in range(120):
-        value, key = made.encode(repayment(n))
-        producer.produce(made.events, value, key, 0)
+        value, key = installation.encode(repayment(n))
+        producer.produce(installation.events, value, key, 0)
     assert producer.flush(10) == 0
 
     with pytest.raises(Exception, match="MAPPING_ERROR"):
-        made.run()
-    assert [] == made.read(made.settings.topic("dead_letters"))
+        installation.run()
+    assert [] == installation.read(installation.settings.topic("dead_letters"))

@@ -99,7 +99,7 @@ CASES: Mapping[str, tuple[str, Mapping[str, str], str, str]] = {  # listener, pr
 }
 
 
-def given(guarded: Guarded, case: str) -> tuple[Settings, str]:
+def settings_for(guarded: Guarded, case: str) -> tuple[Settings, str]:
     """Settings of a case, and a pattern of the text that it has to end with."""
     listener, properties, cause, hint = CASES[case]
     port = getattr(guarded, listener) if listener else free_ports(1)[0]
@@ -117,7 +117,7 @@ def _short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> None:
     """The client's own cause, and the property or setting to look at."""
-    settings, text = given(guarded, case)
+    settings, text = settings_for(guarded, case)
 
     with pytest.raises(DependencyError, match=text) as ended:
         topic_admin.inspect_topics(settings, stream_events=())
@@ -126,9 +126,9 @@ def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> N
 
 @pytest.mark.parametrize("case", ["password", "plaintext to TLS"])
 def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run`, `topics --create`, and what `produce` and `demo` ask first."""
+    """`run`, `topics --create`, and the first requests of `produce` and `demo`."""
     monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 2.0)
-    settings, text = given(guarded, case)
+    settings, text = settings_for(guarded, case)
 
     with pytest.raises(DependencyError, match=text):
         topic_admin.create_topics(settings, stream_events=())
@@ -152,11 +152,13 @@ def test_with_the_right_properties_it_connects(guarded: Guarded) -> None:
 def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix: str) -> None:
     """A producer that is fenced is a fatal error to librdkafka, which writes it to stderr by itself unless it is given
     a log: all that comes there is one JSON object a line."""
-    made = create_installation(f"127.0.0.1:{guarded.plain}", topic_prefix)
-    made.produce_events([repayment(n) for n in range(3)])
-    rival = Producer({"bootstrap.servers": made.servers, "transactional.id": made.transactional_id, "log_level": 0})
+    installation = create_installation(f"127.0.0.1:{guarded.plain}", topic_prefix)
+    installation.produce_events([repayment(n) for n in range(3)])
+    other = Producer(
+        {"bootstrap.servers": installation.servers, "transactional.id": installation.transactional_id, "log_level": 0}
+    )
     environment = {
-        **made.env(),
+        **installation.env(),
         "PROCESSOR_OUTPUT__FORMAT": "json",
         "PROCESSOR_MAX_BATCH_RECORDS": "1",
     }
@@ -169,8 +171,8 @@ def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix:
             for line in running.stderr:
                 lines.append(line.decode())
                 if "partition started" in lines[-1]:
-                    rival.init_transactions(20)
-                    made.produce_events([repayment(9)])
+                    other.init_transactions(20)
+                    installation.produce_events([repayment(9)])
                 if "Fatal error: Local" in lines[-1] or "%0|" in lines[-1]:
                     break
         finally:

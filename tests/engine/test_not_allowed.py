@@ -1,4 +1,4 @@
-"""What the broker does not allow ends the process at once, with a hint: no waiting mends it, so nothing waits."""
+"""What the broker does not allow ends the process at once, with a hint: no retry helps, so there is none."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -37,26 +37,28 @@ def guarded_servers() -> Iterator[str]:
         yield kafka.bootstrap_servers
 
 
-def deny(made: Installation, kind: ResourceType, name: str, operation: AclOperation) -> None:
-    """From now on nobody may do this to that. All else stays allowed, though there is an ACL now."""
+def deny(installation: Installation, kind: ResourceType, name: str, operation: AclOperation) -> None:
+    """From now on this is denied to all. All else stays allowed, though there is an ACL now."""
     rules = [
         AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", what, permission)
         for what, permission in ((AclOperation.ALL, AclPermissionType.ALLOW), (operation, AclPermissionType.DENY))
     ]
-    admin = made.admin()
+    admin = installation.admin()
     for created in admin.create_acls(rules).values():
         created.result(10)
 
 
-def outputs(made: Installation) -> list[str]:
+def outputs(installation: Installation) -> list[str]:
     """The output topics that a LOAN_REPAYMENT writes to."""
-    co_partitioned = [made.settings.topic("messages"), made.settings.topic("status")]
-    return [*co_partitioned, made.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
+    co_partitioned = [installation.settings.topic("messages"), installation.settings.topic("status")]
+    return [*co_partitioned, installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
 
 
-def renamed(made: Installation, group: str) -> Installation:
+def renamed(installation: Installation, group: str) -> Installation:
     """The same topics, another group."""
-    return Installation(made.settings.model_copy(update={"group": group}), made.schemas, made.templates)
+    return Installation(
+        installation.settings.model_copy(update={"group": group}), installation.schemas, installation.templates
+    )
 
 
 WRITE, READ, DESCRIBE = AclOperation.WRITE, AclOperation.READ, AclOperation.DESCRIBE
@@ -64,20 +66,20 @@ TOPIC, GROUP, TRANSACTIONAL_ID = ResourceType.TOPIC, ResourceType.GROUP, Resourc
 
 Named = Callable[[Installation], str]
 CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last: what its error or its hint names
-    "an output": (TOPIC, lambda made: outputs(made)[1], WRITE, "WRITE on the output topics"),
-    "a stream": (TOPIC, lambda made: outputs(made)[2], WRITE, "WRITE on the output topics"),
-    "the group": (GROUP, lambda made: made.settings.group_id, READ, "on the group"),
-    "the group's positions": (GROUP, lambda made: made.settings.group_id, DESCRIBE, "on the group"),
+    "an output": (TOPIC, lambda installation: outputs(installation)[1], WRITE, "WRITE on the output topics"),
+    "a stream": (TOPIC, lambda installation: outputs(installation)[2], WRITE, "WRITE on the output topics"),
+    "the group": (GROUP, lambda installation: installation.settings.group_id, READ, "on the group"),
+    "the group's positions": (GROUP, lambda installation: installation.settings.group_id, DESCRIBE, "on the group"),
     "the transactional id": (
         TRANSACTIONAL_ID,
-        lambda made: made.transactional_id,
+        lambda installation: installation.transactional_id,
         WRITE,
         "WRITE and DESCRIBE on transactional id ",
     ),
-    "the events": (TOPIC, lambda made: made.events, READ, "the events"),
+    "the events": (TOPIC, lambda installation: installation.events, READ, "the events"),
     "a topic's configuration": (
         TOPIC,
-        lambda made: outputs(made)[0],
+        lambda installation: outputs(installation)[0],
         AclOperation.DESCRIBE_CONFIGS,
         "DESCRIBE_CONFIGS",
     ),
@@ -88,83 +90,85 @@ CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last:
 def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, case: str) -> None:
     """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or passed over."""
     kind, name, operation, named = CASES[case]
-    made = create_installation(guarded_servers, topic_prefix)
-    made.produce_events([repayment()])
-    deny(made, kind, name(made), operation)
+    installation = create_installation(guarded_servers, topic_prefix)
+    installation.produce_events([repayment()])
+    deny(installation, kind, name(installation), operation)
 
     with pytest.raises(AuthorizationError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
-        run(made.settings)
+        run(installation.settings)
     assert 3 == ended.value.exit_code
-    assert [] == made.read(made.settings.topic("messages"))
+    assert [] == installation.read(installation.settings.topic("messages"))
 
 
 def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) -> None:
     """A broker leaves them out of its list as if there were none: no command then says that they are missing."""
-    made = create_installation(guarded_servers, topic_prefix)
-    hidden = outputs(made)[1]
-    deny(made, TOPIC, hidden, DESCRIBE)
-    deny(made, TOPIC, made.events, DESCRIBE)
+    installation = create_installation(guarded_servers, topic_prefix)
+    hidden = outputs(installation)[1]
+    deny(installation, TOPIC, hidden, DESCRIBE)
+    deny(installation, TOPIC, installation.events, DESCRIBE)
     text = rf"(?s)not allowed to see .*{re.escape(hidden)}.*\nhint: grant DESCRIBE"
 
     with pytest.raises(AuthorizationError, match=text):
-        run(made.settings)
+        run(installation.settings)
     with pytest.raises(AuthorizationError, match=text):
-        inspect_topics(made.settings, stream_events=made.templates.stream_events())
+        inspect_topics(installation.settings, stream_events=installation.templates.stream_events())
     with pytest.raises(AuthorizationError, match=text):
-        create_topics(made.settings, stream_events=made.templates.stream_events())
+        create_topics(installation.settings, stream_events=installation.templates.stream_events())
     with pytest.raises(
-        AuthorizationError, match=rf"(?s)not allowed to see {re.escape(made.events)}\nhint: grant DESCRIBE"
+        AuthorizationError, match=rf"(?s)not allowed to see {re.escape(installation.events)}\nhint: grant DESCRIBE"
     ):
-        batch_limit_bytes(made.settings, made.events)
+        batch_limit_bytes(installation.settings, installation.events)
 
 
 def test_an_answer_that_cannot_be_weighed(
     guarded_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--start-from` asks for the group's positions before the group is joined; not allowed to, it ends as well."""
+    """`--start-from` reads the group's positions before the group is joined; not allowed to, it ends as well."""
     monkeypatch.setattr(start, "POSITION_TIMEOUT_S", 1.0)
-    made = create_installation(guarded_servers, topic_prefix)
-    deny(made, GROUP, made.settings.group_id, DESCRIBE)
+    installation = create_installation(guarded_servers, topic_prefix)
+    deny(installation, GROUP, installation.settings.group_id, DESCRIBE)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
-        run(made.settings, start_from="beginning")
+        run(installation.settings, start_from="beginning")
 
 
 def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
     """READ of the events withdrawn from a process that has a position and waits for more."""
-    made = create_installation(guarded_servers, topic_prefix)
-    made.produce_events([repayment()])
+    installation = create_installation(guarded_servers, topic_prefix)
+    installation.produce_events([repayment()])
 
     def withdraw(step: str) -> None:
         if step == "committed":
-            deny(made, TOPIC, made.events, READ)
+            deny(installation, TOPIC, installation.events, READ)
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant .*READ on the events topic"):
-        run(made.settings, on_step=withdraw)
-    assert 2 == len(made.read_statuses())
+        run(installation.settings, on_step=withdraw)
+    assert 2 == len(installation.read_statuses())
 
 
 def test_outputs_that_must_not_be_read(guarded_servers: str, topic_prefix: str) -> None:
-    """A group without positions asks its outputs what was published; not allowed to, it does not ask for ever."""
-    made = create_installation(guarded_servers, topic_prefix)
-    made.produce_events([repayment()])
-    made.run()
-    deny(made, TOPIC, made.settings.topic("status"), READ)
+    """A group without positions reads in its outputs what was published; not allowed to, it does not try for ever."""
+    installation = create_installation(guarded_servers, topic_prefix)
+    installation.produce_events([repayment()])
+    installation.run()
+    deny(installation, TOPIC, installation.settings.topic("status"), READ)
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant READ on .*status"):
-        run(renamed(made, f"{topic_prefix}renamed").settings)
+        run(renamed(installation, f"{topic_prefix}renamed").settings)
 
 
 def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
-    """After an abort the process goes back to what the group has committed; not allowed to ask, it ends."""
-    made = create_installation(guarded_servers, topic_prefix)
-    made.produce_events([repayment()])
+    """After an abort the process goes back to what the group has committed; not allowed to read that, it ends."""
+    installation = create_installation(guarded_servers, topic_prefix)
+    installation.produce_events([repayment()])
 
     def fence(step: str) -> None:
         if step == "begun":
-            deny(made, GROUP, made.settings.group_id, DESCRIBE)
-            rival = Producer(logged({"bootstrap.servers": guarded_servers, "transactional.id": made.transactional_id}))
-            rival.init_transactions(10)
+            deny(installation, GROUP, installation.settings.group_id, DESCRIBE)
+            other = Producer(
+                logged({"bootstrap.servers": guarded_servers, "transactional.id": installation.transactional_id})
+            )
+            other.init_transactions(10)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):
-        run(made.settings, on_step=fence)
+        run(installation.settings, on_step=fence)

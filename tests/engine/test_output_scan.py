@@ -34,119 +34,122 @@ pytestmark = pytest.mark.kafka
 SCHEMA_ID: Final = 7
 
 
-def loan_schema(made: Installation) -> ReaderSchema:
-    return next(schema for schema in made.schemas.families.values() if "LoanTransaction" in schema.name)
+def loan_schema(installation: Installation) -> ReaderSchema:
+    return next(schema for schema in installation.schemas.families.values() if "LoanTransaction" in schema.name)
 
 
-def put_with_registered_id(made: Installation, event: dict[str, Any]) -> None:
+def put_with_registered_id(installation: Installation, event: dict[str, Any]) -> None:
     """An event whose schema only a registry knows, as SCHEMA_ID."""
-    value, key = made.encode(event)
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
-    producer.produce(made.events, b"\x00" + SCHEMA_ID.to_bytes(4, "big") + value[5:], key, 0)
+    value, key = installation.encode(event)
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    producer.produce(installation.events, b"\x00" + SCHEMA_ID.to_bytes(4, "big") + value[5:], key, 0)
     assert producer.flush(10) == 0
 
 
-def with_settings(made: Installation, **changed: Any) -> Installation:
+def with_settings(installation: Installation, **changed: Any) -> Installation:
     """The same installation, started with other settings."""
-    return replace(made, settings=made.settings.model_copy(update=changed))
+    return replace(installation, settings=installation.settings.model_copy(update=changed))
 
 
-def duplicates(made: Installation) -> list[int]:
+def duplicates(installation: Installation) -> list[int]:
     """Source offsets of the decisions DUPLICATE_EVENT."""
     return [
         decision["source"]["offset"]
-        for decision in made.read_decisions()
+        for decision in installation.read_decisions()
         if any(reason["reason"] == "DUPLICATE_EVENT" for reason in decision["reasons"])
     ]
 
 
-def sources(made: Installation) -> set[int]:
+def sources(installation: Installation) -> set[int]:
     """Source offsets that have messages."""
-    return {status["source"]["offset"] for status in made.read_statuses()}
+    return {status["source"]["offset"] for status in installation.read_statuses()}
 
 
 def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_prefix: str) -> None:
     """UNKNOWN_SCHEMA, then its schema is registered and the process starts again: the repeat is mapped."""
     known: dict[str, Response] = {}
     with LoopbackServer(responses(known)) as loopback:
-        made = create_installation(
+        installation = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
-        put_with_registered_id(made, repayment(1))
-        made.run()
-        known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(made).text})
-        made.produce_events([repayment(1)])
-        made.run()
+        put_with_registered_id(installation, repayment(1))
+        installation.run()
+        known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(installation).text})
+        installation.produce_events([repayment(1)])
+        installation.run()
 
-    assert [] == duplicates(made)
-    assert {1} == sources(made)
+    assert [] == duplicates(installation)
+    assert {1} == sources(installation)
 
 
 def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
     """Mapped, then its schema id is deleted from the registry and the process starts again: the repeat is none."""
     known: dict[str, Response] = {}
     with LoopbackServer(responses(known)) as loopback:
-        made = create_installation(
+        installation = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
-        known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(made).text})
-        put_with_registered_id(made, repayment(1))
-        made.run()
+        known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(installation).text})
+        put_with_registered_id(installation, repayment(1))
+        installation.run()
         known.clear()
-        made.produce_events([repayment(1)])
-        made.run()
+        installation.produce_events([repayment(1)])
+        installation.run()
 
-    assert [1] == duplicates(made)
-    assert {0} == sources(made)
+    assert [1] == duplicates(installation)
+    assert {0} == sources(installation)
 
 
 def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
     """Mapped under a wrong key, then the check becomes strict: the repeat is none."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    value, key = made.encode(repayment(1))
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    value, key = installation.encode(repayment(1))
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-    producer.produce(made.events, value, "another", 0)
+    producer.produce(installation.events, value, "another", 0)
     assert producer.flush(10) == 0
-    made.run()
-    strict = with_settings(made, key_check="strict")
+    installation.run()
+    strict = with_settings(installation, key_check="strict")
     strict.produce_events([repayment(1)])
     strict.run()
 
-    assert [1] == duplicates(made)
-    assert {0} == sources(made)
+    assert [1] == duplicates(installation)
+    assert {0} == sources(installation)
     assert key != "another"
 
 
 def test_what_failed_for_its_templates_counts(bootstrap_servers: str, topic_prefix: str) -> None:
     """TEMPLATE_FAILED of a record that made nothing else: the repeat after a restart is a duplicate."""
-    made = create_installation(
+    installation = create_installation(
         bootstrap_servers, topic_prefix, channels={"disabled": ["EVENT_STREAM"]}, decisions="off"
     )
-    made.limit(made.settings.topic("messages"), 2_500)
+    installation.limit(installation.settings.topic("messages"), 2_500)
     event = repayment(1, firstName="x" * 3_000)
-    made.produce_events([event])
-    made.run()
-    made.produce_events([event])
-    with_settings(made, decisions="all").run()
+    installation.produce_events([event])
+    installation.run()
+    installation.produce_events([event])
+    with_settings(installation, decisions="all").run()
 
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     headers = dict(letter.headers() or ())
     assert (b"TEMPLATE_FAILED", event["eventId"].encode()) == (headers["dl.reason"], headers["dl.event_id"])
-    assert (b"LOAN_REPAYMENT", made.templates.digest.encode()) == (headers["dl.event"], headers["dl.set_version"])
-    assert [1] == duplicates(made)
+    assert (b"LOAN_REPAYMENT", installation.templates.digest.encode()) == (
+        headers["dl.event"],
+        headers["dl.set_version"],
+    )
+    assert [1] == duplicates(installation)
 
 
 def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """Those of events whose templates failed or whose outputs were refused; none that the record itself is at fault
     for, also where its event could be read."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(number) for number, _ in enumerate(Reason)])
-    made.run(start_from="end")  # nothing was seen of any
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(number) for number, _ in enumerate(Reason)])
+    installation.run(start_from="end")  # nothing was seen of any
     topic = make_layout(dead_letters=1_000_000).dead_letters
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for offset, reason in enumerate(Reason):
         letter = DeadLetter(
-            place=RecordPosition(made.events, 0, offset),
+            place=RecordPosition(installation.events, 0, offset),
             timestamp_ms=1_773_480_413_702,
             key=b"key",
             value=b"value",
@@ -156,21 +159,23 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
             event_id=repayment(offset)["eventId"],
         )
         out = dead_letter_record(letter, topic=topic)
-        producer.produce(made.settings.topic("dead_letters"), out.value, out.key, 0, headers=list(out.headers))
+        producer.produce(installation.settings.topic("dead_letters"), out.value, out.key, 0, headers=list(out.headers))
     assert producer.flush(10) == 0
 
-    assert [Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED] == [list(Reason)[offset] for offset in offsets(seen(made))]
+    assert [Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED] == [
+        list(Reason)[offset] for offset in offsets(seen(installation))
+    ]
 
 
 def test_another_tenants_event_does_not_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """TENANT_DISABLED is no event of ours, whatever its id: one of ours with that id is mapped after a restart."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([{**repayment(1), "tenant": "southbank"}])
-    made.run()
-    made.produce_events([repayment(1)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([{**repayment(1), "tenant": "southbank"}])
+    installation.run()
+    installation.produce_events([repayment(1)])
+    installation.run()
 
-    assert {1} == sources(made)
+    assert {1} == sources(installation)
 
 
 @pytest.mark.parametrize("decisions", ["off", "unexpected"])
@@ -178,18 +183,18 @@ def test_records_without_an_outcome_are_read_from_the_input(
     bootstrap_servers: str, topic_prefix: str, decisions: str
 ) -> None:
     """Where decisions are not written, an event that made no message counts all the same, also after a restart."""
-    made = create_installation(
+    installation = create_installation(
         bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
     )
-    made.produce_events([repayment(1), repayment(2)])
-    made.run()
-    assert set() == sources(made)
-    on = with_settings(made, channels=made.settings.channels.model_copy(update={"disabled": ()}))
+    installation.produce_events([repayment(1), repayment(2)])
+    installation.run()
+    assert set() == sources(installation)
+    on = with_settings(installation, channels=installation.settings.channels.model_copy(update={"disabled": ()}))
     on.produce_events([repayment(1)])
     on.run()
 
-    assert set() == sources(made)
-    assert [3] == made.committed()
+    assert set() == sources(installation)
+    assert [3] == installation.committed()
 
 
 def test_a_record_that_cannot_be_decoded_now_defers_the_start(
@@ -197,12 +202,12 @@ def test_a_record_that_cannot_be_decoded_now_defers_the_start(
 ) -> None:
     """Where no outcome was written and the registry does not respond, the start stays unknown: without that event its
     repeat would be mapped."""
-    made = create_installation(
+    installation = create_installation(
         bootstrap_servers, topic_prefix, decisions="off", channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
     )
-    made.produce_events([repayment(1)])
-    made.run()
-    starts = start_offset_resolver(made)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    starts = start_offset_resolver(installation)
 
     def unavailable(_: SchemaId | SchemaGuid) -> WriterSchema:
         raise UnavailableError("the registry does not respond")
@@ -216,18 +221,18 @@ def test_a_record_that_cannot_be_decoded_now_defers_the_start(
 
 def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """Skipped by `--start-from end`: nobody has seen it, so its repeat is mapped."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    made.run(start_from="end")
-    made.produce_events([repayment(1)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run(start_from="end")
+    installation.produce_events([repayment(1)])
+    installation.run()
 
-    assert {1} == sources(made)
+    assert {1} == sources(installation)
 
 
-def seen(made: Installation) -> tuple[SeenEvent, ...]:
+def seen(installation: Installation) -> tuple[SeenEvent, ...]:
     """The window that a process would start with now."""
-    return start_offset_resolver(made).resolve(0).seen
+    return start_offset_resolver(installation).resolve(0).seen
 
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:
@@ -235,10 +240,16 @@ def offsets(events: Iterable[SeenEvent]) -> list[int]:
 
 
 @contextmanager
-def open_transaction(made: Installation, topic: str, values: Iterable[bytes], headers: Headers) -> Iterator[None]:
+def open_transaction(
+    installation: Installation, topic: str, values: Iterable[bytes], headers: Headers
+) -> Iterator[None]:
     """Somebody's transaction with records in partition 0 of an output, open within the block and aborted then."""
-    given = {"bootstrap.servers": made.servers, "transactional.id": f"{made.events}-other", "linger.ms": 0}
-    producer = Producer(logged({**given, "transaction.timeout.ms": 300_000}))
+    properties = {
+        "bootstrap.servers": installation.servers,
+        "transactional.id": f"{installation.events}-other",
+        "linger.ms": 0,
+    }
+    producer = Producer(logged({**properties, "transaction.timeout.ms": 300_000}))
     producer.init_transactions(10)
     producer.begin_transaction()
     for value in values:
@@ -256,44 +267,46 @@ JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str, topic_prefix: str) -> None:
     """One that nobody ends, as a broker's lost marker leaves it: what is committed behind its begin is in the window
     all the same, and no start waits for it."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    made.run()
-    status = made.settings.topic("status")
-    (first, *_) = made.read(status)
-    with open_transaction(made, status, [first.value() or b""], JSON_HEADERS):
-        made.produce_events([repayment(2)])
-        made.run()
-        made.produce_events([repayment(1), repayment(2)])
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    status = installation.settings.topic("status")
+    (first, *_) = installation.read(status)
+    with open_transaction(installation, status, [first.value() or b""], JSON_HEADERS):
+        installation.produce_events([repayment(2)])
+        installation.run()
+        installation.produce_events([repayment(1), repayment(2)])
         began = time.monotonic()
-        made.run()
+        installation.run()
         took_s = time.monotonic() - began
 
-    assert [2, 3] == duplicates(made)
+    assert [2, 3] == duplicates(installation)
     assert took_s < published.OPEN_TRANSACTION_TIMEOUT_S
 
 
 def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_prefix: str) -> None:
     """A record that became a dead letter for itself, and of which a try before that is still open: it is not in the
     window, so its event may come again."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    made.run()
-    (status, *_) = made.read_statuses()
-    value, _ = made.encode(repayment(2))
-    made.produce_values([value])  # its key is not the event's
-    strict = with_settings(made, key_check="strict")
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    (status, *_) = installation.read_statuses()
+    value, _ = installation.encode(repayment(2))
+    installation.produce_values([value])  # its key is not the event's
+    strict = with_settings(installation, key_check="strict")
     strict.run()
     other = {**status, "eventId": repayment(2)["eventId"], "source": {**status["source"], "offset": 1}}
-    with open_transaction(made, made.settings.topic("status"), [json.dumps(other).encode()], JSON_HEADERS):
+    with open_transaction(
+        installation, installation.settings.topic("status"), [json.dumps(other).encode()], JSON_HEADERS
+    ):
         window = seen(strict)
 
     assert [0] == offsets(window)
 
 
-def emails(made: Installation) -> list[int]:
+def emails(installation: Installation) -> list[int]:
     """The source offsets of all e-mails' statuses."""
-    return [status["source"]["offset"] for status in made.read_statuses() if status["type"] == "EMAIL"]
+    return [status["source"]["offset"] for status in installation.read_statuses() if status["type"] == "EMAIL"]
 
 
 def test_the_window_is_read_back_piece_by_piece(
@@ -301,66 +314,74 @@ def test_the_window_is_read_back_piece_by_piece(
 ) -> None:
     """However small the pieces, all events of the window are found, in order, and nothing older."""
     monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
-    made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7)
-    made.produce_events([repayment(number % 45) for number in range(50)])
-    made.run()
+    installation = create_installation(
+        bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7
+    )
+    installation.produce_events([repayment(number % 45) for number in range(50)])
+    installation.run()
 
-    assert list(range(30, 50)) == offsets(seen(made))
+    assert list(range(30, 50)) == offsets(seen(installation))
 
 
 def test_a_position_that_was_set_back_finds_what_was_before(bootstrap_servers: str, topic_prefix: str) -> None:
     """Two passes lie one behind the other in the outputs; the window of the second has what only the first judged."""
-    made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
-    made.produce_events([repayment(number) for number in range(20)])
-    made.run()
-    made.set_position(12)
-    made.run()
-    made.set_position(15)
+    installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
+    installation.produce_events([repayment(number) for number in range(20)])
+    installation.run()
+    installation.set_position(12)
+    installation.run()
+    installation.set_position(15)
 
     assert dict.fromkeys(range(12, 20), 2) == {
-        offset: count for offset, count in Counter(emails(made)).items() if count > 1
+        offset: count for offset, count in Counter(emails(installation)).items() if count > 1
     }
-    assert list(range(5, 15)) == offsets(seen(made))
+    assert list(range(5, 15)) == offsets(seen(installation))
 
 
 def test_a_foreign_record_among_the_outputs_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """It is logged with its place and passed over; the events beside it are in the window."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run()
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     nothing = b'{"source": {"offset": -1}, "reasons": []}'  # neither framed nor with the header of JSON
-    for topic in (made.settings.topic("status"), made.settings.topic("decisions"), made.settings.topic("dead_letters")):
+    for topic in (
+        installation.settings.topic("status"),
+        installation.settings.topic("decisions"),
+        installation.settings.topic("dead_letters"),
+    ):
         producer.produce(topic, nothing, b"key", 0)
     assert producer.flush(10) == 0
-    made.produce_events([repayment(1)])
+    installation.produce_events([repayment(1)])
     with capture_logs() as logs:
-        made.run()
+        installation.run()
 
-    assert [1] == duplicates(made)
-    assert {-1, 0} == sources(made)
+    assert [1] == duplicates(installation)
+    assert {-1, 0} == sources(installation)
     assert 3 == len([line for line in logs if line["event"] == "output cannot be read"])
 
 
 def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """A state that we do not know, or a field more, hides no event: only what is said of the source is read."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    made.run()
-    (first, *_) = made.read_statuses()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    (first, *_) = installation.read_statuses()
     newer = json.dumps({**first, "to": "DELIVERED", "extra": 1, "source": {**first["source"], "offset": 5}})
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-    producer.produce(made.settings.topic("status"), newer, b"key", 0, headers={"content-type": b"application/json"})
+    producer.produce(
+        installation.settings.topic("status"), newer, b"key", 0, headers={"content-type": b"application/json"}
+    )
     assert producer.flush(10) == 0
-    made.produce_events([repayment(number) for number in range(2, 8)])
-    made.run()
+    installation.produce_events([repayment(number) for number in range(2, 8)])
+    installation.run()
 
-    assert 5 in offsets(seen(made))
+    assert 5 in offsets(seen(installation))
 
 
-def put_outputs(made: Installation, topic: str, values: Iterable[bytes], headers: Headers = ()) -> None:
+def put_outputs(installation: Installation, topic: str, values: Iterable[bytes], headers: Headers = ()) -> None:
     """Records in partition 0 of an output, as somebody else may write them."""
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
     for value in values:
         producer.produce(topic, value, b"key", 0, headers=list(headers) or None)
     assert producer.flush(10) == 0
@@ -372,27 +393,27 @@ def test_a_later_status_says_nothing_of_the_window(
     """What is told of a message's delivery lies anywhere behind its birth, at a time of its own: it neither ends the
     reading back nor gives its source another time."""
     monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
-    made = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
-    made.produce_events([repayment(number) for number in range(30)])
-    made.run()
-    before = seen(made)
-    first, last = made.read_statuses()[0], made.read_statuses()[-1]
+    installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
+    installation.produce_events([repayment(number) for number in range(30)])
+    installation.run()
+    before = seen(installation)
+    first, last = installation.read_statuses()[0], installation.read_statuses()[-1]
     later = [
         json.dumps({**one, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode() for one in (first, first, last)
     ]
-    put_outputs(made, made.settings.topic("status"), later, (("content-type", b"application/json"),))
+    put_outputs(installation, installation.settings.topic("status"), later, (("content-type", b"application/json"),))
 
     assert list(range(10, 30)) == offsets(before)
-    assert before == seen(made)
+    assert before == seen(installation)
 
 
 def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """Whatever its headers hold, it is passed over."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run()
     letter = DeadLetter(
-        place=RecordPosition(made.events, 0, 0),
+        place=RecordPosition(installation.events, 0, 0),
         timestamp_ms=1_773_480_413_702,
         key=b"key",
         value=b"value",
@@ -402,27 +423,27 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
     )
     out = dead_letter_record(letter, topic=make_layout(dead_letters=1_000_000).dead_letters)
     deep = tuple((name, b"[" * 100_000 if name == "dl.failed" else value) for name, value in out.headers)
-    put_outputs(made, made.settings.topic("dead_letters"), [b"value"], deep)
-    made.produce_events([repayment(1)])
-    made.run()
+    put_outputs(installation, installation.settings.topic("dead_letters"), [b"value"], deep)
+    installation.produce_events([repayment(1)])
+    installation.run()
 
-    assert [1] == duplicates(made)
+    assert [1] == duplicates(installation)
 
 
 def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
     """A producer of other bytes, such as whole numbers, wrote to an output: the registry knows none of the ids."""
     with LoopbackServer(responses({})) as loopback:
-        made = create_installation(
+        installation = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
-        made.produce_events([repayment(1)])
-        made.run()
+        installation.produce_events([repayment(1)])
+        installation.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 30_000_000_000, 1_000_000_000)]
-        put_outputs(made, made.settings.topic("status"), numbers)
-        made.produce_events([repayment(1)])
-        made.run()
+        put_outputs(installation, installation.settings.topic("status"), numbers)
+        installation.produce_events([repayment(1)])
+        installation.run()
 
-    assert [1] == duplicates(made)
+    assert [1] == duplicates(installation)
 
 
 def test_many_refused_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -436,12 +457,12 @@ def test_many_refused_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, 
 
     with LoopbackServer(respond) as loopback:
         refusing = SchemaRegistrySettings(url=loopback.url, refused_id_s=600)
-        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=refusing)
-        made.produce_events([repayment(1)])
-        made.run()
+        installation = create_installation(bootstrap_servers, topic_prefix, schema_registry=refusing)
+        installation.produce_events([repayment(1)])
+        installation.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 8_000_000_000, 1_000_000_000)]
-        put_outputs(made, made.settings.topic("status"), numbers)
-        made.produce_events([repayment(1)])
-        made.run()
+        put_outputs(installation, installation.settings.topic("status"), numbers)
+        installation.produce_events([repayment(1)])
+        installation.run()
 
-    assert [1] == duplicates(made)
+    assert [1] == duplicates(installation)

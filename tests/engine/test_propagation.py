@@ -41,25 +41,30 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
             f'id = "{name}"\nversion = 1\nname = "{name}"\nevent = "LOAN_REPAYMENT"\ntarget = "LOANS"\n'
             f'subscription = "OPT_OUT"\n{lines}\n'
         )
-    made = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
-    event = event_from_json(sample(EventName("LOAN_REPAYMENT")), made.schemas)
+    installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
+    event = event_from_json(sample(EventName("LOAN_REPAYMENT")), installation.schemas)
     assert isinstance(event, Event)
-    value, _ = encode_event(event.fields, made.schemas, format="avro")
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
+    value, _ = encode_event(event.fields, installation.schemas, format="avro")
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
     sent: tuple[tuple[bytes | None, Headers], ...] = ((value, BAD), (None, BAD), (None, GOOD))
     for content, headers in sent:
-        producer.produce(made.events, content, event.ordering_key, 0, headers=list(headers))
+        producer.produce(installation.events, content, event.ordering_key, 0, headers=list(headers))
     assert producer.flush(30) == 0
-    made.run()
+    installation.run()
 
-    named = made.settings.topic
-    topics = [named("messages"), named("status"), named("notifications"), made.settings.stream_topic(event.name)]
+    named = installation.settings.topic
+    topics = [
+        named("messages"),
+        named("status"),
+        named("notifications"),
+        installation.settings.stream_topic(event.name),
+    ]
     for topic in topics:
-        outputs = made.read(topic)
+        outputs = installation.read(topic)
         assert outputs
         for output in outputs:
             assert [] == [pair for pair in headers_of(output) if pair[0] not in ("content-type", "lineage")]
-    *bad, good = [headers_of(decision) for decision in made.read(named("decisions"))]
+    *bad, good = [headers_of(decision) for decision in installation.read(named("decisions"))]
     assert [("content-type", b"application/json")] * 2 == [pair for pairs in bad for pair in pairs]
     assert (
         ("traceparent", PARENT),
@@ -67,5 +72,5 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
         ("correlation-id", b"c-1"),
         ("content-type", b"application/json"),
     ) == good
-    (letter,) = made.read(named("dead_letters"))
+    (letter,) = installation.read(named("dead_letters"))
     assert BAD == read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter)).headers

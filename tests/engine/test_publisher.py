@@ -1,4 +1,4 @@
-"""The producer's side by itself: what is dropped is really gone, and what no waiting mends is said."""
+"""The producer's side by itself: what is dropped is really gone, and what no retry helps against is an error."""
 
 import gc
 import threading
@@ -17,7 +17,7 @@ from processor.errors import UsageError
 from processor.kafka.local.kafka import local_kafka
 from tests.support.installation import create_installation
 
-LAYOUT = cast(OutputTopics, None)  # handed on to `make`, which does not look at it here
+TOPICS = cast(OutputTopics, None)  # passed to `make_producer`, which does not use it here
 
 
 class Failing:
@@ -41,7 +41,7 @@ def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
     may wait for a broker that hangs, is not waited for by the loop."""
     ended: list[str] = []
     publisher = TransactionalPublisher(
-        lambda _layout, _failed: cast(Producer, Failing(ended.append)),
+        lambda _topics, _failed: cast(Producer, Failing(ended.append)),
         transactional_id="a-test",
         timeout_s=15,
         must_stop=lambda: False,
@@ -49,10 +49,10 @@ def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
     )
     gc.disable()
     try:
-        publisher.reset_producer(LAYOUT, between_attempts=lambda: None)
+        publisher.reset_producer(TOPICS, between_attempts=lambda: None)
         dropped = weakref.ref(publisher._producer)
         failure = publisher.publish((), {}, None)
-        publisher.reset_producer(LAYOUT, between_attempts=lambda: None)
+        publisher.reset_producer(TOPICS, between_attempts=lambda: None)
         deadline = time.monotonic() + 5
         while dropped() is not None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -66,9 +66,9 @@ def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
 
 @pytest.mark.kafka
 def test_a_time_out_that_the_broker_does_not_allow() -> None:
-    """No waiting mends it: an error of usage that names the setting."""
+    """No retry helps: an error of usage that names the setting."""
     with local_kafka(extra={"transaction.max.timeout.ms": "10000"}) as kafka:
-        made = create_installation(kafka.bootstrap_servers, "long.")
+        installation = create_installation(kafka.bootstrap_servers, "long.")
 
         with pytest.raises(UsageError, match=r"(?s)transactions of 15000 ms\nhint: set PROCESSOR_TRANSACTION_TIMEOUT"):
-            run(made.settings, until_end=True)
+            run(installation.settings, until_end=True)

@@ -43,14 +43,14 @@ body = "<p>{PLACEHOLDER}</p>"
 """
 
 
-def produce(made: Installation, records: Iterable[tuple[int, int]]) -> None:
+def produce(installation: Installation, records: Iterable[tuple[int, int]]) -> None:
     """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms)."""
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
     for number, timestamp_ms in records:
-        event = event_from_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, made.schemas)  # type: ignore[arg-type]
+        event = event_from_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, installation.schemas)  # type: ignore[arg-type]
         assert isinstance(event, Event), event
-        value, _ = encode_event(event.fields, made.schemas, format="avro")
-        producer.produce(made.events, value, event.ordering_key, 0, timestamp=timestamp_ms)
+        value, _ = encode_event(event.fields, installation.schemas, format="avro")
+        producer.produce(installation.events, value, event.ordering_key, 0, timestamp=timestamp_ms)
     assert producer.flush(30) == 0
 
 
@@ -58,31 +58,32 @@ def event_id(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012}"
 
 
-def with_any_times(made: Installation) -> Installation:
+def with_any_times(installation: Installation) -> Installation:
     """The broker takes whatever a producer says; by default it refuses what lies more than an hour ahead."""
-    made.configure(made.events, "message.timestamp.after.max.ms", str(2**63 - 1))
-    return made
+    installation.configure(installation.events, "message.timestamp.after.max.ms", str(2**63 - 1))
+    return installation
 
 
-def dead_letters(made: Installation) -> list[DeadLetter]:
-    messages = made.read(made.settings.topic("dead_letters"))
+def dead_letters(installation: Installation) -> list[DeadLetter]:
+    messages = installation.read(installation.settings.topic("dead_letters"))
     return [read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter)) for letter in messages]
 
 
 def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """Every reader can show their times; as in README."""
-    made = with_any_times(create_installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
-    produce(made, [(1, IN_MICROSECONDS)])
-    made.run()
+    installation = with_any_times(create_installation(bootstrap_servers, topic_prefix, output={"format": "avro"}))
+    produce(installation, [(1, IN_MICROSECONDS)])
+    installation.run()
 
-    named = made.settings.topic
+    named = installation.settings.topic
     for topic, file, name in (
         (named("status"), "MessageStatus", "at"),
         (named("messages"), "Communicationmessage", "creationDate"),
     ):
         schema = parse_schema(json.loads((shipped_schemas() / "messages" / f"{file}.avsc").read_text("utf-8")))
         read: list[Any] = [
-            schemaless_reader(io.BytesIO((message.value() or b"")[5:]), schema, None) for message in made.read(topic)
+            schemaless_reader(io.BytesIO((message.value() or b"")[5:]), schema, None)
+            for message in installation.read(topic)
         ]
         assert read
         assert {OCCURRED} == {value[name] for value in read}
@@ -95,26 +96,26 @@ def test_the_window_counts_from_occurred_at(
 ) -> None:
     """A day later is a repeat, a millisecond more is not; restored from statuses, from dead letters, or not at all."""
     (tmp_path / "repaid.toml").write_text(TEMPLATE.replace("PLACEHOLDER", placeholder), "utf-8")
-    made = with_any_times(create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path))
-    produce(made, [(1, IN_MICROSECONDS), (2, IN_MICROSECONDS)])
+    installation = with_any_times(create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path))
+    produce(installation, [(1, IN_MICROSECONDS), (2, IN_MICROSECONDS)])
     if restarted:
-        made.run()
-    produce(made, [(1, A_DAY_LATER), (2, A_DAY_LATER + 1)])
-    made.run()
+        installation.run()
+    produce(installation, [(1, A_DAY_LATER), (2, A_DAY_LATER + 1)])
+    installation.run()
 
-    repeats = [(decision["eventId"], decision["source"]["offset"]) for decision in made.read_decisions()]
-    offsets = [status["source"]["offset"] for status in made.read_statuses()]
-    offsets += [letter.place.offset for letter in dead_letters(made)]
+    repeats = [(decision["eventId"], decision["source"]["offset"]) for decision in installation.read_decisions()]
+    offsets = [status["source"]["offset"] for status in installation.read_statuses()]
+    offsets += [letter.place.offset for letter in dead_letters(installation)]
     assert [(event_id(1), 2)] == repeats
     assert [0, 1, 3] == offsets
 
 
 def test_a_dead_letter_keeps_the_time_as_it_was(bootstrap_servers: str, topic_prefix: str) -> None:
     """It is the record, whatever its time."""
-    made = with_any_times(create_installation(bootstrap_servers, topic_prefix))
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
-    producer.produce(made.events, b"\x07", "key", 0, timestamp=IN_MICROSECONDS)
+    installation = with_any_times(create_installation(bootstrap_servers, topic_prefix))
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    producer.produce(installation.events, b"\x07", "key", 0, timestamp=IN_MICROSECONDS)
     assert producer.flush(30) == 0
-    made.run()
+    installation.run()
 
-    assert [IN_MICROSECONDS] == [letter.timestamp_ms for letter in dead_letters(made)]
+    assert [IN_MICROSECONDS] == [letter.timestamp_ms for letter in dead_letters(installation)]

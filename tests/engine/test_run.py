@@ -35,52 +35,52 @@ pytestmark = pytest.mark.kafka
 
 def test_the_position_passes_the_markers_of_a_transactional_input(bootstrap_servers: str, topic_prefix: str) -> None:
     """Events of a transactional producer: aborted ones are not mapped, and the committed offset is the input's end."""
-    made = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     for number, commits in enumerate([True, False, True, False]):
         producer.begin_transaction()
-        value, key = made.encode(repayment(number))
-        producer.produce(made.events, value, key, 0)
+        value, key = installation.encode(repayment(number))
+        producer.produce(installation.events, value, key, 0)
         assert producer.flush(10) == 0
         if commits:
             producer.commit_transaction(10)
         else:
             producer.abort_transaction(10)
-    made.run()
+    installation.run()
 
     assert {"00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000002"} == {
-        status["eventId"] for status in made.read_statuses()
+        status["eventId"] for status in installation.read_statuses()
     }
-    assert [8] == made.committed()  # four records, four markers
+    assert [8] == installation.committed()  # four records, four markers
 
 
 def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str, topic_prefix: str) -> None:
     """The broker refuses the whole batch; limits are read again, and only the message that is too large is missing."""
-    made = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix)
     long_name = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
-    made.produce_events([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
-    messages = made.settings.topic("messages")
+    installation.produce_events([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
+    messages = installation.settings.topic("messages")
 
     def lower(step: str) -> None:
         if step == "mapped" and not lowered:
             lowered.append(step)
             limit = ConfigEntry("max.message.bytes", "6000", incremental_operation=AlterConfigOpType.SET)
             resource = ConfigResource(ResourceType.TOPIC, messages, incremental_configs=[limit])
-            admin = made.admin()
+            admin = installation.admin()
             (altered,) = admin.incremental_alter_configs([resource]).values()
             altered.result(10)
 
     lowered: list[str] = []
-    run(made.settings, until_end=True, on_step=lower)
+    run(installation.settings, until_end=True, on_step=lower)
 
     assert lowered
-    assert [6] == made.committed()
+    assert [6] == installation.committed()
     by_template: dict[str, set[str]] = {}
-    for status in made.read_statuses():
+    for status in installation.read_statuses():
         by_template.setdefault(status["templateId"], set()).add(status["eventId"][-1])
     assert {"loan-repayment-email": set("01245"), "loan-repayment-stream": set("012345")} == by_template
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert [("loan-repayment-email", "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED")] == [
         (one.templateId, one.reason) for one in dead.failed
@@ -90,22 +90,26 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
 def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: str, topic_prefix: str) -> None:
     """A compacted topic takes no record without a key, and refuses the batch it is in: the batch is halved down to that
     record, which is a dead letter with the broker's words; its neighbours are published, once."""
-    made = create_installation(bootstrap_servers, topic_prefix)
+    installation = create_installation(bootstrap_servers, topic_prefix)
     compacted = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
-    decisions = ConfigResource(ResourceType.TOPIC, made.settings.topic("decisions"), incremental_configs=[compacted])
-    admin = made.admin()
+    decisions = ConfigResource(
+        ResourceType.TOPIC, installation.settings.topic("decisions"), incremental_configs=[compacted]
+    )
+    admin = installation.admin()
     (altered,) = admin.incremental_alter_configs([decisions]).values()
     altered.result(10)
-    made.produce_events([repayment(n) for n in range(20)])
+    installation.produce_events([repayment(n) for n in range(20)])
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-    producer.produce(made.events, b"", None, 0)  # EMPTY_RECORD: a decision keyed by the source's key, which it has not
+    producer.produce(
+        installation.events, b"", None, 0
+    )  # EMPTY_RECORD: a decision keyed by the source's key, which it has not
     assert producer.flush(10) == 0
-    made.produce_events([repayment(n) for n in range(20, 40)])
-    made.run()
+    installation.produce_events([repayment(n) for n in range(20, 40)])
+    installation.run()
 
-    assert [41] == made.committed()
-    assert [2] * 40 == list(Counter(status["eventId"] for status in made.read_statuses()).values())
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    assert [41] == installation.committed()
+    assert [2] * 40 == list(Counter(status["eventId"] for status in installation.read_statuses()).values())
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert (20, Reason.OUTPUT_REFUSED) == (dead.place.offset, dead.reason)
     assert "INVALID_RECORD" in dead.detail
@@ -114,35 +118,35 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
 def test_a_header_whose_name_is_not_utf_8(bootstrap_servers: str, topic_prefix: str) -> None:
     """Its record is a dead letter with key and value, BAD_FRAME; also in the window that a restart reads back it is no
     trouble. A C producer can write such a name, the Python client can neither write nor read it."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(1)])
-    produce_with_header(made, value=b"value", key=b"key", name=b"\xff\xfe")
-    made.produce_events([repayment(2)])
-    made.run()
-    made.produce_events([repayment(3)])
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    produce_with_header(installation, value=b"value", key=b"key", name=b"\xff\xfe")
+    installation.produce_events([repayment(2)])
+    installation.run()
+    installation.produce_events([repayment(3)])
+    installation.run()
 
-    assert [4] == made.committed()
-    assert ["1", "1", "2", "2", "3", "3"] == [status["eventId"][-1] for status in made.read_statuses()]
-    (letter,) = made.read(made.settings.topic("dead_letters"))
+    assert [4] == installation.committed()
+    assert ["1", "1", "2", "2", "3", "3"] == [status["eventId"][-1] for status in installation.read_statuses()]
+    (letter,) = installation.read(installation.settings.topic("dead_letters"))
     headers = dict(headers_of(letter))
     assert (b"key", b"value", b"BAD_FRAME") == (letter.key(), letter.value(), headers["dl.reason"])
     assert b"headers: the name of a header is not UTF-8" == headers["dl.detail"]
 
 
-def produce_with_header(made: Installation, *, value: bytes, key: bytes, name: bytes) -> None:
+def produce_with_header(installation: Installation, *, value: bytes, key: bytes, name: bytes) -> None:
     """Produce one record through librdkafka itself, which takes any bytes for the name of a header."""
     rdkafka = ctypes.CDLL(cimpl.__file__)
     for function in (rdkafka.rd_kafka_conf_new, rdkafka.rd_kafka_new):
         function.restype = ctypes.c_void_p
     conf = ctypes.c_void_p(rdkafka.rd_kafka_conf_new())
     why = ctypes.create_string_buffer(512)
-    rdkafka.rd_kafka_conf_set(conf, b"bootstrap.servers", made.servers.encode(), why, len(why))
+    rdkafka.rd_kafka_conf_set(conf, b"bootstrap.servers", installation.servers.encode(), why, len(why))
     producer = ctypes.c_void_p(rdkafka.rd_kafka_new(0, conf, why, len(why)))
     size, tag = ctypes.c_size_t, ctypes.c_int
     topic, partition, is_value, is_key, header, end = (tag(number) for number in (1, 3, 4, 5, 9, 0))
     error = rdkafka.rd_kafka_producev(
-        *(producer, topic, made.events.encode(), partition, tag(0)),
+        *(producer, topic, installation.events.encode(), partition, tag(0)),
         *(is_value, value, size(len(value)), is_key, key, size(len(key))),
         *(header, name, b"x", ctypes.c_ssize_t(1), end),
     )
@@ -161,9 +165,9 @@ def produce_with_header(made: Installation, *, value: bytes, key: bytes, name: b
 def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str, table: str, properties: str) -> None:
     """With KIP-848 nobody tells a member that gets no partition; it is ready all the same, and `--until-end` ends with
     0 for all."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
-        made.produce_events([repayment(n) for n in range(10)], partition=partition)
+        installation.produce_events([repayment(n) for n in range(10)], partition=partition)
     environment = {
         **os.environ,
         "PROCESSOR_TENANT": TENANT,
@@ -177,7 +181,7 @@ def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str,
     done = subprocess.run([*command, "--until-end"], env=environment, capture_output=True, timeout=90, check=False)
 
     assert 0 == done.returncode, done.stderr.decode()
-    assert [10, 10] == made.committed([0, 1])
+    assert [10, 10] == installation.committed([0, 1])
 
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
         try:
@@ -197,36 +201,38 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
     """A record of an unknown schema id waits, with all behind it; the other partition goes on; then it is mapped."""
     answers: dict[str, Any] = {}
     with recovering_registry(answers) as url:
-        made = create_installation(
+        installation = create_installation(
             bootstrap_servers, topic_prefix, partitions=2, schema_registry=SchemaRegistrySettings(url=url)
         )
-        value, key = made.encode(repayment(1))
+        value, key = installation.encode(repayment(1))
         producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-        producer.produce(made.events, value, key, 0)
-        producer.produce(made.events, b"\x00" + (7).to_bytes(4, "big") + made.encode(repayment(2))[0][5:], key, 0)
-        producer.produce(made.events, made.encode(repayment(3))[0], key, 0)
-        producer.produce(made.events, made.encode(repayment(4))[0], key, 1)
+        producer.produce(installation.events, value, key, 0)
+        producer.produce(
+            installation.events, b"\x00" + (7).to_bytes(4, "big") + installation.encode(repayment(2))[0][5:], key, 0
+        )
+        producer.produce(installation.events, installation.encode(repayment(3))[0], key, 0)
+        producer.produce(installation.events, installation.encode(repayment(4))[0], key, 1)
         assert producer.flush(10) == 0
         seen: list[tuple[list[int], list[int]]] = []
 
         def bring_up(step: str) -> None:
             # Between two batches: inside a transaction the group's position is not stable, and nobody is told it.
-            if step == "polled" and not answers and made.committed([0, 1]) == [1, 1]:
-                seen.append(([len(made.read_statuses(0))], [len(made.read_statuses(1))]))
-                schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+            if step == "polled" and not answers and installation.committed([0, 1]) == [1, 1]:
+                seen.append(([len(installation.read_statuses(0))], [len(installation.read_statuses(1))]))
+                schema = next(one for one in installation.schemas.families.values() if "LoanTransaction" in one.name)
                 answers["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(made.settings, until_end=True, on_step=bring_up)
+        run(installation.settings, until_end=True, on_step=bring_up)
 
     assert [([2], [2])] == seen
-    assert [3, 1] == made.committed([0, 1])
-    assert [str(n) for n in (1, 1, 2, 2, 3, 3)] == [status["eventId"][-1] for status in made.read_statuses(0)]
+    assert [3, 1] == installation.committed([0, 1])
+    assert [str(n) for n in (1, 1, 2, 2, 3, 3)] == [status["eventId"][-1] for status in installation.read_statuses(0)]
 
 
 def test_stopped_while_the_broker_hangs() -> None:
     """SIGTERM ends the process with 0 within 10 s also when the broker answers nothing; nothing is lost."""
     with local_kafka() as kafka:
-        made = create_installation(kafka.bootstrap_servers, "hang.")
+        installation = create_installation(kafka.bootstrap_servers, "hang.")
         environment = {
             **os.environ,
             "PROCESSOR_TENANT": TENANT,
@@ -241,14 +247,14 @@ def test_stopped_while_the_broker_hangs() -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as engine:
-            made.produce_events([repayment(0)])
+            installation.produce_events([repayment(0)])
             deadline = time.monotonic() + 30
-            while made.committed() != [1]:
+            while installation.committed() != [1]:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             producer = Producer(logged({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0}))
-            value, key = made.encode(repayment(1))
-            producer.produce(made.events, value, key, 0)
+            value, key = installation.encode(repayment(1))
+            producer.produce(installation.events, value, key, 0)
             assert producer.flush(10) == 0
             kafka.pause()
             try:
@@ -261,24 +267,24 @@ def test_stopped_while_the_broker_hangs() -> None:
                 kafka.resume()
         assert code == 0
         assert took_s < 10
-        made.run()
+        installation.run()
 
-        assert ["0", "0", "1", "1"] == [status["eventId"][-1] for status in made.read_statuses()]
+        assert ["0", "0", "1", "1"] == [status["eventId"][-1] for status in installation.read_statuses()]
 
 
 def test_end_of_an_input_that_is_empty(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--until-end` on empty partitions ends at once."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=3)
-    made.run()
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=3)
+    installation.run()
 
-    assert [0, 0, 0] == made.committed([0, 1, 2])
+    assert [0, 0, 0] == installation.committed([0, 1, 2])
 
 
 def test_not_ready_while_the_broker_is_away() -> None:
     """When the group is lost with its broker, /ready says so within the session's time; with the broker it is back."""
     with local_kafka() as kafka:
         consumer = {"session.timeout.ms": "6000"}
-        made = create_installation(
+        installation = create_installation(
             kafka.bootstrap_servers,
             "away.",
             kafka={"bootstrap_servers": kafka.bootstrap_servers, "consumer": consumer},
@@ -305,7 +311,7 @@ def test_not_ready_while_the_broker_is_away() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=watch, daemon=True).start()
-        run(made.settings, status=status)
+        run(installation.settings, status=status)
 
     assert ends.is_set()
     assert [True, True, True] == readiness

@@ -24,14 +24,14 @@ def test_an_open_transaction_in_the_input(
 ) -> None:
     """A producer that never commits holds up one of two partitions: exit 3 names it, how far it is, and the reason; the
     other one and what lies before it are done."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    made.produce_events([repayment(1), repayment(2)])
-    made.produce_events([repayment(3)], partition=1)
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    installation.produce_events([repayment(1), repayment(2)])
+    installation.produce_events([repayment(3)], partition=1)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     producer.begin_transaction()
-    value, key = made.encode(repayment(4))
-    producer.produce(made.events, value, key, 1)
+    value, key = installation.encode(repayment(4))
+    producer.produce(installation.events, value, key, 1)
     assert producer.flush(10) == 0
     began: list[float] = []
 
@@ -41,26 +41,29 @@ def test_an_open_transaction_in_the_input(
             began.append(time.monotonic())
 
     with pytest.raises(StalledError) as ended:
-        run(made.settings, until_end=True, on_step=hurry)
+        run(installation.settings, until_end=True, on_step=hurry)
     assert 3 == ended.value.exit_code
     assert re.fullmatch(
-        rf"no progress for 3 s: {re.escape(made.events)}\[1\] at 1 of 2\nhint: an open transaction in the input .*",
+        rf"no progress for 3 s: {re.escape(installation.events)}\[1\] at 1 of 2\n"
+        r"hint: an open transaction in the input .*",
         str(ended.value),
     )
     assert STALL_S < time.monotonic() - began[-1] < 30
-    assert [2, 1] == made.committed([0, 1])
+    assert [2, 1] == installation.committed([0, 1])
 
     producer.commit_transaction(10)
-    made.run()
+    installation.run()
 
-    assert [2, 3] == made.committed([0, 1])  # with the marker of the transaction
+    assert [2, 3] == installation.committed([0, 1])  # with the marker of the transaction
 
 
 def test_a_broker_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the middle of a transaction, the broker is not waited for without end: exit 3, naming the partition."""
     with local_kafka() as kafka:
-        made = create_installation(kafka.bootstrap_servers, "gone.", transaction_timeout_ms=1_000, max_batch_records=1)
-        made.produce_events([repayment(1), repayment(2)])
+        installation = create_installation(
+            kafka.bootstrap_servers, "gone.", transaction_timeout_ms=1_000, max_batch_records=1
+        )
+        installation.produce_events([repayment(1), repayment(2)])
         began: list[float] = []
 
         def kill(step: str) -> None:
@@ -71,6 +74,6 @@ def test_a_broker_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
                     kafka.kill()
 
         with pytest.raises(StalledError, match=r"no progress for 3 s: gone\.banking\.events\[0\] at 1 of 2") as ended:
-            run(made.settings, until_end=True, on_step=kill)
+            run(installation.settings, until_end=True, on_step=kill)
         assert 3 == ended.value.exit_code
         assert STALL_S < time.monotonic() - began[1] < 30

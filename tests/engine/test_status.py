@@ -43,7 +43,7 @@ EVENTS = Topic("banking.events")
 
 
 class Clock:
-    """The module's `time`, which goes on only when told to."""
+    """The module's `time`, which a test moves on."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -56,33 +56,35 @@ class Clock:
 
 
 class Ends(StartOffsetResolver):
-    """Last stable offsets, as the broker would tell them."""
+    """Last stable offsets, as the broker would give them."""
 
     def __init__(self, ends: Mapping[int, int]) -> None:
         self.ends = dict(ends)
 
     def last_stable_offsets(self, partitions: list[int]) -> dict[int, int]:
         if not self.ends:
-            raise UnavailableError("the broker did not answer")
+            raise UnavailableError("the broker did not respond")
         return {partition: self.ends[partition] for partition in partitions}
 
 
-class Seen:
-    """A Progress with a clock and with ends of its own, told by a loop that owns `owned`."""
+class Observed:
+    """A status with a clock and with end offsets of its own, updated by a loop with these partitions."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *owned: AssignedPartition, ends: Mapping[int, int]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *partitions: AssignedPartition, ends: Mapping[int, int]
+    ) -> None:
         self.clock = Clock()
         monkeypatch.setattr(module, "time", self.clock)
         self.registry = CollectorRegistry()
         self.status = EngineStatus(Metrics(self.registry), events=EVENTS, max_stall_s=MAX_STALL_S)
         self.ends = Ends(ends)
         self.status.watch_lag(self.ends)
-        self.partitions = {partition.number: partition for partition in owned}
-        for partition in owned:
+        self.partitions = {partition.number: partition for partition in partitions}
+        for partition in partitions:
             partition.progressed_at = self.clock.now
 
     def after(self, seconds: float) -> Readiness:
-        """The answer of /ready when so much time has passed in which the loop turned, and had nothing to tell."""
+        """The response of /ready when so much time has passed in which the loop made passes, and nothing changed."""
         until = self.clock.now + seconds
         while self.clock.now < until:
             self.clock.now = min(until, self.clock.now + 1)
@@ -97,13 +99,13 @@ class Seen:
         return self.registry.get_sample_value(f"processor_{name}", labels)
 
 
-def owned(number: int = 3, *, committed: int = 10, cause: str = "") -> AssignedPartition:
+def started_partition(number: int = 3, *, committed: int = 10, cause: str = "") -> AssignedPartition:
     """A partition that has started, and has committed up to `committed`."""
-    made = AssignedPartition(number, DeduplicationWindow(records=0, age_ms=0), Future())
-    made.resolve(StartOffset(max(committed, 0), 0, needs_initial_commit=committed < 0))
+    partition = AssignedPartition(number, DeduplicationWindow(records=0, age_ms=0), Future())
+    partition.resolve(StartOffset(max(committed, 0), 0, needs_initial_commit=committed < 0))
     if cause:
-        made.pause(committed, cause)
-    return made
+        partition.pause(committed, cause)
+    return partition
 
 
 @cache
@@ -124,8 +126,11 @@ def keyed(key: str) -> Processed:
 def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
     """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress ends it. A partition
     that waits degrades the process at once."""
-    stuck, busy = owned(3, committed=10, cause="waiting for the schema registry"), owned(4, committed=10)
-    seen = Seen(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
+    stuck, busy = (
+        started_partition(3, committed=10, cause="waiting for the schema registry"),
+        started_partition(4, committed=10),
+    )
+    seen = Observed(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
     waits = "partition 3 waits at 10: waiting for the schema registry"
     degraded = Readiness(ready=True, reasons=(waits,), degraded=True)
     assert degraded == seen.after(3)
@@ -135,7 +140,7 @@ def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.Mon
     for _ in range(59):  # the lag has been known for a second
         assert degraded == seen.after(1)
         busy.progressed_at = seen.clock.now
-    reason = "partition 3: 5 records behind, no status for 61 s: waiting for the schema registry"
+    reason = "partition 3: 5 records behind, no progress for 61 s: waiting for the schema registry"
 
     assert Readiness(ready=False, reasons=(reason,)) == seen.after(1)
 
@@ -147,14 +152,14 @@ def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.Mon
 
 def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an hour without records the first new one has as long as any other; so has the first after it caught up."""
-    idle = owned(3, committed=10)
-    seen = Seen(monkeypatch, idle, ends={3: 10})
+    idle = started_partition(3, committed=10)
+    seen = Observed(monkeypatch, idle, ends={3: 10})
     seen.after(3_600)
     seen.ends.ends = {3: 11}
 
     assert READY == seen.after(60)
 
-    idle.committed_offset = 11  # it was there again, but nothing told when
+    idle.committed_offset = 11  # it caught up, but not within an update
     seen.after(3)
     seen.ends.ends = {3: 12}
 
@@ -163,8 +168,8 @@ def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.Monke
 
 
 def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the broker tells no ends, the last that were known stand."""
-    seen = Seen(monkeypatch, owned(3, committed=10), ends={})
+    """While the broker gives no end offsets, the last known ones stand."""
+    seen = Observed(monkeypatch, started_partition(3, committed=10), ends={})
     seen.after(3)
 
     assert 0 == seen.metric("consumer_lag_records", topic=EVENTS, partition="3")
@@ -178,9 +183,9 @@ def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lag, time of the last status since the epoch, partitions owned; one that went shows nothing any more."""
-    three, four = owned(3, committed=10), owned(4, committed=-1)
-    seen = Seen(monkeypatch, three, four, ends={3: 17, 4: 2})
+    """Lag, time of the last progress since the epoch, assigned partitions; one that went shows nothing any more."""
+    three, four = started_partition(3, committed=10), started_partition(4, committed=-1)
+    seen = Observed(monkeypatch, three, four, ends={3: 17, 4: 2})
     progressed_at = seen.clock.time()
     seen.after(6)
 
@@ -206,7 +211,7 @@ def failure(result: str) -> NotCommitted:
 
 def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     seen.status.count_committed([mapped(), mapped()], seconds=0.1)
     for result in ("aborted", "aborted", "uncertain", "fenced"):
         seen.status.count_failure(failure(result))
@@ -239,7 +244,7 @@ def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch, key: Callable[[], str]) -> None:
     """A thousand records that are keyed wrongly in one way are all counted, and one line names the first."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     with capture_logs() as logs:
         for _ in range(10):
             seen.status.count_committed([keyed(key()) for _ in range(100)], seconds=0.1)
@@ -254,7 +259,7 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
 
 def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those whose time no reader could show, dead letters too; others are not."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     for timestamp_ms in (1_773_480_413_702, 1_773_480_413_702_000, -1):
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
@@ -267,7 +272,7 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By their name, once for each record that has outputs without them."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     for headers in ((), (("traceparent", None),), (("traceparent", b"x"), ("traceparent", b"y"), ("other", None))):
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, headers=headers)
@@ -281,7 +286,7 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By template, once the message that shows them is committed; templates that replace none have no series."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     lookups = make_lookups(
         make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML), make_email("mail")
     )
@@ -298,7 +303,7 @@ def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key may have 1 MB, and its pattern has 40 characters: the rest of it is not searched."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     outcome = keyed(f"{'1' * 31}-" * 31_250)
     began = time.process_time()
     with capture_logs() as lines:
@@ -310,7 +315,7 @@ def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch
 
 def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two producers that key wrongly in two ways are two lines; a right key is none."""
-    seen = Seen(monkeypatch, ends={})
+    seen = Observed(monkeypatch, ends={})
     with capture_logs() as logs:
         seen.status.count_committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
 
@@ -319,7 +324,7 @@ def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_member_without_partitions_is_ready() -> None:
-    """The group counts it in; one that the group has not answered, or has shut out, is not ready, and says which."""
+    """The group counts it in; one that has no response of the group, or was shut out, is not ready, and says which."""
     status = EngineStatus.unobserved()
     status.update({}, is_member=False, was_ever_assigned=False)
     assert Readiness(ready=False, reasons=(UNASSIGNED,)) == status.readiness()
@@ -371,8 +376,8 @@ def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
 
 
 def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody observes any more, so the last answer is not worth anything."""
-    seen = Seen(monkeypatch, ends={})
+    """Updates have ended, so the last response is worth nothing."""
+    seen = Observed(monkeypatch, ends={})
     assert READY == seen.after(1)
     seen.clock.now += MAX_STALL_S + 1
 
@@ -387,11 +392,13 @@ def test_an_engine_whose_record_waits_is_unready(
     monkeypatch.setattr(partition_module, "MAX_RETRY_BACKOFF_S", 0.2)
     answers: dict[str, Any] = {}
     with recovering_registry(answers) as url:
-        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url))
-        made.produce_events([repayment(1)])
-        value, _ = made.encode(repayment(2))
-        made.produce_values([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
-        made.produce_events([repayment(3)])
+        installation = create_installation(
+            bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url)
+        )
+        installation.produce_events([repayment(1)])
+        value, _ = installation.encode(repayment(2))
+        installation.produce_values([b"\x00" + (7).to_bytes(4, "big") + value[5:]])
+        installation.produce_events([repayment(3)])
         status = EngineStatus.unobserved(max_stall_s=1)
         reasons: set[str] = set()
 
@@ -399,19 +406,21 @@ def test_an_engine_whose_record_waits_is_unready(
             if step == "polled" and not answers and status.was_ever_assigned:
                 reasons.update(one for one in status.readiness().reasons if "behind" in one)
                 if reasons:
-                    schema = next(one for one in made.schemas.families.values() if "LoanTransaction" in one.name)
+                    schema = next(
+                        one for one in installation.schemas.families.values() if "LoanTransaction" in one.name
+                    )
                     answers["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(made.settings, until_end=True, on_step=look, status=status)
+        run(installation.settings, until_end=True, on_step=look, status=status)
 
     (reason,) = reasons
-    assert re.fullmatch(r"partition 0: 2 records behind, no status for \d s: .*schema registry.*", reason)
-    assert [3] == made.committed()
+    assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)
+    assert [3] == installation.committed()
 
 
 def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
-    seen = Seen(monkeypatch, owned(), ends={3: 10})
+    seen = Observed(monkeypatch, started_partition(), ends={3: 10})
     suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
     seen.status.set_templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
 

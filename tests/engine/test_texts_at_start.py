@@ -50,23 +50,26 @@ def write(directory: Path, subject: str, *, version: int = 1, more: str = "") ->
 def made_with(servers: str, prefix: str, directory: Path) -> Installation:
     """An installation with one template, which has made a message of one event."""
     write(directory, "First")
-    made = create_installation(servers, prefix, templates_dir=directory)
-    made.produce_events([repayment(0)])
-    made.run()
-    assert [1] == made.committed()
-    return made
+    installation = create_installation(servers, prefix, templates_dir=directory)
+    installation.produce_events([repayment(0)])
+    installation.run()
+    assert [1] == installation.committed()
+    return installation
 
 
-def state(made: Installation) -> list[object]:
+def state(installation: Installation) -> list[object]:
     """All that a run could have changed: positions and outputs."""
-    topics = made.settings.topic
+    topics = installation.settings.topic
     outputs = topics("messages"), topics("status"), topics("notifications"), topics("decisions"), topics("dead_letters")
-    return [made.committed(), [len(made.read(topic)) for topic in (*outputs, topics("template_sets"))]]
+    return [installation.committed(), [len(installation.read(topic)) for topic in (*outputs, topics("template_sets"))]]
 
 
-def subjects(made: Installation) -> list[str]:
+def subjects(installation: Installation) -> list[str]:
     """Those of all messages."""
-    return [json.loads(record.value() or b"")["subject"] for record in made.read(made.settings.topic("messages"))]
+    return [
+        json.loads(record.value() or b"")["subject"]
+        for record in installation.read(installation.settings.topic("messages"))
+    ]
 
 
 def test_another_text_of_the_same_version_does_not_start(
@@ -74,13 +77,13 @@ def test_another_text_of_the_same_version_does_not_start(
 ) -> None:
     """With the words and the hint of a refused reload, before anything is committed; a raised version starts, and so do
     both texts that were used under their versions."""
-    made = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
-    made.produce_events([repayment(1)])
-    before = state(made)
+    installation = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    installation.produce_events([repayment(1)])
+    before = state(installation)
     write(tmp_path / "templates", "Second")
     with pytest.raises(UsageError) as refused:
-        made.run()
-    assert (2, before) == (refused.value.exit_code, state(made))
+        installation.run()
+    assert (2, before) == (refused.value.exit_code, state(installation))
     assert (
         "loan-repayment-email has other content under version 1, which was used before\n"
         "hint: raise its version, or undo the change"
@@ -88,26 +91,26 @@ def test_another_text_of_the_same_version_does_not_start(
 
     for number, (subject, version) in enumerate([("Second", 2), ("First", 1), ("Second", 2)], start=2):
         write(tmp_path / "templates", subject, version=version)
-        made.run()
-        made.produce_events([repayment(number)])
-    assert ["First", "Second", "First", "Second"] == [subject.partition(":")[0] for subject in subjects(made)]
+        installation.run()
+        installation.produce_events([repayment(number)])
+    assert ["First", "Second", "First", "Second"] == [subject.partition(":")[0] for subject in subjects(installation)]
     for subject, version in (("Third", 1), ("Third", 2)):
         write(tmp_path / "templates", subject, version=version)
         with pytest.raises(UsageError, match=f"under version {version}"):
-            made.run()
+            installation.run()
 
 
 def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """So do its workers."""
-    made = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
-    made.produce_events([repayment(1)])
-    before = state(made)
+    installation = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    installation.produce_events([repayment(1)])
+    before = state(installation)
     write(tmp_path / "templates", "Second")
     environment = {
         "PATH": "/usr/bin:/bin",
         "PROCESSOR_TENANT": TENANT,
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": made.servers,
-        "PROCESSOR_TOPICS__PREFIX": made.settings.topics.prefix,
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": installation.servers,
+        "PROCESSOR_TOPICS__PREFIX": installation.settings.topics.prefix,
         "PROCESSOR_TEMPLATES_DIR": str(tmp_path / "templates"),
         "PROCESSOR_STATE_DIR": str(tmp_path / "state"),
         "PROCESSOR_OUTPUT__FORMAT": "json",
@@ -122,16 +125,16 @@ def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_
             "has other content under version 1, which was used before\nhint: raise its version, or undo the change"
             in ended.stderr
         )
-    assert before == state(made)
+    assert before == state(installation)
 
 
 def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Samples, comments, the order of fields, and the values of a webhook's headers, which may be secrets."""
     directory = tmp_path / "templates"
-    made = made_with(bootstrap_servers, topic_prefix, directory)
+    installation = made_with(bootstrap_servers, topic_prefix, directory)
     (directory / "hook.toml").write_text(HOOK)
-    made.produce_events([repayment(1)])
-    made.run()
+    installation.produce_events([repayment(1)])
+    installation.run()
     sample = (SHIPPED / "samples" / "loan-repayment.json").read_bytes()
     (directory / "sample.json").write_bytes(sample)
     write(
@@ -142,29 +145,29 @@ def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix:
     identity, _, rest = HOOK.partition("\n")
     head, table, webhook = rest.replace('"one"', '"two"').partition("[webhook]")
     (directory / "hook.toml").write_text(f"{head}{identity}\n{table}{webhook}")
-    made.produce_events([repayment(2)])
-    made.run()
+    installation.produce_events([repayment(2)])
+    installation.run()
 
-    assert [3] == made.committed()
-    assert 3 == len(made.template_set_keys())  # the set's version has the values of headers in it
+    assert [3] == installation.committed()
+    assert 3 == len(installation.template_set_keys())  # the set's version has the values of headers in it
     (directory / "hook.toml").write_text(HOOK.replace("X-Token", "X-Other"))
     with pytest.raises(UsageError, match="hook has other content under version 1"):
-        made.run()
+        installation.run()
 
 
-def put_sets(made: Installation, records: Iterable[tuple[str, bytes | None]]) -> None:
+def put_sets(installation: Installation, records: Iterable[tuple[str, bytes | None]]) -> None:
     """Records on the topic of template sets: key, value."""
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
     for key, value in records:
-        producer.produce(made.settings.topic("template_sets"), value, key, 0)
+        producer.produce(installation.settings.topic("template_sets"), value, key, 0)
     assert producer.flush(30) == 0
 
 
 def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """They are passed over with one warning; a set of a later version of this program is read as far as it is known."""
     directory = tmp_path / "templates"
-    made = made_with(bootstrap_servers, topic_prefix, directory)
-    (own,) = made.read(made.settings.topic("template_sets"))
+    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    (own,) = installation.read(installation.settings.topic("template_sets"))
     newer = json.loads(own.value() or b"")
     newer["brand_new"] = True
     (template,) = newer["templates"]
@@ -176,50 +179,50 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
         b'{"templates": {}}',
         b'{"templates": [{"id": "a", "version": 1, "content": "[]"}]}',
     ]
-    put_sets(made, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
-    put_sets(made, [("newer", json.dumps(newer).encode())])
-    layout = read_output_topics(create_admin(made.settings), made.settings, made.templates)
+    put_sets(installation, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
+    put_sets(installation, [("newer", json.dumps(newer).encode())])
+    layout = read_output_topics(create_admin(installation.settings), installation.settings, installation.templates)
     with capture_logs() as logs:
-        written = published_template_sets(made.settings, layout)
+        written = published_template_sets(installation.settings, layout)
 
     (line,) = (line for line in logs if line["event"] == "invalid template sets ignored")
-    assert (5, made.settings.topic("template_sets")) == (line["records"], line["topic"])
+    assert (5, installation.settings.topic("template_sets")) == (line["records"], line["topic"])
     assert {(own.key() or b"").decode(), "newer"} == set(written.keys)
     assert {("loan-repayment-email", 1): {text_digest(template["content"])}} == written.texts
-    made.produce_events([repayment(1)])
-    made.run()
-    assert [2] == made.committed()
+    installation.produce_events([repayment(1)])
+    installation.run()
+    assert [2] == installation.committed()
 
 
 def test_a_set_that_was_taken_away(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """By a null value: its texts are free again, and it is written again by who uses it."""
     directory = tmp_path / "templates"
-    made = made_with(bootstrap_servers, topic_prefix, directory)
-    first = made.template_set_keys()
+    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    first = installation.template_set_keys()
     write(directory, "Second")
-    put_sets(made, [(first[0], None)])
-    made.produce_events([repayment(1)])
-    made.run()
-    assert [2] == made.committed()
-    second = made.template_set_keys()[-1]
-    put_sets(made, [(second, None)])
-    made.produce_events([repayment(2)])
-    made.run()
+    put_sets(installation, [(first[0], None)])
+    installation.produce_events([repayment(1)])
+    installation.run()
+    assert [2] == installation.committed()
+    second = installation.template_set_keys()[-1]
+    put_sets(installation, [(second, None)])
+    installation.produce_events([repayment(2)])
+    installation.run()
 
-    assert [*first, first[0], second, second, second] == made.template_set_keys()
+    assert [*first, first[0], second, second, second] == installation.template_set_keys()
 
 
 def test_an_old_process_that_still_writes_its_set(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """While a new version is rolled out, both are written, in any order: each process starts again with its own."""
     directory = tmp_path / "templates"
-    made = made_with(bootstrap_servers, topic_prefix, directory)
-    (old,) = made.read(made.settings.topic("template_sets"))
+    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    (old,) = installation.read(installation.settings.topic("template_sets"))
     write(directory, "Second", version=2)
-    made.produce_events([repayment(1)])
-    made.run()
-    put_sets(made, [((old.key() or b"").decode(), old.value())])
+    installation.produce_events([repayment(1)])
+    installation.run()
+    put_sets(installation, [((old.key() or b"").decode(), old.value())])
     for subject, version in (("Second", 2), ("First", 1)):
         write(directory, subject, version=version)
-        made.run()
+        installation.run()
 
-    assert [2] == made.committed()
+    assert [2] == installation.committed()

@@ -27,7 +27,7 @@ OFTEN = "from processor.kafka import topic_state\ntopic_state.COMPARISON_INTERVA
 
 
 def test_topics_are_compared_twice_a_minute() -> None:
-    """So that nobody waits for a minute."""
+    """So that no test waits for a minute."""
     assert engine.COMPARISON_INTERVAL_S == 30
 
 
@@ -71,25 +71,25 @@ def test_topics_that_lose_something_are_degraded(
 ) -> None:
     """A compacted events topic, and a proof that lives shorter than its events: ready, degraded, each with what it
     loses and what to set; counted in a metric."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    status = made.settings.topic("status")
-    made.configure(made.events, "cleanup.policy", "compact,delete")
-    made.configure(status, "retention.ms", "86400000")
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    status = installation.settings.topic("status")
+    installation.configure(installation.events, "cleanup.policy", "compact,delete")
+    installation.configure(status, "retention.ms", "86400000")
     workers = ["worker 1: ", "worker 2: "] if options else [""]
     compacted = (
-        f"topic {made.events} has cleanup.policy=compact,delete, not delete: of an account's events all but the last "
-        f"may be gone before they are read; set cleanup.policy=delete on {made.events}"
+        f"topic {installation.events} has cleanup.policy=compact,delete, not delete: of an account's events all but "
+        f"the last may be gone before they are read; set cleanup.policy=delete on {installation.events}"
     )
     short = (
-        f"topic {status} keeps records for 1 days, {made.events} for 30 days: an event would outlive the proof of what "
-        f"became of it; set retention.ms=2592000000 or more on {status}"
+        f"topic {status} keeps records for 1 days, {installation.events} for 30 days: an event would outlive the proof "
+        f"of what became of it; set retention.ms=2592000000 or more on {status}"
     )
     expected = {
         "ready": True,
         "degraded": True,
         "reasons": [worker + reason for worker in workers for reason in (compacted, short)],
     }
-    with process(made, *options) as (_, address):
+    with process(installation, *options) as (_, address):
         wait_until(lambda: ready(address) == expected)
         assert [" 2.0"] * len(workers) == metric(address, "processor_topic_differences")
 
@@ -99,30 +99,30 @@ def test_topics_that_lose_something_are_degraded(
 def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix: str) -> None:
     """The topic of the template sets, to which hardly anything is written, is deleted: degraded at the next look.
     Created again it gets the set in use with the next event, and /ready says nothing more of it."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    sets = made.settings.topic("template_sets")
-    made.produce_events([repayment(1)])
-    with process(made, before=OFTEN) as (_, address):
-        wait_until(lambda: made.committed() == [1])
-        assert 1 == len(made.read(sets))
-        made.delete_topic(sets)
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    sets = installation.settings.topic("template_sets")
+    installation.produce_events([repayment(1)])
+    with process(installation, before=OFTEN) as (_, address):
+        wait_until(lambda: installation.committed() == [1])
+        assert 1 == len(installation.read(sets))
+        installation.delete_topic(sets)
         missing = f"topic {sets} is missing; `processor topics --create`"
         wait_until(lambda: missing in ready(address)["reasons"], timeout_s=60)
-        made.create_topics()
-        made.produce_events([repayment(2)])
-        wait_until(lambda: made.committed() == [2])
+        installation.create_topics()
+        installation.produce_events([repayment(2)])
+        wait_until(lambda: installation.committed() == [2])
         wait_until(lambda: not ready(address)["degraded"], timeout_s=60)
 
-    assert 1 == len(made.read(sets))
+    assert 1 == len(installation.read(sets))
 
 
 @pytest.mark.kafka
 @pytest.mark.timeout(180)
 def test_an_events_topic_that_is_deleted_is_named(bootstrap_servers: str, topic_prefix: str) -> None:
     """No transaction fails of it: /ready names it all the same."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    with process(made, before=OFTEN) as (_, address):
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    with process(installation, before=OFTEN) as (_, address):
         wait_until(lambda: ready(address)["ready"])
-        made.delete_topic(made.events)
-        missing = f"topic {made.events} is missing; `processor topics --create`"
+        installation.delete_topic(installation.events)
+        missing = f"topic {installation.events} is missing; `processor topics --create`"
         wait_until(lambda: missing in ready(address)["reasons"], timeout_s=60)

@@ -20,9 +20,13 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 
-def named(made: Installation, role: Role) -> Topic:
+def named(installation: Installation, role: Role) -> Topic:
     """The topic of that role; `stream` is the one of LOAN_REPAYMENT."""
-    return made.settings.stream_topic(EventName("LOAN_REPAYMENT")) if role == "stream" else made.settings.topic(role)
+    return (
+        installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))
+        if role == "stream"
+        else installation.settings.topic(role)
+    )
 
 
 def reasons(address: str) -> str:
@@ -36,20 +40,20 @@ OUTPUTS: dict[Role, int] = {"messages": 2, "status": 2, "notifications": 1, "str
 def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: str, role: Role) -> None:
     """/ready names topic and command within seconds; created again, the same process goes on, and each event has its
     outputs once in every topic."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    topic = named(made, role)
-    made.produce_events([repayment(n) for n in range(20)])
-    with process(made) as (running, address):
-        wait_until(lambda: made.committed() == [20])
-        made.delete_topic(topic)
-        made.produce_events([repayment(n) for n in range(20, 60)])
-        made.produce_values([b"\x07 no event"])
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    topic = named(installation, role)
+    installation.produce_events([repayment(n) for n in range(20)])
+    with process(installation) as (running, address):
+        wait_until(lambda: installation.committed() == [20])
+        installation.delete_topic(topic)
+        installation.produce_events([repayment(n) for n in range(20, 60)])
+        installation.produce_values([b"\x07 no event"])
         deleted_at = time.monotonic()
         wait_until(lambda: f"topics are missing: {topic}" in reasons(address))
         assert time.monotonic() - deleted_at < 14
         answer = ready(address)
-        made.create_topics()
-        wait_until(lambda: made.committed() == [61])
+        installation.create_topics()
+        wait_until(lambda: installation.committed() == [61])
         wait_until(lambda: ready(address)["ready"])
         assert running.poll() is None
 
@@ -57,110 +61,110 @@ def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: s
     assert "`processor topics --create` creates what is missing" in answer["reasons"][0]
     for output, each in OUTPUTS.items():
         events = 40 if output == role else 60
-        read = made.read(named(made, output))
+        read = installation.read(named(installation, output))
         assert each * events == len(read), output
         if output != "stream":
             assert each * events == len({message.key() for message in read}), output
-    assert 1 == len(made.read(made.settings.topic("dead_letters")))
+    assert 1 == len(installation.read(installation.settings.topic("dead_letters")))
 
 
 def test_an_output_topic_that_comes_back_smaller(bootstrap_servers: str, topic_prefix: str) -> None:
     """Created again with one partition of two: the second partition's events wait, topic and command are named; grown,
     the same process publishes them, once."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    status = made.settings.topic("status")
-    with process(made) as (_, address):
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
+    status = installation.settings.topic("status")
+    with process(installation) as (_, address):
         wait_until(lambda: ready(address)["ready"])
-        made.delete_topic(status)
-        made.create_topic(status, 1)
-        made.produce_events([repayment(n) for n in range(20)], partition=1)
+        installation.delete_topic(status)
+        installation.create_topic(status, 1)
+        installation.produce_events([repayment(n) for n in range(20)], partition=1)
         wait_until(
             lambda: (
-                f"{made.events} has 2 partitions, but {status} has 1; hint: `processor topics --grow 2"
+                f"{installation.events} has 2 partitions, but {status} has 1; hint: `processor topics --grow 2"
                 in reasons(address)
             )
         )
-        grow_topics(made.settings, partitions=2, yes=True)
-        wait_until(lambda: made.committed([1]) == [20])
+        grow_topics(installation.settings, partitions=2, yes=True)
+        wait_until(lambda: installation.committed([1]) == [20])
         wait_until(lambda: ready(address)["ready"])
 
-    assert {2} == set(Counter(status["eventId"] for status in made.read_statuses(1)).values())
-    assert 40 == len({message.key() for message in made.read(made.settings.topic("messages"), 1)})
+    assert {2} == set(Counter(status["eventId"] for status in installation.read_statuses(1)).values())
+    assert 40 == len({message.key() for message in installation.read(installation.settings.topic("messages"), 1)})
 
 
 def test_a_stream_that_comes_back_with_other_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
     """A stream's partition is the source's modulo its own number, which is the one that it has now."""
-    made = create_installation(bootstrap_servers, topic_prefix, partitions=3)
-    stream = named(made, "stream")
-    with process(made) as (_, address):
+    installation = create_installation(bootstrap_servers, topic_prefix, partitions=3)
+    stream = named(installation, "stream")
+    with process(installation) as (_, address):
         wait_until(lambda: ready(address)["ready"])
-        made.produce_events([repayment(n) for n in range(3)], partition=2)
-        wait_until(lambda: made.committed([2]) == [3])
-        made.delete_topic(stream)
-        made.produce_events([repayment(n) for n in range(3, 9)], partition=2)
+        installation.produce_events([repayment(n) for n in range(3)], partition=2)
+        wait_until(lambda: installation.committed([2]) == [3])
+        installation.delete_topic(stream)
+        installation.produce_events([repayment(n) for n in range(3, 9)], partition=2)
         wait_until(lambda: f"topics are missing: {stream}" in reasons(address))
-        made.create_topic(stream, 2)
-        wait_until(lambda: made.committed([2]) == [9])
+        installation.create_topic(stream, 2)
+        wait_until(lambda: installation.committed([2]) == [9])
 
-    assert [6, 0] == [len(made.read(stream, partition)) for partition in range(2)]
+    assert [6, 0] == [len(installation.read(stream, partition)) for partition in range(2)]
 
 
 def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 3 after a minute without progress says what it waited for."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events([repayment(n) for n in range(5)])
-    status = made.settings.topic("status")
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(n) for n in range(5)])
+    status = installation.settings.topic("status")
 
     def delete(step: str) -> None:
         if step == "mapped" and not deleted:
             deleted.append(step)
-            made.delete_topic(status)
+            installation.delete_topic(status)
             monkeypatch.setattr(completion, "STALL_TIMEOUT_S", 5.0)
 
     deleted: list[str] = []
     with pytest.raises(
         StalledError, match=rf"at 0 of 5; the last batch was not committed: .*missing: {status}; hint: "
     ):
-        run(made.settings, until_end=True, on_step=delete)
-    assert [0] == made.committed()
+        run(installation.settings, until_end=True, on_step=delete)
+    assert [0] == installation.committed()
 
 
 def test_a_start_waits_for_a_deleted_topic(bootstrap_servers: str, topic_prefix: str) -> None:
     """A partition that is assigned while an output topic is missing waits for it, and says so; the process stays."""
-    made = create_installation(bootstrap_servers, topic_prefix)
-    status = made.settings.topic("status")
-    with process(made) as (running, address):
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    status = installation.settings.topic("status")
+    with process(installation) as (running, address):
         wait_until(lambda: ready(address)["ready"])
-        made.delete_topic(status)
-        made.grow_topic(made.events, 2)
+        installation.delete_topic(status)
+        installation.grow_topic(installation.events, 2)
         wait_until(
             lambda: f"partition 1: its start is not known yet: topics are missing: {status}; hint:" in reasons(address)
         )
-        made.create_topics()
-        grow_topics(made.settings, partitions=2, yes=True)
-        made.produce_events([repayment(n) for n in range(20)], partition=1)
-        wait_until(lambda: made.committed([1]) == [20])
+        installation.create_topics()
+        grow_topics(installation.settings, partitions=2, yes=True)
+        installation.produce_events([repayment(n) for n in range(20)], partition=1)
+        wait_until(lambda: installation.committed([1]) == [20])
         assert running.poll() is None
 
-    assert 40 == len(made.read_statuses(1))
+    assert 40 == len(installation.read_statuses(1))
 
 
 def test_no_client_of_ours_creates_a_topic() -> None:
     """A broker that creates topics by itself gives one with one partition and its own retention: never by asking of
     ours. The deleted topic stays away until it is created as planned."""
     with local_kafka(extra={"auto.create.topics.enable": "true"}) as kafka:
-        made = create_installation(kafka.bootstrap_servers, "auto.", partitions=2)
-        status = made.settings.topic("status")
-        with process(made) as (_, address):
+        installation = create_installation(kafka.bootstrap_servers, "auto.", partitions=2)
+        status = installation.settings.topic("status")
+        with process(installation) as (_, address):
             wait_until(lambda: ready(address)["ready"])
-            made.delete_topic(status)
-            made.produce_events([repayment(n) for n in range(20)], partition=1)
+            installation.delete_topic(status)
+            installation.produce_events([repayment(n) for n in range(20)], partition=1)
             wait_until(lambda: f"topics are missing: {status}" in reasons(address))
             time.sleep(8)  # some transactions, and a refresh of the metadata
-            assert status not in made.admin().list_topics(timeout=10).topics
-            made.create_topics()
-            wait_until(lambda: made.committed([1]) == [20])
+            assert status not in installation.admin().list_topics(timeout=10).topics
+            installation.create_topics()
+            wait_until(lambda: installation.committed([1]) == [20])
             wait_until(lambda: ready(address)["ready"])
 
-        assert 2 == len(made.admin().list_topics(timeout=10).topics[status].partitions)
-        assert 40 == len(made.read_statuses(1))
+        assert 2 == len(installation.admin().list_topics(timeout=10).topics[status].partitions)
+        assert 40 == len(installation.read_statuses(1))
