@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytes
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
 
-    with pytest.raises(UsageError, match=r"(?s)no folder for the lock of instance 'host-a'.*\nhint: TMPDIR"):
+    with pytest.raises(UsageError, match=r"(?s)no folder for the lock of instance 'host-a'.*\nhint: set TMPDIR"):
         transactional_id(settings("a")).__enter__()
 
 
@@ -123,7 +123,7 @@ def test_a_link_in_the_place_of_the_folder_is_refused(temporary: Path, tmp_path:
     elsewhere = folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(elsewhere)
 
-    with pytest.raises(UsageError, match=r"(?s)no folder for the lock.*\nhint: TMPDIR"):
+    with pytest.raises(UsageError, match=r"(?s)no folder for the lock.*\nhint: set TMPDIR"):
         transactional_id(settings("a")).__enter__()
 
 
@@ -135,5 +135,5 @@ def test_a_folder_of_another_user_is_refused(temporary: Path) -> None:
         os.chown(folder, 12345, 12345)
     except PermissionError:
         pytest.skip("only root can give a folder away")
-    with pytest.raises(UsageError, match=r"(?s)no folder for the lock.*another user.*\nhint: TMPDIR"):
+    with pytest.raises(UsageError, match=r"(?s)no folder for the lock.*another user.*\nhint: set TMPDIR"):
         transactional_id(settings("a")).__enter__()
