@@ -84,12 +84,12 @@ def test_no_two_names_give_one_id() -> None:
 def test_a_group_has_no_colon() -> None:
     """It is what parts group, instance and index."""
     for group in ("a:b", ":", "processor:0"):
-        with pytest.raises(ValueError, match=r"must not have ':'"):
+        with pytest.raises(ValueError, match=r"must not contain ':'"):
             settings(group)
 
 
-def test_a_host_with_a_colon_needs_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of hosts are not ours; one that cannot be part of an id asks for a word."""
+def test_a_host_with_a_colon_needs_an_instance_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host's name is not chosen here; one that cannot be part of an id needs the setting."""
     monkeypatch.setattr(socket, "gethostname", lambda: "fe80::1")
 
     with pytest.raises(UsageError, match=r"(?s)'fe80::1'.*\nhint: .*PROCESSOR_INSTANCE_ID"):
