@@ -1,7 +1,9 @@
 """Which events there are: family, target, channels, and what a producer keys each one by. Tables, pure.
 
-Another event is a row here and a symbol in its family's schema; another family is a row of FAMILIES and a schema file.
-The facts are the domain reference's (`events.csv`, section 5 of the event families); tests compare them both ways.
+To add an event: a row of EVENTS here and in `tests/domain/events.csv`, a symbol of the enum in its family's schema
+(`schemas/events/`, with a new id in `ids.json` and the former version in `history/`), a sample
+`processor/shipped/events/<NAME>.json`, and a template that uses it in `processor/shipped/`. Another family is a row of
+FAMILIES and a schema file as well. Tests fail for each of these that is missing.
 """
 
 import re
@@ -111,7 +113,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
 }
 
 _ALL: Final = frozenset(Channel)
-# For people and systems, but no credit officer has to do anything.
+# For people and systems; no credit officer has to act.
 _NO_TASK: Final = frozenset(channel for channel, spec in CHANNELS.items() if not spec.is_for_staff)
 _NO_EMAIL: Final = frozenset(channel for channel in _NO_TASK if CHANNELS[channel].for_frequent_events)
 _SYSTEMS: Final = frozenset(channel for channel, spec in CHANNELS.items() if not spec.recipients)
@@ -208,7 +210,7 @@ EVENTS: Final[Mapping[EventName, EventRow]] = {  # in the order of each family's
 }
 
 
-_NAME_LIMIT_CHARACTERS: Final = 100  # of what is compared with all names, whoever wrote it
+_NAME_LIMIT_CHARACTERS: Final = 100  # of a text that is compared with all names
 
 
 def ordering_key(event: EventName, fields: Fields) -> str:
@@ -230,7 +232,7 @@ def ordering_key(event: EventName, fields: Fields) -> str:
 def nearest_event(name: str) -> str:
     """The event that `name` probably means, empty when nothing is near.
 
-    By its words, in whatever case and whatever stands between them, else by its letters.
+    By its words, in any case and with any separators, else by its letters.
     """
     spelt = re.sub("[^A-Z0-9]+", "_", name[:_NAME_LIMIT_CHARACTERS].upper()).strip("_")
     words = set(spelt.split("_"))

@@ -65,7 +65,7 @@ class ChannelSpec:
     """What one channel is.
 
     `content_types` are the words that a template file may use; `default_content` is None where it has to use one.
-    `recipients` are those that a template may address, empty where it addresses nobody. `address_field` is the field
+    `recipients` are those that a template may address, empty for a channel to systems. `address_field` is the field
     of the recipient that has the address; `missing_address` how a message fails whose recipient has none.
     `starter_body` is the body of a new template.
     """

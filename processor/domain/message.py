@@ -12,7 +12,7 @@ from processor.domain.record import EncodedKey, Headers, RecordPosition, Templat
 
 
 class State(StrEnum):
-    """Where a message is in its life. Names are published; which step may follow which is decided by us."""
+    """Where a message is in its lifecycle. Names are published; the order of states is this program's."""
 
     QUEUED = "QUEUED"
     QUEUED_FOR_STREAM = "QUEUED_FOR_STREAM"
@@ -54,7 +54,7 @@ class Communicationmessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStatus:
-    """One transition of one message, and its lineage. `from_` is `from` on the wire; a birth has none.
+    """One transition of one message, and its lineage. `from_`, on the wire `from`, is None for a creation.
 
     Consumers keep the highest `sequence` per `encodedKey`; sequences start at 1 and have no gaps.
     """
@@ -110,7 +110,7 @@ class SkippedTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """All that one source record left out; one record on `communications.decisions`."""
+    """Every reason for which one source record made no message; one record on `communications.decisions`."""
 
     eventId: str | None  # noqa: N815
     event: str | None

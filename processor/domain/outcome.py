@@ -92,8 +92,8 @@ class SourceOutcome:
     """What one output says of the source record that it was made of.
 
     `event_id` is None for a record that did not pass the checks before DUPLICATE_EVENT. `time_ms` is when the
-    source record counts as written. `later`: a status of the message's further way, which lies anywhere behind that
-    of its birth, and whose time is its own.
+    source record counts as written. `later`: a status after the message's creation, which lies anywhere behind that
+    one, and whose time is its own.
     """
 
     source: RecordPosition

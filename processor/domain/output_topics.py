@@ -132,7 +132,7 @@ SINGLE: Final[tuple[FixedOutput, ...]] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class OutputTopic:
-    """A topic of ours: its real name, its number of partitions, and the most that one record of it may weigh.
+    """An output's topic: its name, its number of partitions, and the limit of one record's size.
 
     `limit_bytes` holds for key, value and headers together: the smaller of 999,000 and `max.message.bytes` - 1,024
     (dead letters: `max.message.bytes` - 1,024 alone).

@@ -1,11 +1,11 @@
 """Every placeholder of a template: which families have it, its type, and the one path to its value. A table, pure.
 
-Names and most types are published by the source; where a meaning begins with (D) the whole row is our decision.
-The facts are the domain reference's `placeholders.csv`; tests compare them both ways.
+Names and most types are published by the source; the other rows are this program's own (`_own`).
+Tests compare the table with `tests/domain/placeholders.csv` both ways.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -27,8 +27,8 @@ class PlaceholderType(StrEnum):
 class Placeholder:
     """One row. Empty `families` means all; a name may have several rows, never two for one family.
 
-    `path` leads through the typed event; one that begins with `recipient` leads through the addressee, which the
-    mapping makes of the event and is in no schema.
+    `path` leads through the typed event; one that begins with `recipient` leads through the recipient, which
+    mapping derives from the event and which is in no schema.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Placeholder:
     type: PlaceholderType
     path: tuple[str, ...]
     meaning: str
+    is_published: bool = True  #: By the source; else of this program alone.
 
     def belongs_to(self, family: str) -> bool:
         """Whether events of `family` have this placeholder by this path."""
@@ -44,6 +45,11 @@ class Placeholder:
 
 def _row(name: str, families: str, kind: PlaceholderType, path: str, meaning: str) -> Placeholder:
     return Placeholder(name, tuple(families.split()), kind, tuple(path.split(".")), meaning)
+
+
+def _own(name: str, families: str, kind: PlaceholderType, path: str, meaning: str) -> Placeholder:
+    """A row that the source does not publish."""
+    return replace(_row(name, families, kind, path, meaning), is_published=False)
 
 
 _ALL: Final = ""
@@ -111,16 +117,16 @@ PLACEHOLDERS: Final[tuple[Placeholder, ...]] = (
         "account.encodedKey",
         "Encoded key of the entity the event is about: the account (also for transactions)",
     ),
-    _row(
+    _own(
         "ENCODED_KEY",
         "credit_arrangement",
         _T.STRING,
         "creditArrangement.encodedKey",
-        "(D) Encoded key of the credit arrangement; the published set of these events has no such placeholder",
+        "Encoded key of the credit arrangement; the published set of these events has no such placeholder",
     ),
     _row("ENCODED_KEY", "activity", _T.STRING, "subject.encodedKey", "Encoded key of the entity the activity is about"),
-    _row("ENCODED_KEY", "order", _T.STRING, "order.encodedKey", "(D) Encoded key of the order"),
-    _row("ENCODED_KEY", "journal_entry", _T.STRING, "journalEntry.encodedKey", "(D) Encoded key of the journal entry"),
+    _own("ENCODED_KEY", "order", _T.STRING, "order.encodedKey", "Encoded key of the order"),
+    _own("ENCODED_KEY", "journal_entry", _T.STRING, "journalEntry.encodedKey", "Encoded key of the journal entry"),
     _row(
         "ENCODED_KEY",
         "background",
@@ -477,214 +483,208 @@ PLACEHOLDERS: Final[tuple[Placeholder, ...]] = (
     _row("STATE", "background", _T.STRING, "process.state", "Outcome of the process or new data-access state"),
     _row("START_DATE", "background", _T.TIMESTAMP, "process.startDate", "Start of the process"),
     _row("END_DATE", "background", _T.TIMESTAMP, "process.endDate", "End of the process"),
-    _row("EVENT_ID", _ALL, _T.STRING, "eventId", "(D) Id of the event"),
-    _row("EVENT", _ALL, _T.ENUM, "event", "(D) Name of the event"),
-    _row(
+    _own("EVENT_ID", _ALL, _T.STRING, "eventId", "Id of the event"),
+    _own("EVENT", _ALL, _T.ENUM, "event", "Name of the event"),
+    _own(
         "OCCURRED_AT",
         _ALL,
         _T.TIMESTAMP,
         "occurredAt",
-        "(D) Moment of the event, same as CURRENT_DATE_TIME under an honest name",
+        "Moment of the event, same as CURRENT_DATE_TIME under an honest name",
     ),
-    _row("TENANT", _ALL, _T.STRING, "tenant", "(D) Tenant"),
-    _row("CORRELATION_ID", _ALL, _T.STRING, "correlationId", "(D) Correlation id of the request that caused the event"),
-    _row("USER_KEY", _ALL, _T.STRING, "actor.encodedKey", "(D) Encoded key of the user who acted"),
-    _row("RECIPIENT_KEY", _ADDRESSED, _T.STRING, "recipient.encodedKey", "(D) Encoded key of the recipient"),
-    _row("CLIENT_KEY", _OF_CLIENT, _T.STRING, "client.encodedKey", "(D) Encoded key of the client"),
-    _row("CLIENT_STATE", _OF_CLIENT, _T.ENUM, "client.state", "(D) State of the client, verbatim"),
-    _row(
+    _own("TENANT", _ALL, _T.STRING, "tenant", "Tenant"),
+    _own("CORRELATION_ID", _ALL, _T.STRING, "correlationId", "Correlation id of the request that caused the event"),
+    _own("USER_KEY", _ALL, _T.STRING, "actor.encodedKey", "Encoded key of the user who acted"),
+    _own("RECIPIENT_KEY", _ADDRESSED, _T.STRING, "recipient.encodedKey", "Encoded key of the recipient"),
+    _own("CLIENT_KEY", _OF_CLIENT, _T.STRING, "client.encodedKey", "Encoded key of the client"),
+    _own("CLIENT_STATE", _OF_CLIENT, _T.ENUM, "client.state", "State of the client, verbatim"),
+    _own(
         "CREDIT_OFFICER_NAME",
         _OF_CLIENT,
         _T.STRING,
         "client.creditOfficer.fullName",
-        "(D) Full name of the credit officer of the client",
+        "Full name of the credit officer of the client",
     ),
-    _row("GROUP_KEY", _OF_GROUP, _T.STRING, "group.encodedKey", "(D) Encoded key of the group"),
-    _row("BRANCH_ID", _OF_BRANCH, _T.STRING, "branch.id", "(D) Id of the branch"),
-    _row("ACCOUNT_KEY", _OF_ACCOUNT, _T.STRING, "account.encodedKey", "(D) Encoded key of the account"),
-    _row("ACCOUNT_STATE", _OF_ACCOUNT, _T.ENUM, "account.state", "(D) State of the account, verbatim"),
-    _row("ACCOUNT_KIND", _OF_ACCOUNT, _T.ENUM, "account.kind", "(D) LOAN or DEPOSIT"),
-    _row(
+    _own("GROUP_KEY", _OF_GROUP, _T.STRING, "group.encodedKey", "Encoded key of the group"),
+    _own("BRANCH_ID", _OF_BRANCH, _T.STRING, "branch.id", "Id of the branch"),
+    _own("ACCOUNT_KEY", _OF_ACCOUNT, _T.STRING, "account.encodedKey", "Encoded key of the account"),
+    _own("ACCOUNT_STATE", _OF_ACCOUNT, _T.ENUM, "account.state", "State of the account, verbatim"),
+    _own("ACCOUNT_KIND", _OF_ACCOUNT, _T.ENUM, "account.kind", "LOAN or DEPOSIT"),
+    _own(
         "PREVIOUS_INTEREST_RATE",
         "loan_account loan_transaction",
         _T.DECIMAL,
         "account.previousInterestRate",
-        "(D) Interest rate before the change, in percent",
+        "Interest rate before the change, in percent",
     ),
-    _row("TRANSACTION_KEY", _OF_TRANSACTION, _T.STRING, "transaction.encodedKey", "(D) Encoded key of the transaction"),
-    _row(
+    _own("TRANSACTION_KEY", _OF_TRANSACTION, _T.STRING, "transaction.encodedKey", "Encoded key of the transaction"),
+    _own(
         "TRANSACTION_CURRENCY",
         _OF_TRANSACTION,
         _T.STRING,
         "transaction.currencyCode",
-        "(D) ISO 4217 code of the transaction",
+        "ISO 4217 code of the transaction",
     ),
-    _row(
+    _own(
         "ORIGINAL_CURRENCY",
         _OF_TRANSACTION,
         _T.STRING,
         "transaction.originalCurrencyCode",
-        "(D) ISO 4217 code of the original amount",
+        "ISO 4217 code of the original amount",
     ),
-    _row(
+    _own(
         "FEE_NAME",
         "loan_transaction deposit_transaction",
         _T.STRING,
         "transaction.feeName",
-        "(D) Name of the fee or penalty",
+        "Name of the fee or penalty",
     ),
-    _row(
+    _own(
         "DAYS_TO_DUE",
         "loan_account",
         _T.INTEGER,
         "triggerDays",
-        "(D) Days until the instalment is due; negative once overdue",
+        "Days until the instalment is due; negative once overdue",
     ),
-    _row("INSTALLMENT_NUMBER", "loan_account", _T.INTEGER, "installment.number", "(D) Number of the instalment"),
-    _row(
+    _own("INSTALLMENT_NUMBER", "loan_account", _T.INTEGER, "installment.number", "Number of the instalment"),
+    _own(
         "CREDIT_CURRENCY",
         "credit_arrangement",
         _T.STRING,
         "creditArrangement.currencyCode",
-        "(D) ISO 4217 code of the credit arrangement",
+        "ISO 4217 code of the credit arrangement",
     ),
-    _row(
-        "HOLD_ID", "authorisation_hold", _T.STRING, "hold.externalReferenceId", "(D) External reference id of the hold"
-    ),
-    _row("HOLD_STATE", "authorisation_hold", _T.ENUM, "hold.state", "(D) State of the hold, verbatim"),
-    _row("HOLD_DIRECTION", "authorisation_hold", _T.ENUM, "hold.direction", "(D) DBIT or CRDT"),
-    _row("HOLD_AMOUNT", "authorisation_hold", _T.MONEY, "hold.amount", "(D) Amount held"),
-    _row(
+    _own("HOLD_ID", "authorisation_hold", _T.STRING, "hold.externalReferenceId", "External reference id of the hold"),
+    _own("HOLD_STATE", "authorisation_hold", _T.ENUM, "hold.state", "State of the hold, verbatim"),
+    _own("HOLD_DIRECTION", "authorisation_hold", _T.ENUM, "hold.direction", "DBIT or CRDT"),
+    _own("HOLD_AMOUNT", "authorisation_hold", _T.MONEY, "hold.amount", "Amount held"),
+    _own(
         "HOLD_PREVIOUS_AMOUNT",
         "authorisation_hold",
         _T.MONEY,
         "hold.previousAmount",
-        "(D) Amount held before it was changed",
+        "Amount held before it was changed",
     ),
-    _row("HOLD_CURRENCY", "authorisation_hold", _T.STRING, "hold.currencyCode", "(D) ISO 4217 code of the hold"),
-    _row(
+    _own("HOLD_CURRENCY", "authorisation_hold", _T.STRING, "hold.currencyCode", "ISO 4217 code of the hold"),
+    _own(
         "HOLD_ORIGINAL_AMOUNT",
         "authorisation_hold",
         _T.MONEY,
         "hold.originalAmount",
-        "(D) Amount in the original currency",
+        "Amount in the original currency",
     ),
-    _row(
+    _own(
         "HOLD_ORIGINAL_CURRENCY",
         "authorisation_hold",
         _T.STRING,
         "hold.originalCurrencyCode",
-        "(D) ISO 4217 code of the original amount",
+        "ISO 4217 code of the original amount",
     ),
-    _row(
+    _own(
         "HOLDS",
         "authorisation_hold",
         _T.TABLE,
         "holds",
-        "(D) All holds of a bulk event: reference id, direction, amount, currency, card token",
+        "All holds of a bulk event: reference id, direction, amount, currency, card token",
     ),
-    _row(
+    _own(
         "CARD_TOKEN",
         "authorisation_hold",
         _T.STRING,
         "hold.card.token",
-        "(D) Reference token of the card, never its number",
+        "Reference token of the card, never its number",
     ),
-    _row("MERCHANT_NAME", "authorisation_hold", _T.STRING, "hold.card.acceptor.name", "(D) Name of the merchant"),
-    _row("MERCHANT_CITY", "authorisation_hold", _T.STRING, "hold.card.acceptor.city", "(D) City of the merchant"),
-    _row(
-        "MERCHANT_COUNTRY", "authorisation_hold", _T.STRING, "hold.card.acceptor.country", "(D) Country of the merchant"
-    ),
-    _row(
+    _own("MERCHANT_NAME", "authorisation_hold", _T.STRING, "hold.card.acceptor.name", "Name of the merchant"),
+    _own("MERCHANT_CITY", "authorisation_hold", _T.STRING, "hold.card.acceptor.city", "City of the merchant"),
+    _own("MERCHANT_COUNTRY", "authorisation_hold", _T.STRING, "hold.card.acceptor.country", "Country of the merchant"),
+    _own(
         "MERCHANT_CATEGORY_CODE",
         "authorisation_hold",
         _T.INTEGER,
         "hold.card.acceptor.mcc",
-        "(D) Category code (MCC) of the merchant",
+        "Category code (MCC) of the merchant",
     ),
-    _row(
-        "CARD_TOKEN", "card_transaction", _T.STRING, "card.token", "(D) Reference token of the card, never its number"
-    ),
-    _row("MERCHANT_NAME", "card_transaction", _T.STRING, "card.acceptor.name", "(D) Name of the merchant"),
-    _row("MERCHANT_CITY", "card_transaction", _T.STRING, "card.acceptor.city", "(D) City of the merchant"),
-    _row("MERCHANT_COUNTRY", "card_transaction", _T.STRING, "card.acceptor.country", "(D) Country of the merchant"),
-    _row(
+    _own("CARD_TOKEN", "card_transaction", _T.STRING, "card.token", "Reference token of the card, never its number"),
+    _own("MERCHANT_NAME", "card_transaction", _T.STRING, "card.acceptor.name", "Name of the merchant"),
+    _own("MERCHANT_CITY", "card_transaction", _T.STRING, "card.acceptor.city", "City of the merchant"),
+    _own("MERCHANT_COUNTRY", "card_transaction", _T.STRING, "card.acceptor.country", "Country of the merchant"),
+    _own(
         "MERCHANT_CATEGORY_CODE",
         "card_transaction",
         _T.INTEGER,
         "card.acceptor.mcc",
-        "(D) Category code (MCC) of the merchant",
+        "Category code (MCC) of the merchant",
     ),
-    _row("ORDER_ID", "order", _T.STRING, "order.id", "(D) Id of the order"),
-    _row("ORDER_KIND", "order", _T.ENUM, "order.kind", "(D) PAYMENT or COLLECTION"),
-    _row("ORDER_STATUS", "order", _T.ENUM, "order.status", "(D) Status of the order, verbatim"),
-    _row("ORDER_STATUS_REASON", "order", _T.STRING, "order.statusReason", "(D) Why the order has this status"),
-    _row("ORDER_AMOUNT", "order", _T.MONEY, "order.amount", "(D) Amount of the order"),
-    _row("ORDER_CURRENCY", "order", _T.STRING, "order.currencyCode", "(D) ISO 4217 code of the order"),
-    _row("DEBTOR_NAME", "order", _T.STRING, "order.debtorName", "(D) Name of the payer"),
-    _row("DEBTOR_ACCOUNT", "order", _T.STRING, "order.debtorAccount", "(D) Account of the payer"),
-    _row("CREDITOR_NAME", "order", _T.STRING, "order.creditorName", "(D) Name of the payee"),
-    _row("CREDITOR_ACCOUNT", "order", _T.STRING, "order.creditorAccount", "(D) Account of the payee"),
-    _row("END_TO_END_ID", "order", _T.STRING, "order.endToEndId", "(D) End-to-end id of the order"),
-    _row("REMITTANCE_INFORMATION", "order", _T.STRING, "order.remittanceInformation", "(D) Text for the payee"),
-    _row(
+    _own("ORDER_ID", "order", _T.STRING, "order.id", "Id of the order"),
+    _own("ORDER_KIND", "order", _T.ENUM, "order.kind", "PAYMENT or COLLECTION"),
+    _own("ORDER_STATUS", "order", _T.ENUM, "order.status", "Status of the order, verbatim"),
+    _own("ORDER_STATUS_REASON", "order", _T.STRING, "order.statusReason", "Why the order has this status"),
+    _own("ORDER_AMOUNT", "order", _T.MONEY, "order.amount", "Amount of the order"),
+    _own("ORDER_CURRENCY", "order", _T.STRING, "order.currencyCode", "ISO 4217 code of the order"),
+    _own("DEBTOR_NAME", "order", _T.STRING, "order.debtorName", "Name of the payer"),
+    _own("DEBTOR_ACCOUNT", "order", _T.STRING, "order.debtorAccount", "Account of the payer"),
+    _own("CREDITOR_NAME", "order", _T.STRING, "order.creditorName", "Name of the payee"),
+    _own("CREDITOR_ACCOUNT", "order", _T.STRING, "order.creditorAccount", "Account of the payee"),
+    _own("END_TO_END_ID", "order", _T.STRING, "order.endToEndId", "End-to-end id of the order"),
+    _own("REMITTANCE_INFORMATION", "order", _T.STRING, "order.remittanceInformation", "Text for the payee"),
+    _own(
         "REQUESTED_EXECUTION_DATE",
         "order",
         _T.DATE,
         "order.requestedExecutionDate",
-        "(D) Day on which the order should be executed",
+        "Day on which the order should be executed",
     ),
-    _row("JOURNAL_ENTRY_ID", "journal_entry", _T.STRING, "journalEntry.id", "(D) Id of the journal entry"),
-    _row("JOURNAL_ENTRY_DIRECTION", "journal_entry", _T.ENUM, "journalEntry.direction", "(D) DEBIT or CREDIT"),
-    _row("JOURNAL_ENTRY_AMOUNT", "journal_entry", _T.MONEY, "journalEntry.amount", "(D) Amount of the journal entry"),
-    _row(
+    _own("JOURNAL_ENTRY_ID", "journal_entry", _T.STRING, "journalEntry.id", "Id of the journal entry"),
+    _own("JOURNAL_ENTRY_DIRECTION", "journal_entry", _T.ENUM, "journalEntry.direction", "DEBIT or CREDIT"),
+    _own("JOURNAL_ENTRY_AMOUNT", "journal_entry", _T.MONEY, "journalEntry.amount", "Amount of the journal entry"),
+    _own(
         "JOURNAL_ENTRY_CURRENCY",
         "journal_entry",
         _T.STRING,
         "journalEntry.currencyCode",
-        "(D) ISO 4217 code of the journal entry",
+        "ISO 4217 code of the journal entry",
     ),
-    _row("JOURNAL_ENTRY_DATE", "journal_entry", _T.DATE, "journalEntry.bookingDate", "(D) Booking day"),
-    _row("JOURNAL_ENTRY_NOTES", "journal_entry", _T.STRING, "journalEntry.notes", "(D) Notes on the journal entry"),
-    _row(
+    _own("JOURNAL_ENTRY_DATE", "journal_entry", _T.DATE, "journalEntry.bookingDate", "Booking day"),
+    _own("JOURNAL_ENTRY_NOTES", "journal_entry", _T.STRING, "journalEntry.notes", "Notes on the journal entry"),
+    _own(
         "JOURNAL_ENTRY_ORIGINAL_KEY",
         "journal_entry",
         _T.STRING,
         "journalEntry.originalKey",
-        "(D) Encoded key of the entry that is adjusted",
+        "Encoded key of the entry that is adjusted",
     ),
-    _row(
+    _own(
         "JOURNAL_TRANSACTION_ID",
         "journal_entry",
         _T.STRING,
         "journalEntry.transactionId",
-        "(D) Id of the transaction that caused the entry",
+        "Id of the transaction that caused the entry",
     ),
-    _row(
+    _own(
         "GL_ACCOUNT_CODE",
         "journal_entry",
         _T.STRING,
         "journalEntry.glAccountCode",
-        "(D) Code of the general-ledger account",
+        "Code of the general-ledger account",
     ),
-    _row(
+    _own(
         "GL_ACCOUNT_NAME",
         "journal_entry",
         _T.STRING,
         "journalEntry.glAccountName",
-        "(D) Name of the general-ledger account",
+        "Name of the general-ledger account",
     ),
 )
 
 
 SECRETS: Final = frozenset((("passwordUrl",),))
-"""Paths to values that nobody but the addressee may read: never in a log, a decision or a dead letter's header."""
+"""Paths to values for the recipient's eyes only: never in a log, a decision or a dead letter's header."""
 
 ENTITIES: Final = ("TRANSACTION", "LOAN", "SAVINGS", "LINE_OF_CREDIT", "CLIENT", "GROUP", "BRANCH", "CENTRE", "USER")
 """The entities of custom fields, in the order in which a field without an entity is searched."""
 
 MANUAL: Final = "MANUAL"
-"""The event, and in place of a family, of templates that a person sends. No record tells it."""
+"""In place of event and family, for templates that a person sends. No record has it as its event."""
 
 _OF_MANUAL: Final = frozenset(
     (

@@ -10,7 +10,7 @@ class Reason(StrEnum):
     """Why a record is a dead letter (header `dl.reason`); never the network or the registry."""
 
     BAD_FRAME = "BAD_FRAME"  #: No frame: wrong magic byte, under 5 bytes, bad schema header.
-    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry has no such id, or refused it for long. No answer is Wait.
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"  #: The registry has no such id, or refused it for long. No response is Deferred.
     INCOMPATIBLE_SCHEMA = "INCOMPATIBLE_SCHEMA"  #: Known, but not resolvable to a family.
     UNKNOWN_EVENT = "UNKNOWN_EVENT"  #: The event's name is not known; MANUAL and DO_NOTHING on input too.
     INVALID_EVENT = "INVALID_EVENT"  #: All else in the content: cut short, bytes left over, type, range, holders.
@@ -18,8 +18,8 @@ class Reason(StrEnum):
     WRONG_KEY = "WRONG_KEY"  #: The key is not the event's ordering key, and the check is strict.
     EVENT_TOO_LARGE = "EVENT_TOO_LARGE"  #: Over PROCESSOR_MAX_EVENT_BYTES.
     TEMPLATE_FAILED = "TEMPLATE_FAILED"  #: At least one template could not be rendered; which ones is in `dl.failed`.
-    MAPPING_ERROR = "MAPPING_ERROR"  #: Mapping raised an error for it, alone and twice: a fault of this program.
-    OUTPUT_REFUSED = "OUTPUT_REFUSED"  #: The broker refused its outputs, for a reason that concerns this record.
+    MAPPING_ERROR = "MAPPING_ERROR"  #: Mapping raised an error for it, alone and twice: a bug.
+    OUTPUT_REFUSED = "OUTPUT_REFUSED"  #: The broker refused its outputs, with an error that concerns this record.
     OTHER = "OTHER"  #: Read back from a newer version's dead letter; its word is in the detail.
 
 
@@ -30,7 +30,7 @@ class TemplateReason(StrEnum):
     LOOKUP_MISSING = "LOOKUP_MISSING"  #: A row of a reference table is unreadable, or missing under `missing_row` fail.
     INVALID_JSON_BODY_SYNTAX = "INVALID_JSON_BODY_SYNTAX"  #: Of older records: no body of a template that loads.
     MAX_MESSAGE_SIZE_LIMIT_EXCEEDED = "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED"  #: An output over its topic's limit.
-    TEMPLATE_SUSPENDED = "TEMPLATE_SUSPENDED"  #: Its breaker is open; a redrive makes the message.
+    TEMPLATE_SUSPENDED = "TEMPLATE_SUSPENDED"  #: Its circuit breaker is open; a redrive makes the message.
     OTHER = "OTHER"  #: A value that a link or FORMAT cannot have, say; the detail says which.
 
 
@@ -39,20 +39,20 @@ class DecisionReason(StrEnum):
 
     EMPTY_RECORD = "EMPTY_RECORD"  #: Tombstone: null or zero bytes. One per record.
     TENANT_DISABLED = "TENANT_DISABLED"  #: Not the tenant of this installation. One per record.
-    DUPLICATE_EVENT = "DUPLICATE_EVENT"  #: Told before, within the window. One per record.
+    DUPLICATE_EVENT = "DUPLICATE_EVENT"  #: Sent before, within the deduplication window. One per record.
     NO_TEMPLATE = "NO_TEMPLATE"  #: No template names this event. One per record; all below are per template.
     INACTIVE = "INACTIVE"  #: The template is switched off.
     CHANNEL_DISABLED = "CHANNEL_DISABLED"  #: Its channel is switched off.
     TARGET_MISMATCH = "TARGET_MISMATCH"  #: The holder or the account is of another kind than the template's target.
     CONDITION_FALSE = "CONDITION_FALSE"  #: Its conditions do not hold, or `trigger_days` differs.
-    NO_RECIPIENT = "NO_RECIPIENT"  #: The recipient does not exist: no credit officer, no holder.
+    NO_RECIPIENT = "NO_RECIPIENT"  #: The event has no such recipient: no credit officer, no holder.
     NOT_SUBSCRIBED = "NOT_SUBSCRIBED"  #: Opted out, or never opted in.
     CONTACT_BLOCKED = "CONTACT_BLOCKED"  #: The contact is blocked; a Discarded `Message` is written.
     CATEGORY_OPTED_OUT = "CATEGORY_OPTED_OUT"  #: Contact or account left the category; a Discarded one too.
 
 
 class FailureReason(StrEnum):
-    """Why a message is FAILED. The published list of 23, in its order (tests compare it with the domain's CSV)."""
+    """Why a message is FAILED. The published list, in its order (tests compare it with `failure-reasons.csv`)."""
 
     MESSAGING_EXCEPTION = "MESSAGING_EXCEPTION"
     INVALID_SMTP_CREDENTIALS = "INVALID_SMTP_CREDENTIALS"

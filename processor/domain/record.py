@@ -9,7 +9,7 @@ SchemaId = NewType("SchemaId", int)  #: the 4-byte id of Confluent's framing
 SchemaGuid = NewType("SchemaGuid", bytes)  #: the 16 bytes after 0x01 in header `__value_schema_id`
 TemplateId = NewType("TemplateId", str)
 EncodedKey = NewType("EncodedKey", str)  #: 32 hexadecimal digits, lower case
-EventName = NewType("EventName", str)  #: one of the 73 domain events, as in LOAN_REPAYMENT
+EventName = NewType("EventName", str)  #: of a domain event in the catalogue, as in LOAN_REPAYMENT
 
 TENANT_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")  #: It becomes part of topic names.
 ENCODED_KEY_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
@@ -74,5 +74,5 @@ class OutRecord:
 
 
 def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    named = sum(len(name.encode()) + len(given or b"") for name, given in headers)
-    return len(key or b"") + len(value or b"") + named
+    header_bytes = sum(len(name.encode()) + len(text or b"") for name, text in headers)
+    return len(key or b"") + len(value or b"") + header_bytes

@@ -1,4 +1,5 @@
-"""Rows of the reference tables: what others tell us of recipients, organisations, subject areas and subscriptions."""
+"""Rows of the reference tables: recipients, organisations, subject areas and subscriptions, as other systems have
+them."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,7 +38,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """A subject area. Without `opt_out_allowed` nobody leaves it: password resets, invitations."""
+    """A subject area. Without `opt_out_allowed` an opt-out does not count: password resets, invitations."""
 
     id: str
     name: str | None = None
@@ -47,7 +48,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A customer organisation. `disabled_categories` are ids of those that its people are not told of."""
+    """A customer organisation. `disabled_categories` are ids of those that its people get no messages of."""
 
     id: str
     type: str | None = None
@@ -59,7 +60,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Whether a holder is told what a template tells."""
+    """Whether a holder gets the messages of a template."""
 
     subscribed: bool
 

@@ -9,7 +9,7 @@ from processor.domain.channel import CHANNELS
 from processor.domain.event import Event
 from processor.domain.ids import encoded_key
 from processor.domain.message import SkippedTemplate
-from processor.domain.reasons import DecisionReason
+from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, DecisionReason
 from processor.domain.record import EncodedKey
 from processor.domain.template import Subscription, Template
 from processor.domain.text import truncate
@@ -17,7 +17,6 @@ from processor.mapping.conditions import first_false
 from processor.mapping.context import DraftRules
 from processor.mapping.recipient import Recipient, holder_of, recipient_of
 from processor.mapping.reference import RecipientData
-from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
 from processor.mapping.values import Scope, value_at
 
 

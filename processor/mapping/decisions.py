@@ -6,12 +6,11 @@ from typing import Final
 
 from processor.domain.event import Event, written_at_ms
 from processor.domain.message import Decision, SkippedTemplate
-from processor.domain.reasons import DecisionReason
+from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, DecisionReason
 from processor.domain.record import Headers, OutRecord, SourceRecord
 from processor.domain.text import truncate
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
-from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
 
 ROUTINE_DECISIONS: Final = frozenset(
     (

@@ -8,7 +8,7 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.channel import CHANNELS, AddressKind
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate, State
-from processor.domain.reasons import FailureReason, TemplateReason
+from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, FailureReason, TemplateReason
 from processor.domain.record import EncodedKey, EventName
 from processor.domain.template import Template
 from processor.domain.text import truncate
@@ -18,7 +18,6 @@ from processor.mapping.checks import SUPPRESSIONS, TemplateCase, case_of, first_
 from processor.mapping.context import DraftRules
 from processor.mapping.recipient import Recipient
 from processor.mapping.reference import LookupFailedError, RecipientData
-from processor.mapping.rejections import DETAIL_LIMIT_CHARACTERS
 from processor.mapping.render import Rendered, RenderFailure, render
 
 TEXT_LIMIT_CHARACTERS: Final = 999_000

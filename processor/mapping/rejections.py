@@ -1,18 +1,15 @@
 """Records that are dead letters as a whole: undecodable, refused by the broker, or mapped by code that raises."""
 
 from traceback import walk_tb
-from typing import Final
 
 from processor.domain.event import Event, SourceEvent
 from processor.domain.message import DeadLetter, FailedTemplate
 from processor.domain.outcome import Deferred, Outcome, Rejected
-from processor.domain.reasons import Reason
+from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, Reason
 from processor.domain.record import SourceRecord
 from processor.domain.text import truncate
 from processor.mapping.context import MappingContext
 from processor.wire.dead_letter import dead_letter_record
-
-DETAIL_LIMIT_CHARACTERS: Final = 1000
 
 
 def reject(

@@ -25,7 +25,7 @@ from processor.domain.notification import (
     status_map,
 )
 from processor.domain.output_topics import OUTPUTS, FixedOutput, OutputName
-from processor.domain.record import EventName, Topic
+from processor.domain.record import TENANT_PATTERN, EventName, Topic
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.settings.librdkafka import Librdkafka
@@ -92,7 +92,7 @@ def _check_group(text: str) -> str:
 
 
 def _check_tenant(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text):
+    if not TENANT_PATTERN.fullmatch(text):
         raise ValueError("may have only lower-case letters, digits and '-', at most 63, as in the events")
     return text
 

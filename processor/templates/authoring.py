@@ -65,7 +65,7 @@ def placeholder_samples(event: EventName, schemas: Schemas, settings: Settings) 
         value = plain_text(NamedPlaceholder(name, EscapeContext.TEXT, paths), scope)
         if placeholder.path in SECRETS and value is not None:
             value = MASK
-        yield PlaceholderSample(name, placeholder.type.value, placeholder.meaning.removeprefix("(D) "), value)
+        yield PlaceholderSample(name, placeholder.type.value, placeholder.meaning, value)
 
 
 def _sample_scope(event: EventName, schemas: Schemas, settings: Settings) -> Scope:

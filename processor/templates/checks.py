@@ -10,7 +10,7 @@ from processor.domain.channel import CHANNELS, AddressKind, RecipientKind
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.notification import CATEGORY_ID
 from processor.domain.placeholders import MANUAL
-from processor.domain.record import EventName
+from processor.domain.record import ENCODED_KEY_PATTERN, EventName
 from processor.mapping.escape import holds_control
 from processor.templates.compile import TemplateParts, check_enum
 from processor.templates.diagnostics import error, one_line, short, warning, whole_number
@@ -78,9 +78,6 @@ def check_name(parts: TemplateParts) -> Iterator[Diagnostic]:
         yield error(f"name holds {one_line(token)}", code=code, field="name", hint=hint)
 
 
-_KEY: Final = re.compile(r"[0-9a-f]{32}")
-
-
 def check_identity(parts: TemplateParts) -> Iterator[Diagnostic]:
     """T02, but for ids and keys that two files share."""
     file, code = parts.file, RuleCode.IDENTITY
@@ -89,7 +86,7 @@ def check_identity(parts: TemplateParts) -> Iterator[Diagnostic]:
     elif file.id is not None and parts.parsed.path.name != f"{file.id}.toml":
         hint = "a file is named by its id"
         yield error(f"id {file.id!r} belongs in {file.id}.toml", code=code, field="id", hint=hint)
-    if file.key is not None and not _KEY.fullmatch(file.key):
+    if file.key is not None and not ENCODED_KEY_PATTERN.fullmatch(file.key):
         message = f"key {short(file.key)!r} is not 32 hexadecimal digits, lower case"
         yield error(message, code=code, field="key")
 

@@ -41,7 +41,8 @@ def _encoder(
 ) -> Callable[[Any], EncodedValue]:
     if wire_format == "json":
         return lambda value: (json_bytes(schema.type, fields_of(value)), JSON_HEADERS)
-    return lambda value: (_avro_bytes(schema, fields_of(value)), ())
+    frame, parsed = schema.frame, schema.parsed
+    return lambda value: (_avro_bytes(frame, parsed, fields_of(value)), ())
 
 
 def encode_event(fields: Fields, schemas: Schemas, *, format: Format) -> EncodedValue:  # noqa: A002  the user's word
@@ -50,13 +51,13 @@ def encode_event(fields: Fields, schemas: Schemas, *, format: Format) -> Encoded
     if format == "json":
         return json_bytes(schema.type, fields), JSON_HEADERS
     custom_fields = {name: _with_branch(value) for name, value in fields["customFields"].items()}
-    return _avro_bytes(schema, {**fields, "customFields": custom_fields}), ()
+    return _avro_bytes(schema.frame, schema.parsed, {**fields, "customFields": custom_fields}), ()
 
 
-def _avro_bytes(schema: ReaderSchema, fields: Fields) -> bytes:
+def _avro_bytes(frame: bytes, parsed: Any, fields: Fields) -> bytes:
     buffer = io.BytesIO()
-    buffer.write(schema.frame)
-    schemaless_writer(buffer, schema.parsed, fields)
+    buffer.write(frame)
+    schemaless_writer(buffer, parsed, fields)
     return buffer.getvalue()
 
 

@@ -124,7 +124,7 @@ def test_the_nearest_event_is_named(tmp_path: Path, place: Callable[[Path, str],
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 @pytest.mark.parametrize("name", ["QQQ", "x" * 5000])
 def test_a_name_like_no_event(tmp_path: Path, place: Callable[[Path, str], str], name: str) -> None:
-    """Nothing is guessed, and no list of 73 names is shown."""
+    """Nothing is guessed, and no list of all names is shown."""
     text = place(tmp_path, name)
 
     assert "did you mean" not in text

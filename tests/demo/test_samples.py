@@ -34,7 +34,7 @@ def test_no_sample_of_an_unknown_event() -> None:
 
 
 def test_samples_are_different_events() -> None:
-    """As many event ids as events: 73 happenings."""
+    """As many event ids as events."""
     assert len(EVENTS) == len({shipped["eventId"] for shipped in samples()})
 
 

@@ -80,7 +80,8 @@ def test_rows_are_the_reference() -> None:
                 families=() if row["families"] == "*" else tuple(row["families"].split("|")),
                 type=PlaceholderType(row["type"]),
                 path=tuple(row["path"].split(".")),
-                meaning=row["meaning"],
+                meaning=row["meaning"].removeprefix("(D) "),
+                is_published=not row["meaning"].startswith("(D) "),
             )
             for row in csv.DictReader(lines)
         ]
