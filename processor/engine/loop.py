@@ -191,7 +191,7 @@ class Loop:
         if differences is None:
             return
         self._status.set_topic_differences(differences)
-        template_sets = self._context.layout.template_sets.name
+        template_sets = self._context.output_topics.template_sets.name
         if any(difference.topic == template_sets and difference.what == "is missing" for difference in differences):
             self._published_sets.clear()  # a set that is published twice is the same record twice
 
@@ -203,10 +203,10 @@ class Loop:
         )
         if reload is None:
             return
-        if reload.layout != self._context.layout:  # the producer's limits follow the topics
-            self._publisher.reset_producer(reload.layout, between_attempts=self._heartbeat)
+        if reload.output_topics != self._context.output_topics:  # the producer's limits follow the topics
+            self._publisher.reset_producer(reload.output_topics, between_attempts=self._heartbeat)
             self._rewind()
-        self._context = replace(self._context, templates=reload.templates, layout=reload.layout)
+        self._context = replace(self._context, templates=reload.templates, output_topics=reload.output_topics)
         self._tables.log_unknown_categories(reload.templates)
         self._breakers.reset_changed({template.id: template.version for template in reload.templates.templates})
         self._guard = StartupGuard(self._settings.max_rejected_ratio)
@@ -424,7 +424,7 @@ class Loop:
         templates = self._context.templates
         if templates.digest in self._published_sets:
             return ()
-        return template_set_records(templates, self._context.layout.template_sets)
+        return template_set_records(templates, self._context.output_topics.template_sets)
 
     def _commit_idle_positions(self) -> None:
         """Commit positions that moved past markers of the input's transactions, where nothing is left to be mapped."""
@@ -466,7 +466,7 @@ class Loop:
 
     def _recover(self, failure: NotCommitted, chunk: Sequence[ProcessedRecord]) -> None:
         """The one way back, whatever went wrong: a new producer of the same id, then to what the group committed."""
-        topics_before, topic_error = self._context.layout, ""
+        topics_before, topic_error = self._context.output_topics, ""
         if failure.concerns_topics or failure.is_record_error:
             topic_error = self._refresh_topics(require_partitions=failure.concerns_topics)
             failure = replace(failure, detail=topic_error or failure.detail)
@@ -476,8 +476,8 @@ class Loop:
         self._on_step(Step.RECOVERING)
         is_searching = False
         if failure.is_record_error and not topic_error:
-            is_searching = self._context.layout != topics_before or self._isolate_refused_record(failure, chunk)
-        self._publisher.reset_producer(self._context.layout, between_attempts=self._heartbeat)
+            is_searching = self._context.output_topics != topics_before or self._isolate_refused_record(failure, chunk)
+        self._publisher.reset_producer(self._context.output_topics, between_attempts=self._heartbeat)
         self._on_step(Step.RECOVERED)
         if not is_searching:
             self._back_off()
@@ -499,8 +499,8 @@ class Loop:
         except UnavailableError as unavailable:
             log.warning("topic limits unavailable", cause=str(unavailable))
             return ""
-        if topics != self._context.layout:
-            self._context = replace(self._context, layout=topics)
+        if topics != self._context.output_topics:
+            self._context = replace(self._context, output_topics=topics)
         return ""
 
     def _isolate_refused_record(self, failure: NotCommitted, chunk: Sequence[ProcessedRecord]) -> bool:
@@ -511,7 +511,7 @@ class Loop:
         if len(chunk) > 1:
             self._max_records = len(chunk) // 2
         elif chunk:
-            place, dead_letters = chunk[0].outcome.record.place, self._context.layout.dead_letters
+            place, dead_letters = chunk[0].outcome.record.place, self._context.output_topics.dead_letters
             before = self._refused.get(place)
             if before is not None and before.drop_value:
                 raise TopicConfigError(

@@ -218,7 +218,7 @@ def _mapping_context(
         tenant=settings.required_tenant,
         schemas=schemas,
         templates=local.reloader.templates,
-        layout=topics,
+        output_topics=topics,
         encode=output_encoder(
             schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
         ),

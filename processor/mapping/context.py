@@ -35,7 +35,7 @@ class MappingContext:
     tenant: str
     schemas: Schemas
     templates: TemplateSet
-    layout: OutputTopics
+    output_topics: OutputTopics
     encode: EncodeOutput
     draft_rules: DraftRules = field(default_factory=DraftRules)
     statuses: StatusMap = field(
@@ -50,4 +50,4 @@ class MappingContext:
     def text_limit_characters(self) -> int:
         """How long a text may grow while it is rendered: a character takes a byte at least, so a longer one could not
         be published. What fits is decided by the bytes of the record."""
-        return self.layout.messages.limit_bytes
+        return self.output_topics.messages.limit_bytes

@@ -47,7 +47,7 @@ def decision_records(
     reasons = _written(skipped, context)
     if not reasons:
         return ()
-    topic = context.layout.decisions
+    topic = context.output_topics.decisions
     decision = Decision(
         eventId=event.id if event else None,
         event=event.name if event else None,

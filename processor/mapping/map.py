@@ -89,7 +89,7 @@ def _processed(
     if failed:
         detail = "; ".join(f"{template.templateId}: {template.reason}" for template in failed)
         letter = dead_letter(record, Reason.TEMPLATE_FAILED, detail, context, event=event, failed=failed)
-        outputs.append(dead_letter_record(letter, topic=context.layout.dead_letters))
+        outputs.append(dead_letter_record(letter, topic=context.output_topics.dead_letters))
     return Processed(
         record=record,
         created=tuple(result.created for result in results if result.created is not None),

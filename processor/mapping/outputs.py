@@ -66,7 +66,7 @@ def _values(
     context: MappingContext,
 ) -> Iterator[tuple[OutputTopic, bytes, OutputValue]]:
     """Topic, key and value of each record, in the order in which they are published."""
-    topics, key = context.layout, draft.key.encode()
+    topics, key = context.output_topics, draft.key.encode()
     if created is not None:
         yield topics.messages, key, created.message
         yield topics.status, key, created.status
@@ -108,9 +108,9 @@ def _stream_topic(draft: Draft, event: Event, context: MappingContext) -> str | 
     """The real name of a stream event's topic; None for other messages."""
     if not CHANNELS[draft.template.type].is_stream:
         return None
-    if event.name not in context.layout.streams:
+    if event.name not in context.output_topics.streams:
         raise InternalError(f"{draft.template.id} streams {event.name}, and the layout has no topic for it")
-    return context.layout.streams[event.name].name
+    return context.output_topics.streams[event.name].name
 
 
 def _created(

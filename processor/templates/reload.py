@@ -40,7 +40,7 @@ class Reload:
     """A new set, and the topics as they are with it."""
 
     templates: TemplateSet
-    layout: OutputTopics
+    output_topics: OutputTopics
 
 
 @dataclass(frozen=True, slots=True)

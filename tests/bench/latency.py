@@ -143,8 +143,10 @@ def event_ids(installation: Installation, read: list[ReadRecord]) -> list[tuple[
 
 def run_once(installation: Installation, *, rate: float, seconds: float, warm_s: float, seed: int) -> dict[str, Any]:
     """Start the engine, warm it up, measure, stop it; then the baseline. Checks that every event had its outputs."""
-    layout = read_output_topics(create_admin(installation.settings), installation.settings, installation.templates)
-    topics = [topic.name for topic in (*layout.co_partitioned, *layout.streams.values())]
+    output_topics = read_output_topics(
+        create_admin(installation.settings), installation.settings, installation.templates
+    )
+    topics = [topic.name for topic in (*output_topics.co_partitioned, *output_topics.streams.values())]
     environment = {**installation.env(), "PROCESSOR_LOG__LEVEL": "warning"}
     batch = encode_events(installation, int(rate * (warm_s + seconds)), seed=seed)
     engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)

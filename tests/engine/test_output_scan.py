@@ -23,7 +23,7 @@ from processor.settings import SchemaRegistrySettings
 from processor.wire.dead_letter import dead_letter_record
 from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.schema import WriterSchema
-from tests.support.builders import make_layout
+from tests.support.builders import make_output_topics
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import NO_SCHEMA, LoopbackServer, Response, json_response, responses
@@ -145,7 +145,7 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(number) for number, _ in enumerate(Reason)])
     installation.run(start_from="end")  # nothing was seen of any
-    topic = make_layout(dead_letters=1_000_000).dead_letters
+    topic = make_output_topics(dead_letters=1_000_000).dead_letters
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for offset, reason in enumerate(Reason):
         letter = DeadLetter(
@@ -421,7 +421,7 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
         reason=Reason.TEMPLATE_FAILED,
         detail="",
     )
-    out = dead_letter_record(letter, topic=make_layout(dead_letters=1_000_000).dead_letters)
+    out = dead_letter_record(letter, topic=make_output_topics(dead_letters=1_000_000).dead_letters)
     deep = tuple((name, b"[" * 100_000 if name == "dl.failed" else value) for name, value in out.headers)
     put_outputs(installation, installation.settings.topic("dead_letters"), [b"value"], deep)
     installation.produce_events([repayment(1)])

@@ -32,7 +32,7 @@ from processor.errors import UnavailableError
 from processor.observability.http import Readiness
 from processor.observability.metrics import Metrics
 from processor.settings import SchemaRegistrySettings
-from tests.support.builders import make_email, make_event, make_lookups, make_record, make_template, map_record
+from tests.support.builders import make_context, make_email, make_event, make_record, make_template, map_record
 from tests.support.events import repayment
 from tests.support.http_server import recovering_registry
 from tests.support.installation import create_installation
@@ -112,7 +112,7 @@ def started_partition(number: int = 3, *, committed: int = 10, cause: str = "") 
 def mapped(key: bytes | None = None) -> Processed:
     """What becomes of a LOAN_REPAYMENT with the right key, or with this one."""
     record = make_record(make_event()) if key is None else make_record(make_event(), key=key)
-    outcome = map_record(record, make_lookups(), frozenset())
+    outcome = map_record(record, make_context(), frozenset())
     assert isinstance(outcome, Processed)
     return outcome
 
@@ -263,7 +263,7 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
     for timestamp_ms in (1_773_480_413_702, 1_773_480_413_702_000, -1):
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
-            outcome = map_record(record, make_lookups(), frozenset())
+            outcome = map_record(record, make_context(), frozenset())
             assert isinstance(outcome, Processed | Rejected)
             seen.status.count_committed([outcome], seconds=0.1)
 
@@ -276,7 +276,7 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for headers in ((), (("traceparent", None),), (("traceparent", b"x"), ("traceparent", b"y"), ("other", None))):
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, headers=headers)
-            outcome = map_record(record, make_lookups(), frozenset())
+            outcome = map_record(record, make_context(), frozenset())
             assert isinstance(outcome, Processed | Rejected)
             seen.status.count_committed([outcome], seconds=0.1)
 
@@ -287,10 +287,10 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By template, once the message that shows them is committed; templates that replace none have no series."""
     seen = Observed(monkeypatch, ends={})
-    lookups = make_lookups(
+    context = make_context(
         make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML), make_email("mail")
     )
-    outcome = map_record(make_record(make_event(account__name="a\x0b\ufffeb")), lookups, frozenset())
+    outcome = map_record(make_record(make_event(account__name="a\x0b\ufffeb")), context, frozenset())
     assert isinstance(outcome, Processed)
     assert 2 == len(outcome.created)
     assert seen.metric("characters_replaced_total", template="xml") is None

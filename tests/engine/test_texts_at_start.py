@@ -181,9 +181,11 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
     ]
     put_sets(installation, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
     put_sets(installation, [("newer", json.dumps(newer).encode())])
-    layout = read_output_topics(create_admin(installation.settings), installation.settings, installation.templates)
+    output_topics = read_output_topics(
+        create_admin(installation.settings), installation.settings, installation.templates
+    )
     with capture_logs() as logs:
-        written = published_template_sets(installation.settings, layout)
+        written = published_template_sets(installation.settings, output_topics)
 
     (line,) = (line for line in logs if line["event"] == "invalid template sets ignored")
     assert (5, installation.settings.topic("template_sets")) == (line["records"], line["topic"])

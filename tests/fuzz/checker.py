@@ -131,10 +131,10 @@ def check(case: Case, environment: Environment) -> CheckResult:
     seconds = cpu_seconds = 0.0
     first: Outcome | None = None
     for output_format in (*case.output_formats, case.output_formats[0]):
-        lookups = case.configuration.lookups[output_format]
+        context = case.configuration.contexts[output_format]
         began, cpu_began = time.perf_counter(), time.thread_time()
         try:
-            outcome = map_case(case, lookups, environment)
+            outcome = map_case(case, context, environment)
         except Exception as error:
             findings.append(Finding("RAISED", case.name, describe_error(error)))
             break
@@ -154,7 +154,7 @@ def check(case: Case, environment: Environment) -> CheckResult:
             )
         try:
             findings += [
-                Finding(rule, case.name, text) for rule, text in _violations(outcome, case, lookups, environment)
+                Finding(rule, case.name, text) for rule, text in _violations(outcome, case, context, environment)
             ]
         except Exception as error:
             findings.append(Finding("UNREADABLE", case.name, f"the outputs cannot be checked: {describe_error(error)}"))
@@ -193,7 +193,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def _violations(
-    outcome: Outcome, case: Case, lookups: MappingContext, environment: Environment
+    outcome: Outcome, case: Case, context: MappingContext, environment: Environment
 ) -> Iterator[tuple[str, str]]:
     """Violations by an outcome: a rule, and a text for people."""
     match outcome:
@@ -206,16 +206,16 @@ def _violations(
             yield from _processed_violations(outcome, case.configuration, environment)
     if outcome.record != case.record:
         yield "OUTCOME", "the outcome is of another record"
-    limits = {topic.name: topic for topic in lookups.layout.outputs}
+    limits = {topic.name: topic for topic in context.output_topics.outputs}
     for output in outcome.outputs:
         topic = limits[output.topic]
         if size_bytes(output) > topic.limit_bytes:
             yield "LIMIT", f"{size_bytes(output)} bytes for {topic.name}, which takes {topic.limit_bytes}"
         if not 0 <= output.partition < topic.partitions:
             yield "LIMIT", f"partition {output.partition} of {topic.name}, which has {topic.partitions}"
-    yield from _output_violations(outcome, lookups)
+    yield from _output_violations(outcome, context)
     if crc32(case.name.encode()) % _RELATED_INTERVAL == 0:
-        yield from _related_violations(outcome, case, lookups, environment)
+        yield from _related_violations(outcome, case, context, environment)
 
 
 def size_bytes(output: OutRecord) -> int:
@@ -283,24 +283,24 @@ def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _output_violations(outcome: Processed | Rejected, lookups: MappingContext) -> Iterator[tuple[str, str]]:
+def _output_violations(outcome: Processed | Rejected, context: MappingContext) -> Iterator[tuple[str, str]]:
     """Outputs that another reader cannot read (raises), or that the product's own reads as another value."""
-    layout = lookups.layout
-    streams = {topic.name for topic in layout.streams.values()}
+    output_topics = context.output_topics
+    streams = {topic.name for topic in output_topics.streams.values()}
     read: dict[str, list[Any]] = {name: [] for name in (MESSAGE, STATUS, STREAM_EVENT, NOTIFICATION)}
     for output in outcome.outputs:
-        if output.topic == layout.dead_letters.name:
+        if output.topic == output_topics.dead_letters.name:
             yield from _dead_letter_violations(output, outcome)
             continue
         name = STREAM_EVENT if output.topic in streams else {
-            layout.messages.name: MESSAGE,
-            layout.status.name: STATUS,
-            layout.notifications.name: NOTIFICATION,
-            layout.decisions.name: DECISION,
+            output_topics.messages.name: MESSAGE,
+            output_topics.status.name: STATUS,
+            output_topics.notifications.name: NOTIFICATION,
+            output_topics.decisions.name: DECISION,
         }[output.topic]  # fmt: skip
         value = output.value or b""
-        _read_with_foreign_reader(value, output.headers, name, lookups)
-        found = _READERS[name](value, output.headers, schemas=lookups.schemas)
+        _read_with_foreign_reader(value, output.headers, name, context)
+        found = _READERS[name](value, output.headers, schemas=context.schemas)
         if name in read:
             read[name].append(found)
     if isinstance(outcome, Processed):
@@ -327,15 +327,15 @@ _READERS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _read_with_foreign_reader(value: bytes, headers: Headers, name: str, lookups: MappingContext) -> None:
+def _read_with_foreign_reader(value: bytes, headers: Headers, name: str, context: MappingContext) -> None:
     """Read a value with a reader that is not the product's; raises if it cannot."""
     if JSON_HEADERS[0] in headers:
         json.loads(value.decode(), parse_constant=_reject_constant)
         return
     stream = io.BytesIO(value)
-    if stream.read(5) != lookups.schemas.outputs[name].frame:
+    if stream.read(5) != context.schemas.outputs[name].frame:
         raise ValueError(f"no frame of {name}")
-    schemaless_reader(stream, lookups.schemas.outputs[name].parsed, None)
+    schemaless_reader(stream, context.schemas.outputs[name].parsed, None)
     if stream.read():
         raise ValueError(f"bytes left over after {name}")
 
@@ -372,7 +372,7 @@ def _related_violations(
     for letter in letters:
         if isinstance(letter, Rejected):
             (output,) = letter.outputs
-            if size_bytes(output) > context.layout.dead_letters.limit_bytes:
+            if size_bytes(output) > context.output_topics.dead_letters.limit_bytes:
                 yield "LIMIT", f"a dead letter of {size_bytes(output)} bytes"
             yield from _dead_letter_violations(output, letter)
 
@@ -381,11 +381,11 @@ def _identity_violations(
     outcome: Processed | Rejected, decoded: SourceEvent | Outcome, context: MappingContext
 ) -> Iterator[tuple[str, str]]:
     """Outputs from which a restart would restore another event than the one that is remembered now."""
-    layout = context.layout
+    output_topics = context.output_topics
     readers: dict[str, Callable[[bytes, Headers], SourceOutcome]] = {
-        layout.status.name: source_outcome_reader(STATUS, schemas=context.schemas),
-        layout.decisions.name: source_outcome_reader(DECISION, schemas=context.schemas),
-        layout.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
+        output_topics.status.name: source_outcome_reader(STATUS, schemas=context.schemas),
+        output_topics.decisions.name: source_outcome_reader(DECISION, schemas=context.schemas),
+        output_topics.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
     }
     remembered = (decoded.record.place, decoded.event.id, decoded.time_ms) if isinstance(decoded, SourceEvent) else None
     for output in outcome.outputs:

@@ -23,7 +23,7 @@ from processor.wire.encode import Format, output_encoder
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
-from tests.support.builders import TENANT, make_layout
+from tests.support.builders import TENANT, make_output_topics
 
 _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes it for an events topic of the default
 
@@ -41,7 +41,7 @@ class Configuration:
     """What a record is mapped with: the same in each output format."""
 
     name: str
-    lookups: Mapping[Format, MappingContext]
+    contexts: Mapping[Format, MappingContext]
     template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
     repeats_events: bool = False  #: Half of all events lie in their partition before.
@@ -87,7 +87,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
                     "tenant": TENANT,
                     "schemas": schemas,
                     "templates": templates,
-                    "layout": make_layout(dead_letters=_LETTERS_BYTES),
+                    "output_topics": make_output_topics(dead_letters=_LETTERS_BYTES),
                     "encode": output_encoder(schemas, output_format=output_format, stream_format=output_format),
                     "draft_rules": DraftRules(**rules),
                     **changes,
@@ -100,11 +100,12 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         return Configuration(name, by_format, together, suspended, repeats_events)
 
     half = templates.templates[::2]
+    small_topics = make_output_topics(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)
     configurations = (
         configuration("plain"),
         configuration("far east", time_zone=_KIRITIMATI, decisions="unexpected", sms_region="PT"),
         configuration("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
-        configuration("small topics", layout=make_layout(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)),
+        configuration("small topics", output_topics=small_topics),
         configuration("tables", reference=Reference(rows=_table_row, category_by_family={"client": CATEGORY})),
         configuration("tables are needed", reference=Reference(rows=_table_row, missing_row="fail"), decisions="off"),
         configuration("bad tables", reference=Reference(rows=_bad_table_row)),

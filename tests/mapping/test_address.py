@@ -27,9 +27,9 @@ from processor.mapping.address import (
 from processor.shipped import samples
 from tests.support.builders import (
     changed,
+    make_context,
     make_email,
     make_event,
-    make_lookups,
     make_record,
     make_sms,
     make_task,
@@ -45,7 +45,7 @@ def message_of(
 ) -> Communicationmessage:
     """The one message that `template` makes; its outcome is one birth, whatever the address."""
     record = make_record(make_event(**changes) if event is None else event)
-    outcome = map_record(record, make_lookups(template, sms_region=region), frozenset())
+    outcome = map_record(record, make_context(template, sms_region=region), frozenset())
     assert isinstance(outcome, Processed), outcome
     (birth,) = outcome.created
     return birth.message
@@ -415,8 +415,8 @@ def test_what_is_no_user_name(name: str) -> None:
 def test_a_megabyte_of_text(make: Any, field: str) -> None:
     """It is measured, and neither shown nor kept."""
     event = changed(sample_of("loan-repayment"), {field: "9@" * 500_000})
-    lookups = make_lookups(make(), max_event_bytes=2_000_000)
-    outcome = map_record(make_record(make_event(event)), lookups, frozenset())
+    context = make_context(make(), max_event_bytes=2_000_000)
+    outcome = map_record(make_record(make_event(event)), context, frozenset())
     assert isinstance(outcome, Processed)
     (birth,) = outcome.created
 
@@ -428,7 +428,7 @@ def test_half_of_a_character_does_not_get_so_far() -> None:
     """A lone surrogate is an INVALID_EVENT: there is no text with it."""
     event = json.dumps(sample_of("loan-repayment")).replace("ines.duarte@", "ines\\ud800@").encode()
     record = make_record(value=event, headers=(("content-type", b"application/json"),))
-    outcome = map_record(record, make_lookups(make_email()), frozenset())
+    outcome = map_record(record, make_context(make_email()), frozenset())
 
     assert isinstance(outcome, Rejected)
     assert Reason.INVALID_EVENT == outcome.reason
@@ -439,7 +439,7 @@ def test_half_of_a_character_does_not_get_so_far() -> None:
 )
 def test_the_portal_shows_it_as_discarded(template: Template, field: str) -> None:
     """A Message goes with it, as with other addresses that are missing; its status has the cause."""
-    outcome = map_record(make_record(make_event(**{field: "n/a"})), make_lookups(template), frozenset())
+    outcome = map_record(make_record(make_event(**{field: "n/a"})), make_context(template), frozenset())
     assert isinstance(outcome, Processed)
     (birth,) = outcome.created
 

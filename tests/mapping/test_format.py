@@ -29,7 +29,7 @@ from processor.mapping.values import Scope
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from processor.templates.value_formats import format_error
-from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, map_record, schemas
+from tests.support.builders import TENANT, make_context, make_event, make_record, make_template, map_record, schemas
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 EMAIL = (SHIPPED / "loan-repayment-email.toml").read_text().partition("subject = ")[0]
@@ -94,7 +94,7 @@ def test_an_event_with_signs_for_its_currency_makes_its_messages() -> None:
     """A currencyCode of 7 KB of `¤`, in the shipped templates: no template fails, and no message is larger for it."""
     template = make_template(body="FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 ¤¤¤}")
     outcomes = [
-        map_record(make_record(make_event(account__currencyCode=code)), make_lookups(*templates), frozenset())
+        map_record(make_record(make_event(account__currencyCode=code)), make_context(*templates), frozenset())
         for code in ("¤" * 3500, "EUR")
         for templates in ((template,), ())
     ]
@@ -305,7 +305,7 @@ def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
     """The last week of the year 9999 belongs to the year 10000, which no date can hold."""
     event = make_event(transaction__date="9999-12-31")
     broken = make_template("week", body="FORMAT_DATE{TRANSACTION_DATE,datePattern=ww}")
-    outcome = map_record(make_record(event), make_lookups(broken, make_template("plain")), frozenset())
+    outcome = map_record(make_record(event), make_context(broken, make_template("plain")), frozenset())
 
     assert isinstance(outcome, Processed)
     assert 1 == len(outcome.created)

@@ -36,10 +36,10 @@ from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
     make_condition,
+    make_context,
     make_email,
     make_event,
-    make_layout,
-    make_lookups,
+    make_output_topics,
     make_record,
     make_sms,
     make_source,
@@ -62,9 +62,9 @@ REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
 NOBODY_SUSPENDED: frozenset[tuple[TemplateId, TemplateReason]] = frozenset()
 
 
-def mapped(record: SourceRecord, lookups: MappingContext, suspended: Any = NOBODY_SUSPENDED, **given: Any) -> Processed:
+def mapped(record: SourceRecord, context: MappingContext, suspended: Any = NOBODY_SUSPENDED, **given: Any) -> Processed:
     """The outcome of a record that is read."""
-    outcome = map_record(record, lookups, suspended, **given)
+    outcome = map_record(record, context, suspended, **given)
     assert isinstance(outcome, Processed), outcome
     return outcome
 
@@ -136,10 +136,10 @@ FORMATS: Final[tuple[Format, ...]] = ("avro", "json")
 def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms: int) -> None:
     """In every output, the same in Avro and in JSON; a dead letter keeps the record's time as it was, and both."""
     record, templates = of_every_output(timestamp_ms)
-    source = make_source(record, make_lookups(*templates))
+    source = make_source(record, make_context(*templates))
     in_avro, in_json = (
         mapped(
-            record, make_lookups(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+            record, make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
         )
         for form in ("avro", "json")
     )
@@ -160,12 +160,12 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
 def test_other_times_stay(timestamp_ms: int, at: str) -> None:
     """From 1970 to the end of year 9999, however unlikely; `dl.occurred_at` is there only where it counts."""
     record, templates = of_every_output(timestamp_ms)
-    outcome = mapped(record, make_lookups(*templates))
+    outcome = mapped(record, make_context(*templates))
     (letter,) = (out for out in outcome.outputs if out.topic == DEAD_LETTERS)
 
     assert {at} == {value["at"] for value in values(outcome, STATUS)}
     assert "dl.occurred_at" not in dict(letter.headers)
-    assert timestamp_ms == make_source(record, make_lookups(*templates)).time_ms
+    assert timestamp_ms == make_source(record, make_context(*templates)).time_ms
 
 
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
@@ -174,16 +174,16 @@ def test_deduplication_goes_by_the_time_that_counts(timestamp_ms: int) -> None:
     record = make_record(timestamp_ms=timestamp_ms)
     expected = SeenEvent(record.place, 1_773_480_413_589, make_event().identity)
 
-    assert expected == make_source(record, make_lookups()).seen
+    assert expected == make_source(record, make_context()).seen
 
 
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
 def test_a_decision_without_an_event_and_without_a_time(timestamp_ms: int) -> None:
     """Nothing says when it was: the beginning of 1970, which every reader can show. A dead letter says what it was."""
-    empty = map_record(replace(make_record(timestamp_ms=timestamp_ms), value=None), make_lookups(), NOBODY_SUSPENDED)
-    broken = map_record(make_record(value=b"{", timestamp_ms=timestamp_ms), make_lookups(), NOBODY_SUSPENDED)
+    empty = map_record(replace(make_record(timestamp_ms=timestamp_ms), value=None), make_context(), NOBODY_SUSPENDED)
+    broken = map_record(make_record(value=b"{", timestamp_ms=timestamp_ms), make_context(), NOBODY_SUSPENDED)
     foreign = map_record(
-        make_record(make_event(tenant="southbank"), timestamp_ms=timestamp_ms), make_lookups(), NOBODY_SUSPENDED
+        make_record(make_event(tenant="southbank"), timestamp_ms=timestamp_ms), make_context(), NOBODY_SUSPENDED
     )
 
     assert ["1970-01-01T00:00:00.000Z"] == [value["at"] for value in values(empty, DECISIONS)]
@@ -198,7 +198,7 @@ def test_a_decision_without_an_event_and_without_a_time(timestamp_ms: int) -> No
 def test_published_email() -> None:
     """The LOAN_REPAYMENT of the domain's reference gives its published e-mail, as it is born: QUEUED."""
     record = make_record(make_event("loan-repayment"), timestamp_ms=1_773_480_413_702)
-    got = [value for value in values(mapped(record, make_lookups()), MESSAGES) if value["type"] == "EMAIL"]
+    got = [value for value in values(mapped(record, make_context()), MESSAGES) if value["type"] == "EMAIL"]
     expected = {
         "body": "<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
         "clientKey": "8a8e867d5b1a4c0e015b1a5f3c0a0001",
@@ -236,7 +236,7 @@ def test_published_stream_message() -> None:
         "type": "EVENT_STREAM",
     }
 
-    assert [expected] == values(mapped(record, make_lookups()), MESSAGES)
+    assert [expected] == values(mapped(record, make_context()), MESSAGES)
 
 
 def test_published_notification() -> None:
@@ -259,7 +259,7 @@ def test_published_notification() -> None:
         "body": "<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
         "audit": {"created": happened, "queued": happened},
     }
-    outcome = mapped(record, make_lookups())
+    outcome = mapped(record, make_context())
 
     assert [expected] == values(outcome, NOTIFICATIONS)
     assert [(b"f7057037637ada1e806489eb4bfde71d", 3)] == [
@@ -271,7 +271,7 @@ def test_notification_of_an_sms_that_failed() -> None:
     """Who was never written to has a Discarded Message, with the event's e-mail address, and a category by its id."""
     template = make_sms(category="NTC-3300-0041", attachments=())
     event = make_event(client__mobilePhone=None)
-    (told,) = values(mapped(make_record(event), make_lookups(template)), NOTIFICATIONS)
+    (told,) = values(mapped(make_record(event), make_context(template)), NOTIFICATIONS)
 
     assert ("Discarded", "ines.duarte@example.com") == (told["status"], told["contact"]["email"])
     assert {"id": "NTC-3300-0041", "href": "/v1/notifications/categories/NTC-3300-0041"} == told["category"]
@@ -282,12 +282,12 @@ def test_notification_of_an_sms_that_failed() -> None:
 def test_statuses_and_actor_are_the_installations() -> None:
     """What settings say of statuses and of who writes the audit is in each Message; attachments are the template's."""
     attached = Attachment("ATT-1150-0093-2201", "Terms", "application/pdf", 20_480, "terms.pdf", "/terms.pdf")
-    lookups = make_lookups(
+    context = make_context(
         make_email(attachments=[attached]),
         statuses=status_map("extended"),
         actor=Actor("UR-1111-2222-3333", "Bank", "/i"),
     )
-    (told,) = values(mapped(make_record(make_event(client__emailAddress=None)), lookups), NOTIFICATIONS)
+    (told,) = values(mapped(make_record(make_event(client__emailAddress=None)), context), NOTIFICATIONS)
 
     assert "Failed" == told["status"]
     assert {"id": "UR-1111-2222-3333", "name": "Bank", "icon": "/i"} == told["audit"]["failed"]["by"]
@@ -299,7 +299,7 @@ def test_statuses_and_actor_are_the_installations() -> None:
 @pytest.mark.parametrize("template", [make_template(), make_task(), make_webhook()])
 def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
     """Streams, webhooks and tasks have no Message."""
-    assert [] == values(mapped(make_record(), make_lookups(template)), NOTIFICATIONS)
+    assert [] == values(mapped(make_record(), make_context(template)), NOTIFICATIONS)
 
 
 # ---------------------------------------------------------------------------------------------------------- a birth
@@ -308,7 +308,7 @@ def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
 def test_birth_of_a_stream_message() -> None:
     """Message, status and stream event go out together; the status comes from QUEUED_FOR_STREAM and is final."""
     record = make_record(make_event(), place=RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
-    outcome = mapped(record, make_lookups(make_template(body="{ACCOUNT_ID}")))
+    outcome = mapped(record, make_context(make_template(body="{ACCOUNT_ID}")))
     message, status, stream = outcome.outputs
     key = outcome.created[0].status.encodedKey
 
@@ -328,7 +328,7 @@ def test_birth_of_a_stream_message() -> None:
         "eventId": "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11",
         "templateId": "loan-repayment-note",
         "templateVersion": 1,
-        "setVersion": make_lookups(make_template(body="{ACCOUNT_ID}")).templates.digest,
+        "setVersion": make_context(make_template(body="{ACCOUNT_ID}")).templates.digest,
         "source": {"topic": "banking.events", "partition": 3, "offset": 17},
         "lookupMissing": [],
         "correlationId": "branch-17-000412",
@@ -350,11 +350,13 @@ def test_birth_of_a_stream_message() -> None:
 
 def test_event_type_has_no_prefix() -> None:
     """Under a prefix of topics `destination` is the real topic, and `event_type` what it is everywhere."""
-    layout = make_layout()
+    output_topics = make_output_topics()
     name = Topic(f"demo-1.{REPAYMENTS}")
-    topic = replace(layout.streams[EventName("LOAN_REPAYMENT")], name=name)
-    lookups = make_lookups(make_template(), layout=replace(layout, streams={EventName("LOAN_REPAYMENT"): topic}))
-    outcome = mapped(make_record(), lookups)
+    topic = replace(output_topics.streams[EventName("LOAN_REPAYMENT")], name=name)
+    context = make_context(
+        make_template(), output_topics=replace(output_topics, streams={EventName("LOAN_REPAYMENT"): topic})
+    )
+    outcome = mapped(make_record(), context)
 
     assert [name, REPAYMENTS] == [
         outcome.created[0].message.destination,
@@ -369,13 +371,13 @@ def test_credit_officer_of_the_account_comes_first() -> None:
     events = make_event(), make_event(account__creditOfficer=own)
 
     assert ["Marta Vega/mvega", "X/x"] == [
-        mapped(make_record(event), make_lookups(template)).created[0].message.body for event in events
+        mapped(make_record(event), make_context(template)).created[0].message.body for event in events
     ]
 
 
 def test_birth_of_an_email() -> None:
     """An e-mail is born QUEUED, from nothing, and is not final."""
-    status = mapped(make_record(), make_lookups(make_email())).created[0].status
+    status = mapped(make_record(), make_context(make_email())).created[0].status
 
     assert (None, State.QUEUED, False) == (status.from_, status.to, status.final)
 
@@ -384,7 +386,7 @@ def test_outputs_stay_in_the_partition_of_their_source() -> None:
     """Each output is in its source's partition, streams in that number modulo their count: dead letters as well."""
     templates = make_template(), make_template("broken", body="{GROUP_ID}", strict=True), make_email(active=False)
     record = make_record(place=RecordPosition(EVENTS_TOPIC, 11, 0))
-    outcome = mapped(record, make_lookups(*templates, layout=make_layout(stream_partitions=4)))
+    outcome = mapped(record, make_context(*templates, output_topics=make_output_topics(stream_partitions=4)))
 
     assert {
         (MESSAGES, 11),
@@ -401,7 +403,7 @@ def test_outputs_stay_in_the_partition_of_their_source() -> None:
 def test_account_key_follows_the_kind_of_account(told: str, field: str) -> None:
     """The account's kind, not the event's name, says which account key a message gets, and only one is set."""
     event = make_event(told)
-    outcome = mapped(make_record(event), make_lookups())
+    outcome = mapped(make_record(event), make_context())
 
     for message in values(outcome, MESSAGES):
         assert {field: event.fields["account"]["encodedKey"]} == {
@@ -415,7 +417,7 @@ def test_fee_of_a_deposit_account() -> None:
     fee = make_template(events=["FEE_APPLIED"], target=Target.SAVINGS)
 
     assert ["8a8e867d5b1a4c0e015b1a60bb220001"] == [
-        birth.message.depositAccountKey for birth in mapped(make_record(event), make_lookups(fee)).created
+        birth.message.depositAccountKey for birth in mapped(make_record(event), make_context(fee)).created
     ]
 
 
@@ -428,11 +430,11 @@ def test_checks_come_in_the_contracts_order() -> None:
     Each record has all the faults that come after its own.
     """
     here = RecordPosition(EVENTS_TOPIC, 3, 5)
-    lookups = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS), key_check="strict")
+    context = make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS), key_check="strict")
     foreign = make_event(tenant="southbank")
 
     def outcome(record: SourceRecord) -> object:
-        result = map_record(record, lookups, duplicate_of=here)
+        result = map_record(record, context, duplicate_of=here)
         return (
             [one.reason for one in result.skipped] if isinstance(result, Processed) else getattr(result, "reason", None)
         )
@@ -460,7 +462,7 @@ def test_checks_come_in_the_contracts_order() -> None:
 
 def test_no_template() -> None:
     """An event that no template names is one decision that names the event."""
-    outcome = mapped(make_record(make_event("client-created")), make_lookups(make_template()))
+    outcome = mapped(make_record(make_event("client-created")), make_context(make_template()))
 
     assert [DecisionReason.NO_TEMPLATE] == [one.reason for one in outcome.skipped]
     assert ["no template names CLIENT_CREATED"] == [one["reasons"][0]["detail"] for one in values(outcome, DECISIONS)]
@@ -468,7 +470,7 @@ def test_no_template() -> None:
 
 def test_duplicate_names_the_first_place() -> None:
     """An event that was seen before publishes nothing but a decision that says where the first one is."""
-    outcome = mapped(make_record(), make_lookups(), duplicate_of=RecordPosition(EVENTS_TOPIC, 3, 5))
+    outcome = mapped(make_record(), make_context(), duplicate_of=RecordPosition(EVENTS_TOPIC, 3, 5))
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
     assert "first seen at banking.events[3]@5" == outcome.skipped[0].detail
@@ -476,7 +478,7 @@ def test_duplicate_names_the_first_place() -> None:
 
 def test_wrong_key_is_mapped_and_flagged() -> None:
     """Under `warn` a wrong key is a flag; what is published is the same, the stream keyed by the event's own key."""
-    right, wrong = (mapped(make_record(make_event(), key=key), make_lookups()) for key in ("", b"other"))
+    right, wrong = (mapped(make_record(make_event(), key=key), make_context()) for key in ("", b"other"))
 
     event = make_event()
     assert right.wrong_key is None
@@ -492,13 +494,13 @@ def test_deferred_while_the_registry_does_not_respond() -> None:
 
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
 
-    assert Deferred(record, "registry: no answer") == map_record(record, make_lookups(), schema_of=unavailable)
+    assert Deferred(record, "registry: no answer") == map_record(record, make_context(), schema_of=unavailable)
 
 
-def refused(record: SourceRecord, lookups: MappingContext, *, bare: bool = False, schema_of: Any = None) -> Outcome:
+def refused(record: SourceRecord, context: MappingContext, *, bare: bool = False, schema_of: Any = None) -> Outcome:
     """The outcome of a record whose outputs the broker refuses."""
-    decoded = decode_record(record, lookups, schema_of=schema_of or schemas().local_schema)
-    return refuse_outputs(decoded, lookups, detail="INVALID_RECORD", drop_value=bare)
+    decoded = decode_record(record, context, schema_of=schema_of or schemas().local_schema)
+    return refuse_outputs(decoded, context, detail="INVALID_RECORD", drop_value=bare)
 
 
 def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
@@ -506,7 +508,7 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
     that a restart finds the event in the deduplication window."""
     event = make_event()
     for bare, value in ((False, make_record(event).value), (True, None)):
-        outcome = refused(make_record(event), make_lookups(), bare=bare)
+        outcome = refused(make_record(event), make_context(), bare=bare)
 
         assert isinstance(outcome, Rejected)
         assert Reason.OUTPUT_REFUSED == outcome.reason
@@ -517,7 +519,7 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
 
 def test_a_refused_dead_letter_keeps_its_reason() -> None:
     """A record that is a dead letter as a whole stays that, without its bytes, and deduplication does not count it."""
-    outcome = refused(make_record(make_event(), key=None), make_lookups())
+    outcome = refused(make_record(make_event(), key=None), make_context())
 
     assert isinstance(outcome, Rejected)
     assert Reason.MISSING_KEY == outcome.reason
@@ -533,16 +535,16 @@ def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
 
     assert Deferred(record, "schema id 1 is refused", schema_refused=True) == refused(
-        record, make_lookups(), schema_of=deferred
+        record, make_context(), schema_of=deferred
     )
 
 
 def test_our_fault_is_raised() -> None:
     """A layout without the stream's topic is our fault: it stops the process and is no outcome of the record."""
-    lookups = make_lookups(make_template(), layout=replace(make_layout(), streams={}))
+    context = make_context(make_template(), output_topics=replace(make_output_topics(), streams={}))
 
     with pytest.raises(InternalError):
-        map_record(make_record(), lookups, NOBODY_SUSPENDED)
+        map_record(make_record(), context, NOBODY_SUSPENDED)
 
 
 # ------------------------------------------------------------------------------------------------- checks of a template
@@ -627,7 +629,7 @@ def test_our_fault_is_raised() -> None:
 )
 def test_declined(told: str, template: Any, reason: DecisionReason, detail: str) -> None:
     """A template whose check fails makes nothing but its line in the record's decision."""
-    outcome = mapped(make_record(make_event(told)), make_lookups(template))
+    outcome = mapped(make_record(make_event(told)), make_context(template))
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
     assert [(reason, detail, template.id, 1)] == [
@@ -637,8 +639,8 @@ def test_declined(told: str, template: Any, reason: DecisionReason, detail: str)
 
 def test_a_channel_that_is_switched_off() -> None:
     """Its templates make a decision; the other channels go on."""
-    lookups = make_lookups(make_email(), make_template(), disabled_channels=frozenset((Channel.EMAIL,)))
-    outcome = mapped(make_record(), lookups)
+    context = make_context(make_email(), make_template(), disabled_channels=frozenset((Channel.EMAIL,)))
+    outcome = mapped(make_record(), context)
 
     assert [(DecisionReason.CHANNEL_DISABLED, "channel EMAIL is switched off")] == [
         (one.reason, one.detail) for one in outcome.skipped
@@ -654,9 +656,9 @@ def test_conditions_that_hold_change_nothing() -> None:
         make_condition("CF:LOAN:Insured", "EQUALS", "true"),
         make_condition("OCCURRED_AT", "TODAY"),
     ]
-    lookups = make_lookups(make_email())
+    context = make_context(make_email())
     plain, conditional = (
-        mapped(make_record(), replace(lookups, templates=replace(lookups.templates, by_event={event: (template,)})))
+        mapped(make_record(), replace(context, templates=replace(context.templates, by_event={event: (template,)})))
         for event in (EventName("LOAN_REPAYMENT"),)
         for template in (make_email(), make_email(conditions=asked))
     )
@@ -711,15 +713,15 @@ def test_checks_of_a_template_come_in_their_order() -> None:
     off = frozenset((Channel.EMAIL,))
     for repair in repairs:
         everything |= repair
-        lookups = make_lookups(make_email(**everything), disabled_channels=off)
-        outcome = mapped(make_record(), lookups, suspended)
+        context = make_context(make_email(**everything), disabled_channels=off)
+        outcome = mapped(make_record(), context, suspended)
         if everything["active"] and off:
             got.extend(one.reason for one in outcome.skipped)
             off = frozenset()
-            outcome = mapped(make_record(), make_lookups(make_email(**everything)), suspended)
+            outcome = mapped(make_record(), make_context(make_email(**everything)), suspended)
         got.extend(one.reason for one in outcome.skipped)
         got.extend(one.reason for one in outcome.failed)
-    outcome = mapped(make_record(), make_lookups(make_email(**everything)))
+    outcome = mapped(make_record(), make_context(make_email(**everything)))
     got.extend(one.reason for one in outcome.failed)
 
     assert [
@@ -781,7 +783,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
 )
 def test_recipients(event: Any, template: Any, key_field: str, key: str, destination: str) -> None:
     """Each kind of recipient sets exactly one key and gives the address of the channel."""
-    (birth,) = mapped(make_record(make_event(event)), make_lookups(template)).created
+    (birth,) = mapped(make_record(make_event(event)), make_context(template)).created
 
     assert {key_field: key} == {
         name: getattr(birth.message, name)
@@ -824,7 +826,7 @@ def test_what_cannot_be_sent_is_born_failed(
     template: Any, changes: dict[str, Any], reason: FailureReason, destination: str | None
 ) -> None:
     """The recipient's data wrong: a FAILED message with its reason and cause, in the log, and no dead letter."""
-    outcome = mapped(make_record(make_event(**changes)), make_lookups(template))
+    outcome = mapped(make_record(make_event(**changes)), make_context(template))
     (birth,) = outcome.created
 
     told = [NOTIFICATIONS] if template.type in (Channel.EMAIL, Channel.SMS) else []
@@ -842,7 +844,7 @@ def test_a_webhook_is_addressed_to_nobody() -> None:
     """Its encodedKey has no recipient, though its holder is named; the body is a document; TLS and host are fixed."""
     body = '{"id": "{ACCOUNT_ID}"}'
     template = make_webhook(url="https://a.example/{ACCOUNT_ID}", body=body, content_type=ContentType.JSON)
-    (birth,) = mapped(make_record(), make_lookups(template)).created
+    (birth,) = mapped(make_record(), make_context(template)).created
 
     assert encoded_key(TENANT, make_event().id, template.id, recipient="") == birth.message.encodedKey
     assert ('{"id": "LN-204417"}', None) == (birth.message.body, birth.message.subject)
@@ -871,7 +873,7 @@ def test_a_webhook_is_addressed_to_nobody() -> None:
 def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination: str | None) -> None:
     """A step of dots is taken away by who calls the address, encoded or not."""
     template = make_webhook(url=url, body="x")
-    (birth,) = mapped(make_record(make_event(account__name=name)), make_lookups(template)).created
+    (birth,) = mapped(make_record(make_event(account__name=name)), make_context(template)).created
 
     assert destination == birth.message.destination
     assert (None if destination else FailureReason.UNDEFINED_DESTINATION) == birth.message.failureReason
@@ -880,7 +882,7 @@ def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination:
 def test_a_value_missing_in_an_address_is_missing() -> None:
     """A strict webhook whose address lacks a value fails as its body would."""
     template = make_webhook(url="https://a.example/{GROUP_ID}", body="x", strict=True)
-    (failed,) = mapped(make_record(), make_lookups(template)).failed
+    (failed,) = mapped(make_record(), make_context(template)).failed
 
     assert (TemplateReason.MISSING_VALUE, "no value: {GROUP_ID}") == (failed.reason, failed.detail)
 
@@ -888,7 +890,7 @@ def test_a_value_missing_in_an_address_is_missing() -> None:
 def test_an_sms_of_the_longest_kind_goes() -> None:
     """1,600 characters are an SMS, counted as code points."""
     event = make_event(account__name="\U0001f600" * 1600)
-    (birth,) = mapped(make_record(event), make_lookups(make_sms(body="{ACCOUNT_NAME}"))).created
+    (birth,) = mapped(make_record(event), make_context(make_sms(body="{ACCOUNT_NAME}"))).created
 
     assert birth.message.state is State.QUEUED
 
@@ -896,7 +898,7 @@ def test_an_sms_of_the_longest_kind_goes() -> None:
 def test_a_failing_template_wins_over_a_missing_address() -> None:
     """Rendered first, then addressed: a message that cannot be rendered is a failed template, not a FAILED message."""
     template = make_email(body="{GROUP_ID}", strict=True)
-    outcome = mapped(make_record(make_event(client__emailAddress=None)), make_lookups(template))
+    outcome = mapped(make_record(make_event(client__emailAddress=None)), make_context(template))
 
     assert ([], [TemplateReason.MISSING_VALUE]) == (list(outcome.created), [one.reason for one in outcome.failed])
 
@@ -916,7 +918,7 @@ def test_a_failing_template_wins_over_a_missing_address() -> None:
 def test_language(language: str | None, expected: str) -> None:
     """Exact tag, then language, then the top level; compared without case, `_` as `-`."""
     template = make_email(body="top", bodies={"pt-br": "brasil", "pt": "portugal"})
-    (birth,) = mapped(make_record(make_event(client__language=language)), make_lookups(template)).created
+    (birth,) = mapped(make_record(make_event(client__language=language)), make_context(template)).created
 
     assert expected == birth.message.body
 
@@ -924,7 +926,7 @@ def test_language(language: str | None, expected: str) -> None:
 def test_the_top_levels_own_language() -> None:
     """A recipient of the top level's exact tag gets it, though a variant has the bare language."""
     template = make_email(body="top", bodies={"pt": "portugal"}, default_locale="pt-BR")
-    (birth,) = mapped(make_record(make_event(client__language="pt-BR")), make_lookups(template)).created
+    (birth,) = mapped(make_record(make_event(client__language="pt-BR")), make_context(template)).created
 
     assert "top" == birth.message.body
 
@@ -936,8 +938,8 @@ def test_one_failed_template_leaves_the_others() -> None:
     """A template that fails costs its own message only, and has one entry in the record's one dead letter."""
     good, bad = make_template("good"), make_template("bad", body="{GROUP_ID}", strict=True)
     record = make_record()
-    alone = mapped(record, make_lookups(good))
-    beside = mapped(record, make_lookups(good, bad))
+    alone = mapped(record, make_context(good))
+    beside = mapped(record, make_context(good, bad))
     letter = beside.outputs[-1]
 
     assert [birth.message for birth in alone.created] == [birth.message for birth in beside.created]
@@ -962,7 +964,7 @@ def test_a_character_that_a_body_cannot_carry() -> None:
         make_email("mail", body="{ACCOUNT_NAME}", subject="{ACCOUNT_NAME}"),
         make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML),
     )
-    outcome = mapped(make_record(make_event(account__name="a\x00\x01b")), make_lookups(*templates))
+    outcome = mapped(make_record(make_event(account__name="a\x00\x01b")), make_context(*templates))
 
     assert () == outcome.failed
     assert [
@@ -976,13 +978,13 @@ def test_a_character_that_a_body_cannot_carry() -> None:
 def test_an_output_over_its_topics_limit(topic: str) -> None:
     """A birth with one record over its topic's limit is not published at all; smaller ones of the same record are."""
     large, small = make_template("large", body="{ACCOUNT_NAME}" * 20), make_email("small", body="x", subject="x")
-    exact = mapped(make_record(), make_lookups(large, small))
+    exact = mapped(make_record(), make_context(large, small))
     sizes = {out.topic: out.size_bytes for out in exact.outputs[:3]}
     size = dict(zip(("messages", "status", "streams"), sizes.values(), strict=True))[topic]
 
     def failed(limit: int) -> list[tuple[str, TemplateReason]]:
-        lookups = make_lookups(large, small, layout=make_layout(**{topic: limit}))
-        return [(one.templateId, one.reason) for one in mapped(make_record(), lookups).failed]
+        context = make_context(large, small, output_topics=make_output_topics(**{topic: limit}))
+        return [(one.templateId, one.reason) for one in mapped(make_record(), context).failed]
 
     assert [] == [one for one in failed(size) if one[0] == "large"]
     assert ("large", TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED) in failed(size - 1)
@@ -992,7 +994,7 @@ def test_a_text_that_grows_without_end_is_cut_short() -> None:
     """A template that would make 200 MB of one event fails by the size of its text, before it is made."""
     template = make_template(body="{ACCOUNT_NAME}" * 1000)
     record = make_record(make_event(account__name="n" * 200_000))
-    (failed,) = mapped(record, make_lookups(template)).failed
+    (failed,) = mapped(record, make_context(template)).failed
 
     assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED == failed.reason
     assert "the text grew over 999000 characters at {ACCOUNT_NAME}" == failed.detail
@@ -1008,8 +1010,8 @@ def test_a_text_that_grows_without_end_is_cut_short() -> None:
 )
 def test_a_decision_always_fits(record: SourceRecord, limit: int) -> None:
     """A decision that a producer's own text made too large is cut, and keeps its reason and its place."""
-    lookups = make_lookups(make_email(active=False), layout=make_layout(decisions=limit))
-    (out,) = mapped(record, lookups).outputs
+    context = make_context(make_email(active=False), output_topics=make_output_topics(decisions=limit))
+    (out,) = mapped(record, context).outputs
     told = json.loads(out.value or b"")
 
     assert out.size_bytes <= limit
@@ -1020,8 +1022,8 @@ def test_a_decision_always_fits(record: SourceRecord, limit: int) -> None:
 def test_a_decision_of_too_many_templates() -> None:
     """When not even short reasons fit, as many are kept as do, and the last says how many are left out."""
     templates = [make_email(f"off-{number:03}", active=False) for number in range(300)]
-    lookups = make_lookups(*templates, layout=make_layout(decisions=4_000))
-    outcome = mapped(make_record(), lookups)
+    context = make_context(*templates, output_topics=make_output_topics(decisions=4_000))
+    outcome = mapped(make_record(), context)
     (told,) = values(outcome, DECISIONS)
 
     assert 300 == len(outcome.skipped)
@@ -1048,7 +1050,7 @@ def test_which_decisions_are_written(setting: str, expected: list[str]) -> None:
         target=Target.SAVINGS,
         conditions=[make_condition("TENANT", "EMPTY", families=families)],
     )
-    outcome = mapped(make_record(make_event("savings-deposit")), make_lookups(off, nobody, unless, decisions=setting))
+    outcome = mapped(make_record(make_event("savings-deposit")), make_context(off, nobody, unless, decisions=setting))
 
     assert 3 == len(outcome.skipped)
     assert expected == [one["reason"] for value in values(outcome, DECISIONS) for one in value["reasons"]]
@@ -1056,8 +1058,8 @@ def test_which_decisions_are_written(setting: str, expected: list[str]) -> None:
 
 def test_decision_record() -> None:
     """The one decision of a record has event, place, set and time, and is keyed by the event id."""
-    lookups = make_lookups(make_email(active=False))
-    (out,) = mapped(make_record(), lookups).outputs
+    context = make_context(make_email(active=False))
+    (out,) = mapped(make_record(), context).outputs
 
     assert b"7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11" == out.key
     assert {
@@ -1065,7 +1067,7 @@ def test_decision_record() -> None:
         "event": "LOAN_REPAYMENT",
         "tenant": "northbank",
         "source": {"topic": "banking.events", "partition": 3, "offset": 17},
-        "setVersion": lookups.templates.digest,
+        "setVersion": context.templates.digest,
         "correlationId": "branch-17-000412",
         "at": "2026-03-14T09:26:53.702Z",
         "reasons": [
@@ -1082,7 +1084,7 @@ def test_decision_record() -> None:
 def test_suspended_template_keeps_its_entry() -> None:
     """A suspended template makes no message but an entry in the dead letter; the others are published."""
     suspended = {(TemplateId("paused"), TemplateReason.MISSING_VALUE)}
-    outcome = mapped(make_record(), make_lookups(make_template("paused"), make_template("other")), suspended)
+    outcome = mapped(make_record(), make_context(make_template("paused"), make_template("other")), suspended)
 
     assert ["other"] == [birth.status.templateId for birth in outcome.created]
     assert [("paused", TemplateReason.TEMPLATE_SUSPENDED)] == [(one.templateId, one.reason) for one in outcome.failed]
@@ -1121,12 +1123,12 @@ LAWFUL = settings(
 )
 def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes | None, timestamp_ms: int) -> None:
     """Mutated bytes, framed or JSON, with any key and time, have an outcome; told again the same one, ids included."""
-    lookups = make_lookups(encode=output_encoder(schemas()))
+    context = make_context(encode=output_encoder(schemas()))
     for value, headers in ((avro, AVRO_HEADERS), (json_text, JSON_HEADERS)):
         record = make_record(value=value, headers=headers, key=key, timestamp_ms=timestamp_ms)
-        outcome = map_record(record, lookups, NOBODY_SUSPENDED)
+        outcome = map_record(record, context, NOBODY_SUSPENDED)
 
-        assert outcome == map_record(record, lookups, NOBODY_SUSPENDED)
+        assert outcome == map_record(record, context, NOBODY_SUSPENDED)
         assert isinstance(outcome, Processed | Rejected)
         assert all(0 <= out.size_bytes <= 999_000 for out in outcome.outputs)
 
@@ -1146,8 +1148,8 @@ def test_any_values_end_in_a_birth_of_each_form(name: str, amount: Any) -> None:
         make_template("xml", body='<a b="{ACCOUNT_NAME}">{TRANSACTION_AMOUNT}</a>', content_type=ContentType.XML),
     )
     for form in ("avro", "json"):
-        lookups = make_lookups(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
-        outcome = mapped(make_record(event), lookups)
+        context = make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+        outcome = mapped(make_record(event), context)
 
         assert 4 == len(outcome.created)
         assert () == outcome.failed
@@ -1169,15 +1171,15 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
     """Claim 12: messages, statuses and stream events of the others are the same bytes, the digest of the set aside."""
     record = make_record(make_event(account__name="a\x01" * 100))
     others = [make_template("other"), make_email("mail")]
-    alone = make_lookups(*others)
-    beside = make_lookups(*others, broken())
+    alone = make_context(*others)
+    beside = make_context(*others, broken())
     beside = replace(beside, templates=replace(beside.templates, digest=alone.templates.digest))
     mine = {birth.status.encodedKey for birth in mapped(record, alone).created}
 
-    def of_others(lookups: MappingContext) -> list[OutRecord]:
+    def of_others(context: MappingContext) -> list[OutRecord]:
         return [
             out
-            for out in mapped(record, lookups).outputs
+            for out in mapped(record, context).outputs
             if (out.key or b"").decode() in mine or (out.topic == REPAYMENTS)
         ]
 
@@ -1188,7 +1190,7 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
 def test_which_records_deduplication_counts() -> None:
     """Those of our tenant with a key, events without template too; none that is empty, foreign or without key."""
     identity = Identity(TENANT, "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11")
-    context = make_lookups(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
+    context = make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
     foreign, empty, keyless = (
         make_record(make_event(tenant="southbank")),
         replace(make_record(), value=None),
@@ -1202,6 +1204,6 @@ def test_which_records_deduplication_counts() -> None:
 
 def test_set_version() -> None:
     """Each status names the set it was mapped with, so that it can be shown as it was."""
-    outcome = mapped(make_record(), make_lookups())
+    outcome = mapped(make_record(), make_context())
 
     assert {shipped_templates().digest} == {birth.status.setVersion for birth in outcome.created}

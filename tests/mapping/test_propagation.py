@@ -10,10 +10,10 @@ from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import Headers, OutRecord
 from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from tests.support.builders import (
+    make_context,
     make_email,
     make_event,
-    make_layout,
-    make_lookups,
+    make_output_topics,
     make_record,
     make_task,
     make_template,
@@ -23,7 +23,7 @@ from tests.support.builders import (
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01".encode()
-DEAD_LETTERS = make_layout().dead_letters.name
+DEAD_LETTERS = make_output_topics().dead_letters.name
 
 
 def kept(*headers: tuple[str, bytes | None]) -> Headers:
@@ -233,20 +233,20 @@ def test_every_output_has_headers_that_can_be_read(headers: Headers) -> None:
         make_template("broken", body="{GROUP_ID}", strict=True),
     )
     record = make_record(make_event(), headers=headers)
-    outcome = map_record(record, make_lookups(*templates), frozenset())
-    empty = map_record(make_record(value=b"", headers=headers), make_lookups(*templates), frozenset())
+    outcome = map_record(record, make_context(*templates), frozenset())
+    empty = map_record(make_record(value=b"", headers=headers), make_context(*templates), frozenset())
     assert isinstance(outcome, Processed)
     assert isinstance(empty, Processed)
     outputs = [out for out in (*outcome.outputs, *empty.outputs) if out.topic != DEAD_LETTERS]
     (letter,) = [out for out in outcome.outputs if out.topic == DEAD_LETTERS]
-    layout = make_layout()
+    output_topics = make_output_topics()
 
     assert {
-        layout.messages.name,
-        layout.status.name,
-        layout.notifications.name,
-        layout.decisions.name,
-        layout.streams[make_event().name].name,
+        output_topics.messages.name,
+        output_topics.status.name,
+        output_topics.notifications.name,
+        output_topics.decisions.name,
+        output_topics.streams[make_event().name].name,
     } == {out.topic for out in outputs}
     for out in outputs:
         assert propagated_headers(headers).headers == ours(out)
@@ -257,8 +257,8 @@ def test_every_output_has_headers_that_can_be_read(headers: Headers) -> None:
 
 def test_malformed_headers_never_make_a_dead_letter() -> None:
     """The event is what counts; one that is a dead letter anyway keeps them all."""
-    good = map_record(make_record(headers=BAD), make_lookups(make_email()), frozenset())
-    bad = map_record(make_record(value=b"broken", headers=BAD), make_lookups(make_email()), frozenset())
+    good = map_record(make_record(headers=BAD), make_context(make_email()), frozenset())
+    bad = map_record(make_record(value=b"broken", headers=BAD), make_context(make_email()), frozenset())
     assert isinstance(good, Processed)
     assert isinstance(bad, Rejected)
 

@@ -17,9 +17,9 @@ from processor.domain.template import Subscription, Template
 from processor.mapping.reference import REMEMBERED_BYTES, InvalidRow, Reference, row_of
 from tests.support.builders import (
     TENANT,
+    make_context,
     make_email,
     make_event,
-    make_lookups,
     make_record,
     make_sms,
     make_task,
@@ -64,7 +64,7 @@ def reference(rows: Mapping[str, Any], **given: Any) -> Reference:
 
 def outcome(*templates: Template, event: Event | None = None, tables: Reference) -> Processed:
     """What becomes of a repayment."""
-    made = map_record(make_record(event or make_event()), make_lookups(*templates, reference=tables), frozenset())
+    made = map_record(make_record(event or make_event()), make_context(*templates, reference=tables), frozenset())
     assert isinstance(made, Processed)
     return made
 
@@ -408,7 +408,7 @@ def test_a_blocked_contact_is_always_told_as_discarded() -> None:
     tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
     for open_breakers in (frozenset(), suspended):
-        made = map_record(make_record(), make_lookups(template, reference=tables), open_breakers)
+        made = map_record(make_record(), make_context(template, reference=tables), open_breakers)
 
         assert isinstance(made, Processed)
         assert [DecisionReason.CONTACT_BLOCKED] == [one.reason for one in made.skipped]
@@ -421,8 +421,8 @@ def test_a_suspended_template_is_suspended_whatever_is_missing(rows: dict[str, A
     """Else each record with a missing row would count as one of the tries that keep its breaker open."""
     template = make_email()
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
-    lookups = make_lookups(template, reference=reference(rows, missing_row="fail"))
-    made = map_record(make_record(), lookups, suspended)
+    context = make_context(template, reference=reference(rows, missing_row="fail"))
+    made = map_record(make_record(), context, suspended)
 
     assert isinstance(made, Processed)
     assert [TemplateReason.TEMPLATE_SUSPENDED] == [one.reason for one in made.failed]

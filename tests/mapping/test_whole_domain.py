@@ -9,7 +9,7 @@ from processor.domain.outcome import Processed
 from processor.templates.load import SHIPPED
 from processor.wire.encode import output_encoder
 from processor.wire.output_fields import read_message, read_stream_event
-from tests.support.builders import make_event, make_lookups, make_record, map_record, schemas
+from tests.support.builders import make_context, make_event, make_record, map_record, schemas
 from tests.support.output_readers import read_notification, read_status
 
 FOLDERS = ("events", "samples")
@@ -22,7 +22,7 @@ FORMS = {form: output_encoder(schemas(), output_format=form, stream_format=form)
 def test_every_event_makes_a_message(name: str, form: str) -> None:
     """Each event that is shipped makes at least one message and fails no template; what is published is what was born,
     read back from its bytes by its schema. The texts are those that the templates' own samples expect."""
-    outcome = map_record(make_record(make_event(TOLD[name])), make_lookups(encode=FORMS[form]), frozenset())
+    outcome = map_record(make_record(make_event(TOLD[name])), make_context(encode=FORMS[form]), frozenset())
     assert isinstance(outcome, Processed)
     read = {"messages": read_message, "status": read_status, "notifications": read_notification}
     by_topic = {"communications.messages": "messages", "communications.status": "status"}

@@ -227,7 +227,7 @@ def make_webhook(
     return replace(template, text=replace(template.text, url=segments))
 
 
-def make_layout(
+def make_output_topics(
     *, limit: int = 999_000, partitions: int = 12, stream_partitions: int = 2, **limits: int
 ) -> OutputTopics:
     """Topics with their default names; `limits` by field, as in `decisions=600` or `streams=600`."""
@@ -249,13 +249,13 @@ def json_encoder() -> EncodeOutput:
     return output_encoder(schemas(), output_format="json", stream_format="json")
 
 
-def make_lookups(*templates: Template, **given: Any) -> MappingContext:
+def make_context(*templates: Template, **given: Any) -> MappingContext:
     """An installation with these templates; without any: the shipped ones."""
     defaults: dict[str, Any] = {
         "tenant": TENANT,
         "schemas": schemas(),
         "templates": template_set(templates) if templates else shipped_templates(),
-        "layout": make_layout(),
+        "output_topics": make_output_topics(),
         "encode": json_encoder(),
     }
     rules = {name: given.pop(name) for name in DRAFT_RULES & given.keys()}

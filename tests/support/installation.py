@@ -38,7 +38,7 @@ from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.reader_schemas import Schemas
-from tests.support.builders import TENANT, make_lookups
+from tests.support.builders import TENANT, make_context
 from tests.support.clients import logged
 from tests.support.read_to_end import read_partition
 from tests.support.waiting import wait_until
@@ -305,7 +305,7 @@ def start_offset_resolver(
     return StartOffsetResolver(
         installation.settings,
         read_topics=lambda admin: read_output_topics(admin, installation.settings, installation.templates),
-        context=make_lookups(schemas=installation.schemas),
+        context=make_context(schemas=installation.schemas),
         schemas_of_outputs=installation.schemas.local_schema,
         start_policy=start_policy,
     )

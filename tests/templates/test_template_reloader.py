@@ -11,7 +11,7 @@ from processor.templates import reload
 from processor.templates.load import SHIPPED, LoadResult, load_templates
 from processor.templates.reload import Reload, TemplateReloader
 from processor.wire.reader_schemas import Schemas
-from tests.support.builders import TENANT, make_layout, schemas
+from tests.support.builders import TENANT, make_output_topics, schemas
 
 TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
 
@@ -30,7 +30,7 @@ def write(directory: Path, subject: str, *, version: int = 1, name: str = "one")
 
 def make_reloader(directory: Path) -> TemplateReloader:
     """A reloader that uses the templates of the directory as it is now."""
-    return TemplateReloader(Settings(tenant=TENANT, templates_dir=directory), schemas(), lambda _: make_layout())
+    return TemplateReloader(Settings(tenant=TENANT, templates_dir=directory), schemas(), lambda _: make_output_topics())
 
 
 def next_reload(reloader: TemplateReloader) -> Reload | None:

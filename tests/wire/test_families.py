@@ -17,7 +17,7 @@ from processor.domain.record import EventName
 from processor.mapping.values import value_at
 from processor.shipped import sample
 from processor.templates.load import read_templates
-from tests.support.builders import TENANT, make_event, make_lookups, make_record, make_template, map_record, schemas
+from tests.support.builders import TENANT, make_context, make_event, make_record, make_template, map_record, schemas
 from tests.support.wire import DOMAIN
 
 EITHER: Final = {"CLIENT", "GROUP"}
@@ -126,7 +126,7 @@ def test_every_event_is_mapped(event: EventName) -> None:
     names = placeholders_of(EVENTS[event].family)
     body = "{" + ", ".join(f'"{name}": {{{name}}}' for name in names) + "}"
     template = make_template(body=body, events=[event], target=target_of(event, told), content_type=ContentType.JSON)
-    outcome = map_record(make_record(make_event(told)), make_lookups(template), frozenset())
+    outcome = map_record(make_record(make_event(told)), make_context(template), frozenset())
 
     assert isinstance(outcome, Processed)
     assert ((), ()) == (outcome.skipped, outcome.failed)
@@ -175,7 +175,7 @@ def test_values_of_families(event: EventName, body: str, expected: str) -> None:
     """Texts written by hand from the samples: each family's own placeholders."""
     told = sample(event)
     template = make_template(body=body, events=[event], target=target_of(event, told))
-    outcome = map_record(make_record(make_event(told)), make_lookups(template), frozenset())
+    outcome = map_record(make_record(make_event(told)), make_context(template), frozenset())
 
     assert isinstance(outcome, Processed)
     assert [expected] == [birth.message.body for birth in outcome.created]
