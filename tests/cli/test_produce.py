@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from processor.cli import produce
@@ -29,6 +28,7 @@ from processor.shipped import samples
 from processor.wire.decode import decode, event_from_json
 from tests.cli.commands import run_command
 from tests.support.clients import logged
+from tests.support.read_to_end import read_topics
 
 SCHEMAS = load_schemas()
 Json = dict[str, Any]
@@ -58,29 +58,17 @@ def settings(bootstrap_servers: str, topic_prefix: str) -> Settings:
 
 def read(settings: Settings) -> list[SourceRecord]:
     """All records of the events topic, partition by partition."""
-    topic = settings.topic("events")
-    consumer = Consumer(
-        logged({"bootstrap.servers": settings.bootstrap_servers, "group.id": "none", "enable.auto.commit": "false"})
-    )
-    found = []
-    try:
-        for partition in range(2):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition))
-            consumer.assign([TopicPartition(topic, partition, low)])
-            while low < high:
-                message = consumer.poll(10)
-                assert message is not None
-                assert message.error() is None
-                offset, headers = message.offset(), message.headers()
-                assert offset is not None
-                place = RecordPosition(Topic(topic), partition, offset)
-                low = offset + 1
-                found.append(
-                    SourceRecord(place, message.timestamp()[1], message.key(), message.value(), tuple(headers or ()))  # type: ignore[arg-type]
-                )
-    finally:
-        consumer.close()
-    return found
+    records = [
+        SourceRecord(
+            RecordPosition(Topic(message.topic() or ""), message.partition() or 0, message.offset() or 0),
+            message.timestamp()[1],
+            message.key(),
+            message.value(),
+            tuple(message.headers() or ()),  # type: ignore[arg-type]  # read headers are pairs with bytes
+        )
+        for message in read_topics(settings.bootstrap_servers, [settings.topic("events")])
+    ]
+    return sorted(records, key=lambda record: (record.place.partition, record.place.offset))
 
 
 def event_of(record: SourceRecord) -> Event:

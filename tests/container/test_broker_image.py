@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaError, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.container.broker_image import container_broker
 from tests.support.clients import logged
+from tests.support.read_to_end import read_topics
 
 EVENTS = 24
 
@@ -66,35 +67,8 @@ def processor(broker: str, *arguments: str) -> None:
 
 
 def values(broker: str, topic: str) -> list[dict[str, Any]]:
-    """All JSON values of `topic` that a read_committed reader sees, partition by partition."""
-    reader = Consumer(
-        logged(
-            {
-                "bootstrap.servers": broker,
-                "group.id": "reader",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-            }
-        )
-    )
-    try:
-        partitions = reader.list_topics(topic, timeout=30).topics[topic].partitions
-        reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        found: list[dict[str, Any]] = []
-        unread = set(partitions)
-        while unread:
-            record = reader.poll(30)
-            assert record is not None, f"{topic}: no end of {unread} within 30 s"
-            error = record.error()
-            if error is None:
-                found.append(json.loads(record.value() or b""))
-            else:
-                assert KafkaError._PARTITION_EOF == error.code(), error
-                unread.remove(record.partition() or 0)
-        return found
-    finally:
-        reader.close()
+    """All JSON values of `topic` that a read_committed reader sees, in order within each partition."""
+    return [json.loads(message.value() or b"") for message in read_topics(broker, [topic])]
 
 
 def ends(broker: str, topic: str) -> dict[int, int]:

@@ -29,6 +29,7 @@ from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import recovering_registry
 from tests.support.installation import Installation, create_installation
+from tests.support.waiting import becomes_true
 
 pytestmark = pytest.mark.kafka
 
@@ -294,19 +295,14 @@ def test_not_ready_while_the_broker_is_away() -> None:
         ends = threading.Event()
 
         def watch() -> None:
-            def until(ready: bool, patience_s: float) -> bool:
-                deadline = time.monotonic() + patience_s
-                while time.monotonic() < deadline:
-                    if status.readiness().ready is ready:
-                        return True
-                    time.sleep(0.1)
-                return False
+            def becomes_ready(ready: bool, timeout_s: float) -> bool:
+                return becomes_true(lambda: status.readiness().ready is ready, timeout_s)
 
-            readiness.append(until(True, 30))
+            readiness.append(becomes_ready(True, 30))
             kafka.kill()
-            readiness.append(until(False, 40))
+            readiness.append(becomes_ready(False, 40))
             kafka.start()
-            readiness.append(until(True, 60))
+            readiness.append(becomes_ready(True, 60))
             ends.set()
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -77,7 +77,7 @@ def _answers(url: str) -> bool:
 
 def register(url: str, subject: str, schema: str) -> int:
     """The id of a new version of `subject`."""
-    answer = requests.post(f"{url}/subjects/{subject}/versions", json={"schema": schema}, timeout=30)
-    answer.raise_for_status()
-    schema_id: int = answer.json()["id"]
+    response = requests.post(f"{url}/subjects/{subject}/versions", json={"schema": schema}, timeout=30)
+    response.raise_for_status()
+    schema_id: int = response.json()["id"]
     return schema_id

@@ -38,12 +38,12 @@ def process(
 
 
 def metric(address: str, name: str) -> list[str]:
-    """Its values as they are scraped, one for each worker."""
+    """The values of a metric, one for each worker."""
     text = httpx.get(f"http://{address}/metrics").text
     return re.findall(rf"^{name}(?:{{worker=.*}})?( .*)$", text, re.MULTILINE)
 
 
 def ready(address: str) -> dict[str, Any]:
-    """What /ready says."""
-    answer: dict[str, Any] = httpx.get(f"http://{address}/ready").json()
-    return answer
+    """The body of /ready."""
+    status: dict[str, Any] = httpx.get(f"http://{address}/ready").json()
+    return status

@@ -40,9 +40,9 @@ def raw_record(value: bytes | None, headers: Headers = (), *, key: bytes | None 
     return SourceRecord(RecordPosition(Topic("banking.events"), 3, 41), 1_773_480_413_702, key, value, headers)
 
 
-def json_record(given: object) -> SourceRecord:
-    """A record whose value is `given` as JSON; bytes and text stand for themselves."""
-    data = given if isinstance(given, bytes) else (given if isinstance(given, str) else json.dumps(given)).encode()
+def json_record(value: object) -> SourceRecord:
+    """A record with `value` as JSON; bytes and text as they are."""
+    data = value if isinstance(value, bytes) else (value if isinstance(value, str) else json.dumps(value)).encode()
     return raw_record(data, JSON_HEADERS)
 
 
