@@ -213,19 +213,19 @@ class TableStore:
             _raise_disk_error(self.folder, error)
             raise _UnusableStoreError(str(error)) from error
         try:
-            output_topics = rows.get(_LAYOUT_KEY)
+            layout = rows.get(_LAYOUT_KEY)
             for key in (_CURRENT_KEY, *map(_topic_key, Table)):  # read at start, and spread over RocksDB's files
                 rows.get(key)
             self._invalid = Counter(row.table for table in Table for row in _read_invalid_rows(rows, table))
-            if output_topics is None:
+            if layout is None:
                 rows.put(_LAYOUT_KEY, _LAYOUT_VERSION)
         except Exception as error:
             rows.close()
             _raise_disk_error(self.folder, error)
             raise _UnusableStoreError(str(error)) from error
-        if output_topics not in (None, _LAYOUT_VERSION):
+        if layout not in (None, _LAYOUT_VERSION):
             rows.close()
-            raise _UnusableStoreError(f"layout {output_topics!r}, written by another version")
+            raise _UnusableStoreError(f"layout {layout!r}, written by another version")
         return rows
 
     def _prepare_folder(self) -> None:
