@@ -1,4 +1,4 @@
-"""Addresses that are none, on a real broker: the message is in the log as FAILED, and nobody is written to."""
+"""Addresses that are none, on a real broker: the message is in the log as FAILED, and no message is sent there."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_an_address_that_is_none(
     messages = [
         json.loads(message.value() or b"") for message in installation.read(installation.settings.topic("messages"))
     ]
-    shown = [
+    notifications = [
         json.loads(message.value() or b"")
         for message in installation.read(installation.settings.topic("notifications"))
     ]
@@ -54,5 +54,5 @@ def test_an_address_that_is_none(
     ]
     assert [status["to"] for status in installation.read_statuses()] == [message["state"] for message in messages]
     assert [{"QUEUED": "Queued", "FAILED": "Discarded"}[message["state"]] for message in messages] == [
-        message["status"] for message in shown
+        message["status"] for message in notifications
     ]

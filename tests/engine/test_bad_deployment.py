@@ -27,7 +27,7 @@ pytestmark = pytest.mark.kafka
 
 
 def of_tenant(installation: Installation, tenant: str) -> Installation:
-    """The same topics and group, run for `tenant`, whose streams were created as `run` asks for."""
+    """The same topics and group, run for `tenant`, whose streams were created as `run` needs them."""
     changed = installation.settings.model_copy(update={"tenant": tenant})
     create_topics(changed, stream_events=installation.templates.stream_events())
     return Installation(changed, installation.schemas, installation.templates)
@@ -213,11 +213,11 @@ def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_serve
                 return len(other.assignment()) == 1
 
             wait_until(took_one)
-            (taken,) = other.assignment()
-            installation.produce_events([repayment(1_000 + n) for n in range(25)], partition=1 - taken.partition)
+            (assigned,) = other.assignment()
+            installation.produce_events([repayment(1_000 + n) for n in range(25)], partition=1 - assigned.partition)
             time.sleep(1)
             assert None is engine.poll()
-            installation.produce_events([repayment(2_000 + n) for n in range(40)], partition=1 - taken.partition)
+            installation.produce_events([repayment(2_000 + n) for n in range(40)], partition=1 - assigned.partition)
             engine.wait(30)
     finally:
         other.close()
@@ -266,9 +266,9 @@ def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
     with process(installation, PROCESSOR_MAX_REJECTED_RATIO="1") as (_, address):
         wait_until(lambda: installation.committed() == [350])
         wait_until(lambda: ready(address)["ready"])
-        answer = ready(address)
+        response = ready(address)
         shares = metric(address, "processor_other_tenant_ratio")
 
-    assert {"ready": True, "degraded": False, "reasons": []} == answer
+    assert {"ready": True, "degraded": False, "reasons": []} == response
     assert [" 0.75"] == shares
     assert 50 == len({status["eventId"] for status in installation.read_statuses()})

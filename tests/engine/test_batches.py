@@ -111,7 +111,7 @@ def test_the_producers_sizes_follow_the_topics() -> None:
 
 
 def test_what_is_passed_through_does_not_change_the_promise() -> None:
-    """An operator's linger.ms counts; that failed deliveries are reported, and when a transaction ends, is ours."""
+    """An operator's linger.ms counts; failed deliveries are always reported, and a transaction ends when it has to."""
     producer_config = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
     with pytest.raises(ValueError, match=r"delivery\.report\.only\.error is reserved"):
         properties(smallest_limit_bytes=20_000, **{"delivery.report.only.error": "false"})
@@ -153,7 +153,7 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
     records, in the same order."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
     installation.produce_events([repayment(n) for n in range(30)])
-    one = run_counted(installation)
+    single = run_counted(installation)
     topics = [installation.settings.topic("messages"), installation.settings.topic("status")]
     before = [contents(installation.read(topic)) for topic in topics]
     weight = sum(len(key) + len(value) for published in before for key, value, _ in published)
@@ -161,7 +161,7 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
     several = run_counted(small, start_from="beginning")
     after = [contents(installation.read(topic)) for topic in topics]
 
-    assert 1 == one["committed"]
+    assert 1 == single["committed"]
     assert 3 < several["committed"] < 30
     assert several["mapped"] == several["committed"]
     assert [60, 60] == [len(published) for published in before]
@@ -254,7 +254,7 @@ def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, t
 
 @pytest.mark.kafka
 def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: str) -> None:
-    """A record whose schema is still asked for, in the middle of what one poll gave: what lies behind it is mapped
+    """A record whose schema is still being fetched, in the middle of what one poll gave: what lies behind it is mapped
     after it, once."""
     waiting = 5
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_bytes=5_000, max_batch_wait_ms=5_000)
@@ -385,11 +385,12 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     installation.run()
     renamed(installation, "off", circuit_breaker="off").run(start_from="beginning")
     letters = [
-        read_dead_letter(key=one.key(), value=one.value(), headers=headers_of(one))
-        for one in installation.read(installation.settings.topic("dead_letters"))
+        read_dead_letter(key=record.key(), value=record.value(), headers=headers_of(record))
+        for record in installation.read(installation.settings.topic("dead_letters"))
     ]
     entries = [
-        (letter.place.offset, [(one.templateId, one.reason.value) for one in letter.failed]) for letter in letters
+        (letter.place.offset, [(failed.templateId, failed.reason.value) for failed in letter.failed])
+        for letter in letters
     ]
     tried = [n for n in range(1, 401) if n <= 100 or n % 100 == 0]
 

@@ -127,7 +127,7 @@ def test_a_reload_lets_go_of_what_it_changed() -> None:
 
 
 def test_what_is_open_is_told_while_it_is_tried() -> None:
-    """The record whose try is due is not suspended, and an operator is still told."""
+    """The record whose probe is due is not suspended, and an operator still sees the breaker."""
     breakers = opened()
     skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(99):

@@ -72,13 +72,13 @@ def running(installation: Installation) -> Iterator[Running]:
     engine = Running()
     engine.status.leaving = leaving = threading.Event()
 
-    def look(step: str) -> None:
+    def observe(step: str) -> None:
         if leaving.is_set() and step == "polled":
             raise LeftError
 
     def work() -> None:
         try:
-            run(installation.settings, on_step=look, status=engine.status)
+            run(installation.settings, on_step=observe, status=engine.status)
         except LeftError:
             pass
         except FatalError as error:

@@ -31,8 +31,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_process_has_index_0(topic_prefix: str) -> None:
     """Alone, a process is `{group}:{instance}:0`, at every start."""
     for _ in range(2):
-        with transactional_id(settings(topic_prefix)) as tid:
-            assert f"{topic_prefix}:host-a:0" == tid
+        with transactional_id(settings(topic_prefix)) as name:
+            assert f"{topic_prefix}:host-a:0" == name
 
 
 def test_two_at_once_have_different_ids(topic_prefix: str) -> None:
@@ -99,8 +99,8 @@ def test_a_host_with_a_colon_needs_an_instance_id(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("group", ["../../up", "/etc/x", "..", ".", "a/b", "a b", "ä" * 200, "*", "-rf", "a\\b"])
 def test_locks_stay_in_their_folder(temporary: Path, group: str) -> None:
     """Whatever the group is called: one folder, one file in it, nothing beside it or above it."""
-    with transactional_id(settings(group)) as tid:
-        assert f"{group}:host-a:0" == tid
+    with transactional_id(settings(group)) as name:
+        assert f"{group}:host-a:0" == name
         assert 1 == len(list(temporary.iterdir()))
         assert 1 == sum(path.is_file() for path in temporary.parent.rglob("*"))
 

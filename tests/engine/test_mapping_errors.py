@@ -42,17 +42,17 @@ def endless() -> int:
 def raise_it(error: Exception) -> Callable[[], object]:
     """What raises `error` when it is called."""
 
-    def act() -> object:
+    def raise_error() -> object:
         raise error
 
-    return act
+    return raise_error
 
 
 class Mapping:
     """`map_event`, which calls `act` first for the record at offset `AT`, the first `times` that it is mapped."""
 
-    def __init__(self, act: Callable[[], object], *, times: int = 1_000) -> None:
-        self.act = act
+    def __init__(self, effect: Callable[[], object], *, times: int = 1_000) -> None:
+        self.effect = effect
         self.times = times
         self.seen: Counter[int] = Counter()
 
@@ -67,7 +67,7 @@ class Mapping:
         offset = source.record.place.offset
         self.seen[offset] += 1
         if offset == AT and self.seen[offset] <= self.times:
-            self.act()
+            self.effect()
         return map_event(source, context, suspended=suspended, duplicate_of=duplicate_of)
 
 
@@ -90,12 +90,12 @@ def test_the_record_is_dead_and_the_others_go_on(
     bootstrap_servers: str,
     topic_prefix: str,
     monkeypatch: pytest.MonkeyPatch,
-    act: Callable[[], object],
+    effect: Callable[[], object],
     kind: str,
 ) -> None:
     """It is mapped twice, its neighbours once; its bytes are in a dead letter MAPPING_ERROR; log and metric say so,
     without what the error quotes."""
-    mapping = Mapping(act)
+    mapping = Mapping(effect)
     monkeypatch.setattr(module, "map_event", mapping)
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
     installation.produce_events([repayment(n) for n in range(8)])
@@ -194,7 +194,7 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
 ) -> None:
     """A program whose mapping raises for nearly everything does not eat the topic."""
 
-    def always(_source: SourceEvent, _context: MappingContext, **_given: object) -> Processed:
+    def always(_source: SourceEvent, _context: MappingContext, **_arguments: object) -> Processed:
         raise InternalError(SECRET)
 
     monkeypatch.setattr(module, "map_event", always)

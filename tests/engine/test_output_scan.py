@@ -67,14 +67,14 @@ def sources(installation: Installation) -> set[int]:
 
 def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_prefix: str) -> None:
     """UNKNOWN_SCHEMA, then its schema is registered and the process starts again: the repeat is mapped."""
-    known: dict[str, Response] = {}
-    with LoopbackServer(responses(known)) as loopback:
+    registered: dict[str, Response] = {}
+    with LoopbackServer(responses(registered)) as loopback:
         installation = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
         put_with_registered_id(installation, repayment(1))
         installation.run()
-        known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(installation).text})
+        registered[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(installation).text})
         installation.produce_events([repayment(1)])
         installation.run()
 
@@ -84,15 +84,15 @@ def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_pr
 
 def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
     """Mapped, then its schema id is deleted from the registry and the process starts again: the repeat is none."""
-    known: dict[str, Response] = {}
-    with LoopbackServer(responses(known)) as loopback:
+    registered: dict[str, Response] = {}
+    with LoopbackServer(responses(registered)) as loopback:
         installation = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=loopback.url)
         )
-        known[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(installation).text})
+        registered[f"/schemas/ids/{SCHEMA_ID}"] = json_response({"schema": loan_schema(installation).text})
         put_with_registered_id(installation, repayment(1))
         installation.run()
-        known.clear()
+        registered.clear()
         installation.produce_events([repayment(1)])
         installation.run()
 
@@ -390,8 +390,8 @@ def put_outputs(installation: Installation, topic: str, values: Iterable[bytes],
 def test_a_later_status_says_nothing_of_the_window(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is told of a message's delivery lies anywhere behind its birth, at a time of its own: it neither ends the
-    reading back nor gives its source another time."""
+    """A message's delivery statuses lie anywhere behind its creation, at times of their own: they neither end the
+    reading back nor give their source another time."""
     monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
     installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
     installation.produce_events([repayment(number) for number in range(30)])
@@ -399,7 +399,8 @@ def test_a_later_status_says_nothing_of_the_window(
     before = seen(installation)
     first, last = installation.read_statuses()[0], installation.read_statuses()[-1]
     later = [
-        json.dumps({**one, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode() for one in (first, first, last)
+        json.dumps({**status, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode()
+        for status in (first, first, last)
     ]
     put_outputs(installation, installation.settings.topic("status"), later, (("content-type", b"application/json"),))
 

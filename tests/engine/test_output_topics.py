@@ -112,7 +112,7 @@ def test_what_the_command_says(bootstrap_servers: str, topic_prefix: str) -> Non
 
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that does not answer is waited for, and then `run` ends with 3, the address and what to check."""
+    """A broker that does not respond is waited for, and then `run` ends with 3, the address and what to check."""
     monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 1.0)
     monkeypatch.setattr(topics, "CALL_TIMEOUT_S", 0.4)
     (port,) = free_ports(1)

@@ -84,7 +84,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
     (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert [("loan-repayment-email", "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED")] == [
-        (one.templateId, one.reason) for one in dead.failed
+        (failed.templateId, failed.reason) for failed in dead.failed
     ]
 
 
@@ -164,8 +164,8 @@ def produce_with_header(installation: Installation, *, value: bytes, key: bytes,
     ],
 )
 def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str, table: str, properties: str) -> None:
-    """With KIP-848 nobody tells a member that gets no partition; it is ready all the same, and `--until-end` ends with
-    0 for all."""
+    """With KIP-848 no callback runs for a member without partitions; it is ready all the same, and `--until-end` ends
+    with 0 for all."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
         installation.produce_events([repayment(n) for n in range(10)], partition=partition)
@@ -200,8 +200,8 @@ def test_more_workers_than_partitions(bootstrap_servers: str, topic_prefix: str,
 
 def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, topic_prefix: str) -> None:
     """A record of an unknown schema id waits, with all behind it; the other partition goes on; then it is mapped."""
-    answers: dict[str, Any] = {}
-    with recovering_registry(answers) as url:
+    responses: dict[str, Any] = {}
+    with recovering_registry(responses) as url:
         installation = create_installation(
             bootstrap_servers, topic_prefix, partitions=2, schema_registry=SchemaRegistrySettings(url=url)
         )
@@ -217,11 +217,12 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
         seen: list[tuple[list[int], list[int]]] = []
 
         def bring_up(step: str) -> None:
-            # Between two batches: inside a transaction the group's position is not stable, and nobody is told it.
-            if step == "polled" and not answers and installation.committed([0, 1]) == [1, 1]:
+            # Between two batches: inside a transaction the group's position is not stable, and cannot be read.
+            if step == "polled" and not responses and installation.committed([0, 1]) == [1, 1]:
                 seen.append(([len(installation.read_statuses(0))], [len(installation.read_statuses(1))]))
-                schema = next(one for one in installation.schemas.families.values() if "LoanTransaction" in one.name)
-                answers["/schemas/ids/7"] = {"schema": schema.text}
+                families = installation.schemas.families.values()
+                schema = next(family for family in families if "LoanTransaction" in family.name)
+                responses["/schemas/ids/7"] = {"schema": schema.text}
 
         run(installation.settings, until_end=True, on_step=bring_up)
 
@@ -231,7 +232,7 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
 
 
 def test_stopped_while_the_broker_hangs() -> None:
-    """SIGTERM ends the process with 0 within 10 s also when the broker answers nothing; nothing is lost."""
+    """SIGTERM ends the process with 0 within 10 s also when the broker does not respond; nothing is lost."""
     with local_kafka() as kafka:
         installation = create_installation(kafka.bootstrap_servers, "hang.")
         environment = {

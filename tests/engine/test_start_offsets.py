@@ -277,8 +277,8 @@ def test_a_time_needs_an_offset() -> None:
 
 
 def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_prefix: str) -> None:
-    """A broker may answer for a moment that it knows nothing of the topic. That is waited for: `--until-end` would have
-    reached the end of no partitions, and `--start-from` would answer for none."""
+    """A broker may respond for a moment that it does not know the topic. That is waited for: `--until-end` would have
+    reached the end of no partitions, and `--start-from` would decide for none."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     admin = installation.admin()
     (deleted,) = admin.delete_topics([installation.events]).values()
@@ -293,7 +293,7 @@ def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_pref
 
 
 def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Its events are other ones at the same offsets: the first refusal names the answer `beginning`, and with `outputs`
+    """Its events are other ones at the same offsets: the first refusal names `beginning`, and with `outputs`
     nothing is committed behind its end."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events(events(5))

@@ -90,7 +90,7 @@ def test_another_tenant_is_refused_as_garbage_is() -> None:
         StartupGuard(0.95).check([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
 
 
-@pytest.mark.parametrize("good", [UNWANTED, skipped(DecisionReason.DUPLICATE_EVENT, "told before")])
+@pytest.mark.parametrize("good", [UNWANTED, skipped(DecisionReason.DUPLICATE_EVENT, "seen before")])
 def test_what_is_left_out_on_purpose_is_good(good: Processed) -> None:
     """An event without a template, or a repeat, speaks against nothing."""
     StartupGuard(0.95).check([good] * 200, at_end=True)

@@ -313,7 +313,7 @@ def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch
     assert 0.1 > time.process_time() - began
 
 
-def test_each_pattern_of_wrong_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_pattern_of_wrong_keys_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two producers that key wrongly in two ways are two lines; a right key is none."""
     seen = Observed(monkeypatch, ends={})
     with capture_logs() as logs:
@@ -342,7 +342,7 @@ def test_a_member_that_was_shut_out_is_not_ready() -> None:
     assert Readiness(ready=False, reasons=(LOST,)) == status.readiness()
 
 
-def looked_at_once() -> EngineStatus:
+def updated_once() -> EngineStatus:
     status = EngineStatus.unobserved()
     status.update({}, is_member=True, was_ever_assigned=True)
     assert status.readiness().ready
@@ -354,7 +354,7 @@ NOT_COMMITTED = Readiness(ready=False, reasons=("the last batch was not committe
 
 def test_not_ready_at_once_after_an_abort() -> None:
     """No turn of the loop is needed to be unready, and a turn alone does not make it ready."""
-    status = looked_at_once()
+    status = updated_once()
     status.count_failure(failure("aborted"))
 
     assert NOT_COMMITTED == status.readiness()
@@ -367,7 +367,7 @@ def test_not_ready_at_once_after_an_abort() -> None:
 def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
     """Either the batch was committed by another try, or a poll came back empty: others have its partitions."""
     for recover in (lambda p: p.count_committed([], seconds=0.1), EngineStatus.clear_failure):
-        status = looked_at_once()
+        status = updated_once()
         status.count_failure(failure("uncertain"))
         recover(status)
         status.update({}, is_member=True, was_ever_assigned=True)
@@ -390,8 +390,8 @@ def test_an_engine_whose_record_waits_is_unready(
 ) -> None:
     """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
     monkeypatch.setattr(partition_module, "MAX_RETRY_BACKOFF_S", 0.2)
-    answers: dict[str, Any] = {}
-    with recovering_registry(answers) as url:
+    responses: dict[str, Any] = {}
+    with recovering_registry(responses) as url:
         installation = create_installation(
             bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=url)
         )
@@ -402,16 +402,16 @@ def test_an_engine_whose_record_waits_is_unready(
         status = EngineStatus.unobserved(max_stall_s=1)
         reasons: set[str] = set()
 
-        def look(step: str) -> None:
-            if step == "polled" and not answers and status.was_ever_assigned:
-                reasons.update(one for one in status.readiness().reasons if "behind" in one)
+        def observe(step: str) -> None:
+            if step == "polled" and not responses and status.was_ever_assigned:
+                reasons.update(reason for reason in status.readiness().reasons if "behind" in reason)
                 if reasons:
                     schema = next(
-                        one for one in installation.schemas.families.values() if "LoanTransaction" in one.name
+                        family for family in installation.schemas.families.values() if "LoanTransaction" in family.name
                     )
-                    answers["/schemas/ids/7"] = {"schema": schema.text}
+                    responses["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(installation.settings, until_end=True, on_step=look, status=status)
+        run(installation.settings, until_end=True, on_step=observe, status=status)
 
     (reason,) = reasons
     assert re.fullmatch(r"partition 0: 2 records behind, no progress for \d s: .*schema registry.*", reason)

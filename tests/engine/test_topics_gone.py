@@ -51,14 +51,14 @@ def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: s
         deleted_at = time.monotonic()
         wait_until(lambda: f"topics are missing: {topic}" in reasons(address))
         assert time.monotonic() - deleted_at < 14
-        answer = ready(address)
+        response = ready(address)
         installation.create_topics()
         wait_until(lambda: installation.committed() == [61])
         wait_until(lambda: ready(address)["ready"])
         assert running.poll() is None
 
-    assert not answer["ready"]
-    assert "`processor topics --create` creates what is missing" in answer["reasons"][0]
+    assert not response["ready"]
+    assert "`processor topics --create` creates what is missing" in response["reasons"][0]
     for output, each in OUTPUTS.items():
         events = 40 if output == role else 60
         read = installation.read(named(installation, output))
