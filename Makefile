@@ -6,8 +6,8 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Python processes by the hundred share what the first of them has compiled.
 unexport PYTHONDONTWRITEBYTECODE
-# Most of a test's time is waiting for a broker, so there are two processes for each core.
-TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(2 * os.cpu_count())')
+# Two thirds of a test's time are waiting for a broker or a process, so there are three processes for each core.
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(), 12))')
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
 .PHONY: help demo check test unit lint soak fuzz bench clean

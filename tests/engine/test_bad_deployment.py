@@ -157,7 +157,7 @@ def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix:
     wrong = of_tenant(installation, "northbnk")
     with process(wrong) as (engine, _):
         wait_until(lambda: installation.committed() == [0])
-        time.sleep(2)
+        time.sleep(1)
         engine.send_signal(signal.SIGTERM)
         assert 0 == engine.wait(15)
 

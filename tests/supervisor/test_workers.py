@@ -39,8 +39,8 @@ from processor.supervisor.link import SupervisorLink
 
 number, link, seen = int(sys.argv[1]), SupervisorLink(int(sys.argv[2])), Path(sys.argv[3])
 attempt = len(list(seen.glob(f"{number}-*"))) + 1
-(seen / f"{number}-{attempt}").write_text(str(os.getpid()))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+(seen / f"{number}-{attempt}").write_text(str(os.getpid()))
 
 def forever():
     while True:
@@ -360,20 +360,18 @@ def test_a_worker_that_ends_by_itself_stops_all(command: Callable[[str], Command
 
 
 def test_a_worker_that_does_not_stop_is_killed_within_ten_seconds(
-    command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int]
+    command: Callable[[str], Command], pids: Callable[[str], int], tmp_path: Path
 ) -> None:
     """And the end was not clean: 70."""
     requested_at: list[float] = []
 
     def ready() -> bool:
-        if started() != ["1-1"]:
-            return False
-        time.sleep(0.3)  # until the worker ignores SIGTERM
-        requested_at.append(time.monotonic())
-        return True
+        if (tmp_path / "ignores-sigterm").exists():
+            requested_at.append(time.monotonic())
+        return bool(requested_at)
 
     stopper = stop_when(ready)
-    lines = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nforever()"
+    lines = 'signal.signal(signal.SIGTERM, signal.SIG_IGN)\n(seen.parent / "ignores-sigterm").touch()\nforever()'
     code = supervise(FREE_PORT, workers=1, command=command(lines), until_end=False)
     duration_s = time.monotonic() - requested_at[0]
     stopper.join()
@@ -384,11 +382,12 @@ def test_a_worker_that_does_not_stop_is_killed_within_ten_seconds(
 
 
 def test_no_worker_outlives_a_killed_supervisor(
-    command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int], tmp_path: Path
+    command: Callable[[str], Command], pids: Callable[[str], int], tmp_path: Path
 ) -> None:
     """SIGKILL leaves the supervisor no time to send anything; its workers stop all the same, by their own SIGTERM."""
     command("""
         signal.signal(signal.SIGTERM, lambda *_: ((seen.parent / f"clean-{number}").touch(), sys.exit(0)))
+        (seen.parent / f"handles-sigterm-{number}").touch()
         forever()
     """)
     script = tmp_path / "supervisor.py"
@@ -404,8 +403,7 @@ def test_no_worker_outlives_a_killed_supervisor(
         """)
     )
     supervisor = subprocess.Popen([sys.executable, str(script), str(tmp_path / "worker.py"), str(tmp_path / "seen")])
-    wait_until(lambda: started() == ["1-1", "2-1"])
-    time.sleep(0.3)  # until the workers have their handlers
+    wait_until(lambda: len(list(tmp_path.glob("handles-sigterm-*"))) == 2)
     supervisor.kill()
     supervisor.wait()
 
