@@ -34,7 +34,7 @@ from processor.domain.text import closest_match, did_you_mean
 from processor.errors import InternalError
 from processor.templates.conditions import compile_condition
 from processor.templates.diagnostics import Code, Diagnostics, error, of_text, short, warning
-from processor.templates.disguises import spelt, spelt_custom
+from processor.templates.disguises import normalize_custom_field, normalize_field
 from processor.templates.document import check_document, check_hosts
 from processor.templates.file_model import (
     AttachmentSection,
@@ -43,7 +43,7 @@ from processor.templates.file_model import (
     TemplateFile,
     operand_text,
 )
-from processor.templates.html_scanner import place
+from processor.templates.html_scanner import place_placeholders
 from processor.templates.language_tags import check_tag
 from processor.templates.parse_file import ParsedFile
 from processor.templates.policy import TemplatePolicy
@@ -200,7 +200,7 @@ def _wrong_event(name: str, trigger: str, earlier: Iterable[str]) -> tuple[str, 
 def _compile_recipient_field(written: str) -> Compiled[CustomField | None]:
     """T07 and T21: `recipient_field`, with or without `CF:`."""
     field, name = "recipient_field", written.removeprefix("CF:")
-    meant = spelt(written) or f"CF:{spelt_custom(written)}"
+    meant = normalize_field(written) or f"CF:{normalize_custom_field(written)}"
     try:
         custom_field = parse_custom_field(name)
     except ValueError as failure:
@@ -212,7 +212,7 @@ def _compile_recipient_field(written: str) -> Compiled[CustomField | None]:
         message = f"recipient_field {short(written)!r} is the name of a placeholder, not of a custom field"
         hint = f'"CF:{written}" is the custom field that is called so'
         return Compiled(custom_field, (error(message, code=code, field=field, hint=hint),))
-    if written.startswith(("CF:", *(f"{entity}:" for entity in ENTITIES))) or spelt(written) == "":
+    if written.startswith(("CF:", *(f"{entity}:" for entity in ENTITIES))) or normalize_field(written) == "":
         return Compiled(custom_field, tuple(of_text(check_spelling(name, written, '"CF:{}"'), field)))
     disguised = error("looks like another custom field", code=code, excerpt=written, hint=f'write "{meant}"')
     return Compiled(custom_field, tuple(of_text([disguised], field)))
@@ -270,11 +270,11 @@ def _operand_texts(section: ConditionSection, index: int) -> tuple[dict[str, lis
     diagnostics: list[Diagnostic] = []
     for name, values in section.operands.items():
         operands[name] = [text for text in map(operand_text, values) if text is not None]
-        place, message = f"`condition[{index + 1}].{name}`", ""
+        written, message = f"`condition[{index + 1}].{name}`", ""
         if len(operands[name]) < len(values):
-            message = f"{place} must be text, a number, true or false, or a day or moment"
+            message = f"{written} must be text, a number, true or false, or a day or moment"
         elif len(values) > OPERANDS_LIMIT:
-            message = f"{place} has {len(values)} values, at most {OPERANDS_LIMIT}"
+            message = f"{written} has {len(values)} values, at most {OPERANDS_LIMIT}"
         if message:
             diagnostics.append(error(message, code=RuleCode.CONDITION, field=f"condition.{index}.{name}"))
     return operands, diagnostics
@@ -377,7 +377,7 @@ def _compile_body(parts: TemplateParts, prefix: str, locale: str) -> Compiled[tu
         diagnostics += of_text(check_document(body, content, families), field)
     if content is ContentType.TEXT and spec is not None and spec.recipients:
         diagnostics += of_text(check_hosts(body), field)
-    return Compiled(place(body)[0] if content is ContentType.HTML else body, tuple(diagnostics))
+    return Compiled(place_placeholders(body)[0] if content is ContentType.HTML else body, tuple(diagnostics))
 
 
 _EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")

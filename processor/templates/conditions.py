@@ -11,7 +11,7 @@ from processor.domain.template import Condition, CustomField, FieldPath, Operand
 from processor.domain.text import did_you_mean, quote, truncate
 from processor.mapping.conditions import CASE_INSENSITIVE, OPERAND_TYPES, VALUE_LIMIT_CHARACTERS, comparable_text
 from processor.templates.diagnostics import Diagnostics
-from processor.templates.disguises import spelt
+from processor.templates.disguises import normalize_field
 from processor.templates.rules import RuleCode
 from processor.templates.text import (
     Families,
@@ -113,7 +113,7 @@ def _find_field(
     field: str, families: Families
 ) -> tuple[CustomField | Mapping[str, FieldPath] | None, tuple[OperandType, ...], Diagnostics]:
     """Where the value of a field is, and of which types it may be."""
-    bare, meant = field.strip("{}"), spelt(field)
+    bare, meant = field.strip("{}"), normalize_field(field)
     if bare != field:
         return None, (), (_error("field", f"field {quote(field)} has braces", hint=f"write {meant or bare[:80]}"),)
     if field.startswith("CF:"):

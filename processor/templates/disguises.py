@@ -64,12 +64,12 @@ _OTHER_MARKS: Final = re.compile(
 )
 _CALLED: Final = re.compile(r"\b(FORMAT(?:_DATE)?)\s{0,3}[(\[]\s{0,3}([A-Z][A-Z0-9_]{0,60})\s{0,3},", re.IGNORECASE)
 _FUNCTION: Final = re.compile(r"\bFORMAT(?:_DATE)?\s{0,5}\Z", re.IGNORECASE)
-_BEGUN: Final = re.compile(r"\s{0,5}([A-Z][A-Z0-9_]{0,60})(?![A-Za-z0-9_])(?!\s{0,5}[:=])")
-_BEGUN_CUSTOM: Final = re.compile(r"\s{0,5}CF:[^\s:{}]{1,60}")
-_ENDED: Final = re.compile(r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9]{0,30}_[A-Z0-9_]{1,60})\s{0,5}\Z")
+_NAME_AT_START: Final = re.compile(r"\s{0,5}([A-Z][A-Z0-9_]{0,60})(?![A-Za-z0-9_])(?!\s{0,5}[:=])")
+_CUSTOM_FIELD_AT_START: Final = re.compile(r"\s{0,5}CF:[^\s:{}]{1,60}")
+_NAME_AT_END: Final = re.compile(r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9]{0,30}_[A-Z0-9_]{1,60})\s{0,5}\Z")
 
 
-def disguises(text: str) -> Iterator[Disguise]:
+def find_disguises(text: str) -> Iterator[Disguise]:
     """All of `text`, which holds no placeholder itself. In a time linear in its length.
 
     Each stretch between two braces is looked at once: for a name that it spells, or for one whose other brace is
@@ -80,86 +80,90 @@ def disguises(text: str) -> Iterator[Disguise]:
     for mark in _MARK.finditer(text):
         is_open = last is not None and last.lastgroup == "open"
         if mark.lastgroup == "open":
-            found = _unclosed(text, last, mark.start()) if last is not None and is_open else None
+            found = _after_opening_brace(text, last, mark.start()) if last is not None and is_open else None
         elif last is not None and is_open:
-            found = _enclosed(text, before, last, mark) or _unclosed(text, last, mark.start(), closed=True)
+            found = _between_braces(text, before, last, mark) or _after_opening_brace(
+                text, last, mark.start(), closed=True
+            )
         else:
-            found = _unopened(text, mark, 0 if last is None else last.end())
+            found = _before_closing_brace(text, mark, 0 if last is None else last.end())
         if found is not None:
             yield found
         before, last = last, mark
-    if last is not None and last.lastgroup == "open" and (found := _unclosed(text, last, len(text))):
+    if last is not None and last.lastgroup == "open" and (found := _after_opening_brace(text, last, len(text))):
         yield found
     for match in _OTHER_MARKS.finditer(text):
-        name = _name(match["any"] or match["percent"])
+        name = _placeholder_name(match["any"] or match["percent"])
         if name is not None and "_" in name:
             yield Disguise(match.group(), f"{{{name}}}", name)
     for match in _CALLED.finditer(text):
-        if (name := _name(match[2])) is not None:
+        if (name := _placeholder_name(match[2])) is not None:
             yield Disguise(match.group(), f"{match[1].upper()}{{{name},…}}", name)
 
 
-def _enclosed(text: str, before: re.Match[str] | None, opened: re.Match[str], closed: re.Match[str]) -> Disguise | None:
+def _between_braces(
+    text: str, before: re.Match[str] | None, opening: re.Match[str], closed: re.Match[str]
+) -> Disguise | None:
     """What the text between two braces spells. `before` is the brace in front of `opened`."""
-    inner = text[opened.end() : closed.start()]
+    inner = text[opening.end() : closed.start()]
     if len(inner) > LIMIT_CHARACTERS:
         return None
-    if opened.group().startswith("="):
+    if opening.group().startswith("="):
         inner = _QUOTED_PRINTABLE.sub(lambda match: chr(int(match[1], 16)), inner)
-    plain = _plain(inner)
-    name, custom = _name(plain), _custom(plain)
+    plain = _decode(inner)
+    name, custom = _placeholder_name(plain), _custom_field_name(plain)
     if name is None and custom is None:
-        return _formed(text, opened, closed, plain)
+        return _format_disguise(text, opening, closed, plain)
     meant = name or f"CF:{custom}"
     after = _MARK.match(text, closed.end())
     if (
         before is not None
         and before.lastgroup == "open"
-        and before.end() == opened.start()
+        and before.end() == opening.start()
         and after is not None
         and after.lastgroup == "close"
     ):
         return Disguise(text[before.start() : after.end()], f"{{{meant}}}", name, doubled=True)
-    return Disguise(text[opened.start() : closed.end()], f"{{{meant}}}", name)
+    return Disguise(text[opening.start() : closed.end()], f"{{{meant}}}", name)
 
 
-def _formed(text: str, opened: re.Match[str], closed: re.Match[str], plain: str) -> Disguise | None:
+def _format_disguise(text: str, opening: re.Match[str], closed: re.Match[str], plain: str) -> Disguise | None:
     """`FORMAT {NAME,numericPattern=…}` and its kind: the function is missing, apart, or in small letters."""
     head, _, rest = plain.partition(",")
     key, equals, pattern = rest.partition("=")
-    key = _folded(key).strip()
-    if not equals or not key.endswith("PATTERN") or (name := _name(head)) is None:
+    key = _fold_letters(key).strip()
+    if not equals or not key.endswith("PATTERN") or (name := _placeholder_name(head)) is None:
         return None
-    function = _FUNCTION.search(text, max(opened.start() - _LOOK_BACK_CHARACTERS, 0), opened.start())
-    start = opened.start() if function is None else function.start()
+    function = _FUNCTION.search(text, max(opening.start() - _LOOK_BACK_CHARACTERS, 0), opening.start())
+    start = opening.start() if function is None else function.start()
     meant = "FORMAT_DATE{%s,datePattern=%s}" if key.startswith("DATE") else "FORMAT{%s,numericPattern=%s}"
     return Disguise(text[start : closed.end()], meant % (name, pattern.strip()), name)
 
 
-def _unclosed(text: str, opened: re.Match[str], end: int, *, closed: bool = False) -> Disguise | None:
+def _after_opening_brace(text: str, opening: re.Match[str], end: int, *, closed: bool = False) -> Disguise | None:
     """A name right behind a brace that goes on otherwise. `closed`: at `end` is a brace, so only a long name counts."""
-    if custom := _BEGUN_CUSTOM.match(text, opened.end(), end):
-        return Disguise(text[opened.start() : custom.end()], "{CF:FIELD}", None)
-    found = _BEGUN.match(text, opened.end(), end)
+    if custom := _CUSTOM_FIELD_AT_START.match(text, opening.end(), end):
+        return Disguise(text[opening.start() : custom.end()], "{CF:FIELD}", None)
+    found = _NAME_AT_START.match(text, opening.end(), end)
     if found is None or found[1] not in _NAMES or (closed and "_" not in found[1]):
         return None
-    function = _FUNCTION.search(text, max(opened.start() - _LOOK_BACK_CHARACTERS, 0), opened.start())
+    function = _FUNCTION.search(text, max(opening.start() - _LOOK_BACK_CHARACTERS, 0), opening.start())
     if function is None:
-        return Disguise(text[opened.start() : found.end()], f"{{{found[1]}}}", found[1])
+        return Disguise(text[opening.start() : found.end()], f"{{{found[1]}}}", found[1])
     meant = f"{function.group().strip().upper()}{{{found[1]},…}}"
     return Disguise(text[function.start() : found.end()], meant, found[1])
 
 
-def _unopened(text: str, closed: re.Match[str], start: int) -> Disguise | None:
+def _before_closing_brace(text: str, closed: re.Match[str], start: int) -> Disguise | None:
     """A name right in front of a brace that nothing opens."""
     start = max(start, closed.start() - _LOOK_BACK_CHARACTERS)
-    found = _ENDED.search(text, start, closed.start())
+    found = _NAME_AT_END.search(text, start, closed.start())
     if found is None or found[1] not in _NAMES:
         return None
     return Disguise(text[found.start() : closed.end()], f"{{{found[1]}}}", found[1])
 
 
-def spelt(field: str) -> str:
+def normalize_field(field: str) -> str:
     """How a field of conditions and recipients is written, `ACCOUNT_ID` or `CF:CLIENT:Segment`, whatever disguises it.
 
     Empty when it is neither. Braces around it are taken off.
@@ -171,14 +175,14 @@ def spelt(field: str) -> str:
         elif mark.lastgroup == "close":
             end = mark.start()
             break
-    plain = _plain(field[start:end][:LIMIT_CHARACTERS])
-    custom = _custom(plain)
-    return f"CF:{custom}" if custom is not None else _name(plain) or ""
+    plain = _decode(field[start:end][:LIMIT_CHARACTERS])
+    custom = _custom_field_name(plain)
+    return f"CF:{custom}" if custom is not None else _placeholder_name(plain) or ""
 
 
-def spelt_custom(field: str) -> str | None:
+def normalize_custom_field(field: str) -> str | None:
     """What stands after `CF:`, spelt as events have it: `ENTITY:FIELD` without what cannot be seen or is encoded."""
-    return _custom(_plain(f"CF:{field[:LIMIT_CHARACTERS]}"))
+    return _custom_field_name(_decode(f"CF:{field[:LIMIT_CHARACTERS]}"))
 
 
 # --------------------------------------------------------------------------------------------------------------- names
@@ -201,13 +205,13 @@ _SEPARATORS: Final = str.maketrans("", "", " _.-")
 _OF_CODE: Final = frozenset(";,()[]")
 
 
-def _name(plain: str) -> str | None:
+def _placeholder_name(plain: str) -> str | None:
     """The placeholder that the text between two braces spells, as any language and keyboard would spell it.
 
     Around the name signs may stand, but none that makes code or data of it: a colon or an equals sign with more
     behind it, and with a name in small letters those of scripts.
     """
-    folded = _folded(plain)
+    folded = _fold_letters(plain)
     core = _CORE.search(folded)
     if core is None or not _SPELLING.fullmatch(core.group()):
         return None
@@ -232,20 +236,20 @@ def _name_with_a_letter(typed: str) -> str | None:
     return None
 
 
-def _custom(plain: str) -> str | None:
+def _custom_field_name(plain: str) -> str | None:
     """What stands after `CF:` in the text between two braces: FIELD, ENTITY:FIELD or ENTITY:FIELD:INDEX."""
     head, _, rest = plain.translate(_COLONS).partition(":")
-    if not rest.strip() or _folded(head).strip(" $#.@!%*_-") != "CF":
+    if not rest.strip() or _fold_letters(head).strip(" $#.@!%*_-") != "CF":
         return None
     first, *more = (part.strip() for part in rest.split(":"))
-    entity = _ENTITY_BY_SPELLING.get(_folded(first).translate(_SEPARATORS)) if more else None
+    entity = _ENTITY_BY_SPELLING.get(_fold_letters(first).translate(_SEPARATORS)) if more else None
     # `{cf: page 5}` is a reference to a book.
     if "CF" not in head and entity is None and not rest[0].isalpha():
         return None
     return ":".join((entity or first, *more))
 
 
-def _folded(text: str) -> str:
+def _fold_letters(text: str) -> str:
     """`text` in capitals, each letter as the one of A to Z that it looks like or comes from."""
     if not text.isascii():
         text = "".join(sign for sign in normalize("NFKD", text) if category(sign) not in ("Mn", "Cf"))
@@ -267,35 +271,35 @@ _JOINER: Final = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?!
 _JOINERS: Final = frozenset("\u200c\u200d")
 
 
-def _plain(text: str) -> str:
+def _decode(text: str) -> str:
     """`text` as a reader sees it: decoded, without markup and what cannot be seen, each blank a space. In NFC."""
     if not _UNUSUAL.search(text):
         return text
     for _ in range(_TIMES_ENCODED):
         encoded = text
-        text = html.unescape(_ESCAPED.sub(_unescaped, unquote(_TAG.sub("", text))))
+        text = html.unescape(_ESCAPED.sub(_unescape, unquote(_TAG.sub("", text))))
         if text == encoded:
             break
     text = _JOINER.sub("", _NOTHING.sub("", normalize("NFC", text)))
-    return "".join(map(_seen, text))
+    return "".join(map(_reader_character, text))
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     code = match[1] or match[2]
     return " " if code is None else chr(int(code, 16))
 
 
-def _seen(sign: str) -> str:
+def _reader_character(sign: str) -> str:
     if sign.isspace() or sign in _BLANK:
         return " "
     return "" if category(sign) in ("Cc", "Cf", "Cs") and sign not in _JOINERS else sign
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """`text` with each invisible character and unusual blank as `<U+00AD>`. Control characters stay."""
-    return text if text.isascii() else "".join(map(_shown, text))
+    return text if text.isascii() else "".join(map(_escape_invisible, text))
 
 
-def _shown(sign: str) -> str:
+def _escape_invisible(sign: str) -> str:
     unseen = (not sign.isprintable() and category(sign) != "Cc") or sign in _BLANK or _NOTHING.match(sign)
     return f"<U+{ord(sign):04X}>" if unseen else sign

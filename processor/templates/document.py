@@ -25,7 +25,7 @@ from processor.domain.template import (
 from processor.mapping.render import RenderFailure, render
 from processor.mapping.table_formats import TABLES
 from processor.mapping.values import Scope
-from processor.templates.html_scanner import Misplacement, place, unescaped
+from processor.templates.html_scanner import Misplacement, place_placeholders, unescape_attribute
 from processor.templates.rules import RuleCode
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
@@ -46,14 +46,14 @@ def check_document(body: tuple[Segment, ...], content: ContentType, families: It
         case ContentType.TEXT:
             return
         case ContentType.HTML:
-            _, misplaced = place(body)
+            _, misplaced = place_placeholders(body)
             for at, placeholder, why in misplaced:
                 if why is not Misplacement.UNESCAPABLE or any(_is_text(placeholder, family) for family in families):
-                    written = _with_what_is_before(body, at)
+                    written = _with_context(body, at)
                     yield _error(f"{why.format(placeholder)}; here: {written}", excerpt=written)
-            yield from map(_error, sorted(set(_wrong_encodings_in_html(body))))
+            yield from map(_error, sorted(set(_check_html_encoding(body))))
         case ContentType.JSON | ContentType.XML:
-            messages = {message for family in families for message in _errors_of_parsed(body, content, family)}
+            messages = {message for family in families for message in _check_parsed(body, content, family)}
             yield from map(_error, sorted(messages))
 
 
@@ -62,7 +62,7 @@ def _error(message: str, *, excerpt: str = "") -> Diagnostic:
     return Diagnostic(message=message, code=RuleCode.DOCUMENT, location=Location(excerpt=excerpt))
 
 
-def _with_what_is_before(body: tuple[Segment, ...], at: int) -> str:
+def _with_context(body: tuple[Segment, ...], at: int) -> str:
     """The placeholder at `at` with what stands before it on its line, by which people find it; cut in front."""
     before = "".join(map(str, body[max(at - 5, 0) : at]))
     return before[-_SHOWN_CHARACTERS:].rpartition("\n")[2].lstrip() + str(body[at])
@@ -77,7 +77,7 @@ def check_hosts(body: tuple[Segment, ...]) -> Iterator[Diagnostic]:
             and not isinstance(placeholder, str)
             and _HOST_IN_TEXT.search(before[-_LONGEST_HOST_CHARACTERS:])
         ):
-            written = _with_what_is_before(body, at)
+            written = _with_context(body, at)
             what = f"{placeholder} stands in the host of an address: an event would choose where readers are led"
             yield replace(_error(f"{what}; here: {written}", excerpt=written), severity=Severity.WARNING)
 
@@ -86,7 +86,7 @@ _HOST_IN_TEXT: Final = re.compile(r"https?://[^\s/?#]*\Z", re.IGNORECASE)
 _LONGEST_HOST_CHARACTERS: Final = 300  # with scheme and user
 
 
-def _errors_of_parsed(body: tuple[Segment, ...], content: ContentType, family: str) -> Iterator[str]:
+def _check_parsed(body: tuple[Segment, ...], content: ContentType, family: str) -> Iterator[str]:
     for sampled in (True, False):
         texts, probe, fields = _build_probe(body, family) if sampled else ({}, body, {})
         rendered = render(
@@ -102,12 +102,12 @@ def _errors_of_parsed(body: tuple[Segment, ...], content: ContentType, family: s
             yield f"body is not {content.name} {when}: {error}"
             continue
         if content is ContentType.XML:
-            yield from _declared_in_xml(rendered.body)
+            yield from _check_xml_declaration(rendered.body)
         found = set(_PROBE_PATTERN.findall(read))
-        yield from (_LOST[content].format(name) for text, name in texts.items() if text not in found)
+        yield from (_NOT_READ_BACK[content].format(name) for text, name in texts.items() if text not in found)
 
 
-_LOST: Final[Mapping[ContentType, str]] = {
+_NOT_READ_BACK: Final[Mapping[ContentType, str]] = {
     ContentType.JSON: "{} stands where its value cannot be read back",
     ContentType.XML: "{} stands in a comment, a CDATA section or an instruction, where its value cannot be escaped",
 }
@@ -197,7 +197,9 @@ def _read_json(body: str) -> str:
     try:
         document = json.loads(body, parse_constant=reject_constant)
     except json.JSONDecodeError as error:
-        raise _MalformedError(f"{error.msg.lower()}{_near(body, error.lineno, error.colno - 1)}") from error
+        raise _MalformedError(
+            f"{error.msg.lower()}{_describe_position(body, error.lineno, error.colno - 1)}"
+        ) from error
     except (RecursionError, ValueError) as error:
         raise _MalformedError("nested too deeply, or a number of too many digits") from error
     return "\x00".join(_strings(document))
@@ -224,13 +226,13 @@ def _read_xml(body: str) -> str:
     try:
         root = ET.fromstring(body)  # noqa: S314  the author's own text, without entities
     except ET.ParseError as error:
-        raise _MalformedError(f"{error.msg.partition(':')[0]}{_near(body, *error.position)}") from error
+        raise _MalformedError(f"{error.msg.partition(':')[0]}{_describe_position(body, *error.position)}") from error
     return "\x00".join(
         piece for node in root.iter() for piece in (node.text or "", node.tail or "", *node.attrib.values())
     )
 
 
-def _declared_in_xml(body: str) -> Iterator[str]:
+def _check_xml_declaration(body: str) -> Iterator[str]:
     """What a well-formed document says of itself and is not. The parser above reads text, whatever encoding it names.
 
     In XML 1.1 some characters are written in another way, and common parsers refuse it.
@@ -254,7 +256,7 @@ _READERS: Final[Mapping[ContentType, Callable[[str], str]]] = {
 }
 
 
-def _near(body: str, line: int, column: int) -> str:
+def _describe_position(body: str, line: int, column: int) -> str:
     """Where in the body, with what stands there; empty when there is nothing to show."""
     lines = body.split("\n")
     around = lines[line - 1][max(column - 20, 0) : column + 20] if line <= len(lines) else ""
@@ -271,14 +273,16 @@ _XML_ENCODING: Final = re.compile(r"""\s*<\?xml\s[^<>]*?\bencoding\s*=\s*["']([^
 _UTF_8: Final = frozenset(("utf-8", "utf8"))  # of its labels (Encoding Standard, section 4.2) those that anybody uses
 
 
-def _wrong_encodings_in_html(body: tuple[Segment, ...]) -> Iterator[str]:
+def _check_html_encoding(body: tuple[Segment, ...]) -> Iterator[str]:
     """Where the document says another encoding than that of a mail: as a reader looks for it (HTML Standard, section
     13.2.3.2), and in comments too, for some read conditional ones."""
     text = "".join(map(str, body))
     if declared := _XML_ENCODING.match(text):
         yield from _other_encoding(declared.group(), declared[1])
     for meta in _META.finditer(text):
-        attributes = {name.lower(): unescaped(value.strip("\"'")) for name, value in _META_ATTRIBUTE.findall(meta[1])}
+        attributes = {
+            name.lower(): unescape_attribute(value.strip("\"'")) for name, value in _META_ATTRIBUTE.findall(meta[1])
+        }
         encoding = attributes.get("charset")
         if encoding is None and attributes.get("http-equiv", "").lower() == "content-type":
             charset = _CHARSET.search(attributes.get("content", ""))

@@ -82,7 +82,7 @@ _NAME_LIMIT_CHARACTERS: Final = 100  # longer than any name above
 _FOR_PEOPLE: Final = frozenset((EscapeContext.HTML, EscapeContext.MAIL_HEADER, EscapeContext.MAIL_BODY))
 
 
-def place(
+def place_placeholders(
     body: tuple[Segment, ...],
 ) -> tuple[tuple[Segment, ...], tuple[tuple[int, NamedPlaceholder | CustomFieldPlaceholder, Misplacement], ...]]:
     """`body` with the context of each placeholder, and those that stand where their values must not, with their index.
@@ -91,25 +91,25 @@ def place(
     """
     placed: list[Segment] = []
     misplaced: list[tuple[int, NamedPlaceholder | CustomFieldPlaceholder, Misplacement]] = []
-    verdicts = _HtmlScanner(body).verdicts()
+    placements = _HtmlScanner(body).placements()
     for index, segment in enumerate(body):
-        verdict = verdicts.get(index)
-        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(verdict, EscapeContext):
-            segment = replace(segment, context=verdict)
-            if isinstance(segment, NamedPlaceholder) and segment.format is not None and verdict not in _FOR_PEOPLE:
+        placement = placements.get(index)
+        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(placement, EscapeContext):
+            segment = replace(segment, context=placement)
+            if isinstance(segment, NamedPlaceholder) and segment.format is not None and placement not in _FOR_PEOPLE:
                 segment = replace(segment, format=segment.format.with_ascii_digits())
             placed.append(segment)
             continue
         placed.append(segment)
-        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(verdict, Misplacement):
-            misplaced.append((index, segment, verdict))
+        if isinstance(segment, NamedPlaceholder | CustomFieldPlaceholder) and isinstance(placement, Misplacement):
+            misplaced.append((index, segment, placement))
     return tuple(placed), tuple(misplaced)
 
 
 # ----------------------------------------------------------------------------------------------------------- addresses
 
 Pieces = list[str | int]  #: Literal text, and between it placeholders by their index in the body.
-Verdict = EscapeContext | Misplacement
+Placement = EscapeContext | Misplacement
 
 _REFERENCE: Final = re.compile(r"&(?:#(?:0*([0-9]++)|[xX]0*([0-9A-Fa-f]++));?|([A-Za-z][A-Za-z0-9]*+)(;|(?!=)))")
 _CUT_REFERENCE: Final = re.compile(r"&#?[0-9A-Za-z]*")
@@ -134,7 +134,7 @@ _RECIPIENT_HEADERS: Final = frozenset(("to", "cc", "bcc"))
 _TEXT_HEADERS: Final = frozenset(("subject", "in-reply-to", "keywords", "comments"))
 
 
-def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[tuple[int, Verdict]]:
+def _place_in_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[tuple[int, Placement]]:
     """What each placeholder of one address is. `pieces` as the HTML parser gives them, references replaced."""
     pieces = [piece if isinstance(piece, int) else piece.translate(_IGNORED_IN_URL) for piece in pieces]
     if pieces and isinstance(pieces[0], str):
@@ -149,18 +149,18 @@ def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[
         yield first, EscapeContext.HTML if whole else Misplacement.CHOOSES
         behind = others[0] if others else ""
         fixed = whole and isinstance(behind, str) and re.match(r"/[^/\\]|[?#]", behind)
-        yield from _verdicts_on_path(others) if fixed else _all(others, Misplacement.CHOOSES)
+        yield from _place_in_path(others) if fixed else _all(others, Misplacement.CHOOSES)
     elif found := _HOST_AND_SLASH.match(first) or _PATH_BEGIN.match(first):
-        yield from _verdicts_on_path([first[found.end() :], *others])
+        yield from _place_in_path([first[found.end() :], *others])
     elif found := _OTHER_SCHEME.match(first):
         rest: Pieces = [first[found.end() :], *others]
         match found[1].lower():
             case "mailto":
-                yield from _verdicts_on_mailto(rest)
+                yield from _place_in_mailto(rest)
             case "tel":
                 yield from _all(rest, EscapeContext.PHONE)
             case "sms":
-                yield from _verdicts_on_sms(rest)
+                yield from _place_in_sms(rest)
             case _:
                 yield from _all(rest, EscapeContext.HTML_URL)
     else:
@@ -168,7 +168,7 @@ def _verdicts_on_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[
         yield from _all(pieces, Misplacement.SCHEME if other else Misplacement.CHOOSES)
 
 
-def _verdicts_on_path(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+def _place_in_path(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     """The same behind the host of a web address. A step of nothing but a value could be `..`, which leads elsewhere."""
     path, *behind = _split(pieces, _PATH_END, 1)
     for step in _split(path, _STEP_END):
@@ -181,27 +181,27 @@ def _verdicts_on_path(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
         yield from _all(rest, EscapeContext.HTML_URL)
 
 
-def _verdicts_on_mailto(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+def _place_in_mailto(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     """RFC 6068: recipients, then headers. A value adds neither."""
     recipients, *headers = _split(pieces, re.compile(r"\?"), 1)
-    yield from _verdicts_on_recipients(recipients)
+    yield from _place_in_recipients(recipients)
     for header in headers:
         for name, value in _fields(header):
             if name in _RECIPIENT_HEADERS:
-                yield from _verdicts_on_recipients(value)
+                yield from _place_in_recipients(value)
             elif name == "body":
                 yield from _all(value, EscapeContext.MAIL_BODY)
             else:
                 yield from _all(value, EscapeContext.MAIL_HEADER if name in _TEXT_HEADERS else Misplacement.HEADER)
 
 
-def _verdicts_on_recipients(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+def _place_in_recipients(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     for recipient in _split(pieces, re.compile(r",|%2c", re.IGNORECASE)):
         whole = not re.search("@|%40", "".join(piece for piece in recipient if isinstance(piece, str)))
         yield from _all(recipient, EscapeContext.MAIL_ADDRESS if whole else EscapeContext.MAIL_ADDRESS_PART)
 
 
-def _verdicts_on_sms(pieces: Pieces) -> Iterator[tuple[int, Verdict]]:
+def _place_in_sms(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     """RFC 5724: numbers, then fields, of which there is one. Some phones want it behind `&` without a `?`."""
     numbers, *fields = _split(pieces, re.compile(r"[?&]"), 1)
     yield from _all(numbers, EscapeContext.PHONE)
@@ -220,27 +220,27 @@ def _fields(pieces: Pieces) -> Iterator[tuple[str, Pieces]]:
             yield unquote("".join(map(str, name))).strip().lower(), value[0]
 
 
-def _split(pieces: Pieces, separator: re.Pattern[str], most: int = 0) -> list[Pieces]:
+def _split(pieces: Pieces, separator: re.Pattern[str], limit: int = 0) -> list[Pieces]:
     """`pieces` cut at each separator in their fixed text, `most` times if it is not 0; without empty texts."""
     parts: list[Pieces] = [[]]
     for piece in pieces:
         if isinstance(piece, int):
             parts[-1].append(piece)
             continue
-        done = most and len(parts) > most
-        first, *others = [piece] if done else separator.split(piece, max(most - len(parts) + 1, 0))
+        done = limit and len(parts) > limit
+        first, *others = [piece] if done else separator.split(piece, max(limit - len(parts) + 1, 0))
         parts[-1].extend([first] if first else [])
         parts.extend([text] if text else [] for text in others)
     return parts
 
 
-def _all(pieces: Pieces, verdict: Verdict) -> Iterator[tuple[int, Verdict]]:
+def _all(pieces: Pieces, placement: Placement) -> Iterator[tuple[int, Placement]]:
     for piece in pieces:
         if isinstance(piece, int):
-            yield piece, verdict
+            yield piece, placement
 
 
-def _cut(written: Pieces, read: Pieces) -> Iterator[int]:
+def _cut_references(written: Pieces, read: Pieces) -> Iterator[int]:
     """The placeholders before which a character reference or a percent-encoded character has begun: what comes of it
     would depend on the value. `read` is `written` with the character references replaced."""
     for (before, text), piece in zip(zip(written, read, strict=True), written[1:], strict=False):
@@ -250,7 +250,7 @@ def _cut(written: Pieces, read: Pieces) -> Iterator[int]:
                 yield piece
 
 
-def unescaped(text: str) -> str:
+def unescape_attribute(text: str) -> str:
     """`text` of an attribute with its character references replaced, as HTML reads them in attributes: one without
     semicolon stays before `=` and letters, as `&copy=1` in an address."""
     return _REFERENCE.sub(_character, text)
@@ -287,7 +287,7 @@ class _Attribute:
         texts = [piece for piece in self.pieces if isinstance(piece, str)]
         if len(texts) < len(self.pieces):
             return None
-        return unescaped("".join(texts)).strip().lower().rpartition(":")[2]
+        return unescape_attribute("".join(texts)).strip().lower().rpartition(":")[2]
 
 
 _State = Literal[
@@ -308,9 +308,9 @@ class _HtmlScanner:
         #: that is open there.
         self._in_svg = False
         self._choosing: dict[str, frozenset[str | None]] = {}  #: What `_CHOOSING` are in the tag; None for an event's.
-        self._verdicts: dict[int, Verdict] = {}
+        self._placements: dict[int, Placement] = {}
 
-    def verdicts(self) -> dict[int, Verdict]:
+    def placements(self) -> dict[int, Placement]:
         """What each placeholder of the body is, by its index there."""
         literal: list[str] = []
         for index, segment in enumerate(self._body):
@@ -322,21 +322,21 @@ class _HtmlScanner:
             self._add_placeholder(index)
         self._read("".join(literal))
         self._classify_tag()  # one that never ended
-        return self._verdicts
+        return self._placements
 
     def _add_placeholder(self, index: int) -> None:
         match self._state:
             case "text" | "escapable":
-                self._verdicts[index] = EscapeContext.HTML
+                self._placements[index] = EscapeContext.HTML
             case "quoted" | "unquoted":
                 self._attributes[-1].pieces.append(index)
             case "before value":
                 self._state = "unquoted"
                 self._attributes[-1].pieces.append(index)
             case "lost":
-                self._verdicts[index] = Misplacement.UNESCAPABLE
+                self._placements[index] = Misplacement.UNESCAPABLE
             case _:
-                self._verdicts[index] = Misplacement.NAME
+                self._placements[index] = Misplacement.NAME
 
     def _read(self, piece: str) -> None:
         """Go on by `piece`, in a time linear in its length."""
@@ -433,10 +433,10 @@ class _HtmlScanner:
                 for name in _CHOOSING
             }
         for attribute in with_values:
-            self._verdicts.update(self._classify(attribute))
+            self._placements.update(self._classify(attribute))
         self._attributes = []
 
-    def _classify(self, attribute: _Attribute) -> Iterator[tuple[int, Verdict]]:
+    def _classify(self, attribute: _Attribute) -> Iterator[tuple[int, Placement]]:
         """What each placeholder in the value of `attribute` is."""
         kind = self._kind(attribute)
         bare = not attribute.quoted and not any(piece for piece in attribute.pieces if isinstance(piece, str))
@@ -450,12 +450,12 @@ class _HtmlScanner:
         if kind == "base" or not attribute.quoted:
             yield from _all(attribute.pieces, Misplacement.BASE if kind == "base" else Misplacement.UNQUOTED)
             return
-        pieces: Pieces = [unescaped(piece) if isinstance(piece, str) else piece for piece in attribute.pieces]
+        pieces: Pieces = [unescape_attribute(piece) if isinstance(piece, str) else piece for piece in attribute.pieces]
         if kind == "refresh" and isinstance(pieces[0], str) and (begin := _REFRESH_BEGIN.match(pieces[0])):
             pieces[0] = pieces[0][begin.end() :]
         for address in _split(pieces, _BETWEEN_ADDRESSES[kind]):
-            yield from _verdicts_on_address(address, self._body)
-        yield from ((index, Misplacement.CUT) for index in _cut(attribute.pieces, pieces))
+            yield from _place_in_address(address, self._body)
+        yield from ((index, Misplacement.CUT) for index in _cut_references(attribute.pieces, pieces))
 
     def _kind(self, attribute: _Attribute) -> Literal["style", "base", "refresh", "several", "values", "one"] | None:
         """What the value of `attribute` is to who reads the document; None for plain text."""

@@ -17,7 +17,7 @@ from processor.domain.diagnostic import Diagnostic, Location
 from processor.domain.text import closest_match, did_you_mean, truncate
 from processor.files import UnfitError, file_bytes, file_text
 from processor.templates.diagnostics import CONTROL, MESSAGE_LIMIT_CHARACTERS, Diagnostics, error, short
-from processor.templates.disguises import visible
+from processor.templates.disguises import escape_invisible
 from processor.templates.file_model import (
     ARRAYS,
     NOT_YET,
@@ -97,7 +97,7 @@ def read_file(path: Path, directory: Path) -> tuple[ParsedFile | None, Diagnosti
 
 def _printable(message: str) -> str:
     """What a file says may be long, and may hold what a terminal would obey or nobody would see."""
-    return CONTROL.sub("\ufffd", truncate(visible(message), MESSAGE_LIMIT_CHARACTERS))
+    return CONTROL.sub("\ufffd", truncate(escape_invisible(message), MESSAGE_LIMIT_CHARACTERS))
 
 
 def _why_not_toml(failure: Exception) -> tuple[str, int | None]:

@@ -32,7 +32,7 @@ _MYRIADS: Final = frozenset(("zh", "ja", "ko"))  # languages that count by ten t
 _TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))  # regions that count in lakhs, 12,34,567
 
 
-def number_meant(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[str, Reasons]:
+def suggest_number_pattern(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[str, Reasons]:
     """The numericPattern that was probably meant, and why; the same and nothing when it is as it should be."""
     reasons: dict[str, None] = {}
     if pattern.count("'") % 2:
@@ -40,18 +40,18 @@ def number_meant(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[s
         if pattern.count("'") % 2:
             return pattern, ()  # nobody knows where a quote should end
         reasons["only a comma groups digits"] = None
-    pattern = _signs_meant(pattern, kind, reasons)
+    pattern = _fix_signs(pattern, kind, reasons)
     for _ in range(_ROUNDS):
-        before, pattern = pattern, _halves_meant(pattern, kind, locale, reasons)
+        before, pattern = pattern, _fix_halves(pattern, kind, locale, reasons)
         if pattern == before:
             break
     return pattern, tuple(reasons)
 
 
-def _signs_meant(pattern: str, kind: PlaceholderType, reasons: dict[str, None]) -> str:
+def _fix_signs(pattern: str, kind: PlaceholderType, reasons: dict[str, None]) -> str:
     """The pattern with quotes around words and `¤` for an amount's currency. None of what is replaced is a pattern."""
 
-    def fixed(found: re.Match[str]) -> str:
+    def replace_word(found: re.Match[str]) -> str:
         quoted, sign, word = found.groups()
         if quoted:
             return quoted
@@ -59,20 +59,20 @@ def _signs_meant(pattern: str, kind: PlaceholderType, reasons: dict[str, None]) 
             return "¤" if sign else "¤¤"
         return f"'{found.group()}'"
 
-    meant = _UNQUOTED.sub(fixed, pattern)
+    meant = _UNQUOTED.sub(replace_word, pattern)
     if meant == pattern or meant.count("''") > pattern.count("''"):  # two of them are an apostrophe
         return pattern
     reasons["text stands in quotes, and ¤ for the currency"] = None
     return meant
 
 
-def _halves_meant(pattern: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
+def _fix_halves(pattern: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
     positive, negative = _halves(pattern)
     if negative and (more := _halves(negative))[1]:
         reasons["a pattern has two parts, for positive and negative values, and no third"] = None
         negative = more[0]
     # Of the second part only what is around its number counts.
-    parts = (_sub_meant(positive, kind, locale, reasons), _sub_meant(negative, kind, locale, {}))
+    parts = (_fix_half(positive, kind, locale, reasons), _fix_half(negative, kind, locale, {}))
     return ";".join(part for part in parts if part)
 
 
@@ -81,7 +81,7 @@ def _halves(pattern: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (pattern, "")
 
 
-def _sub_meant(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
+def _fix_half(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[str, None]) -> str:
     found = BEFORE_NUMBER_BEHIND.fullmatch(text)
     if found is None or not found[2]:
         return text
@@ -93,7 +93,7 @@ def _sub_meant(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[s
     if ended := re.fullmatch("(.*[#0])([.,]+)", number):
         reasons[f"{ended[2]} at the end of a number is not written"] = None
         number, behind = ended[1], f"'{ended[2]}'{behind}"
-    number, why = _digits_meant(number, locale)
+    number, why = _fix_digits(number, locale)
     if why:
         reasons[why] = None
     if any(sign for _, sign in _PLACES.findall(before + behind)):
@@ -113,7 +113,7 @@ _A_KIND: Final[Mapping[PlaceholderType, str]] = {
 }
 
 
-def _digits_meant(number: str, locale: Locale) -> tuple[str, str]:
+def _fix_digits(number: str, locale: Locale) -> tuple[str, str]:
     """Digits, commas and points as they were probably meant, and why; empty when they are as they should be."""
     *integer, last = re.split("[,.]", number)
     signs = re.findall("[,.]", number)
@@ -123,19 +123,22 @@ def _digits_meant(number: str, locale: Locale) -> tuple[str, str]:
     if ("," in signs and "." in signs and signs != sorted(signs)) or signs.count(".") > 1:
         # A comma behind a point, or two points: signs of another language.
         whole = len(last) == 3 and set(signs) == {"."} and len(integer[-1]) <= 3
-        fixed = grouped if whole else f"{grouped}.{last}"
-        return fixed, "in patterns the point is the decimal sign of every language, and the comma groups digits"
+        meant = grouped if whole else f"{grouped}.{last}"
+        return meant, "in patterns the point is the decimal sign of every language, and the comma groups digits"
     if "," not in signs:
         if last == "##0" and integer[0] in ("#", "##", "###"):
             return grouped, "in patterns the point is the decimal sign of every language, and the comma groups digits"
-        fixed = f"{_zeros_last(integer[0])}.{_zeros_first(last)}"
-        return fixed, "" if fixed == number else "0 stands on the wrong side of #"
+        meant = f"{_zeros_last(integer[0])}.{_zeros_first(last)}"
+        return meant, "" if meant == number else "0 stands on the wrong side of #"
     groups, decimals = (integer, f".{last}") if "." in signs else ([*integer, last], "")
     primary, secondary = len(groups[-1]), {len(group) for group in groups[1:-1]}
     if (primary < 3 or "0#" in last) and not decimals:
         # A decimal comma: 0,00
-        fixed = f"{grouped}.{last}" if len(groups) > 2 else f"{_zeros_last(groups[0])}.{_zeros_first(last)}"
-        return fixed, f"the comma groups digits, here by {primary}; the point is the decimal sign of every language"
+        meant = f"{grouped}.{last}" if len(groups) > 2 else f"{_zeros_last(groups[0])}.{_zeros_first(last)}"
+        return (
+            meant,
+            f"the comma groups digits, here by {primary}; the point is the decimal sign of every language",
+        )
     if "0#" in "".join(groups) or "#0" in decimals:
         return f"{grouped}{_zeros_first(decimals)}", "0 stands on the wrong side of #"
     if "".join(groups).count("0") > 3:
@@ -185,31 +188,31 @@ _DAYS: Final = frozenset("dDyYuE")  # what a month stands beside
 _MONTHS: Final = frozenset("ML")
 
 
-def date_meant(pattern: str) -> tuple[str, Reasons]:
+def suggest_date_pattern(pattern: str) -> tuple[str, Reasons]:
     """The datePattern that was probably meant, and why; the same and nothing when it is as it should be."""
     reasons: dict[str, None] = {}
     for _ in range(_ROUNDS):
-        before, pattern = pattern, _fields_meant(_words_quoted(pattern, reasons), reasons)
+        before, pattern = pattern, _fix_fields(_quote_words(pattern, reasons), reasons)
         if pattern == before:
             break
     return pattern, tuple(reasons)
 
 
-def _words_quoted(pattern: str, reasons: dict[str, None]) -> str:
+def _quote_words(pattern: str, reasons: dict[str, None]) -> str:
     """The pattern with quotes around words, and none around parts of a date."""
     if _STRFTIME.search(pattern):
         reasons["% is text"] = None
         pattern = _STRFTIME.sub(lambda found: _OF_STRFTIME.get(found[1], found[1]), pattern)
 
-    def in_quotes(found: re.Match[str]) -> str:
+    def quote_word(found: re.Match[str]) -> str:
         if all(_is_field(word) for word in re.findall(f"[{_LETTERS}]+", found[1])):
             return found.group()
         reasons["text stands in quotes like these: ' '"] = None
         return f"'{found[1]}'"
 
-    pattern = _OTHER_QUOTES.sub(in_quotes, pattern)
+    pattern = _OTHER_QUOTES.sub(quote_word, pattern)
 
-    def fixed(found: re.Match[str]) -> str:
+    def replace_word(found: re.Match[str]) -> str:
         text = found.group()
         if text.startswith("'"):
             if _QUOTED_PART.search(text):
@@ -224,7 +227,7 @@ def _words_quoted(pattern: str, reasons: dict[str, None]) -> str:
             return f"'{text}'"
         return text
 
-    return _WORD.sub(fixed, pattern)
+    return _WORD.sub(replace_word, pattern)
 
 
 def _is_field(text: str) -> bool:
@@ -234,14 +237,14 @@ def _is_field(text: str) -> bool:
     return text.isascii() and not (text in _WORDS or wordlike or " " in text)
 
 
-def _fields_meant(pattern: str, reasons: dict[str, None]) -> str:
+def _fix_fields(pattern: str, reasons: dict[str, None]) -> str:
     pieces = [found.group() for found in _PIECE.finditer(pattern)]
     places = [at for at, piece in enumerate(pieces) if piece[0].isascii() and piece[0].isalpha()]
     letters = "".join(pieces[at][0] for at in places)
     for number, at in enumerate(places):
         field = pieces[at]
         start = places[number - 1] + 1 if number else 0
-        right, why = _field_meant(_Field(field, letters, number, "".join(pieces[start:at])))
+        right, why = _fix_field(_Field(field, letters, number, "".join(pieces[start:at])))
         if why:
             reasons[f"{field} is {why}"] = None
             pieces[at] = right
@@ -285,16 +288,16 @@ class _Field:
         return any(letter in letters for letter in self.letters)
 
 
-def _field_meant(field: _Field) -> tuple[str, str]:
+def _fix_field(field: _Field) -> tuple[str, str]:
     """A part of a date as it was probably meant, and what it is instead; empty when it is as it should be."""
     if field.text[0] in "YyuDdmMec":
-        return _day_meant(field)
+        return _fix_day_field(field)
     if field.text[0] in "hKkHSsaA":
-        return _time_meant(field)
-    return _foreign_meant(field)
+        return _fix_time_field(field)
+    return _fix_foreign_field(field)
 
 
-def _day_meant(field: _Field) -> tuple[str, str]:
+def _fix_day_field(field: _Field) -> tuple[str, str]:
     """A part of a day: years, months, days."""
     letters, length, before, after = field.letters, field.length, field.before, field.after
     match field.text[0]:
@@ -322,7 +325,7 @@ def _day_meant(field: _Field) -> tuple[str, str]:
             return field.text, ""
 
 
-def _time_meant(field: _Field) -> tuple[str, str]:
+def _fix_time_field(field: _Field) -> tuple[str, str]:
     """A part of a time of day."""
     letters, length, before = field.letters, field.length, field.before
     has_half = field.has_any("abBAt")  # A and t are meant to be a
@@ -349,7 +352,7 @@ def _time_meant(field: _Field) -> tuple[str, str]:
             return field.text, ""
 
 
-def _foreign_meant(field: _Field) -> tuple[str, str]:
+def _fix_foreign_field(field: _Field) -> tuple[str, str]:
     """A letter of other notations: of PHP, of other languages."""
     length, has_hours = field.length, field.has_hours
     match field.text[0]:

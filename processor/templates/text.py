@@ -23,7 +23,7 @@ from processor.domain.template import (
 from processor.domain.text import closest_match, did_you_mean, nfc
 from processor.domain.value_format import FormatFunction, parse_format
 from processor.templates.diagnostics import MAX_DIAGNOSTICS_PER_TEXT, Diagnostics, error, warning
-from processor.templates.disguises import Disguise, disguises, spelt_custom
+from processor.templates.disguises import Disguise, find_disguises, normalize_custom_field
 from processor.templates.rules import RuleCode
 from processor.templates.value_formats import digits_doubt, format_doubt, format_error, suggest_format
 
@@ -111,7 +111,10 @@ def parse(
         segment: Segment | None
         match token.kind:
             case _TokenKind.LITERAL | _TokenKind.DOUBLE:
-                segment, found = token.text, [_disguised(disguise, families) for disguise in disguises(token.text)]
+                segment, found = (
+                    token.text,
+                    [_disguise_diagnostic(disguise, families) for disguise in find_disguises(token.text)],
+                )
             case _TokenKind.FUNCTION:
                 segment, found = _parse_function(token, context, families, locale, suggestions)
             case _TokenKind.NAME:
@@ -136,7 +139,7 @@ def _wrong(message: str, excerpt: str, hint: str = "") -> Diagnostic:
 def first_placeholder(text: str) -> str | None:
     """The first placeholder in `text` as it stands there, else what looks like one (T21); None when there is none."""
     found = _PLACEHOLDER.search(text)
-    return found.group() if found else next((disguise.token for disguise in disguises(text)), None)
+    return found.group() if found else next((disguise.token for disguise in find_disguises(text)), None)
 
 
 _PLACEHOLDER: Final = re.compile(r"\{(CF:[^{}\n]*|[A-Z][A-Z0-9_]*)\}")
@@ -352,7 +355,7 @@ def check_spelling(field: str, excerpt: str, shape: str) -> Diagnostics:
 
     `excerpt` is how it stands in its text, `shape` how one is written there.
     """
-    meant = spelt_custom(field)
+    meant = normalize_custom_field(field)
     if meant is None or meant == nfc(field):
         return ()
     # With a colon of another kind no entity is named at all. A name may hold whatever a bank has put into it.
@@ -367,7 +370,7 @@ _ODD_FIELD: Final = "a custom field that no event has, unless it is spelt so"
 
 
 def _custom_hint(field: str) -> str:
-    meant = spelt_custom(field)
+    meant = normalize_custom_field(field)
     try:
         parse_custom_field(meant or "")
     except ValueError:
@@ -378,7 +381,7 @@ def _custom_hint(field: str) -> str:
 # ----------------------------------------------------------------------------------------------------------- disguises
 
 
-def _disguised(disguise: Disguise, families: Families) -> Diagnostic:
+def _disguise_diagnostic(disguise: Disguise, families: Families) -> Diagnostic:
     """T21, with what was probably meant. An error, but for double braces, which other systems fill in."""
     what = "double braces are text, not a placeholder" if disguise.doubled else "looks like a placeholder and is text"
     odd = [sign for sign in dict.fromkeys(disguise.token) if not sign.isascii() and sign not in disguise.meant]

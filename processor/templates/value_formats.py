@@ -21,7 +21,7 @@ from processor.domain.value_format import (
     parse_format,
 )
 from processor.mapping.format import format_value
-from processor.templates.patterns import date_meant, number_meant
+from processor.templates.patterns import suggest_date_pattern, suggest_number_pattern
 
 _SAMPLES: Final[Mapping[PlaceholderType, Any]] = {  # a mistake shows: an afternoon at the end of a year, and thousands
     PlaceholderType.MONEY: Decimal("1234.5"),
@@ -94,10 +94,10 @@ def _meant(function: FormatFunction, pattern: str, kind: PlaceholderType, locale
     decoded = unescape(pattern)
     entities = ("a character reference is text",) if decoded != pattern else ()
     if function is FormatFunction.DATE:
-        meant, reasons = date_meant(decoded)
+        meant, reasons = suggest_date_pattern(decoded)
         return meant, entities + reasons
     try:
-        meant, reasons = number_meant(decoded, kind, notation_for(locale).locale)
+        meant, reasons = suggest_number_pattern(decoded, kind, notation_for(locale).locale)
     except ValueError:
         return pattern, ()
     return meant, entities + reasons

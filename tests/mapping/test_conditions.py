@@ -36,7 +36,7 @@ def scope(value: Any = None, kind: OperandType | None = None, *, zone: tzinfo = 
     """An event at NOW with `value` in the field of `kind`, and custom fields of the loan."""
     fields: dict[str, Any] = {
         "occurredAt": NOW,
-        "customFields": {f"LOAN:{name}": one for name, one in custom.items()},
+        "customFields": {f"LOAN:{name}": item for name, item in custom.items()},
     }
     if kind is not None:
         node = fields
@@ -56,7 +56,7 @@ def custom(operator: str, *operands: str) -> Condition:
 
 
 def test_fields_are_of_their_types() -> None:
-    """The fields that the tests below ask are the placeholders of those types, at those places."""
+    """The fields that the tests below compare are the placeholders of those types, at those places."""
     rows = placeholders_of("loan_transaction")
 
     assert {kind: (name, rows[name].path) for kind, (name, _) in FIELDS.items()} == FIELDS
@@ -181,10 +181,10 @@ def test_days_from_today(
     def value(day: str) -> date:
         return date.fromisoformat(day) if kind is OperandType.DATE else datetime.fromisoformat(f"{day}T23:59:59Z")
 
-    asked = condition(operator, *operands, on=kind)
+    compiled = condition(operator, *operands, on=kind)
 
-    assert [True] * len(holding) == [holds(asked, scope(value(day), kind)) for day in holding]
-    assert [False] * len(failing) == [holds(asked, scope(value(day), kind)) for day in failing]
+    assert [True] * len(holding) == [holds(compiled, scope(value(day), kind)) for day in holding]
+    assert [False] * len(failing) == [holds(compiled, scope(value(day), kind)) for day in failing]
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,14 @@ def test_a_missing_value(operator: Operator, kind: OperandType) -> None:
         return
     operand = {OperandType.DATE: "2026-03-14", OperandType.DATE_TIME: "2026-03-14"}.get(kind, "1")
     count = len(OPERATORS[operator].operands)
-    asked = condition(operator, *["1" if operator == "LAST_DAYS" else operand] * count, on=kind)
+    compiled = condition(operator, *["1" if operator == "LAST_DAYS" else operand] * count, on=kind)
     missing = [scope(None, kind), scope()]
     if kind in (OperandType.STRING, OperandType.ENUM):
         missing.append(scope("", kind))
     if kind is OperandType.TABLE:
         missing.append(scope([], kind))
 
-    assert {operator in ("EMPTY", "DIFFERENT_THAN")} == {holds(asked, one) for one in missing}
+    assert {operator in ("EMPTY", "DIFFERENT_THAN")} == {holds(compiled, each) for each in missing}
 
 
 # -------------------------------------------------------------------------------------------------------- custom fields
@@ -274,11 +274,11 @@ def test_a_custom_field_has_the_type_of_its_value(
 )
 def test_what_cannot_be_compared_does_not_hold(value: Any, operator: str, operands: list[str], kind: str) -> None:
     """A value of a type that the operator or its operands are not for: false, DIFFERENT_THAN too, and it is said."""
-    asked = custom(operator, *operands)
-    told = first_false([asked], Match.ALL, scope(x=value)) or ""
+    compiled = custom(operator, *operands)
+    text = first_false([compiled], Match.ALL, scope(x=value)) or ""
 
-    assert not holds(asked, scope(x=value))
-    assert told.endswith(f", a {kind}, which cannot be compared so"), told
+    assert not holds(compiled, scope(x=value))
+    assert text.endswith(f", a {kind}, which cannot be compared so"), text
 
 
 # ----------------------------------------------------------------------------------------------------------------- laws
@@ -292,16 +292,16 @@ DAYS = st.dates(date(2024, 1, 1), date(2028, 1, 1))
 def test_equals_ignores_case(value: str, operand: str) -> None:
     """EQUALS is the same for a text and its folded form; DIFFERENT_THAN is its opposite, IN the EQUALS of any."""
 
-    def asked(operator: str, *operands: str) -> bool:
+    def is_true(operator: str, *operands: str) -> bool:
         return holds(condition(operator, *operands, on=OperandType.STRING), scope(value, OperandType.STRING))
 
-    assert asked("EQUALS", value)
-    assert asked("EQUALS", operand) == asked("EQUALS", operand.casefold())
-    assert asked("EQUALS", operand) == (value.casefold() == operand.casefold())
-    assert asked("EQUALS", operand) != asked("DIFFERENT_THAN", operand)
-    assert asked("IN", operand, "x") == (asked("EQUALS", operand) or asked("EQUALS", "x"))
-    assert asked("EQUALS", operand) or not asked("EQUALS_CASE_SENSITIVE", operand)
-    assert asked("STARTS_WITH", operand) or not asked("STARTS_WITH_CASE_SENSITIVE", operand)
+    assert is_true("EQUALS", value)
+    assert is_true("EQUALS", operand) == is_true("EQUALS", operand.casefold())
+    assert is_true("EQUALS", operand) == (value.casefold() == operand.casefold())
+    assert is_true("EQUALS", operand) != is_true("DIFFERENT_THAN", operand)
+    assert is_true("IN", operand, "x") == (is_true("EQUALS", operand) or is_true("EQUALS", "x"))
+    assert is_true("EQUALS", operand) or not is_true("EQUALS_CASE_SENSITIVE", operand)
+    assert is_true("STARTS_WITH", operand) or not is_true("STARTS_WITH_CASE_SENSITIVE", operand)
 
 
 @given(value=AMOUNTS, ends=st.tuples(AMOUNTS, AMOUNTS).map(sorted))
@@ -329,12 +329,12 @@ def test_between_times(value: datetime, data: st.DataObject) -> None:
     zone = data.draw(st.sampled_from([UTC, ZoneInfo("Asia/Tokyo"), ZoneInfo("America/Los_Angeles")]))
     seen = scope(value, OperandType.DATE_TIME, zone=zone)
 
-    def asked(operator: str, *operands: str) -> bool:
+    def is_true(operator: str, *operands: str) -> bool:
         return holds(condition(operator, *operands, on=OperandType.DATE_TIME), seen)
 
-    assert (asked("BEFORE", low) or asked("AFTER", high)) != asked("BETWEEN", low, high)
-    assert asked("BEFORE_INCLUSIVE", low) != asked("AFTER", low)
-    assert asked("BEFORE_INCLUSIVE", low) == (asked("BEFORE", low) or asked("ON", low))
+    assert (is_true("BEFORE", low) or is_true("AFTER", high)) != is_true("BETWEEN", low, high)
+    assert is_true("BEFORE_INCLUSIVE", low) != is_true("AFTER", low)
+    assert is_true("BEFORE_INCLUSIVE", low) == (is_true("BEFORE", low) or is_true("ON", low))
 
 
 @given(day=DAYS, days=st.integers(1, 400))
@@ -352,11 +352,11 @@ def test_last_days(day: date, days: int) -> None:
 @given(bits=st.lists(st.booleans(), max_size=5))
 def test_all_and_any(bits: list[bool]) -> None:
     """ALL is and, ANY is or, and no condition at all is true."""
-    asked = [custom("EQUALS", "true" if bit else "false") for bit in bits]
+    compiled = [custom("EQUALS", "true" if bit else "false") for bit in bits]
     seen = scope(x=True)
 
-    assert all(bits) == (first_false(asked, Match.ALL, seen) is None)
-    assert (any(bits) or not bits) == (first_false(asked, Match.ANY, seen) is None)
+    assert all(bits) == (first_false(compiled, Match.ALL, seen) is None)
+    assert (any(bits) or not bits) == (first_false(compiled, Match.ANY, seen) is None)
 
 
 ANYTHING: st.SearchStrategy[Any] = st.one_of(
@@ -367,17 +367,17 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
 @given(value=ANYTHING, operator=st.sampled_from(Operator), texts=st.lists(WORDS, min_size=2, max_size=2))
 def test_nothing_breaks_a_condition(value: Any, operator: Operator, texts: list[str]) -> None:
     """Whatever a custom field holds and operands say, a condition is refused when it is loaded, or is true or false."""
-    given: Mapping[str, list[str]] = {
+    operands: Mapping[str, list[str]] = {
         name: [text] for name, text in zip(OPERATORS[operator].operands, texts, strict=False)
     }
-    compiled, found = compile_condition("CF:LOAN:x", operator, given, families=REPAYMENT)
+    compiled, found = compile_condition("CF:LOAN:x", operator, operands, families=REPAYMENT)
 
     assert (compiled is None) == bool(found)
     if compiled is not None:
         assert holds(compiled, scope(x=value)) == (first_false([compiled], Match.ANY, scope(x=value)) is None)
 
 
-# -------------------------------------------------------------------------------------------------------- what is told
+# -------------------------------------------------------------------------------------------------------- descriptions
 
 
 @pytest.mark.parametrize(
@@ -424,29 +424,31 @@ def test_nothing_breaks_a_condition(value: Any, operator: Operator, texts: list[
 def test_the_first_false_condition_is_named(
     conditions: list[tuple[str, ...]], match: str, expected: str | None
 ) -> None:
-    """What is told of conditions that do not hold: the first false one, counted from 1, and the value that it met."""
+    """Of conditions that are not met the first false one is named, counted from 1, with the value that it had."""
     event = make_event("loan-repayment")
     seen = Scope(event.family, event.fields, UTC)
 
-    assert expected == first_false([make_condition(*one) for one in conditions], Match(match), seen)
+    assert expected == first_false([make_condition(*arguments) for arguments in conditions], Match(match), seen)
 
 
 def test_long_values_are_cut() -> None:
-    """Of a value, and of the operands, no more than 64 characters are told."""
-    told = first_false(
+    """Of a value, and of the operands, no more than 64 characters are shown."""
+    text = first_false(
         [condition("EQUALS", "o" * 100, on=OperandType.STRING)], Match.ALL, scope("v" * 100, OperandType.STRING)
     )
 
-    assert f"condition 1: ACCOUNT_NAME EQUALS '{'o' * 62}…; the value is '{'v' * 64}'…" == told
+    assert f"condition 1: ACCOUNT_NAME EQUALS '{'o' * 62}…; the value is '{'v' * 64}'…" == text
 
 
-def test_a_secret_is_never_told() -> None:
+def test_a_secret_is_never_shown() -> None:
     """A condition on the link to set a password says nothing of it."""
     families = {"portal": EventName("PORTAL_ACTIVATED")}
-    asked = make_condition("PASSWORD_URL", "STARTS_WITH", "http:", families=families)
+    compiled = make_condition("PASSWORD_URL", "STARTS_WITH", "http:", families=families)
     seen = Scope("portal", {"passwordUrl": "https://bank.example/secret", "occurredAt": NOW}, UTC)
 
-    assert "condition 1: PASSWORD_URL STARTS_WITH 'http:'; its value is secret" == first_false([asked], Match.ALL, seen)
+    assert "condition 1: PASSWORD_URL STARTS_WITH 'http:'; its value is secret" == first_false(
+        [compiled], Match.ALL, seen
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- loading
@@ -455,8 +457,8 @@ def test_a_secret_is_never_told() -> None:
 def test_a_field_of_two_families() -> None:
     """A condition of a template for events of two families finds its field where each of them keeps it."""
     families = {"client": EventName("CLIENT_CREATED"), "deposit_transaction": EventName("SAVINGS_DEPOSIT")}
-    asked = make_condition("ENCODED_KEY", "EQUALS", "k", families=families)
+    compiled = make_condition("ENCODED_KEY", "EQUALS", "k", families=families)
     of_client = Scope("client", {"client": {"encodedKey": "K"}}, UTC)
     of_account = Scope("deposit_transaction", {"account": {"encodedKey": "k"}}, UTC)
 
-    assert [True, True] == [holds(asked, of_client), holds(asked, of_account)]
+    assert [True, True] == [holds(compiled, of_client), holds(compiled, of_account)]

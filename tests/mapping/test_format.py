@@ -1,4 +1,4 @@
-"""FORMAT and FORMAT_DATE: values as languages write them, and what is no form."""
+"""FORMAT and FORMAT_DATE: values as languages write them, and what is no format."""
 
 import json
 import re
@@ -40,11 +40,11 @@ def rendered(body: str, *, locale: str = "en", content: ContentType = ContentTyp
     segments, diagnostics = parse(body, content, families=REPAYMENT, locale=locale)
     assert not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
     fields: Mapping[str, Any] = {**make_event().fields, "account": {**make_event().fields["account"], **account}}
-    made = render(
+    result = render(
         Text(None, segments), Scope("loan_transaction", fields, ZoneInfo("UTC")), strict=False, limit_characters=1000
     )
-    assert isinstance(made, Rendered)
-    return made.body
+    assert isinstance(result, Rendered)
+    return result.body
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_a_currency_that_is_no_code_is_none(code: str | None, pattern: str) -> N
     """An event's code may be any text. Babel would put it into the pattern, and its signs `¤` into one another: what is
     not three capitals is written as no currency is."""
     value_format = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="en")[1]
-    made = [
+    bodies = [
         format_value(Decimal("12.5"), PlaceholderType.MONEY, value_format, currency=currency, time_zone=ZoneInfo("UTC"))
         for currency in (code, "XXX")
     ]
 
-    assert made[1] == made[0]
+    assert bodies[1] == bodies[0]
 
 
 def test_an_event_with_signs_for_its_currency_makes_its_messages() -> None:
@@ -142,7 +142,7 @@ def test_a_moment_is_on_the_clocks_of_the_bank() -> None:
 
 
 def test_the_day_of_a_moment_is_the_banks() -> None:
-    """A date that is told by a moment is its day in the time zone, with a form as without one."""
+    """The date of a moment is its day in the time zone, with a format as without one."""
     body = "{CURRENT_DATE} FORMAT_DATE{CURRENT_DATE,datePattern=yyyy-MM-dd}"
     segments, _ = parse(body, ContentType.TEXT, families=REPAYMENT)
     fields = {**make_event().fields, "occurredAt": datetime(2026, 3, 31, 15, 59, 59, tzinfo=UTC)}
@@ -154,7 +154,7 @@ def test_the_day_of_a_moment_is_the_banks() -> None:
 
 
 def test_missing_and_escaped() -> None:
-    """A missing value is as missing as without a form; in JSON a form is a text, quoted where no quotes are."""
+    """A missing value is as missing as without a format; in JSON the result is a text, quoted where no quotes are."""
     body = '{"a": FORMAT{TOTAL_BALANCE,numericPattern=0.00 \'"\'}, "b": "FORMAT{TOTAL_BALANCE,numericPattern=0}"}'
     assert {"a": '7.00 "', "b": "7"} == json.loads(rendered(body, content=ContentType.JSON, totalBalance=Decimal(7)))
     assert {"a": None, "b": ""} == json.loads(rendered(body, content=ContentType.JSON, totalBalance=None))
@@ -197,15 +197,15 @@ def test_missing_and_escaped() -> None:
         ("FORMAT{TOTAL_BALANC,numericPattern=0}", "unknown placeholder {TOTAL_BALANC}"),
     ],
 )
-def test_what_is_no_form(text: str, what: str) -> None:
-    """Each mistake is said, and nothing of it is left to be found when an event comes."""
+def test_what_is_no_format(text: str, what: str) -> None:
+    """Each mistake is found when the template is loaded, not when an event comes."""
     _, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
 
     assert [what] == [diagnostic.message[: len(what)] for diagnostic in diagnostics if diagnostic.is_error]
 
 
 def test_each_locale_of_a_file_writes_its_own(tmp_path: Path) -> None:
-    """The top level's language is `default_locale`; one that nobody knows is a finding where a form is used."""
+    """The top level's language is `default_locale`; one that nobody knows is an error where a format is used."""
     body = "body = 'FORMAT{TOTAL_BALANCE,numericPattern=0.0} FORMAT_DATE{TRANSACTION_DATE,datePattern=MMM}'\n"
     text = f'{EMAIL}subject = "x"\n{body}default_locale = "de"\n[locale."fr"]\nsubject = "x"\n{body}'
     (tmp_path / "loan-repayment-email.toml").write_text(text)
@@ -217,12 +217,12 @@ def test_each_locale_of_a_file_writes_its_own(tmp_path: Path) -> None:
         render(template.text_for(language), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=99)
         for language in ("de", "fr")
     ]
-    assert ["März", "mars"] == [one.body.split(" ")[1] for one in texts if isinstance(one, Rendered)]
+    assert ["März", "mars"] == [text.body.split(" ")[1] for text in texts if isinstance(text, Rendered)]
 
     (tmp_path / "loan-repayment-email.toml").write_text(text.replace('"fr"', '"xx"'))
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).diagnostics
     assert ["nobody knows how 'xx' writes numbers and dates"] * 2 == [
-        one.message.partition("}: ")[2] for one in found if one.is_error
+        diagnostic.message.partition("}: ")[2] for diagnostic in found if diagnostic.is_error
     ]
 
 
@@ -232,7 +232,9 @@ def test_each_locale_of_a_file_writes_its_own(tmp_path: Path) -> None:
     amount=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**28), max_value=10**28, places=10),
     moment=st.datetimes(timezones=st.just(UTC)),
 )
-def test_a_form_that_is_accepted_writes_any_value(pattern: str, locale: str, amount: Decimal, moment: datetime) -> None:
+def test_a_format_that_is_accepted_writes_any_value(
+    pattern: str, locale: str, amount: Decimal, moment: datetime
+) -> None:
     """What loads never fails for an event, whatever its value."""
     values = {
         PlaceholderType.MONEY: amount,
@@ -301,7 +303,7 @@ def test_the_largest_amount_has_its_currencys_name(pattern: str) -> None:
         assert format_value(largest, PlaceholderType.MONEY, value_format, currency="EUR", time_zone=UTC)
 
 
-def test_a_value_that_a_form_cannot_write_fails_its_template_alone() -> None:
+def test_a_value_that_a_format_cannot_write_fails_its_template_alone() -> None:
     """The last week of the year 9999 belongs to the year 10000, which no date can hold."""
     event = make_event(transaction__date="9999-12-31")
     broken = make_template("week", body="FORMAT_DATE{TRANSACTION_DATE,datePattern=ww}")
@@ -385,7 +387,7 @@ def test_a_minus_is_where_a_digit_is(pattern: str, amount: str, expected: str) -
 
 
 def test_zero_has_no_minus_anywhere() -> None:
-    """Nor does a value without a form, in a text, a table, JSON or a custom field."""
+    """Nor does a value without a format, in a text, a table, JSON or a custom field."""
     zero = Decimal("-0.00")
     fields = {
         **make_event().fields,
@@ -395,9 +397,9 @@ def test_zero_has_no_minus_anywhere() -> None:
     body = "{TOTAL_BALANCE} {INTEREST_RATE} {CF:LOAN:Rest}"
     for content in (ContentType.TEXT, ContentType.JSON, ContentType.XML, ContentType.HTML):
         segments, _ = parse(body, content, families=REPAYMENT)
-        made = render(Text(None, segments), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=99)
+        result = render(Text(None, segments), Scope("loan_transaction", fields, UTC), strict=False, limit_characters=99)
 
-        assert Rendered(None, "0.00 0 0") == made
+        assert Rendered(None, "0.00 0 0") == result
 
 
 @pytest.mark.parametrize(
@@ -433,7 +435,7 @@ def test_zero_has_no_minus_anywhere() -> None:
     ],
 )
 def test_digits_by_language(locale: str, number: str, day: str) -> None:
-    """Digits and minus are CLDR's of the locale, and what a tag asks for by -u-nu-."""
+    """Digits and minus are CLDR's of the locale, and what a tag names by -u-nu-."""
     body = "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.0}|FORMAT_DATE{TRANSACTION_DATE,datePattern=d.M.y}"
 
     assert f"{number}|{day}" == rendered(body, locale=locale, totalBalance=Decimal("-1234.5"))
@@ -505,6 +507,6 @@ def test_the_digits_of_every_locale() -> None:
     ],
 )
 def test_languages_that_nothing_is_written_in(locale: str, what: str) -> None:
-    """What a tag asks for and nobody does is a finding, not left out."""
+    """An extension that is not supported is an error, not ignored."""
     with pytest.raises(ValueError, match=f"^{re.escape(what)}"):
         parse_format(FormatFunction.NUMBER, "A,numericPattern=0", locale=locale)

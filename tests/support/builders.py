@@ -32,7 +32,7 @@ from processor.mapping.decode import decode_record
 from processor.mapping.map import map_event
 from processor.registry.schema_files import load_schemas
 from processor.templates.conditions import compile_condition
-from processor.templates.html_scanner import place
+from processor.templates.html_scanner import place_placeholders
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.text import parse, parse_custom_field
 from processor.wire.decode import event_from_json
@@ -166,7 +166,7 @@ def make_template(
         line, diagnostics = parse(subject, ContentType.TEXT, families=families) if subject is not None else (None, ())
         segments, more = parse(body, content_type, families=families)
         assert not [diagnostic for diagnostic in (*diagnostics, *more) if diagnostic.is_error]
-        return Text(line, place(segments)[0] if content_type is ContentType.HTML else segments)
+        return Text(line, place_placeholders(segments)[0] if content_type is ContentType.HTML else segments)
 
     return Template(
         id=TemplateId(template_id),

@@ -22,8 +22,8 @@ FIELDS = {  # a field of each type that placeholders have
 
 def diagnostics(field: str, operator: str, **operands: str | list[str]) -> list[Diagnostic]:
     """What is wrong with a condition."""
-    given = {name: [value] if isinstance(value, str) else value for name, value in operands.items()}
-    compiled, found = compile_condition(field, Operator(operator), given, families=REPAYMENT)
+    texts = {name: [value] if isinstance(value, str) else value for name, value in operands.items()}
+    compiled, found = compile_condition(field, Operator(operator), texts, families=REPAYMENT)
     assert (compiled is None) == bool(found)
     return list(found)
 
@@ -82,8 +82,8 @@ def test_an_operator_is_for_some_types(operator: str, kind: OperandType) -> None
         OperandType.ENUM: "a",
     }.get(kind, "1")
     operand = "1" if operator == "LAST_DAYS" else operand
-    given: dict[str, str | list[str]] = dict.fromkeys(OPERATORS[Operator(operator)].operands, operand)
-    found = diagnostics(field, operator, **given)
+    texts: dict[str, str | list[str]] = dict.fromkeys(OPERATORS[Operator(operator)].operands, operand)
+    found = diagnostics(field, operator, **texts)
 
     if kind in LEGAL[operator].split():
         assert [] == found

@@ -16,7 +16,7 @@ from processor.domain.placeholders import PLACEHOLDERS, placeholders_of
 from processor.domain.record import EventName
 from processor.domain.template import NamedPlaceholder
 from processor.templates.diagnostics import MAX_DIAGNOSTICS_PER_TEXT
-from processor.templates.disguises import disguises, spelt, visible
+from processor.templates.disguises import escape_invisible, find_disguises, normalize_field
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from tests.support.builders import TENANT, schemas
@@ -136,7 +136,7 @@ LONG = [name for name in NAMES if "_" in name]
 
 @pytest.mark.parametrize("disguise", [*DISGUISES, *WITH_SEVERAL_WORDS])
 def test_each_disguise(disguise: str) -> None:
-    """Each is one finding under T21 that shows what was meant; only double braces may be meant."""
+    """Each is one diagnostic under T21 that shows what was meant; only double braces may be meant."""
     text = (DISGUISES | WITH_SEVERAL_WORDS)[disguise]("ACCOUNT_ID")
     found = parsed(text)
 
@@ -154,7 +154,7 @@ def test_each_disguise(disguise: str) -> None:
     around=st.sampled_from(["", "a ", "<p>", '"', "{", "}", "{}", '{"a": ', "%", "&amp;", "é ", "CF:"]),
 )
 def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentType, around: str) -> None:
-    """Whatever stands around it: a placeholder's name is that placeholder, or in a disguise a finding with its name."""
+    """Whatever stands around it: a placeholder's name is that placeholder, disguised a diagnostic with its name."""
     if disguise in WITH_SEVERAL_WORDS and name not in LONG:
         return
     if disguise == "not opened" and around.startswith("{"):  # then it is one of the words between two braces
@@ -191,7 +191,7 @@ def test_braces_without_a_name_are_text(pieces: list[str]) -> None:
     if any(name in seen for name in SPELLINGS) or "CF" in seen:
         return
 
-    assert [] == list(disguises(text))
+    assert [] == list(find_disguises(text))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_braces_without_a_name_are_text(pieces: list[str]) -> None:
     ],
 )
 def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
-    """JSON, CSS, scripts, other systems' marks, addresses and prose: no finding but for names that are none."""
+    """JSON, CSS, scripts, other systems' marks, addresses and prose: no diagnostic but for names that are none."""
     assert [] == [
         diagnostic for diagnostic in parsed(text, content) if not diagnostic.message.startswith("unknown placeholder")
     ]
@@ -276,7 +276,7 @@ def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
         ("{CF:CLIENT: X }", "{CF:CLIENT:X}", False),
     ],
 )
-def test_forms_and_custom_fields(text: str, meant: str, fatal: bool) -> None:
+def test_formats_and_custom_fields(text: str, meant: str, fatal: bool) -> None:
     """Of a custom field that can be found if an event spells it so, the disguise is a warning."""
     assert [(f"write {meant}", fatal)] == [(diagnostic.hint, diagnostic.is_error) for diagnostic in parsed(text)]
 
@@ -290,7 +290,7 @@ def test_custom_fields_with_signs_of_their_own(name: str) -> None:
 
 
 def test_a_name_of_other_events() -> None:
-    """Where the template's event has no such placeholder, the finding says so and who has it."""
+    """Where the template's event has no such placeholder, the diagnostic says so and who has it."""
     (diagnostic,) = parsed("%7BPENALTY_AMOUNT%7D")
 
     assert (
@@ -351,7 +351,7 @@ def test_lines_with_either_end(tmp_path: Path, ends: str) -> None:
 
 
 def test_a_body_in_a_file_of_its_own(tmp_path: Path) -> None:
-    """The finding stands where the template names the file, and names the line in there."""
+    """The diagnostic stands where the template names the file, and names the line in there."""
     (tmp_path / "page.html").write_text("<p>\n\n{ACCOUNT_ID} {account\nid}")
     (found,) = diagnostics(tmp_path, toml(without=("body",), body_file="page.html"))
 
@@ -362,15 +362,15 @@ def test_a_body_in_a_file_of_its_own(tmp_path: Path) -> None:
 def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
     """Invisible characters and letters of other alphabets are named, line breaks too."""
     body = f"{{ACCOUNT_{SHY}ID}} {{{NBSP}ACCOUNT_ID}} {{\nACCOUNT_ID}} {{АCCOUNT_ID}}"
-    said = "looks like a placeholder and is text"
+    what = "looks like a placeholder and is text"
 
     assert {
-        f"{{ACCOUNT_<U+00AD>ID}}: {said}; it has U+00AD SOFT HYPHEN",
-        f"{{<U+00A0>ACCOUNT_ID}}: {said}; it has U+00A0 NO-BREAK SPACE",
-        f"{{<U+000A>ACCOUNT_ID}}: {said}",
-        f"{{АCCOUNT_ID}}: {said}; it has U+0410 CYRILLIC CAPITAL LETTER A",
+        f"{{ACCOUNT_<U+00AD>ID}}: {what}; it has U+00AD SOFT HYPHEN",
+        f"{{<U+00A0>ACCOUNT_ID}}: {what}; it has U+00A0 NO-BREAK SPACE",
+        f"{{<U+000A>ACCOUNT_ID}}: {what}",
+        f"{{АCCOUNT_ID}}: {what}; it has U+0410 CYRILLIC CAPITAL LETTER A",
     } == {diagnostic.message for diagnostic in diagnostics(tmp_path, toml(body=body))}
-    assert "a<U+200B>b<U+3164> <U+FE0F>é\n" == visible(f"a{ZWSP}b\u3164 \ufe0fé\n")
+    assert "a<U+200B>b<U+3164> <U+FE0F>é\n" == escape_invisible(f"a{ZWSP}b\u3164 \ufe0fé\n")
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_headers_without_placeholders(tmp_path: Path) -> None:
     ],
 )
 def test_fields_of_conditions(tmp_path: Path, field: str, rule: str, hint: str, warning: bool) -> None:
-    """A condition's field in a disguise is a finding with the field's name."""
+    """A condition's field in a disguise is a diagnostic with the field's name."""
     text = toml(condition(f"field = {json.dumps(field)}\noperator = 'EMPTY'"))
 
     assert [(12, rule, hint, warning)] == noted(diagnostics(tmp_path, text))
@@ -456,7 +456,7 @@ def test_fields_of_recipients_that_are_right(tmp_path: Path, field: str) -> None
 @pytest.mark.parametrize("field", ["", "{", "}{", "%7B", "x" * 5000, "{" * 5000, "CF:", "nobody"])
 def test_no_field_at_all(field: str) -> None:
     """What is no field's name in any spelling gives none."""
-    assert "" == spelt(field)
+    assert "" == normalize_field(field)
 
 
 def test_warnings_hide_no_error(tmp_path: Path) -> None:
@@ -473,11 +473,11 @@ def test_warnings_hide_no_error(tmp_path: Path) -> None:
 
 
 def test_shipped_texts_are_no_disguises() -> None:
-    """In the events and samples neither; that the templates have no finding is a test of theirs."""
+    """In the events and samples neither; that the templates have no diagnostic is a test of theirs."""
     texts = {path: path.read_text() for path in SHIPPED.rglob("*.json")}
 
     assert len(texts) > 80
-    assert [] == [path.name for path, text in texts.items() if list(disguises(text))]
+    assert [] == [path.name for path, text in texts.items() if list(find_disguises(text))]
 
 
 # ------------------------------------------------------------------------------------------------------------- hostile
@@ -505,9 +505,9 @@ HOSTILE |= {
 
 @pytest.mark.corpus
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("poison", HOSTILE)
-def test_hostile_texts(poison: str) -> None:
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts(name: str) -> None:
     """The work is linear in the text: all of it takes about as long as eight times an eighth of it."""
-    whole = HOSTILE[poison]
+    text = HOSTILE[name]
 
-    assert grows_linearly(parsed, whole[: len(whole) // 8], whole, factor=32, least_s=0.02)
+    assert grows_linearly(parsed, text[: len(text) // 8], text, factor=32, least_s=0.02)

@@ -28,7 +28,7 @@ from processor.domain.record import EventName
 from processor.domain.template import CustomFieldPlaceholder, EscapeContext, Template
 from processor.mapping.context import DraftRules
 from processor.mapping.draft import Draft, draft_template
-from processor.templates.html_scanner import place
+from processor.templates.html_scanner import place_placeholders
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from tests.support.builders import TENANT, make_event, schemas, templates_directory
@@ -281,16 +281,16 @@ def site_event(value: str | None) -> Event:
 
 def drafted(of: Template, event: Event) -> Draft | FailedTemplate:
     """What the template makes of the event, as `run` makes it."""
-    made = draft_template(of, event, DraftRules())
-    assert isinstance(made, Draft | FailedTemplate)
-    return made
+    result = draft_template(of, event, DraftRules())
+    assert isinstance(result, Draft | FailedTemplate)
+    return result
 
 
 def body_of(of: Template, event: Event) -> str:
     """The rendered body."""
-    made = drafted(of, event)
-    assert isinstance(made, Draft), made
-    return made.rendered.body
+    result = drafted(of, event)
+    assert isinstance(result, Draft), result
+    return result.rendered.body
 
 
 NEXT = "<!-- next -->"
@@ -299,16 +299,16 @@ NEXT = "<!-- next -->"
 def corpus() -> Iterator[tuple[str, list[str]]]:
     """Each markup's attribute, with a body of all addresses in it."""
     for markup in MARKUP:
-        yield attribute_of(markup), [markup.replace("@", form.replace("{}", SITE)) for form in ADDRESSES]
+        yield attribute_of(markup), [markup.replace("@", pattern.replace("{}", SITE)) for pattern in ADDRESSES]
 
 
-def led_astray(html: str, attribute: str, form: str, value: str) -> bool:
+def led_astray(html: str, attribute: str, pattern: str, value: str) -> bool:
     """Whether a link reads otherwise than with VALUE, but for the value itself. A lost or added link counts too."""
     try:
         read = [address(text) for text in addresses_of(html, attribute)]
     except (ValueError, AssertionError):
         return True
-    plain = address(re.sub("&(amp|colon|sol|#47|#x2f);", _character, form).replace("{}", "VALUE"))
+    plain = address(re.sub("&(amp|colon|sol|#47|#x2f);", _character, pattern).replace("{}", "VALUE"))
 
     def valued(text: str) -> str:
         return text.replace("VALUE", value)
@@ -334,9 +334,9 @@ def test_no_value_leads_a_link_astray(tmp_path: Path) -> None:
     checked, astray = 0, []
     for (attribute, _), of in zip(links, templates, strict=True):
         for value, event in events:
-            for html, form in zip(body_of(of, event).split(NEXT), ADDRESSES, strict=True):
+            for html, pattern in zip(body_of(of, event).split(NEXT), ADDRESSES, strict=True):
                 checked += 1
-                if led_astray(html, attribute, form, value):
+                if led_astray(html, attribute, pattern, value):
                     astray.append(html)
 
     assert [] == astray[:5]
@@ -348,14 +348,14 @@ def test_the_corpus_finds_what_escaping_alone_does() -> None:
     """The check above can fail: with values that are escaped for HTML and not encoded, each attribute and each address
     goes astray with some value."""
     found = [
-        (attribute, form)
+        (attribute, pattern)
         for (attribute, bodies), value in product(corpus(), ("a+b&c=d#e/", " https://evil.example/\t"))
-        for html, form in zip(bodies, ADDRESSES, strict=True)
-        if led_astray(html.replace(SITE, escape(value)), attribute, form, value)
+        for html, pattern in zip(bodies, ADDRESSES, strict=True)
+        if led_astray(html.replace(SITE, escape(value)), attribute, pattern, value)
     ]
 
     assert {attribute for attribute, _ in corpus()} == {attribute for attribute, _ in found}
-    assert set(ADDRESSES) == {form for _, form in found}
+    assert set(ADDRESSES) == {pattern for _, pattern in found}
 
 
 # ------------------------------------------------------------------------------------------------------ what is refused
@@ -474,11 +474,11 @@ def test_a_value_that_could_lead_astray_is_refused(tmp_path: Path, body: str, va
     "placeholder", ["{TOTAL_BALANCE}", "{TRANSACTION_DATE}", "{REPAYMENT_SCHEDULE}", "{RECIPIENT_NAME}"]
 )
 @pytest.mark.parametrize(
-    "form", ["{}", "https://{}/", "https://10.0.0.{}/", "https://pay.example:{}/", "/{}", "tel{}:1"]
+    "pattern", ["{}", "https://{}/", "https://10.0.0.{}/", "https://pay.example:{}/", "/{}", "tel{}:1"]
 )
-def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placeholder: str, form: str) -> None:
+def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placeholder: str, pattern: str) -> None:
     """A number is a host, 120.5 an address of one, and a table holds texts."""
-    (found,) = diagnostics(tmp_path, f'<a href="{form.format(placeholder)}">x</a>')
+    (found,) = diagnostics(tmp_path, f'<a href="{pattern.format(placeholder)}">x</a>')
 
     assert found.message.startswith(f"{placeholder} stands where it would choose what a link leads to")
 
@@ -487,7 +487,7 @@ def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placehold
     "address", ["bank://pay/@", "whatsapp://send?text=@", "skype:@?call", "geo:@", "DATA:image/png;base64,@", "urn:x:@"]
 )
 def test_other_schemes_take_no_values(tmp_path: Path, address: str) -> None:
-    """The finding says so, and not that a scheme and a host are missing, which are there."""
+    """The diagnostic says so, and not that a scheme and a host are missing, which are there."""
     (found,) = diagnostics(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
 
     assert found.message.startswith(f"{SITE} stands where an address has another scheme than http, https, mailto, ")
@@ -517,7 +517,10 @@ def test_a_missing_number_takes_no_attribute(tmp_path: Path, body: str) -> None:
     value = 'x onclick=alert(1) href="https://evil.example/" y'
 
     assert found
-    assert all(one.message.startswith("{TOTAL_BALANCE} is all that an attribute without quotes has") for one in found)
+    assert all(
+        diagnostic.message.startswith("{TOTAL_BALANCE} is all that an attribute without quotes has")
+        for diagnostic in found
+    )
     assert shape(body.replace("{N}", "").replace("{T}", escape(value))) != shape(
         body.replace("{N}", "1").replace("{T}", "VALUE")
     )
@@ -538,12 +541,12 @@ def test_a_table_holds_texts(tmp_path: Path, body: str) -> None:
 @pytest.mark.parametrize("body", ["<script>'</\u017fcript >'; {T}</script>", "<style></\u017ftyle>{T}</style>"])
 def test_other_letters_end_no_script(tmp_path: Path, body: str) -> None:
     """A long s is an s where case is ignored, but no tag's name has one."""
-    assert ["T12"] == [one.code for one in diagnostics(tmp_path, body.replace("{T}", SITE))]
+    assert ["T12"] == [diagnostic.code for diagnostic in diagnostics(tmp_path, body.replace("{T}", SITE))]
 
 
 @pytest.mark.parametrize("body", ["<script>{CLIENT_NAMEE}</script>", '<a href="{CLIENT_NAMEE}">x</a>'])
 def test_an_unknown_name_in_an_unsafe_place(tmp_path: Path, body: str) -> None:
-    """Is a finding like any other (it ended the command)."""
+    """Is a diagnostic like any other (it ended the command)."""
     assert "T13" in {diagnostic.code for diagnostic in diagnostics(tmp_path, body)}
 
 
@@ -606,7 +609,7 @@ def test_a_host_in_plain_text(tmp_path: Path, body: str, warned: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "context"),
+    ("pattern", "context"),
     [
         ("https://pay.example/{}", EscapeContext.HTML_STEP),
         ("https://pay.example/{}{}/x", EscapeContext.HTML_STEP),
@@ -625,36 +628,38 @@ def test_a_host_in_plain_text(tmp_path: Path, body: str, warned: bool) -> None:
         ("cid:{}", EscapeContext.HTML_URL),
     ],
 )
-def test_contexts(form: str, context: EscapeContext) -> None:
+def test_contexts(pattern: str, context: EscapeContext) -> None:
     """Each place in an address has its own way to be written."""
-    body, flaws = parse(f'<a href="{form.replace("{}", SITE)}">', ContentType.HTML, families=FAMILIES)
-    placed, misplaced = place(body)
+    body, wrong = parse(f'<a href="{pattern.replace("{}", SITE)}">', ContentType.HTML, families=FAMILIES)
+    placed, misplaced = place_placeholders(body)
 
-    assert () == flaws
+    assert () == wrong
     assert () == misplaced
     assert {context} == {segment.context for segment in placed if isinstance(segment, CustomFieldPlaceholder)}
 
 
 @pytest.mark.parametrize("value", [".", ".."])
-@pytest.mark.parametrize("form", ["https://pay.example/loans/{}/pay", "/pay/{}", "/pay/{}?a=b", "pay/{}{}", "/p\\{}"])
-def test_a_step_of_dots_fails_the_template(tmp_path: Path, form: str, value: str) -> None:
+@pytest.mark.parametrize(
+    "pattern", ["https://pay.example/loans/{}/pay", "/pay/{}", "/pay/{}?a=b", "pay/{}{}", "/p\\{}"]
+)
+def test_a_step_of_dots_fails_the_template(tmp_path: Path, pattern: str, value: str) -> None:
     """A browser takes `..` for a step back, encoded or not, so there is no link for such a value."""
-    (of,) = loaded(tmp_path, [f'<a href="{form.replace("{}", SITE)}">x</a>'])
-    made = drafted(of, site_event(value))
+    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    result = drafted(of, site_event(value))
 
-    assert isinstance(made, FailedTemplate)
-    assert TemplateReason.OTHER is made.reason
-    assert f"{SITE} in a step of a link's path is `.` or `..`, which lead to another path" == made.detail
+    assert isinstance(result, FailedTemplate)
+    assert TemplateReason.OTHER is result.reason
+    assert f"{SITE} in a step of a link's path is `.` or `..`, which lead to another path" == result.detail
     for encoded in (value, value.replace(".", "%2e")):
         assert len(address("/loans/x/pay").steps) > len(address(f"/loans/{encoded}/pay").steps)
 
 
-@pytest.mark.parametrize("form", ["/pay/LN-{}/x", "/pay/x?a={}", "/pay/#{}", "?{}=1"])
-def test_dots_elsewhere_are_text(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("pattern", ["/pay/LN-{}/x", "/pay/x?a={}", "/pay/#{}", "?{}=1"])
+def test_dots_elsewhere_are_text(tmp_path: Path, pattern: str) -> None:
     """Beside other characters, and behind the path, they are kept."""
-    (of,) = loaded(tmp_path, [f'<a href="{form.replace("{}", SITE)}">x</a>'])
+    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
 
-    assert [form.replace("{}", "..")] == addresses_of(body_of(of, site_event("..")), "href")
+    assert [pattern.replace("{}", "..")] == addresses_of(body_of(of, site_event("..")), "href")
 
 
 @pytest.mark.parametrize(
@@ -694,15 +699,15 @@ def test_one_recipient(tmp_path: Path, value: str | None, written: str) -> None:
         "a@x.example\u00a0",
     ],
 )
-@pytest.mark.parametrize("form", ["mailto:{}", "mailto:a@b.example?cc={}", "mailto:?subject=x&amp;TO={}"])
-def test_no_second_recipient(tmp_path: Path, form: str, value: str) -> None:
+@pytest.mark.parametrize("pattern", ["mailto:{}", "mailto:a@b.example?cc={}", "mailto:?subject=x&amp;TO={}"])
+def test_no_second_recipient(tmp_path: Path, pattern: str, value: str) -> None:
     """What a mail program would read as more than an address, encoded or not, fails the template."""
-    (of,) = loaded(tmp_path, [f'<a href="{form.replace("{}", SITE)}">x</a>'])
-    made = drafted(of, site_event(value))
+    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    result = drafted(of, site_event(value))
 
-    assert isinstance(made, FailedTemplate)
-    assert TemplateReason.OTHER is made.reason
-    assert f"{SITE} in the address of a mailto: link is not one address" == made.detail
+    assert isinstance(result, FailedTemplate)
+    assert TemplateReason.OTHER is result.reason
+    assert f"{SITE} in the address of a mailto: link is not one address" == result.detail
 
 
 def test_a_part_of_an_address_has_no_at(tmp_path: Path) -> None:
@@ -717,8 +722,8 @@ def test_a_part_of_an_address_has_no_at(tmp_path: Path) -> None:
 def test_no_header_is_added(tmp_path: Path, value: str) -> None:
     """A value in subject and body adds no header; it is read back whole, but for line ends (CRLF in a body by RFC 6068,
     a blank in a subject)."""
-    form = f"mailto:help@bank.example?subject=Re: {SITE}&amp;body={SITE}&cc=x@bank.example"
-    (of,) = loaded(tmp_path, [f'<a href="{form}">x</a>'])
+    pattern = f"mailto:help@bank.example?subject=Re: {SITE}&amp;body={SITE}&cc=x@bank.example"
+    (of,) = loaded(tmp_path, [f'<a href="{pattern}">x</a>'])
     (link,) = addresses_of(body_of(of, site_event(value)), "href")
     parts = urlsplit(link)
     headers = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
@@ -732,7 +737,7 @@ def test_no_header_is_added(tmp_path: Path, value: str) -> None:
     ] == headers
 
 
-@pytest.mark.parametrize("form", ["tel:{}", "tel:+351;ext={}", "sms:{}?body=x", "sms:{},+351"])
+@pytest.mark.parametrize("pattern", ["tel:{}", "tel:+351;ext={}", "sms:{}?body=x", "sms:{},+351"])
 @pytest.mark.parametrize(
     ("value", "written"),
     [
@@ -761,17 +766,17 @@ def test_no_header_is_added(tmp_path: Path, value: str) -> None:
         ("(0)30 123456", "(0)30-123456"),
     ],
 )
-def test_numbers_to_dial(tmp_path: Path, form: str, value: str, written: str | None) -> None:
+def test_numbers_to_dial(tmp_path: Path, pattern: str, value: str, written: str | None) -> None:
     """Digits and visual separators (RFC 3966); whatever a dialler could take for more fails the template."""
-    (of,) = loaded(tmp_path, [f'<a href="{form.replace("{}", SITE)}">x</a>'])
-    made = drafted(of, site_event(value))
+    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    result = drafted(of, site_event(value))
 
     if written is None:
-        assert isinstance(made, FailedTemplate)
-        assert f"{SITE} in a tel: or sms: link is no phone number" == made.detail
+        assert isinstance(result, FailedTemplate)
+        assert f"{SITE} in a tel: or sms: link is no phone number" == result.detail
     else:
-        assert isinstance(made, Draft)
-        assert [form.replace("{}", written)] == addresses_of(made.rendered.body, "href")
+        assert isinstance(result, Draft)
+        assert [pattern.replace("{}", written)] == addresses_of(result.rendered.body, "href")
 
 
 @pytest.mark.parametrize(
@@ -898,12 +903,12 @@ def test_work_is_linear(begin: str, unit: str) -> None:
     """Many unfinished constructs, with values between them, take a time that grows no faster than the body."""
     families = {"loan_transaction": EventName("LOAN_REPAYMENT")}
     count = size(8_000)
-    part, whole = (
+    part, text = (
         parse(begin + unit.replace("{T}", SITE) * repeats, ContentType.HTML, families=families)[0]
         for repeats in (count // 8, count)
     )
 
-    assert grows_linearly(place, part, whole, factor=24, least_s=0.001)
+    assert grows_linearly(place_placeholders, part, text, factor=24, least_s=0.001)
 
 
 def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
@@ -914,11 +919,13 @@ def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.corpus
-@pytest.mark.parametrize("form", ["tel:{}", "mailto:{}", "mailto:{}@b.example", "mailto:?subject={}", "/p/{}", "?a={}"])
+@pytest.mark.parametrize(
+    "pattern", ["tel:{}", "mailto:{}", "mailto:{}@b.example", "mailto:?subject={}", "/p/{}", "?a={}"]
+)
 @pytest.mark.parametrize("unit", ["(", "1", "( ", "+", "-", ".", "@", "a", "/", "\u0661", "\n"])
-def test_a_long_value_in_a_link(tmp_path: Path, form: str, unit: str) -> None:
+def test_a_long_value_in_a_link(tmp_path: Path, pattern: str, unit: str) -> None:
     """Takes a time linear in its length, also where it ends in what no link can have."""
-    (of,) = loaded(tmp_path, [f'<a href="{form.replace("{}", SITE)}">x</a>'])
+    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     event = site_event(unit * (400_000 // len(unit)) + ",")
     start = time.process_time()
     drafted(of, event)
@@ -931,6 +938,6 @@ def test_a_long_value_in_a_link(tmp_path: Path, form: str, unit: str) -> None:
 def test_the_largest_body_is_read_in_seconds(unit: str) -> None:
     """900 KB of it; a scan that copies what is left at each `<` takes minutes on a slow machine."""
     start = time.process_time()
-    place((unit * (900_000 // len(unit)),))
+    place_placeholders((unit * (900_000 // len(unit)),))
 
     assert time.process_time() - start < 10

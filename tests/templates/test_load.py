@@ -96,7 +96,7 @@ def test_text_is_cut_at_placeholders(text: str, expected: list[str]) -> None:
     """A placeholder is one brace around a name in capitals; any other brace is text."""
     segments, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
 
-    assert expected == [one if isinstance(one, str) else f"<{str(one)[1:-1]}>" for one in segments]
+    assert expected == [segment if isinstance(segment, str) else f"<{str(segment)[1:-1]}>" for segment in segments]
     assert [] == [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
 
 
@@ -121,18 +121,18 @@ def test_context_within_json(body: str, expected: list[EscapeContext]) -> None:
     """A placeholder knows whether it stands between quotes, escaped ones in the text around it notwithstanding."""
     segments, _ = parse(body, ContentType.JSON, families=REPAYMENT)
 
-    assert expected == [one.context for one in segments if isinstance(one, NamedPlaceholder)]
+    assert expected == [segment.context for segment in segments if isinstance(segment, NamedPlaceholder)]
 
 
 def test_one_name_two_families() -> None:
     """A template for events of two families finds a placeholder where each of them keeps it."""
     families = {"client": EventName("CLIENT_CREATED"), **DEPOSIT}
-    (one,), diagnostics = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
+    (segment,), diagnostics = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
 
-    assert isinstance(one, NamedPlaceholder)
+    assert isinstance(segment, NamedPlaceholder)
     assert () == diagnostics
     assert {"client": ("client", "encodedKey"), "deposit_transaction": ("account", "encodedKey")} == {
-        family: source.path for family, source in one.paths.items()
+        family: source.path for family, source in segment.paths.items()
     }
 
 
@@ -174,11 +174,11 @@ def test_diagnostics_of_a_text(text: str, content: ContentType, what: str, hint:
 
 def test_digest_is_of_contents() -> None:
     """Another order of the same templates is the same set; another text is another."""
-    one, two = make_template("one"), make_template("two")
+    first, second = make_template("one"), make_template("two")
 
-    assert template_set([one, two]).digest == template_set([two, one]).digest
-    assert template_set([one, two]) == template_set([two, one])
-    assert template_set([one]).digest != template_set([make_template("one", body="{ACCOUNT_NAME}")]).digest
+    assert template_set([first, second]).digest == template_set([second, first]).digest
+    assert template_set([first, second]) == template_set([second, first])
+    assert template_set([first]).digest != template_set([make_template("one", body="{ACCOUNT_NAME}")]).digest
 
 
 def test_digest_of_files(tmp_path: Path) -> None:
@@ -192,12 +192,12 @@ def test_digest_of_files(tmp_path: Path) -> None:
         assert loaded.templates is not None, loaded.diagnostics
         return loaded.templates.digest
 
-    whole = digest(toml())
+    base = digest(toml())
 
-    assert whole == digest(toml(sample))
-    assert whole == digest(toml(without=("body",), body_file="body.html"))
-    assert whole != digest(toml(strict=True))
-    assert whole != digest(toml(version=2))
+    assert base == digest(toml(sample))
+    assert base == digest(toml(without=("body",), body_file="body.html"))
+    assert base != digest(toml(strict=True))
+    assert base != digest(toml(version=2))
 
 
 def test_digest_covers_conditions(tmp_path: Path) -> None:
@@ -208,13 +208,16 @@ def test_digest_covers_conditions(tmp_path: Path) -> None:
         assert loaded.templates is not None, loaded.diagnostics
         return loaded.templates.digest
 
-    def asked(value: str, operator: str = "MORE_THAN") -> str:
+    def conditions(value: str, operator: str = "MORE_THAN") -> str:
         return toml(condition(f'field = "TOTAL_BALANCE"\noperator = "{operator}"\nvalue = {value}'))
 
-    assert len({digest(toml()), digest(asked("5")), digest(asked("6")), digest(asked("5", "LESS_THAN"))}) == 4
-    assert digest(asked("5")) == digest(asked('"5"'))
-    assert digest(asked("5")) != digest(asked("5").replace("[[cond", 'match = "ANY"\n[[cond'))
-    assert digest(asked("1_000.50")) == digest(asked('"1000.50"'))
+    assert (
+        len({digest(toml()), digest(conditions("5")), digest(conditions("6")), digest(conditions("5", "LESS_THAN"))})
+        == 4
+    )
+    assert digest(conditions("5")) == digest(conditions('"5"'))
+    assert digest(conditions("5")) != digest(conditions("5").replace("[[cond", 'match = "ANY"\n[[cond'))
+    assert digest(conditions("1_000.50")) == digest(conditions('"1000.50"'))
 
 
 def test_conditions_of_a_file(tmp_path: Path) -> None:
@@ -236,7 +239,7 @@ def test_conditions_of_a_file(tmp_path: Path) -> None:
         "CF:LOAN:Insured EQUALS 'true'",
         "ENTRY_DATE AFTER 2026-03-14T09:00:00+01:00",
         "CLIENT_STATE IN 'ACTIVE', 'PENDING_APPROVAL'",
-    ] == [str(one) for one in template.conditions]
+    ] == [str(condition) for condition in template.conditions]
     assert {OperandType.MONEY: (Decimal("0.1"), Decimal(1000))} == template.conditions[0].operands
     assert {OperandType.BOOLEAN: (True,), OperandType.STRING: ("true",)} == template.conditions[1].operands
 
@@ -245,8 +248,8 @@ def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
     """T19: a sample whose event a condition leaves out says which, and the value it met."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
-    asked = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
-    (diagnostic,) = load_files(tmp_path, note=toml(asked + sample)).diagnostics
+    conditions = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
+    (diagnostic,) = load_files(tmp_path, note=toml(conditions + sample)).diagnostics
 
     told = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
     assert f"sample 'a' makes no message: {told}" == diagnostic.message
@@ -258,7 +261,7 @@ def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
 
     assert () == loaded.diagnostics
     assert loaded.templates is not None
-    assert ["note"] == [one.id for one in loaded.templates.templates]
+    assert ["note"] == [template.id for template in loaded.templates.templates]
     assert [] == [event for event in EVENTS if loaded.templates.for_event(event)]
 
 
@@ -272,11 +275,11 @@ def test_what_manual_templates_may_be_is_the_reference() -> None:
 
 
 def test_trigger_days_of_a_reminder(tmp_path: Path) -> None:
-    """T17: with REPAYMENT_REMINDER alone `trigger_days` is no finding, from -365 to 365."""
+    """T17: with REPAYMENT_REMINDER alone `trigger_days` is no diagnostic, from -365 to 365."""
     for days in (-365, 0, 365):
         found = diagnostics(tmp_path, toml(event="REPAYMENT_REMINDER", trigger_days=days))
 
-        assert [] == [one for one in found if one.code == "T17"]
+        assert [] == [diagnostic for diagnostic in found if diagnostic.code == "T17"]
 
 
 def test_all_of_a_condition_at_once(tmp_path: Path) -> None:
@@ -297,31 +300,35 @@ def test_all_of_a_condition_at_once(tmp_path: Path) -> None:
         (20, "unknown placeholder {NOTHING} (family loan_transaction)"),
         (21, "unknown operator 'EQUALLY'"),
         (22, "unknown field `condition[3].val`"),
-    ] == [(one.location.line, one.message) for one in diagnostics(tmp_path, text)]
+    ] == [(diagnostic.location.line, diagnostic.message) for diagnostic in diagnostics(tmp_path, text)]
 
 
 def test_templates_of_an_event() -> None:
     """An event has the templates that name it, by id; streams are needed by active EVENT_STREAM templates alone."""
     both = make_template("both", events=["LOAN_REPAYMENT", "LOAN_DISBURSEMENT"])
     off = make_template("off", active=False, events=["LOAN_REPAYMENT_REVERSAL"])
-    whole = template_set([make_email("mail"), both, off])
+    templates = template_set([make_email("mail"), both, off])
 
-    assert ("both", "loan-repayment-mail"[-4:]) == tuple(one.id for one in whole.for_event(EventName("LOAN_REPAYMENT")))
-    assert () == whole.for_event(EventName("CLIENT_CREATED"))
-    assert {"LOAN_REPAYMENT", "LOAN_DISBURSEMENT"} == whole.stream_events()
+    assert ("both", "loan-repayment-mail"[-4:]) == tuple(
+        template.id for template in templates.for_event(EventName("LOAN_REPAYMENT"))
+    )
+    assert () == templates.for_event(EventName("CLIENT_CREATED"))
+    assert {"LOAN_REPAYMENT", "LOAN_DISBURSEMENT"} == templates.stream_events()
 
 
 # --------------------------------------------------------------------------------------------------- shipped templates
 
 
 def test_shipped_templates_are_whole() -> None:
-    """The shipped templates have no finding, not even a warning, and every one has a sample that passes."""
+    """The shipped templates have no diagnostic, not even a warning, and every one has a sample that passes."""
     loaded = read_templates(None, tenant=TENANT, schemas=schemas())
 
     assert () == loaded.diagnostics
     assert loaded.templates is not None
-    assert {one.id for one in loaded.templates.templates} == {run.template for run in loaded.samples if run.passed}
-    assert set(Channel) == {one.type for one in loaded.templates.templates}
+    assert {template.id for template in loaded.templates.templates} == {
+        run.template for run in loaded.samples if run.passed
+    }
+    assert set(Channel) == {template.type for template in loaded.templates.templates}
 
 
 def test_cells_of_the_channels(tmp_path: Path) -> None:
@@ -331,12 +338,14 @@ def test_cells_of_the_channels(tmp_path: Path) -> None:
         templates_directory(tmp_path, note=toml()), tenant=TENANT, schemas=schemas(), policy=rules
     ).diagnostics
 
-    assert ["LOAN_REPAYMENT is not sent by EMAIL"] == [one.message for one in found if one.code == "T04"]
+    assert ["LOAN_REPAYMENT is not sent by EMAIL"] == [
+        diagnostic.message for diagnostic in found if diagnostic.code == "T04"
+    ]
 
 
 def test_shipped_template_keys() -> None:
     """The derived templateKeys are those of the published examples."""
-    keys = {one.id: one.key for one in shipped_templates().templates}
+    keys = {template.id: template.key for template in shipped_templates().templates}
 
     assert "669636edeb622057521a33d995e00f4c" == keys[make_email("loan-repayment-email").id]
     assert "07f39cb9fbc0d69f2f072dd330121b55" == keys[make_email("savings-deposit-stream").id]
@@ -563,7 +572,7 @@ LONG = "n" * 256
 def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None, hint: str) -> None:
     """Each mistake in a file is found, at its line, by its rule, with a hint where there is something to say."""
     found = diagnostics(tmp_path, text)
-    first = next((one for one in found if one.message.startswith(what)), None)
+    first = next((diagnostic for diagnostic in found if diagnostic.message.startswith(what)), None)
 
     assert first is not None, found
     assert (rule, line) == (first.code, first.location.line)
@@ -620,8 +629,8 @@ def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
     channel = "EMAIL" if content == "text/html" else "EVENT_STREAM"
     found = diagnostics(tmp_path, toml(type=channel, content_type=content, body=body))
 
-    assert ["T12"] == sorted({one.code for one in found if one.is_error}), found
-    assert any(one.message.startswith(what) for one in found), found
+    assert ["T12"] == sorted({diagnostic.code for diagnostic in found if diagnostic.is_error}), found
+    assert any(diagnostic.message.startswith(what) for diagnostic in found), found
 
 
 @pytest.mark.parametrize(
@@ -780,7 +789,7 @@ def test_a_misspelt_placeholder_hides_no_unsafe_place(tmp_path: Path) -> None:
         tmp_path, toml(type="EMAIL", content_type="text/html", body='<a href="{CF:x}">{ACCOUNT_IDD}</a>')
     )
 
-    assert {"T12", "T13"} == {one.code for one in found if one.is_error}
+    assert {"T12", "T13"} == {diagnostic.code for diagnostic in found if diagnostic.is_error}
 
 
 JSON_VALUES = [
@@ -804,8 +813,8 @@ JSON_VALUES = [
 )
 def test_a_body_that_passes_is_json_for_any_value(values: list[str], slip: tuple[int, str], value: str | None) -> None:
     """What T12 lets pass is parsed back whatever the values are, so that nothing needs to parse it again."""
-    whole = f"[{', '.join(values)}]"
-    body = whole[: slip[0]] + slip[1] + whole[slip[0] :]
+    text = f"[{', '.join(values)}]"
+    body = text[: slip[0]] + slip[1] + text[slip[0] :]
     segments, diagnostics = parse(body, ContentType.JSON, families=REPAYMENT)
     if any(diagnostic.is_error for diagnostic in diagnostics) or list(
         check_document(segments, ContentType.JSON, REPAYMENT)
@@ -821,20 +830,20 @@ def test_a_body_that_passes_is_json_for_any_value(values: list[str], slip: tuple
 
 
 def test_line_of_a_placeholder_in_a_long_body(tmp_path: Path) -> None:
-    """A finding within a body of several lines stands at the line of its placeholder."""
+    """A diagnostic within a body of several lines stands at the line of its placeholder."""
     text = toml('body = """\n<p>\n{ACCOUNT_ID}\n{NOBODY}</p>\n"""\n', without=("body",))
 
     assert [(13, "unknown placeholder {NOBODY} (family loan_transaction)")] == [
-        (one.location.line, one.message) for one in diagnostics(tmp_path, text)
+        (diagnostic.location.line, diagnostic.message) for diagnostic in diagnostics(tmp_path, text)
     ]
 
 
-def test_a_terminal_obeys_no_finding(tmp_path: Path) -> None:
+def test_a_terminal_obeys_no_diagnostic(tmp_path: Path) -> None:
     """Control characters of a file are shown as a replacement character."""
     text = toml('body = "{CF:\\u001b[31m:x}"', without=("body",))
 
     assert ["{CF:\ufffd[31m:x}: '\\x1b[31m' is not an entity of custom fields"] == [
-        one.message for one in diagnostics(tmp_path, text)
+        diagnostic.message for diagnostic in diagnostics(tmp_path, text)
     ]
 
 
@@ -854,7 +863,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         ("other.toml", "`version` must be a whole number"),
         ("other.toml", "unknown target 'NO'"),
         ("other.toml", "unknown field `typ`"),
-    ] == [(one.location.file, one.message) for one in loaded.diagnostics]
+    ] == [(diagnostic.location.file, diagnostic.message) for diagnostic in loaded.diagnostics]
     assert 5 == len(re.findall(r"^(?:note|other)\.toml:\d+: ", str(raised.value), re.MULTILINE))
     assert "5 findings, nothing loaded" in str(raised.value)
     assert "\nhint: " in str(raised.value)
@@ -876,11 +885,13 @@ def test_unique_names_ids_and_keys(tmp_path: Path) -> None:
     assert [
         ("second.toml", "T01", "name 'NOTE' is also that of note.toml"),
         ("third.toml", "T02", f"key '{key}' is also that of note.toml"),
-    ] == [(one.location.file, one.code, one.message) for one in found if one.is_error]
+    ] == [
+        (diagnostic.location.file, diagnostic.code, diagnostic.message) for diagnostic in found if diagnostic.is_error
+    ]
 
 
 def test_no_templates_at_all(tmp_path: Path) -> None:
-    """A directory without templates, or none at all, is a finding: every event would be left out in silence."""
+    """A directory without templates, or none at all, is a diagnostic: every event would be left out in silence."""
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UsageError, match="PROCESSOR_TEMPLATES_DIR"):
             require_usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
@@ -898,12 +909,12 @@ def test_no_templates_at_all(tmp_path: Path) -> None:
     ],
 )
 def test_samples_are_tests(tmp_path: Path, sample: str, what: str) -> None:
-    """T19: a sample that renders otherwise is a finding that shows both texts; the template is not loaded."""
+    """T19: a sample that renders otherwise is a diagnostic that shows both texts; the template is not loaded."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     loaded = load_files(tmp_path, note=toml(f'[[sample]]\nname = "a"\nevent = "event.json"\n{sample}'))
 
-    assert what in [one.message.splitlines()[0] for one in loaded.diagnostics], loaded.diagnostics
-    assert ["T19"] == sorted({one.code for one in loaded.diagnostics})
+    assert what in [diagnostic.message.splitlines()[0] for diagnostic in loaded.diagnostics], loaded.diagnostics
+    assert ["T19"] == sorted({diagnostic.code for diagnostic in loaded.diagnostics})
     assert (None, [False]) == (loaded.templates, [run.passed for run in loaded.samples])
 
 
@@ -1118,7 +1129,7 @@ def test_an_attachment_is_the_same_for_all(tmp_path: Path, field: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "locale.pt."])
-def test_findings_in_a_body_file(tmp_path: Path, prefix: str) -> None:
+def test_diagnostics_in_a_body_file(tmp_path: Path, prefix: str) -> None:
     """They name that file and its line, at the line of the template that names it."""
     (tmp_path / "note.html").write_text('<p>x</p>\n<p>{ACCOUNT_IDD}</p>\n<a href="{ACCOUNT_NAME}">x</a>\n')
     section = '[locale.pt]\nsubject = "x"\nbody_file = "note.html"\n'
@@ -1160,13 +1171,15 @@ def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> N
 
 
 def test_the_same_mistake_is_counted(tmp_path: Path) -> None:
-    """It is one finding, at the first line; how often it is there says that there is more to look for."""
+    """It is one diagnostic, at the first line; how often it is there says that there is more to look for."""
     link = '<a href="{CF:x}">x</a>'
     body = ("body = '''", "{account id}", "{ACCOUNT_IDD}", link, "{account id} {ACCOUNT_IDD}", link, "{CF:}'''")
     found = diagnostics(tmp_path, toml("\n".join(body), without=("body",)))
 
     assert [(11, 2), (12, 2), (13, 2), (16, 0)] == [
-        (one.location.line, 2 * one.message.endswith(" (2 times)")) for one in found if one.is_error
+        (diagnostic.location.line, 2 * diagnostic.message.endswith(" (2 times)"))
+        for diagnostic in found
+        if diagnostic.is_error
     ]
 
 
@@ -1234,11 +1247,11 @@ def test_a_file_outside_is_not_read(tmp_path: Path) -> None:
 
     for name in ("../secret", str(tmp_path / "secret"), "link"):
         found = diagnostics(inside, toml(without=("body",), body_file=name))
-        assert [f"{name} is outside of the templates' directory"] == [one.message for one in found]
+        assert [f"{name} is outside of the templates' directory"] == [diagnostic.message for diagnostic in found]
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """A name that no file can have, a directory, a loop of links and a pipe are findings, and nothing hangs."""
+    """A name that no file can have, a directory, a loop of links and a pipe are diagnostics, and nothing hangs."""
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "loop").symlink_to("loop")
@@ -1250,13 +1263,13 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     ):
         found = diagnostics(tmp_path, toml(without=("body",), body_file=name).replace("\0", "\\u0000"))
 
-        assert ["note.toml", "pipe.toml"] == [one.location.file for one in found], name
+        assert ["note.toml", "pipe.toml"] == [diagnostic.location.file for diagnostic in found], name
         assert found[0].message.startswith(what)
         assert "is not a file" == found[1].message
 
 
 N = size(150_000)
-POISONS: dict[str, dict[str, Any]] = {
+HOSTILE_FILES: dict[str, dict[str, Any]] = {
     "conditions": {"rest": condition('field = "NO"\noperator = "NO"') * (N // 5)},
     "operands": {"rest": condition('field = "TENANT"\noperator = "IN"\nvalues = [' + '"", ' * N + "]")},
     "a long operand": {"rest": condition('field = "ENTRY_DATE"\noperator = "ON"\nvalue = "' + "T" * N + '"')},
@@ -1282,13 +1295,13 @@ POISONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.corpus
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("poison", POISONS)
-def test_poisonous_templates(tmp_path: Path, poison: str) -> None:
+@pytest.mark.parametrize("name", HOSTILE_FILES)
+def test_hostile_templates(tmp_path: Path, name: str) -> None:
     """No text hangs or breaks the check, and what is shown of it is bounded. The slowest takes seconds, not minutes."""
-    found = load_files(tmp_path, note=toml(**POISONS[poison])).diagnostics
+    found = load_files(tmp_path, note=toml(**HOSTILE_FILES[name])).diagnostics
 
     assert len(found) <= 60
-    assert all(len(str(one)) < 1000 for one in found)
+    assert all(len(str(diagnostic)) < 1000 for diagnostic in found)
 
 
 ASKING = toml(
@@ -1305,26 +1318,26 @@ ASKING = toml(
 @given(
     file=st.sampled_from([(SHIPPED / "loan-repayment-stream.toml").read_text(), ASKING]),
     cut=st.integers(0, 2000),
-    put=st.binary(max_size=6),
-    taken=st.integers(0, 4),
+    inserted=st.binary(max_size=6),
+    removed=st.integers(0, 4),
 )
-def test_any_bytes_of_a_file_end_in_findings_or_a_template(
-    tmp_path_factory: pytest.TempPathFactory, file: str, cut: int, put: bytes, taken: int
+def test_any_bytes_of_a_file_end_in_diagnostics_or_a_template(
+    tmp_path_factory: pytest.TempPathFactory, file: str, cut: int, inserted: bytes, removed: int
 ) -> None:
-    """A file with some bytes changed is loaded or refused with findings, and never breaks the check itself."""
-    whole = file.encode()
-    at = cut % len(whole)
+    """A file with some bytes changed is loaded or refused with diagnostics, and never breaks the check itself."""
+    text = file.encode()
+    at = cut % len(text)
     directory = tmp_path_factory.mktemp("templates")
-    (directory / "loan-repayment-stream.toml").write_bytes(whole[:at] + put + whole[at + taken :])
+    (directory / "loan-repayment-stream.toml").write_bytes(text[:at] + inserted + text[at + removed :])
     loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
 
-    assert (loaded.templates is None) == any(one.is_error for one in loaded.diagnostics)
+    assert (loaded.templates is None) == any(diagnostic.is_error for diagnostic in loaded.diagnostics)
 
 
 def test_custom_placeholder_keys() -> None:
     """A custom field without entity and entry is looked for in all entities, each ungrouped first, then entry 1."""
-    (one,), _ = parse("{CF:x}", ContentType.TEXT, families=REPAYMENT)
+    (placeholder,), _ = parse("{CF:x}", ContentType.TEXT, families=REPAYMENT)
 
-    assert isinstance(one, CustomFieldPlaceholder)
-    assert ("TRANSACTION:x", "TRANSACTION:x:1", "LOAN:x", "LOAN:x:1") == one.field.keys[:4]
-    assert 18 == len(one.field.keys)
+    assert isinstance(placeholder, CustomFieldPlaceholder)
+    assert ("TRANSACTION:x", "TRANSACTION:x:1", "LOAN:x", "LOAN:x:1") == placeholder.field.keys[:4]
+    assert 18 == len(placeholder.field.keys)

@@ -16,7 +16,7 @@ from processor.domain.placeholders import PLACEHOLDERS, PlaceholderType
 from processor.domain.record import EventName
 from processor.domain.value_format import FormatFunction, parse_format
 from processor.templates.load import read_templates
-from processor.templates.patterns import date_meant, number_meant
+from processor.templates.patterns import suggest_date_pattern, suggest_number_pattern
 from processor.templates.text import parse
 from processor.templates.value_formats import format_doubt, format_error
 from tests.support.builders import SMS_HEAD, TENANT, schemas, templates_directory
@@ -55,8 +55,10 @@ def patterns_of_cldr() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
 def test_no_pattern_of_cldr_is_doubted() -> None:
     """Short, medium, long, full and all others, of every locale."""
     numbers, dates = patterns_of_cldr()
-    doubted = {pattern for pattern, locale in numbers if number_meant(pattern, MONEY, Locale.parse(locale))[1]}
-    doubted |= {pattern for pattern in dates if date_meant(pattern)[1]}
+    doubted = {
+        pattern for pattern, locale in numbers if suggest_number_pattern(pattern, MONEY, Locale.parse(locale))[1]
+    }
+    doubted |= {pattern for pattern in dates if suggest_date_pattern(pattern)[1]}
 
     assert len(numbers) > 30
     assert len(dates) > 1000
@@ -471,7 +473,7 @@ def test_digits_that_systems_do_not_read(body: str, content: ContentType, token:
 def test_a_doubt_costs_little(pattern: str) -> None:
     """Whatever fits into a pattern is judged at once."""
     started = time.process_time()
-    number_meant(pattern[:100], MONEY, Locale("en"))
-    date_meant(pattern[:100])
+    suggest_number_pattern(pattern[:100], MONEY, Locale("en"))
+    suggest_date_pattern(pattern[:100])
 
     assert time.process_time() - started < 1

@@ -39,7 +39,7 @@ def toml(*, without: tuple[str, ...] = (), **webhook: Any) -> str:
 def as_toml(value: Any) -> str:
     """A value as TOML spells it."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)} = {json.dumps(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(name)} = {json.dumps(item)}" for name, item in value.items()) + "}"
     return json.dumps(value)
 
 
@@ -49,7 +49,7 @@ def diagnostics(tmp_path: Path, text: str, *, allow_http: bool = False) -> list[
     found = read_templates(
         directory, tenant=TENANT, schemas=schemas(), policy=TemplatePolicy(allow_http=allow_http)
     ).diagnostics
-    return [one for one in found if one.message != "no sample"]
+    return [diagnostic for diagnostic in found if diagnostic.message != "no sample"]
 
 
 def test_a_good_webhook(tmp_path: Path) -> None:
@@ -149,9 +149,10 @@ def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int, hint:
     found = diagnostics(tmp_path, text)
 
     assert (rule, line) == next(
-        ((one.code, one.location.line) for one in found if one.message.startswith(what)), None
+        ((diagnostic.code, diagnostic.location.line) for diagnostic in found if diagnostic.message.startswith(what)),
+        None,
     ), found
-    assert next(one for one in found if one.message.startswith(what)).hint.startswith(hint)
+    assert next(diagnostic for diagnostic in found if diagnostic.message.startswith(what)).hint.startswith(hint)
 
 
 def test_http_where_it_is_allowed(tmp_path: Path) -> None:
