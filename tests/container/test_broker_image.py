@@ -29,20 +29,20 @@ def broker() -> Iterator[str]:
 
 @pytest.mark.container
 def test_the_main_job_runs_on_the_image(broker: str) -> None:
-    """Every event has an outcome exactly once, each message its one birth, and the group stands at the input's end."""
+    """Every event has an outcome exactly once, each message is created once, and the group is at the input's end."""
     processor(broker, "topics", "--create")
     processor(broker, "produce", "--count", str(EVENTS), "--seed", "7", "--format", "json")
     processor(broker, "run", "--until-end")
 
     events = [record["eventId"] for record in values(broker, "banking.events")]
-    created = values(broker, "communications.status")
+    statuses = values(broker, "communications.status")
     decided = {record["eventId"] for record in values(broker, "communications.decisions")}
 
     assert EVENTS == len(set(events))
-    assert set(events) == {birth["eventId"] for birth in created} | decided
-    assert {1} == set(Counter((birth["eventId"], birth["templateId"]) for birth in created).values())
-    assert {1} == {birth["sequence"] for birth in created}
-    assert sorted(birth["encodedKey"] for birth in created) == sorted(
+    assert set(events) == {status["eventId"] for status in statuses} | decided
+    assert {1} == set(Counter((status["eventId"], status["templateId"]) for status in statuses).values())
+    assert {1} == {status["sequence"] for status in statuses}
+    assert sorted(status["encodedKey"] for status in statuses) == sorted(
         message["encodedKey"] for message in values(broker, "communications.messages")
     )
     assert [] == values(broker, "communications.dead-letters")

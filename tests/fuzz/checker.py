@@ -227,7 +227,7 @@ def size_bytes(output: OutRecord) -> int:
 def _processed_violations(
     outcome: Processed, configuration: Configuration, environment: Environment
 ) -> Iterator[tuple[str, str]]:
-    template_ids = [birth.status.templateId for birth in outcome.created]
+    template_ids = [created.status.templateId for created in outcome.created]
     template_ids += [failed.templateId for failed in outcome.failed]
     template_ids += [skipped.templateId for skipped in outcome.skipped if skipped.templateId is not None]
     if template_ids:
@@ -238,9 +238,9 @@ def _processed_violations(
     for skipped in outcome.skipped:
         if len(skipped.detail) > 1_000:
             yield "LIMIT", f"a detail of {len(skipped.detail)} characters"
-    for birth in outcome.created:
-        template = environment.templates[birth.status.templateId]
-        for text in (*_state_violations(birth.message, template), *_body_violations(birth.message, template)):
+    for created in outcome.created:
+        template = environment.templates[created.status.templateId]
+        for text in (*_state_violations(created.message, template), *_body_violations(created.message, template)):
             yield "BODY", f"{template.id}: {text}"
 
 
@@ -304,16 +304,16 @@ def _output_violations(outcome: Processed | Rejected, context: MappingContext) -
         if name in read:
             read[name].append(found)
     if isinstance(outcome, Processed):
-        created = outcome.created
+        messages = outcome.created
         written = {
-            MESSAGE: [birth.message for birth in created],
-            STATUS: [birth.status for birth in created],
-            STREAM_EVENT: [birth.stream_event for birth in created if birth.stream_event],
+            MESSAGE: [created.message for created in messages],
+            STATUS: [created.status for created in messages],
+            STREAM_EVENT: [created.stream_event for created in messages if created.stream_event],
         }
         for name, values in written.items():
             if values != read[name]:
                 yield "READ_BACK", f"{name} is read as another value"
-        expected = len([birth for birth in created if birth.notification]) + len(outcome.discarded)
+        expected = sum(bool(created.notification) for created in messages) + len(outcome.discarded)
         if expected != len(read[NOTIFICATION]):
             yield "READ_BACK", f"{len(read[NOTIFICATION])} of {NOTIFICATION} for {expected}"
 
@@ -408,9 +408,9 @@ def _outcome_labels(outcome: Outcome, environment: Environment) -> Iterator[str]
             yield f"dead letter {outcome.reason}"
         case Processed():
             yield "messages created" if outcome.created else "processed, no message"
-            for birth in outcome.created:
-                template = environment.templates[birth.status.templateId]
-                yield f"{template.type} {birth.message.failureReason or birth.message.state}"
+            for created in outcome.created:
+                template = environment.templates[created.status.templateId]
+                yield f"{template.type} {created.message.failureReason or created.message.state}"
                 yield f"body {template.content_type}"
                 yield f"rendered {template.id}"
             for skipped in outcome.skipped:

@@ -52,10 +52,10 @@ FAULTS: Final[Mapping[str, Callable[[], None]]] = {
 def decode_with_fault(fault: Callable[[], None]) -> Callable[..., Event | DecodeFailure]:
     """`decode`, which first calls `fault` for the records of `FAULTY_RECORDS`."""
 
-    def decode_or_fail(record: SourceRecord, **given: Any) -> Event | DecodeFailure:
+    def decode_or_fail(record: SourceRecord, **options: Any) -> Event | DecodeFailure:
         if record.timestamp_ms - FIRST_TIMESTAMP_MS in FAULTY_RECORDS:
             fault()
-        return decode(record, **given)
+        return decode(record, **options)
 
     return decode_or_fail
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.engine.step import Step
 from tests.scenarios.scenario import scenario
 from tests.soak import scenarios
 from tests.soak.faults import BrokerFaults
@@ -48,7 +49,7 @@ def test_killed_at_every_step(result: ScenarioResult) -> None:
     assert str(result.check) == "0 findings"
     assert [*BATCH_STEPS] == [kill.step for kill in result.kills]
     assert set(OPEN_TRANSACTION_STEPS) <= steps_in_transaction(result)
-    assert not steps_in_transaction(result) & {"polled", "mapped", "begun"}
+    assert not steps_in_transaction(result) & {Step.POLLED, Step.MAPPED, Step.BEGUN}
 
 
 @scenario(scenarios.kill_at_steps, name="kill_at_recovery_steps", steps=RECOVERY_STEPS)
@@ -65,7 +66,7 @@ def test_killed_around_end_txn(result: ScenarioResult) -> None:
     assert [True, False] * 2 == [kill.in_transaction(result.check.aborted) for kill in result.kills]
 
 
-@scenario(scenarios.zombie, step="mapped")
+@scenario(scenarios.zombie, step=Step.MAPPED)
 def test_a_zombie_with_a_mapped_batch(result: ScenarioResult) -> None:
     """Paused with a mapped batch until its session has expired and another has finished; resumed, it publishes nothing
     of that batch and goes on as a member."""
@@ -73,13 +74,13 @@ def test_a_zombie_with_a_mapped_batch(result: ScenarioResult) -> None:
     assert str(result.check) == "0 findings"
 
 
-@scenario(scenarios.zombie, step="committing")
+@scenario(scenarios.zombie, step=Step.COMMITTING)
 def test_a_zombie_about_to_commit(result: ScenarioResult) -> None:
     """Paused just before its commit until its transaction has timed out and another has finished; resumed, its commit
     is refused, and what it had written stays aborted."""
     assert result.observations["took_over"]
     assert str(result.check) == "0 findings"
-    assert {"committing"} == steps_in_transaction(result)
+    assert {Step.COMMITTING} == steps_in_transaction(result)
 
 
 @scenario(scenarios.scaling)
@@ -144,6 +145,6 @@ def test_readers_go_on_after_a_kill(idle_environment: Environment) -> None:
         result = scenarios.takeover(idle_environment, same_instance_id=True)
         readers_s.append(result.observations["readers_s"])
 
-        assert {"offsets_sent"} == steps_in_transaction(result)
+        assert {Step.OFFSETS_SENT} == steps_in_transaction(result)
         assert str(result.check) == "0 findings"
     assert min(readers_s) < 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from processor.engine.step import Step
 from tests.soak.installation import PAUSED_BROKER, RESTARTED_BROKER
 from tests.soak.proxy import EndTxnLoss
 from tests.soak.scenarios import BATCH_STEPS, OPEN_TRANSACTION_STEPS, RECOVERY_STEPS
@@ -65,7 +66,7 @@ def fault_schedule(rng: random.Random) -> list[Fault]:
     faults += [Fault(FaultKind.PAUSE, seconds=seconds) for seconds in (1.0, rng.uniform(7, 14))]
     faults += [
         Fault(FaultKind.PAUSE_AT_STEP, step, nth=rng.randint(1, 15), seconds=rng.uniform(8, 14))
-        for step in ("mapped", "committing")
+        for step in (Step.MAPPED, Step.COMMITTING)
     ]
     faults += [Fault(FaultKind.STOP), Fault(FaultKind.STOP)]
     faults += [Fault(FaultKind.OUTAGE, seconds=rng.uniform(1, 9)), Fault(FaultKind.SLOW, seconds=4)]

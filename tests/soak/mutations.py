@@ -93,9 +93,9 @@ def _publish_without_offsets(
 
 
 def _old_producer_kept() -> None:
-    def reset_producer(self: transaction.TransactionalPublisher, *given: Any, **named: Any) -> None:
+    def reset_producer(self: transaction.TransactionalPublisher, *arguments: Any, **options: Any) -> None:
         if self._producer is None:
-            original(self, *given, **named)
+            original(self, *arguments, **options)
             return
         with contextlib.suppress(KafkaException):  # as if the abort had succeeded
             self._producer.abort_transaction(5)

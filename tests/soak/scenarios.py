@@ -284,7 +284,7 @@ def _kill_at_step(environment: Environment, installation: Installation, step: st
 
 def kills_at_committed(environment: Environment) -> ScenarioResult:
     """Killed just after a commit, three times."""
-    return kill_at_steps(environment, ("committed",) * 3)
+    return kill_at_steps(environment, (Step.COMMITTED,) * 3)
 
 
 def kills_at_end_txn(environment: Environment) -> ScenarioResult:
@@ -421,11 +421,11 @@ def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioRes
     readers go on, so that a slow start of its interpreter does not count."""
     installation = environment.installation("takeover", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=30_000))
     producer = produce_records(installation, workload_records(400, seed=environment.seed))
-    kill_at = StepSignal("offsets_sent", nth=2, delay_ms=SEND_DELAY_MS)
+    kill_at = StepSignal(Step.OFFSETS_SENT, nth=2, delay_ms=SEND_DELAY_MS)
     with environment.worker(installation, instance_id="a", signal_at=kill_at) as worker:
         if worker.wait(EVENTUALLY_S) != -9:
             raise FaultMissedError(f"offsets_sent was not reached: {worker.log_text[-800:]}")
-        kill = Kill("offsets_sent", worker.proxy.written())
+        kill = Kill(Step.OFFSETS_SENT, worker.proxy.written())
     at_kill = end_offsets(installation.servers, installation.outputs)
     if at_kill == end_offsets(installation.servers, installation.outputs, stable=True):
         raise FaultMissedError("no transaction was open")

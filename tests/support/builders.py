@@ -1,4 +1,4 @@
-"""Values that tests of templates and mapping start from: an event, its record, templates, an installation."""
+"""Builders of values for tests of templates and mapping: events, records, templates, output topics, contexts."""
 
 import copy
 import json
@@ -69,17 +69,17 @@ def shipped_templates() -> TemplateSet:
 
 def sample(name: str) -> dict[str, Any]:
     """A sample event of the shipped templates, in JSON form; a fresh value each time."""
-    told: dict[str, Any] = json.loads((SHIPPED / "samples" / f"{name}.json").read_text())
-    return told
+    fields: dict[str, Any] = json.loads((SHIPPED / "samples" / f"{name}.json").read_text())
+    return fields
 
 
-def changed(told: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`told` with other values at dotted paths; None takes a field away."""
-    result = copy.deepcopy(dict(told))
+def changed(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with other values at dotted paths; None removes a field."""
+    result = copy.deepcopy(dict(fields))
     for path, value in changes.items():
-        *way, last = path.split(".")
+        *parents, last = path.split(".")
         node = result
-        for step in way:
+        for step in parents:
             node = node.setdefault(step, {})
         if value is None:
             node.pop(last, None)
@@ -88,11 +88,11 @@ def changed(told: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def make_event(told: Mapping[str, Any] | str = "loan-repayment", **changes: Any) -> Event:
-    """The event of a sample, by name or as it is told; `changes` by path, `__` for a dot."""
-    base = sample(told) if isinstance(told, str) else told
+def make_event(base: Mapping[str, Any] | str = "loan-repayment", **changes: Any) -> Event:
+    """The event of a sample, by name or in JSON form; `changes` by path, `__` for a dot."""
+    fields = sample(base) if isinstance(base, str) else base
     event = event_from_json(
-        changed(base, {path.replace("__", "."): value for path, value in changes.items()}), schemas()
+        changed(fields, {path.replace("__", "."): value for path, value in changes.items()}), schemas()
     )
     assert isinstance(event, Event), event
     return event
@@ -107,7 +107,7 @@ def make_record(
     place: RecordPosition | None = None,
     timestamp_ms: int = 1_773_480_413_702,
 ) -> SourceRecord:
-    """The record of `event` in JSON, keyed as its producer should; or of any bytes."""
+    """The record of `event` in JSON, with its ordering key; or of any bytes."""
     if event is None and value is None:
         event = make_event()
     form: Headers = ()
@@ -123,13 +123,13 @@ def make_record(
 def make_condition(
     field: str, operator: str, *operands: str, families: Mapping[str, EventName] | None = None
 ) -> Condition:
-    """A condition as a file would give it, on events of `families` (loan_transaction); nothing may be wrong with it."""
+    """A valid condition, as from a file, on events of `families` (loan_transaction)."""
     if operator == "IN":
-        given = {"values": list(operands)}
+        operand_texts = {"values": list(operands)}
     else:
-        given = {name: [text] for name, text in zip(("value", "second_value"), operands, strict=False)}
+        operand_texts = {name: [text] for name, text in zip(("value", "second_value"), operands, strict=False)}
     families = families or {"loan_transaction": EventName("LOAN_REPAYMENT")}
-    condition, diagnostics = compile_condition(field, Operator(operator), given, families=families)
+    condition, diagnostics = compile_condition(field, Operator(operator), operand_texts, families=families)
     assert condition is not None, diagnostics
     return condition
 
@@ -157,7 +157,7 @@ def make_template(
     attachments: Iterable[Attachment] = (),
     trigger_days: int | None = None,
 ) -> Template:
-    """A template as its file would give it; nothing of its text may be wrong."""
+    """A valid template, as from a file."""
     names = tuple(EventName(event) for event in events)
     conditions = tuple(conditions)
 
@@ -195,7 +195,7 @@ def make_template(
     )
 
 
-def make_email(template_id: str = "loan-repayment-mail", **given: Any) -> Template:
+def make_email(template_id: str = "loan-repayment-mail", **fields: Any) -> Template:
     """A template of type EMAIL to the client."""
     defaults = {
         "channel": Channel.EMAIL,
@@ -203,24 +203,24 @@ def make_email(template_id: str = "loan-repayment-mail", **given: Any) -> Templa
         "subject": "About {ACCOUNT_ID}",
         "content_type": ContentType.HTML,
     }
-    return make_template(template_id, **{**defaults, **given})
+    return make_template(template_id, **{**defaults, **fields})
 
 
-def make_sms(template_id: str = "loan-repayment-text", **given: Any) -> Template:
+def make_sms(template_id: str = "loan-repayment-text", **fields: Any) -> Template:
     """A template of type SMS to the client."""
-    return make_template(template_id, **{"channel": Channel.SMS, "recipient": RecipientKind.CLIENT, **given})
+    return make_template(template_id, **{"channel": Channel.SMS, "recipient": RecipientKind.CLIENT, **fields})
 
 
-def make_task(template_id: str = "loan-repayment-task", **given: Any) -> Template:
+def make_task(template_id: str = "loan-repayment-task", **fields: Any) -> Template:
     """A template of type TASK to the credit officer."""
-    return make_template(template_id, **{"channel": Channel.TASK, "recipient": RecipientKind.CREDIT_OFFICER, **given})
+    return make_template(template_id, **{"channel": Channel.TASK, "recipient": RecipientKind.CREDIT_OFFICER, **fields})
 
 
 def make_webhook(
-    template_id: str = "loan-repayment-hook", *, url: str = "https://a.example/", **given: Any
+    template_id: str = "loan-repayment-hook", *, url: str = "https://a.example/", **fields: Any
 ) -> Template:
     """A template of type WEB_HOOK."""
-    template = make_template(template_id, **{"channel": Channel.WEB_HOOK, **given})
+    template = make_template(template_id, **{"channel": Channel.WEB_HOOK, **fields})
     families = {EVENTS[event].family: event for event in template.events}
     segments, diagnostics = parse(url, EscapeContext.URL, families=families)
     assert not diagnostics
@@ -245,12 +245,12 @@ def make_output_topics(
 
 
 def json_encoder() -> EncodeOutput:
-    """Outputs in JSON, which tests read without help."""
+    """Outputs in JSON, which tests can read."""
     return output_encoder(schemas(), output_format="json", stream_format="json")
 
 
-def make_context(*templates: Template, **given: Any) -> MappingContext:
-    """An installation with these templates; without any: the shipped ones."""
+def make_context(*templates: Template, **fields: Any) -> MappingContext:
+    """A context with these templates; without any: the shipped ones."""
     defaults: dict[str, Any] = {
         "tenant": TENANT,
         "schemas": schemas(),
@@ -258,8 +258,8 @@ def make_context(*templates: Template, **given: Any) -> MappingContext:
         "output_topics": make_output_topics(),
         "encode": json_encoder(),
     }
-    rules = {name: given.pop(name) for name in DRAFT_RULES & given.keys()}
-    return MappingContext(**{**defaults, "draft_rules": DraftRules(**rules), **given})
+    rules = {name: fields.pop(name) for name in DRAFT_RULES & fields.keys()}
+    return MappingContext(**{**defaults, "draft_rules": DraftRules(**rules), **fields})
 
 
 DRAFT_RULES = {field.name for field in fields(DraftRules)}
@@ -280,7 +280,7 @@ def map_record(
     schema_of: SchemaOf | None = None,
     duplicate_of: RecordPosition | None = None,
 ) -> Outcome:
-    """What becomes of a record: both steps of the engine, one after the other."""
+    """The outcome of a record: both steps of the engine, one after the other."""
     decoded = decode_record(record, context, schema_of=schema_of or schemas().local_schema)
     if not isinstance(decoded, SourceEvent):
         return decoded
