@@ -27,7 +27,7 @@ from processor.domain.output_topics import OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.domain.template import template_set
-from processor.mapping.reference import InvalidRow, row_of
+from processor.mapping.reference import InvalidRow, parse_row
 from processor.mapping.values import value_at
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
@@ -118,7 +118,7 @@ def test_reference_rows_of_the_readme() -> None:
 
     assert [table.value for table in Table] == [table for table, _ in rows]
     for table, value in rows:
-        row = row_of(Table(table), "NTC-3300-0041", value.encode())
+        row = parse_row(Table(table), "NTC-3300-0041", value.encode())
         assert not isinstance(row, InvalidRow), row
 
 

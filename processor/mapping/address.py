@@ -1,7 +1,7 @@
 """Whether a text is one e-mail address, one phone number or one user name: by its syntax, nothing is looked up.
 
-The validators take 10 to 20 µs, and the messages of an event often go to one person: what they say is kept for the last
-thousand texts, each of which is short.
+The validators take 10 to 20 µs, and the messages of an event often go to one person: their results are kept for the
+last thousand texts, each of which is short.
 """
 
 import re
@@ -21,7 +21,7 @@ from processor.mapping.escape import BETWEEN_DIGITS, holds_control
 DESTINATION_LIMIT_CHARACTERS: Final = 1024
 EMAIL_LIMIT_CHARACTERS: Final = 254  # RFC 5321 4.5.3.1.3, less its angle brackets; the validator counts bytes
 PHONE_LIMIT_CHARACTERS: Final = 64  # fifteen digits, each with three separators, have room
-_REMEMBERED: Final = 1024
+_CACHED_RESULTS: Final = 1024
 
 # Names such as bank.local are reserved on the internet and may work within a bank. The library documents its list as
 # changeable for this ("Special-use domain names" in its README); no argument stands for it.
@@ -29,7 +29,7 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 # What readers split lists at, find addresses by, or quote again: a quoted local part may hold it by RFC 5322, and of
 # another one programs make it that read full-width signs as plain ones (NFKC) or decode encoded words (RFC 2047).
-_BEGINS_ANOTHER: Final = re.compile(r"[,;<>@\\]|=\?[^?]*\?[BbQq]\?[^?]*\?=")
+_STARTS_ANOTHER: Final = re.compile(r"[,;<>@\\]|=\?[^?]*\?[BbQq]\?[^?]*\?=")
 
 # One + at most, then digits of any script. No letters (keypad, extension, URI), and no second number.
 _DIGITS: Final = rf"[\d{BETWEEN_DIGITS}]*"
@@ -45,10 +45,10 @@ _BEHIND_AREA_CODE_DIGITS: Final = 5
 _SHORTEST_DIGITS: Final = 4
 _LONGEST_DIGITS: Final = 15
 
-_TURNED: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")  # embeddings, overrides and isolates of UAX #9
+_DIRECTION_CONTROL: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")  # embeddings, overrides and isolates of UAX #9
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_RESULTS)
 def _email_error(address: str) -> str | None:
     try:
         validate_email(
@@ -59,10 +59,10 @@ def _email_error(address: str) -> str | None:
             check_deliverability=False,
         )
     except EmailNotValidError as error:
-        # What stands in brackets may quote a part of the address, and statuses name nobody.
+        # What stands in brackets may quote a part of the address, and statuses hold no personal data.
         return "not one e-mail address: " + str(error).partition(" (")[0].rstrip(".")
     local, _, _ = address.rpartition("@")
-    if _BEGINS_ANOTHER.search(normalize("NFKC", local)):
+    if _STARTS_ANOTHER.search(normalize("NFKC", local)):
         return "not one e-mail address: the part before the @-sign holds what could begin another one"
     return None
 
@@ -78,7 +78,7 @@ def email_error(address: str) -> str | None:
     return _email_error(address)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_RESULTS)
 def _phone_error(number: str, region: str | None) -> str | None:
     if not _NUMBER.fullmatch(number):
         return "not one phone number: it holds more than digits, what stands between them, and a + before them"
@@ -112,7 +112,7 @@ def phone_error(number: str, region: str | None) -> str | None:
 
 def user_error(name: str) -> str | None:
     """Why `name` is not the name of one user of the bank; None when it is. Any line can be one that is as it looks."""
-    return "the user name has a character that turns its text around" if _TURNED.search(name) else None
+    return "the user name has a character that turns its text around" if _DIRECTION_CONTROL.search(name) else None
 
 
 def _count(text: str) -> int:

@@ -41,10 +41,10 @@ def decision_records(
 ) -> tuple[OutRecord, ...]:
     """The record of the decision, with all of its reasons that the installation writes; nothing when it writes none.
 
-    Whole if its topic takes it, else with its texts truncated, at last with fewer reasons; a shortened one goes without
-    `propagated`, the source's headers that outputs carry on.
+    Complete if its topic takes it, else with its texts truncated, at last with fewer reasons. `propagated` are the
+    source's headers that outputs carry on; a shortened decision goes without them.
     """
-    reasons = _written(skipped, context)
+    reasons = _reasons_to_write(skipped, context)
     if not reasons:
         return ()
     topic = context.output_topics.decisions
@@ -60,18 +60,18 @@ def decision_records(
     )
     key = event.id.encode() if event else record.key
     value, headers = context.encode(decision)
-    whole = OutRecord(topic.name, record.place.partition, key, value, (*propagated, *headers))
-    if whole.size_bytes <= topic.limit_bytes:
-        return (whole,)
+    complete = OutRecord(topic.name, record.place.partition, key, value, (*propagated, *headers))
+    if complete.size_bytes <= topic.limit_bytes:
+        return (complete,)
     key = key and key[:_KEY_LIMIT_BYTES]
     for smaller in _smaller(decision):
-        out = OutRecord(topic.name, whole.partition, key, *context.encode(smaller))
+        out = OutRecord(topic.name, complete.partition, key, *context.encode(smaller))
         if out.size_bytes <= topic.limit_bytes:
             return (out,)
     raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
 
 
-def _written(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:
+def _reasons_to_write(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:
     match context.decisions:
         case "all":
             return skipped

@@ -57,7 +57,7 @@ class Draft:
 
 
 def draft_template(template: Template, event: Event, rules: DraftRules) -> Draft | SkippedTemplate | FailedTemplate:
-    """What `template` makes of `event`, or why it makes nothing. For whoever shows or tries a template."""
+    """What `template` makes of `event`, or why it makes nothing. For commands that show or try a template."""
     return draft(case_of(template, event, rules))
 
 

@@ -45,7 +45,7 @@ def map_event(
         ]
     else:
         results = _skip_all(DecisionReason.NO_TEMPLATE, f"no template names {event.name}")
-    return _processed(source, context, results, headers)
+    return _combine(source, context, results, headers)
 
 
 def _skip_all(reason: DecisionReason, detail: str) -> list[TemplateResult]:
@@ -77,7 +77,7 @@ def _map_template(
             return TemplateResult(failed=drafted)
 
 
-def _processed(
+def _combine(
     source: SourceEvent, context: MappingContext, results: Sequence[TemplateResult], headers: PropagatedHeaders
 ) -> Processed:
     """The outcome of an event: all that came of its templates, and one record each of its decisions and failures."""

@@ -1,4 +1,4 @@
-"""The `Message` of a birth: what the portal of an e-mail's or SMS's recipient shows from its first moment on. Pure."""
+"""The `Message` of a created message: what the portal of an e-mail's or SMS's recipient shows at first. Pure."""
 
 from typing import Final
 
@@ -16,10 +16,11 @@ from processor.domain.notification import (
     NotificationContact,
     NotificationStatus,
     NotificationUser,
+    StatusMap,
 )
 from processor.domain.reference import ContactUser
-from processor.domain.template import Template
 from processor.errors import InternalError
+from processor.mapping.draft import Draft
 from processor.mapping.recipient import Recipient
 from processor.mapping.reference import RecipientData
 
@@ -33,36 +34,38 @@ def attachment_href(identity: str) -> str:
 
 def initial_notification(
     message: Communicationmessage,
-    template: Template,
-    recipient: Recipient,
+    draft: Draft,
     event: Event,
-    data: RecipientData,
     *,
-    status: NotificationStatus,
+    statuses: StatusMap,
     actor: Actor,
-) -> Notification:
-    """The first Message of `message`, which is an e-mail or SMS to `recipient`, with what the tables tell.
+) -> Notification | None:
+    """The first Message of `message`, made of `draft`; None where its channel has none, or the event no recipient.
 
-    Where a row is missing the contact is who the event says, without a user, the category its id alone, and there is no
-    account. `audit` has `created` and what came of it at once (queued, discarded, or how it failed), at the message's
-    birth; `created` names the account.
+    Where a row of the reference tables is missing, the contact is who the event says, without a user, the category its
+    id alone, and there is no account. `audit` has `created` and what came of it at once (queued, discarded, or how it
+    failed), both at the message's creation; `created` names the account.
     """
+    data, recipient = draft.recipient_data, draft.recipient
+    if data is None or recipient is None:
+        return None
     if message.encodedKey is None or message.creationDate is None:
-        raise InternalError("a message was born without key or time")
+        raise InternalError("a message was created without key or time")
+    status = NotificationStatus.DISCARDED if draft.suppressed else statuses[draft.failure_reason or draft.state]
     identity = notification_id(message.encodedKey)
     account = _account(data)
     owner = None if account is None else AuditOwner(account.id, account.href, account.name, account.logo)
     return Notification(
         id=identity,
         href=f"{_ROOT}/messages/{identity}",
-        batch=batch_id(event.tenant, event.id, template.id),
+        batch=batch_id(event.tenant, event.id, draft.template.id),
         contact=_contact(message, recipient, event, data),
         account=account,
         status=status,
         subject=message.subject,
         category=_category(data),
         body=message.body or "",
-        attachments=template.attachments,
+        attachments=draft.template.attachments,
         audit={
             "created": AuditEvent(message.creationDate, actor, owner),
             status.value.lower(): AuditEvent(message.creationDate, actor),
@@ -76,12 +79,12 @@ def _contact(
     """An e-mail's address is always the one really used, also when the table says otherwise."""
     row = data.contact
     identity = row.id if row else contact_id(event.tenant, recipient.key)
-    told = row.email if row and row.email else recipient.fields["emailAddress"]
+    known_email = row.email if row and row.email else recipient.fields["emailAddress"]
     return NotificationContact(
         id=identity,
         href=f"{_ROOT}/contacts/{identity}",
         name=row.name if row else recipient.fields["name"],
-        email=message.destination if _is_email(message.type) else told,
+        email=message.destination if _is_email(message.type) else known_email,
         user=None if row is None or row.user is None else _user(row.user),
     )
 

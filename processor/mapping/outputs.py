@@ -7,7 +7,7 @@ from processor.domain.channel import CHANNELS
 from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import eid
 from processor.domain.message import Communicationmessage, MessageStatus, State, StreamEvent
-from processor.domain.notification import Notification, NotificationStatus
+from processor.domain.notification import Notification
 from processor.domain.outcome import CreatedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic, OutputValue
 from processor.domain.reasons import TemplateReason
@@ -34,8 +34,8 @@ def create_message(
     record carries on.
     """
     message = _message(draft, source, context)
-    notification = _notification(draft, message, source.event, context)
-    created = None if draft.suppressed else _created(draft, message, notification, source, context)
+    notification = initial_notification(message, draft, source.event, statuses=context.statuses, actor=context.actor)
+    created = None if draft.suppressed else _create(draft, message, notification, source, context)
     records = []
     for topic, key, output in _values(created, notification, draft, source, context):
         value, headers = context.encode(output)
@@ -113,7 +113,7 @@ def _stream_topic(draft: Draft, event: Event, context: MappingContext) -> str | 
     return context.output_topics.streams[event.name].name
 
 
-def _created(
+def _create(
     draft: Draft,
     message: Communicationmessage,
     notification: Notification | None,
@@ -152,19 +152,6 @@ def _status(draft: Draft, source: SourceEvent, context: MappingContext) -> Messa
         source=source.record.place,
         lookupMissing=draft.missing,
         correlationId=event.correlation_id,
-    )
-
-
-def _notification(
-    draft: Draft, message: Communicationmessage, event: Event, context: MappingContext
-) -> Notification | None:
-    if draft.recipient_data is None or draft.recipient is None:
-        return None
-    status = context.statuses[draft.failure_reason or draft.state]
-    if draft.suppressed is not None:
-        status = NotificationStatus.DISCARDED
-    return initial_notification(
-        message, draft.template, draft.recipient, event, draft.recipient_data, status=status, actor=context.actor
     )
 
 

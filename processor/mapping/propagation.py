@@ -10,7 +10,7 @@ TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 CORRELATION_ID: Final = "correlation-id"
 
-LIMIT_BYTES: Final = 512  # of tracestate and correlation-id; the least that W3C asks of who propagates a tracestate
+LIMIT_BYTES: Final = 512  # of tracestate and correlation-id; the least that W3C requires of propagators of a tracestate
 _MEMBERS_LIMIT: Final = 32
 
 # https://www.w3.org/TR/trace-context-1/ section 3.2. Version 00 has 55 bytes; a later one may go on behind a hyphen.
@@ -37,45 +37,45 @@ def propagated_headers(headers: Headers) -> PropagatedHeaders:
     Several traceparents are no trace; several tracestates are one list (RFC 9110 section 5.3), passed on as one; of
     several correlation ids the last counts, as for Kafka's own `lastHeader`. A tracestate needs its traceparent.
     """
-    given: dict[str, list[bytes | None]] = {TRACEPARENT: [], TRACESTATE: [], CORRELATION_ID: []}
+    values_by_name: dict[str, list[bytes | None]] = {TRACEPARENT: [], TRACESTATE: [], CORRELATION_ID: []}
     for name, value in headers:
-        if name in given:
-            given[name].append(value)
+        if name in values_by_name:
+            values_by_name[name].append(value)
     found = {
-        TRACEPARENT: _traceparent(given[TRACEPARENT]),
-        TRACESTATE: _tracestate(given[TRACESTATE]),
-        CORRELATION_ID: _correlation_id(given[CORRELATION_ID]),
+        TRACEPARENT: _traceparent(values_by_name[TRACEPARENT]),
+        TRACESTATE: _tracestate(values_by_name[TRACESTATE]),
+        CORRELATION_ID: _correlation_id(values_by_name[CORRELATION_ID]),
     }
     if found[TRACEPARENT] is None:
         found[TRACESTATE] = None
     return PropagatedHeaders(
         tuple((name, value) for name, value in found.items() if value is not None),
-        tuple(name for name, value in found.items() if value is None and given[name]),
+        tuple(name for name, value in found.items() if value is None and values_by_name[name]),
     )
 
 
-def _traceparent(given: list[bytes | None]) -> bytes | None:
-    match given:
+def _traceparent(values: list[bytes | None]) -> bytes | None:
+    match values:
         case [bytes(value)] if _TRACEPARENT.fullmatch(value):
             return value
         case _:
             return None
 
 
-def _tracestate(given: list[bytes | None]) -> bytes | None:
-    lists = [value for value in given if value is not None]
-    if not lists or len(lists) < len(given):
+def _tracestate(values: list[bytes | None]) -> bytes | None:
+    lists = [value for value in values if value is not None]
+    if not lists or len(lists) < len(values):
         return None
-    whole = b",".join(lists)
-    if len(whole) > LIMIT_BYTES or not whole.strip():
+    joined = b",".join(lists)
+    if len(joined) > LIMIT_BYTES or not joined.strip():
         return None
-    members = whole.split(b",")
+    members = joined.split(b",")
     fit = len(members) <= _MEMBERS_LIMIT and all(_MEMBER.fullmatch(member.strip(b" \t")) for member in members)
-    return whole if fit else None
+    return joined if fit else None
 
 
-def _correlation_id(given: list[bytes | None]) -> bytes | None:
-    value = given[-1] if given else None
+def _correlation_id(values: list[bytes | None]) -> bytes | None:
+    value = values[-1] if values else None
     if not value or len(value) > LIMIT_BYTES:
         return None
     try:

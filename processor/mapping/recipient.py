@@ -16,7 +16,7 @@ KeyField = Literal["clientKey", "groupKey", "userKey"]
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An addressee. `key_field` is the message's field that gets `key`.
+    """A recipient. `key_field` is the message's field that gets `key`.
 
     `fields` is the record that placeholders with a path `recipient.…` read; `address` where the template's channel
     would send, None when there is none.
@@ -29,7 +29,7 @@ class Recipient:
 
     @property
     def language(self) -> str | None:
-        """The language the addressee wants; None for a bank's user, and when it is not known."""
+        """The language the recipient wants; None for a bank's user, and when it is not known."""
         language: str | None = self.fields["language"]
         return language
 
@@ -44,7 +44,7 @@ def holder_of(event: Event) -> Recipient | None:
 
 
 def recipient_of(template: Template, event: Event, *, time_zone: tzinfo) -> Recipient | None:
-    """The addressee of `template` for `event`; None when there is nobody (NO_RECIPIENT).
+    """The recipient of `template` for `event`; None when the event has none (NO_RECIPIENT).
 
     A template without `recipient` (streams, webhooks) has the event's holder, if there is one, and no address.
     """
@@ -71,16 +71,16 @@ def _person(template: Template, event: Event) -> Recipient | None:
         case RecipientKind.GROUP:
             return None if fields.get("group") is None else _group(fields["group"])
         case RecipientKind.GROUP_ROLE:
-            wanted = _role(template.recipient_role)
+            role = _role_key(template.recipient_role)
             members = (fields.get("group") or {}).get("members") or ()
-            holders = (member["client"] for member in members if _role(member.get("role")) == wanted)
+            holders = (member["client"] for member in members if _role_key(member.get("role")) == role)
             return next(map(_client, holders), None)
         case RecipientKind.CREDIT_OFFICER:
             officers = ((fields.get(name) or {}).get("creditOfficer") for name in ("account", "client", "group"))
-            return next((_user(one) for one in officers if one is not None), None)
+            return next((_user(officer) for officer in officers if officer is not None), None)
 
 
-def _role(name: str | None) -> str:
+def _role_key(name: str | None) -> str:
     """A group's role as it is compared."""
     return nfc((name or "").strip()).casefold()
 
@@ -93,15 +93,15 @@ def _client(client: Mapping[str, Any]) -> Recipient:
 
 def _group(group: Mapping[str, Any]) -> Recipient:
     same = ("encodedKey", "id", "name", "emailAddress", "mobilePhone", "language")
-    nobody = dict.fromkeys(("firstName", "middleName", "lastName", "idDocument"))
-    return Recipient(group["encodedKey"], "groupKey", {**nobody, **{name: group.get(name) for name in same}})
+    absent = dict.fromkeys(("firstName", "middleName", "lastName", "idDocument"))
+    return Recipient(group["encodedKey"], "groupKey", {**absent, **{name: group.get(name) for name in same}})
 
 
 def _user(user: Mapping[str, Any]) -> Recipient:
     """A bank's user has no language, no middle name and no identity document; the id that people know is the login."""
     same = ("encodedKey", "firstName", "lastName", "emailAddress", "mobilePhone")
-    nobody = dict.fromkeys(("middleName", "language", "idDocument"))
-    fields = {**nobody, **{name: user.get(name) for name in same}}
+    absent = dict.fromkeys(("middleName", "language", "idDocument"))
+    fields = {**absent, **{name: user.get(name) for name in same}}
     return Recipient(
         user["encodedKey"], "userKey", {**fields, "id": user.get("username"), "name": user.get("fullName")}
     )

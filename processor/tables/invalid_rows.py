@@ -7,7 +7,7 @@ import structlog
 from confluent_kafka import Message
 
 from processor.domain.reference import Table
-from processor.mapping.reference import ROW_LIMIT_BYTES, fault_of
+from processor.mapping.reference import ROW_LIMIT_BYTES, row_error
 from processor.observability.metrics import REFERENCE_ROWS_INVALID, Metrics
 from processor.tables.store import InvalidTableRow, TableRecord, TableStore
 from processor.tables.topics import TableTopic
@@ -39,7 +39,7 @@ def _record_error(table: Table, key: bytes | None, value: bytes | None) -> str:
     if value is None:
         return ""
     try:
-        return fault_of(table, key.decode(), value)
+        return row_error(table, key.decode(), value)
     except UnicodeDecodeError:
         return "its key is not UTF-8"
 

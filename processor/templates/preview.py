@@ -13,7 +13,7 @@ from processor.domain.template import CustomFieldPlaceholder, NamedPlaceholder, 
 from processor.mapping.checks import case_of
 from processor.mapping.context import DraftRules
 from processor.mapping.draft import TEXT_LIMIT_CHARACTERS, Draft, draft
-from processor.mapping.reference import subscriptions_alone
+from processor.mapping.reference import subscriptions_only
 from processor.mapping.render import Rendered, plain_text, render
 from processor.settings import Settings
 from processor.templates.secrets import mask_secrets
@@ -75,7 +75,7 @@ def preview_template(template: Template, where: str, event: Event, settings: Set
     rules = DraftRules(
         time_zone=ZoneInfo(settings.time_zone),
         sms_region=settings.sms.region,
-        reference=subscriptions_alone(subscribed),
+        reference=subscriptions_only(subscribed),
     )
     case = case_of(template, event, rules)
     text = template.text_for(None if case.recipient is None else case.recipient.language)

@@ -15,7 +15,7 @@ from processor.domain.template import Template
 from processor.domain.text import did_you_mean
 from processor.mapping.context import DraftRules
 from processor.mapping.draft import Draft, draft_template
-from processor.mapping.reference import subscriptions_alone
+from processor.mapping.reference import subscriptions_only
 from processor.templates.diagnostics import error, short, warning
 from processor.templates.file_model import SampleSection
 from processor.templates.parse_file import ParsedFile, read_sibling
@@ -126,7 +126,7 @@ class SampleRunner:
     def _draft(self, template: Template, event: Event, *, subscribed: bool) -> Draft | SkippedTemplate | FailedTemplate:
         """What the template makes of `event`; of an inactive one what it would."""
         rules = DraftRules(
-            time_zone=self.time_zone, sms_region=self.sms_region, reference=subscriptions_alone(subscribed)
+            time_zone=self.time_zone, sms_region=self.sms_region, reference=subscriptions_only(subscribed)
         )
         return draft_template(replace(template, active=True), event, rules)
 

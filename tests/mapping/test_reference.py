@@ -14,7 +14,7 @@ from processor.domain.reasons import DecisionReason, TemplateReason
 from processor.domain.reference import Account, Category, Contact, ContactUser, Table
 from processor.domain.reference import Subscription as SubscriptionRow
 from processor.domain.template import Subscription, Template
-from processor.mapping.reference import REMEMBERED_BYTES, InvalidRow, Reference, row_of
+from processor.mapping.reference import CACHED_ROW_LIMIT_BYTES, InvalidRow, Reference, parse_row
 from tests.support.builders import (
     TENANT,
     make_context,
@@ -121,7 +121,7 @@ def notification(made: Processed) -> dict[str, Any]:
     ],
 )
 def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
-    assert expected == row_of(table, key, json.dumps(value).encode())
+    assert expected == parse_row(table, key, json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
 )
 def test_bad_rows(table: Table, value: bytes, fault: str) -> None:
     """The words that the owner of the table sees in the log and in the dead letter."""
-    row = row_of(table, NTC, value)
+    row = parse_row(table, NTC, value)
 
     assert isinstance(row, InvalidRow)
-    assert row.fault.startswith(fault)
+    assert row.error.startswith(fault)
 
 
 # ----------------------------------------------------------------------------------------------------------- Message
@@ -455,7 +455,7 @@ def test_large_rows_are_not_kept() -> None:
     try:
         for number in range(300):
             row = {"id": "CTT-4410-0093-7715", "name": f"{number:060000}"}
-            assert isinstance(row_of(Table.CONTACTS, CLIENT, json.dumps(row).encode()), Contact)
+            assert isinstance(parse_row(Table.CONTACTS, CLIENT, json.dumps(row).encode()), Contact)
         kept_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -471,8 +471,8 @@ def test_rows_of_many_short_texts_are_kept_within_bounds() -> None:
         for number in range(700):
             row = {"id": "CTT-4410-0093-7715", "name": f"{number}", "optOuts": [f"{short:03x}" for short in range(670)]}
             value = json.dumps(row, separators=(",", ":")).encode()
-            assert 4_000 < len(value) <= REMEMBERED_BYTES
-            assert isinstance(row_of(Table.CONTACTS, CLIENT, value), Contact)
+            assert 4_000 < len(value) <= CACHED_ROW_LIMIT_BYTES
+            assert isinstance(parse_row(Table.CONTACTS, CLIENT, value), Contact)
         kept_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
