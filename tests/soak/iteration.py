@@ -145,6 +145,14 @@ class RunningIteration:
             becomes_true(lambda: not any(proxy.end_txn_pending for proxy in proxies), END_TXN_TIMEOUT_S)
             time.sleep(MARKERS_WRITTEN_S)
 
+    def kill_workers(self) -> None:
+        """All that run, and let no fault begin: for the end, also of a soak that is interrupted."""
+        self._deadline = -math.inf
+        with self._lock:
+            for worker in self._workers:
+                if worker.process is not None and worker.exit_code is None:
+                    worker.send_kill()
+
     def logs(self) -> list[Path]:
         """Of all workers so far."""
         with self._lock:

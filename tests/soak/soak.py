@@ -119,6 +119,7 @@ def run_iteration(environment: Environment, iteration: Iteration, *, rate: int, 
             duplicate_sender.finish()
         finally:
             running.done.set()
+            running.kill_workers()
             workload.stop()
         producer.merge(duplicate_sender.producer)
         _drain(running)
