@@ -1,44 +1,31 @@
-"""Templates: their text cut into segments, their files read whole or refused with all that is wrong."""
+"""Template files: read whole or refused with all that is wrong, at its line."""
 
 import csv
 import json
 import os
 import re
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.channel import Channel, ContentType
+from processor.domain.channel import Channel
 from processor.domain.record import EventName
 from processor.domain.template import (
-    CustomFieldPlaceholder,
-    EscapeContext,
     Match,
-    NamedPlaceholder,
     OperandType,
-    Text,
     template_set,
 )
 from processor.errors import UsageError
-from processor.mapping.render import Rendered, render
-from processor.mapping.values import Scope
-from processor.templates.document import check_document
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.policy import TemplatePolicy
-from processor.templates.text import parse
 from tests.support.builders import TENANT, make_email, make_template, schemas, shipped_templates, templates_directory
 from tests.support.laws import examples, size
 from tests.support.template_files import SMS, STREAM, attachment, condition, diagnostics, load_files, manual, toml
-
-REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
-DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
 
 # ---------------------------------------------------------------------------------------------------------- attachments
 
@@ -70,103 +57,6 @@ def test_an_attachment_without_an_id_has_no_place_either(tmp_path: Path) -> None
         assert ["`attachment[1].id`"] == [
             re.findall(r"`.*`", diagnostic.message)[0] for diagnostic in diagnostics(tmp_path, toml(text))
         ]
-
-
-# -------------------------------------------------------------------------------------------------------------- parsing
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain", ["plain"]),
-        ("{ACCOUNT_ID}", ["<ACCOUNT_ID>"]),
-        ("a {ACCOUNT_ID} b", ["a ", "<ACCOUNT_ID>", " b"]),
-        ("{ACCOUNT_ID}{ACCOUNT_NAME}", ["<ACCOUNT_ID>", "<ACCOUNT_NAME>"]),
-        ('{"a": {"b": {TOTAL_BALANCE}}}', ['{"a": {"b": ', "<TOTAL_BALANCE>", "}}"]),
-        ("{{ACCOUNT_ID}}", ["{{ACCOUNT_ID}}"]),
-        ("{ account } {} { ACCOUNTS }", ["{ account } {} { ACCOUNTS }"]),
-        ("{CF:Bank Account}", ["<CF:Bank Account>"]),
-        ("{CF:CLIENT:Bank Account:12}", ["<CF:CLIENT:Bank Account:12>"]),
-        ("{CF:Имя}", ["<CF:Имя>"]),
-        ("{", ["{"]),
-        ("", []),
-    ],
-)
-def test_text_is_cut_at_placeholders(text: str, expected: list[str]) -> None:
-    """A placeholder is one brace around a name in capitals; any other brace is text."""
-    segments, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
-
-    assert expected == [segment if isinstance(segment, str) else f"<{str(segment)[1:-1]}>" for segment in segments]
-    assert [] == [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
-
-
-@given(st.text(alphabet='{}"\\ACF:_x1\n<', max_size=80))
-def test_no_text_is_lost(text: str) -> None:
-    """Whatever braces a text has, its segments written one after the other are the text again."""
-    for content in ContentType:
-        segments, diagnostics = parse(text, content, families=REPAYMENT)
-        if not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]:
-            assert text == "".join(map(str, segments))
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ('{"a": "{ACCOUNT_ID}", "b": {ACCOUNT_ID}}', [EscapeContext.JSON_STRING, EscapeContext.JSON_VALUE]),
-        ('["\\"{ACCOUNT_ID}", {ACCOUNT_ID}]', [EscapeContext.JSON_STRING, EscapeContext.JSON_VALUE]),
-        ('["\\\\", {ACCOUNT_ID}, "\\u0022{ACCOUNT_ID}"]', [EscapeContext.JSON_VALUE, EscapeContext.JSON_STRING]),
-    ],
-)
-def test_context_within_json(body: str, expected: list[EscapeContext]) -> None:
-    """A placeholder knows whether it stands between quotes, escaped ones in the text around it notwithstanding."""
-    segments, _ = parse(body, ContentType.JSON, families=REPAYMENT)
-
-    assert expected == [segment.context for segment in segments if isinstance(segment, NamedPlaceholder)]
-
-
-def test_one_name_two_families() -> None:
-    """A template for events of two families finds a placeholder where each of them keeps it."""
-    families = {"client": EventName("CLIENT_CREATED"), **DEPOSIT}
-    (segment,), diagnostics = parse("{ENCODED_KEY}", ContentType.TEXT, families=families)
-
-    assert isinstance(segment, NamedPlaceholder)
-    assert () == diagnostics
-    assert {"client": ("client", "encodedKey"), "deposit_transaction": ("account", "encodedKey")} == {
-        family: source.path for family, source in segment.paths.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "content", "what", "hint"),
-    [
-        ("{ACCOUNT_IDD}", ContentType.TEXT, "unknown placeholder {ACCOUNT_IDD}", ""),
-        ("{PENALTY_AMOUNT}", ContentType.TEXT, "SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}", ""),
-        ("{{ACCOUNT_ID}}", ContentType.TEXT, "double braces are text, not a placeholder", "write {ACCOUNT_ID}"),
-        (
-            "Dear {ACCOUNT_NAME, welcome",
-            ContentType.TEXT,
-            "looks like a placeholder and is text",
-            "write {ACCOUNT_NAME}",
-        ),
-        ("{account_id}", ContentType.TEXT, "looks like a placeholder and is text", "write {ACCOUNT_ID}"),
-        ("IN_WORDS_INTEGER{TOTAL_BALANCE}", ContentType.TEXT, "IN_WORDS_INTEGER is not supported", ""),
-        ("{CF:}", ContentType.TEXT, "a custom field needs a name", "write {CF:FIELD}"),
-        ("{CF:CLIENT}", ContentType.TEXT, "names an entity but no field of it", "write {CF:FIELD}"),
-        ("{CF:CLIENT:}", ContentType.TEXT, "names an entity but no field of it", "write {CF:FIELD}"),
-        ("{CF:CLIENT:a:0}", ContentType.TEXT, "INDEX is a whole number from 1", "write {CF:FIELD}"),
-        ("{CF:CLIENT:a:1:2}", ContentType.TEXT, "too many colons", "write {CF:FIELD}"),
-        ("{CF:CLINT:a}", ContentType.TEXT, "'CLINT' is not an entity of custom fields", "write {CF:FIELD}"),
-        ('"\\{ACCOUNT_ID}"', ContentType.JSON, "a backslash before a placeholder", ""),
-        ('"\\u00{ACCOUNT_ID}"', ContentType.JSON, "a backslash before a placeholder", ""),
-    ],
-)
-def test_diagnostics_of_a_text(text: str, content: ContentType, what: str, hint: str) -> None:
-    """What is no placeholder though it was meant as one is said, with the right spelling where there is one."""
-    families = {**REPAYMENT, **DEPOSIT} if "PENALTY" in text else DEPOSIT
-    _, diagnostics = parse(text, content, families=families)
-
-    assert [what] == [diagnostic.message[: len(what)] for diagnostic in diagnostics]
-    assert diagnostics[0].hint.startswith(hint)
 
 
 # ------------------------------------------------------------------------------------------------------------- the set
@@ -242,17 +132,6 @@ def test_conditions_of_a_file(tmp_path: Path) -> None:
     ] == [str(condition) for condition in template.conditions]
     assert {OperandType.MONEY: (Decimal("0.1"), Decimal(1000))} == template.conditions[0].operands
     assert {OperandType.BOOLEAN: (True,), OperandType.STRING: ("true",)} == template.conditions[1].operands
-
-
-def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
-    """T19: a sample whose event a condition leaves out says which, and the value it met."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
-    conditions = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
-    (diagnostic,) = load_files(tmp_path, note=toml(conditions + sample)).diagnostics
-
-    told = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
-    assert f"sample 'a' makes no message: {told}" == diagnostic.message
 
 
 def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
@@ -349,17 +228,6 @@ def test_shipped_template_keys() -> None:
 
     assert "669636edeb622057521a33d995e00f4c" == keys[make_email("loan-repayment-email").id]
     assert "07f39cb9fbc0d69f2f072dd330121b55" == keys[make_email("savings-deposit-stream").id]
-
-
-def test_samples_do_not_depend_on_the_time_zone() -> None:
-    """The shipped samples pass in any time zone, so that an installation's own does not stop it.
-
-    These two are the ends: at no moment do both have the same day, so no sample shows the day of a moment.
-    """
-    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
-        loaded = read_templates(None, tenant=TENANT, schemas=schemas(), time_zone=ZoneInfo(zone))
-
-        assert all(run.passed for run in loaded.samples)
 
 
 # ------------------------------------------------------------------------------------------------------------ the rules
@@ -579,256 +447,6 @@ def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None
     assert first.hint.startswith(hint)
 
 
-@pytest.mark.parametrize(
-    ("body", "content", "what"),
-    [
-        ('{"a": {ACCOUNT_ID}', "application/json", "body is not JSON with a sample of each value: expecting ','"),
-        ('{"a": 1{NUMBER_OF_INSTALLMENTS}}', "application/json", "body is not JSON when every value is missing"),
-        ("{{ACCOUNT_ID}: 1}", "application/json", "body is not JSON when every value is missing"),
-        ("[-{TOTAL_BALANCE}]", "application/json", "body is not JSON when every value is missing"),
-        ("[NaN]", "application/json", "body is not JSON with a sample of each value: NaN is not JSON"),
-        ("\ufeff[]", "application/json", "body is not JSON with a sample of each value: unexpected utf-8 bom"),
-        ("[" * 100_000, "application/json", "body is not JSON with a sample of each value: nested too deeply"),
-        ("<a>{ACCOUNT_NAME}", "application/xml", "body is not XML with a sample of each value: no element found"),
-        ("<a b={ACCOUNT_NAME}/>", "application/xml", "body is not XML with a sample of each value: not well-formed"),
-        ("<{ACCOUNT_NAME}/>", "application/xml", "body is not XML with a sample of each value"),
-        ("<a><!-- {ACCOUNT_NAME} --></a>", "application/xml", "{ACCOUNT_NAME} stands in a comment"),
-        ("<a><![CDATA[{CF:x}]]></a>", "application/xml", "{CF:x} stands in a comment, a CDATA section"),
-        (
-            '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
-            "application/xml",
-            "body is not XML with a sample of each value: a",
-        ),
-        ('<a b="{REPAYMENT_SCHEDULE}"/>', "application/xml", "body is not XML with a sample of each value"),
-        (
-            "<script>f('{ACCOUNT_NAME}')</script>",
-            "text/html",
-            "{ACCOUNT_NAME} stands where its value cannot be escaped",
-        ),
-        ("<style>{ACCOUNT_NAME}</style>", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<!-- {ACCOUNT_NAME} -->", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<a href={ACCOUNT_NAME}>", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<a title='x' ONCLICK = \"f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<{ACCOUNT_NAME}>", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<p {ACCOUNT_NAME}>", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<SCRIPT src='a>b'>{ACCOUNT_NAME}</SCRIPT>", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<a onclick=\"f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<p>{ACCOUNT_NAME}</p><script>{ACCOUNT_NAME}</script>", "text/html", "{ACCOUNT_NAME} stands where"),
-        ('<a href="{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
-        ('<a href=" {ACCOUNT_NAME}/x">', "text/html", "{ACCOUNT_NAME} stands where"),
-        ('<a href="java{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
-        ('<a href="java&#115;{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<a href=\"javascript:f('{ACCOUNT_NAME}')\">", "text/html", "{ACCOUNT_NAME} stands where"),
-        ("<img SRC='{CF:x}'>", "text/html", "{CF:x} stands where"),
-        ('<iframe srcdoc="<p>{ACCOUNT_NAME}">', "text/html", "{ACCOUNT_NAME} stands where"),
-        ('<p style="color: {CF:x}">', "text/html", "{CF:x} stands where"),
-    ],
-)
-def test_documents(tmp_path: Path, body: str, content: str, what: str) -> None:
-    """T12: a body that is not what it claims to be, or where a value could not be escaped, is refused."""
-    channel = "EMAIL" if content == "text/html" else "EVENT_STREAM"
-    found = diagnostics(tmp_path, toml(type=channel, content_type=content, body=body))
-
-    assert ["T12"] == sorted({diagnostic.code for diagnostic in found if diagnostic.is_error}), found
-    assert any(diagnostic.message.startswith(what) for diagnostic in found), found
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{ACCOUNT_NAME}",
-        "a < b {ACCOUNT_NAME}",
-        "<!-- a --><!--><!doctype html>{ACCOUNT_NAME}",
-        "<!-- a --!>{ACCOUNT_NAME}",
-        "<script>'</p>' < 1</script >{ACCOUNT_NAME}",
-        "<style a='>'>p {}</STYLE><p>{ACCOUNT_NAME}",
-        "<p title='{ACCOUNT_NAME}' class=\"a>b {CF:x}\" lang=en>{ACCOUNT_NAME}</p>",
-        "<title>{ACCOUNT_NAME}</title><textarea><script>{ACCOUNT_NAME}</textarea>{CF:x}",
-        "<script>var total = {TOTAL_BALANCE};</script>",
-        "<br/>{ACCOUNT_NAME}<img src='x'/>{ACCOUNT_NAME}",
-        '<a href="https://a.example/{ACCOUNT_NAME}?b={CF:x}">',
-        '<a href="/a/{ACCOUNT_NAME}"><a href="#{CF:x}"><a href="mailto:{CF:x}">',
-    ],
-)
-def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
-    """Text, quoted attributes, and numbers anywhere, behind whatever comes before."""
-    assert [] == diagnostics(tmp_path, toml(body=body))
-
-
-@pytest.mark.parametrize(
-    ("declaration", "what"),
-    [
-        ('<?xml version="1.0" encoding="UTF-16"?>', "says encoding 'UTF-16'"),
-        ("<?xml version='1.0' encoding='iso-8859-1' standalone='no'?>", "says encoding 'iso-8859-1'"),
-        ('<?xml  version = "1.0"\n encoding\t= "Latin1" ?>', "says encoding 'Latin1'"),
-        ('<?xml version="1.0" encoding="US-ASCII"?>', "says encoding 'US-ASCII'"),
-        ('<?xml version="1.0" encoding="UTF8"?>', "says encoding 'UTF8'"),  # no name of UTF-8 (IANA character sets)
-        ('<?xml version="1.0" encoding="UTF-{NUMBER_OF_INSTALLMENTS}"?>', "says encoding 'UTF-7'"),
-        ('<?xml version="1.1"?>', "says version '1.1'"),
-        ('<?xml version="1.1" encoding="UTF-16"?>', "says version '1.1'"),
-        ('<?xml version="1.{NUMBER_OF_INSTALLMENTS}"?>', "says version '1.7'"),
-        ('<?xml version="1.0" encoding="{CF:x}"?>', "body is not XML with a sample of each value"),
-        ('<?xml version="1.0" {ACCOUNT_NAME}?>', "body is not XML with a sample of each value"),
-        ('<?xml encoding="UTF-8"?>', "body is not XML with a sample of each value"),
-        (' <?xml version="1.0"?>', "body is not XML with a sample of each value"),
-        ('\n<?xml version="1.0"?>', "body is not XML with a sample of each value"),
-        ('<!-- a --><?xml version="1.0"?>', "body is not XML with a sample of each value"),
-        ('\ufeff<?xml version="1.0" encoding="UTF-8"?>', "body begins with a byte order mark"),
-        ("\ufeff", "body begins with a byte order mark"),
-        ('\ufeff<?xml version="1.0" encoding="UTF-16"?>', "says encoding 'UTF-16'"),
-    ],
-)
-def test_xml_that_says_it_is_something_else(tmp_path: Path, declaration: str, what: str) -> None:
-    """T12: bodies are UTF-8 and XML 1.0; readers believe a declaration, and refuse the body or read other letters."""
-    body = declaration + "<a>{ACCOUNT_NAME}</a>"
-    text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
-    found = [diagnostic for diagnostic in diagnostics(tmp_path, text) if diagnostic.is_error]
-
-    assert {"T12"} == {diagnostic.code for diagnostic in found}
-    assert any(what in diagnostic.message for diagnostic in found), found
-
-
-def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
-    """A declaration in a file of its own, behind a byte order mark that an editor put there, and in a locale."""
-    (tmp_path / "body.xml").write_bytes(b'\xef\xbb\xbf<?xml version="1.0" encoding="UTF-16"?><a/>')
-    text = toml(
-        'body_file = "body.xml"\n[locale."pt"]\nbody = \'<?xml version="1.0" encoding="latin1"?><a/>\'',
-        type="EVENT_STREAM",
-        content_type="application/xml",
-        without=("body",),
-    )
-
-    assert [
-        ("T12", "body.xml: the XML declaration says encoding 'UTF-16'; bodies are UTF-8"),
-        ("T12", "the XML declaration says encoding 'latin1'; bodies are UTF-8"),
-    ] == sorted(
-        (diagnostic.code, diagnostic.message) for diagnostic in diagnostics(tmp_path, text) if diagnostic.is_error
-    )
-
-
-@pytest.mark.parametrize(
-    "declaration",
-    [
-        "",
-        '<?xml version="1.0"?>',
-        '<?xml version="1.0" encoding="UTF-8"?>\n',
-        "<?xml version='1.0' encoding='utf-8' standalone='yes'?>",
-        '<?xml version="1.0" standalone="no" ?>',
-        '<?xml-stylesheet href="a.xsl" encoding="UTF-16"?>',
-        '<?xml version="1.0"?><!-- <?xml encoding="UTF-16"?> -->',
-    ],
-)
-def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
-    """Or nothing."""
-    body = declaration + "<a>{ACCOUNT_NAME}</a>"
-    text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
-
-    assert [] == [diagnostic for diagnostic in diagnostics(tmp_path, text) if diagnostic.is_error]
-
-
-@pytest.mark.parametrize(
-    ("body", "what"),
-    [
-        ('<meta charset="windows-1252">', '<meta charset="windows-1252"> says windows-1252'),
-        ("<META CharSet = iso-8859-1 />", "says iso-8859-1"),
-        ("<meta\n name='x'\n charset='utf-16'>", "says utf-16"),
-        ('<meta charset="&#108;atin1">', "says latin1"),
-        ('<meta charset="{CF:x}">', "says {CF:x}"),
-        ('<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-1">', "says iso-8859-1"),
-        ("<meta content='text/html;charset = \"Shift_JIS\"' http-equiv=content-type>", "says Shift_JIS"),
-        ('<meta http-equiv="content-type" content="text/html; charset={ACCOUNT_NAME}">', "says {ACCOUNT_NAME}"),
-        ('<!--[if mso]><meta charset="windows-1252"><![endif]-->', "says windows-1252"),
-        ('<?xml version="1.0" encoding="iso-8859-1"?><!doctype html>', "says iso-8859-1"),
-        ('<p>a</p><meta charset="utf-8"><meta charset="latin1">', "says latin1"),
-    ],
-)
-def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: str) -> None:
-    """T12: mails are UTF-8 and say so; a reader who believes the document would show other letters."""
-    found = [
-        diagnostic
-        for diagnostic in diagnostics(tmp_path, toml(body=body + "<p>{ACCOUNT_NAME}</p>"))
-        if diagnostic.is_error
-    ]
-
-    assert ["T12"] == [diagnostic.code for diagnostic in found]
-    assert what in found[0].message
-
-
-@pytest.mark.corpus
-@pytest.mark.parametrize(
-    "body",
-    [
-        '<meta charset="utf-8">',
-        "<META CHARSET=UTF8>",
-        '<meta http-equiv="Content-Type" content="text/html; charset=UTF-8">',
-        '<meta http-equiv="Content-Type" content="text/html">',
-        '<meta name="description" content="a text; charset=latin1">',
-        "<meta name='viewport' content='width=device-width'> charset=latin1 <p>",
-        "<p>&lt;meta charset=latin1&gt;</p>",
-        '<metadata charset="latin1">',
-        '<form accept-charset="latin1">',
-        '<?xml version="1.0" encoding="utf-8"?><html>',
-        "<meta charset='utf-8" + " <meta" * 50_000,
-        f"<meta {'a' * 300_000}>",
-        f"<meta {'a ' * 150_000}>",
-        f"<meta {'=' * 300_000}>",
-    ],
-)
-def test_html_that_says_it_is_utf_8(tmp_path: Path, body: str) -> None:
-    """Or nothing, or something about another resource; found in a time that is linear in the body."""
-    began = time.process_time()
-    found = [diagnostic for diagnostic in diagnostics(tmp_path, toml(body=body)) if diagnostic.is_error]
-
-    assert [] == found
-    assert 5 > time.process_time() - began
-
-
-def test_a_misspelt_placeholder_hides_no_unsafe_place(tmp_path: Path) -> None:
-    """Both are said at once."""
-    found = diagnostics(
-        tmp_path, toml(type="EMAIL", content_type="text/html", body='<a href="{CF:x}">{ACCOUNT_IDD}</a>')
-    )
-
-    assert {"T12", "T13"} == {diagnostic.code for diagnostic in found if diagnostic.is_error}
-
-
-JSON_VALUES = [
-    "1",
-    "-1",
-    '"a"',
-    '"a {ACCOUNT_ID} \\" b"',
-    "{ACCOUNT_ID}",
-    "{TOTAL_BALANCE}",
-    '{"{CF:x}": {CF:x}}',
-    '{"a": [{ACCOUNT_ID}, "{CF:x}"]}',
-    '"{TOTAL_BALANCE}{CF:x}"',
-]
-
-
-@settings(max_examples=examples(250))
-@given(
-    values=st.lists(st.sampled_from(JSON_VALUES), max_size=5),
-    slip=st.tuples(st.integers(0, 60), st.sampled_from(["", "", *'"{}[]:,1-\\ ', "{ACCOUNT_ID}"])),
-    value=st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.none(),
-)
-def test_a_body_that_passes_is_json_for_any_value(values: list[str], slip: tuple[int, str], value: str | None) -> None:
-    """What T12 lets pass is parsed back whatever the values are, so that nothing needs to parse it again."""
-    text = f"[{', '.join(values)}]"
-    body = text[: slip[0]] + slip[1] + text[slip[0] :]
-    segments, diagnostics = parse(body, ContentType.JSON, families=REPAYMENT)
-    if any(diagnostic.is_error for diagnostic in diagnostics) or list(
-        check_document(segments, ContentType.JSON, REPAYMENT)
-    ):
-        return
-    fields = {"account": {"id": value, "totalBalance": None}, "customFields": {"LOAN:x": value}}
-    result = render(
-        Text(None, segments), Scope("loan_transaction", fields, ZoneInfo("UTC")), strict=False, limit_characters=1000
-    )
-
-    assert isinstance(result, Rendered)
-    json.loads(result.body)
-
-
 def test_line_of_a_placeholder_in_a_long_body(tmp_path: Path) -> None:
     """A diagnostic within a body of several lines stands at the line of its placeholder."""
     text = toml('body = """\n<p>\n{ACCOUNT_ID}\n{NOBODY}</p>\n"""\n', without=("body",))
@@ -897,140 +515,6 @@ def test_no_templates_at_all(tmp_path: Path) -> None:
             require_usable(read_templates(directory, tenant=TENANT, schemas=schemas()))
 
 
-@pytest.mark.parametrize(
-    ("sample", "what"),
-    [
-        ('expected.body = "<p>Home"', "sample 'a': body is not as expected"),
-        ('expected.subject = "About"', "sample 'a': subject is not as expected"),
-        ('expected.destination = "a@b"', "sample 'a': destination is not as expected"),
-        ('expected.state = "FAILED"', "sample 'a': state is not as expected"),
-        ('expected.state = "HAPPY"', "unknown state 'HAPPY'"),
-        ("expected = {}", "sample 'a' expects nothing"),
-    ],
-)
-def test_samples_are_tests(tmp_path: Path, sample: str, what: str) -> None:
-    """T19: a sample that renders otherwise is a diagnostic that shows both texts; the template is not loaded."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    loaded = load_files(tmp_path, note=toml(f'[[sample]]\nname = "a"\nevent = "event.json"\n{sample}'))
-
-    assert what in [diagnostic.message.splitlines()[0] for diagnostic in loaded.diagnostics], loaded.diagnostics
-    assert ["T19"] == sorted({diagnostic.code for diagnostic in loaded.diagnostics})
-    assert (None, [False]) == (loaded.templates, [run.passed for run in loaded.samples])
-
-
-@pytest.mark.parametrize(
-    ("event", "what"),
-    [
-        ("client-created.json", "is a CLIENT_CREATED, which this template is not for"),
-        ("savings-deposit.json", "is a SAVINGS_DEPOSIT, which this template is not for"),
-        ("broken.json", "is no event: INVALID_EVENT"),
-    ],
-)
-def test_samples_need_an_event_of_the_template(tmp_path: Path, event: str, what: str) -> None:
-    """T19: a sample's file must hold an event that the template is for."""
-    source = SHIPPED / "samples" / event
-    (tmp_path / event).write_text(source.read_text() if source.exists() else '{"event": "LOAN_REPAYMENT"}')
-    sample = f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "QUEUED"'
-    (diagnostic,) = load_files(tmp_path, note=toml(sample)).diagnostics
-
-    assert what in diagnostic.message
-    assert ("T19", 13) == (diagnostic.code, diagnostic.location.line)
-
-
-OPTED_IN = '[[sample]]\nname = "a"\nevent = "event.json"\n'
-
-
-@pytest.mark.parametrize("fields", [{}, SMS, STREAM], ids=["EMAIL", "SMS", "EVENT_STREAM"])
-@pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
-@pytest.mark.parametrize("subscribed", ["", "subscribed = true\n"], ids=["by default", "as it says"])
-def test_the_holder_of_a_sample_is_subscribed(
-    tmp_path: Path, fields: dict[str, Any], option: str, subscribed: str
-) -> None:
-    """T19: whatever the template's option and channel, a sample shows the message of a holder who wants it."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    state = "SENT" if fields is STREAM else "QUEUED"
-    sample = f'{OPTED_IN}{subscribed}expected.state = "{state}"'
-    loaded = load_files(tmp_path, note=toml(sample, subscription=option, **fields))
-
-    assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
-
-
-@pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
-def test_a_sample_of_a_holder_who_is_not_subscribed(tmp_path: Path, option: str) -> None:
-    """T19: with `subscribed = false` a sample without `expected` passes when there is no message; with it, it fails."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    nobody = f"{OPTED_IN}subscribed = false\n"
-    loaded = load_files(tmp_path, note=toml(nobody, subscription=option))
-    assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
-
-    (diagnostic,) = load_files(
-        tmp_path, note=toml(f'{nobody}expected.state = "QUEUED"', subscription=option)
-    ).diagnostics
-    assert "sample 'a' makes no message: NOT_SUBSCRIBED: the holder opted out" == diagnostic.message
-    assert ("T19", "leave `expected` out where no message is right") == (diagnostic.code, diagnostic.hint)
-
-
-def test_a_sample_that_should_make_no_message_and_does(tmp_path: Path) -> None:
-    """T19: an event without a holder needs no subscription, so nothing keeps its message back."""
-    (tmp_path / "event.json").write_text((SHIPPED / "events" / "END_OF_DAY_PROCESSING_COMPLETED.json").read_text())
-    about = {"event": "END_OF_DAY_PROCESSING_COMPLETED", "target": "BACKGROUND_PROCESS", "body": '"{EVENT_ID}"'}
-    text = toml(f"{OPTED_IN}subscribed = false", **(STREAM | about))
-    (diagnostic,) = load_files(tmp_path, note=text).diagnostics
-
-    assert "sample 'a' makes a message, though its holder is not subscribed" == diagnostic.message
-    assert ("T19", "an event without a holder needs no subscription") == (diagnostic.code, diagnostic.hint)
-
-
-@pytest.mark.parametrize(
-    ("event", "fields", "got"),
-    [
-        (
-            "loan-repayment-no-address",
-            'expected.state = "QUEUED"',
-            "got      'FAILED', MISSING_EMAIL_RECIPIENT_ADDRESS: the recipient has no e-mail address",
-        ),
-        (
-            "loan-repayment-no-address",
-            'expected.destination = "bo@example.com"',
-            "got      nothing, MISSING_EMAIL_RECIPIENT_ADDRESS: the recipient has no e-mail address",
-        ),
-        ("loan-repayment", 'expected.state = "FAILED"', "got      'QUEUED'"),
-        ("loan-repayment-no-address", 'expected.subject = "?"', "got      'About LN-300001'"),
-    ],
-)
-def test_a_sample_says_why_a_message_failed(tmp_path: Path, event: str, fields: str, got: str) -> None:
-    """T19: beside a state or destination that is not as expected stands the reason, as `preview` has it."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / f"{event}.json").read_text())
-    (diagnostic,) = load_files(tmp_path, note=toml(f"{OPTED_IN}{fields}")).diagnostics
-
-    assert got == diagnostic.message.splitlines()[-1].strip()
-
-
-def test_unknown_fields_of_a_sample(tmp_path: Path) -> None:
-    """T19: nothing reads them, so each is a warning, once for an event that samples share; the samples pass."""
-    event = json.loads((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    event["transaction"]["amonut"] = event["transaction"]["amount"]
-    (tmp_path / "event.json").write_text(json.dumps(event))
-    two = "".join(f'[[sample]]\nname = "{name}"\nevent = "event.json"\nexpected.state = "QUEUED"\n' for name in "ab")
-    loaded = load_files(tmp_path, note=toml(two))
-    (diagnostic,) = loaded.diagnostics
-
-    assert ("T19", 13, True) == (diagnostic.code, diagnostic.location.line, diagnostic.is_warning)
-    assert "event.json has an unknown field transaction.amonut" == diagnostic.message
-    assert "did you mean amount?" == diagnostic.hint
-    assert loaded.templates
-    assert [True, True] == [run.passed for run in loaded.samples]
-
-
-def test_a_sample_says_why_its_template_failed(tmp_path: Path) -> None:
-    """T19: reason and detail of a template that fails for the sample's event."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    text = toml(f'{OPTED_IN}expected.state = "QUEUED"', strict=True, body="<p>{GROUP_NAME}</p>")
-    (diagnostic,) = load_files(tmp_path, note=text).diagnostics
-
-    assert "sample 'a' makes no message: MISSING_VALUE: no value: {GROUP_NAME}" == diagnostic.message
-
-
 IN_A_SAMPLE = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"\n'
 ABOVE = "fields of the template stand above the first [table]"
 
@@ -1084,25 +568,6 @@ def test_what_authors_slip_on(tmp_path: Path, text: str, what: str, hint: str) -
 
     assert found, diagnostics(tmp_path, text)
     assert hint == found.hint
-
-
-@pytest.mark.parametrize(
-    ("event", "hint"),
-    [
-        ("repayment.json", "did you mean events/repayment.json?"),
-        ("event/repayment.json", "did you mean events/repayment.json?"),
-        ("events/repaymnet.json", "did you mean events/repayment.json?"),
-        ("LOAN_REPAYMENT", "a JSON event, in a file that is named relative to the templates' folder"),
-        ("nothing/of/this", "a JSON event, in a file that is named relative to the templates' folder"),
-    ],
-)
-def test_the_event_of_a_sample_is_found_elsewhere(tmp_path: Path, event: str, hint: str) -> None:
-    """A file of that name in another folder below, or of a name like it, is what was meant."""
-    (tmp_path / "events").mkdir()
-    (tmp_path / "events" / "repayment.json").write_text("{}")
-    (diagnostic,) = diagnostics(tmp_path, toml(f'[[sample]]\nname = "a"\nevent = "{event}"\nexpected.state = "SENT"'))
-
-    assert (f"{event} cannot be read: No such file or directory", hint) == (diagnostic.message, diagnostic.hint)
 
 
 @pytest.mark.parametrize("type_", ["TASK", "EMAIL", "EVENT_STREAM", "SMS"])
@@ -1217,27 +682,6 @@ def test_a_name_with_braces(tmp_path: Path) -> None:
         assert [] == diagnostics(tmp_path, toml(name=name))
 
 
-def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
-    """T19: the samples of an inactive template show what it would do, so that it can be tried before it goes live."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.body = "<p>Home improvement</p>"'
-
-    assert () == load_files(tmp_path, note=toml(sample, active=False)).diagnostics
-
-
-def test_a_sample_of_nobody(tmp_path: Path) -> None:
-    """T19: a sample whose event makes no message says why."""
-    (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
-    text = toml(
-        '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.state = "QUEUED"', target="GROUP", recipient="GROUP"
-    )
-    (diagnostic,) = load_files(tmp_path, note=text).diagnostics
-
-    assert (
-        "sample 'a' makes no message: TARGET_MISMATCH: target GROUP, but the holder is a client" == diagnostic.message
-    )
-
-
 def test_a_file_outside_is_not_read(tmp_path: Path) -> None:
     """A template names no file outside of its directory, by a link neither."""
     (tmp_path / "secret").write_text("secret")
@@ -1332,12 +776,3 @@ def test_any_bytes_of_a_file_end_in_diagnostics_or_a_template(
     loaded = read_templates(directory, tenant=TENANT, schemas=schemas())
 
     assert (loaded.templates is None) == any(diagnostic.is_error for diagnostic in loaded.diagnostics)
-
-
-def test_custom_placeholder_keys() -> None:
-    """A custom field without entity and entry is looked for in all entities, each ungrouped first, then entry 1."""
-    (placeholder,), _ = parse("{CF:x}", ContentType.TEXT, families=REPAYMENT)
-
-    assert isinstance(placeholder, CustomFieldPlaceholder)
-    assert ("TRANSACTION:x", "TRANSACTION:x:1", "LOAN:x", "LOAN:x:1") == placeholder.field.keys[:4]
-    assert 18 == len(placeholder.field.keys)
