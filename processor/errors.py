@@ -1,15 +1,15 @@
 """Why the process cannot go on. What is wrong with one record is a dead letter, never one of these.
 
-FatalError               exit code
-├── UsageError          2   the command line, settings, templates or schemas; found before anything is committed
-├── TopicConfigError         2   topics are missing or do not fit
-├── DependencyError          3   broker or registry, after all patience; the disk of the state
-│   └── AuthorizationError 3   authorisation: no waiting mends it, so nobody starts us again
-├── StalledError        3   `--until-end` made no progress for a minute
-├── FencedError          4   fenced twice in a minute: two processes use one transactional.id
-├── InputError   5   a position that is gone, a group that lost its positions, a bad deployment
-└── InternalError      70   an invariant of ours does not hold; nothing was committed
-Any other exception that reaches the top is our fault too: 70.
+FatalError                    exit code
+├── UsageError                2   the command line, settings, templates or schemas; found before anything is committed
+├── TopicConfigError          2   topics are missing or do not fit
+├── DependencyError           3   broker or registry, after retries; the disk of the state
+│   └── AuthorizationError    3   not retriable; the supervisor does not restart
+├── StalledError              3   `--until-end` made no progress for a minute
+├── FencedError               4   fenced twice in a minute: two processes use one transactional.id
+├── InputError                5   a position that is gone, a group that lost its positions, a bad deployment
+└── InternalError            70   a bug: an invariant does not hold; nothing was committed
+Any other exception that reaches the top is a bug too: 70.
 """
 
 from typing import ClassVar
@@ -61,20 +61,20 @@ class FencedError(FatalError):
 
 
 class InputError(FatalError):
-    """The input is not what it was: going on would lose or repeat, so a person decides."""
+    """The input does not match the committed offsets: going on would lose or repeat events, so a person decides."""
 
     exit_code = 5
 
 
 class InternalError(FatalError):
-    """An invariant of ours does not hold."""
+    """A bug: an invariant does not hold."""
 
     exit_code = 70
 
 
 class UnavailableError(Exception):
-    """What is asked for cannot be had now, and may be had later: the record waits. `str(error)` is the cause."""
+    """Something is not available now, and may be later: the record is deferred. `str(error)` is the cause."""
 
 
 class DeferredSchemaError(UnavailableError):
-    """The registry gives schemas, but not this one: its records wait, and nothing else is concerned."""
+    """The registry gives other schemas, but not this one: only its records are deferred."""
