@@ -42,8 +42,8 @@ log = structlog.get_logger()
 POLL_TIMEOUT_S = 0.1  # for the first record of a batch
 MAX_POLL_BYTES = 16_000_000  # of key, value and headers; more than a second's work
 MAX_CONSUME_RECORDS = 500  # of one call, so that MAX_POLL_BYTES is not passed by much; the client's queue has as many
-HEARTBEAT_RECORDS = 10_000  # that a heartbeat drops at most
-COMMITTED_TIMEOUT_S = 5.0
+MAX_HEARTBEAT_RECORDS = 10_000  # that a heartbeat drops at most
+POSITION_TIMEOUT_S = 5.0
 SEEK_TIMEOUT_S = 2.0  # a fetcher that takes no seek for so long has ended
 
 GROUP_HINTS: Mapping[int, str] = {  # error of a group that does not admit this member -> what to do, with {group}
@@ -137,7 +137,7 @@ class EventConsumer:
 
     def poll_heartbeat(self) -> None:
         """Poll within `max.poll.interval.ms`, and drop the records that come: to be followed by `rewind`."""
-        for message in self._consumer.consume(HEARTBEAT_RECORDS, 0):
+        for message in self._consumer.consume(MAX_HEARTBEAT_RECORDS, 0):
             error = message.error()
             if error is not None:
                 self._on_error(error, message)
@@ -176,7 +176,7 @@ class EventConsumer:
     def _committed_offsets(self, partitions: list[AssignedPartition]) -> dict[int, int]:
         committed_offsets = {}
         try:
-            for committed in self._consumer.committed([self._at(p) for p in partitions], COMMITTED_TIMEOUT_S):
+            for committed in self._consumer.committed([self._at(p) for p in partitions], POSITION_TIMEOUT_S):
                 if committed.error is not None:
                     raise KafkaException(committed.error)
                 committed_offsets[committed.partition] = committed.offset

@@ -31,14 +31,14 @@ from processor.kafka.errors import (
 
 log = structlog.get_logger()
 
-MAX_CALL_S = 1.0
+CALL_TIMEOUT_S = 1.0
 """No call blocks longer, so that a signal is seen within a second; the deadline is kept over all calls."""
 
 HUNG_CALL_GRACE_S = 5.0
 """A call that is this late will not come back; seen: 15 to 20 s with a broker that hangs, and for ever."""
 
 HUNG_CALL_CHECK_INTERVAL_S = 0.25
-QUEUE_FULL_POLL_S = 0.01
+POLL_TIMEOUT_S = 0.01
 RESET_BACKOFF_S, MAX_RESET_BACKOFF_S = 0.1, 2.0  # between attempts at a new producer
 
 UNKNOWN_PARTITION_GRACE_S = 2.0  # a partition that the topic is seen to lack for so long is not there
@@ -153,7 +153,7 @@ class TransactionalPublisher:
         while not self._must_stop():
             try:
                 producer = producer or self._make_producer(topics, lambda error, topic: failed.append((error, topic)))
-                self._retry_until(time.monotonic() + 4 * MAX_CALL_S, producer.init_transactions)
+                self._retry_until(time.monotonic() + 4 * CALL_TIMEOUT_S, producer.init_transactions)
             except KafkaException as exception:
                 error = error_of(exception)
                 exception.__traceback__ = None
@@ -208,7 +208,7 @@ class TransactionalPublisher:
                     raise
                 # The topic has grown: the producer's metadata lags behind the consumer's. Or it has lost partitions.
                 missing_until = min(missing_until, time.monotonic() + UNKNOWN_PARTITION_GRACE_S)
-                producer.list_topics(output.topic, MAX_CALL_S)
+                producer.list_topics(output.topic, CALL_TIMEOUT_S)
                 text = f"{output.topic} has no partition {output.partition}"
                 missing = KafkaError(KafkaError._UNKNOWN_PARTITION, text)
                 self._poll_until(min(deadline, missing_until), producer, missing)
@@ -219,16 +219,16 @@ class TransactionalPublisher:
         """Poll once; raise `error` where the deadline has passed."""
         if time.monotonic() > deadline or self._must_stop():
             raise KafkaException(error)
-        producer.poll(QUEUE_FULL_POLL_S)
+        producer.poll(POLL_TIMEOUT_S)
 
     def _retry_until(self, deadline: float, call: Callable[[float], None]) -> None:
         """Repeat `call` with a timeout, within the deadline, while librdkafka says that this goes on where it was."""
         while True:
             left_s = deadline - time.monotonic()
             try:
-                return self._call_in_thread(call, max(0.001, min(left_s, MAX_CALL_S)))
+                return self._call_in_thread(call, max(0.001, min(left_s, CALL_TIMEOUT_S)))
             except KafkaException as exception:
-                if not error_of(exception).retriable() or left_s <= MAX_CALL_S or self._must_stop():
+                if not error_of(exception).retriable() or left_s <= CALL_TIMEOUT_S or self._must_stop():
                     raise
 
     def _call_in_thread(self, call: Callable[[float], None], timeout_s: float) -> None:
