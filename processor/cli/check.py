@@ -23,7 +23,7 @@ EXAMPLE: Final = "PROCESSOR_TEMPLATES_DIR=templates processor check"
 
 
 def command(as_json: Json = False) -> int:
-    """Check settings, schemas and templates with their samples; connects to nothing."""
+    """Validate settings, schemas and templates with their samples; opens no connection."""
     result = check(output.load_quiet_settings())
     if as_json:
         print_json(_as_json(result))

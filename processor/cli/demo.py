@@ -17,7 +17,7 @@ def command(
     as_json: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's topics and group on the broker.")] = False,
 ) -> int:
-    """The main job on sample events, read back and counted; starts a local Kafka when none is set."""
+    """Run the main job on sample events, read its outputs back and count them; starts a local Kafka if none is set."""
     from processor.demo.run import demo
 
     return demo(output.load_quiet_settings(), events=events, json_output=as_json, keep=keep)

@@ -28,7 +28,7 @@ def command(
     ],
     as_json: Json = False,
 ) -> int:
-    """Which templates make a message of an event, or why not, condition by condition; connects to nothing."""
+    """Show which templates make a message of an event, and why the others do not; opens no connection."""
     from processor.cli.event_arguments import read_events
     from processor.registry.schema_files import load_schemas
     from processor.templates.explain import explain_event

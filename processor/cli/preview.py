@@ -39,7 +39,7 @@ def command(
     browser: Annotated[bool, typer.Option("--open", help="Show the HTML body in the browser.")] = False,
     as_json: Json = False,
 ) -> int:
-    """A template's text beside the message it makes, and its values; connects to nothing."""
+    """Show a template's text beside the message it makes, and its values; opens no connection."""
     if event is not None and sample is not None:
         raise UsageError("--event and --sample are two events", hint="keep one of them")
     from processor.mapping.draft import Draft

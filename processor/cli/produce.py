@@ -28,10 +28,12 @@ def command(
     count: Annotated[int | None, typer.Option(metavar="N", min=0, help="N generated events.")] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="S", help="Seed of the generated events: 1 if not set; the same again makes no message."),
+        typer.Option(
+            metavar="S", help="Seed of the generated events, 1 if not set; the same seed sends the same events."
+        ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(metavar="R", help="Events a second, by schedule; not set: as fast as it goes.")
+        float | None, typer.Option(metavar="R", help="Events a second, by schedule; not set: as fast as possible.")
     ] = None,
     wire_format: Annotated[Literal["avro", "json"], typer.Option("--format", help="Wire form.")] = "avro",
     skip_bad: Annotated[

@@ -18,7 +18,11 @@ EXAMPLE: Final = "PROCESSOR_TENANT=northbank processor run --workers 2"
 
 def command(
     until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop, with 0, once every partition has reached the end it had.")
+        bool,
+        typer.Option(
+            "--until-end",
+            help="Stop, with 0, once every partition has reached the end it had when assigned.",
+        ),
     ] = False,
     start_from: Annotated[
         str | None,

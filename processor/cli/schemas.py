@@ -1,4 +1,4 @@
-"""`processor schemas`: whether ours can read all that was published before, and putting them into a registry.
+"""`processor schemas`: whether the schemas can read all that was published before; registers them.
 
 The exit code is 1 when something does not fit or is not registered, 0 when all is well.
 """
@@ -24,7 +24,7 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", help="Apply.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Compare the schemas with every version before, of history/ and the registry; register those that are not."""
+    """Compare the schemas with every earlier version, in history/ and the registry, and register new ones."""
     if yes and action != "register":
         raise UsageError("--yes is for register", hint="leave it out: check changes nothing")
     settings = output.load_quiet_settings()

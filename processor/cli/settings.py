@@ -13,7 +13,7 @@ EXAMPLE: Final = "processor settings --json"
 
 
 def command(as_json: Json = False) -> int:
-    """All settings with value, default, source and meaning; secrets are masked."""
+    """List all settings with value, default, source and meaning; secrets are masked."""
     from processor.settings import settings_table
 
     rows = settings_table()

@@ -30,7 +30,7 @@ def command(
     schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of template files, for editors.")] = False,
     as_json: Json = False,
 ) -> int:
-    """The templates there are, the placeholders of an event, or a new template; connects to nothing."""
+    """List the templates or the placeholders of an event, or write a new template; opens no connection."""
     if [placeholders is not None, new is not None, schema].count(True) > 1:
         raise UsageError("--placeholders, --new and --schema exclude each other", hint="keep one of them")
     if (new is None) != (event is None) or (new is None) != (channel is None):

@@ -40,7 +40,7 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", help="Apply --grow (irreversible).")] = False,
     as_json: Json = False,
 ) -> int:
-    """What topics exist, are missing or differ; exit 1 when something does."""
+    """Show which topics exist, are missing or differ, and create or grow them; exit 1 when something differs."""
     if grow is not None and (create or partitions is not None):
         raise UsageError("--grow stands alone", hint="create first, grow then")
     if yes and grow is None:

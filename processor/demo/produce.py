@@ -5,7 +5,6 @@ Every event is read as `run` would read it before it is sent, and keyed by its o
 
 import json
 import pickle
-import signal
 import sys
 import tempfile
 import threading
@@ -24,6 +23,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import Topic
 from processor.errors import InternalError, UsageError
 from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enqueue, event_producer, wait_until
+from processor.observability.signals import signal_handlers
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import samples
@@ -333,12 +333,5 @@ def _count(source: EventSource) -> int | None:
 def _stop_signals() -> Iterator[Callable[[], bool]]:
     """Whether SIGINT or SIGTERM has come. Outside the main thread there are none to catch."""
     requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with signal_handlers(requested.set):
         yield requested.is_set
-        return
-    before = {number: signal.signal(number, lambda *_: requested.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Our schemas against every version before, of `history/` and of the registry; and putting them into the registry."""
+"""Compares the schemas with every earlier version, in `history/` and the registry, and registers them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from processor.wire.schema_parser import parse_writer_schema
 
 @dataclass(frozen=True, slots=True)
 class SchemaCheck:
-    """One schema of ours. `earlier`: the number of versions that it was compared with; `registered`: its id in the
+    """One schema. `earlier`: the number of versions that it was compared with; `registered`: its id in the
     registry, None when it has none or there is no registry. `findings`: what earlier versions can write and this one
     cannot read."""
 

@@ -161,6 +161,24 @@ def test_a_file_is_sent_as_it_is(settings: Settings, tmp_path: Path, format: Any
 
 
 @pytest.mark.kafka
+def test_each_line_of_a_file_is_decoded_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was checked is what is sent: no line is decoded again for it."""
+    decoded: list[object] = []
+
+    def count(text: Any, schemas: Any) -> Any:
+        decoded.append(text)
+        return event_from_json(text, schemas)
+
+    monkeypatch.setattr("processor.demo.produce.event_from_json", count)
+    file = write(tmp_path / "e.jsonl", list(events(20)))
+
+    assert run_command(produce.command, settings, file=file) == 0
+    assert (20, 20) == (len(decoded), len(read(settings)))
+
+
+@pytest.mark.kafka
 def test_order_of_a_key(settings: Settings) -> None:
     """Events of one account are in one partition, in the order in which they were sent."""
     run_command(produce.command, settings, count=300, seed=7)
