@@ -148,7 +148,7 @@ def test_wrong_settings_are_an_error_of_usage() -> None:
             "PROCESSOR_HTTP__PORT='http' in the environment: input should be a valid integer, "
             "unable to parse string as an integer"
         ),
-        "hint: Their port; 0: a free one, which is printed. Default: 8080",
+        "hint: Port of /health, /ready and /metrics; 0: a free one, which is printed. Default: 8080",
     ] == done.stderr.splitlines()
 
 
