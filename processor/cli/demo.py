@@ -1,11 +1,15 @@
-"""`processor demo`: the main job on sample events, end to end."""
+"""`processor demo`: the main job on sample events, end to end.
 
+The exit code is 1 when an output was doubled, lost or out of order.
+"""
+
+import sys
 from typing import Annotated, Final
 
 import typer
 
 from processor.cli import output
-from processor.cli.output import Json
+from processor.cli.output import FINDINGS_EXIT_CODE, Json, print_json
 
 EXAMPLE: Final = "processor demo --events 200"
 
@@ -18,6 +22,18 @@ def command(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's topics and group on the broker.")] = False,
 ) -> int:
     """Run the main job on sample events, read its outputs back and count them; starts a local Kafka if none is set."""
-    from processor.demo.run import demo
+    from rich.console import Console
 
-    return demo(output.load_quiet_settings(), events=events, json_output=as_json, keep=keep)
+    from processor.demo.report import print_report
+    from processor.demo.run import run_demo
+
+    settings = output.load_quiet_settings()
+    with Console(stderr=True).status("demo") as status:  # nothing where stderr is no terminal
+        outcome = run_demo(settings, events=events, keep=keep, show_status=status.update)
+    if as_json:
+        print_json(outcome.result.as_json())
+    else:
+        print_report(Console(), outcome.result, outcome.examples, outcome.schemas)
+    if outcome.kept:
+        sys.stderr.write(f"kept: {outcome.kept}\n")
+    return FINDINGS_EXIT_CODE if outcome.result.counts.discrepancies else 0

@@ -28,9 +28,7 @@ def command(
     count: Annotated[int | None, typer.Option(metavar="N", min=0, help="N generated events.")] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            metavar="S", help="Seed of the generated events, 1 if not set; the same seed sends the same events."
-        ),
+        typer.Option(metavar="S", help="Seed of the generated events, 1 if not set; sent again they are duplicates."),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(metavar="R", help="Events a second, by schedule; not set: as fast as possible.")

@@ -183,7 +183,7 @@ def test_a_start_that_is_no_word_is_refused_once() -> None:
     assert 1 == done.stderr.count("yesterday")
 
 
-def test_a_taken_port_stops_run() -> None:
+def test_a_port_in_use_stops_run() -> None:
     """Exit 2 with the port, before anything is consumed."""
     with socket.socket() as occupied:
         occupied.bind(("127.0.0.1", 0))
@@ -447,7 +447,7 @@ def test_errors_in_any_encoding() -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_written_to_by_nobody(tmp_path: Path, closed: str) -> None:
+def test_nothing_is_written_to_closed_streams(tmp_path: Path, closed: str) -> None:
     """A command does its work without them, and no file that it opens gets their numbers."""
     done = subprocess.run(
         [

@@ -91,7 +91,7 @@ def of_a_line_of_events(folder: Path, name: str) -> str:  # noqa: ARG001  as the
     return found.detail
 
 
-def of_the_matrix(folder: Path, name: str) -> str:  # noqa: ARG001  as the others
+def of_an_override(folder: Path, name: str) -> str:  # noqa: ARG001  as the others
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROCESSOR_CHANNELS__OVERRIDES", json.dumps({name: {"EMAIL": True}}))
         return error_of(load_settings)
@@ -107,7 +107,7 @@ PLACES = [
     of_placeholders,
     of_a_new_template,
     of_a_line_of_events,
-    of_the_matrix,
+    of_an_override,
 ]
 
 

@@ -111,7 +111,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         ("../b", "CLIENT_CREATED", "EMAIL", "id '../b' is not an id"),
     ],
 )
-def test_what_cannot_be_begun(template_id: str, event: str, channel: str, what: str, tmp_path: Path) -> None:
+def test_what_is_refused(template_id: str, event: str, channel: str, what: str, tmp_path: Path) -> None:
     """Each mistake has its words, and leaves no template behind."""
     with pytest.raises(UsageError) as caught:
         run_command(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 from confluent_kafka import OFFSET_END, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from processor.cli.demo import command
 from processor.demo.generate import events
 from processor.demo.inputs import Input, make_inputs
 from processor.demo.report import Latency
-from processor.demo.run import demo
+from processor.demo.run import Tamper, run_demo
 from processor.demo.watcher import read_all
 from processor.domain.event import Event
 from processor.domain.output_topics import CO_PARTITIONED
@@ -29,6 +31,7 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings
 from processor.wire.decode import DecodeFailure, decode
 from processor.wire.output_fields import read_message
+from tests.cli.commands import run_command
 from tests.support.clients import logged
 
 SCHEMAS = load_schemas()
@@ -83,6 +86,13 @@ def decoded(item: Input) -> Event | DecodeFailure:
         RecordPosition(Topic("e"), 0, item.number), 0, item.record.key, item.record.value, item.record.headers
     )
     return decode(record, schemas=SCHEMAS, schema_of=SCHEMAS.local_schema)
+
+
+def demo(settings: Settings, *, tamper: Tamper | None = None, **options: Any) -> int:
+    """The command with these options; `tamper` changes the real topics before they are read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processor.demo.run.run_demo", partial(run_demo, tamper=tamper))
+        return run_command(command, settings, **options)
 
 
 # Without a broker
@@ -141,7 +151,7 @@ def test_no_broker(unreachable_settings: Settings, monkeypatch: pytest.MonkeyPat
 @pytest.mark.kafka
 def test_the_main_job(settings: Settings, leftovers: Leftovers, capsys: Captured) -> None:
     """All outputs of 61 events and four others are read once and in order, and nothing is left on the broker."""
-    code = demo(settings, events=61, json_output=True)
+    code = demo(settings, events=61, as_json=True)
     found = printed(capsys)
 
     assert code == 0
@@ -159,7 +169,7 @@ def test_the_main_job(settings: Settings, leftovers: Leftovers, capsys: Captured
 @pytest.mark.kafka
 def test_one_event(settings: Settings, capsys: Captured) -> None:
     """The smallest demo has no paced part, and so no latency."""
-    code = demo(settings, events=1, json_output=True)
+    code = demo(settings, events=1, as_json=True)
     found = printed(capsys)
 
     assert (0, 5) == (code, found["events"])
@@ -214,7 +224,7 @@ def test_a_duplicate_and_a_swap_are_noticed(settings: Settings, capsys: Captured
         records[first], records[second] = records[second], records[first]
         rewrite(demo_settings, topic, 0, [*records, records[0]])
 
-    code = demo(settings, events=200, json_output=True, tamper=tamper)
+    code = demo(settings, events=200, as_json=True, tamper=tamper)
     found = printed(capsys)
 
     assert code == 1
@@ -234,7 +244,7 @@ def test_lost_records_are_noticed(settings: Settings, capsys: Captured) -> None:
             before[topic] = len(list(read_all(demo_settings, [topic])))
             rewrite(demo_settings, topic, first, partition_of(demo_settings, topic, first)[1:])
 
-    code = demo(settings, events=40, json_output=True, tamper=tamper)
+    code = demo(settings, events=40, as_json=True, tamper=tamper)
     found = printed(capsys)
 
     assert code == 1
@@ -255,7 +265,7 @@ def test_changed_bytes_of_a_dead_letter_are_noticed(settings: Settings, capsys: 
         records[0].set_value((records[0].value() or b"") + b".")
         rewrite(demo_settings, topic, first, records)
 
-    code = demo(settings, events=10, json_output=True, tamper=tamper)
+    code = demo(settings, events=10, as_json=True, tamper=tamper)
     found = printed(capsys)
 
     assert code == 1
@@ -277,7 +287,7 @@ def test_what_people_see(settings: Settings, capsys: Captured) -> None:
 @pytest.mark.kafka
 def test_keep(settings: Settings, bootstrap_servers: str, leftovers: Leftovers, capsys: Captured) -> None:
     """With --keep topics and group stay, and stderr names their prefix; stdout has its one line."""
-    demo(settings, events=4, json_output=True, keep=True)
+    demo(settings, events=4, as_json=True, keep=True)
     captured = capsys.readouterr()
     left = leftovers()
     prefix = next(iter(left)).split(".")[0]

@@ -143,14 +143,14 @@ def test_nothing_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("place", [1, 4, 8])
-def test_a_planted_duplicate_is_one(place: int) -> None:
+def test_a_repeated_record_is_one_duplicate(place: int) -> None:
     """A record repeated, right behind itself or much later, is one duplicate and nothing else."""
     counts = verify(make_expected(ALL), [*GOOD[:place], GOOD[0], *GOOD[place:]])
 
     assert Counts({"m": 9}, duplicates=1, lost=0, out_of_order=0) == counts
 
 
-def test_a_planted_swap_is_one() -> None:
+def test_a_swap_is_one_record_out_of_order() -> None:
     """Two neighbours of one key in the wrong order are one record out of order, and nothing else."""
     swapped = list(GOOD)
     swapped[2], swapped[4] = swapped[4], swapped[2]
