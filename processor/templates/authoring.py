@@ -96,7 +96,7 @@ def write_starter(
     row, channel = EVENTS[parse_event(event_name)], _parse_word(channel_name, Channel)
     channels = settings.channels.of(row)
     if channel not in channels:
-        raise UsageError(f"{row.event} has no channel {channel}", hint=f"its channels: {', '.join(sorted(channels))}")
+        raise UsageError(f"{row.event} is not sent by {channel}", hint=f"its channels: {', '.join(sorted(channels))}")
     path, event_path = directory / f"{template_id}.toml", directory / "events" / f"{row.event}.json"
     try:
         (directory / "events").mkdir(parents=True, exist_ok=True)

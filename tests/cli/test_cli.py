@@ -213,7 +213,7 @@ def test_settings_are_shown_with_value_source_and_meaning() -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert (
         "PROCESSOR_MAX_STALL_S = 30  (environment)\n"
-        "    A partition with lag and no progress for so long makes the process unready. Default: 60\n"
+        "    Seconds without progress until a partition with lag makes the process unready. Default: 60\n"
     ) in done.stdout
     assert "PROCESSOR_SCHEMA_REGISTRY__PASSWORD = **********  (environment)\n" in done.stdout
     assert "hunter2" not in done.stdout
@@ -231,7 +231,7 @@ def test_settings_for_machines_are_one_object() -> None:
         "value": "northbank",
         "default": None,
         "source": "environment",
-        "meaning": "The bank this installation serves; run needs it.",
+        "meaning": "The bank that this installation serves; required by run.",
     } == rows["PROCESSOR_TENANT"]
 
 

@@ -105,7 +105,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
             "a",
             "END_OF_DAY_PROCESSING_COMPLETED",
             "EMAIL",
-            "has no channel EMAIL\nhint: its channels: EVENT_STR",
+            "is not sent by EMAIL\nhint: its channels: EVENT_STR",
         ),
         ("A b", "CLIENT_CREATED", "EMAIL", "id 'A b' is not an id"),
         ("../b", "CLIENT_CREATED", "EMAIL", "id '../b' is not an id"),
