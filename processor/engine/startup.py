@@ -37,7 +37,7 @@ from processor.kafka.topic_state import TopicWatch, read_output_topics, topic_di
 from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.reference import Reference
 from processor.observability.signals import Shutdown
-from processor.registry.client import schemas_by_id
+from processor.registry.cache import schemas_by_id
 from processor.registry.schema_files import load_schemas
 from processor.registry.subjects import with_registered_ids
 from processor.settings import Settings

@@ -1,4 +1,4 @@
-"""A schema registry asked by people and at start, in the foreground: what is registered, and under which id.
+"""A schema registry in the foreground, for commands and at start: what is registered, and under which id.
 
 Subjects are full names of records. https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
@@ -9,13 +9,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import requests
 import structlog
 
 from processor.domain.output_topics import STREAM_EVENT
 from processor.domain.record import SchemaId
 from processor.errors import AuthorizationError, UnavailableError, UsageError
-from processor.registry.client import asked, session_of
+from processor.registry.client import RegistryClient, open_session
 from processor.settings import Settings
 from processor.wire.reader_schemas import ReaderSchema, Schemas
 from processor.wire.schema_parser import parse_writer_schema
@@ -24,62 +23,60 @@ log = structlog.get_logger()
 
 
 class Subjects:
-    """The registry of the settings. Every method blocks up to 5 s and raises UnavailableError when there is no answer,
-    AuthorizationError when it refuses us."""
+    """The registry of the settings. Every method blocks up to 5 s, and raises UnavailableError without a
+    response, AuthorizationError when it refuses us."""
 
-    def __init__(self, url: str, session: requests.Session) -> None:
-        self._url = url.rstrip("/")
-        self._session = session
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
 
     def id_of(self, schema: ReaderSchema) -> SchemaId | None:
         """The registry's id of just this schema; None when it is not registered."""
-        with _told():
-            answer = self._ask("POST", f"/subjects/{schema.name}", json_body={"schema": schema.text})
-            return None if answer is None else _id_in(answer)
+        with _translate_shape_errors():
+            response = self._client.request("POST", f"/subjects/{schema.name}", json_body={"schema": schema.text})
+            return None if response is None else _parse_id(response)
 
     def versions(self, name: str) -> dict[SchemaId, str]:
         """Id -> text, of all versions that are registered for the subject."""
-        with _told():
-            numbers = self._ask("GET", f"/subjects/{name}/versions") or ()
-            answers = [self._ask("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
-            return {_id_in(answer): str(answer["schema"]) for answer in answers if answer is not None}
+        with _translate_shape_errors():
+            numbers = self._client.request("GET", f"/subjects/{name}/versions") or ()
+            responses = [self._client.request("GET", f"/subjects/{name}/versions/{number}") for number in numbers]
+            return {_parse_id(response): str(response["schema"]) for response in responses if response is not None}
 
     def register(self, schema: ReaderSchema) -> SchemaId:
         """The id of the schema, registered as a new version if it was not."""
-        with _told():
-            answer = self._ask("POST", f"/subjects/{schema.name}/versions", json_body={"schema": schema.text})
-            return _id_in(answer)
+        with _translate_shape_errors():
+            response = self._client.request(
+                "POST", f"/subjects/{schema.name}/versions", json_body={"schema": schema.text}
+            )
+            return _parse_id(response)
 
-    def _ask(self, method: str, path: str, **more: Any) -> Any:
-        return asked(self._session, method, self._url + path, **more)
 
-
-def _id_in(answer: Any) -> SchemaId:
-    found = answer.get("id") if isinstance(answer, dict) else None
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**31:
-        raise UnavailableError(f"the schema registry answered without an id of a schema: {str(answer)[:100]}")
-    return SchemaId(found)
+def _parse_id(response: Any) -> SchemaId:
+    number = response.get("id") if isinstance(response, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**31:
+        raise UnavailableError(f"the schema registry responded without an id of a schema: {str(response)[:100]}")
+    return SchemaId(number)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """An answer of another shape than the API has is no answer."""
+def _translate_shape_errors() -> Iterator[None]:
+    """A response of another shape than the API has is as none."""
     try:
         yield
     except (ValueError, KeyError, TypeError) as error:
-        raise UnavailableError(f"the schema registry did not answer as its API says: {error!r}") from error
+        raise UnavailableError(f"the schema registry did not respond as its API says: {error!r}") from error
 
 
 def subjects(settings: Settings) -> Subjects | None:
     """The registry that is set, if one is."""
     url = settings.schema_registry.url
-    return None if url is None else Subjects(url, session_of(settings))
+    return None if url is None else Subjects(RegistryClient(url, open_session(settings)))
 
 
 def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
-    """Our schemas with the registry's ids, by which consumers ask it for what is written as Avro.
+    """Our schemas with the registry's ids, by which consumers find the schemas of what is written as Avro.
 
-    `local` then has all versions of the outputs too, so that what was published is read without asking. Without a
+    `local` then has all versions of the outputs too, so that what was published is read without a look-up. Without a
     registry, the same. Raises UsageError for a schema that is written and not registered: `run` registers
     nothing.
     """
@@ -98,7 +95,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
 
 def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schemas) -> Schemas:
     formats = settings.output
-    found: dict[str, ReaderSchema] = {}
+    outputs: dict[str, ReaderSchema] = {}
     missing = []
     for name, schema in schemas.outputs.items():
         registered = registry.id_of(schema)
@@ -106,16 +103,16 @@ def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schema
             schema = replace(schema, id=registered)
         elif (formats.stream_format if name == STREAM_EVENT else formats.format) == "avro":
             missing.append(name)
-        found[name] = schema
+        outputs[name] = schema
     if missing:
         raise UsageError(
             f"not registered in the schema registry: {', '.join(missing)}",
             hint="`processor schemas register` shows what it would register, and with --yes does",
         )
-    published = {key: text for name in found for key, text in registry.versions(name).items()}
+    published = {key: text for name in outputs for key, text in registry.versions(name).items()}
     return replace(
         schemas,
-        outputs=MappingProxyType(found),
+        outputs=MappingProxyType(outputs),
         local=MappingProxyType(
             {**schemas.local, **{key: parse_writer_schema(text) for key, text in published.items()}}
         ),

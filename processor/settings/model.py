@@ -154,8 +154,8 @@ class SchemaRegistrySettings(SettingsTable):
     refused_id_s: int = Field(
         default=600,
         ge=1,
-        description="Seconds for which a schema id is refused, while the registry gives others, before its records are "
-        "dead letters UNKNOWN_SCHEMA; until then their partition waits.",
+        description="Seconds for which a schema id is refused, while the registry serves others, before its records "
+        "are dead letters UNKNOWN_SCHEMA; until then their partition waits.",
     )
 
 

@@ -12,7 +12,7 @@ import trustme
 
 from processor.cli import schemas
 from processor.errors import DependencyError, UnavailableError, UsageError
-from processor.registry.client import session_of
+from processor.registry.client import RegistryClient, open_session
 from processor.registry.schema_files import load_schemas, shipped_schemas
 from processor.registry.subjects import Subjects
 from processor.settings import SchemaRegistrySettings, Settings
@@ -142,7 +142,7 @@ def test_registering(
     installation.produce_events([repayment(0)])
     installation.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
-    registered = Subjects(registry_url, session_of(settings)).id_of(ours)
+    registered = Subjects(RegistryClient(registry_url, open_session(settings))).id_of(ours)
     (message, *_) = installation.read(installation.settings.topic("messages"))
     assert registered is not None
     assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
@@ -162,7 +162,7 @@ def test_no_registry() -> None:
     with pytest.raises(UsageError, match="no schema registry is set"):
         run_command(schemas.command, Settings(), action="register", yes=True)
     nowhere = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:1"))
-    with pytest.raises(DependencyError, match="the schema registry did not answer"):
+    with pytest.raises(DependencyError, match="the schema registry did not respond"):
         run_command(schemas.command, nowhere, action="check")
 
 
@@ -175,10 +175,9 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
     with LoopbackServer(lambda _path: json_response([]), tls=context) as registry:
         registry_settings: Json = {"url": registry.url, "username": "ada", "password": "pw"}
         trusting = Settings(schema_registry=SchemaRegistrySettings(**registry_settings, ca_file=tmp_path / "ca.pem"))
-        assert {} == Subjects(registry.url, session_of(trusting)).versions("x")
+        distrusting = Settings(schema_registry=SchemaRegistrySettings(**registry_settings))
+        assert {} == Subjects(RegistryClient(registry.url, open_session(trusting))).versions("x")
         with pytest.raises(UnavailableError, match="SSLError"):
-            Subjects(
-                registry.url, session_of(Settings(schema_registry=SchemaRegistrySettings(**registry_settings)))
-            ).versions("x")
+            Subjects(RegistryClient(registry.url, open_session(distrusting))).versions("x")
 
     assert ["Basic YWRhOnB3"] == registry.authorizations

@@ -21,7 +21,8 @@ from processor.engine.status import EngineStatus
 from processor.errors import UnavailableError
 from processor.kafka.clients import headers_of
 from processor.observability.http import Readiness
-from processor.registry.client import Registry
+from processor.registry.cache import SchemaCache
+from processor.registry.client import RegistryClient
 from processor.registry.schema_files import shipped_schemas
 from processor.settings import SchemaRegistrySettings
 from processor.wire.decode import event_from_json
@@ -217,19 +218,21 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
     ]
     ((reason, detail),) = letters_of(made)
     assert "UNKNOWN_SCHEMA" == reason
-    assert detail.startswith("id 7: refused for 4 s while others were given: ")
+    assert detail.startswith("id 7: refused for 4 s while other schemas were served: ")
     last = [readiness for committed, readiness in seen if committed == [1, 2]][-1]
     assert (last.ready, last.degraded) == (True, True)  # after more than a stall's time
-    assert last.reasons[0].startswith("partition 0 waits at 1: the schema registry gives others and not id 7: ")
+    assert last.reasons[0].startswith(
+        "partition 0 waits at 1: the schema registry serves other schemas, but not id 7: "
+    )
 
 
 def test_an_id_that_a_real_registry_does_not_have(registry_url: str) -> None:
     """It says so in the API's words, which are believed."""
-    asked = Registry(f"{registry_url}", requests.Session())
+    registry = SchemaCache(RegistryClient(registry_url, requests.Session()))
     with pytest.raises(KeyError):
         while True:
             try:
-                asked.schema_of(SchemaId(999_999))
+                registry.schema_of(SchemaId(999_999))
             except UnavailableError as unavailable:
                 assert "waiting" in str(unavailable), unavailable
             time.sleep(0.05)

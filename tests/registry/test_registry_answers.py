@@ -1,11 +1,11 @@
-"""What a registry may answer, and what is no answer; a loopback server in its place, which says anything."""
+"""What a registry may respond, and what is no response; a loopback server in its place, which says anything."""
 
 import json
 import re
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +17,8 @@ import requests
 
 from processor.domain.record import SchemaId
 from processor.errors import AuthorizationError, DeferredSchemaError, UnavailableError, UsageError
-from processor.registry.client import Registry, schemas_by_id
+from processor.registry.cache import SchemaCache, schemas_by_id
+from processor.registry.client import RegistryClient
 from processor.registry.subjects import Subjects, with_registered_ids
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
 from processor.wire.schema import RefusedSchemaError, WriterSchema
@@ -27,15 +28,23 @@ from tests.support.http_server import StubRegistry
 Json = Any
 
 
-class Answers(StubRegistry):
+class CachedRegistry(StubRegistry):
     """With a client of its own for each look-up."""
 
     def schema_of(self, number: int) -> WriterSchema:
         """The schema of an id, by a new client. Blocks."""
-        return look_up(Registry(self.url, requests.Session()), number)
+        return look_up(new_cache(self.url), number)
 
 
-def look_up(registry: Registry, number: int) -> WriterSchema:
+def new_cache(
+    url: str, session: requests.Session | None = None, *, refused_id_s: float = 600, served: Sequence[SchemaId] = ()
+) -> SchemaCache:
+    """The schemas of a registry, none of which was looked up yet."""
+    client = RegistryClient(url, session or requests.Session())
+    return SchemaCache(client, refused_id_s=refused_id_s, served=served)
+
+
+def look_up(registry: SchemaCache, number: int) -> WriterSchema:
     """What the next look-up of an id gives or raises. Blocks."""
     while True:
         try:
@@ -47,9 +56,9 @@ def look_up(registry: Registry, number: int) -> WriterSchema:
         time.sleep(0.01)
 
 
-def refused(registry: Registry, number: int, *, patience_s: float = 20) -> str:
+def until_refused(registry: SchemaCache, number: int, *, timeout_s: float = 20) -> str:
     """The detail of an id's dead letters, once it is refused; until then it is deferred, each time."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
             look_up(registry, number)
@@ -57,52 +66,52 @@ def refused(registry: Registry, number: int, *, patience_s: float = 20) -> str:
             return refusal.detail
         except DeferredSchemaError:
             continue
-    raise AssertionError(f"id {number} is not refused after {patience_s} s")
+    raise AssertionError(f"id {number} is not refused after {timeout_s} s")
 
 
 SCHEMA = (200, json.dumps({"schema": '{"type": "record", "name": "A", "fields": []}'}).encode())
 
 
 def referring(references: Json) -> bytes:
-    """An answer whose schema names others."""
+    """A response whose schema names others."""
     return json.dumps({"schema": "{}", "references": references}).encode()
 
 
 ODD: list[tuple[int, bytes, str]] = [
-    (400, b"", "answered with 400"),
-    (401, b'{"error_code": 40101, "message": "token expired"}', "answered with 401: 'token expired'"),
-    (403, b'{"error_code": 40301, "message": "no access"}', "answered with 403: 'no access'"),
-    (403, b"<html>\x00blocked</html>", r"answered with 403: '<html>\x00blocked</html>'"),
-    (404, b"404 page not found", "answered with 404"),
-    (404, b'{"error_code": 404, "message": "no such path"}', "answered with 404"),
-    (409, b"{}", "answered with 409"),
-    (422, b"{}", "answered with 422"),
-    (429, b"{}", "answered with 429"),
-    (500, b"{}", "answered with 500"),
-    (502, b"{}", "answered with 502"),
-    (302, b"", "answered with 302"),
-    (204, b"", "answered with 204"),
-    (200, b"", "answered without JSON"),
-    (200, b"<html>", "answered without JSON"),
-    (200, b"[" * 200_000, "answered without JSON"),
-    (200, b"\xff\xfe", "answered without JSON"),
-    (200, b"9" * 5_000, "answered without JSON"),
-    (200, b"[]", "answered without a schema"),
-    (200, b'"x"', "answered without a schema"),
-    (200, b"{}", "answered without a schema"),
-    (200, b'{"schema": null}', "answered without a schema"),
-    (200, b'{"schema": {"type": "string"}}', "answered without a schema"),
-    (200, referring(5), "its `references` are no list"),
-    (200, referring({"subject": "a", "version": 1}), "its `references` are no list"),
+    (400, b"", "responded with 400"),
+    (401, b'{"error_code": 40101, "message": "token expired"}', "responded with 401: 'token expired'"),
+    (403, b'{"error_code": 40301, "message": "no access"}', "responded with 403: 'no access'"),
+    (403, b"<html>\x00blocked</html>", r"responded with 403: '<html>\x00blocked</html>'"),
+    (404, b"404 page not found", "responded with 404"),
+    (404, b'{"error_code": 404, "message": "no such path"}', "responded with 404"),
+    (409, b"{}", "responded with 409"),
+    (422, b"{}", "responded with 422"),
+    (429, b"{}", "responded with 429"),
+    (500, b"{}", "responded with 500"),
+    (502, b"{}", "responded with 502"),
+    (302, b"", "responded with 302"),
+    (204, b"", "responded with 204"),
+    (200, b"", "responded without JSON"),
+    (200, b"<html>", "responded without JSON"),
+    (200, b"[" * 200_000, "responded without JSON"),
+    (200, b"\xff\xfe", "responded without JSON"),
+    (200, b"9" * 5_000, "responded without JSON"),
+    (200, b"[]", "responded without a schema"),
+    (200, b'"x"', "responded without a schema"),
+    (200, b"{}", "responded without a schema"),
+    (200, b'{"schema": null}', "responded without a schema"),
+    (200, b'{"schema": {"type": "string"}}', "responded without a schema"),
+    (200, referring(5), "its `references` are not a list"),
+    (200, referring({"subject": "a", "version": 1}), "its `references` are not a list"),
     (200, referring([{"subject": "a"}]), "without a place"),
     (200, referring([{"subject": "a", "version": "x"}]), "without a place"),
     (200, referring([{"subject": "a", "version": None}]), "without a place"),
     (200, referring([5]), "without a place"),
     (200, referring([None]), "without a place"),
-    (200, referring([{"subject": "none", "version": 1}]), "it names a schema that is not there"),
-    (200, referring([{"subject": "forbidden", "version": 1}]), "answered with 403"),
-    (200, referring([{"subject": "odd", "version": 1}]), "answered without a schema"),
-    (200, referring([{"subject": "\ud800", "version": 1}]), "its answer cannot be read: UnicodeEncodeError"),
+    (200, referring([{"subject": "none", "version": 1}]), "it names a schema that does not exist"),
+    (200, referring([{"subject": "forbidden", "version": 1}]), "responded with 403"),
+    (200, referring([{"subject": "odd", "version": 1}]), "responded without a schema"),
+    (200, referring([{"subject": "\ud800", "version": 1}]), "its response cannot be read: UnicodeEncodeError"),
     (200, b" " * 5_000_000, "with over 4194304 bytes"),
 ]
 REFERRED = {
@@ -112,29 +121,29 @@ REFERRED = {
 
 
 @pytest.mark.parametrize(("status", "body", "cause"), ODD)
-def test_an_odd_answer_is_about_the_records_of_its_id(status: int, body: bytes, cause: str) -> None:
+def test_an_odd_response_is_about_the_records_of_its_id(status: int, body: bytes, cause: str) -> None:
     """Whatever it is: they wait while the registry gives others, and are dead letters after the time that is set."""
-    answers = {**REFERRED, "/schemas/ids/7": (status, body), "/schemas/ids/8": SCHEMA}
-    with Answers(answers) as server:
-        registry = Registry(server.url, requests.Session(), refused_id_s=0.2)
+    responses = {**REFERRED, "/schemas/ids/7": (status, body), "/schemas/ids/8": SCHEMA}
+    with CachedRegistry(responses) as server:
+        registry = new_cache(server.url, refused_id_s=0.2)
         assert "A" == look_up(registry, 8).name
         with pytest.raises(DeferredSchemaError) as deferred:
             look_up(registry, 7)
-        detail = refused(registry, 7)
+        detail = until_refused(registry, 7)
 
-    assert str(deferred.value).startswith("the schema registry gives others and not id 7: ")
+    assert str(deferred.value).startswith("the schema registry serves other schemas, but not id 7: ")
     assert cause in str(deferred.value)
-    assert detail.startswith("refused for 0 s while others were given: ")
+    assert detail.startswith("refused for 0 s while other schemas were served: ")
     assert cause in detail
 
 
 @pytest.mark.parametrize(("status", "body", "cause"), ODD)
 def test_a_registry_that_gives_nothing_refuses_no_id(status: int, body: bytes, cause: str) -> None:
-    """The same answer to everything, also for what it gave before: an expired token, a proxy. The records wait."""
+    """The same response to everything, also for what it gave before: an expired token, a proxy. The records wait."""
     paths = ["/schemas/ids/7", "/schemas/ids/8", "/subjects"]
-    with Answers({**REFERRED, **dict.fromkeys(paths, (status, body))}) as server:
-        for given in ((), (SchemaId(8),)):
-            registry = Registry(server.url, requests.Session(), refused_id_s=0, given=given)
+    with CachedRegistry({**REFERRED, **dict.fromkeys(paths, (status, body))}) as server:
+        for served in ((), (SchemaId(8),)):
+            registry = new_cache(server.url, refused_id_s=0, served=served)
             for _ in range(2):
                 with pytest.raises(UnavailableError, match=re.escape(cause.partition(": '")[0])) as waiting:
                     look_up(registry, 7)
@@ -143,43 +152,43 @@ def test_a_registry_that_gives_nothing_refuses_no_id(status: int, body: bytes, c
 
 def test_a_refused_id_is_given_in_the_end() -> None:
     """Before and after the time that is set, the first look-up that finds the schema counts."""
-    answers = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/8": SCHEMA, "/schemas/ids/9": (500, b"{}")}
-    with Answers(answers) as server:
-        registry = Registry(server.url, requests.Session(), refused_id_s=0.2, given=[SchemaId(8)])
+    responses = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/8": SCHEMA, "/schemas/ids/9": (500, b"{}")}
+    with CachedRegistry(responses) as server:
+        registry = new_cache(server.url, refused_id_s=0.2, served=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError):
             look_up(registry, 7)
-        answers["/schemas/ids/7"] = SCHEMA
+        responses["/schemas/ids/7"] = SCHEMA
         assert "A" == look_up(registry, 7).name
-        refused(registry, 9)
-        answers["/schemas/ids/9"] = SCHEMA
+        until_refused(registry, 9)
+        responses["/schemas/ids/9"] = SCHEMA
         with pytest.raises(RefusedSchemaError):
             registry.schema_of(SchemaId(9))  # believed for a while
         registry._unknown.clear()
         assert "A" == look_up(registry, 9).name
 
 
-def test_time_without_an_answer_for_others_does_not_count() -> None:
-    """A registry that is down, or refuses all, for longer than the time that is set refuses nobody when it is back."""
-    answers = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/8": SCHEMA}
-    with Answers(answers) as server:
-        registry = Registry(server.url, requests.Session(), refused_id_s=0.5, given=[SchemaId(8)])
+def test_time_without_a_response_for_others_does_not_count() -> None:
+    """A registry that is down, or refuses all, for longer than the time that is set refuses no id when it is back."""
+    responses = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/8": SCHEMA}
+    with CachedRegistry(responses) as server:
+        registry = new_cache(server.url, refused_id_s=0.5, served=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError):
             look_up(registry, 7)
-        answers["/schemas/ids/8"] = (401, b"{}")
-        with pytest.raises(UnavailableError, match="answered with 403"):
+        responses["/schemas/ids/8"] = (401, b"{}")
+        with pytest.raises(UnavailableError, match="responded with 403"):
             look_up(registry, 7)
         time.sleep(0.6)
-        answers["/schemas/ids/8"] = SCHEMA
+        responses["/schemas/ids/8"] = SCHEMA
         with pytest.raises(DeferredSchemaError):
             look_up(registry, 7)
-        refused(registry, 7)
+        until_refused(registry, 7)
 
 
 def test_a_lookup_that_is_used_late_counts_from_when_it_was_made() -> None:
     """A process that is kept by its broker for longer than the time that is set has not seen a refusal for so long."""
-    answers = {"/schemas/ids/7": (500, b"{}"), "/schemas/ids/8": SCHEMA}
-    with Answers(answers) as server:
-        registry = Registry(server.url, requests.Session(), refused_id_s=0.5, given=[SchemaId(8)])
+    responses = {"/schemas/ids/7": (500, b"{}"), "/schemas/ids/8": SCHEMA}
+    with CachedRegistry(responses) as server:
+        registry = new_cache(server.url, refused_id_s=0.5, served=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError):
             look_up(registry, 7)
         with pytest.raises(DeferredSchemaError):
@@ -187,27 +196,27 @@ def test_a_lookup_that_is_used_late_counts_from_when_it_was_made() -> None:
         time.sleep(0.6)
         with pytest.raises(DeferredSchemaError):
             registry.schema_of(SchemaId(7))
-        answers["/schemas/ids/7"] = SCHEMA
+        responses["/schemas/ids/7"] = SCHEMA
         assert "A" == look_up(registry, 7).name
 
 
 @pytest.mark.parametrize(("subjects", "deferred"), [(b'["a"]', True), (b"[]", False), (b"{}", False)])
-def test_a_registry_that_has_given_nothing_yet(subjects: bytes, deferred: bool) -> None:
+def test_a_registry_that_has_served_nothing_yet(subjects: bytes, deferred: bool) -> None:
     """It gives others when it lists subjects; an empty list is what it says to a user who may see none."""
-    with Answers({"/schemas/ids/7": (403, b"{}"), "/subjects": (200, subjects)}) as server:
-        registry = Registry(server.url, requests.Session())
+    with CachedRegistry({"/schemas/ids/7": (403, b"{}"), "/subjects": (200, subjects)}) as server:
+        registry = new_cache(server.url)
         with pytest.raises(UnavailableError) as waiting:
             look_up(registry, 7)
 
     assert deferred == isinstance(waiting.value, DeferredSchemaError)
 
 
-def test_our_own_ids_show_that_a_registry_gives_others() -> None:
+def test_our_own_ids_show_that_a_registry_serves_others() -> None:
     """The outputs' schemas were found at start; a process whose first record is refused knows by them."""
-    ours = next(iter(schemas().outputs.values()))
-    answers = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/70": SCHEMA, "/subjects": (403, b"{}")}
-    with Answers(answers) as server:
-        registered = replace(schemas(), outputs={ours.name: replace(ours, id=SchemaId(70))})
+    own = next(iter(schemas().outputs.values()))
+    responses = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/70": SCHEMA, "/subjects": (403, b"{}")}
+    with CachedRegistry(responses) as server:
+        registered = replace(schemas(), outputs={own.name: replace(own, id=SchemaId(70))})
         settings = Settings(schema_registry=SchemaRegistrySettings(url=server.url))
         schema_of = schemas_by_id(settings, registered)
         deadline = time.monotonic() + 10
@@ -231,7 +240,7 @@ def suppress_waiting() -> Iterator[None]:
 def test_a_schema_of_another_language() -> None:
     """It is given, and cannot become an event: its records are INCOMPATIBLE_SCHEMA at once, whatever it refers to."""
     body = {"schema": 'syntax = "proto3";', "schemaType": "PROTOBUF", "references": [{"subject": "a", "version": 1}]}
-    with Answers({"/schemas/ids/7": (200, json.dumps(body).encode())}) as server:
+    with CachedRegistry({"/schemas/ids/7": (200, json.dumps(body).encode())}) as server:
         schema = server.schema_of(7)
 
     assert (None, "not an Avro schema, but 'PROTOBUF'") == (schema.type, schema.error)
@@ -241,10 +250,10 @@ def test_what_a_registry_says_is_cut_and_without_our_password() -> None:
     """A gateway that repeats what it was sent does not bring it into logs, `/ready` and dead letters."""
     sent = b64encode(b"ada:hunter2").decode()
     body = json.dumps({"message": f"bad login ada hunter2 (Basic {sent}) " + "x" * 5_000}).encode()
-    with Answers({"/schemas/ids/7": (403, body), "/schemas/ids/8": SCHEMA}) as server:
+    with CachedRegistry({"/schemas/ids/7": (403, body), "/schemas/ids/8": SCHEMA}) as server:
         session = requests.Session()
         session.auth = ("ada", "hunter2")
-        registry = Registry(server.url, session, given=[SchemaId(8)])
+        registry = new_cache(server.url, session, served=[SchemaId(8)])
         with pytest.raises(DeferredSchemaError) as deferred:
             look_up(registry, 7)
 
@@ -255,9 +264,9 @@ def test_what_a_registry_says_is_cut_and_without_our_password() -> None:
 
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
-def test_an_answer_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even a byte, a header or a body by single bytes: one call goes on, however often the id is looked up."""
-    monkeypatch.setattr("processor.registry.client.CALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("processor.registry.cache.LOOKUP_TIMEOUT_S", 0.3)
     ended, calls = threading.Event(), []
 
     class Endless(BaseHTTPRequestHandler):
@@ -278,29 +287,27 @@ def test_an_answer_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatch
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        registry = Registry(
-            f"http://127.0.0.1:{server.server_port}", requests.Session(), refused_id_s=1, given=[SchemaId(8)]
-        )
-        detail = refused(registry, 7)
+        registry = new_cache(f"http://127.0.0.1:{server.server_port}", refused_id_s=1, served=[SchemaId(8)])
+        detail = until_refused(registry, 7)
     finally:
         ended.set()
         server.shutdown()
         server.server_close()
 
-    assert "no answer within" in detail
+    assert "no response within" in detail
     assert ["/schemas/ids/7"] == calls
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any four bytes are an id; the oldest is forgotten."""
-    for name in ("MOST_KNOWN", "MOST_UNKNOWN", "MOST_LOOKUPS"):
-        monkeypatch.setattr(f"processor.registry.client.{name}", 2)
-    answers = {
+    for name in ("MAX_SCHEMAS", "MAX_UNKNOWN", "MAX_LOOKUPS"):
+        monkeypatch.setattr(f"processor.registry.cache.{name}", 2)
+    responses = {
         **{f"/schemas/ids/{number}": SCHEMA for number in range(5)},
         **{f"/schemas/ids/{number}": (403, b"{}") for number in range(10, 15)},
     }
-    with Answers(answers) as server:
-        registry = Registry(server.url, requests.Session())
+    with CachedRegistry(responses) as server:
+        registry = new_cache(server.url)
         for number in range(5):
             look_up(registry, number)
         for number in range(10, 15):
@@ -313,39 +320,42 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(UnavailableError):
                 registry.schema_of(SchemaId(number))
 
-    assert [3, 4] == list(registry._known)
+    assert [3, 4] == list(registry._schemas)
     assert [13, 14] == list(registry._refusals)
     assert [23, 24] == list(registry._unknown)
     assert [33, 34] == list(registry._lookups)
 
 
 def test_an_unknown_schema_is_believed() -> None:
-    with Answers({}) as answers, pytest.raises(KeyError):
-        answers.schema_of(7)
+    with CachedRegistry({}) as registry, pytest.raises(KeyError):
+        registry.schema_of(7)
 
 
 def test_a_path_that_a_registry_lacks() -> None:
-    """Where it answers to what all registries have, what it was asked for is unknown, and not waited for."""
+    """Where it responds to what all registries have, the schema is unknown, and not waited for."""
     page = (404, b"404 page not found")
-    with Answers({"/schemas/ids/7": page, "/subjects": (200, b"[]")}) as answers, pytest.raises(KeyError):
-        answers.schema_of(7)
-    with Answers({"/schemas/ids/7": page, "/subjects": page}) as answers, pytest.raises(UnavailableError, match="404"):
-        answers.schema_of(7)
+    with CachedRegistry({"/schemas/ids/7": page, "/subjects": (200, b"[]")}) as registry, pytest.raises(KeyError):
+        registry.schema_of(7)
+    with (
+        CachedRegistry({"/schemas/ids/7": page, "/subjects": page}) as registry,
+        pytest.raises(UnavailableError, match="404"),
+    ):
+        registry.schema_of(7)
 
 
 def test_an_id_that_no_registry_gives() -> None:
-    """Four bytes of garbage are an id of 2^31 or more, every second time; nobody is asked."""
-    with Answers({}) as answers:
+    """Four bytes of garbage are an id of 2^31 or more, every second time; no request is made."""
+    with CachedRegistry({}) as registry:
         with pytest.raises(KeyError):
-            answers.schema_of(2**31)
-        assert [] == answers.paths
+            registry.schema_of(2**31)
+        assert [] == registry.paths
 
 
 def test_json_outputs_need_nothing_of_a_registry() -> None:
-    """One that refuses us is told in the log, and nothing more."""
-    with Answers({f"/subjects/{name}": (403, b"{}") for name in schemas().outputs}) as answers:
+    """One that refuses us is logged, and nothing more."""
+    with CachedRegistry({f"/subjects/{name}": (403, b"{}") for name in schemas().outputs}) as registry:
         settings = Settings(
-            schema_registry=SchemaRegistrySettings(url=answers.url),
+            schema_registry=SchemaRegistrySettings(url=registry.url),
             output=OutputSettings(format="json", stream_format="json"),
         )
         assert schemas() == with_registered_ids(settings, schemas())
@@ -356,40 +366,43 @@ def test_json_outputs_need_nothing_of_a_registry() -> None:
 def test_a_schema_that_names_others() -> None:
     """A shared record has a subject of its own, and that may name another one."""
 
-    def named(*subjects: str) -> list[Json]:
-        return [{"name": one, "subject": one, "version": 1} for one in subjects]
+    def references(*subjects: str) -> list[Json]:
+        return [{"name": subject, "subject": subject, "version": 1} for subject in subjects]
 
-    def answer(name: str, fields: Json, *subjects: str) -> tuple[int, bytes]:
+    def response(name: str, fields: Json, *subjects: str) -> tuple[int, bytes]:
         text = json.dumps({"type": "record", "name": name, "fields": fields})
-        return 200, json.dumps({"schema": text, "references": named(*subjects)}).encode()
+        return 200, json.dumps({"schema": text, "references": references(*subjects)}).encode()
 
-    told: Json = [{"name": "who", "type": "Person"}, {"name": "in", "type": "Country"}]
+    fields: Json = [{"name": "who", "type": "Person"}, {"name": "in", "type": "Country"}]
     country: Json = [{"name": "code", "type": "string"}]
-    with Answers(
+    with CachedRegistry(
         {
-            "/schemas/ids/7": answer("Told", told, "Person", "Country"),
-            "/subjects/Person/versions/1": answer("Person", [{"name": "from", "type": "Country"}], "Country"),
-            "/subjects/Country/versions/1": answer("Country", country),
+            "/schemas/ids/7": response("Told", fields, "Person", "Country"),
+            "/subjects/Person/versions/1": response("Person", [{"name": "from", "type": "Country"}], "Country"),
+            "/subjects/Country/versions/1": response("Country", country),
         }
-    ) as answers:
-        schema = answers.schema_of(7)
+    ) as registry:
+        schema = registry.schema_of(7)
 
     assert ("Told", "") == (schema.name, schema.error)
-    assert ["/schemas/ids/7", "/subjects/Person/versions/1", "/subjects/Country/versions/1"] == answers.paths
+    assert ["/schemas/ids/7", "/subjects/Person/versions/1", "/subjects/Country/versions/1"] == registry.paths
 
 
 @pytest.mark.parametrize("body", [b'{"id": "7"}', b'{"id": -1}', b'{"id": 1099511627776}', b'{"id": null}', b"[]"])
 def test_an_id_that_is_none(body: bytes) -> None:
     """It would be met at the first record that is written with it."""
     schema = next(iter(schemas().outputs.values()))
-    said = "the schema registry answered without an id of a schema"
-    with Answers({f"/subjects/{schema.name}": (200, body)}) as answers, pytest.raises(UnavailableError, match=said):
-        Subjects(answers.url, requests.Session()).id_of(schema)
+    text = "the schema registry responded without an id of a schema"
+    with (
+        CachedRegistry({f"/subjects/{schema.name}": (200, body)}) as registry,
+        pytest.raises(UnavailableError, match=text),
+    ):
+        Subjects(RegistryClient(registry.url, requests.Session())).id_of(schema)
 
 
 @pytest.mark.parametrize("text", [None, "no certificate"])
 def test_certificates_that_cannot_be_read(text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said with the setting's name before anything connects."""
+    """Reported with the setting's name before anything connects."""
     file = tmp_path / "ca.pem"
     if text is not None:
         file.write_text(text)
