@@ -142,7 +142,7 @@ def test_holder_rule_fits_the_fields(name: str) -> None:
 
 
 def test_who_may_have_no_holder() -> None:
-    """An order may be nobody's; journal entries and the core's own work never are anybody's."""
+    """An order may have no holder; journal entries and the core's own work never have one."""
     assert ["order"] == [name for name, family in FAMILIES.items() if family.holder is Holder.AT_MOST_ONE]
     assert ["journal_entry", "background"] == [n for n, family in FAMILIES.items() if family.holder is Holder.NONE]
 
@@ -174,7 +174,7 @@ def test_every_word_of_an_ordering_key_has_paths() -> None:
     ],
 )
 def test_ordering_key(event: str, fields: dict[str, Any], expected: str) -> None:
-    """Each by the first of its paths that has a value: a transaction by its account, whoever holds it."""
+    """Each by the first of its paths that has a value: a transaction by its account."""
     assert expected == ordering_key(EventName(event), fields)
 
 

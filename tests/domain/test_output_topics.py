@@ -39,7 +39,7 @@ def test_what_proves_an_outcome_lies_beside_its_event(output: FixedOutput) -> No
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_the_readme_names_each_topic_and_its_key(output: FixedOutput) -> None:
-    """What consumers are told of a topic's key is what the table says."""
+    """What consumers read of a topic's key is what the table says."""
     spec = OUTPUTS[output]
 
     assert re.search(rf"^\| `{re.escape(spec.topic)}` \| {re.escape(spec.key)} \|", README.read_text(), re.MULTILINE)

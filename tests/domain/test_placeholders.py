@@ -61,7 +61,7 @@ def type_at(path: tuple[str, ...], record: Any, names: dict[str, Any]) -> str:
     """The Avro type, logical if it has one, at the end of `path`; AssertionError when the path leads nowhere."""
     schema = record
     for step in path:
-        assert schema["type"] == "record", f"{step} of {path} is asked of no record"
+        assert schema["type"] == "record", f"{step} of {path} is in no record"
         (field,) = (field for field in schema["fields"] if field["name"] == step)
         schema = field["type"]
         if isinstance(schema, list):

@@ -73,16 +73,16 @@ def test_an_event_is_the_same_from_avro_and_from_json(name: str, key: str) -> No
 
 def test_an_event_has_typed_values() -> None:
     """Amounts are exact decimals of ten digits, times aware UTC, days dates; what is absent is None or empty."""
-    made = golden_event()
+    event = golden_event()
 
-    assert Identity("northbank", "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11") == made.identity
-    assert ("loan_transaction", "branch-17-000412") == (made.family, made.correlation_id)
-    assert datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC) == made.occurred_at
-    assert "218.2400000000" == str(made.fields["transaction"]["amount"])
-    assert date(2026, 4, 14) == made.fields["schedule"][0]["dueDate"]
-    assert None is made.fields["group"]
-    assert Decimal("0.83") == made.fields["customFields"]["LOAN:Risk Score"]
-    assert True is made.fields["customFields"]["LOAN:Insured"]
+    assert Identity("northbank", "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11") == event.identity
+    assert ("loan_transaction", "branch-17-000412") == (event.family, event.correlation_id)
+    assert datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC) == event.occurred_at
+    assert "218.2400000000" == str(event.fields["transaction"]["amount"])
+    assert date(2026, 4, 14) == event.fields["schedule"][0]["dueDate"]
+    assert None is event.fields["group"]
+    assert Decimal("0.83") == event.fields["customFields"]["LOAN:Risk Score"]
+    assert True is event.fields["customFields"]["LOAN:Insured"]
 
 
 @pytest.mark.parametrize("schema", FAMILY_SCHEMAS, ids=family_name)
@@ -103,7 +103,7 @@ def test_what_is_encoded_is_decoded(schema: ReaderSchema, data: st.DataObject) -
 
 
 def text_of(fields: Any) -> str:
-    """Fields as text; fastavro gives uuids as UUID, whose text is ours."""
+    """Fields as text; fastavro gives uuids as UUID, whose text is that of the event."""
     return json.dumps(fields, default=str, sort_keys=True)
 
 
@@ -129,14 +129,14 @@ def test_a_schema_is_found_by_the_guid_of_a_header() -> None:
     """The value is then bare: no magic byte, no id; and it may begin with any byte."""
     guid = bytes(range(16))
     record = raw_record(golden_avro()[5:], (("__value_schema_id", b"\x01" + guid),))
-    asked: list[SchemaId | SchemaGuid] = []
+    requested: list[SchemaId | SchemaGuid] = []
 
     def schema_of(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
-        asked.append(schema_id)
+        requested.append(schema_id)
         return SCHEMAS.local_schema(reader_schema().id)
 
     assert golden_event() == decode(record, schemas=SCHEMAS, schema_of=schema_of)
-    assert [guid] == asked
+    assert [guid] == requested
 
 
 def test_blocks_of_an_array_may_have_a_size() -> None:
@@ -145,10 +145,10 @@ def test_blocks_of_an_array_may_have_a_size() -> None:
     line = b"\x40" + b"0" * 32 + varint(7) + varint(20_000) + b"\x00" * 8
     blocks = varint(-1) + varint(len(line)) + line + varint(1) + line + b"\x00"
 
-    made = decode_with(raw_record(value[:-2] + blocks + value[-1:]))
+    event = decode_with(raw_record(value[:-2] + blocks + value[-1:]))
 
-    assert isinstance(made, Event)
-    assert [7, 7] == [one["number"] for one in made.fields["schedule"]]
+    assert isinstance(event, Event)
+    assert [7, 7] == [instalment["number"] for instalment in event.fields["schedule"]]
 
 
 @pytest.mark.parametrize("unscaled", [b"\x00\x00\x64", b"\x64", b"\x00" * 900 + b"\x64"])
@@ -202,21 +202,21 @@ def test_times_are_rfc_3339_with_any_offset(written: str, read: datetime) -> Non
 )
 def test_decimals_are_read_exactly(written: str, read: str) -> None:
     """Text or number, with or without an exponent: the digits that were written, none of them through a float."""
-    given = json.dumps(golden_json("event.SAVINGS_DEPOSIT")).replace('"amount": "100"', f'"amount": {written}')
-    made = decode_with(json_record(given))
+    text = json.dumps(golden_json("event.SAVINGS_DEPOSIT")).replace('"amount": "100"', f'"amount": {written}')
+    event = decode_with(json_record(text))
 
-    assert isinstance(made, Event), made
-    assert Decimal(read) == made.fields["transaction"]["amount"]
-    assert -10 == made.fields["transaction"]["amount"].as_tuple().exponent
+    assert isinstance(event, Event), event
+    assert Decimal(read) == event.fields["transaction"]["amount"]
+    assert -10 == event.fields["transaction"]["amount"].as_tuple().exponent
 
 
 def test_custom_fields_are_text_truth_or_tagged() -> None:
     """Each kind of a custom field's value keeps its type; null is a value too."""
-    given = {
+    custom_fields = {
         "CLIENT:A": "x", "CLIENT:B": False, "CLIENT:C": {"decimal": 12.5}, "CLIENT:D": {"date": "2026-03-01"},
         "CLIENT:E": {"timestamp": "2026-03-01T08:00:00+01:00"}, "CLIENT:F": None,
     }  # fmt: skip
-    read = golden_event(customFields=given).fields["customFields"]
+    read = golden_event(customFields=custom_fields).fields["customFields"]
 
     assert {
         "CLIENT:A": "x", "CLIENT:B": False, "CLIENT:C": Decimal("12.5"), "CLIENT:D": date(2026, 3, 1),
@@ -249,7 +249,9 @@ def too_large() -> SourceRecord:
 
 
 def no_holder() -> SourceRecord:
-    return json_record({name: given for name, given in golden_json("event.LOAN_REPAYMENT").items() if name != "client"})
+    fields = golden_json("event.LOAN_REPAYMENT")
+    del fields["client"]
+    return json_record(fields)
 
 
 REASONS: list[tuple[Reason, str, SourceRecord]] = [
@@ -287,10 +289,10 @@ REASONS: list[tuple[Reason, str, SourceRecord]] = [
 @pytest.mark.parametrize(("reason", "detail", "record"), REASONS, ids=[f"{r}-{d[:20]}" for r, d, _ in REASONS])
 def test_each_fault_has_its_reason(reason: Reason, detail: str, record: SourceRecord) -> None:
     """The borders between the reasons, and a detail that says what is wrong and where."""
-    given = decode_failure(record)
+    failure = decode_failure(record)
 
-    assert reason == given.reason
-    assert detail in given.detail
+    assert reason == failure.reason
+    assert detail in failure.detail
 
 
 def test_every_reason_of_decode_is_reached() -> None:
@@ -317,20 +319,20 @@ def test_a_registry_that_does_not_answer_is_no_fault_of_the_record() -> None:
         decode(raw_record(golden_avro()), schemas=SCHEMAS, schema_of=schema_of)
 
 
-def test_the_size_is_judged_before_anything_is_parsed() -> None:
-    """Not even the frame of an event that is too large is looked at, and the limit itself still fits."""
+def test_the_size_is_checked_before_anything_is_parsed() -> None:
+    """Not even the frame of an event that is too large is parsed, and the limit itself is allowed."""
     value = golden_avro()
 
-    def judged(limit: int) -> Event | DecodeFailure:
+    def decode_within(limit: int) -> Event | DecodeFailure:
         return decode(raw_record(value), schemas=SCHEMAS, schema_of=SCHEMAS.local_schema, max_event_bytes=limit)
 
-    assert golden_event() == judged(len(value))
-    assert Reason.EVENT_TOO_LARGE == fault_of(judged(len(value) - 1)).reason
+    assert golden_event() == decode_within(len(value))
+    assert Reason.EVENT_TOO_LARGE == failure_of(decode_within(len(value) - 1)).reason
 
 
-def fault_of(given: Event | DecodeFailure) -> DecodeFailure:
-    assert isinstance(given, DecodeFailure)
-    return given
+def failure_of(result: Event | DecodeFailure) -> DecodeFailure:
+    assert isinstance(result, DecodeFailure)
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -339,16 +341,16 @@ def fault_of(given: Event | DecodeFailure) -> DecodeFailure:
 
 def with_change(path: str, value: object) -> SourceRecord:
     """The LOAN_REPAYMENT example with the value at a dotted path replaced; `...` takes it away."""
-    given = golden_json("event.LOAN_REPAYMENT")
+    fields = golden_json("event.LOAN_REPAYMENT")
     *steps, last = path.split(".")
-    place: Any = given
+    place: Any = fields
     for step in steps:
         place = place[int(step)] if step.isdigit() else place[step]
     if value is ...:
         del place[last]
     else:
         place[int(last) if last.isdigit() else last] = value
-    return json_record(given)
+    return json_record(fields)
 
 
 @pytest.mark.parametrize(
@@ -414,10 +416,10 @@ def with_change(path: str, value: object) -> SourceRecord:
 )  # fmt: skip
 def test_a_bad_field_is_named(path: str, value: object, detail: str) -> None:
     """INVALID_EVENT, with the path of the field and what is wrong there."""
-    given = decode_failure(with_change(path, value))
+    failure = decode_failure(with_change(path, value))
 
-    assert Reason.INVALID_EVENT == given.reason
-    assert detail in given.detail
+    assert Reason.INVALID_EVENT == failure.reason
+    assert detail in failure.detail
 
 
 @pytest.mark.parametrize(
@@ -442,10 +444,10 @@ def test_a_bad_field_is_named(path: str, value: object, detail: str) -> None:
 )
 def test_bad_json_is_an_invalid_event(value: bytes, detail: str) -> None:
     """What is not exactly one JSON object in UTF-8, without any key twice, is refused as a whole."""
-    given = decode_failure(json_record(value))
+    failure = decode_failure(json_record(value))
 
-    assert Reason.INVALID_EVENT == given.reason
-    assert detail in given.detail
+    assert Reason.INVALID_EVENT == failure.reason
+    assert detail in failure.detail
 
 
 def patched(at: int, replaced: int, by: bytes, **changed: Any) -> SourceRecord:
@@ -489,10 +491,10 @@ ENTRY = varint(1) + varint(0)  # a block of one entry with an empty key
 )  # fmt: skip
 def test_bad_avro_is_an_invalid_event(record: SourceRecord, detail: str) -> None:
     """Lengths, counts and indexes that cannot be are refused at the field that has them, none is followed."""
-    given = decode_failure(record)
+    failure = decode_failure(record)
 
-    assert Reason.INVALID_EVENT == given.reason
-    assert detail in given.detail
+    assert Reason.INVALID_EVENT == failure.reason
+    assert detail in failure.detail
 
 
 def hostile() -> dict[str, SourceRecord]:
@@ -522,28 +524,28 @@ def hostile() -> dict[str, SourceRecord]:
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", hostile())
 def test_a_hostile_event_costs_little(name: str) -> None:
-    """An event of the largest size is judged within seconds and 200 MB, whatever it holds."""
+    """An event of the largest size is decoded within seconds and 200 MB, whatever it holds."""
     record = hostile()[name]
     tracemalloc.start()
-    begun = time.process_time()
+    started = time.process_time()
     try:
-        given = decode_with(record)
+        failure = decode_with(record)
     finally:
-        seconds = time.process_time() - begun
-        _, most = tracemalloc.get_traced_memory()
+        seconds = time.process_time() - started
+        _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-    assert isinstance(given, DecodeFailure)
-    assert len(given.detail) <= 1_000
+    assert isinstance(failure, DecodeFailure)
+    assert len(failure.detail) <= 1_000
     assert seconds < 5  # tracemalloc alone slows it several times
-    assert most < 200_000_000
+    assert peak_bytes < 200_000_000
 
 
 def test_numbers_are_never_worked_out_before_they_are_checked() -> None:
-    """An exponent of a thousand million in an ignored field is read as text and passed over."""
-    given = json.dumps(golden_json("event.LOAN_REPAYMENT"))[:-1] + ', "x": 1e999999999}'
+    """An exponent of a thousand million in an ignored field is read as text and skipped."""
+    text = json.dumps(golden_json("event.LOAN_REPAYMENT"))[:-1] + ', "x": 1e999999999}'
 
-    assert golden_event() == decode_with(json_record(given))
+    assert golden_event() == decode_with(json_record(text))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -552,28 +554,28 @@ def test_numbers_are_never_worked_out_before_they_are_checked() -> None:
 
 def test_events_are_read_from_json_lines_and_from_mappings() -> None:
     """What `produce` checks: a line of a file, or a generated event."""
-    given = golden_json("event.SAVINGS_DEPOSIT")
+    fields = golden_json("event.SAVINGS_DEPOSIT")
 
-    assert golden_event("SAVINGS_DEPOSIT") == event_from_json(json.dumps(given).encode(), SCHEMAS)
-    assert golden_event("SAVINGS_DEPOSIT") == event_from_json(given, SCHEMAS)
-    assert "account: is missing" == fault_of(event_from_json(given | {"account": None}, SCHEMAS)).detail
-    assert Reason.INVALID_EVENT == fault_of(event_from_json(given | {"account": object()}, SCHEMAS)).reason
+    assert golden_event("SAVINGS_DEPOSIT") == event_from_json(json.dumps(fields).encode(), SCHEMAS)
+    assert golden_event("SAVINGS_DEPOSIT") == event_from_json(fields, SCHEMAS)
+    assert "account: is missing" == failure_of(event_from_json(fields | {"account": None}, SCHEMAS)).detail
+    assert Reason.INVALID_EVENT == failure_of(event_from_json(fields | {"account": object()}, SCHEMAS)).reason
 
 
 def test_a_detail_is_bounded() -> None:
     """Long names of a producer's making do not make a long detail."""
-    given = decode_failure(with_change("customFields." + "k" * 5_000, {"decimal": "x" * 5_000}))
+    failure = decode_failure(with_change("customFields." + "k" * 5_000, {"decimal": "x" * 5_000}))
 
-    assert len(given.detail) < 300
+    assert len(failure.detail) < 300
 
 
 def test_fastavro_writes_what_we_read() -> None:
     """A producer on another library: bytes written by fastavro from its own parse of the schema file's text."""
-    made = BytesIO()
+    buffer = BytesIO()
     parsed, _ = parse_schema(reader_schema().text)
-    schemaless_writer(made, parsed, dict(golden_event(customFields={"LOAN:A": "x"}).fields))
+    schemaless_writer(buffer, parsed, dict(golden_event(customFields={"LOAN:A": "x"}).fields))
     writer = parse_writer_schema(reader_schema().text)
 
-    read = decode_with(raw_record(b"\x00\x00\x00\x00\x09" + made.getvalue()), writers={9: writer})
+    read = decode_with(raw_record(b"\x00\x00\x00\x00\x09" + buffer.getvalue()), writers={9: writer})
 
     assert golden_event(customFields={"LOAN:A": "x"}) == read

@@ -1,4 +1,4 @@
-"""Records of other writers' schemas: resolved against ours, or refused with the reason."""
+"""Records of other writers' schemas: resolved against the reader's, or refused with the reason."""
 
 import json
 import shutil
@@ -40,21 +40,21 @@ WRITER_ID = 9
 
 def written(writer: WriterSchema, **changed: object) -> bytes:
     """The LOAN_REPAYMENT example, or fields in its place, framed as `writer` writes it."""
-    made = BytesIO(b"\x00\x00\x00\x00\x09")
-    made.seek(5)
+    buffer = BytesIO(b"\x00\x00\x00\x00\x09")
+    buffer.seek(5)
     fields = {**golden_event().fields, "customFields": {"LOAN:A": "x"}, **changed}
-    schemaless_writer(made, parse_schema(json.loads(writer.text)), fields)
-    return made.getvalue()
+    schemaless_writer(buffer, parse_schema(json.loads(writer.text)), fields)
+    return buffer.getvalue()
 
 
 def read(writer: WriterSchema, **changed: object) -> Event:
-    made = decode_with(raw_record(written(writer, **changed)), writers={WRITER_ID: writer})
-    assert isinstance(made, Event), made
-    return made
+    event = decode_with(raw_record(written(writer, **changed)), writers={WRITER_ID: writer})
+    assert isinstance(event, Event), event
+    return event
 
 
 def without(schema: Json, name: str) -> None:
-    schema["fields"] = [one for one in schema["fields"] if one["name"] != name]
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != name]
 
 
 def add(schema: Json, at: int, name: str, type_: object) -> None:
@@ -71,12 +71,12 @@ def account_of(schema: Json) -> Json:
 
 
 def test_a_field_added_since_has_its_default() -> None:
-    """An old writer did not know `schedule`: its records have an empty one, in the place that ours has it."""
+    """An old writer did not know `schedule`: its records have an empty one, in the reader's order."""
     old = changed_schema(lambda schema: without(schema, "schedule"))
-    made = read(old)
+    event = read(old)
 
-    assert [] == made.fields["schedule"]
-    assert list(golden_event().fields) == list(made.fields)
+    assert [] == event.fields["schedule"]
+    assert list(golden_event().fields) == list(event.fields)
 
 
 def test_fields_may_stand_in_another_order() -> None:
@@ -138,19 +138,19 @@ def test_what_is_passed_over_is_checked_too(type_: object, by: bytes, detail: st
     """A field that we do not know is still bytes to get past: none of its lengths and indexes is followed blindly."""
     newer = changed_schema(lambda schema: add(schema, 13, "new", type_))
     value = b"\x00\x00\x00\x00\x09" + golden_avro(customFields={})[5:-1] + by + b"\x00"
-    given_ = decode_failure(raw_record(value), writers={WRITER_ID: newer})
+    failure = decode_failure(raw_record(value), writers={WRITER_ID: newer})
 
-    assert Reason.INVALID_EVENT == given_.reason
-    assert given_.detail.startswith(detail)
+    assert Reason.INVALID_EVENT == failure.reason
+    assert failure.detail.startswith(detail)
 
 
 def test_a_required_field_may_be_written_as_nullable() -> None:
-    """A union is read by the branch that was written; only a record whose branch ours does not have is refused."""
+    """A union is read by the branch that was written; only a record whose branch the reader lacks is refused."""
     loose = changed_schema(lambda schema: field_of(schema, "tenant").update(type=["null", "string"]))
 
     assert "northbank" == read(loose).tenant
-    given_ = decode_failure(raw_record(written(loose, tenant=None)), writers={WRITER_ID: loose})
-    assert (Reason.INCOMPATIBLE_SCHEMA, "tenant: null cannot be read as string") == (given_.reason, given_.detail)
+    failure = decode_failure(raw_record(written(loose, tenant=None)), writers={WRITER_ID: loose})
+    assert (Reason.INCOMPATIBLE_SCHEMA, "tenant: null cannot be read as string") == (failure.reason, failure.detail)
 
 
 def test_a_nullable_record_that_does_not_fit_is_named_by_its_field() -> None:
@@ -161,13 +161,13 @@ def test_a_nullable_record_that_does_not_fit_is_named_by_its_field() -> None:
 
     assert None is read(poor, actor=None, client=client).fields["actor"]
     for _ in range(2):
-        given_ = decode_failure(raw_record(written(poor)), writers={WRITER_ID: poor})
-        assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
-        assert "actor.username: the writer has no such field, and ours has no default" == given_.detail
+        failure = decode_failure(raw_record(written(poor)), writers={WRITER_ID: poor})
+        assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
+        assert "actor.username: the writer has no such field, and ours has no default" == failure.detail
 
 
 def test_a_nullable_field_may_be_written_as_required() -> None:
-    """One branch of ours is enough; text may come as bytes."""
+    """One branch of the reader's is enough; text may come as bytes."""
     tight = changed_schema(lambda schema: field_of(schema, "correlationId").update(type="bytes", default=""))
 
     assert "abc" == read(tight, correlationId=b"abc").correlation_id
@@ -207,20 +207,20 @@ def test_resolution_agrees_with_fastavro(data: st.DataObject) -> None:
     schema = reader_schema("SAVINGS_DEPOSIT")
     dropped = data.draw(st.lists(st.sampled_from(["correlationId", "branch", "centre"]), unique=True))
     extras = data.draw(st.lists(st.sampled_from(EXTRAS[:8]), max_size=3))
-    given_: Json = json.loads(schema.text)
+    changed_json: Json = json.loads(schema.text)
     for name in dropped:
-        without(given_, name)
+        without(changed_json, name)
     for number, (type_, _) in enumerate(extras):
-        add(given_, data.draw(st.integers(0, len(given_["fields"]))), f"new{number}", type_)
-    writer = parse_writer_schema(json.dumps(given_))
-    parsed = parse_schema(given_)
+        add(changed_json, data.draw(st.integers(0, len(changed_json["fields"]))), f"new{number}", type_)
+    writer = parse_writer_schema(json.dumps(changed_json))
+    parsed = parse_schema(changed_json)
     fields = {**data.draw(events_of(schema)), "customFields": {}}
     fields |= {f"new{number}": value for number, (_, value) in enumerate(extras)}
-    made = BytesIO()
-    schemaless_writer(made, parsed, {name: value for name, value in fields.items() if name not in dropped})
+    buffer = BytesIO()
+    schemaless_writer(buffer, parsed, {name: value for name, value in fields.items() if name not in dropped})
 
-    ours = decode_with(raw_record(b"\x00\x00\x00\x00\x09" + made.getvalue()), writers={WRITER_ID: writer})
-    theirs = schemaless_reader(BytesIO(made.getvalue()), parsed, schema.parsed)
+    ours = decode_with(raw_record(b"\x00\x00\x00\x00\x09" + buffer.getvalue()), writers={WRITER_ID: writer})
+    theirs = schemaless_reader(BytesIO(buffer.getvalue()), parsed, schema.parsed)
 
     assert isinstance(ours, Event), ours
     assert json.dumps(theirs, default=str, sort_keys=True) == json.dumps(ours.fields, default=str, sort_keys=True)
@@ -240,9 +240,9 @@ def with_symbol(symbol: str) -> WriterSchema:
 def test_an_event_of_a_newer_writer_is_unknown(name: str) -> None:
     """Never read as some other event; the events that we know are read from the same writer."""
     newer = with_symbol(name)
-    given_ = decode_failure(raw_record(written(newer, event=name)), writers={WRITER_ID: newer})
+    failure = decode_failure(raw_record(written(newer, event=name)), writers={WRITER_ID: newer})
 
-    assert (Reason.UNKNOWN_EVENT, f"event: {name} is not known") == (given_.reason, given_.detail)
+    assert (Reason.UNKNOWN_EVENT, f"event: {name} is not known") == (failure.reason, failure.detail)
     assert "LOAN_REPAYMENT" == read(newer).name
 
 
@@ -250,9 +250,9 @@ def test_another_enum_s_unknown_symbol_is_an_invalid_event() -> None:
     """Only the event's name is an unknown event."""
     newer = changed_schema(lambda schema: field_of(account_of(schema), "kind")["type"]["symbols"].append("CARD"))
     account = {**golden_event().fields["account"], "kind": "CARD"}
-    given_ = decode_failure(raw_record(written(newer, account=account)), writers={WRITER_ID: newer})
+    failure = decode_failure(raw_record(written(newer, account=account)), writers={WRITER_ID: newer})
 
-    assert (Reason.INVALID_EVENT, "account.kind: CARD is not known") == (given_.reason, given_.detail)
+    assert (Reason.INVALID_EVENT, "account.kind: CARD is not known") == (failure.reason, failure.detail)
 
 
 AMOUNT = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2}
@@ -274,7 +274,7 @@ AMOUNT = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2
         ),
         (
             lambda schema: field_of(schema, "correlationId").update(type=["null", "double"]),
-            None,  # null can be read, a double cannot: judged by the record
+            None,  # null can be read, a double cannot: checked record by record
         ),
         (
             lambda schema: field_of(schema, "schedule").update(type={"type": "array", "items": "null"}),
@@ -288,13 +288,13 @@ def test_a_schema_that_does_not_become_ours_is_incompatible(change: Change, deta
     """Whatever the record holds, and with the field that does not fit."""
     writer = changed_schema(change)
     record = raw_record(b"\x00\x00\x00\x00\x09" + b"\x00" * 400)
-    given_ = decode_failure(record, writers={WRITER_ID: writer})
+    failure = decode_failure(record, writers={WRITER_ID: writer})
 
     if detail is None:
-        assert Reason.INVALID_EVENT == given_.reason
+        assert Reason.INVALID_EVENT == failure.reason
         return
-    assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
-    assert given_.detail.startswith(detail)
+    assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
+    assert failure.detail.startswith(detail)
 
 
 SELF = '{"type": "record", "name": "ClientEvent", "fields": [{"name": "a", "type": ["null", "ClientEvent"]}]}'
@@ -323,23 +323,23 @@ SELF = '{"type": "record", "name": "ClientEvent", "fields": [{"name": "a", "type
     ],
 )
 def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
-    """A registry holds other languages too, and what somebody broke: a fault of the record, not of ours."""
-    given_ = decode_failure(raw_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: parse_writer_schema(text)})
+    """A registry holds other languages too, and broken schemas: the record's failure, not the program's."""
+    failure = decode_failure(raw_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: parse_writer_schema(text)})
 
-    assert Reason.INCOMPATIBLE_SCHEMA == given_.reason
-    assert len(given_.detail) < 500
+    assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
+    assert len(failure.detail) < 500
 
 
 def test_a_schema_may_name_others() -> None:
     """A registry gives the schemas that a schema refers to beside it."""
     user = field_of(json.loads(reader_schema().text), "actor")["type"][1]
     text = reader_schema().text.replace(json.dumps(user, separators=(",", ":")), '"banking.events.common.User"', 1)
-    apart = parse_writer_schema(text, (json.dumps(user),))
-    whole = parse_writer_schema(reader_schema().text)
+    with_reference = parse_writer_schema(text, (json.dumps(user),))
+    self_contained = parse_writer_schema(reader_schema().text)
 
     assert parse_writer_schema(text).error
     assert golden_event(customFields={"LOAN:A": "x"}) == decode_with(
-        raw_record(written(whole)), writers={WRITER_ID: apart}
+        raw_record(written(self_contained)), writers={WRITER_ID: with_reference}
     )
 
 
@@ -352,14 +352,14 @@ def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
     field_of(schema, "name").update(name="title", aliases=["label", "name"])
     product.write_text(json.dumps(schema))
     ours = load_schemas(folder)
-    told_in_json = golden_json("event.LOAN_REPAYMENT")
+    in_json = golden_json("event.LOAN_REPAYMENT")
     record = raw_record(written(parse_writer_schema(reader_schema().text)))
     by_avro = decode(
         record, schemas=ours, schema_of=lambda _: parse_writer_schema(reader_schema().text), max_event_bytes=1_000_000
     )
-    by_json = event_from_json(told_in_json, ours)
-    both = event_from_json(changed(told_in_json, {"account.product.title": "New"}), ours)
+    by_json = event_from_json(in_json, ours)
+    both = event_from_json(changed(in_json, {"account.product.title": "New"}), ours)
 
     assert ["Home improvement loan", "Home improvement loan", "New"] == [
-        one.fields["account"]["product"]["title"] for one in (by_avro, by_json, both) if isinstance(one, Event)
+        event.fields["account"]["product"]["title"] for event in (by_avro, by_json, both) if isinstance(event, Event)
     ]

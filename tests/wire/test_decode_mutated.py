@@ -25,20 +25,20 @@ LEAST_PAST_DECODING: Final = 0.20
 CHECKS: Final = ("frame", "schema", "form", "fields", "holder")
 
 
-def passed(given_: Event | DecodeFailure) -> int:
+def passed(result: Event | DecodeFailure) -> int:
     """How many of CHECKS the record passed. `form`: JSON that parses, bytes of which none is missing or left over."""
-    if isinstance(given_, Event):
+    if isinstance(result, Event):
         return 5
-    match given_.reason:
+    match result.reason:
         case Reason.BAD_FRAME | Reason.EVENT_TOO_LARGE:
             return 0
         case Reason.UNKNOWN_SCHEMA:
             return 1
         case Reason.INCOMPATIBLE_SCHEMA:
             return 2
-        case _ if given_.detail.startswith("client, group:"):
+        case _ if result.detail.startswith("client, group:"):
             return 4
-        case _ if any(word in given_.detail for word in ("not JSON", "not UTF-8", "cut short", "left", "twice")):
+        case _ if any(word in result.detail for word in ("not JSON", "not UTF-8", "cut short", "left", "twice")):
             return 2
         case _:
             return 3
@@ -46,20 +46,21 @@ def passed(given_: Event | DecodeFailure) -> int:
 
 def valid_avro() -> list[bytes]:
     """The examples and some generated events, framed; and one without a holder, which only the last check finds."""
-    made = [golden_avro(name) for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
-    for one in events(12, seed=7):
-        read = event_from_json(one, SCHEMAS)
-        assert isinstance(read, Event), read
-        made.append(encode_event(read.fields, SCHEMAS, format="avro")[0])
-    made.append(encode_event({**golden_event().fields, "client": None}, SCHEMAS, format="avro")[0])
-    return made
+    values = [golden_avro(name) for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
+    for fields in events(12, seed=7):
+        event = event_from_json(fields, SCHEMAS)
+        assert isinstance(event, Event), event
+        values.append(encode_event(event.fields, SCHEMAS, format="avro")[0])
+    values.append(encode_event({**golden_event().fields, "client": None}, SCHEMAS, format="avro")[0])
+    return values
 
 
 def valid_json() -> list[bytes]:
     """The same events in JSON."""
-    given_ = [golden_json(f"event.{name}") for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
-    without = {name: one for name, one in given_[0].items() if name != "client"}
-    return [json.dumps(one, ensure_ascii=False).encode() for one in (*given_, *events(12, seed=7), without)]
+    examples = [golden_json(f"event.{name}") for name in ("LOAN_REPAYMENT", "SAVINGS_DEPOSIT")]
+    without_holder = {name: value for name, value in examples[0].items() if name != "client"}
+    values = (*examples, *events(12, seed=7), without_holder)
+    return [json.dumps(fields, ensure_ascii=False).encode() for fields in values]
 
 
 Mutate = Callable[[st.DataObject, bytes, list[bytes]], bytes]
@@ -136,13 +137,13 @@ def record(data: st.DataObject, form: str, valid: list[bytes]) -> SourceRecord:
 
 @pytest.mark.parametrize(("form", "valid"), [("avro", valid_avro()), ("json", valid_json())], ids=["avro", "json"])
 def test_any_bytes_are_an_event_or_a_fault(form: str, valid: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
-    """Never an exception, the same answer twice, and a fifth of the examples get past decoding."""
+    """Never an exception, the same result twice, and a fifth of the examples get past decoding."""
     counts: Counter[int] = Counter()
     reasons: Counter[str] = Counter()
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
-    def judge(data: st.DataObject) -> None:
+    def check_example(data: st.DataObject) -> None:
         broken = record(data, form, valid)
         first = decode_with(broken)
         counts[passed(first)] += 1
@@ -153,11 +154,11 @@ def test_any_bytes_are_an_event_or_a_fault(form: str, valid: list[bytes], capsys
             assert 0 < len(first.detail) <= 1_000
             first.detail.encode()
 
-    judge()
+    check_example()
     total = counts.total()
     shares = [sum(counts[far] for far in range(step, 6)) / total for step in range(1, 6)]
     with capsys.disabled():
-        told_shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(CHECKS, shares, strict=True))
-        print(f"\n{form}: of {total} examples passed {told_shares}; {dict(reasons.most_common())}")  # noqa: T201
+        named_shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(CHECKS, shares, strict=True))
+        print(f"\n{form}: of {total} examples passed {named_shares}; {dict(reasons.most_common())}")  # noqa: T201
 
     assert shares[3] >= LEAST_PAST_DECODING, shares

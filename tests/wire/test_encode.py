@@ -242,29 +242,29 @@ def test_every_golden_file_is_compared() -> None:
 def test_another_library_reads_our_avro(name: str, encode: Encode) -> None:
     """fastavro, with the schema of the frame's id, reads the values of the JSON golden file."""
     value, _ = encode(AVRO)
-    schema = next(one for one in SCHEMAS.outputs.values() if one.frame == value[:5])
+    schema = next(output for output in SCHEMAS.outputs.values() if output.frame == value[:5])
     read = schemaless_reader(BytesIO(value[5:]), schema.parsed, None)
 
     assert golden_json(name) == plain(read)
 
 
-def plain(given_: Any) -> Any:
+def plain(value: Any) -> Any:
     """Fields of fastavro as our JSON has them."""
-    match given_:
+    match value:
         case dict():
-            return {name: plain(value) for name, value in given_.items() if value is not None}
+            return {name: plain(inner) for name, inner in value.items() if inner is not None}
         case list():
-            return [plain(value) for value in given_]
+            return [plain(item) for item in value]
         case datetime():
-            return format_timestamp(given_)[:-1].ljust(23, "0") + "Z"
+            return format_timestamp(value)[:-1].ljust(23, "0") + "Z"
         case int() | str():
-            return given_
+            return value
         case _:
-            return str(given_)
+            return str(value)
 
 
 def test_streams_have_a_format_of_their_own() -> None:
-    """By default Avro for ours and JSON for streams; each can be the other."""
+    """By default JSON for streams and Avro for the others; each can be the other."""
     default, turned = output_encoder(SCHEMAS), output_encoder(SCHEMAS, output_format="json", stream_format="avro")
 
     assert (AVRO(EMAIL), AVRO(STATUS)) == (default(EMAIL), default(STATUS))
@@ -411,12 +411,12 @@ def test_what_is_encoded_is_read_back(
 
 
 def test_outputs_are_read_by_a_registry_s_ids() -> None:
-    """The same value under an id of a registry, whose schema is asked for."""
+    """The same value under an id of a registry, whose schema is requested."""
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
-    known: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): parse_writer_schema(ours.text)}
+    registered: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): parse_writer_schema(ours.text)}
     value = b"\x00\x00\x00\x00\x0c" + AVRO(EMAIL)[0][5:]
 
-    assert EMAIL == read_message(value, (), schemas=SCHEMAS, schema_of=known.__getitem__)
+    assert EMAIL == read_message(value, (), schemas=SCHEMAS, schema_of=registered.__getitem__)
 
 
 def test_a_record_of_another_namespace_is_no_output() -> None:
@@ -460,7 +460,7 @@ def test_a_json_value_without_a_required_field_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_", "text"),
+    ("value", "text"),
     [
         (0, "1970-01-01T00:00:00.000Z"),
         (-1, "1969-12-31T23:59:59.999Z"),
@@ -469,13 +469,13 @@ def test_a_json_value_without_a_required_field_is_refused() -> None:
         (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
     ],
 )
-def test_times_have_three_digits(given_: int, text: str) -> None:
+def test_times_have_three_digits(value: int, text: str) -> None:
     """Also before 1970. Outside of the years 1 to 9999 an output has no time."""
-    assert text == format_millis(given_)
+    assert text == format_millis(value)
 
 
 @pytest.mark.parametrize(
-    ("given_", "text"),
+    ("value", "text"),
     [
         ("218.2400000000", "218.24"),
         ("100.0000000000", "100"),
@@ -484,9 +484,9 @@ def test_times_have_three_digits(given_: int, text: str) -> None:
         ("-9999999999999999999999999999.9999999999", "-9999999999999999999999999999.9999999999"),
     ],
 )
-def test_decimals_have_no_exponent(given_: str, text: str) -> None:
+def test_decimals_have_no_exponent(value: str, text: str) -> None:
     """All digits, none after the last that counts."""
-    assert text == format_decimal(Decimal(given_))
+    assert text == format_decimal(Decimal(value))
 
 
 @pytest.mark.parametrize(

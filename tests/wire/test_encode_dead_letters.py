@@ -106,7 +106,7 @@ LETTERS = st.builds(
 
 @given(letter=LETTERS)
 def test_a_dead_letter_is_read_back_as_it_was(letter: DeadLetter) -> None:
-    """Bytes, place, headers, also such as are named like ours: so a redrive makes the same messages."""
+    """Bytes, place, headers, also such as are named like a dead letter's: so a redrive makes the same messages."""
     assert letter == read(dead_letter_record(letter, topic=TOPIC))
 
 
@@ -178,9 +178,9 @@ def test_a_dead_letter_that_does_not_fit_leaves_the_value_out() -> None:
 def test_the_limit_itself_fits() -> None:
     """A byte more does not."""
     spare = TOPIC.limit_bytes - dead_letter_record(make_letter(value=b""), topic=TOPIC).size_bytes
-    whole = dead_letter_record(make_letter(value=b"v" * spare), topic=TOPIC)
+    complete = dead_letter_record(make_letter(value=b"v" * spare), topic=TOPIC)
 
-    assert (TOPIC.limit_bytes, None) == (whole.size_bytes, omitted_value_bytes(whole.headers))
+    assert (TOPIC.limit_bytes, None) == (complete.size_bytes, omitted_value_bytes(complete.headers))
     assert spare + 1 == omitted_value_bytes(
         dead_letter_record(make_letter(value=b"v" * (spare + 1)), topic=TOPIC).headers
     )
@@ -229,7 +229,7 @@ def test_reasons_of_a_newer_version_are_other() -> None:
 def test_what_is_no_dead_letter_is_refused(name: str, value: Any) -> None:
     """Somebody else's record on the topic: ValueError, not a guess."""
     record = dead_letter_record(make_letter(), topic=TOPIC)
-    kept = [(one, given_) for one, given_ in record.headers if one != name]
+    kept = [(header, text) for header, text in record.headers if header != name]
     headers = kept if value in (None, ...) else [*kept, (name, value)]
 
     with pytest.raises(ValueError, match="not a dead letter"):

@@ -165,7 +165,7 @@ def written(type_: Type) -> str:
         case Union():
             inner = type_.nullable
             first = is_null(type_.branches[0])
-            return f"{written(inner)}?" if inner and first else "|".join(written(one) for one in type_.branches)
+            return f"{written(inner)}?" if inner and first else "|".join(written(branch) for branch in type_.branches)
         case Record(name=name) if name.startswith("banking.events.common."):
             return name.rpartition(".")[2]
         case _:
@@ -188,9 +188,9 @@ def default_fits(field: Field) -> bool:
 def row(record: Record) -> list[str]:
     """A record's fields in the reference's notation; a family's `event` is an enum of events that others compare."""
     return [
-        f"{one.name}: {'key' if text_check(record, one.name) is check_key and written(one.type) == 'string' else kind}"
-        for one in record.fields
-        for kind in ("enum" if one.name == "event" else written(one.type),)
+        f"{field.name}: {'key' if kind == 'string' and text_check(record, field.name) is check_key else kind}"
+        for field in record.fields
+        for kind in ("enum" if field.name == "event" else written(field.type),)
     ]
 
 
@@ -199,8 +199,8 @@ def records_in(type_: Type) -> Iterator[Record]:
     match type_:
         case Record():
             yield type_
-            for one in type_.fields:
-                yield from records_in(one.type)
+            for field in type_.fields:
+                yield from records_in(field.type)
         case Array():
             yield from records_in(type_.items)
         case Union():
@@ -253,4 +253,4 @@ def test_the_reference_has_these_shared_records() -> None:
 def test_defaults(family: str) -> None:
     """What may be null is null by default, lists and maps are empty, nothing else has a default."""
     for record in records_in(SCHEMAS.families[FAMILIES[family].record].type):
-        assert [] == [one.name for one in record.fields if not default_fits(one)]
+        assert [] == [field.name for field in record.fields if not default_fits(field)]

@@ -73,14 +73,14 @@ def diagnostics(tmp_path: Path, text: str) -> list[Diagnostic]:
     """What is wrong with one template, the missing sample aside."""
     (tmp_path / "note.toml").write_text(text)
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).diagnostics
-    return [one for one in found if one.message != "no sample"]
+    return [diagnostic for diagnostic in found if diagnostic.message != "no sample"]
 
 
 @pytest.mark.parametrize("row", reference(), ids=lambda row: row["event"])
 def test_channels_of_templates(tmp_path: Path, row: dict[str, str]) -> None:
     """A template may name any event, by the channels that have a y in `events.csv` (T04)."""
     refused = {
-        channel: {one.code for one in diagnostics(tmp_path, toml(row["event"], channel, row["target"]))}
+        channel: {diagnostic.code for diagnostic in diagnostics(tmp_path, toml(row["event"], channel, row["target"]))}
         & {"T03", "T04"}
         for channel in ("EMAIL", "SMS", "EVENT_STREAM")
     }
@@ -96,18 +96,20 @@ def test_targets_of_templates(tmp_path: Path, event: EventName) -> None:
     refused = {
         target.value
         for target in Target
-        if any(one.code == "T05" for one in diagnostics(tmp_path, toml(event, "EVENT_STREAM", target.value)))
+        if any(
+            diagnostic.code == "T05" for diagnostic in diagnostics(tmp_path, toml(event, "EVENT_STREAM", target.value))
+        )
     }
 
     assert set(Target) - expected == refused
 
 
-def target_of(event: EventName, told: dict[str, Any]) -> Target:
+def target_of(event: EventName, fields: dict[str, Any]) -> Target:
     """A target that fits the sample: the event's own, but for a group's credit arrangement and a deposit's fee."""
     target = EVENTS[event].target
-    if target is Target.CLIENT and "group" in told:
+    if target is Target.CLIENT and "group" in fields:
         return Target.GROUP
-    if target is Target.LOANS and told["account"]["kind"] == "DEPOSIT":
+    if target is Target.LOANS and fields["account"]["kind"] == "DEPOSIT":
         return Target.SAVINGS
     return target
 
@@ -122,26 +124,26 @@ REPAYMENTS: Final = {
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_event_is_mapped(event: EventName) -> None:
     """With each placeholder of its family, by a stream: the message has the keys of holder, account and repayment."""
-    told = sample(event)
+    fields = sample(event)
     names = placeholders_of(EVENTS[event].family)
     body = "{" + ", ".join(f'"{name}": {{{name}}}' for name in names) + "}"
-    template = make_template(body=body, events=[event], target=target_of(event, told), content_type=ContentType.JSON)
-    outcome = map_record(make_record(make_event(told)), make_context(template), frozenset())
+    template = make_template(body=body, events=[event], target=target_of(event, fields), content_type=ContentType.JSON)
+    outcome = map_record(make_record(make_event(fields)), make_context(template), frozenset())
 
     assert isinstance(outcome, Processed)
     assert ((), ()) == (outcome.skipped, outcome.failed)
-    (birth,) = outcome.created
-    message, account = birth.message, told.get("account", {})
+    (created,) = outcome.created
+    message, account = created.message, fields.get("account", {})
     assert State.SENT is message.state
-    assert told.get("client", {}).get("encodedKey") == message.clientKey
-    assert told.get("group", {}).get("encodedKey") == message.groupKey
+    assert fields.get("client", {}).get("encodedKey") == message.clientKey
+    assert fields.get("group", {}).get("encodedKey") == message.groupKey
     assert message.userKey is None
     assert (account.get("encodedKey") if account.get("kind") == "LOAN" else None) == message.loanAccountKey
     assert (account.get("encodedKey") if account.get("kind") == "DEPOSIT" else None) == message.depositAccountKey
-    assert (value_at(REPAYMENTS[event], told) if event in REPAYMENTS else None) == message.repaymentKey
-    shown = json.loads(message.body or "")
-    assert (event, told["eventId"]) == (shown["EVENT"], shown["EVENT_ID"])
-    assert names.keys() == shown.keys()
+    assert (value_at(REPAYMENTS[event], fields) if event in REPAYMENTS else None) == message.repaymentKey
+    rendered = json.loads(message.body or "")
+    assert (event, fields["eventId"]) == (rendered["EVENT"], rendered["EVENT_ID"])
+    assert names.keys() == rendered.keys()
 
 
 @pytest.mark.parametrize(
@@ -173,12 +175,12 @@ def test_every_event_is_mapped(event: EventName) -> None:
 )
 def test_values_of_families(event: EventName, body: str, expected: str) -> None:
     """Texts written by hand from the samples: each family's own placeholders."""
-    told = sample(event)
-    template = make_template(body=body, events=[event], target=target_of(event, told))
-    outcome = map_record(make_record(make_event(told)), make_context(template), frozenset())
+    fields = sample(event)
+    template = make_template(body=body, events=[event], target=target_of(event, fields))
+    outcome = map_record(make_record(make_event(fields)), make_context(template), frozenset())
 
     assert isinstance(outcome, Processed)
-    assert [expected] == [birth.message.body for birth in outcome.created]
+    assert [expected] == [created.message.body for created in outcome.created]
 
 
 def test_every_family_has_targets() -> None:

@@ -39,14 +39,14 @@ NOBODY: Final[Mapping[str, Any]] = {"client": None, "group": None}
 
 def changed(name: str, **changes: Any) -> SourceRecord:
     """The sample of an event with other values at dotted paths, `__` for a dot; None takes a field away."""
-    given_ = sample(EventName(name))
+    fields = sample(EventName(name))
     for path, value in changes.items():
         *way, last = path.split("__")
-        place = given_
+        place = fields
         for step in way:
             place = place[step]
         place[last] = value
-    return json_record(given_)
+    return json_record(fields)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -72,15 +72,15 @@ def test_holders(family: str, holders: tuple[str, ...]) -> None:
     first = next(event for event, row in EVENTS.items() if row.family == family)
     # An activity about an account does not say who its holder has to be.
     name = "SAVINGS_ACCOUNT_ACTIVITY" if family == "activity" else first
-    given_ = decode_with(changed(name, **{**NOBODY, **{holder: BOTH[holder] for holder in holders}}))
+    result = decode_with(changed(name, **{**NOBODY, **{holder: BOTH[holder] for holder in holders}}))
 
     if family in HOLDERS[holders]:
-        assert isinstance(given_, Event), given_
+        assert isinstance(result, Event), result
     else:
-        assert isinstance(given_, DecodeFailure)
-        assert Reason.INVALID_EVENT == given_.reason
-        assert given_.detail.startswith("client, group: ")
-        assert given_.detail.endswith("both are set" if holders else "none is set")
+        assert isinstance(result, DecodeFailure)
+        assert Reason.INVALID_EVENT == result.reason
+        assert result.detail.startswith("client, group: ")
+        assert result.detail.endswith("both are set" if holders else "none is set")
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ HOLD_EVENTS: Final = [name for name, row in EVENTS.items() if row.family == "aut
 def test_hold_or_holds(name: str, hold: object, holds: list[object]) -> None:
     """In bulk a list of one or more and no hold; otherwise one hold and no list."""
     fits = (hold is None and bool(holds)) if name == BULK else (hold is not None and not holds)
-    given_ = decode_with(changed(name, hold=hold, holds=holds))
+    result = decode_with(changed(name, hold=hold, holds=holds))
 
-    assert fits == isinstance(given_, Event)
+    assert fits == isinstance(result, Event)
     if not fits:
-        assert isinstance(given_, DecodeFailure)
-        assert Reason.INVALID_EVENT == given_.reason
-        assert given_.detail.startswith(f"hold, holds: {name} has ")
-        assert given_.detail.endswith(f"given {'hold' if hold else 'no hold'} and {len(holds)} in holds")
+        assert isinstance(result, DecodeFailure)
+        assert Reason.INVALID_EVENT == result.reason
+        assert result.detail.startswith(f"hold, holds: {name} has ")
+        assert result.detail.endswith(f"given {'hold' if hold else 'no hold'} and {len(holds)} in holds")
 
 
 @pytest.mark.parametrize("name", ["ACCOUNT_AUTHORISATION_HOLD_CREATED", "CARDS_AUTHORISATION_HOLD_AMOUNT_INCREASED"])
@@ -243,11 +243,11 @@ def portal_values() -> list[tuple[bytes, Any]]:
 
 
 def test_a_portal_event_cut_anywhere_shows_no_secret() -> None:
-    """Wherever a record ends too early, its fault's detail is without a part of the link."""
+    """Wherever a record ends too early, its failure's detail is without a part of the link."""
     for value, headers in portal_values():
-        faults = [decode_with(raw_record(value[:end], headers)) for end in range(len(value))]
+        results = [decode_with(raw_record(value[:end], headers)) for end in range(len(value))]
 
-        assert not [one for one in faults if not isinstance(one, DecodeFailure) or "portal.example" in one.detail]
+        assert all(isinstance(result, DecodeFailure) and "portal.example" not in result.detail for result in results)
 
 
 @pytest.mark.parametrize(
@@ -267,35 +267,35 @@ def test_the_rest_of_a_portal_event_may_be_wrong(path: str) -> None:
 
 def event_of(name: str) -> Event:
     """The event of a sample."""
-    made = decode_with(json_record(sample(EventName(name))))
-    assert isinstance(made, Event), made
-    return made
+    event = decode_with(json_record(sample(EventName(name))))
+    assert isinstance(event, Event), event
+    return event
 
 
 @pytest.mark.parametrize("name", ["MANUAL", "DO_NOTHING", "LOAN_REPAID"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_name_that_is_no_event(family: str, name: str) -> None:
     """UNKNOWN_EVENT in both forms: in JSON by its name, in Avro by a symbol that another writer has appended."""
-    first = next(one for one, row in EVENTS.items() if row.family == family)
+    first = next(event for event, row in EVENTS.items() if row.family == family)
     writer = changed_schema(lambda schema: field_of(schema, "event")["type"]["symbols"].append(name), name=first)
     value, _ = encode_event(event_of(first).fields, SCHEMAS, format="avro")
     symbol = 5 + 1 + 36  # the frame, then eventId with its length
     count = sum(row.family == family for row in EVENTS.values())
     value = b"\x00\x00\x00\x00\x09" + value[5:symbol] + varint(count) + value[symbol + 1 :]
-    faults = [
+    failures = [
         decode_failure(json_record({**sample(first), "event": name})),
         decode_failure(raw_record(value), writers={9: writer}),
     ]
 
-    assert [Reason.UNKNOWN_EVENT] * 2 == [one.reason for one in faults]
-    assert all("event: " in one.detail and name in one.detail for one in faults)
+    assert [Reason.UNKNOWN_EVENT] * 2 == [failure.reason for failure in failures]
+    assert all("event: " in failure.detail and name in failure.detail for failure in failures)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.families.values(), ids=lambda schema: schema.name)
 @settings(deadline=None, max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSchema, data: st.DataObject) -> None:
-    """Any values, rules kept or not: the same answer from both forms, never an exception, and an event has its key."""
+    """Any values, rules kept or not: the same result from both forms, never an exception, and an event has its key."""
     fields = data.draw(values(schema.type))
     forms = [encode_event(fields, SCHEMAS, format=form) for form in ("avro", "json")]
     from_avro, from_json = (decode_with(raw_record(value, headers)) for value, headers in forms)
@@ -309,4 +309,4 @@ def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSc
 
 def test_samples_keep_the_rules() -> None:
     """Each event has a sample that is read: no rule refuses all events of a name."""
-    assert set(EVENTS) == {event_of(one["event"]).name for one in samples()}
+    assert set(EVENTS) == {event_of(sample["event"]).name for sample in samples()}

@@ -59,7 +59,7 @@ def test_every_schema_has_its_id_for_ever() -> None:
 
 @pytest.mark.parametrize("unknown", [SchemaId(7), SchemaId(2_100_000_000), SchemaGuid(b"g" * 16)])
 def test_other_ids_are_a_registry_s(unknown: SchemaId | SchemaGuid) -> None:
-    """KeyError: not an id of ours."""
+    """KeyError: not an id of `ids.json`."""
     with pytest.raises(KeyError):
         SCHEMAS.local_schema(unknown)
 
@@ -116,13 +116,13 @@ def test_files_of_events_can_be_read_in_their_order() -> None:
 
 
 def test_each_file_of_messages_stands_alone() -> None:
-    """Whoever reads one topic reads one file."""
+    """A consumer of one topic needs one file."""
     for path in (shipped_schemas() / "messages").glob("*.avsc"):
         assert parse_schema(json.loads(path.read_text("utf-8")))
 
 
 def field_types(name: str) -> dict[str, Type]:
-    return {one.name: one.type for one in SCHEMAS.outputs[name].type.fields}
+    return {field.name: field.type for field in SCHEMAS.outputs[name].type.fields}
 
 
 def test_a_communicationmessage_has_the_21_published_fields() -> None:
@@ -130,9 +130,10 @@ def test_a_communicationmessage_has_the_21_published_fields() -> None:
     record = SCHEMAS.outputs["communications.Communicationmessage"].type
 
     assert 21 == len(record.fields)
-    assert [one.name for one in fields(Communicationmessage)] == [one.name for one in record.fields]
-    assert all(isinstance(one.type, Union) and one.type.nullable and one.default is None for one in record.fields)
-    kinds = {one.name: one.type.nullable for one in record.fields if isinstance(one.type, Union)}
+    assert [field.name for field in fields(Communicationmessage)] == [field.name for field in record.fields]
+    assert all(field.default is None for field in record.fields)
+    assert all(isinstance(field.type, Union) and field.type.nullable for field in record.fields)
+    kinds = {field.name: field.type.nullable for field in record.fields if isinstance(field.type, Union)}
     scalars = {name: kind.kind for name, kind in kinds.items() if isinstance(kind, Scalar)}
     assert {"creationDate": "timestamp-millis", "sendDate": "timestamp-millis", "numRetries": "int"} == {
         name: kind for name, kind in scalars.items() if kind != "string"
@@ -142,7 +143,7 @@ def test_a_communicationmessage_has_the_21_published_fields() -> None:
 
 def test_a_status_has_the_fields_of_the_model() -> None:
     """In the order of the published list; `from` is a word of Python, so the model has `from_`."""
-    assert sorted(one.name.rstrip("_") for one in fields(MessageStatus)) == sorted(
+    assert sorted(field.name.rstrip("_") for field in fields(MessageStatus)) == sorted(
         field_types("communications.MessageStatus")
     )
 
@@ -179,16 +180,16 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(shipped_schemas(), tmp_path / "schemas"))
 
 
-def findings(folder: Path) -> str:
+def errors(folder: Path) -> str:
     with pytest.raises(UsageError) as caught:
         load_schemas(folder)
     return str(caught.value)
 
 
 def edit(path: Path, change: Callable[[Any], object]) -> None:
-    given = json.loads(path.read_text("utf-8"))
-    change(given)
-    path.write_text(json.dumps(given), "utf-8")
+    value = json.loads(path.read_text("utf-8"))
+    change(value)
+    path.write_text(json.dumps(value), "utf-8")
 
 
 CLIENT = "events/banking.events.ClientEvent.avsc"
@@ -196,11 +197,11 @@ MESSAGE = "messages/Communicationmessage.avsc"
 
 
 def type_of(schema: Any, name: str) -> Any:
-    return next(one for one in schema["fields"] if one["name"] == name)
+    return next(field for field in schema["fields"] if field["name"] == name)
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "finding"),
+    ("file", "change", "error"),
     [
         (CLIENT, lambda schema: schema.update(name="Client2Event"), "the file defines banking.events.Client2Event"),
         (CLIENT, lambda schema: schema["fields"].pop(), "end with customFields"),
@@ -226,37 +227,37 @@ def type_of(schema: Any, name: str) -> Any:
         ("ids.json", lambda ids: ids.update({"a.B": 2_000_000_900}), "a.B has an id and no schema"),
     ],
 )  # fmt: skip
-def test_a_broken_schema_is_found(folder: Path, file: str, change: Callable[[Any], object], finding: str) -> None:
+def test_a_broken_schema_is_found(folder: Path, file: str, change: Callable[[Any], object], error: str) -> None:
     """Before anything is read with it, and with a word on what is wrong."""
     edit(folder / file, change)
 
-    assert finding in findings(folder)
+    assert error in errors(folder)
 
 
-def test_all_findings_come_at_once(folder: Path) -> None:
+def test_all_errors_are_listed_at_once(folder: Path) -> None:
     """Files that are gone, not JSON, not UTF-8 and wrong: each is listed, none hides another."""
     (folder / CLIENT).write_text("{", "utf-8")
     (folder / MESSAGE).unlink()
     edit(folder / "ids.json", lambda ids: ids.pop("communications.Decision"))
-    listed = findings(folder)
+    listed = errors(folder)
 
     assert "banking.events.ClientEvent: not JSON" in listed
     assert "there is no communications.Communicationmessage.avsc" in listed
     assert "no id for communications.Decision" in listed
     (folder / "ids.json").write_bytes(b"\xff")
     shutil.rmtree(folder / "events")
-    listed = findings(folder)
+    listed = errors(folder)
     assert "ids.json cannot be read" in listed
     assert "events is not a directory" in listed
     assert "hint: " in listed
 
 
-@pytest.mark.parametrize(("text", "finding"), [("[]", "not an object"), ("", "not JSON")])
-def test_ids_are_an_object(folder: Path, text: str, finding: str) -> None:
+@pytest.mark.parametrize(("text", "error"), [("[]", "not an object"), ("", "not JSON")])
+def test_ids_are_an_object(folder: Path, text: str, error: str) -> None:
     """Name -> id, nothing else."""
     (folder / "ids.json").write_text(text, "utf-8")
 
-    assert finding in findings(folder)
+    assert error in errors(folder)
 
 
 def test_an_earlier_version_stays_readable(folder: Path) -> None:
@@ -272,20 +273,20 @@ def test_an_earlier_version_stays_readable(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "finding"),
+    ("name", "text", "error"),
     [
         ("first", '"string"', "a file is named by its id"),
         ("2000000001", None, "is the id of a current schema"),
         ("2000000999", '"string"', "not a record"),
     ],
 )
-def test_a_broken_history_is_found(folder: Path, name: str, text: str | None, finding: str) -> None:
+def test_a_broken_history_is_found(folder: Path, name: str, text: str | None, error: str) -> None:
     """A version that cannot be found by its id, or not be read."""
     (folder / "history").mkdir(exist_ok=True)
     own = SCHEMAS.outputs["communications.Decision"].text
     (folder / "history" / f"{name}.avsc").write_text(own if text is None else text, "utf-8")
 
-    assert finding in findings(folder)
+    assert error in errors(folder)
 
 
 def test_schemas_are_found_in_a_checkout_and_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +305,7 @@ def test_no_family_has_a_float() -> None:
     def kinds(type_: Type) -> set[str]:
         match type_:
             case Record():
-                return set().union(*(kinds(one.type) for one in type_.fields))
+                return set().union(*(kinds(field.type) for field in type_.fields))
             case Union():
                 return set().union(*(kinds(branch) for branch in type_.branches))
             case Scalar():

@@ -173,7 +173,7 @@ JSONS = st.recursive(
 
 @given(value=JSONS)
 def test_a_foreign_value_is_a_value_error_or_read(value: Any) -> None:
-    """Whoever else writes to the topic stops nobody: nothing but ValueError leaves either reader."""
+    """Another writer's records stop no process: neither reader raises anything but ValueError."""
     text = json.dumps(value)
     for read in (lambda: text_digest(text), lambda: stored_templates(text.encode())):
         try:
@@ -215,13 +215,13 @@ def test_which_texts_are_refused() -> None:
     ):
         refuse_changed_texts(template_set(fitting), before)
 
-    with pytest.raises(UsageError) as one:
+    with pytest.raises(UsageError) as raised:
         refuse_changed_texts(template_set([mail("a", "A"), mail("b", "A", version=2)]), before)
     with pytest.raises(UsageError) as three:
         refuse_changed_texts(template_set([mail("a", "C"), mail("b", "B"), mail("c", "C")]), before)
 
     assert (
         "b has other content under version 2, which was used before\nhint: raise its version, or undo the change"
-        == str(one.value)
+        == str(raised.value)
     )
     assert "a has other content under version 1, which was used before; and 1 more" == three.value.what

@@ -15,7 +15,7 @@ BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
 
 
 def found(event: Any) -> list[str]:
-    """What is said of the event's unknown fields."""
+    """What is expected of the event's unknown fields."""
     data = event if isinstance(event, bytes) else json.dumps(event).encode()
     return [str(field) for field in unknown_fields_in_json(data, schemas())]
 
@@ -32,7 +32,7 @@ def respelt(event: dict[str, Any], path: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("event", "path", "name", "said"),
+    ("event", "path", "name", "expected"),
     [
         (sample("loan-repayment"), "client", "cleint", "unknown field cleint; did you mean client?"),
         (sample("loan-repayment"), "eventId", "event_id", "unknown field event_id; did you mean eventId?"),
@@ -78,12 +78,12 @@ def respelt(event: dict[str, Any], path: str, name: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_at_any_depth(event: dict[str, Any], path: str, name: str, said: str) -> None:
+def test_at_any_depth(event: dict[str, Any], path: str, name: str, expected: str) -> None:
     """In records within records and in items of lists, with where it is and what was probably meant."""
     (text,) = found(respelt(event, path, name))
 
-    assert text.startswith(said)
-    assert ("did you mean" in said) == ("did you mean" in text)
+    assert text.startswith(expected)
+    assert ("did you mean" in expected) == ("did you mean" in text)
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -97,7 +97,7 @@ def test_custom_fields_are_free() -> None:
     assert [] == found(changed(sample("loan-repayment"), {"customFields": {"CLIENT:Anything": "x", "amonut": "y"}}))
 
 
-def test_each_is_said_once() -> None:
+def test_each_is_expected_once() -> None:
     """However many items of a list have it."""
     event = changed(BULK, {})
     for hold in event["holds"]:
@@ -107,7 +107,7 @@ def test_each_is_said_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "expected"),
     [
         (respelt(sample("loan-repayment"), "eventId", "evntId"), ["unknown field evntId; did you mean eventId?"]),
         (changed(sample("loan-repayment"), {"transaction": "none", "client": [1]}), []),
@@ -119,9 +119,9 @@ def test_each_is_said_once() -> None:
         (b'{"event": "LOAN_REPAYMENT", "\\ud800": 1}', ["unknown field '\\ud800'"]),
     ],
 )
-def test_whatever_else_is_wrong(event: Any, said: list[str]) -> None:
+def test_whatever_else_is_wrong(event: Any, expected: list[str]) -> None:
     """What is no event has none; one that is invalid still shows which field was probably meant."""
-    assert said == found(event)
+    assert expected == found(event)
 
 
 def test_names_without_end() -> None:

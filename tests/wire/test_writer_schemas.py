@@ -46,7 +46,7 @@ def with_field(field: Json) -> str:
 
 
 def decoded(text: str, value: bytes) -> Event | DecodeFailure:
-    """What comes of the example event, whose writer has schema `text` and wrote `value` behind all fields of ours."""
+    """The result for the example event, whose writer has schema `text` and wrote `value` behind the reader's fields."""
     record = raw_record(b"\x00\x00\x00\x00\x09" + golden_avro()[5:] + value)
     return decode_with(record, writers={9: parse_writer_schema(text)})
 
@@ -154,15 +154,15 @@ def test_nor_does_what_a_writer_says_of_a_field_of_ours(name: str, attributes: J
 
 
 def test_an_invalid_decimal_is_bytes() -> None:
-    """Passed over as bytes; where ours is a decimal it cannot be read as one."""
+    """Skipped as bytes; where the reader has a decimal it cannot be read as one."""
     schema = json.loads(reader_schema().text)
     amount = field_of(field_of(schema, "transaction")["type"], "amount")
     amount["type"] = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 10}
-    fault = decoded(json.dumps(schema), b"")
+    failure = decoded(json.dumps(schema), b"")
 
-    assert isinstance(fault, DecodeFailure)
-    assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
-    assert "transaction.amount: bytes cannot be read as decimal(38,10)" == fault.detail
+    assert isinstance(failure, DecodeFailure)
+    assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
+    assert "transaction.amount: bytes cannot be read as decimal(38,10)" == failure.detail
 
 
 def record(name: str, *fields: Json) -> Json:
@@ -206,12 +206,12 @@ def record(name: str, *fields: Json) -> Json:
 )
 def test_what_resolution_cannot_do_without(field: Json, problem: str) -> None:
     """Its records are INCOMPATIBLE_SCHEMA, and the detail says why."""
-    fault = decoded(with_field(field), b"")
+    failure = decoded(with_field(field), b"")
 
-    assert isinstance(fault, DecodeFailure)
-    assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
-    assert f"not an Avro schema that can be read: {problem}" in fault.detail
-    assert len(fault.detail) < 500
+    assert isinstance(failure, DecodeFailure)
+    assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
+    assert f"not an Avro schema that can be read: {problem}" in failure.detail
+    assert len(failure.detail) < 500
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -261,11 +261,11 @@ def test_64_levels_are_read(nested: Any) -> None:
 def test_more_levels_are_incompatible(nested: Any, levels: int) -> None:
     """Never a matter of how deep Python may go: 350 were parsed, and not read."""
     text, value = nested(levels)
-    fault = decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
+    failure = decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
 
-    assert isinstance(fault, DecodeFailure)
-    assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
-    assert "not an Avro schema that can be read: nested over 64 levels" == fault.detail
+    assert isinstance(failure, DecodeFailure)
+    assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
+    assert "not an Avro schema that can be read: nested over 64 levels" == failure.detail
 
 
 @pytest.mark.corpus
@@ -316,7 +316,7 @@ def test_a_short_text_may_stand_for_very_many_fields(leaf: str) -> None:
 
 
 def test_many_records_of_one_name_in_many_namespaces() -> None:
-    """Each is held against ours once, though a client's user may be any of them."""
+    """Each is resolved once, though a client's user may be any of them."""
     users = [record(f"u{n}.User", added("int")) for n in range(300)]
     clients = [
         record(f"c{n}.Client", {"name": "creditOfficer", "type": [f"u{m}.User" for m in range(300)]})
@@ -326,11 +326,11 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
     schema["fields"].insert(0, {"name": "users", "type": users})
     field_of(schema, "client")["type"] = clients
     began = time.thread_time()
-    fault = decoded(json.dumps(schema), b"")
+    failure = decoded(json.dumps(schema), b"")
 
     assert time.thread_time() - began < 5
-    assert isinstance(fault, DecodeFailure)
-    assert Reason.INCOMPATIBLE_SCHEMA == fault.reason
+    assert isinstance(failure, DecodeFailure)
+    assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
 
 
 @pytest.mark.parametrize(
@@ -340,10 +340,10 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
 def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
     """Passed over as deep as 64 levels; deeper it is an invalid event, and never a matter of how deep Python may go."""
     for times in (200, 10_000):
-        fault = decoded(with_field(added(type_)), one_more * times)
+        failure = decoded(with_field(added(type_)), one_more * times)
 
-        assert isinstance(fault, DecodeFailure)
-        assert (Reason.INVALID_EVENT, True) == (fault.reason, "nested over 64 levels" in fault.detail)
+        assert isinstance(failure, DecodeFailure)
+        assert (Reason.INVALID_EVENT, True) == (failure.reason, "nested over 64 levels" in failure.detail)
 
 
 def test_a_record_of_ours_may_be_within_itself() -> None:
@@ -459,7 +459,7 @@ def enum(*symbols: str, default: str | None = None) -> Json:
     ],
 )
 def test_what_is_promoted_and_chosen(writer: Json, reader: Json, value: bytes | None, expected: object) -> None:
-    """Numbers and texts are widened, symbols found by name, a symbol that ours lacks is our default."""
+    """Numbers and texts are widened, symbols found by name, a symbol that the reader lacks is its default."""
     theirs, ours = parse_type(json.dumps(writer)), parse_type(json.dumps(reader))
     if value is None:
         with pytest.raises(ContentError, match="nested over 64 levels"):
