@@ -68,8 +68,8 @@ for _module in COMMANDS:
 def main() -> None:
     """The console script.
 
-    Ends without Python's own clean-up: a thread that librdkafka still holds, because a broker did not answer when we
-    left its group, would be ended inside its callback and take the process down with it.
+    Ends without Python's own clean-up: a thread that librdkafka still holds, because a broker did not respond when the
+    consumer left its group, would be ended inside its callback and take the process down with it.
     """
     _accept_any_output()
     code = exit_code(sys.argv[1:])

@@ -52,10 +52,10 @@ def command(
     loaded = load_templates(settings, schemas)
     found = _find_template(loaded, template)
     if event is not None:
-        chosen = _event_of_argument(event, found, schemas, tenant=settings.tenant)
+        source = _event_of_argument(event, found, schemas, tenant=settings.tenant)
     else:
-        chosen = _event_of_sample(sample, found, loaded, schemas, tenant=settings.tenant)
-    preview = preview_template(found, chosen.where, chosen.event, settings, subscribed=chosen.subscribed)
+        source = _event_of_sample(sample, found, loaded, schemas, tenant=settings.tenant)
+    preview = preview_template(found, source.where, source.event, settings, subscribed=source.subscribed)
     if html is not None or browser:
         _show_html(preview, html, browser=browser)
     if as_json:
@@ -83,7 +83,7 @@ def _find_template(loaded: "LoadResult", name: str) -> "Template":
 
 
 @dataclass(frozen=True, slots=True)
-class _ChosenEvent:
+class _PreviewEvent:
     """An event to preview with, what it is called, and whether its holder has opted in."""
 
     where: str
@@ -91,7 +91,7 @@ class _ChosenEvent:
     subscribed: bool = True
 
 
-def _event_of_argument(argument: str, template: "Template", schemas: "Schemas", *, tenant: str | None) -> _ChosenEvent:
+def _event_of_argument(argument: str, template: "Template", schemas: "Schemas", *, tenant: str | None) -> _PreviewEvent:
     from processor.cli.event_arguments import read_events
     from processor.wire.decode import DecodeFailure
 
@@ -102,12 +102,12 @@ def _event_of_argument(argument: str, template: "Template", schemas: "Schemas", 
         raise UsageError(f"{named.where} is no event: {event.reason}: {event.detail}", hint="fix it first")
     if event.name not in template.events:
         raise UsageError(f"{template.id} is not for {event.name}", hint=f"it is for {', '.join(template.events)}")
-    return _ChosenEvent(named.where, event)
+    return _PreviewEvent(named.where, event)
 
 
 def _event_of_sample(
     name: str | None, template: "Template", loaded: "LoadResult", schemas: "Schemas", *, tenant: str | None
-) -> _ChosenEvent:
+) -> _PreviewEvent:
     """Of the template's sample `name`, or of its first; where it has none, the shipped sample of its first event."""
     from processor.cli.event_arguments import read_events
     from processor.wire.decode import DecodeFailure
@@ -123,12 +123,12 @@ def _event_of_sample(
         raise UsageError(f"{template.id} has no sample {name!r}", hint=hint)
     for sample, event, subscribed in samples:
         if name is None or sample == name:
-            return _ChosenEvent(f"sample {sample!r}", event, subscribed)
+            return _PreviewEvent(f"sample {sample!r}", event, subscribed)
     named, *_ = read_events(template.events[0], schemas, tenant=tenant)
     if isinstance(named.event, DecodeFailure):
         what = f"{named.where} is no event with these schemas: {named.event.detail}"
         raise UsageError(what, hint="name one by --event")
-    return _ChosenEvent(named.where, named.event)
+    return _PreviewEvent(named.where, named.event)
 
 
 def _refuse_manual(template: "Template") -> None:
