@@ -25,8 +25,8 @@ from processor.templates.language_tags import check_tag
 from processor.templates.rules import RuleCode
 from processor.templates.text import first_placeholder
 from processor.templates.webhook import (
-    AUTHORIZATIONS,
-    REQUEST_TYPES,
+    Authorization,
+    RequestType,
     check_authorization,
     check_headers,
     check_url,
@@ -275,9 +275,9 @@ def check_webhook(parts: TemplateParts) -> Iterator[Diagnostic]:
     if not needs_webhook and webhook is not None:
         yield error(f"type {channel} has no [webhook]", field="webhook", hint="leave it out")
     if needs_webhook and webhook is not None:
-        yield from check_enum("webhook.request_type", webhook.request_type, REQUEST_TYPES)
+        yield from check_enum("webhook.request_type", webhook.request_type, RequestType)
         code = RuleCode.WEBHOOK_AUTHORIZATION
-        yield from check_enum("webhook.authorization", webhook.authorization, AUTHORIZATIONS, code=code)
+        yield from check_enum("webhook.authorization", webhook.authorization, Authorization, code=code)
         if webhook.url is None and "webhook.url" not in invalid:
             yield error("field `webhook.url` is missing", code=RuleCode.WEBHOOK_URL, field="webhook")
         yield from parts.url.diagnostics

@@ -13,7 +13,7 @@ from processor.domain.placeholders import MANUAL
 from processor.domain.template import Match, Operator, Subscription
 from processor.mapping.notification import attachment_href
 from processor.templates.diagnostics import whole_number
-from processor.templates.webhook import AUTHORIZATIONS, REQUEST_TYPES
+from processor.templates.webhook import Authorization, RequestType
 
 VERSION_LIMIT: Final = 2**31 - 1  # a status carries it as Avro's int
 ID_PATTERN: Final = "[a-z0-9][a-z0-9-]{0,62}"
@@ -73,9 +73,9 @@ class WebhookSection(Section):
     """The `[webhook]`."""
 
     url: str | None = None
-    request_type: str = "POST"
+    request_type: str = RequestType.POST.value
     headers: dict[str, str] = {}
-    authorization: str = "NO_AUTHORIZATION"
+    authorization: str = Authorization.NONE.value
     username: str | None = None
     password_env: str | None = None
 
@@ -176,16 +176,20 @@ def json_schema() -> dict[str, Any]:
     schema["required"] = list(REQUIRED)
     properties = schema["properties"]
     for name, words in CLOSED_LISTS.items():
-        properties[name] = {"enum": [str(word) for word in words]}
+        properties[name] = _enum(words)
     names = {"enum": [*EVENTS, MANUAL]}
     properties["event"] = {"anyOf": [names, {"type": "array", "items": names, "minItems": 1, "uniqueItems": True}]}
     properties["id"] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
     properties["version"] = {"type": "integer", "minimum": 1, "maximum": VERSION_LIMIT}
     condition = schema["$defs"][ConditionSection.__name__]["properties"]
-    condition["operator"] = {"enum": [operator.value for operator in Operator]}
+    condition["operator"] = _enum(Operator)
     webhook = schema["$defs"][WebhookSection.__name__]["properties"]
-    webhook["request_type"], webhook["authorization"] = {"enum": [*REQUEST_TYPES]}, {"enum": [*AUTHORIZATIONS]}
+    webhook["request_type"], webhook["authorization"] = _enum(RequestType), _enum(Authorization)
     return schema
+
+
+def _enum(words: Iterable[str]) -> dict[str, list[str]]:
+    return {"enum": [str(word) for word in words]}
 
 
 @dataclass(frozen=True, slots=True)

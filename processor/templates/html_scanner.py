@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from html import unescape
 from html.entities import html5
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote
 
 from processor.domain.template import CustomFieldPlaceholder, EscapeContext, NamedPlaceholder, Segment
@@ -70,12 +70,40 @@ _COMMENT_END: Final = re.compile("--!?>")
 _DECLARATION_END: Final = re.compile(">")
 _TAG_NAME: Final = re.compile(r"</?([A-Za-z][^\t\n\f\r />]*)")
 _NOT_SPACE: Final = re.compile(r"[^\t\n\f\r ]")
-_STATE_ENDS: Final[Mapping[str, re.Pattern[str]]] = {
-    "between": re.compile(r"[^\t\n\f\r /]"),
-    "name": re.compile(r"[\t\n\f\r />=]"),
-    "after name": _NOT_SPACE,
-    "before value": _NOT_SPACE,
-    "unquoted": re.compile(r"[\t\n\f\r >]"),
+
+
+class _State(StrEnum):
+    """The states of the HTML Standard's tokenizer, section 13.2.5, as far as they matter here."""
+
+    TEXT = "text"
+    LOST = "lost"  #: Where no value can be escaped: a comment, a script, a declaration.
+    ESCAPABLE = "escapable"  #: In an element whose content is text: textarea, title.
+    BETWEEN = "between"  #: In a tag, between its attributes.
+    NAME = "name"
+    AFTER_NAME = "after name"
+    BEFORE_VALUE = "before value"
+    QUOTED = "quoted"
+    UNQUOTED = "unquoted"
+
+
+class _AttributeKind(StrEnum):
+    """What the value of an attribute is to a program that reads the document."""
+
+    TEXT = "text"
+    STYLE = "style"  #: A style, a script or a whole document: no escape would do.
+    BASE = "base"  #: What other addresses are relative to.
+    ADDRESS = "address"
+    ADDRESSES = "addresses"  #: Several, apart by blanks or commas.
+    REFRESH = "refresh"  #: An address behind a number of seconds.
+    VALUES = "values"  #: Of an animation: several addresses, apart by semicolons.
+
+
+_STATE_ENDS: Final[Mapping[_State, re.Pattern[str]]] = {
+    _State.BETWEEN: re.compile(r"[^\t\n\f\r /]"),
+    _State.NAME: re.compile(r"[\t\n\f\r />=]"),
+    _State.AFTER_NAME: _NOT_SPACE,
+    _State.BEFORE_VALUE: _NOT_SPACE,
+    _State.UNQUOTED: re.compile(r"[\t\n\f\r >]"),
 }
 _NAME_LIMIT_CHARACTERS: Final = 100  # longer than any name above
 
@@ -124,11 +152,11 @@ _REFRESH_BEGIN: Final = re.compile(r"[\t\n\f\r ]*[0-9.]+[\t\n\f\r ;,]+(?:url[\t\
 _PATH_END: Final = re.compile(r"[?#]")
 _STEP_END: Final = re.compile(r"[/\\]")
 _DOTS: Final = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
-_BETWEEN_ADDRESSES: Final[Mapping[str, re.Pattern[str]]] = {
-    "one": re.compile("(?!)"),
-    "refresh": re.compile("(?!)"),
-    "several": re.compile(r"[\s,]+"),
-    "values": re.compile(";"),  # SVG 2, of animations
+_BETWEEN_ADDRESSES: Final[Mapping[_AttributeKind, re.Pattern[str]]] = {
+    _AttributeKind.ADDRESS: re.compile("(?!)"),
+    _AttributeKind.REFRESH: re.compile("(?!)"),
+    _AttributeKind.ADDRESSES: re.compile(r"[\s,]+"),
+    _AttributeKind.VALUES: re.compile(";"),  # SVG 2, of animations
 }
 _RECIPIENT_HEADERS: Final = frozenset(("to", "cc", "bcc"))
 _TEXT_HEADERS: Final = frozenset(("subject", "in-reply-to", "keywords", "comments"))
@@ -290,17 +318,12 @@ class _Attribute:
         return unescape_attribute("".join(texts)).strip().lower().rpartition(":")[2]
 
 
-_State = Literal[
-    "text", "lost", "escapable", "between", "name", "after name", "before value", "quoted", "unquoted"
-]  #: The states of the HTML Standard's tokenizer, section 13.2.5, as far as they matter here.
-
-
 class _HtmlScanner:
     """Where in an HTML text each placeholder is. What begins in one literal and ends in a later one is followed."""
 
     def __init__(self, body: tuple[Segment, ...]) -> None:
         self._body = body
-        self._state: _State = "text"
+        self._state: _State = _State.TEXT
         self._end = _DECLARATION_END  #: Ends "lost", "escapable" and "quoted".
         self._element = ""  #: Of the tag that we are in or behind: `a`, or `/a`.
         self._attributes: list[_Attribute] = []
@@ -326,14 +349,14 @@ class _HtmlScanner:
 
     def _add_placeholder(self, index: int) -> None:
         match self._state:
-            case "text" | "escapable":
+            case _State.TEXT | _State.ESCAPABLE:
                 self._placements[index] = EscapeContext.HTML
-            case "quoted" | "unquoted":
+            case _State.QUOTED | _State.UNQUOTED:
                 self._attributes[-1].pieces.append(index)
-            case "before value":
-                self._state = "unquoted"
+            case _State.BEFORE_VALUE:
+                self._state = _State.UNQUOTED
                 self._attributes[-1].pieces.append(index)
-            case "lost":
+            case _State.LOST:
                 self._placements[index] = Misplacement.UNESCAPABLE
             case _:
                 self._placements[index] = Misplacement.NAME
@@ -343,14 +366,14 @@ class _HtmlScanner:
         at = 0
         while at < len(piece):
             match self._state:
-                case "text":
+                case _State.TEXT:
                     at = self._read_text(piece, at)
-                case "lost" | "escapable":
+                case _State.LOST | _State.ESCAPABLE:
                     found = self._end.search(piece, at)
                     if found is None:
                         return
                     # An end tag is left to be read as a tag, for it may hold a `>` within quotes.
-                    self._state = "text" if found.group().endswith(">") else "between"
+                    self._state = _State.TEXT if found.group().endswith(">") else _State.BETWEEN
                     at = found.end()
                 case _:
                     at = self._read_tag(piece, at)
@@ -361,54 +384,54 @@ class _HtmlScanner:
             return len(piece)
         if piece.startswith("<!--", start):
             # From the first hyphen on: `<!-->` is a whole comment.
-            self._state, self._end = "lost", _COMMENT_END
+            self._state, self._end = _State.LOST, _COMMENT_END
             return start + 2
         if piece.startswith(("<!", "<?"), start):
-            self._state, self._end = "lost", _DECLARATION_END
+            self._state, self._end = _State.LOST, _DECLARATION_END
             return start + 2
         name = _TAG_NAME.match(piece, start)
         if name is None and piece.startswith("</", start) and start + 2 < len(piece):
             # No end tag: a comment of its own kind, as `</ p>` and `</3>`.
-            self._state, self._end = "lost", _DECLARATION_END
+            self._state, self._end = _State.LOST, _DECLARATION_END
             return start + 2
         # A value right behind `<` or `</` would be the tag's name.
         if name is not None or piece[start : start + 3] in ("<", "</"):
-            self._state, self._element = "between", name.group()[1:].lower() if name else ""
+            self._state, self._element = _State.BETWEEN, name.group()[1:].lower() if name else ""
             return name.end() if name else len(piece)
         return start + 1
 
     def _read_tag(self, piece: str, at: int) -> int:
         """Go on within a tag, to where its present state ends."""
-        found = (self._end if self._state == "quoted" else _STATE_ENDS[self._state]).search(piece, at)
+        found = (self._end if self._state == _State.QUOTED else _STATE_ENDS[self._state]).search(piece, at)
         end = len(piece) if found is None else found.start()
-        if self._state in ("quoted", "unquoted"):
+        if self._state in (_State.QUOTED, _State.UNQUOTED):
             self._attributes[-1].pieces.append(piece[at:end])
-        elif self._state == "name" and len(self._attributes[-1].name) < _NAME_LIMIT_CHARACTERS:
+        elif self._state == _State.NAME and len(self._attributes[-1].name) < _NAME_LIMIT_CHARACTERS:
             self._attributes[-1].name += piece[at:end].lower()
         if found is None:
             return end
         mark = found.group()
         match self._state, mark:
-            case "quoted", _:
-                self._state = "between"
+            case _State.QUOTED, _:
+                self._state = _State.BETWEEN
             case _, ">":
                 self._end_tag()
-            case "before value", '"' | "'":
-                self._state, self._end = "quoted", re.compile(mark)
+            case _State.BEFORE_VALUE, '"' | "'":
+                self._state, self._end = _State.QUOTED, re.compile(mark)
                 self._attributes[-1].quoted = True
-            case "before value", _:
-                self._state = "unquoted"
+            case _State.BEFORE_VALUE, _:
+                self._state = _State.UNQUOTED
                 return end
-            case "name" | "after name", "=":
-                self._state = "before value"
-            case "unquoted", _:
-                self._state = "between"
-            case "name" | "after name", "/":
-                self._state = "between"
-            case "name", _:
-                self._state = "after name"
+            case _State.NAME | _State.AFTER_NAME, "=":
+                self._state = _State.BEFORE_VALUE
+            case _State.UNQUOTED, _:
+                self._state = _State.BETWEEN
+            case _State.NAME | _State.AFTER_NAME, "/":
+                self._state = _State.BETWEEN
+            case _State.NAME, _:
+                self._state = _State.AFTER_NAME
             case _:
-                self._state = "name"
+                self._state = _State.NAME
                 self._attributes.append(_Attribute(mark.lower()))
         return found.end()
 
@@ -417,11 +440,11 @@ class _HtmlScanner:
         element = self._element
         self._in_svg = self._in_svg or element in ("svg", "math")
         if element in _RAW or element in _ESCAPABLE:
-            self._state = "escapable" if element in _ESCAPABLE and not self._in_svg else "lost"
+            self._state = _State.ESCAPABLE if element in _ESCAPABLE and not self._in_svg else _State.LOST
             self._end = re.compile(f"</{element}(?=[\\t\\n\\f\\r />])", re.IGNORECASE | re.ASCII)
             self._element = f"/{element}"
         else:
-            self._state = "text"
+            self._state = _State.TEXT
 
     def _classify_tag(self) -> None:
         with_values = [
@@ -440,40 +463,50 @@ class _HtmlScanner:
         """What each placeholder in the value of `attribute` is."""
         kind = self._kind(attribute)
         bare = not attribute.quoted and not any(piece for piece in attribute.pieces if isinstance(piece, str))
-        if bare and kind in (None, "style") and attribute is not self._attributes[-1]:
+        is_address = kind not in (_AttributeKind.TEXT, _AttributeKind.STYLE)
+        if bare and not is_address and attribute is not self._attributes[-1]:
             yield from _all(attribute.pieces, Misplacement.BARE)
             return
-        if kind is None or kind == "style":
-            plain = attribute.quoted and kind is None
+        if not is_address:
+            plain = attribute.quoted and kind is _AttributeKind.TEXT
             yield from _all(attribute.pieces, EscapeContext.HTML if plain else Misplacement.UNESCAPABLE)
             return
-        if kind == "base" or not attribute.quoted:
-            yield from _all(attribute.pieces, Misplacement.BASE if kind == "base" else Misplacement.UNQUOTED)
+        if kind is _AttributeKind.BASE or not attribute.quoted:
+            yield from _all(
+                attribute.pieces, Misplacement.BASE if kind is _AttributeKind.BASE else Misplacement.UNQUOTED
+            )
             return
         pieces: Pieces = [unescape_attribute(piece) if isinstance(piece, str) else piece for piece in attribute.pieces]
-        if kind == "refresh" and isinstance(pieces[0], str) and (begin := _REFRESH_BEGIN.match(pieces[0])):
+        if kind is _AttributeKind.REFRESH and isinstance(pieces[0], str) and (begin := _REFRESH_BEGIN.match(pieces[0])):
             pieces[0] = pieces[0][begin.end() :]
         for address in _split(pieces, _BETWEEN_ADDRESSES[kind]):
             yield from _place_in_address(address, self._body)
         yield from ((index, Misplacement.CUT) for index in _cut_references(attribute.pieces, pieces))
 
-    def _kind(self, attribute: _Attribute) -> Literal["style", "base", "refresh", "several", "values", "one"] | None:
-        """What the value of `attribute` is to who reads the document; None for plain text."""
+    def _kind(self, attribute: _Attribute) -> _AttributeKind:
+        """What the value of `attribute` is."""
         name = attribute.local_name
         if attribute.name.startswith("on") or name in _NO_PLAIN_VALUE or name in _STYLES_OF_SVG:
-            return "style"
+            return _AttributeKind.STYLE
         if (self._element, name) == ("base", "href") or attribute.name == "xml:base":
-            return "base"
+            return _AttributeKind.BASE
         if (self._element, name) == ("meta", "content"):
-            return "refresh" if self._may_be("http-equiv", {"refresh"}) else None
+            return _AttributeKind.REFRESH if self._may_be("http-equiv", {"refresh"}) else _AttributeKind.TEXT
         if self._element in _ANIMATIONS and name in _ANIMATED:
-            if self._may_be("attributename", _STYLES_OF_SVG):
-                return "style"
-            moves = self._may_be("attributename", {"href"})
-            return ("values" if name == "values" else "one") if moves else None
+            return self._kind_of_animated(name)
         if name in _SEVERAL_ADDRESSES:
-            return "several"
-        return "one" if name in _ADDRESS_ATTRIBUTES or (self._element, name) in _ADDRESSES_OF_ELEMENTS else None
+            return _AttributeKind.ADDRESSES
+        if name in _ADDRESS_ATTRIBUTES or (self._element, name) in _ADDRESSES_OF_ELEMENTS:
+            return _AttributeKind.ADDRESS
+        return _AttributeKind.TEXT
+
+    def _kind_of_animated(self, name: str) -> _AttributeKind:
+        """What a value is that an animation gives to another attribute."""
+        if self._may_be("attributename", _STYLES_OF_SVG):
+            return _AttributeKind.STYLE
+        if not self._may_be("attributename", {"href"}):
+            return _AttributeKind.TEXT
+        return _AttributeKind.VALUES if name == "values" else _AttributeKind.ADDRESS
 
     def _may_be(self, name: str, values: Collection[str]) -> bool:
         """Whether the tag has an attribute `name` whose value is, without a prefix, one of `values` or an event's."""

@@ -5,6 +5,7 @@ The location of each diagnostic has the field that it is about, as in `webhook.u
 
 import re
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,9 +15,23 @@ from processor.mapping.escape import holds_control
 from processor.templates.rules import RuleCode
 from processor.templates.text import first_placeholder
 
-REQUEST_TYPES: Final = ("POST", "PUT", "PATCH")
-BASIC: Final = "BASIC_AUTHORIZATION"
-AUTHORIZATIONS: Final = ("NO_AUTHORIZATION", BASIC)
+
+class RequestType(StrEnum):
+    """How a webhook is called. Published."""
+
+    POST = "POST"
+    PUT = "PUT"
+    PATCH = "PATCH"
+
+
+class Authorization(StrEnum):
+    """How a webhook's sender shows who it is. Published."""
+
+    NONE = "NO_AUTHORIZATION"
+    BASIC = "BASIC_AUTHORIZATION"  #: By user and password (RFC 7617).
+
+
+BASIC: Final = Authorization.BASIC
 
 RESERVED_HEADERS: Final = frozenset(
     ("host", "content-length", "content-type", "connection", "transfer-encoding", "x-notifications-idempotency-key")
@@ -82,31 +97,34 @@ def check_headers(headers: Mapping[str, str]) -> Iterator[Diagnostic]:
     """T15: names are legal, unique without case, not reserved; values are one line of ASCII without placeholders."""
     seen: set[str] = set()
     for name, value in headers.items():
-        field, shown = f"headers.{name}", repr(name[:80])
+        field, quoted = f"headers.{name}", repr(name[:80])
         if not _HEADER_NAME.fullmatch(name):
-            yield _error(field, f"{shown} is not a header's name", "letters, digits and -", RuleCode.WEBHOOK_HEADER)
+            yield _error(field, f"{quoted} is not a header's name", "letters, digits and -", RuleCode.WEBHOOK_HEADER)
         elif name.lower() in RESERVED_HEADERS:
             yield _error(
                 field,
-                f"header {shown} is not yours to set",
+                f"header {quoted} is not yours to set",
                 "leave it out: the sender sets it",
                 RuleCode.WEBHOOK_HEADER,
             )
         elif name.lower() in seen:
             yield _error(
-                field, f"header {shown} is there twice", "names are compared without case", RuleCode.WEBHOOK_HEADER
+                field, f"header {quoted} is there twice", "names are compared without case", RuleCode.WEBHOOK_HEADER
             )
         seen.add(name.lower())
         if not value.isascii() or holds_control(value):
             yield _error(
                 field,
-                f"header {shown} holds a line break, a control character or one outside of ASCII",
+                f"header {quoted} holds a line break, a control character or one outside of ASCII",
                 "",
                 RuleCode.WEBHOOK_HEADER,
             )
         elif token := first_placeholder(value):
             yield _error(
-                field, f"header {shown} holds {token}", "headers are the same for all messages", RuleCode.WEBHOOK_HEADER
+                field,
+                f"header {quoted} holds {token}",
+                "headers are the same for all messages",
+                RuleCode.WEBHOOK_HEADER,
             )
 
 
@@ -119,11 +137,15 @@ def check_authorization(
         return _error(field, message, hint, RuleCode.WEBHOOK_AUTHORIZATION)
 
     basic = authorization == BASIC
-    for name, given in (("username", username), ("password_env", password_env)):
-        if basic and not given:
-            yield error("authorization" if given is None else name, f"authorization {BASIC} needs `{name}`")
-        elif given is not None and not basic:
-            yield error(name, f"`{name}` goes with authorization {BASIC} only", f'authorization = "{BASIC}"')
+    for name, value in (("username", username), ("password_env", password_env)):
+        if basic and not value:
+            yield error("authorization" if value is None else name, f"authorization {BASIC} needs `{name}`")
+        elif value is not None and not basic:
+            yield error(
+                name,
+                f"`{name}` goes with authorization {BASIC} only",
+                f'authorization = "{BASIC}"',
+            )
     if username and (":" in username or holds_control(username)):
         yield error("username", "username holds a colon or a control character")
     if password_env and not _VARIABLE.fullmatch(password_env):
