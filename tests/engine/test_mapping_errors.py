@@ -49,7 +49,7 @@ def raise_it(error: Exception) -> Callable[[], object]:
 
 
 class Mapping:
-    """`map_event`, which calls `act` first for the record at offset `AT`, the first `times` that it is mapped."""
+    """`map_event`, which calls `effect` first for the record at offset `AT`, the first `times` that it is mapped."""
 
     def __init__(self, effect: Callable[[], object], *, times: int = 1_000) -> None:
         self.effect = effect
@@ -77,7 +77,7 @@ def events_of(statuses: list[dict[str, Any]]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("act", "kind"),
+    ("effect", "kind"),
     [
         (raise_it(MemoryError()), "MemoryError"),
         (endless, "RecursionError"),
