@@ -43,12 +43,12 @@ OVERRIDE = "\u202e"  # what follows is shown from right to left
 def message_of(
     template: Template, event: Event | None = None, *, region: str | None = None, **changes: Any
 ) -> Communicationmessage:
-    """The one message that `template` makes; its outcome is one birth, whatever the address."""
+    """The one message that `template` makes; its outcome is one created message, whatever the address."""
     record = make_record(make_event(**changes) if event is None else event)
     outcome = map_record(record, make_context(template, sms_region=region), frozenset())
     assert isinstance(outcome, Processed), outcome
-    (birth,) = outcome.created
-    return birth.message
+    (created,) = outcome.created
+    return created.message
 
 
 def assert_undefined(message: Communicationmessage) -> None:
@@ -281,7 +281,7 @@ NO_NUMBERS = [
     ("²²²²²²²²²", None),  # superscripts are no decimal digits
     ("一二三四五六七", None),
     ("Ⅷ910000001", None),
-    # Nobody sees these.
+    # These cannot be seen.
     (f"+351{OVERRIDE}910000001", None),
     ("\u202a+351910000001\u202c", None),
     ("\u200b910000001", "PT"),
@@ -326,7 +326,7 @@ def test_no_country_has_other_mobile_numbers() -> None:
     assert phone_error("9" * 16, None)
 
 
-# ---------------------------------------------------------------------------------------------- whoever is addressed
+# ---------------------------------------------------------------------------------------------- who is addressed
 
 ROLE = {
     "role": "Chair",
@@ -418,10 +418,10 @@ def test_a_megabyte_of_text(make: Any, field: str) -> None:
     context = make_context(make(), max_event_bytes=2_000_000)
     outcome = map_record(make_record(make_event(event)), context, frozenset())
     assert isinstance(outcome, Processed)
-    (birth,) = outcome.created
+    (created,) = outcome.created
 
-    assert_undefined(birth.message)
-    assert "an address of 1000000 characters; at most 1024" == birth.message.failureCause
+    assert_undefined(created.message)
+    assert "an address of 1000000 characters; at most 1024" == created.message.failureCause
 
 
 def test_half_of_a_character_does_not_get_so_far() -> None:
@@ -441,13 +441,13 @@ def test_the_portal_shows_it_as_discarded(template: Template, field: str) -> Non
     """A Message goes with it, as with other addresses that are missing; its status has the cause."""
     outcome = map_record(make_record(make_event(**{field: "n/a"})), make_context(template), frozenset())
     assert isinstance(outcome, Processed)
-    (birth,) = outcome.created
+    (created,) = outcome.created
 
-    assert birth.notification is not None
-    assert "Discarded" == birth.notification.status
-    assert birth.status.final
-    assert birth.message.failureCause == birth.status.failureCause
-    assert "n/a" not in str(birth.status.failureCause)
+    assert created.notification is not None
+    assert "Discarded" == created.notification.status
+    assert created.status.final
+    assert created.message.failureCause == created.status.failureCause
+    assert "n/a" not in str(created.status.failureCause)
 
 
 # ------------------------------------------------------------------------------------------------------------- laws

@@ -1,4 +1,4 @@
-"""Letters with accents, typed as one character or as two: the same name to whoever reads it, and so to the mapping."""
+"""Letters with accents, typed as one character or as two: the same name to a reader, and so to the mapping."""
 
 import json
 from pathlib import Path
@@ -38,10 +38,10 @@ ONE, TWO = normalize("NFC", "Região"), normalize("NFD", "Região")
 FORMS = [(typed, sent) for typed in (ONE, TWO) for sent in (ONE, TWO)]
 
 
-def shown(name: str, custom: dict[str, Any]) -> str:
+def rendered_value(name: str, custom: dict[str, Any]) -> str:
     """What a template of `{name}` says of an event with these custom fields."""
-    segments, flaws = parse(f"{{{name}}}", ContentType.TEXT, families=REPAYMENT)
-    assert () == flaws
+    segments, diagnostics = parse(f"{{{name}}}", ContentType.TEXT, families=REPAYMENT)
+    assert () == diagnostics
     scope = Scope("loan_transaction", {"customFields": custom}, ZoneInfo("UTC"))
     result = render(Text(None, segments), scope, strict=False, limit_characters=1000)
     assert isinstance(result, Rendered)
@@ -61,19 +61,19 @@ def test_custom_fields_in_either_form(typed: str, sent: str, name: str, key: str
     """A custom field is found in whichever form template and event have its name; with another name it is not."""
     expected = "" if name.endswith(":1") and not key.endswith(":1") else "Norte"
 
-    assert expected == shown(name.format(typed), {"CLIENT:Outra": "x", key.format(sent): "Norte"})
-    assert "" == shown(name.format(typed), {key.format("Regiao"): "Norte"})
+    assert expected == rendered_value(name.format(typed), {"CLIENT:Outra": "x", key.format(sent): "Norte"})
+    assert "" == rendered_value(name.format(typed), {key.format("Regiao"): "Norte"})
 
 
 def test_two_keys_that_are_one_name() -> None:
     """The composed key wins, then the first in the event's order; a null counts for nothing; entities keep theirs."""
-    assert "one" == shown(f"CF:CLIENT:{TWO}", {f"CLIENT:{TWO}": "two", f"CLIENT:{ONE}": "one"})
-    assert "two" == shown(f"CF:CLIENT:{ONE}", {f"CLIENT:{TWO}": "two", f"CLIENT:{ONE}": None})
+    assert "one" == rendered_value(f"CF:CLIENT:{TWO}", {f"CLIENT:{TWO}": "two", f"CLIENT:{ONE}": "one"})
+    assert "two" == rendered_value(f"CF:CLIENT:{ONE}", {f"CLIENT:{TWO}": "two", f"CLIENT:{ONE}": None})
     apart = normalize("NFD", "é")
-    assert "first" == shown(
+    assert "first" == rendered_value(
         "CF:CLIENT:éé", {f"CLIENT:{apart}é": "first", f"CLIENT:é{apart}": "second", "CLIENT:ö": "x"}
     )
-    assert "loan" == shown(f"CF:{ONE}", {f"CLIENT:{ONE}": "client", f"LOAN:{TWO}": "loan"})
+    assert "loan" == rendered_value(f"CF:{ONE}", {f"CLIENT:{ONE}": "client", f"LOAN:{TWO}": "loan"})
 
 
 @given(name=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="{}:"), min_size=1, max_size=12))

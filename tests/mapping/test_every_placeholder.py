@@ -21,7 +21,7 @@ from processor.templates.load import SHIPPED, LoadResult, read_templates, requir
 from processor.templates.samples import SampleRun
 from tests.support.builders import TENANT, schemas
 
-Shown = tuple[
+UsedPlaceholder = tuple[
     str, ContentType, NamedPlaceholder | CustomFieldPlaceholder, object
 ]  #: family, content type of the body, placeholder, value
 
@@ -40,18 +40,18 @@ def runs() -> tuple[SampleRun, ...]:
 
 
 @cache
-def shown(*, whole: bool = False) -> tuple[Shown, ...]:
+def used_placeholders(*, all_parts: bool = False) -> tuple[UsedPlaceholder, ...]:
     """The placeholders of the samples' bodies that have a value there; `whole`: of subjects and addresses too."""
-    templates = {one.id: one for one in loaded().renderable}
+    templates = {template.id: template for template in loaded().renderable}
 
-    def of(run: SampleRun) -> Iterator[Shown]:
+    def of(run: SampleRun) -> Iterator[UsedPlaceholder]:
         template = templates[run.template]
         if run.event is None:
             return
         case = case_of(template, run.event, DraftRules())
         scope = case.scope
         text = template.text_for(None if case.recipient is None else case.recipient.language)
-        for segment in _segments(text) if whole else text.body:
+        for segment in _segments(text) if all_parts else text.body:
             match segment:
                 case NamedPlaceholder():
                     value = value_at(segment.paths[scope.family].path, scope.fields)
@@ -62,7 +62,7 @@ def shown(*, whole: bool = False) -> tuple[Shown, ...]:
             if value not in (None, ()):
                 yield scope.family, template.content_type, segment, value
 
-    return tuple(one for run in runs() for one in of(run))
+    return tuple(used for run in runs() for used in of(run))
 
 
 def _segments(text: Text) -> tuple[Segment, ...]:
@@ -96,9 +96,9 @@ def test_each_event_has_a_sample() -> None:
 def test_each_placeholder_is_shown() -> None:
     """Each row of the table, also one of several with the same name, is in a text with its value."""
     found = {
-        (one.name, one.paths[family].path)
-        for family, _, one, _ in shown(whole=True)
-        if isinstance(one, NamedPlaceholder)
+        (placeholder.name, placeholder.paths[family].path)
+        for family, _, placeholder, _ in used_placeholders(all_parts=True)
+        if isinstance(placeholder, NamedPlaceholder)
     }
 
     missing = [f"{row.name} ({'.'.join(row.path)})" for row in PLACEHOLDERS if (row.name, row.path) not in found]
@@ -109,9 +109,9 @@ def test_each_placeholder_is_shown() -> None:
 def test_each_type_is_shown_in_each_content_type() -> None:
     """As its own text, without FORMAT, for that is what its content type escapes."""
     found = {
-        (one.paths[family].type, content)
-        for family, content, one, _ in shown()
-        if isinstance(one, NamedPlaceholder) and one.format is None
+        (placeholder.paths[family].type, content)
+        for family, content, placeholder, _ in used_placeholders()
+        if isinstance(placeholder, NamedPlaceholder) and placeholder.format is None
     }
 
     missing = [
@@ -127,8 +127,8 @@ def test_booleans_are_shown_in_each_content_type() -> None:
     """Only custom fields have them, so the table of placeholders does not know the type."""
     found = {
         content
-        for _, content, one, value in shown()
-        if isinstance(one, CustomFieldPlaceholder) and isinstance(value, bool)
+        for _, content, placeholder, value in used_placeholders()
+        if isinstance(placeholder, CustomFieldPlaceholder) and isinstance(value, bool)
     }
 
     assert set(ContentType) == found
@@ -141,14 +141,22 @@ def test_each_form_of_a_custom_field_is_shown() -> None:
         entity, *rest = name.split(":")
         return ":".join(("ENTITY" if entity in ENTITIES else "FIELD", *("FIELD", "INDEX")[: len(rest)]))
 
-    found = {parse_format(one.field.name) for _, _, one, _ in shown() if isinstance(one, CustomFieldPlaceholder)}
+    found = {
+        parse_format(placeholder.field.name)
+        for _, _, placeholder, _ in used_placeholders()
+        if isinstance(placeholder, CustomFieldPlaceholder)
+    }
 
     assert {"FIELD", "ENTITY:FIELD", "ENTITY:FIELD:INDEX"} == found
 
 
 def test_each_entity_of_custom_fields_is_shown() -> None:
     """All nine entities have a field in some text."""
-    found = {one.field.name.split(":")[0] for _, _, one, _ in shown() if isinstance(one, CustomFieldPlaceholder)}
+    found = {
+        placeholder.field.name.split(":")[0]
+        for _, _, placeholder, _ in used_placeholders()
+        if isinstance(placeholder, CustomFieldPlaceholder)
+    }
 
     assert not set(ENTITIES) - found
 
@@ -156,7 +164,9 @@ def test_each_entity_of_custom_fields_is_shown() -> None:
 def test_formats_are_shown() -> None:
     """FORMAT writes a number, FORMAT_DATE a date."""
     found = {
-        one.format.function for _, _, one, _ in shown() if isinstance(one, NamedPlaceholder) and one.format is not None
+        placeholder.format.function
+        for _, _, placeholder, _ in used_placeholders()
+        if isinstance(placeholder, NamedPlaceholder) and placeholder.format is not None
     }
 
     assert set(FormatFunction) == found

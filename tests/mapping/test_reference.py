@@ -1,4 +1,4 @@
-"""The reference tables in mapping: rows as their owners write them, what each tells, and what a missing one means."""
+"""The reference tables in mapping: rows as their owners write them, what each says, and what a missing one means."""
 
 import json
 import tracemalloc
@@ -25,6 +25,8 @@ from tests.support.builders import (
     make_task,
     make_template,
     map_record,
+    reasons,
+    reasons_and_details,
 )
 
 CLIENT = make_event().fields["client"]["encodedKey"]
@@ -64,14 +66,14 @@ def reference(rows: Mapping[str, Any], **given: Any) -> Reference:
 
 def outcome(*templates: Template, event: Event | None = None, tables: Reference) -> Processed:
     """What becomes of a repayment."""
-    made = map_record(make_record(event or make_event()), make_context(*templates, reference=tables), frozenset())
-    assert isinstance(made, Processed)
-    return made
+    processed = map_record(make_record(event or make_event()), make_context(*templates, reference=tables), frozenset())
+    assert isinstance(processed, Processed)
+    return processed
 
 
-def notification(made: Processed) -> dict[str, Any]:
+def notification(processed: Processed) -> dict[str, Any]:
     """The one Message that was published."""
-    (value,) = (json.loads(out.value or b"") for out in made.outputs if out.topic == "notifications.messages")
+    (value,) = (json.loads(out.value or b"") for out in processed.outputs if out.topic == "notifications.messages")
     assert isinstance(value, dict)
     return value
 
@@ -125,7 +127,7 @@ def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "value", "fault"),
+    ("table", "value", "error"),
     [
         (Table.CONTACTS, b"", "not JSON: Expecting value at character 0"),
         (Table.CONTACTS, b'{"id": "CTT', "not JSON: Unterminated string starting at at character 7"),
@@ -175,12 +177,12 @@ def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
         ),
     ],
 )
-def test_bad_rows(table: Table, value: bytes, fault: str) -> None:
+def test_bad_rows(table: Table, value: bytes, error: str) -> None:
     """The words that the owner of the table sees in the log and in the dead letter."""
     row = parse_row(table, NTC, value)
 
     assert isinstance(row, InvalidRow)
-    assert row.error.startswith(fault)
+    assert row.error.startswith(error)
 
 
 # ----------------------------------------------------------------------------------------------------------- Message
@@ -188,8 +190,8 @@ def test_bad_rows(table: Table, value: bytes, fault: str) -> None:
 
 def test_a_message_with_all_that_the_tables_tell() -> None:
     """The published Message: contact with user, category and account by their rows, and the account in `created`."""
-    made = outcome(make_email(category=NTC), tables=reference(ALL))
-    value = notification(made)
+    processed = outcome(make_email(category=NTC), tables=reference(ALL))
+    value = notification(processed)
 
     assert {
         "id": "CTT-4410-0093-7715",
@@ -224,7 +226,7 @@ def test_a_message_with_all_that_the_tables_tell() -> None:
         "icon": "/accounts/accounts/ACC-7031-2205/logo.png",
     } == value["audit"]["created"]["of"]
     assert "of" not in value["audit"]["queued"]
-    assert () == made.created[0].status.lookupMissing
+    assert () == processed.created[0].status.lookupMissing
 
 
 def test_an_sms_shows_the_contacts_address() -> None:
@@ -242,20 +244,20 @@ def test_an_sms_shows_the_contacts_address() -> None:
 )
 def test_what_is_missing_is_named(category: str | None, rows: dict[str, Any], missing: tuple[str, ...]) -> None:
     """By default the message is made with what there is."""
-    (birth,) = outcome(make_email(category=category), tables=reference(rows)).created
+    (created,) = outcome(make_email(category=category), tables=reference(rows)).created
 
-    assert missing == birth.status.lookupMissing
-    assert birth.notification is not None
-    assert category == (birth.notification.category and birth.notification.category.id)
+    assert missing == created.status.lookupMissing
+    assert created.notification is not None
+    assert category == (created.notification.category and created.notification.category.id)
 
 
 def test_a_template_fails_where_nothing_may_be_missing() -> None:
-    made = outcome(make_email(category=NTC), tables=reference({f"categories {NTC}": PAYMENTS}, missing_row="fail"))
+    processed = outcome(make_email(category=NTC), tables=reference({f"categories {NTC}": PAYMENTS}, missing_row="fail"))
 
     assert [
         (TemplateReason.LOOKUP_MISSING, f"no contact of {CLIENT}; no account of {LOAN} or {CLIENT} or {TENANT}")
-    ] == [(one.reason, one.detail) for one in made.failed]
-    assert () == made.created
+    ] == reasons_and_details(processed.failed)
+    assert () == processed.created
 
 
 def test_accounts_are_tried_in_their_order() -> None:
@@ -285,9 +287,9 @@ def test_the_category_of_a_family() -> None:
 
 
 def test_a_blocked_contact() -> None:
-    """A decision, and a Discarded Message under the key that the message would have had; nobody is written to."""
+    """A decision, and a Discarded Message under the key that the message would have had; nobody is contacted."""
     tables = reference(ALL | {f"contacts {CLIENT}": INES | {"status": "Blocked", "blockedReason": "asked for it"}})
-    made = outcome(make_email(category=NTC), tables=tables)
+    processed = outcome(make_email(category=NTC), tables=tables)
     unblocked = outcome(make_email(category=NTC), tables=reference(ALL))
     key = unblocked.created[0].message.encodedKey
 
@@ -299,11 +301,11 @@ def test_a_blocked_contact() -> None:
             templateVersion=1,
             encodedKey=key,
         ),
-    ) == made.skipped
-    assert () == made.created
-    assert ["notifications.messages", "communications.decisions"] == [out.topic for out in made.outputs]
-    assert (key or "").encode() == made.outputs[0].key
-    queued, discarded = notification(unblocked), notification(made)
+    ) == processed.skipped
+    assert () == processed.created
+    assert ["notifications.messages", "communications.decisions"] == [out.topic for out in processed.outputs]
+    assert (key or "").encode() == processed.outputs[0].key
+    queued, discarded = notification(unblocked), notification(processed)
     assert {"status": "Discarded"} == {
         name: value for name, value in discarded.items() if name != "audit" and value != queued[name]
     }
@@ -331,10 +333,10 @@ def test_a_blocked_contact() -> None:
     ],
 )
 def test_a_category_that_was_left(rows: dict[str, Any], detail: str) -> None:
-    made = outcome(make_email(category=NTC), make_sms(category=NTC), tables=reference(ALL | rows))
+    processed = outcome(make_email(category=NTC), make_sms(category=NTC), tables=reference(ALL | rows))
 
-    assert [(DecisionReason.CATEGORY_OPTED_OUT, detail)] * 2 == [(one.reason, one.detail) for one in made.skipped]
-    assert ["Discarded", "Discarded"] == [one.status for one in made.discarded]
+    assert [(DecisionReason.CATEGORY_OPTED_OUT, detail)] * 2 == reasons_and_details(processed.skipped)
+    assert ["Discarded", "Discarded"] == [discarded.status for discarded in processed.discarded]
 
 
 @pytest.mark.parametrize(
@@ -351,14 +353,14 @@ def test_what_cannot_be_left_is_told(rows: dict[str, Any]) -> None:
 def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
     """A stream or a task is not a message to the contact."""
     tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
-    made = outcome(make_template(), make_task(), tables=tables)
+    processed = outcome(make_template(), make_task(), tables=tables)
 
-    assert 2 == len(made.created)
-    assert [(), ()] == [birth.status.lookupMissing for birth in made.created]
+    assert 2 == len(processed.created)
+    assert [(), ()] == [created.status.lookupMissing for created in processed.created]
 
 
 @pytest.mark.parametrize(
-    ("option", "said", "expected"),
+    ("option", "subscribed", "expected"),
     [
         (Subscription.OPT_OUT, None, None),
         (Subscription.OPT_OUT, True, None),
@@ -368,15 +370,15 @@ def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
         (Subscription.OPT_IN, False, "the holder opted out"),
     ],
 )
-def test_subscriptions(option: Subscription, said: bool | None, expected: str | None) -> None:
+def test_subscriptions(option: Subscription, subscribed: bool | None, expected: str | None) -> None:
     """Of whatever channel and recipient, the holder decides."""
     template = make_task("officers-task", subscription=option)
-    rows = {} if said is None else {f"subscriptions {CLIENT}:officers-task": {"subscribed": said}}
-    made = outcome(template, make_template(), tables=reference(rows))
+    rows = {} if subscribed is None else {f"subscriptions {CLIENT}:officers-task": {"subscribed": subscribed}}
+    processed = outcome(template, make_template(), tables=reference(rows))
     skipped = [] if expected is None else [(DecisionReason.NOT_SUBSCRIBED, expected)]
 
-    assert skipped == [(one.reason, one.detail) for one in made.skipped]
-    assert (2 if expected is None else 1) == len(made.created)
+    assert skipped == reasons_and_details(processed.skipped)
+    assert (2 if expected is None else 1) == len(processed.created)
 
 
 @pytest.mark.parametrize(
@@ -391,15 +393,15 @@ def test_subscriptions(option: Subscription, said: bool | None, expected: str | 
     ],
 )
 def test_a_row_that_cannot_be_read_is_not_a_missing_one(row: str, detail: str) -> None:
-    """It may say that somebody is not to be written to: the template fails, and is redriven when the row is mended."""
-    made = outcome(make_email(), make_template(), tables=reference(ALL | {row: {}}))
+    """It may suppress the message: the template fails, and is redriven when the row is corrected."""
+    processed = outcome(make_email(), make_template(), tables=reference(ALL | {row: {}}))
 
     assert (
         FailedTemplate(
             templateId=make_email().id, templateVersion=1, reason=TemplateReason.LOOKUP_MISSING, detail=detail
         ),
-    ) == made.failed
-    assert 1 == len(made.created)
+    ) == processed.failed
+    assert 1 == len(processed.created)
 
 
 def test_a_blocked_contact_is_always_told_as_discarded() -> None:
@@ -408,12 +410,12 @@ def test_a_blocked_contact_is_always_told_as_discarded() -> None:
     tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
     for open_breakers in (frozenset(), suspended):
-        made = map_record(make_record(), make_context(template, reference=tables), open_breakers)
+        processed = map_record(make_record(), make_context(template, reference=tables), open_breakers)
 
-        assert isinstance(made, Processed)
-        assert [DecisionReason.CONTACT_BLOCKED] == [one.reason for one in made.skipped]
-        assert 1 == len(made.discarded)
-        assert ("category", "account") == made.missing
+        assert isinstance(processed, Processed)
+        assert [DecisionReason.CONTACT_BLOCKED] == reasons(processed.skipped)
+        assert 1 == len(processed.discarded)
+        assert ("category", "account") == processed.missing
 
 
 @pytest.mark.parametrize("rows", [{}, {f"contacts {CLIENT}": {}}])
@@ -422,10 +424,10 @@ def test_a_suspended_template_is_suspended_whatever_is_missing(rows: dict[str, A
     template = make_email()
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
     context = make_context(template, reference=reference(rows, missing_row="fail"))
-    made = map_record(make_record(), context, suspended)
+    processed = map_record(make_record(), context, suspended)
 
-    assert isinstance(made, Processed)
-    assert [TemplateReason.TEMPLATE_SUSPENDED] == [one.reason for one in made.failed]
+    assert isinstance(processed, Processed)
+    assert [TemplateReason.TEMPLATE_SUSPENDED] == reasons(processed.failed)
 
 
 def test_checks_come_in_their_order() -> None:
@@ -436,8 +438,8 @@ def test_checks_come_in_their_order() -> None:
     }
     seen = []
     for _ in range(3):
-        made = outcome(make_email(category=NTC), tables=reference(rows))
-        seen += [one.reason for one in made.skipped]
+        processed = outcome(make_email(category=NTC), tables=reference(rows))
+        seen += reasons(processed.skipped)
         rows |= {f"subscriptions {CLIENT}:loan-repayment-mail": {"subscribed": True}}
         if len(seen) == 2:
             rows |= {f"contacts {CLIENT}": INES | {"optOuts": [NTC]}}
@@ -450,7 +452,7 @@ def test_checks_come_in_their_order() -> None:
 
 
 def test_large_rows_are_not_kept() -> None:
-    """What is remembered of rows stays small, however large the rows are that are asked for."""
+    """The cache of rows stays small, however large the rows are that are looked up."""
     tracemalloc.start()
     try:
         for number in range(300):

@@ -46,9 +46,9 @@ def rendered(
     return render(Text(None, segments), scope, strict=strict, limit_characters=limit)
 
 
-def body_of(body: str, content: ContentType = ContentType.TEXT, **given: Any) -> str:
+def body_of(body: str, content: ContentType = ContentType.TEXT, **options: Any) -> str:
     """The rendered body, where nothing can fail."""
-    result = rendered(body, content, **given)
+    result = rendered(body, content, **options)
     assert isinstance(result, Rendered), result
     return result.body
 
@@ -326,7 +326,7 @@ def test_empty_table() -> None:
 
 
 def test_every_table_has_its_columns() -> None:
-    """Each placeholder that is a table has an entry that says which fields of its rows are shown."""
+    """Each placeholder that is a table has an entry that says which fields of its rows are bodies."""
     assert {row.path for row in PLACEHOLDERS if row.type is PlaceholderType.TABLE} == TABLES.keys()
 
 
@@ -348,21 +348,23 @@ HOLDS_FIELDS: dict[str, Any] = {
 
 def test_table_of_holds() -> None:
     """Reference id, direction, amount, currency, card token; the amount has the digits of the hold's own currency."""
-    shown = {
+    bodies = {
         content: body_of("{HOLDS}", content, fields=HOLDS_FIELDS, event=BULK)
         for content in (ContentType.TEXT, ContentType.HTML, ContentType.XML, ContentType.JSON)
     }
 
-    assert "A-1\tDBIT\t35.5\tJPY\ttok-1\nA-2\tCRDT\t1.00\t\t" == shown[ContentType.TEXT]
-    assert shown[ContentType.HTML].endswith("<tr><td>A-2</td><td>CRDT</td><td>1.00</td><td></td><td></td></tr></table>")
-    assert shown[ContentType.XML].startswith(
+    assert "A-1\tDBIT\t35.5\tJPY\ttok-1\nA-2\tCRDT\t1.00\t\t" == bodies[ContentType.TEXT]
+    assert bodies[ContentType.HTML].endswith(
+        "<tr><td>A-2</td><td>CRDT</td><td>1.00</td><td></td><td></td></tr></table>"
+    )
+    assert bodies[ContentType.XML].startswith(
         "<row><externalReferenceId>A-1</externalReferenceId><direction>DBIT</direction><amount>35.5</amount>"
         "<currencyCode>JPY</currencyCode><token>tok-1</token></row>"
     )
     assert [
         {"externalReferenceId": "A-1", "direction": "DBIT", "amount": "35.5", "currencyCode": "JPY", "token": "tok-1"},
         {"externalReferenceId": "A-2", "direction": "CRDT", "amount": "1.00", "currencyCode": None, "token": None},
-    ] == json.loads(shown[ContentType.JSON])
+    ] == json.loads(bodies[ContentType.JSON])
 
 
 # ---------------------------------------------------------------------------------------------------- laws and attacks
@@ -413,12 +415,12 @@ def test_json_holds_the_values(value: str) -> None:
 @given(value=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=60))
 def test_xml_holds_the_values(value: str) -> None:
     """Parsed back, XML holds each value as it was, line breaks and tabs too: as text and within an attribute."""
-    whole = f"{value}\t\r\n{value}"
+    text = f"{value}\t\r\n{value}"
     root = ET.fromstring(  # noqa: S314  our own output
-        body_of('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(whole))
+        body_of('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(text))
     )
 
-    assert (whole, whole) == (root.attrib["b"], root.text)
+    assert (text, text) == (root.attrib["b"], root.text)
 
 
 class _Read(HTMLParser):
@@ -468,7 +470,7 @@ def _holds(value: str) -> dict[str, Any]:
 @given(value=TEXTS.filter(lambda text: "\x00" not in text) | st.sampled_from(ATTACKS))
 def test_a_cell_holds_its_value(value: str) -> None:
     """Text in a table is escaped as text outside of one; in plain text it stays one cell of one row."""
-    shown = {
+    bodies = {
         content: body_of(template, content, fields=_holds(value), event=BULK)
         for content, template in (
             (ContentType.TEXT, "{HOLDS}"),
@@ -477,26 +479,26 @@ def test_a_cell_holds_its_value(value: str) -> None:
         )
     }
     reader = _Read()
-    reader.feed(shown[ContentType.HTML])
+    reader.feed(bodies[ContentType.HTML])
     reader.close()
-    document = json.loads(shown[ContentType.JSON])
+    document = json.loads(bodies[ContentType.JSON])
 
     assert [value] * 2 == [row["externalReferenceId"] for row in (*document["alone"], *json.loads(document["in"]))]
     assert ["table", "tr", *["td"] * 5] == reader.tags
     assert reader.text == f"{value}DBIT35.5JPYtok-1"
-    assert 1 == len(shown[ContentType.TEXT].splitlines())
-    assert 5 == len(shown[ContentType.TEXT].split("\t"))
+    assert 1 == len(bodies[ContentType.TEXT].splitlines())
+    assert 5 == len(bodies[ContentType.TEXT].split("\t"))
 
 
 @given(value=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=60))
 def test_a_cell_of_xml_holds_its_value(value: str) -> None:
     """Parsed back, the element of a cell is its value."""
-    whole = f"<{value}>&\n"
+    text = f"<{value}>&\n"
     root = ET.fromstring(  # noqa: S314  our own output
-        body_of("<a>{HOLDS}</a>", ContentType.XML, fields=_holds(whole), event=BULK)
+        body_of("<a>{HOLDS}</a>", ContentType.XML, fields=_holds(text), event=BULK)
     )
 
-    assert whole == root.findtext("row/externalReferenceId")
+    assert text == root.findtext("row/externalReferenceId")
 
 
 # Neither in XML 1.0 (production 2 of its recommendation): control characters, halves of surrogate pairs (which no event

@@ -13,16 +13,16 @@ from tests.support.builders import make_context, make_event, make_record, map_re
 from tests.support.output_readers import read_notification, read_status
 
 FOLDERS = ("events", "samples")
-TOLD = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}
+EXAMPLES = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}
 FORMS = {form: output_encoder(schemas(), output_format=form, stream_format=form) for form in ("avro", "json")}
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", sorted(TOLD))
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_every_event_makes_a_message(name: str, form: str) -> None:
-    """Each event that is shipped makes at least one message and fails no template; what is published is what was born,
-    read back from its bytes by its schema. The texts are those that the templates' own samples expect."""
-    outcome = map_record(make_record(make_event(TOLD[name])), make_context(encode=FORMS[form]), frozenset())
+    """Each event that is shipped makes at least one message and fails no template; what is published is
+    what was created, read back from its bytes by its schema. The texts are those that the templates' samples expect."""
+    outcome = map_record(make_record(make_event(EXAMPLES[name])), make_context(encode=FORMS[form]), frozenset())
     assert isinstance(outcome, Processed)
     read = {"messages": read_message, "status": read_status, "notifications": read_notification}
     by_topic = {"communications.messages": "messages", "communications.status": "status"}
@@ -32,8 +32,11 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
         for out in outcome.outputs
         if out.topic in by_topic
     ]
-    born = [
-        one for birth in outcome.created for one in (birth.message, birth.status, birth.notification) if one is not None
+    expected = [
+        value
+        for created in outcome.created
+        for value in (created.message, created.status, created.notification)
+        if value is not None
     ]
     streamed = [
         read_stream_event(out.value or b"", out.headers, schemas=schemas())
@@ -43,10 +46,10 @@ def test_every_event_makes_a_message(name: str, form: str) -> None:
 
     assert outcome.created
     assert () == outcome.failed
-    assert born == found
-    assert [birth.stream_event for birth in outcome.created if birth.stream_event] == streamed
+    assert expected == found
+    assert [created.stream_event for created in outcome.created if created.stream_event] == streamed
 
 
 def test_every_event_is_told() -> None:
     """No event of the catalogue is left out."""
-    assert set(EVENTS) == {told["event"] for told in TOLD.values()}
+    assert set(EVENTS) == {example["event"] for example in EXAMPLES.values()}

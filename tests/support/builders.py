@@ -12,9 +12,11 @@ from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import template_key
+from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.notification import Attachment
 from processor.domain.outcome import Outcome
 from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, SINGLE, OutputTopic, OutputTopics
+from processor.domain.reasons import DecisionReason, TemplateReason
 from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.domain.template import (
     Condition,
@@ -285,6 +287,18 @@ def map_record(
     if not isinstance(decoded, SourceEvent):
         return decoded
     return map_event(decoded, context, suspended=suspended, duplicate_of=duplicate_of)
+
+
+def reasons(results: Iterable[SkippedTemplate | FailedTemplate]) -> list[DecisionReason | TemplateReason]:
+    """Why templates made no message, in order."""
+    return [result.reason for result in results]
+
+
+def reasons_and_details(
+    results: Iterable[SkippedTemplate | FailedTemplate],
+) -> list[tuple[DecisionReason | TemplateReason, str]]:
+    """The same with the words that say more."""
+    return [(result.reason, result.detail) for result in results]
 
 
 def templates_directory(tmp_path: Path, **files: str) -> Path:
