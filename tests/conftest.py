@@ -37,6 +37,7 @@ def _use_memory_disk() -> None:
         os.environ["TMPDIR"], tempfile.tempdir = MEMORY_DISK, None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their module run in one process, so that it is set up once, and first of all."""
     if not config.pluginmanager.hasplugin("xdist"):
