@@ -69,7 +69,7 @@ ADDRESSES = [
     "o'neil_{x}~!#$%&*/=?^`|@example.com",
     "n/a@example.com",
     "Ines.Duarte@Example.COM",
-    # Syntax only: names that nobody could reach from outside are a bank's own business.
+    # Syntax only: names that cannot be reached from outside are a bank's own business.
     "user@bank.local",
     "user@bank.test",
     "user@bank.example",
@@ -107,7 +107,7 @@ NO_ADDRESSES = [
     "copy﹫attacker.example@example.com",
     "copy；ines@example.com",
     "＜copy@example.com",
-    "=?utf-8?q?=63opy=40attacker.example=3e?=@example.com",  # and who decodes, to an address that nobody sees
+    "=?utf-8?q?=63opy=40attacker.example=3e?=@example.com",  # and who decodes, to an address that cannot be seen
     '"=?UTF-8?B?Y29weUBhdHRhY2tlci5leGFtcGxl?="@example.com',
     "n/a",
     "-",
@@ -193,7 +193,7 @@ NUMBERS = [  # (as the event has it, region)
     ("+1 310 555 0000", None),
     ("+500 51234", None),  # the Falklands' mobile numbers have five digits
     ("+88213123456", None),  # satellite: in no country, but there
-    # A national number whose country nobody named: possible in some.
+    # A national number that names no country: possible in some.
     ("910000001", None),
     ("0171/1234567", None),
     ("0171 123 45 67", None),
@@ -345,16 +345,17 @@ ROLE = {
     ],
 )
 @pytest.mark.parametrize(
-    ("make", "name", "good", "bad"),
+    ("make", "name", "addresses"),
     [
-        (make_email, "emailAddress", "a@b.example", "a@b.example,c@d.example"),
-        (make_sms, "mobilePhone", "910000001", "910000001,910000002"),
+        (make_email, "emailAddress", ("a@b.example", "a@b.example,c@d.example")),
+        (make_sms, "mobilePhone", ("910000001", "910000001,910000002")),
     ],
 )
 def test_every_recipient_is_held_to_it(
-    recipient: RecipientKind, target: Target, path: str, make: Any, name: str, good: str, bad: str
+    recipient: RecipientKind, target: Target, path: str, make: Any, name: str, addresses: tuple[str, str]
 ) -> None:
-    """Clients, officers, groups, members with a role and custom fields alike."""
+    """Clients, officers, groups, members with a role and custom fields alike; of `addresses` the first is right."""
+    good, bad = addresses
     name_of_sample = "loan-repayment" if target is Target.LOANS else "savings-deposit"
     template = make(
         events=[name_of_sample.upper().replace("-", "_")],

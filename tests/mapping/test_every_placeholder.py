@@ -89,7 +89,7 @@ def test_each_sample_expects_a_body() -> None:
 
 
 def test_each_event_has_a_sample() -> None:
-    """An event that no sample is of would be mapped by a text that nobody looked at."""
+    """An event that no sample is of would be mapped by a text that was never looked at."""
     assert set(EVENTS) == {run.event.name for run in runs() if run.event is not None}
 
 

@@ -64,9 +64,9 @@ REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
 NONE_SUSPENDED: frozenset[tuple[TemplateId, TemplateReason]] = frozenset()
 
 
-def mapped(record: SourceRecord, context: MappingContext, suspended: Any = NONE_SUSPENDED, **given: Any) -> Processed:
+def mapped(record: SourceRecord, context: MappingContext, suspended: Any = NONE_SUSPENDED, **options: Any) -> Processed:
     """The outcome of a record that is read."""
-    outcome = map_record(record, context, suspended, **given)
+    outcome = map_record(record, context, suspended, **options)
     assert isinstance(outcome, Processed), outcome
     return outcome
 

@@ -96,7 +96,7 @@ def test_what_is_no_traceparent_is_not(value: bytes | None) -> None:
 
 
 def test_several_traceparents_are_no_trace() -> None:
-    """Nobody can say which it is, also where they are the same, or one is none."""
+    """It is not known which it is, also where they are the same, or one is none."""
     for other in (PARENT, PARENT.replace(b"4bf9", b"4bf8"), None, b""):
         assert () == kept(("traceparent", PARENT), ("tracestate", b"a=1"), ("traceparent", other))
 

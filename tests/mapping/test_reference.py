@@ -54,14 +54,14 @@ NORTHBANK = {
 ALL = {f"contacts {CLIENT}": INES, f"categories {NTC}": PAYMENTS, f"accounts {TENANT}": NORTHBANK}
 
 
-def reference(rows: Mapping[str, Any], **given: Any) -> Reference:
+def reference(rows: Mapping[str, Any], **rules: Any) -> Reference:
     """Tables with these rows: `"table key"` -> its value, bytes as they are."""
 
     def find(table: Table, key: str) -> bytes | None:
         value = rows.get(f"{table} {key}")
         return value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
 
-    return Reference(rows=find, **given)
+    return Reference(rows=find, **rules)
 
 
 def outcome(*templates: Template, event: Event | None = None, tables: Reference) -> Processed:
@@ -287,7 +287,7 @@ def test_the_category_of_a_family() -> None:
 
 
 def test_a_blocked_contact() -> None:
-    """A decision, and a Discarded Message under the key that the message would have had; nobody is contacted."""
+    """A decision, and a Discarded Message under the key that the message would have had; no message is sent."""
     tables = reference(ALL | {f"contacts {CLIENT}": INES | {"status": "Blocked", "blockedReason": "asked for it"}})
     processed = outcome(make_email(category=NTC), tables=tables)
     unblocked = outcome(make_email(category=NTC), tables=reference(ALL))
@@ -321,7 +321,7 @@ def test_a_blocked_contact() -> None:
             {f"accounts {LOAN}": NORTHBANK | {"disabledCategories": ["NTC-0000-0000", NTC]}},
             f"account ACC-7031-2205 disabled category {NTC}",
         ),
-        # A category that nobody describes may be left.
+        # A category without a row may be left.
         (
             {f"contacts {CLIENT}": INES | {"optOuts": [NTC]}, f"categories {NTC}": None},
             f"contact CTT-4410-0093-7715 left category {NTC}",

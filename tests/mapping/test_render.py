@@ -35,14 +35,13 @@ def rendered(
     fields: dict[str, Any] | None = None,
     strict: bool = False,
     limit: int = 100_000,
-    zone: str = "UTC",
     event: str = "LOAN_REPAYMENT",
 ) -> Rendered | RenderFailure:
     """`body` with the values of `fields`, or of the sample repayment; `event` says whose placeholders there are."""
     family = EVENTS[EventName(event)].family
     segments, diagnostics = parse(body, content, families={family: EventName(event)})
     assert not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
-    scope = Scope(family, make_event().fields if fields is None else fields, ZoneInfo(zone))
+    scope = Scope(family, make_event().fields if fields is None else fields, ZoneInfo("UTC"))
     return render(Text(None, segments), scope, strict=strict, limit_characters=limit)
 
 
