@@ -130,6 +130,11 @@ SINGLE: Final[tuple[FixedOutput, ...]] = tuple(
 )
 
 
+MAX_RECORD_BYTES: Final = 999_000
+"""Of an output but a dead letter, whatever its topic would take: the default of the public zalando/nakadi broker, whose
+interface streams follow."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutputTopic:
     """An output's topic: its name, its number of partitions, and the limit of one record's size.

@@ -8,7 +8,14 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from processor.background import PeriodicCall
-from processor.domain.output_topics import CO_PARTITIONED, FIXED_OUTPUTS, OUTPUTS, OutputTopic, OutputTopics
+from processor.domain.output_topics import (
+    CO_PARTITIONED,
+    FIXED_OUTPUTS,
+    MAX_RECORD_BYTES,
+    OUTPUTS,
+    OutputTopic,
+    OutputTopics,
+)
 from processor.domain.record import EventName, Topic
 from processor.domain.template import TemplateSet
 from processor.errors import AuthorizationError, TopicConfigError, UnavailableError
@@ -31,7 +38,6 @@ log = structlog.get_logger()
 CALL_TIMEOUT_S: Final = 10.0
 CLIENT_GRACE_S: Final = 2.0  # for the client to end a call that has timed out
 COMPARISON_INTERVAL_S: Final = 30.0
-MAX_RECORD_BYTES: Final = 999_000  # the default of the public zalando/nakadi broker, whose interface streams follow
 BATCH_OVERHEAD_BYTES: Final = 1_024
 DESCRIBE_HINT: Final = "grant DESCRIBE and DESCRIBE_CONFIGS on our topics"
 CREATE_HINT: Final = "`processor topics` shows what differs, `processor topics --create` creates what is missing"

@@ -8,6 +8,7 @@ from processor.domain.catalogue import EVENTS
 from processor.domain.channel import CHANNELS, AddressKind
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate, State
+from processor.domain.output_topics import MAX_RECORD_BYTES
 from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, FailureReason, TemplateReason
 from processor.domain.record import EncodedKey, EventName
 from processor.domain.template import Template
@@ -20,7 +21,7 @@ from processor.mapping.recipient import Recipient
 from processor.mapping.reference import LookupFailedError, RecipientData
 from processor.mapping.render import Rendered, RenderFailure, render
 
-TEXT_LIMIT_CHARACTERS: Final = 999_000
+TEXT_LIMIT_CHARACTERS: Final = MAX_RECORD_BYTES
 """Of a message where no topic says less: a character takes a byte at least, and no record may have more bytes."""
 
 

@@ -17,6 +17,7 @@ from processor.domain.diagnostic import Diagnostic
 from processor.domain.ids import template_key
 from processor.domain.language import LanguageKey, language_key, normalize_tag
 from processor.domain.notification import Attachment
+from processor.domain.output_topics import MAX_RECORD_BYTES
 from processor.domain.placeholders import ENTITIES, MANUAL
 from processor.domain.record import EventName, TemplateId
 from processor.domain.template import (
@@ -52,7 +53,6 @@ from processor.templates.text import check_spelling, parse, parse_custom_field
 
 CONDITIONS_LIMIT: Final = 100  # each is evaluated for each event
 OPERANDS_LIMIT: Final = 1000
-BODY_LIMIT_BYTES: Final = 999_000  # no output may be larger, so a longer fixed text could never be published
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -386,8 +386,8 @@ _EMOJI: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 def _check_length(body: tuple[Segment, ...], field: str, channel: Channel | None) -> Iterator[Diagnostic]:
     """The fixed text of a body against what can be published, and what the channel takes (T10)."""
     fixed = "".join(piece for piece in body if isinstance(piece, str))
-    if (size := len(fixed.encode())) > BODY_LIMIT_BYTES:
-        message = f"the fixed text alone is {size} bytes; no message may be over {BODY_LIMIT_BYTES}"
+    if (size := len(fixed.encode())) > MAX_RECORD_BYTES:
+        message = f"the fixed text alone is {size} bytes; no message may be over {MAX_RECORD_BYTES}"
         yield error(message, field=field)
         return
     limit, code = None if channel is None else CHANNELS[channel].text_limit, RuleCode.SMS_LENGTH

@@ -1,7 +1,7 @@
 """The shipped templates use all that the domain offers: each placeholder, each type in each content type.
 
-What a text must be is written by hand in each template's samples, which are checked when the templates are read; here
-is told what the samples together show. A placeholder counts where its value is there.
+What a text must be is written by hand in each template's samples, which are checked when the templates are read; this
+is about what the samples show together. A placeholder counts where its value is there.
 """
 
 import tomllib
