@@ -53,7 +53,7 @@ class Event:
 class SeenEvent:
     """What deduplication remembers of an event: where its record lies, when that counts as written, and which it is."""
 
-    place: RecordPosition
+    position: RecordPosition
     time_ms: int
     identity: Identity
 
@@ -77,7 +77,7 @@ class SourceEvent:
     @property
     def seen(self) -> SeenEvent:
         """What deduplication remembers of it."""
-        return SeenEvent(self.record.place, self.time_ms, self.event.identity)
+        return SeenEvent(self.record.position, self.time_ms, self.event.identity)
 
 
 def written_at_ms(record: SourceRecord, event: Event | None) -> int:

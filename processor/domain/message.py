@@ -140,7 +140,7 @@ class DeadLetter:
     source's as it was; where that is no time that can be shown, `occurred_at_ms` of its event counts.
     """
 
-    place: RecordPosition
+    position: RecordPosition
     timestamp_ms: int
     key: bytes | None
     value: bytes | None

@@ -1,4 +1,4 @@
-"""Records on Kafka as plain values: bytes and a place. No Kafka client type gets past the edge."""
+"""Records on Kafka as plain values: bytes and a position. No Kafka client type gets past the edge."""
 
 import re
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class SourceRecord:
     `headers_error` says why its headers could not be read; then `headers` is empty.
     """
 
-    place: RecordPosition
+    position: RecordPosition
     timestamp_ms: int
     key: bytes | None
     value: bytes | None

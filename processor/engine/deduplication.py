@@ -31,15 +31,15 @@ class DeduplicationWindow:
 
         Record times need not be in order, so the bound of age is checked for each place.
         """
-        oldest_offset, oldest_ms = event.place.offset - self._records, event.time_ms - self._age_ms
+        oldest_offset, oldest_ms = event.position.offset - self._records, event.time_ms - self._age_ms
         for earlier in self._by_identity.get(event.identity, ()):
-            if oldest_offset <= earlier.place.offset < event.place.offset and earlier.time_ms >= oldest_ms:
-                return earlier.place
+            if oldest_offset <= earlier.position.offset < event.position.offset and earlier.time_ms >= oldest_ms:
+                return earlier.position
         return None
 
     def remember(self, event: SeenEvent) -> None:
         """Add `event`. Events come in the order of their offsets; one that is there already changes nothing."""
-        if self._seen and event.place.offset <= self._seen[-1].place.offset:
+        if self._seen and event.position.offset <= self._seen[-1].position.offset:
             return
         self._seen.append(event)
         self._by_identity.setdefault(event.identity, deque()).append(event)
@@ -50,7 +50,7 @@ class DeduplicationWindow:
         Only what is committed moves this bound: after an abort the records since then are mapped again, and must find
         what they found before.
         """
-        while self._seen and self._seen[0].place.offset < committed_offset - self._records:
+        while self._seen and self._seen[0].position.offset < committed_offset - self._records:
             identity = self._seen.popleft().identity
             places = self._by_identity[identity]
             places.popleft()
@@ -59,7 +59,7 @@ class DeduplicationWindow:
 
     def forget_from(self, offset: int) -> None:
         """Drop what lies at `offset` or after: these records will be read and remembered again."""
-        while self._seen and self._seen[-1].place.offset >= offset:
+        while self._seen and self._seen[-1].position.offset >= offset:
             identity = self._seen.pop().identity
             places = self._by_identity[identity]
             places.pop()

@@ -303,11 +303,11 @@ class Loop:
             partition, record = polled.partition, polled.record
             if not self._consumer.is_current(partition):
                 continue
-            is_suspect = record.place == self._suspect
+            is_suspect = record.position == self._suspect
             outcome = None if is_suspect and batch else self._process(polled)
             if outcome is None:
                 self._backlog.appendleft(polled)
-                self._suspect = record.place
+                self._suspect = record.position
                 break
             if isinstance(outcome, Deferred):
                 self._defer(polled, outcome)
@@ -324,7 +324,7 @@ class Loop:
 
     def _defer(self, polled: PolledRecord, deferred: Deferred) -> None:
         """Cut the partition at a record: what was polled of it from there on will be polled again."""
-        offset = polled.record.place.offset
+        offset = polled.record.position.offset
         self._consumer.pause_and_retry(polled.partition, offset, deferred.cause, schema_refused=deferred.schema_refused)
         self._backlog = deque(other for other in self._backlog if other.partition is not polled.partition)
         self._status.count_deferred(SCHEMA_REFUSED if deferred.schema_refused else deferred.cause)
@@ -343,12 +343,12 @@ class Loop:
         except Exception as error:
             if isinstance(error, FatalError) and not isinstance(error, InternalError):
                 raise
-            if record.place != self._suspect:
-                log.warning("mapping retried after error", place=str(record.place), error=error_place(error))
+            if record.position != self._suspect:
+                log.warning("mapping retried after error", place=str(record.position), error=error_place(error))
                 return None
             # Neither the error's text nor `log.exception`: either may quote the event.
             frames = "".join(format_tb(error.__traceback__, -TRACEBACK_FRAMES))
-            fields = {"place": str(record.place), "error": error_place(error), "traceback": frames}
+            fields = {"place": str(record.position), "error": error_place(error), "traceback": frames}
             log.error("mapping raised an error", **fields)  # noqa: TRY400  as said above
             self._status.count_mapping_error()
             event = decoded.event if isinstance(decoded, SourceEvent) else None
@@ -356,7 +356,7 @@ class Loop:
 
     def _map_decoded(self, polled: PolledRecord, decoded: SourceEvent | Outcome) -> Outcome:
         """The outcome of a decoded record. Its event is remembered for the records that follow, unless this raises."""
-        refused = self._refused.get(polled.record.place)
+        refused = self._refused.get(polled.record.position)
         if not isinstance(decoded, SourceEvent):
             return decoded if refused is None else self._refuse_outputs(decoded, refused)
         deduplication, seen = polled.partition.deduplication, decoded.seen
@@ -405,7 +405,7 @@ class Loop:
         self._recent.record(outcomes)
         self._status.set_other_tenants(self._recent.other_tenants_ratio, self._recent.degraded())
         for outcome in outcomes:
-            self._refused.pop(outcome.record.place, None)
+            self._refused.pop(outcome.record.position, None)
         self._max_records = min(self._settings.max_batch_records, 2 * self._max_records)
         self._status.count_committed(outcomes, seconds=time.monotonic() - began)
         return True
@@ -413,7 +413,7 @@ class Loop:
     def _next_offsets(self, chunk: Sequence[ProcessedRecord]) -> dict[AssignedPartition, int]:
         """Where each partition goes on: behind its last record, or at the consumer's position where no more of it was
         polled."""
-        next_offsets = {record.partition: record.outcome.record.place.offset + 1 for record in chunk}
+        next_offsets = {record.partition: record.outcome.record.position.offset + 1 for record in chunk}
         return {
             partition: self._consumer.position(partition) if partition.next_offset == offset else offset
             for partition, offset in next_offsets.items()
@@ -511,7 +511,7 @@ class Loop:
         if len(chunk) > 1:
             self._max_records = len(chunk) // 2
         elif chunk:
-            place, dead_letters = chunk[0].outcome.record.place, self._context.output_topics.dead_letters
+            place, dead_letters = chunk[0].outcome.record.position, self._context.output_topics.dead_letters
             before = self._refused.get(place)
             if before is not None and before.drop_value:
                 raise TopicConfigError(

@@ -328,14 +328,14 @@ class StartOffsetResolver:
         }
         if self._settings.decisions != "all":
             seen |= {
-                event.place.offset: event for event in self._without_outcome(partition, max(low, first), end, found)
+                event.position.offset: event for event in self._without_outcome(partition, max(low, first), end, found)
             }
         return tuple(seen[offset] for offset in sorted(seen))
 
     def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
         with closing(self._readable_records(partition, first, end)) as records:
             for record in records:
-                if record.place.offset in found:
+                if record.position.offset in found:
                     continue
                 decoded = decode_record(record, self._context, schema_of=self._schema_of)
                 if isinstance(decoded, Deferred):
@@ -356,7 +356,7 @@ class StartOffsetResolver:
                 try:
                     for message in read_range(reader, self._events, partition, first, end):
                         record = source_record(message)
-                        first, step = record.place.offset + 1, 1
+                        first, step = record.position.offset + 1, 1
                         yield record
                 except UnpackError as unreadable:
                     log.warning("unreadable events before the start ignored", cause=str(unreadable))

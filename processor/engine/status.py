@@ -210,7 +210,7 @@ class EngineStatus:
             log.warning(
                 "record key mismatch",
                 pattern=pattern,
-                place=str(outcome.record.place),
+                place=str(outcome.record.position),
                 event_name=wrong.event,
                 event_id=wrong.event_id,
                 expected_key=wrong.expected,
@@ -302,7 +302,7 @@ class EngineStatus:
 
 def _count(outcome: Processed | Rejected, counts: Counts) -> None:
     """Add what is counted of one record."""
-    topic = outcome.record.place.topic
+    topic = outcome.record.position.topic
     if outcome.record.time_ms is None:
         counts[RECORDS_WITHOUT_TIME, ()] += 1
     match outcome:

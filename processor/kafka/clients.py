@@ -64,7 +64,7 @@ def source_record(message: Message) -> SourceRecord:
     partition, offset = message.partition(), message.offset()
     assert partition is not None and offset is not None, "a record that was read has its place"
     return SourceRecord(
-        place=RecordPosition(Topic(message.topic() or ""), partition, offset),
+        position=RecordPosition(Topic(message.topic() or ""), partition, offset),
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),

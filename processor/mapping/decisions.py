@@ -52,7 +52,7 @@ def decision_records(
         eventId=event.id if event else None,
         event=event.name if event else None,
         tenant=event.tenant if event else None,
-        source=record.place,
+        source=record.position,
         setVersion=context.templates.digest,
         correlationId=event.correlation_id if event else None,
         at=written_at_ms(record, event),
@@ -60,7 +60,7 @@ def decision_records(
     )
     key = event.id.encode() if event else record.key
     value, headers = context.encode(decision)
-    complete = OutRecord(topic.name, record.place.partition, key, value, (*propagated, *headers))
+    complete = OutRecord(topic.name, record.position.partition, key, value, (*propagated, *headers))
     if complete.size_bytes <= topic.limit_bytes:
         return (complete,)
     key = key and key[:_KEY_LIMIT_BYTES]

@@ -39,7 +39,7 @@ def create_message(
     records = []
     for topic, key, output in _values(created, notification, draft, source, context):
         value, headers = context.encode(output)
-        partition = source.record.place.partition
+        partition = source.record.position.partition
         if isinstance(output, StreamEvent):  # a stream has fewer partitions than the events, fixed at its creation
             partition %= topic.partitions
         record = OutRecord(topic.name, partition, key, value, (*propagated, *headers))
@@ -149,7 +149,7 @@ def _status(draft: Draft, source: SourceEvent, context: MappingContext) -> Messa
         templateId=template.id,
         templateVersion=template.version,
         setVersion=context.templates.digest,
-        source=source.record.place,
+        source=source.record.position,
         lookupMissing=draft.missing,
         correlationId=event.correlation_id,
     )

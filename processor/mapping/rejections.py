@@ -75,7 +75,7 @@ def dead_letter(
 ) -> DeadLetter:
     """The dead letter of a record, or of the templates that failed for it."""
     return DeadLetter(
-        place=record.place,
+        position=record.position,
         timestamp_ms=record.timestamp_ms,
         key=record.key,
         value=record.value,

@@ -28,7 +28,7 @@ def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, bare: bool = F
     `dl.…` say so) keeps them, as all of its headers, and its attempts are counted on.
     """
     added = tuple(_headers(letter))
-    partition = letter.place.partition
+    partition = letter.position.partition
     whole = OutRecord(topic.name, partition, letter.key, letter.value, (*letter.headers, *added))
     if whole.size_bytes <= topic.limit_bytes and not bare:
         return whole
@@ -45,9 +45,9 @@ def _headers(letter: DeadLetter) -> Iterable[tuple[str, bytes]]:
     texts: tuple[tuple[str, str | None], ...] = (
         (_FIRST_HEADER, letter.reason.value),
         ("dl.detail", letter.detail[:DETAIL_LIMIT_CHARACTERS]),
-        ("dl.topic", letter.place.topic),
-        ("dl.partition", str(letter.place.partition)),
-        ("dl.offset", str(letter.place.offset)),
+        ("dl.topic", letter.position.topic),
+        ("dl.partition", str(letter.position.partition)),
+        ("dl.offset", str(letter.position.offset)),
         ("dl.timestamp", str(letter.timestamp_ms)),
         ("dl.failed", failed),
         ("dl.attempts", str(attempts)),
@@ -105,7 +105,7 @@ def read_dead_letter(*, key: bytes | None, value: bytes | None, headers: Headers
         texts = {name: (text or b"").decode() for name, text in headers[start:]}
         reason, detail = _enum_or_other(Reason, texts[_FIRST_HEADER], texts["dl.detail"])
         return DeadLetter(
-            place=RecordPosition(Topic(texts["dl.topic"]), int(texts["dl.partition"]), int(texts["dl.offset"])),
+            position=RecordPosition(Topic(texts["dl.topic"]), int(texts["dl.partition"]), int(texts["dl.offset"])),
             timestamp_ms=int(texts["dl.timestamp"]),
             key=key,
             value=value,
@@ -131,7 +131,7 @@ def dead_letter_outcome(headers: Headers) -> SourceOutcome:
     when it is no dead letter."""
     letter = read_dead_letter(key=None, value=None, headers=headers)
     time_ms = letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms
-    return SourceOutcome(letter.place, time_ms, letter.event_id if letter.reason in _HAS_EVENT else None)
+    return SourceOutcome(letter.position, time_ms, letter.event_id if letter.reason in _HAS_EVENT else None)
 
 
 def omitted_value_bytes(headers: Headers) -> int | None:

@@ -141,7 +141,7 @@ def check_card_token(text: str) -> str:
     """
     digits = text.replace(" ", "").replace("-", "")
     if _MIN_CARD_DIGITS <= len(digits) <= _MAX_CARD_DIGITS and digits.isascii() and digits.isdigit():
-        doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+        doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
         if sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0:
             raise ContentError("a card number stands where its token should")
     return text

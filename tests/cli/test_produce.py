@@ -68,7 +68,7 @@ def read(settings: Settings) -> list[SourceRecord]:
         )
         for message in read_topics(settings.bootstrap_servers, [settings.topic("events")])
     ]
-    return sorted(records, key=lambda record: (record.place.partition, record.place.offset))
+    return sorted(records, key=lambda record: (record.position.partition, record.position.offset))
 
 
 def event_of(record: SourceRecord) -> Event:
@@ -186,7 +186,7 @@ def test_order_of_a_key(settings: Settings) -> None:
     places: dict[str, list[tuple[int, int]]] = {}
     for record in read(settings):
         event = event_of(record)
-        places.setdefault(event.ordering_key, []).append((record.place.partition, order[event.id]))
+        places.setdefault(event.ordering_key, []).append((record.position.partition, order[event.id]))
 
     assert len(order) == sum(map(len, places.values()))
     for found in places.values():

@@ -1,4 +1,4 @@
-"""The table of events says what the domain reference and the schema files say, both ways."""
+"""The table of events says what `events.csv` and the schema files say, both ways."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The table of placeholders is the domain reference's, and each of its paths is in the schemas with a fitting type."""
+"""The table of placeholders is that of `placeholders.csv`, and each of its paths is in the schemas, of a type that can
+be shown so."""
 
 import csv
 from collections import Counter

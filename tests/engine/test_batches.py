@@ -389,7 +389,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
         for record in installation.read(installation.settings.topic("dead_letters"))
     ]
     entries = [
-        (letter.place.offset, [(failed.templateId, failed.reason.value) for failed in letter.failed])
+        (letter.position.offset, [(failed.templateId, failed.reason.value) for failed in letter.failed])
         for letter in letters
     ]
     tried = [n for n in range(1, 401) if n <= 100 or n % 100 == 0]

@@ -59,7 +59,7 @@ def subscribe(member: Consumer, event_consumer: EventConsumer, topic: str) -> No
 
 
 def offsets(records: list[PolledRecord]) -> list[int]:
-    return [polled.record.place.offset for polled in records]
+    return [polled.record.position.offset for polled in records]
 
 
 def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -138,7 +138,7 @@ def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
         settings, member, cast(StartOffsetResolver, KnownStart(5, 0.05)), on_rebalance=lambda _kind, _count: None
     )
     try:
-        found = [record for record in polled(event_consumer, 15, timeout_s=20) if record.record.place.partition == 0]
+        found = [record for record in polled(event_consumer, 15, timeout_s=20) if record.record.position.partition == 0]
     finally:
         event_consumer.close()
 

@@ -112,7 +112,7 @@ def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str,
 
     (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
-    assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.place.offset)
+    assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.position.offset)
     assert [3] == installation.committed()
     assert {"0", "1"} == {status["eventId"][-1] for status in installation.read_statuses()}
 

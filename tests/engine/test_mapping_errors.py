@@ -64,7 +64,7 @@ class Mapping:
         suspended: Suspended,
         duplicate_of: RecordPosition | None,
     ) -> Processed:
-        offset = source.record.place.offset
+        offset = source.record.position.offset
         self.seen[offset] += 1
         if offset == AT and self.seen[offset] <= self.times:
             self.effect()
@@ -114,13 +114,13 @@ def test_the_record_is_dead_and_the_others_go_on(
     assert [0, 1, 2, 4, 5, 6, 7] == events_of(installation.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == mapping.seen
     assert (AT, Reason.MAPPING_ERROR, installation.encode(repayment(AT))[0]) == (
-        dead.place.offset,
+        dead.position.offset,
         dead.reason,
         dead.value,
     )
     assert dead.detail.startswith(f"mapping raised {kind} in ")
     assert (repayment(AT)["eventId"], "LOAN_REPAYMENT") == (dead.event_id, dead.event)
-    assert str(dead.place) == error["place"]
+    assert str(dead.position) == error["place"]
     assert "test_mapping_errors.py" in error["traceback"]
     assert SECRET not in f"{lines}{letter.headers()}"
     assert 1 == registry.get_sample_value("processor_mapping_errors_total")
@@ -133,8 +133,8 @@ def test_what_decoding_raises_is_treated_alike(
     seen: Counter[int] = Counter()
 
     def decode_or_raise(record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf) -> object:
-        seen[record.place.offset] += 1
-        if record.place.offset == AT:
+        seen[record.position.offset] += 1
+        if record.position.offset == AT:
             raise ValueError(SECRET)
         return decode_record(record, context, schema_of=schema_of)
 
@@ -147,7 +147,7 @@ def test_what_decoding_raises_is_treated_alike(
 
     assert [0, 1, 2, 4, 5, 6, 7] == events_of(installation.read_statuses())
     assert {offset: 2 if offset == AT else 1 for offset in range(8)} == seen
-    assert (AT, Reason.MAPPING_ERROR, None) == (dead.place.offset, dead.reason, dead.event_id)
+    assert (AT, Reason.MAPPING_ERROR, None) == (dead.position.offset, dead.reason, dead.event_id)
     assert SECRET not in str(letter.headers())
 
 

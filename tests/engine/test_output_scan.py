@@ -149,7 +149,7 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for offset, reason in enumerate(Reason):
         letter = DeadLetter(
-            place=RecordPosition(installation.events, 0, offset),
+            position=RecordPosition(installation.events, 0, offset),
             timestamp_ms=1_773_480_413_702,
             key=b"key",
             value=b"value",
@@ -236,7 +236,7 @@ def seen(installation: Installation) -> tuple[SeenEvent, ...]:
 
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:
-    return [event.place.offset for event in events]
+    return [event.position.offset for event in events]
 
 
 @contextmanager
@@ -414,7 +414,7 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
     installation.produce_events([repayment(1)])
     installation.run()
     letter = DeadLetter(
-        place=RecordPosition(installation.events, 0, 0),
+        position=RecordPosition(installation.events, 0, 0),
         timestamp_ms=1_773_480_413_702,
         key=b"key",
         value=b"value",

@@ -105,7 +105,7 @@ def test_the_window_counts_from_occurred_at(
 
     repeats = [(decision["eventId"], decision["source"]["offset"]) for decision in installation.read_decisions()]
     offsets = [status["source"]["offset"] for status in installation.read_statuses()]
-    offsets += [letter.place.offset for letter in dead_letters(installation)]
+    offsets += [letter.position.offset for letter in dead_letters(installation)]
     assert [(event_id(1), 2)] == repeats
     assert [0, 1, 3] == offsets
 

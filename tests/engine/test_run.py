@@ -112,7 +112,7 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
     assert [2] * 40 == list(Counter(status["eventId"] for status in installation.read_statuses()).values())
     (letter,) = installation.read(installation.settings.topic("dead_letters"))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
-    assert (20, Reason.OUTPUT_REFUSED) == (dead.place.offset, dead.reason)
+    assert (20, Reason.OUTPUT_REFUSED) == (dead.position.offset, dead.reason)
     assert "INVALID_RECORD" in dead.detail
 
 

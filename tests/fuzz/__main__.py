@@ -107,7 +107,7 @@ def show(name: str, templates: Path, *, seed: int, memory_mib: int) -> int:
         "case": case.name,
         "configuration": case.configuration.name,
         "outputFormats": case.output_formats,
-        "place": str(case.record.place),
+        "place": str(case.record.position),
         "timestampMs": case.record.timestamp_ms,
         "headersFault": case.record.headers_error,
         "key": encoded(case.record.key),

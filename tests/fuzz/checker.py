@@ -345,8 +345,8 @@ def _dead_letter_violations(output: OutRecord, outcome: Processed | Rejected) ->
     letter = read_dead_letter(key=output.key, value=output.value, headers=output.headers)
     record = outcome.record
     whole = "dl.value_bytes" not in {name for name, _ in output.headers}
-    if letter.place != record.place or letter.timestamp_ms != record.timestamp_ms:
-        yield "DEAD_LETTER", f"of {letter.place} at {letter.timestamp_ms}"
+    if letter.position != record.position or letter.timestamp_ms != record.timestamp_ms:
+        yield "DEAD_LETTER", f"of {letter.position} at {letter.timestamp_ms}"
     if whole and (letter.key, letter.value, letter.headers) != (record.key, record.value, record.headers):
         yield "DEAD_LETTER", "key, value or headers are not the source's"
     if len(letter.detail) > 1_000 or not letter.detail:
@@ -387,7 +387,9 @@ def _identity_violations(
         output_topics.decisions.name: source_outcome_reader(DECISION, schemas=context.schemas),
         output_topics.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
     }
-    remembered = (decoded.record.place, decoded.event.id, decoded.time_ms) if isinstance(decoded, SourceEvent) else None
+    remembered = (
+        (decoded.record.position, decoded.event.id, decoded.time_ms) if isinstance(decoded, SourceEvent) else None
+    )
     for output in outcome.outputs:
         if output.topic in readers:
             source = readers[output.topic](output.value or b"", output.headers)

@@ -49,7 +49,7 @@ class Configuration:
     def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
         """Where the same event lies before."""
         repeated = self.repeats_events and source.event.id[0] in "01234567"
-        return replace(source.record.place, offset=0) if repeated else None
+        return replace(source.record.position, offset=0) if repeated else None
 
 
 @dataclass(frozen=True, slots=True)

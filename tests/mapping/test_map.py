@@ -176,7 +176,7 @@ def test_other_times_stay(timestamp_ms: int, at: str) -> None:
 def test_deduplication_goes_by_the_time_that_counts(timestamp_ms: int) -> None:
     """By the record's own time everything would be a duplicate of it, or nothing."""
     record = make_record(timestamp_ms=timestamp_ms)
-    expected = SeenEvent(record.place, 1_773_480_413_589, make_event().identity)
+    expected = SeenEvent(record.position, 1_773_480_413_589, make_event().identity)
 
     assert expected == make_source(record, make_context()).seen
 
@@ -311,7 +311,7 @@ def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
 
 def test_birth_of_a_stream_message() -> None:
     """Message, status and stream event go out together; the status comes from QUEUED_FOR_STREAM and is final."""
-    record = make_record(make_event(), place=RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
+    record = make_record(make_event(), position=RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
     outcome = mapped(record, make_context(make_template(body="{ACCOUNT_ID}")))
     message, status, stream = outcome.outputs
     key = outcome.created[0].status.encodedKey
@@ -389,7 +389,7 @@ def test_birth_of_an_email() -> None:
 def test_outputs_stay_in_the_partition_of_their_source() -> None:
     """Each output is in its source's partition, streams in that number modulo their count: dead letters as well."""
     templates = make_template(), make_template("broken", body="{GROUP_ID}", strict=True), make_email(active=False)
-    record = make_record(place=RecordPosition(EVENTS_TOPIC, 11, 0))
+    record = make_record(position=RecordPosition(EVENTS_TOPIC, 11, 0))
     outcome = mapped(record, make_context(*templates, output_topics=make_output_topics(stream_partitions=4)))
 
     assert {

@@ -23,7 +23,7 @@ def _seek_to_batchs_first_offset() -> None:
     def remember(self: engine_run.Loop, chunk: Any) -> bool:
         first_offsets.clear()
         for done in chunk:
-            first_offsets.setdefault(done.partition, done.outcome.record.place.offset)
+            first_offsets.setdefault(done.partition, done.outcome.record.position.offset)
         return publish(self, chunk)
 
     def rewind(self: EventConsumer) -> None:

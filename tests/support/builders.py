@@ -106,7 +106,7 @@ def make_record(
     value: bytes | None = None,
     key: bytes | str | None = "",
     headers: Headers | None = None,
-    place: RecordPosition | None = None,
+    position: RecordPosition | None = None,
     timestamp_ms: int = 1_773_480_413_702,
 ) -> SourceRecord:
     """The record of `event` in JSON, with its ordering key; or of any bytes."""
@@ -118,7 +118,7 @@ def make_record(
     if isinstance(key, str):
         key = event.ordering_key.encode() if event else b"key"
     return SourceRecord(
-        place or RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms, key, value, (*form, *(headers or ()))
+        position or RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms, key, value, (*form, *(headers or ()))
     )
 
 

@@ -23,7 +23,7 @@ NAMES = ("reason", "detail", "topic", "partition", "offset", "timestamp", "faile
 def make_letter(**changed: Any) -> DeadLetter:
     """A record that was cut short."""
     letter = DeadLetter(
-        place=RecordPosition(Topic("banking.events"), 4, 129),
+        position=RecordPosition(Topic("banking.events"), 4, 129),
         timestamp_ms=1_773_480_413_702,
         key=b"\xffkey",
         value=b"\x00broken",
@@ -92,7 +92,7 @@ _failures = st.builds(
 )
 LETTERS = st.builds(
     DeadLetter,
-    place=st.builds(RecordPosition, st.text(min_size=1, max_size=9), st.integers(0, 99), st.integers(0, 2**63 - 1)),
+    position=st.builds(RecordPosition, st.text(min_size=1, max_size=9), st.integers(0, 99), st.integers(0, 2**63 - 1)),
     timestamp_ms=st.integers(-1, 2**63 - 1),
     key=st.none() | st.binary(),
     value=st.none() | st.binary(),
@@ -191,7 +191,7 @@ def test_a_key_that_does_not_fit_is_left_out_too() -> None:
     record = dead_letter_record(make_letter(key=b"k" * 1_000_000), topic=TOPIC)
 
     assert (None, None) == (record.key, record.value)
-    assert RecordPosition(Topic("banking.events"), 4, 129) == read(record).place
+    assert RecordPosition(Topic("banking.events"), 4, 129) == read(record).position
 
 
 def test_half_surrogates_do_not_stop_a_dead_letter() -> None:
@@ -243,5 +243,5 @@ def test_when_its_event_occurred_counts_where_the_record_has_no_time() -> None:
     headers = dead_letter_record(letter, topic=TOPIC).headers
 
     assert letter == read(dead_letter_record(letter, topic=TOPIC))
-    assert SourceOutcome(letter.place, -5, "e") == dead_letter_outcome(headers)
+    assert SourceOutcome(letter.position, -5, "e") == dead_letter_outcome(headers)
     assert 1_773_480_413_702 == dead_letter_outcome(dead_letter_record(plain, topic=TOPIC).headers).time_ms
