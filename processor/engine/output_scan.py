@@ -17,21 +17,14 @@ from itertools import chain
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import DECISION, STATUS, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
-from processor.errors import InputError, UnavailableError
-from processor.kafka.clients import headers_of, standalone_consumer
-from processor.kafka.errors import (
-    AUTHORIZATION_ERRORS,
-    FETCH_ADVICE,
-    error_of,
-    fetch_error_text,
-    is_partition_error,
-    raise_if_unauthorized,
-)
+from processor.errors import InputError
+from processor.kafka.clients import headers_of
+from processor.kafka.read_to_end import UnpackError, open_reader, read_range
 from processor.settings import Settings
 from processor.templates.used_texts import UsedTexts, text_digest
 from processor.wire.dead_letter import dead_letter_outcome
@@ -42,7 +35,6 @@ from processor.wire.template_sets import stored_templates
 
 log = structlog.get_logger()
 
-OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
 REQUEST_TIMEOUT_S: Final = 10.0
 FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
 
@@ -64,10 +56,6 @@ ExtentOf = Callable[[Topic], Extent]
 
 ReadSource = Callable[[bytes, Headers], SourceOutcome]
 """What an output of one kind says of its source; ValueError when it cannot be read."""
-
-
-class UnpackError(UnavailableError):
-    """A batch cannot be unpacked; `str` names its place."""
 
 
 class OutcomeReader:
@@ -261,41 +249,3 @@ def _used_texts(value: bytes, seen: dict[bytes, _UsedText]) -> Iterator[_UsedTex
         if digest not in seen:
             seen[digest] = (template.id, template.version), text_digest(template.content)
         yield seen[digest]
-
-
-@contextmanager
-def open_reader(settings: Settings, *, hint: str, isolation: str = "read_committed") -> Iterator[Consumer]:
-    """A consumer outside of the group, for `read_range`. UnavailableError and AuthorizationError for the broker's."""
-    reader = standalone_consumer(settings, isolation=isolation, more={"enable.partition.eof": True})
-    try:
-        yield reader
-    except KafkaException as exception:
-        raise_if_unauthorized(error_of(exception), hint=hint)
-        raise UnavailableError(f"topics cannot be read: {exception}") from exception
-    finally:
-        reader.close()
-
-
-def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
-    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s or the
-    broker does not give them, UnpackError for a batch that cannot be unpacked."""
-    if low >= end:
-        return
-    reader.assign([TopicPartition(topic, partition, low)])
-    while True:
-        message = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
-        if message is None:
-            raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
-                raise KafkaException(error)
-            cause = fetch_error_text(message)
-            raise UnpackError(cause) if error.code() in FETCH_ADVICE else UnavailableError(cause)
-        offset = message.offset()
-        assert offset is not None, "a record and an end have their offset"
-        if error is None and offset < end:
-            yield message
-        next_offset = offset if error is not None else offset + 1
-        if next_offset >= end:
-            return

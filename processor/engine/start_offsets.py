@@ -19,10 +19,11 @@ from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord, Topic
-from processor.engine.output_scan import Extent, OutcomeReader, UnpackError, open_reader, read_range
+from processor.engine.output_scan import Extent, OutcomeReader
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin, Reader, create_admin, source_record, standalone_consumer
 from processor.kafka.errors import raise_if_unauthorized, translate_broker_errors
+from processor.kafka.read_to_end import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.settings import Settings

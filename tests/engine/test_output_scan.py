@@ -19,6 +19,7 @@ from processor.domain.record import Headers, RecordPosition, SchemaGuid, SchemaI
 from processor.engine import output_scan as published
 from processor.engine import start_offsets
 from processor.errors import UnavailableError
+from processor.kafka import read_to_end
 from processor.settings import SchemaRegistrySettings
 from processor.wire.dead_letter import dead_letter_record
 from processor.wire.reader_schemas import ReaderSchema
@@ -281,7 +282,7 @@ def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str
         took_s = time.monotonic() - began
 
     assert [2, 3] == duplicates(installation)
-    assert took_s < published.OPEN_TRANSACTION_TIMEOUT_S
+    assert took_s < read_to_end.OPEN_TRANSACTION_TIMEOUT_S
 
 
 def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_prefix: str) -> None:
