@@ -44,7 +44,7 @@ class Reader(Consumer):
 def headers_of(message: Message) -> Headers:
     """The headers of a record that was read. Its values are bytes or null, though the client's type says more.
 
-    ValueError when a name is not UTF-8, as Kafka asks for: confluent-kafka 2.16.1 then returns with an exception set,
+    ValueError when a name is not UTF-8, as Kafka requires: confluent-kafka 2.16.1 then returns with an exception set,
     and must not be called again for the record. Only a call from C notices that at once, as SystemError: Python's own
     calls are let through, and the next one that is checked fails, wherever it is (seen with 3.11.2).
     """
@@ -56,11 +56,11 @@ def headers_of(message: Message) -> Headers:
 
 def source_record(message: Message) -> SourceRecord:
     """A record of the input as it was read; headers that cannot be read become a dead letter."""
-    fault = ""
+    headers_error = ""
     try:
         headers = headers_of(message)
     except ValueError as error:
-        headers, fault = (), str(error)
+        headers, headers_error = (), str(error)
     partition, offset = message.partition(), message.offset()
     assert partition is not None and offset is not None, "a record that was read has its place"
     return SourceRecord(
@@ -69,7 +69,7 @@ def source_record(message: Message) -> SourceRecord:
         key=message.key(),
         value=message.value(),
         headers=headers,
-        headers_error=fault,
+        headers_error=headers_error,
     )
 
 

@@ -18,7 +18,7 @@ STREAM_PARTITIONS: Final = 3
 each event; a partition of a stream is its source's modulo this, so the number stays what it was at creation."""
 
 KAFKA_DEFAULT_BYTES: Final = 1_048_588
-"""`max.message.bytes` of a topic where nobody chose one (org.apache.kafka.server.config.ServerLogConfigs)."""
+"""`max.message.bytes` of a topic where it is not set (org.apache.kafka.server.config.ServerLogConfigs)."""
 
 DEAD_LETTER_ROOM_BYTES: Final = 64 * 1024
 """What a dead letter may weigh beside the event itself: the added headers, `dl.failed` being cut at half of this."""
@@ -62,8 +62,9 @@ LOG_APPEND_TIME: Final = "LogAppendTime"
 class PlannedTopic:
     """A topic as `processor topics --create` makes it.
 
-    `partitions` is the least for events and their twins; a stream may have any number. `max_message_bytes` is the
-    least that the topic must take, None where the broker's default will do; `most_partitions` is None without a limit.
+    `partitions` is the least for events and co-partitioned topics; a stream may have any number. `max_message_bytes` is
+    the least that the topic must take, None where the broker's default will do; `most_partitions` is None without a
+    limit.
     """
 
     name: Topic
@@ -77,17 +78,17 @@ class PlannedTopic:
     @property
     def config(self) -> dict[str, str]:
         """The topic's configuration at creation."""
-        chosen = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
+        config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if self.max_message_bytes is not None:
-            chosen["max.message.bytes"] = str(self.max_message_bytes)
+            config["max.message.bytes"] = str(self.max_message_bytes)
         if self.role in TABLES:
-            chosen["message.timestamp.type"] = LOG_APPEND_TIME
-        return chosen
+            config["message.timestamp.type"] = LOG_APPEND_TIME
+        return config
 
 
 @dataclass(frozen=True, slots=True)
 class ExistingTopic:
-    """A topic as it is: number of partitions, and its configuration as the broker tells it."""
+    """A topic as it is: number of partitions, and its configuration as the broker reports it."""
 
     name: Topic
     partitions: int
@@ -145,12 +146,12 @@ def planned_topics(
     stream_events: Iterable[EventName],
     events_bytes: int = KAFKA_DEFAULT_BYTES,
 ) -> tuple[PlannedTopic, ...]:
-    """Events, their twins, template sets, reference tables, the streams by name; two events that share a stream's
-    topic give one.
+    """Events, co-partitioned topics, template sets, reference tables, the streams by name; two events that share a
+    stream's topic give one.
 
-    `partitions` is the number for events and twins. `stream_events` are those that an active EVENT_STREAM template
-    uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are streams, the pattern has
-    {tenant} and no tenant is set.
+    `partitions` is the number for events and co-partitioned topics. `stream_events` are those that an active
+    EVENT_STREAM template uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are
+    streams, the pattern has {tenant} and no tenant is set.
     """
     for_events = least_dead_letter_bytes(settings, events_bytes=events_bytes)
     streams = sorted({settings.stream_topic(event) for event in stream_events})
@@ -193,11 +194,11 @@ def _planned(
 
 
 def compare_topics(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
-    """What must be mended before `run` can keep its promises, in the order of `plan`. Empty: all is well.
+    """What must be fixed before `run` can keep its promises, in the order of `plan`. Empty: all is well.
 
     More partitions, a longer life or a larger limit than planned is no difference, but for the partitions of reference
-    tables; neither is a shorter life of the events or streams. The twins are held against the events as they are, not
-    as they were planned.
+    tables; neither is a shorter life of the events or streams. Co-partitioned topics are compared with the
+    events as they are, not as they were planned.
     """
     plan = tuple(plan)
     events = next((existing.get(topic.name) for topic in plan if topic.role == "events"), None)
@@ -222,12 +223,14 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         yield Difference(topic.name, several_partitions(actual.partitions), ONE_PARTITION_HINT)
     if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
         found = actual.config.get("message.timestamp.type", "no value")
-        yield _config(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
+        yield _config_difference(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
     if topic.role in TABLES and actual.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
         yield Difference(topic.name, short_deletions(actual.delete_retention_ms), longer_deletions_hint(topic.name))
     if actual.cleanup != frozenset(topic.cleanup.split(",")):
         lost = _lost_by(topic, actual)
-        yield _config(topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost)
+        yield _config_difference(
+            topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost
+        )
     if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
         yield Difference(
             topic.name,
@@ -246,7 +249,9 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
             "retention.bytes",
         )
     if topic.max_message_bytes is not None and actual.max_message_bytes < topic.max_message_bytes:
-        yield _config(topic.name, "max.message.bytes", str(actual.max_message_bytes), str(topic.max_message_bytes))
+        yield _config_difference(
+            topic.name, "max.message.bytes", str(actual.max_message_bytes), str(topic.max_message_bytes)
+        )
 
 
 def short_deletions(delete_retention_ms: int) -> str:
@@ -288,9 +293,9 @@ def _lost_by(topic: PlannedTopic, actual: ExistingTopic) -> str:
     return "what was written last long ago is lost" if "delete" in actual.cleanup - planned else ""
 
 
-def _config(topic: Topic, name: str, actual: str, wanted: str, *, lost: str = "") -> Difference:
-    what = f"has {name}={actual}, not {wanted}" + (f": {lost}" if lost else "")
-    return Difference(topic, what, f"set {name}={wanted} on {topic}", name)
+def _config_difference(topic: Topic, name: str, actual: str, planned: str, *, lost: str = "") -> Difference:
+    what = f"has {name}={actual}, not {planned}" + (f": {lost}" if lost else "")
+    return Difference(topic, what, f"set {name}={planned} on {topic}", name)
 
 
 def _shorter(one_ms: int, other_ms: int) -> bool:

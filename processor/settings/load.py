@@ -43,7 +43,7 @@ REMOVED: Final = frozenset(
 )
 """Former settings that nothing reads."""
 
-# Kubernetes injects these for every Service of the namespace; one named processor-… would look like settings of ours.
+# Kubernetes injects these for every Service of the namespace; one named processor-… would look like our settings.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _INJECTED: Final = re.compile(r"PROCESSOR_(?:(?:(?!__).)+_)?(?:SERVICE_(?:HOST|PORT.*)|PORT(?:_.*)?)")
 
@@ -279,7 +279,7 @@ def _unknown_variables() -> Iterator[Diagnostic]:
     for name in sorted(os.environ):
         variable = name.upper()
         if variable.startswith(PREFIX) and variable not in _VARIABLES and not _INJECTED.fullmatch(variable):
-            yield _unknown(name, "the environment", variable, {known: known for known in _VARIABLES})
+            yield _unknown(name, "the environment", variable, {setting: setting for setting in _VARIABLES})
 
 
 def _unknown_in_file(path: SettingPath, file: str) -> Diagnostic:
@@ -297,7 +297,7 @@ def _unknown(name: str, place: str, variable: str, spelling: Mapping[str, str]) 
         return Diagnostic(message=f"{name} in {place} was removed: nothing uses it", hint="leave it out")
     if current := RENAMED.get(variable):
         return Diagnostic(message=f"{name} in {place} was renamed", hint=f"it is {spelling[current]} now")
-    near = closest_match(variable.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in spelling])
+    near = closest_match(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in spelling])
     return Diagnostic(
         message=f"{name} in {place} is not a setting",
         hint=did_you_mean(near and spelling[PREFIX + near], otherwise="`processor settings` lists all settings"),

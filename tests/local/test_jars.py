@@ -123,7 +123,7 @@ def test_a_jar_that_arrives_broken_is_refused(tmp_path: Path, copied: Callable[[
         jar = next(folder.glob("scala-library-*.jar"))
         jar.write_bytes(jar.read_bytes()[:-5000])
 
-    with pytest.raises(DependencyError, match=r"scala-library.* arrived broken\nhint: "):
+    with pytest.raises(DependencyError, match=r"scala-library.* arrived damaged\nhint: "):
         jars_from(cache=tmp_path, fetch=broken)
 
     assert not (tmp_path / FOLDER).exists()

@@ -57,10 +57,10 @@ def apicurio() -> Iterator[str]:
     bound = [f"-D{name}={value}" for name, value in settings.items()]
     try:
         with Guard(log=folder / "registry.log", folder=folder, grace_s=0) as guard:
-            guard.ask("start", argv=[str(JAVA), *JVM, *bound, "-jar", str(home() / "quarkus-run.jar")])
+            guard.request("start", argv=[str(JAVA), *JVM, *bound, "-jar", str(home() / "quarkus-run.jar")])
             deadline = time.monotonic() + READY_S
-            while not _answers(url):
-                assert guard.ask("poll")["code"] is None, (folder / "registry.log").read_text()[-2000:]
+            while not _responds(url):
+                assert guard.request("poll")["code"] is None, (folder / "registry.log").read_text()[-2000:]
                 assert time.monotonic() < deadline, "the registry did not get ready"
                 time.sleep(0.1)
             yield url
@@ -68,7 +68,7 @@ def apicurio() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return requests.get(f"{url}/subjects", timeout=5).ok
     except requests.RequestException:

@@ -14,7 +14,7 @@ from processor.errors import DependencyError
 from processor.kafka.local.jars import KAFKA_VERSION
 from processor.kafka.local.kafka import local_kafka
 
-_LOOK_S: Final = 0.5
+_EXIT_CHECK_INTERVAL_S: Final = 0.5
 
 
 class _Stop(BaseException):
@@ -24,7 +24,7 @@ class _Stop(BaseException):
 def run_kafka(port: int | None, data: Path | None) -> int:
     """Run a broker until SIGINT or SIGTERM; 0, the exit code of a clean stop.
 
-    Prints `bootstrap.servers=127.0.0.1:P` on stdout, flushed and as the only line, once the broker answers; progress
+    Prints `bootstrap.servers=127.0.0.1:P` on stdout, flushed and as the only line, once the broker responds; progress
     goes to stderr when that is a terminal. `port`: None or 0 takes a free one. `data`: as in `local_kafka`. Blocks;
     main thread only (it handles signals). Raises UsageError for a port or folder that is taken, DependencyError when
     the broker does not start, or ends by itself.
@@ -32,19 +32,19 @@ def run_kafka(port: int | None, data: Path | None) -> int:
     console = Console(stderr=True)
     status = console.status("Apache Kafka")  # shows nothing when stderr is no terminal
     running = local_kafka(port=port or None, data=data, progress=status.update)
-    with suppress(_Stop), _stopped_by_signals(), status, running as kafka:
+    with suppress(_Stop), _stop_on_signals(), status, running as kafka:
         status.stop()
         console.print(f"Apache Kafka {KAFKA_VERSION}, log: {kafka.log}; Ctrl-C stops it", soft_wrap=True)
         sys.stdout.write(f"bootstrap.servers={kafka.bootstrap_servers}\n")
         sys.stdout.flush()
         while (code := kafka.exit_code()) is None:
-            time.sleep(_LOOK_S)
+            time.sleep(_EXIT_CHECK_INTERVAL_S)
         raise DependencyError(f"Apache Kafka ended by itself with {code}", hint="was it killed, or out of memory?")
     return 0
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def _stop_on_signals() -> Iterator[None]:
     def stop(_: int, __: object) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # stopping takes seconds at most; let it finish

@@ -1,6 +1,6 @@
 """Stands between an owner and its java: when the owner ends, by SIGKILL too, java ends and its folder is removed.
 
-The owner writes commands to our stdin, one JSON object in a line, and reads one answer for each from our stdout:
+The owner writes commands to our stdin, one JSON object in a line, and reads one response for each from our stdout:
 `{"do": "run", "argv": […]}` → `{"code": N}` once it has ended; `{"do": "start", "argv": […]}` → `{"pid": N}`;
 `{"do": "poll"}` → `{"code": N or null}`; `{"do": "end", "grace_s": S}` → `{"code": N or null}`. The end of stdin is the
 owner's end. Only the standard library is imported: this file is run by itself, and has to start fast.
@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-_RUN_LIMIT_S: Final = 60.0
-_LOOK_S: Final = 0.5  # a forked child of the owner may hold our stdin open, so we also look whether our parent changed
+_RUN_TIMEOUT_S: Final = 60.0
+_OWNER_CHECK_INTERVAL_S: Final = (
+    0.5  # a forked child of the owner may hold our stdin open, so we also check whether our parent changed
+)
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -29,26 +31,26 @@ def main(log: str, folder: str, grace_s: float) -> None:
 
     `log` takes what java writes.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner to handle
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+        signal.signal(number, _exit_by_signal)
     java: subprocess.Popen[bytes] | None = None
     try:
         with Path(log).open("ab") as output:
-            answer: dict[str, int | None]
+            response: dict[str, int | None]
             for command in _commands():
                 match command["do"]:
                     case "run":
                         java = _spawn(command["argv"], output.fileno())
-                        answer = {"code": java.wait(_RUN_LIMIT_S)}
+                        response = {"code": java.wait(_RUN_TIMEOUT_S)}
                     case "start":
                         java = _spawn(command["argv"], output.fileno())
-                        answer = {"pid": java.pid}
+                        response = {"pid": java.pid}
                     case "poll":
-                        answer = {"code": java.poll() if java else None}
+                        response = {"code": java.poll() if java else None}
                     case _:
-                        answer = {"code": _end(java, command["grace_s"])}
-                sys.stdout.write(json.dumps(answer) + "\n")
+                        response = {"code": _end(java, command["grace_s"])}
+                sys.stdout.write(json.dumps(response) + "\n")
                 sys.stdout.flush()
     finally:
         _end(java, grace_s)
@@ -59,7 +61,7 @@ def _commands() -> Iterator[dict[str, Any]]:
     """The owner's commands, until it has ended: its end of the pipe is closed, or we were given to another parent."""
     owner, rest = os.getppid(), b""
     while os.getppid() == owner:
-        if not select.select([0], [], [], _LOOK_S)[0]:
+        if not select.select([0], [], [], _OWNER_CHECK_INTERVAL_S)[0]:
             continue
         if not (chunk := os.read(0, 65536)):
             return
@@ -73,22 +75,22 @@ def _spawn(argv: list[str], output: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        preexec_fn=_dies_with_parent(),  # noqa: PLW1509  this process has one thread
+        preexec_fn=_die_with_parent(),  # noqa: PLW1509  this process has one thread
     )
 
 
-def _dies_with_parent() -> Callable[[], None] | None:
+def _die_with_parent() -> Callable[[], None] | None:
     """What java does before it becomes java, so that a SIGKILL of the guard takes it along; Linux only (prctl(2))."""
     if sys.platform != "linux":
         return None
     libc, guard = ctypes.CDLL(None), os.getpid()
 
-    def ask_for_it() -> None:
+    def request_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:  # the guard ended before we asked
+        if os.getppid() != guard:  # the guard ended before the request
             os._exit(1)
 
-    return ask_for_it
+    return request_signal
 
 
 def _end(java: "subprocess.Popen[bytes] | None", grace_s: float) -> int | None:
@@ -104,7 +106,7 @@ def _end(java: "subprocess.Popen[bytes] | None", grace_s: float) -> int | None:
     return java.wait()
 
 
-def _leave(number: int, _: object) -> NoReturn:
+def _exit_by_signal(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 

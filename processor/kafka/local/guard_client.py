@@ -12,7 +12,7 @@ from typing import IO, Any, Final, Self
 from processor.errors import DependencyError, InternalError
 from processor.kafka.local import guard
 
-_LEAVING_S: Final = 5.0  # for the guard itself, beside the grace that java has
+_GUARD_EXIT_TIMEOUT_S: Final = 5.0  # for the guard itself, beside the grace that java has
 
 
 class Guard:
@@ -22,7 +22,7 @@ class Guard:
         self._log = log
         self._folder = folder
         self._grace_s = grace_s
-        self._one_at_a_time = threading.Lock()
+        self._request_lock = threading.Lock()
 
     def __enter__(self) -> Self:
         # By its file and isolated (-I, -S): it starts the same whatever this process has for sys.path and environment.
@@ -38,18 +38,18 @@ class Guard:
             )
         return self
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The guard's answer to one command (`guard.py` lists them). Blocks as long as that takes.
+    def request(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """The guard's response to one command (`guard.py` lists them). Blocks as long as that takes.
 
         Raises DependencyError when the guard is gone, and with it its java.
         """
-        commands, answers = _pipe(self._process.stdin), _pipe(self._process.stdout)
-        with self._one_at_a_time, contextlib.suppress(BrokenPipeError):
+        commands, responses = _pipe(self._process.stdin), _pipe(self._process.stdout)
+        with self._request_lock, contextlib.suppress(BrokenPipeError):
             commands.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             commands.flush()
-            if line := answers.readline():
-                answer: dict[str, Any] = json.loads(line)
-                return answer
+            if line := responses.readline():
+                response: dict[str, Any] = json.loads(line)
+                return response
         raise DependencyError("the guard of the local Apache Kafka has ended", hint="was it killed? start again")
 
     def __exit__(
@@ -59,7 +59,7 @@ class Guard:
             with contextlib.suppress(BrokenPipeError):
                 _pipe(process.stdin).close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self._grace_s + _LEAVING_S)
+                process.wait(self._grace_s + _GUARD_EXIT_TIMEOUT_S)
                 return
             process.kill()
 

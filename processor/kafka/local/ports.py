@@ -1,4 +1,4 @@
-"""Free ports on loopback, that no client's connection takes by chance."""
+"""Free ports on loopback that no client's connection takes by chance."""
 
 import random
 import socket
@@ -12,15 +12,15 @@ _RANGE: Final = range(20_000, 32_000)
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """`count` ports that nobody listens on now. Somebody may take one the next moment: be ready to ask again."""
+    """`count` ports that are free now. Another process may take one at any time: be ready to call again."""
     # Not the seeded generator of the tests: two processes with the same seed would meet on the same ports.
     candidates = random.SystemRandom().sample(_RANGE, k=len(_RANGE))
-    free = (port for port in candidates if why_not(port) is None)
+    free = (port for port in candidates if port_error(port) is None)
     return tuple(next(free) for _ in range(count))
 
 
-def why_not(port: int) -> OSError | None:
-    """Why no listener of ours could open `port`, 1 to 65535, on loopback now; None when one could."""
+def port_error(port: int) -> OSError | None:
+    """Why a listener could not open `port`, 1 to 65535, on loopback now; None when one could."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: closing connections do not matter
         try:

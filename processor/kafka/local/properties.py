@@ -50,9 +50,9 @@ def server_properties(*, port: int, controller_port: int, data: Path, extra: Map
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "log.dirs": str(data),
     }
-    return "".join(f"{name}={_escaped(value)}\n" for name, value in {**_FIXED, **here, **extra}.items())
+    return "".join(f"{name}={_escape(value)}\n" for name, value in {**_FIXED, **here, **extra}.items())
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     """As java.util.Properties reads it: a backslash and non-ASCII letters need escapes."""
     return value.replace("\\", "\\\\").encode("ascii", "backslashreplace").decode("ascii")
