@@ -10,7 +10,7 @@ from processor.engine import completion
 from processor.engine.loop import run
 from processor.errors import StalledError
 from processor.kafka.local.kafka import local_kafka
-from processor.kafka.topic_admin import grow_topics
+from processor.kafka.topic_admin import create_topics, grow_topics
 from processor.kafka.topic_plan import Role
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
@@ -140,7 +140,7 @@ def test_a_start_waits_for_a_deleted_topic(bootstrap_servers: str, topic_prefix:
         wait_until(
             lambda: f"partition 1: its start is not known yet: topics are missing: {status}; hint:" in reasons(address)
         )
-        installation.create_topics()
+        create_topics(installation.settings, stream_events=installation.templates.stream_events())
         grow_topics(installation.settings, partitions=2, yes=True)
         installation.produce_events([repayment(n) for n in range(20)], partition=1)
         wait_until(lambda: installation.committed([1]) == [20])
