@@ -18,7 +18,7 @@ IMAGE: Final = f"apache/kafka:{KAFKA_VERSION}"
 _PORT: Final = 9092
 _STARTED_WITHIN_S: Final = 120
 
-# Clients are told the address that Docker gave the port, which is known only once the container runs: so it waits for
+# Clients get the address that Docker gave the port, which is known only once the container runs: so it waits for
 # that address in a file, and then does what the image does. `read` fails on a line that is not written to its end.
 _START: Final = (
     "until read -r KAFKA_ADVERTISED_LISTENERS </tmp/advertised; do sleep 0.1; done 2>/dev/null; "
@@ -45,14 +45,14 @@ _ENVIRONMENT: Final = {
 def why_unavailable() -> str | None:
     """Why no broker can be had from the image here, in one line; None when one can.
 
-    Asks Docker, and pulls the image where it is missing: minutes, the first time. An image that the registry does not
+    Calls Docker, and pulls the image where it is missing: minutes, the first time. An image that the registry does not
     know is no reason: that is our mistake, and the test shall fail of it.
     """
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         try:
             return _why_unavailable()
         finally:
-            # docker leaves its socket open when nobody answers; found later, it would be the error of some other test.
+            # docker leaves its socket open without a response; found later, it would be the error of some other test.
             gc.collect()
 
 
@@ -60,7 +60,7 @@ def _why_unavailable() -> str | None:
     try:
         client = DockerClient().client
     except DockerException as error:
-        return f"Docker does not answer ({_line(error)})"
+        return f"Docker does not respond ({_line(error)})"
     try:
         _have(client, IMAGE)
     except ImageNotFound:
@@ -100,7 +100,7 @@ def container_broker() -> Iterator[str]:
 
 
 def _have(client, image: str) -> None:  # type: ignore[no-untyped-def]  # docker ships no types
-    """Pull `image` unless it is here. Raises ImageNotFound when nobody knows it, else another DockerException."""
+    """Pull `image` unless it is here. Raises ImageNotFound when it is unknown, else another DockerException."""
     try:
         client.images.get(image)
     except ImageNotFound:

@@ -1,4 +1,4 @@
-"""Tests marked `container` run where Docker answers; elsewhere they are left out, and the summary says why.
+"""Tests marked `container` run where Docker responds; elsewhere they are left out, and the summary says why.
 
 Not a skip: a skip is for what should have run. Docker is the one thing that a developer's machine may lack.
 """
@@ -10,7 +10,7 @@ from tests.container.broker_image import why_unavailable
 _LEFT_OUT = pytest.StashKey[str]()
 
 
-@pytest.hookimpl(trylast=True)  # after -m and -k, so that Docker is asked only when such a test would run
+@pytest.hookimpl(trylast=True)  # after -m and -k, so that Docker is called only when such a test would run
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the marked tests out where no broker can be had from the image."""
     marked = [item for item in items if item.get_closest_marker("container")]

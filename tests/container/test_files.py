@@ -26,7 +26,7 @@ def test_compose_runs_the_kafka_of_the_demo() -> None:
 
 
 def test_images_are_pinned() -> None:
-    """Every image has a tag that is not `latest`, and both stages of ours stand on the same one."""
+    """Every image has a tag that is not `latest`, and both of our stages are based on the same one."""
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     images = bases + re.findall(r"^ +image: (\S+)", COMPOSE, re.MULTILINE)
 
@@ -40,7 +40,7 @@ def test_our_image_bears_our_version() -> None:
 
 
 def test_ports_are_the_default() -> None:
-    """What the image exposes, its health check asks and Compose publishes is the default of PROCESSOR_HTTP__PORT."""
+    """What the image exposes, its health check calls and Compose publishes is the default of PROCESSOR_HTTP__PORT."""
     port = HttpSettings().port
 
     assert [str(port)] == re.findall(r"^EXPOSE (\d+)", DOCKERFILE, re.MULTILINE)
@@ -51,8 +51,8 @@ def test_ports_are_the_default() -> None:
 
 def test_settings_in_the_files_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every PROCESSOR_ variable that the two files set is known and its value good."""
-    given = dict(re.findall(r"(PROCESSOR_\w+)(?:=|: )(\S+)", DOCKERFILE + COMPOSE))
-    for name, value in given.items():
+    variables = dict(re.findall(r"(PROCESSOR_\w+)(?:=|: )(\S+)", DOCKERFILE + COMPOSE))
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
 
@@ -62,7 +62,7 @@ def test_settings_in_the_files_are_settings(monkeypatch: pytest.MonkeyPatch) -> 
         "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "PROCESSOR_OUTPUT__FORMAT": settings.output.format,
         "PROCESSOR_STATE_DIR": str(settings.state_dir),
-    } == given
+    } == variables
 
 
 def test_what_the_image_leaves_out_is_for_the_local_kafka_alone() -> None:

@@ -9,7 +9,7 @@ _LEFT_OUT = pytest.StashKey[int]()
 
 @pytest.hookimpl(trylast=True)  # after -m and -k
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Not a skip: a skip is for what should have run. Nothing but Python is asked of a developer's machine."""
+    """Not a skip: a skip is for what should have run. A developer's machine needs nothing but Python."""
     marked = [item for item in items if item.get_closest_marker("go")]
     if not marked or shutil.which("go"):
         return

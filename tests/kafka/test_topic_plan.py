@@ -90,7 +90,7 @@ def test_a_pattern_without_event_is_one_topic() -> None:
 
 
 def test_streams_need_a_tenant() -> None:
-    """Without one their names cannot be told; without streams nobody asks for it."""
+    """Without one their names are unknown; without streams none is needed."""
     settings = Settings()
 
     assert [] == [topic for topic in plan(settings) if topic.role == "stream"]
@@ -102,11 +102,11 @@ def test_streams_need_a_tenant() -> None:
 def test_dead_letters_hold_any_event(events_bytes: int, max_event_bytes: int) -> None:
     """Their limit is 64 KiB above the larger of the events topic's limit and the event's own."""
     settings = Settings(tenant="northbank", max_event_bytes=max_event_bytes)
-    wanted = max(events_bytes, max_event_bytes) + 65_536
+    needed = max(events_bytes, max_event_bytes) + 65_536
 
-    assert wanted == least_dead_letter_bytes(settings, events_bytes=events_bytes)
-    (letters,) = [t for t in plan(settings, events_bytes=events_bytes) if t.role == "dead_letters"]
-    assert str(wanted) == letters.config["max.message.bytes"]
+    assert needed == least_dead_letter_bytes(settings, events_bytes=events_bytes)
+    (dead_letters,) = [t for t in plan(settings, events_bytes=events_bytes) if t.role == "dead_letters"]
+    assert str(needed) == dead_letters.config["max.message.bytes"]
 
 
 def test_missing_topics_are_differences() -> None:
@@ -117,7 +117,7 @@ def test_missing_topics_are_differences() -> None:
 
 
 def test_a_twin_with_fewer_partitions_than_the_events_is_a_difference() -> None:
-    """A message stays in its event's partition, so the twin must have it."""
+    """A message stays in its event's partition, so the co-partitioned topic must have it."""
     topics = plan()
 
     assert ["communications.status has 4 partitions, fewer than the 6 of banking.events"] == found(

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.kafka
 def field(schema: Json, *path: str) -> Json:
     """A field of a record's JSON, or of the record that it is of, null or not."""
     name, *rest = path
-    found: Json = next(one for one in schema["fields"] if one["name"] == name)
+    found: Json = next(candidate for candidate in schema["fields"] if candidate["name"] == name)
     if not rest:
         return found
     type_ = found["type"][1] if isinstance(found["type"], list) else found["type"]
@@ -54,11 +54,11 @@ def add_a_field(schema: Json) -> None:
 
 def take_a_field_away(schema: Json) -> None:
     """An older writer's: what it does not write has our default."""
-    schema["fields"] = [one for one in schema["fields"] if one["name"] != "correlationId"]
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != "correlationId"]
 
 
 def make_it_another_type(schema: Json) -> None:
-    """A writer's that nothing of ours can be read from."""
+    """A writer's that does not resolve to our schema."""
     field(schema, "occurredAt")["type"] = "string"
 
 
@@ -69,9 +69,9 @@ def as_it_is(_: Json) -> None:
 MAPPED: tuple[Callable[[Json], None], ...] = (as_it_is, add_a_field, take_a_field_away)
 
 
-def written(made: Installation, text: str, number: int) -> bytes:
+def encode_repayment(installation: Installation, text: str, number: int) -> bytes:
     """A repayment as the writer of schema `text` writes it, without a frame."""
-    event = event_from_json(repayment(number), made.schemas)
+    event = event_from_json(repayment(number), installation.schemas)
     assert isinstance(event, Event), event
     fields = {**event.fields, "loyaltyTier": "gold"}
     if field(json.loads(text), "occurredAt")["type"] == "string":
@@ -88,36 +88,41 @@ def changed(text: str, change: Callable[[Json], None]) -> str:
     return json.dumps(schema)
 
 
-def ids_of(made: Installation) -> list[str]:
+def ids_of(installation: Installation) -> list[str]:
     """The last digit of each event that a message was made of."""
-    return [status["eventId"][-1] for status in made.read_statuses() if status["type"] == "EMAIL"]
+    return [status["eventId"][-1] for status in installation.read_statuses() if status["type"] == "EMAIL"]
 
 
-def letters_of(made: Installation) -> list[tuple[str, str]]:
+def dead_letters_of(installation: Installation) -> list[tuple[str, str]]:
     """Reason and detail of each dead letter."""
-    records = made.read(made.settings.topic("dead_letters"))
-    told = [dict(headers_of(record)) for record in records]
-    return [((one["dl.reason"] or b"").decode(), (one["dl.detail"] or b"").decode()) for one in told]
+    records = installation.read(installation.settings.topic("dead_letters"))
+    headers = [dict(headers_of(record)) for record in records]
+    return [((names["dl.reason"] or b"").decode(), (names["dl.detail"] or b"").decode()) for names in headers]
 
 
 def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix: str) -> None:
     """Older and newer writers are read by Avro's rules; one that cannot become ours is a dead letter that says why."""
-    made = create_installation(
+    installation = create_installation(
         bootstrap_servers, topic_prefix, schema_registry=SchemaRegistrySettings(url=registry_url)
     )
-    text = made.schemas.families[RECORD].text
+    text = installation.schemas.families[RECORD].text
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for number, change in enumerate((*MAPPED, make_it_another_type)):
         other = changed(text, change)
         schema_id = register(registry_url, f"{topic_prefix}{change.__name__}", other)
         frame = b"\x00" + schema_id.to_bytes(4, "big")
-        producer.produce(made.events, frame + written(made, other, number), repayment()["account"]["encodedKey"], 0)
-    producer.produce(made.events, b"\x00\x00\x0f\x42\x40" + b"x", "key", 0)
+        producer.produce(
+            installation.events,
+            frame + encode_repayment(installation, other, number),
+            repayment()["account"]["encodedKey"],
+            0,
+        )
+    producer.produce(installation.events, b"\x00\x00\x0f\x42\x40" + b"x", "key", 0)
     assert producer.flush(10) == 0
-    made.run()
+    installation.run()
 
-    assert ["0", "1", "2"] == ids_of(made)
-    (incompatible, detail), (unknown, _) = letters_of(made)
+    assert ["0", "1", "2"] == ids_of(installation)
+    (incompatible, detail), (unknown, _) = dead_letters_of(installation)
     assert ("INCOMPATIBLE_SCHEMA", "UNKNOWN_SCHEMA") == (incompatible, unknown)
     assert "occurredAt" in detail
 
@@ -134,49 +139,53 @@ def test_a_newer_schema_of_ours_reads_older_writers(
     ):
         path = folder / "events" / f"{name}.avsc"
         path.write_text(changed(path.read_text(), change))
-    given = SchemaRegistrySettings(url=registry_url)
-    made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given, schemas_dir=folder)
-    text = made.schemas.families[RECORD].text
+    registry_settings = SchemaRegistrySettings(url=registry_url)
+    installation = create_installation(
+        bootstrap_servers, topic_prefix, schema_registry=registry_settings, schemas_dir=folder
+    )
+    text = installation.schemas.families[RECORD].text
     schema_id = register(registry_url, f"{topic_prefix}older", text)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     frame = b"\x00" + schema_id.to_bytes(4, "big")
-    producer.produce(made.events, frame + written(made, text, 7), repayment()["account"]["encodedKey"], 0)
+    producer.produce(
+        installation.events, frame + encode_repayment(installation, text, 7), repayment()["account"]["encodedKey"], 0
+    )
     assert producer.flush(10) == 0
-    made.run()
+    installation.run()
 
-    assert (["7"], []) == (ids_of(made), letters_of(made))
+    assert (["7"], []) == (ids_of(installation), dead_letters_of(installation))
 
 
 def rename(schema: Json, old: str, new: str) -> None:
     """Give a field another name, and its old one as an alias."""
-    one = field(schema, old)
-    one["name"], one["aliases"] = new, [old]
+    renamed = field(schema, old)
+    renamed["name"], renamed["aliases"] = new, [old]
 
 
 def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
     """The same by the header of newer serializers. Apicurio 3.3.3 has no such path (404, tried), so a loopback server
     gives the answer that Confluent publishes."""
-    answers: dict[str, Any] = {}
-    with recovering_registry(answers) as loopback:
-        given = SchemaRegistrySettings(url=loopback)
-        made = create_installation(bootstrap_servers, topic_prefix, schema_registry=given)
-        text = made.schemas.families[RECORD].text
+    responses: dict[str, Any] = {}
+    with recovering_registry(responses) as loopback:
+        registry_settings = SchemaRegistrySettings(url=loopback)
+        installation = create_installation(bootstrap_servers, topic_prefix, schema_registry=registry_settings)
+        text = installation.schemas.families[RECORD].text
         producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
         for number, change in enumerate((*MAPPED, make_it_another_type)):
             other, guid = changed(text, change), uuid.uuid4()
-            answers[f"/schemas/guids/{guid}"] = {"schema": other, "guid": str(guid)}
+            responses[f"/schemas/guids/{guid}"] = {"schema": other, "guid": str(guid)}
             producer.produce(
-                made.events,
-                written(made, other, number),
+                installation.events,
+                encode_repayment(installation, other, number),
                 repayment()["account"]["encodedKey"],
                 0,
                 headers=[("__value_schema_id", b"\x01" + guid.bytes)],
             )
         assert producer.flush(10) == 0
-        made.run()
+        installation.run()
 
-    assert ["0", "1", "2"] == ids_of(made)
-    assert ["INCOMPATIBLE_SCHEMA"] == [reason for reason, _ in letters_of(made)]
+    assert ["0", "1", "2"] == ids_of(installation)
+    assert ["INCOMPATIBLE_SCHEMA"] == [reason for reason, _ in dead_letters_of(installation)]
 
 
 @pytest.mark.parametrize(
@@ -192,31 +201,33 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
     After the time that is set it is a dead letter, and its partition goes on too."""
     seen: list[tuple[list[int], Readiness]] = []
     progress = EngineStatus.unobserved(max_stall_s=2)
-    answers = {"/schemas/ids/7": (status, body)}
-    with StubRegistry(answers) as server:
-        given = SchemaRegistrySettings(url=server.url, refused_id_s=4)
-        made = create_installation(bootstrap_servers, topic_prefix, partitions=2, schema_registry=given)
-        text = made.schemas.families[RECORD].text
-        answers["/schemas/ids/8"] = (200, json.dumps({"schema": text}).encode())
+    responses = {"/schemas/ids/7": (status, body)}
+    with StubRegistry(responses) as server:
+        registry_settings = SchemaRegistrySettings(url=server.url, refused_id_s=4)
+        installation = create_installation(
+            bootstrap_servers, topic_prefix, partitions=2, schema_registry=registry_settings
+        )
+        text = installation.schemas.families[RECORD].text
+        responses["/schemas/ids/8"] = (200, json.dumps({"schema": text}).encode())
         producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
         key = repayment()["account"]["encodedKey"]
         for number, (partition, schema_id) in enumerate([(0, 8), (0, 7), (0, 8), (1, 8), (1, 8)]):
             frame = b"\x00" + schema_id.to_bytes(4, "big")
-            producer.produce(made.events, frame + written(made, text, number), key, partition)
+            producer.produce(installation.events, frame + encode_repayment(installation, text, number), key, partition)
         assert producer.flush(10) == 0
 
         def look(step: str) -> None:
             if step == "polled":
-                seen.append((made.committed([0, 1]), progress.readiness()))
+                seen.append((installation.committed([0, 1]), progress.readiness()))
 
-        run(made.settings, until_end=True, status=progress, on_step=look)
+        run(installation.settings, until_end=True, status=progress, on_step=look)
 
-    assert [3, 2] == made.committed([0, 1])
+    assert [3, 2] == installation.committed([0, 1])
     assert [["0", "2"], ["3", "4"]] == [
-        [status["eventId"][-1] for status in made.read_statuses(partition) if status["type"] == "EMAIL"]
+        [status["eventId"][-1] for status in installation.read_statuses(partition) if status["type"] == "EMAIL"]
         for partition in (0, 1)
     ]
-    ((reason, detail),) = letters_of(made)
+    ((reason, detail),) = dead_letters_of(installation)
     assert "UNKNOWN_SCHEMA" == reason
     assert detail.startswith("id 7: refused for 4 s while other schemas were served: ")
     last = [readiness for committed, readiness in seen if committed == [1, 2]][-1]

@@ -49,8 +49,8 @@ def names(tables: ReferenceTables, *keys: str) -> list[str | None]:
 class RestoredTables:
     """Tables that are restored; closed with the block."""
 
-    def __init__(self, made: Installation, *, name: str = "me", metrics: Metrics | None = None) -> None:
-        self._arguments = made.settings, name, metrics or Metrics(CollectorRegistry())
+    def __init__(self, installation: Installation, *, name: str = "me", metrics: Metrics | None = None) -> None:
+        self._arguments = installation.settings, name, metrics or Metrics(CollectorRegistry())
 
     def __enter__(self) -> ReferenceTables:
         settings, name, metrics = self._arguments
@@ -68,24 +68,24 @@ class RestoredTables:
 
 
 @pytest.fixture
-def made(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> Installation:
+def installation(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> Installation:
     """Topics, and a folder of state for this test."""
     return create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
 
 
-def test_rows_are_restored_before_the_first_event(made: Installation) -> None:
+def test_rows_are_restored_before_the_first_event(installation: Installation) -> None:
     """A contact that is blocked is not written to by the very first event; a later row counts as well."""
-    made.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
-    made.produce_events([repayment(0)])
-    made.run()
-    made.produce_row(Table.CONTACTS, CLIENT, None)
-    made.produce_events([repayment(1)])
-    made.run()
+    installation.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
+    installation.produce_events([repayment(0)])
+    installation.run()
+    installation.produce_row(Table.CONTACTS, CLIENT, None)
+    installation.produce_events([repayment(1)])
+    installation.run()
 
-    first, *others = made.read_decisions()
+    first, *others = installation.read_decisions()
     blocked = [reason for reason in first["reasons"] if reason["reason"] == "CONTACT_BLOCKED"]
     discarded, queued = [
-        json.loads(record.value() or b"") for record in made.read(made.settings.topic("notifications"))
+        json.loads(record.value() or b"") for record in installation.read(installation.settings.topic("notifications"))
     ]
     assert ["contact CTT-4410-0093-7715 is blocked"] == [reason["detail"] for reason in blocked]
     assert [] == [
@@ -94,15 +94,15 @@ def test_rows_are_restored_before_the_first_event(made: Installation) -> None:
     assert ["Discarded", "Queued"] == [discarded["status"], queued["status"]]
     assert ["CTT-4410-0093-7715"] == [discarded["contact"]["id"]]
     assert [["contact", "account"]] == [
-        status["lookupMissing"] for status in made.read_statuses() if status["type"] == "EMAIL"
+        status["lookupMissing"] for status in installation.read_statuses() if status["type"] == "EMAIL"
     ]
 
 
-def test_an_update_takes_effect_within_a_second(made: Installation) -> None:
-    with RestoredTables(made) as tables:
+def test_an_update_takes_effect_within_a_second(installation: Installation) -> None:
+    with RestoredTables(installation) as tables:
         seconds = []
         for number in range(20):
-            made.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            installation.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
             began = time.monotonic()
             while names(tables, "a") != [f"name {number}"]:
                 assert time.monotonic() - began < 5
@@ -112,27 +112,29 @@ def test_an_update_takes_effect_within_a_second(made: Installation) -> None:
     assert max(seconds) < 1
 
 
-def test_a_restart_resumes_from_the_store(made: Installation) -> None:
+def test_a_restart_resumes_from_the_store(installation: Installation) -> None:
     """What was read is not read again; what came and went meanwhile is."""
     for number in range(3):
-        made.produce_row(Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
-    with RestoredTables(made) as tables:
+        installation.produce_row(Table.CONTACTS, f"c{number}", {**INES, "name": f"old {number}"})
+    with RestoredTables(installation) as tables:
         assert ["old 0", "old 1", "old 2"] == names(tables, "c0", "c1", "c2")
-    made.produce_row(Table.CONTACTS, "c1", {**INES, "name": "new"})
-    made.produce_row(Table.CONTACTS, "c2", None)
-    with RestoredTables(made) as tables:
+    installation.produce_row(Table.CONTACTS, "c1", {**INES, "name": "new"})
+    installation.produce_row(Table.CONTACTS, "c2", None)
+    with RestoredTables(installation) as tables:
         assert ["old 0", "new", None] == names(tables, "c0", "c1", "c2")
         assert 2 == tables.offsets_read
 
 
-def test_an_open_transaction_is_waited_for(made: Installation) -> None:
+def test_an_open_transaction_is_waited_for(installation: Installation) -> None:
     """What it holds may be that somebody is not to be written to. A row of one that was aborted is none."""
     progress = EngineStatus.unobserved()
-    producer = transaction(made, "b", BLOCKED)
+    producer = transaction(installation, "b", BLOCKED)
     producer.abort_transaction(30)
-    producer = transaction(made, CLIENT, BLOCKED)
-    made.produce_events([repayment(0)])
-    running = threading.Thread(target=run, args=(made.settings,), kwargs={"until_end": True, "status": progress})
+    producer = transaction(installation, CLIENT, BLOCKED)
+    installation.produce_events([repayment(0)])
+    running = threading.Thread(
+        target=run, args=(installation.settings,), kwargs={"until_end": True, "status": progress}
+    )
     running.start()
     wait_until(lambda: "reference" in progress.readiness().reasons[0])
     time.sleep(1)
@@ -140,88 +142,90 @@ def test_an_open_transaction_is_waited_for(made: Installation) -> None:
     producer.commit_transaction(30)
     running.join(60)
 
-    topic = made.settings.topic("contacts")
+    topic = installation.settings.topic("contacts")
     assert f"reference tables, records to read: {topic} 1" == reason
     assert not running.is_alive()
-    (discarded,) = [json.loads(record.value() or b"") for record in made.read(made.settings.topic("notifications"))]
+    (discarded,) = [
+        json.loads(record.value() or b"") for record in installation.read(installation.settings.topic("notifications"))
+    ]
     assert "Discarded" == discarded["status"]
-    with RestoredTables(made) as tables:
+    with RestoredTables(installation) as tables:
         assert [None] == names(tables, "b")
 
 
 def test_until_end_gives_up_on_a_transaction_that_does_not_end(
-    made: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("processor.engine.startup.STALL_TIMEOUT_S", 1.0)
-    producer = transaction(made, CLIENT, BLOCKED)
+    producer = transaction(installation, CLIENT, BLOCKED)
     with pytest.raises(StalledError, match=r"no progress for 1 s with the reference tables: \S+reference.contacts 1\n"):
-        made.run()
+        installation.run()
     producer.abort_transaction(30)
 
 
-def transaction(made: Installation, key: str, value: object) -> Producer:
+def transaction(installation: Installation, key: str, value: object) -> Producer:
     """A producer with an open transaction that has put a row among the contacts."""
     producer = Producer(
-        logged({"bootstrap.servers": made.servers, "transactional.id": made.settings.topic("contacts")})
+        logged({"bootstrap.servers": installation.servers, "transactional.id": installation.settings.topic("contacts")})
     )
     producer.init_transactions(30)
     producer.begin_transaction()
-    producer.produce(made.settings.topic("contacts"), json.dumps(value), key)
+    producer.produce(installation.settings.topic("contacts"), json.dumps(value), key)
     assert producer.flush(30) == 0
     return producer
 
 
-def add_row_without_record(made: Installation) -> None:
+def add_row_without_record(installation: Installation) -> None:
     """A store that is complete, and holds a row that no topic has."""
-    made.produce_row(Table.CONTACTS, "real", INES)
-    with RestoredTables(made):
+    installation.produce_row(Table.CONTACTS, "real", INES)
+    with RestoredTables(installation):
         pass
-    store = TableStore(store_folder(made.settings, "me"))
+    store = TableStore(store_folder(installation.settings, "me"))
     store.apply([TableRecord(Table.CONTACTS, b"ghost", json.dumps(INES).encode())], {})
     store.close()
 
 
-def be_away_too_long(made: Installation) -> None:
-    store = TableStore(store_folder(made.settings, "me"))
+def be_away_too_long(installation: Installation) -> None:
+    store = TableStore(store_folder(installation.settings, "me"))
     store.mark_current(time.time() - 12.1 * 3600)  # half of the day that deletions are kept is for reading
     store.close()
 
 
-def recreate_topic(made: Installation) -> None:
-    topic = made.settings.topic("contacts")
-    admin = made.admin()
+def recreate_topic(installation: Installation) -> None:
+    topic = installation.settings.topic("contacts")
+    admin = installation.admin()
     admin.delete_topics([topic])[topic].result(10)
     wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
     wait_until(lambda: topic in admin.list_topics(timeout=10).topics)
-    made.produce_row(Table.CONTACTS, "real", INES)
+    installation.produce_row(Table.CONTACTS, "real", INES)
 
 
-def lose_position(made: Installation) -> None:
+def lose_position(installation: Installation) -> None:
     """More came than we read, and of that the log has lost some."""
-    topic = made.settings.topic("contacts")
-    made.configure(topic, "cleanup.policy", "delete")
+    topic = installation.settings.topic("contacts")
+    installation.configure(topic, "cleanup.policy", "delete")
     for _ in range(3):
-        made.produce_row(Table.CONTACTS, "real", INES)
-    admin = made.admin()
+        installation.produce_row(Table.CONTACTS, "real", INES)
+    admin = installation.admin()
     (deleted,) = admin.delete_records([TopicPartition(topic, 0, 3)]).values()
     deleted.result(10)
 
 
-def corrupt(made: Installation) -> None:
-    for file in store_folder(made.settings, "me").glob("MANIFEST-*"):
+def corrupt(installation: Installation) -> None:
+    for file in store_folder(installation.settings, "me").glob("MANIFEST-*"):
         file.write_bytes(b"no manifest")
 
 
-def set_layout_version(made: Installation) -> None:
-    store = TableStore(store_folder(made.settings, "me"))
+def set_layout_version(installation: Installation) -> None:
+    store = TableStore(store_folder(installation.settings, "me"))
     store._rows.put(b"\0form", b"3")
     store.close()
 
 
-def mark_corrupt(made: Installation) -> None:
+def mark_corrupt(installation: Installation) -> None:
     """As earlier versions did: an empty file of this name."""
-    (store_folder(made.settings, "me") / "BROKEN").touch()
+    (store_folder(installation.settings, "me") / "BROKEN").touch()
 
 
 @pytest.mark.parametrize(
@@ -236,34 +240,38 @@ def mark_corrupt(made: Installation) -> None:
     ],
 )
 def test_a_stale_store_is_rebuilt_and_the_log_says_why(
-    event: Callable[[Installation], None], cause: str, made: Installation
+    event: Callable[[Installation], None], cause: str, installation: Installation
 ) -> None:
     """Else it might keep for ever a row that nobody else has."""
-    add_row_without_record(made)
-    with RestoredTables(made) as tables:  # the store is resumed, where nothing happened
+    add_row_without_record(installation)
+    with RestoredTables(installation) as tables:  # the store is resumed, where nothing happened
         assert ["Ines Duarte"] * 2 == names(tables, "real", "ghost")
-    event(made)
-    with structlog.testing.capture_logs() as logs, RestoredTables(made) as tables:
+    event(installation)
+    with structlog.testing.capture_logs() as logs, RestoredTables(installation) as tables:
         assert ["Ines Duarte", None] == names(tables, "real", "ghost")
 
     (warning,) = [line["cause"] for line in logs if line["event"] == "reference table store rebuilt"]
-    assert cause.format(contacts=made.settings.topic("contacts")) in warning
+    assert cause.format(contacts=installation.settings.topic("contacts")) in warning
 
 
-def test_invalid_rows_are_named(made: Installation) -> None:
+def test_invalid_rows_are_named(installation: Installation) -> None:
     """In the log, for their owner, and counted; the messages that need one fail and are in the dead letters."""
-    made.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
-    made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
-    made.configure(made.settings.topic("accounts"), "cleanup.policy", "delete")  # a compacted topic takes keys only
-    producer = Producer(logged({"bootstrap.servers": made.servers}))
-    producer.produce(made.settings.topic("accounts"), b"{}")
-    producer.produce(made.settings.topic("accounts"), b"{}", b"\xff")
+    installation.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
+    installation.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
+    installation.configure(
+        installation.settings.topic("accounts"), "cleanup.policy", "delete"
+    )  # a compacted topic takes keys only
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    producer.produce(installation.settings.topic("accounts"), b"{}")
+    producer.produce(installation.settings.topic("accounts"), b"{}", b"\xff")
     assert producer.flush(30) == 0
-    made.produce_events([repayment(0)])
+    installation.produce_events([repayment(0)])
     with structlog.testing.capture_logs() as logs:
-        made.run()
+        installation.run()
 
-    contacts, accounts, categories = (made.settings.topic(name) for name in ("contacts", "accounts", "categories"))
+    contacts, accounts, categories = (
+        installation.settings.topic(name) for name in ("contacts", "accounts", "categories")
+    )
     assert {
         (f"{contacts}[0]@0", CLIENT, "id: text expected, a number given"),
         (f"{categories}[0]@0", "NTC-1000-2000", "not JSON: Expecting property name enclosed in double quotes"),
@@ -274,7 +282,7 @@ def test_invalid_rows_are_named(made: Installation) -> None:
         for line in logs
         if line["event"] == "invalid reference row"
     }
-    (dead_letter,) = made.read(made.settings.topic("dead_letters"))
+    (dead_letter,) = installation.read(installation.settings.topic("dead_letters"))
     failed = json.loads(dict(dead_letter.headers() or ())["dl.failed"] or b"")
     assert [
         ("LOOKUP_MISSING", f"the row of contacts for {CLIENT} cannot be read: id: text expected, a number given")
@@ -286,27 +294,27 @@ def logged_rows(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(line["key"], line.get("consequence", "")) for line in logs if line["event"] == "invalid reference row"]
 
 
-def test_an_invalid_row_degrades_until_it_is_corrected(made: Installation) -> None:
+def test_an_invalid_row_degrades_until_it_is_corrected(installation: Installation) -> None:
     """H3: the row of the tenant fails the messages of all who have no nearer one. /ready names it, after a restart
     too, where its record is not read again; a corrected row and a deleted one are forgotten."""
-    topic = made.settings.topic("accounts")
+    topic = installation.settings.topic("accounts")
     tenants = f"{topic}[0]@1: the row northbank cannot be read: e-mails and SMS of all who have no nearer row fail"
-    made.produce_row(Table.ACCOUNTS, "a", b"{")
-    made.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
+    installation.produce_row(Table.ACCOUNTS, "a", b"{")
+    installation.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
     metrics = Metrics(CollectorRegistry())
-    with structlog.testing.capture_logs() as logs, RestoredTables(made, metrics=metrics) as tables:
+    with structlog.testing.capture_logs() as logs, RestoredTables(installation, metrics=metrics) as tables:
         assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
         assert 2 == invalid_rows(metrics, Table.ACCOUNTS)
-    with structlog.testing.capture_logs() as logs_again, RestoredTables(made) as tables:
+    with structlog.testing.capture_logs() as logs_again, RestoredTables(installation) as tables:
         assert 0 == tables.offsets_read
         assert (tenants, f"{topic}[0]@0: the row a cannot be read") == tables.degraded
-        made.produce_row(Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
+        installation.produce_row(Table.ACCOUNTS, "northbank", {"id": "ACC-7031-2205"})
         wait_until(lambda: tables.degraded == (f"{topic}[0]@0: the row a cannot be read",))
-        made.produce_row(Table.ACCOUNTS, "a", None)
+        installation.produce_row(Table.ACCOUNTS, "a", None)
         wait_until(lambda: tables.degraded == ())
-        made.produce_row(Table.ACCOUNTS, "northbank", b"")
+        installation.produce_row(Table.ACCOUNTS, "northbank", b"")
         wait_until(lambda: len(tables.degraded) == 1)
-    with RestoredTables(made) as tables:
+    with RestoredTables(installation) as tables:
         assert [tenants.replace("@1", "@4")] == list(tables.degraded)
 
     named = [("northbank", "e-mails and SMS of all who have no nearer row fail"), ("a", "")]
@@ -320,25 +328,25 @@ def invalid_rows(metrics: Metrics, table: Table) -> float:
     return next(sample.value for sample in family.samples if sample.labels == {"table": table})
 
 
-def test_ready_names_invalid_rows(made: Installation) -> None:
+def test_ready_names_invalid_rows(installation: Installation) -> None:
     """The process is ready and degraded, from its first turn on."""
-    made.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
-    made.produce_events([repayment(0)])
+    installation.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
+    installation.produce_events([repayment(0)])
     progress = EngineStatus.unobserved()
     seen: list[Readiness] = []
-    run(made.settings, until_end=True, status=progress, on_step=lambda _step: seen.append(progress.readiness()))
+    run(installation.settings, until_end=True, status=progress, on_step=lambda _step: seen.append(progress.readiness()))
 
     assert "the row northbank cannot be read" in seen[-1].reasons[-1]
     assert seen[-1].degraded
 
 
-def test_many_invalid_rows_are_named_in_part(made: Installation) -> None:
+def test_many_invalid_rows_are_named_in_part(installation: Installation) -> None:
     """Five of each table, and how many more; the log names twenty."""
-    topic = made.settings.topic("contacts")
+    topic = installation.settings.topic("contacts")
     for number in range(30):
-        made.produce_row(Table.CONTACTS, f"c{number:02}", b"no JSON")
-    made.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
-    with structlog.testing.capture_logs() as logs, RestoredTables(made) as tables:
+        installation.produce_row(Table.CONTACTS, f"c{number:02}", b"no JSON")
+    installation.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
+    with structlog.testing.capture_logs() as logs, RestoredTables(installation) as tables:
         *named, more, category = tables.degraded
 
     assert [f"{topic}[0]@{number}: the row c{number:02} cannot be read" for number in range(5)] == named
@@ -350,55 +358,57 @@ def test_many_invalid_rows_are_named_in_part(made: Installation) -> None:
     ]
 
 
-def test_a_corrected_row_is_not_reported_when_the_store_is_rebuilt(made: Installation) -> None:
+def test_a_corrected_row_is_not_reported_when_the_store_is_rebuilt(installation: Installation) -> None:
     """What counts is what is there when all was read, not each record on the way."""
-    made.produce_row(Table.CONTACTS, "corrected", b"no JSON")
-    made.produce_row(Table.CONTACTS, "corrected", INES)
-    made.produce_row(Table.CONTACTS, "deleted", b"no JSON")
-    made.produce_row(Table.CONTACTS, "deleted", None)
-    made.produce_row(Table.CONTACTS, "wrong", b"no JSON")
-    with structlog.testing.capture_logs() as logs, RestoredTables(made) as tables:
+    installation.produce_row(Table.CONTACTS, "corrected", b"no JSON")
+    installation.produce_row(Table.CONTACTS, "corrected", INES)
+    installation.produce_row(Table.CONTACTS, "deleted", b"no JSON")
+    installation.produce_row(Table.CONTACTS, "deleted", None)
+    installation.produce_row(Table.CONTACTS, "wrong", b"no JSON")
+    with structlog.testing.capture_logs() as logs, RestoredTables(installation) as tables:
         assert 1 == len(tables.degraded)
 
     assert [("wrong", "")] == logged_rows(logs)
 
 
-def test_categories_that_no_row_has(made: Installation) -> None:
+def test_categories_that_no_row_has(installation: Installation) -> None:
     """T20: a template's category that the table does not have is logged; nothing is while the table is empty."""
     with structlog.testing.capture_logs() as logs:
-        made.run()
-        made.produce_row(Table.CATEGORIES, "NTC-3300-0041", {})
-        made.run()
+        installation.run()
+        installation.produce_row(Table.CATEGORIES, "NTC-3300-0041", {})
+        installation.run()
 
     (warning,) = [line for line in logs if line["event"] == "template categories without a reference row"]
-    assert warning["topic"] == made.settings.topic("categories")
-    named = {template.id: template.category for template in made.templates.templates if template.category}
+    assert warning["topic"] == installation.settings.topic("categories")
+    named = {template.id: template.category for template in installation.templates.templates if template.category}
     assert {name: category for name, category in named.items() if category != "NTC-3300-0041"} == {
         name: warning[name] for name in named if name in warning
     }
 
 
-def grow_contacts(made: Installation) -> None:
+def grow_contacts(installation: Installation) -> None:
     """The contacts have a second partition."""
-    topic = made.settings.topic("contacts")
-    admin = made.admin()
+    topic = installation.settings.topic("contacts")
+    admin = installation.admin()
     admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
     wait_until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
 
 
 @pytest.mark.parametrize("keys_are_stable", [False, True])
 def test_partitions_that_come_later_are_read(
-    keys_are_stable: bool, made: Installation, monkeypatch: pytest.MonkeyPatch
+    keys_are_stable: bool, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that runs takes rows as they come, the newest last; that the next start will not is said."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    topic = made.settings.topic("contacts")
-    settings = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)})
-    made.produce_row(Table.CONTACTS, "late", {**INES, "name": "old"})
-    with structlog.testing.capture_logs() as logs, RestoredTables(replace(made, settings=settings)) as tables:
+    topic = installation.settings.topic("contacts")
+    settings = installation.settings.model_copy(
+        update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)}
+    )
+    installation.produce_row(Table.CONTACTS, "late", {**INES, "name": "old"})
+    with structlog.testing.capture_logs() as logs, RestoredTables(replace(installation, settings=settings)) as tables:
         assert () == tables.degraded
-        grow_contacts(made)
-        made.produce_row(Table.CONTACTS, "late", INES, partition=1)
+        grow_contacts(installation)
+        installation.produce_row(Table.CONTACTS, "late", INES, partition=1)
         wait_until(lambda: names(tables, "late") == ["Ines Duarte"])
         degraded = tables.degraded
 
@@ -407,33 +417,35 @@ def test_partitions_that_come_later_are_read(
     assert [*degraded] == [line["cause"] for line in logs if line["event"] == "reference topic changed"]
 
 
-def test_a_grown_topic_is_refused(made: Installation) -> None:
+def test_a_grown_topic_is_refused(installation: Installation) -> None:
     """Of a key in two partitions the newer row cannot be known: the producers' clocks say Active, and the person has
     been blocked since. An installation with stable keys declares so."""
-    topic = made.settings.topic("contacts")
-    grow_contacts(made)
+    topic = installation.settings.topic("contacts")
+    grow_contacts(installation)
     now_ms = int(time.time() * 1000)
-    made.produce_row(Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
-    made.produce_row(Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
-    made.produce_events([repayment(0)])
+    installation.produce_row(Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
+    installation.produce_row(Table.CONTACTS, CLIENT, BLOCKED, partition=1, timestamp_ms=now_ms)
+    installation.produce_events([repayment(0)])
     with pytest.raises(
         TopicConfigError, match=rf"{topic} has 2 partitions: .*\nhint: create it with one partition and"
     ):
-        made.run()
-    stable = made.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
-    made.produce_row(Table.CONTACTS, "other", INES, partition=1)
-    with RestoredTables(replace(made, settings=stable)) as tables:
+        installation.run()
+    stable = installation.settings.model_copy(update={"reference": ReferenceSettings(keys_are_stable=True)})
+    installation.produce_row(Table.CONTACTS, "other", INES, partition=1)
+    with RestoredTables(replace(installation, settings=stable)) as tables:
         assert ["Ines Duarte"] == names(tables, "other")
 
-    assert [] == made.read(made.settings.topic("messages"))
-    assert [-1001] == made.committed()
+    assert [] == installation.read(installation.settings.topic("messages"))
+    assert [-1001] == installation.committed()
 
 
-def test_a_topic_that_was_created_again_ends_the_process(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_that_was_created_again_ends_the_process(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store is of a topic that is gone; the next start rebuilds it."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    with RestoredTables(made) as tables:
-        recreate_topic(made)
+    with RestoredTables(installation) as tables:
+        recreate_topic(installation)
         with pytest.raises(DependencyError, match=r"created again|cannot be read on"):
             while True:
                 tables.check()
@@ -441,19 +453,21 @@ def test_a_topic_that_was_created_again_ends_the_process(made: Installation, mon
 
 
 @pytest.mark.parametrize("step_s", [-30.0, 13 * 3600.0])
-def test_a_clock_that_is_set_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+def test_a_clock_that_is_set_while_we_run(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
     """No time has passed: nothing was missed, the store is used further."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.1)
-    with RestoredTables(made) as tables:
+    with RestoredTables(installation) as tables:
         set_clock(monkeypatch, step_s)
         seen = [tables._store.last_current_at()]
         for number in range(2):  # the topics were polled since, before the clock was set and after
             wait_until(lambda: tables._store.last_current_at() not in seen)
             seen.append(tables._store.last_current_at())
-            made.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
+            installation.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
             wait_until(partial(is_named, tables, f"name {number}"))
         tables.check()
-    with RestoredTables(made) as tables:
+    with RestoredTables(installation) as tables:
         assert 0 == tables.offsets_read
 
 
@@ -469,23 +483,23 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
 
 @pytest.mark.parametrize(("step_s", "read"), [(-30.0, 0), (-3_600.0, 1), (13 * 3600.0, 1)])
 def test_a_clock_that_is_set_between_two_starts(
-    made: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
 ) -> None:
     """A small step back is ignored. After others it is unknown how long the store was away: it is rebuilt."""
-    made.produce_row(Table.CONTACTS, "a", INES)
-    with RestoredTables(made):
+    installation.produce_row(Table.CONTACTS, "a", INES)
+    with RestoredTables(installation):
         pass
     set_clock(monkeypatch, step_s)
-    with RestoredTables(made) as tables:
+    with RestoredTables(installation) as tables:
         assert ["Ines Duarte"] == names(tables, "a")
         assert read == tables.offsets_read
 
 
-def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletions_missed_while_cut_off(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that could not read for longer than deletions are kept ends, and the next start rebuilds the store."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.1)
-    made.produce_row(Table.CONTACTS, "a", INES)
-    with RestoredTables(made) as tables:
+    installation.produce_row(Table.CONTACTS, "a", INES)
+    with RestoredTables(installation) as tables:
         tables._current_at -= 24 * 3600
         with pytest.raises(
             DependencyError, match=r"not be read for 24.0 h, and deletions are kept for 24.0 h\nhint: restart"
@@ -493,18 +507,18 @@ def test_deletions_missed_while_cut_off(made: Installation, monkeypatch: pytest.
             for _ in range(600):
                 tables.check()
                 time.sleep(0.05)
-    with RestoredTables(made) as tables:
+    with RestoredTables(installation) as tables:
         assert 1 == tables.offsets_read
 
 
-def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletions_that_are_kept_too_short(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused at start, with topic, property and what is enough: a store could miss some. A running process goes on."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    topic = made.settings.topic("accounts")
-    with RestoredTables(made) as tables:
-        made.configure(topic, "delete.retention.ms", "60000")
+    topic = installation.settings.topic("accounts")
+    with RestoredTables(installation) as tables:
+        installation.configure(topic, "delete.retention.ms", "60000")
         wait_until(lambda: tables.degraded != ())
-        made.produce_row(Table.CONTACTS, "later", INES)
+        installation.produce_row(Table.CONTACTS, "later", INES)
         wait_until(lambda: names(tables, "later") == ["Ines Duarte"])
         tables.check()
         (degraded,) = tables.degraded
@@ -513,18 +527,18 @@ def test_deletions_that_are_kept_too_short(made: Installation, monkeypatch: pyte
         TopicConfigError,
         match=rf"{topic} has delete.retention.ms=60000: .*\nhint: set delete.retention.ms=600000 or more on",
     ):
-        made.run()
-    made.configure(topic, "delete.retention.ms", "600000")
-    made.run()
+        installation.run()
+    installation.configure(topic, "delete.retention.ms", "600000")
+    installation.run()
 
 
-def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_that_goes_while_we_run(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    topic = made.settings.topic("subscriptions")
-    made.produce_row(Table.CONTACTS, "a", INES)
-    with RestoredTables(made) as tables:
-        admin = made.admin()
+    topic = installation.settings.topic("subscriptions")
+    installation.produce_row(Table.CONTACTS, "a", INES)
+    with RestoredTables(installation) as tables:
+        admin = installation.admin()
         admin.delete_topics([topic])[topic].result(10)
         missing = f"reference topic metadata unavailable: topics are missing: {topic}"
         wait_until(lambda: missing in tables.degraded)
@@ -532,15 +546,15 @@ def test_a_topic_that_goes_while_we_run(made: Installation, monkeypatch: pytest.
         assert ["Ines Duarte"] == names(tables, "a")
 
 
-def test_topics_that_are_missing(made: Installation) -> None:
-    topic = made.settings.topic("subscriptions")
-    admin = made.admin()
+def test_topics_that_are_missing(installation: Installation) -> None:
+    topic = installation.settings.topic("subscriptions")
+    admin = installation.admin()
     admin.delete_topics([topic])[topic].result(10)
     wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
     with pytest.raises(
         TopicConfigError, match=r"topics are missing: test-\S+reference\.subscriptions\nhint: `processor topics"
     ):
-        made.run()
+        installation.run()
 
 
 # ------------------------------------------------------------------------------------------------- the store by itself
@@ -561,15 +575,15 @@ def modes(root: Path) -> dict[str, set[str]]:
     return found
 
 
-def state_of(made: Installation) -> Path:
+def state_of(installation: Installation) -> Path:
     """The folder of state of this test."""
-    assert made.settings.state_dir is not None
-    return made.settings.state_dir
+    assert installation.settings.state_dir is not None
+    return installation.settings.state_dir
 
 
-def environment_with_state(made: Installation) -> dict[str, str]:
+def environment_with_state(installation: Installation) -> dict[str, str]:
     """The same state folder as the installation's."""
-    return {**made.env(), "PROCESSOR_STATE_DIR": str(state_of(made))}
+    return {**installation.env(), "PROCESSOR_STATE_DIR": str(state_of(installation))}
 
 
 NO_ROOM = """
@@ -579,43 +593,43 @@ os.execv(sys.executable, [sys.executable, "-m", "processor", "run", "--until-end
 """
 
 
-def run_without_room(made: Installation, *, file_bytes: int) -> "subprocess.CompletedProcess[str]":
+def run_without_room(installation: Installation, *, file_bytes: int) -> "subprocess.CompletedProcess[str]":
     """The installed command, for which no file can grow over `file_bytes`: a real error, as when a disk is full."""
     command = [sys.executable, "-c", NO_ROOM, str(file_bytes)]
     return subprocess.run(
-        command, env=environment_with_state(made), timeout=60, capture_output=True, text=True, check=False
+        command, env=environment_with_state(installation), timeout=60, capture_output=True, text=True, check=False
     )
 
 
-def test_a_disk_that_fills_up(made: Installation) -> None:
+def test_a_disk_that_fills_up(installation: Installation) -> None:
     """While rows are read and at start: what happened, what to do, exit code 3. Later the store is used further, not
     rebuilt."""
-    producer = Producer(logged({"bootstrap.servers": made.servers, "linger.ms": 50}))
+    producer = Producer(logged({"bootstrap.servers": installation.servers, "linger.ms": 50}))
     for number in range(3_000):
         row = {**INES, "name": secrets.token_hex(500)}
-        producer.produce(made.settings.topic("contacts"), json.dumps(row), f"c{number}", 0)
+        producer.produce(installation.settings.topic("contacts"), json.dumps(row), f"c{number}", 0)
     assert producer.flush(30) == 0
     for file_bytes in (2_500_000, 100):  # a batch of 1,000 rows takes 1.1 MB
-        ended = run_without_room(made, file_bytes=file_bytes)
+        ended = run_without_room(installation, file_bytes=file_bytes)
         *_, what, hint = ended.stderr.splitlines()
         assert (3, True) == (ended.returncode, what.startswith("no room on the disk for the local store in /"))
         assert hint.startswith("hint: make room there, or set PROCESSOR_STATE_DIR to a folder on another disk")
         assert "Traceback" not in ended.stderr
         assert "reference table store rebuilt" not in ended.stderr
-    ended = run_without_room(made, file_bytes=10**9)
+    ended = run_without_room(installation, file_bytes=10**9)
     logs = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
     (complete,) = [line for line in logs if line["event"] == "reference tables restored"]
 
     assert (0, True) == (ended.returncode, 0 < complete["offsets_read"] < 3_000)
 
 
-def test_the_state_is_for_its_owner_alone(made: Installation) -> None:
+def test_the_state_is_for_its_owner_alone(installation: Installation) -> None:
     """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
     before."""
-    environment = environment_with_state(made)
+    environment = environment_with_state(installation)
     command = [sys.executable, "-m", "processor", "run", "--until-end"]
-    made.produce_row(Table.CONTACTS, CLIENT, INES)
-    state = state_of(made)
+    installation.produce_row(Table.CONTACTS, CLIENT, INES)
+    state = state_of(installation)
     subprocess.run(command, env=environment, check=True, timeout=60, umask=0, capture_output=True)
     assert {"files": {"600"}, "folders": {"700"}} == modes(state)
     for path in (state, *state.rglob("*")):
@@ -726,14 +740,14 @@ def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
     store.close()
 
 
-def test_abandoned_stores_are_removed(made: Installation) -> None:
+def test_abandoned_stores_are_removed(installation: Installation) -> None:
     """Of containers that were replaced; one that is written to, or was lately, stays."""
     for name in ("gone", "lately"):
-        with RestoredTables(made, name=name):
+        with RestoredTables(installation, name=name):
             pass
-    gone, lately = store_folder(made.settings, "gone"), store_folder(made.settings, "lately")
+    gone, lately = store_folder(installation.settings, "gone"), store_folder(installation.settings, "lately")
     make_old(gone)
-    with RestoredTables(made):
+    with RestoredTables(installation):
         assert [False, True] == [gone.exists(), lately.exists()]
 
 
@@ -744,15 +758,15 @@ def make_old(folder: Path) -> None:
         os.utime(file, (week_ago, week_ago))
 
 
-def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -> None:
+def test_folders_of_others_are_not_removed(installation: Installation, tmp_path: Path) -> None:
     """What does not carry our kind of name and our marker stays, however old; so does what is not ours in our folder, a
     store that is open, and what a link leads to."""
-    tables = store_folder(made.settings, "me").parent
+    tables = store_folder(installation.settings, "me").parent
     other_name, no_marker, linked = tables / "reports", tables / "reports-0a1b2c3d", tmp_path / "linked"
     link, shared, used = (
         tables / "link-0a1b2c3d",
-        store_folder(made.settings, "shared"),
-        store_folder(made.settings, "used"),
+        store_folder(installation.settings, "shared"),
+        store_folder(installation.settings, "used"),
     )
     for folder in (other_name, no_marker, linked):
         folder.mkdir(parents=True)
@@ -765,7 +779,7 @@ def test_folders_of_others_are_not_removed(made: Installation, tmp_path: Path) -
     link.symlink_to(linked, target_is_directory=True)
     for folder in (other_name, no_marker, linked, shared, used):
         make_old(folder)
-    with RestoredTables(made):
+    with RestoredTables(installation):
         pass
 
     assert {"a report"} == {(folder / "000001.sst").read_text() for folder in (other_name, no_marker, linked)}

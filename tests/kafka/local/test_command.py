@@ -41,12 +41,12 @@ def test_ready_and_stopped(tmp_path: Path, number: signal.Signals) -> None:
             brokers = admin.list_topics(timeout=10).brokers
         children = psutil.Process(command.pid).children(recursive=True)
         command.send_signal(number)
-        rest, said = command.communicate(timeout=20)
+        rest, errors = command.communicate(timeout=20)
 
     assert f"bootstrap.servers=127.0.0.1:{port}\n" == line
     assert [1] == list(brokers)
     assert (0, "") == (command.returncode, rest)
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     assert [] == [child for child in children if child.is_running()]
     assert "shut down completed" in (tmp_path / "broker.log").read_text()
 
@@ -58,10 +58,10 @@ def test_stopped_while_it_starts() -> None:
         while not (children := me.children(recursive=True)):
             time.sleep(0.02)
         command.send_signal(signal.SIGTERM)
-        out, said = command.communicate(timeout=20)
+        out, errors = command.communicate(timeout=20)
 
     assert (0, "") == (command.returncode, out)
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     _, left = psutil.wait_procs(children, timeout=20)  # the guard ends when it sees that its owner is gone
     assert [] == left
 
@@ -79,12 +79,15 @@ def test_a_free_port_is_found() -> None:
 
 def test_port_taken() -> None:
     """A taken port ends it with 2, nothing on stdout, and a hint."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, _command("--port", str(taken.getsockname()[1])) as command:
-        out, said = command.communicate(timeout=60)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        _command("--port", str(listener.getsockname()[1])) as command,
+    ):
+        out, errors = command.communicate(timeout=60)
 
     assert (2, "") == (command.returncode, out)
-    assert "cannot be used" in said
-    assert "hint: " in said
+    assert "cannot be used" in errors
+    assert "hint: " in errors
 
 
 def test_a_broker_that_is_killed_ends_the_command() -> None:
@@ -94,7 +97,7 @@ def test_a_broker_that_is_killed_ends_the_command() -> None:
         command.stdout.readline()
         java = next(child for child in psutil.Process(command.pid).children(recursive=True) if "java" in child.name())
         java.kill()
-        _, said = command.communicate(timeout=20)
+        _, errors = command.communicate(timeout=20)
 
     assert 3 == command.returncode
-    assert "ended by itself" in said
+    assert "ended by itself" in errors

@@ -1,4 +1,4 @@
-"""The cache of Kafka's jars: whole, or noticed and mended."""
+"""The cache of Kafka's jars: complete, or detected and fetched again."""
 
 import shutil
 import signal
@@ -132,7 +132,7 @@ def test_a_jar_that_arrives_broken_is_refused(tmp_path: Path, copied: Callable[[
 def test_no_way_to_maven_central(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a network the error says what could not be fetched, and how to do without."""
     for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: without a listener
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
 

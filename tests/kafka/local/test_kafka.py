@@ -145,7 +145,7 @@ def test_readers_go_on_soon_after_an_open_transaction_timed_out(kafka: LocalKafk
 
 
 def test_frozen_and_woken(kafka: LocalKafka, topic_prefix: str) -> None:
-    """A broker that was frozen for longer than its own session answers again after it is woken."""
+    """A broker that was frozen for longer than its own session responds again after it is woken."""
     topic = f"{topic_prefix}in"
     _create(kafka.bootstrap_servers, topic)
     kafka.pause()
@@ -200,7 +200,7 @@ def test_data_is_for_its_owner_alone(tmp_path: Path, topic_prefix: str) -> None:
 
 
 def test_data_that_cannot_be_a_folder(tmp_path: Path) -> None:
-    """A data folder that is a file is the caller's mistake, told before anything starts."""
+    """A data folder that is a file is the caller's mistake, reported before anything starts."""
     (tmp_path / "file").touch()
 
     with pytest.raises(UsageError, match="cannot hold Kafka's data"), local_kafka(data=tmp_path / "file"):
@@ -224,10 +224,10 @@ def test_a_number_that_is_no_port(port: int) -> None:
 
 @pytest.mark.parametrize("which", ["broker's", "controller's"])
 def test_a_free_port_taken_in_the_meantime(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
-    """When another broker gets a port that was free, others are tried: that other broker is not taken for ours."""
+    """When another broker gets a port that was free, others are tried: that other broker is not mistaken for ours."""
     lost, good = kafka.port, free_ports(3)
-    answers = iter([(lost, good[0]) if which == "broker's" else (good[0], lost), good[1:]])
-    monkeypatch.setattr(kafka_module, "free_ports", lambda _: next(answers))
+    ports = iter([(lost, good[0]) if which == "broker's" else (good[0], lost), good[1:]])
+    monkeypatch.setattr(kafka_module, "free_ports", lambda _: next(ports))
     with local_kafka() as second:
         assert good[1] == second.port
 
