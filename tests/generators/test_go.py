@@ -17,10 +17,10 @@ from tests.support.wire import golden_json
 MODULE: Final = Path(__file__).parent / "go"
 
 
-def run_go(module: Path, *given: object) -> str:
+def run_go(module: Path, *arguments: object) -> str:
     """What `go` prints in the folder of the consumer."""
     environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
-    return printed(["go", *given], timeout_s=280, cwd=module, env=environment)
+    return printed(["go", *arguments], timeout_s=280, cwd=module, env=environment)
 
 
 def as_go_writes(value: Any) -> Any:
@@ -49,12 +49,12 @@ def test_generated_types_read_what_we_write(tmp_path: Path) -> None:
         options = ("-pkg", package, "-encoders", "-fullschema", "-tags", "json:original")
         run_go(module, "tool", "avrogen", *options, "-o", module / package / "made.go", *files)
     values = outputs() | events()
-    given: list[str | Path] = []
+    arguments: list[str | Path] = []
     for name, (kind, value) in values.items():
         (tmp_path / name).write_bytes(value)
-        given += [kind, tmp_path / name]
+        arguments += [kind, tmp_path / name]
     run_go(module, "vet", "./...")
-    read = dict(zip(values, map(json.loads, run_go(module, "run", ".", *given).splitlines()), strict=True))
+    read = dict(zip(values, map(json.loads, run_go(module, "run", ".", *arguments).splitlines()), strict=True))
 
     assert {name: as_go_writes(golden_json(name)) for name in outputs()} == {
         name: without_nulls(read[name]) for name in outputs()

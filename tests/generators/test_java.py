@@ -38,11 +38,11 @@ def ordered() -> list[Path]:
     return [EVENT_FILES / name for name in (EVENT_FILES / "order.txt").read_text("utf-8").split()]
 
 
-def java(jars: Sequence[Path], main: str, *given: object, classes: Path | None = None) -> str:
+def java(jars: Sequence[Path], main: str, *arguments: object, classes: Path | None = None) -> str:
     """What a Java program prints."""
     path = pathsep.join(str(entry) for entry in (*jars, *([classes] if classes else [])))
     options = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-    return printed([JAVA, *options, "-cp", path, main, *given], timeout_s=120)
+    return printed([JAVA, *options, "-cp", path, main, *arguments], timeout_s=120)
 
 
 def compiled(jars: Sequence[Path], folder: Path, *sources: Path) -> Path:
@@ -84,20 +84,20 @@ def names(folder: Path) -> set[str]:
 
 def test_each_tool_takes_the_messages(generate: Generate) -> None:
     """In whatever order a folder is listed: no name is defined by two files."""
-    made = names(generate("tools", MESSAGE_FILES))
+    class_names = names(generate("tools", MESSAGE_FILES))
 
-    assert made == names(generate("tools", MESSAGE_FILES[::-1]))
-    assert made == names(generate("plugin", MESSAGE_FILES))
-    assert made == names(generate("plugin", MESSAGE_FILES[::-1]))
-    assert {*OUTPUT_SCHEMAS, "communications.State", "communications.status.State"} <= made
+    assert class_names == names(generate("tools", MESSAGE_FILES[::-1]))
+    assert class_names == names(generate("plugin", MESSAGE_FILES))
+    assert class_names == names(generate("plugin", MESSAGE_FILES[::-1]))
+    assert {*OUTPUT_SCHEMAS, "communications.State", "communications.status.State"} <= class_names
 
 
 def test_each_tool_takes_the_events(generate: Generate) -> None:
     """avro-maven-plugin in any order, avro-tools in the one of `order.txt`."""
-    made = names(generate("plugin", sorted(EVENT_FILES.glob("*.avsc"))))
+    class_names = names(generate("plugin", sorted(EVENT_FILES.glob("*.avsc"))))
 
-    assert made == names(generate("tools", ordered()))
-    assert SCHEMAS.families.keys() <= made
+    assert class_names == names(generate("tools", ordered()))
+    assert SCHEMAS.families.keys() <= class_names
 
 
 def test_generated_classes_read_what_we_write(generate: Generate, jars: tuple[Path, ...], tmp_path: Path) -> None:
@@ -105,12 +105,12 @@ def test_generated_classes_read_what_we_write(generate: Generate, jars: tuple[Pa
     folders = [generate("tools", MESSAGE_FILES), generate("tools", ordered())]
     classes = compiled(jars, tmp_path / "classes", *folders, HERE / "Read.java")
     values = outputs() | events()
-    given: list[str | Path] = []
+    arguments: list[str | Path] = []
     for name, (kind, value) in values.items():
         (tmp_path / name).write_bytes(value)
-        given += [kind, tmp_path / name]
+        arguments += [kind, tmp_path / name]
 
-    read = dict(zip(values, map(json.loads, java(jars, "Read", *given, classes=classes).splitlines()), strict=True))
+    read = dict(zip(values, map(json.loads, java(jars, "Read", *arguments, classes=classes).splitlines()), strict=True))
 
     assert {name: golden_json(name) for name in outputs()} == {name: without_nulls(read[name]) for name in outputs()}
     assert [sample["eventId"] for sample in samples()] == [read[sample["event"]]["eventId"] for sample in samples()]

@@ -38,13 +38,13 @@ def outputs() -> dict[str, tuple[str, bytes]]:
 
 def events() -> dict[str, tuple[str, bytes]]:
     """The sample of each event: name -> type and framed value."""
-    made = {}
-    for given in samples():
-        event = event_from_json(given, SCHEMAS)
+    values = {}
+    for sample in samples():
+        event = event_from_json(sample, SCHEMAS)
         assert isinstance(event, Event)
         value, _ = encode_event(event.fields, SCHEMAS, format="avro")
-        made[str(event.name)] = SCHEMAS.by_event[event.name].name, value
-    return made
+        values[str(event.name)] = SCHEMAS.by_event[event.name].name, value
+    return values
 
 
 def without_nulls(value: Any) -> Any:
