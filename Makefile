@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 # Two thirds of a test's time are waiting for a broker or a process, so there are three processes for each core.
 TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(), 12))')
-PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES)
 
 .PHONY: help demo check test unit lint soak fuzz bench clean
 
@@ -34,7 +34,7 @@ check: $(VENV)/.dev  ## in less than a minute: style, types, import contracts, t
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n logical --dist loadgroup --quiet -m "not (kafka or container or process or corpus)" \
+	$(BIN)/pytest -n logical --quiet -m "not (kafka or container or process or corpus)" \
 		--hypothesis-profile check
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import contracts
