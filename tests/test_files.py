@@ -60,7 +60,7 @@ def schema_folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(shipped_schemas(), tmp_path / "schemas"))
 
 
-def read(folder: Path) -> LoadResult:
+def load_folder(folder: Path) -> LoadResult:
     return read_templates(folder, tenant="northbank", schemas=schemas())
 
 
@@ -117,13 +117,13 @@ def test_what_is_no_file_among_templates_is_a_finding(
     """It is named, nothing is loaded, and nothing waits for it: as a template, and as a sample."""
     monkeypatch.chdir(templates)
     make(templates / "other.toml")
-    (found,) = {diagnostic.location.file for diagnostic in read(templates).diagnostics if diagnostic.is_error}
+    (found,) = {diagnostic.location.file for diagnostic in load_folder(templates).diagnostics if diagnostic.is_error}
 
     assert "other.toml" == found
     (templates / "other.toml").rename(templates / "other.txt")
     (templates / "samples" / "e.json").unlink()
     make(templates / "samples" / "e.json")
-    (diagnostic,) = read(templates).diagnostics
+    (diagnostic,) = load_folder(templates).diagnostics
 
     assert diagnostic.message.startswith(("samples/e.json ", "'samples/e.json' "))
 
@@ -167,7 +167,7 @@ def test_hidden_files_are_passed_over(
         (schema_folder / directory).mkdir(exist_ok=True)
         make(schema_folder / directory / name.replace("toml", "avsc"))
 
-    assert () == read(templates).diagnostics
+    assert () == load_folder(templates).diagnostics
     load_schemas(schema_folder)
 
 
@@ -179,7 +179,7 @@ def test_a_byte_order_mark_is_taken(templates: Path, schema_folder: Path) -> Non
     """Some editors write one; the same templates, bodies, samples, schemas and ids come of it."""
     (templates / "note.toml").write_text(TEMPLATE.replace(f'body = "{BODY}"', 'body_file = "b.html"'))
     (templates / "b.html").write_text(BODY)
-    before = read(templates)
+    before = load_folder(templates)
     for path in [*templates.rglob("*.*"), *schema_folder.rglob("*.*")]:
         with_mark(path)
     after = read_templates(templates, tenant="northbank", schemas=load_schemas(schema_folder))
@@ -248,7 +248,7 @@ def test_deep_folders_are_looked_at(templates: Path) -> None:
         (templates / "d" / "d" / "new").touch()
 
         assert before != fingerprint(templates)
-        assert () == read(templates).diagnostics
+        assert () == load_folder(templates).diagnostics
     finally:
         os.close(start)
         subprocess.run(["rm", "-rf", templates / "d"], check=True)

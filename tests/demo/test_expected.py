@@ -31,7 +31,7 @@ DEPOSIT = {"encodedKey": "b" * 32, "kind": "DEPOSIT"}
 TOPICS = TopicNames("m", "s", "d", "dl", "n", {"LOAN_REPAYMENT": "stream"})
 
 
-def make_event(event_id: str = "e1", name: str = "LOAN_REPAYMENT", **fields: Any) -> Json:
+def event_json(event_id: str = "e1", name: str = "LOAN_REPAYMENT", **fields: Any) -> Json:
     return {"eventId": event_id, "event": name, "tenant": "northbank", "account": LOAN, **fields}
 
 
@@ -74,20 +74,20 @@ def test_a_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "event", "expected"),
     [
-        (make_summary(), make_event(client=CLIENT), "c" * 32),
-        (make_summary(), make_event(group=GROUP), None),
-        (make_summary(), make_event(client=CLIENT, account=DEPOSIT), None),
-        (make_summary(target="SAVINGS"), make_event(client=CLIENT, account=DEPOSIT), "c" * 32),
-        (make_summary(target="CLIENT"), make_event(group=GROUP), None),
-        (make_summary(target="GROUP", recipient="GROUP"), make_event(group=GROUP), "e" * 32),
-        (make_summary(recipient="GROUP_ROLE", role="Treasurer"), make_event(group=GROUP), "d" * 32),
-        (make_summary(recipient="GROUP_ROLE", role="Secretary"), make_event(group=GROUP), None),
-        (make_summary(recipient="CREDIT_OFFICER"), make_event(client=CLIENT), "0" * 32),
-        (make_summary(recipient="CREDIT_OFFICER"), make_event(group=GROUP), None),
-        (make_summary(recipient="CUSTOM_FIELD"), make_event(group=GROUP), "e" * 32),
-        (make_summary(channel="EVENT_STREAM", recipient=None), make_event(group=GROUP), ""),
-        (make_summary(active=False), make_event(client=CLIENT), None),
-        (make_summary(opt_in=True), make_event(client=CLIENT), None),
+        (make_summary(), event_json(client=CLIENT), "c" * 32),
+        (make_summary(), event_json(group=GROUP), None),
+        (make_summary(), event_json(client=CLIENT, account=DEPOSIT), None),
+        (make_summary(target="SAVINGS"), event_json(client=CLIENT, account=DEPOSIT), "c" * 32),
+        (make_summary(target="CLIENT"), event_json(group=GROUP), None),
+        (make_summary(target="GROUP", recipient="GROUP"), event_json(group=GROUP), "e" * 32),
+        (make_summary(recipient="GROUP_ROLE", role="Treasurer"), event_json(group=GROUP), "d" * 32),
+        (make_summary(recipient="GROUP_ROLE", role="Secretary"), event_json(group=GROUP), None),
+        (make_summary(recipient="CREDIT_OFFICER"), event_json(client=CLIENT), "0" * 32),
+        (make_summary(recipient="CREDIT_OFFICER"), event_json(group=GROUP), None),
+        (make_summary(recipient="CUSTOM_FIELD"), event_json(group=GROUP), "e" * 32),
+        (make_summary(channel="EVENT_STREAM", recipient=None), event_json(group=GROUP), ""),
+        (make_summary(active=False), event_json(client=CLIENT), None),
+        (make_summary(opt_in=True), event_json(client=CLIENT), None),
     ],
 )
 def test_whom_a_message_is_for(template: TemplateSummary, event: Json, expected: str | None) -> None:
@@ -99,7 +99,7 @@ def test_outputs_of_an_event() -> None:
     """Each message has a status, a stream's also its stream event; a template that makes none leaves one decision."""
     expected = Expected()
     stream = make_summary(id=TemplateId("s"), channel="EVENT_STREAM", recipient=None)
-    add_expected(expected, make_event(group=GROUP), InputRef(0, "a"), templates=[make_summary(), stream], topics=TOPICS)
+    add_expected(expected, event_json(group=GROUP), InputRef(0, "a"), templates=[make_summary(), stream], topics=TOPICS)
     key = encoded_key("northbank", "e1", TemplateId("s"), recipient="")
 
     assert sorted([("m", key), ("s", key), ("stream", eid(key)), ("d", "e1")]) == outputs_of(expected)
@@ -110,7 +110,7 @@ def test_an_event_without_a_template_is_a_decision() -> None:
     expected = Expected()
     add_expected(
         expected,
-        make_event(name="FEE_APPLIED", client=CLIENT),
+        event_json(name="FEE_APPLIED", client=CLIENT),
         InputRef(0, "a"),
         templates=[make_summary()],
         topics=TOPICS,
