@@ -54,11 +54,24 @@ WRONG_TENANT: Mapping[str, str] = {
 class Timeouts:
     """Of a worker's session, with the classic protocol, and of its transactions."""
 
-    session_ms: int = 2_000
-    transaction_ms: int = 10_000
+    session_ms: int
+    transaction_ms: int
 
 
-DEFAULT_TIMEOUTS = Timeouts()
+QUICK_TIMEOUTS = Timeouts(session_ms=2_000, transaction_ms=10_000)  # a dead or paused worker is noticed soon
+PATIENT_TIMEOUTS = Timeouts(session_ms=30_000, transaction_ms=60_000)  # a busy machine does not look like a dead worker
+
+
+def timeout_settings(protocol: str, timeouts: Timeouts) -> dict[str, str]:
+    """For a worker's environment."""
+    consumer = {"topic.metadata.refresh.interval.ms": "2000", "group.protocol": protocol}
+    if protocol == "classic":
+        consumer["session.timeout.ms"] = str(timeouts.session_ms)
+        consumer["heartbeat.interval.ms"] = str(timeouts.session_ms // 5)
+    return {
+        "PROCESSOR_TRANSACTION_TIMEOUT_MS": str(timeouts.transaction_ms),
+        "PROCESSOR_KAFKA__CONSUMER": json.dumps(consumer),
+    }
 
 
 def soak_installation(
@@ -67,14 +80,10 @@ def soak_installation(
     *,
     protocol: str,
     partitions: int = PARTITIONS,
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    timeouts: Timeouts = PATIENT_TIMEOUTS,
     templates_dir: Path = TEMPLATES_DIR,
 ) -> Installation:
     """An installation without topics. `prefix` separates it from all others on the same broker."""
-    consumer = {"topic.metadata.refresh.interval.ms": "2000", "group.protocol": protocol}
-    if protocol == "classic":
-        consumer["session.timeout.ms"] = str(timeouts.session_ms)
-        consumer["heartbeat.interval.ms"] = str(timeouts.session_ms // 5)
     return Installation(
         Settings(tenant=TENANT, kafka=KafkaSettings(bootstrap_servers=servers), topics=TopicSettings(prefix=prefix)),
         schemas(),
@@ -85,8 +94,7 @@ def soak_installation(
             "PROCESSOR_OUTPUT__FORMAT": "json",
             "PROCESSOR_CIRCUIT_BREAKER": "off",
             "PROCESSOR_LOG__FORMAT": "json",
-            "PROCESSOR_TRANSACTION_TIMEOUT_MS": str(timeouts.transaction_ms),
-            "PROCESSOR_KAFKA__CONSUMER": json.dumps(consumer),
+            **timeout_settings(protocol, timeouts),
         },
     )
 

@@ -23,12 +23,14 @@ from tests.soak.checker import CheckResult, Finding, Kind, check_outputs
 from tests.soak.expected import Duplicate, Record, expected_outputs, valid_record
 from tests.soak.history import end_offsets, read
 from tests.soak.installation import (
-    DEFAULT_TIMEOUTS,
     PARTITIONS,
+    PATIENT_TIMEOUTS,
+    QUICK_TIMEOUTS,
     TEMPLATES_DIR,
     Timeouts,
     create_topics,
     soak_installation,
+    timeout_settings,
 )
 from tests.soak.proxy import EndTxnFault, EndTxnLoss, WrittenRecords
 from tests.soak.workers import EVENTUALLY_S, StepSignal, Worker, lag, wait_until_caught_up
@@ -44,9 +46,9 @@ OPEN_TRANSACTION_STEPS = (Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING)
 SEND_DELAY_MS = 600  # how long librdkafka is given, after a step, to send what it was handed; 150 was too little once
 SMALL_BATCHES = {"PROCESSOR_MAX_BATCH_RECORDS": "60"}
 MARKERS_WRITTEN_S = 0.5  # in which the broker writes the markers of transactions that have ended
-PATIENT_TIMEOUTS = Timeouts(session_ms=30_000, transaction_ms=60_000)  # a busy machine is no fault
 KILL_ATTEMPTS = 3  # until a kill has hit an open transaction
 SHORT_TRANSACTION_MS = 2_500  # transaction.timeout.ms of scenarios that wait until it has passed
+SHORT_TIMEOUTS = Timeouts(QUICK_TIMEOUTS.session_ms, SHORT_TRANSACTION_MS)
 
 
 class FaultMissedError(Exception):
@@ -64,7 +66,7 @@ class Environment:
     logs: Path | None = None
 
     def installation(
-        self, name: str, env_overrides: Mapping[str, str], *, timeouts: Timeouts = DEFAULT_TIMEOUTS
+        self, name: str, env_overrides: Mapping[str, str], *, timeouts: Timeouts = PATIENT_TIMEOUTS
     ) -> Installation:
         """A new installation with its topics."""
         installation = self.installation_without_topics(name, timeouts=timeouts).with_env(env_overrides)
@@ -76,7 +78,7 @@ class Environment:
         name: str,
         *,
         partitions: int = PARTITIONS,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        timeouts: Timeouts = PATIENT_TIMEOUTS,
         templates_dir: Path = TEMPLATES_DIR,
     ) -> Installation:
         """A new installation that has no topics yet."""
@@ -88,6 +90,11 @@ class Environment:
             timeouts=timeouts,
             templates_dir=templates_dir,
         )
+
+    def patient_worker(self, installation: Installation, *, instance_id: str = "w0") -> Worker:
+        """A worker to which no fault comes, so that its timeouts need not be short."""
+        patient = installation.with_env(timeout_settings(self.protocol, PATIENT_TIMEOUTS))
+        return self.worker(patient, instance_id=instance_id)
 
     def worker(
         self,
@@ -193,7 +200,7 @@ def drain_and_check(
 
 def no_fault(environment: Environment) -> ScenarioResult:
     """A mixed workload with duplicates and bad records, processed by one worker until the end, without a fault."""
-    installation = environment.installation("no-fault", SMALL_BATCHES, timeouts=PATIENT_TIMEOUTS)
+    installation = environment.installation("no-fault", SMALL_BATCHES)
     producer = produce_records(installation, workload_records(1_500, seed=environment.seed, duplicate_ratio=0.05))
     with environment.worker(installation, until_end=True) as worker:
         exit_code = worker.wait(EVENTUALLY_S)
@@ -207,9 +214,7 @@ def no_fault(environment: Environment) -> ScenarioResult:
 def unknown_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult:
     """The worker does not learn how a commit ended: first the EndTxn request or its response alone is lost, and the
     consumer stays a member; then the connection is cut until the transaction has timed out. The process goes on."""
-    installation = environment.installation(
-        "unknown", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
-    )
+    installation = environment.installation("unknown", SMALL_BATCHES, timeouts=SHORT_TIMEOUTS)
     producer = InputProducer(installation)
     faults = (
         EndTxnFault(loss, nth=3, keep_connections=True),
@@ -253,9 +258,7 @@ def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS
 
     A kill that should hit an open transaction and came before its records were sent is not counted, and tried again.
     """
-    installation = environment.installation(
-        "kills", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
-    )
+    installation = environment.installation("kills", SMALL_BATCHES, timeouts=SHORT_TIMEOUTS)
     done: list[Kill] = []
     with running_workload(installation, seed=environment.seed, rate=100) as producer:
         for number, step in enumerate(steps):
@@ -265,7 +268,7 @@ def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS
                 if kill.written or step not in OPEN_TRANSACTION_STEPS:
                     break
             done.append(kill)
-    with environment.worker(installation) as worker:
+    with environment.patient_worker(installation) as worker:
         return drain_and_check(installation, producer, worker, kills=done)
 
 
@@ -289,7 +292,7 @@ def kills_at_committed(environment: Environment) -> ScenarioResult:
 
 def kills_at_end_txn(environment: Environment) -> ScenarioResult:
     """Killed during a commit: before EndTxn arrives, and after the broker has responded to it."""
-    installation = environment.installation("end-txn", SMALL_BATCHES)
+    installation = environment.installation("end-txn", SMALL_BATCHES, timeouts=QUICK_TIMEOUTS)
     done: list[Kill] = []
     with running_workload(installation, seed=environment.seed, rate=100) as producer:
         for number, loss in enumerate((EndTxnLoss.REQUEST, EndTxnLoss.RESPONSE) * 2):
@@ -299,15 +302,13 @@ def kills_at_end_txn(environment: Environment) -> ScenarioResult:
                     raise FaultMissedError(f"no EndTxn: {worker.log_text[-800:]}")
                 (triggered,) = worker.proxy.triggered_faults
                 done.append(Kill("EndTxn", triggered.written, loss))
-    with environment.worker(installation) as worker:
+    with environment.patient_worker(installation) as worker:
         return drain_and_check(installation, producer, worker, kills=done)
 
 
 def zombie(environment: Environment, step: str) -> ScenarioResult:
     """A worker is paused at `step` and loses its membership, another takes over and finishes; then it is resumed."""
-    installation = environment.installation(
-        "zombie", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=SHORT_TRANSACTION_MS)
-    )
+    installation = environment.installation("zombie", SMALL_BATCHES, timeouts=SHORT_TIMEOUTS)
     producer = produce_records(installation, workload_records(600, seed=environment.seed))
     pause_at = StepSignal(step, nth=3, delay_ms=SEND_DELAY_MS, signal="STOP")
     with environment.worker(installation, instance_id="a", signal_at=pause_at) as paused:
@@ -326,7 +327,7 @@ def zombie(environment: Environment, step: str) -> ScenarioResult:
 
 def scaling(environment: Environment) -> ScenarioResult:
     """One worker, then six, then two, under load; each has an instance id of its own."""
-    installation = environment.installation("scaling", SMALL_BATCHES)
+    installation = environment.installation("scaling", SMALL_BATCHES, timeouts=QUICK_TIMEOUTS)
     with contextlib.ExitStack() as stack:
         workers: list[Worker] = []
 
@@ -350,7 +351,7 @@ def scaling(environment: Environment) -> ScenarioResult:
 
 def shared_transactional_id(environment: Environment, folders: Sequence[Path]) -> ScenarioResult:
     """Two processes with one instance id, each with its lock in a folder of its own, as on two hosts; under load."""
-    installation = environment.installation("shared-id", SMALL_BATCHES)
+    installation = environment.installation("shared-id", SMALL_BATCHES, timeouts=QUICK_TIMEOUTS)
     with contextlib.ExitStack() as stack:
         with running_workload(installation, seed=environment.seed, rate=200) as producer:
             pair = [
@@ -372,7 +373,7 @@ def shared_transactional_id(environment: Environment, folders: Sequence[Path]) -
 
 def paused_broker(environment: Environment, pause_s: float) -> ScenarioResult:
     """The broker is paused in the middle of a transaction, for longer than sessions last."""
-    installation = environment.installation("paused", SMALL_BATCHES)
+    installation = environment.installation("paused", SMALL_BATCHES, timeouts=QUICK_TIMEOUTS)
     producer = produce_records(installation, workload_records(2_500, seed=environment.seed))
     with environment.worker(installation) as worker:
         more = workload_records(500, seed=environment.seed + 1_000, numbers_from=10_000)
@@ -419,7 +420,9 @@ def transactional_input(environment: Environment) -> ScenarioResult:
 def takeover(environment: Environment, *, same_instance_id: bool) -> ScenarioResult:
     """Killed with an open transaction and started again; `readers_s`: from the successor's first connection until
     readers go on, so that a slow start of its interpreter does not count."""
-    installation = environment.installation("takeover", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=30_000))
+    installation = environment.installation(
+        "takeover", SMALL_BATCHES, timeouts=Timeouts(QUICK_TIMEOUTS.session_ms, 30_000)
+    )
     producer = produce_records(installation, workload_records(400, seed=environment.seed))
     kill_at = StepSignal(Step.OFFSETS_SENT, nth=2, delay_ms=SEND_DELAY_MS)
     with environment.worker(installation, instance_id="a", signal_at=kill_at) as worker:
@@ -485,7 +488,9 @@ def _records_of_accounts(first: int, count: int, *, numbers_from: int = 0) -> li
 def restarted_broker(environment: Environment) -> ScenarioResult:
     """The broker is killed in the middle of a transaction and started again. No transaction is about to end just then
     (see `tests.soak.installation`)."""
-    installation = environment.installation("restart", SMALL_BATCHES, timeouts=Timeouts(transaction_ms=25_000))
+    installation = environment.installation(
+        "restart", SMALL_BATCHES, timeouts=Timeouts(QUICK_TIMEOUTS.session_ms, 25_000)
+    )
     producer = produce_records(installation, workload_records(2_000, seed=environment.seed))
     with environment.worker(installation) as worker:
         more = workload_records(500, seed=environment.seed + 1_000, numbers_from=10_000)
