@@ -1,4 +1,4 @@
-"""The command line: parses it, runs the command, prints errors for people, and gives the exit codes of the contract."""
+"""The command line: parses it, runs the command, prints errors for people, and gives their exit code (errors.py)."""
 
 import os
 import signal
@@ -79,9 +79,8 @@ def main() -> None:
 
 def _accept_any_output() -> None:
     """Have a character that stdout's encoding does not have replaced, and a stream that was closed swallow its text."""
-    while (
-        descriptor := os.open(os.devnull, os.O_RDWR)
-    ) <= 2:  # the next file or socket would get a closed one's number
+    # The next file or socket would get the number of a stream that was closed.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     # None, whatever their types say, where they were closed.

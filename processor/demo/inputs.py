@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from processor.demo.expected import Expected, InputRef, TemplateSummary, TopicNames, add_expected
-from processor.domain.record import Headers
 from processor.errors import InternalError
 from processor.kafka.event_producer import EventRecord
 from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.json_codec import JSON_HEADERS
 from processor.wire.reader_schemas import Schemas
 
 EXTRA_COUNT: Final = 4
 """Records beside the good events, all in the burst."""
 
 _JSON_EVERY: Final = 10  # one event in so many is JSON, the others are Avro
-_JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def _bad_inputs(first: Input) -> Iterator[Input]:
     unknown = json.dumps({**(first.event or {}), "event": "LOAN_REPAYED"}).encode()
     yield Input(0, EventRecord(key, b"\xca\xfe: not ours", ()), reason="BAD_FRAME")
     yield Input(0, EventRecord(key, value[: len(value) // 2], ()), reason="INVALID_EVENT")
-    yield Input(0, EventRecord(key, unknown, _JSON_HEADERS), reason="UNKNOWN_EVENT")
+    yield Input(0, EventRecord(key, unknown, JSON_HEADERS), reason="UNKNOWN_EVENT")
 
 
 def _encode(event: Mapping[str, Any], schemas: Schemas, *, as_json: bool) -> EventRecord:

@@ -57,7 +57,7 @@ class DemoResult:
     latency: Latency
 
     def as_json(self) -> dict[str, Any]:
-        """The object of the contract."""
+        """The object that `--json` prints."""
         read, topics = self.counts.read, self.topics
         return {
             "events": self.events,

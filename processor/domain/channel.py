@@ -32,7 +32,7 @@ class ContentType(StrEnum):
 
 
 class RecipientKind(StrEnum):
-    """Whom a template addresses; which person or group of the event that is, says `recipient.py`."""
+    """Whom a template addresses; which person or group of the event that is, says `mapping/recipient.py`."""
 
     CLIENT = "CLIENT"
     GROUP = "GROUP"

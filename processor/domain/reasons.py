@@ -27,7 +27,7 @@ class TemplateReason(StrEnum):
     """Why one template failed for one record (entries of `dl.failed`)."""
 
     MISSING_VALUE = "MISSING_VALUE"  #: A placeholder without a value, under `strict` or in the path of an address.
-    LOOKUP_MISSING = "LOOKUP_MISSING"  #: A row of a reference table is unreadable, or missing under `missing_row` fail.
+    LOOKUP_MISSING = "LOOKUP_MISSING"  #: A row of a reference table is invalid, or missing under `missing_row` fail.
     INVALID_JSON_BODY_SYNTAX = "INVALID_JSON_BODY_SYNTAX"  #: Of older records: no body of a template that loads.
     MAX_MESSAGE_SIZE_LIMIT_EXCEEDED = "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED"  #: An output over its topic's limit.
     TEMPLATE_SUSPENDED = "TEMPLATE_SUSPENDED"  #: Its circuit breaker is open; a redrive makes the message.

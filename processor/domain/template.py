@@ -56,7 +56,7 @@ class FieldPath:
 
 @dataclass(frozen=True, slots=True)
 class NamedPlaceholder:
-    """A placeholder `{NAME}`, or one with a format of its own. `sources` has each family of the template's events."""
+    """A placeholder `{NAME}`, or one with a format of its own. `paths` has each family of the template's events."""
 
     name: str
     context: EscapeContext
@@ -204,7 +204,7 @@ class Template:
     content: str
 
     def text_for(self, language: str | None) -> Text:
-        """The text for a recipient's language: the nearest that is written, see `language.py`, else the top level's.
+        """The text for a recipient's language: the nearest that there is (`domain/language.py`), else the top level's.
 
         `language` may be any text; None, and one without a text, get the top level's.
         """

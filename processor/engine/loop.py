@@ -196,7 +196,7 @@ class Loop:
             self._published_sets.clear()  # a set that is published twice is the same record twice
 
     def _apply_reload(self) -> None:
-        """Go on with templates that were changed, if they are whole: all that was mapped is published here."""
+        """Use the templates that were reloaded, if any were; all that was mapped with the former ones is published."""
         reload = self._reloader.take_reload()
         self._status.set_templates(
             self._reloader.templates.digest, refused=self._reloader.refused, suspended=self._breakers.open_breakers()

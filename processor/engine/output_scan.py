@@ -212,7 +212,7 @@ def published_template_sets(settings: Settings, topics: OutputTopics) -> Publish
 
     A set that is published twice is the same record twice, so where a batch cannot be unpacked reading ends with a
     warning, and later sets are published again. A set that was taken away by a null value is none. A record that is no
-    template set is passed over with a warning, a template without content without one.
+    template set is skipped with a warning, a template without content without one.
     Raises AuthorizationError when reading is refused, UnavailableError when the broker does not respond.
     """
     topic = topics.template_sets

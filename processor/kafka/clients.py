@@ -94,7 +94,7 @@ def consumer_properties(settings: Settings) -> Properties:
     `fetch.queue.backoff.ms` defaults to a second and costs a factor of three in throughput; the metadata is refreshed
     often, so that a new partition is seen within seconds. The whole group waits for a member that was killed until its
     session ends: 10 s, not the default's 45. `auto.offset.reset=error`: where a partition starts is decided by us
-    (start_offsets.py).
+    (engine/start_offsets.py).
     """
     properties: Properties = {
         "fetch.wait.max.ms": 50,

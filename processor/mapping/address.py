@@ -103,7 +103,7 @@ def phone_error(number: str, region: str | None) -> str | None:
 
     `region` (PT) is the country of a number that does not begin with +; without it such a number is refused only if no
     country has numbers of its length. Possible is a matter of length (libphonenumber): whether anybody has the number
-    is not asked.
+    is not checked.
     """
     if len(number) > PHONE_LIMIT_CHARACTERS:
         return f"a phone number of {len(number)} characters; at most {PHONE_LIMIT_CHARACTERS}"

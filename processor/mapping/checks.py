@@ -179,7 +179,7 @@ class Check(NamedTuple):
     names_key: bool = False
 
 
-CHECKS: Final = (  # in the contract's order
+CHECKS: Final = (  # in the order of DecisionReason
     Check(DecisionReason.INACTIVE, inactive),
     Check(DecisionReason.CHANNEL_DISABLED, channel_disabled),
     Check(DecisionReason.TARGET_MISMATCH, target_mismatch),

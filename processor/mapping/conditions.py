@@ -1,4 +1,4 @@
-"""Conditions of templates, evaluated on an event. Compiled they are in `templates/conditions.py`. Pure.
+"""Conditions of templates, evaluated on an event; `templates/conditions.py` compiles them. Pure.
 
 A missing value is null, an empty text or a table without rows: EMPTY and DIFFERENT_THAN are true of it, no others are.
 What cannot be compared is false: a custom field has the type of its value, so its condition is compiled for each type
@@ -18,9 +18,7 @@ from processor.mapping.values import Scope, currency_of, custom_value, text_of, 
 
 VALUE_LIMIT_CHARACTERS: Final = 64
 
-OPERAND_TYPES: Final[
-    Mapping[PlaceholderType, OperandType]
-] = {  # what a placeholder is -> what its value is to a condition
+OPERAND_TYPES: Final[Mapping[PlaceholderType, OperandType]] = {  # a placeholder's type -> its value's to a condition
     PlaceholderType.STRING: OperandType.STRING,
     PlaceholderType.ENUM: OperandType.ENUM,
     PlaceholderType.MONEY: OperandType.MONEY,
@@ -30,7 +28,7 @@ OPERAND_TYPES: Final[
     PlaceholderType.TIMESTAMP: OperandType.DATE_TIME,
     PlaceholderType.TABLE: OperandType.TABLE,
 }
-_TEXT: Final = frozenset((OperandType.STRING, OperandType.ENUM))
+TEXT_TYPES: Final = frozenset((OperandType.STRING, OperandType.ENUM))
 
 CASE_INSENSITIVE: Final = frozenset((Operator.EQUALS, Operator.DIFFERENT_THAN, Operator.STARTS_WITH, Operator.IN))
 """The operators that ignore case, by Unicode case folding."""
@@ -99,7 +97,7 @@ def describe_value(condition: Condition, scope: Scope) -> str:
         currency=None if path is None else currency_of(path, scope.fields),
         time_zone=scope.time_zone,
     )
-    text = quote(text, VALUE_LIMIT_CHARACTERS) if kind in _TEXT else text
+    text = quote(text, VALUE_LIMIT_CHARACTERS) if kind in TEXT_TYPES else text
     unfit = "" if kind in condition.operands else f", a {kind}, which cannot be compared so"
     return f"the value is {text}{unfit}"
 
@@ -112,7 +110,7 @@ def _value(condition: Condition, scope: Scope) -> tuple[Any, OperandType | None]
     else:
         path = condition.field[scope.family]
         value, kind = value_at(path.path, scope.fields), OPERAND_TYPES[path.type]
-    missing = value is None or (kind in _TEXT and value == "") or (kind is OperandType.TABLE and not value)
+    missing = value is None or (kind in TEXT_TYPES and value == "") or (kind is OperandType.TABLE and not value)
     return value, None if missing else kind
 
 
@@ -126,7 +124,7 @@ def _compare(operator: Operator, value: Any, kind: OperandType, operands: tuple[
     if operator is Operator.BETWEEN:
         low, high = operands
         return bool(_coerce(low, value, scope) >= low and _coerce(high, value, scope) <= high)
-    if kind in _TEXT:
+    if kind in TEXT_TYPES:
         value = comparable_text(str(value), operator)
     (operand,) = operands
     return _COMPARE[operator](_coerce(operand, value, scope), operand)

@@ -38,9 +38,8 @@ class MappingContext:
     output_topics: OutputTopics
     encode: EncodeOutput
     draft_rules: DraftRules = field(default_factory=DraftRules)
-    statuses: StatusMap = field(
-        default_factory=status_map
-    )  #: Of a Message, by the state or failureReason of its message.
+    #: Of a Message, by the state or failureReason of its message.
+    statuses: StatusMap = field(default_factory=status_map)
     actor: Actor = PROCESSOR  #: Who does what `audit` says.
     key_check: Literal["warn", "strict"] = "warn"
     decisions: Literal["all", "unexpected", "off"] = "all"

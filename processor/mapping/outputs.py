@@ -109,7 +109,7 @@ def _stream_topic(draft: Draft, event: Event, context: MappingContext) -> str | 
     if not CHANNELS[draft.template.type].is_stream:
         return None
     if event.name not in context.output_topics.streams:
-        raise InternalError(f"{draft.template.id} streams {event.name}, and the layout has no topic for it")
+        raise InternalError(f"{draft.template.id} streams {event.name}, and there is no topic for it")
     return context.output_topics.streams[event.name].name
 
 

@@ -125,7 +125,7 @@ class SettingsTable(BaseModel):
 
 
 class KafkaSettings(SettingsTable):
-    """The connection. The three tables take any librdkafka property but those of `REFUSED`."""
+    """The connection. The three tables take any librdkafka property but those of `RESERVED`."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_check_servers)] | None = Field(
         default=None, description="Brokers to connect to first, host:port, separated by commas."

@@ -1,6 +1,6 @@
 """`processor run --workers N`: N plain processes, restarted when they die, stopped as one.
 
-A worker is `python -m processor run …`, started and heard of over the socket pair of `link.py`.
+A worker is `python -m processor run …`, started with the socket pair of `link.py`, over which it reports.
 """
 
 import errno

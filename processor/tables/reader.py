@@ -169,7 +169,7 @@ class ReferenceTables:
             log.warning("template categories without a reference row", topic=topic, **unknown)
 
     def check(self) -> None:
-        """Raise what ended the thread, if it has ended; the loop calls this at each turn."""
+        """Raise what ended the thread, if it has ended; the loop calls this in each pass."""
         if self._failure is not None:
             raise self._failure
 

@@ -216,12 +216,8 @@ def check_content_type(parts: TemplateParts) -> Iterator[Diagnostic]:
     """T11."""
     if parts.channel is None:
         return
-    channel, spec, written, code = (
-        parts.channel,
-        CHANNELS[parts.channel],
-        parts.file.content_type,
-        RuleCode.CONTENT_TYPE,
-    )
+    channel, spec = parts.channel, CHANNELS[parts.channel]
+    written, code = parts.file.content_type, RuleCode.CONTENT_TYPE
     hint = f"one of: {', '.join(word for word in spec.content_types if '/' in word)}"
     if written is None:
         if spec.default_content is None:

@@ -9,7 +9,13 @@ from processor.domain.catalogue import EVENTS, nearest_event
 from processor.domain.diagnostic import Diagnostic, Location
 from processor.domain.template import Condition, CustomField, FieldPath, OperandType, Operator
 from processor.domain.text import did_you_mean, quote, truncate
-from processor.mapping.conditions import CASE_INSENSITIVE, OPERAND_TYPES, VALUE_LIMIT_CHARACTERS, comparable_text
+from processor.mapping.conditions import (
+    CASE_INSENSITIVE,
+    OPERAND_TYPES,
+    TEXT_TYPES,
+    VALUE_LIMIT_CHARACTERS,
+    comparable_text,
+)
 from processor.templates.diagnostics import Diagnostics
 from processor.templates.disguises import normalize_field
 from processor.templates.rules import RuleCode
@@ -35,15 +41,14 @@ class OperatorSpec:
     types: frozenset[OperandType]
 
 
-_TEXT: Final = frozenset((OperandType.STRING, OperandType.ENUM))
 _NUMERIC: Final = frozenset((OperandType.NUMBER, OperandType.BIG_DECIMAL, OperandType.MONEY))
 _TIME: Final = frozenset((OperandType.DATE, OperandType.DATE_TIME))
 _ONE: Final = ("value",)
 
 OPERATORS: Final[Mapping[Operator, OperatorSpec]] = {
-    Operator.EQUALS: OperatorSpec(_ONE, _TEXT | _NUMERIC | {OperandType.BOOLEAN}),
-    Operator.EQUALS_CASE_SENSITIVE: OperatorSpec(_ONE, _TEXT | _NUMERIC | {OperandType.BOOLEAN}),
-    Operator.DIFFERENT_THAN: OperatorSpec(_ONE, _TEXT | _NUMERIC | {OperandType.BOOLEAN}),
+    Operator.EQUALS: OperatorSpec(_ONE, TEXT_TYPES | _NUMERIC | {OperandType.BOOLEAN}),
+    Operator.EQUALS_CASE_SENSITIVE: OperatorSpec(_ONE, TEXT_TYPES | _NUMERIC | {OperandType.BOOLEAN}),
+    Operator.DIFFERENT_THAN: OperatorSpec(_ONE, TEXT_TYPES | _NUMERIC | {OperandType.BOOLEAN}),
     Operator.MORE_THAN: OperatorSpec(_ONE, _NUMERIC),
     Operator.LESS_THAN: OperatorSpec(_ONE, _NUMERIC),
     Operator.BETWEEN: OperatorSpec(("value", "second_value"), _NUMERIC | _TIME),
@@ -53,7 +58,7 @@ OPERATORS: Final[Mapping[Operator, OperatorSpec]] = {
     Operator.BEFORE_INCLUSIVE: OperatorSpec(_ONE, _TIME),
     Operator.STARTS_WITH: OperatorSpec(_ONE, frozenset((OperandType.STRING,))),
     Operator.STARTS_WITH_CASE_SENSITIVE: OperatorSpec(_ONE, frozenset((OperandType.STRING,))),
-    Operator.IN: OperatorSpec(("values",), _TEXT),
+    Operator.IN: OperatorSpec(("values",), TEXT_TYPES),
     Operator.TODAY: OperatorSpec((), _TIME),
     Operator.THIS_WEEK: OperatorSpec((), _TIME),
     Operator.THIS_MONTH: OperatorSpec((), _TIME),
@@ -238,6 +243,6 @@ def _no_matching_type(texts: Sequence[tuple[str, str]], errors: Mapping[OperandT
 
 def _source_text(field: str, operator: Operator, texts: Iterable[tuple[str, str]], types: Iterable[OperandType]) -> str:
     """The condition for people, cut."""
-    is_text = not _TEXT.isdisjoint(types)
+    is_text = not TEXT_TYPES.isdisjoint(types)
     operands = ", ".join(repr(text) if is_text else text for _, text in texts)
     return f"{field} {operator} {truncate(operands, VALUE_LIMIT_CHARACTERS)}".rstrip()

@@ -3,7 +3,7 @@
 E-mail editors, browsers and word processors write braces encoded, put markup, line breaks and invisible characters
 into a name, or take other braces and letters; authors spell a name as other systems do. Such a piece would be mailed
 as it stands. It counts only when what it comes to is a placeholder's name or a custom field, so the braces of JSON,
-CSS and scripts are passed over.
+CSS and scripts are ignored.
 """
 
 import html

@@ -170,7 +170,7 @@ def json_schema() -> dict[str, Any]:
     """
     schema = TemplateFile.model_json_schema()
     for section in (schema, *schema["$defs"].values()):
-        section.pop("description", None)  # for who reads this file
+        section.pop("description", None)  # for readers of this module
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Template"
     schema["required"] = list(REQUIRED)

@@ -197,7 +197,10 @@ def _place_in_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[tup
 
 
 def _place_in_path(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
-    """The same behind the host of a web address. A step of nothing but a value could be `..`, which leads elsewhere."""
+    """What each placeholder behind the host of a web address is.
+
+    A step of nothing but a value could be `..`, which leads elsewhere.
+    """
     path, *behind = _split(pieces, _PATH_END, 1)
     for step in _split(path, _STEP_END):
         fixed = "".join(piece for piece in step if isinstance(piece, str))
@@ -249,7 +252,7 @@ def _fields(pieces: Pieces) -> Iterator[tuple[str, Pieces]]:
 
 
 def _split(pieces: Pieces, separator: re.Pattern[str], limit: int = 0) -> list[Pieces]:
-    """`pieces` cut at each separator in their fixed text, `most` times if it is not 0; without empty texts."""
+    """`pieces` cut at each separator in their fixed text, `limit` times if it is not 0; without empty texts."""
     parts: list[Pieces] = [[]]
     for piece in pieces:
         if isinstance(piece, int):

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: texts on stderr, results on stdout, and the exit codes of the contract."""
+"""The command line as its users meet it: texts on stderr, results on stdout, and the exit codes."""
 
 import json
 import os

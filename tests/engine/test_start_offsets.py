@@ -1,4 +1,4 @@
-"""Where a partition starts: every case of the contract, on a real broker."""
+"""Where a partition starts: every case, on a real broker."""
 
 import re
 import threading

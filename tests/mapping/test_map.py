@@ -200,7 +200,7 @@ def test_a_decision_without_an_event_and_without_a_time(timestamp_ms: int) -> No
 
 
 def test_published_email() -> None:
-    """The LOAN_REPAYMENT of the domain's reference gives its published e-mail, as it is created: QUEUED."""
+    """The published LOAN_REPAYMENT gives its published e-mail, as it is created: QUEUED."""
     record = make_record(make_event("loan-repayment"), timestamp_ms=1_773_480_413_702)
     got = [value for value in values(mapped(record, make_context()), MESSAGES) if value["type"] == "EMAIL"]
     expected = {
@@ -223,7 +223,7 @@ def test_published_email() -> None:
 
 
 def test_published_stream_message() -> None:
-    """The SAVINGS_DEPOSIT of the domain's reference gives its published stream message, to the letter."""
+    """The published SAVINGS_DEPOSIT gives its published stream message, to the letter."""
     record = make_record(make_event("savings-deposit"), timestamp_ms=1_773_482_531_090)
     expected = {
         "body": '{"account": "SV-880031", "amount": "100.00", "balance": "1250.75", "purpose": "Tractor"}',

@@ -76,7 +76,7 @@ def row(variable: str) -> SettingRow:
 
 
 def test_nothing_set_is_the_defaults() -> None:
-    """An empty environment gives the defaults of the contract."""
+    """An empty environment gives the documented defaults."""
     settings = load_settings()
 
     assert Settings() == settings

@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run until the end, a signal, or the step; the exit code is the contract's."""
+    """Run until the end, a signal, or the step; the exit code is that of `processor run`."""
     args = parse_arguments()
     structlog.configure(
         processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],

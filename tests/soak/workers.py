@@ -19,7 +19,7 @@ from tests.soak.proxy import Proxy, WrittenRecords
 from tests.support.installation import ROOT, Installation
 from tests.support.waiting import becomes_true
 
-STOP_TIMEOUT_S = 10.0  # the contract's bound for a clean stop
+STOP_TIMEOUT_S = 10.0  # the bound of a clean stop
 EVENTUALLY_S = 180.0  # for what a busy machine does late; on a quiet one nothing takes ten
 
 
@@ -137,7 +137,7 @@ class Worker:
         time.sleep(1)
 
     def stop(self) -> int | None:
-        """SIGTERM; its exit code, or None when it has not ended within the contract's 10 s."""
+        """SIGTERM; its exit code, or None when it has not ended within 10 s."""
         os.kill(self.pid, signal.SIGTERM)
         return self.wait(STOP_TIMEOUT_S)
 

@@ -33,7 +33,7 @@ def diagnostics(field: str, operator: str, **operands: str | list[str]) -> list[
 TEXTS = "STRING ENUM"
 NUMBERS = "NUMBER BIG_DECIMAL MONEY"
 TIMES = "DATE DATE_TIME"
-LEGAL = {  # section 10 of the domain reference; our fields have no KEY, LONG and PERCENT
+LEGAL = {  # as the source publishes them; our fields have no KEY, LONG and PERCENT
     "EQUALS": f"{TEXTS} BOOLEAN {NUMBERS}",
     "EQUALS_CASE_SENSITIVE": f"{TEXTS} BOOLEAN {NUMBERS}",
     "DIFFERENT_THAN": f"{TEXTS} BOOLEAN {NUMBERS}",

@@ -145,7 +145,7 @@ def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
 
 
 def test_what_manual_templates_may_be_is_the_reference() -> None:
-    """The channels of MANUAL are those of the domain reference's table."""
+    """The channels of MANUAL are those that the source publishes."""
     with (Path(__file__).parents[1] / "domain" / "events.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = (row for row in csv.DictReader(lines) if row["event"] == "MANUAL")
     channels = ("email", "sms", "web_hook", "event_stream", "task")

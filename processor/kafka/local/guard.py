@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 _RUN_TIMEOUT_S: Final = 60.0
-_OWNER_CHECK_INTERVAL_S: Final = (
-    0.5  # a forked child of the owner may hold our stdin open, so we also check whether our parent changed
-)
+#: A forked child of the owner may hold our stdin open, so we also check whether our parent changed.
+_OWNER_CHECK_INTERVAL_S: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
 
 
