@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, print_json, print_line
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line
 from processor.domain.diagnostic import Diagnostic, Location, Severity
 from processor.errors import UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "PROCESSOR_TEMPLATES_DIR=templates processor check"
 
 
-def command(as_json: Json = False) -> int:
+def command(as_json: JsonOption = False) -> int:
     """Validate settings, schemas and templates with their samples; opens no connection."""
     result = check(output.load_quiet_settings())
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, print_json
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json
 
 EXAMPLE: Final = "processor demo --events 200"
 
@@ -18,7 +18,7 @@ def command(
     events: Annotated[
         int, typer.Option(metavar="N", min=1, help="Good events to map; four more are bad or sent twice.")
     ] = 1_000,
-    as_json: Json = False,
+    as_json: JsonOption = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's topics and group on the broker.")] = False,
 ) -> int:
     """Run the main job on sample events, read its outputs back and count them; starts a local Kafka if none is set."""

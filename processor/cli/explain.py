@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, print_json, print_line, printable
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line, printable
 from processor.domain.text import truncate_line
 
 if TYPE_CHECKING:
-    from processor.templates.explain import Explanation, TemplateResult
+    from processor.templates.explain import Explanation, TemplateExplanation
 
 EXAMPLE: Final = "processor explain LOAN_REPAYMENT events.jsonl"
 
@@ -26,7 +26,7 @@ def command(
     events: Annotated[
         list[str], typer.Argument(metavar="EVENT...", help="Files of JSON events, - for stdin, or events' names.")
     ],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show which templates make a message of an event, and why the others do not; opens no connection."""
     from processor.cli.event_arguments import read_events
@@ -69,7 +69,7 @@ def _lines(explanation: "Explanation") -> Iterator[str]:
             yield f"      {'yes' if condition.holds else 'no ':<3} {condition.condition}; {condition.seen}"
 
 
-def _outcome(result: "TemplateResult") -> str:
+def _outcome(result: "TemplateExplanation") -> str:
     if result.encodedKey is not None:
         return "made"
     return f"failed, {result.outcome}" if result.failed else result.outcome

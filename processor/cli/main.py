@@ -47,7 +47,7 @@ def program(
     """Maps banking domain events on Kafka to messages, stream events and statuses, exactly once."""
 
 
-def _parsed_only(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+def _bind_only(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
     """What Typer calls for `command`: it binds the options and runs nothing.
 
     What is parsed is run outside of Typer, which would handle a broken pipe and Ctrl-C in its own way.
@@ -62,7 +62,7 @@ def _parsed_only(command: Callable[..., int]) -> Callable[..., Callable[[], int]
 
 for _module in COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
-    parser.command(_name, epilog=f"Example: {_module.EXAMPLE}")(_parsed_only(_module.command))
+    parser.command(_name, epilog=f"Example: {_module.EXAMPLE}")(_bind_only(_module.command))
 
 
 def main() -> None:

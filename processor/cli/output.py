@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FINDINGS_EXIT_CODE: Final = 1
 """The command did its work, and something needs attention."""
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
 """The option of every command that has results."""
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, cell, print_json, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, table
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 
@@ -37,7 +37,7 @@ def command(
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the HTML body to a file.")] = None,
     browser: Annotated[bool, typer.Option("--open", help="Show the HTML body in the browser.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show a template's text beside the message it makes, and its values; opens no connection."""
     if event is not None and sample is not None:

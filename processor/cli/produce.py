@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, print_json, print_line
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line
 from processor.errors import DependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Send the good lines of a file that has bad ones.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Put events on the input topic: a file, the samples, or a generated load."""
     from processor.demo.produce import File, Generated, ProduceOptions, Samples, produce

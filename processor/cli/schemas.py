@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, cell, print_json, print_line, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMPLE: Final = "processor schemas register --yes"
 def command(
     action: Annotated[Literal["check", "register"], typer.Argument(help="check reads only; register needs --yes.")],
     yes: Annotated[bool, typer.Option("--yes", help="Apply.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Compare the schemas with every earlier version, in history/ and the registry, and register new ones."""
     if yes and action != "register":

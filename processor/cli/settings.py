@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from processor.cli.output import Json, print_json, print_line
+from processor.cli.output import JsonOption, print_json, print_line
 
 if TYPE_CHECKING:
     from processor.settings import SettingRow
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "processor settings --json"
 
 
-def command(as_json: Json = False) -> int:
+def command(as_json: JsonOption = False) -> int:
     """List all settings with value, default, source and meaning; secrets are masked."""
     from processor.settings import settings_table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, cell, print_json, print_line, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
 from processor.domain.text import truncate_line
 from processor.errors import UsageError
 
@@ -28,7 +28,7 @@ def command(
     event: Annotated[str | None, typer.Option(metavar="EVENT", help="Of the new template.")] = None,
     channel: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Of the new template.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of template files, for editors.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """List the templates or the placeholders of an event, or write a new template; opens no connection."""
     if [placeholders is not None, new is not None, schema].count(True) > 1:

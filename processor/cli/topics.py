@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, Json, columns, print_json, print_line
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, columns, print_json, print_line
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command(
         typer.Option(metavar="N", min=1, help="Grow to N partitions, outputs first; a dry run without --yes."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Apply --grow (irreversible).")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show which topics exist, are missing or differ, and create or grow them; exit 1 when something differs."""
     if grow is not None and (create or partitions is not None):

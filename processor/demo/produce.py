@@ -172,11 +172,11 @@ def produce(settings: Settings, options: ProduceOptions, *, track: Track = untra
         if isinstance(source, File):
             lines = _note_unknown_fields(lines, report, schemas)
         classified = classify(lines, schemas, format=options.format, limit_bytes=settings.max_event_bytes)
-        records = _sendable(classified, report, stopped)
+        records = _records_to_send(classified, report, stopped)
         if check_first:
             checked = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_MEMORY_LIMIT_BYTES))
             count = _spool(records, checked)
-            records = track("sending", _spooled(checked, count), count)
+            records = track("sending", _read_spool(checked, count), count)
         if options.skip_bad or not (check_first and report.rejected_count):
             _send(settings, records, report, rate=options.rate, stopped=stopped)
     return report
@@ -205,7 +205,7 @@ def classify(
             yield EventRecord(event.ordering_key.encode(), value, headers)
 
 
-def _sendable(
+def _records_to_send(
     classified: Iterable[EventRecord | RejectedLine], report: ProduceReport, stopped: Callable[[], bool]
 ) -> Iterator[EventRecord]:
     """The records; rejected lines go into the report. Ends early once `stopped`."""
@@ -240,7 +240,7 @@ def _spool(records: Iterable[EventRecord], file: IO[bytes]) -> int:
     return count
 
 
-def _spooled(file: IO[bytes], count: int) -> Iterator[EventRecord]:
+def _read_spool(file: IO[bytes], count: int) -> Iterator[EventRecord]:
     file.seek(0)
     for _ in range(count):
         yield EventRecord(*pickle.load(file))  # noqa: S301  written by `_spool`, into a file without a name

@@ -43,7 +43,7 @@ class OutputWatcher:
         self.kept_since = time.monotonic()
         self._is_keeping = True
 
-    def kept(self) -> Sequence[tuple[float, Message]]:
+    def kept_messages(self) -> Sequence[tuple[float, Message]]:
         """What was kept, each with the monotonic time at which it was read."""
         return self._kept
 

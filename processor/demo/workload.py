@@ -120,7 +120,7 @@ class Workload:
         self.sender.flush()
         self._wait_for_outputs(read_before + len(numbers))
         waits_ms = []
-        for at, message in self.watcher.kept():
+        for at, message in self.watcher.kept_messages():
             number = numbers.get((topic_of(message), self.output_id(message)))
             if number is not None:
                 waits_ms.append((at - started_at - (number - first) / PACED_PER_SECOND) * 1000)

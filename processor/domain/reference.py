@@ -59,10 +59,10 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class SubscriptionRow:
     """Whether a holder gets the messages of a template."""
 
     subscribed: bool
 
 
-Row = Contact | Category | Account | Subscription
+Row = Contact | Category | Account | SubscriptionRow

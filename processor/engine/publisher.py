@@ -44,7 +44,7 @@ RESET_BACKOFF_S, MAX_RESET_BACKOFF_S = 0.1, 2.0  # between attempts at a new pro
 UNKNOWN_PARTITION_GRACE_S = 2.0  # a partition that the topic is seen to lack for so long is not there
 MAX_FAILED_DELIVERIES_SHOWN = 5
 
-FENCED: Final[frozenset[int]] = frozenset(
+FENCED_ERRORS: Final[frozenset[int]] = frozenset(
     {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 )
 FENCED_TWICE_WITHIN_S = 60.0
@@ -176,7 +176,7 @@ class TransactionalPublisher:
                 f"the broker does not allow transactions of {1000 * self._timeout_s:.0f} ms",
                 hint="set PROCESSOR_TRANSACTION_TIMEOUT_MS to at most the broker's transaction.max.timeout.ms",
             )
-        if error.fatal() and error.code() not in FENCED and not self._was_ever_ready:
+        if error.fatal() and error.code() not in FENCED_ERRORS and not self._was_ever_ready:
             raise DependencyError(
                 f"no transactions with this broker: {error.name()}: {error.str()}",
                 hint="Apache Kafka 2.5 or later is needed, with a transaction coordinator",
@@ -252,7 +252,7 @@ class TransactionalPublisher:
     def _count_fence(self, error: KafkaError, *, within_timeout: bool) -> None:
         """Raise FencedError for the second fence within a minute. A transaction that timed out is fenced as well, so
         only one `within_timeout` says that another process has our id."""
-        if error.code() not in FENCED or not within_timeout:
+        if error.code() not in FENCED_ERRORS or not within_timeout:
             return
         now = time.monotonic()
         self._fenced_at = [at for at in self._fenced_at if now - at < FENCED_TWICE_WITHIN_S] + [now]
@@ -289,7 +289,7 @@ def _ignore(_step: Step) -> None:
 
 
 def _result(error: KafkaError, *, is_committing: bool) -> TransactionResult:
-    if error.code() in FENCED:
+    if error.code() in FENCED_ERRORS:
         return TransactionResult.FENCED
     if is_committing and not error.txn_requires_abort():
         return TransactionResult.UNCERTAIN

@@ -329,11 +329,14 @@ class StartOffsetResolver:
         }
         if self._settings.decisions != "all":
             seen |= {
-                event.position.offset: event for event in self._without_outcome(partition, max(low, first), end, found)
+                event.position.offset: event
+                for event in self._events_without_outcome(partition, max(low, first), end, found)
             }
         return tuple(seen[offset] for offset in sorted(seen))
 
-    def _without_outcome(self, partition: int, first: int, end: int, found: Collection[int]) -> Iterator[SeenEvent]:
+    def _events_without_outcome(
+        self, partition: int, first: int, end: int, found: Collection[int]
+    ) -> Iterator[SeenEvent]:
         with closing(self._readable_records(partition, first, end)) as records:
             for record in records:
                 if record.position.offset in found:

@@ -56,13 +56,14 @@ from processor.observability.metrics import (
 log = structlog.get_logger()
 
 UPDATE_INTERVAL_S = 0.25
-UNASSIGNED = "not assigned yet: the group has not responded"
-LOST = (
+UNASSIGNED_REASON = "not assigned yet: the group has not responded"
+LOST_REASON = (
     "the group has shut us out, its broker is away, or the events topic is gone: partitions are lost until the next "
     "assignment"
 )
-SILENT = "a call that does not return: the log says what it did last, and a restart loses nothing"
-KEY = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # with or without dashes
+SILENT_REASON = "a call that does not return: the log says what it did last, and a restart loses nothing"
+# With or without dashes.
+_KEY_IN_TEXT = re.compile("[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 MAX_KEY_PATTERN_CHARACTERS = 40
 MAX_KEY_PATTERN_BYTES = 1_000  # how much of a key its pattern is looked for in; of 1 MB that took 0.6 s
 MAX_KEY_PATTERNS = 100
@@ -110,7 +111,7 @@ class EngineStatus:
         """The response of /ready. Never blocks; any thread may call it."""
         silent_s = time.monotonic() - self._updated_at
         if silent_s > self._max_stall_s:
-            return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s; {SILENT}",))
+            return Readiness(ready=False, reasons=(f"the loop has not turned for {silent_s:.0f} s; {SILENT_REASON}",))
         return self._readiness
 
     @property
@@ -132,7 +133,7 @@ class EngineStatus:
         self._updated_at = now
         self.was_ever_assigned = was_ever_assigned
         self._measure(partitions, now)
-        reasons: tuple[str, ...] = () if is_member else (LOST if was_ever_assigned else UNASSIGNED,)
+        reasons: tuple[str, ...] = () if is_member else (LOST_REASON if was_ever_assigned else UNASSIGNED_REASON,)
         if self._failure:
             reasons += (self._failure_reason(),)
         late = {p.number: reason for p in partitions.values() if (reason := self._unready_reason(p, now))}
@@ -192,7 +193,7 @@ class EngineStatus:
         metrics[TRANSACTION_DURATION_SECONDS].observe(seconds)
         counts: Counts = Counter()
         for outcome in outcomes:
-            _count(outcome, counts)
+            _count_outcome(outcome, counts)
             if isinstance(outcome, Processed) and outcome.wrong_key is not None:
                 self._log_wrong_key(outcome, outcome.wrong_key)
         self._totals.update(counts)
@@ -203,7 +204,7 @@ class EngineStatus:
     def _log_wrong_key(self, outcome: Processed, wrong: WrongKey) -> None:
         """Log the first record of each pattern: a producer that keys wrongly does so every time."""
         key = (outcome.record.key or b"")[:MAX_KEY_PATTERN_BYTES].decode(errors="replace")
-        shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in KEY.split(key))
+        shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", part)) for part in _KEY_IN_TEXT.split(key))
         pattern = "<key>".join(shapes)[:MAX_KEY_PATTERN_CHARACTERS]
         if pattern not in self._key_patterns and len(self._key_patterns) < MAX_KEY_PATTERNS:
             self._key_patterns.add(pattern)
@@ -300,7 +301,7 @@ class EngineStatus:
             self._end_offsets_request = call_in_thread(request, name="lag")
 
 
-def _count(outcome: Processed | Rejected, counts: Counts) -> None:
+def _count_outcome(outcome: Processed | Rejected, counts: Counts) -> None:
     """Add what is counted of one record."""
     topic = outcome.record.position.topic
     if outcome.record.time_ms is None:

@@ -18,8 +18,8 @@ from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.clients import Admin, create_admin
 from processor.kafka.errors import error_of, exit_on_broker_errors
 from processor.kafka.topic_plan import (
+    DEFAULT_MAX_MESSAGE_BYTES,
     DEFAULT_PARTITIONS,
-    KAFKA_DEFAULT_BYTES,
     Difference,
     ExistingTopic,
     PlannedTopic,
@@ -134,7 +134,7 @@ def _inspect(
         settings,
         partitions=events.partitions if events else partitions or DEFAULT_PARTITIONS,
         stream_events=stream_events,
-        events_bytes=events.max_message_bytes if events else KAFKA_DEFAULT_BYTES,
+        events_bytes=events.max_message_bytes if events else DEFAULT_MAX_MESSAGE_BYTES,
     )
     return TopicReport(plan, existing, compare_topics(plan, existing))
 

@@ -17,7 +17,7 @@ STREAM_PARTITIONS: Final = 3
 """Most partitions of a new stream topic. A commit costs more with each partition it touches, and there is a topic for
 each event; a partition of a stream is its source's modulo this, so the number stays what it was at creation."""
 
-KAFKA_DEFAULT_BYTES: Final = 1_048_588
+DEFAULT_MAX_MESSAGE_BYTES: Final = 1_048_588
 """`max.message.bytes` of a topic where it is not set (org.apache.kafka.server.config.ServerLogConfigs)."""
 
 DEAD_LETTER_ROOM_BYTES: Final = 64 * 1024
@@ -27,7 +27,7 @@ Role = FixedTopic | Literal["stream"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _TopicDefaults:
     """How one kind of topic is made."""
 
     cleanup: Cleanup
@@ -35,13 +35,16 @@ class _Row:
     proof: bool = False  #: Shows that an event had its outcome, so it lives at least as long as events do.
 
 
-_ROWS: Final[Mapping[Role, _Row]] = {
-    "events": _Row("delete", 30),
-    **{output: _Row(spec.cleanup, spec.retention_days, proof=spec.is_proof) for output, spec in OUTPUTS.items()},
-    "contacts": _Row("compact", 0),
-    "categories": _Row("compact", 0),
-    "accounts": _Row("compact", 0),
-    "subscriptions": _Row("compact", 0),
+_TOPIC_DEFAULTS: Final[Mapping[Role, _TopicDefaults]] = {
+    "events": _TopicDefaults("delete", 30),
+    **{
+        output: _TopicDefaults(spec.cleanup, spec.retention_days, proof=spec.is_proof)
+        for output, spec in OUTPUTS.items()
+    },
+    "contacts": _TopicDefaults("compact", 0),
+    "categories": _TopicDefaults("compact", 0),
+    "accounts": _TopicDefaults("compact", 0),
+    "subscriptions": _TopicDefaults("compact", 0),
 }
 
 TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
@@ -49,7 +52,7 @@ TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "
 in which they were written. With more, a key may have an old row in one partition and its new one, or its deletion, in
 another, and nothing says reliably which came last: times are the producers', and compaction takes deletions away."""
 
-LEAST_DELETE_RETENTION_MS: Final = 600_000
+MIN_DELETE_RETENTION_MS: Final = 600_000
 """The shortest `delete.retention.ms` of a reference topic. A process notes twice a minute that it has all, and a local
 copy is read on after a restart if it was away for less than half of the time: five minutes, the other half for reading.
 """
@@ -63,7 +66,7 @@ class PlannedTopic:
     """A topic as `processor topics --create` makes it.
 
     `partitions` is the least for events and co-partitioned topics; a stream may have any number. `max_message_bytes` is
-    the least that the topic must take, None where the broker's default will do; `most_partitions` is None without a
+    the least that the topic must take, None where the broker's default will do; `max_partitions` is None without a
     limit.
     """
 
@@ -73,7 +76,7 @@ class PlannedTopic:
     cleanup: Cleanup
     retention_ms: int
     max_message_bytes: int | None = None
-    most_partitions: int | None = None
+    max_partitions: int | None = None
 
     @property
     def config(self) -> dict[str, str]:
@@ -130,7 +133,7 @@ class Difference:
     name: str = ""
 
 
-def least_dead_letter_bytes(settings: Settings, *, events_bytes: int = KAFKA_DEFAULT_BYTES) -> int:
+def min_dead_letter_bytes(settings: Settings, *, events_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> int:
     """The `max.message.bytes` that the dead letters' topic needs, so that the bytes of any event go in untouched.
 
     `events_bytes` is the `max.message.bytes` of the events' topic, which limits compressed batches;
@@ -144,16 +147,16 @@ def planned_topics(
     *,
     partitions: int,
     stream_events: Iterable[EventName],
-    events_bytes: int = KAFKA_DEFAULT_BYTES,
+    events_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
 ) -> tuple[PlannedTopic, ...]:
     """Events, co-partitioned topics, template sets, reference tables, the streams by name; two events that share a
     stream's topic give one.
 
     `partitions` is the number for events and co-partitioned topics. `stream_events` are those that an active
-    EVENT_STREAM template uses; `events_bytes` as `least_dead_letter_bytes` has it. Raises UsageError when there are
+    EVENT_STREAM template uses; `events_bytes` as `min_dead_letter_bytes` has it. Raises UsageError when there are
     streams, the pattern has {tenant} and no tenant is set.
     """
-    for_events = least_dead_letter_bytes(settings, events_bytes=events_bytes)
+    for_events = min_dead_letter_bytes(settings, events_bytes=events_bytes)
     streams = sorted({settings.stream_topic(event) for event in stream_events})
     return (
         _planned("events", settings.topic("events"), partitions=partitions),
@@ -172,7 +175,7 @@ def planned_topics(
                 role,
                 settings.topic(role),
                 partitions=1,
-                most_partitions=None if settings.reference.keys_are_stable else 1,
+                max_partitions=None if settings.reference.keys_are_stable else 1,
             )
             for role in TABLES
         ),
@@ -186,11 +189,11 @@ def _planned(
     *,
     partitions: int,
     max_message_bytes: int | None = None,
-    most_partitions: int | None = None,
+    max_partitions: int | None = None,
 ) -> PlannedTopic:
-    row = _ROWS[role]
+    row = _TOPIC_DEFAULTS[role]
     retention_ms = row.retention_days * _DAY_MS if "delete" in row.cleanup else _FOR_EVER
-    return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes, most_partitions)
+    return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes, max_partitions)
 
 
 def compare_topics(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
@@ -219,19 +222,21 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
             f"has {_count(actual.partitions)}, fewer than the {events.partitions} of {events.name}",
             f"`processor topics --grow {events.partitions} --yes`",
         )
-    if topic.most_partitions is not None and actual.partitions > topic.most_partitions:
-        yield Difference(topic.name, several_partitions(actual.partitions), ONE_PARTITION_HINT)
+    if topic.max_partitions is not None and actual.partitions > topic.max_partitions:
+        yield Difference(topic.name, several_partitions_text(actual.partitions), ONE_PARTITION_HINT)
     if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
         found = actual.config.get("message.timestamp.type", "no value")
         yield _config_difference(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
-    if topic.role in TABLES and actual.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
-        yield Difference(topic.name, short_deletions(actual.delete_retention_ms), longer_deletions_hint(topic.name))
+    if topic.role in TABLES and actual.delete_retention_ms < MIN_DELETE_RETENTION_MS:
+        yield Difference(
+            topic.name, short_retention_text(actual.delete_retention_ms), longer_retention_hint(topic.name)
+        )
     if actual.cleanup != frozenset(topic.cleanup.split(",")):
         lost = _lost_by(topic, actual)
         yield _config_difference(
             topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost
         )
-    if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
+    if _TOPIC_DEFAULTS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
         yield Difference(
             topic.name,
             f"keeps records for {_days(actual.retention_ms)}, {events.name} for {_days(events.retention_ms)}: "
@@ -239,7 +244,11 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
             f"set retention.ms={events.retention_ms} or more on {topic.name}",
             "retention.ms",
         )
-    if _ROWS[topic.role].proof and events is not None and _shorter(actual.retention_bytes, events.retention_bytes):
+    if (
+        _TOPIC_DEFAULTS[topic.role].proof
+        and events is not None
+        and _shorter(actual.retention_bytes, events.retention_bytes)
+    ):
         most = "any number of" if events.retention_bytes == _FOR_EVER else str(events.retention_bytes)
         yield Difference(
             topic.name,
@@ -254,7 +263,7 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         )
 
 
-def short_deletions(delete_retention_ms: int) -> str:
+def short_retention_text(delete_retention_ms: int) -> str:
     """What is wrong with a reference topic that keeps deletions for so short a time."""
     return (
         f"has delete.retention.ms={delete_retention_ms}: a process that was away for a moment might miss a deletion "
@@ -262,11 +271,9 @@ def short_deletions(delete_retention_ms: int) -> str:
     )
 
 
-def longer_deletions_hint(topic: Topic) -> str:
+def longer_retention_hint(topic: Topic) -> str:
     """What to do about it."""
-    return (
-        f"set delete.retention.ms={LEAST_DELETE_RETENTION_MS} or more on {topic}; Kafka's default, {_DAY_MS}, is a day"
-    )
+    return f"set delete.retention.ms={MIN_DELETE_RETENTION_MS} or more on {topic}; Kafka's default, {_DAY_MS}, is a day"
 
 
 ONE_PARTITION_HINT: Final = (
@@ -275,7 +282,7 @@ ONE_PARTITION_HINT: Final = (
 )
 
 
-def several_partitions(partitions: int) -> str:
+def several_partitions_text(partitions: int) -> str:
     """What is wrong with a reference topic of more than one partition."""
     return (
         f"has {partitions} partitions: where it was grown, an old row of a key may lie in one of them and its new row, "

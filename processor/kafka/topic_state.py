@@ -22,13 +22,13 @@ from processor.errors import AuthorizationError, TopicConfigError, UnavailableEr
 from processor.kafka.clients import Admin
 from processor.kafka.errors import error_of, translate_broker_errors
 from processor.kafka.topic_plan import (
+    DEFAULT_MAX_MESSAGE_BYTES,
     DEFAULT_PARTITIONS,
-    KAFKA_DEFAULT_BYTES,
     TABLES,
     Difference,
     ExistingTopic,
     compare_topics,
-    least_dead_letter_bytes,
+    min_dead_letter_bytes,
     planned_topics,
 )
 from processor.settings import Settings
@@ -91,7 +91,7 @@ def _check_partitions(settings: Settings, existing: Mapping[Topic, ExistingTopic
 def _check_dead_letters(settings: Settings, existing: Mapping[Topic, ExistingTopic]) -> None:
     """Raise TopicConfigError when the dead letters' topic could not hold every event."""
     events, dead_letters = existing[settings.topic("events")], existing[settings.topic("dead_letters")]
-    needed = least_dead_letter_bytes(settings, events_bytes=events.max_message_bytes)
+    needed = min_dead_letter_bytes(settings, events_bytes=events.max_message_bytes)
     if dead_letters.max_message_bytes < needed:
         raise TopicConfigError(
             f"{dead_letters.name} takes {dead_letters.max_message_bytes} bytes; to hold any event and its headers it "
@@ -162,7 +162,7 @@ def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) 
         settings,
         partitions=events.partitions if events else DEFAULT_PARTITIONS,
         stream_events=stream_events,
-        events_bytes=events.max_message_bytes if events else KAFKA_DEFAULT_BYTES,
+        events_bytes=events.max_message_bytes if events else DEFAULT_MAX_MESSAGE_BYTES,
     )
     tables = {settings.topic(table) for table in TABLES}
     return tuple(

@@ -83,13 +83,13 @@ def _phone_error(number: str, region: str | None) -> str | None:
     if not _NUMBER.fullmatch(number):
         return "not one phone number: it holds more than digits, what stands between them, and a + before them"
     before, slash, behind = number.partition("/")
-    if slash and not (_count(before) <= _AREA_CODE_DIGITS and _count(behind) >= _BEHIND_AREA_CODE_DIGITS):
+    if slash and not (_count_digits(before) <= _AREA_CODE_DIGITS and _count_digits(behind) >= _BEHIND_AREA_CODE_DIGITS):
         return "not one phone number: a slash stands behind an area code only"
     international = "+" in number or "\uff0b" in number
     if region is None and not international:
-        if _SHORTEST_DIGITS <= _count(number) <= _LONGEST_DIGITS:
+        if _SHORTEST_DIGITS <= _count_digits(number) <= _LONGEST_DIGITS:
             return None
-        return f"not a phone number of any country: {_count(number)} digits"
+        return f"not a phone number of any country: {_count_digits(number)} digits"
     bare = ("+" if international else "") + phonenumbers.normalize_digits_only(number)
     try:
         possible = phonenumbers.is_possible_number(phonenumbers.parse(bare, region))
@@ -115,7 +115,7 @@ def user_error(name: str) -> str | None:
     return "the user name has a character that turns its text around" if _DIRECTION_CONTROL.search(name) else None
 
 
-def _count(text: str) -> int:
+def _count_digits(text: str) -> int:
     """How many digits it has, without the zeros it begins with."""
     return len(phonenumbers.normalize_digits_only(text).lstrip("0"))
 

@@ -10,7 +10,7 @@ TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 CORRELATION_ID: Final = "correlation-id"
 
-LIMIT_BYTES: Final = 512  # of tracestate and correlation-id; the least that W3C requires of propagators of a tracestate
+HEADER_LIMIT_BYTES: Final = 512  # of tracestate and correlation-id; the least that W3C requires of a propagator
 _MEMBERS_LIMIT: Final = 32
 
 # https://www.w3.org/TR/trace-context-1/ section 3.2. Version 00 has 55 bytes; a later one may go on behind a hyphen.
@@ -67,7 +67,7 @@ def _tracestate(values: list[bytes | None]) -> bytes | None:
     if not lists or len(lists) < len(values):
         return None
     joined = b",".join(lists)
-    if len(joined) > LIMIT_BYTES or not joined.strip():
+    if len(joined) > HEADER_LIMIT_BYTES or not joined.strip():
         return None
     members = joined.split(b",")
     fit = len(members) <= _MEMBERS_LIMIT and all(_MEMBER.fullmatch(member.strip(b" \t")) for member in members)
@@ -76,7 +76,7 @@ def _tracestate(values: list[bytes | None]) -> bytes | None:
 
 def _correlation_id(values: list[bytes | None]) -> bytes | None:
     value = values[-1] if values else None
-    if not value or len(value) > LIMIT_BYTES:
+    if not value or len(value) > HEADER_LIMIT_BYTES:
         return None
     try:
         text = value.decode()

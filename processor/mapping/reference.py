@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
 from processor.domain.record import TemplateId
-from processor.domain.reference import Account, Category, Contact, ContactUser, Row, Subscription, Table
+from processor.domain.reference import Account, Category, Contact, ContactUser, Row, SubscriptionRow, Table
 from processor.domain.text import quote
 from processor.wire.errors import ContentError
 from processor.wire.json_codec import expect_bool, expect_text, parse_json
@@ -78,7 +78,7 @@ class Reference:
     def subscribed(self, owner: str, template: TemplateId) -> bool | None:
         """Whether the holder opted in or out; None when neither. LookupFailedError for an invalid row."""
         row = self._row(Table.SUBSCRIPTIONS, f"{owner}:{template}")
-        return row.subscribed if isinstance(row, Subscription) else None
+        return row.subscribed if isinstance(row, SubscriptionRow) else None
 
     def lookup(
         self, *, contact_key: str, account_keys: tuple[str, ...], category: str | None, family: str
@@ -209,9 +209,9 @@ def _account(fields: Mapping[str, Any], _key: str) -> Account:
     )
 
 
-def _subscription(fields: Mapping[str, Any], _key: str) -> Subscription:
+def _subscription(fields: Mapping[str, Any], _key: str) -> SubscriptionRow:
     _field(fields, "at", lambda at: parse_timestamp(expect_text(at)))
-    return Subscription(_flag(fields, "subscribed", missing=None))
+    return SubscriptionRow(_flag(fields, "subscribed", missing=None))
 
 
 _PARSERS: Final[Mapping[Table, Callable[[Mapping[str, Any], str], Row]]] = {

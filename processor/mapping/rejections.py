@@ -24,7 +24,7 @@ def reject(
     """The outcome of a record that is a dead letter as a whole. `event`: its event, if it could be decoded.
     `drop_value`: the dead letter goes without the source's bytes."""
     letter = dead_letter(record, reason, detail, context, event=event)
-    out = dead_letter_record(letter, topic=context.output_topics.dead_letters, bare=drop_value)
+    out = dead_letter_record(letter, topic=context.output_topics.dead_letters, drop_value=drop_value)
     return Rejected(record, reason, letter.detail, (out,))
 
 

@@ -13,11 +13,11 @@ from processor.errors import TopicConfigError
 from processor.kafka.clients import Admin
 from processor.kafka.errors import error_of, translate_broker_errors
 from processor.kafka.topic_plan import (
-    LEAST_DELETE_RETENTION_MS,
+    MIN_DELETE_RETENTION_MS,
     ONE_PARTITION_HINT,
-    longer_deletions_hint,
-    several_partitions,
-    short_deletions,
+    longer_retention_hint,
+    several_partitions_text,
+    short_retention_text,
 )
 from processor.kafka.topic_state import CALL_TIMEOUT_S, CLIENT_GRACE_S, topic_configs
 from processor.settings import Settings
@@ -77,10 +77,11 @@ def check_table_topics(topics: Mapping[Table, TableTopic], settings: Settings) -
     """Raise TopicConfigError for a topic that cannot be stored faithfully."""
     for topic in topics.values():
         if topic.partitions > 1 and not settings.reference.keys_are_stable:
-            raise TopicConfigError(f"{topic.name} {several_partitions(topic.partitions)}", hint=ONE_PARTITION_HINT)
-        if topic.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
+            raise TopicConfigError(f"{topic.name} {several_partitions_text(topic.partitions)}", hint=ONE_PARTITION_HINT)
+        if topic.delete_retention_ms < MIN_DELETE_RETENTION_MS:
             raise TopicConfigError(
-                f"{topic.name} {short_deletions(topic.delete_retention_ms)}", hint=longer_deletions_hint(topic.name)
+                f"{topic.name} {short_retention_text(topic.delete_retention_ms)}",
+                hint=longer_retention_hint(topic.name),
             )
 
 
@@ -93,7 +94,7 @@ def topic_changes(topics: Mapping[Table, TableTopic], settings: Settings) -> Ite
                 f"{topic.name} was grown to {topic.partitions} partitions: the next start will refuse it; "
                 "`processor topics` says what to do"
             )
-        if topic.delete_retention_ms < LEAST_DELETE_RETENTION_MS:
+        if topic.delete_retention_ms < MIN_DELETE_RETENTION_MS:
             yield (
                 f"{topic.name} has delete.retention.ms={topic.delete_retention_ms} now: the next start will refuse it; "
                 "`processor topics` says what to do"

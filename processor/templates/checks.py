@@ -35,7 +35,7 @@ from processor.templates.webhook import (
 NAME_LIMIT_CHARACTERS: Final = 255
 TRIGGER_DAYS_LIMIT: Final = 365
 ATTACHMENTS_LIMIT: Final = 100
-TEXT_LIMIT_CHARACTERS: Final = 1024
+ATTACHMENT_TEXT_LIMIT_CHARACTERS: Final = 1024
 ID_HINT: Final = "1 to 63 of a-z, 0-9 and -, not - at first"
 
 Check = Callable[[TemplateParts], Iterable[Diagnostic]]
@@ -335,8 +335,8 @@ def _check_attachment(attachment: AttachmentSection, key: str, *, shown: str) ->
         yield error(f"`{shown}.file_size` is not a number of bytes", field=f"{key}.file_size")
     for name in ("name", "content_type", "file_name", "href"):
         text: str = getattr(attachment, name)
-        if not text.strip() or holds_control(text) or len(text) > TEXT_LIMIT_CHARACTERS:
-            message = f"`{shown}.{name}` must be one line of 1 to {TEXT_LIMIT_CHARACTERS} characters"
+        if not text.strip() or holds_control(text) or len(text) > ATTACHMENT_TEXT_LIMIT_CHARACTERS:
+            message = f"`{shown}.{name}` must be one line of 1 to {ATTACHMENT_TEXT_LIMIT_CHARACTERS} characters"
             yield error(message, field=f"{key}.{name}")
         if token := first_placeholder(text):
             hint = "attachments are the same for all messages"

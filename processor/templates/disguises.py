@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from processor.domain.placeholders import ENTITIES, PLACEHOLDERS
 
-LIMIT_CHARACTERS: Final = 2_000  # between two braces; the markup that an editor puts around a name has hundreds
+DISGUISE_LIMIT_CHARACTERS: Final = 2_000  # between two braces; markup that an editor puts around a name has hundreds
 _TIMES_ENCODED: Final = 3  # as in an address within an attribute within JSON
 _LOOK_BACK_CHARACTERS: Final = 80
 
@@ -83,7 +83,7 @@ def find_disguises(text: str) -> Iterator[Disguise]:
             found = _after_opening_brace(text, last, mark.start()) if last is not None and is_open else None
         elif last is not None and is_open:
             found = _between_braces(text, before, last, mark) or _after_opening_brace(
-                text, last, mark.start(), closed=True
+                text, last, mark.start(), is_closed=True
             )
         else:
             found = _before_closing_brace(text, mark, 0 if last is None else last.end())
@@ -102,20 +102,20 @@ def find_disguises(text: str) -> Iterator[Disguise]:
 
 
 def _between_braces(
-    text: str, before: re.Match[str] | None, opening: re.Match[str], closed: re.Match[str]
+    text: str, before: re.Match[str] | None, opening: re.Match[str], closing: re.Match[str]
 ) -> Disguise | None:
-    """What the text between two braces spells. `before` is the brace in front of `opened`."""
-    inner = text[opening.end() : closed.start()]
-    if len(inner) > LIMIT_CHARACTERS:
+    """What the text between two braces spells. `before` is the brace in front of `opening`."""
+    inner = text[opening.end() : closing.start()]
+    if len(inner) > DISGUISE_LIMIT_CHARACTERS:
         return None
     if opening.group().startswith("="):
         inner = _QUOTED_PRINTABLE.sub(lambda match: chr(int(match[1], 16)), inner)
     plain = _decode(inner)
     name, custom = _placeholder_name(plain), _custom_field_name(plain)
     if name is None and custom is None:
-        return _format_disguise(text, opening, closed, plain)
+        return _format_disguise(text, opening, closing, plain)
     meant = name or f"CF:{custom}"
-    after = _MARK.match(text, closed.end())
+    after = _MARK.match(text, closing.end())
     if (
         before is not None
         and before.lastgroup == "open"
@@ -124,10 +124,10 @@ def _between_braces(
         and after.lastgroup == "close"
     ):
         return Disguise(text[before.start() : after.end()], f"{{{meant}}}", name, doubled=True)
-    return Disguise(text[opening.start() : closed.end()], f"{{{meant}}}", name)
+    return Disguise(text[opening.start() : closing.end()], f"{{{meant}}}", name)
 
 
-def _format_disguise(text: str, opening: re.Match[str], closed: re.Match[str], plain: str) -> Disguise | None:
+def _format_disguise(text: str, opening: re.Match[str], closing: re.Match[str], plain: str) -> Disguise | None:
     """`FORMAT {NAME,numericPattern=…}` and its kind: the function is missing, apart, or in small letters."""
     head, _, rest = plain.partition(",")
     key, equals, pattern = rest.partition("=")
@@ -137,15 +137,15 @@ def _format_disguise(text: str, opening: re.Match[str], closed: re.Match[str], p
     function = _FUNCTION.search(text, max(opening.start() - _LOOK_BACK_CHARACTERS, 0), opening.start())
     start = opening.start() if function is None else function.start()
     meant = "FORMAT_DATE{%s,datePattern=%s}" if key.startswith("DATE") else "FORMAT{%s,numericPattern=%s}"
-    return Disguise(text[start : closed.end()], meant % (name, pattern.strip()), name)
+    return Disguise(text[start : closing.end()], meant % (name, pattern.strip()), name)
 
 
-def _after_opening_brace(text: str, opening: re.Match[str], end: int, *, closed: bool = False) -> Disguise | None:
-    """A name right behind a brace that goes on otherwise. `closed`: at `end` is a brace, so only a long name counts."""
+def _after_opening_brace(text: str, opening: re.Match[str], end: int, *, is_closed: bool = False) -> Disguise | None:
+    """A name right behind a brace that goes on otherwise. `is_closed`: a brace is at `end`: only a long name counts."""
     if custom := _CUSTOM_FIELD_AT_START.match(text, opening.end(), end):
         return Disguise(text[opening.start() : custom.end()], "{CF:FIELD}", None)
     found = _NAME_AT_START.match(text, opening.end(), end)
-    if found is None or found[1] not in _NAMES or (closed and "_" not in found[1]):
+    if found is None or found[1] not in _NAMES or (is_closed and "_" not in found[1]):
         return None
     function = _FUNCTION.search(text, max(opening.start() - _LOOK_BACK_CHARACTERS, 0), opening.start())
     if function is None:
@@ -154,13 +154,13 @@ def _after_opening_brace(text: str, opening: re.Match[str], end: int, *, closed:
     return Disguise(text[function.start() : found.end()], meant, found[1])
 
 
-def _before_closing_brace(text: str, closed: re.Match[str], start: int) -> Disguise | None:
+def _before_closing_brace(text: str, closing: re.Match[str], start: int) -> Disguise | None:
     """A name right in front of a brace that nothing opens."""
-    start = max(start, closed.start() - _LOOK_BACK_CHARACTERS)
-    found = _NAME_AT_END.search(text, start, closed.start())
+    start = max(start, closing.start() - _LOOK_BACK_CHARACTERS)
+    found = _NAME_AT_END.search(text, start, closing.start())
     if found is None or found[1] not in _NAMES:
         return None
-    return Disguise(text[found.start() : closed.end()], f"{{{found[1]}}}", found[1])
+    return Disguise(text[found.start() : closing.end()], f"{{{found[1]}}}", found[1])
 
 
 def normalize_field(field: str) -> str:
@@ -175,14 +175,14 @@ def normalize_field(field: str) -> str:
         elif mark.lastgroup == "close":
             end = mark.start()
             break
-    plain = _decode(field[start:end][:LIMIT_CHARACTERS])
+    plain = _decode(field[start:end][:DISGUISE_LIMIT_CHARACTERS])
     custom = _custom_field_name(plain)
     return f"CF:{custom}" if custom is not None else _placeholder_name(plain) or ""
 
 
 def normalize_custom_field(field: str) -> str | None:
     """What stands after `CF:`, spelt as events have it: `ENTITY:FIELD` without what cannot be seen or is encoded."""
-    return _custom_field_name(_decode(f"CF:{field[:LIMIT_CHARACTERS]}"))
+    return _custom_field_name(_decode(f"CF:{field[:DISGUISE_LIMIT_CHARACTERS]}"))
 
 
 # --------------------------------------------------------------------------------------------------------------- names

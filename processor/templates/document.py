@@ -29,7 +29,7 @@ from processor.templates.html_scanner import Misplacement, place_placeholders, u
 from processor.templates.rules import RuleCode
 
 # With samples a body grows; the work of a check ends here, for a body of nothing but tables too.
-LIMIT_CHARACTERS: Final = 8_000_000
+DOCUMENT_LIMIT_CHARACTERS: Final = 8_000_000
 _SHOWN_CHARACTERS: Final = 60  # in front of a placeholder
 
 
@@ -90,7 +90,7 @@ def _check_parsed(body: tuple[Segment, ...], content: ContentType, family: str) 
     for sampled in (True, False):
         texts, probe, fields = _build_probe(body, family) if sampled else ({}, body, {})
         rendered = render(
-            Text(None, probe), Scope(family, fields, UTC), strict=False, limit_characters=LIMIT_CHARACTERS
+            Text(None, probe), Scope(family, fields, UTC), strict=False, limit_characters=DOCUMENT_LIMIT_CHARACTERS
         )
         if isinstance(rendered, RenderFailure):
             yield f"body cannot be rendered: {rendered.detail}"

@@ -31,7 +31,7 @@ class ConditionResult:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateResult:
+class TemplateExplanation:
     """What one template makes of the event. `outcome` is MADE, or the reason of a decision or a failed template.
 
     `detail` says why, or of a message its state, recipient and beginning.
@@ -64,7 +64,7 @@ class Explanation:
     reason: str | None
     detail: str | None
     deadLetter: bool  # noqa: N815
-    templates: tuple[TemplateResult, ...]
+    templates: tuple[TemplateExplanation, ...]
 
     @property
     def needs_attention(self) -> bool:
@@ -98,7 +98,7 @@ def explain_event(where: str, event: Event | DecodeFailure, templates: TemplateS
     )
 
 
-def _apply(template: Template, event: Event, settings: Settings) -> TemplateResult:
+def _apply(template: Template, event: Event, settings: Settings) -> TemplateExplanation:
     rules = DraftRules(
         time_zone=ZoneInfo(settings.time_zone),
         sms_region=settings.sms.region,
@@ -108,7 +108,7 @@ def _apply(template: Template, event: Event, settings: Settings) -> TemplateResu
     result = draft(case)
     if isinstance(result, Draft):
         result = draft_template(template, mask_secrets(event), rules)  # what is shown of it
-    return TemplateResult(
+    return TemplateExplanation(
         template=template.id,
         version=template.version,
         type=template.type.value,

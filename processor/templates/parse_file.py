@@ -210,13 +210,13 @@ _TYPE_WORDS: Final[Mapping[str, str]] = {  # pydantic's kind of error -> what an
 
 
 def _diagnostic_of(field_error: _FieldError) -> Diagnostic:
-    key, shown = _key(field_error.path), short(_written(field_error.path))
+    key, shown = _key(field_error.path), short(_shown_path(field_error.path))
     if field_error.kind == "missing":
         return error(f"field `{shown}` is missing", field=_key(field_error.path[:-1]))
     if field_error.kind == "extra_forbidden" and key in NOT_YET:
         return error(f"`{key}` is not supported yet", field=key, hint="leave it out")
     if field_error.kind == "extra_forbidden":
-        return error(f"unknown field `{shown}`", field=key, hint=_instead(field_error.path))
+        return error(f"unknown field `{shown}`", field=key, hint=_suggest_field(field_error.path))
     if field_error.path[0] == "event":
         return error("`event` must be an event's name or a list of names", code=RuleCode.EVENT, field="event")
     message = _TYPE_WORDS.get(field_error.kind, field_error.text[:1].lower() + field_error.text[1:])
@@ -228,7 +228,7 @@ def _key(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-def _written(path: KeyPath) -> str:
+def _shown_path(path: KeyPath) -> str:
     """A field's place as an author writes it: `sample[2].event`, counted from 1."""
     text = ""
     for step in path:
@@ -236,7 +236,7 @@ def _written(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def _instead(path: KeyPath) -> str:
+def _suggest_field(path: KeyPath) -> str:
     """What to write in place of an unknown field."""
     name, known = str(path[-1]), _fields_at(path[:-1])
     if len(path) > 1 and name in TemplateFile.model_fields:  # TOML takes whatever follows a [table] for a part of it

@@ -104,7 +104,7 @@ def parse(
     for token in _tokens(text):
         context = json_state.context if content is ContentType.JSON else _CONTEXTS[content]
         if token.kind not in (_TokenKind.LITERAL, _TokenKind.DOUBLE):
-            diagnostics += _surroundings(text, token)
+            diagnostics += _check_surroundings(text, token)
             if content is ContentType.JSON and json_state.escaping:
                 message = "a backslash before a placeholder would swallow the value's first character"
                 diagnostics.append(_wrong(message, token.text))
@@ -166,7 +166,7 @@ _FUNCTION_BEFORE: Final = re.compile(r"\b(FORMAT(?:_DATE)?|IN_WORDS_[A-Z]+)\{?\Z
 _LOOK_BACK_CHARACTERS: Final = 40
 
 
-def _surroundings(text: str, token: _Token) -> list[Diagnostic]:
+def _check_surroundings(text: str, token: _Token) -> list[Diagnostic]:
     """A placeholder that is one, with something around it that shows what was meant by both."""
     if (
         token.kind is _TokenKind.FUNCTION

@@ -269,7 +269,7 @@ def _array(items: Type, read_item: Read) -> Read:
     return read
 
 
-def _checked(read: Read, check: TextCheck) -> Read:
+def _with_check(read: Read, check: TextCheck) -> Read:
     return lambda cursor: check(read(cursor))
 
 
@@ -278,7 +278,7 @@ def _field(writer: Type, owner: Record, name: str, reader: Type, plans: Plans) -
         return _enum(writer, reader, unknown_symbol_reason(owner, name))
     read = resolve(writer, reader, plans)
     check = text_check(owner, name) if isinstance(reader, Scalar) and reader.kind == "string" else None
-    return read if check is None else _checked(read, check)
+    return read if check is None else _with_check(read, check)
 
 
 def _record(writer: Record, reader: Record, plans: Plans) -> Read:

@@ -19,18 +19,18 @@ _ATTEMPTS_LIMIT_DIGITS: Final = 6
 # To a record
 
 
-def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, bare: bool = False) -> OutRecord:
+def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, drop_value: bool = False) -> OutRecord:
     """The source's key, value and headers, untouched, and after them the headers `dl.…`.
 
     `dl.failed` is JSON, cut to whole entries within 32 KiB; then `dl.failed_count` says how many there were. A record
-    over the limit of `topic`, or with `bare`, goes without value and source headers, and `dl.value_bytes` says how long
-    the value was; if its key alone is too long, without that too. A source that has been a dead letter (its own headers
-    `dl.…` say so) keeps them, as all of its headers, and its attempts are counted on.
+    over the limit of `topic`, or with `drop_value`, goes without value and source headers, and `dl.value_bytes` says
+    how long the value was; if its key alone is too long, without that too. A source that has been a dead letter (its
+    own headers `dl.…` say so) keeps them, as all of its headers, and its attempts are counted on.
     """
     added = tuple(_headers(letter))
     partition = letter.position.partition
     whole = OutRecord(topic.name, partition, letter.key, letter.value, (*letter.headers, *added))
-    if whole.size_bytes <= topic.limit_bytes and not bare:
+    if whole.size_bytes <= topic.limit_bytes and not drop_value:
         return whole
     added = (*added, ("dl.value_bytes", str(len(letter.value or b"")).encode()))
     without_value = OutRecord(topic.name, partition, letter.key, None, added)

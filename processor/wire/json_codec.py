@@ -296,7 +296,7 @@ def _map_decoder(decode_value: Decode) -> Decode:
     return decode
 
 
-def _checked(decode: Decode, check: TextCheck) -> Decode:
+def _with_check(decode: Decode, check: TextCheck) -> Decode:
     return lambda value: check(decode(value))
 
 
@@ -306,7 +306,7 @@ def _field_decoder(owner: Record, field: Field) -> Decode:
     decode = json_decoder(field.type)
     is_text = isinstance(field.type, Scalar) and field.type.kind == "string"
     check = text_check(owner, field.name) if is_text else None
-    return decode if check is None else _checked(decode, check)
+    return decode if check is None else _with_check(decode, check)
 
 
 def _record_decoder(type_: Record) -> Decode:

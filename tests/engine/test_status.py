@@ -27,7 +27,7 @@ from processor.engine.loop import run
 from processor.engine.partition import AssignedPartition
 from processor.engine.publisher import NotCommitted, TransactionResult
 from processor.engine.start_offsets import StartOffset, StartOffsetResolver
-from processor.engine.status import LOST, SILENT, UNASSIGNED, EngineStatus
+from processor.engine.status import LOST_REASON, SILENT_REASON, UNASSIGNED_REASON, EngineStatus
 from processor.errors import UnavailableError
 from processor.observability.http import Readiness
 from processor.observability.metrics import Metrics
@@ -327,7 +327,7 @@ def test_a_member_without_partitions_is_ready() -> None:
     """The group counts it in; one that has no response of the group, or was shut out, is not ready, and says which."""
     status = EngineStatus.unobserved()
     status.update({}, is_member=False, was_ever_assigned=False)
-    assert Readiness(ready=False, reasons=(UNASSIGNED,)) == status.readiness()
+    assert Readiness(ready=False, reasons=(UNASSIGNED_REASON,)) == status.readiness()
 
     status.update({}, is_member=True, was_ever_assigned=True)
 
@@ -339,7 +339,7 @@ def test_a_member_that_was_shut_out_is_not_ready() -> None:
     status = EngineStatus.unobserved()
     status.update({}, is_member=False, was_ever_assigned=True)
 
-    assert Readiness(ready=False, reasons=(LOST,)) == status.readiness()
+    assert Readiness(ready=False, reasons=(LOST_REASON,)) == status.readiness()
 
 
 def updated_once() -> EngineStatus:
@@ -381,7 +381,8 @@ def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch)
     assert READY == seen.after(1)
     seen.clock.now += MAX_STALL_S + 1
 
-    assert Readiness(ready=False, reasons=(f"the loop has not turned for 61 s; {SILENT}",)) == seen.status.readiness()
+    reason = f"the loop has not turned for 61 s; {SILENT_REASON}"
+    assert Readiness(ready=False, reasons=(reason,)) == seen.status.readiness()
 
 
 @pytest.mark.kafka
@@ -452,7 +453,7 @@ def test_degraded_is_seen_while_unready() -> None:
     status.update({}, is_member=False, was_ever_assigned=False)
 
     assert status.readiness() == Readiness(
-        ready=False, reasons=(UNASSIGNED, "reference.accounts: a row cannot be read"), degraded=True
+        ready=False, reasons=(UNASSIGNED_REASON, "reference.accounts: a row cannot be read"), degraded=True
     )
 
 

@@ -12,7 +12,7 @@ from processor.kafka.topic_plan import (
     PlannedTopic,
     Role,
     compare_topics,
-    least_dead_letter_bytes,
+    min_dead_letter_bytes,
     planned_topics,
 )
 from processor.settings import ReferenceSettings, Settings, TopicSettings
@@ -104,7 +104,7 @@ def test_dead_letters_hold_any_event(events_bytes: int, max_event_bytes: int) ->
     settings = Settings(tenant="northbank", max_event_bytes=max_event_bytes)
     needed = max(events_bytes, max_event_bytes) + 65_536
 
-    assert needed == least_dead_letter_bytes(settings, events_bytes=events_bytes)
+    assert needed == min_dead_letter_bytes(settings, events_bytes=events_bytes)
     (dead_letters,) = [t for t in plan(settings, events_bytes=events_bytes) if t.role == "dead_letters"]
     assert str(needed) == dead_letters.config["max.message.bytes"]
 

@@ -11,8 +11,7 @@ from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.outcome import Processed
 from processor.domain.reasons import DecisionReason, TemplateReason
-from processor.domain.reference import Account, Category, Contact, ContactUser, Table
-from processor.domain.reference import Subscription as SubscriptionRow
+from processor.domain.reference import Account, Category, Contact, ContactUser, SubscriptionRow, Table
 from processor.domain.template import Subscription, Template
 from processor.mapping.reference import CACHED_ROW_LIMIT_BYTES, InvalidRow, Reference, parse_row
 from tests.support.builders import (

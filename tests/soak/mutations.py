@@ -128,7 +128,7 @@ def _window_by_todays_decoding() -> None:
     ) -> tuple[SeenEvent, ...]:
         del outcomes
         first = max(low, end - self._settings.deduplication.records)
-        return tuple(self._without_outcome(partition, first, end, ()))
+        return tuple(self._events_without_outcome(partition, first, end, ()))
 
     StartOffsetResolver._seen_events = seen  # type: ignore[method-assign]
 
