@@ -1,6 +1,6 @@
 """`processor check`: settings, schemas, templates, samples; everything that is wrong at once, nothing connected.
 
-The exit code is 1 when there is a finding, 0 when there is none or there are only warnings.
+The exit code is 1 when there is an error, 0 when there is none or there are only warnings.
 """
 
 from collections.abc import Iterator
@@ -136,8 +136,8 @@ def _diagnostic_lines(diagnostic: Diagnostic) -> Iterator[str]:
 def _verdict(result: CheckResult) -> str:
     warnings = len(result.diagnostics) - result.errors
     if not result.diagnostics:
-        return "no findings"
-    parts = [_count(result.errors, "finding")] if result.errors else ["no findings"]
+        return "no errors"
+    parts = [_count(result.errors, "error")] if result.errors else ["no errors"]
     parts += [_count(warnings, "warning")] if warnings else []
     return ", ".join(parts) + ("; nothing would be loaded" if result.errors else "")
 

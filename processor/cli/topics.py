@@ -110,9 +110,9 @@ def _print_report(report: "TopicReport", *, as_json: bool) -> None:
     for line in columns(rows):
         print_line(line)
     for difference in report.differences:
-        if difference.what != "is missing":
+        if not difference.is_missing:
             print_line(f"{difference.topic} {difference.what}\nhint: {difference.hint}")
-    if any(difference.what == "is missing" for difference in report.differences):
+    if any(difference.is_missing for difference in report.differences):
         print_line("hint: `processor topics --create` creates what is missing")
 
 

@@ -27,9 +27,9 @@ class DeduplicationWindow:
         return len(self._seen)
 
     def first_seen(self, event: SeenEvent) -> RecordPosition | None:
-        """The oldest place before `event`, within both bounds, of the same event; None when there is none.
+        """The oldest position before `event`, within both bounds, of the same event; None when there is none.
 
-        Record times need not be in order, so the bound of age is checked for each place.
+        Record times need not be in order, so the bound of age is checked for each position.
         """
         oldest_offset, oldest_ms = event.position.offset - self._records, event.time_ms - self._age_ms
         for earlier in self._by_identity.get(event.identity, ()):
@@ -52,16 +52,16 @@ class DeduplicationWindow:
         """
         while self._seen and self._seen[0].position.offset < committed_offset - self._records:
             identity = self._seen.popleft().identity
-            places = self._by_identity[identity]
-            places.popleft()
-            if not places:
+            same_events = self._by_identity[identity]
+            same_events.popleft()
+            if not same_events:
                 del self._by_identity[identity]
 
     def forget_from(self, offset: int) -> None:
         """Drop what lies at `offset` or after: these records will be read and remembered again."""
         while self._seen and self._seen[-1].position.offset >= offset:
             identity = self._seen.pop().identity
-            places = self._by_identity[identity]
-            places.pop()
-            if not places:
+            same_events = self._by_identity[identity]
+            same_events.pop()
+            if not same_events:
                 del self._by_identity[identity]

@@ -192,7 +192,7 @@ class Loop:
             return
         self._status.set_topic_differences(differences)
         template_sets = self._context.output_topics.template_sets.name
-        if any(difference.topic == template_sets and difference.what == "is missing" for difference in differences):
+        if any(difference.topic == template_sets and difference.is_missing for difference in differences):
             self._published_sets.clear()  # a set that is published twice is the same record twice
 
     def _apply_reload(self) -> None:
@@ -344,11 +344,11 @@ class Loop:
             if isinstance(error, FatalError) and not isinstance(error, InternalError):
                 raise
             if record.position != self._suspect:
-                log.warning("mapping retried after error", place=str(record.position), error=error_place(error))
+                log.warning("mapping retried after error", position=str(record.position), error=error_place(error))
                 return None
             # Neither the error's text nor `log.exception`: either may quote the event.
             frames = "".join(format_tb(error.__traceback__, -TRACEBACK_FRAMES))
-            fields = {"place": str(record.position), "error": error_place(error), "traceback": frames}
+            fields = {"position": str(record.position), "error": error_place(error), "traceback": frames}
             log.error("mapping raised an error", **fields)  # noqa: TRY400  as said above
             self._status.count_mapping_error()
             event = decoded.event if isinstance(decoded, SourceEvent) else None
@@ -511,14 +511,16 @@ class Loop:
         if len(chunk) > 1:
             self._max_records = len(chunk) // 2
         elif chunk:
-            place, dead_letters = chunk[0].outcome.record.position, self._context.output_topics.dead_letters
-            before = self._refused.get(place)
+            position, dead_letters = chunk[0].outcome.record.position, self._context.output_topics.dead_letters
+            before = self._refused.get(position)
             if before is not None and before.drop_value:
                 raise TopicConfigError(
-                    f"the broker refuses even the dead letter of {place} without its bytes: {failure.detail}",
+                    f"the broker refuses even the dead letter of {position} without its bytes: {failure.detail}",
                     hint=f"compare the configuration of {dead_letters.name} with `processor topics`",
                 )
-            self._refused[place] = RefusedOutputs(f"{failure.error}: {failure.detail}", drop_value=before is not None)
+            self._refused[position] = RefusedOutputs(
+                f"{failure.error}: {failure.detail}", drop_value=before is not None
+            )
         return bool(chunk)
 
     def _back_off(self) -> None:

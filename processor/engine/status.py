@@ -211,7 +211,7 @@ class EngineStatus:
             log.warning(
                 "record key mismatch",
                 pattern=pattern,
-                place=str(outcome.record.position),
+                position=str(outcome.record.position),
                 event_name=wrong.event,
                 event_id=wrong.event_id,
                 expected_key=wrong.expected,

@@ -112,13 +112,13 @@ def is_partition_error(message: Message) -> bool:
 
 
 def fetch_error_text(message: Message) -> str:
-    """Why the partition that the error `message` names cannot be read further, with its place. The client retries by
+    """Why the partition that the error `message` names cannot be read further, with the position. The client retries by
     itself; it may go on behind a damaged batch, so a caller that must not miss a record has to seek."""
     error = message.error()
     assert error is not None
     advice = FETCH_ADVICE.get(error.code())
-    place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
-    return f"{place} cannot be read: {error.name()}: {error.str()}" + (f"; {advice}" if advice else "")
+    position = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+    return f"{position} cannot be read: {error.name()}: {error.str()}" + (f"; {advice}" if advice else "")
 
 
 class Connection:

@@ -10,6 +10,7 @@ from processor.settings import FixedTopic, Settings
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _FOR_EVER: Final = -1
+_MISSING: Final = "is missing"
 
 DEFAULT_PARTITIONS: Final = 6
 
@@ -132,6 +133,11 @@ class Difference:
     hint: str
     name: str = ""
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such topic."""
+        return self.what == _MISSING
+
 
 def min_dead_letter_bytes(settings: Settings, *, events_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> int:
     """The `max.message.bytes` that the dead letters' topic needs, so that the bytes of any event go in untouched.
@@ -199,8 +205,8 @@ def _planned(
 def compare_topics(plan: Iterable[PlannedTopic], existing: Mapping[Topic, ExistingTopic]) -> tuple[Difference, ...]:
     """What must be fixed before `run` can keep its promises, in the order of `plan`. Empty: all is well.
 
-    More partitions, a longer life or a larger limit than planned is no difference, but for the partitions of reference
-    tables; neither is a shorter life of the events or streams. Co-partitioned topics are compared with the
+    More partitions, a longer retention or a larger limit than planned is no difference, but for the partitions of
+    reference tables; neither is a shorter retention of events or streams. Co-partitioned topics are compared with the
     events as they are, not as they were planned.
     """
     plan = tuple(plan)
@@ -209,7 +215,7 @@ def compare_topics(plan: Iterable[PlannedTopic], existing: Mapping[Topic, Existi
     for topic in plan:
         actual = existing.get(topic.name)
         if actual is None:
-            found.append(Difference(topic.name, "is missing", "`processor topics --create`"))
+            found.append(Difference(topic.name, _MISSING, "`processor topics --create`"))
         else:
             found += _differences(topic, actual, events)
     return tuple(found)
@@ -236,7 +242,7 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         yield _config_difference(
             topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost
         )
-    if _TOPIC_DEFAULTS[topic.role].proof and events is not None and _shorter(actual.retention_ms, events.retention_ms):
+    if _TOPIC_DEFAULTS[topic.role].proof and events is not None and _is_less(actual.retention_ms, events.retention_ms):
         yield Difference(
             topic.name,
             f"keeps records for {_days(actual.retention_ms)}, {events.name} for {_days(events.retention_ms)}: "
@@ -247,7 +253,7 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
     if (
         _TOPIC_DEFAULTS[topic.role].proof
         and events is not None
-        and _shorter(actual.retention_bytes, events.retention_bytes)
+        and _is_less(actual.retention_bytes, events.retention_bytes)
     ):
         most = "any number of" if events.retention_bytes == _FOR_EVER else str(events.retention_bytes)
         yield Difference(
@@ -305,8 +311,9 @@ def _config_difference(topic: Topic, name: str, actual: str, planned: str, *, lo
     return Difference(topic, what, f"set {name}={planned} on {topic}", name)
 
 
-def _shorter(one_ms: int, other_ms: int) -> bool:
-    return one_ms != _FOR_EVER and (other_ms == _FOR_EVER or one_ms < other_ms)
+def _is_less(limit: int, other: int) -> bool:
+    """Whether a retention, by time or bytes, is less than another; -1 is without a limit."""
+    return limit != _FOR_EVER and (other == _FOR_EVER or limit < other)
 
 
 def _days(ms: int) -> str:

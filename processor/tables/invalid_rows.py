@@ -82,14 +82,14 @@ class InvalidRows:
             rows = self._first_rows(table, MAX_NAMED_ROWS)
             for row in rows:
                 consequence = f": {TENANT_ROW_CONSEQUENCE}" if self._is_tenants_account(row) else ""
-                reasons.append(f"{_place(row, topics)}: the row {_key(row)} cannot be read{consequence}")
+                reasons.append(f"{_position(row, topics)}: the row {_key(row)} cannot be read{consequence}")
             if count > len(rows):
                 reasons.append(f"{topic.name}: {count - len(rows)} more rows cannot be read")
         self.reasons = tuple(reasons)
 
     def _log(self, row: InvalidTableRow, topics: Mapping[Table, TableTopic]) -> None:
         more = {"consequence": TENANT_ROW_CONSEQUENCE} if self._is_tenants_account(row) else {}
-        log.error("invalid reference row", place=_place(row, topics), key=_key(row), error=row.error, **more)
+        log.error("invalid reference row", position=_position(row, topics), key=_key(row), error=row.error, **more)
 
     def _first_rows(self, table: Table, limit: int) -> list[InvalidTableRow]:
         return self._store.invalid_rows(table, first=self._tenant, limit=limit)
@@ -98,7 +98,7 @@ class InvalidRows:
         return row.table == Table.ACCOUNTS and row.key == self._tenant.encode()
 
 
-def _place(row: InvalidTableRow, topics: Mapping[Table, TableTopic]) -> str:
+def _position(row: InvalidTableRow, topics: Mapping[Table, TableTopic]) -> str:
     return f"{topics[row.table].name}[{row.partition}]@{row.offset}"
 
 

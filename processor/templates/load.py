@@ -62,7 +62,7 @@ def require_usable(loaded: LoadResult) -> TemplateSet:
     """The set. Raises UsageError that lists every diagnostic that is an error; then nothing is loaded."""
     if loaded.templates is None:
         errors = [diagnostic for diagnostic in loaded.diagnostics if diagnostic.is_error]
-        count = "1 finding" if len(errors) == 1 else f"{len(errors)} findings"
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise UsageError(
             f"templates in {loaded.directory}: {count}, nothing loaded\n" + "\n".join(map(str, errors)),
             hint="`processor check` shows the same and connects to nothing",

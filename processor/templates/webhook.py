@@ -31,8 +31,6 @@ class Authorization(StrEnum):
     BASIC = "BASIC_AUTHORIZATION"  #: By user and password (RFC 7617).
 
 
-BASIC: Final = Authorization.BASIC
-
 RESERVED_HEADERS: Final = frozenset(
     ("host", "content-length", "content-type", "connection", "transfer-encoding", "x-notifications-idempotency-key")
 )
@@ -136,23 +134,24 @@ def check_authorization(
     def error(field: str, message: str, hint: str = "") -> Diagnostic:
         return _error(field, message, hint, RuleCode.WEBHOOK_AUTHORIZATION)
 
-    basic = authorization == BASIC
+    scheme = Authorization.BASIC
+    is_basic = authorization == scheme
     for name, value in (("username", username), ("password_env", password_env)):
-        if basic and not value:
-            yield error("authorization" if value is None else name, f"authorization {BASIC} needs `{name}`")
-        elif value is not None and not basic:
+        if is_basic and not value:
+            yield error("authorization" if value is None else name, f"authorization {scheme} needs `{name}`")
+        elif value is not None and not is_basic:
             yield error(
                 name,
-                f"`{name}` goes with authorization {BASIC} only",
-                f'authorization = "{BASIC}"',
+                f"`{name}` goes with authorization {scheme} only",
+                f'authorization = "{scheme}"',
             )
     if username and (":" in username or holds_control(username)):
         yield error("username", "username holds a colon or a control character")
     if password_env and not _VARIABLE.fullmatch(password_env):
         hint = "a password does not belong in a template: name the environment variable that holds it"
         yield error("password_env", "password_env is not the name of a variable", hint)
-    if basic and any(name.lower() == "authorization" for name in headers):
-        yield error("headers", f"a header Authorization beside authorization {BASIC}", "leave it out")
+    if is_basic and any(name.lower() == "authorization" for name in headers):
+        yield error("headers", f"a header Authorization beside authorization {scheme}", "leave it out")
 
 
 def _error(field: str, message: str, hint: str, code: RuleCode) -> Diagnostic:

@@ -34,12 +34,12 @@ def make_settings(**fields: Any) -> Settings:
 
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is shipped has no finding: exit 0, and the text says what was looked at."""
+    """What is shipped has no error: exit 0, and the text says what was looked at."""
     code = run_command(check.command, make_settings())
     text = capsys.readouterr().out
 
     assert 0 == code
-    assert text.endswith("\nno findings\n")
+    assert text.endswith("\nno errors\n")
     assert [
         "settings   valid; tenant northbank, time zone UTC",
         f"schemas    {len(FAMILIES)} families, {len(EVENTS)} events, {len(OUTPUT_SCHEMAS)} outputs",
@@ -59,7 +59,7 @@ def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "     5  T03 unknown event 'LOAN_REPAYMET'",
         "            hint: did you mean LOAN_REPAYMENT?",
         "",
-        "1 finding; nothing would be loaded",
+        "1 error; nothing would be loaded",
     ] == text.splitlines()[-5:]
 
 

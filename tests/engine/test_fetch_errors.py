@@ -256,7 +256,7 @@ def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: st
         assert readiness.ready
         assert f"{installation.settings.topic('contacts')}[0]@0 cannot be read" in readiness.reasons[0]
         assert "receive.message.max.bytes" in readiness.reasons[0]
-    errors = [(line["event"], line.get("place")) for line in logs if line["log_level"] == "error"]
+    errors = [(line["event"], line.get("position")) for line in logs if line["log_level"] == "error"]
     unreadable = f"{installation.settings.topic('accounts')}[0]@0"
     assert [("reference table partition paused", None), ("invalid reference row", unreadable)] == errors
 

@@ -120,7 +120,7 @@ def test_the_record_is_dead_and_the_others_go_on(
     )
     assert dead.detail.startswith(f"mapping raised {kind} in ")
     assert (repayment(AT)["eventId"], "LOAN_REPAYMENT") == (dead.event_id, dead.event)
-    assert str(dead.position) == error["place"]
+    assert str(dead.position) == error["position"]
     assert "test_mapping_errors.py" in error["traceback"]
     assert SECRET not in f"{lines}{letter.headers()}"
     assert 1 == registry.get_sample_value("processor_mapping_errors_total")

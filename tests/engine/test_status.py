@@ -253,7 +253,7 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
     (line,) = (line for line in logs if "pattern" in line)
     event = make_event()
     place = mapped().record.position
-    assert f"{place.topic}[{place.partition}]@{place.offset}" == line["place"]
+    assert f"{place.topic}[{place.partition}]@{place.offset}" == line["position"]
     assert (event.name, event.id, event.ordering_key) == (line["event_name"], line["event_id"], line["expected_key"])
 
 

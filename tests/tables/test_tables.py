@@ -278,7 +278,7 @@ def test_invalid_rows_are_named(installation: Installation) -> None:
         (f"{accounts}[0]@0", "", "it has no key"),
         (f"{accounts}[0]@1", "\ufffd", "its key is not UTF-8"),
     } == {
-        (line["place"], line["key"], line["error"].partition(" at character")[0])
+        (line["position"], line["key"], line["error"].partition(" at character")[0])
         for line in logs
         if line["event"] == "invalid reference row"
     }

@@ -483,7 +483,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         ("other.toml", "unknown field `typ`"),
     ] == [(diagnostic.location.file, diagnostic.message) for diagnostic in loaded.diagnostics]
     assert 5 == len(re.findall(r"^(?:note|other)\.toml:\d+: ", str(raised.value), re.MULTILINE))
-    assert "5 findings, nothing loaded" in str(raised.value)
+    assert "5 errors, nothing loaded" in str(raised.value)
     assert "\nhint: " in str(raised.value)
 
 
