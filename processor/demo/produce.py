@@ -143,7 +143,7 @@ class ProduceReport:
 
 
 class Track(Protocol):
-    """Gives what it is given, and may show how far it is; `total` is None where that is not known."""
+    """Passes items on, and may show the progress; `total` is None where that is not known."""
 
     def __call__(self, what: str, items: Iterable[Any], total: int | None, /) -> Iterator[Any]: ...
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from processor.domain.record import NO_TIME_MS, EventName, RecordPosition, SourceRecord
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from processor.domain.record import EPOCH, NO_TIME_MS, EventName, RecordPosition, SourceRecord
 
 Fields = Mapping[str, Any]
 """A decoded Avro record: dict, list, str, int, bool, Decimal, date, aware UTC datetime or None, nested as declared."""
@@ -46,7 +44,7 @@ class Event:
     @property
     def occurred_at_ms(self) -> int:
         """`occurred_at` in milliseconds since 1970, cut."""
-        return (self.occurred_at - _EPOCH) // timedelta(milliseconds=1)
+        return (self.occurred_at - EPOCH) // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

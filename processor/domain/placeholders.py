@@ -680,6 +680,9 @@ PLACEHOLDERS: Final[tuple[Placeholder, ...]] = (
 SECRETS: Final = frozenset((("passwordUrl",),))
 """Paths to values for the recipient's eyes only: never in a log, a decision or a dead letter's header."""
 
+VALUE_MASK: Final = "***"
+"""What people see in place of a secret value of an event or a template."""
+
 ENTITIES: Final = ("TRANSACTION", "LOAN", "SAVINGS", "LINE_OF_CREDIT", "CLIENT", "GROUP", "BRANCH", "CENTRE", "USER")
 """The entities of custom fields, in the order in which a field without an entity is searched."""
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, NewType
 
 Topic = NewType("Topic", str)
@@ -16,6 +17,7 @@ ENCODED_KEY_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME_MS: Final = 0  #: 1970-01-01T00:00:00.000Z: written where no time is known.
 _LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RFC 3339 and many languages' times end
 

@@ -71,12 +71,12 @@ class NamedPlaceholder:
 class CustomField:
     """A custom field as an author names it. `keys`: where to look in the event's `customFields`, first value wins.
 
-    `keys` are in NFC. `has_forms`: an event may spell them otherwise, with accents as characters of their own.
+    `keys` are in NFC. `needs_nfc`: an event may spell them in another form, with accents as characters of their own.
     """
 
     name: str
     keys: tuple[str, ...]
-    has_forms: bool = False
+    needs_nfc: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ MAX_PROCESSES_PER_HOST = 1000
 
 
 @contextmanager
-def transactional_id(settings: Settings) -> Iterator[str]:
+def claim_transactional_id(settings: Settings) -> Iterator[str]:
     """The id for this process, held until the block is left: the lowest free index of the instance on this host.
 
     The lock is a file in a folder of this user in the host's temporary folder, freed by the operating system however

@@ -26,7 +26,7 @@ from processor.engine.batch import ProcessedRecord, outcomes_of, split_batch
 from processor.engine.circuit_breaker import CircuitBreakers
 from processor.engine.completion import STALL_HINT, CompletionWatch
 from processor.engine.consumer import PolledRecord
-from processor.engine.instance_id import transactional_id
+from processor.engine.instance_id import claim_transactional_id
 from processor.engine.partition import AssignedPartition
 from processor.engine.publisher import NotCommitted, TransactionResult
 from processor.engine.startup import EngineParts, RunContext, connect, load_local_parts, retry_until_available
@@ -76,7 +76,7 @@ def run(
     """
     local = load_local_parts(settings, start_from=start_from)
     with (
-        transactional_id(settings) as name,
+        claim_transactional_id(settings) as name,
         shutdown_signals() as shutdown,
         ExitStack() as stack,
         suppress(ShutdownRequested),

@@ -24,7 +24,7 @@ from processor.domain.output_topics import DECISION, STATUS, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
 from processor.errors import InputError
 from processor.kafka.clients import headers_of
-from processor.kafka.read_to_end import UnpackError, open_reader, read_range
+from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.settings import Settings
 from processor.templates.used_texts import UsedTexts, text_digest
 from processor.wire.dead_letter import dead_letter_outcome
@@ -114,8 +114,8 @@ class OutcomeReader:
         """By source offset, in order, the outcomes of the records at offsets [first, end), all of them committed.
 
         Open transactions are not waited for, as one may hang for ever: what lies behind their begin is read uncommitted
-        where no committed outcome of a source is found. It is committed and waits for the other's end; or it is another
-        try of the same record, whose outcome is the same.
+        where no committed outcome of a source is found. Such an output is committed and
+        held back by another transaction, or it is another try of the same record, whose outcome is the same.
         Where outputs differ (a record that was mapped again after a position was set back), one that has an event wins.
         A record that cannot be read is ignored and logged: it is somebody else's, or of a version that cannot be read
         yet, and one such record must not keep a partition from being mapped.

@@ -23,7 +23,7 @@ from processor.engine.output_scan import Extent, OutcomeReader
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin, Reader, create_admin, source_record, standalone_consumer
 from processor.kafka.errors import raise_if_unauthorized, translate_broker_errors
-from processor.kafka.read_to_end import UnpackError, open_reader, read_range
+from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
 from processor.mapping.decode import decode_record
 from processor.settings import Settings
@@ -295,11 +295,11 @@ class StartOffsetResolver:
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
         """The schema of an output, or of a record of the input that left none.
 
-        KeyError also for an id that the registry refuses while it gives others: ours are known, and no start is held
-        back for somebody else's.
+        KeyError also for an id that the registry refuses while it serves others: our ids are known, and a foreign one
+        must not hold back a start.
 
-        Waits for the registry: put off at each id that is new, reading would begin again each time, and what is known
-        of the first ids would be too old before the last is reached.
+        Waits for the registry: if each new id put off the look-up, reading would start again each time, and the first
+        ids would have expired from the cache before the last one is reached.
         """
         deadline, retries = time.monotonic() + REGISTRY_TIMEOUT_S, 0
         while True:

@@ -224,7 +224,7 @@ class EngineStatus:
         self._set_readiness(self._failure_reason())  # at once: the loop makes no pass until the broker has responded
 
     def clear_failure(self) -> None:
-        """A poll came back empty: what a batch that was not committed would have done again is done, or is others'."""
+        """A poll came back empty: the batch that was not committed has been done again, or is another member's now."""
         self._failure = ""
 
     def count_rebalance(self, event: RebalanceEvent, partitions: int) -> None:

@@ -48,14 +48,15 @@ _TOPIC_DEFAULTS: Final[Mapping[Role, _TopicDefaults]] = {
     "subscriptions": _TopicDefaults("compact", 0),
 }
 
-TABLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
+TABLE_ROLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
 """The reference tables. Every process reads all of them, so one partition does: it keeps the rows of a key in the order
 in which they were written. With more, a key may have an old row in one partition and its new one, or its deletion, in
 another, and nothing says reliably which came last: times are the producers', and compaction takes deletions away."""
 
 MIN_DELETE_RETENTION_MS: Final = 600_000
-"""The shortest `delete.retention.ms` of a reference topic. A process notes twice a minute that it has all, and a local
-copy is read on after a restart if it was away for less than half of the time: five minutes, the other half for reading.
+"""The shortest `delete.retention.ms` of a reference topic. A process notes twice a minute that it has all, and its
+local store is used after a restart if it was away for less than half of the time: five minutes; the other half is for
+reading.
 """
 
 LOG_APPEND_TIME: Final = "LogAppendTime"
@@ -85,7 +86,7 @@ class PlannedTopic:
         config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if self.max_message_bytes is not None:
             config["max.message.bytes"] = str(self.max_message_bytes)
-        if self.role in TABLES:
+        if self.role in TABLE_ROLES:
             config["message.timestamp.type"] = LOG_APPEND_TIME
         return config
 
@@ -183,7 +184,7 @@ def planned_topics(
                 partitions=1,
                 max_partitions=None if settings.reference.keys_are_stable else 1,
             )
-            for role in TABLES
+            for role in TABLE_ROLES
         ),
         *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
     )
@@ -230,10 +231,10 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         )
     if topic.max_partitions is not None and actual.partitions > topic.max_partitions:
         yield Difference(topic.name, several_partitions_text(actual.partitions), ONE_PARTITION_HINT)
-    if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
+    if topic.role in TABLE_ROLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
         found = actual.config.get("message.timestamp.type", "no value")
         yield _config_difference(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
-    if topic.role in TABLES and actual.delete_retention_ms < MIN_DELETE_RETENTION_MS:
+    if topic.role in TABLE_ROLES and actual.delete_retention_ms < MIN_DELETE_RETENTION_MS:
         yield Difference(
             topic.name, short_retention_text(actual.delete_retention_ms), longer_retention_hint(topic.name)
         )

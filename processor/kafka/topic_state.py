@@ -24,7 +24,7 @@ from processor.kafka.errors import error_of, translate_broker_errors
 from processor.kafka.topic_plan import (
     DEFAULT_MAX_MESSAGE_BYTES,
     DEFAULT_PARTITIONS,
-    TABLES,
+    TABLE_ROLES,
     Difference,
     ExistingTopic,
     compare_topics,
@@ -164,7 +164,7 @@ def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) 
         stream_events=stream_events,
         events_bytes=events.max_message_bytes if events else DEFAULT_MAX_MESSAGE_BYTES,
     )
-    tables = {settings.topic(table) for table in TABLES}
+    tables = {settings.topic(table) for table in TABLE_ROLES}
     return tuple(
         difference
         for difference in compare_topics(plan, existing)

@@ -16,7 +16,7 @@ from processor.domain.template import (
 )
 from processor.mapping.escape import EscapeError, escape, subject_line
 from processor.mapping.format import format_value
-from processor.mapping.table_formats import TABLE_FORMATS, TABLES, row_cells
+from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS, row_cells
 from processor.mapping.values import Scope, currency_of, custom_value, text_of, type_of, value_at
 
 Placeholder = NamedPlaceholder | CustomFieldPlaceholder
@@ -171,7 +171,7 @@ def _render_table(
     room: int,
 ) -> str:
     """All rows, as the document has tables. _NoRoomError at the first row without `room`."""
-    columns = TABLES[placeholder.paths[scope.family].path]
+    columns = TABLE_COLUMNS[placeholder.paths[scope.family].path]
     table_format = TABLE_FORMATS[placeholder.context]
 
     def escape_cell(text: str) -> str:

@@ -29,7 +29,7 @@ def _columns(**types: PlaceholderType) -> tuple[Column, ...]:
     return tuple(Column((name,), kind) for name, kind in types.items())
 
 
-TABLES: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path of the table -> its columns, in order
+TABLE_COLUMNS: Final[Mapping[tuple[str, ...], tuple[Column, ...]]] = {  # path of the table -> its columns, in order
     ("schedule",): _columns(
         number=PlaceholderType.INTEGER,
         dueDate=PlaceholderType.DATE,

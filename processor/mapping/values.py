@@ -51,7 +51,7 @@ def custom_value(field: CustomField, fields: Mapping[str, Any]) -> Any:
     Of keys that are the same in NFC the composed one wins, then the first in the event's order that has a value.
     """
     values = fields.get("customFields") or {}
-    if field.has_forms:
+    if field.needs_nfc:
         values = _by_nfc(values)
     return next((values[key] for key in field.keys if values.get(key) is not None), None)
 

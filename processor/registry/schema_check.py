@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.schema_files import load_schemas
-from processor.registry.subjects import Subjects, subjects
+from processor.registry.subjects import Subjects, open_subjects
 from processor.settings import Settings
 from processor.wire.compatibility import incompatibilities
 from processor.wire.reader_schemas import ReaderSchema, Schemas
@@ -32,7 +32,7 @@ def check_schemas(settings: Settings) -> list[SchemaCheck]:
     Blocks on the disk and the network. Raises DependencyError when the registry does not respond.
     """
     schemas = load_schemas(settings.schemas_dir)
-    registry = subjects(settings)
+    registry = open_subjects(settings)
     with _translate_unavailable():
         return [_check(schema, schemas, registry) for schema in _all(schemas).values()]
 
@@ -50,7 +50,7 @@ def register_schemas(settings: Settings, checks: list[SchemaCheck]) -> list[Sche
 
 def required_registry(settings: Settings) -> Subjects:
     """The registry that is set. UsageError where none is."""
-    registry = subjects(settings)
+    registry = open_subjects(settings)
     if registry is None:
         raise UsageError("no schema registry is set", hint="set PROCESSOR_SCHEMA_REGISTRY__URL")
     return registry

@@ -67,7 +67,7 @@ def _translate_shape_errors() -> Iterator[None]:
         raise UnavailableError(f"the schema registry did not respond as its API says: {error!r}") from error
 
 
-def subjects(settings: Settings) -> Subjects | None:
+def open_subjects(settings: Settings) -> Subjects | None:
     """The registry that is set, if one is."""
     url = settings.schema_registry.url
     return None if url is None else Subjects(RegistryClient(url, open_session(settings)))
@@ -80,7 +80,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
     registry, the same. Raises UsageError for a schema that is written and not registered: `run` registers
     nothing.
     """
-    registry = subjects(settings)
+    registry = open_subjects(settings)
     formats = settings.output
     if registry is None:
         return schemas

@@ -255,7 +255,7 @@ class ReferenceTables:
 
     def _remove_abandoned(self, own_folder: Path) -> None:
         """Remove the stores beside ours that were not written to for so long that they cannot be used any more: a
-        process that runs notes twice a minute how far it is. Containers that are replaced leave one each."""
+        running process writes to its store twice a minute. Containers that are replaced leave one each."""
         oldest = time.time() - 2 * self._delete_retention_s(max) - ABANDONED_AFTER_S
         for folder in own_folder.parent.iterdir():
             if folder == own_folder or not STORE_NAME.fullmatch(folder.name):

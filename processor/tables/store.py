@@ -155,7 +155,7 @@ class TableStore:
             self._rows.put(_topic_key(table), topic_id.encode())
 
     def last_current_at(self) -> float | None:
-        """When, in seconds since the epoch, it was created or last had all rows: later deletions may be missed."""
+        """When, in seconds since the epoch, it was created or last had all rows: later deletions may be missing."""
         with self._translate_disk_errors():
             value: bytes | None = self._rows.get(_CURRENT_KEY)
         return None if value is None else float(value)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from processor.domain.catalogue import EVENTS, EventRow, Target, nearest_event
 from processor.domain.channel import CHANNELS, AddressKind, Channel, ContentType, RecipientKind
-from processor.domain.placeholders import SECRETS, placeholders_of
+from processor.domain.placeholders import SECRETS, VALUE_MASK, placeholders_of
 from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, NamedPlaceholder, Subscription
 from processor.domain.text import closest_match, did_you_mean
@@ -24,7 +24,6 @@ from processor.settings import Settings
 from processor.shipped import sample
 from processor.templates.checks import ID_HINT, is_template_id
 from processor.templates.load import SHIPPED, load_templates, require_usable
-from processor.templates.secrets import MASK
 from processor.templates.text import field_paths
 from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.reader_schemas import Schemas
@@ -64,7 +63,7 @@ def placeholder_samples(event: EventName, schemas: Schemas, settings: Settings) 
         paths, _ = field_paths(name, {row.family: event})
         value = plain_text(NamedPlaceholder(name, EscapeContext.TEXT, paths), scope)
         if placeholder.path in SECRETS and value is not None:
-            value = MASK
+            value = VALUE_MASK
         yield PlaceholderSample(name, placeholder.type.value, placeholder.meaning, value)
 
 

@@ -23,7 +23,7 @@ from processor.domain.template import (
     Text,
 )
 from processor.mapping.render import RenderFailure, render
-from processor.mapping.table_formats import TABLES
+from processor.mapping.table_formats import TABLE_COLUMNS
 from processor.mapping.values import Scope
 from processor.templates.html_scanner import Misplacement, place_placeholders, unescape_attribute
 from processor.templates.rules import RuleCode
@@ -144,7 +144,7 @@ def _build_probe(body: tuple[Segment, ...], family: str) -> tuple[dict[str, str]
             case NamedPlaceholder() if segment.paths[family].type is PlaceholderType.TABLE:
                 path = segment.paths[family].path
                 row: dict[str, Any] = {}
-                for column in TABLES[path]:
+                for column in TABLE_COLUMNS[path]:
                     _set_path(row, column.path, _SAMPLES[column.type])
                 _set_path(tables, path, [row, dict.fromkeys(row)])
                 probe.append(segment)

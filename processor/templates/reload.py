@@ -45,8 +45,8 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """One look at the directory. `loaded`: its files were loaded, to a new set, to a reason why it is `refused`, or to
-    neither: they are what is in use."""
+    """One look at the directory. `loaded`: its files were loaded; the result is a new set (`reload`), why they are
+    `refused`, or neither where they are what is in use."""
 
     fingerprint: Fingerprint
     loaded: bool

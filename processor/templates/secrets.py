@@ -1,13 +1,10 @@
 """What people who look at events must not see: codes and links that are for a message's recipient alone."""
 
 from dataclasses import replace
-from typing import Final
 
 from processor.domain.event import Event
-from processor.domain.placeholders import SECRETS
+from processor.domain.placeholders import SECRETS, VALUE_MASK
 from processor.errors import InternalError
-
-MASK: Final = "***"
 
 
 def mask_secrets(event: Event) -> Event:
@@ -17,5 +14,5 @@ def mask_secrets(event: Event) -> Event:
         if len(path) != 1:
             raise InternalError(f"{path}: a secret that lies deeper than an event's own fields")
         if fields.get(path[0]) is not None:
-            fields[path[0]] = MASK
+            fields[path[0]] = VALUE_MASK
     return replace(event, fields=fields)

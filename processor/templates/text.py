@@ -326,7 +326,7 @@ def parse_custom_field(name: str) -> CustomField:
     ENTITY:FIELD or ENTITY:FIELD:INDEX when it begins with an entity's name, else the whole is a field that is searched
     in all entities. Without INDEX a grouped field means its entry 1.
     """
-    has_forms = not name.isascii()
+    needs_nfc = not name.isascii()
     entity, *rest = nfc(name).split(":")
     if not name.strip():
         raise ValueError("a custom field needs a name")
@@ -336,12 +336,12 @@ def parse_custom_field(name: str) -> CustomField:
         if rest:
             raise ValueError(f"{entity!r} is not an entity of custom fields")
         keys = tuple(key for each in ENTITIES for key in (f"{each}:{entity}", f"{each}:{entity}:1"))
-        return CustomField(name, keys, has_forms)
+        return CustomField(name, keys, needs_nfc)
     match rest:
         case [field] if field.strip():
-            return CustomField(name, (f"{entity}:{field}", f"{entity}:{field}:1"), has_forms)
+            return CustomField(name, (f"{entity}:{field}", f"{entity}:{field}:1"), needs_nfc)
         case [field, index] if field.strip() and re.fullmatch(r"[1-9][0-9]{0,8}", index):
-            return CustomField(name, (f"{entity}:{field}:{index}",), has_forms)
+            return CustomField(name, (f"{entity}:{field}:{index}",), needs_nfc)
         case [_, _]:
             raise ValueError("INDEX is a whole number from 1")
         case [] | [_]:

@@ -13,11 +13,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from processor.domain.reasons import Reason
-from processor.domain.record import Headers
+from processor.domain.record import EPOCH, Headers
 from processor.domain.text import quote
 from processor.wire.errors import ContentError
 from processor.wire.scalars import (
-    EPOCH,
     EXACT,
     TextCheck,
     default_value,

@@ -7,7 +7,7 @@ from decimal import Context, Decimal
 from typing import Any, Final
 
 from processor.domain.reasons import Reason
-from processor.domain.record import ENCODED_KEY_PATTERN, TENANT_PATTERN
+from processor.domain.record import ENCODED_KEY_PATTERN, EPOCH, TENANT_PATTERN
 from processor.domain.text import quote
 from processor.wire.errors import ContentError
 from processor.wire.schema import Array, DecimalBytes, Map, Record, Scalar, Type, Union
@@ -15,7 +15,6 @@ from processor.wire.schema import Array, DecimalBytes, Map, Record, Scalar, Type
 # ---------------------------------------------------------------------------------------------------------------------
 # Times and numbers
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
 _MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND

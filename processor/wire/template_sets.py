@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from processor.domain.output_topics import OutputTopic
+from processor.domain.placeholders import VALUE_MASK
 from processor.domain.record import OutRecord, TemplateId
 from processor.domain.template import Template, TemplateSet
 from processor.wire.json_codec import JSON_HEADERS
@@ -98,7 +99,7 @@ def without_secrets(content: str) -> str:
     headers = (file.get("webhook") or {}).get("headers") if isinstance(file, dict) else None
     if not headers:
         return content
-    file["webhook"]["headers"] = dict.fromkeys(headers, "***")
+    file["webhook"]["headers"] = dict.fromkeys(headers, VALUE_MASK)
     return json.dumps(file, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.engine.instance_id import transactional_id
+from processor.engine.instance_id import claim_transactional_id
 from processor.errors import UsageError
 from processor.settings import Settings
 
@@ -31,16 +31,16 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_process_has_index_0(topic_prefix: str) -> None:
     """Alone, a process is `{group}:{instance}:0`, at every start."""
     for _ in range(2):
-        with transactional_id(settings(topic_prefix)) as name:
+        with claim_transactional_id(settings(topic_prefix)) as name:
             assert f"{topic_prefix}:host-a:0" == name
 
 
 def test_two_at_once_have_different_ids(topic_prefix: str) -> None:
     """Unique is what correctness needs: a second one takes the next index, and a freed index is used again."""
-    with transactional_id(settings(topic_prefix)) as first:
-        with transactional_id(settings(topic_prefix)) as second:
+    with claim_transactional_id(settings(topic_prefix)) as first:
+        with claim_transactional_id(settings(topic_prefix)) as second:
             assert [f"{topic_prefix}:host-a:0", f"{topic_prefix}:host-a:1"] == [first, second]
-        with transactional_id(settings(topic_prefix)) as third:
+        with claim_transactional_id(settings(topic_prefix)) as third:
             assert f"{topic_prefix}:host-a:1" == third
 
 
@@ -48,15 +48,15 @@ def test_a_long_name_has_a_lock_as_well(topic_prefix: str) -> None:
     """The id may be longer than a file's name."""
     group, instance = topic_prefix + "g" * 180, "s" * 100
     with (
-        transactional_id(settings(group, instance_id=instance)) as first,
-        transactional_id(settings(group, instance_id=instance)) as second,
+        claim_transactional_id(settings(group, instance_id=instance)) as first,
+        claim_transactional_id(settings(group, instance_id=instance)) as second,
     ):
         assert [f"{group}:{instance}:0", f"{group}:{instance}:1"] == [first, second]
 
 
 def test_another_group_is_apart(topic_prefix: str) -> None:
     """Groups do not share indices."""
-    with transactional_id(settings(topic_prefix)), transactional_id(settings(topic_prefix + "b")) as other:
+    with claim_transactional_id(settings(topic_prefix)), claim_transactional_id(settings(topic_prefix + "b")) as other:
         assert f"{topic_prefix}b:host-a:0" == other
 
 
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytes
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
 
     with pytest.raises(UsageError, match=r"(?s)no folder for the lock of instance 'host-a'.*\nhint: set TMPDIR"):
-        transactional_id(settings("a")).__enter__()
+        claim_transactional_id(settings("a")).__enter__()
 
 
 def test_no_two_names_give_one_id() -> None:
@@ -75,7 +75,7 @@ def test_no_two_names_give_one_id() -> None:
     ids = []
     with ExitStack() as stack:
         for group, instance in product(names, names):
-            ids.append(stack.enter_context(transactional_id(settings(group, instance_id=instance))))
+            ids.append(stack.enter_context(claim_transactional_id(settings(group, instance_id=instance))))
 
     assert len(names) ** 2 == len(set(ids))
     assert {"a-b:c:0", "a:b-c:0"} <= set(ids)
@@ -93,13 +93,13 @@ def test_a_host_with_a_colon_needs_an_instance_id(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket, "gethostname", lambda: "fe80::1")
 
     with pytest.raises(UsageError, match=r"(?s)'fe80::1'.*\nhint: .*PROCESSOR_INSTANCE_ID"):
-        transactional_id(Settings(group="a")).__enter__()
+        claim_transactional_id(Settings(group="a")).__enter__()
 
 
 @pytest.mark.parametrize("group", ["../../up", "/etc/x", "..", ".", "a/b", "a b", "ä" * 200, "*", "-rf", "a\\b"])
 def test_locks_stay_in_their_folder(temporary: Path, group: str) -> None:
     """Whatever the group is called: one folder, one file in it, nothing beside it or above it."""
-    with transactional_id(settings(group)) as name:
+    with claim_transactional_id(settings(group)) as name:
         assert f"{group}:host-a:0" == name
         assert 1 == len(list(temporary.iterdir()))
         assert 1 == sum(path.is_file() for path in temporary.parent.rglob("*"))
@@ -107,33 +107,33 @@ def test_locks_stay_in_their_folder(temporary: Path, group: str) -> None:
 
 def test_the_folder_of_the_locks_is_its_owners(temporary: Path) -> None:
     """Nobody else can take, read or remove a lock: 0700 and 0600; one that was open to all is closed."""
-    with transactional_id(settings("a")):
+    with claim_transactional_id(settings("a")):
         (folder,) = temporary.iterdir()
         (lock,) = folder.iterdir()
         assert (0o700, 0o600) == (stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(lock.stat().st_mode))
     folder.chmod(0o777)
-    with transactional_id(settings("a")):
+    with claim_transactional_id(settings("a")):
         assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
 
 
 def test_a_link_in_the_place_of_the_folder_is_refused(temporary: Path, tmp_path: Path) -> None:
     """In a folder that everybody may write, somebody else could have put it there."""
-    with transactional_id(settings("a")):
+    with claim_transactional_id(settings("a")):
         (folder,) = temporary.iterdir()
     elsewhere = folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(elsewhere)
 
     with pytest.raises(UsageError, match=r"(?s)no folder for the lock.*\nhint: set TMPDIR"):
-        transactional_id(settings("a")).__enter__()
+        claim_transactional_id(settings("a")).__enter__()
 
 
 def test_a_folder_of_another_user_is_refused(temporary: Path) -> None:
     """Its owner could take each lock away."""
-    with transactional_id(settings("a")):
+    with claim_transactional_id(settings("a")):
         (folder,) = temporary.iterdir()
     try:
         os.chown(folder, 12345, 12345)
     except PermissionError:
         pytest.skip("only root can give a folder away")
     with pytest.raises(UsageError, match=r"(?s)no folder for the lock.*another user.*\nhint: set TMPDIR"):
-        transactional_id(settings("a")).__enter__()
+        claim_transactional_id(settings("a")).__enter__()

@@ -16,10 +16,9 @@ from processor.domain.event import SeenEvent
 from processor.domain.message import DeadLetter
 from processor.domain.reasons import Reason
 from processor.domain.record import Headers, RecordPosition, SchemaGuid, SchemaId
-from processor.engine import output_scan as published
-from processor.engine import start_offsets
+from processor.engine import output_scan, start_offsets
 from processor.errors import UnavailableError
-from processor.kafka import read_to_end
+from processor.kafka import read_range
 from processor.settings import SchemaRegistrySettings
 from processor.wire.dead_letter import dead_letter_record
 from processor.wire.reader_schemas import ReaderSchema
@@ -282,7 +281,7 @@ def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str
         took_s = time.monotonic() - began
 
     assert [2, 3] == duplicates(installation)
-    assert took_s < read_to_end.OPEN_TRANSACTION_TIMEOUT_S
+    assert took_s < read_range.OPEN_TRANSACTION_TIMEOUT_S
 
 
 def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -313,8 +312,8 @@ def emails(installation: Installation) -> list[int]:
 def test_the_window_is_read_back_piece_by_piece(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However small the pieces, all events of the window are found, in order, and nothing older."""
-    monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
+    """However small the chunks, all events of the window are found, in order, and nothing older."""
+    monkeypatch.setattr(output_scan, "FIRST_CHUNK_OFFSETS", 3)
     installation = create_installation(
         bootstrap_servers, topic_prefix, deduplication={"records": 20}, max_batch_records=7
     )
@@ -393,7 +392,7 @@ def test_a_later_status_says_nothing_of_the_window(
 ) -> None:
     """A message's delivery statuses lie anywhere behind its creation, at times of their own: they neither end the
     reading back nor give their source another time."""
-    monkeypatch.setattr(published, "FIRST_CHUNK_OFFSETS", 3)
+    monkeypatch.setattr(output_scan, "FIRST_CHUNK_OFFSETS", 3)
     installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
     installation.produce_events([repayment(number) for number in range(30)])
     installation.run()

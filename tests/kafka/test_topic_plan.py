@@ -7,7 +7,7 @@ import pytest
 from processor.domain.record import EventName, Topic
 from processor.errors import UsageError
 from processor.kafka.topic_plan import (
-    TABLES,
+    TABLE_ROLES,
     ExistingTopic,
     PlannedTopic,
     Role,
@@ -218,7 +218,7 @@ def test_a_reference_table_has_one_partition_and_the_brokers_time() -> None:
     assert several.startswith("reference.contacts has 3 partitions: where it was grown, an old row of a key may")
     assert "reference.accounts has message.timestamp.type=CreateTime, not LogAppendTime" == times
     assert [times] == found(stable, existing)
-    assert {1} == {topic.partitions for topic in stable if topic.role in TABLES}
+    assert {1} == {topic.partitions for topic in stable if topic.role in TABLE_ROLES}
 
 
 def test_a_reference_table_keeps_deletions_for_ten_minutes() -> None:

@@ -22,7 +22,7 @@ from processor.domain.record import EventName
 from processor.domain.template import EscapeContext, Text
 from processor.mapping.escape import ESCAPES, subject_line
 from processor.mapping.render import Rendered, RenderFailure, render
-from processor.mapping.table_formats import TABLE_FORMATS, TABLES
+from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS
 from processor.mapping.values import Scope, money_text, text_of
 from processor.templates.text import parse
 from tests.support.builders import make_event
@@ -326,7 +326,7 @@ def test_empty_table() -> None:
 
 def test_every_table_has_its_columns() -> None:
     """Each placeholder that is a table has an entry that says which fields of its rows are bodies."""
-    assert {row.path for row in PLACEHOLDERS if row.type is PlaceholderType.TABLE} == TABLES.keys()
+    assert {row.path for row in PLACEHOLDERS if row.type is PlaceholderType.TABLE} == TABLE_COLUMNS.keys()
 
 
 BULK = "CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"

@@ -1,4 +1,4 @@
-"""Read a partition up to an offset, outside of any group."""
+"""Read a range of a partition, outside of any group."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
