@@ -18,6 +18,7 @@ from tests.support.shipped import built_once
 MEMORY_DISK: Final = "/dev/shm"  # noqa: S108  of Linux; no name that we make in it is foreseeable
 MEMORY_DISK_BYTES: Final = 4_000_000_000
 ONE_PROCESS_FILES: Final = (
+    "demo/test_demo.py",
     "engine/test_fetch_errors.py",
     "engine/test_no_connection.py",
     "engine/test_not_allowed.py",
@@ -25,8 +26,8 @@ ONE_PROCESS_FILES: Final = (
     "generators/test_java.py",
     "local/test_kafka.py",
 )
-"""Files whose tests share a fixture that is dear to set up, mostly a broker. A mark would do, but pytest-xdist 3.8.0
-passes over its `xdist_group` with pytest 9.2."""
+"""Files whose tests share a fixture that is costly to set up, mostly a broker, or look at what all demos of a broker
+leave behind. A mark would do, but pytest-xdist 3.8.0 ignores its `xdist_group` with pytest 9.2."""
 
 register_profiles()
 
