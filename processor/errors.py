@@ -9,7 +9,7 @@ FatalError                    exit code
 ├── FencedError               4   fenced twice in a minute: two processes use one transactional.id
 ├── InputError                5   a position that is gone, a group that lost its positions, a bad deployment
 └── InternalError            70   a bug: an invariant does not hold; nothing was committed
-Any other exception that reaches the top is a bug too: 70.
+Any other exception that reaches the top is a bug too: 70. UnavailableError is no end: the call is made again later.
 """
 
 from typing import ClassVar

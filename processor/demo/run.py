@@ -38,7 +38,7 @@ from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.templates.load import SHIPPED
 from processor.wire.reader_schemas import Schemas
 
-MAX_PACED: Final = 5_000
+MAX_PACED_EVENTS: Final = 5_000
 PARTITIONS: Final = 2  # a commit costs more with each partition it touches; two are enough to show order by account
 
 _TENANT: Final = "northbank"
@@ -153,7 +153,7 @@ def _run(
     with engine_process(settings) as engine:
         sender = EventSender(settings)  # before it is needed: an idempotent producer gets its id in half a second
         show_status("making events")
-        burst = events - min(events // 2, MAX_PACED)
+        burst = events - min(events // 2, MAX_PACED_EVENTS)
         good = list(generate_events(events, tenant=settings.required_tenant))
         inputs = make_inputs(good, schemas, burst=burst)
         expected = expected_outputs(inputs, templates=templates, topics=topics)

@@ -78,17 +78,17 @@ def draft(
             case.rules.reference.check_complete(case.recipient_data)
     except LookupFailedError as error:
         if not suspended:
-            return fail(template, TemplateReason.LOOKUP_MISSING, str(error))
+            return failed_template(template, TemplateReason.LOOKUP_MISSING, str(error))
     if skipped is not None and skipped.reason not in SUPPRESSIONS:
         return skipped
     if suspended and skipped is None:
         detail = "suspended, as nearly all of its records failed: " + ", ".join(sorted(suspended))
-        return fail(template, TemplateReason.TEMPLATE_SUSPENDED, detail)
+        return failed_template(template, TemplateReason.TEMPLATE_SUSPENDED, detail)
     text = template.text_for(None if case.recipient is None else case.recipient.language)
     rendered = render(text, case.scope, strict=template.strict, limit_characters=limit_characters)
     if isinstance(rendered, RenderFailure):
-        return fail(template, rendered.reason, rendered.detail)
-    return _address(case, rendered, suppressed=skipped)
+        return failed_template(template, rendered.reason, rendered.detail)
+    return _address_draft(case, rendered, suppressed=skipped)
 
 
 def event_type(tenant: str, event: EventName) -> str:
@@ -96,7 +96,7 @@ def event_type(tenant: str, event: EventName) -> str:
     return f"mrn.event.{tenant}.streamingapi.{EVENTS[event].stream_name}"
 
 
-def fail(template: Template, reason: TemplateReason, detail: str) -> FailedTemplate:
+def failed_template(template: Template, reason: TemplateReason, detail: str) -> FailedTemplate:
     """The entry of a template in the record's dead letter."""
     return FailedTemplate(
         templateId=template.id,
@@ -106,7 +106,7 @@ def fail(template: Template, reason: TemplateReason, detail: str) -> FailedTempl
     )
 
 
-def _address(case: TemplateCase, rendered: Rendered, *, suppressed: SkippedTemplate | None) -> Draft:
+def _address_draft(case: TemplateCase, rendered: Rendered, *, suppressed: SkippedTemplate | None) -> Draft:
     """The draft with its destination; one that cannot be sent is FAILED."""
     channel = CHANNELS[case.template.type]
     destination, failure = _destination(case, rendered)

@@ -14,7 +14,7 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import Headers, OutRecord
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
-from processor.mapping.draft import Draft, event_type, fail
+from processor.mapping.draft import Draft, event_type, failed_template
 from processor.mapping.notification import initial_notification
 from processor.mapping.values import value_at
 
@@ -44,8 +44,9 @@ def create_message(
             partition %= topic.partitions
         record = OutRecord(topic.name, partition, key, value, (*propagated, *headers))
         if record.size_bytes > topic.limit_bytes:
+            reason = TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED
             detail = f"{record.size_bytes} bytes for {topic.name}, which takes {topic.limit_bytes}"
-            return TemplateResult(failed=fail(draft.template, TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED, detail))
+            return TemplateResult(failed=failed_template(draft.template, reason, detail))
         records.append(record)
     if created is None and notification is None:
         raise InternalError(f"{draft.template.id}: suppressed, but it has no Message to say so")

@@ -106,7 +106,7 @@ def _check_properties(properties: dict[str, str]) -> Properties:
     return Properties(properties)
 
 
-Librdkafka = Annotated[
+LibrdkafkaProperties = Annotated[
     dict[str, str],
     BeforeValidator(_parse_properties),
     AfterValidator(_check_properties),

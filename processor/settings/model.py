@@ -28,7 +28,7 @@ from processor.domain.output_topics import OUTPUTS, FixedOutput, OutputName
 from processor.domain.record import TENANT_PATTERN, EventName, Topic
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
-from processor.settings.librdkafka import Librdkafka
+from processor.settings.librdkafka import LibrdkafkaProperties
 from processor.settings.secrets import Properties
 
 PREFIX: Final = "PROCESSOR_"
@@ -130,14 +130,16 @@ class KafkaSettings(SettingsTable):
     bootstrap_servers: Annotated[str, AfterValidator(_check_servers)] | None = Field(
         default=None, description="Brokers to connect to first, host:port, separated by commas."
     )
-    common: Librdkafka = Field(
+    common: LibrdkafkaProperties = Field(
         default=Properties(), description="librdkafka properties of all clients, as JSON; security belongs here."
     )
-    consumer: Librdkafka = Field(
+    consumer: LibrdkafkaProperties = Field(
         default=Properties(),
         description="librdkafka properties of consumers, as JSON; group.protocol=consumer selects KIP-848.",
     )
-    producer: Librdkafka = Field(default=Properties(), description="librdkafka properties of producers, as JSON.")
+    producer: LibrdkafkaProperties = Field(
+        default=Properties(), description="librdkafka properties of producers, as JSON."
+    )
 
 
 class SchemaRegistrySettings(SettingsTable):

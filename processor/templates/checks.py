@@ -63,7 +63,7 @@ def check_closed_lists(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_name(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T01, but for names that two files share."""
+    """T01: a name of one line, but for names that two files share."""
     if parts.file.name is None:
         return
     name, code = parts.file.name.strip(), RuleCode.NAME
@@ -79,7 +79,7 @@ def check_name(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_identity(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T02, but for ids and keys that two files share."""
+    """T02: an id that names the file, and a key, but for those that two files share."""
     file, code = parts.file, RuleCode.IDENTITY
     if file.id is not None and not is_template_id(file.id):
         yield error(f"id {short(file.id)!r} is not an id", code=code, field="id", hint=ID_HINT)
@@ -111,12 +111,12 @@ def check_default_locale(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_events(parts: TemplateParts) -> Iterable[Diagnostic]:
-    """T03."""
+    """T03: events that there are."""
     return parts.events.diagnostics
 
 
 def check_channel(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T04."""
+    """T04: a channel by which each event may be sent."""
     if parts.channel is None:
         return
     for event in parts.events.value:
@@ -132,7 +132,7 @@ _MANUAL_CHANNELS: Final = frozenset(channel for channel, spec in CHANNELS.items(
 
 
 def check_target(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T05."""
+    """T05: what each event is about, or who can be its holder."""
     if parts.target is None:
         return
     for event in parts.events.value:
@@ -175,7 +175,7 @@ _RECIPIENTS: Final[Mapping[RecipientKind, _RecipientSpec]] = {
 
 
 def check_recipient(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T06."""
+    """T06: a recipient that fits the channel and the target."""
     written, recipient, target, code = parts.file.recipient, parts.recipient, parts.target, RuleCode.RECIPIENT
     if parts.channel is not None:
         channel, spec = parts.channel, CHANNELS[parts.channel]
@@ -195,7 +195,7 @@ def check_recipient(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_recipient_detail(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T07, and T21 of `recipient_field`."""
+    """T07: the role or field of the recipient, and T21 of `recipient_field`."""
     for recipient, spec in _RECIPIENTS.items():
         if spec.detail is None:
             continue
@@ -213,7 +213,7 @@ def check_recipient_detail(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_content_type(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T11."""
+    """T11: a content type that the channel takes."""
     if parts.channel is None:
         return
     channel, spec = parts.channel, CHANNELS[parts.channel]
@@ -231,7 +231,7 @@ def check_content_type(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_trigger_days(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T17."""
+    """T17: `trigger_days` of a reminder."""
     days, code = parts.file.trigger_days, RuleCode.TRIGGER_DAYS
     if days is None:
         return
@@ -246,12 +246,12 @@ def check_trigger_days(parts: TemplateParts) -> Iterator[Diagnostic]:
 
 
 def check_conditions(parts: TemplateParts) -> Iterable[Diagnostic]:
-    """T18."""
+    """T18: conditions that can be evaluated."""
     return parts.conditions.diagnostics
 
 
 def check_texts(parts: TemplateParts) -> Iterable[Diagnostic]:
-    """T08 to T10, T12, T13, T21 and T22, and the tags of sections."""
+    """T08 to T10, T12, T13, T21 and T22: the texts of each language, and the tags of their sections."""
     return parts.texts.diagnostics
 
 
@@ -259,7 +259,7 @@ def check_texts(parts: TemplateParts) -> Iterable[Diagnostic]:
 
 
 def check_webhook(parts: TemplateParts) -> Iterator[Diagnostic]:
-    """T14 to T16."""
+    """T14 to T16: the address, headers and authorization of a webhook."""
     channel, webhook, invalid = parts.channel, parts.file.webhook, parts.parsed.invalid
     if channel is None:
         return

@@ -165,7 +165,7 @@ def check_enum(field: str, word: str | None, known: Iterable[str], *, code: Code
 
 
 def _compile_events(file: TemplateFile) -> Compiled[tuple[EventName, ...]]:
-    """T03."""
+    """T03: the events that there are, each once."""
     if file.event == []:
         return Compiled((), (error("`event` names no event", code=RuleCode.EVENT, field="event"),))
     events: list[EventName] = []
@@ -222,7 +222,7 @@ def _compile_recipient_field(written: str) -> Compiled[CustomField | None]:
 
 
 def _compile_conditions(parsed: ParsedFile, families: Mapping[str, EventName]) -> Compiled[tuple[Condition, ...]]:
-    """T18."""
+    """T18: the conditions that can be evaluated."""
     sections, code = parsed.file.condition, RuleCode.CONDITION
     if sections and MANUAL in families:
         message, hint = "a template with trigger MANUAL has no conditions", "leave them out: its sender decides"

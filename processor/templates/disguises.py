@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from processor.domain.placeholders import ENTITIES, PLACEHOLDERS
 
 DISGUISE_LIMIT_CHARACTERS: Final = 2_000  # between two braces; markup that an editor puts around a name has hundreds
-_TIMES_ENCODED: Final = 3  # as in an address within an attribute within JSON
+_MAX_DECODING_ROUNDS: Final = 3  # as in an address within an attribute within JSON
 _LOOK_BACK_CHARACTERS: Final = 80
 
 
@@ -275,7 +275,7 @@ def _decode(text: str) -> str:
     """`text` as a reader sees it: decoded, without markup and what cannot be seen, each blank a space. In NFC."""
     if not _UNUSUAL.search(text):
         return text
-    for _ in range(_TIMES_ENCODED):
+    for _ in range(_MAX_DECODING_ROUNDS):
         encoded = text
         text = html.unescape(_ESCAPED.sub(_unescape, unquote(_TAG.sub("", text))))
         if text == encoded:

@@ -18,7 +18,7 @@ from processor.domain.value_format import BEFORE_NUMBER_BEHIND, POSITIVE_NEGATIV
 
 Reasons = tuple[str, ...]  #: Why a pattern is doubted, one piece of a sentence each; empty when it is not.
 
-_ROUNDS: Final = 6  # one mistake may hide another
+_MAX_ROUNDS: Final = 6  # one mistake may hide another
 
 # ------------------------------------------------------------------------------------------------------------ numbers
 
@@ -41,7 +41,7 @@ def suggest_number_pattern(pattern: str, kind: PlaceholderType, locale: Locale) 
             return pattern, ()  # nobody knows where a quote should end
         reasons["only a comma groups digits"] = None
     pattern = _fix_signs(pattern, kind, reasons)
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         before, pattern = pattern, _fix_halves(pattern, kind, locale, reasons)
         if pattern == before:
             break
@@ -191,7 +191,7 @@ _MONTHS: Final = frozenset("ML")
 def suggest_date_pattern(pattern: str) -> tuple[str, Reasons]:
     """The datePattern that was probably meant, and why; the same and nothing when it is as it should be."""
     reasons: dict[str, None] = {}
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         before, pattern = pattern, _fix_fields(_quote_words(pattern, reasons), reasons)
         if pattern == before:
             break

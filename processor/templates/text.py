@@ -132,7 +132,7 @@ def parse(
 
 
 def _wrong(message: str, excerpt: str, hint: str = "") -> Diagnostic:
-    """T13."""
+    """An error of a placeholder: T13."""
     return error(message, code=RuleCode.PLACEHOLDER, excerpt=excerpt, hint=hint)
 
 
