@@ -217,6 +217,7 @@ def _verdict(preview: "Preview") -> str:
 
 def _as_json(preview: "Preview") -> dict[str, Any]:
     from processor.mapping.draft import Draft
+    from processor.templates.explain import MADE
 
     result = preview.result
     message = result if isinstance(result, Draft) else None
@@ -232,7 +233,7 @@ def _as_json(preview: "Preview") -> dict[str, Any]:
         "title": preview.title,
         "request": preview.request(),
         "values": preview.values,
-        "outcome": "MADE" if isinstance(result, Draft) else result.reason,
+        "outcome": MADE if isinstance(result, Draft) else result.reason,
         "detail": None if isinstance(result, Draft) else result.detail,
         "state": message and message.state,
         "destination": message and message.destination,

@@ -158,8 +158,8 @@ def babel_locale(language: Language) -> Locale | None:
     for code, script, region, *rest in language.fallbacks():
         variant = "_".join(rest).upper()
         bare = script == _usual_script(code, region)
-        for wanted in (script, "") if bare else (script,):
-            name = "_".join(part for part in (code, wanted, region, variant) if part)
+        for script_part in (script, "") if bare else (script,):
+            name = "_".join(part for part in (code, script_part, region, variant) if part)
             if exists(name):
                 return Locale.parse(name, resolve_likely_subtags=False)
     return None

@@ -76,12 +76,12 @@ def run(
     """
     local = load_local_parts(settings, start_from=start_from)
     with (
-        claim_transactional_id(settings) as name,
+        claim_transactional_id(settings) as transactional_id,
         shutdown_signals() as shutdown,
         ExitStack() as stack,
         suppress(ShutdownRequested),
     ):
-        context = RunContext(name, shutdown, status or EngineStatus.unobserved(), on_step, until_end)
+        context = RunContext(transactional_id, shutdown, status or EngineStatus.unobserved(), on_step, until_end)
         parts = connect(local, context, stack)
         loop = Loop(parts)
         if until_end:

@@ -158,8 +158,8 @@ class OutcomeReader:
         for message in read_range(reader, topic, self._partition, begin, end):
             try:
                 outcome = self._outcome(message)
-            except InputError as unreadable:
-                log.error("output cannot be read", cause=str(unreadable))  # noqa: TRY400  the cause is its text
+            except InputError as error:
+                log.error("output cannot be read", cause=str(error))  # noqa: TRY400  the cause is its text
                 continue
             if outcome is not None and not outcome.later:
                 yield outcome
@@ -230,8 +230,8 @@ def published_template_sets(settings: Settings, topics: OutputTopics) -> Publish
                         sets[key] = tuple(_used_texts(value, seen))
                 except ValueError:
                     invalid.append(message.offset() or 0)
-        except UnpackError as unreadable:
-            log.warning("template sets read in part", cause=str(unreadable))
+        except UnpackError as error:
+            log.warning("template sets read in part", cause=str(error))
     if invalid:
         log.warning("invalid template sets ignored", topic=topic.name, records=len(invalid), first_offset=invalid[0])
     texts: dict[tuple[TemplateId, int], set[bytes]] = {}

@@ -240,8 +240,8 @@ class StartOffsetResolver:
         """Why a partition without a position must not start at its beginning: its outputs are not empty."""
         try:
             published = lookup.outcomes.any_published_offset()
-        except InputError as unreadable:
-            return unreadable
+        except InputError as error:
+            return error
         if published is None:
             return None
         return InputError(
@@ -362,8 +362,8 @@ class StartOffsetResolver:
                         record = source_record(message)
                         first, step = record.position.offset + 1, 1
                         yield record
-                except UnpackError as unreadable:
-                    log.warning("unreadable events before the start ignored", cause=str(unreadable))
+                except UnpackError as error:
+                    log.warning("unreadable events before the start ignored", cause=str(error))
                     first, step = first + step, 2 * step
                 else:
                     return

@@ -29,9 +29,9 @@ def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, drop_value: bo
     """
     added = tuple(_headers(letter))
     partition = letter.position.partition
-    whole = OutRecord(topic.name, partition, letter.key, letter.value, (*letter.headers, *added))
-    if whole.size_bytes <= topic.limit_bytes and not drop_value:
-        return whole
+    complete = OutRecord(topic.name, partition, letter.key, letter.value, (*letter.headers, *added))
+    if complete.size_bytes <= topic.limit_bytes and not drop_value:
+        return complete
     added = (*added, ("dl.value_bytes", str(len(letter.value or b"")).encode()))
     without_value = OutRecord(topic.name, partition, letter.key, None, added)
     if without_value.size_bytes <= topic.limit_bytes:

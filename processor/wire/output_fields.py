@@ -137,8 +137,8 @@ def source_outcome_reader(
 
     ValueError for bytes that are no such record; what `schema_of` raises (UnavailableError) passes through.
     """
-    whole = schemas.outputs[name].type
-    reader = replace(whole, fields=tuple(field for field in whole.fields if field.name in _SOURCE_FIELDS))
+    full_reader = schemas.outputs[name].type
+    reader = replace(full_reader, fields=tuple(field for field in full_reader.fields if field.name in _SOURCE_FIELDS))
     schema_of = schema_of or schemas.local_schema
 
     def read(value: bytes, headers: Headers) -> SourceOutcome:
