@@ -57,7 +57,7 @@ _NO_PLAIN_VALUE: Final = frozenset(("style", "srcdoc"))
 _STYLES_OF_SVG: Final = frozenset(
     ("clip-path", "color-profile", "cursor", "fill", "filter", "marker", "marker-end", "marker-mid", "marker-start")
 ) | frozenset(("mask", "mask-image", "stroke"))
-_CHOOSING: Final = ("http-equiv", "attributename")  # attributes that say what another of their tag is
+_SELECTING_ATTRIBUTES: Final = ("http-equiv", "attributename")  # attributes that say what another of their tag is
 _ANIMATIONS: Final = frozenset(("set", "animate", "animatecolor"))
 _ANIMATED: Final = frozenset(("to", "from", "by", "values"))
 _BANK_ADDRESSES: Final = frozenset(("PASSWORD_URL",))  # whole addresses, and the bank's own
@@ -177,7 +177,7 @@ def _place_in_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[tup
         yield first, EscapeContext.HTML if whole else Misplacement.CHOOSES
         behind = others[0] if others else ""
         fixed = whole and isinstance(behind, str) and re.match(r"/[^/\\]|[?#]", behind)
-        yield from _place_in_path(others) if fixed else _all(others, Misplacement.CHOOSES)
+        yield from _place_in_path(others) if fixed else _place_all(others, Misplacement.CHOOSES)
     elif found := _HOST_AND_SLASH.match(first) or _PATH_BEGIN.match(first):
         yield from _place_in_path([first[found.end() :], *others])
     elif found := _OTHER_SCHEME.match(first):
@@ -186,14 +186,14 @@ def _place_in_address(pieces: Pieces, body: tuple[Segment, ...]) -> Iterator[tup
             case "mailto":
                 yield from _place_in_mailto(rest)
             case "tel":
-                yield from _all(rest, EscapeContext.PHONE)
+                yield from _place_all(rest, EscapeContext.PHONE)
             case "sms":
                 yield from _place_in_sms(rest)
             case _:
-                yield from _all(rest, EscapeContext.HTML_URL)
+                yield from _place_all(rest, EscapeContext.HTML_URL)
     else:
         other = _SCHEME_WITHOUT_VALUES.match(first)
-        yield from _all(pieces, Misplacement.SCHEME if other else Misplacement.CHOOSES)
+        yield from _place_all(pieces, Misplacement.SCHEME if other else Misplacement.CHOOSES)
 
 
 def _place_in_path(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
@@ -205,11 +205,11 @@ def _place_in_path(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     for step in _split(path, _STEP_END):
         fixed = "".join(piece for piece in step if isinstance(piece, str))
         if not fixed:
-            yield from _all(step, EscapeContext.HTML_STEP)
+            yield from _place_all(step, EscapeContext.HTML_STEP)
         else:
-            yield from _all(step, Misplacement.DOTS if _DOTS.fullmatch(fixed) else EscapeContext.HTML_URL)
+            yield from _place_all(step, Misplacement.DOTS if _DOTS.fullmatch(fixed) else EscapeContext.HTML_URL)
     for rest in behind:
-        yield from _all(rest, EscapeContext.HTML_URL)
+        yield from _place_all(rest, EscapeContext.HTML_URL)
 
 
 def _place_in_mailto(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
@@ -221,24 +221,26 @@ def _place_in_mailto(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
             if name in _RECIPIENT_HEADERS:
                 yield from _place_in_recipients(value)
             elif name == "body":
-                yield from _all(value, EscapeContext.MAIL_BODY)
+                yield from _place_all(value, EscapeContext.MAIL_BODY)
             else:
-                yield from _all(value, EscapeContext.MAIL_HEADER if name in _TEXT_HEADERS else Misplacement.HEADER)
+                yield from _place_all(
+                    value, EscapeContext.MAIL_HEADER if name in _TEXT_HEADERS else Misplacement.HEADER
+                )
 
 
 def _place_in_recipients(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     for recipient in _split(pieces, re.compile(r",|%2c", re.IGNORECASE)):
         whole = not re.search("@|%40", "".join(piece for piece in recipient if isinstance(piece, str)))
-        yield from _all(recipient, EscapeContext.MAIL_ADDRESS if whole else EscapeContext.MAIL_ADDRESS_PART)
+        yield from _place_all(recipient, EscapeContext.MAIL_ADDRESS if whole else EscapeContext.MAIL_ADDRESS_PART)
 
 
 def _place_in_sms(pieces: Pieces) -> Iterator[tuple[int, Placement]]:
     """RFC 5724: numbers, then fields, of which there is one. Some phones want it behind `&` without a `?`."""
     numbers, *fields = _split(pieces, re.compile(r"[?&]"), 1)
-    yield from _all(numbers, EscapeContext.PHONE)
+    yield from _place_all(numbers, EscapeContext.PHONE)
     for part in fields:
         for name, value in _fields(part):
-            yield from _all(value, EscapeContext.HTML_URL if name == "body" else Misplacement.HEADER)
+            yield from _place_all(value, EscapeContext.HTML_URL if name == "body" else Misplacement.HEADER)
 
 
 def _fields(pieces: Pieces) -> Iterator[tuple[str, Pieces]]:
@@ -265,7 +267,7 @@ def _split(pieces: Pieces, separator: re.Pattern[str], limit: int = 0) -> list[P
     return parts
 
 
-def _all(pieces: Pieces, placement: Placement) -> Iterator[tuple[int, Placement]]:
+def _place_all(pieces: Pieces, placement: Placement) -> Iterator[tuple[int, Placement]]:
     for piece in pieces:
         if isinstance(piece, int):
             yield piece, placement
@@ -333,7 +335,8 @@ class _HtmlScanner:
         #: Behind `<svg>` or `<math>`, where `<title>` holds markup; for good, as what an end tag ends depends on all
         #: that is open there.
         self._in_svg = False
-        self._choosing: dict[str, frozenset[str | None]] = {}  #: What `_CHOOSING` are in the tag; None for an event's.
+        #: What the `_SELECTING_ATTRIBUTES` of the tag are; None for one that an event chooses.
+        self._selections: dict[str, frozenset[str | None]] = {}
         self._placements: dict[int, Placement] = {}
 
     def placements(self) -> dict[int, Placement]:
@@ -454,9 +457,9 @@ class _HtmlScanner:
             attribute for attribute in self._attributes if any(isinstance(piece, int) for piece in attribute.pieces)
         ]
         if with_values:
-            self._choosing = {
+            self._selections = {
                 name: frozenset(attribute.choice for attribute in self._attributes if attribute.name == name)
-                for name in _CHOOSING
+                for name in _SELECTING_ATTRIBUTES
             }
         for attribute in with_values:
             self._placements.update(self._classify(attribute))
@@ -468,14 +471,14 @@ class _HtmlScanner:
         bare = not attribute.quoted and not any(piece for piece in attribute.pieces if isinstance(piece, str))
         is_address = kind not in (_AttributeKind.TEXT, _AttributeKind.STYLE)
         if bare and not is_address and attribute is not self._attributes[-1]:
-            yield from _all(attribute.pieces, Misplacement.BARE)
+            yield from _place_all(attribute.pieces, Misplacement.BARE)
             return
         if not is_address:
             plain = attribute.quoted and kind is _AttributeKind.TEXT
-            yield from _all(attribute.pieces, EscapeContext.HTML if plain else Misplacement.UNESCAPABLE)
+            yield from _place_all(attribute.pieces, EscapeContext.HTML if plain else Misplacement.UNESCAPABLE)
             return
         if kind is _AttributeKind.BASE or not attribute.quoted:
-            yield from _all(
+            yield from _place_all(
                 attribute.pieces, Misplacement.BASE if kind is _AttributeKind.BASE else Misplacement.UNQUOTED
             )
             return
@@ -494,7 +497,7 @@ class _HtmlScanner:
         if (self._element, name) == ("base", "href") or attribute.name == "xml:base":
             return _AttributeKind.BASE
         if (self._element, name) == ("meta", "content"):
-            return _AttributeKind.REFRESH if self._may_be("http-equiv", {"refresh"}) else _AttributeKind.TEXT
+            return _AttributeKind.REFRESH if self._may_have_value("http-equiv", {"refresh"}) else _AttributeKind.TEXT
         if self._element in _ANIMATIONS and name in _ANIMATED:
             return self._kind_of_animated(name)
         if name in _SEVERAL_ADDRESSES:
@@ -505,13 +508,13 @@ class _HtmlScanner:
 
     def _kind_of_animated(self, name: str) -> _AttributeKind:
         """What a value is that an animation gives to another attribute."""
-        if self._may_be("attributename", _STYLES_OF_SVG):
+        if self._may_have_value("attributename", _STYLES_OF_SVG):
             return _AttributeKind.STYLE
-        if not self._may_be("attributename", {"href"}):
+        if not self._may_have_value("attributename", {"href"}):
             return _AttributeKind.TEXT
         return _AttributeKind.VALUES if name == "values" else _AttributeKind.ADDRESS
 
-    def _may_be(self, name: str, values: Collection[str]) -> bool:
+    def _may_have_value(self, name: str, values: Collection[str]) -> bool:
         """Whether the tag has an attribute `name` whose value is, without a prefix, one of `values` or an event's."""
-        choices = self._choosing[name]
+        choices = self._selections[name]
         return None in choices or any(value in choices for value in values)

@@ -22,14 +22,14 @@ _MAX_ROUNDS: Final = 6  # one mistake may hide another
 
 # ------------------------------------------------------------------------------------------------------------ numbers
 
-_FURTHER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
-_PLACES: Final = re.compile(r"('[^']*')|([%‰])")
+_MORE_OF_NUMBER: Final = re.compile(r"((?:[^#0';¤%‰]|'[^A-Za-z#0']*')*[#0][#0,.]*)+")  # more of a number behind it
+_PERCENT_SIGN: Final = re.compile(r"('[^']*')|([%‰])")
 _APOSTROPHE: Final = re.compile("(?<=[#0])['’](?=[#0])")  # that groups digits, as in Switzerland
-_UNQUOTED: Final = re.compile(  # text in quotes, a sign of a currency, or words
+_TEXT_OR_SIGN: Final = re.compile(  # text in quotes, a sign of a currency, or words
     "('[^']*')|((?:[A-Z]{1,3})?[$£¥\u20a0-\u20cf\ufdfc\uffe1\uffe5])|([^\\W\\d_]+(?:[. ]+[^\\W\\d_]+)*\\.?)"
 )
-_MYRIADS: Final = frozenset(("zh", "ja", "ko"))  # languages that count by ten thousand
-_TWOS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))  # regions that count in lakhs, 12,34,567
+_MYRIAD_LANGUAGES: Final = frozenset(("zh", "ja", "ko"))  # languages that count by ten thousand
+_LAKH_REGIONS: Final = frozenset(("IN", "PK", "BD", "NP", "LK", "BT"))  # regions that count in lakhs, 12,34,567
 
 
 def suggest_number_pattern(pattern: str, kind: PlaceholderType, locale: Locale) -> tuple[str, Reasons]:
@@ -59,7 +59,7 @@ def _fix_signs(pattern: str, kind: PlaceholderType, reasons: dict[str, None]) ->
             return "¤" if sign else "¤¤"
         return f"'{found.group()}'"
 
-    meant = _UNQUOTED.sub(replace_word, pattern)
+    meant = _TEXT_OR_SIGN.sub(replace_word, pattern)
     if meant == pattern or meant.count("''") > pattern.count("''"):  # two of them are an apostrophe
         return pattern
     reasons["text stands in quotes, and ¤ for the currency"] = None
@@ -86,7 +86,7 @@ def _fix_half(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[st
     if found is None or not found[2]:
         return text
     before, number, behind = found.groups()
-    if further := _FURTHER.match(behind):
+    if further := _MORE_OF_NUMBER.match(behind):
         reasons[f"only a comma groups digits, and what stands behind {number} is text"] = None
         number += re.sub("[^#0,.]+", ",", further.group())
         behind = behind[further.end() :]
@@ -96,10 +96,12 @@ def _fix_half(text: str, kind: PlaceholderType, locale: Locale, reasons: dict[st
     number, why = _fix_digits(number, locale)
     if why:
         reasons[why] = None
-    if any(sign for _, sign in _PLACES.findall(before + behind)):
+    if any(sign for _, sign in _PERCENT_SIGN.findall(before + behind)):
         value = "is in percent already" if kind is PlaceholderType.DECIMAL else f"is no fraction but {_A_KIND[kind]}"
         reasons[f"% multiplies by 100 and ‰ by 1000, and the value {value}"] = None
-        before, behind = (_PLACES.sub(lambda place: place[1] or f"'{place[2]}'", part) for part in (before, behind))
+        before, behind = (
+            _PERCENT_SIGN.sub(lambda place: place[1] or f"'{place[2]}'", part) for part in (before, behind)
+        )
     if kind is not PlaceholderType.MONEY and "¤" in re.sub("'[^']*'", "", before + behind):
         reasons[f"the value is {_A_KIND[kind]} without a currency, so ¤ stays ¤"] = None
         before, behind = re.sub("¤+[ \u00a0]*", "", before), re.sub("[ \u00a0]*¤+", "", behind)
@@ -143,7 +145,7 @@ def _fix_digits(number: str, locale: Locale) -> tuple[str, str]:
         return f"{grouped}{_zeros_first(decimals)}", "0 stands on the wrong side of #"
     if "".join(groups).count("0") > 3:
         return f"{grouped}{decimals}", "small values get zeros in front"
-    if primary == 4 and locale.language in _MYRIADS and secondary <= {4}:
+    if primary == 4 and locale.language in _MYRIAD_LANGUAGES and secondary <= {4}:
         return number, ""
     if primary != 3 or not secondary <= {2, 3}:
         return f"{grouped}{decimals}", f"digits are grouped by {primary}"
@@ -163,7 +165,7 @@ def _zeros_last(places: str) -> str:
 def _groups_by_two(locale: Locale) -> bool:
     """Whether 12,34,567 is how people write there; of English without a region nobody knows where it is read."""
     by_two = locale.decimal_formats[None].grouping[1] == 2
-    return by_two or locale.territory in _TWOS or (locale.language, locale.territory) == ("en", None)
+    return by_two or locale.territory in _LAKH_REGIONS or (locale.language, locale.territory) == ("en", None)
 
 
 # -------------------------------------------------------------------------------------------------------------- dates

@@ -53,7 +53,7 @@ def format_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: st
 
     `value_format` fits `kind` (see `format_error`); `locale` is the tag that it was made for.
     """
-    pattern, reasons = _meant(value_format.function, value_format.pattern, kind, locale)
+    pattern, reasons = _suggest_pattern(value_format.function, value_format.pattern, kind, locale)
     if not reasons:
         return "", ""
     sample = _SAMPLES[kind]
@@ -61,7 +61,7 @@ def format_doubt(value_format: ValueFormat, kind: PlaceholderType, *, locale: st
     currency = "EUR" if kind is PlaceholderType.MONEY else None
     text = _write_sample(value_format, kind, currency=currency)
     hint = ""
-    if meant := _fitting(value_format.function, pattern, kind, locale):
+    if meant := _parse_fitting(value_format.function, pattern, kind, locale):
         hint = f"did you mean {pattern}, which writes {_write_sample(meant, kind, currency=currency)!r}?"
     return f"writes {text!r} of {sample_text}: {'; '.join(reasons)}", hint
 
@@ -85,11 +85,13 @@ def suggest_format(function: FormatFunction, arguments: str, kind: PlaceholderTy
         return f"write {other}{{{arguments}}}"
     if found is None or kind not in FORMATTED_TYPES[function] or len(found["pattern"]) > PATTERN_LIMIT_CHARACTERS:
         return ""
-    pattern, reasons = _meant(function, found["pattern"], kind, locale)
-    return did_you_mean(pattern) if reasons and _fitting(function, pattern, kind, locale) else ""
+    pattern, reasons = _suggest_pattern(function, found["pattern"], kind, locale)
+    return did_you_mean(pattern) if reasons and _parse_fitting(function, pattern, kind, locale) else ""
 
 
-def _meant(function: FormatFunction, pattern: str, kind: PlaceholderType, locale: str) -> tuple[str, tuple[str, ...]]:
+def _suggest_pattern(
+    function: FormatFunction, pattern: str, kind: PlaceholderType, locale: str
+) -> tuple[str, tuple[str, ...]]:
     """The pattern that was probably meant, and why, in pieces of a sentence; none when it is as it should be."""
     decoded = unescape(pattern)
     entities = ("a character reference is text",) if decoded != pattern else ()
@@ -103,7 +105,7 @@ def _meant(function: FormatFunction, pattern: str, kind: PlaceholderType, locale
     return meant, entities + reasons
 
 
-def _fitting(function: FormatFunction, pattern: str, kind: PlaceholderType, locale: str) -> ValueFormat | None:
+def _parse_fitting(function: FormatFunction, pattern: str, kind: PlaceholderType, locale: str) -> ValueFormat | None:
     """The format of `pattern`, None when it is none of `kind`."""
     try:
         _, value_format = parse_format(function, f"A,{PATTERN_ARGUMENT[function]}={pattern}", locale=locale)
