@@ -5,6 +5,7 @@ Every event is read as `run` would read it before it is sent, and keyed by its o
 
 import json
 import pickle
+import shutil
 import sys
 import tempfile
 import threading
@@ -232,10 +233,11 @@ def _note_unknown_fields(lines: Iterable[Line], report: ProduceReport, schemas: 
 
 
 def _spool(records: Iterable[EventRecord], file: IO[bytes]) -> int:
-    """Write the records into `file`; how many there were."""
+    """Write the records into `file`; how many there were. Raises UsageError for a full disk."""
     count = 0
     for record in records:
-        pickle.dump((record.key, record.value, record.headers), file)
+        with _room_on_temporary_disk():
+            pickle.dump((record.key, record.value, record.headers), file)
         count += 1
     return count
 
@@ -295,16 +297,35 @@ def _open_source(settings: Settings, source: EventSource) -> Iterator[Iterator[L
 
 @contextmanager
 def _open_file(path: Path) -> Iterator[IO[bytes]]:
-    if path == Path("-"):
-        yield sys.stdin.buffer
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        hint = "--file takes JSON lines, one event each; - is stdin"
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
-    with file:
+    """The file, or a copy of what can only be read once: stdin, a pipe.
+
+    It is copied before signals are handled: a handler would leave a read that waits for input waiting.
+    """
+    with ExitStack() as stack:
+        try:
+            file: IO[bytes] = sys.stdin.buffer if path == Path("-") else stack.enter_context(path.open("rb"))
+        except OSError as error:
+            hint = "--file takes JSON lines, one event each; - is stdin"
+            raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+        if not file.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            with _room_on_temporary_disk():
+                shutil.copyfileobj(file, copy)
+                copy.seek(0)
+            file = copy
         yield file
+
+
+@contextmanager
+def _room_on_temporary_disk() -> Iterator[None]:
+    """Raise UsageError for an error of the disk that what is read is kept on."""
+    try:
+        yield
+    except OSError as error:
+        hint = "set TMPDIR to a folder with more room"
+        raise UsageError(
+            f"the source cannot be kept in {tempfile.gettempdir()}: {error.strerror}", hint=hint
+        ) from error
 
 
 def _lines(file: IO[bytes]) -> Iterator[Line]:

@@ -80,6 +80,7 @@ class EngineStatus:
 
     def __init__(self, metrics: Metrics, *, events: Topic, max_stall_s: float) -> None:
         self._metrics = metrics
+        self._metrics[TEMPLATE_RELOAD_SUCCESSFUL].set(1)  # nothing was refused yet
         self._events = events
         self._max_stall_s = max_stall_s
         self._start_offsets: StartOffsetResolver | None = None

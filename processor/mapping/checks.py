@@ -1,7 +1,8 @@
 """The checks of one template for one event: the first that fails is the decision, why there is no message."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from processor.domain.catalogue import Target
@@ -20,20 +21,28 @@ from processor.mapping.reference import RecipientData
 from processor.mapping.values import Scope, value_at
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class TemplateCase:
-    """One template with one event, and what its checks and its text look at.
+    """One template with one event, and what its checks and its text look at, each found when it is first needed.
 
-    `holder` is the client or group whose business the event is; `recipient` whom the message would go to.
+    `holder` is the client or group whose business the event is.
     """
 
     template: Template
     event: Event
     rules: DraftRules
     holder: Recipient | None
-    recipient: Recipient | None
-    scope: Scope
-    _recipient_data: RecipientData | None = field(default=None, init=False)
+
+    @cached_property
+    def recipient(self) -> Recipient | None:
+        """Whom the message would go to."""
+        return recipient_of(self.template, self.event, time_zone=self.rules.time_zone)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What placeholders and conditions read."""
+        fields = {**self.event.fields, "recipient": None if self.recipient is None else self.recipient.fields}
+        return Scope(self.event.family, fields, self.rules.time_zone)
 
     @property
     def key(self) -> EncodedKey:
@@ -42,36 +51,25 @@ class TemplateCase:
         key = self.recipient.key if addressed and self.recipient else ""
         return encoded_key(self.event.tenant, self.event.id, self.template.id, recipient=key)
 
-    @property
+    @cached_property
     def recipient_data(self) -> RecipientData | None:
-        """What the reference tables have of the recipient, looked up once; None for a channel without a `Message`.
+        """What the reference tables have of the recipient; None for a channel without a `Message`.
 
         Raises LookupFailedError for a row that cannot be read.
         """
         if self.recipient is None or not CHANNELS[self.template.type].has_notification:
             return None
-        if self._recipient_data is None:
-            self._recipient_data = self.rules.reference.lookup(
-                contact_key=self.recipient.key,
-                account_keys=_account_keys(self.event, self.holder),
-                category=self.template.category,
-                family=self.event.family,
-            )
-        return self._recipient_data
+        return self.rules.reference.lookup(
+            contact_key=self.recipient.key,
+            account_keys=_account_keys(self.event, self.holder),
+            category=self.template.category,
+            family=self.event.family,
+        )
 
 
 def case_of(template: Template, event: Event, rules: DraftRules, *, holder: Recipient | None = None) -> TemplateCase:
     """The case of `template` with `event`. `holder` is the event's, for a caller that has it already."""
-    recipient = recipient_of(template, event, time_zone=rules.time_zone)
-    fields = {**event.fields, "recipient": None if recipient is None else recipient.fields}
-    return TemplateCase(
-        template=template,
-        event=event,
-        rules=rules,
-        holder=holder or holder_of(event),
-        recipient=recipient,
-        scope=Scope(event.family, fields, rules.time_zone),
-    )
+    return TemplateCase(template=template, event=event, rules=rules, holder=holder or holder_of(event))
 
 
 def first_failed_check(case: TemplateCase) -> SkippedTemplate | None:

@@ -4,7 +4,9 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from processor.cli import produce
+from processor.demo import produce as sending
 from processor.demo.generate import events
 from processor.demo.produce import RejectedLine, classify
 from processor.domain.catalogue import EVENTS
@@ -361,3 +364,35 @@ def test_a_signal_ends_it_early(settings: Settings, capsys: pytest.CaptureFixtur
     assert time.monotonic() - began < 10
     assert printed["stopped"]
     assert 0 < printed["delivered"] == len(read(settings)) < 200
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_while_stdin_gives_nothing(number: signal.Signals) -> None:
+    """A blocked read goes on after a signal that is handled, so none is handled before all of stdin was read."""
+    with subprocess.Popen(
+        [sys.executable, "-v", "-m", "processor", "produce", "--file", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+    ) as process:
+        assert process.stderr is not None
+        assert any("import 'processor.demo.produce'" in line for line in process.stderr)
+        time.sleep(1)  # it reads the schemas, then stdin
+        process.send_signal(number)
+        process.stderr.read()
+
+    assert process.returncode != 0
+
+
+def test_no_room_for_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk of temporary files is an error with a hint, not an internal one."""
+    monkeypatch.setattr(sending, "_MEMORY_LIMIT_BYTES", 1_000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "away"))
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(json.dumps(sample) + "\n" for sample in samples()), "utf-8")
+
+    with pytest.raises(UsageError, match=r"(?s)cannot be kept in .*away: .*\nhint: set TMPDIR"):
+        sending.produce(Settings(), sending.ProduceOptions(sending.File(file)))

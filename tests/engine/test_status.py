@@ -423,6 +423,7 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
     seen = Observed(monkeypatch, started_partition(), ends={3: 10})
     suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
+    assert 1.0 == seen.metric("template_reload_successful")  # while the engine starts, too
     seen.status.set_templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)
 
     assert Readiness(
