@@ -9,14 +9,13 @@ The topics that a set needs are read in the same thread, so that the loop never 
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from processor.background import call_in_thread
+from processor.background import PeriodicCall
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import TemplateId
 from processor.domain.template import TemplateSet
@@ -72,8 +71,9 @@ class TemplateReloader:
             self._last_scanned = changed
             self.templates = require_usable(load_templates(settings, schemas))
         self._last_loaded = self._last_scanned
-        self._scan: Future[_Scan] | None = None
-        self._next_scan_at = time.monotonic() + SCAN_INTERVAL_S
+        self._scan: PeriodicCall[_Scan] = PeriodicCall(
+            name="templates", interval_s=SCAN_INTERVAL_S, first_after_s=SCAN_INTERVAL_S
+        )
         self._retry_at = 0.0
         self._used_texts: dict[tuple[TemplateId, int], set[bytes]] = {}
         self._add_used_texts(self.templates)
@@ -88,28 +88,22 @@ class TemplateReloader:
 
     def take_reload(self) -> Reload | None:
         """A new set, once it is loaded and may be used; from then on it is `templates`. None, most of the time."""
-        now = time.monotonic()
-        if self._scan is None:
-            if self._directory is not None and now >= self._next_scan_at:
-                self._scan = call_in_thread(self._scan_directory, name="templates")
+        finished = None if self._directory is None else self._scan.poll(self._scan_directory)
+        if finished is None:
             return None
-        if not self._scan.done():
-            return None
-        finished, self._scan = self._scan, None
-        self._next_scan_at = now + SCAN_INTERVAL_S
         try:
             scan = finished.result()
         except UnavailableError as unavailable:
             log.debug("template reload deferred", cause=str(unavailable))
             return None
-        self._apply(scan, now)
+        self._apply(scan)
         return scan.reload
 
-    def _apply(self, scan: _Scan, now: float) -> None:
+    def _apply(self, scan: _Scan) -> None:
         self._last_scanned = scan.fingerprint
         if scan.loaded:
             self._last_loaded = scan.fingerprint
-            self._retry_at = now + RETRY_INTERVAL_S
+            self._retry_at = time.monotonic() + RETRY_INTERVAL_S
             if scan.refused and scan.refused != self.refused:
                 log.error("templates not reloaded", cause=scan.refused, template_set=self.templates.digest)
             self.refused = scan.refused
