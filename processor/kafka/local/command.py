@@ -3,8 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -13,12 +12,9 @@ from rich.console import Console
 from processor.errors import DependencyError
 from processor.kafka.local.jars import KAFKA_VERSION
 from processor.kafka.local.kafka import local_kafka
+from processor.observability.signals import SHUTDOWN_SIGNALS, ShutdownRequested, signal_handlers
 
 _EXIT_CHECK_INTERVAL_S: Final = 0.5
-
-
-class _Stop(BaseException):
-    """SIGINT or SIGTERM: unwinds whatever is under way, the start too."""
 
 
 def run_kafka(port: int | None, data: Path | None) -> int:
@@ -32,7 +28,7 @@ def run_kafka(port: int | None, data: Path | None) -> int:
     console = Console(stderr=True)
     status = console.status("Apache Kafka")  # shows nothing when stderr is no terminal
     running = local_kafka(port=port or None, data=data, progress=status.update)
-    with suppress(_Stop), _stop_on_signals(), status, running as kafka:
+    with suppress(ShutdownRequested), signal_handlers(_stop), status, running as kafka:
         status.stop()
         console.print(f"Apache Kafka {KAFKA_VERSION}, log: {kafka.log}; Ctrl-C stops it", soft_wrap=True)
         sys.stdout.write(f"bootstrap.servers={kafka.bootstrap_servers}\n")
@@ -43,16 +39,7 @@ def run_kafka(port: int | None, data: Path | None) -> int:
     return 0
 
 
-@contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    def stop(_: int, __: object) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # stopping takes seconds at most; let it finish
-        raise _Stop
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stop() -> NoReturn:
+    for number in SHUTDOWN_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # stopping takes seconds at most; let it finish
+    raise ShutdownRequested
