@@ -19,8 +19,8 @@ def test_a_sample_whose_conditions_do_not_hold(tmp_path: Path) -> None:
     conditions = condition('field = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 500')
     (diagnostic,) = load_files(tmp_path, note=toml(conditions + sample)).diagnostics
 
-    told = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
-    assert f"sample 'a' makes no message: {told}" == diagnostic.message
+    decision = "CONDITION_FALSE: condition 1: TRANSACTION_AMOUNT MORE_THAN 500; the value is 218.24"
+    assert f"sample 'a' makes no message: {decision}" == diagnostic.message
 
 
 def test_samples_do_not_depend_on_the_time_zone() -> None:
