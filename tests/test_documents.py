@@ -31,7 +31,7 @@ from processor.mapping.reference import InvalidRow, parse_row
 from processor.mapping.values import value_at
 from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
-from processor.templates.conditions import OPERATORS
+from processor.templates.compile_conditions import OPERATORS
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import output_encoder
 from processor.wire.template_sets import template_set_records

@@ -35,7 +35,7 @@ from processor.engine.status import SCHEMA_REFUSED, EngineStatus
 from processor.engine.step import Step, StepHook
 from processor.errors import FatalError, InternalError, StalledError, TopicConfigError, UnavailableError
 from processor.kafka.errors import error_of
-from processor.mapping.decode import decode_record
+from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
 from processor.observability.signals import ShutdownRequested, shutdown_signals

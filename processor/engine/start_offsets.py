@@ -25,7 +25,7 @@ from processor.kafka.clients import Admin, Reader, create_admin, source_record, 
 from processor.kafka.errors import raise_if_unauthorized, translate_broker_errors
 from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
-from processor.mapping.decode import decode_record
+from processor.mapping.decode_record import decode_record
 from processor.settings import Settings
 from processor.wire.schema import SchemaOf, WriterSchema
 

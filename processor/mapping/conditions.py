@@ -1,4 +1,4 @@
-"""Conditions of templates, evaluated on an event; `templates/conditions.py` compiles them. Pure.
+"""Conditions of templates, evaluated on an event; `templates/compile_conditions.py` compiles them. Pure.
 
 A missing value is null, an empty text or a table without rows: EMPTY and DIFFERENT_THAN are true of it, no others are.
 What cannot be compared is false: a custom field has the type of its value, so its condition is compiled for each type

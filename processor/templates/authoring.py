@@ -22,7 +22,7 @@ from processor.mapping.render import plain_text
 from processor.mapping.values import Scope
 from processor.settings import Settings
 from processor.shipped import sample
-from processor.templates.checks import ID_HINT, is_template_id
+from processor.templates.file_checks import ID_HINT, is_template_id
 from processor.templates.load import SHIPPED, load_templates, require_usable
 from processor.templates.text import field_paths
 from processor.wire.decode import DecodeFailure, event_from_json

@@ -33,7 +33,7 @@ from processor.domain.template import (
 )
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import InternalError
-from processor.templates.conditions import compile_condition
+from processor.templates.compile_conditions import compile_condition
 from processor.templates.diagnostics import Code, Diagnostics, error, of_text, short, warning
 from processor.templates.disguises import normalize_custom_field, normalize_field
 from processor.templates.document import check_document, check_hosts

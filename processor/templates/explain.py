@@ -14,7 +14,7 @@ from processor.mapping.conditions import describe_value, holds
 from processor.mapping.context import DraftRules
 from processor.mapping.draft import Draft, draft, draft_template
 from processor.settings import Settings
-from processor.templates.secrets import mask_secrets
+from processor.templates.masking import mask_secrets
 from processor.wire.decode import DecodeFailure
 
 MADE: Final = "MADE"

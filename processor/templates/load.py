@@ -17,9 +17,9 @@ from processor.domain.text import nfc
 from processor.errors import UsageError
 from processor.files import is_visible
 from processor.settings import Settings
-from processor.templates.checks import CHECKS
 from processor.templates.compile import TemplateParts, build_template
 from processor.templates.diagnostics import error, short
+from processor.templates.file_checks import CHECKS
 from processor.templates.parse_file import ParsedFile, read_file
 from processor.templates.policy import TemplatePolicy
 from processor.templates.rules import RuleCode

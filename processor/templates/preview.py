@@ -16,7 +16,7 @@ from processor.mapping.draft import TEXT_LIMIT_CHARACTERS, Draft, draft
 from processor.mapping.reference import subscriptions_only
 from processor.mapping.render import Rendered, plain_text, render
 from processor.settings import Settings
-from processor.templates.secrets import mask_secrets
+from processor.templates.masking import mask_secrets
 from processor.wire.template_sets import without_secrets
 
 

@@ -19,7 +19,7 @@ from processor.engine.status import EngineStatus
 from processor.errors import DependencyError, InternalError
 from processor.kafka.clients import headers_of
 from processor.mapping.context import MappingContext, Suspended
-from processor.mapping.decode import decode_record
+from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
 from processor.wire.dead_letter import read_dead_letter

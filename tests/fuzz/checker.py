@@ -28,7 +28,7 @@ from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.domain.template import Template
 from processor.mapping.context import MappingContext
-from processor.mapping.decode import decode_record
+from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import refuse_outputs, reject_for_error
 from processor.wire.dead_letter import dead_letter_outcome, read_dead_letter

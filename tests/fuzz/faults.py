@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import processor.mapping.decode as module
+import processor.mapping.decode_record as module
 from processor.domain.event import Event
 from processor.domain.record import SourceRecord
 from processor.wire.decode import DecodeFailure, decode

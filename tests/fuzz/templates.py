@@ -21,7 +21,7 @@ from processor.domain.placeholders import Placeholder, PlaceholderType, placehol
 from processor.domain.record import EventName
 from processor.domain.template import OperandType, Operator
 from processor.mapping.conditions import OPERAND_TYPES
-from processor.templates.conditions import OPERATORS, compile_condition
+from processor.templates.compile_conditions import OPERATORS, compile_condition
 from processor.templates.load import SHIPPED
 from processor.templates.text import parse
 

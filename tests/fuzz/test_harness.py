@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import processor.mapping.decode as decoding
+import processor.mapping.decode_record as decoding
 import processor.mapping.draft as drafts
 import processor.mapping.map as module
 from processor.domain.catalogue import EVENTS

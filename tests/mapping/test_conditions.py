@@ -15,7 +15,7 @@ from processor.domain.record import EventName
 from processor.domain.template import Condition, Match, OperandType, Operator
 from processor.mapping.conditions import OPERAND_TYPES, first_false, holds
 from processor.mapping.values import Scope
-from processor.templates.conditions import OPERATORS, compile_condition
+from processor.templates.compile_conditions import OPERATORS, compile_condition
 from tests.support.builders import make_condition, make_event
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}

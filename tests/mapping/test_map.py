@@ -27,7 +27,7 @@ from processor.domain.template import Match, Subscription, Template
 from processor.errors import DeferredSchemaError, InternalError, UnavailableError
 from processor.mapping.checks import CHECKS
 from processor.mapping.context import DraftRules, MappingContext
-from processor.mapping.decode import decode_record
+from processor.mapping.decode_record import decode_record
 from processor.mapping.draft import draft_template
 from processor.mapping.rejections import refuse_outputs
 from processor.wire.dead_letter import dead_letter_outcome

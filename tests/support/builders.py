@@ -30,10 +30,10 @@ from processor.domain.template import (
     template_set,
 )
 from processor.mapping.context import DraftRules, MappingContext, Suspended
-from processor.mapping.decode import decode_record
+from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.registry.schema_files import load_schemas
-from processor.templates.conditions import compile_condition
+from processor.templates.compile_conditions import compile_condition
 from processor.templates.html_scanner import place_placeholders
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.text import parse, parse_custom_field

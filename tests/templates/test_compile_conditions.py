@@ -5,7 +5,7 @@ import pytest
 from processor.domain.diagnostic import Diagnostic
 from processor.domain.record import EventName
 from processor.domain.template import OperandType, Operator
-from processor.templates.conditions import OPERATORS, compile_condition
+from processor.templates.compile_conditions import OPERATORS, compile_condition
 
 REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 FIELDS = {  # a field of each type that placeholders have

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from processor.domain.diagnostic import Diagnostic
-from processor.templates.checks import CHECKS
+from processor.templates.file_checks import CHECKS
 from processor.templates.load import SHIPPED, read_templates
 from processor.templates.rules import RULES, Rule, RuleCode
 from tests.support.builders import TENANT, schemas
