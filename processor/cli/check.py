@@ -165,7 +165,7 @@ def _as_json(result: CheckResult) -> dict[str, Any]:
             "streams": list(result.streams),
         },
         "samples": [{"template": run.template, "name": run.name, "passed": run.passed} for run in loaded.samples],
-        "findings": [
+        "diagnostics": [
             {
                 "file": diagnostic.location.file,
                 "line": diagnostic.location.line,

@@ -40,17 +40,17 @@ def _check(settings: "Settings", *, as_json: bool) -> int:
     with_registry = settings.schema_registry.url is not None
     _print(checks, with_registry=with_registry, as_json=as_json)
     unregistered = with_registry and any(check.registered is None for check in checks)
-    return FINDINGS_EXIT_CODE if unregistered or any(check.findings for check in checks) else 0
+    return FINDINGS_EXIT_CODE if unregistered or any(check.incompatibilities for check in checks) else 0
 
 
 def _register(settings: "Settings", *, yes: bool, as_json: bool) -> int:
-    """Register what is not; a dry run without `yes`. Nothing is registered while any schema has a finding."""
+    """Register what is not; a dry run without `yes`. Nothing is registered while any schema is incompatible."""
     from processor.registry.schema_check import check_schemas, register_schemas, required_registry
 
     required_registry(settings)
     checks = check_schemas(settings)
     missing = sum(check.registered is None for check in checks)
-    if any(check.findings for check in checks):
+    if any(check.incompatibilities for check in checks):
         _print(checks, with_registry=True, as_json=as_json)
         return FINDINGS_EXIT_CODE
     if missing and yes:
@@ -70,11 +70,12 @@ def _print(checks: "list[SchemaCheck]", *, with_registry: bool, as_json: bool) -
     listing = table(("schema", "id", "earlier versions", *(["in the registry"] if with_registry else [])))
     for check in checks:
         readable = f"{check.earlier}, all readable" if check.earlier else "none"
-        earlier = f"{len(check.findings)} findings" if check.findings else readable
+        count = len(check.incompatibilities)
+        earlier = f"{count} incompatibilities" if count else readable
         registered = [str(check.registered or "not registered")] if with_registry else []
         listing.add_row(check.name, str(check.id), earlier, *registered)
     screen = Console()
     screen.print(listing)
     for check in checks:
-        for finding in check.findings:
-            screen.print(cell(f"{check.name}: {finding}"), soft_wrap=True)
+        for incompatibility in check.incompatibilities:
+            screen.print(cell(f"{check.name}: {incompatibility}"), soft_wrap=True)

@@ -132,8 +132,10 @@ class ProduceReport:
             "topic": self.topic,
             "delivered": self.delivered,
             "failed": self.failed,
-            "bad": self.rejected_count,
-            "findings": [{"line": line.line, "reason": line.reason, "detail": line.detail} for line in self.rejected],
+            "rejected": self.rejected_count,
+            "rejectedLines": [
+                {"line": line.line, "reason": line.reason, "detail": line.detail} for line in self.rejected
+            ],
             "unknownFields": [
                 {"line": line, "field": unknown.path, "nearest": unknown.nearest or None}
                 for unknown, line in self.unknown_fields.items()

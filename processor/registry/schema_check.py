@@ -16,14 +16,14 @@ from processor.wire.schema_parser import parse_writer_schema
 @dataclass(frozen=True, slots=True)
 class SchemaCheck:
     """One schema. `earlier`: the number of versions that it was compared with; `registered`: its id in the
-    registry, None when it has none or there is no registry. `findings`: what earlier versions can write and this one
-    cannot read."""
+    registry, None when it has none or there is no registry. `incompatibilities`: what earlier versions can write and
+    this one cannot read."""
 
     name: str
     id: int
     earlier: int
     registered: int | None
-    findings: tuple[str, ...]
+    incompatibilities: tuple[str, ...]
 
 
 def check_schemas(settings: Settings) -> list[SchemaCheck]:
@@ -72,12 +72,12 @@ def _check(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) ->
         registered = registry.id_of(schema)
         texts = registry.versions(schema.name)
         earlier |= {f"registry id {key}": parse_writer_schema(text) for key, text in texts.items() if key != registered}
-    findings = [
+    found = [
         f"{where}: {what}"
         for where, writer in earlier.items()
         for what in ([writer.error] if writer.type is None else incompatibilities(writer.type, schema.type))
     ]
-    return SchemaCheck(schema.name, schema.id, len(earlier), registered, tuple(findings))
+    return SchemaCheck(schema.name, schema.id, len(earlier), registered, tuple(found))
 
 
 @contextmanager

@@ -47,8 +47,8 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert "streams    LOAN_REPAYMENT, LOAN_REPAYMENT_REVERSAL, SAVINGS_DEPOSIT" in text.splitlines()
 
 
-def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Findings stand under their file with line, rule and hint; exit 1."""
+def test_diagnostics_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Diagnostics stand under their file with line, rule and hint; exit 1."""
     (tmp_path / "note.toml").write_text(WRONG)
     code = run_command(check.command, make_settings(templates_dir=tmp_path))
     text = capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_findings_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ] == text.splitlines()[-5:]
 
 
-def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diagnostics_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json stdout is one object that holds the same, and the exit code too."""
     (tmp_path / "note.toml").write_text(WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT"))
     code = run_command(check.command, make_settings(templates_dir=tmp_path), as_json=True)
@@ -80,7 +80,7 @@ def test_findings_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str
             "what": "unknown placeholder {ACCOUNT_IDD} (family loan_transaction)",
             "hint": "did you mean {ACCOUNT_ID}?",
         }
-    ] == result["findings"]
+    ] == result["diagnostics"]
     assert {"directory": str(tmp_path), "files": 1, "setVersion": None, "streams": []} == result["templates"]
 
 
@@ -156,7 +156,7 @@ def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.
     run_command(check.command, settings)
     text = capsys.readouterr().out
     run_command(check.command, settings, as_json=True)
-    found = json.loads(capsys.readouterr().out)["findings"]
+    diagnostics = json.loads(capsys.readouterr().out)["diagnostics"]
     with pytest.raises(UsageError) as previewed:
         run_command(preview.command, settings, template="note")
     with pytest.raises(UsageError) as explained:
@@ -164,7 +164,8 @@ def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.
 
     assert "     9  T21 {ACCOUNT_<U+00AD>ID}: looks like a placeholder and is text; it has U+00AD SOFT HYPHEN\n" in text
     assert [(9, "T21", "error", "write {ACCOUNT_ID}")] * 2 == [
-        (finding["line"], finding["rule"], finding["severity"], finding["hint"]) for finding in found
+        (diagnostic["line"], diagnostic["rule"], diagnostic["severity"], diagnostic["hint"])
+        for diagnostic in diagnostics
     ]
     for error in (previewed, explained):
         assert "%7BACCOUNT_ID%7D: looks like a placeholder and is text [T21]\n  hint: write" in str(error.value)

@@ -53,7 +53,7 @@ def test_messages_that_are_made(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_each_condition_with_its_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a template that makes nothing each condition is shown with the value it compared; that is no finding."""
+    """Of a template that makes nothing each condition is shown with the value it compared; that is no failure."""
     (tmp_path / "note.toml").write_text(CONDITIONAL)
     code, lines = explained(capsys, str(SHIPPED / "samples" / "loan-repayment.json"), templates_dir=tmp_path)
 
@@ -115,7 +115,7 @@ def test_a_terminal_obeys_no_event(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not any("\x1b" in line for line in lines)
 
 
-def test_a_failed_template_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_template_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A template that cannot be rendered for the event ends with 1, and says why."""
     text = CONDITIONAL.partition("match")[0] + 'strict = true\nbody = "{GROUP_NAME}"\n'
     (tmp_path / "note.toml").write_text(text)

@@ -290,7 +290,7 @@ def test_what_cannot_be_shown(options: dict[str, Any], what: str, hint: str) -> 
 
 
 def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A broken one shows its findings; the others can be previewed meanwhile; a manual one has no event."""
+    """A broken one shows its diagnostics; the others can be previewed meanwhile; a manual one has no event."""
     (tmp_path / "note.toml").write_text(MANUAL.replace('recipient = "CLIENT"\n', ""))
     (tmp_path / "other.toml").write_text(MANUAL.replace('id = "note"', 'id = "other"').replace("Note", "Other"))
     settings = Settings(tenant="northbank", templates_dir=tmp_path)

@@ -104,7 +104,7 @@ def changed(sent: Json, **changes: Any) -> Json:
 
 
 def test_a_bad_line_is_named_with_number_and_field() -> None:
-    """Each line is an event or a finding, which has its number, the reason and the path of the field."""
+    """Each line is an event or a rejected line, which has its number, the reason and the path of the field."""
     good, bad = events(2)
     lines = [(1, json.dumps(good).encode()), (7, json.dumps(changed(bad, occurredAt="yesterday")).encode())]
     first, second = classify(lines, SCHEMAS, format="avro", limit_bytes=1_000_000)
@@ -223,8 +223,8 @@ def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: p
 
     assert code == 0
     assert events_by_id([*sent[:4], *sent[5:]]) == {event.id: event for event in map(event_of, read(settings))}
-    assert (printed["delivered"], printed["bad"], printed["findings"][0]["line"]) == (8, 1, 5)
-    assert printed["findings"][0]["reason"] == "UNKNOWN_EVENT"
+    assert (printed["delivered"], printed["rejected"], printed["rejectedLines"][0]["line"]) == (8, 1, 5)
+    assert printed["rejectedLines"][0]["reason"] == "UNKNOWN_EVENT"
 
 
 def renamed(sent: Json, **names: str) -> Json:
@@ -252,7 +252,7 @@ def test_unknown_fields_are_named(
         f"{source}:3: warning: unknown field client.amonut",
     ] == sorted(printed.err.splitlines())
     report = json.loads(printed.out)
-    assert (4, 0) == (report["delivered"], report["bad"])
+    assert (4, 0) == (report["delivered"], report["rejected"])
     assert {"line": 3, "field": "client.amonut", "nearest": None} in report["unknownFields"]
     assert 4 == len(read(settings))
 

@@ -101,7 +101,7 @@ def edited(folder: Path, name: str, change: Callable[[Json], object]) -> None:
 
 
 def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A version that was published and can no longer be read is a finding, with its place."""
+    """A version that was published and can no longer be read is named with its place, in the JSON too."""
     folder = tmp_path / "schemas"
     shutil.copytree(shipped_schemas(), folder)
     before = load_schemas(folder).families["banking.events.ClientEvent"]
@@ -114,10 +114,12 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     edited(folder, "events/banking.events.common.Branch.avsc", lambda it: it["fields"][0].update(type="int"))
     assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
-    assert (
-        f"banking.events.ClientEvent: history/{before.id}: branch.encodedKey: string cannot be read as int"
-        in capsys.readouterr().out.splitlines()
-    )
+    expected = f"history/{before.id}: branch.encodedKey: string cannot be read as int"
+    assert f"banking.events.ClientEvent: {expected}" in capsys.readouterr().out.splitlines()
+
+    assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action="check", as_json=True)
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["schemas"]}
+    assert expected in checks["banking.events.ClientEvent"]["incompatibilities"]
 
 
 @pytest.mark.kafka

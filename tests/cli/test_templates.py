@@ -66,7 +66,7 @@ def test_no_list_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("event", "channel"), ALL, ids=str)
-def test_a_new_template_has_no_finding(event: str, channel: str, tmp_path: Path) -> None:
+def test_a_new_template_is_without_errors(event: str, channel: str, tmp_path: Path) -> None:
     """Of every event, in each of its channels: it loads, and has a sample that passes, or says why there is none."""
     settings = Settings(tenant=TENANT, templates_dir=tmp_path / "mine")
     code = run_command(templates.command, settings, new="begin-here", event=event, channel=channel)

@@ -466,7 +466,7 @@ def test_a_terminal_obeys_no_diagnostic(tmp_path: Path) -> None:
 
 
 def test_everything_at_once(tmp_path: Path) -> None:
-    """Findings of all files come together, sorted by file and line, and nothing is loaded; the text names each."""
+    """Diagnostics of all files come together, sorted by file and line, and nothing is loaded; the text names each."""
     directory = templates_directory(
         tmp_path, note=toml(name="", event="NO", body="{NO}"), other=toml(id="other", target="NO", version="1", typ="x")
     )

@@ -1,4 +1,4 @@
-"""Our schema files: complete, self-contained, in step with the model; and every finding of broken ones at once."""
+"""Our schema files: complete, self-contained, in step with the model; and every error of broken ones at once."""
 
 import csv
 import json
