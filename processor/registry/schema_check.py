@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.schema_files import load_schemas
-from processor.registry.subjects import Subjects, open_subjects
+from processor.registry.subjects import SchemaRegistry, open_registry
 from processor.settings import Settings
 from processor.wire.compatibility import incompatibilities
 from processor.wire.reader_schemas import ReaderSchema, Schemas
@@ -32,7 +32,7 @@ def check_schemas(settings: Settings) -> list[SchemaCheck]:
     Blocks on the disk and the network. Raises DependencyError when the registry does not respond.
     """
     schemas = load_schemas(settings.schemas_dir)
-    registry = open_subjects(settings)
+    registry = open_registry(settings)
     with _translate_unavailable():
         return [_check(schema, schemas, registry) for schema in _all(schemas).values()]
 
@@ -48,9 +48,9 @@ def register_schemas(settings: Settings, checks: list[SchemaCheck]) -> list[Sche
         ]
 
 
-def required_registry(settings: Settings) -> Subjects:
+def required_registry(settings: Settings) -> SchemaRegistry:
     """The registry that is set. UsageError where none is."""
-    registry = open_subjects(settings)
+    registry = open_registry(settings)
     if registry is None:
         raise UsageError("no schema registry is set", hint="set PROCESSOR_SCHEMA_REGISTRY__URL")
     return registry
@@ -61,7 +61,7 @@ def _all(schemas: Schemas) -> dict[str, ReaderSchema]:
     return {**schemas.families, **schemas.outputs}
 
 
-def _check(schema: ReaderSchema, schemas: Schemas, registry: Subjects | None) -> SchemaCheck:
+def _check(schema: ReaderSchema, schemas: Schemas, registry: SchemaRegistry | None) -> SchemaCheck:
     earlier = {
         f"history/{key}": writer
         for key, writer in schemas.local.items()

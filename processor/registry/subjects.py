@@ -22,9 +22,12 @@ from processor.wire.schema_parser import parse_writer_schema
 log = structlog.get_logger()
 
 
-class Subjects:
-    """The registry of the settings. Every method blocks up to 5 s, and raises UnavailableError without a
-    response, AuthorizationError when it refuses us."""
+class SchemaRegistry:
+    """What a schema registry has of each subject, and a way to add to it.
+
+    Every method blocks up to 5 s, and raises UnavailableError without a response, AuthorizationError when the registry
+    refuses us.
+    """
 
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
@@ -67,10 +70,10 @@ def _translate_shape_errors() -> Iterator[None]:
         raise UnavailableError(f"the schema registry did not respond as its API says: {error!r}") from error
 
 
-def open_subjects(settings: Settings) -> Subjects | None:
+def open_registry(settings: Settings) -> SchemaRegistry | None:
     """The registry that is set, if one is."""
     url = settings.schema_registry.url
-    return None if url is None else Subjects(RegistryClient(url, open_session(settings)))
+    return None if url is None else SchemaRegistry(RegistryClient(url, open_session(settings)))
 
 
 def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
@@ -80,7 +83,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
     registry, the same. Raises UsageError for a schema that is written and not registered: `run` registers
     nothing.
     """
-    registry = open_subjects(settings)
+    registry = open_registry(settings)
     formats = settings.output
     if registry is None:
         return schemas
@@ -93,7 +96,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
         return schemas
 
 
-def _with_registered_ids(registry: Subjects, settings: Settings, schemas: Schemas) -> Schemas:
+def _with_registered_ids(registry: SchemaRegistry, settings: Settings, schemas: Schemas) -> Schemas:
     formats = settings.output
     outputs: dict[str, ReaderSchema] = {}
     missing = []

@@ -14,7 +14,7 @@ from processor.cli import schemas
 from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.client import RegistryClient, open_session
 from processor.registry.schema_files import load_schemas, shipped_schemas
-from processor.registry.subjects import Subjects
+from processor.registry.subjects import SchemaRegistry
 from processor.settings import SchemaRegistrySettings, Settings
 from processor.wire.compatibility import incompatibilities
 from processor.wire.schema_parser import parse_schema
@@ -144,7 +144,7 @@ def test_registering(
     installation.produce_events([repayment(0)])
     installation.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
-    registered = Subjects(RegistryClient(registry_url, open_session(settings))).id_of(ours)
+    registered = SchemaRegistry(RegistryClient(registry_url, open_session(settings))).id_of(ours)
     (message, *_) = installation.read(installation.settings.topic("messages"))
     assert registered is not None
     assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
@@ -178,8 +178,8 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
         registry_settings: Json = {"url": registry.url, "username": "ada", "password": "pw"}
         trusting = Settings(schema_registry=SchemaRegistrySettings(**registry_settings, ca_file=tmp_path / "ca.pem"))
         distrusting = Settings(schema_registry=SchemaRegistrySettings(**registry_settings))
-        assert {} == Subjects(RegistryClient(registry.url, open_session(trusting))).versions("x")
+        assert {} == SchemaRegistry(RegistryClient(registry.url, open_session(trusting))).versions("x")
         with pytest.raises(UnavailableError, match="SSLError"):
-            Subjects(RegistryClient(registry.url, open_session(distrusting))).versions("x")
+            SchemaRegistry(RegistryClient(registry.url, open_session(distrusting))).versions("x")
 
     assert ["Basic YWRhOnB3"] == registry.authorizations

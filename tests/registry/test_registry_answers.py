@@ -19,7 +19,7 @@ from processor.domain.record import SchemaId
 from processor.errors import AuthorizationError, DeferredSchemaError, UnavailableError, UsageError
 from processor.registry.cache import SchemaCache, schemas_by_id
 from processor.registry.client import RegistryClient
-from processor.registry.subjects import Subjects, with_registered_ids
+from processor.registry.subjects import SchemaRegistry, with_registered_ids
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
 from processor.wire.schema import RefusedSchemaError, WriterSchema
 from tests.support.builders import schemas
@@ -397,7 +397,7 @@ def test_an_id_that_is_none(body: bytes) -> None:
         CachedRegistry({f"/subjects/{schema.name}": (200, body)}) as registry,
         pytest.raises(UnavailableError, match=text),
     ):
-        Subjects(RegistryClient(registry.url, requests.Session())).id_of(schema)
+        SchemaRegistry(RegistryClient(registry.url, requests.Session())).id_of(schema)
 
 
 @pytest.mark.parametrize("text", [None, "no certificate"])
