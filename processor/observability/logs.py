@@ -11,12 +11,10 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import Processor
 
-from processor.settings import MASK, LogSettings, Properties
+from processor.settings import MASK, SECRET_WORDS, LogSettings, Properties, is_secret
 
-# Word by word, so that `encodedKey` is shown and `api_key` is not.
-_SECRET_NAME: Final = re.compile(r"(?i)(password|passwd|secret|token|credential|authori[sz]ation_header|api_?key|jaas)")
 _SECRET_IN_TEXT: Final = re.compile(
-    r"(?i)((?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&}]+)"
+    rf"(?i)((?:{'|'.join(SECRET_WORDS)})[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&}}]+)"
 )
 _LOGIN_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -92,7 +90,7 @@ def _mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
 
 
 def _mask(name: object, value: Any) -> Any:
-    if isinstance(name, str) and _SECRET_NAME.search(name):
+    if isinstance(name, str) and is_secret(name):
         return MASK
     match value:
         case str():

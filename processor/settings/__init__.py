@@ -22,7 +22,7 @@ from processor.settings.model import (
     TopicSettings,
     WebhookSettings,
 )
-from processor.settings.secrets import MASK, Properties
+from processor.settings.secrets import MASK, SECRET_PROPERTY_WORDS, SECRET_WORDS, Properties, is_secret
 
 __all__ = [
     "FIXED_TOPICS",
@@ -30,6 +30,8 @@ __all__ = [
     "REMOVED",
     "RENAMED",
     "RESERVED",
+    "SECRET_PROPERTY_WORDS",
+    "SECRET_WORDS",
     "ChannelSettings",
     "DeduplicationSettings",
     "FixedTopic",
@@ -46,6 +48,7 @@ __all__ = [
     "SmsSettings",
     "TopicSettings",
     "WebhookSettings",
+    "is_secret",
     "load_settings",
     "settings_table",
     "without_line_end",

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from processor.observability.logs import configure, mask_text
-from processor.settings import KafkaSettings, LogSettings, Settings
+from processor.settings import MASK, SECRET_WORDS, KafkaSettings, LogSettings, Settings
 
 log = structlog.get_logger()
 
@@ -114,6 +114,20 @@ def test_a_password_is_never_written(form: str) -> None:
         log.exception("crash")
 
     assert "RuntimeError" in stream.getvalue()
+    assert "hunter" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("word", SECRET_WORDS)
+def test_every_secret_word_is_masked(word: str) -> None:
+    """In the name of a field, in one inside a field, and in a text; in lower case and in upper case."""
+    stream = io.StringIO()
+    configure(LogSettings(format="json"), stream=stream)
+    for name in (f"x_{word}", f"X_{word.upper()}_Y"):
+        log.info("start", **{name: "hunter2"}, inside={"list": [{name: "hunter2"}]})
+    for text in (f"{word}=hunter2 refused", f"refused {word.upper()}: 'hunter2'", f'{{"x_{word}": "hunter2"}}'):
+        assert MASK in mask_text(text)
+        log.info(text)
+
     assert "hunter" not in stream.getvalue()
 
 

@@ -19,7 +19,9 @@ from processor.settings import (
     REMOVED,
     RENAMED,
     RESERVED,
+    SECRET_PROPERTY_WORDS,
     KafkaSettings,
+    Properties,
     SchemaRegistrySettings,
     SettingRow,
     Settings,
@@ -411,6 +413,17 @@ def test_secrets_are_never_shown(environment: Environment) -> None:
     assert "hunter2" == settings.kafka.common["sasl.password"]
     assert "ada" in str(row("PROCESSOR_KAFKA__COMMON").value)
     assert MASK == row("PROCESSOR_SCHEMA_REGISTRY__PASSWORD").value
+
+
+@pytest.mark.parametrize("word", SECRET_PROPERTY_WORDS)
+def test_properties_with_a_secret_word_are_masked(word: str) -> None:
+    """Wherever it stands in the name, in any case; by the name alone the value can be read."""
+    names = (word, f"x.{word}.y", f"X.{word.upper()}")
+    properties = Properties(dict.fromkeys(names, "hunter2"))
+
+    assert dict.fromkeys(names, MASK) == properties.masked()
+    assert "hunter2" not in f"{properties} {properties!r}"
+    assert {"hunter2"} == {properties[name] for name in names}
 
 
 @pytest.mark.parametrize(("variable", "value"), secret_places()[:3])
