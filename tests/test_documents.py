@@ -35,6 +35,7 @@ from processor.templates.compile_conditions import OPERATORS
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.wire.encode import output_encoder
 from processor.wire.template_sets import template_set_records
+from processor.wire.wire_format import WireFormat
 from tests.documents import DOCS, PAGES
 from tests.support.builders import make_context, make_record, make_template, map_record, schemas
 from tests.support.clients import logged
@@ -169,7 +170,7 @@ def test_keys_of_the_readme(event: EventName) -> None:
 def test_the_reader_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a status as it is written to its topic."""
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    avro = output_encoder(schemas(), output_format="avro", stream_format="json")
+    avro = output_encoder(schemas(), output_format=WireFormat.AVRO, stream_format=WireFormat.JSON)
     outcome = map_record(make_record(), make_context(make_template(), encode=avro), frozenset())
     assert isinstance(outcome, Processed)
     (out,) = (out for out in outcome.outputs if out.topic == "communications.status")

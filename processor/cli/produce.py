@@ -4,13 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from processor.cli import output
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line
 from processor.errors import DependencyError, UsageError
+from processor.wire.wire_format import WireFormat
 
 if TYPE_CHECKING:
     from processor.demo.produce import EventSource, ProduceReport, Track
@@ -33,7 +34,7 @@ def command(
     rate: Annotated[
         float | None, typer.Option(metavar="R", help="Events a second, by schedule; not set: as fast as possible.")
     ] = None,
-    wire_format: Annotated[Literal["avro", "json"], typer.Option("--format", help="Wire form.")] = "avro",
+    wire_format: Annotated[WireFormat, typer.Option("--format", help="Wire form.")] = WireFormat.AVRO,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Send the good lines of a file that has bad ones.")
     ] = False,

@@ -12,6 +12,7 @@ from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.json_codec import JSON_HEADERS
 from processor.wire.reader_schemas import Schemas
+from processor.wire.wire_format import WireFormat
 
 EXTRA_COUNT: Final = 4
 """Records beside the good events, all in the burst."""
@@ -61,7 +62,7 @@ def _encode(event: Mapping[str, Any], schemas: Schemas, *, as_json: bool) -> Eve
     decoded = event_from_json(event, schemas)
     if isinstance(decoded, DecodeFailure):
         raise InternalError(f"a generated event is invalid: {decoded.detail}")
-    value, headers = encode_event(decoded.fields, schemas, format="json" if as_json else "avro")
+    value, headers = encode_event(decoded.fields, schemas, format=WireFormat.JSON if as_json else WireFormat.AVRO)
     return EventRecord(decoded.ordering_key.encode(), value, headers)
 
 

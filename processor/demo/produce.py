@@ -29,9 +29,10 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import samples
 from processor.wire.decode import DecodeFailure, event_from_json
-from processor.wire.encode import Format, encode_event
+from processor.wire.encode import encode_event
 from processor.wire.reader_schemas import Schemas
 from processor.wire.unknown_fields import UnknownField, unknown_fields_in_json
+from processor.wire.wire_format import WireFormat
 
 _SHUTDOWN_TIMEOUT_S: Final = 8.0  # for events under way when a stop is requested; less than 10 s with all else
 _KEPT_LIMIT: Final = 1_000  # rejected lines and unknown fields that a report has in full
@@ -75,7 +76,7 @@ class ProduceOptions:
 
     source: EventSource
     rate: float | None = None
-    format: Format = "avro"
+    format: WireFormat = WireFormat.AVRO
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -189,7 +190,7 @@ def classify(
     lines: Iterable[Line],
     schemas: Schemas,
     *,
-    format: Format,  # noqa: A002  the option's name
+    format: WireFormat,  # noqa: A002  the option's name
     limit_bytes: int,
 ) -> Iterator[EventRecord | RejectedLine]:
     """Each line as the record of its event, or as what is wrong with it; lazily, in order.

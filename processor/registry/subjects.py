@@ -18,6 +18,7 @@ from processor.registry.client import RegistryClient, open_session
 from processor.settings import Settings
 from processor.wire.reader_schemas import ReaderSchema, Schemas
 from processor.wire.schema_parser import parse_writer_schema
+from processor.wire.wire_format import WireFormat
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ def with_registered_ids(settings: Settings, schemas: Schemas) -> Schemas:
     formats = settings.output
     if registry is None:
         return schemas
-    if "avro" in (formats.format, formats.stream_format):
+    if WireFormat.AVRO in (formats.format, formats.stream_format):
         return _with_registered_ids(registry, settings, schemas)
     try:  # nothing of it is written; it may be needed to read what was
         return _with_registered_ids(registry, settings, schemas)
@@ -104,7 +105,7 @@ def _with_registered_ids(registry: SchemaRegistry, settings: Settings, schemas: 
         registered = registry.id_of(schema)
         if registered is not None:
             schema = replace(schema, id=registered)
-        elif (formats.stream_format if name == STREAM_EVENT else formats.format) == "avro":
+        elif (formats.stream_format if name == STREAM_EVENT else formats.format) is WireFormat.AVRO:
             missing.append(name)
         outputs[name] = schema
     if missing:

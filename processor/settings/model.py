@@ -30,6 +30,7 @@ from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.settings.librdkafka import LibrdkafkaProperties
 from processor.settings.secrets import Properties
+from processor.wire.wire_format import WireFormat
 
 PREFIX: Final = "PROCESSOR_"
 
@@ -205,8 +206,8 @@ FIXED_TOPICS: Final[tuple[FixedTopic, ...]] = get_args(FixedTopic)
 class OutputSettings(SettingsTable):
     """Formats of what is published."""
 
-    format: Literal["avro", "json"] = Field(default="avro", description="Format of all outputs but the streams.")
-    stream_format: Literal["avro", "json"] = Field(default="json", description="Format of stream events.")
+    format: WireFormat = Field(default=WireFormat.AVRO, description="Format of all outputs but the streams.")
+    stream_format: WireFormat = Field(default=WireFormat.JSON, description="Format of stream events.")
 
 
 class ChannelSettings(SettingsTable):

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastavro import schemaless_writer
 
@@ -13,8 +13,8 @@ from processor.domain.record import EventName, Headers
 from processor.wire.json_codec import JSON_HEADERS, json_bytes
 from processor.wire.output_fields import FIELDS
 from processor.wire.reader_schemas import ReaderSchema, Schemas
+from processor.wire.wire_format import WireFormat
 
-Format = Literal["avro", "json"]
 EncodedValue = tuple[bytes, Headers]  #: A record's value, and the headers that say how to read it.
 
 EncodeOutput = Callable[[OutputValue], EncodedValue]
@@ -24,7 +24,9 @@ Times are written as they are given, milliseconds; null fields are absent from J
 """
 
 
-def output_encoder(schemas: Schemas, *, output_format: Format = "avro", stream_format: Format = "json") -> EncodeOutput:
+def output_encoder(
+    schemas: Schemas, *, output_format: WireFormat = WireFormat.AVRO, stream_format: WireFormat = WireFormat.JSON
+) -> EncodeOutput:
     """The encoder of one installation; streams have a format of their own."""
     by_type = {
         spec.value: _encoder(
@@ -37,18 +39,18 @@ def output_encoder(schemas: Schemas, *, output_format: Format = "avro", stream_f
 
 
 def _encoder(
-    schema: ReaderSchema, wire_format: Format, fields_of: Callable[[Any], Fields]
+    schema: ReaderSchema, wire_format: WireFormat, fields_of: Callable[[Any], Fields]
 ) -> Callable[[Any], EncodedValue]:
-    if wire_format == "json":
+    if wire_format is WireFormat.JSON:
         return lambda value: (json_bytes(schema.type, fields_of(value)), JSON_HEADERS)
     frame, parsed = schema.frame, schema.parsed
     return lambda value: (_avro_bytes(frame, parsed, fields_of(value)), ())
 
 
-def encode_event(fields: Fields, schemas: Schemas, *, format: Format) -> EncodedValue:  # noqa: A002  the user's word
+def encode_event(fields: Fields, schemas: Schemas, *, format: WireFormat) -> EncodedValue:  # noqa: A002  the user's word
     """A decoded event as a producer writes it. `decode` of the result gives `fields` again."""
     schema = schemas.by_event[EventName(fields["event"])]
-    if format == "json":
+    if format is WireFormat.JSON:
         return json_bytes(schema.type, fields), JSON_HEADERS
     custom_fields = {name: _with_branch(value) for name, value in fields["customFields"].items()}
     return _avro_bytes(schema.frame, schema.parsed, {**fields, "customFields": custom_fields}), ()

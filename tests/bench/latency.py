@@ -33,6 +33,7 @@ from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_state import read_output_topics
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 from tests.support.builders import TENANT
 from tests.support.installation import Installation, create_installation
 from tests.support.output_readers import read_status
@@ -66,7 +67,7 @@ def encode_events(installation: Installation, count: int, *, seed: int) -> list[
     for fields in events(count, seed=seed, tenant=TENANT, accounts=2_000):
         event = event_from_json(fields, installation.schemas)
         assert isinstance(event, Event)
-        value, _ = encode_event(event.fields, installation.schemas, format="avro")
+        value, _ = encode_event(event.fields, installation.schemas, format=WireFormat.AVRO)
         encoded_events.append((event.id, event.ordering_key.encode(), value))
     return encoded_events
 

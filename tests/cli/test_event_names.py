@@ -13,6 +13,7 @@ from processor.domain.catalogue import EVENTS, nearest_event
 from processor.errors import UsageError
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings, load_settings
+from processor.wire.wire_format import WireFormat
 from tests.cli.commands import run_command
 from tests.support.builders import sample
 
@@ -86,7 +87,7 @@ def of_a_new_template(folder: Path, name: str) -> str:
 
 def of_a_line_of_events(folder: Path, name: str) -> str:  # noqa: ARG001  as the others
     line = json.dumps(sample("loan-repayment") | {"event": name}).encode()
-    (found,) = classify([(1, line)], load_schemas(), format="avro", limit_bytes=1_000_000)
+    (found,) = classify([(1, line)], load_schemas(), format=WireFormat.AVRO, limit_bytes=1_000_000)
     assert isinstance(found, RejectedLine)
     return found.detail
 

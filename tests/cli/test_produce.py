@@ -29,6 +29,7 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
 from processor.wire.decode import decode, event_from_json
+from processor.wire.wire_format import WireFormat
 from tests.cli.commands import run_command
 from tests.support.clients import logged
 from tests.support.read_to_end import read_topics
@@ -107,7 +108,7 @@ def test_a_bad_line_is_named_with_number_and_field() -> None:
     """Each line is an event or a rejected line, which has its number, the reason and the path of the field."""
     good, bad = events(2)
     lines = [(1, json.dumps(good).encode()), (7, json.dumps(changed(bad, occurredAt="yesterday")).encode())]
-    first, second = classify(lines, SCHEMAS, format="avro", limit_bytes=1_000_000)
+    first, second = classify(lines, SCHEMAS, format=WireFormat.AVRO, limit_bytes=1_000_000)
 
     assert not isinstance(first, RejectedLine)
     assert isinstance(second, RejectedLine)
@@ -118,7 +119,7 @@ def test_a_bad_line_is_named_with_number_and_field() -> None:
 def test_an_event_that_run_would_refuse_by_size_is_bad() -> None:
     """What would become EVENT_TOO_LARGE is found before it is sent."""
     (event,) = events(1)
-    (found,) = classify([(1, json.dumps(event).encode())], SCHEMAS, format="json", limit_bytes=100)
+    (found,) = classify([(1, json.dumps(event).encode())], SCHEMAS, format=WireFormat.JSON, limit_bytes=100)
 
     assert isinstance(found, RejectedLine)
     assert found.reason is Reason.EVENT_TOO_LARGE
@@ -150,8 +151,8 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("format", ["avro", "json"])
-def test_a_file_is_sent_as_it_is(settings: Settings, tmp_path: Path, format: Any) -> None:  # noqa: A002
+@pytest.mark.parametrize("format", WireFormat)
+def test_a_file_is_sent_as_it_is(settings: Settings, tmp_path: Path, format: WireFormat) -> None:  # noqa: A002
     """Each event of the file is on the topic once, equal to that of the file, under its ordering key."""
     sent = list(events(60))
     file = write(tmp_path / "e.jsonl", [*sent[:30], "", *sent[30:]])

@@ -16,6 +16,7 @@ from processor.registry.schema_files import load_schemas
 from processor.shipped import sample, samples
 from processor.wire.decode import decode, event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 
 SCHEMAS = load_schemas()
 FOLDER = Path(processor.__file__).parent / "shipped" / "events"
@@ -43,7 +44,7 @@ def test_samples_are_events() -> None:
     for shipped in samples():
         event = event_from_json(shipped, SCHEMAS)
         assert isinstance(event, Event), (shipped["event"], event)
-        value, headers = encode_event(event.fields, SCHEMAS, format="avro")
+        value, headers = encode_event(event.fields, SCHEMAS, format=WireFormat.AVRO)
         record = SourceRecord(RecordPosition(Topic("e"), 0, 0), 0, None, value, headers)
 
         assert event == decode(record, schemas=SCHEMAS, schema_of=SCHEMAS.local_schema)

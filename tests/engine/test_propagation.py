@@ -12,6 +12,7 @@ from processor.shipped import sample
 from processor.wire.dead_letter import read_dead_letter
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 from tests.support.clients import logged
 from tests.support.installation import create_installation
 
@@ -44,7 +45,7 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
     installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     event = event_from_json(sample(EventName("LOAN_REPAYMENT")), installation.schemas)
     assert isinstance(event, Event)
-    value, _ = encode_event(event.fields, installation.schemas, format="avro")
+    value, _ = encode_event(event.fields, installation.schemas, format=WireFormat.AVRO)
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
     sent: tuple[tuple[bytes | None, Headers], ...] = ((value, BAD), (None, BAD), (None, GOOD))
     for content, headers in sent:

@@ -19,6 +19,7 @@ from processor.shipped import sample
 from processor.wire.dead_letter import read_dead_letter
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 from tests.support.clients import logged
 from tests.support.installation import Installation, create_installation
 
@@ -49,7 +50,7 @@ def produce(installation: Installation, records: Iterable[tuple[int, int]]) -> N
     for number, timestamp_ms in records:
         event = event_from_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, installation.schemas)  # type: ignore[arg-type]
         assert isinstance(event, Event), event
-        value, _ = encode_event(event.fields, installation.schemas, format="avro")
+        value, _ = encode_event(event.fields, installation.schemas, format=WireFormat.AVRO)
         producer.produce(installation.events, value, event.ordering_key, 0, timestamp=timestamp_ms)
     assert producer.flush(30) == 0
 

@@ -32,8 +32,8 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import refuse_outputs, reject_for_error
 from processor.wire.dead_letter import dead_letter_outcome, read_dead_letter
-from processor.wire.encode import Format
 from processor.wire.output_fields import read_decision, read_message, read_stream_event, source_outcome_reader
+from processor.wire.wire_format import WireFormat
 from tests.fuzz.corpus import JSON_HEADERS
 from tests.fuzz.environment import OUTPUT_FORMATS, Configuration, Environment
 from tests.fuzz.extreme import extreme_record
@@ -70,7 +70,7 @@ class Case:
     name: str
     record: SourceRecord
     configuration: Configuration
-    output_formats: tuple[Format, ...]
+    output_formats: tuple[WireFormat, ...]
 
 
 @dataclass(frozen=True, slots=True)

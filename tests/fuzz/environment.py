@@ -19,8 +19,9 @@ from processor.mapping.context import DraftRules, MappingContext, Suspended
 from processor.mapping.reference import Reference
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
-from processor.wire.encode import Format, output_encoder
+from processor.wire.encode import output_encoder
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema
+from processor.wire.wire_format import WireFormat
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
 from tests.support.builders import TENANT, make_output_topics
@@ -30,7 +31,7 @@ _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes
 _KIRITIMATI: Final = ZoneInfo("Pacific/Kiritimati")  # 14 hours ahead of UTC
 _PAGO_PAGO: Final = ZoneInfo("Pacific/Pago_Pago")  # 11 behind it
 
-OUTPUT_FORMATS: Final[tuple[Format, ...]] = ("avro", "json")
+OUTPUT_FORMATS: Final = tuple(WireFormat)
 
 
 _RULES: Final = {field.name for field in fields(DraftRules)}
@@ -41,7 +42,7 @@ class Configuration:
     """What a record is mapped with: the same in each output format."""
 
     name: str
-    contexts: Mapping[Format, MappingContext]
+    contexts: Mapping[WireFormat, MappingContext]
     template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
     repeats_events: bool = False  #: Half of all events lie in their partition before.

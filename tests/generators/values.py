@@ -8,6 +8,7 @@ from processor.domain.event import Event
 from processor.shipped import samples
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 from tests.support.wire import SCHEMAS, golden_bytes
 
 _GOLDEN: Final = {  # golden file -> type
@@ -42,7 +43,7 @@ def events() -> dict[str, tuple[str, bytes]]:
     for sample in samples():
         event = event_from_json(sample, SCHEMAS)
         assert isinstance(event, Event)
-        value, _ = encode_event(event.fields, SCHEMAS, format="avro")
+        value, _ = encode_event(event.fields, SCHEMAS, format=WireFormat.AVRO)
         values[str(event.name)] = SCHEMAS.by_event[event.name].name, value
     return values
 

@@ -22,6 +22,7 @@ from processor.templates.load import SHIPPED, read_templates
 from processor.templates.text import parse
 from processor.wire.decode import decode
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     TENANT,
     make_condition,
@@ -91,9 +92,9 @@ def test_any_name_is_found_in_any_form(name: str) -> None:
         assert Rendered(None, "found") == result
 
 
-@pytest.mark.parametrize("wire", ["json", "avro"])
+@pytest.mark.parametrize("wire", [WireFormat.JSON, WireFormat.AVRO])
 @pytest.mark.parametrize(("typed", "sent"), FORMS)
-def test_a_record_s_custom_fields(typed: str, sent: str, wire: Any) -> None:
+def test_a_record_s_custom_fields(typed: str, sent: str, wire: WireFormat) -> None:
     """The same through a record's bytes, as JSON or Avro, for a text, a condition and a recipient."""
     written = make_event(customFields={f"CLIENT:{sent}": "norte@example.com"})
     value, headers = encode_event(written.fields, schemas(), format=wire)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from fastavro import schemaless_reader
@@ -31,7 +31,8 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.draft import draft_template
 from processor.mapping.rejections import refuse_outputs
 from processor.wire.dead_letter import dead_letter_outcome
-from processor.wire.encode import Format, encode_event, output_encoder
+from processor.wire.encode import encode_event, output_encoder
+from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     EVENTS_TOPIC,
     TENANT,
@@ -131,9 +132,6 @@ def of_every_output(timestamp_ms: int) -> tuple[SourceRecord, tuple[Template, ..
     return make_record(make_event("loan-repayment"), timestamp_ms=timestamp_ms), templates
 
 
-FORMATS: Final[tuple[Format, ...]] = ("avro", "json")
-
-
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
 def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms: int) -> None:
     """In every output, the same in Avro and in JSON; a dead letter keeps the record's time as it was, and both."""
@@ -143,7 +141,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
         mapped(
             record, make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
         )
-        for form in ("avro", "json")
+        for form in WireFormat
     )
     (letter,) = (out for out in in_json.outputs if out.topic == DEAD_LETTERS)
     written_times = [
@@ -1118,8 +1116,8 @@ def _mutations(valid: bytes) -> st.SearchStrategy[bytes]:
     return st.lists(change, max_size=3).map(apply)
 
 
-AVRO, AVRO_HEADERS = encode_event(make_event().fields, schemas(), format="avro")
-JSON, JSON_HEADERS = encode_event(make_event().fields, schemas(), format="json")
+AVRO, AVRO_HEADERS = encode_event(make_event().fields, schemas(), format=WireFormat.AVRO)
+JSON, JSON_HEADERS = encode_event(make_event().fields, schemas(), format=WireFormat.JSON)
 LAWFUL = settings(
     max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
@@ -1158,7 +1156,7 @@ def test_any_values_end_in_a_birth_of_each_form(name: str, amount: Any) -> None:
         make_template("json", body='{"a": "{ACCOUNT_NAME}", "b": {CLIENT_ID}}', content_type=ContentType.JSON),
         make_template("xml", body='<a b="{ACCOUNT_NAME}">{TRANSACTION_AMOUNT}</a>', content_type=ContentType.XML),
     )
-    for form in ("avro", "json"):
+    for form in WireFormat:
         context = make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
         outcome = mapped(make_record(event), context)
 

@@ -9,17 +9,18 @@ from processor.domain.outcome import Processed
 from processor.templates.load import SHIPPED
 from processor.wire.encode import output_encoder
 from processor.wire.output_fields import read_message, read_stream_event
+from processor.wire.wire_format import WireFormat
 from tests.support.builders import make_context, make_event, make_record, map_record, schemas
 from tests.support.output_readers import read_notification, read_status
 
 FOLDERS = ("events", "samples")
 EXAMPLES = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}
-FORMS = {form: output_encoder(schemas(), output_format=form, stream_format=form) for form in ("avro", "json")}
+FORMS = {form: output_encoder(schemas(), output_format=form, stream_format=form) for form in WireFormat}
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_every_event_makes_a_message(name: str, form: str) -> None:
+def test_every_event_makes_a_message(name: str, form: WireFormat) -> None:
     """Each event that is shipped makes at least one message and fails no template; what is published is
     what was created, read back from its bytes by its schema. The texts are those that the templates' samples expect."""
     outcome = map_record(make_record(make_event(EXAMPLES[name])), make_context(encode=FORMS[form]), frozenset())

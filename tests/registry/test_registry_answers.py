@@ -22,6 +22,7 @@ from processor.registry.client import RegistryClient
 from processor.registry.subjects import SchemaRegistry, with_registered_ids
 from processor.settings import OutputSettings, SchemaRegistrySettings, Settings, load_settings
 from processor.wire.schema import RefusedSchemaError, WriterSchema
+from processor.wire.wire_format import WireFormat
 from tests.support.builders import schemas
 from tests.support.http_server import StubRegistry
 
@@ -356,11 +357,13 @@ def test_json_outputs_need_nothing_of_a_registry() -> None:
     with CachedRegistry({f"/subjects/{name}": (403, b"{}") for name in schemas().outputs}) as registry:
         settings = Settings(
             schema_registry=SchemaRegistrySettings(url=registry.url),
-            output=OutputSettings(format="json", stream_format="json"),
+            output=OutputSettings(format=WireFormat.JSON, stream_format=WireFormat.JSON),
         )
         assert schemas() == with_registered_ids(settings, schemas())
         with pytest.raises(AuthorizationError):
-            with_registered_ids(settings.model_copy(update={"output": OutputSettings(format="avro")}), schemas())
+            with_registered_ids(
+                settings.model_copy(update={"output": OutputSettings(format=WireFormat.AVRO)}), schemas()
+            )
 
 
 def test_a_schema_that_names_others() -> None:

@@ -41,6 +41,7 @@ from processor.wire.decode import event_from_json
 from processor.wire.encode import EncodeOutput, encode_event, output_encoder
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import SchemaOf
+from processor.wire.wire_format import WireFormat
 
 TENANT = "northbank"
 EVENTS_TOPIC = Topic("banking.events")
@@ -114,7 +115,7 @@ def make_record(
         event = make_event()
     form: Headers = ()
     if event is not None:
-        value, form = encode_event(event.fields, schemas(), format="json")
+        value, form = encode_event(event.fields, schemas(), format=WireFormat.JSON)
     if isinstance(key, str):
         key = event.ordering_key.encode() if event else b"key"
     return SourceRecord(
@@ -248,7 +249,7 @@ def make_output_topics(
 
 def json_encoder() -> EncodeOutput:
     """Outputs in JSON, which tests can read."""
-    return output_encoder(schemas(), output_format="json", stream_format="json")
+    return output_encoder(schemas(), output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
 
 
 def make_context(*templates: Template, **fields: Any) -> MappingContext:

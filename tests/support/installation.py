@@ -38,6 +38,7 @@ from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.reader_schemas import Schemas
+from processor.wire.wire_format import WireFormat
 from tests.support.builders import TENANT, make_context
 from tests.support.clients import logged
 from tests.support.read_to_end import read_partition
@@ -175,7 +176,7 @@ class Installation:
         """Value and key of an event in JSON form, in Avro."""
         event = event_from_json(fields, self.schemas)
         assert isinstance(event, Event), event
-        value, _ = encode_event(event.fields, self.schemas, format="avro")
+        value, _ = encode_event(event.fields, self.schemas, format=WireFormat.AVRO)
         return value, event.ordering_key
 
     def produce_events(self, events: Iterable[Mapping[str, Any]], *, partition: int = 0) -> None:

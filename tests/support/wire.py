@@ -17,6 +17,7 @@ from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.scalars import decimal_from_unscaled
 from processor.wire.schema import Array, DecimalBytes, Enum, Map, Record, Scalar, Type, Union, WriterSchema
 from processor.wire.schema_parser import parse_writer_schema
+from processor.wire.wire_format import WireFormat
 
 SCHEMAS: Final = load_schemas()
 DOMAIN: Final = Path(__file__).parent.parent / "domain"
@@ -74,7 +75,7 @@ def golden_event(name: str = "LOAN_REPAYMENT", **changed: object) -> Event:
 
 def golden_avro(name: str = "LOAN_REPAYMENT", **changed: object) -> bytes:
     """The framed Avro bytes of such an event."""
-    return encode_event(golden_event(name, **changed).fields, SCHEMAS, format="avro")[0]
+    return encode_event(golden_event(name, **changed).fields, SCHEMAS, format=WireFormat.AVRO)[0]
 
 
 def reader_schema(name: str = "LOAN_REPAYMENT") -> ReaderSchema:

@@ -25,6 +25,7 @@ from processor.wire.errors import ContentError
 from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.schema import WriterSchema
 from processor.wire.schema_parser import parse_schema, parse_writer_schema
+from processor.wire.wire_format import WireFormat
 from tests.support.laws import examples
 from tests.support.wire import (
     JSON_HEADERS,
@@ -91,8 +92,8 @@ def test_an_event_has_typed_values() -> None:
 def test_what_is_encoded_is_decoded(schema: ReaderSchema, data: st.DataObject) -> None:
     """Any event of any family comes back from Avro and from JSON with the same fields; fastavro agrees."""
     fields = data.draw(events_of(schema))
-    avro, _ = encode_event(fields, SCHEMAS, format="avro")
-    plain, headers = encode_event(fields, SCHEMAS, format="json")
+    avro, _ = encode_event(fields, SCHEMAS, format=WireFormat.AVRO)
+    plain, headers = encode_event(fields, SCHEMAS, format=WireFormat.JSON)
 
     from_avro, from_json = decode_with(raw_record(avro)), decode_with(raw_record(plain, headers))
 

@@ -15,6 +15,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import Headers, SourceRecord
 from processor.wire.decode import DecodeFailure, event_from_json
 from processor.wire.encode import encode_event
+from processor.wire.wire_format import WireFormat
 from tests.support.laws import examples
 from tests.support.wire import JSON_HEADERS, SCHEMAS, decode_with, golden_avro, golden_event, golden_json, raw_record
 
@@ -50,8 +51,8 @@ def valid_avro() -> list[bytes]:
     for fields in events(12, seed=7):
         event = event_from_json(fields, SCHEMAS)
         assert isinstance(event, Event), event
-        values.append(encode_event(event.fields, SCHEMAS, format="avro")[0])
-    values.append(encode_event({**golden_event().fields, "client": None}, SCHEMAS, format="avro")[0])
+        values.append(encode_event(event.fields, SCHEMAS, format=WireFormat.AVRO)[0])
+    values.append(encode_event({**golden_event().fields, "client": None}, SCHEMAS, format=WireFormat.AVRO)[0])
     return values
 
 

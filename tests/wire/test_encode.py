@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from fastavro import schemaless_reader
@@ -30,16 +30,17 @@ from processor.domain.notification import (
 )
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import EncodedKey, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
-from processor.wire.encode import EncodedValue, EncodeOutput, Format, encode_event, output_encoder
+from processor.wire.encode import EncodedValue, EncodeOutput, encode_event, output_encoder
 from processor.wire.json_codec import format_decimal, format_millis, format_timestamp
 from processor.wire.output_fields import read_decision, read_message, read_stream_event
 from processor.wire.schema import WriterSchema
 from processor.wire.schema_parser import parse_writer_schema
+from processor.wire.wire_format import WireFormat
 from tests.support.output_readers import read_notification, read_status
 from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, golden_bytes, golden_event, golden_json
 
-AVRO = output_encoder(SCHEMAS, output_format="avro", stream_format="avro")
-JSON = output_encoder(SCHEMAS, output_format="json", stream_format="json")
+AVRO = output_encoder(SCHEMAS, output_format=WireFormat.AVRO, stream_format=WireFormat.AVRO)
+JSON = output_encoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
 
 
 def millis(text: str) -> int:
@@ -265,7 +266,10 @@ def plain(value: Any) -> Any:
 
 def test_streams_have_a_format_of_their_own() -> None:
     """By default JSON for streams and Avro for the others; each can be the other."""
-    default, turned = output_encoder(SCHEMAS), output_encoder(SCHEMAS, output_format="json", stream_format="avro")
+    default, turned = (
+        output_encoder(SCHEMAS),
+        output_encoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.AVRO),
+    )
 
     assert (AVRO(EMAIL), AVRO(STATUS)) == (default(EMAIL), default(STATUS))
     assert (AVRO(DECISION), JSON(STREAM_EVENT)) == (
@@ -498,17 +502,17 @@ def test_an_event_s_times_keep_their_microseconds(micros: int, text: str) -> Non
     assert text == format_timestamp(datetime(2026, 3, 14, 9, 26, 53, micros, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("form", get_args(Format))
-def test_an_event_is_written_in_both_forms(form: Format) -> None:
+@pytest.mark.parametrize("form", WireFormat)
+def test_an_event_is_written_in_both_forms(form: WireFormat) -> None:
     """JSON says so in its header; Avro in the frame's id."""
     value, headers = encode_event(golden_event().fields, SCHEMAS, format=form)
 
-    assert {"avro": (), "json": JSON_HEADERS}[form] == headers
-    assert value.startswith({"avro": bytes.fromhex("0077359468"), "json": b'{"eventId":"7f1d'}[form])
+    assert {WireFormat.AVRO: (), WireFormat.JSON: JSON_HEADERS}[form] == headers
+    assert value.startswith({WireFormat.AVRO: bytes.fromhex("0077359468"), WireFormat.JSON: b'{"eventId":"7f1d'}[form])
 
 
 def test_an_event_in_json_is_as_the_domain_writes_it() -> None:
     """The domain's example comes out as it went in, with times and amounts in their shortest form."""
-    value, _ = encode_event(golden_event().fields, SCHEMAS, format="json")
+    value, _ = encode_event(golden_event().fields, SCHEMAS, format=WireFormat.JSON)
 
     assert golden_json("event.LOAN_REPAYMENT") == json.loads(value)

@@ -20,6 +20,7 @@ from processor.wire.json_codec import json_decoder, parse_json
 from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.scalars import check_card_token
 from processor.wire.schema_parser import parse_schema
+from processor.wire.wire_format import WireFormat
 from tests.support.laws import examples
 from tests.support.wire import (
     SCHEMAS,
@@ -177,7 +178,7 @@ def test_a_card_number_is_no_token_in_avro() -> None:
     """Another producer's library does not know the rule either."""
     fields = dict(event_of("CARD_WITHDRAWAL_REVERSAL").fields)
     fields["card"] = {**fields["card"], "token": "4242424242424242"}
-    value, headers = encode_event(fields, SCHEMAS, format="avro")
+    value, headers = encode_event(fields, SCHEMAS, format=WireFormat.AVRO)
 
     assert (
         "card.token: a card number stands where its token should" == decode_failure(raw_record(value, headers)).detail
@@ -239,7 +240,7 @@ def test_no_detail_shows_a_secret(read: Callable[[], object]) -> None:
 def portal_values() -> list[tuple[bytes, Any]]:
     """A portal event with the secret in it, in both forms."""
     fields = {**event_of("PORTAL_PASSWORD_RESET").fields, "passwordUrl": SECRET}
-    return [encode_event(fields, SCHEMAS, format=form) for form in ("avro", "json")]
+    return [encode_event(fields, SCHEMAS, format=form) for form in WireFormat]
 
 
 def test_a_portal_event_cut_anywhere_shows_no_secret() -> None:
@@ -278,7 +279,7 @@ def test_a_name_that_is_no_event(family: str, name: str) -> None:
     """UNKNOWN_EVENT in both forms: in JSON by its name, in Avro by a symbol that another writer has appended."""
     first = next(event for event, row in EVENTS.items() if row.family == family)
     writer = changed_schema(lambda schema: field_of(schema, "event")["type"]["symbols"].append(name), name=first)
-    value, _ = encode_event(event_of(first).fields, SCHEMAS, format="avro")
+    value, _ = encode_event(event_of(first).fields, SCHEMAS, format=WireFormat.AVRO)
     symbol = 5 + 1 + 36  # the frame, then eventId with its length
     count = sum(row.family == family for row in EVENTS.values())
     value = b"\x00\x00\x00\x00\x09" + value[5:symbol] + varint(count) + value[symbol + 1 :]
@@ -297,7 +298,7 @@ def test_a_name_that_is_no_event(family: str, name: str) -> None:
 def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSchema, data: st.DataObject) -> None:
     """Any values, rules kept or not: the same result from both forms, never an exception, and an event has its key."""
     fields = data.draw(values(schema.type))
-    forms = [encode_event(fields, SCHEMAS, format=form) for form in ("avro", "json")]
+    forms = [encode_event(fields, SCHEMAS, format=form) for form in WireFormat]
     from_avro, from_json = (decode_with(raw_record(value, headers)) for value, headers in forms)
 
     assert from_avro == from_json
