@@ -26,6 +26,7 @@ from processor.kafka.errors import raise_if_unauthorized, translate_broker_error
 from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
+from processor.mapping.options import WrittenDecisions
 from processor.settings import Settings
 from processor.wire.schema import SchemaOf, WriterSchema
 
@@ -327,7 +328,7 @@ class StartOffsetResolver:
             for offset, outcome in found.items()
             if outcome.event_id is not None
         }
-        if self._settings.decisions != "all":
+        if self._settings.decisions is not WrittenDecisions.ALL:
             seen |= {
                 event.position.offset: event
                 for event in self._events_without_outcome(partition, max(low, first), end, found)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import Literal
 
 from processor.domain.channel import Channel
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
@@ -10,6 +9,7 @@ from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import TemplateId
 from processor.domain.template import TemplateSet
+from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.reference import EMPTY_TABLES, Reference
 from processor.wire.encode import EncodeOutput
 from processor.wire.reader_schemas import Schemas
@@ -41,8 +41,8 @@ class MappingContext:
     #: Of a Message, by the state or failureReason of its message.
     statuses: StatusMap = field(default_factory=status_map)
     actor: Actor = PROCESSOR  #: Who does what `audit` says.
-    key_check: Literal["warn", "strict"] = "warn"
-    decisions: Literal["all", "unexpected", "off"] = "all"
+    key_check: KeyCheck = KeyCheck.WARN
+    decisions: WrittenDecisions = WrittenDecisions.ALL
     max_event_bytes: int = 1_048_576
 
     @property

@@ -11,6 +11,7 @@ from processor.domain.record import Headers, OutRecord, SourceRecord
 from processor.domain.text import truncate
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
+from processor.mapping.options import WrittenDecisions
 
 ROUTINE_DECISIONS: Final = frozenset(
     (
@@ -73,11 +74,11 @@ def decision_records(
 
 def _reasons_to_write(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:
     match context.decisions:
-        case "all":
+        case WrittenDecisions.ALL:
             return skipped
-        case "unexpected":
+        case WrittenDecisions.UNEXPECTED:
             return tuple(reason for reason in skipped if reason.reason not in ROUTINE_DECISIONS)
-        case "off":
+        case WrittenDecisions.OFF:
             return ()
 
 

@@ -16,6 +16,7 @@ from processor.domain.text import truncate
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import MappingContext
 from processor.mapping.decisions import decision_records
+from processor.mapping.options import KeyCheck
 from processor.mapping.propagation import propagated_headers
 from processor.mapping.rejections import reject
 from processor.wire.decode import DecodeFailure, decode
@@ -48,7 +49,7 @@ def decode_record(
         detail = f"no key; {event.name} is keyed by {event.ordering_key}"
         return reject(record, Reason.MISSING_KEY, detail, context, event=event)
     has_wrong_key = record.key != event.ordering_key.encode()
-    if has_wrong_key and context.key_check == "strict":
+    if has_wrong_key and context.key_check is KeyCheck.STRICT:
         key = _quote(record.key.decode(errors="replace"))
         detail = f"key {key}; {event.name} is keyed by {event.ordering_key}"
         return reject(record, Reason.WRONG_KEY, detail, context, event=event)

@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from processor.domain.record import TemplateId
 from processor.domain.reference import Account, Category, Contact, ContactUser, Row, SubscriptionRow, Table
 from processor.domain.text import quote
+from processor.mapping.options import MissingRow
 from processor.wire.errors import ContentError
 from processor.wire.json_codec import expect_bool, expect_text, parse_json
 from processor.wire.scalars import parse_timestamp
@@ -27,8 +28,6 @@ _ID: Final = re.compile(r"[A-Z]{2,4}(-\d{4}){2,4}", re.ASCII)
 
 Rows = Callable[[Table, str], bytes | None]
 """The value of a key; None when the table has no such row."""
-
-MissingRow = Literal["partial", "fail"]
 
 
 class LookupFailedError(Exception):
@@ -72,7 +71,7 @@ class Reference:
     """
 
     rows: Rows = no_rows
-    missing_row: MissingRow = "partial"
+    missing_row: MissingRow = MissingRow.PARTIAL
     category_by_family: Mapping[str, str] = field(default_factory=dict)
 
     def subscribed(self, owner: str, template: TemplateId) -> bool | None:
@@ -109,7 +108,7 @@ class Reference:
 
     def check_complete(self, data: RecipientData) -> None:
         """LookupFailedError when something is missing and nothing may be."""
-        if data.missing and self.missing_row == "fail":
+        if data.missing and self.missing_row is MissingRow.FAIL:
             raise LookupFailedError("; ".join(f"no {part} of {key}" for part, key in data.missing.items()))
 
     def _row(self, table: Table, key: str) -> Row | None:

@@ -28,6 +28,7 @@ from processor.domain.output_topics import OUTPUTS, FixedOutput, OutputName
 from processor.domain.record import TENANT_PATTERN, EventName, Topic
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
+from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
 from processor.settings.librdkafka import LibrdkafkaProperties
 from processor.settings.secrets import Properties
 from processor.wire.wire_format import WireFormat
@@ -322,8 +323,8 @@ class MessageSettings(SettingsTable):
 class ReferenceSettings(SettingsTable):
     """The reference tables."""
 
-    missing_row: Literal["partial", "fail"] = Field(
-        default="partial",
+    missing_row: MissingRow = Field(
+        default=MissingRow.PARTIAL,
         description="Where a row is missing: partial, the Message goes without that part; fail, the template fails.",
     )
     keys_are_stable: bool = Field(
@@ -400,11 +401,12 @@ class Settings(BaseSettings):
     time_zone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
         default="UTC", description="Time zone of dates and times in rendered texts."
     )
-    key_check: Literal["warn", "strict"] = Field(
-        default="warn", description="A key that is not the event's ordering key: counted and logged, or a dead letter."
+    key_check: KeyCheck = Field(
+        default=KeyCheck.WARN,
+        description="A key that is not the event's ordering key: counted and logged, or a dead letter.",
     )
-    decisions: Literal["all", "unexpected", "off"] = Field(
-        default="all",
+    decisions: WrittenDecisions = Field(
+        default=WrittenDecisions.ALL,
         description="Which decisions are written; unexpected: those that neither settings nor templates intend.",
     )
     circuit_breaker: Literal["on", "off"] = Field(

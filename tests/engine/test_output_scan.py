@@ -19,6 +19,7 @@ from processor.domain.record import Headers, RecordPosition, SchemaGuid, SchemaI
 from processor.engine import output_scan, start_offsets
 from processor.errors import UnavailableError
 from processor.kafka import read_range
+from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.settings import SchemaRegistrySettings
 from processor.wire.dead_letter import dead_letter_record
 from processor.wire.reader_schemas import ReaderSchema
@@ -108,7 +109,7 @@ def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, to
     producer.produce(installation.events, value, "another", 0)
     assert producer.flush(10) == 0
     installation.run()
-    strict = with_settings(installation, key_check="strict")
+    strict = with_settings(installation, key_check=KeyCheck.STRICT)
     strict.produce_events([repayment(1)])
     strict.run()
 
@@ -127,7 +128,7 @@ def test_what_failed_for_its_templates_counts(bootstrap_servers: str, topic_pref
     installation.produce_events([event])
     installation.run()
     installation.produce_events([event])
-    with_settings(installation, decisions="all").run()
+    with_settings(installation, decisions=WrittenDecisions.ALL).run()
 
     (letter,) = installation.read(installation.settings.topic("dead_letters"))
     headers = dict(letter.headers() or ())
@@ -293,7 +294,7 @@ def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_p
     (status, *_) = installation.read_statuses()
     value, _ = installation.encode(repayment(2))
     installation.produce_values([value])  # its key is not the event's
-    strict = with_settings(installation, key_check="strict")
+    strict = with_settings(installation, key_check=KeyCheck.STRICT)
     strict.run()
     other = {**status, "eventId": repayment(2)["eventId"], "source": {**status["source"], "offset": 1}}
     with open_transaction(

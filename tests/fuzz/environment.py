@@ -16,6 +16,7 @@ from processor.domain.reference import Table
 from processor.domain.template import Template, template_set
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import DraftRules, MappingContext, Suspended
+from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
 from processor.mapping.reference import Reference
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
@@ -104,13 +105,17 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     small_topics = make_output_topics(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)
     configurations = (
         configuration("plain"),
-        configuration("far east", time_zone=_KIRITIMATI, decisions="unexpected", sms_region="PT"),
+        configuration("far east", time_zone=_KIRITIMATI, decisions=WrittenDecisions.UNEXPECTED, sms_region="PT"),
         configuration("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
         configuration("small topics", output_topics=small_topics),
         configuration("tables", reference=Reference(rows=_table_row, category_by_family={"client": CATEGORY})),
-        configuration("tables are needed", reference=Reference(rows=_table_row, missing_row="fail"), decisions="off"),
+        configuration(
+            "tables are needed",
+            reference=Reference(rows=_table_row, missing_row=MissingRow.FAIL),
+            decisions=WrittenDecisions.OFF,
+        ),
         configuration("bad tables", reference=Reference(rows=_bad_table_row)),
-        configuration("no SMS, strict keys", disabled_channels=frozenset((Channel.SMS,)), key_check="strict"),
+        configuration("no SMS, strict keys", disabled_channels=frozenset((Channel.SMS,)), key_check=KeyCheck.STRICT),
         configuration("repeated events", repeats_events=True),
         configuration("few templates", templates=template_set(templates.templates[::10])),
         configuration(

@@ -29,6 +29,7 @@ from processor.mapping.checks import CHECKS
 from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.draft import draft_template
+from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.rejections import refuse_outputs
 from processor.wire.dead_letter import dead_letter_outcome
 from processor.wire.encode import encode_event, output_encoder
@@ -432,7 +433,7 @@ def test_checks_come_in_the_contracts_order() -> None:
     Each record has all the faults that come after its own.
     """
     here = RecordPosition(EVENTS_TOPIC, 3, 5)
-    context = make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS), key_check="strict")
+    context = make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS), key_check=KeyCheck.STRICT)
     foreign = make_event(tenant="southbank")
 
     def outcome(record: SourceRecord) -> object:
@@ -1041,12 +1042,12 @@ def test_a_decision_of_too_many_templates() -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("all", ["CONDITION_FALSE", "INACTIVE", "NO_RECIPIENT"]),
-        ("unexpected", ["NO_RECIPIENT"]),
-        ("off", []),
+        (WrittenDecisions.ALL, ["CONDITION_FALSE", "INACTIVE", "NO_RECIPIENT"]),
+        (WrittenDecisions.UNEXPECTED, ["NO_RECIPIENT"]),
+        (WrittenDecisions.OFF, []),
     ],
 )
-def test_which_decisions_are_written(setting: str, expected: list[str]) -> None:
+def test_which_decisions_are_written(setting: WrittenDecisions, expected: list[str]) -> None:
     """`unexpected` leaves out what templates are meant to leave out, `off` all; the outcome has them all the same."""
     off = make_template("off", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS, active=False)
     nobody = make_sms("to-client", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS)

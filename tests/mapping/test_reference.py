@@ -13,6 +13,7 @@ from processor.domain.outcome import Processed
 from processor.domain.reasons import DecisionReason, TemplateReason
 from processor.domain.reference import Account, Category, Contact, ContactUser, SubscriptionRow, Table
 from processor.domain.template import Subscription, Template
+from processor.mapping.options import MissingRow
 from processor.mapping.reference import CACHED_ROW_LIMIT_BYTES, InvalidRow, Reference, parse_row
 from tests.support.builders import (
     TENANT,
@@ -251,7 +252,9 @@ def test_what_is_missing_is_named(category: str | None, rows: dict[str, Any], mi
 
 
 def test_a_template_fails_where_nothing_may_be_missing() -> None:
-    processed = outcome(make_email(category=NTC), tables=reference({f"categories {NTC}": PAYMENTS}, missing_row="fail"))
+    processed = outcome(
+        make_email(category=NTC), tables=reference({f"categories {NTC}": PAYMENTS}, missing_row=MissingRow.FAIL)
+    )
 
     assert [
         (TemplateReason.LOOKUP_MISSING, f"no contact of {CLIENT}; no account of {LOAN} or {CLIENT} or {TENANT}")
@@ -351,7 +354,7 @@ def test_what_cannot_be_left_is_told(rows: dict[str, Any]) -> None:
 
 def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
     """A stream or a task is not a message to the contact."""
-    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
+    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row=MissingRow.FAIL)
     processed = outcome(make_template(), make_task(), tables=tables)
 
     assert 2 == len(processed.created)
@@ -406,7 +409,7 @@ def test_a_row_that_cannot_be_read_is_not_a_missing_one(row: str, detail: str) -
 def test_a_blocked_contact_is_always_told_as_discarded() -> None:
     """Also where nothing may be missing and something is, and while the template is suspended."""
     template = make_email(category=NTC)
-    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row="fail")
+    tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row=MissingRow.FAIL)
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
     for open_breakers in (frozenset(), suspended):
         processed = map_record(make_record(), make_context(template, reference=tables), open_breakers)
@@ -422,7 +425,7 @@ def test_a_suspended_template_is_suspended_whatever_is_missing(rows: dict[str, A
     """Else each record with a missing row would count as one of the tries that keep its breaker open."""
     template = make_email()
     suspended = frozenset({(template.id, TemplateReason.LOOKUP_MISSING)})
-    context = make_context(template, reference=reference(rows, missing_row="fail"))
+    context = make_context(template, reference=reference(rows, missing_row=MissingRow.FAIL))
     processed = map_record(make_record(), context, suspended)
 
     assert isinstance(processed, Processed)
