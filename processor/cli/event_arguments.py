@@ -14,9 +14,9 @@ from processor.domain.record import EventName
 from processor.domain.text import did_you_mean
 from processor.errors import UsageError
 from processor.shipped import sample
-from processor.wire.decode import DecodeFailure, event_from_json
+from processor.wire.decode import DecodeFailure, event_and_unknown_fields, event_from_json
 from processor.wire.reader_schemas import Schemas
-from processor.wire.unknown_fields import UnknownField, unknown_fields_in_json
+from processor.wire.unknown_fields import UnknownField
 
 EVENTS_LIMIT_BYTES: Final = 100_000_000
 
@@ -49,10 +49,10 @@ def read_events(argument: str, schemas: Schemas, *, tenant: str | None) -> Itera
     warned: set[UnknownField] = set()
     for number, line in lines:
         where = f"{name}:{number}" if number else name
-        unknown = [field for field in unknown_fields_in_json(line, schemas) if field not in warned]
-        sys.stderr.writelines(f"{where}: warning: {field}\n" for field in unknown)
-        warned.update(unknown)
-        yield NamedEvent(where, event_from_json(line, schemas))
+        event, unknown_fields = event_and_unknown_fields(line, schemas)
+        sys.stderr.writelines(f"{where}: warning: {field}\n" for field in unknown_fields if field not in warned)
+        warned.update(unknown_fields)
+        yield NamedEvent(where, event)
 
 
 def _is_json(raw: bytes) -> bool:

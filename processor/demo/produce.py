@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, Message
 
 from processor.demo.generate import events
 from processor.domain.catalogue import EVENTS
+from processor.domain.event import Event
 from processor.domain.reasons import Reason
 from processor.domain.record import Topic
 from processor.errors import InternalError, UsageError
@@ -28,10 +29,10 @@ from processor.observability.signals import signal_handlers
 from processor.registry.schema_files import load_schemas
 from processor.settings import Settings
 from processor.shipped import samples
-from processor.wire.decode import DecodeFailure, event_from_json
+from processor.wire.decode import DecodeFailure, event_and_unknown_fields, event_from_json
 from processor.wire.encode import encode_event
 from processor.wire.reader_schemas import Schemas
-from processor.wire.unknown_fields import UnknownField, unknown_fields_in_json
+from processor.wire.unknown_fields import UnknownField
 from processor.wire.wire_format import WireFormat
 
 _SHUTDOWN_TIMEOUT_S: Final = 8.0  # for events under way when a stop is requested; less than 10 s with all else
@@ -41,6 +42,9 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 Line = tuple[int, bytes]
 """Number, from 1, and text."""
+
+DecodedLine = tuple[int, Event | DecodeFailure]
+"""Number of a line, and its event, or why it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +177,8 @@ def produce(settings: Settings, options: ProduceOptions, *, track: Track = untra
         lines = stack.enter_context(_open_source(settings, source))
         stopped = stack.enter_context(_stop_signals())
         lines = track("checking" if check_first else "sending", lines, total)
-        if isinstance(source, File):
-            lines = _note_unknown_fields(lines, report, schemas)
-        classified = classify(lines, schemas, format=options.format, limit_bytes=settings.max_event_bytes)
+        decoded = _decode_file(lines, schemas, report) if isinstance(source, File) else decode_lines(lines, schemas)
+        classified = classify(decoded, schemas, format=options.format, limit_bytes=settings.max_event_bytes)
         records = _records_to_send(classified, report, stopped)
         if check_first:
             checked = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_MEMORY_LIMIT_BYTES))
@@ -186,8 +189,24 @@ def produce(settings: Settings, options: ProduceOptions, *, track: Track = untra
     return report
 
 
+def decode_lines(lines: Iterable[Line], schemas: Schemas) -> Iterator[DecodedLine]:
+    """The event of each line, or why it has none; lazily, in order."""
+    for number, text in lines:
+        yield number, event_from_json(text, schemas)
+
+
+def _decode_file(lines: Iterable[Line], schemas: Schemas, report: ProduceReport) -> Iterator[DecodedLine]:
+    """The same; the fields that no schema has go into the report as each line is decoded."""
+    for number, text in lines:
+        event, unknown_fields = event_and_unknown_fields(text, schemas)
+        for unknown in unknown_fields:
+            if len(report.unknown_fields) < _KEPT_LIMIT:
+                report.unknown_fields.setdefault(unknown, number)
+        yield number, event
+
+
 def classify(
-    lines: Iterable[Line],
+    lines: Iterable[DecodedLine],
     schemas: Schemas,
     *,
     format: WireFormat,  # noqa: A002  the option's name
@@ -197,8 +216,7 @@ def classify(
 
     An event of more than `limit_bytes` is EVENT_TOO_LARGE, as `run` would say.
     """
-    for number, text in lines:
-        event = event_from_json(text, schemas)
+    for number, event in lines:
         if isinstance(event, DecodeFailure):
             yield RejectedLine(number, event.reason, event.detail)
             continue
@@ -221,15 +239,6 @@ def _records_to_send(
             report.add_rejected(item)
         else:
             yield item
-
-
-def _note_unknown_fields(lines: Iterable[Line], report: ProduceReport, schemas: Schemas) -> Iterator[Line]:
-    """`lines` as they are; the unknown fields of each go into the report when it is read."""
-    for number, text in lines:
-        for unknown in unknown_fields_in_json(text, schemas):
-            if len(report.unknown_fields) < _KEPT_LIMIT:
-                report.unknown_fields.setdefault(unknown, number)
-        yield number, text
 
 
 # Checked records, until all of them may be sent: in memory, or on the disk where they are many.

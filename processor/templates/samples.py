@@ -20,9 +20,8 @@ from processor.templates.diagnostics import error, short, warning
 from processor.templates.file_model import SampleSection
 from processor.templates.parse_file import ParsedFile, read_sibling
 from processor.templates.rules import RuleCode
-from processor.wire.decode import DecodeFailure, event_from_json
+from processor.wire.decode import DecodeFailure, event_and_unknown_fields
 from processor.wire.reader_schemas import Schemas
-from processor.wire.unknown_fields import unknown_fields_in_json
 
 _INITIAL_STATES: Final = (State.QUEUED, State.FAILED, State.SENT)
 
@@ -78,6 +77,7 @@ class SampleRunner:
         raw = read_sibling(sample.event, parsed.directory, field=field)
         if isinstance(raw, Diagnostic):
             return None, [raw]
+        event, unknown_fields = event_and_unknown_fields(raw, self.schemas)
         diagnostics = [
             warning(
                 f"{sample.event} has an unknown field {unknown.path}",
@@ -85,9 +85,8 @@ class SampleRunner:
                 field=field,
                 hint=did_you_mean(unknown.nearest),
             )
-            for unknown in unknown_fields_in_json(raw, self.schemas)
+            for unknown in unknown_fields
         ]
-        event = event_from_json(raw, self.schemas)
         if isinstance(event, DecodeFailure):
             message = f"sample {sample.name!r}: {sample.event} is no event: {event.reason}: {event.detail}"
             return None, [*diagnostics, _error(message, field)]

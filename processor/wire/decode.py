@@ -23,6 +23,7 @@ from processor.wire.framing import find_schema_id
 from processor.wire.json_codec import JSON, json_decoder, parse_json
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema, describe_schema_id
+from processor.wire.unknown_fields import UnknownField, unknown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def decode(
         return DecodeFailure(Reason.BAD_FRAME, f"headers: {record.headers_error}")
     try:
         if _is_json(record.headers):
-            fields = _from_json(value, schemas)
+            fields = _from_json(parse_json(value), schemas)
         else:
             schema_id, start = find_schema_id(value, record.headers)
             fields = _from_avro(value, start, _writer_schema(schema_id, schema_of), schemas)
@@ -69,9 +70,20 @@ def event_from_json(source: Mapping[str, Any] | bytes, schemas: Schemas) -> Even
     except (TypeError, ValueError) as error:
         return DecodeFailure(Reason.INVALID_EVENT, f"not JSON: {error}"[:DETAIL_LIMIT_CHARACTERS])
     try:
-        return _event(_from_json(data, schemas, suggest=True))
+        return _event(_from_json(parse_json(data), schemas, suggest=True))
     except ContentError as error:
         return _failure(error)
+
+
+def event_and_unknown_fields(data: bytes, schemas: Schemas) -> tuple[Event | DecodeFailure, tuple[UnknownField, ...]]:
+    """What `event_from_json` gives, and the fields of the text that the event's schema does not have; parsed once."""
+    unknown: tuple[UnknownField, ...] = ()
+    try:
+        value = parse_json(data)
+        unknown = unknown_fields(value, schemas)
+        return _event(_from_json(value, schemas, suggest=True)), unknown
+    except ContentError as error:
+        return _failure(error), unknown
 
 
 def _failure(error: ContentError) -> DecodeFailure:
@@ -105,8 +117,8 @@ def _from_avro(value: bytes, start: int, writer: WriterSchema, schemas: Schemas)
     return fields
 
 
-def _from_json(data: bytes, schemas: Schemas, *, suggest: bool = False) -> Fields:
-    value = parse_json(data)
+def _from_json(value: Any, schemas: Schemas, *, suggest: bool = False) -> Fields:
+    """The fields of an event as `parse_json` gives it."""
     if not isinstance(value, dict):
         raise ContentError("not a JSON object")
     name = value.get("event")

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from processor.domain.record import EventName
 from processor.domain.text import closest_match, did_you_mean
-from processor.wire.errors import ContentError, quote_name
-from processor.wire.json_codec import parse_json
+from processor.wire.errors import quote_name
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import Array, Map, Record, Type, Union
 
@@ -34,13 +33,9 @@ class UnknownField:
         return f"unknown field {self.path}{hint}"
 
 
-def unknown_fields_in_json(data: bytes, schemas: Schemas) -> tuple[UnknownField, ...]:
-    """The fields of an event's JSON text that its schema does not have, each path once and at most a hundred, also when
-    the event is invalid. None of a text that names no event."""
-    try:
-        value = parse_json(data)
-    except ContentError:
-        return ()
+def unknown_fields(value: Any, schemas: Schemas) -> tuple[UnknownField, ...]:
+    """The fields of an event, as `parse_json` gives it, that its schema does not have: each path once and at most a
+    hundred, also when the event is invalid. None of a value that names no event."""
     name = value.get("event") if isinstance(value, dict) else None
     schema = schemas.by_event.get(EventName(name)) if isinstance(name, str) else None
     if schema is None:

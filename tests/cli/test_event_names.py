@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from processor.cli import check, explain, preview, templates
-from processor.demo.produce import RejectedLine, classify
+from processor.demo.produce import RejectedLine, classify, decode_lines
 from processor.domain.catalogue import EVENTS, nearest_event
 from processor.errors import UsageError
 from processor.registry.schema_files import load_schemas
@@ -87,7 +87,9 @@ def of_a_new_template(folder: Path, name: str) -> str:
 
 def of_a_line_of_events(folder: Path, name: str) -> str:  # noqa: ARG001  as the others
     line = json.dumps(sample("loan-repayment") | {"event": name}).encode()
-    (found,) = classify([(1, line)], load_schemas(), format=WireFormat.AVRO, limit_bytes=1_000_000)
+    (found,) = classify(
+        decode_lines([(1, line)], load_schemas()), load_schemas(), format=WireFormat.AVRO, limit_bytes=1_000_000
+    )
     assert isinstance(found, RejectedLine)
     return found.detail
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from processor.cli import produce
 from processor.demo import produce as sending
 from processor.demo.generate import events
-from processor.demo.produce import RejectedLine, classify
+from processor.demo.produce import RejectedLine, classify, decode_lines
 from processor.domain.catalogue import EVENTS
 from processor.domain.event import Event
 from processor.domain.reasons import Reason
@@ -29,6 +29,7 @@ from processor.registry.schema_files import load_schemas
 from processor.settings import KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
 from processor.wire.decode import decode, event_from_json
+from processor.wire.json_codec import parse_json
 from processor.wire.wire_format import WireFormat
 from tests.cli.commands import run_command
 from tests.support.clients import logged
@@ -108,7 +109,7 @@ def test_a_bad_line_is_named_with_number_and_field() -> None:
     """Each line is an event or a rejected line, which has its number, the reason and the path of the field."""
     good, bad = events(2)
     lines = [(1, json.dumps(good).encode()), (7, json.dumps(changed(bad, occurredAt="yesterday")).encode())]
-    first, second = classify(lines, SCHEMAS, format=WireFormat.AVRO, limit_bytes=1_000_000)
+    first, second = classify(decode_lines(lines, SCHEMAS), SCHEMAS, format=WireFormat.AVRO, limit_bytes=1_000_000)
 
     assert not isinstance(first, RejectedLine)
     assert isinstance(second, RejectedLine)
@@ -119,7 +120,9 @@ def test_a_bad_line_is_named_with_number_and_field() -> None:
 def test_an_event_that_run_would_refuse_by_size_is_bad() -> None:
     """What would become EVENT_TOO_LARGE is found before it is sent."""
     (event,) = events(1)
-    (found,) = classify([(1, json.dumps(event).encode())], SCHEMAS, format=WireFormat.JSON, limit_bytes=100)
+    (found,) = classify(
+        decode_lines([(1, json.dumps(event).encode())], SCHEMAS), SCHEMAS, format=WireFormat.JSON, limit_bytes=100
+    )
 
     assert isinstance(found, RejectedLine)
     assert found.reason is Reason.EVENT_TOO_LARGE
@@ -165,21 +168,21 @@ def test_a_file_is_sent_as_it_is(settings: Settings, tmp_path: Path, format: Wir
 
 
 @pytest.mark.kafka
-def test_each_line_of_a_file_is_decoded_once(
+def test_each_line_of_a_file_is_parsed_once(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was checked is what is sent: no line is decoded again for it."""
-    decoded: list[object] = []
+    """What was checked is what is sent, and what was looked at for unknown fields: no line is parsed again for it."""
+    parsed: list[bytes] = []
 
-    def count(text: Any, schemas: Any) -> Any:
-        decoded.append(text)
-        return event_from_json(text, schemas)
+    def count(text: bytes) -> Any:
+        parsed.append(text)
+        return parse_json(text)
 
-    monkeypatch.setattr("processor.demo.produce.event_from_json", count)
+    monkeypatch.setattr("processor.wire.decode.parse_json", count)
     file = write(tmp_path / "e.jsonl", list(events(20)))
 
     assert run_command(produce.command, settings, file=file) == 0
-    assert (20, 20) == (len(decoded), len(read(settings)))
+    assert (20, 20) == (len(parsed), len(read(settings)))
 
 
 @pytest.mark.kafka

@@ -8,7 +8,7 @@ import pytest
 from processor.domain.catalogue import EVENTS
 from processor.domain.record import EventName
 from processor.shipped import sample as sample_of
-from processor.wire.unknown_fields import unknown_fields_in_json
+from processor.wire.decode import event_and_unknown_fields, event_from_json
 from tests.support.builders import changed, sample, schemas
 
 BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
@@ -17,7 +17,9 @@ BULK = sample_of(EventName("CARDS_AUTHORISATION_HOLD_IN_BULK_CREATED"))
 def found(event: Any) -> list[str]:
     """What is expected of the event's unknown fields."""
     data = event if isinstance(event, bytes) else json.dumps(event).encode()
-    return [str(field) for field in unknown_fields_in_json(data, schemas())]
+    event, unknown_fields = event_and_unknown_fields(data, schemas())
+    assert event_from_json(data, schemas()) == event
+    return [str(field) for field in unknown_fields]
 
 
 def respelt(event: dict[str, Any], path: str, name: str) -> dict[str, Any]:
