@@ -1,17 +1,23 @@
-"""Rows of the reference tables: recipients, organisations, subject areas and subscriptions, as other systems have
-them."""
+"""The reference tables, one row of TABLES each, and their rows: recipients, organisations, subject areas and
+subscriptions, as other systems have them.
 
+Another table is a member of Table, a row of TABLES and a dataclass here, a line in the settings' TopicSettings, and a
+parser in `mapping/reference.py`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class Table(StrEnum):
-    """The four tables, by the name of their topic's setting."""
+    """The tables, by the name of their topic's setting."""
 
-    CONTACTS = "contacts"  #: Key: encodedKey of a client, group or user.
-    CATEGORIES = "categories"  #: Key: id of a category, NTC-….
-    ACCOUNTS = "accounts"  #: Key: encodedKey of a bank account, client or group, or the tenant.
-    SUBSCRIPTIONS = "subscriptions"  #: Key: owner:templateId.
+    CONTACTS = "contacts"
+    CATEGORIES = "categories"
+    ACCOUNTS = "accounts"
+    SUBSCRIPTIONS = "subscriptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +72,45 @@ class SubscriptionRow:
 
 
 Row = Contact | Category | Account | SubscriptionRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSpec:
+    """What one reference table is.
+
+    `topic` is its topic's name where no setting says otherwise, `description` the setting's. `key` says what a record
+    is keyed by, `row` what its value is read as.
+    """
+
+    topic: str
+    description: str
+    key: str
+    row: type[Row]
+
+
+TABLES: Final[Mapping[Table, TableSpec]] = {
+    Table.CONTACTS: TableSpec(
+        topic="reference.contacts",
+        description="Reference table of contacts.",
+        key="encodedKey of the client, group or user",
+        row=Contact,
+    ),
+    Table.CATEGORIES: TableSpec(
+        topic="reference.categories",
+        description="Reference table of categories.",
+        key="id of the category",
+        row=Category,
+    ),
+    Table.ACCOUNTS: TableSpec(
+        topic="reference.accounts",
+        description="Reference table of accounts.",
+        key="encodedKey of the bank account, client or group, or the tenant",
+        row=Account,
+    ),
+    Table.SUBSCRIPTIONS: TableSpec(
+        topic="reference.subscriptions",
+        description="Reference table of subscriptions.",
+        key="`owner:templateId`, the owner being the client or group that holds the account",
+        row=SubscriptionRow,
+    ),
+}

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from processor.domain.output_topics import CO_PARTITIONED, OUTPUTS, SINGLE, Cleanup
 from processor.domain.record import EventName, Topic
+from processor.domain.reference import TABLES, Table
 from processor.settings import FixedTopic, Settings
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -42,14 +43,11 @@ _TOPIC_DEFAULTS: Final[Mapping[Role, _TopicDefaults]] = {
         output: _TopicDefaults(spec.cleanup, spec.retention_days, proof=spec.is_proof)
         for output, spec in OUTPUTS.items()
     },
-    "contacts": _TopicDefaults("compact", 0),
-    "categories": _TopicDefaults("compact", 0),
-    "accounts": _TopicDefaults("compact", 0),
-    "subscriptions": _TopicDefaults("compact", 0),
+    **dict.fromkeys(Table, _TopicDefaults("compact", 0)),
 }
 
-TABLE_ROLES: Final[tuple[FixedTopic, ...]] = ("contacts", "categories", "accounts", "subscriptions")
-"""The reference tables. Every process reads all of them, so one partition does: it keeps the rows of a key in the order
+TABLE_PARTITIONS: Final = 1
+"""Partitions of a reference topic. Every process reads all of it, so one does: it keeps the rows of a key in the order
 in which they were written. With more, a key may have an old row in one partition and its new one, or its deletion, in
 another, and nothing says reliably which came last: times are the producers', and compaction takes deletions away."""
 
@@ -86,7 +84,7 @@ class PlannedTopic:
         config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if self.max_message_bytes is not None:
             config["max.message.bytes"] = str(self.max_message_bytes)
-        if self.role in TABLE_ROLES:
+        if self.role in TABLES:
             config["message.timestamp.type"] = LOG_APPEND_TIME
         return config
 
@@ -179,12 +177,12 @@ def planned_topics(
         *(_planned(output, settings.topic(output), partitions=1) for output in SINGLE),
         *(
             _planned(
-                role,
-                settings.topic(role),
-                partitions=1,
-                max_partitions=None if settings.reference.keys_are_stable else 1,
+                table,
+                settings.topic(table),
+                partitions=TABLE_PARTITIONS,
+                max_partitions=None if settings.reference.keys_are_stable else TABLE_PARTITIONS,
             )
-            for role in TABLE_ROLES
+            for table in Table
         ),
         *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
     )
@@ -231,10 +229,10 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         )
     if topic.max_partitions is not None and actual.partitions > topic.max_partitions:
         yield Difference(topic.name, several_partitions_text(actual.partitions), ONE_PARTITION_HINT)
-    if topic.role in TABLE_ROLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
+    if topic.role in TABLES and actual.config.get("message.timestamp.type") != LOG_APPEND_TIME:
         found = actual.config.get("message.timestamp.type", "no value")
         yield _config_difference(topic.name, "message.timestamp.type", found, LOG_APPEND_TIME)
-    if topic.role in TABLE_ROLES and actual.delete_retention_ms < MIN_DELETE_RETENTION_MS:
+    if topic.role in TABLES and actual.delete_retention_ms < MIN_DELETE_RETENTION_MS:
         yield Difference(
             topic.name, short_retention_text(actual.delete_retention_ms), longer_retention_hint(topic.name)
         )

@@ -17,6 +17,7 @@ from processor.domain.output_topics import (
     OutputTopics,
 )
 from processor.domain.record import EventName, Topic
+from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.errors import AuthorizationError, TopicConfigError, UnavailableError
 from processor.kafka.clients import Admin
@@ -24,7 +25,6 @@ from processor.kafka.errors import error_of, translate_broker_errors
 from processor.kafka.topic_plan import (
     DEFAULT_MAX_MESSAGE_BYTES,
     DEFAULT_PARTITIONS,
-    TABLE_ROLES,
     Difference,
     ExistingTopic,
     compare_topics,
@@ -164,7 +164,7 @@ def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) 
         stream_events=stream_events,
         events_bytes=events.max_message_bytes if events else DEFAULT_MAX_MESSAGE_BYTES,
     )
-    tables = {settings.topic(table) for table in TABLE_ROLES}
+    tables = {settings.topic(table) for table in Table}
     return tuple(
         difference
         for difference in compare_topics(plan, existing)

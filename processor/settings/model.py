@@ -5,7 +5,7 @@ import socket
 import ssl
 import string
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -24,8 +24,9 @@ from processor.domain.notification import (
     StatusSet,
     status_map,
 )
-from processor.domain.output_topics import OUTPUTS, FixedOutput, OutputName
+from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, FixedOutput, OutputName
 from processor.domain.record import TENANT_PATTERN, EventName, Topic
+from processor.domain.reference import TABLES, Table
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
 from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
@@ -168,6 +169,11 @@ def _output_topic(output: OutputName) -> Any:
     return Field(default=OUTPUTS[output].topic, description=OUTPUTS[output].description)
 
 
+def _table_topic(table: Table) -> Any:
+    """The field of a topic's name, as TABLES describes it."""
+    return Field(default=TABLES[table].topic, description=TABLES[table].description)
+
+
 class TopicSettings(SettingsTable):
     """Names of topics, without the prefix."""
 
@@ -180,10 +186,10 @@ class TopicSettings(SettingsTable):
     decisions: TopicName = _output_topic("decisions")
     dead_letters: TopicName = _output_topic("dead_letters")
     template_sets: TopicName = _output_topic("template_sets")
-    contacts: TopicName = Field(default="reference.contacts", description="Reference table of contacts.")
-    categories: TopicName = Field(default="reference.categories", description="Reference table of categories.")
-    accounts: TopicName = Field(default="reference.accounts", description="Reference table of accounts.")
-    subscriptions: TopicName = Field(default="reference.subscriptions", description="Reference table of subscriptions.")
+    contacts: TopicName = _table_topic(Table.CONTACTS)
+    categories: TopicName = _table_topic(Table.CATEGORIES)
+    accounts: TopicName = _table_topic(Table.ACCOUNTS)
+    subscriptions: TopicName = _table_topic(Table.SUBSCRIPTIONS)
 
     @model_validator(mode="after")
     def _check_names(self) -> "TopicSettings":
@@ -200,8 +206,10 @@ class TopicSettings(SettingsTable):
         return self
 
 
-FixedTopic = Literal["events", FixedOutput, "contacts", "categories", "accounts", "subscriptions"]
-FIXED_TOPICS: Final[tuple[FixedTopic, ...]] = get_args(FixedTopic)
+FixedTopic = Literal["events"] | FixedOutput | Table
+"""A topic that does not depend on an event, by the name of its setting."""
+
+FIXED_TOPICS: Final[tuple[FixedTopic, ...]] = ("events", *FIXED_OUTPUTS, *Table)
 
 
 class OutputSettings(SettingsTable):

@@ -1,4 +1,4 @@
-"""The reference tables of this process: a thread reads the four topics into the local store, and goes on reading.
+"""The reference tables of this process: a thread reads their topics into the local store, and goes on reading.
 
 Non-obvious:
 1. The tables are restored when the end that a `read_uncommitted` reader sees is reached. Rows are read as

@@ -39,12 +39,12 @@ class TableTopic:
 
 
 def describe_table_topics(admin: Admin, settings: Settings) -> dict[Table, TableTopic]:
-    """The four topics. Blocks for two requests.
+    """The topics of the tables. Blocks for two requests.
 
     Raises TopicConfigError when one is missing, UnavailableError when the broker does not respond, AuthorizationError
     when it refuses.
     """
-    names = {table: settings.topic(table.value) for table in Table}
+    names = {table: settings.topic(table) for table in Table}
     missing: list[str] = []
     descriptions = {}
     with translate_broker_errors(admin, hint=READ_HINT):

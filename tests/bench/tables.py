@@ -39,12 +39,12 @@ def contact_key(number: int) -> str:
     return f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 
 
-def rows(count: int) -> Iterator[tuple[str, str, bytes]]:
+def rows(count: int) -> Iterator[tuple[Table, str, bytes]]:
     """Contacts, some blocked, some opted out of a category; the categories; the account."""
     for number in range(CATEGORIES):
         key = f"NTC-0000-{number:04}"
-        yield "categories", key, json.dumps({"id": key, "name": f"Category {number}"}).encode()
-    yield "accounts", "northbank", json.dumps({"id": "ACC-0000-0001", "name": "Northbank"}).encode()
+        yield Table.CATEGORIES, key, json.dumps({"id": key, "name": f"Category {number}"}).encode()
+    yield Table.ACCOUNTS, "northbank", json.dumps({"id": "ACC-0000-0001", "name": "Northbank"}).encode()
     for number in range(count):
         row = {
             "id": f"CTT-{number // 10**8:04}-{number // 10**4 % 10**4:04}-{number % 10**4:04}",
@@ -54,7 +54,7 @@ def rows(count: int) -> Iterator[tuple[str, str, bytes]]:
             "status": "Blocked" if number % 100 == 0 else "Active",
             "optOuts": [f"NTC-0000-{number % CATEGORIES:04}"] if number % 10 == 0 else [],
         }
-        yield "contacts", contact_key(number), json.dumps(row).encode()
+        yield Table.CONTACTS, contact_key(number), json.dumps(row).encode()
 
 
 def settings_of(servers: str, state: Path) -> Settings:
@@ -70,7 +70,7 @@ def produce_rows(settings: Settings, count: int) -> None:
     for table, key, value in rows(count):
         while True:
             try:
-                producer.produce(settings.topic(Table(table).value), value, key)
+                producer.produce(settings.topic(table), value, key)
             except BufferError:
                 producer.poll(0.1)
             else:
@@ -83,7 +83,7 @@ def run_step(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
     began = time.perf_counter()
     if step == "read":
         reader = standalone_consumer(settings)
-        topic = settings.topic("contacts")
+        topic = settings.topic(Table.CONTACTS)
         reader.assign([TopicPartition(topic, 0, 0)])
         count = 0
         while count < rows:

@@ -212,7 +212,7 @@ def test_a_row_that_unpacks_to_150_mb_is_a_row_that_cannot_be_read(
 ) -> None:
     """The rows before and behind it count, and the copy does not keep its 150 MB."""
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    blanks(installation, installation.settings.topic("contacts"), "somebody")
+    blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
     installation.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
     installation.produce_events([repayment(0)])
     installation.run()
@@ -226,10 +226,10 @@ def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_
     """Nothing is mapped without the table, /ready says where and why, and the process does not end: its restarts would
     come no further."""
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    blanks(installation, installation.settings.topic("contacts"), "somebody")
+    blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
     installation.produce_events([repayment(0)])
     with running(with_consumer(installation, SMALLER)) as engine:
-        place = f"{installation.settings.topic('contacts')}[0]@0"
+        place = f"{installation.settings.topic(Table.CONTACTS)}[0]@0"
         wait_until(lambda: place in str(engine.status.readiness().reasons) or engine.error is not None)
         time.sleep(1)
 
@@ -245,7 +245,7 @@ def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: st
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     with structlog.testing.capture_logs() as logs, running(with_consumer(installation, SMALLER)) as engine:
         wait_until(lambda: engine.status.readiness().ready or engine.error is not None)
-        blanks(installation, installation.settings.topic("contacts"), "somebody")
+        blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
         wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
         installation.produce_row(Table.ACCOUNTS, "somebody", b"not a row")
         installation.produce_events([repayment(0)])
@@ -254,10 +254,10 @@ def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: st
         assert engine.error is None
         readiness = engine.status.readiness()
         assert readiness.ready
-        assert f"{installation.settings.topic('contacts')}[0]@0 cannot be read" in readiness.reasons[0]
+        assert f"{installation.settings.topic(Table.CONTACTS)}[0]@0 cannot be read" in readiness.reasons[0]
         assert "receive.message.max.bytes" in readiness.reasons[0]
     errors = [(line["event"], line.get("position")) for line in logs if line["log_level"] == "error"]
-    unreadable = f"{installation.settings.topic('accounts')}[0]@0"
+    unreadable = f"{installation.settings.topic(Table.ACCOUNTS)}[0]@0"
     assert [("reference table partition paused", None), ("invalid reference row", unreadable)] == errors
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from processor.domain.record import EventName, Topic
+from processor.domain.reference import TABLES
 from processor.errors import UsageError
 from processor.kafka.topic_plan import (
-    TABLE_ROLES,
     ExistingTopic,
     PlannedTopic,
     Role,
@@ -218,7 +218,7 @@ def test_a_reference_table_has_one_partition_and_the_brokers_time() -> None:
     assert several.startswith("reference.contacts has 3 partitions: where it was grown, an old row of a key may")
     assert "reference.accounts has message.timestamp.type=CreateTime, not LogAppendTime" == times
     assert [times] == found(stable, existing)
-    assert {1} == {topic.partitions for topic in stable if topic.role in TABLE_ROLES}
+    assert {1} == {topic.partitions for topic in stable if topic.role in TABLES}
 
 
 def test_a_reference_table_keeps_deletions_for_ten_minutes() -> None:

@@ -198,7 +198,7 @@ class Installation:
         """Produce a row of a reference table: bytes as they are, None deletes. Blocks until the broker has it."""
         producer = Producer(logged({"bootstrap.servers": self.servers}))
         data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
-        producer.produce(self.settings.topic(table.value), data, key, partition, timestamp=timestamp_ms)
+        producer.produce(self.settings.topic(table), data, key, partition, timestamp=timestamp_ms)
         assert producer.flush(30) == 0
 
     def read(self, topic: str, partition: int = 0) -> list[Message]:

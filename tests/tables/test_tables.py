@@ -142,7 +142,7 @@ def test_an_open_transaction_is_waited_for(installation: Installation) -> None:
     producer.commit_transaction(30)
     running.join(60)
 
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     assert f"reference tables, records to read: {topic} 1" == reason
     assert not running.is_alive()
     (discarded,) = [
@@ -165,12 +165,11 @@ def test_until_end_gives_up_on_a_transaction_that_does_not_end(
 
 def transaction(installation: Installation, key: str, value: object) -> Producer:
     """A producer with an open transaction that has put a row among the contacts."""
-    producer = Producer(
-        logged({"bootstrap.servers": installation.servers, "transactional.id": installation.settings.topic("contacts")})
-    )
+    transactional_id = installation.settings.topic(Table.CONTACTS)
+    producer = Producer(logged({"bootstrap.servers": installation.servers, "transactional.id": transactional_id}))
     producer.init_transactions(30)
     producer.begin_transaction()
-    producer.produce(installation.settings.topic("contacts"), json.dumps(value), key)
+    producer.produce(installation.settings.topic(Table.CONTACTS), json.dumps(value), key)
     assert producer.flush(30) == 0
     return producer
 
@@ -192,7 +191,7 @@ def be_away_too_long(installation: Installation) -> None:
 
 
 def recreate_topic(installation: Installation) -> None:
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     admin = installation.admin()
     admin.delete_topics([topic])[topic].result(10)
     wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
@@ -203,7 +202,7 @@ def recreate_topic(installation: Installation) -> None:
 
 def lose_position(installation: Installation) -> None:
     """More came than we read, and of that the log has lost some."""
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     installation.configure(topic, "cleanup.policy", "delete")
     for _ in range(3):
         installation.produce_row(Table.CONTACTS, "real", INES)
@@ -251,7 +250,7 @@ def test_a_stale_store_is_rebuilt_and_the_log_says_why(
         assert ["Ines Duarte", None] == names(tables, "real", "ghost")
 
     (warning,) = [line["cause"] for line in logs if line["event"] == "reference table store rebuilt"]
-    assert cause.format(contacts=installation.settings.topic("contacts")) in warning
+    assert cause.format(contacts=installation.settings.topic(Table.CONTACTS)) in warning
 
 
 def test_invalid_rows_are_named(installation: Installation) -> None:
@@ -259,18 +258,18 @@ def test_invalid_rows_are_named(installation: Installation) -> None:
     installation.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
     installation.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
     installation.configure(
-        installation.settings.topic("accounts"), "cleanup.policy", "delete"
+        installation.settings.topic(Table.ACCOUNTS), "cleanup.policy", "delete"
     )  # a compacted topic takes keys only
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
-    producer.produce(installation.settings.topic("accounts"), b"{}")
-    producer.produce(installation.settings.topic("accounts"), b"{}", b"\xff")
+    producer.produce(installation.settings.topic(Table.ACCOUNTS), b"{}")
+    producer.produce(installation.settings.topic(Table.ACCOUNTS), b"{}", b"\xff")
     assert producer.flush(30) == 0
     installation.produce_events([repayment(0)])
     with structlog.testing.capture_logs() as logs:
         installation.run()
 
     contacts, accounts, categories = (
-        installation.settings.topic(name) for name in ("contacts", "accounts", "categories")
+        installation.settings.topic(name) for name in (Table.CONTACTS, Table.ACCOUNTS, Table.CATEGORIES)
     )
     assert {
         (f"{contacts}[0]@0", CLIENT, "id: text expected, a number given"),
@@ -297,7 +296,7 @@ def logged_rows(logs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def test_an_invalid_row_degrades_until_it_is_corrected(installation: Installation) -> None:
     """H3: the row of the tenant fails the messages of all who have no nearer one. /ready names it, after a restart
     too, where its record is not read again; a corrected row and a deleted one are forgotten."""
-    topic = installation.settings.topic("accounts")
+    topic = installation.settings.topic(Table.ACCOUNTS)
     tenants = f"{topic}[0]@1: the row northbank cannot be read: e-mails and SMS of all who have no nearer row fail"
     installation.produce_row(Table.ACCOUNTS, "a", b"{")
     installation.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
@@ -342,7 +341,7 @@ def test_ready_names_invalid_rows(installation: Installation) -> None:
 
 def test_many_invalid_rows_are_named_in_part(installation: Installation) -> None:
     """Five of each table, and how many more; the log names twenty."""
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     for number in range(30):
         installation.produce_row(Table.CONTACTS, f"c{number:02}", b"no JSON")
     installation.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"no JSON")
@@ -379,7 +378,7 @@ def test_categories_that_no_row_has(installation: Installation) -> None:
         installation.run()
 
     (warning,) = [line for line in logs if line["event"] == "template categories without a reference row"]
-    assert warning["topic"] == installation.settings.topic("categories")
+    assert warning["topic"] == installation.settings.topic(Table.CATEGORIES)
     named = {template.id: template.category for template in installation.templates.templates if template.category}
     assert {name: category for name, category in named.items() if category != "NTC-3300-0041"} == {
         name: warning[name] for name in named if name in warning
@@ -388,7 +387,7 @@ def test_categories_that_no_row_has(installation: Installation) -> None:
 
 def grow_contacts(installation: Installation) -> None:
     """The contacts have a second partition."""
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     admin = installation.admin()
     admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
     wait_until(lambda: len(admin.list_topics(topic, 10).topics[topic].partitions) == 2)
@@ -400,7 +399,7 @@ def test_partitions_that_come_later_are_read(
 ) -> None:
     """A process that runs takes rows as they come, the newest last; that the next start will not is said."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     settings = installation.settings.model_copy(
         update={"reference": ReferenceSettings(keys_are_stable=keys_are_stable)}
     )
@@ -420,7 +419,7 @@ def test_partitions_that_come_later_are_read(
 def test_a_grown_topic_is_refused(installation: Installation) -> None:
     """Of a key in two partitions the newer row cannot be known: the producers' clocks say Active, and the person has
     been blocked since. An installation with stable keys declares so."""
-    topic = installation.settings.topic("contacts")
+    topic = installation.settings.topic(Table.CONTACTS)
     grow_contacts(installation)
     now_ms = int(time.time() * 1000)
     installation.produce_row(Table.CONTACTS, CLIENT, INES, partition=0, timestamp_ms=now_ms + 3_600_000)
@@ -514,7 +513,7 @@ def test_deletions_missed_while_cut_off(installation: Installation, monkeypatch:
 def test_deletions_that_are_kept_too_short(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused at start, with topic, property and what is enough: a store could miss some. A running process goes on."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    topic = installation.settings.topic("accounts")
+    topic = installation.settings.topic(Table.ACCOUNTS)
     with RestoredTables(installation) as tables:
         installation.configure(topic, "delete.retention.ms", "60000")
         wait_until(lambda: tables.degraded != ())
@@ -535,7 +534,7 @@ def test_deletions_that_are_kept_too_short(installation: Installation, monkeypat
 def test_a_topic_that_goes_while_we_run(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
-    topic = installation.settings.topic("subscriptions")
+    topic = installation.settings.topic(Table.SUBSCRIPTIONS)
     installation.produce_row(Table.CONTACTS, "a", INES)
     with RestoredTables(installation) as tables:
         admin = installation.admin()
@@ -547,7 +546,7 @@ def test_a_topic_that_goes_while_we_run(installation: Installation, monkeypatch:
 
 
 def test_topics_that_are_missing(installation: Installation) -> None:
-    topic = installation.settings.topic("subscriptions")
+    topic = installation.settings.topic(Table.SUBSCRIPTIONS)
     admin = installation.admin()
     admin.delete_topics([topic])[topic].result(10)
     wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
@@ -607,7 +606,7 @@ def test_a_disk_that_fills_up(installation: Installation) -> None:
     producer = Producer(logged({"bootstrap.servers": installation.servers, "linger.ms": 50}))
     for number in range(3_000):
         row = {**INES, "name": secrets.token_hex(500)}
-        producer.produce(installation.settings.topic("contacts"), json.dumps(row), f"c{number}", 0)
+        producer.produce(installation.settings.topic(Table.CONTACTS), json.dumps(row), f"c{number}", 0)
     assert producer.flush(30) == 0
     for file_bytes in (2_500_000, 100):  # a batch of 1,000 rows takes 1.1 MB
         ended = run_without_room(installation, file_bytes=file_bytes)
