@@ -33,7 +33,7 @@ def make_settings(**fields: Any) -> Settings:
     return Settings(**{"tenant": "northbank", **fields})
 
 
-def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shipped_files_pass_the_check(capsys: pytest.CaptureFixture[str]) -> None:
     """What is shipped has no error: exit 0, and the text says what was looked at."""
     code = run_command(check.command, make_settings())
     text = capsys.readouterr().out
@@ -84,7 +84,7 @@ def test_diagnostics_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {"directory": str(tmp_path), "files": 1, "setVersion": None, "streams": []} == result["templates"]
 
 
-def test_a_warning_is_no_failure(tmp_path: Path) -> None:
+def test_a_warning_does_not_fail_the_check(tmp_path: Path) -> None:
     """A warning is shown and changes no exit code: here no tenant, and a template without a sample."""
     (tmp_path / "note.toml").write_text(
         WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT").replace("ACCOUNT_IDD", "ACCOUNT_ID")
@@ -137,7 +137,7 @@ def test_a_sample_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ] == [line for line in lines if "100.0" in line]
 
 
-def test_nothing_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """`check` opens no connection: with sockets that fail it says the same."""
 
     def refuse(*_: object) -> None:
@@ -148,7 +148,7 @@ def test_nothing_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 == run_command(check.command, make_settings(kafka={"bootstrap_servers": "127.0.0.1:9"}), as_json=True)
 
 
-def test_the_rule_of_a_disguise_in_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_reports_a_disguised_placeholder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """T21 and its hint are in the text, the JSON, and in what `preview` and `explain` refuse such a template with."""
     text = WRONG.replace("REPAYMET", "REPAYMENT").replace("{ACCOUNT_IDD}", "%7BACCOUNT_ID%7D {ACCOUNT_\u00adID}")
     (tmp_path / "note.toml").write_text(text)

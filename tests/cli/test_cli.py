@@ -87,7 +87,7 @@ def test_version() -> None:
     assert (0, f"processor {version('processor')}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_no_command_shows_help() -> None:
+def test_help_is_shown_without_a_command() -> None:
     """`processor` alone shows the commands, as `--help` does."""
     alone, with_help = processor(), processor("--help")
 
@@ -106,7 +106,7 @@ def test_help_is_quick() -> None:
     assert [] == [name for name in slow if f"'{name}'" in loaded]
 
 
-def test_the_commands_tested_are_the_commands() -> None:
+def test_every_command_is_tested() -> None:
     """A new command needs a row here."""
     assert set(COMMANDS) == {c.name or c.callback.__name__ for c in parser.registered_commands if c.callback}
 
@@ -136,7 +136,7 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], text: str, caps
     assert (2, "", text) == (code, *capsys.readouterr())
 
 
-def test_wrong_settings_are_an_error_of_usage() -> None:
+def test_wrong_settings_are_a_usage_error() -> None:
     """Every command meets them before anything else, with exit 2 and all of them at once."""
     done = processor("check", TENNANT="x", HTTP__PORT="http")
 
@@ -165,7 +165,7 @@ def test_wrong_settings_are_an_error_of_usage() -> None:
         ),
     ],
 )
-def test_run_says_what_it_needs(settings: dict[str, str], text: str) -> None:
+def test_run_names_missing_settings_once(settings: dict[str, str], text: str) -> None:
     """Once, by the supervisor too, before any worker is started."""
     for arguments in (["run"], ["run", "--workers", "2"]):
         done = processor(*arguments, **settings)
@@ -173,7 +173,7 @@ def test_run_says_what_it_needs(settings: dict[str, str], text: str) -> None:
         assert (2, "", text) == (done.returncode, done.stdout, done.stderr)
 
 
-def test_a_start_that_is_no_word_is_refused_once() -> None:
+def test_an_invalid_start_from_is_reported_once() -> None:
     """Not by each worker."""
     done = processor(
         "run", "--workers", "3", "--start-from", "yesterday", TENANT="n", KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1"
@@ -195,7 +195,7 @@ def test_a_port_in_use_stops_run() -> None:
     assert f"cannot listen on 127.0.0.1:{port}: address already in use\nhint: PROCESSOR_HTTP__PORT" in done.stderr
 
 
-def test_topics_without_a_broker_are_an_error_of_the_world() -> None:
+def test_topics_without_a_broker_is_a_dependency_error() -> None:
     """Exit 3 and where to look."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -238,7 +238,7 @@ def test_settings_for_machines_are_one_object() -> None:
 @pytest.mark.parametrize(
     "command", [("settings",), ("templates",), ("preview", "loan-repayment-email"), ("schemas", "check")]
 )
-def test_a_reader_that_leaves_is_no_news(command: tuple[str, ...]) -> None:
+def test_a_closed_output_pipe_ends_a_command_quietly(command: tuple[str, ...]) -> None:
     """`processor settings | head -1` ends quietly, with the code of a broken pipe; so do commands that print tables."""
     with running(*command) as process:
         assert process.stdout is not None
@@ -267,7 +267,7 @@ def test_an_internal_error_is_logged_with_its_traceback(
     assert "ZeroDivisionError: unforeseen" in errors
 
 
-def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C on a command that does not handle it ends as a shell expects."""
 
     def interrupted(**_: object) -> int:
@@ -315,7 +315,7 @@ def ready(address: str, *, within_s: float = 60) -> None:
 
 
 @pytest.mark.kafka
-def test_topics_tells_by_its_exit_code(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_the_exit_code_of_topics_says_if_changes_remain(bootstrap_servers: str, topic_prefix: str) -> None:
     """1 while something is missing, 0 once it is created; a growth without `--yes` is a dry run, and still to do: 1."""
     variables = {
         "TENANT": "northbank",
@@ -392,7 +392,7 @@ def pid_of_a_worker(supervisor: "subprocess.Popen[str]") -> int:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
-def test_until_end_ends(installation: dict[str, str], workers: list[str]) -> None:
+def test_until_end_exits_with_0(installation: dict[str, str], workers: list[str]) -> None:
     """With 0, one process or several, once everything that was there is mapped."""
     processor("produce", "--count", "50", **installation)
     done = processor("run", "--until-end", *workers, **installation)
@@ -466,7 +466,7 @@ def test_nothing_is_written_to_closed_streams(tmp_path: Path, closed: str) -> No
     assert 'id = "note"' in (tmp_path / "note.toml").read_text()
 
 
-def test_time_zones_without_those_of_the_system() -> None:
+def test_time_zones_need_no_tz_database_of_the_system() -> None:
     """The tz database comes with the program: bare machines and slim images have none."""
     done = subprocess.run(
         [sys.executable, "-m", "processor", "check"],

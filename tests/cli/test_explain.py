@@ -39,7 +39,7 @@ def explained(capsys: pytest.CaptureFixture[str], *arguments: str, **fields: Any
     return code, capsys.readouterr().out.splitlines()
 
 
-def test_messages_that_are_made(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_that_would_be_created(capsys: pytest.CaptureFixture[str]) -> None:
     """The name of an event gives its sample; each template says what it makes, and to whom."""
     code, lines = explained(capsys, "ACCOUNT_IN_ARREARS")
     event_id, holder = "70a92334-8f0f-59e0-9e9c-a468c3b5248a", 'Women\'s "Sunrise" circle <Porto>'
@@ -105,7 +105,7 @@ def test_an_event_on_many_lines_from_stdin(monkeypatch: pytest.MonkeyPatch, caps
     assert lines[0].startswith("stdin: LOAN_REPAYMENT ")
 
 
-def test_a_terminal_obeys_no_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_of_an_event_are_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters of an event are shown as a replacement character."""
     event = changed(sample("savings-deposit-client"), {"account.id": "\x1b[31mLN"})  # it stays in an SMS
     (tmp_path / "event.json").write_text(json.dumps(event))
@@ -126,7 +126,7 @@ def test_a_failed_template_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("option", ["OPT_IN", "OPT_OUT"])
-def test_what_a_table_could_change_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+def test_unread_reference_tables_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     """No reference table is read, so a holder may have opted in: the text says so, as for messages that are made."""
     text = CONDITIONAL.partition("match")[0].replace("OPT_OUT", option) + 'body = "{ACCOUNT_ID}"\n'
     (tmp_path / "note.toml").write_text(text)
@@ -157,7 +157,7 @@ def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
         ("no/such.json", "no/such.json is neither an event's name nor a file: No such file", "name a file of JSON"),
     ],
 )
-def test_what_is_no_event(argument: str, what: str, hint: str) -> None:
+def test_an_argument_that_is_neither_event_nor_file(argument: str, what: str, hint: str) -> None:
     """An argument that is neither is an error with a hint."""
     with pytest.raises(UsageError) as caught:
         run_command(explain.command, Settings(tenant="northbank"), events=[argument])

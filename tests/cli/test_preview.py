@@ -32,7 +32,7 @@ def run_preview(template: str = "loan-repayment-email", *, settings: Settings | 
     return run_command(preview.command, settings or Settings(tenant="northbank"), template=template, **options)
 
 
-def test_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preview_as_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sample: template and message side by side, each placeholder with its value, and where it goes."""
     monkeypatch.setenv("COLUMNS", "240")
     code = run_preview()
@@ -123,7 +123,7 @@ def test_how_a_webhook_is_called(
     assert "s3cret" not in text
 
 
-def test_a_webhook_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_defaults_of_a_webhook(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a file leaves out has its default."""
     assert 0 == run_preview("hook", settings=hook(tmp_path, "", "PLAIN_TEXT"), as_json=True)
 
@@ -137,7 +137,7 @@ def test_a_webhook_that_says_little(tmp_path: Path, capsys: pytest.CaptureFixtur
     } == json.loads(capsys.readouterr().out)["request"]
 
 
-def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_webhooks_show_a_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An e-mail and a stream event are no calls; a task has a title, its template's name."""
     monkeypatch.setenv("COLUMNS", "120")
     for template, title in (
@@ -153,7 +153,9 @@ def test_other_channels_have_no_request(capsys: pytest.CaptureFixture[str], monk
 
 
 @pytest.mark.parametrize(("name", "language"), [("Ines", "pt"), ("Sakura", "en")])
-def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, language: str) -> None:
+def test_the_shown_language_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, language: str
+) -> None:
     """A template in several languages says which text is shown, the addressee's; one in a single language does not."""
     text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
     event = sample("loan-repayment")
@@ -173,7 +175,7 @@ def test_which_language_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "EMAIL, of LOAN_REPAYMENT" in capsys.readouterr().out
 
 
-def test_a_sample_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sample_selected_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     """Another sample than the first, and a message that is created FAILED is shown as such."""
     name = "a client without an e-mail address, and with a name that is markup"
     assert 0 == run_preview(sample=name, as_json=True)
@@ -198,7 +200,7 @@ OPT_IN = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample
         ("subscribed = false\n", {"event": "LOAN_REPAYMENT"}, 0, "MADE"),
     ],
 )
-def test_a_template_that_is_opted_in(
+def test_an_opt_in_template_is_shown_to_a_subscribed_holder(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     subscribed: str,
@@ -215,7 +217,7 @@ def test_a_template_that_is_opted_in(
     assert outcome == json.loads(capsys.readouterr().out)["outcome"]
 
 
-def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_that_makes_no_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An event that makes no message shows why, and what it would say; it ends with 1."""
     event = changed(sample("loan-repayment"), {"client": None, "group": sample("savings-deposit")["group"]})
     (tmp_path / "event.json").write_text(json.dumps(event, indent=1))
@@ -228,7 +230,7 @@ def test_an_event_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert text.endswith("no message, NO_RECIPIENT: the event has no client; above is what it would say\n")
 
 
-def test_a_template_without_samples_takes_the_events_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_template_without_samples_uses_the_shipped_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The shipped sample of its first event."""
     text = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]")[0]
     (tmp_path / "loan-repayment-email.toml").write_text(text)
@@ -245,7 +247,7 @@ def test_html_to_a_file(tmp_path: Path) -> None:
     assert page.startswith('<!doctype html><meta charset="utf-8"><p>Dear Ines,</p>')
 
 
-def test_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_html_in_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     """--open shows the page; without a browser it says where the page is."""
     opened: list[str] = []
 
@@ -280,7 +282,7 @@ def test_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"html": Path("/no/such/folder/x.html")}, "/no/such/folder/x.html cannot be written", "name another file"),
     ],
 )
-def test_what_cannot_be_shown(options: dict[str, Any], what: str, hint: str) -> None:
+def test_mistakes_on_the_command_line(options: dict[str, Any], what: str, hint: str) -> None:
     """Each mistake on the command line has its words and a hint."""
     with pytest.raises(UsageError) as caught:
         run_preview(**options)
@@ -289,7 +291,7 @@ def test_what_cannot_be_shown(options: dict[str, Any], what: str, hint: str) -> 
     assert f"hint: {hint}" in str(caught.value)
 
 
-def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_template_does_not_block_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A broken one shows its diagnostics; the others can be previewed meanwhile; a manual one has no event."""
     (tmp_path / "note.toml").write_text(MANUAL.replace('recipient = "CLIENT"\n', ""))
     (tmp_path / "other.toml").write_text(MANUAL.replace('id = "note"', 'id = "other"').replace("Note", "Other"))
@@ -307,7 +309,7 @@ def test_a_broken_template_and_its_neighbours(tmp_path: Path, capsys: pytest.Cap
     assert "QUEUED" in capsys.readouterr().out
 
 
-def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is FAILED, and the cause is shown; phone numbers are read in the region that `run` would read them in."""
     template = MANUAL.replace('event = "MANUAL"\ntrigger = "MANUAL"', 'event = "LOAN_REPAYMENT"').replace(
         'target = "CLIENT"', 'target = "LOANS"'
@@ -338,7 +340,7 @@ def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
 
 
-def test_secrets_and_escapes_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_and_control_characters_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A link to set a password is its addressee's alone, and what a terminal would obey is not printed."""
     html = tmp_path / "shown.html"
     result = json.loads((SHIPPED / "events" / "PORTAL_PASSWORD_RESET.json").read_text())

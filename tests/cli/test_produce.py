@@ -137,7 +137,7 @@ def test_an_event_that_run_would_refuse_by_size_is_bad() -> None:
         ({"samples": True, "rate": 0.0}, "--rate"),
     ],
 )
-def test_a_source_that_cannot_be_had(options: dict[str, Any], what: str) -> None:
+def test_invalid_arguments_are_reported_before_connecting(options: dict[str, Any], what: str) -> None:
     """A missing file, a negative count and no rate at all are reported before anything connects."""
     with pytest.raises(UsageError, match=what):
         run_command(produce.command, make_settings("127.0.0.1:1", "x."), **options)
@@ -186,7 +186,7 @@ def test_each_line_of_a_file_is_parsed_once(
 
 
 @pytest.mark.kafka
-def test_order_of_a_key(settings: Settings) -> None:
+def test_events_of_one_key_stay_in_order(settings: Settings) -> None:
     """Events of one account are in one partition, in the order in which they were sent."""
     run_command(produce.command, settings, count=300, seed=7)
     order = {event["eventId"]: number for number, event in enumerate(events(300, seed=7))}
@@ -202,7 +202,9 @@ def test_order_of_a_key(settings: Settings) -> None:
 
 
 @pytest.mark.kafka
-def test_one_bad_line_keeps_all_back(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_sent_when_a_line_is_bad(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With a bad line in the middle nothing is sent; number, reason and field are said; the exit code is 1."""
     sent = list(events(9))
     lines: list[Json | str] = [*sent[:4], changed(sent[4], tenant=5), *sent[5:], "{"]
@@ -289,7 +291,7 @@ def test_many_unknown_fields_are_counted(
 
 
 @pytest.mark.kafka
-def test_samples_are_of_our_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_get_the_configured_tenant(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """The samples of all events are sent, with the tenant that is set."""
     other = settings.model_copy(update={"tenant": "southbank"})
     run_command(produce.command, other, samples=True, as_json=True)
@@ -318,7 +320,7 @@ def test_stdin_is_a_file_too(settings: Settings, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.kafka
-def test_rate_is_a_schedule(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_are_sent_at_the_requested_rate(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """21 events at 40 a second take half a second: the first is sent at once, the last after 20 / 40 s."""
     run_command(produce.command, settings, count=21, rate=40, as_json=True)
 
@@ -391,7 +393,7 @@ def test_a_signal_ends_it_while_stdin_gives_nothing(number: signal.Signals) -> N
     assert process.returncode != 0
 
 
-def test_no_room_for_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_an_internal_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk of temporary files is an error with a hint, not an internal one."""
     monkeypatch.setattr(sending, "_MEMORY_LIMIT_BYTES", 1_000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "away"))

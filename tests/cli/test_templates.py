@@ -20,7 +20,7 @@ from tests.support.builders import TENANT, schemas
 ALL = [(event, channel.value) for event, row in EVENTS.items() for channel in sorted(row.channels)]
 
 
-def test_the_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_templates_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each template with its version, type, events and addressee; as JSON with its conditions too."""
     monkeypatch.setenv("COLUMNS", "200")
     assert 0 == run_command(templates.command, Settings(tenant=TENANT))
@@ -36,7 +36,7 @@ def test_the_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     assert (0, 32) == (result["broken"], len(result["setVersion"]))
 
 
-def test_broken_ones_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_templates_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be used is not hidden, and ends with 1."""
     (tmp_path / "note.toml").write_text("version = 1")
     assert 1 == run_command(templates.command, Settings(tenant=TENANT, templates_dir=tmp_path))
@@ -58,7 +58,7 @@ def test_placeholders_of_an_event(capsys: pytest.CaptureFixture[str], monkeypatc
         run_command(templates.command, Settings(tenant=TENANT), placeholders="ACCOUNT_IN_AREARS", as_json=True)
 
 
-def test_no_list_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_are_masked_in_lists(capsys: pytest.CaptureFixture[str]) -> None:
     """The link that resets a password is masked."""
     run_command(templates.command, Settings(tenant=TENANT), placeholders="PORTAL_PASSWORD_RESET", as_json=True)
 
@@ -80,7 +80,7 @@ def test_a_new_template_is_without_errors(event: str, channel: str, tmp_path: Pa
         assert "# Its event makes no message: NO_RECIPIENT" in (tmp_path / "mine" / "begin-here.toml").read_text()
 
 
-def test_nothing_is_written_over(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     """A template of that id stays as it is; a sample event that is there is used as it is."""
     settings = Settings(tenant=TENANT, templates_dir=tmp_path)
     run_command(templates.command, settings, new="mine", event="CLIENT_CREATED", channel="SMS")
@@ -111,7 +111,9 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         ("../b", "CLIENT_CREATED", "EMAIL", "id '../b' is not an id"),
     ],
 )
-def test_what_is_refused(template_id: str, event: str, channel: str, what: str, tmp_path: Path) -> None:
+def test_mistakes_leave_no_template_behind(
+    template_id: str, event: str, channel: str, what: str, tmp_path: Path
+) -> None:
     """Each mistake has its words, and leaves no template behind."""
     with pytest.raises(UsageError) as caught:
         run_command(
@@ -132,7 +134,7 @@ def test_the_shipped_folder_is_not_written_to() -> None:
         run_command(templates.command, Settings(tenant=TENANT), new="a", event="CLIENT_CREATED", channel="EMAIL")
 
 
-def test_the_schema_takes_what_is_shipped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_schema_accepts_shipped_templates(capsys: pytest.CaptureFixture[str]) -> None:
     """Every shipped template fits it; it is what the command prints."""
     assert 0 == run_command(templates.command, Settings(), schema=True)
     assert json_schema() == json.loads(capsys.readouterr().out)
@@ -156,7 +158,7 @@ def test_the_schema_takes_what_is_shipped(capsys: pytest.CaptureFixture[str]) ->
         {"sample": [{"name": "a", "event": "a.json", "subscribed": "no"}]},
     ],
 )
-def test_the_schema_refuses(change: dict[str, object]) -> None:
+def test_the_json_schema_rejects_mistakes(change: dict[str, object]) -> None:
     """Misspelt words and unknown fields are marked while one types."""
     good = tomllib.loads((SHIPPED / "loan-repayment-email.toml").read_text())
     checker = jsonschema.Draft202012Validator(json_schema())

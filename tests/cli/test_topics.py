@@ -36,7 +36,7 @@ def make_topic(settings: Settings, name: str, *, partitions: int = 1, **config: 
     admin.create_topics([new])[name].result()
 
 
-def test_nothing_is_created_by_looking(settings: Settings) -> None:
+def test_a_check_creates_nothing(settings: Settings) -> None:
     """A look at a broker without our topics finds them all missing, also the second time."""
     inspect_topics(settings, stream_events=STREAMS)
     report = inspect_topics(settings, stream_events=STREAMS)
@@ -58,7 +58,7 @@ def test_what_is_created_is_verified(settings: Settings) -> None:
         assert topic.config == {name: first.existing[topic.name].config[name] for name in topic.config}
 
 
-def test_missing_twins_follow_the_events_that_are_there(settings: Settings) -> None:
+def test_missing_topics_follow_the_existing_events_topic(settings: Settings) -> None:
     """Partitions and the dead letters' limit come from the events' topic that producers already have."""
     make_topic(settings, settings.topic("events"), partitions=2, max_message_bytes="3000000", retention_ms="86400000")
 
@@ -110,7 +110,7 @@ def test_another_number_of_partitions_is_refused(settings: Settings) -> None:
     )
 
 
-def test_growing_is_a_dry_run_until_yes(settings: Settings) -> None:
+def test_growing_without_yes_is_a_dry_run(settings: Settings) -> None:
     """Without --yes the steps are shown, outputs first and events last, and nothing is done."""
     create_topics(settings, stream_events=STREAMS, partitions=2)
 
@@ -122,7 +122,7 @@ def test_growing_is_a_dry_run_until_yes(settings: Settings) -> None:
     assert 2 == inspect_topics(settings, stream_events=()).existing[settings.topic("events")].partitions
 
 
-def test_grown_topics_fit_and_streams_stay(settings: Settings) -> None:
+def test_growing_leaves_streams_unchanged(settings: Settings) -> None:
     """After --yes nothing differs; the streams keep the number they were created with; growing again does nothing."""
     create_topics(settings, stream_events=STREAMS, partitions=2)
 
@@ -143,7 +143,7 @@ def test_shrinking_is_refused(settings: Settings) -> None:
         grow_topics(settings, partitions=1, yes=True)
 
 
-def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
+def test_growing_is_refused_while_a_topic_is_missing(settings: Settings) -> None:
     """Nothing is grown while a co-partitioned topic is missing: the events would be left without it."""
     make_topic(settings, settings.topic("events"), partitions=2)
 
@@ -151,7 +151,7 @@ def test_growing_what_is_not_there_is_refused(settings: Settings) -> None:
         grow_topics(settings, partitions=4, yes=True)
 
 
-def test_no_broker_is_an_error_of_the_world(topic_prefix: str) -> None:
+def test_no_broker_is_a_dependency_error(topic_prefix: str) -> None:
     """Exit 3 and a hint, within the time-out of one request."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
