@@ -34,12 +34,12 @@ def test_images_are_pinned() -> None:
     assert [] == [image for image in images if not re.search(r":(?!latest)[\w.-]+$", image)]
 
 
-def test_our_image_bears_our_version() -> None:
+def test_the_image_tag_is_the_version() -> None:
     """The tag of the image that Compose builds is the version of the distribution."""
     assert [PROJECT["version"]] == re.findall(r"^ +image: processor:(\S+)", COMPOSE, re.MULTILINE)
 
 
-def test_ports_are_the_default() -> None:
+def test_container_ports_are_the_default() -> None:
     """What the image exposes, its health check calls and Compose publishes is the default of PROCESSOR_HTTP__PORT."""
     port = HttpSettings().port
 
@@ -65,7 +65,7 @@ def test_settings_in_the_files_are_settings(monkeypatch: pytest.MonkeyPatch) -> 
     } == variables
 
 
-def test_what_the_image_leaves_out_is_for_the_local_kafka_alone() -> None:
+def test_the_image_omits_only_what_the_local_kafka_needs() -> None:
     """The packages that the Dockerfile leaves out are ours, and nothing but `processor.kafka.local` imports them."""
     found = re.search(r"- \{([^}]+)\}", DOCKERFILE)
     assert found is not None
@@ -97,7 +97,7 @@ def test_a_local_kafka_says_which_package_it_needs(
 
 
 @pytest.mark.parametrize(("folder", "extras"), [("processor", []), ("tests", ["dev"])])
-def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
+def test_imported_packages_are_declared(folder: str, extras: list[str]) -> None:
     """Each package that the program or its tests import is a dependency by itself, not only by way of another one.
 
     A package that is in a developer's environment by chance is not in the image, nor on a fresh machine.
