@@ -99,7 +99,7 @@ def demo(settings: Settings, *, tamper: Tamper | None = None, **options: Any) ->
 
 
 @pytest.mark.parametrize(("count", "burst"), [(1, 1), (2, 1), (3, 2), (100, 50)])
-def test_what_is_sent(count: int, burst: int) -> None:
+def test_input_of_the_demo(count: int, burst: int) -> None:
     """The events in their order, three records that are none for the reasons they name, and the first event again."""
     sent = list(events(count))
     inputs = make_inputs(sent, SCHEMAS, burst=burst)
@@ -126,7 +126,7 @@ def test_percentiles_are_nearest_ranks() -> None:
     assert Latency(0, None, None, None) == Latency.of([])
 
 
-def test_a_demo_of_nothing(unreachable_settings: Settings) -> None:
+def test_a_demo_without_events_is_refused(unreachable_settings: Settings) -> None:
     """There is at least one event; without one nothing is started."""
     with pytest.raises(UsageError, match="--events is 1 or more, got: 0"):
         demo(unreachable_settings, events=0)
@@ -167,7 +167,7 @@ def test_the_main_job(settings: Settings, leftovers: Leftovers, capsys: Captured
 
 
 @pytest.mark.kafka
-def test_one_event(settings: Settings, capsys: Captured) -> None:
+def test_a_demo_of_one_event(settings: Settings, capsys: Captured) -> None:
     """The smallest demo has no paced part, and so no latency."""
     code = demo(settings, events=1, as_json=True)
     found = printed(capsys)
@@ -273,7 +273,7 @@ def test_changed_bytes_of_a_dead_letter_are_noticed(settings: Settings, capsys: 
 
 
 @pytest.mark.kafka
-def test_what_people_see(settings: Settings, capsys: Captured) -> None:
+def test_output_as_text(settings: Settings, capsys: Captured) -> None:
     """Without --json a few events stand beside what became of them, then counts, speed and what to try next."""
     demo(settings, events=60)
     shown = " ".join(capsys.readouterr().out.split())
@@ -285,7 +285,9 @@ def test_what_people_see(settings: Settings, capsys: Captured) -> None:
 
 
 @pytest.mark.kafka
-def test_keep(settings: Settings, bootstrap_servers: str, leftovers: Leftovers, capsys: Captured) -> None:
+def test_keep_leaves_topics_and_group(
+    settings: Settings, bootstrap_servers: str, leftovers: Leftovers, capsys: Captured
+) -> None:
     """With --keep topics and group stay, and stderr names their prefix; stdout has its one line."""
     demo(settings, events=4, as_json=True, keep=True)
     captured = capsys.readouterr()
@@ -310,7 +312,9 @@ def remove(servers: str, names: set[str]) -> None:
 
 
 @pytest.mark.kafka
-def test_an_engine_that_ends(settings: Settings, leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_ends_with_its_engine(
+    settings: Settings, leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The end of the engine is the end of the demo, by the same exit code, with the end of the engine's log."""
     script = "import sys; sys.stderr.write('we are two'); sys.exit(4)"
     monkeypatch.setattr(
@@ -378,7 +382,7 @@ def wait_for_child(pid: int) -> psutil.Process:
 
 
 @pytest.mark.kafka
-def test_nothing_but_the_command() -> None:
+def test_the_demo_needs_no_settings() -> None:
     """Without any setting the command starts a Kafka of its own; stdout is one line, the exit code 0."""
     with start_demo("--json", "--events", "20", servers=None) as process:
         out, err = process.communicate(timeout=120)

@@ -90,7 +90,7 @@ def test_a_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
         (make_summary(opt_in=True), event_json(client=CLIENT), None),
     ],
 )
-def test_whom_a_message_is_for(template: TemplateSummary, event: Json, expected: str | None) -> None:
+def test_recipient_of_a_message(template: TemplateSummary, event: Json, expected: str | None) -> None:
     """The recipient's key, empty for a stream, None where the event makes no message."""
     assert expected == template.recipient_key(event)
 
@@ -134,7 +134,7 @@ ALL = [("m", f"{key}{number}", number, key) for number in range(4) for key in ("
 GOOD = [OutputRef("m", 0 if output[0] == "a" else 1, output) for _, output, _, _ in ALL]
 
 
-def test_nothing_is_wrong() -> None:
+def test_matching_outputs_have_no_errors() -> None:
     """What was read is what was expected, in order for each key: no fault of any kind."""
     counts = verify(make_expected(ALL), GOOD)
 
@@ -166,21 +166,21 @@ def test_a_swap_of_two_keys_is_none() -> None:
     assert verify(make_expected(ALL), swapped).discrepancies == 0
 
 
-def test_what_is_missing_is_lost() -> None:
+def test_missing_outputs_are_lost() -> None:
     """Every output that nobody read counts, on a topic of which nothing was read too."""
     expected = make_expected([*ALL, ("s", "x", 0, "a")])
 
     assert Counts({"m": 7}, duplicates=0, lost=2, out_of_order=0) == verify(expected, GOOD[1:])
 
 
-def test_what_is_unexpected_is_a_duplicate() -> None:
+def test_unexpected_outputs_are_duplicates() -> None:
     """An id that no event makes, and a topic on which nothing is expected, count as read too often."""
     surplus = [*GOOD, OutputRef("m", 0, "unheard of"), OutputRef("elsewhere", 0, "a0")]
 
     assert Counts({"m": 9, "elsewhere": 1}, duplicates=2, lost=0, out_of_order=0) == verify(make_expected(ALL), surplus)
 
 
-def test_made_twice_is_read_twice() -> None:
+def test_an_id_expected_twice_is_read_twice() -> None:
     """An id that two inputs make (a decision, and that of the repeat) is expected twice; thrice is a duplicate."""
     expected = make_expected([("d", "e1", 0, "a"), ("d", "e1", 5, "a")])
     output = OutputRef("d", 0, "e1")

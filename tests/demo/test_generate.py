@@ -53,7 +53,7 @@ def test_every_event_is_generated(generated: list[Json]) -> None:
     assert expected == {event["event"] for event in generated}
 
 
-def test_every_event_is_read(generated: list[Json]) -> None:
+def test_every_generated_event_can_be_decoded(generated: list[Json]) -> None:
     """What is generated fits the schemas: none of it would be a dead letter."""
     schemas = load_schemas()
     failures = [found for event in generated if isinstance(found := event_from_json(event, schemas), DecodeFailure)]
@@ -87,7 +87,7 @@ def test_balances_follow_from_each_other(generated: list[Json]) -> None:
         assert min(Decimal(event["account"]["totalBalance"]) for event in history) >= 0
 
 
-def test_a_reversal_names_what_it_takes_back(generated: list[Json]) -> None:
+def test_a_reversal_links_an_earlier_transaction(generated: list[Json]) -> None:
     """A transaction that links another links one that its account booked before, for the same amount."""
     linking = 0
     for history in by_account(generated):
@@ -114,7 +114,7 @@ def test_time_never_goes_back(generated: list[Json]) -> None:
     assert sorted(times) == times
 
 
-def test_start_is_told_in_utc() -> None:
+def test_a_start_in_another_zone_is_the_same_moment() -> None:
     """A start in another zone is the same moment."""
     start = datetime(2026, 5, 1, 12, tzinfo=UTC)
     elsewhere = start.astimezone(timezone(timedelta(hours=5)))
@@ -122,7 +122,7 @@ def test_start_is_told_in_utc() -> None:
     assert list(events(5, start=start)) == list(events(5, start=elsewhere))
 
 
-def test_the_bank_is_as_varied_as_real_ones(generated: list[Json]) -> None:
+def test_generated_data_is_varied(generated: list[Json]) -> None:
     """Missing addresses, languages, deposit fees, other scripts, quotes and brackets in texts all occur."""
     clients = [event["client"] for event in generated if "client" in event]
     text = str(generated)
@@ -142,12 +142,12 @@ def test_a_group_has_no_custom_fields_of_a_client(generated: list[Json]) -> None
     assert not any(name.startswith("CLIENT:") for fields in groups for name in fields)
 
 
-def test_every_event_can_be_keyed(generated: list[Json]) -> None:
+def test_every_event_has_an_ordering_key(generated: list[Json]) -> None:
     """Each event has an ordering key, of the width of an encodedKey."""
     assert {32} == {len(ordering_key(EventName(event["event"]), event)) for event in generated}
 
 
-def test_as_many_accounts_as_asked_for() -> None:
+def test_the_requested_number_of_accounts() -> None:
     """A single account works too; it has events until it ends, then another one takes its place."""
     keys = [event["account"]["encodedKey"] for event in events(200, accounts=1) if "account" in event]
 
@@ -158,7 +158,7 @@ def test_as_many_accounts_as_asked_for() -> None:
     "wrong",
     [{"count": -1}, {"count": 1, "accounts": 0}, {"count": 1, "start": datetime(2026, 1, 1)}],  # noqa: DTZ001
 )
-def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(wrong: dict[str, Any]) -> None:
     """A negative count, no account and a naive start are refused at once, before the first event."""
     with pytest.raises(ValueError, match="got: "):
         events(**wrong)

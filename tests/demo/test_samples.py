@@ -61,7 +61,7 @@ def test_samples_are_in_order() -> None:
 NOT_IN_SAMPLES = {"CARD_DEPOSIT_REVERSAL"}  # what it takes back, a refund of long before, is among no samples
 
 
-def test_the_story_holds_together() -> None:
+def test_amounts_and_ids_of_related_samples_agree() -> None:
     """What a sample takes back or applies again has its amount, and ids of an account's transactions grow with time."""
     booked = {
         shipped["transaction"]["encodedKey"]: shipped["transaction"]
@@ -85,7 +85,7 @@ def test_the_story_holds_together() -> None:
         last[account] = int(transaction["id"])
 
 
-def test_reversals_name_what_they_undo() -> None:
+def test_reversals_name_the_reversed_transaction() -> None:
     """Each event that takes something back or applies it again says what."""
     undoing = ("REVERSAL", "REAPPLIED", "FEE_ADJUSTED", "REDUCTION_ADJUSTMENT", "PENALTY_ADJ", "APPLIED_ADJUSTMENT")
     reversals = [
@@ -112,7 +112,7 @@ def test_balances_follow_from_each_other() -> None:
             last[account["id"]] = account["totalBalance"]
 
 
-def test_what_is_held_cannot_be_used() -> None:
+def test_holds_reduce_the_available_balance() -> None:
     """An account's available balance is its balance without the debits that are held and pending."""
     held: dict[str, Decimal] = {}
     for shipped in samples():
@@ -139,7 +139,7 @@ def test_a_changed_hold_says_what_it_was() -> None:
     assert Decimal(created["amount"]) < Decimal(more["amount"]) > Decimal(less["amount"])
 
 
-def test_a_limit_is_used_or_free() -> None:
+def test_used_and_free_parts_make_the_limit() -> None:
     """The used and the free part of a credit arrangement are the whole of it."""
     arrangements = [shipped["creditArrangement"] for shipped in samples() if "creditArrangement" in shipped]
 
@@ -149,7 +149,7 @@ def test_a_limit_is_used_or_free() -> None:
         assert used + free == Decimal(arrangement["approvedAmount"])
 
 
-def test_what_is_due_adds_up() -> None:
+def test_parts_make_the_total_due() -> None:
     """The parts of what is due, and those of an instalment, are its total."""
     parts = ("principal", "interest", "fee", "penalty")
     for shipped in samples():
@@ -164,7 +164,7 @@ def test_what_is_due_adds_up() -> None:
             assert Decimal(line["totalBalance"]) == sum(balances), shipped["event"]
 
 
-def test_rules_of_the_families_that_are_not_refused() -> None:
+def test_samples_keep_rules_that_schemas_do_not_check() -> None:
     """What the reference says of an event, and a schema does not: the samples keep it."""
     for shipped in samples():
         event, family = shipped["event"], EVENTS[shipped["event"]].family
@@ -203,7 +203,7 @@ def test_an_adjusted_entry_names_the_one_it_adjusts() -> None:
     assert ordering_key(added["event"], added) == ordering_key(adjusted["event"], adjusted)
 
 
-def test_one_thing_has_one_name() -> None:
+def test_ids_and_user_names_agree_across_samples() -> None:
     """Whatever has a key has the same id or user name in every sample."""
     names: dict[str, str] = {}
 
