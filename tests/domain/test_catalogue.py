@@ -52,7 +52,7 @@ def test_every_domain_event_is_a_row() -> None:
     assert len(expected) == len(EVENTS)
 
 
-def test_two_published_names_are_no_events() -> None:
+def test_manual_and_do_nothing_are_no_events() -> None:
     """MANUAL and DO_NOTHING are names of the published enum, and no row: on input they are UNKNOWN_EVENT."""
     names = [row["event"] for row in reference()]
 
@@ -97,7 +97,7 @@ def test_schema_files_are_the_families() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_symbols_are_the_rows(name: str) -> None:
+def test_enum_symbols_match_the_catalogue(name: str) -> None:
     """A family's enum has its events in the catalogue's order, and no default that could hide an unknown one."""
     event = family_schema(FAMILIES[name].record)["fields"][1]["type"]
 
@@ -114,7 +114,7 @@ def test_envelope_first_custom_fields_last(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_nothing_of_a_schema_is_floating(name: str) -> None:
+def test_no_number_of_an_event_is_a_float(name: str) -> None:
     """No number of an event is a float or a double: money would be rounded."""
     text = str(family_schema(FAMILIES[name].record))
 
@@ -132,7 +132,7 @@ HOLDERS = {  # rule -> the fields of its families, and whether they may be null
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_holder_rule_fits_the_fields(name: str) -> None:
+def test_holder_rule_matches_the_nullable_fields(name: str) -> None:
     """A required holder is not nullable; where there are two fields, both are."""
     fields = {field["name"]: field for field in family_schema(FAMILIES[name].record)["fields"]}
     nullable = {who: isinstance(fields[who]["type"], list) for who in ("client", "group") if who in fields}
@@ -141,13 +141,13 @@ def test_holder_rule_fits_the_fields(name: str) -> None:
     assert tuple(nullable) == FAMILIES[name].holder.fields
 
 
-def test_who_may_have_no_holder() -> None:
+def test_events_that_may_lack_a_holder() -> None:
     """An order may have no holder; journal entries and the core's own work never have one."""
     assert ["order"] == [name for name, family in FAMILIES.items() if family.holder is Holder.AT_MOST_ONE]
     assert ["journal_entry", "background"] == [n for n, family in FAMILIES.items() if family.holder is Holder.NONE]
 
 
-def test_every_word_of_an_ordering_key_has_paths() -> None:
+def test_every_ordering_key_has_paths() -> None:
     """Each row's word is in the table of paths, and no path is left over."""
     assert {row.ordering_key for row in EVENTS.values()} == set(ORDERING_KEYS)
 

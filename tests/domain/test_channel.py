@@ -19,13 +19,13 @@ def test_a_channel_for_people_finds_their_address_and_one_for_systems_needs_none
 
 
 @pytest.mark.parametrize("spec", CHANNELS.values(), ids=CHANNELS)
-def test_what_is_shown_to_a_recipient_or_sent_by_a_person_has_a_recipient(spec: ChannelSpec) -> None:
+def test_channels_between_people_have_a_recipient(spec: ChannelSpec) -> None:
     """A portal shows messages to people, and people send to people."""
     assert spec.recipients or not (spec.has_notification or spec.can_be_manual or spec.has_attachments)
 
 
 @pytest.mark.parametrize("spec", CHANNELS.values(), ids=CHANNELS)
-def test_a_template_file_without_a_content_type_is_clear_or_refused(spec: ChannelSpec) -> None:
+def test_a_missing_content_type_has_a_default_or_is_refused(spec: ChannelSpec) -> None:
     """A default is one of the words, where there are words; without a default there are words to choose from."""
     words = set(spec.content_types.values())
 

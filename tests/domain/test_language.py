@@ -93,7 +93,7 @@ from tests.support.builders import make_email
         ("\N{FULLWIDTH LATIN SMALL LETTER P}t", "pt", "en"),
     ],
 )
-def test_a_readers_text(language: str, written: str, expected: str) -> None:
+def test_the_text_for_a_reader(language: str, written: str, expected: str) -> None:
     """The top level is in English; `written` are the variants."""
     template = make_email(body="en", bodies={tag: tag for tag in written.split()})
 
@@ -110,7 +110,7 @@ def test_a_readers_text(language: str, written: str, expected: str) -> None:
         ("fr", "de", "top"),
     ],
 )
-def test_the_top_level_takes_part(default: str, language: str, expected: str) -> None:
+def test_the_language_of_the_top_level_is_looked_up_too(default: str, language: str, expected: str) -> None:
     """Its language is looked up as those of the variants are."""
     template = make_email(body="top", bodies={"pt": "pt", "zh": "zh", "nn": "nn"}, default_locale=default)
 
@@ -130,7 +130,7 @@ LANGUAGES = st.one_of(
 
 
 @given(LANGUAGES, TAGS)
-def test_any_text_is_somebodys_language_or_nobodys(language: str, tags: tuple[str, ...]) -> None:
+def test_any_text_can_be_looked_up_as_a_language(language: str, tags: tuple[str, ...]) -> None:
     """A look-up gives one of the written tags, and raises for no text; spelling makes no difference."""
     found = nearest_language(language, tags)
 
@@ -141,7 +141,7 @@ def test_any_text_is_somebodys_language_or_nobodys(language: str, tags: tuple[st
 
 @given(LANGUAGES, TAGS)
 @example("AA_x_x", ("en",))
-def test_what_is_written_is_found(language: str, tags: tuple[str, ...]) -> None:
+def test_a_written_language_is_found(language: str, tags: tuple[str, ...]) -> None:
     """A reader whose language is written gets it, or what means the same."""
     for tag in tags:
         assert language_key(tag) == language_key(nearest_language(tag, tags))

@@ -46,7 +46,7 @@ def test_the_published_set_has_the_published_statuses() -> None:
     assert NotificationStatus.FAILED not in status_map("published").values()
 
 
-def test_an_installations_own_statuses() -> None:
+def test_overridden_statuses() -> None:
     """A change counts, and the rest stays."""
     changed = status_map("published", {"OTHER": NotificationStatus.DISCARDED})
 
@@ -60,7 +60,7 @@ def test_ids_of_the_published_example() -> None:
     assert "MST-8769-2774-8402" == batch_id("northbank", event_id, TemplateId("loan-repayment-email"))
 
 
-def test_shapes_of_ids() -> None:
+def test_ids_keep_leading_zeros() -> None:
     """As published, leading zeros kept."""
     assert "MSG-0000-0000-0000-0001" == notification_id(EncodedKey(f"{10**16 + 1:032x}"))
     assert re.fullmatch(r"MST-\d{4}-\d{4}-\d{4}", batch_id("a", "b", TemplateId("c")))

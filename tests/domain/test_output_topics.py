@@ -30,7 +30,7 @@ def test_every_value_that_has_a_schema_has_one_row() -> None:
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_what_proves_an_outcome_lies_beside_its_event(output: FixedOutput) -> None:
+def test_outputs_that_prove_an_outcome_are_co_partitioned(output: FixedOutput) -> None:
     """Where a partition starts is read from the same partition of the outputs that prove an outcome."""
     spec = OUTPUTS[output]
 

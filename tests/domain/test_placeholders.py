@@ -72,7 +72,7 @@ def type_at(path: tuple[str, ...], record: Any, names: dict[str, Any]) -> str:
     return str(schema.get("logicalType", schema["type"]))
 
 
-def test_rows_are_the_reference() -> None:
+def test_rows_match_the_reference() -> None:
     """The table has the rows of `placeholders.csv`, in their order, and no others."""
     with (TOP / "tests" / "domain" / "placeholders.csv").open(encoding="utf-8", newline="") as lines:
         expected = [
@@ -91,7 +91,7 @@ def test_rows_are_the_reference() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_name_means_one_thing(family: str) -> None:
+def test_a_placeholder_has_one_source(family: str) -> None:
     """No family has two rows of one name: a placeholder has exactly one source."""
     counts = Counter(row.name for row in PLACEHOLDERS if row.belongs_to(family))
 
