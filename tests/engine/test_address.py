@@ -20,7 +20,7 @@ TEMPLATE = (
 
 
 @pytest.mark.parametrize(("region", "states"), [("PT", ["QUEUED", "FAILED"]), (None, ["QUEUED", "QUEUED"])])
-def test_an_address_that_is_none(
+def test_invalid_addresses(
     bootstrap_servers: str, topic_prefix: str, tmp_path: Path, region: str | None, states: list[str]
 ) -> None:
     """An e-mail to two addresses; a phone number that is one in Portugal, and another that is one elsewhere only."""

@@ -45,7 +45,7 @@ def outputs_of(installation: Installation, partitions: int = 1) -> int:
 
 
 @pytest.mark.parametrize("records", [400, 100, 30, 10])
-def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, records: int) -> None:
+def test_a_wrong_tenant_commits_nothing(bootstrap_servers: str, topic_prefix: str, records: int) -> None:
     """Exit 5 before anything is committed, at every start; the text names the tenant that is there, and the right one
     maps all of it afterwards."""
     installation = create_installation(bootstrap_servers, topic_prefix)
@@ -65,7 +65,7 @@ def test_a_wrong_tenant_eats_nothing(bootstrap_servers: str, topic_prefix: str, 
     assert [] == installation.read_decisions()
 
 
-def test_under_ten_are_passed_over(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_fewer_than_ten_records_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
     """Nine records are no proof: each is a decision, and the end is reached."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([foreign(n) for n in range(9)])
@@ -113,7 +113,7 @@ def test_a_few_of_another_tenant_at_the_end_are_no_bad_deployment(bootstrap_serv
     assert 9 == len(installation.read_decisions())
 
 
-def test_what_was_committed_before_stays(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_another_tenant_after_good_events_only_degrades(bootstrap_servers: str, topic_prefix: str) -> None:
     """Good events first, then another tenant's without end: degraded, and never stopped."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=100)
     installation.produce_events([repayment(n) for n in range(200)])
@@ -124,7 +124,7 @@ def test_what_was_committed_before_stays(bootstrap_servers: str, topic_prefix: s
     assert 200 == len({status["eventId"] for status in installation.read_statuses()})
 
 
-def test_the_end_that_comes_late_is_judged(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_wrong_tenant_is_detected_at_a_delayed_end(bootstrap_servers: str, topic_prefix: str) -> None:
     """An open transaction of the producer holds the end back for longer than a batch waits: what was let through is
     committed, and the end is exit 5 all the same."""
     installation = create_installation(bootstrap_servers, topic_prefix)
@@ -185,7 +185,7 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
     assert 0 == outputs_of(installation)
 
 
-def test_what_is_held_back_is_judged_without_what_was_taken_away(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_records_of_a_revoked_partition_do_not_count(bootstrap_servers: str, topic_prefix: str) -> None:
     """A rebalance takes one of two partitions while their records are held back: a hundred are waited for again, and
     none of the other is committed."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
@@ -257,7 +257,7 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
     )
 
 
-def test_switched_off(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_the_check_can_be_disabled(bootstrap_servers: str, topic_prefix: str) -> None:
     """A share of 1 passes over all of a former tenant's events, is not degraded by them, and maps what follows; the
     metric shows them."""
     installation = create_installation(bootstrap_servers, topic_prefix)

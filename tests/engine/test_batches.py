@@ -57,22 +57,22 @@ def sizes_of(*sizes: int, records: int, output_bytes: int) -> list[list[int]]:
     return [[record.output_bytes for record in chunk] for chunk in chunks]
 
 
-def test_cut_by_records() -> None:
+def test_split_by_records() -> None:
     """A piece has at most so many records; the last has the rest."""
     assert [[1, 1], [1, 1], [1]] == sizes_of(1, 1, 1, 1, 1, records=2, output_bytes=100)
 
 
-def test_cut_by_bytes() -> None:
+def test_split_by_bytes() -> None:
     """A piece ends with the record that fills it, to the byte."""
     assert [[4, 6], [5, 4, 1], [9, 4], [7]] == sizes_of(4, 6, 5, 4, 1, 9, 4, 7, records=100, output_bytes=10)
 
 
-def test_a_larger_record_ends_its_piece() -> None:
+def test_an_oversized_record_ends_its_chunk() -> None:
     """What is over the limit by itself is followed by nothing in its transaction."""
     assert [[3, 50], [50], [3, 7]] == sizes_of(3, 50, 50, 3, 7, records=100, output_bytes=10)
 
 
-def test_nothing_is_no_piece() -> None:
+def test_an_empty_batch_has_no_chunk() -> None:
     """An empty batch has no transaction."""
     assert [] == sizes_of(records=1, output_bytes=1)
 
@@ -110,7 +110,7 @@ def test_the_producers_sizes_follow_the_topics() -> None:
     assert 1_000_000 == properties(smallest_limit_bytes=5_000_000)["batch.size"]
 
 
-def test_what_is_passed_through_does_not_change_the_promise() -> None:
+def test_client_properties_do_not_weaken_the_guarantees() -> None:
     """An operator's linger.ms counts; failed deliveries are always reported, and a transaction ends when it has to."""
     producer_config = properties(smallest_limit_bytes=20_000, **{"linger.ms": "50"})
     with pytest.raises(ValueError, match=r"delivery\.report\.only\.error is reserved"):
@@ -170,7 +170,7 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
 
 
 @pytest.mark.kafka
-def test_the_group_hears_from_us_between_two_slow_records(
+def test_the_consumer_polls_between_two_slow_records(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where mapping takes its time, each record is committed and followed by a poll: the group never has to wait for
@@ -192,7 +192,7 @@ def test_the_group_hears_from_us_between_two_slow_records(
 
 
 @pytest.mark.kafka
-def test_the_shortest_poll_interval_that_is_taken(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_the_shortest_accepted_poll_interval(bootstrap_servers: str, topic_prefix: str) -> None:
     """The client wants its session shorter, of each reader too: 30 s were refused, with 70."""
     shortest = KafkaSettings(bootstrap_servers=bootstrap_servers, consumer={"max.poll.interval.ms": "30000"})
     installation = create_installation(bootstrap_servers, topic_prefix, kafka=shortest)
@@ -203,7 +203,7 @@ def test_the_shortest_poll_interval_that_is_taken(bootstrap_servers: str, topic_
 
 
 @pytest.mark.kafka
-def test_one_poll_takes_so_many_bytes(
+def test_one_poll_is_limited_in_bytes(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records are polled until they are `MAX_POLL_BYTES`, key and headers counted too, whatever a batch may have."""
@@ -253,7 +253,7 @@ def test_an_abort_drops_what_was_polled_and_not_mapped(bootstrap_servers: str, t
 
 
 @pytest.mark.kafka
-def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_deferred_record_in_a_backlog(bootstrap_servers: str, topic_prefix: str) -> None:
     """A record whose schema is still being fetched, in the middle of what one poll gave: what lies behind it is mapped
     after it, once."""
     waiting = 5
@@ -278,7 +278,7 @@ def test_a_record_that_waits_in_a_backlog(bootstrap_servers: str, topic_prefix: 
 
 
 @pytest.mark.kafka
-def test_a_batch_is_not_larger_than_a_topic_takes(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_batch_is_not_larger_than_a_topic_accepts(bootstrap_servers: str, topic_prefix: str) -> None:
     """Messages that fit singly, and not together: the producer sends no batch that the topic would refuse."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.limit(installation.settings.topic("messages"), 20_000)
@@ -305,7 +305,7 @@ def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str)
 
 
 @pytest.mark.kafka
-def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_bad_deployment_commits_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
     """300 rejected records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
     dead letters of them all."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
@@ -329,7 +329,7 @@ def test_a_bad_deployment_eats_nothing(bootstrap_servers: str, topic_prefix: str
 
 
 @pytest.mark.kafka
-def test_what_is_held_back_is_bounded(
+def test_held_back_bytes_are_bounded(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bad first records wait for more, but not beyond the bytes that may be kept: then they are committed."""
@@ -342,7 +342,7 @@ def test_what_is_held_back_is_bounded(
     assert (1, 3) == (held_back["mapped"], full["mapped"])
 
 
-def test_a_large_record_does_not_end_the_holding_back(
+def test_a_large_record_does_not_release_a_held_back_batch(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A value over what may be kept is let go once its record is mapped: a worker of a wrong tenant that meets one

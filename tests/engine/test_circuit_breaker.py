@@ -55,7 +55,7 @@ def opened() -> CircuitBreakers:
     return after(*[failed()] * 100)
 
 
-def test_never_under_a_hundred() -> None:
+def test_a_breaker_never_opens_under_a_hundred_records() -> None:
     """99 failures of 99 leave a template alone; the hundredth suspends it."""
     assert frozenset() == after(*[failed()] * 99).suspended_now()
     assert OPEN_A == opened().suspended_now()
@@ -117,7 +117,7 @@ def test_a_new_version_starts_afresh() -> None:
     assert frozenset() == breakers.suspended_now()
 
 
-def test_a_reload_lets_go_of_what_it_changed() -> None:
+def test_a_reload_resumes_changed_templates() -> None:
     """A template of another version, or one that is gone, is no longer suspended; one that stayed as it was is."""
     for versions, still in (({A: 1}, OPEN_A), ({A: 2}, frozenset()), ({}, frozenset())):
         breakers = opened()
@@ -126,7 +126,7 @@ def test_a_reload_lets_go_of_what_it_changed() -> None:
         assert (still, still) == (breakers.suspended_now(), breakers.open_breakers())
 
 
-def test_what_is_open_is_told_while_it_is_tried() -> None:
+def test_an_open_breaker_is_reported_during_its_probe() -> None:
     """The record whose probe is due is not suspended, and an operator still sees the breaker."""
     breakers = opened()
     skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)

@@ -62,7 +62,7 @@ def offsets(records: list[PolledRecord]) -> list[int]:
     return [polled.record.position.offset for polled in records]
 
 
-def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_deferred_record_is_polled_again_with_all_behind_it(bootstrap_servers: str, topic_prefix: str) -> None:
     """Cut at offset 1 of 3: 1 and 2 are handed out again, 0 is not."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(3)])
@@ -74,7 +74,7 @@ def test_a_record_that_waits_comes_again_with_all_behind_it(bootstrap_servers: s
         assert [1, 2] == offsets(polled(event_consumer, 2))
 
 
-def test_a_partition_that_left_while_it_waited_comes_back_unpaused(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_partition_revoked_while_paused_comes_back_unpaused(bootstrap_servers: str, topic_prefix: str) -> None:
     """Revoked while it waits and assigned again, it is read from its position: librdkafka would keep it paused."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(3)])
@@ -121,7 +121,7 @@ class KnownStart:
         return StartOffset(offset=offset, target_offset=offset, needs_initial_commit=False)
 
 
-def test_a_start_that_is_known_early_is_where_reading_begins() -> None:
+def test_a_late_response_does_not_move_the_start() -> None:
     """On a slow connection no late response to a request of the assignment moves the consumer on, past records."""
     slow = Producer({"test.mock.num.brokers": 1, "test.mock.broker.rtt": 200, "bootstrap.servers": "mock"})
     broker = next(iter(slow.list_topics("banking.events", timeout=10).brokers.values()))
@@ -167,7 +167,7 @@ def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix
         assert event_consumer.is_current(again.partition)
 
 
-def test_without_a_membership_there_is_no_group(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_without_a_membership_there_is_no_group_metadata(bootstrap_servers: str, topic_prefix: str) -> None:
     """A transaction that names no member would never be fenced, so none is begun."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     with joined_consumer(installation) as event_consumer:

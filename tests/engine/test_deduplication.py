@@ -26,12 +26,12 @@ def window(*events: SeenEvent, records: int = 10) -> DeduplicationWindow:
     return deduplication
 
 
-def test_the_oldest_place_in_the_window_is_named() -> None:
+def test_the_oldest_position_in_the_window_is_found() -> None:
     """With several earlier records of an event, the oldest is found."""
     assert place(3) == window(seen(3), seen(4)).first_seen(seen(5))
 
 
-def test_the_edge_by_records() -> None:
+def test_limit_of_the_window_by_records() -> None:
     """Offsets [o - records, o) count: the one exactly `records` back does, the one before does not."""
     deduplication = window(seen(3))
 
@@ -39,7 +39,7 @@ def test_the_edge_by_records() -> None:
     assert deduplication.first_seen(seen(14)) is None
 
 
-def test_the_edge_by_age() -> None:
+def test_limit_of_the_window_by_age() -> None:
     """A record that is exactly the age older counts; a millisecond more, and it does not."""
     deduplication = window(seen(3))
 

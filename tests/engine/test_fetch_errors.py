@@ -178,7 +178,7 @@ def servers_with_disk(disk: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("check_crcs", ["false", "true"])
-def test_a_damaged_batch_is_never_passed_over(
+def test_a_corrupt_batch_is_never_skipped(
     servers_with_disk: str, disk: Path, topic_prefix: str, check_crcs: str
 ) -> None:
     """Damaged on the disk and repaired again: what lies behind it is mapped afterwards, all of it, and nothing before.
@@ -207,9 +207,7 @@ def test_a_damaged_batch_is_never_passed_over(
     assert set("01234") == {status["eventId"][-1] for status in installation.read_statuses()}
 
 
-def test_a_row_that_unpacks_to_150_mb_is_a_row_that_cannot_be_read(
-    bootstrap_servers: str, topic_prefix: str, tmp_path: Path
-) -> None:
+def test_a_row_that_unpacks_to_150_mb_is_invalid(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """The rows before and behind it count, and the copy does not keep its 150 MB."""
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
@@ -240,7 +238,7 @@ def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_
         assert [-1001] == installation.committed()
 
 
-def test_a_table_that_cannot_be_read_on(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_read_any_further(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Events are mapped with the rows that are there, the other tables go on, and /ready is degraded meanwhile."""
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     with structlog.testing.capture_logs() as logs, running(with_consumer(installation, SMALLER)) as engine:

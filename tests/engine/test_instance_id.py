@@ -54,13 +54,13 @@ def test_a_long_name_has_a_lock_as_well(topic_prefix: str) -> None:
         assert [f"{group}:{instance}:0", f"{group}:{instance}:1"] == [first, second]
 
 
-def test_another_group_is_apart(topic_prefix: str) -> None:
+def test_groups_do_not_share_indices(topic_prefix: str) -> None:
     """Groups do not share indices."""
     with claim_transactional_id(settings(topic_prefix)), claim_transactional_id(settings(topic_prefix + "b")) as other:
         assert f"{topic_prefix}b:host-a:0" == other
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in a container with a read-only root and no /tmp: it names the folder and TMPDIR."""
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_usage(monkeypatch: pytes
         claim_transactional_id(settings("a")).__enter__()
 
 
-def test_no_two_names_give_one_id() -> None:
+def test_different_names_give_different_ids() -> None:
     """No two pairs of group and instance give the same id, wherever a hyphen lies."""
     names = ["a", "b", "c", "a-b", "b-c", "a.b", "a-b-c"]
     ids = []
@@ -105,7 +105,7 @@ def test_locks_stay_in_their_folder(temporary: Path, group: str) -> None:
         assert 1 == sum(path.is_file() for path in temporary.parent.rglob("*"))
 
 
-def test_the_folder_of_the_locks_is_its_owners(temporary: Path) -> None:
+def test_the_lock_folder_is_private_to_its_owner(temporary: Path) -> None:
     """Nobody else can take, read or remove a lock: 0700 and 0600; one that was open to all is closed."""
     with claim_transactional_id(settings("a")):
         (folder,) = temporary.iterdir()

@@ -86,7 +86,7 @@ def events_of(statuses: list[dict[str, Any]]) -> list[int]:
     ],
     ids=["memory", "recursion", "value", "ours"],
 )
-def test_the_record_is_dead_and_the_others_go_on(
+def test_the_record_is_a_dead_letter_and_the_others_are_mapped(
     bootstrap_servers: str,
     topic_prefix: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -126,7 +126,7 @@ def test_the_record_is_dead_and_the_others_go_on(
     assert 1 == registry.get_sample_value("processor_mapping_errors_total")
 
 
-def test_what_decoding_raises_is_treated_alike(
+def test_an_exception_in_decoding_is_handled_alike(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record is decoded once more, alone; then it is a dead letter MAPPING_ERROR, which names no event."""
@@ -151,7 +151,9 @@ def test_what_decoding_raises_is_treated_alike(
     assert SECRET not in str(letter.headers())
 
 
-def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_that_does_not_repeat_costs_nothing(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
     in a transaction of its own."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError()), times=1))
@@ -165,7 +167,9 @@ def test_once_is_nothing(bootstrap_servers: str, topic_prefix: str, monkeypatch:
     assert 3 == steps.count("committed")
 
 
-def test_its_event_may_come_again(bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_event_may_be_sent_again(
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
     messages."""
     monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError())))
@@ -176,7 +180,7 @@ def test_its_event_may_come_again(bootstrap_servers: str, topic_prefix: str, mon
     assert [0, 1, 2, 4] == events_of(installation.read_statuses())
 
 
-def test_what_looking_up_raises_stops(
+def test_an_exception_in_a_lookup_stops_the_process(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""

@@ -87,7 +87,7 @@ CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_denied_at_the_start(guarded_servers: str, topic_prefix: str, case: str) -> None:
+def test_rights_denied_at_the_start(guarded_servers: str, topic_prefix: str, case: str) -> None:
     """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or passed over."""
     kind, name, operation, named = CASES[case]
     installation = create_installation(guarded_servers, topic_prefix)
@@ -120,7 +120,7 @@ def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) ->
         batch_limit_bytes(installation.settings, installation.events)
 
 
-def test_an_answer_that_cannot_be_weighed(
+def test_start_from_needs_the_right_to_read_positions(
     guarded_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--start-from` reads the group's positions before the group is joined; not allowed to, it ends as well."""

@@ -118,7 +118,7 @@ def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, to
     assert key != "another"
 
 
-def test_what_failed_for_its_templates_counts(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_record_whose_templates_failed_counts(bootstrap_servers: str, topic_prefix: str) -> None:
     """TEMPLATE_FAILED of a record that made nothing else: the repeat after a restart is a duplicate."""
     installation = create_installation(
         bootstrap_servers, topic_prefix, channels={"disabled": ["EVENT_STREAM"]}, decisions="off"
@@ -265,7 +265,7 @@ def open_transaction(
 JSON_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 
 
-def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_an_open_transaction_in_an_output_delays_no_start(bootstrap_servers: str, topic_prefix: str) -> None:
     """One that nobody ends, as a broker's lost marker leaves it: what is committed behind its begin is in the window
     all the same, and no start waits for it."""
     installation = create_installation(bootstrap_servers, topic_prefix)
@@ -285,7 +285,7 @@ def test_an_open_transaction_in_an_output_holds_nobody_up(bootstrap_servers: str
     assert took_s < read_range.OPEN_TRANSACTION_TIMEOUT_S
 
 
-def test_what_is_committed_wins_over_what_is_not(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_committed_outcome_wins_over_an_open_one(bootstrap_servers: str, topic_prefix: str) -> None:
     """A record that became a dead letter for itself, and of which a try before that is still open: it is not in the
     window, so its event may come again."""
     installation = create_installation(bootstrap_servers, topic_prefix)
@@ -310,7 +310,7 @@ def emails(installation: Installation) -> list[int]:
     return [status["source"]["offset"] for status in installation.read_statuses() if status["type"] == "EMAIL"]
 
 
-def test_the_window_is_read_back_piece_by_piece(
+def test_the_window_is_read_back_in_chunks(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However small the chunks, all events of the window are found, in order, and nothing older."""
@@ -324,7 +324,7 @@ def test_the_window_is_read_back_piece_by_piece(
     assert list(range(30, 50)) == offsets(seen(installation))
 
 
-def test_a_position_that_was_set_back_finds_what_was_before(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_the_window_after_a_rewind_spans_both_passes(bootstrap_servers: str, topic_prefix: str) -> None:
     """Two passes lie one behind the other in the outputs; the window of the second has what only the first judged."""
     installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
     installation.produce_events([repayment(number) for number in range(20)])
@@ -339,7 +339,7 @@ def test_a_position_that_was_set_back_finds_what_was_before(bootstrap_servers: s
     assert list(range(5, 15)) == offsets(seen(installation))
 
 
-def test_a_foreign_record_among_the_outputs_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_foreign_record_among_the_outputs_is_skipped(bootstrap_servers: str, topic_prefix: str) -> None:
     """It is logged with its place and passed over; the events beside it are in the window."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(1)])
@@ -388,7 +388,7 @@ def put_outputs(installation: Installation, topic: str, values: Iterable[bytes],
     assert producer.flush(10) == 0
 
 
-def test_a_later_status_says_nothing_of_the_window(
+def test_later_statuses_do_not_affect_the_window(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message's delivery statuses lie anywhere behind its creation, at times of their own: they neither end the
@@ -409,7 +409,7 @@ def test_a_later_status_says_nothing_of_the_window(
     assert before == seen(installation)
 
 
-def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_foreign_dead_letter_is_skipped(bootstrap_servers: str, topic_prefix: str) -> None:
     """Whatever its headers hold, it is passed over."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(1)])
@@ -432,7 +432,7 @@ def test_a_dead_letter_of_somebody_else_stops_nobody(bootstrap_servers: str, top
     assert [1] == duplicates(installation)
 
 
-def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_many_unknown_ids_among_the_outputs_delay_no_start(bootstrap_servers: str, topic_prefix: str) -> None:
     """A producer of other bytes, such as whole numbers, wrote to an output: the registry knows none of the ids."""
     with LoopbackServer(responses({})) as loopback:
         installation = create_installation(
@@ -448,7 +448,7 @@ def test_many_unknown_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, 
     assert [1] == duplicates(installation)
 
 
-def test_many_refused_ids_among_the_outputs_stop_nobody(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_many_refused_ids_among_the_outputs_delay_no_start(bootstrap_servers: str, topic_prefix: str) -> None:
     """The same where the registry fails for each such id and gives others: no start waits for the time after which the
     records of an id are dead letters."""
 

@@ -77,7 +77,7 @@ def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case:
 
 
 @pytest.mark.kafka
-def test_the_least_dead_letters_will_do(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_the_smallest_sufficient_dead_letter_limit(bootstrap_servers: str, topic_prefix: str) -> None:
     """At exactly the limit that is asked for, `run` starts."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.limit(installation.settings.topic("dead_letters"), LETTERS_BYTES)
@@ -87,7 +87,7 @@ def test_the_least_dead_letters_will_do(bootstrap_servers: str, topic_prefix: st
 
 
 @pytest.mark.kafka
-def test_what_the_command_says(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_run_explains_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str) -> None:
     """A person reads on stderr what is missing and what to do, without a traceback; a script reads 2."""
     environment = {
         **os.environ,

@@ -65,7 +65,7 @@ def test_transitions(state: PartitionState, name: str) -> None:
 
 
 @given(names=st.lists(st.sampled_from([*sorted(TRANSITIONS), "mark_sought"]), max_size=30))
-def test_what_is_usable_is_committed_and_sought(names: list[str]) -> None:
+def test_records_are_used_only_after_commit_and_seek(names: list[str]) -> None:
     """After any transitions: what is polled may be used only while the group has the start offset, and the consumer was
     sent to the next one since the last time that it had to go back."""
     partition, is_sought = partition_in(), False
@@ -82,7 +82,7 @@ def test_what_is_usable_is_committed_and_sought(names: list[str]) -> None:
     assert not partition.is_usable or partition.committed_offset >= 0
 
 
-def test_going_back_forgets_what_will_be_read_again() -> None:
+def test_a_rewind_forgets_events_that_are_read_again() -> None:
     """Paused at a record, or sent back to the committed offset, a partition remembers only the events before it."""
     seen = [SeenEvent(RecordPosition(Topic("events"), 0, n), 0, Identity("ours", str(n))) for n in range(5)]
     partition = partition_in()
@@ -97,7 +97,7 @@ def test_going_back_forgets_what_will_be_read_again() -> None:
     assert (2, 2, 2) == (partition.next_offset, partition.committed_offset, len(partition.deduplication))
 
 
-def test_the_back_off_grows_until_the_partition_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_back_off_grows_until_the_partition_makes_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time that the same record is deferred it waits for longer; a commit, or a later record, begins again."""
     monkeypatch.setattr(module, "MAX_RETRY_BACKOFF_S", 1_000.0)
     partition = partition_in(PartitionState.RUNNING)

@@ -36,7 +36,7 @@ class Failing:
         self._ended(threading.current_thread().name)
 
 
-def test_a_dropped_producer_ends_at_once_and_beside_the_loop() -> None:
+def test_a_dropped_producer_is_closed_at_once_in_the_background() -> None:
     """No cycle keeps a producer whose transaction failed, with its sockets, until some collection; and its end, which
     may wait for a broker that hangs, is not waited for by the loop."""
     ended: list[str] = []

@@ -274,7 +274,7 @@ def test_stopped_while_the_broker_hangs() -> None:
         assert ["0", "0", "1", "1"] == [status["eventId"][-1] for status in installation.read_statuses()]
 
 
-def test_end_of_an_input_that_is_empty(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_until_end_of_an_empty_input(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--until-end` on empty partitions ends at once."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=3)
     installation.run()

@@ -50,7 +50,7 @@ def test_a_new_group_starts_at_the_beginning(bootstrap_servers: str, topic_prefi
     assert [10] == installation.committed()
 
 
-def test_the_chosen_start_is_committed_before_anything_is_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_the_start_offset_is_committed_before_anything_is_mapped(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group that met an empty partition has a position there."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     installation.run()
@@ -58,7 +58,7 @@ def test_the_chosen_start_is_committed_before_anything_is_mapped(bootstrap_serve
     assert [0, 0] == installation.committed([0, 1])
 
 
-def test_a_position_is_where_it_goes_on(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_second_run_continues_at_the_committed_position(bootstrap_servers: str, topic_prefix: str) -> None:
     """A second run maps what came since, and nothing again; `--start-from` does not move a position that exists."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events(events(5))
@@ -190,7 +190,7 @@ def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, to
     assert [3, 4] == installation.committed([0, 1])
 
 
-def test_an_answer_is_not_for_a_partition_that_is_new_to_the_group(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_start_from_does_not_apply_to_added_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
     """`--start-from end` left on the command line skips nothing of a partition that was grown since."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events(events(3))
@@ -212,7 +212,7 @@ def emptied(installation: Installation) -> None:
         future.result(10)
 
 
-def test_all_answered_starts_are_committed_at_once(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_all_start_offsets_are_committed_at_once(bootstrap_servers: str, topic_prefix: str) -> None:
     """Killed after the first commit of starts, a group that was to skip what is there does not map the rest of it."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=20)
     for partition in range(20):
@@ -270,13 +270,13 @@ def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_pref
     assert [5] == installation.committed()
 
 
-def test_a_time_needs_an_offset() -> None:
+def test_a_start_time_needs_a_utc_offset() -> None:
     """A time without its offset could be any hour: refused before anything connects."""
     with pytest.raises(UsageError, match=r"(?s)got: '2026-03-14'.*hint: a time looks like"):
         parse_start_policy("2026-03-14")
 
 
-def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_topic_without_partitions_is_waited_for(bootstrap_servers: str, topic_prefix: str) -> None:
     """A broker may respond for a moment that it does not know the topic. That is waited for: `--until-end` would have
     reached the end of no partitions, and `--start-from` would decide for none."""
     installation = create_installation(bootstrap_servers, topic_prefix)
@@ -292,7 +292,7 @@ def test_a_topic_without_partitions_is_no_end(bootstrap_servers: str, topic_pref
         starts.prepare()
 
 
-def test_outputs_say_nothing_of_a_topic_that_was_created_again(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_outputs_are_no_start_for_a_topic_created_again(bootstrap_servers: str, topic_prefix: str) -> None:
     """Its events are other ones at the same offsets: the first refusal names `beginning`, and with `outputs`
     nothing is committed behind its end."""
     installation = create_installation(bootstrap_servers, topic_prefix)

@@ -31,12 +31,12 @@ def test_95_of_the_first_hundred_are_refused() -> None:
 
 
 @pytest.mark.parametrize("batch", [[BAD] * 99, [*[GOOD] * 6, *[BAD] * 94]], ids=["under a hundred", "94 percent"])
-def test_less_is_not_refused(batch: list[Processed | Rejected]) -> None:
+def test_fewer_rejected_records_are_not_refused(batch: list[Processed | Rejected]) -> None:
     """Under a hundred records, or under 95 percent, nothing is refused."""
     StartupGuard(0.95).check(batch)
 
 
-def test_only_the_first_200_are_judged() -> None:
+def test_only_the_first_200_are_checked() -> None:
     """Once 200 are checked, no ratio of rejected records stops the process: then it is single producers."""
     first = StartupGuard(0.95)
     first.record([GOOD] * 200)
@@ -45,7 +45,7 @@ def test_only_the_first_200_are_judged() -> None:
     assert not first.should_wait([BAD] * 10)
 
 
-def test_what_was_committed_counts() -> None:
+def test_committed_records_count() -> None:
     """60 rejected committed and 60 more are 120 of 120."""
     first = StartupGuard(0.95)
     first.record([BAD] * 60)
@@ -53,7 +53,7 @@ def test_what_was_committed_counts() -> None:
         first.check([BAD] * 60)
 
 
-def test_a_small_unreadable_batch_is_held_back() -> None:
+def test_a_small_rejected_batch_is_held_back() -> None:
     """Until a hundred are checked, a batch that is nearly all rejected waits for more; a good one does not."""
     assert StartupGuard(0.95).should_wait([BAD] * 99)
     assert not StartupGuard(0.95).should_wait([BAD] * 100)
@@ -61,7 +61,7 @@ def test_a_small_unreadable_batch_is_held_back() -> None:
     assert not StartupGuard(0.95).should_wait([])
 
 
-def test_a_batch_is_held_back_for_itself() -> None:
+def test_good_records_before_a_rejected_batch_do_not_release_it() -> None:
     """A few good ones before it do not let an rejected batch through."""
     first = StartupGuard(0.95)
     first.record([GOOD] * 10)
@@ -70,7 +70,7 @@ def test_a_batch_is_held_back_for_itself() -> None:
     assert not first.should_wait([BAD] * 90)
 
 
-def test_switched_off() -> None:
+def test_the_check_can_be_disabled() -> None:
     """A ratio of 1 makes dead letters and decisions of everything, and nothing is degraded by it."""
     first, last = StartupGuard(1.0), RecentRecords(1.0)
     first.check([*[BAD] * 100, *[FOREIGN] * 100], at_end=True)
@@ -82,7 +82,7 @@ def test_switched_off() -> None:
     assert 1.0 == last.other_tenants_ratio
 
 
-def test_another_tenant_is_refused_as_garbage_is() -> None:
+def test_another_tenant_is_refused_like_rejected_records() -> None:
     """95 of the first 100; the text names the tenant that is there most often, and asks for the setting."""
     other = skipped(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
     expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
@@ -91,14 +91,14 @@ def test_another_tenant_is_refused_as_garbage_is() -> None:
 
 
 @pytest.mark.parametrize("good", [UNWANTED, skipped(DecisionReason.DUPLICATE_EVENT, "seen before")])
-def test_what_is_left_out_on_purpose_is_good(good: Processed) -> None:
+def test_expected_decisions_count_as_good(good: Processed) -> None:
     """An event without a template, or a repeat, speaks against nothing."""
     StartupGuard(0.95).check([good] * 200, at_end=True)
 
     assert not StartupGuard(0.95).should_wait([good] * 10)
 
 
-def test_both_kinds_together() -> None:
+def test_rejected_and_another_tenants_records_add_up() -> None:
     """Half rejected, half another tenant's: nothing of it is ours, and the more frequent kind is named."""
     batch: list[Processed | Rejected] = [*[BAD] * 49, *[FOREIGN] * 51]
     expected = r"100 of the first 100 records are rejected or of another tenant; .*TENANT_DISABLED"
@@ -107,7 +107,7 @@ def test_both_kinds_together() -> None:
     assert StartupGuard(0.95).should_wait(batch[1:])
 
 
-def test_records_without_a_value_say_nothing() -> None:
+def test_records_without_a_value_do_not_count() -> None:
     """Tombstones make no wrong tenant right, and none of them is counted."""
     first = StartupGuard(0.95)
     first.check([EMPTY] * 200, at_end=True)
@@ -141,7 +141,7 @@ def test_at_the_end_ten_of_another_tenant_are_enough(batch: list[Processed | Rej
         StartupGuard(0.95).check(batch, at_end=True)
 
 
-def test_the_last_200_degrade() -> None:
+def test_the_last_200_records_degrade() -> None:
     """From half of them on another tenant's, never under ten; what is older is forgotten."""
     last = RecentRecords(0.95)
     last.record([FOREIGN] * 9)

@@ -167,7 +167,7 @@ def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.Monke
     assert not seen.after(4).ready
 
 
-def test_lag_that_is_not_known_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_known_end_offsets_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the broker gives no end offsets, the last known ones stand."""
     seen = Observed(monkeypatch, started_partition(3, committed=10), ends={})
     seen.after(3)
@@ -209,7 +209,7 @@ def failure(result: str) -> NotCommitted:
     return NotCommitted(error="_FENCED", detail="", is_record_error=False, result=TransactionResult(result))
 
 
-def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
     seen = Observed(monkeypatch, ends={})
     seen.status.count_committed([mapped(), mapped()], seconds=0.1)
@@ -334,7 +334,7 @@ def test_a_member_without_partitions_is_ready() -> None:
     assert READY == status.readiness()
 
 
-def test_a_member_that_was_shut_out_is_not_ready() -> None:
+def test_a_member_that_lost_its_partitions_is_not_ready() -> None:
     """Partitions that are lost make it unready, and the reason is another one than at the start."""
     status = EngineStatus.unobserved()
     status.update({}, is_member=False, was_ever_assigned=True)
@@ -375,7 +375,7 @@ def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
         assert READY == status.readiness()
 
 
-def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_loop_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Updates have ended, so the last response is worth nothing."""
     seen = Observed(monkeypatch, ends={})
     assert READY == seen.after(1)
@@ -386,7 +386,7 @@ def test_a_loop_that_does_not_turn_is_not_ready(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.kafka
-def test_an_engine_whose_record_waits_is_unready(
+def test_an_engine_with_a_deferred_record_is_not_ready(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a real broker: two records behind, the one that waits and the next; the cause is the registry."""
@@ -419,7 +419,7 @@ def test_an_engine_whose_record_waits_is_unready(
     assert [3] == installation.committed()
 
 
-def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_template_failures_only_degrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
     seen = Observed(monkeypatch, started_partition(), ends={3: 10})
     suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
@@ -445,7 +445,7 @@ def test_templates_degrade_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_degraded_is_seen_while_unready() -> None:
+def test_degraded_is_shown_while_not_ready() -> None:
     """What is degraded is named beside what is missing, and each part speaks for itself."""
     status = EngineStatus.unobserved()
     status.set_degraded("registry", ["schema id 7 is refused"])
@@ -458,7 +458,7 @@ def test_degraded_is_seen_while_unready() -> None:
     )
 
 
-def test_a_batch_that_failed_hides_nothing_that_is_degraded() -> None:
+def test_a_failed_batch_does_not_hide_what_is_degraded() -> None:
     """The loop may not turn for long after it: what was degraded before is still named."""
     status = EngineStatus.unobserved()
     status.set_degraded("topics", ["topic banking.events is compacted"])

@@ -100,7 +100,7 @@ def test_another_text_of_the_same_version_does_not_start(
             installation.run()
 
 
-def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_run_exits_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """So do its workers."""
     installation = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
     installation.produce_events([repayment(1)])
@@ -128,7 +128,7 @@ def test_the_command_ends_with_2(bootstrap_servers: str, topic_prefix: str, tmp_
     assert before == state(installation)
 
 
-def test_what_a_version_does_not_stand_for(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_fields_that_a_version_does_not_cover(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Samples, comments, the order of fields, and the values of a webhook's headers, which may be secrets."""
     directory = tmp_path / "templates"
     installation = made_with(bootstrap_servers, topic_prefix, directory)
@@ -163,7 +163,7 @@ def put_sets(installation: Installation, records: Iterable[tuple[str, bytes | No
     assert producer.flush(30) == 0
 
 
-def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """They are passed over with one warning; a set of a later version of this program is read as far as it is known."""
     directory = tmp_path / "templates"
     installation = made_with(bootstrap_servers, topic_prefix, directory)
@@ -196,7 +196,7 @@ def test_foreign_records_stop_nobody(bootstrap_servers: str, topic_prefix: str, 
     assert [2] == installation.committed()
 
 
-def test_a_set_that_was_taken_away(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_a_deleted_set_is_written_again(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """By a null value: its texts are free again, and it is written again by who uses it."""
     directory = tmp_path / "templates"
     installation = made_with(bootstrap_servers, topic_prefix, directory)

@@ -66,7 +66,7 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
-def test_topics_that_lose_something_are_degraded(
+def test_topics_that_lose_records_are_degraded(
     bootstrap_servers: str, topic_prefix: str, options: tuple[str, ...]
 ) -> None:
     """A compacted events topic, and a proof that lives shorter than its events: ready, degraded, each with what it
@@ -96,7 +96,7 @@ def test_topics_that_lose_something_are_degraded(
 
 @pytest.mark.kafka
 @pytest.mark.timeout(180)
-def test_what_changes_while_it_runs_is_seen(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_changes_are_noticed_while_running(bootstrap_servers: str, topic_prefix: str) -> None:
     """The topic of the template sets, to which hardly anything is written, is deleted: degraded at the next look.
     Created again it gets the set in use with the next event, and /ready says nothing more of it."""
     installation = create_installation(bootstrap_servers, topic_prefix)
