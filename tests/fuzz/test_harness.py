@@ -72,7 +72,7 @@ def rules_found(environment: Environment, kind: str, number: int) -> Counter[str
 
 
 @pytest.mark.parametrize(("kind", "number"), [(EXTREME, 120), (MUTATED, 800)])
-def test_nothing_leaves_mapping(environment: Environment, kind: str, number: int) -> None:
+def test_mapping_raises_nothing(environment: Environment, kind: str, number: int) -> None:
     """The first records of the seed have no findings, and as many create messages as a long run requires."""
     findings: list[Finding] = []
     labels = Counter[str]()
@@ -84,7 +84,7 @@ def test_nothing_leaves_mapping(environment: Environment, kind: str, number: int
     assert labels["messages created"] >= MIN_RATIOS[kind, "messages created"] * number
 
 
-def test_a_record_repeats(environment: Environment) -> None:
+def test_records_are_reproducible(environment: Environment) -> None:
     """A name and a seed give the same record, in any order; other numbers and seeds give others."""
     names = [(EXTREME, 40), (MUTATED, 7), (EXTREME, 3), (MUTATED, 900)]
     first = [make_case(environment, kind, index, seed=SEED) for kind, index in names]
@@ -204,7 +204,7 @@ def test_a_dead_letter_without_its_bytes_is_found(environment: Environment, monk
     assert "DEAD_LETTER" in rules_found(environment, MUTATED, 40)
 
 
-def test_an_unreadable_output_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undecodable_output_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value with a byte too many."""
     monkeypatch.setattr(
         outputs,
@@ -215,7 +215,7 @@ def test_an_unreadable_output_is_found(environment: Environment, monkeypatch: py
     assert {"UNREADABLE"} == set(rules_found(environment, EXTREME, 40))
 
 
-def test_what_mapping_raises_is_found_and_repeats(
+def test_an_exception_in_mapping_is_found_and_reproducible(
     environment: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The finding names the record and the line of code; the record's name alone repeats it, and prints the record."""
@@ -294,7 +294,7 @@ def test_a_run_that_covers_little_fails() -> None:
 # ---------------------------------------------------------------------------------------------------------- templates
 
 
-def test_templates_repeat(tmp_path: Path) -> None:
+def test_templates_are_reproducible(tmp_path: Path) -> None:
     """The same seed gives the same files, another gives others."""
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_templates(tmp_path / name, count=30, seed=seed)
