@@ -82,7 +82,7 @@ def names(folder: Path) -> set[str]:
     return {".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.rglob("*.java")}
 
 
-def test_each_tool_takes_the_messages(generate: Generate) -> None:
+def test_each_tool_accepts_the_messages(generate: Generate) -> None:
     """In whatever order a folder is listed: no name is defined by two files."""
     class_names = names(generate("tools", MESSAGE_FILES))
 
@@ -92,7 +92,7 @@ def test_each_tool_takes_the_messages(generate: Generate) -> None:
     assert {*OUTPUT_SCHEMAS, "communications.State", "communications.status.State"} <= class_names
 
 
-def test_each_tool_takes_the_events(generate: Generate) -> None:
+def test_each_tool_accepts_the_events(generate: Generate) -> None:
     """avro-maven-plugin in any order, avro-tools in the one of `order.txt`."""
     class_names = names(generate("plugin", sorted(EVENT_FILES.glob("*.avsc"))))
 
