@@ -116,7 +116,7 @@ def test_missing_topics_are_differences() -> None:
     assert [f"{topic.name} is missing" for topic in topics] == found(topics, {})
 
 
-def test_a_twin_with_fewer_partitions_than_the_events_is_a_difference() -> None:
+def test_a_co_partitioned_topic_with_fewer_partitions_is_a_difference() -> None:
     """A message stays in its event's partition, so the co-partitioned topic must have it."""
     topics = plan()
 
@@ -136,7 +136,7 @@ def test_more_than_planned_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize("role", PROOFS)
-def test_a_proof_that_dies_before_its_event_is_a_difference(role: str) -> None:
+def test_a_proof_that_expires_before_its_event_is_a_difference(role: str) -> None:
     """An event that outlives the proof of its outcome could not be audited, and a lost group would publish it again."""
     topics = plan()
     (difference,) = compare_topics(topics, as_planned(topics, **{role: {"retention.ms": "86400000"}}))
@@ -154,7 +154,7 @@ def test_events_for_ever_need_proofs_for_ever() -> None:
     assert len(PROOFS) == len(found(topics, as_planned(topics, events={"retention.ms": "-1"})))
 
 
-def test_another_clean_up_is_a_difference() -> None:
+def test_another_cleanup_policy_is_a_difference() -> None:
     """A compacted status topic would lose transitions; the order of the two policies means nothing."""
     topics = plan()
 
@@ -190,7 +190,7 @@ def test_a_proof_that_is_bounded_by_bytes_is_a_difference(role: str) -> None:
         ("messages", "delete", ""),
     ],
 )
-def test_what_another_clean_up_loses_is_said(role: str, policy: str, lost: str) -> None:
+def test_losses_of_another_cleanup_policy_are_named(role: str, policy: str, lost: str) -> None:
     """Where nothing is lost, nothing is said of it."""
     topics = plan()
     difference, *_ = found(topics, as_planned(topics, **{role: {"cleanup.policy": policy}}))

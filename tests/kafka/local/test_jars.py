@@ -61,7 +61,7 @@ def never(folder: Path, _: Progress) -> None:
     raise AssertionError(f"fetched into {folder}")
 
 
-def test_a_whole_cache_is_used_as_it_is(tmp_path: Path, copied: Callable[[Path, Progress], None]) -> None:
+def test_a_complete_cache_is_used_as_it_is(tmp_path: Path, copied: Callable[[Path, Progress], None]) -> None:
     """What was fetched once is found again without a second fetch."""
     first = jars_from(cache=tmp_path, fetch=copied)
 
@@ -72,7 +72,7 @@ def test_a_whole_cache_is_used_as_it_is(tmp_path: Path, copied: Callable[[Path, 
 @pytest.mark.parametrize(
     "harm", ["a jar cut short", "a jar missing", "a byte turned", "no manifest", "half a manifest"]
 )
-def test_a_broken_cache_is_mended(tmp_path: Path, copied: Callable[[Path, Progress], None], harm: str) -> None:
+def test_a_broken_cache_is_repaired(tmp_path: Path, copied: Callable[[Path, Progress], None], harm: str) -> None:
     """Whatever is wrong with the cache, the next call gives all jars, whole."""
     jars = jars_from(cache=tmp_path, fetch=copied)
     whole = {jar.name: jar.read_bytes() for jar in jars}
@@ -92,7 +92,7 @@ def test_a_broken_cache_is_mended(tmp_path: Path, copied: Callable[[Path, Progre
     assert whole == {jar.name: jar.read_bytes() for jar in jars_from(cache=tmp_path, fetch=copied)}
 
 
-def test_a_killed_fetch_is_mended(
+def test_a_killed_fetch_is_cleaned_up(
     tmp_path: Path, real_jars: tuple[Path, ...], copied: Callable[[Path, Progress], None]
 ) -> None:
     """A fetch that is SIGKILLed half way leaves no half cache, and its left-over is gone after the next call."""
@@ -151,7 +151,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "libs"])
-def test_home_is_taken_as_it_is(tmp_path: Path, real_jars: tuple[Path, ...], below: str) -> None:
+def test_kafka_home_is_used_as_it_is(tmp_path: Path, real_jars: tuple[Path, ...], below: str) -> None:
     """`PROCESSOR_KAFKA_HOME` may be a folder of jars or an unpacked Apache Kafka; nothing is fetched."""
     home = tmp_path / below
     home.mkdir(exist_ok=True)
@@ -163,7 +163,7 @@ def test_home_is_taken_as_it_is(tmp_path: Path, real_jars: tuple[Path, ...], bel
     ]
 
 
-def test_home_without_kafka(tmp_path: Path) -> None:
+def test_kafka_home_without_kafka(tmp_path: Path) -> None:
     """A home without Kafka is an error that names the variable; the cache is not a silent second choice."""
     with pytest.raises(UsageError, match=r"PROCESSOR_KAFKA_HOME has no Kafka(?s:.*)hint: "):
         kafka_jars(fetch=never, environ={"PROCESSOR_KAFKA_HOME": str(tmp_path)})

@@ -95,7 +95,7 @@ def test_a_record_goes_through(kafka: LocalKafka, topic_prefix: str) -> None:
     assert [b"hello"] == _read(kafka.bootstrap_servers, topic, count=1)
 
 
-def test_two_side_by_side(kafka: LocalKafka, topic_prefix: str) -> None:
+def test_two_brokers_side_by_side(kafka: LocalKafka, topic_prefix: str) -> None:
     """Two brokers of one machine know nothing of each other."""
     _create(kafka.bootstrap_servers, f"{topic_prefix}first")
     with local_kafka() as other:
@@ -105,7 +105,7 @@ def test_two_side_by_side(kafka: LocalKafka, topic_prefix: str) -> None:
         assert f"{topic_prefix}second" not in _topics(kafka.bootstrap_servers)
 
 
-def test_only_this_machine_reaches_it(kafka: LocalKafka) -> None:
+def test_only_this_machine_reaches_the_broker(kafka: LocalKafka) -> None:
     """Every port on which java listens is on loopback."""
     connections = psutil.Process(kafka.pid).net_connections("inet")
     listening = {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
@@ -113,7 +113,7 @@ def test_only_this_machine_reaches_it(kafka: LocalKafka) -> None:
     assert {"127.0.0.1"} == {address.removeprefix("::ffff:") for address in listening}
 
 
-def test_a_missing_topic_is_not_made(kafka: LocalKafka, topic_prefix: str) -> None:
+def test_a_missing_topic_is_not_created(kafka: LocalKafka, topic_prefix: str) -> None:
     """A misspelt topic is missing, as on a well-kept cluster."""
     with AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}) as admin:
         admin.list_topics(f"{topic_prefix}misspelt", timeout=10)
@@ -144,7 +144,7 @@ def test_readers_go_on_soon_after_an_open_transaction_timed_out(kafka: LocalKafk
     assert time.monotonic() - begin < 8  # 1 s, the broker's look every second, and the reader's own start
 
 
-def test_frozen_and_woken(kafka: LocalKafka, topic_prefix: str) -> None:
+def test_a_frozen_broker_responds_when_resumed(kafka: LocalKafka, topic_prefix: str) -> None:
     """A broker that was frozen for longer than its own session responds again after it is woken."""
     topic = f"{topic_prefix}in"
     _create(kafka.bootstrap_servers, topic)
@@ -186,7 +186,7 @@ def test_data_is_kept(tmp_path: Path, topic_prefix: str) -> None:
         assert [b"kept"] == _read(second.bootstrap_servers, topic, count=1)
 
 
-def test_data_is_for_its_owner_alone(tmp_path: Path, topic_prefix: str) -> None:
+def test_data_is_private_to_its_owner(tmp_path: Path, topic_prefix: str) -> None:
     """Events and messages hold names and addresses; a folder of an earlier start is tightened."""
     kept = tmp_path / "kept"
     with local_kafka(data=kept) as kafka:
@@ -284,7 +284,7 @@ def test_java_ends_with_its_guard(number: signal.Signals) -> None:
             kafka.kill()
 
 
-def test_a_frozen_broker_can_be_left() -> None:
+def test_a_frozen_broker_can_be_stopped() -> None:
     """Leaving the block ends a broker that is frozen, at once."""
     with local_kafka() as kafka:
         folder, java = kafka.log.parent, psutil.Process(kafka.pid)
