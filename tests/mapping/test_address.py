@@ -351,7 +351,7 @@ ROLE = {
         (make_sms, "mobilePhone", ("910000001", "910000001,910000002")),
     ],
 )
-def test_every_recipient_is_held_to_it(
+def test_addresses_of_every_kind_of_recipient_are_checked(
     recipient: RecipientKind, target: Target, path: str, make: Any, name: str, addresses: tuple[str, str]
 ) -> None:
     """Clients, officers, groups, members with a role and custom fields alike; of `addresses` the first is right."""
@@ -425,7 +425,7 @@ def test_a_megabyte_of_text(make: Any, field: str) -> None:
     assert "an address of 1000000 characters; at most 1024" == created.message.failureCause
 
 
-def test_half_of_a_character_does_not_get_so_far() -> None:
+def test_a_lone_surrogate_is_an_invalid_event() -> None:
     """A lone surrogate is an INVALID_EVENT: there is no text with it."""
     event = json.dumps(sample_of("loan-repayment")).replace("ines.duarte@", "ines\\ud800@").encode()
     record = make_record(value=event, headers=(("content-type", b"application/json"),))
@@ -438,7 +438,7 @@ def test_half_of_a_character_does_not_get_so_far() -> None:
 @pytest.mark.parametrize(
     ("template", "field"), [(make_email(), "client__emailAddress"), (make_sms(), "client__mobilePhone")]
 )
-def test_the_portal_shows_it_as_discarded(template: Template, field: str) -> None:
+def test_an_invalid_address_is_shown_as_discarded(template: Template, field: str) -> None:
     """A Message goes with it, as with other addresses that are missing; its status has the cause."""
     outcome = map_record(make_record(make_event(**{field: "n/a"})), make_context(template), frozenset())
     assert isinstance(outcome, Processed)

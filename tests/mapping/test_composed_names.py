@@ -49,7 +49,7 @@ def rendered_value(name: str, custom: dict[str, Any]) -> str:
     return result.body
 
 
-def test_the_two_forms_differ() -> None:
+def test_the_two_unicode_forms_differ() -> None:
     """Else nothing here could fail."""
     assert ONE != TWO
     assert (6, 7) == (len(ONE), len(TWO))
@@ -112,7 +112,7 @@ def test_a_record_s_custom_fields(typed: str, sent: str, wire: WireFormat) -> No
 
 
 @pytest.mark.parametrize(("typed", "sent"), FORMS)
-def test_compared_texts(typed: str, sent: str) -> None:
+def test_compared_texts_in_either_form(typed: str, sent: str) -> None:
     """What a condition compares is the same in either form as well."""
     event = make_event(account__name=f"{sent} Norte", customFields={"CLIENT:x": sent})
     scope = Scope(event.family, event.fields, ZoneInfo("UTC"))

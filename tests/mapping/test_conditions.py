@@ -365,7 +365,7 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
 
 
 @given(value=ANYTHING, operator=st.sampled_from(Operator), texts=st.lists(WORDS, min_size=2, max_size=2))
-def test_nothing_breaks_a_condition(value: Any, operator: Operator, texts: list[str]) -> None:
+def test_a_condition_never_raises(value: Any, operator: Operator, texts: list[str]) -> None:
     """Whatever a custom field holds and operands say, a condition is refused when it is loaded, or is true or false."""
     operands: Mapping[str, list[str]] = {
         name: [text] for name, text in zip(OPERATORS[operator].operands, texts, strict=False)
@@ -431,7 +431,7 @@ def test_the_first_false_condition_is_named(
     assert expected == first_false([make_condition(*arguments) for arguments in conditions], Match(match), seen)
 
 
-def test_long_values_are_cut() -> None:
+def test_long_values_are_truncated() -> None:
     """Of a value, and of the operands, no more than 64 characters are shown."""
     text = first_false(
         [condition("EQUALS", "o" * 100, on=OperandType.STRING)], Match.ALL, scope("v" * 100, OperandType.STRING)

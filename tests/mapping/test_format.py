@@ -78,7 +78,7 @@ def test_the_amounts_own_currency() -> None:
 
 @pytest.mark.parametrize("code", ["¤" * 3000, "¤", "eur", "EURO", "EU", "E1R", "EUR\n", "", None])
 @pytest.mark.parametrize("pattern", ["¤0", "0 ¤¤", "¤¤¤ 0"])
-def test_a_currency_that_is_no_code_is_none(code: str | None, pattern: str) -> None:
+def test_an_invalid_currency_code_is_written_as_no_currency(code: str | None, pattern: str) -> None:
     """An event's code may be any text. Babel would put it into the pattern, and its signs `¤` into one another: what is
     not three capitals is written as no currency is."""
     value_format = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="en")[1]
@@ -132,7 +132,7 @@ def test_dates_by_language(locale: str, pattern: str, expected: str) -> None:
     assert expected == rendered(f"FORMAT_DATE{{TRANSACTION_DATE,datePattern={pattern}}}", locale=locale)
 
 
-def test_a_moment_is_on_the_clocks_of_the_bank() -> None:
+def test_timestamps_are_in_the_banks_time_zone() -> None:
     """A timestamp is written in the time zone of the installation."""
     segments, _ = parse("FORMAT_DATE{OCCURRED_AT,datePattern=d.M. HH:mm}", ContentType.TEXT, families=REPAYMENT)
     fields = {**make_event().fields, "occurredAt": datetime(2026, 3, 14, 23, 30, tzinfo=UTC)}
@@ -141,7 +141,7 @@ def test_a_moment_is_on_the_clocks_of_the_bank() -> None:
     assert Rendered(None, "15.3. 08:30") == render(Text(None, segments), scope, strict=False, limit_characters=99)
 
 
-def test_the_day_of_a_moment_is_the_banks() -> None:
+def test_dates_of_timestamps_are_in_the_banks_time_zone() -> None:
     """The date of a moment is its day in the time zone, with a format as without one."""
     body = "{CURRENT_DATE} FORMAT_DATE{CURRENT_DATE,datePattern=yyyy-MM-dd}"
     segments, _ = parse(body, ContentType.TEXT, families=REPAYMENT)
@@ -316,7 +316,7 @@ def test_a_value_that_a_format_cannot_write_fails_its_template_alone() -> None:
     assert failed.detail.startswith("FORMAT_DATE{TRANSACTION_DATE,datePattern=ww} cannot write 9999-12-31: ValueError")
 
 
-def test_the_edges_of_time() -> None:
+def test_the_first_and_last_moments() -> None:
     """The first and last moments that there are, in a zone that has them on another day."""
     _, value_format = parse_format(FormatFunction.DATE, "A,datePattern=d.M.yyyy HH:mm", locale="en")
     for moment in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
@@ -379,7 +379,7 @@ def test_zero_has_no_minus(locale: str, pattern: str, amount: str) -> None:
         ("0;", "-1", "-1"),
     ],
 )
-def test_a_minus_is_where_a_digit_is(pattern: str, amount: str, expected: str) -> None:
+def test_the_sign_follows_the_shown_digits(pattern: str, amount: str, expected: str) -> None:
     """The sign is decided by what is shown."""
     body = f"FORMAT{{TOTAL_BALANCE,numericPattern={pattern}}}"
 
@@ -506,7 +506,7 @@ def test_the_digits_of_every_locale() -> None:
         ("ar-u-ca-islamic-nu-latn", "of the extensions of 'ar-u-ca-islamic-nu-latn' only -u-nu- is supported"),
     ],
 )
-def test_languages_that_nothing_is_written_in(locale: str, what: str) -> None:
+def test_unsupported_language_extensions(locale: str, what: str) -> None:
     """An extension that is not supported is an error, not ignored."""
     with pytest.raises(ValueError, match=f"^{re.escape(what)}"):
         parse_format(FormatFunction.NUMBER, "A,numericPattern=0", locale=locale)

@@ -160,7 +160,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
 @pytest.mark.parametrize(
     ("timestamp_ms", "at"), [(0, "1970-01-01T00:00:00.000Z"), (253_402_300_799_999, "9999-12-31T23:59:59.999Z")]
 )
-def test_other_times_stay(timestamp_ms: int, at: str) -> None:
+def test_valid_times_are_kept(timestamp_ms: int, at: str) -> None:
     """From 1970 to the end of year 9999, however unlikely; `dl.occurred_at` is there only where it counts."""
     record, templates = of_every_output(timestamp_ms)
     outcome = mapped(record, make_context(*templates))
@@ -172,7 +172,7 @@ def test_other_times_stay(timestamp_ms: int, at: str) -> None:
 
 
 @pytest.mark.parametrize("timestamp_ms", NO_TIMES)
-def test_deduplication_goes_by_the_time_that_counts(timestamp_ms: int) -> None:
+def test_deduplication_uses_the_effective_time(timestamp_ms: int) -> None:
     """By the record's own time everything would be a duplicate of it, or nothing."""
     record = make_record(timestamp_ms=timestamp_ms)
     expected = SeenEvent(record.position, 1_773_480_413_589, make_event().identity)
@@ -282,7 +282,7 @@ def test_notification_of_an_sms_that_failed() -> None:
     assert not {"subject", "account", "attachments"} & value.keys()
 
 
-def test_statuses_and_actor_are_the_installations() -> None:
+def test_statuses_and_actor_come_from_settings() -> None:
     """What settings say of statuses and of who writes the audit is in each Message; attachments are the template's."""
     attached = Attachment("ATT-1150-0093-2201", "Terms", "application/pdf", 20_480, "terms.pdf", "/terms.pdf")
     context = make_context(
@@ -300,7 +300,7 @@ def test_statuses_and_actor_are_the_installations() -> None:
 
 
 @pytest.mark.parametrize("template", [make_template(), make_task(), make_webhook()])
-def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
+def test_channels_to_systems_have_no_notification(template: Any) -> None:
     """Streams, webhooks and tasks have no Message."""
     assert [] == values(mapped(make_record(), make_context(template)), NOTIFICATIONS)
 
@@ -308,7 +308,7 @@ def test_no_notification_of_what_goes_to_systems(template: Any) -> None:
 # -------------------------------------------------------------------------------------------------- a created message
 
 
-def test_birth_of_a_stream_message() -> None:
+def test_creation_of_a_stream_message() -> None:
     """Message, status and stream event go out together; the status comes from QUEUED_FOR_STREAM and is final."""
     record = make_record(make_event(), position=RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
     outcome = mapped(record, make_context(make_template(body="{ACCOUNT_ID}")))
@@ -378,7 +378,7 @@ def test_credit_officer_of_the_account_comes_first() -> None:
     ]
 
 
-def test_birth_of_an_email() -> None:
+def test_creation_of_an_email() -> None:
     """An e-mail is created QUEUED, from no state, and is not final."""
     status = mapped(make_record(), make_context(make_email())).created[0].status
 
@@ -471,7 +471,7 @@ def test_no_template() -> None:
     ]
 
 
-def test_duplicate_names_the_first_place() -> None:
+def test_a_duplicate_names_the_first_position() -> None:
     """An event that was seen before publishes nothing but a decision that says where the first one is."""
     outcome = mapped(make_record(), make_context(), duplicate_of=RecordPosition(EVENTS_TOPIC, 3, 5))
 
@@ -630,7 +630,9 @@ def test_an_internal_error_is_raised() -> None:
         ),
     ],
 )
-def test_skipped(sample_name: str, template: Any, reason: DecisionReason, detail: str) -> None:
+def test_a_failed_check_skips_its_template(
+    sample_name: str, template: Any, reason: DecisionReason, detail: str
+) -> None:
     """A template whose check fails makes nothing but its line in the record's decision."""
     outcome = mapped(make_record(make_event(sample_name)), make_context(template))
 
@@ -845,7 +847,7 @@ def test_what_cannot_be_sent_is_created_failed(
     assert (State.FAILED, reason, True) == (created.status.to, created.status.failureReason, created.status.final)
 
 
-def test_a_webhook_is_addressed_to_nobody() -> None:
+def test_a_webhook_has_no_recipient() -> None:
     """Its encodedKey has no recipient, though its holder is named; the body is a document; TLS and host are fixed."""
     body = '{"id": "{ACCOUNT_ID}"}'
     template = make_webhook(url="https://a.example/{ACCOUNT_ID}", body=body, content_type=ContentType.JSON)
@@ -892,7 +894,7 @@ def test_a_value_missing_in_an_address_is_missing() -> None:
     assert (TemplateReason.MISSING_VALUE, "no value: {GROUP_ID}") == (failed.reason, failed.detail)
 
 
-def test_an_sms_of_the_longest_kind_goes() -> None:
+def test_an_sms_of_the_maximum_length_is_created() -> None:
     """1,600 characters are an SMS, counted as code points."""
     event = make_event(account__name="\U0001f600" * 1600)
     (created,) = mapped(make_record(event), make_context(make_sms(body="{ACCOUNT_NAME}"))).created
@@ -1145,7 +1147,7 @@ def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes |
 
 @LAWFUL
 @given(name=st.text(max_size=30), amount=st.decimals(0, 10**20, places=10))
-def test_any_values_end_in_a_birth_of_each_form(name: str, amount: Any) -> None:
+def test_any_values_give_a_result_in_each_format(name: str, amount: Any) -> None:
     """Whatever text an event's fields hold, every kind of template has a result, in Avro and in JSON."""
     clean = name.encode(errors="replace").decode()
     event = make_event(account__name=clean, client__firstName=clean, transaction__amount=str(amount))

@@ -193,7 +193,7 @@ def test_of_several_correlation_ids_the_last_counts() -> None:
     assert () == kept(("correlation-id", b"c-1"), ("correlation-id", None))
 
 
-def test_other_headers_are_nobodys() -> None:
+def test_other_headers_are_ignored() -> None:
     """Neither carried on nor counted, whatever they hold; names are compared with their case, as Kafka does."""
     headers = (("secret", None), ("Traceparent", PARENT), ("dl.reason", b"x"), ("lineage", b"{}"), ("baggage", b"a=1"))
 
@@ -205,7 +205,7 @@ VALUES = st.none() | st.binary(max_size=80) | st.sampled_from([PARENT, b"a=1", b
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
-def test_any_headers_can_be_read_by_anybody(headers: list[tuple[str, bytes | None]]) -> None:
+def test_any_propagated_headers_can_be_read(headers: list[tuple[str, bytes | None]]) -> None:
     """Whatever comes in: one header of a name at most, never null, always one line of UTF-8, and ours alone."""
     result = kept(*headers)
 

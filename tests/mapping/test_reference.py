@@ -122,7 +122,7 @@ def notification(processed: Processed) -> dict[str, Any]:
         (Table.SUBSCRIPTIONS, "a:b", {"subscribed": False, "at": "2026-03-14T09:26:53+01:00"}, SubscriptionRow(False)),
     ],
 )
-def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
+def test_valid_rows(table: Table, key: str, value: Any, expected: object) -> None:
     assert expected == parse_row(table, key, json.dumps(value).encode())
 
 
@@ -177,7 +177,7 @@ def test_rows(table: Table, key: str, value: Any, expected: object) -> None:
         ),
     ],
 )
-def test_bad_rows(table: Table, value: bytes, error: str) -> None:
+def test_invalid_rows(table: Table, value: bytes, error: str) -> None:
     """The words that the owner of the table sees in the log and in the dead letter."""
     row = parse_row(table, NTC, value)
 
@@ -188,7 +188,7 @@ def test_bad_rows(table: Table, value: bytes, error: str) -> None:
 # ----------------------------------------------------------------------------------------------------------- Message
 
 
-def test_a_message_with_all_that_the_tables_tell() -> None:
+def test_a_message_with_all_reference_data() -> None:
     """The published Message: contact with user, category and account by their rows, and the account in `created`."""
     processed = outcome(make_email(category=NTC), tables=reference(ALL))
     value = notification(processed)
@@ -334,7 +334,7 @@ def test_a_blocked_contact() -> None:
         ),
     ],
 )
-def test_a_category_that_was_left(rows: dict[str, Any], detail: str) -> None:
+def test_an_opted_out_category(rows: dict[str, Any], detail: str) -> None:
     processed = outcome(make_email(category=NTC), make_sms(category=NTC), tables=reference(ALL | rows))
 
     assert [(DecisionReason.CATEGORY_OPTED_OUT, detail)] * 2 == reasons_and_details(processed.skipped)
@@ -348,11 +348,11 @@ def test_a_category_that_was_left(rows: dict[str, Any], detail: str) -> None:
         {f"contacts {CLIENT}": INES | {"optOuts": ["NTC-0000-0000"]}},
     ],
 )
-def test_what_cannot_be_left_is_told(rows: dict[str, Any]) -> None:
+def test_messages_of_other_categories_are_created(rows: dict[str, Any]) -> None:
     assert 1 == len(outcome(make_email(category=NTC), tables=reference(ALL | rows)).created)
 
 
-def test_only_what_has_a_message_asks_for_contact_and_category() -> None:
+def test_only_messages_need_contact_and_category() -> None:
     """A stream or a task is not a message to the contact."""
     tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row=MissingRow.FAIL)
     processed = outcome(make_template(), make_task(), tables=tables)
@@ -406,7 +406,7 @@ def test_a_row_that_cannot_be_read_is_not_a_missing_one(row: str, detail: str) -
     assert 1 == len(processed.created)
 
 
-def test_a_blocked_contact_is_always_told_as_discarded() -> None:
+def test_messages_of_a_blocked_contact_are_always_discarded() -> None:
     """Also where nothing may be missing and something is, and while the template is suspended."""
     template = make_email(category=NTC)
     tables = reference({f"contacts {CLIENT}": INES | {"status": "Blocked"}}, missing_row=MissingRow.FAIL)

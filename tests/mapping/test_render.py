@@ -201,7 +201,7 @@ def test_missing_value_under_strict() -> None:
     assert Rendered(None, "") == rendered("{TRANSACTION_COMMENT}", fields=fields, strict=True)
 
 
-def test_limit() -> None:
+def test_limit_in_characters() -> None:
     """A text of as many characters as the limit passes, one more does not, be it literal or value."""
     assert Rendered(None, "LN-204417") == rendered("{ACCOUNT_ID}", limit=9)
     for body in ("{ACCOUNT_ID}", "123456789"):
@@ -296,7 +296,7 @@ def test_table_in_each_document() -> None:
 
 @pytest.mark.parametrize("content", [ContentType.TEXT, ContentType.HTML, ContentType.XML, ContentType.JSON])
 @pytest.mark.parametrize("quotes", ["", '"'])
-def test_a_table_ends_where_its_room_does(content: ContentType, quotes: str) -> None:
+def test_a_table_ends_at_the_limit(content: ContentType, quotes: str) -> None:
     """Of 20,000 rows only those are written that the limit leaves room for."""
     rows = {"schedule": SCHEDULE * 10_000, "account": {"currencyCode": "EUR"}}
     body = f"{quotes}{{REPAYMENT_SCHEDULE}}{quotes}"
@@ -452,7 +452,7 @@ def test_html_holds_the_values(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ATTACKS)
-def test_attacks(value: str) -> None:
+def test_injection_attempts(value: str) -> None:
     """What looks like a placeholder, a quote or a tag in a value is that value's text, and is never read again."""
     fields = _fields(value)
     document = json.loads(body_of('{"a": "{ACCOUNT_NAME}", "b": {CF:LOAN:x}}', ContentType.JSON, fields=fields))

@@ -51,6 +51,6 @@ def test_every_event_makes_a_message(name: str, form: WireFormat) -> None:
     assert [created.stream_event for created in outcome.created if created.stream_event] == streamed
 
 
-def test_every_event_is_told() -> None:
+def test_every_event_is_covered() -> None:
     """No event of the catalogue is left out."""
     assert set(EVENTS) == {example["event"] for example in EXAMPLES.values()}
