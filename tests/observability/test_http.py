@@ -32,7 +32,7 @@ def serving(
         server.close()
 
 
-def test_a_process_that_responses_is_healthy_also_when_it_is_not_ready() -> None:
+def test_a_process_that_responds_is_healthy_even_when_not_ready() -> None:
     """/health is 200 as long as the process responds; only /ready depends on its work."""
     with serving(lambda: Readiness(False, ("no partition was assigned yet",))) as (_, client):
         health, ready = client.get("/health"), client.get("/ready")
@@ -73,7 +73,7 @@ def test_another_path_names_the_right_ones() -> None:
     assert ["/health", "/ready", "/metrics"] == response.json()["paths"]
 
 
-def test_a_question_by_head_has_no_body() -> None:
+def test_a_head_request_has_no_body() -> None:
     """HEAD gets what GET does, without the body; sent over a bare socket, as clients hide a body that is there."""
     with serving() as (server, _), socket.create_connection(("127.0.0.1", server.port)) as bare:
         bare.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
@@ -83,8 +83,8 @@ def test_a_question_by_head_has_no_body() -> None:
     assert response.endswith(b"\r\n\r\n")
 
 
-def test_readiness_that_cannot_be_told_is_not_ready() -> None:
-    """An exception of `ready` is a 500 and leaves the server responseing."""
+def test_a_failing_readiness_check_is_not_ready() -> None:
+    """An exception of `ready` is a 500 and does not stop the server."""
 
     def broken() -> Readiness:
         raise RuntimeError("boom")
@@ -96,13 +96,13 @@ def test_readiness_that_cannot_be_told_is_not_ready() -> None:
     assert 200 == health.status_code
 
 
-def test_a_client_that_says_nothing_does_not_hold_up_the_others() -> None:
+def test_a_silent_client_does_not_block_the_others() -> None:
     """Each question has a thread of its own."""
     with serving() as (server, client), socket.create_connection(("127.0.0.1", server.port)):
         assert 200 == client.get("/health").status_code
 
 
-def test_a_taken_port_is_an_error_of_usage() -> None:
+def test_a_port_in_use_is_a_usage_error() -> None:
     """Exit 2 with the port and a hint, not a traceback."""
     with serving() as (server, _), pytest.raises(UsageError) as caught:
         serve("127.0.0.1", server.port, registry=CollectorRegistry(), ready=lambda: READY)
@@ -113,13 +113,13 @@ def test_a_taken_port_is_an_error_of_usage() -> None:
     ) == str(caught.value)
 
 
-def test_an_address_of_another_machine_is_an_error_of_usage() -> None:
+def test_an_address_of_another_machine_is_a_usage_error() -> None:
     """TEST-NET-1 (RFC 5737) belongs to no machine."""
     with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0: "):
         serve("192.0.2.1", 0, registry=CollectorRegistry(), ready=lambda: READY)
 
 
-def test_a_closed_server_leaves_its_port() -> None:
+def test_a_closed_server_frees_its_port() -> None:
     """The port can be taken again at once; closing twice is closing."""
     with serving() as (server, client):
         client.get("/health")
@@ -188,7 +188,7 @@ def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
     assert REQUEST_TIMEOUT_S - 0.5 < took_s < REQUEST_TIMEOUT_S + 5
 
 
-def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
+def test_a_client_that_never_reads_is_cut_off_at_the_deadline() -> None:
     """A response that is larger than all buffers holds its thread no longer than a request may take."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
@@ -209,7 +209,7 @@ def test_a_client_that_never_reads_is_left_at_the_deadline() -> None:
         assert_responses_within_a_second(server)
 
 
-def test_a_thousand_connections_hold_few_threads_and_nobody_up() -> None:
+def test_a_thousand_connections_use_few_threads_and_block_no_client() -> None:
     """The oldest of too many is cut off, so that threads and descriptors stay bounded and new clients are served."""
     with serving() as (server, _), ExitStack() as silent:
         for _ in range(1000):
@@ -219,7 +219,7 @@ def test_a_thousand_connections_hold_few_threads_and_nobody_up() -> None:
         assert serving_threads() <= MAX_CONNECTIONS
 
 
-def test_a_thousand_at_once_are_responseed_with_those_who_ask_honestly() -> None:
+def test_complete_requests_are_served_beside_a_thousand_incomplete_ones() -> None:
     """While connections with half a request come without pause, /health and /ready respond within a second."""
     with serving() as (server, _):
         stop = threading.Event()
@@ -243,7 +243,7 @@ def test_a_thousand_at_once_are_responseed_with_those_who_ask_honestly() -> None
             thread.join()
 
 
-def test_a_connection_without_a_thread_holds_nobody_up() -> None:
+def test_a_connection_without_a_thread_blocks_no_client() -> None:
     """Where the system has no thread for it, it is closed; the loop does not wait until its client has left."""
     with serving() as (server, _), ExitStack() as connections:
         usual = threading.stack_size(2**45)  # which no system gives
@@ -270,7 +270,7 @@ def test_a_connection_without_a_thread_holds_nobody_up() -> None:
         "\xff\xfe",
     ],
 )
-def test_metrics_are_responseed_whatever_is_accepted(accept: str) -> None:
+def test_metrics_are_served_for_any_accept_header(accept: str) -> None:
     """An Accept header that the Prometheus library cannot read gets the plain text format."""
     registry = CollectorRegistry()
     Metrics(registry)[RECORDS].labels(topic="t", outcome="processed").inc()
@@ -281,7 +281,7 @@ def test_metrics_are_responseed_whatever_is_accepted(accept: str) -> None:
     assert b"processor_records_total" in response
 
 
-def test_metrics_that_cannot_be_collected_are_an_error_that_is_responseed() -> None:
+def test_metrics_that_cannot_be_collected_are_a_500() -> None:
     """A collector that raises is a 500, not a connection that is closed without a word."""
 
     class Broken(Collector):
@@ -310,7 +310,7 @@ def test_metrics_that_cannot_be_collected_are_an_error_that_is_responseed() -> N
     ],
     ids=["huge header", "many headers", "huge path", "body", "method", "half an address", "pipelined", "no header"],
 )
-def test_odd_requests_are_responseed(request_bytes: bytes, status: bytes) -> None:
+def test_malformed_requests_get_a_response(request_bytes: bytes, status: bytes) -> None:
     """With a status that says what is wrong, which the client can read to its end, and all others get a response."""
     with serving() as (server, _):
         response = response_to(server, request_bytes)
@@ -322,14 +322,14 @@ def test_odd_requests_are_responseed(request_bytes: bytes, status: bytes) -> Non
 @pytest.mark.parametrize(
     "request_bytes", [b"\r\n", b"\x16\x03\x01\x02\x00" + bytes(range(256)), b"GET\r\n", b"\n" * 999]
 )
-def test_what_is_no_request_holds_nothing(request_bytes: bytes) -> None:
+def test_what_is_no_request_ends_its_connection(request_bytes: bytes) -> None:
     """TLS, noise and blank lines end their connection."""
     with serving() as (server, _):
         response_to(server, request_bytes)
         assert_responses_within_a_second(server)
 
 
-def test_the_oldest_form_of_a_request_is_responseed() -> None:
+def test_http_0_9_requests_are_served() -> None:
     """HTTP/0.9 has no headers, in neither direction."""
     with serving() as (server, _):
         assert b'{"status": "ok"}\n' == response_to(server, b"GET /health\r\n\r\n")

@@ -76,7 +76,7 @@ def test_logs_are_json_in_any_encoding(encoding: str) -> None:
     assert ("Grüße 😀", "€\udce9") == (line["event"], line["tenant"])
 
 
-def test_less_than_the_level_is_not_written() -> None:
+def test_lines_below_the_level_are_not_written() -> None:
     """`log.level` is the least."""
     stream = io.StringIO()
     configure(LogSettings(level="warning"), stream=stream)
@@ -86,7 +86,7 @@ def test_less_than_the_level_is_not_written() -> None:
     assert "" == stream.getvalue()
 
 
-def test_libraries_speak_in_the_same_form() -> None:
+def test_libraries_log_in_the_same_format() -> None:
     """A warning that a library gives to `logging` is one line of JSON too; its chatter is left out."""
     stream = io.StringIO()
     configure(LogSettings(format="json"), stream=stream)

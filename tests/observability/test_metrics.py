@@ -36,7 +36,7 @@ def test_what_is_counted_is_scraped() -> None:
     assert 'processor_transaction_duration_seconds_bucket{le="0.02"} 0.0' in lines
 
 
-def test_two_registries_do_not_meet() -> None:
+def test_two_registries_are_independent() -> None:
     """Nothing is global: what one counts, the other does not show."""
     first, second = CollectorRegistry(), CollectorRegistry()
     Metrics(first)[RECORDS].labels(topic="t", outcome="processed").inc()
@@ -53,7 +53,7 @@ def test_a_metric_outside_the_catalogue_is_not_found() -> None:
         Metrics(CollectorRegistry())[stray]
 
 
-def test_names_tell_kind_and_are_unique() -> None:
+def test_names_show_their_kind_and_are_unique() -> None:
     """Counters, and only they, end in _total; no name occurs twice; each has a meaning that ends as a sentence does."""
     names = [metric.name for metric in CATALOGUE]
 
