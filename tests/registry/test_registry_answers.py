@@ -122,7 +122,7 @@ REFERRED = {
 
 
 @pytest.mark.parametrize(("status", "body", "cause"), ODD)
-def test_an_odd_response_is_about_the_records_of_its_id(status: int, body: bytes, cause: str) -> None:
+def test_an_odd_response_affects_only_the_records_of_its_id(status: int, body: bytes, cause: str) -> None:
     """Whatever it is: they wait while the registry gives others, and are dead letters after the time that is set."""
     responses = {**REFERRED, "/schemas/ids/7": (status, body), "/schemas/ids/8": SCHEMA}
     with CachedRegistry(responses) as server:
@@ -139,7 +139,7 @@ def test_an_odd_response_is_about_the_records_of_its_id(status: int, body: bytes
 
 
 @pytest.mark.parametrize(("status", "body", "cause"), ODD)
-def test_a_registry_that_gives_nothing_refuses_no_id(status: int, body: bytes, cause: str) -> None:
+def test_a_registry_that_serves_nothing_refuses_no_id(status: int, body: bytes, cause: str) -> None:
     """The same response to everything, also for what it gave before: an expired token, a proxy. The records wait."""
     paths = ["/schemas/ids/7", "/schemas/ids/8", "/subjects"]
     with CachedRegistry({**REFERRED, **dict.fromkeys(paths, (status, body))}) as server:
@@ -151,7 +151,7 @@ def test_a_registry_that_gives_nothing_refuses_no_id(status: int, body: bytes, c
                 assert not isinstance(waiting.value, DeferredSchemaError)
 
 
-def test_a_refused_id_is_given_in_the_end() -> None:
+def test_a_refused_id_can_be_found_later() -> None:
     """Before and after the time that is set, the first look-up that finds the schema counts."""
     responses = {"/schemas/ids/7": (403, b"{}"), "/schemas/ids/8": SCHEMA, "/schemas/ids/9": (500, b"{}")}
     with CachedRegistry(responses) as server:
@@ -185,7 +185,7 @@ def test_time_without_a_response_for_others_does_not_count() -> None:
         until_refused(registry, 7)
 
 
-def test_a_lookup_that_is_used_late_counts_from_when_it_was_made() -> None:
+def test_a_lookup_counts_from_its_request_not_from_its_use() -> None:
     """A process that is kept by its broker for longer than the time that is set has not seen a refusal for so long."""
     responses = {"/schemas/ids/7": (500, b"{}"), "/schemas/ids/8": SCHEMA}
     with CachedRegistry(responses) as server:
@@ -247,7 +247,7 @@ def test_a_schema_of_another_language() -> None:
     assert (None, "not an Avro schema, but 'PROTOBUF'") == (schema.type, schema.error)
 
 
-def test_what_a_registry_says_is_cut_and_without_our_password() -> None:
+def test_registry_errors_are_truncated_and_hide_the_password() -> None:
     """A gateway that repeats what it was sent does not bring it into logs, `/ready` and dead letters."""
     sent = b64encode(b"ada:hunter2").decode()
     body = json.dumps({"message": f"bad login ada hunter2 (Basic {sent}) " + "x" * 5_000}).encode()
@@ -299,7 +299,7 @@ def test_a_response_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatc
     assert ["/schemas/ids/7"] == calls
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any four bytes are an id; the oldest is forgotten."""
     for name in ("MAX_SCHEMAS", "MAX_UNKNOWN", "MAX_LOOKUPS"):
         monkeypatch.setattr(f"processor.registry.cache.{name}", 2)
@@ -327,7 +327,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [33, 34] == list(registry._lookups)
 
 
-def test_an_unknown_schema_is_believed() -> None:
+def test_a_schema_unknown_to_the_registry() -> None:
     with CachedRegistry({}) as registry, pytest.raises(KeyError):
         registry.schema_of(7)
 
@@ -344,7 +344,7 @@ def test_a_path_that_a_registry_lacks() -> None:
         registry.schema_of(7)
 
 
-def test_an_id_that_no_registry_gives() -> None:
+def test_impossible_ids_are_not_requested() -> None:
     """Four bytes of garbage are an id of 2^31 or more, every second time; no request is made."""
     with CachedRegistry({}) as registry:
         with pytest.raises(KeyError):
@@ -366,7 +366,7 @@ def test_json_outputs_need_nothing_of_a_registry() -> None:
             )
 
 
-def test_a_schema_that_names_others() -> None:
+def test_a_schema_with_references() -> None:
     """A shared record has a subject of its own, and that may name another one."""
 
     def references(*subjects: str) -> list[Json]:
@@ -392,7 +392,7 @@ def test_a_schema_that_names_others() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"id": "7"}', b'{"id": -1}', b'{"id": 1099511627776}', b'{"id": null}', b"[]"])
-def test_an_id_that_is_none(body: bytes) -> None:
+def test_an_invalid_id(body: bytes) -> None:
     """It would be met at the first record that is written with it."""
     schema = next(iter(schemas().outputs.values()))
     text = "the schema registry responded without an id of a schema"
