@@ -23,35 +23,35 @@ REASONS_OF_ONE_RECORD = set(Reason) - TESTED_ELSEWHERE
 
 
 @scenario(bad_input.bad_input_at, "classic", placement="alone", valid_count=0)
-def test_alone(result: ScenarioResult) -> None:
+def test_bad_input_alone(result: ScenarioResult) -> None:
     """Each kind of bad input alone: one dead letter with equal bytes, or one decision; `run` ends with 0."""
     assert str(result.check) == "0 findings"
     assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
 @scenario(bad_input.bad_input_at, "classic", placement="first", valid_count=VALID_COUNT)
-def test_first(result: ScenarioResult) -> None:
+def test_bad_input_first(result: ScenarioResult) -> None:
     """Each kind as a partition's first record."""
     assert str(result.check) == "0 findings"
     assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
 @scenario(bad_input.bad_input_at, "consumer", placement="middle", valid_count=VALID_COUNT)
-def test_in_the_middle(result: ScenarioResult) -> None:
+def test_bad_input_in_the_middle(result: ScenarioResult) -> None:
     """Each kind in the middle of a partition."""
     assert str(result.check) == "0 findings"
     assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
 @scenario(bad_input.bad_input_at, "consumer", placement="last", valid_count=VALID_COUNT)
-def test_last(result: ScenarioResult) -> None:
+def test_bad_input_last(result: ScenarioResult) -> None:
     """Each kind as a partition's last record."""
     assert str(result.check) == "0 findings"
     assert REASONS_OF_ONE_RECORD == result.observations["reasons"]
 
 
 @scenario(bad_input.large_dead_letters, "classic")
-def test_two_megabytes_kept(result: ScenarioResult) -> None:
+def test_an_event_of_two_megabytes_is_kept(result: ScenarioResult) -> None:
     """Where the events' topic accepts it, a 2 MB event is in the dead letters byte for byte."""
     assert str(result.check) == "0 findings"
 
