@@ -101,7 +101,7 @@ def test_nothing_set_is_the_defaults() -> None:
     )
 
 
-def test_keywords_do_not_meet_the_environment(environment: Environment) -> None:
+def test_keyword_settings_ignore_the_environment(environment: Environment) -> None:
     """A test that builds settings is not changed by the variables of its machine."""
     environment.set(TENANT="elsewhere", HTTP__PORT="1")
 
@@ -176,7 +176,7 @@ def test_what_kubernetes_injects_is_ignored(environment: Environment, injected: 
     assert Settings() == load_settings()
 
 
-def test_a_double_underscore_is_ours_and_never_injected(environment: Environment) -> None:
+def test_a_double_underscore_is_never_an_injected_variable(environment: Environment) -> None:
     """Names of Services give single underscores, so this is a misspelling."""
     environment.set(HTP__PORT="1")
 
@@ -224,7 +224,7 @@ def test_every_error_is_reported_at_once(environment: Environment, tmp_path: Pat
         ("TOPICS__STREAM", "s/{event}", "a stream topic would be 's/loan_repayment'"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(environment: Environment, variable: str, value: str, why: str) -> None:
+def test_an_invalid_value_is_refused(environment: Environment, variable: str, value: str, why: str) -> None:
     """Each says why, and what to do, before anything connects."""
     environment.set(**{variable: value})
 
@@ -258,7 +258,7 @@ def test_properties_that_exactly_once_rests_on_are_reserved(environment: Environ
         *("test.mock.num.brokers", "test.mock.broker.rtt"),
     ],
 )
-def test_what_is_no_text_and_what_is_for_tests_is_refused(environment: Environment, table: str, name: str) -> None:
+def test_callbacks_and_mock_brokers_are_refused(environment: Environment, table: str, name: str) -> None:
     """A callback, of which the client raises errors of its own, and brokers that are none."""
     environment.set(**{f"KAFKA__{table}": f'{{"{name}": "1"}}'})
 
@@ -278,7 +278,7 @@ def test_a_slow_commit_is_no_missed_poll(environment: Environment, table: str) -
     assert 15_000 == load_settings().transaction_timeout_ms
 
 
-def test_one_assignment_strategy_is_ours() -> None:
+def test_only_cooperative_sticky_is_accepted() -> None:
     """cooperative-sticky may be written down; any other would stop all members at each rebalance."""
     KafkaSettings(consumer={"partition.assignment.strategy": "cooperative-sticky"})
 
@@ -312,7 +312,7 @@ def test_what_librdkafka_does_not_know_is_refused(
     assert f"in the environment: {why}" in error_text()
 
 
-def test_a_log_in_is_not_tried(environment: Environment) -> None:
+def test_settings_are_read_without_a_log_in(environment: Environment) -> None:
     """Settings of every kind of log-in are read without a client asking anybody for a token."""
     environment.set(
         KAFKA__COMMON='{"security.protocol": "sasl_ssl", "sasl.mechanisms": "OAUTHBEARER", '
@@ -379,7 +379,7 @@ def test_channels_and_statuses_of_an_installation(environment: Environment) -> N
         ("MESSAGE__STATUS_SET", "all", "input should be 'published' or 'extended'"),
     ],
 )
-def test_unknown_words(environment: Environment, variable: str, text: str, what: str) -> None:
+def test_unknown_values_name_the_nearest(environment: Environment, variable: str, text: str, what: str) -> None:
     """Each is refused with the nearest that there is."""
     environment.set(**{variable: text})
 
@@ -459,7 +459,7 @@ def test_a_file_that_cannot_be_read_is_named(
     assert why in error_text()
 
 
-def test_settings_do_not_change(environment: Environment) -> None:
+def test_settings_are_immutable(environment: Environment) -> None:
     """Frozen, at both levels."""
     environment.set(TENANT="northbank")
     settings: Any = load_settings()
@@ -508,7 +508,7 @@ def test_the_instance_id_is_the_host_unless_set() -> None:
     assert "run-0" == Settings(instance_id="run-0").instance_name
 
 
-def test_a_line_end_behind_a_value_is_taken_off(environment: Environment, tmp_path: Path) -> None:
+def test_a_trailing_line_end_is_removed(environment: Environment, tmp_path: Path) -> None:
     """A mounted secret has one; it is taken off every setting alike, in the file too. Nothing else is no value."""
     variables: dict[str, str] = {
         "TENANT": "northbank",
@@ -654,7 +654,7 @@ def test_certificates_in_a_pipe(environment: Environment, tmp_path: Path) -> Non
     assert "is not a file" in error_text()
 
 
-def test_nesting_without_end(environment: Environment) -> None:
+def test_deeply_nested_json(environment: Environment) -> None:
     """JSON that Python cannot read is named like any other that is none."""
     environment.set(KAFKA__COMMON="[" * 100_000)
 
@@ -732,7 +732,7 @@ def test_a_removed_name_is_an_error(environment: Environment, tmp_path: Path, fo
     assert f"{name} in {tmp_path / 's.toml'} was removed: nothing uses it\nhint: leave it out" == error_text()
 
 
-def test_former_names_are_none_of_todays() -> None:
+def test_former_names_are_not_current_names() -> None:
     """The table leads from names that are gone to settings that there are; the changelog has all of them."""
     variables = {row.variable for row in settings_table()}
     changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
