@@ -77,7 +77,7 @@ def test_templates_are_those_of_the_folder() -> None:
         (event_json("CLIENT_CREATED"), 0, 1, 0),
     ],
 )
-def test_what_an_event_must_become(event: dict[str, object], messages: int, skipped: int, failed: int) -> None:
+def test_expected_outputs_of_an_event(event: dict[str, object], messages: int, skipped: int, failed: int) -> None:
     """A message for each template that applies, a reason for each that does not, an entry for each that fails."""
     outputs = expected_outputs([Sent(valid_record(event), 0, 7, 1_000)])
 
@@ -86,7 +86,7 @@ def test_what_an_event_must_become(event: dict[str, object], messages: int, skip
     assert failed == sum(len(dead_letter.failed) for dead_letter in outputs.dead_letters.values())
 
 
-def test_the_workload_repeats() -> None:
+def test_the_workload_is_reproducible() -> None:
     """The same seed gives the same workload, another gives another; some of its valid events come more than once."""
     first, again, other = ([*islice(mixed_records(seed=seed), 500)] for seed in (3, 3, 4))
     event_ids = [record.expectation.event["eventId"] for record in first if isinstance(record.expectation, Valid)]
@@ -98,7 +98,7 @@ def test_the_workload_repeats() -> None:
 
 
 @pytest.mark.parametrize(("version", "commits"), [(1, True), (1, False), (3, True), (4, False)])
-def test_end_txn_is_read(version: int, commits: bool) -> None:
+def test_end_txn_requests_are_parsed(version: int, commits: bool) -> None:
     """Whether an EndTxn commits is read from plain and from flexible frames."""
     client, name = b"processor", b"group:slot:0"
     head = struct.pack(">hhih", Api.END_TXN, version, 77, len(client)) + client
@@ -112,7 +112,7 @@ def test_end_txn_is_read(version: int, commits: bool) -> None:
     assert (Api.END_TXN, version, 77, commits) == (request.api, request.version, request.correlation, request.commits)
 
 
-def test_responses_are_read() -> None:
+def test_responses_are_parsed() -> None:
     """Only partitions without an error are accepted; an EndTxn that is refused does not end the transaction."""
     accepted = struct.pack(">ihqqqi", 2, 0, 500, -1, 0, 0) + struct.pack(">h", -1)
     failed = struct.pack(">ihqqqi", 3, 47, -1, -1, 0, 0) + struct.pack(">h", -1)
