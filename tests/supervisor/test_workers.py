@@ -124,7 +124,7 @@ def test_a_signal_stops_all_cleanly(
 
 
 @pytest.mark.parametrize("end", ["os._exit(70)", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_a_crash_is_started_again(
+def test_a_crashed_worker_is_restarted(
     command: Callable[[str], Command], started: Callable[[], list[str]], end: str
 ) -> None:
     """An internal error and a signal cost one process of that worker and touch no other."""
@@ -139,7 +139,7 @@ def test_a_crash_is_started_again(
 
 
 @pytest.mark.parametrize("failure", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
-def test_a_process_that_cannot_be_made_is_tried_again(
+def test_a_process_that_cannot_be_created_is_retried(
     command: Callable[[str], Command], started: Callable[[], list[str]], failure: int
 ) -> None:
     """A system that is short of something for a moment costs that worker time, and no other worker anything."""
@@ -263,7 +263,7 @@ def test_noise_from_a_worker_is_ignored(
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 5])
-def test_an_end_that_no_restart_helps_stops_all(
+def test_a_permanent_error_stops_all(
     command: Callable[[str], Command], started: Callable[[], list[str]], pids: Callable[[str], int], code: int
 ) -> None:
     """Settings, fencing, refused input: all stop, and the code is the worker's."""
@@ -304,7 +304,7 @@ def test_a_dependency_that_was_never_there_stops_all(
     assert ["1-1"] == started()
 
 
-def test_refused_authorisation_is_never_tried_again(
+def test_refused_authorisation_is_never_retried(
     command: Callable[[str], Command], started: Callable[[], list[str]]
 ) -> None:
     """Also not by a worker that had an assignment: somebody took the right away, and has to give it back."""
@@ -478,7 +478,7 @@ def test_one_port_shows_all_workers(command: Callable[[str], Command], tmp_path:
     assert len(set(names)) == len(names)
 
 
-def test_a_frozen_worker_makes_the_whole_unready(
+def test_a_frozen_worker_makes_the_supervisor_not_ready(
     command: Callable[[str], Command], tmp_path: Path, pids: Callable[[str], int]
 ) -> None:
     """It does not respond within a probe's second, and the others' figures are still there."""
