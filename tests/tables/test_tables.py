@@ -452,7 +452,7 @@ def test_a_topic_that_was_created_again_ends_the_process(
 
 
 @pytest.mark.parametrize("step_s", [-30.0, 13 * 3600.0])
-def test_a_clock_that_is_set_while_we_run(
+def test_a_clock_change_while_running(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
     """No time has passed: nothing was missed, the store is used further."""
@@ -481,7 +481,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
 
 
 @pytest.mark.parametrize(("step_s", "read"), [(-30.0, 0), (-3_600.0, 1), (13 * 3600.0, 1)])
-def test_a_clock_that_is_set_between_two_starts(
+def test_a_clock_change_between_two_starts(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, step_s: float, read: int
 ) -> None:
     """A small step back is ignored. After others it is unknown how long the store was away: it is rebuilt."""
@@ -510,7 +510,7 @@ def test_deletions_missed_while_cut_off(installation: Installation, monkeypatch:
         assert 1 == tables.offsets_read
 
 
-def test_deletions_that_are_kept_too_short(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delete_retention_that_is_too_short(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused at start, with topic, property and what is enough: a store could miss some. A running process goes on."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
     topic = installation.settings.topic(Table.ACCOUNTS)
@@ -531,7 +531,7 @@ def test_deletions_that_are_kept_too_short(installation: Installation, monkeypat
     installation.run()
 
 
-def test_a_topic_that_goes_while_we_run(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_deleted_while_running(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """/ready names it: no row of it comes any more, and the next start will refuse. What was read stays in use."""
     monkeypatch.setattr("processor.tables.reader.TOPIC_POLL_INTERVAL_S", 0.2)
     topic = installation.settings.topic(Table.SUBSCRIPTIONS)
@@ -622,7 +622,7 @@ def test_a_disk_that_fills_up(installation: Installation) -> None:
     assert (0, True) == (ended.returncode, 0 < complete["offsets_read"] < 3_000)
 
 
-def test_the_state_is_for_its_owner_alone(installation: Installation) -> None:
+def test_the_state_is_private_to_its_owner(installation: Installation) -> None:
     """Names and addresses lie in it: whatever the umask `run` was started with, while it runs and for what was there
     before."""
     environment = environment_with_state(installation)
@@ -662,7 +662,7 @@ for number in range(10**9):
 """
 
 
-def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
+def test_rows_and_positions_agree_after_a_kill(tmp_path: Path) -> None:
     """SIGKILL at any moment: every row is of the batch of the position, none of the next."""
     for seconds in (0.05, 0.15, 0.4):
         with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
@@ -676,7 +676,7 @@ def test_rows_and_positions_are_one_after_a_kill(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_folder_that_goes_while_it_is_open(tmp_path: Path) -> None:
+def test_a_folder_deleted_while_the_store_is_open(tmp_path: Path) -> None:
     """The error is of the disk, and says that a restart rebuilds the store; closing does not hide it."""
     store = TableStore(tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy")
@@ -725,7 +725,7 @@ def test_a_store_whose_beginning_is_corrupt_is_rebuilt(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_disk_that_lies_ends_the_process(tmp_path: Path) -> None:
+def test_a_store_that_turns_corrupt_ends_the_process(tmp_path: Path) -> None:
     """And the next start rebuilds the store, where the same one would end it again."""
     create_store(tmp_path).close()
     overwrite(tmp_path, at=0.25)
@@ -800,9 +800,7 @@ def test_a_rebuilt_store_keeps_the_files_of_others(tmp_path: Path) -> None:
     assert "a note" == (tmp_path / "notes.txt").read_text()
 
 
-def test_a_store_of_another_layout_stays_one_until_it_is_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_before_the_deletion_of_another_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the layout was read and before the deletion, the next start finds the other layout again."""
     store = TableStore(tmp_path)
     store.apply([TableRecord(Table.CONTACTS, b"k", b"+of another layout")], {})
