@@ -153,7 +153,7 @@ def test_each_disguise(disguise: str) -> None:
     content=st.sampled_from(ContentType),
     around=st.sampled_from(["", "a ", "<p>", '"', "{", "}", "{}", '{"a": ', "%", "&amp;", "é ", "CF:"]),
 )
-def test_no_disguise_is_passed_over(name: str, disguise: str, content: ContentType, around: str) -> None:
+def test_no_disguise_is_missed(name: str, disguise: str, content: ContentType, around: str) -> None:
     """Whatever stands around it: a placeholder's name is that placeholder, disguised a diagnostic with its name."""
     if disguise in WITH_SEVERAL_WORDS and name not in LONG:
         return
@@ -335,7 +335,7 @@ WRITE = "write {ACCOUNT_ID}"
         (toml("[webhook]\nurl = 'https://a.example/%7BACCOUNT_ID%7D'", **STREAM | {"type": "WEB_HOOK"}), 13),
     ],
 )
-def test_places(tmp_path: Path, text: str, line: int) -> None:
+def test_fields_and_lines_of_disguises(tmp_path: Path, text: str, line: int) -> None:
     """Subject, body, address and other languages; at the line of the piece, however TOML has it escaped."""
     assert (line, "T21", WRITE, False) in noted(diagnostics(tmp_path, text))
 
@@ -359,7 +359,7 @@ def test_a_body_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert "page.html:3: {account<U+000A>id}: looks like a placeholder and is text" == found.message
 
 
-def test_what_cannot_be_seen_is_shown(tmp_path: Path) -> None:
+def test_invisible_characters_are_named(tmp_path: Path) -> None:
     """Invisible characters and letters of other alphabets are named, line breaks too."""
     body = f"{{ACCOUNT_{SHY}ID}} {{{NBSP}ACCOUNT_ID}} {{\nACCOUNT_ID}} {{АCCOUNT_ID}}"
     what = "looks like a placeholder and is text"
@@ -454,7 +454,7 @@ def test_fields_of_recipients_that_are_right(tmp_path: Path, field: str) -> None
 
 
 @pytest.mark.parametrize("field", ["", "{", "}{", "%7B", "x" * 5000, "{" * 5000, "CF:", "nobody"])
-def test_no_field_at_all(field: str) -> None:
+def test_names_like_no_field(field: str) -> None:
     """What is no field's name in any spelling gives none."""
     assert "" == normalize_field(field)
 
@@ -472,7 +472,7 @@ def test_warnings_hide_no_error(tmp_path: Path) -> None:
     ]
 
 
-def test_shipped_texts_are_no_disguises() -> None:
+def test_shipped_texts_have_no_disguises() -> None:
     """In the events and samples neither; that the templates have no diagnostic is a test of theirs."""
     texts = {path: path.read_text() for path in SHIPPED.rglob("*.json")}
 
@@ -506,7 +506,7 @@ HOSTILE |= {
 @pytest.mark.corpus
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_texts(name: str) -> None:
+def test_hostile_texts_are_read_in_linear_time(name: str) -> None:
     """The work is linear in the text: all of it takes about as long as eight times an eighth of it."""
     text = HOSTILE[name]
 

@@ -133,7 +133,7 @@ def test_xml_that_says_it_is_something_else(tmp_path: Path, declaration: str, wh
     assert any(what in diagnostic.message for diagnostic in found), found
 
 
-def test_what_another_file_or_language_says_is_read_too(tmp_path: Path) -> None:
+def test_declarations_in_other_files_and_languages_are_checked(tmp_path: Path) -> None:
     """A declaration in a file of its own, behind a byte order mark that an editor put there, and in a locale."""
     (tmp_path / "body.xml").write_bytes(b'\xef\xbb\xbf<?xml version="1.0" encoding="UTF-16"?><a/>')
     text = toml(

@@ -325,7 +325,7 @@ def _character(found: re.Match[str]) -> str:
     return {"amp": "&", "colon": ":"}.get(found[1], "/")
 
 
-def test_no_value_leads_a_link_astray(tmp_path: Path) -> None:
+def test_no_value_redirects_a_link(tmp_path: Path) -> None:
     """In each attribute that leads somewhere, with each hostile value: scheme, host, steps and parameters are the
     author's, and the value is read back as it was."""
     links = list(corpus())
@@ -344,7 +344,7 @@ def test_no_value_leads_a_link_astray(tmp_path: Path) -> None:
     assert checked >= 300
 
 
-def test_the_corpus_finds_what_escaping_alone_does() -> None:
+def test_the_corpus_detects_values_that_are_only_escaped() -> None:
     """The check above can fail: with values that are escaped for HTML and not encoded, each attribute and each address
     goes astray with some value."""
     found = [
@@ -459,7 +459,7 @@ def _led_to(value: str, base: str) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(("body", "value"), REFUSED)
-def test_a_value_that_could_lead_astray_is_refused(tmp_path: Path, body: str, value: str) -> None:
+def test_a_value_that_could_redirect_a_link_is_refused(tmp_path: Path, body: str, value: str) -> None:
     """T12 has each of these, for a value of any kind; and a parser shows of each what plain substitution would do."""
     plain = body.replace("&#64;", "\x1a")
     harmful, harmless = (plain.replace("@", escape(each)).replace("\x1a", "@") for each in (value, "VALUE"))
@@ -476,7 +476,7 @@ def test_a_value_that_could_lead_astray_is_refused(tmp_path: Path, body: str, va
 @pytest.mark.parametrize(
     "pattern", ["{}", "https://{}/", "https://10.0.0.{}/", "https://pay.example:{}/", "/{}", "tel{}:1"]
 )
-def test_a_value_of_any_type_is_no_begin_of_an_address(tmp_path: Path, placeholder: str, pattern: str) -> None:
+def test_an_address_cannot_begin_with_a_value(tmp_path: Path, placeholder: str, pattern: str) -> None:
     """A number is a host, 120.5 an address of one, and a table holds texts."""
     (found,) = diagnostics(tmp_path, f'<a href="{pattern.format(placeholder)}">x</a>')
 
@@ -511,7 +511,7 @@ def test_what_lacks_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
         '<a name={N} href="https://pay.example/{T}">x</a>',
     ],
 )
-def test_a_missing_number_takes_no_attribute(tmp_path: Path, body: str) -> None:
+def test_a_missing_unquoted_number_swallows_no_attribute(tmp_path: Path, body: str) -> None:
     """Without quotes the next attribute would be its value, and a text within that would add attributes."""
     found = diagnostics(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
     value = 'x onclick=alert(1) href="https://evil.example/" y'
@@ -526,20 +526,20 @@ def test_a_missing_number_takes_no_attribute(tmp_path: Path, body: str) -> None:
     )
 
 
-def test_a_missing_number_at_the_end_or_beside_text(tmp_path: Path) -> None:
+def test_a_missing_number_at_the_end_or_beside_text_is_allowed(tmp_path: Path) -> None:
     """Takes nothing."""
     body = "<img title=\"{T}\" height={N}><td width={N}px title='{T}' style=width:{N} align=right width={N} >"
     assert [] == diagnostics(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
 
 
 @pytest.mark.parametrize("body", ["<script>{REPAYMENT_SCHEDULE}</script>", '<p style="{REPAYMENT_SCHEDULE}">x</p>'])
-def test_a_table_holds_texts(tmp_path: Path, body: str) -> None:
+def test_a_table_is_refused_where_a_text_is(tmp_path: Path, body: str) -> None:
     """Where a text cannot be escaped, a table cannot either."""
     assert ["T12"] == [diagnostic.code for diagnostic in diagnostics(tmp_path, body)]
 
 
 @pytest.mark.parametrize("body", ["<script>'</\u017fcript >'; {T}</script>", "<style></\u017ftyle>{T}</style>"])
-def test_other_letters_end_no_script(tmp_path: Path, body: str) -> None:
+def test_lookalike_letters_end_no_script(tmp_path: Path, body: str) -> None:
     """A long s is an s where case is ignored, but no tag's name has one."""
     assert ["T12"] == [diagnostic.code for diagnostic in diagnostics(tmp_path, body.replace("{T}", SITE))]
 
@@ -628,7 +628,7 @@ def test_a_host_in_plain_text(tmp_path: Path, body: str, warned: bool) -> None:
         ("cid:{}", EscapeContext.HTML_URL),
     ],
 )
-def test_contexts(pattern: str, context: EscapeContext) -> None:
+def test_escape_contexts(pattern: str, context: EscapeContext) -> None:
     """Each place in an address has its own way to be written."""
     body, wrong = parse(f'<a href="{pattern.replace("{}", SITE)}">', ContentType.HTML, families=FAMILIES)
     placed, misplaced = place_placeholders(body)
@@ -642,7 +642,7 @@ def test_contexts(pattern: str, context: EscapeContext) -> None:
 @pytest.mark.parametrize(
     "pattern", ["https://pay.example/loans/{}/pay", "/pay/{}", "/pay/{}?a=b", "pay/{}{}", "/p\\{}"]
 )
-def test_a_step_of_dots_fails_the_template(tmp_path: Path, pattern: str, value: str) -> None:
+def test_a_dot_segment_fails_the_template(tmp_path: Path, pattern: str, value: str) -> None:
     """A browser takes `..` for a step back, encoded or not, so there is no link for such a value."""
     (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     result = drafted(of, site_event(value))
@@ -673,7 +673,7 @@ def test_dots_elsewhere_are_text(tmp_path: Path, pattern: str) -> None:
         (None, "mailto:"),
     ],
 )
-def test_one_recipient(tmp_path: Path, value: str | None, written: str) -> None:
+def test_a_mail_link_has_one_recipient(tmp_path: Path, value: str | None, written: str) -> None:
     """An address is written with a bare `@`, and read back as one recipient, without a header."""
     (of,) = loaded(tmp_path, [f'<a href="mailto:{SITE}">x</a>'])
     (link,) = addresses_of(body_of(of, site_event(value)), "href")
@@ -700,7 +700,7 @@ def test_one_recipient(tmp_path: Path, value: str | None, written: str) -> None:
     ],
 )
 @pytest.mark.parametrize("pattern", ["mailto:{}", "mailto:a@b.example?cc={}", "mailto:?subject=x&amp;TO={}"])
-def test_no_second_recipient(tmp_path: Path, pattern: str, value: str) -> None:
+def test_a_value_adds_no_recipient(tmp_path: Path, pattern: str, value: str) -> None:
     """What a mail program would read as more than an address, encoded or not, fails the template."""
     (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     result = drafted(of, site_event(value))
@@ -719,7 +719,7 @@ def test_a_part_of_an_address_has_no_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_no_header_is_added(tmp_path: Path, value: str) -> None:
+def test_a_value_adds_no_header(tmp_path: Path, value: str) -> None:
     """A value in subject and body adds no header; it is read back whole, but for line ends (CRLF in a body by RFC 6068,
     a blank in a subject)."""
     pattern = f"mailto:help@bank.example?subject=Re: {SITE}&amp;body={SITE}&cc=x@bank.example"
@@ -818,7 +818,7 @@ def test_digits_in_an_address_are_0_to_9(tmp_path: Path) -> None:
     assert "mailto:?subject=۲۱۸٫۲۴" == unquote(second)
 
 
-def test_a_table_is_one_value(tmp_path: Path) -> None:
+def test_a_table_is_one_parameter(tmp_path: Path) -> None:
     """Rows and cells are read back as plain text has them, in one parameter."""
     (of,) = loaded(tmp_path, ['<a href="https://pay.example/?plan={REPAYMENT_SCHEDULE}&amp;b=2">x</a>'])
     (link,) = addresses_of(body_of(of, site_event("x")), "href")
@@ -845,7 +845,7 @@ def test_a_table_is_one_value(tmp_path: Path) -> None:
         ('<base href="{PASSWORD_URL}">', None),
     ],
 )
-def test_the_banks_own_address(tmp_path: Path, body: str, expected: str | None) -> None:
+def test_a_value_may_be_a_whole_address_of_the_bank(tmp_path: Path, body: str, expected: str | None) -> None:
     """{PASSWORD_URL} may be a whole address; a value behind it stands behind a fixed `?`, `#` or path of its own."""
     (tmp_path / "note.toml").write_text(
         template(body).replace("LOAN_REPAYMENT", "PORTAL_ACTIVATED").replace('"LOANS"', '"CLIENT"')

@@ -68,7 +68,7 @@ RIGHT = "pt pt_BR PT-br zh-Hant-TW es-419 sr-Latn iw sh no qaa en-XA de-1996 ca-
         ),
     ],
 )
-def test_what_is_wrong_with_a_tag(tag: str, what: str, hint: str, *, fatal: bool) -> None:
+def test_invalid_tags(tag: str, what: str, hint: str, *, fatal: bool) -> None:
     """A hint has the tag that was probably meant, where one comes to mind."""
     wrong = check_tag(tag)
 
@@ -96,7 +96,7 @@ def test_a_hint_is_a_tag(tag: str) -> None:
         (["nb", "no", "nn", "zh-TW", "zh-Hant", "zh", "pt-BR", "pt", "es-419", "de-x-plain", "de"], "en", None),
     ],
 )
-def test_sections_that_nobody_could_get(tmp_path: Path, sections: list[str], default: str, what: str | None) -> None:
+def test_unreachable_sections(tmp_path: Path, sections: list[str], default: str, what: str | None) -> None:
     """Two sections, or one and the top level, that mean the same language are a diagnostic."""
     text = HEAD + f'default_locale = "{default}"\n' + "".join(f'[locale."{tag}"]\nbody = "x"\n' for tag in sections)
     loaded = read_templates(templates_directory(tmp_path, note=text), tenant=TENANT, schemas=schemas())

@@ -134,7 +134,7 @@ def test_conditions_of_a_file(tmp_path: Path) -> None:
     assert {OperandType.BOOLEAN: (True,), OperandType.STRING: ("true",)} == template.conditions[1].operands
 
 
-def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
+def test_manual_templates_are_loaded_for_no_event(tmp_path: Path) -> None:
     """A template that a person sends is checked with its own placeholders, and belongs to no event of a record."""
     loaded = load_files(tmp_path, note=manual(body="<p>{RECIPIENT_NAME} {BRANCH_NAME} {CURRENT_DATE_TIME}</p>"))
 
@@ -144,7 +144,7 @@ def test_manual_templates_are_loaded_and_passed_over(tmp_path: Path) -> None:
     assert [] == [event for event in EVENTS if loaded.templates.for_event(event)]
 
 
-def test_what_manual_templates_may_be_is_the_reference() -> None:
+def test_channels_of_manual_templates_match_the_reference() -> None:
     """The channels of MANUAL are those that the source publishes."""
     with (Path(__file__).parents[1] / "domain" / "events.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = (row for row in csv.DictReader(lines) if row["event"] == "MANUAL")
@@ -161,7 +161,7 @@ def test_trigger_days_of_a_reminder(tmp_path: Path) -> None:
         assert [] == [diagnostic for diagnostic in found if diagnostic.code == "T17"]
 
 
-def test_all_of_a_condition_at_once(tmp_path: Path) -> None:
+def test_all_errors_in_conditions_at_once(tmp_path: Path) -> None:
     """T18: everything that is wrong with the conditions of a file is found in one go, with that of the rest."""
     text = toml(
         condition('field = "NOBODY"\noperator = "EQUALS"')
@@ -198,7 +198,7 @@ def test_templates_of_an_event() -> None:
 # --------------------------------------------------------------------------------------------------- shipped templates
 
 
-def test_shipped_templates_are_whole() -> None:
+def test_shipped_templates_have_no_diagnostics() -> None:
     """The shipped templates have no diagnostic, not even a warning, and every one has a sample that passes."""
     loaded = read_templates(None, tenant=TENANT, schemas=schemas())
 
@@ -210,7 +210,7 @@ def test_shipped_templates_are_whole() -> None:
     assert set(Channel) == {template.type for template in loaded.templates.templates}
 
 
-def test_cells_of_the_channels(tmp_path: Path) -> None:
+def test_channel_overrides(tmp_path: Path) -> None:
     """T04: an installation's own cells open a channel for an event, and close one."""
     rules = TemplatePolicy(channels_of=lambda row: row.channels ^ {Channel.EMAIL})
     found = read_templates(
@@ -437,7 +437,9 @@ LONG = "n" * 256
         ),
     ],
 )
-def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int | None, hint: str) -> None:
+def test_mistakes_are_reported_by_their_rule(
+    tmp_path: Path, text: str, rule: str, what: str, line: int | None, hint: str
+) -> None:
     """Each mistake in a file is found, at its line, by its rule, with a hint where there is something to say."""
     found = diagnostics(tmp_path, text)
     first = next((diagnostic for diagnostic in found if diagnostic.message.startswith(what)), None)
@@ -456,7 +458,7 @@ def test_line_of_a_placeholder_in_a_long_body(tmp_path: Path) -> None:
     ]
 
 
-def test_a_terminal_obeys_no_diagnostic(tmp_path: Path) -> None:
+def test_control_characters_in_diagnostics_are_replaced(tmp_path: Path) -> None:
     """Control characters of a file are shown as a replacement character."""
     text = toml('body = "{CF:\\u001b[31m:x}"', without=("body",))
 
@@ -559,7 +561,7 @@ ABOVE = "fields of the template stand above the first [table]"
         (toml(body_file="note.html", without=("body",)), "note.html cannot be read", ""),
     ],
 )
-def test_what_authors_slip_on(tmp_path: Path, text: str, what: str, hint: str) -> None:
+def test_hints_for_common_mistakes(tmp_path: Path, text: str, what: str, hint: str) -> None:
     """The hint says what to write instead, and guesses nothing far-fetched."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     found = next(
@@ -635,7 +637,7 @@ def test_the_line_of_a_misplaced_placeholder(tmp_path: Path, escaped: bool) -> N
     ]
 
 
-def test_the_same_mistake_is_counted(tmp_path: Path) -> None:
+def test_repeated_mistakes_are_counted(tmp_path: Path) -> None:
     """It is one diagnostic, at the first line; how often it is there says that there is more to look for."""
     link = '<a href="{CF:x}">x</a>'
     body = ("body = '''", "{account id}", "{ACCOUNT_IDD}", link, "{account id} {ACCOUNT_IDD}", link, "{CF:}'''")
@@ -648,7 +650,7 @@ def test_the_same_mistake_is_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_the_line_of_a_misspelt_name_with_a_form(tmp_path: Path) -> None:
+def test_the_line_of_a_misspelt_name_with_a_format(tmp_path: Path) -> None:
     body = ("body = '''", "<p>x</p>", "FORMAT{TRANSACTION_AMOUN,numericPattern=0.00}'''")
     text = toml("\n".join(body), without=("body",))
     (found,) = diagnostics(tmp_path, text)

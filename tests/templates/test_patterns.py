@@ -52,7 +52,7 @@ def patterns_of_cldr() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
     return frozenset(numbers), frozenset(dates)
 
 
-def test_no_pattern_of_cldr_is_doubted() -> None:
+def test_no_cldr_pattern_has_a_warning() -> None:
     """Short, medium, long, full and all others, of every locale."""
     numbers, dates = patterns_of_cldr()
     doubted = {
@@ -287,7 +287,7 @@ def test_wrong_dates(pattern: str, meant: str) -> None:
         ("FORMAT{TOTAL_BALANCE}", None),
     ],
 )
-def test_errors_show_what_was_meant_too(token: str, hint: str | None) -> None:
+def test_errors_show_the_probable_pattern(token: str, hint: str | None) -> None:
     """A pattern that cannot be used is an error, with the pattern that was probably meant."""
     _, diagnostics = parse(token, ContentType.TEXT, families=REPAYMENT)
 
@@ -304,7 +304,7 @@ def test_errors_show_what_was_meant_too(token: str, hint: str | None) -> None:
         ("FORMAT{TOTAL_BALANCE,datePattern=d MMM}", None),
     ],
 )
-def test_the_other_function_is_meant(token: str, right: str | None) -> None:
+def test_a_pattern_of_the_other_function(token: str, right: str | None) -> None:
     """A pattern of the other function shows which was meant, where the value is of its kind."""
     _, diagnostics = parse(token, ContentType.TEXT, families=REPAYMENT)
 
@@ -365,7 +365,7 @@ def test_groups_of_four() -> None:
         ),
     ],
 )
-def test_what_a_kind_of_value_is_not(kind: PlaceholderType, pattern: str, what: str, hint: str) -> None:
+def test_patterns_that_do_not_suit_the_value(kind: PlaceholderType, pattern: str, what: str, hint: str) -> None:
     """Rates are in percent here, no value is a fraction, and only amounts have a currency."""
     form = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="en")[1]
 
@@ -388,7 +388,7 @@ def forms() -> Iterator[tuple[str, str]]:
     data=st.data(),
     locale=st.sampled_from(["en", "de", "hi", "ar-EG", "zh"]),
 )
-def test_what_is_proposed_is_never_doubted(function: str, data: st.DataObject, locale: str) -> None:
+def test_a_proposed_pattern_has_no_warning(function: str, data: st.DataObject, locale: str) -> None:
     """Whatever is written: a hint has a pattern that can be used, of which nothing is doubted. Nothing is raised."""
     pattern = data.draw(st.text(dict(forms())[function], min_size=1, max_size=14))
     for kind in (
@@ -408,7 +408,7 @@ def test_what_is_proposed_is_never_doubted(function: str, data: st.DataObject, l
         assert ("", "") == format_doubt(better, kind, locale=locale)
 
 
-def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:
+def test_a_doubtful_pattern_is_only_a_warning(tmp_path: Path) -> None:
     """It names rule, line, placeholder, what is written and what was probably meant; the set is loaded."""
     body = "FORMAT{TOTAL_BALANCE,numericPattern=0,00}\nFORMAT_DATE{TRANSACTION_DATE,datePattern=DD.MM.YYYY}"
     directory = templates_directory(tmp_path, note=f'{SMS_HEAD}body = """\n{body}"""\n')
@@ -455,7 +455,7 @@ def test_a_doubt_is_a_warning_that_stops_nothing(tmp_path: Path) -> None:
         ("<p>%s</p>", ContentType.HTML),
     ],
 )
-def test_digits_that_systems_do_not_read(body: str, content: ContentType, token: str, locale: str, text: str) -> None:
+def test_digits_that_systems_cannot_read(body: str, content: ContentType, token: str, locale: str, text: str) -> None:
     """A warning of the bodies of JSON and XML, unless the tag says which digits are meant; people read the others."""
     families = {"loan_transaction": EventName("LOAN_REPAYMENT")}
     _, diagnostics = parse(body % token, content, families=families, locale=locale)
@@ -470,7 +470,7 @@ def test_digits_that_systems_do_not_read(body: str, content: ContentType, token:
 @pytest.mark.parametrize(
     "pattern", ["#" + "'" * 80 + "(", "¤¤¤000----" + "''''%%%%‰‰‰‰---,,,-.¤¤" * 4, "0" + ",. " * 33, "' ' 0" * 20]
 )
-def test_a_doubt_costs_little(pattern: str) -> None:
+def test_checking_a_pattern_is_fast(pattern: str) -> None:
     """Whatever fits into a pattern is judged at once."""
     started = time.process_time()
     suggest_number_pattern(pattern[:100], MONEY, Locale("en"))

@@ -119,7 +119,7 @@ def digest(directory: Path, installation: Installation) -> str:
     return require_usable(read_templates(directory, tenant=TENANT, schemas=installation.schemas)).digest
 
 
-def test_a_change_is_taken_and_a_broken_one_is_not(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_a_change_is_loaded_and_a_broken_one_is_not(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """A new version is in the statuses of what comes after it; a broken one changes nothing, and /ready says why."""
     directory = tmp_path / "templates"
     installation = create_with(bootstrap_servers, topic_prefix, directory)
@@ -189,7 +189,7 @@ def test_a_stream_without_its_topic_is_refused(bootstrap_servers: str, topic_pre
     assert 1 == len(installation.read(installation.settings.stream_topic(EventName("FEE_APPLIED"))))
 
 
-def test_reloads_at_load(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_reloads_under_load(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """While events keep coming and the template changes again and again, each event has its one message, and the set of
     a partition's statuses only ever changes to the next one."""
     directory = tmp_path / "templates"
@@ -221,7 +221,7 @@ def test_reloads_at_load(bootstrap_servers: str, topic_prefix: str, tmp_path: Pa
     assert set(versions) >= {status["templateVersion"] for statuses in by_partition for status in statuses} > {1, 2}
 
 
-def test_stamps(tmp_path: Path) -> None:
+def test_fingerprints(tmp_path: Path) -> None:
     """Content, a new file, a file in a folder, a file swapped for another of the same size: each is another stamp."""
     stamps = [fingerprint(tmp_path)]
     (tmp_path / "a.toml").write_text("a")

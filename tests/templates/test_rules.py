@@ -45,7 +45,7 @@ def test_only_run_finds_the_other_rules(tmp_path: Path) -> None:
     assert [] == diagnostics(tmp_path, rule)
 
 
-def test_checks_are_one_tuple() -> None:
+def test_each_check_is_in_the_tuple_once() -> None:
     """Each check of the module is in the tuple once, and says in its first sentence what it is for."""
     names = [check.__name__ for check in CHECKS]
 

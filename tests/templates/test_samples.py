@@ -187,7 +187,7 @@ def test_the_event_of_a_sample_is_found_elsewhere(tmp_path: Path, event: str, hi
     assert (f"{event} cannot be read: No such file or directory", hint) == (diagnostic.message, diagnostic.hint)
 
 
-def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
+def test_samples_of_an_inactive_template(tmp_path: Path) -> None:
     """T19: the samples of an inactive template show what it would do, so that it can be tried before it goes live."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     sample = '[[sample]]\nname = "a"\nevent = "event.json"\nexpected.body = "<p>Home improvement</p>"'
@@ -195,7 +195,7 @@ def test_samples_of_a_template_that_is_off(tmp_path: Path) -> None:
     assert () == load_files(tmp_path, note=toml(sample, active=False)).diagnostics
 
 
-def test_a_sample_of_nobody(tmp_path: Path) -> None:
+def test_a_sample_that_makes_no_message(tmp_path: Path) -> None:
     """T19: a sample whose event makes no message says why."""
     (tmp_path / "event.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
     text = toml(

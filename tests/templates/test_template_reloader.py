@@ -76,7 +76,7 @@ def test_other_content_of_the_same_version_is_refused(tmp_path: Path) -> None:
     assert (["second"], "") == (subjects(reloader), reloader.refused)
 
 
-def test_a_set_that_never_was_on_the_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_read_during_a_change_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files change while they are read: what was read may be some of the old and some of the new."""
     for name in ("one", "two"):
         write(tmp_path, "first", name=name)
@@ -100,7 +100,7 @@ def test_a_set_that_never_was_on_the_disk_is_not_used(tmp_path: Path, monkeypatc
     assert 2 == len(seen)
 
 
-def test_a_bug_keeps_the_set_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_loading_keeps_the_set_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in use is whole: a bug in loading another set stops nothing."""
     write(tmp_path, "first")
     reloader = make_reloader(tmp_path)

@@ -34,7 +34,7 @@ DEPOSIT = {"deposit_transaction": EventName("SAVINGS_DEPOSIT")}
         ("", []),
     ],
 )
-def test_text_is_cut_at_placeholders(text: str, expected: list[str]) -> None:
+def test_text_is_split_at_placeholders(text: str, expected: list[str]) -> None:
     """A placeholder is one brace around a name in capitals; any other brace is text."""
     segments, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
 

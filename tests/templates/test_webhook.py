@@ -144,7 +144,9 @@ BASIC: dict[str, Any] = {"authorization": "BASIC_AUTHORIZATION", "username": "a"
         ),
     ],
 )
-def test_rules(tmp_path: Path, text: str, rule: str, what: str, line: int, hint: str) -> None:
+def test_mistakes_are_reported_by_their_rule(
+    tmp_path: Path, text: str, rule: str, what: str, line: int, hint: str
+) -> None:
     """Each mistake has its rule, its line and its words."""
     found = diagnostics(tmp_path, text)
 
@@ -168,7 +170,7 @@ def test_reserved_headers(tmp_path: Path) -> None:
 
 
 @given(value=st.text(max_size=30), where=st.sampled_from(["{}", "a/{}/b", "?x={}&y=1", "#{}"]))
-def test_no_value_changes_the_addresses_form(value: str, where: str) -> None:
+def test_no_value_changes_the_structure_of_an_address(value: str, where: str) -> None:
     """Whatever a value holds, scheme, host, and the number of path steps and parameters are the template's."""
     url, diagnostics = parse(
         f"https://a.example/{where.format('{ACCOUNT_NAME}')}", EscapeContext.URL, families=REPAYMENT
