@@ -112,7 +112,7 @@ def text_of(fields: Any) -> str:
     "content_type", [b"application/json", b"Application/JSON ; charset=utf-8", b" application/json "]
 )
 @pytest.mark.parametrize("name", ["content-type", "Content-Type"])
-def test_json_is_known_by_its_content_type(name: str, content_type: bytes) -> None:
+def test_json_is_recognised_by_its_content_type(name: str, content_type: bytes) -> None:
     """Case and parameters do not matter, neither does the case of the header's name."""
     value = json.dumps(golden_json("event.LOAN_REPAYMENT")).encode()
 
@@ -211,7 +211,7 @@ def test_decimals_are_read_exactly(written: str, read: str) -> None:
     assert -10 == event.fields["transaction"]["amount"].as_tuple().exponent
 
 
-def test_custom_fields_are_text_truth_or_tagged() -> None:
+def test_custom_fields_are_text_boolean_or_tagged() -> None:
     """Each kind of a custom field's value keeps its type; null is a value too."""
     custom_fields = {
         "CLIENT:A": "x", "CLIENT:B": False, "CLIENT:C": {"decimal": 12.5}, "CLIENT:D": {"date": "2026-03-01"},
@@ -288,7 +288,7 @@ REASONS: list[tuple[Reason, str, SourceRecord]] = [
 
 
 @pytest.mark.parametrize(("reason", "detail", "record"), REASONS, ids=[f"{r}-{d[:20]}" for r, d, _ in REASONS])
-def test_each_fault_has_its_reason(reason: Reason, detail: str, record: SourceRecord) -> None:
+def test_each_decode_error_has_its_reason(reason: Reason, detail: str, record: SourceRecord) -> None:
     """The borders between the reasons, and a detail that says what is wrong and where."""
     failure = decode_failure(record)
 
@@ -310,7 +310,7 @@ def test_every_reason_of_decode_is_reached() -> None:
     assert set(Reason) - elsewhere == {reason for reason, _, _ in REASONS}
 
 
-def test_a_registry_that_does_not_answer_is_no_fault_of_the_record() -> None:
+def test_an_unavailable_registry_is_no_decode_error() -> None:
     """UnavailableError passes through: the record waits."""
 
     def schema_of(_: SchemaId | SchemaGuid) -> WriterSchema:
@@ -542,7 +542,7 @@ def test_a_hostile_event_costs_little(name: str) -> None:
     assert peak_bytes < 200_000_000
 
 
-def test_numbers_are_never_worked_out_before_they_are_checked() -> None:
+def test_numbers_are_checked_before_they_are_computed() -> None:
     """An exponent of a thousand million in an ignored field is read as text and skipped."""
     text = json.dumps(golden_json("event.LOAN_REPAYMENT"))[:-1] + ', "x": 1e999999999}'
 

@@ -111,7 +111,7 @@ EXTRAS: list[tuple[object, object]] = [
 
 @pytest.mark.parametrize(("type_", "value"), EXTRAS, ids=[json.dumps(type_)[:40] for type_, _ in EXTRAS])
 @pytest.mark.parametrize("at", [6, 12], ids=["middle", "end"])
-def test_fields_that_we_do_not_know_are_passed_over(type_: object, value: object, at: int) -> None:
+def test_unknown_fields_are_skipped(type_: object, value: object, at: int) -> None:
     """A newer writer's field of any type, in the middle or at the end, changes nothing for us."""
     newer = changed_schema(lambda schema: add(schema, at, "new", type_))
 
@@ -134,7 +134,7 @@ def test_fields_that_we_do_not_know_are_passed_over(type_: object, value: object
         ({"type": "fixed", "name": "Four", "size": 4}, b"", "new: cut short: 4 bytes announced, 1 left"),
     ],
 )  # fmt: skip
-def test_what_is_passed_over_is_checked_too(type_: object, by: bytes, detail: str) -> None:
+def test_skipped_fields_are_checked_too(type_: object, by: bytes, detail: str) -> None:
     """A field that we do not know is still bytes to get past: none of its lengths and indexes is followed blindly."""
     newer = changed_schema(lambda schema: add(schema, 13, "new", type_))
     value = b"\x00\x00\x00\x00\x09" + golden_avro(customFields={})[5:-1] + by + b"\x00"
@@ -284,7 +284,7 @@ AMOUNT = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2
         (lambda schema: schema.update(namespace="test"), "'test.LoanTransactionEvent' is not a family of events"),
     ],
 )  # fmt: skip
-def test_a_schema_that_does_not_become_ours_is_incompatible(change: Change, detail: str | None) -> None:
+def test_a_schema_that_does_not_resolve_is_incompatible(change: Change, detail: str | None) -> None:
     """Whatever the record holds, and with the field that does not fit."""
     writer = changed_schema(change)
     record = raw_record(b"\x00\x00\x00\x00\x09" + b"\x00" * 400)
@@ -322,7 +322,7 @@ SELF = '{"type": "record", "name": "ClientEvent", "fields": [{"name": "a", "type
         SELF,
     ],
 )
-def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
+def test_an_invalid_avro_schema_is_incompatible(text: str) -> None:
     """A registry holds other languages too, and broken schemas: the record's failure, not the program's."""
     failure = decode_failure(raw_record(b"\x00\x00\x00\x00\x09\x02"), writers={WRITER_ID: parse_writer_schema(text)})
 
@@ -330,7 +330,7 @@ def test_a_schema_that_is_none_of_avro_s_is_incompatible(text: str) -> None:
     assert len(failure.detail) < 500
 
 
-def test_a_schema_may_name_others() -> None:
+def test_a_schema_may_have_references() -> None:
     """A registry gives the schemas that a schema refers to beside it."""
     user = field_of(json.loads(reader_schema().text), "actor")["type"][1]
     text = reader_schema().text.replace(json.dumps(user, separators=(",", ":")), '"banking.events.common.User"', 1)

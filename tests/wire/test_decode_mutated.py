@@ -137,7 +137,9 @@ def record(data: st.DataObject, form: str, valid: list[bytes]) -> SourceRecord:
 
 
 @pytest.mark.parametrize(("form", "valid"), [("avro", valid_avro()), ("json", valid_json())], ids=["avro", "json"])
-def test_any_bytes_are_an_event_or_a_fault(form: str, valid: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_bytes_are_an_event_or_a_decode_error(
+    form: str, valid: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Never an exception, the same result twice, and a fifth of the examples get past decoding."""
     counts: Counter[int] = Counter()
     reasons: Counter[str] = Counter()

@@ -503,7 +503,7 @@ def test_an_event_s_times_keep_their_microseconds(micros: int, text: str) -> Non
 
 
 @pytest.mark.parametrize("form", WireFormat)
-def test_an_event_is_written_in_both_forms(form: WireFormat) -> None:
+def test_an_event_is_written_in_both_formats(form: WireFormat) -> None:
     """JSON says so in its header; Avro in the frame's id."""
     value, headers = encode_event(golden_event().fields, SCHEMAS, format=form)
 

@@ -111,7 +111,7 @@ def test_a_dead_letter_is_read_back_as_it_was(letter: DeadLetter) -> None:
 
 
 @given(letter=LETTERS, trips=st.integers(1, 4))
-def test_any_number_of_trips_keeps_the_source(letter: DeadLetter, trips: int) -> None:
+def test_repeated_dead_letters_keep_the_source(letter: DeadLetter, trips: int) -> None:
     """A dead letter copied to the input as it is, failing again and again: each one still holds the one before."""
     records = [dead_letter_record(letter, topic=TOPIC)]
     for _ in range(trips):
@@ -139,12 +139,12 @@ def test_any_number_of_trips_keeps_the_source(letter: DeadLetter, trips: int) ->
         ((("dl.attempts", "٣".encode()),), 1, 1),
     ],
 )
-def test_attempts_are_counted_on(headers: Headers, attempts: int, counted: int) -> None:
+def test_attempts_are_counted_up(headers: Headers, attempts: int, counted: int) -> None:
     """A source that has been a dead letter says how often; what is no number says nothing."""
     assert counted == read(dead_letter_record(make_letter(headers=headers, attempts=attempts), topic=TOPIC)).attempts
 
 
-def test_a_long_detail_is_cut() -> None:
+def test_a_long_detail_is_truncated() -> None:
     """At 1,000 characters, whatever their bytes."""
     record = dead_letter_record(make_letter(detail="é" * 3_000), topic=TOPIC)
 
@@ -175,7 +175,7 @@ def test_a_dead_letter_that_does_not_fit_leaves_the_value_out() -> None:
     assert replace(letter, value=None, headers=()) == left
 
 
-def test_the_limit_itself_fits() -> None:
+def test_a_dead_letter_of_exactly_the_limit_fits() -> None:
     """A byte more does not."""
     spare = TOPIC.limit_bytes - dead_letter_record(make_letter(value=b""), topic=TOPIC).size_bytes
     complete = dead_letter_record(make_letter(value=b"v" * spare), topic=TOPIC)

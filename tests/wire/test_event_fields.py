@@ -250,7 +250,7 @@ def test_the_reference_has_these_shared_records() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_defaults(family: str) -> None:
+def test_defaults_of_fields(family: str) -> None:
     """What may be null is null by default, lists and maps are empty, nothing else has a default."""
     for record in records_in(SCHEMAS.families[FAMILIES[family].record].type):
         assert [] == [field.name for field in record.fields if not default_fits(field)]

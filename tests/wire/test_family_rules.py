@@ -102,7 +102,7 @@ HOLD_EVENTS: Final = [name for name, row in EVENTS.items() if row.family == "aut
 @pytest.mark.parametrize("name", HOLD_EVENTS)
 @pytest.mark.parametrize("hold", [None, HOLD])
 @pytest.mark.parametrize("holds", [[], [HOLD], [HOLD, HOLD]])
-def test_hold_or_holds(name: str, hold: object, holds: list[object]) -> None:
+def test_one_hold_or_a_list_of_holds(name: str, hold: object, holds: list[object]) -> None:
     """In bulk a list of one or more and no hold; otherwise one hold and no list."""
     fits = (hold is None and bool(holds)) if name == BULK else (hold is not None and not holds)
     result = decode_with(changed(name, hold=hold, holds=holds))
@@ -116,7 +116,7 @@ def test_hold_or_holds(name: str, hold: object, holds: list[object]) -> None:
 
 
 @pytest.mark.parametrize("name", ["ACCOUNT_AUTHORISATION_HOLD_CREATED", "CARDS_AUTHORISATION_HOLD_AMOUNT_INCREASED"])
-def test_what_is_merely_missing_is_for_the_templates(name: str) -> None:
+def test_missing_optional_fields_are_left_to_the_templates(name: str) -> None:
     """A hold without card or earlier amount is an event; `strict` templates that show them fail."""
     assert isinstance(decode_with(changed(name, hold__card=None, hold__previousAmount=None)), Event)
 
@@ -148,7 +148,7 @@ OTHER: Final = "8a8e867d5b1a4c0e015b1a5f3c0affff"
         ("SAVINGS_ACCOUNT_ACTIVITY", {"subject": None}, "subject: is missing"),
     ],
 )
-def test_a_subject_is_there(name: str, changes: dict[str, Any], detail: str) -> None:
+def test_an_activity_has_its_subject(name: str, changes: dict[str, Any], detail: str) -> None:
     """An activity is about what its name says, and that client, group or account is in the event."""
     assert DecodeFailure(Reason.INVALID_EVENT, detail) == decode_with(changed(name, **changes))
 
@@ -275,7 +275,7 @@ def event_of(name: str) -> Event:
 
 @pytest.mark.parametrize("name", ["MANUAL", "DO_NOTHING", "LOAN_REPAID"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_name_that_is_no_event(family: str, name: str) -> None:
+def test_an_unknown_event_name(family: str, name: str) -> None:
     """UNKNOWN_EVENT in both forms: in JSON by its name, in Avro by a symbol that another writer has appended."""
     first = next(event for event, row in EVENTS.items() if row.family == family)
     writer = changed_schema(lambda schema: field_of(schema, "event")["type"]["symbols"].append(name), name=first)

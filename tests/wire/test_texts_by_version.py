@@ -133,7 +133,7 @@ def test_every_other_value_counts() -> None:
     assert 35 < len(paths)
 
 
-def test_a_text_is_itself_when_it_was_kept() -> None:
+def test_a_stored_text_is_read_back_unchanged() -> None:
     """As written to the topic, without the secrets, in as many parts as it takes."""
     templates = template_set([*shipped_templates().templates, replace(make_email("whole"), content=WHOLE)])
     records = template_set_records(templates, OutputTopic(Topic("sets"), 1, 50_000))
@@ -146,7 +146,7 @@ def test_a_text_is_itself_when_it_was_kept() -> None:
     ]
 
 
-def test_a_template_without_its_content_is_kept_so() -> None:
+def test_a_template_may_be_stored_without_its_content() -> None:
     """One that alone is larger than the topic takes."""
     (record,) = template_set_records(
         template_set([make_email("big", body="x" * 2_000)]), OutputTopic(Topic("sets"), 1, 1_500)
@@ -172,7 +172,7 @@ JSONS = st.recursive(
 
 
 @given(value=JSONS)
-def test_a_foreign_value_is_a_value_error_or_read(value: Any) -> None:
+def test_a_foreign_value_is_read_or_a_value_error(value: Any) -> None:
     """Another writer's records stop no process: neither reader raises anything but ValueError."""
     text = json.dumps(value)
     for read in (lambda: text_digest(text), lambda: stored_templates(text.encode())):

@@ -80,7 +80,7 @@ def respelt(event: dict[str, Any], path: str, name: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_at_any_depth(event: dict[str, Any], path: str, name: str, expected: str) -> None:
+def test_unknown_fields_at_any_depth(event: dict[str, Any], path: str, name: str, expected: str) -> None:
     """In records within records and in items of lists, with where it is and what was probably meant."""
     (text,) = found(respelt(event, path, name))
 
@@ -99,7 +99,7 @@ def test_custom_fields_are_free() -> None:
     assert [] == found(changed(sample("loan-repayment"), {"customFields": {"CLIENT:Anything": "x", "amonut": "y"}}))
 
 
-def test_each_is_expected_once() -> None:
+def test_a_field_of_many_items_is_expected_once() -> None:
     """However many items of a list have it."""
     event = changed(BULK, {})
     for hold in event["holds"]:
@@ -121,12 +121,12 @@ def test_each_is_expected_once() -> None:
         (b'{"event": "LOAN_REPAYMENT", "\\ud800": 1}', ["unknown field '\\ud800'"]),
     ],
 )
-def test_whatever_else_is_wrong(event: Any, expected: list[str]) -> None:
+def test_unknown_fields_of_invalid_events(event: Any, expected: list[str]) -> None:
     """What is no event has none; one that is invalid still shows which field was probably meant."""
     assert expected == found(event)
 
 
-def test_names_without_end() -> None:
+def test_very_many_unknown_fields() -> None:
     """A hundred of them are enough, however long."""
     event = changed(sample("loan-repayment"), {}) | {f"{number}{'x' * 1000}": 1 for number in range(1000)}
     texts = found(event)

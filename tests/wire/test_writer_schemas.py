@@ -130,7 +130,7 @@ TREE = {
         (added("string", unknown=[{"a": 1}]), TEXT),
     ],
 )
-def test_what_plays_no_part_in_resolution(field: Json, value: bytes) -> None:
+def test_attributes_that_resolution_ignores(field: Json, value: bytes) -> None:
     """A field that we pass over is passed over, however its schema describes it."""
     assert golden_event() == decoded(with_field(field), value)
 
@@ -145,7 +145,7 @@ def test_what_plays_no_part_in_resolution(field: Json, value: bytes) -> None:
         ("customFields", {"default": []}),
     ],
 )
-def test_nor_does_what_a_writer_says_of_a_field_of_ours(name: str, attributes: Json) -> None:
+def test_a_writers_defaults_and_aliases_do_not_count(name: str, attributes: Json) -> None:
     """Our own defaults and aliases count, the writer's do not."""
     schema = json.loads(reader_schema().text)
     field_of(schema, name).update(attributes)
@@ -204,7 +204,7 @@ def record(name: str, *fields: Json) -> Json:
         (added({"type": "array", "items": "long"}, name="x" * 1_000_000), "over 1000000 characters"),
     ],
 )
-def test_what_resolution_cannot_do_without(field: Json, problem: str) -> None:
+def test_invalid_schemas_are_incompatible(field: Json, problem: str) -> None:
     """Its records are INCOMPATIBLE_SCHEMA, and the detail says why."""
     failure = decoded(with_field(field), b"")
 
@@ -287,7 +287,7 @@ def test_more_levels_are_incompatible(nested: Any, levels: int) -> None:
     ],
     ids=lambda text: text[:20],
 )
-def test_a_large_text_takes_a_moment(text: str) -> None:
+def test_a_large_schema_is_parsed_in_linear_time(text: str) -> None:
     """Whatever it is, it is parsed in time that grows with its length, and without recursion."""
     began = time.thread_time()
     schema = parse_writer_schema(text)
@@ -298,7 +298,7 @@ def test_a_large_text_takes_a_moment(text: str) -> None:
 
 
 @pytest.mark.parametrize("leaf", ['"int"', '"null"', '{"type": "array", "items": "null"}'])
-def test_a_short_text_may_stand_for_very_many_fields(leaf: str) -> None:
+def test_a_schema_of_exponentially_many_fields(leaf: str) -> None:
     """Sixty records, each with the one before it twice: 2^60 fields, of which each is planned once."""
     types = [f'{{"type": "record", "name": "R0", "fields": [{{"name": "a", "type": {leaf}}}]}}']
     types += [json.dumps(record(f"R{n}", added(f"R{n - 1}"), added(f"R{n - 1}") | {"name": "b"})) for n in range(1, 60)]
@@ -380,7 +380,7 @@ SCHEMAS_OF_ANY_KIND = st.recursive(
 
 @settings(deadline=None, max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(type_=SCHEMAS_OF_ANY_KIND, value=st.binary(max_size=40))
-def test_any_schema_is_about_its_records(type_: Json, value: bytes) -> None:
+def test_any_schema_gives_an_event_or_a_dead_letter(type_: Json, value: bytes) -> None:
     """An event or a dead letter, whose text can be written; nothing is raised."""
     result = decoded(with_field(json.dumps(added(type_))), value)
     schema = parse_writer_schema(json.dumps(type_))
@@ -391,7 +391,7 @@ def test_any_schema_is_about_its_records(type_: Json, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [*SCHEMAS.families, *SCHEMAS.outputs])
-def test_our_own_schemas_are_read_the_same_by_both(name: str) -> None:
+def test_both_parsers_read_our_schemas_alike(name: str) -> None:
     """As fastavro has them, with full names, and as our own parser reads their text."""
     schema = SCHEMAS.families.get(name) or SCHEMAS.outputs[name]
 
@@ -458,7 +458,7 @@ def enum(*symbols: str, default: str | None = None) -> Json:
         (record("x.A", added("int"), {"name": "more", "type": "A"}), record("y.A", added("long")), None, None),
     ],
 )
-def test_what_is_promoted_and_chosen(writer: Json, reader: Json, value: bytes | None, expected: object) -> None:
+def test_promotion_of_types_and_symbols(writer: Json, reader: Json, value: bytes | None, expected: object) -> None:
     """Numbers and texts are widened, symbols found by name, a symbol that the reader lacks is its default."""
     theirs, ours = parse_type(json.dumps(writer)), parse_type(json.dumps(reader))
     if value is None:
@@ -484,7 +484,7 @@ def test_what_is_promoted_and_chosen(writer: Json, reader: Json, value: bytes | 
         ({"type": "enum", "name": "\ud800", "symbols": []}, "string", r"'\ud800' cannot"),
     ],
 )
-def test_what_cannot_be_read(writer: Json, reader: Json, detail: str) -> None:
+def test_schemas_that_cannot_be_resolved(writer: Json, reader: Json, detail: str) -> None:
     """With a detail that can be written, however the writer spells its names."""
     with pytest.raises(ContentError) as refused:
         read_avro(TEXT, 0, parse_type(json.dumps(writer)), parse_type(json.dumps(reader)))
@@ -494,7 +494,7 @@ def test_what_cannot_be_read(writer: Json, reader: Json, detail: str) -> None:
     assert len(refused.value.detail.encode()) < 200
 
 
-def test_an_enum_of_many_symbols_takes_no_time() -> None:
+def test_an_enum_of_many_symbols_is_resolved_in_linear_time() -> None:
     """A symbol that is passed over is not looked for among all the others, which is the square of their number."""
     symbols = ", ".join(f'"S{number}"' for number in range(60_000))
     began = time.thread_time()
