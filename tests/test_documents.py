@@ -48,7 +48,7 @@ PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_tables_are_made_from_the_code(page: Path) -> None:
+def test_tables_are_generated_from_the_code(page: Path) -> None:
     """`python -m tests.documents` would change nothing."""
     assert PAGES[page]() == page.read_text()
 
@@ -99,7 +99,7 @@ def test_exit_codes_of_the_readme() -> None:
     assert documented == {0, 1} | {kind.exit_code for kind in kinds}
 
 
-def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
+def test_the_template_of_the_readme_is_valid(tmp_path: Path) -> None:
     """It loads, with and without the conditions that are shown below it, so an author can begin with it."""
     snippet, conditions, *_ = TOML
     assert tomllib.loads(snippet)["id"] == "loan-repayment-email"
@@ -111,7 +111,7 @@ def test_the_template_of_the_readme_is_one(tmp_path: Path) -> None:
         assert ("loan-repayment-email", expected) == (template.id, len(template.conditions))
 
 
-def test_the_sample_of_the_readme_is_one(tmp_path: Path) -> None:
+def test_the_sample_of_the_readme_is_valid(tmp_path: Path) -> None:
     """It passes for the template of the README, also where that is opted in; without a subscription there is none."""
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "loan-repayment.json").write_text((SHIPPED / "samples" / "loan-repayment.json").read_text())
@@ -123,7 +123,7 @@ def test_the_sample_of_the_readme_is_one(tmp_path: Path) -> None:
         assert ((), [True]) == (loaded.diagnostics, [run.passed for run in loaded.samples])
 
 
-def test_the_webhook_of_the_readme_is_one(tmp_path: Path) -> None:
+def test_the_webhook_of_the_readme_is_valid(tmp_path: Path) -> None:
     """The shipped webhook, with the README's table instead of its own, loads with the same address pattern."""
     shipped = (SHIPPED / "authorisation-hold-webhook.toml").read_text()
     text = shipped[: shipped.index("[webhook]")] + TOML[2]
@@ -167,7 +167,7 @@ def test_keys_of_the_readme(event: EventName) -> None:
     assert ordering_key(event, sample(event)) == first
 
 
-def test_the_reader_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_consumer_code_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a status as it is written to its topic."""
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     avro = output_encoder(schemas(), output_format=WireFormat.AVRO, stream_format=WireFormat.JSON)
@@ -238,7 +238,7 @@ def publish(servers: str, records: tuple[OutRecord, ...]) -> None:
 
 
 @pytest.mark.kafka
-def test_the_reader_of_the_senders_page(
+def test_the_consumer_code_of_the_senders_page(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By templateKey: how each webhook is called, and each task's title, in the newest version, and no secret."""
@@ -321,7 +321,7 @@ def texts_of_the_files() -> Iterator[tuple[str, str]]:
             yield f"{path.relative_to(ROOT)}:{number}", line
 
 
-def test_texts_name_commands_that_there_are() -> None:
+def test_texts_name_existing_commands() -> None:
     """No help, hint, log line or document names a command that `processor --help` does not have."""
     commands = {command.name or getattr(command.callback, "__name__", "") for command in parser.registered_commands}
     named = [
@@ -334,7 +334,7 @@ def test_texts_name_commands_that_there_are() -> None:
     assert [] == [(place, command) for place, command in named if command not in commands]
 
 
-def test_texts_promise_nothing_that_is_not_there() -> None:
+def test_texts_promise_no_later_features() -> None:
     """Nobody is sent to something that comes later."""
     found = [
         (place, words)

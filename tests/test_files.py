@@ -99,7 +99,7 @@ NO_FILES: list[Callable[[Path], None]] = [pipe, dangling, loop, folder, listenin
 
 
 @pytest.mark.parametrize("make", NO_FILES)
-def test_what_is_no_file_is_not_read(
+def test_what_is_no_regular_file_is_not_read(
     tmp_path: Path, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is refused at once, whatever it is."""
@@ -130,7 +130,7 @@ def test_what_is_no_file_among_templates_is_an_error(
 
 @pytest.mark.parametrize("name", ["ids.json", "events/banking.events.ClientEvent.avsc"])
 @pytest.mark.parametrize("make", NO_FILES)
-def test_what_is_no_file_among_schemas_is_an_error(
+def test_what_is_no_regular_file_among_schemas_is_an_error(
     schema_folder: Path, make: Callable[[Path], None], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 2 with its name."""
@@ -157,7 +157,7 @@ HIDDEN = [
 
 @pytest.mark.parametrize("name", HIDDEN)
 @pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"\x00\x05\x16\x07\x00\xff"), dangling, pipe])
-def test_hidden_files_are_passed_over(
+def test_hidden_files_are_skipped(
     templates: Path, schema_folder: Path, name: str, make: Callable[[Path], None]
 ) -> None:
     """What systems, archives and editors leave beside a file (locks, copies, resource forks) is none of ours."""
@@ -175,7 +175,7 @@ def with_mark(path: Path) -> None:
     path.write_bytes(BOM + path.read_bytes())
 
 
-def test_a_byte_order_mark_is_taken(templates: Path, schema_folder: Path) -> None:
+def test_a_byte_order_mark_is_accepted(templates: Path, schema_folder: Path) -> None:
     """Some editors write one; the same templates, bodies, samples, schemas and ids come of it."""
     (templates / "note.toml").write_text(TEMPLATE.replace(f'body = "{BODY}"', 'body_file = "b.html"'))
     (templates / "b.html").write_text(BODY)
@@ -191,7 +191,7 @@ def test_a_byte_order_mark_is_taken(templates: Path, schema_folder: Path) -> Non
     assert all(run.passed for run in after.samples)
 
 
-def test_an_event_with_a_byte_order_mark_is_taken(tmp_path: Path) -> None:
+def test_an_event_with_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     """One event, and lines of events."""
     event = (SHIPPED / "samples" / "loan-repayment.json").read_bytes()
     line = json.dumps(json.loads(event)).encode()
@@ -203,14 +203,14 @@ def test_an_event_with_a_byte_order_mark_is_taken(tmp_path: Path) -> None:
         assert ["LOAN_REPAYMENT"] * count == [getattr(one.event, "name", one.event) for one in told]
 
 
-def test_only_the_first_mark_is_one(tmp_path: Path) -> None:
+def test_only_a_leading_byte_order_mark_is_removed(tmp_path: Path) -> None:
     """The same character within a text belongs to it."""
     (tmp_path / "a").write_bytes(BOM + BOM + b"x\r\ny\rz\n")
 
     assert "\ufeffx\ny\nz\n" == file_text(tmp_path / "a")
 
 
-def test_events_without_end_are_an_error(tmp_path: Path) -> None:
+def test_an_endless_event_file_is_an_error(tmp_path: Path) -> None:
     """/dev/zero fills no memory; a shell's `<(…)` is read as a file is."""
     (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(UsageError, match="has more than"):
@@ -233,7 +233,7 @@ def test_the_limit_of_a_file(tmp_path: Path) -> None:
         file_bytes(tmp_path / "a")
 
 
-def test_deep_folders_are_looked_at(templates: Path) -> None:
+def test_deep_folders_are_scanned(templates: Path) -> None:
     """Folders within folders, more than Python may call itself: the running engine sees a change, and goes on."""
     start = os.open(templates, os.O_RDONLY)
     try:
