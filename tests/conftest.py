@@ -62,7 +62,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     """Logging is the process's own: a command called in a test sends it to a stream that is closed with the test."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
@@ -84,7 +84,7 @@ def _shipped_files_built_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _state_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _separate_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Local copies of the reference tables do not pile up in the user's state folder; processes inherit this."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))

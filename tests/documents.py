@@ -1,4 +1,4 @@
-"""The tables of settings and metrics, made from the code: `python -m tests.documents` writes them anew."""
+"""The tables of settings and metrics, generated from the code: `python -m tests.documents` rewrites them."""
 
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,7 @@ def metrics_page() -> str:
             "# Metrics",
             "",
             MADE,
-            "On `/metrics`, beside what the Prometheus client tells of every process.",
+            "On `/metrics`, beside what the Prometheus client exports for every process.",
             "",
             "| Name | Kind | Labels | Meaning |",
             "|---|---|---|---|",

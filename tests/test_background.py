@@ -24,7 +24,7 @@ def until_ended(periodic: PeriodicCall[int], call: Callable[[], int]) -> "Future
 
 
 def test_a_periodic_call_gives_each_result_once() -> None:
-    """A call is made when it is due, beside whoever polls; what it gives or raises is handed over once."""
+    """A call is made when it is due, in the background of the poller; what it gives or raises is handed over once."""
     release = Event()
     periodic: PeriodicCall[int] = PeriodicCall(name="test", interval_s=0)
 

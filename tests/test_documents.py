@@ -243,22 +243,24 @@ def test_the_consumer_code_of_the_senders_page(
 ) -> None:
     """By templateKey: how each webhook is called, and each task's title, in the newest version, and no secret."""
     monkeypatch.setenv("LEDGER_PASSWORD", "s3cret")
-    made = create_installation(bootstrap_servers, topic_prefix)
-    made.produce_events(
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events(
         [sample(EventName(name)) for name in ("ACCOUNT_AUTHORISATION_HOLD_CREATED", "ACCOUNT_IN_ARREARS")]
     )
-    made.run()
-    topic = made.settings.topic("template_sets")
-    (task,) = (template for template in made.templates.templates if template.id == "account-in-arrears-task")
+    installation.run()
+    topic = installation.settings.topic("template_sets")
+    (task,) = (template for template in installation.templates.templates if template.id == "account-in-arrears-task")
     for version, title in ((7, "Call soon"), (3, "Call")):  # in the order in which the sets came into use
         content = json.dumps(json.loads(task.content) | {"name": title, "version": version})
         changed = template_set([replace(task, version=version, name=title, content=content)])
-        publish(made.servers, template_set_records(changed, OutputTopic(topic, 1, 999_000)))
+        publish(installation.servers, template_set_records(changed, OutputTopic(topic, 1, 999_000)))
     (snippet,) = re.findall(r"```python\n(.*?)```", (DOCS / "senders.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     exec(snippet, names)  # noqa: S102  the document's own lines
-    templates = names["read_templates"](made.servers, topic)
-    messages = [json.loads(record.value() or b"") for record in made.read(made.settings.topic("messages"))]
+    templates = names["read_templates"](installation.servers, topic)
+    messages = [
+        json.loads(record.value() or b"") for record in installation.read(installation.settings.topic("messages"))
+    ]
     requests = {
         request["url"].partition("?")[0]: request
         for request in (
@@ -273,8 +275,8 @@ def test_the_consumer_code_of_the_senders_page(
     )
     assert ["X-Source"] == request["header_names"]
     assert ["Call soon"] == [names["title_of"](message, templates) for message in messages if message["type"] == "TASK"]
-    assert {template.key for template in made.templates.templates} == set(templates)
-    values = b"".join(record.value() or b"" for record in made.read(topic))
+    assert {template.key for template in installation.templates.templates} == set(templates)
+    values = b"".join(record.value() or b"" for record in installation.read(topic))
     assert b"s3cret" not in values
     assert b"X-Source" in values
     assert b'X-Source\\":\\"***' in values
@@ -335,7 +337,7 @@ def test_texts_name_existing_commands() -> None:
 
 
 def test_texts_promise_no_later_features() -> None:
-    """Nobody is sent to something that comes later."""
+    """No text refers to a feature that does not exist yet."""
     found = [
         (place, words)
         for place, text in (*texts_of_the_code(), *texts_of_the_files())

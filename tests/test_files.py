@@ -199,8 +199,8 @@ def test_an_event_with_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "lines.jsonl").write_bytes(BOM + line + b"\n" + line)
 
     for name, count in (("one.json", 1), ("lines.jsonl", 2)):
-        told = [*read_events(str(tmp_path / name), schemas(), tenant=None)]
-        assert ["LOAN_REPAYMENT"] * count == [getattr(one.event, "name", one.event) for one in told]
+        events_read = [*read_events(str(tmp_path / name), schemas(), tenant=None)]
+        assert ["LOAN_REPAYMENT"] * count == [getattr(record.event, "name", record.event) for record in events_read]
 
 
 def test_only_a_leading_byte_order_mark_is_removed(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_an_endless_event_file_is_an_error(tmp_path: Path) -> None:
 
     with subprocess.Popen(["cat", SHIPPED / "samples" / "loan-repayment.json"], stdout=subprocess.PIPE) as cat:
         assert cat.stdout is not None
-        (one,) = read_events(f"/dev/fd/{cat.stdout.fileno()}", schemas(), tenant=None)
+        (record,) = read_events(f"/dev/fd/{cat.stdout.fileno()}", schemas(), tenant=None)
 
-    assert "LOAN_REPAYMENT" == getattr(one.event, "name", one.event)
+    assert "LOAN_REPAYMENT" == getattr(record.event, "name", record.event)
 
 
 def test_the_limit_of_a_file(tmp_path: Path) -> None:

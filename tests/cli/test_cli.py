@@ -367,10 +367,10 @@ def test_a_killed_worker_is_replaced_and_events_are_mapped(installation: dict[st
             os.kill(pid_of_a_worker(process), signal.SIGKILL)
             produced = processor("produce", "--count", "200", **variables)
             deadline = time.monotonic() + 60
-            while (mapped := counted(client.get("/metrics").text, "processor_records_total")) < 200:
+            while (mapped := counter_total(client.get("/metrics").text, "processor_records_total")) < 200:
                 assert time.monotonic() < deadline, mapped
                 time.sleep(0.2)
-            restarts = counted(client.get("/metrics").text, "processor_worker_restarts_total")
+            restarts = counter_total(client.get("/metrics").text, "processor_worker_restarts_total")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
 
@@ -379,7 +379,7 @@ def test_a_killed_worker_is_replaced_and_events_are_mapped(installation: dict[st
     assert 0 == process.returncode
 
 
-def counted(text: str, name: str) -> float:
+def counter_total(text: str, name: str) -> float:
     """The sum of a counter over all its labels."""
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name}{{"))
 

@@ -33,7 +33,7 @@ value = "Private"
 )
 
 
-def explained(capsys: pytest.CaptureFixture[str], *arguments: str, **fields: Any) -> tuple[int, list[str]]:
+def run_explain(capsys: pytest.CaptureFixture[str], *arguments: str, **fields: Any) -> tuple[int, list[str]]:
     """Exit code and lines for people."""
     code = run_command(explain.command, Settings(**{"tenant": "northbank", **fields}), events=arguments)
     return code, capsys.readouterr().out.splitlines()
@@ -41,7 +41,7 @@ def explained(capsys: pytest.CaptureFixture[str], *arguments: str, **fields: Any
 
 def test_messages_that_would_be_created(capsys: pytest.CaptureFixture[str]) -> None:
     """The name of an event gives its sample; each template says what it makes, and to whom."""
-    code, lines = explained(capsys, "ACCOUNT_IN_ARREARS")
+    code, lines = run_explain(capsys, "ACCOUNT_IN_ARREARS")
     event_id, holder = "70a92334-8f0f-59e0-9e9c-a468c3b5248a", 'Women\'s "Sunrise" circle <Porto>'
 
     assert 0 == code
@@ -55,7 +55,7 @@ def test_messages_that_would_be_created(capsys: pytest.CaptureFixture[str]) -> N
 def test_each_condition_with_its_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a template that makes nothing each condition is shown with the value it compared; that is no failure."""
     (tmp_path / "note.toml").write_text(CONDITIONAL)
-    code, lines = explained(capsys, str(SHIPPED / "samples" / "loan-repayment.json"), templates_dir=tmp_path)
+    code, lines = run_explain(capsys, str(SHIPPED / "samples" / "loan-repayment.json"), templates_dir=tmp_path)
 
     assert 0 == code
     assert [
@@ -70,14 +70,14 @@ def test_each_condition_with_its_value(tmp_path: Path, capsys: pytest.CaptureFix
 def test_no_template_and_another_tenant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What keeps all templates from being applied is shown; without a tenant the event's own is taken."""
     (tmp_path / "note.toml").write_text(CONDITIONAL)
-    code, lines = explained(capsys, "CLIENT_REJECTED", templates_dir=tmp_path)
+    code, lines = run_explain(capsys, "CLIENT_REJECTED", templates_dir=tmp_path)
     assert (0, "  no message, NO_TEMPLATE: no template names CLIENT_REJECTED") == (code, lines[1])
 
     path = str(SHIPPED / "samples" / "loan-repayment.json")
-    code, lines = explained(capsys, path, tenant="southbank")
+    code, lines = run_explain(capsys, path, tenant="southbank")
     assert "  no message, TENANT_DISABLED: tenant northbank; this installation is for southbank" == lines[1]
 
-    code, lines = explained(capsys, path, tenant=None)
+    code, lines = run_explain(capsys, path, tenant=None)
     assert "  loan-repayment-email v1 EMAIL: made" == lines[1]
 
 
@@ -85,7 +85,7 @@ def test_events_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     """Lines are events by themselves; what is none would be a dead letter, and ends with 1."""
     good, bad = sample("loan-repayment"), changed(sample("loan-repayment"), {"event": "LOAN_REPAYED"})
     (tmp_path / "events.jsonl").write_text(f"{json.dumps(good)}\n\n{json.dumps(bad)}\n")
-    code, lines = explained(capsys, str(tmp_path / "events.jsonl"))
+    code, lines = run_explain(capsys, str(tmp_path / "events.jsonl"))
 
     assert 1 == code
     assert lines[0].startswith(f"{tmp_path}/events.jsonl:1: LOAN_REPAYMENT ")
@@ -99,7 +99,7 @@ def test_an_event_on_many_lines_from_stdin(monkeypatch: pytest.MonkeyPatch, caps
     """A pretty-printed event is one event."""
     text = json.dumps(sample("loan-repayment"), indent=2).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
-    code, lines = explained(capsys, "-")
+    code, lines = run_explain(capsys, "-")
 
     assert 0 == code
     assert lines[0].startswith("stdin: LOAN_REPAYMENT ")
@@ -109,7 +109,7 @@ def test_control_characters_of_an_event_are_replaced(tmp_path: Path, capsys: pyt
     """Control characters of an event are shown as a replacement character."""
     event = changed(sample("savings-deposit-client"), {"account.id": "\x1b[31mLN"})  # it stays in an SMS
     (tmp_path / "event.json").write_text(json.dumps(event))
-    _, lines = explained(capsys, str(tmp_path / "event.json"))
+    _, lines = run_explain(capsys, str(tmp_path / "event.json"))
 
     assert any("\ufffd[31mLN" in line for line in lines)
     assert not any("\x1b" in line for line in lines)
@@ -119,7 +119,7 @@ def test_a_failed_template_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFix
     """A template that cannot be rendered for the event ends with 1, and says why."""
     text = CONDITIONAL.partition("match")[0] + 'strict = true\nbody = "{GROUP_NAME}"\n'
     (tmp_path / "note.toml").write_text(text)
-    code, lines = explained(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
+    code, lines = run_explain(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
 
     assert 1 == code
     assert ["  note v7 SMS: failed, MISSING_VALUE", "    no value: {GROUP_NAME}"] == lines[1:3]
@@ -130,7 +130,7 @@ def test_unread_reference_tables_are_mentioned(tmp_path: Path, capsys: pytest.Ca
     """No reference table is read, so a holder may have opted in: the text says so, as for messages that are made."""
     text = CONDITIONAL.partition("match")[0].replace("OPT_OUT", option) + 'body = "{ACCOUNT_ID}"\n'
     (tmp_path / "note.toml").write_text(text)
-    code, lines = explained(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
+    code, lines = run_explain(capsys, "LOAN_REPAYMENT", templates_dir=tmp_path)
 
     assert (0, "note v7 SMS") == (code, lines[1].strip().rpartition(":")[0])
     assert lines[-1].startswith("not looked at: the reference tables")

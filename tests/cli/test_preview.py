@@ -249,15 +249,15 @@ def test_html_to_a_file(tmp_path: Path) -> None:
 
 def test_html_in_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     """--open shows the page; without a browser it says where the page is."""
-    opened: list[str] = []
+    opened_pages: list[str] = []
 
     def open_page(address: str) -> bool:
-        opened.append(address)
+        opened_pages.append(address)
         return True
 
     monkeypatch.setattr("webbrowser.open", open_page)
     assert 0 == run_preview(browser=True)
-    page = Path(opened[0].removeprefix("file://"))
+    page = Path(opened_pages[0].removeprefix("file://"))
     assert "<p>Dear Ines,</p>" in page.read_text()
     page.unlink()
 

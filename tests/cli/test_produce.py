@@ -233,7 +233,7 @@ def test_skip_bad_sends_the_others(settings: Settings, tmp_path: Path, capsys: p
     assert printed["rejectedLines"][0]["reason"] == "UNKNOWN_EVENT"
 
 
-def renamed(sent: Json, **names: str) -> Json:
+def renamed_fields(sent: Json, **names: str) -> Json:
     """The event with other names for some of its fields."""
     return {names.get(name, name): value for name, value in sent.items()}
 
@@ -245,9 +245,13 @@ def test_unknown_fields_are_named(
 ) -> None:
     """Each once for a file, with the first line that has it; the events are sent, and stdout stays one object."""
     sent = [*samples()][:4]
-    lines = [sent[0], renamed(sent[1], correlationId="correlationID"), renamed(sent[2], branch="bransh")]
+    lines = [
+        sent[0],
+        renamed_fields(sent[1], correlationId="correlationID"),
+        renamed_fields(sent[2], branch="bransh"),
+    ]
     lines[2]["client"] = {**sent[2]["client"], "amonut": "1"}
-    lines += [renamed(sent[3], branch="bransh")]
+    lines += [renamed_fields(sent[3], branch="bransh")]
     source = write(tmp_path / "e.jsonl", lines)
     assert run_command(produce.command, settings, file=source, skip_bad=skip_bad, as_json=True) == 0
     printed = capsys.readouterr()
@@ -269,7 +273,7 @@ def test_a_bad_line_names_its_unknown_fields_too(
 ) -> None:
     """A required field that is misspelt is missing, and the warning says which one was meant."""
     (sent,) = events(1)
-    source = write(tmp_path / "e.jsonl", [renamed(sent, occurredAt="occuredAt")])
+    source = write(tmp_path / "e.jsonl", [renamed_fields(sent, occurredAt="occuredAt")])
     assert run_command(produce.command, settings, file=source) == 1
 
     printed = capsys.readouterr().err

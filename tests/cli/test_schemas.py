@@ -36,12 +36,12 @@ def record(**fields: Any) -> Json:
     }
 
 
-def defaulted(name: str, type_: Any, default: Any, **more: Any) -> Json:
+def default_record(name: str, type_: Any, default: Any, **more: Any) -> Json:
     """A record of one field with a default."""
     return {"type": "record", "name": "A", "fields": [{"name": name, "type": type_, "default": default, **more}]}
 
 
-def inner(type_: str) -> Json:
+def nested_record(type_: str) -> Json:
     """A record within a record."""
     return {"type": "record", "name": "B", "fields": [{"name": "b", "type": type_}]}
 
@@ -55,13 +55,13 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
         (record(a="string"), record(a="string"), []),
         (record(a="string", b="int"), record(a="string"), []),
         (record(a="string"), record(a="string", b="int"), ["b: is new and has no default"]),
-        (record(), defaulted("a", "string", "x"), []),
+        (record(), default_record("a", "string", "x"), []),
         (record(a="int"), record(a="long"), []),
         (record(a="long"), record(a="int"), ["a: long cannot be read as int"]),
         (record(a="string"), record(a=["null", "string"]), []),
         (record(a=["null", "string"]), record(a="string"), ["a: null cannot be read as string"]),
         (record(a=["null", "int"]), record(a=["null", "string"]), ["a: int cannot be read as string"]),
-        (record(a=inner("int")), record(a=inner("string")), ["a.b: int cannot be read as string"]),
+        (record(a=nested_record("int")), record(a=nested_record("string")), ["a.b: int cannot be read as string"]),
         (
             record(a={"type": "array", "items": "int"}),
             record(a={"type": "array", "items": "string"}),
@@ -71,8 +71,12 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
         (record(a=ENUM), record(a=ENUM | {"symbols": ["A"]}), ["a: B is not known"]),
         (record(a=ENUM), record(a=ENUM | {"symbols": ["A"], "default": "A"}), []),
         (record(a=ENUM), record(a=ENUM | {"name": "F"}), ["a: x.E cannot be read as x.F"]),
-        (record(old="int"), defaulted("new", "int", 0, aliases=["old"]), []),
-        (record(old="string"), defaulted("new", "int", 0, aliases=["old"]), ["old: string cannot be read as int"]),
+        (record(old="int"), default_record("new", "int", 0, aliases=["old"]), []),
+        (
+            record(old="string"),
+            default_record("new", "int", 0, aliases=["old"]),
+            ["old: string cannot be read as int"],
+        ),
         (record(a="int", b="int"), record(a="string", b="string"), ["a: int cannot", "b: int cannot"]),
     ],
 )
@@ -92,7 +96,7 @@ def test_every_shipped_schema_reads_itself() -> None:
     assert 0 == run_command(schemas.command, Settings(), action="check", as_json=True)
 
 
-def edited(folder: Path, name: str, change: Callable[[Json], object]) -> None:
+def edit_schema_file(folder: Path, name: str, change: Callable[[Json], object]) -> None:
     """Change a schema file."""
     path = folder / name
     schema = json.loads(path.read_text())
@@ -112,7 +116,7 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
     assert "1, all readable" in capsys.readouterr().out
 
-    edited(folder, "events/banking.events.common.Branch.avsc", lambda it: it["fields"][0].update(type="int"))
+    edit_schema_file(folder, "events/banking.events.common.Branch.avsc", lambda it: it["fields"][0].update(type="int"))
     assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
     expected = f"history/{before.id}: branch.encodedKey: string cannot be read as int"
     assert f"banking.events.ClientEvent: {expected}" in capsys.readouterr().out.splitlines()
@@ -127,7 +131,7 @@ def test_registering(
     registry_url: str, bootstrap_servers: str, topic_prefix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A dry run first; then all are registered, once; an incompatible version that somebody put there is found; and
-    `run` writes Avro only under ids that consumers can ask the registry for."""
+    `run` writes Avro only under ids that consumers find in the registry."""
     registry_settings = SchemaRegistrySettings(url=registry_url)
     settings = Settings(schema_registry=registry_settings)
     assert 1 == run_command(schemas.command, settings, action="register", yes=False)

@@ -60,13 +60,13 @@ def _why_unavailable() -> str | None:
     try:
         client = DockerClient().client
     except DockerException as error:
-        return f"Docker does not respond ({_line(error)})"
+        return f"Docker does not respond ({_one_line(error)})"
     try:
-        _have(client, IMAGE)
+        _pull_if_missing(client, IMAGE)
     except ImageNotFound:
         return None
     except DockerException as error:
-        return f"{IMAGE} is not here and cannot be pulled ({_line(error)})"
+        return f"{IMAGE} is not here and cannot be pulled ({_one_line(error)})"
     finally:
         client.close()
     return None
@@ -82,7 +82,7 @@ def container_broker() -> Iterator[str]:
     if not testcontainers_config.ryuk_disabled:
         client = DockerClient().client
         try:
-            _have(client, testcontainers_config.ryuk_image)
+            _pull_if_missing(client, testcontainers_config.ryuk_image)
         except DockerException:
             testcontainers_config.ryuk_disabled = True
         finally:
@@ -99,7 +99,7 @@ def container_broker() -> Iterator[str]:
         yield servers
 
 
-def _have(client, image: str) -> None:  # type: ignore[no-untyped-def]  # docker ships no types
+def _pull_if_missing(client, image: str) -> None:  # type: ignore[no-untyped-def]  # docker ships no types
     """Pull `image` unless it is here. Raises ImageNotFound when it is unknown, else another DockerException."""
     try:
         client.images.get(image)
@@ -107,5 +107,5 @@ def _have(client, image: str) -> None:  # type: ignore[no-untyped-def]  # docker
         client.images.pull(image)
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

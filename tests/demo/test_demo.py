@@ -64,13 +64,13 @@ def leftovers(bootstrap_servers: str) -> Leftovers:
     """
     before = demo_names(bootstrap_servers)
 
-    def left() -> set[str]:
+    def remaining() -> set[str]:
         deadline = time.monotonic() + 5
         while (found := demo_names(bootstrap_servers) - before) and time.monotonic() < deadline:
             time.sleep(0.1)
         return found
 
-    return left
+    return remaining
 
 
 def printed(capsys: Captured) -> dict[str, Any]:
@@ -249,8 +249,8 @@ def test_lost_records_are_noticed(settings: Settings, capsys: Captured) -> None:
 
     assert code == 1
     assert (0, 6, 0) == (found["duplicates"], found["lost"], found["outOfOrder"])
-    shown = [found[name] + 1 for name in ("messages", "statuses", "decisions", "deadLetters", "notifications")]
-    assert shown == [count for topic, count in before.items() if "streamingapi" not in topic]
+    output = [found[name] + 1 for name in ("messages", "statuses", "decisions", "deadLetters", "notifications")]
+    assert output == [count for topic, count in before.items() if "streamingapi" not in topic]
 
 
 @pytest.mark.kafka
@@ -276,12 +276,12 @@ def test_changed_bytes_of_a_dead_letter_are_noticed(settings: Settings, capsys: 
 def test_output_as_text(settings: Settings, capsys: Captured) -> None:
     """Without --json a few events stand beside what became of them, then counts, speed and what to try next."""
     demo(settings, events=60)
-    shown = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
 
     for piece in ("sent again", "DUPLICATE_EVENT", "BAD_FRAME", "EVENT_STREAM SENT", "SMS QUEUED", "NO_RECIPIENT"):
-        assert piece in shown
+        assert piece in output
     for piece in ("duplicates", "out of order", "events/s", "p99", "What to try next", "processor produce --samples"):
-        assert piece in shown
+        assert piece in output
 
 
 @pytest.mark.kafka
@@ -291,11 +291,11 @@ def test_keep_leaves_topics_and_group(
     """With --keep topics and group stay, and stderr names their prefix; stdout has its one line."""
     demo(settings, events=4, as_json=True, keep=True)
     captured = capsys.readouterr()
-    left = leftovers()
-    prefix = next(iter(left)).split(".")[0]
-    remove(bootstrap_servers, left)
+    remaining = leftovers()
+    prefix = next(iter(remaining)).split(".")[0]
+    remove(bootstrap_servers, remaining)
 
-    assert {f"{prefix}.processor", f"{prefix}.banking.events", f"{prefix}.communications.messages"} < left
+    assert {f"{prefix}.processor", f"{prefix}.banking.events", f"{prefix}.communications.messages"} < remaining
     assert prefix in captured.err
     assert len(captured.out.splitlines()) == 1
 
@@ -346,7 +346,7 @@ def start_demo(*arguments: str, servers: str | None) -> "subprocess.Popen[str]":
 def test_a_signal_leaves_nothing_behind(bootstrap_servers: str, leftovers: Leftovers) -> None:
     """SIGTERM in the middle ends the engine too, and topics and group are removed."""
     with start_demo("--events", "20000", servers=bootstrap_servers) as process:
-        engine = wait_for_child(process.pid)
+        engine = wait_for_engine(process.pid)
         time.sleep(2)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=40)
@@ -360,7 +360,7 @@ def test_a_signal_leaves_nothing_behind(bootstrap_servers: str, leftovers: Lefto
 def test_a_killed_demo_takes_its_engine_along(bootstrap_servers: str, leftovers: Leftovers) -> None:
     """SIGKILL leaves topics, which cannot be helped, but no engine that runs on for ever."""
     with start_demo("--events", "20000", servers=bootstrap_servers) as process:
-        engine = wait_for_child(process.pid)
+        engine = wait_for_engine(process.pid)
         time.sleep(2)
         process.kill()
         process.communicate(timeout=10)
@@ -370,7 +370,7 @@ def test_a_killed_demo_takes_its_engine_along(bootstrap_servers: str, leftovers:
     assert ([engine], []) == (gone, alive)
 
 
-def wait_for_child(pid: int) -> psutil.Process:
+def wait_for_engine(pid: int) -> psutil.Process:
     """The engine of a demo, once it is there."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

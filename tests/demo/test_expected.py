@@ -167,7 +167,7 @@ def test_a_swap_of_two_keys_is_none() -> None:
 
 
 def test_missing_outputs_are_lost() -> None:
-    """Every output that nobody read counts, on a topic of which nothing was read too."""
+    """Every output that was not read counts, on a topic of which nothing was read too."""
     expected = make_expected([*ALL, ("s", "x", 0, "a")])
 
     assert Counts({"m": 7}, duplicates=0, lost=2, out_of_order=0) == verify(expected, GOOD[1:])

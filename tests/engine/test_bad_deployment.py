@@ -26,14 +26,14 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.kafka
 
 
-def of_tenant(installation: Installation, tenant: str) -> Installation:
+def with_tenant(installation: Installation, tenant: str) -> Installation:
     """The same topics and group, run for `tenant`, whose streams were created as `run` needs them."""
     changed = installation.settings.model_copy(update={"tenant": tenant})
     create_topics(changed, stream_events=installation.templates.stream_events())
     return Installation(changed, installation.schemas, installation.templates)
 
 
-def foreign(number: int, tenant: str = "southbank") -> dict[str, Any]:
+def event_of_another_tenant(number: int, tenant: str = "southbank") -> dict[str, Any]:
     """An event of another tenant."""
     return {**repayment(number), "tenant": tenant}
 
@@ -50,7 +50,7 @@ def test_a_wrong_tenant_commits_nothing(bootstrap_servers: str, topic_prefix: st
     maps all of it afterwards."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(records)])
-    wrong = of_tenant(installation, "northbnk")
+    wrong = with_tenant(installation, "northbnk")
     checked = rf"{min(records, 200)} of the first {min(records, 200)} records are of another tenant"
     for _ in range(2):
         with pytest.raises(InputError, match=rf"{checked}; most often TENANT_DISABLED: tenant '{TENANT}'"):
@@ -68,7 +68,7 @@ def test_a_wrong_tenant_commits_nothing(bootstrap_servers: str, topic_prefix: st
 def test_fewer_than_ten_records_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
     """Nine records are no proof: each is a decision, and the end is reached."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.produce_events([foreign(n) for n in range(9)])
+    installation.produce_events([event_of_another_tenant(n) for n in range(9)])
     installation.run()
 
     assert [9] == installation.committed()
@@ -85,7 +85,7 @@ def test_a_wrong_tenant_over_several_partitions(bootstrap_servers: str, topic_pr
         installation.produce_values([b""] * 3, partition=partition)
     installation.produce_values([b"\x07 no event"], partition=3)
     with pytest.raises(InputError, match="31 of the first 31 records are rejected or of another tenant"):
-        of_tenant(installation, "northbnk").run()
+        with_tenant(installation, "northbnk").run()
 
     assert [0] * 6 == installation.committed(range(6))
     assert 0 == outputs_of(installation, 6)
@@ -96,7 +96,10 @@ def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) 
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
         installation.produce_events([repayment(n) for n in range(30)], partition=partition)
-    with process(of_tenant(installation, "northbnk"), "--workers", "2", "--until-end", ends_with=5) as (supervisor, _):
+    with process(with_tenant(installation, "northbnk"), "--workers", "2", "--until-end", ends_with=5) as (
+        supervisor,
+        _,
+    ):
         supervisor.wait(60)
 
     assert {0, -1001} >= set(installation.committed(range(2)))
@@ -106,7 +109,7 @@ def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) 
 def test_a_few_of_another_tenant_at_the_end_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
     """What counts is the share among the first records: one good event of ten lets the others pass."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.produce_events([*(foreign(n) for n in range(9)), repayment(9)])
+    installation.produce_events([*(event_of_another_tenant(n) for n in range(9)), repayment(9)])
     installation.run()
 
     assert [10] == installation.committed()
@@ -117,7 +120,7 @@ def test_another_tenant_after_good_events_only_degrades(bootstrap_servers: str, 
     """Good events first, then another tenant's without end: degraded, and never stopped."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=100)
     installation.produce_events([repayment(n) for n in range(200)])
-    installation.produce_events([foreign(n) for n in range(200, 600)])
+    installation.produce_events([event_of_another_tenant(n) for n in range(200, 600)])
     installation.run()
 
     assert [600] == installation.committed()
@@ -128,7 +131,7 @@ def test_a_wrong_tenant_is_detected_at_a_delayed_end(bootstrap_servers: str, top
     """An open transaction of the producer holds the end back for longer than a batch waits: what was let through is
     committed, and the end is exit 5 all the same."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.produce_events([foreign(n) for n in range(30)])
+    installation.produce_events([event_of_another_tenant(n) for n in range(30)])
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}core"}))
     producer.init_transactions(10)
     producer.begin_transaction()
@@ -151,10 +154,10 @@ def test_a_wrong_tenant_is_detected_at_a_delayed_end(bootstrap_servers: str, top
 
 def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix: str) -> None:
     """SIGTERM within the five seconds in which a few records of another tenant wait for more: a clean stop, and none of
-    them is committed. Left alone, they are passed over after these seconds, as they are too few to judge."""
+    them is committed. Left alone, they are passed over after these seconds, as they are too few for a verdict."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(30)])
-    wrong = of_tenant(installation, "northbnk")
+    wrong = with_tenant(installation, "northbnk")
     with process(wrong) as (engine, _):
         wait_until(lambda: installation.committed() == [0])
         time.sleep(1)
@@ -179,7 +182,7 @@ def test_a_wrong_tenant_whose_records_have_many_schemas(bootstrap_servers: str, 
             value = installation.encode(repayment(number))[0]
             installation.produce_values([b"\x00" + (1 + number // 10).to_bytes(4, "big") + value[5:]])
         with pytest.raises(InputError, match="records are of another tenant"):
-            of_tenant(installation, "northbnk").run()
+            with_tenant(installation, "northbnk").run()
 
     assert [0] == installation.committed()
     assert 0 == outputs_of(installation)
@@ -191,7 +194,7 @@ def test_records_of_a_revoked_partition_do_not_count(bootstrap_servers: str, top
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     for partition in range(2):
         installation.produce_events([repayment(100 * partition + n) for n in range(45)], partition=partition)
-    wrong = of_tenant(installation, "northbnk")
+    wrong = with_tenant(installation, "northbnk")
     other = Consumer(
         logged(
             {
@@ -208,11 +211,11 @@ def test_records_of_a_revoked_partition_do_not_count(bootstrap_servers: str, top
             wait_until(lambda: installation.committed(range(2)) == [0, 0])
             other.subscribe([installation.events])
 
-            def took_one() -> bool:
+            def has_one_partition() -> bool:
                 other.poll(0.05)
                 return len(other.assignment()) == 1
 
-            wait_until(took_one)
+            wait_until(has_one_partition)
             (assigned,) = other.assignment()
             installation.produce_events([repayment(1_000 + n) for n in range(25)], partition=1 - assigned.partition)
             time.sleep(1)
@@ -244,7 +247,7 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
         wait_until(lambda: [each] * len(workers) == metric(address, "processor_assigned_partitions"))
         for partition in range(2):
             installation.produce_events(
-                (repayment(n) if n % 2 else foreign(n) for n in range(200)), partition=partition
+                (repayment(n) if n % 2 else event_of_another_tenant(n) for n in range(200)), partition=partition
             )
         wait_until(lambda: installation.committed(range(2)) == [200, 200])
         wait_until(lambda: ready(address) == expected)
@@ -261,7 +264,7 @@ def test_the_check_can_be_disabled(bootstrap_servers: str, topic_prefix: str) ->
     """A share of 1 passes over all of a former tenant's events, is not degraded by them, and maps what follows; the
     metric shows them."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.produce_events([foreign(n) for n in range(300)])
+    installation.produce_events([event_of_another_tenant(n) for n in range(300)])
     installation.produce_events([repayment(n) for n in range(300, 350)])
     with process(installation, PROCESSOR_MAX_REJECTED_RATIO="1") as (_, address):
         wait_until(lambda: installation.committed() == [350])

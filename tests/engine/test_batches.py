@@ -40,20 +40,20 @@ PARTITION = AssignedPartition(0, DeduplicationWindow(records=0, age_ms=0), Futur
 EVENTS = Topic("banking.events")
 
 
-def done(offset: int, size: int) -> ProcessedRecord:
+def processed_record(offset: int, size: int) -> ProcessedRecord:
     """A record whose outputs weigh `size` bytes."""
     out = OutRecord(Topic("communications.dead-letters"), 0, None, b"x" * size)
     record = SourceRecord(RecordPosition(EVENTS, 0, offset), 0, None, None)
     return ProcessedRecord(PARTITION, Rejected(record, Reason.BAD_FRAME, "", (out,)))
 
 
-def all_done(*sizes: int) -> list[ProcessedRecord]:
-    return [done(offset, size) for offset, size in enumerate(sizes)]
+def processed_records(*sizes: int) -> list[ProcessedRecord]:
+    return [processed_record(offset, size) for offset, size in enumerate(sizes)]
 
 
 def sizes_of(*sizes: int, records: int, output_bytes: int) -> list[list[int]]:
     """The sizes of the records of each chunk."""
-    chunks = split_batch(all_done(*sizes), max_records=records, max_output_bytes=output_bytes)
+    chunks = split_batch(processed_records(*sizes), max_records=records, max_output_bytes=output_bytes)
     return [[record.output_bytes for record in chunk] for chunk in chunks]
 
 
@@ -80,7 +80,7 @@ def test_an_empty_batch_has_no_chunk() -> None:
 @given(sizes=st.lists(st.integers(0, 40)), records=st.integers(1, 10), output_bytes=st.integers(1, 100))
 def test_split_keeps_all_in_order(sizes: list[int], records: int, output_bytes: int) -> None:
     """Joined again, the chunks are the batch: every record once, in order; each but the last is just filled."""
-    whole = all_done(*sizes)
+    whole = processed_records(*sizes)
     chunks = list(split_batch(whole, max_records=records, max_output_bytes=output_bytes))
     weights = [sum(record.output_bytes for record in chunk) for chunk in chunks]
 
@@ -124,7 +124,7 @@ def test_client_properties_do_not_weaken_the_guarantees() -> None:
 # --- on a real broker ---
 
 
-def renamed(installation: Installation, group: str, **changes: Any) -> Installation:
+def with_group(installation: Installation, group: str, **changes: Any) -> Installation:
     """The same topics, another group and other settings: it publishes again what is there."""
     settings = installation.settings.model_copy(
         update={"group": f"{installation.settings.group_id}-{group}", **changes}
@@ -132,7 +132,7 @@ def renamed(installation: Installation, group: str, **changes: Any) -> Installat
     return Installation(settings, installation.schemas, installation.templates)
 
 
-def run_counted(installation: Installation, *, start_from: str | None = None) -> Counter[str]:
+def count_steps(installation: Installation, *, start_from: str | None = None) -> Counter[str]:
     """Run to the end; how often each step was reached."""
     steps: Counter[str] = Counter()
 
@@ -153,12 +153,12 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
     records, in the same order."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
     installation.produce_events([repayment(n) for n in range(30)])
-    single = run_counted(installation)
+    single = count_steps(installation)
     topics = [installation.settings.topic("messages"), installation.settings.topic("status")]
     before = [contents(installation.read(topic)) for topic in topics]
     weight = sum(len(key) + len(value) for published in before for key, value, _ in published)
-    small = renamed(installation, "small", max_batch_bytes=weight // 3)
-    several = run_counted(small, start_from="beginning")
+    small = with_group(installation, "small", max_batch_bytes=weight // 3)
+    several = count_steps(small, start_from="beginning")
     after = [contents(installation.read(topic)) for topic in topics]
 
     assert 1 == single["committed"]
@@ -285,7 +285,7 @@ def test_a_batch_is_not_larger_than_a_topic_accepts(bootstrap_servers: str, topi
     dice = random.Random(1)
     names = ["".join(dice.choices(string.ascii_letters, k=2_000)) for _ in range(100)]  # nothing to compress
     installation.produce_events([repayment(n, firstName=name) for n, name in enumerate(names)])
-    steps = run_counted(installation)
+    steps = count_steps(installation)
 
     assert 0 == steps["recovering"]
     assert 200 == len(installation.read(installation.settings.topic("messages")))
@@ -335,9 +335,9 @@ def test_held_back_bytes_are_bounded(
     """Bad first records wait for more, but not beyond the bytes that may be kept: then they are committed."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     installation.produce_values([b"\x07 no event"] * 30)
-    held_back = run_counted(installation)
+    held_back = count_steps(installation)
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 10 * len(b"key\x07 no event"))
-    full = run_counted(renamed(installation, "full"), start_from="beginning")
+    full = count_steps(with_group(installation, "full"), start_from="beginning")
 
     assert (1, 3) == (held_back["mapped"], full["mapped"])
 
@@ -355,7 +355,7 @@ def test_a_large_record_does_not_release_a_held_back_batch(
     assert producer.flush(10) == 0
     installation.produce_values([b"\x07 no event"] * 29)
 
-    assert 1 == run_counted(installation)["mapped"]
+    assert 1 == count_steps(installation)["mapped"]
 
 
 TEMPLATE = """
@@ -383,7 +383,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     installation.produce_events([repayment(n) for n in range(400)])
     installation.run()
-    renamed(installation, "off", circuit_breaker="off").run(start_from="beginning")
+    with_group(installation, "off", circuit_breaker="off").run(start_from="beginning")
     letters = [
         read_dead_letter(key=record.key(), value=record.value(), headers=headers_of(record))
         for record in installation.read(installation.settings.topic("dead_letters"))

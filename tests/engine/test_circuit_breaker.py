@@ -51,14 +51,14 @@ def after(*outcomes: Processed) -> CircuitBreakers:
     return breakers
 
 
-def opened() -> CircuitBreakers:
+def open_circuit_breakers() -> CircuitBreakers:
     return after(*[failed()] * 100)
 
 
 def test_a_breaker_never_opens_under_a_hundred_records() -> None:
     """99 failures of 99 leave a template alone; the hundredth suspends it."""
     assert frozenset() == after(*[failed()] * 99).suspended_now()
-    assert OPEN_A == opened().suspended_now()
+    assert OPEN_A == open_circuit_breakers().suspended_now()
 
 
 def test_95_percent_of_the_last_200() -> None:
@@ -76,7 +76,7 @@ def test_reasons_are_counted_apart() -> None:
 
 def test_every_hundredth_record_is_tried() -> None:
     """99 are passed over, the hundredth is not; a failed try begins a new hundred."""
-    breakers = opened()
+    breakers = open_circuit_breakers()
     skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(98):
         breakers.record(skipped)
@@ -90,8 +90,8 @@ def test_every_hundredth_record_is_tried() -> None:
     assert OPEN_A == breakers.suspended_now()
 
 
-def closed_by(*probes: Processed) -> CircuitBreakers:
-    breakers = opened()
+def breakers_after_probes(*probes: Processed) -> CircuitBreakers:
+    breakers = open_circuit_breakers()
     for probe in probes:
         for _ in range(99):
             breakers.record(failed(TemplateReason.TEMPLATE_SUSPENDED))
@@ -101,9 +101,9 @@ def closed_by(*probes: Processed) -> CircuitBreakers:
 
 def test_ten_successes_in_a_row_close_it() -> None:
     """Nine and a failure do not; ten do, and then it takes another hundred failures to open it."""
-    assert OPEN_A == closed_by(*[created_message()] * 9, failed(), created_message()).suspended_now()
+    assert OPEN_A == breakers_after_probes(*[created_message()] * 9, failed(), created_message()).suspended_now()
 
-    breakers = closed_by(*[created_message()] * 10)
+    breakers = breakers_after_probes(*[created_message()] * 10)
     for _ in range(99):
         breakers.record(failed())
 
@@ -112,7 +112,7 @@ def test_ten_successes_in_a_row_close_it() -> None:
 
 def test_a_new_version_starts_afresh() -> None:
     """Nothing that an older version did counts for a newer one."""
-    breakers = closed_by(failed(version=2))
+    breakers = breakers_after_probes(failed(version=2))
 
     assert frozenset() == breakers.suspended_now()
 
@@ -120,7 +120,7 @@ def test_a_new_version_starts_afresh() -> None:
 def test_a_reload_resumes_changed_templates() -> None:
     """A template of another version, or one that is gone, is no longer suspended; one that stayed as it was is."""
     for versions, still in (({A: 1}, OPEN_A), ({A: 2}, frozenset()), ({}, frozenset())):
-        breakers = opened()
+        breakers = open_circuit_breakers()
         breakers.reset_changed(versions)
 
         assert (still, still) == (breakers.suspended_now(), breakers.open_breakers())
@@ -128,7 +128,7 @@ def test_a_reload_resumes_changed_templates() -> None:
 
 def test_an_open_breaker_is_reported_during_its_probe() -> None:
     """The record whose probe is due is not suspended, and an operator still sees the breaker."""
-    breakers = opened()
+    breakers = open_circuit_breakers()
     skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(99):
         breakers.record(skipped)

@@ -39,7 +39,7 @@ def joined_consumer(installation: Installation) -> Iterator[EventConsumer]:
         event_consumer.close()
 
 
-def polled(event_consumer: EventConsumer, count: int, *, timeout_s: float = 30) -> list[PolledRecord]:
+def poll_records(event_consumer: EventConsumer, count: int, *, timeout_s: float = 30) -> list[PolledRecord]:
     """So many usable records; fewer when they do not come in time."""
     found: list[PolledRecord] = []
     deadline = time.monotonic() + timeout_s
@@ -67,11 +67,11 @@ def test_a_deferred_record_is_polled_again_with_all_behind_it(bootstrap_servers:
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(3)])
     with joined_consumer(installation) as event_consumer:
-        first = polled(event_consumer, 3)
+        first = poll_records(event_consumer, 3)
         event_consumer.pause_and_retry(first[0].partition, 1, "a test")
 
         assert [0, 1, 2] == offsets(first)
-        assert [1, 2] == offsets(polled(event_consumer, 2))
+        assert [1, 2] == offsets(poll_records(event_consumer, 2))
 
 
 def test_a_partition_revoked_while_paused_comes_back_unpaused(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -79,7 +79,7 @@ def test_a_partition_revoked_while_paused_comes_back_unpaused(bootstrap_servers:
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(3)])
     with joined_consumer(installation) as event_consumer:
-        (first, *_) = polled(event_consumer, 3)
+        (first, *_) = poll_records(event_consumer, 3)
         for _ in range(9):  # a long back-off, so that it is not resumed meanwhile
             event_consumer.pause_and_retry(first.partition, 1, "a test")
         member = event_consumer._consumer
@@ -90,7 +90,7 @@ def test_a_partition_revoked_while_paused_comes_back_unpaused(bootstrap_servers:
             [installation.events], on_assign=event_consumer._on_assign, on_revoke=event_consumer._on_revoke
         )
 
-        assert [0, 1, 2] == offsets(polled(event_consumer, 3))
+        assert [0, 1, 2] == offsets(poll_records(event_consumer, 3))
 
 
 def test_a_fetcher_that_has_ended_is_assigned_again(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -98,18 +98,18 @@ def test_a_fetcher_that_has_ended_is_assigned_again(bootstrap_servers: str, topi
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(3)])
     with joined_consumer(installation) as event_consumer:
-        (first, *_) = polled(event_consumer, 3)
+        (first, *_) = poll_records(event_consumer, 3)
         event_consumer._consumer.seek(TopicPartition(installation.events, 0, 1_000))
         with pytest.raises(InputError, match="is gone"):
             for _ in range(100):
                 event_consumer.poll(100)
         first.partition.rewind(1)
 
-        assert [1, 2] == offsets(polled(event_consumer, 2))
+        assert [1, 2] == offsets(poll_records(event_consumer, 2))
 
 
 @dataclass
-class KnownStart:
+class EarlyStartResolver:
     """In the place of StartOffsetResolver: resolves before the consumer's own connection has had any response."""
 
     first: int  #: of partition 0; all others are empty
@@ -135,10 +135,15 @@ def test_a_late_response_does_not_move_the_start() -> None:
     assert member.consume(1, 10)
     member.unassign()
     event_consumer = EventConsumer(
-        settings, member, cast(StartOffsetResolver, KnownStart(5, 0.05)), on_rebalance=lambda _kind, _count: None
+        settings,
+        member,
+        cast(StartOffsetResolver, EarlyStartResolver(5, 0.05)),
+        on_rebalance=lambda _kind, _count: None,
     )
     try:
-        found = [record for record in polled(event_consumer, 15, timeout_s=20) if record.record.position.partition == 0]
+        found = [
+            record for record in poll_records(event_consumer, 15, timeout_s=20) if record.record.position.partition == 0
+        ]
     finally:
         event_consumer.close()
 
@@ -150,7 +155,7 @@ def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(0)])
     with joined_consumer(installation) as event_consumer:
-        (first,) = polled(event_consumer, 1)
+        (first,) = poll_records(event_consumer, 1)
         assert event_consumer.is_current(first.partition)
         member = event_consumer._consumer
         member.unsubscribe()
@@ -161,7 +166,7 @@ def test_a_revoked_partition_is_not_current(bootstrap_servers: str, topic_prefix
         member.subscribe(
             [installation.events], on_assign=event_consumer._on_assign, on_revoke=event_consumer._on_revoke
         )
-        (again,) = polled(event_consumer, 1)
+        (again,) = poll_records(event_consumer, 1)
 
         assert not event_consumer.is_current(first.partition)
         assert event_consumer.is_current(again.partition)
@@ -174,7 +179,7 @@ def test_without_a_membership_there_is_no_group_metadata(bootstrap_servers: str,
         assert event_consumer.group_metadata is None
 
         installation.produce_events([repayment(0)])
-        polled(event_consumer, 1)
+        poll_records(event_consumer, 1)
 
         assert event_consumer.group_metadata is not None
 

@@ -32,7 +32,7 @@ UNPACKED_BYTES = 150_000_000
 SMALLER = {"receive.message.max.bytes": "100000000"}  # the default of librdkafka
 
 
-def blanks(installation: Installation, topic: str, key: str = "key", *, partition: int = 0) -> None:
+def produce_150_mb_batch(installation: Installation, topic: str, key: str = "key", *, partition: int = 0) -> None:
     """Put one batch of 4.6 KB that unpacks to 150 MB."""
     producer = Producer(
         logged(
@@ -43,18 +43,18 @@ def blanks(installation: Installation, topic: str, key: str = "key", *, partitio
     assert producer.flush(60) == 0
 
 
-class LeftError(Exception):
-    """The block around the engine is left."""
+class StopEngineError(Exception):
+    """Ends the engine at once, wherever it is."""
 
 
-class LeavableProgress(EngineStatus):
+class StoppableStatus(EngineStatus):
     """Raises LeftError where the engine waits before its first poll, once `leaving` is set."""
 
-    leaving: threading.Event
+    stopping: threading.Event
 
     def set_starting(self, reason: str) -> None:
-        if self.leaving.is_set():
-            raise LeftError
+        if self.stopping.is_set():
+            raise StopEngineError
         super().set_starting(reason)
 
 
@@ -62,7 +62,7 @@ class Running:
     """The engine in a thread of this process, until the block ends."""
 
     def __init__(self) -> None:
-        self.status = LeavableProgress.unobserved()
+        self.status = StoppableStatus.unobserved()
         self.error: FatalError | None = None
 
 
@@ -70,16 +70,16 @@ class Running:
 def running(installation: Installation) -> Iterator[Running]:
     """`run` until the block is left, wherever it is then; an end before that is in `error`."""
     engine = Running()
-    engine.status.leaving = leaving = threading.Event()
+    engine.status.stopping = stopping = threading.Event()
 
     def observe(step: str) -> None:
-        if leaving.is_set() and step == "polled":
-            raise LeftError
+        if stopping.is_set() and step == "polled":
+            raise StopEngineError
 
     def work() -> None:
         try:
             run(installation.settings, on_step=observe, status=engine.status)
-        except LeftError:
+        except StopEngineError:
             pass
         except FatalError as error:
             engine.error = error
@@ -89,7 +89,7 @@ def running(installation: Installation) -> Iterator[Running]:
     try:
         yield engine
     finally:
-        leaving.set()
+        stopping.set()
         thread.join(20)
     assert not thread.is_alive(), "it would go on beside the other tests"
 
@@ -106,7 +106,7 @@ def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str,
     """The record is EVENT_TOO_LARGE as any other, and what lies around it is mapped."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(0)])
-    blanks(installation, installation.events)
+    produce_150_mb_batch(installation, installation.events)
     installation.produce_events([repayment(1)])
     installation.run()
 
@@ -122,7 +122,7 @@ def test_a_batch_that_cannot_be_unpacked_defers_its_partition(bootstrap_servers:
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     limited = with_consumer(installation, SMALLER)
     installation.produce_events([repayment(0)])
-    blanks(installation, installation.events)
+    produce_150_mb_batch(installation, installation.events)
     installation.produce_events([repayment(1)])
     installation.produce_events([repayment(2)], partition=1)
     with running(limited) as engine:
@@ -210,7 +210,7 @@ def test_a_corrupt_batch_is_never_skipped(
 def test_a_row_that_unpacks_to_150_mb_is_invalid(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """The rows before and behind it count, and the copy does not keep its 150 MB."""
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
+    produce_150_mb_batch(installation, installation.settings.topic(Table.CONTACTS), "somebody")
     installation.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
     installation.produce_events([repayment(0)])
     installation.run()
@@ -224,7 +224,7 @@ def test_a_table_that_cannot_be_read_at_the_start(bootstrap_servers: str, topic_
     """Nothing is mapped without the table, /ready says where and why, and the process does not end: its restarts would
     come no further."""
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
-    blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
+    produce_150_mb_batch(installation, installation.settings.topic(Table.CONTACTS), "somebody")
     installation.produce_events([repayment(0)])
     with running(with_consumer(installation, SMALLER)) as engine:
         place = f"{installation.settings.topic(Table.CONTACTS)}[0]@0"
@@ -243,7 +243,7 @@ def test_a_table_that_cannot_be_read_any_further(bootstrap_servers: str, topic_p
     installation = create_installation(bootstrap_servers, topic_prefix, state_dir=tmp_path / "state")
     with structlog.testing.capture_logs() as logs, running(with_consumer(installation, SMALLER)) as engine:
         wait_until(lambda: engine.status.readiness().ready or engine.error is not None)
-        blanks(installation, installation.settings.topic(Table.CONTACTS), "somebody")
+        produce_150_mb_batch(installation, installation.settings.topic(Table.CONTACTS), "somebody")
         wait_until(lambda: engine.status.readiness().degraded or engine.error is not None)
         installation.produce_row(Table.ACCOUNTS, "somebody", b"not a row")
         installation.produce_events([repayment(0)])
@@ -255,16 +255,16 @@ def test_a_table_that_cannot_be_read_any_further(bootstrap_servers: str, topic_p
         assert f"{installation.settings.topic(Table.CONTACTS)}[0]@0 cannot be read" in readiness.reasons[0]
         assert "receive.message.max.bytes" in readiness.reasons[0]
     errors = [(line["event"], line.get("position")) for line in logs if line["log_level"] == "error"]
-    unreadable = f"{installation.settings.topic(Table.ACCOUNTS)}[0]@0"
-    assert [("reference table partition paused", None), ("invalid reference row", unreadable)] == errors
+    invalid_row = f"{installation.settings.topic(Table.ACCOUNTS)}[0]@0"
+    assert [("reference table partition paused", None), ("invalid reference row", invalid_row)] == errors
 
 
 def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group without positions looks into its outputs: where one cannot be read, that partition waits for it, and the
     place is in /ready. A template set that cannot be read keeps nobody."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    blanks(installation, installation.settings.topic("status"))
-    blanks(installation, installation.settings.topic("template_sets"))
+    produce_150_mb_batch(installation, installation.settings.topic("status"))
+    produce_150_mb_batch(installation, installation.settings.topic("template_sets"))
     installation.produce_events([repayment(0)])
     installation.produce_events([repayment(1)], partition=1)
     with running(with_consumer(installation, SMALLER)) as engine:
@@ -289,7 +289,7 @@ def test_a_batch_that_was_skipped_does_not_keep_its_partition_from_starting(
     limited = with_consumer(installation, SMALLER)
     installation.produce_events([repayment(0)])
     limited.run()
-    blanks(installation, installation.events)
+    produce_150_mb_batch(installation, installation.events)
     installation.produce_events([repayment(1)])
     installation.set_position(2)
     limited.run()

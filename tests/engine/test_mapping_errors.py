@@ -34,12 +34,12 @@ SECRET = "Ada Byron, 12 St James's Square"
 AT = 3  # the offset of the record for which mapping raises
 
 
-def endless() -> int:
+def recurse_forever() -> int:
     """As nested input would have it."""
-    return 1 + endless()
+    return 1 + recurse_forever()
 
 
-def raise_it(error: Exception) -> Callable[[], object]:
+def raising(error: Exception) -> Callable[[], object]:
     """What raises `error` when it is called."""
 
     def raise_error() -> object:
@@ -79,10 +79,10 @@ def events_of(statuses: list[dict[str, Any]]) -> list[int]:
 @pytest.mark.parametrize(
     ("effect", "kind"),
     [
-        (raise_it(MemoryError()), "MemoryError"),
-        (endless, "RecursionError"),
-        (raise_it(ValueError(SECRET)), "ValueError"),
-        (raise_it(InternalError(SECRET)), "InternalError"),
+        (raising(MemoryError()), "MemoryError"),
+        (recurse_forever, "RecursionError"),
+        (raising(ValueError(SECRET)), "ValueError"),
+        (raising(InternalError(SECRET)), "InternalError"),
     ],
     ids=["memory", "recursion", "value", "ours"],
 )
@@ -156,7 +156,7 @@ def test_an_exception_that_does_not_repeat_costs_nothing(
 ) -> None:
     """What is raised once, say for want of memory beside a large batch, costs the record nothing; it is mapped alone,
     in a transaction of its own."""
-    monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError()), times=1))
+    monkeypatch.setattr(module, "map_event", Mapping(raising(MemoryError()), times=1))
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
     installation.produce_events([repayment(n) for n in range(8)])
     steps: list[str] = []
@@ -172,7 +172,7 @@ def test_its_event_may_be_sent_again(
 ) -> None:
     """A dead letter for the record itself is not in the deduplication window: the same event, sent again, makes its
     messages."""
-    monkeypatch.setattr(module, "map_event", Mapping(raise_it(MemoryError())))
+    monkeypatch.setattr(module, "map_event", Mapping(raising(MemoryError())))
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in (0, 1, 2, AT, AT)])
     installation.run()
@@ -184,7 +184,7 @@ def test_an_exception_in_a_lookup_stops_the_process(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that does not give a row back, say, is no fault of the record: the process ends, nothing is lost."""
-    monkeypatch.setattr(module, "map_event", Mapping(raise_it(DependencyError("the disk"))))
+    monkeypatch.setattr(module, "map_event", Mapping(raising(DependencyError("the disk"))))
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(8)])
 

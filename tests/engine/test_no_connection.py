@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class SecuredBroker:
     """A broker with three listeners, and the file with the authority of its certificate."""
 
     plain: int
@@ -39,7 +39,7 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def secured_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     """Plaintext for the broker itself; SASL_PLAINTEXT, of which ada's password is `right`; SSL."""
     folder = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
@@ -64,7 +64,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         "listener.name.tls.ssl.keystore.location": str(folder / "server.pem"),
     }
     with local_kafka(port=plain, extra=extra):
-        yield Guarded(plain, sasl, tls, folder / "ca.pem")
+        yield SecuredBroker(plain, sasl, tls, folder / "ca.pem")
 
 
 PASSWORD = {
@@ -99,10 +99,10 @@ CASES: Mapping[str, tuple[str, Mapping[str, str], str, str]] = {  # listener, pr
 }
 
 
-def settings_for(guarded: Guarded, case: str) -> tuple[Settings, str]:
+def settings_for(secured_broker: SecuredBroker, case: str) -> tuple[Settings, str]:
     """Settings of a case, and a pattern of the text that it has to end with."""
     listener, properties, cause, hint = CASES[case]
-    port = getattr(guarded, listener) if listener else free_ports(1)[0]
+    port = getattr(secured_broker, listener) if listener else free_ports(1)[0]
     kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", common=dict(properties))
     return Settings(tenant=TENANT, kafka=kafka), rf"(?s)no response from .*{cause}.*\nhint: .*{re.escape(hint)}"
 
@@ -115,9 +115,9 @@ def _short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> None:
+def test_topics_say_why_there_is_no_connection(secured_broker: SecuredBroker, case: str) -> None:
     """The client's own cause, and the property or setting to look at."""
-    settings, text = settings_for(guarded, case)
+    settings, text = settings_for(secured_broker, case)
 
     with pytest.raises(DependencyError, match=text) as ended:
         topic_admin.inspect_topics(settings, stream_events=())
@@ -125,10 +125,10 @@ def test_topics_say_why_there_is_no_connection(guarded: Guarded, case: str) -> N
 
 
 @pytest.mark.parametrize("case", ["password", "plaintext to TLS"])
-def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_commands_say_it_too(secured_broker: SecuredBroker, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run`, `topics --create`, and the first requests of `produce` and `demo`."""
     monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 2.0)
-    settings, text = settings_for(guarded, case)
+    settings, text = settings_for(secured_broker, case)
 
     with pytest.raises(DependencyError, match=text):
         topic_admin.create_topics(settings, stream_events=())
@@ -138,21 +138,21 @@ def test_other_commands_say_it_too(guarded: Guarded, case: str, monkeypatch: pyt
         run(settings)
 
 
-def test_with_the_right_properties_it_connects(guarded: Guarded) -> None:
+def test_with_the_right_properties_it_connects(secured_broker: SecuredBroker) -> None:
     """The listeners above are no walls: the right password and the right authority are let in."""
     for port, properties in (
-        (guarded.sasl, {**PASSWORD, "sasl.password": "right"}),
-        (guarded.tls, {"security.protocol": "ssl", "ssl.ca.location": str(guarded.ca)}),
+        (secured_broker.sasl, {**PASSWORD, "sasl.password": "right"}),
+        (secured_broker.tls, {"security.protocol": "ssl", "ssl.ca.location": str(secured_broker.ca)}),
     ):
         kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", common=properties)
 
         assert topic_admin.inspect_topics(Settings(tenant=TENANT, kafka=kafka), stream_events=()).differences
 
 
-def test_no_line_of_the_client_is_among_the_logs(guarded: Guarded, topic_prefix: str) -> None:
+def test_no_line_of_the_client_is_among_the_logs(secured_broker: SecuredBroker, topic_prefix: str) -> None:
     """A producer that is fenced is a fatal error to librdkafka, which writes it to stderr by itself unless it is given
     a log: all that comes there is one JSON object a line."""
-    installation = create_installation(f"127.0.0.1:{guarded.plain}", topic_prefix)
+    installation = create_installation(f"127.0.0.1:{secured_broker.plain}", topic_prefix)
     installation.produce_events([repayment(n) for n in range(3)])
     other = Producer(
         {"bootstrap.servers": installation.servers, "transactional.id": installation.transactional_id, "log_level": 0}

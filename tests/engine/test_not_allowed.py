@@ -31,7 +31,7 @@ GUARDED = {
 
 
 @pytest.fixture(scope="module")
-def guarded_servers() -> Iterator[str]:
+def servers_with_acls() -> Iterator[str]:
     """A broker that looks at every request; all is allowed until a test denies something."""
     with local_kafka(extra=GUARDED) as kafka:
         yield kafka.bootstrap_servers
@@ -54,7 +54,7 @@ def outputs(installation: Installation) -> list[str]:
     return [*co_partitioned, installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
 
 
-def renamed(installation: Installation, group: str) -> Installation:
+def with_group(installation: Installation, group: str) -> Installation:
     """The same topics, another group."""
     return Installation(
         installation.settings.model_copy(update={"group": group}), installation.schemas, installation.templates
@@ -87,10 +87,10 @@ CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_rights_denied_at_the_start(guarded_servers: str, topic_prefix: str, case: str) -> None:
+def test_rights_denied_at_the_start(servers_with_acls: str, topic_prefix: str, case: str) -> None:
     """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or passed over."""
     kind, name, operation, named = CASES[case]
-    installation = create_installation(guarded_servers, topic_prefix)
+    installation = create_installation(servers_with_acls, topic_prefix)
     installation.produce_events([repayment()])
     deny(installation, kind, name(installation), operation)
 
@@ -100,9 +100,9 @@ def test_rights_denied_at_the_start(guarded_servers: str, topic_prefix: str, cas
     assert [] == installation.read(installation.settings.topic("messages"))
 
 
-def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) -> None:
+def test_topics_that_may_not_be_seen(servers_with_acls: str, topic_prefix: str) -> None:
     """A broker leaves them out of its list as if there were none: no command then says that they are missing."""
-    installation = create_installation(guarded_servers, topic_prefix)
+    installation = create_installation(servers_with_acls, topic_prefix)
     hidden = outputs(installation)[1]
     deny(installation, TOPIC, hidden, DESCRIBE)
     deny(installation, TOPIC, installation.events, DESCRIBE)
@@ -121,20 +121,20 @@ def test_topics_that_may_not_be_seen(guarded_servers: str, topic_prefix: str) ->
 
 
 def test_start_from_needs_the_right_to_read_positions(
-    guarded_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+    servers_with_acls: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--start-from` reads the group's positions before the group is joined; not allowed to, it ends as well."""
     monkeypatch.setattr(start, "POSITION_TIMEOUT_S", 1.0)
-    installation = create_installation(guarded_servers, topic_prefix)
+    installation = create_installation(servers_with_acls, topic_prefix)
     deny(installation, GROUP, installation.settings.group_id, DESCRIBE)
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant DESCRIBE .*the group"):
         run(installation.settings, start_from="beginning")
 
 
-def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
+def test_events_that_may_no_longer_be_read(servers_with_acls: str, topic_prefix: str) -> None:
     """READ of the events withdrawn from a process that has a position and waits for more."""
-    installation = create_installation(guarded_servers, topic_prefix)
+    installation = create_installation(servers_with_acls, topic_prefix)
     installation.produce_events([repayment()])
 
     def withdraw(step: str) -> None:
@@ -146,27 +146,27 @@ def test_events_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: s
     assert 2 == len(installation.read_statuses())
 
 
-def test_outputs_that_must_not_be_read(guarded_servers: str, topic_prefix: str) -> None:
+def test_outputs_that_must_not_be_read(servers_with_acls: str, topic_prefix: str) -> None:
     """A group without positions reads in its outputs what was published; not allowed to, it does not try for ever."""
-    installation = create_installation(guarded_servers, topic_prefix)
+    installation = create_installation(servers_with_acls, topic_prefix)
     installation.produce_events([repayment()])
     installation.run()
     deny(installation, TOPIC, installation.settings.topic("status"), READ)
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant READ on .*status"):
-        run(renamed(installation, f"{topic_prefix}renamed").settings)
+        run(with_group(installation, f"{topic_prefix}renamed").settings)
 
 
-def test_positions_that_may_no_longer_be_read(guarded_servers: str, topic_prefix: str) -> None:
+def test_positions_that_may_no_longer_be_read(servers_with_acls: str, topic_prefix: str) -> None:
     """After an abort the process goes back to what the group has committed; not allowed to read that, it ends."""
-    installation = create_installation(guarded_servers, topic_prefix)
+    installation = create_installation(servers_with_acls, topic_prefix)
     installation.produce_events([repayment()])
 
     def fence(step: str) -> None:
         if step == "begun":
             deny(installation, GROUP, installation.settings.group_id, DESCRIBE)
             other = Producer(
-                logged({"bootstrap.servers": guarded_servers, "transactional.id": installation.transactional_id})
+                logged({"bootstrap.servers": servers_with_acls, "transactional.id": installation.transactional_id})
             )
             other.init_transactions(10)
 

@@ -52,7 +52,7 @@ def with_settings(installation: Installation, **changed: Any) -> Installation:
     return replace(installation, settings=installation.settings.model_copy(update=changed))
 
 
-def duplicates(installation: Installation) -> list[int]:
+def duplicate_offsets(installation: Installation) -> list[int]:
     """Source offsets of the decisions DUPLICATE_EVENT."""
     return [
         decision["source"]["offset"]
@@ -61,7 +61,7 @@ def duplicates(installation: Installation) -> list[int]:
     ]
 
 
-def sources(installation: Installation) -> set[int]:
+def source_offsets(installation: Installation) -> set[int]:
     """Source offsets that have messages."""
     return {status["source"]["offset"] for status in installation.read_statuses()}
 
@@ -79,8 +79,8 @@ def test_a_dead_letter_does_not_hide_the_repeat(bootstrap_servers: str, topic_pr
         installation.produce_events([repayment(1)])
         installation.run()
 
-    assert [] == duplicates(installation)
-    assert {1} == sources(installation)
+    assert [] == duplicate_offsets(installation)
+    assert {1} == source_offsets(installation)
 
 
 def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -97,8 +97,8 @@ def test_a_schema_that_is_gone_makes_no_second_message(bootstrap_servers: str, t
         installation.produce_events([repayment(1)])
         installation.run()
 
-    assert [1] == duplicates(installation)
-    assert {0} == sources(installation)
+    assert [1] == duplicate_offsets(installation)
+    assert {0} == source_offsets(installation)
 
 
 def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -113,8 +113,8 @@ def test_a_stricter_key_check_makes_no_second_message(bootstrap_servers: str, to
     strict.produce_events([repayment(1)])
     strict.run()
 
-    assert [1] == duplicates(installation)
-    assert {0} == sources(installation)
+    assert [1] == duplicate_offsets(installation)
+    assert {0} == source_offsets(installation)
     assert key != "another"
 
 
@@ -137,7 +137,7 @@ def test_a_record_whose_templates_failed_counts(bootstrap_servers: str, topic_pr
         headers["dl.event"],
         headers["dl.set_version"],
     )
-    assert [1] == duplicates(installation)
+    assert [1] == duplicate_offsets(installation)
 
 
 def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -164,7 +164,7 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
     assert producer.flush(10) == 0
 
     assert [Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED] == [
-        list(Reason)[offset] for offset in offsets(seen(installation))
+        list(Reason)[offset] for offset in offsets(window_at_start(installation))
     ]
 
 
@@ -176,7 +176,7 @@ def test_another_tenants_event_does_not_count(bootstrap_servers: str, topic_pref
     installation.produce_events([repayment(1)])
     installation.run()
 
-    assert {1} == sources(installation)
+    assert {1} == source_offsets(installation)
 
 
 @pytest.mark.parametrize("decisions", ["off", "unexpected"])
@@ -189,12 +189,12 @@ def test_records_without_an_outcome_are_read_from_the_input(
     )
     installation.produce_events([repayment(1), repayment(2)])
     installation.run()
-    assert set() == sources(installation)
+    assert set() == source_offsets(installation)
     on = with_settings(installation, channels=installation.settings.channels.model_copy(update={"disabled": ()}))
     on.produce_events([repayment(1)])
     on.run()
 
-    assert set() == sources(installation)
+    assert set() == source_offsets(installation)
     assert [3] == installation.committed()
 
 
@@ -228,10 +228,10 @@ def test_a_skipped_record_does_not_count(bootstrap_servers: str, topic_prefix: s
     installation.produce_events([repayment(1)])
     installation.run()
 
-    assert {1} == sources(installation)
+    assert {1} == source_offsets(installation)
 
 
-def seen(installation: Installation) -> tuple[SeenEvent, ...]:
+def window_at_start(installation: Installation) -> tuple[SeenEvent, ...]:
     """The window that a process would start with now."""
     return start_offset_resolver(installation).resolve(0).seen
 
@@ -244,7 +244,7 @@ def offsets(events: Iterable[SeenEvent]) -> list[int]:
 def open_transaction(
     installation: Installation, topic: str, values: Iterable[bytes], headers: Headers
 ) -> Iterator[None]:
-    """Somebody's transaction with records in partition 0 of an output, open within the block and aborted then."""
+    """A foreign producer's transaction in partition 0 of an output, open within the block and aborted then."""
     properties = {
         "bootstrap.servers": installation.servers,
         "transactional.id": f"{installation.events}-other",
@@ -281,7 +281,7 @@ def test_an_open_transaction_in_an_output_delays_no_start(bootstrap_servers: str
         installation.run()
         took_s = time.monotonic() - began
 
-    assert [2, 3] == duplicates(installation)
+    assert [2, 3] == duplicate_offsets(installation)
     assert took_s < read_range.OPEN_TRANSACTION_TIMEOUT_S
 
 
@@ -300,7 +300,7 @@ def test_a_committed_outcome_wins_over_an_open_one(bootstrap_servers: str, topic
     with open_transaction(
         installation, installation.settings.topic("status"), [json.dumps(other).encode()], JSON_HEADERS
     ):
-        window = seen(strict)
+        window = window_at_start(strict)
 
     assert [0] == offsets(window)
 
@@ -321,11 +321,11 @@ def test_the_window_is_read_back_in_chunks(
     installation.produce_events([repayment(number % 45) for number in range(50)])
     installation.run()
 
-    assert list(range(30, 50)) == offsets(seen(installation))
+    assert list(range(30, 50)) == offsets(window_at_start(installation))
 
 
 def test_the_window_after_a_rewind_spans_both_passes(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Two passes lie one behind the other in the outputs; the window of the second has what only the first judged."""
+    """Two passes lie one behind the other in the outputs; the second's window has what only the first processed."""
     installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 10})
     installation.produce_events([repayment(number) for number in range(20)])
     installation.run()
@@ -336,7 +336,7 @@ def test_the_window_after_a_rewind_spans_both_passes(bootstrap_servers: str, top
     assert dict.fromkeys(range(12, 20), 2) == {
         offset: count for offset, count in Counter(emails(installation)).items() if count > 1
     }
-    assert list(range(5, 15)) == offsets(seen(installation))
+    assert list(range(5, 15)) == offsets(window_at_start(installation))
 
 
 def test_a_foreign_record_among_the_outputs_is_skipped(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -357,8 +357,8 @@ def test_a_foreign_record_among_the_outputs_is_skipped(bootstrap_servers: str, t
     with capture_logs() as logs:
         installation.run()
 
-    assert [1] == duplicates(installation)
-    assert {-1, 0} == sources(installation)
+    assert [1] == duplicate_offsets(installation)
+    assert {-1, 0} == source_offsets(installation)
     assert 3 == len([line for line in logs if line["event"] == "output cannot be read"])
 
 
@@ -377,7 +377,7 @@ def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_pref
     installation.produce_events([repayment(number) for number in range(2, 8)])
     installation.run()
 
-    assert 5 in offsets(seen(installation))
+    assert 5 in offsets(window_at_start(installation))
 
 
 def put_outputs(installation: Installation, topic: str, values: Iterable[bytes], headers: Headers = ()) -> None:
@@ -397,7 +397,7 @@ def test_later_statuses_do_not_affect_the_window(
     installation = create_installation(bootstrap_servers, topic_prefix, deduplication={"records": 20})
     installation.produce_events([repayment(number) for number in range(30)])
     installation.run()
-    before = seen(installation)
+    before = window_at_start(installation)
     first, last = installation.read_statuses()[0], installation.read_statuses()[-1]
     later = [
         json.dumps({**status, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode()
@@ -406,7 +406,7 @@ def test_later_statuses_do_not_affect_the_window(
     put_outputs(installation, installation.settings.topic("status"), later, (("content-type", b"application/json"),))
 
     assert list(range(10, 30)) == offsets(before)
-    assert before == seen(installation)
+    assert before == window_at_start(installation)
 
 
 def test_a_foreign_dead_letter_is_skipped(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -429,7 +429,7 @@ def test_a_foreign_dead_letter_is_skipped(bootstrap_servers: str, topic_prefix: 
     installation.produce_events([repayment(1)])
     installation.run()
 
-    assert [1] == duplicates(installation)
+    assert [1] == duplicate_offsets(installation)
 
 
 def test_many_unknown_ids_among_the_outputs_delay_no_start(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -445,7 +445,7 @@ def test_many_unknown_ids_among_the_outputs_delay_no_start(bootstrap_servers: st
         installation.produce_events([repayment(1)])
         installation.run()
 
-    assert [1] == duplicates(installation)
+    assert [1] == duplicate_offsets(installation)
 
 
 def test_many_refused_ids_among_the_outputs_delay_no_start(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -467,4 +467,4 @@ def test_many_refused_ids_among_the_outputs_delay_no_start(bootstrap_servers: st
         installation.produce_events([repayment(1)])
         installation.run()
 
-    assert [1] == duplicates(installation)
+    assert [1] == duplicate_offsets(installation)

@@ -29,7 +29,7 @@ def stream(installation: Installation) -> Topic:
 
 
 CREATE = "`processor topics --create` creates what is missing"
-CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is done; what is said, and the hint
+CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # preparation, error text, hint
     "no decisions": (
         lambda installation: installation.delete_topic(installation.settings.topic("decisions")),
         "topics are missing: {prefix}communications.decisions",
@@ -45,7 +45,7 @@ CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is
         "topics are missing: {prefix}mrn.event.northbank.streamingapi.loan_repayment",
         CREATE,
     ),
-    "few twins": (
+    "too few partitions": (
         lambda installation: installation.grow_topic(installation.events, 2),
         "{prefix}banking.events has 2 partitions, but {prefix}communications.messages has 1, ",
         "`processor topics --grow 2 --yes`",
@@ -62,11 +62,13 @@ CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # what is
 @pytest.mark.parametrize("case", CASES)
 def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case: str) -> None:
     """`run` ends with 2, names the topic and what to do; the group has no position afterwards, nothing is published."""
-    done, said, hint = CASES[case]
+    prepare, error_text, hint = CASES[case]
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment()])
-    done(installation)
-    text = re.escape(said.format(prefix=topic_prefix)) + ".*\nhint: .*" + re.escape(hint.format(prefix=topic_prefix))
+    prepare(installation)
+    text = (
+        re.escape(error_text.format(prefix=topic_prefix)) + ".*\nhint: .*" + re.escape(hint.format(prefix=topic_prefix))
+    )
 
     with pytest.raises(TopicConfigError, match=f"(?s){text}") as ended:
         installation.run()
@@ -78,7 +80,7 @@ def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case:
 
 @pytest.mark.kafka
 def test_the_smallest_sufficient_dead_letter_limit(bootstrap_servers: str, topic_prefix: str) -> None:
-    """At exactly the limit that is asked for, `run` starts."""
+    """At exactly the required limit `run` starts."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.limit(installation.settings.topic("dead_letters"), LETTERS_BYTES)
     installation.run()

@@ -63,7 +63,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
     installation.produce_events([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
     messages = installation.settings.topic("messages")
 
-    def lower(step: str) -> None:
+    def lower_limit(step: str) -> None:
         if step == "mapped" and not lowered:
             lowered.append(step)
             limit = ConfigEntry("max.message.bytes", "6000", incremental_operation=AlterConfigOpType.SET)
@@ -73,7 +73,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
             altered.result(10)
 
     lowered: list[str] = []
-    run(installation.settings, until_end=True, on_step=lower)
+    run(installation.settings, until_end=True, on_step=lower_limit)
 
     assert lowered
     assert [6] == installation.committed()
@@ -216,7 +216,7 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
         assert producer.flush(10) == 0
         seen: list[tuple[list[int], list[int]]] = []
 
-        def bring_up(step: str) -> None:
+        def start_registry(step: str) -> None:
             # Between two batches: inside a transaction the group's position is not stable, and cannot be read.
             if step == "polled" and not responses and installation.committed([0, 1]) == [1, 1]:
                 seen.append(([len(installation.read_statuses(0))], [len(installation.read_statuses(1))]))
@@ -224,7 +224,7 @@ def test_a_registry_that_is_down_holds_up_one_partition(bootstrap_servers: str, 
                 schema = next(family for family in families if "LoanTransaction" in family.name)
                 responses["/schemas/ids/7"] = {"schema": schema.text}
 
-        run(installation.settings, until_end=True, on_step=bring_up)
+        run(installation.settings, until_end=True, on_step=start_registry)
 
     assert [([2], [2])] == seen
     assert [3, 1] == installation.committed([0, 1])

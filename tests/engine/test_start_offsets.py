@@ -28,13 +28,13 @@ def events(count: int, *, seed: int = 1) -> list[dict[str, object]]:
     return list(generate_events(count, seed=seed, tenant=TENANT))
 
 
-def sources(installation: Installation, partition: int = 0) -> set[int]:
+def source_offsets(installation: Installation, partition: int = 0) -> set[int]:
     """Source offsets that a status or a decision names."""
     records = [*installation.read_statuses(partition), *installation.read_decisions(partition)]
     return {record["source"]["offset"] for record in records}
 
 
-def renamed(installation: Installation) -> Installation:
+def with_new_group(installation: Installation) -> Installation:
     """The same topics, another group."""
     settings = installation.settings.model_copy(update={"group": f"{installation.settings.group_id}-renamed"})
     return Installation(settings, installation.schemas, installation.templates)
@@ -46,7 +46,7 @@ def test_a_new_group_starts_at_the_beginning(bootstrap_servers: str, topic_prefi
     installation.produce_events(events(10))
     installation.run()
 
-    assert set(range(10)) == sources(installation)
+    assert set(range(10)) == source_offsets(installation)
     assert [10] == installation.committed()
 
 
@@ -80,7 +80,7 @@ def test_a_second_run_continues_at_the_committed_position(bootstrap_servers: str
     installation.produce_events(events(5, seed=2))
     installation.run()
 
-    assert set(range(10)) == sources(installation)
+    assert set(range(10)) == source_offsets(installation)
 
 
 def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -98,7 +98,7 @@ def test_a_position_that_is_gone_stops(bootstrap_servers: str, topic_prefix: str
 
     installation.run(start_from="beginning")
 
-    assert {0, 1, 6, 7, 8, 9} == sources(installation)
+    assert {0, 1, 6, 7, 8, 9} == source_offsets(installation)
 
 
 def test_all_positions_that_are_gone_are_named(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -138,7 +138,7 @@ def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> Non
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events(events(5))
     installation.run()
-    again = renamed(installation)
+    again = with_new_group(installation)
 
     with pytest.raises(InputError, match=re.escape("`--start-from outputs`")):
         again.run()
@@ -147,7 +147,7 @@ def test_a_renamed_group_stops(bootstrap_servers: str, topic_prefix: str) -> Non
     published = len(installation.read_statuses())
     again.run(start_from="outputs")
 
-    assert set(range(10)) == sources(installation)
+    assert set(range(10)) == source_offsets(installation)
     assert published <= len(installation.read_statuses())
     assert len({(s["source"]["offset"], s["encodedKey"]) for s in installation.read_statuses()}) == len(
         installation.read_statuses()
@@ -162,7 +162,7 @@ def test_end_skips_what_is_there(bootstrap_servers: str, topic_prefix: str) -> N
     installation.produce_events(events(5, seed=2))
     installation.run()
 
-    assert set(range(5, 10)) == sources(installation)
+    assert set(range(5, 10)) == source_offsets(installation)
 
 
 def test_a_time_starts_at_the_first_record_since(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -174,7 +174,7 @@ def test_a_time_starts_at_the_first_record_since(bootstrap_servers: str, topic_p
     installation.produce_events(events(5, seed=2))
     installation.run(start_from=since)
 
-    assert set(range(5, 10)) == sources(installation)
+    assert set(range(5, 10)) == source_offsets(installation)
 
 
 def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -186,7 +186,7 @@ def test_a_grown_partition_starts_at_its_first_offset(bootstrap_servers: str, to
     installation.produce_events(events(4, seed=2), partition=1)
     installation.run()
 
-    assert set(range(4)) == sources(installation, 1)
+    assert set(range(4)) == source_offsets(installation, 1)
     assert [3, 4] == installation.committed([0, 1])
 
 
@@ -199,11 +199,11 @@ def test_start_from_does_not_apply_to_added_partitions(bootstrap_servers: str, t
     installation.produce_events(events(4, seed=2), partition=1)
     installation.run(start_from="end")
 
-    assert set() == sources(installation)
-    assert set(range(4)) == sources(installation, 1)
+    assert set() == source_offsets(installation)
+    assert set(range(4)) == source_offsets(installation, 1)
 
 
-def emptied(installation: Installation) -> None:
+def empty_outputs(installation: Installation) -> None:
     """Delete all that the outputs hold."""
     admin = installation.admin()
     co_partitioned = [installation.settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")]
@@ -227,7 +227,7 @@ def test_all_start_offsets_are_committed_at_once(bootstrap_servers: str, topic_p
     installation.run(start_from="end")
 
     assert [1] * 20 == installation.committed(range(20))
-    assert [] == [source for partition in range(20) for source in sources(installation, partition)]
+    assert [] == [source for partition in range(20) for source in source_offsets(installation, partition)]
 
 
 def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_prefix: str) -> None:
@@ -236,7 +236,7 @@ def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_pref
     installation.produce_events(events(5))
     installation.run()
     (first, *_) = installation.read(installation.settings.topic("status"))
-    emptied(installation)
+    empty_outputs(installation)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}other"}))
     producer.init_transactions(10)
     producer.begin_transaction()
@@ -248,7 +248,7 @@ def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_pref
     ended.start()
 
     with pytest.raises(InputError, match=re.escape("its outputs hold events of it")):
-        renamed(installation).run()
+        with_new_group(installation).run()
     ended.join()
 
 

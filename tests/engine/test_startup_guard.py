@@ -83,7 +83,7 @@ def test_the_check_can_be_disabled() -> None:
 
 
 def test_another_tenant_is_refused_like_rejected_records() -> None:
-    """95 of the first 100; the text names the tenant that is there most often, and asks for the setting."""
+    """95 of the first 100; the text names the tenant that is there most often, and names the setting."""
     other = skipped(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
     expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
     with pytest.raises(InputError, match=expected):

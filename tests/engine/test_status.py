@@ -55,7 +55,7 @@ class Clock:
         return 1_700_000_000.0 + self.now
 
 
-class Ends(StartOffsetResolver):
+class StubEndOffsets(StartOffsetResolver):
     """Last stable offsets, as the broker would give them."""
 
     def __init__(self, ends: Mapping[int, int]) -> None:
@@ -67,7 +67,7 @@ class Ends(StartOffsetResolver):
         return {partition: self.ends[partition] for partition in partitions}
 
 
-class Observed:
+class ObservedStatus:
     """A status with a clock and with end offsets of its own, updated by a loop with these partitions."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Observed:
         monkeypatch.setattr(module, "time", self.clock)
         self.registry = CollectorRegistry()
         self.status = EngineStatus(Metrics(self.registry), events=EVENTS, max_stall_s=MAX_STALL_S)
-        self.ends = Ends(ends)
+        self.ends = StubEndOffsets(ends)
         self.status.watch_lag(self.ends)
         self.partitions = {partition.number: partition for partition in partitions}
         for partition in partitions:
@@ -117,7 +117,7 @@ def mapped(key: bytes | None = None) -> Processed:
     return outcome
 
 
-def keyed(key: str) -> Processed:
+def with_key(key: str) -> Processed:
     """As `mapped`, quickly."""
     wrong = mapped(b"wrong")
     return replace(wrong, record=replace(wrong.record, key=key.encode()))
@@ -130,7 +130,7 @@ def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.Mon
         started_partition(3, committed=10, cause="waiting for the schema registry"),
         started_partition(4, committed=10),
     )
-    seen = Observed(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
+    seen = ObservedStatus(monkeypatch, stuck, busy, ends={3: 10, 4: 10})
     waits = "partition 3 waits at 10: waiting for the schema registry"
     degraded = Readiness(ready=True, reasons=(waits,), degraded=True)
     assert degraded == seen.after(3)
@@ -153,7 +153,7 @@ def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.Mon
 def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an hour without records the first new one has as long as any other; so has the first after it caught up."""
     idle = started_partition(3, committed=10)
-    seen = Observed(monkeypatch, idle, ends={3: 10})
+    seen = ObservedStatus(monkeypatch, idle, ends={3: 10})
     seen.after(3_600)
     seen.ends.ends = {3: 11}
 
@@ -169,7 +169,7 @@ def test_a_partition_that_was_idle_long_is_not_stalled(monkeypatch: pytest.Monke
 
 def test_the_last_known_end_offsets_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the broker gives no end offsets, the last known ones stand."""
-    seen = Observed(monkeypatch, started_partition(3, committed=10), ends={})
+    seen = ObservedStatus(monkeypatch, started_partition(3, committed=10), ends={})
     seen.after(3)
 
     assert 0 == seen.metric("consumer_lag_records", topic=EVENTS, partition="3")
@@ -185,7 +185,7 @@ def test_the_last_known_end_offsets_stand(monkeypatch: pytest.MonkeyPatch) -> No
 def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lag, time of the last progress since the epoch, assigned partitions; one that went shows nothing any more."""
     three, four = started_partition(3, committed=10), started_partition(4, committed=-1)
-    seen = Observed(monkeypatch, three, four, ends={3: 17, 4: 2})
+    seen = ObservedStatus(monkeypatch, three, four, ends={3: 17, 4: 2})
     progressed_at = seen.clock.time()
     seen.after(6)
 
@@ -211,7 +211,7 @@ def failure(result: str) -> NotCommitted:
 
 def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     seen.status.count_committed([mapped(), mapped()], seconds=0.1)
     for result in ("aborted", "aborted", "uncertain", "fenced"):
         seen.status.count_failure(failure(result))
@@ -244,10 +244,10 @@ def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch, key: Callable[[], str]) -> None:
     """A thousand records that are keyed wrongly in one way are all counted, and one line names the first."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     with capture_logs() as logs:
         for _ in range(10):
-            seen.status.count_committed([keyed(key()) for _ in range(100)], seconds=0.1)
+            seen.status.count_committed([with_key(key()) for _ in range(100)], seconds=0.1)
 
     assert 1_000 == seen.metric("key_mismatches_total")
     (line,) = (line for line in logs if "pattern" in line)
@@ -259,7 +259,7 @@ def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch,
 
 def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those whose time no reader could show, dead letters too; others are not."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     for timestamp_ms in (1_773_480_413_702, 1_773_480_413_702_000, -1):
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, timestamp_ms=timestamp_ms)
@@ -272,7 +272,7 @@ def test_records_without_a_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By their name, once for each record that has outputs without them."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     for headers in ((), (("traceparent", None),), (("traceparent", b"x"), ("traceparent", b"y"), ("other", None))):
         for value in (None, b"broken"):
             record = make_record(None if value else make_event(), value=value, headers=headers)
@@ -286,7 +286,7 @@ def test_malformed_headers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By template, once the message that shows them is committed; templates that replace none have no series."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     context = make_context(
         make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML), make_email("mail")
     )
@@ -303,8 +303,8 @@ def test_replaced_characters_are_counted(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key may have 1 MB, and its pattern has 40 characters: the rest of it is not searched."""
-    seen = Observed(monkeypatch, ends={})
-    outcome = keyed(f"{'1' * 31}-" * 31_250)
+    seen = ObservedStatus(monkeypatch, ends={})
+    outcome = with_key(f"{'1' * 31}-" * 31_250)
     began = time.process_time()
     with capture_logs() as lines:
         seen.status.count_committed([outcome], seconds=0.1)
@@ -315,9 +315,12 @@ def test_the_pattern_of_a_long_key_takes_no_time(monkeypatch: pytest.MonkeyPatch
 
 def test_each_pattern_of_wrong_keys_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two producers that key wrongly in two ways are two lines; a right key is none."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     with capture_logs() as logs:
-        seen.status.count_committed([keyed("LN-1"), mapped(), keyed(f"17:{'0f' * 16}"), keyed("LN-2")], seconds=0.1)
+        seen.status.count_committed(
+            [with_key("LN-1"), mapped(), with_key(f"17:{'0f' * 16}"), with_key("LN-2")],
+            seconds=0.1,
+        )
 
     assert 3 == seen.metric("key_mismatches_total")
     assert ["a-9", "9:<key>"] == [line["pattern"] for line in logs if "pattern" in line]
@@ -377,7 +380,7 @@ def test_ready_again_when_the_batch_is_committed_or_gone() -> None:
 
 def test_a_stuck_loop_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Updates have ended, so the last response is worth nothing."""
-    seen = Observed(monkeypatch, ends={})
+    seen = ObservedStatus(monkeypatch, ends={})
     assert READY == seen.after(1)
     seen.clock.now += MAX_STALL_S + 1
 
@@ -421,7 +424,7 @@ def test_an_engine_with_a_deferred_record_is_not_ready(
 
 def test_template_failures_only_degrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that cannot be used and suspended templates are `degraded` in /ready, which stays yes; then forgotten."""
-    seen = Observed(monkeypatch, started_partition(), ends={3: 10})
+    seen = ObservedStatus(monkeypatch, started_partition(), ends={3: 10})
     suspended = frozenset({(TemplateId("b"), TemplateReason.OTHER), (TemplateId("a"), TemplateReason.MISSING_VALUE)})
     assert 1.0 == seen.metric("template_reload_successful")  # while the engine starts, too
     seen.status.set_templates("0a", refused="x.toml:1: is not TOML", suspended=suspended)

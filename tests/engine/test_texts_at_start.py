@@ -47,7 +47,7 @@ def write(directory: Path, subject: str, *, version: int = 1, more: str = "") ->
     (directory / "loan-repayment-email.toml").write_text(text + more)
 
 
-def made_with(servers: str, prefix: str, directory: Path) -> Installation:
+def installation_with_message(servers: str, prefix: str, directory: Path) -> Installation:
     """An installation with one template, which has made a message of one event."""
     write(directory, "First")
     installation = create_installation(servers, prefix, templates_dir=directory)
@@ -77,7 +77,7 @@ def test_another_text_of_the_same_version_does_not_start(
 ) -> None:
     """With the words and the hint of a refused reload, before anything is committed; a raised version starts, and so do
     both texts that were used under their versions."""
-    installation = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    installation = installation_with_message(bootstrap_servers, topic_prefix, tmp_path / "templates")
     installation.produce_events([repayment(1)])
     before = state(installation)
     write(tmp_path / "templates", "Second")
@@ -102,7 +102,7 @@ def test_another_text_of_the_same_version_does_not_start(
 
 def test_run_exits_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """So do its workers."""
-    installation = made_with(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    installation = installation_with_message(bootstrap_servers, topic_prefix, tmp_path / "templates")
     installation.produce_events([repayment(1)])
     before = state(installation)
     write(tmp_path / "templates", "Second")
@@ -131,7 +131,7 @@ def test_run_exits_with_2(bootstrap_servers: str, topic_prefix: str, tmp_path: P
 def test_fields_that_a_version_does_not_cover(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """Samples, comments, the order of fields, and the values of a webhook's headers, which may be secrets."""
     directory = tmp_path / "templates"
-    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
     (directory / "hook.toml").write_text(HOOK)
     installation.produce_events([repayment(1)])
     installation.run()
@@ -155,7 +155,7 @@ def test_fields_that_a_version_does_not_cover(bootstrap_servers: str, topic_pref
         installation.run()
 
 
-def put_sets(installation: Installation, records: Iterable[tuple[str, bytes | None]]) -> None:
+def produce_template_sets(installation: Installation, records: Iterable[tuple[str, bytes | None]]) -> None:
     """Records on the topic of template sets: key, value."""
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
     for key, value in records:
@@ -166,7 +166,7 @@ def put_sets(installation: Installation, records: Iterable[tuple[str, bytes | No
 def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """They are passed over with one warning; a set of a later version of this program is read as far as it is known."""
     directory = tmp_path / "templates"
-    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
     (own,) = installation.read(installation.settings.topic("template_sets"))
     newer = json.loads(own.value() or b"")
     newer["brand_new"] = True
@@ -179,8 +179,8 @@ def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, 
         b'{"templates": {}}',
         b'{"templates": [{"id": "a", "version": 1, "content": "[]"}]}',
     ]
-    put_sets(installation, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
-    put_sets(installation, [("newer", json.dumps(newer).encode())])
+    produce_template_sets(installation, [(f"foreign-{number}", value) for number, value in enumerate(foreign)])
+    produce_template_sets(installation, [("newer", json.dumps(newer).encode())])
     output_topics = read_output_topics(
         create_admin(installation.settings), installation.settings, installation.templates
     )
@@ -199,15 +199,15 @@ def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, 
 def test_a_deleted_set_is_written_again(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """By a null value: its texts are free again, and it is written again by who uses it."""
     directory = tmp_path / "templates"
-    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
     first = installation.template_set_keys()
     write(directory, "Second")
-    put_sets(installation, [(first[0], None)])
+    produce_template_sets(installation, [(first[0], None)])
     installation.produce_events([repayment(1)])
     installation.run()
     assert [2] == installation.committed()
     second = installation.template_set_keys()[-1]
-    put_sets(installation, [(second, None)])
+    produce_template_sets(installation, [(second, None)])
     installation.produce_events([repayment(2)])
     installation.run()
 
@@ -217,12 +217,12 @@ def test_a_deleted_set_is_written_again(bootstrap_servers: str, topic_prefix: st
 def test_an_old_process_that_still_writes_its_set(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """While a new version is rolled out, both are written, in any order: each process starts again with its own."""
     directory = tmp_path / "templates"
-    installation = made_with(bootstrap_servers, topic_prefix, directory)
+    installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
     (old,) = installation.read(installation.settings.topic("template_sets"))
     write(directory, "Second", version=2)
     installation.produce_events([repayment(1)])
     installation.run()
-    put_sets(installation, [((old.key() or b"").decode(), old.value())])
+    produce_template_sets(installation, [((old.key() or b"").decode(), old.value())])
     for subject, version in (("Second", 2), ("First", 1)):
         write(directory, subject, version=version)
         installation.run()

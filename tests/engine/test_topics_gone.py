@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 
-def named(installation: Installation, role: Role) -> Topic:
+def topic_of(installation: Installation, role: Role) -> Topic:
     """The topic of that role; `stream` is the one of LOAN_REPAYMENT."""
     return (
         installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))
@@ -41,7 +41,7 @@ def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: s
     """/ready names topic and command within seconds; created again, the same process goes on, and each event has its
     outputs once in every topic."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    topic = named(installation, role)
+    topic = topic_of(installation, role)
     installation.produce_events([repayment(n) for n in range(20)])
     with process(installation) as (running, address):
         wait_until(lambda: installation.committed() == [20])
@@ -61,7 +61,7 @@ def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: s
     assert "`processor topics --create` creates what is missing" in response["reasons"][0]
     for output, each in OUTPUTS.items():
         events = 40 if output == role else 60
-        read = installation.read(named(installation, output))
+        read = installation.read(topic_of(installation, output))
         assert each * events == len(read), output
         if output != "stream":
             assert each * events == len({message.key() for message in read}), output
@@ -95,7 +95,7 @@ def test_an_output_topic_that_comes_back_smaller(bootstrap_servers: str, topic_p
 def test_a_stream_that_comes_back_with_other_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
     """A stream's partition is the source's modulo its own number, which is the one that it has now."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=3)
-    stream = named(installation, "stream")
+    stream = topic_of(installation, "stream")
     with process(installation) as (_, address):
         wait_until(lambda: ready(address)["ready"])
         installation.produce_events([repayment(n) for n in range(3)], partition=2)
@@ -150,8 +150,8 @@ def test_a_start_waits_for_a_deleted_topic(bootstrap_servers: str, topic_prefix:
 
 
 def test_no_client_of_ours_creates_a_topic() -> None:
-    """A broker that creates topics by itself gives one with one partition and its own retention: never by asking of
-    ours. The deleted topic stays away until it is created as planned."""
+    """A broker that creates topics by itself gives one with one partition and its own retention: no request
+    of ours causes that. The deleted topic stays away until it is created as planned."""
     with local_kafka(extra={"auto.create.topics.enable": "true"}) as kafka:
         installation = create_installation(kafka.bootstrap_servers, "auto.", partitions=2)
         status = installation.settings.topic("status")

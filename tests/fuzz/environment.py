@@ -70,14 +70,14 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     corpus = make_corpus(schemas, seed=seed)
     templates = require_usable(read_templates(templates_dir, tenant=TENANT, schemas=schemas))
 
-    def schema_of(wanted: SchemaId | SchemaGuid) -> WriterSchema:
-        if wanted == UNAVAILABLE_ID:
+    def schema_of(schema_key: SchemaId | SchemaGuid) -> WriterSchema:
+        if schema_key == UNAVAILABLE_ID:
             raise UnavailableError("the registry does not respond")
-        if wanted == DEFERRED_ID:
+        if schema_key == DEFERRED_ID:
             raise DeferredSchemaError("the registry refuses id 3")
-        if wanted == REFUSED_ID:
-            raise RefusedSchemaError(wanted, "refused for 600 s")
-        return corpus.by_id[wanted] if wanted in corpus.by_id else schemas.local_schema(wanted)
+        if schema_key == REFUSED_ID:
+            raise RefusedSchemaError(schema_key, "refused for 600 s")
+        return corpus.by_id[schema_key] if schema_key in corpus.by_id else schemas.local_schema(schema_key)
 
     def configuration(
         name: str, *, suspended: Suspended = frozenset(), repeats_events: bool = False, **changes: Any

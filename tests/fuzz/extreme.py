@@ -58,7 +58,7 @@ def extreme_record(corpus: Corpus, rng: random.Random) -> tuple[bytes, Headers, 
     draft = _Draft(rng, rng.choice((0.03, 0.2, 0.5, 1.0)), rng.choice((0.0, 0.1, 0.6, 1.0)))
     base = _with_other_holder(base, corpus, rng)
     event = _record(schema.type, base, draft)
-    _keep_rules(event, base)
+    _restore_rules(event, base)
     size = rng.choices(("small", "medium", "large"), _SIZES)[0]
     if size != "small":
         budget = rng.randint(8_000, _MEDIUM_BYTES) if size == "medium" else rng.randint(400_000, _LARGE_BYTES)
@@ -248,13 +248,13 @@ def _with_other_holder(base: Json, corpus: Corpus, rng: random.Random) -> Json:
     family = FAMILIES[EVENTS[EventName(base["event"])].family]
     if len(family.holder.fields) < 2 or "subject" in base or rng.random() > _OTHER_HOLDER_SHARE:
         return base
-    wanted = rng.choice(family.holder.fields)
-    others = [event[wanted] for event in corpus.events if wanted in event]
+    holder_field = rng.choice(family.holder.fields)
+    others = [event[holder_field] for event in corpus.events if holder_field in event]
     kept = {name: value for name, value in base.items() if name not in family.holder.fields}
-    return {**kept, wanted: rng.choice(others)}
+    return {**kept, holder_field: rng.choice(others)}
 
 
-def _keep_rules(event: Json, base: Json) -> None:
+def _restore_rules(event: Json, base: Json) -> None:
     """Restore what the family's rules require: the holder, a hold or holds, and the subject."""
     for name in ("client", "group", "hold", "holds", "subject"):
         if name not in base or not base[name]:

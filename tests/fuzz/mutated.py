@@ -75,11 +75,11 @@ def _flip(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes
     return value[:at] + bytes((value[at] ^ 1 << rng.randrange(8),)) + value[at + 1 :]
 
 
-def _cut(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+def _truncate(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
     return value[: rng.randrange(len(value))] or b"\x00"
 
 
-def _take_out(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
+def _delete(value: bytes, _: tuple[ValidRecord, ...], rng: random.Random) -> bytes:
     at = rng.randrange(len(value))
     return value[:at] + value[at + rng.choice((1, 1, 2, 8, 33)) :] or b"\x00"
 
@@ -130,7 +130,7 @@ def _odd_text(value: bytes, others: tuple[ValidRecord, ...], rng: random.Random)
 
 
 _MUTATIONS: Final[tuple[Mutate, ...]] = (
-    *(_flip, _cut, _take_out, _insert, _insert_length, _overwrite, _splice, _repeat),
+    *(_flip, _truncate, _delete, _insert, _insert_length, _overwrite, _splice, _repeat),
     *(_other_letter, _other_letter, _other_letter, _other_letter, _odd_text, _odd_text, _odd_text),
 )
 

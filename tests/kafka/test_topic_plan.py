@@ -50,7 +50,7 @@ def as_planned(topics: tuple[PlannedTopic, ...], **changed: Mapping[str, str] | 
     return existing
 
 
-def found(topics: tuple[PlannedTopic, ...], existing: Mapping[Topic, ExistingTopic]) -> list[str]:
+def differences(topics: tuple[PlannedTopic, ...], existing: Mapping[Topic, ExistingTopic]) -> list[str]:
     """Each difference as a person reads it."""
     return [f"{difference.topic} {difference.what}" for difference in compare_topics(topics, existing)]
 
@@ -59,7 +59,7 @@ def test_what_the_plan_creates_does_not_differ_from_it() -> None:
     """Names, partitions, clean-up, lives and limits of the plan agree with each other."""
     topics = plan(streams=(REPAYMENT, DEPOSIT))
 
-    assert [] == found(topics, as_planned(topics))
+    assert [] == differences(topics, as_planned(topics))
 
 
 def test_proofs_outlive_events_in_the_defaults() -> None:
@@ -113,14 +113,14 @@ def test_missing_topics_are_differences() -> None:
     """Where nothing exists, every topic of the plan is missing."""
     topics = plan()
 
-    assert [f"{topic.name} is missing" for topic in topics] == found(topics, {})
+    assert [f"{topic.name} is missing" for topic in topics] == differences(topics, {})
 
 
 def test_a_co_partitioned_topic_with_fewer_partitions_is_a_difference() -> None:
     """A message stays in its event's partition, so the co-partitioned topic must have it."""
     topics = plan()
 
-    assert ["communications.status has 4 partitions, fewer than the 6 of banking.events"] == found(
+    assert ["communications.status has 4 partitions, fewer than the 6 of banking.events"] == differences(
         topics, as_planned(topics, status=4)
     )
 
@@ -132,7 +132,7 @@ def test_more_than_planned_is_no_difference() -> None:
         topics, messages=12, stream=1, status={"retention.ms": "-1"}, dead_letters={"max.message.bytes": "9999999"}
     )
 
-    assert [] == found(topics, more)
+    assert [] == differences(topics, more)
 
 
 @pytest.mark.parametrize("role", PROOFS)
@@ -151,16 +151,16 @@ def test_events_for_ever_need_proofs_for_ever() -> None:
     """-1 is longer than any number."""
     topics = plan()
 
-    assert len(PROOFS) == len(found(topics, as_planned(topics, events={"retention.ms": "-1"})))
+    assert len(PROOFS) == len(differences(topics, as_planned(topics, events={"retention.ms": "-1"})))
 
 
 def test_another_cleanup_policy_is_a_difference() -> None:
     """A compacted status topic would lose transitions; the order of the two policies means nothing."""
     topics = plan()
 
-    (difference,) = found(topics, as_planned(topics, status={"cleanup.policy": "compact"}))
+    (difference,) = differences(topics, as_planned(topics, status={"cleanup.policy": "compact"}))
     assert difference.startswith("communications.status has cleanup.policy=compact, not delete: ")
-    assert [] == found(topics, as_planned(topics, messages={"cleanup.policy": "delete, compact"}))
+    assert [] == differences(topics, as_planned(topics, messages={"cleanup.policy": "delete, compact"}))
 
 
 @pytest.mark.parametrize("role", PROOFS)
@@ -168,16 +168,16 @@ def test_a_proof_that_is_bounded_by_bytes_is_a_difference(role: str) -> None:
     """Unless the events are bounded by no more bytes; without deletion the bound means nothing."""
     topics = plan()
     changed: dict[str, Mapping[str, str]] = {role: {"retention.bytes": "1000"}}
-    (difference,) = found(topics, as_planned(topics, **changed))
+    (difference,) = differences(topics, as_planned(topics, **changed))
     assert difference.endswith(
         "keeps 1000 bytes of a partition, banking.events any number of: "
         "an event would outlive the proof of what became of it"
     )
 
-    (difference,) = found(topics, as_planned(topics, events={"retention.bytes": "1001"}, **changed))
+    (difference,) = differences(topics, as_planned(topics, events={"retention.bytes": "1001"}, **changed))
     assert "banking.events 1001: " in difference
-    assert [] == found(topics, as_planned(topics, events={"retention.bytes": "1000"}, **changed))
-    assert [] == found(topics, as_planned(topics, template_sets={"retention.bytes": "1"}))
+    assert [] == differences(topics, as_planned(topics, events={"retention.bytes": "1000"}, **changed))
+    assert [] == differences(topics, as_planned(topics, template_sets={"retention.bytes": "1"}))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_proof_that_is_bounded_by_bytes_is_a_difference(role: str) -> None:
 def test_losses_of_another_cleanup_policy_are_named(role: str, policy: str, lost: str) -> None:
     """Where nothing is lost, nothing is said of it."""
     topics = plan()
-    difference, *_ = found(topics, as_planned(topics, **{role: {"cleanup.policy": policy}}))
+    difference, *_ = differences(topics, as_planned(topics, **{role: {"cleanup.policy": policy}}))
     (planned,) = (topic.cleanup for topic in topics if topic.role == role)
 
     assert difference.endswith(f"has cleanup.policy={policy}, not {planned}{lost}")
@@ -203,7 +203,7 @@ def test_dead_letters_too_small_for_an_event_are_a_difference() -> None:
     """`run` refuses to start on them."""
     topics = plan()
 
-    assert ["communications.dead-letters has max.message.bytes=1048588, not 1114124"] == found(
+    assert ["communications.dead-letters has max.message.bytes=1048588, not 1114124"] == differences(
         topics, as_planned(topics, dead_letters={"max.message.bytes": "1048588"})
     )
 
@@ -213,11 +213,11 @@ def test_a_reference_table_has_one_partition_and_the_brokers_time() -> None:
     topics = plan()
     existing = as_planned(topics, contacts=3, accounts={"message.timestamp.type": "CreateTime"})
     stable = plan(Settings(tenant="northbank", reference=ReferenceSettings(keys_are_stable=True)))
-    several, times = found(topics, existing)
+    several, times = differences(topics, existing)
 
     assert several.startswith("reference.contacts has 3 partitions: where it was grown, an old row of a key may")
     assert "reference.accounts has message.timestamp.type=CreateTime, not LogAppendTime" == times
-    assert [times] == found(stable, existing)
+    assert [times] == differences(stable, existing)
     assert {1} == {topic.partitions for topic in stable if topic.role in TABLES}
 
 

@@ -1188,15 +1188,15 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
     beside = replace(beside, templates=replace(beside.templates, digest=alone.templates.digest))
     mine = {created.status.encodedKey for created in mapped(record, alone).created}
 
-    def of_others(context: MappingContext) -> list[OutRecord]:
+    def outputs_of_others(context: MappingContext) -> list[OutRecord]:
         return [
             out
             for out in mapped(record, context).outputs
             if (out.key or b"").decode() in mine or (out.topic == REPAYMENTS)
         ]
 
-    assert of_others(alone) == of_others(beside)
-    assert 6 == len(of_others(alone))
+    assert outputs_of_others(alone) == outputs_of_others(beside)
+    assert 6 == len(outputs_of_others(alone))
 
 
 def test_which_records_deduplication_counts() -> None:

@@ -26,7 +26,7 @@ PARENT = f"00-{TRACE}-{SPAN}-01".encode()
 DEAD_LETTERS = make_output_topics().dead_letters.name
 
 
-def kept(*headers: tuple[str, bytes | None]) -> Headers:
+def propagated(*headers: tuple[str, bytes | None]) -> Headers:
     """What is carried on; all of the others that have our names are named."""
     result = propagated_headers(headers)
     names = {name for name, _ in headers} & {"traceparent", "tracestate", "correlation-id"}
@@ -50,7 +50,7 @@ def kept(*headers: tuple[str, bytes | None]) -> Headers:
 )
 def test_a_traceparent_is_propagated_headers(value: bytes) -> None:
     """Version 00 exactly, and a later version as far as we know it."""
-    assert (("traceparent", value),) == kept(("traceparent", value))
+    assert (("traceparent", value),) == propagated(("traceparent", value))
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_what_is_no_traceparent_is_not(value: bytes | None) -> None:
     """And takes its tracestate with it; what else is there stays."""
     headers = (("traceparent", value), ("tracestate", b"a=1"), ("correlation-id", b"c-1"))
 
-    assert (("correlation-id", b"c-1"),) == kept(*headers)
+    assert (("correlation-id", b"c-1"),) == propagated(*headers)
 
 
 def test_several_traceparents_are_no_trace() -> None:
     """It is not known which it is, also where they are the same, or one is none."""
     for other in (PARENT, PARENT.replace(b"4bf9", b"4bf8"), None, b""):
-        assert () == kept(("traceparent", PARENT), ("tracestate", b"a=1"), ("traceparent", other))
+        assert () == propagated(("traceparent", PARENT), ("tracestate", b"a=1"), ("traceparent", other))
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,10 @@ def test_several_traceparents_are_no_trace() -> None:
 )
 def test_a_tracestate_is_propagated_headers(value: bytes) -> None:
     """As it is, behind its traceparent."""
-    assert (("traceparent", PARENT), ("tracestate", value)) == kept(("tracestate", value), ("traceparent", PARENT))
-    assert () == kept(("tracestate", value))
+    assert (("traceparent", PARENT), ("tracestate", value)) == propagated(
+        ("tracestate", value), ("traceparent", PARENT)
+    )
+    assert () == propagated(("tracestate", value))
 
 
 @pytest.mark.parametrize(
@@ -159,23 +161,23 @@ def test_a_tracestate_is_propagated_headers(value: bytes) -> None:
 )
 def test_what_is_no_tracestate_is_not(value: bytes | None) -> None:
     """The trace goes on without it."""
-    assert (("traceparent", PARENT),) == kept(("traceparent", PARENT), ("tracestate", value))
+    assert (("traceparent", PARENT),) == propagated(("traceparent", PARENT), ("tracestate", value))
 
 
 def test_several_tracestates_are_one_list() -> None:
     """In their order, in one header, so that who reads one sees them all; a part that is none spoils the list."""
-    assert (("traceparent", PARENT), ("tracestate", b"a=1,b=2,c=3")) == kept(
+    assert (("traceparent", PARENT), ("tracestate", b"a=1,b=2,c=3")) == propagated(
         ("tracestate", b"a=1"), ("traceparent", PARENT), ("tracestate", b"b=2,c=3")
     )
     for other in (None, b"B", b"b=" + b"v" * 250 + b",c=" + b"v" * 250 + b",d=" + b"v" * 20):
         headers = (("traceparent", PARENT), ("tracestate", b"a=1"), ("tracestate", other))
-        assert (("traceparent", PARENT),) == kept(*headers)
+        assert (("traceparent", PARENT),) == propagated(*headers)
 
 
 @pytest.mark.parametrize("value", [b"c-1", "Antrag Nr. 7 – ü".encode(), b"x" * 512, b"0", b" c "])
 def test_a_correlation_id_is_propagated_headers(value: bytes) -> None:
     """One line of UTF-8, as it is; without any trace too."""
-    assert (("correlation-id", value),) == kept(("correlation-id", value))
+    assert (("correlation-id", value),) == propagated(("correlation-id", value))
 
 
 @pytest.mark.parametrize(
@@ -184,13 +186,13 @@ def test_a_correlation_id_is_propagated_headers(value: bytes) -> None:
 )
 def test_what_is_no_correlation_id_is_not(value: bytes | None) -> None:
     """Null, blank, several lines, bytes that are no text, or more than an id."""
-    assert (("traceparent", PARENT),) == kept(("correlation-id", value), ("traceparent", PARENT))
+    assert (("traceparent", PARENT),) == propagated(("correlation-id", value), ("traceparent", PARENT))
 
 
 def test_of_several_correlation_ids_the_last_counts() -> None:
     """As Kafka's readers take it, for better or worse."""
-    assert (("correlation-id", b"c-2"),) == kept(("correlation-id", None), ("correlation-id", b"c-2"))
-    assert () == kept(("correlation-id", b"c-1"), ("correlation-id", None))
+    assert (("correlation-id", b"c-2"),) == propagated(("correlation-id", None), ("correlation-id", b"c-2"))
+    assert () == propagated(("correlation-id", b"c-1"), ("correlation-id", None))
 
 
 def test_other_headers_are_ignored() -> None:
@@ -207,7 +209,7 @@ VALUES = st.none() | st.binary(max_size=80) | st.sampled_from([PARENT, b"a=1", b
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
 def test_any_propagated_headers_can_be_read(headers: list[tuple[str, bytes | None]]) -> None:
     """Whatever comes in: one header of a name at most, never null, always one line of UTF-8, and ours alone."""
-    result = kept(*headers)
+    result = propagated(*headers)
 
     assert len(result) == len({name for name, _ in result})
     for name, value in result:
@@ -249,7 +251,7 @@ def test_every_output_has_headers_that_can_be_read(headers: Headers) -> None:
         output_topics.streams[make_event().name].name,
     } == {out.topic for out in outputs}
     for out in outputs:
-        assert propagated_headers(headers).headers == ours(out)
+        assert propagated_headers(headers).headers == propagated_headers_of(out)
         assert None not in dict(out.headers).values()
     assert record.headers == letter.headers[: len(record.headers)]
     assert propagated_headers(headers).malformed == outcome.malformed_headers
@@ -267,6 +269,6 @@ def test_malformed_headers_never_make_a_dead_letter() -> None:
     assert BAD == bad.outputs[0].headers[: len(BAD)]
 
 
-def ours(out: OutRecord) -> Headers:
+def propagated_headers_of(out: OutRecord) -> Headers:
     """The headers of an output that it has of its source."""
     return tuple((name, value) for name, value in out.headers if name not in ("content-type", "lineage"))

@@ -75,9 +75,9 @@ def test_another_path_names_the_right_ones() -> None:
 
 def test_a_head_request_has_no_body() -> None:
     """HEAD gets what GET does, without the body; sent over a bare socket, as clients hide a body that is there."""
-    with serving() as (server, _), socket.create_connection(("127.0.0.1", server.port)) as bare:
-        bare.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
-        response = b"".join(iter(lambda: bare.recv(4096), b""))
+    with serving() as (server, _), socket.create_connection(("127.0.0.1", server.port)) as raw_connection:
+        raw_connection.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
+        response = b"".join(iter(lambda: raw_connection.recv(4096), b""))
 
     assert response.startswith(b"HTTP/1.0 200 OK\r\n")
     assert response.endswith(b"\r\n\r\n")
@@ -137,7 +137,7 @@ def test_readiness_as_json_is_json() -> None:
 # ------------------------------------------------------------------------------------------------- clients that are not
 
 
-def bare(server: Server) -> socket.socket:
+def raw_connection(server: Server) -> socket.socket:
     """A connection that gives up after ten seconds."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
@@ -149,7 +149,7 @@ def response_of(connection: socket.socket) -> bytes:
 
 def response_to(server: Server, request: bytes) -> bytes:
     """The whole response to these bytes."""
-    with bare(server) as connection:
+    with raw_connection(server) as connection:
         connection.sendall(request)
         return response_of(connection)
 
@@ -177,7 +177,7 @@ def assert_responses_within_a_second(server: Server) -> None:
 
 def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
     """A byte now and then does not keep a connection: it is closed after REQUEST_TIMEOUT_S from its beginning."""
-    with serving() as (server, _), bare(server) as slow:
+    with serving() as (server, _), raw_connection(server) as slow:
         started_at = time.monotonic()
         with suppress(ConnectionError):
             for _ in range(100):
@@ -194,7 +194,7 @@ def test_a_client_that_never_reads_is_cut_off_at_the_deadline() -> None:
     metrics = Metrics(registry)
     for number in range(20_000):
         metrics[RECORDS].labels(topic=f"{number}-{'x' * 200}", outcome="processed").inc()
-    with serving(registry=registry) as (server, _), bare(server) as deaf:
+    with serving(registry=registry) as (server, _), raw_connection(server) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         deadline = time.monotonic() + REQUEST_TIMEOUT_S + 3
@@ -213,7 +213,7 @@ def test_a_thousand_connections_use_few_threads_and_block_no_client() -> None:
     """The oldest of too many is cut off, so that threads and descriptors stay bounded and new clients are served."""
     with serving() as (server, _), ExitStack() as silent:
         for _ in range(1000):
-            silent.enter_context(bare(server))
+            silent.enter_context(raw_connection(server))
         assert_responses_within_a_second(server)
 
         assert serving_threads() <= MAX_CONNECTIONS
@@ -229,7 +229,7 @@ def test_complete_requests_are_served_beside_a_thousand_incomplete_ones() -> Non
                 for _ in range(1000):
                     if stop.is_set():
                         return
-                    connection = connections.enter_context(bare(server))
+                    connection = connections.enter_context(raw_connection(server))
                     with suppress(ConnectionError):
                         connection.sendall(b"GET /health HTTP/1.1\r\nX: ")
 
@@ -248,7 +248,7 @@ def test_a_connection_without_a_thread_blocks_no_client() -> None:
     with serving() as (server, _), ExitStack() as connections:
         usual = threading.stack_size(2**45)  # which no system gives
         try:
-            silent = connections.enter_context(bare(server))
+            silent = connections.enter_context(raw_connection(server))
             silent.sendall(b"GET /health HTTP/1.1\r\n\r\n")
             with suppress(ConnectionError):
                 assert b"" == response_of(silent)

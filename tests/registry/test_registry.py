@@ -47,26 +47,26 @@ def field(schema: Json, *path: str) -> Json:
     return field(type_.get("items", type_), *rest)
 
 
-def add_a_field(schema: Json) -> None:
+def add_field(schema: Json) -> None:
     """A newer writer's, which we do not have."""
     schema["fields"].insert(3, {"name": "loyaltyTier", "type": ["null", "string"], "default": None})
 
 
-def take_a_field_away(schema: Json) -> None:
+def remove_field(schema: Json) -> None:
     """An older writer's: what it does not write has our default."""
     schema["fields"] = [field for field in schema["fields"] if field["name"] != "correlationId"]
 
 
-def make_it_another_type(schema: Json) -> None:
+def change_type(schema: Json) -> None:
     """A writer's that does not resolve to our schema."""
     field(schema, "occurredAt")["type"] = "string"
 
 
-def as_it_is(_: Json) -> None:
+def keep_schema(_: Json) -> None:
     """Our own, by an id of the registry's."""
 
 
-MAPPED: tuple[Callable[[Json], None], ...] = (as_it_is, add_a_field, take_a_field_away)
+MAPPED: tuple[Callable[[Json], None], ...] = (keep_schema, add_field, remove_field)
 
 
 def encode_repayment(installation: Installation, text: str, number: int) -> bytes:
@@ -107,7 +107,7 @@ def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix:
     )
     text = installation.schemas.families[RECORD].text
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-    for number, change in enumerate((*MAPPED, make_it_another_type)):
+    for number, change in enumerate((*MAPPED, change_type)):
         other = changed(text, change)
         schema_id = register(registry_url, f"{topic_prefix}{change.__name__}", other)
         frame = b"\x00" + schema_id.to_bytes(4, "big")
@@ -164,14 +164,14 @@ def rename(schema: Json, old: str, new: str) -> None:
 
 def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
     """The same by the header of newer serializers. Apicurio 3.3.3 has no such path (404, tried), so a loopback server
-    gives the answer that Confluent publishes."""
+    gives the response that Confluent publishes."""
     responses: dict[str, Any] = {}
     with recovering_registry(responses) as loopback:
         registry_settings = SchemaRegistrySettings(url=loopback)
         installation = create_installation(bootstrap_servers, topic_prefix, schema_registry=registry_settings)
         text = installation.schemas.families[RECORD].text
         producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-        for number, change in enumerate((*MAPPED, make_it_another_type)):
+        for number, change in enumerate((*MAPPED, change_type)):
             other, guid = changed(text, change), uuid.uuid4()
             responses[f"/schemas/guids/{guid}"] = {"schema": other, "guid": str(guid)}
             producer.produce(
@@ -200,7 +200,7 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
     """Its record waits, and what is behind it; the other partition goes on, and the process stays ready, degraded.
     After the time that is set it is a dead letter, and its partition goes on too."""
     seen: list[tuple[list[int], Readiness]] = []
-    progress = EngineStatus.unobserved(max_stall_s=2)
+    engine_status = EngineStatus.unobserved(max_stall_s=2)
     responses = {"/schemas/ids/7": (status, body)}
     with StubRegistry(responses) as server:
         registry_settings = SchemaRegistrySettings(url=server.url, refused_id_s=4)
@@ -218,9 +218,9 @@ def test_an_id_that_a_registry_refuses(status: int, body: bytes, bootstrap_serve
 
         def look(step: str) -> None:
             if step == "polled":
-                seen.append((installation.committed([0, 1]), progress.readiness()))
+                seen.append((installation.committed([0, 1]), engine_status.readiness()))
 
-        run(installation.settings, until_end=True, status=progress, on_step=look)
+        run(installation.settings, until_end=True, status=engine_status, on_step=look)
 
     assert [3, 2] == installation.committed([0, 1])
     assert [["0", "2"], ["3", "4"]] == [

@@ -57,7 +57,7 @@ def look_up(registry: SchemaCache, number: int) -> WriterSchema:
         time.sleep(0.01)
 
 
-def until_refused(registry: SchemaCache, number: int, *, timeout_s: float = 20) -> str:
+def wait_until_refused(registry: SchemaCache, number: int, *, timeout_s: float = 20) -> str:
     """The detail of an id's dead letters, once it is refused; until then it is deferred, each time."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -73,7 +73,7 @@ def until_refused(registry: SchemaCache, number: int, *, timeout_s: float = 20) 
 SCHEMA = (200, json.dumps({"schema": '{"type": "record", "name": "A", "fields": []}'}).encode())
 
 
-def referring(references: Json) -> bytes:
+def references_to(references: Json) -> bytes:
     """A response whose schema names others."""
     return json.dumps({"schema": "{}", "references": references}).encode()
 
@@ -102,17 +102,21 @@ ODD: list[tuple[int, bytes, str]] = [
     (200, b"{}", "responded without a schema"),
     (200, b'{"schema": null}', "responded without a schema"),
     (200, b'{"schema": {"type": "string"}}', "responded without a schema"),
-    (200, referring(5), "its `references` are not a list"),
-    (200, referring({"subject": "a", "version": 1}), "its `references` are not a list"),
-    (200, referring([{"subject": "a"}]), "without a place"),
-    (200, referring([{"subject": "a", "version": "x"}]), "without a place"),
-    (200, referring([{"subject": "a", "version": None}]), "without a place"),
-    (200, referring([5]), "without a place"),
-    (200, referring([None]), "without a place"),
-    (200, referring([{"subject": "none", "version": 1}]), "it names a schema that does not exist"),
-    (200, referring([{"subject": "forbidden", "version": 1}]), "responded with 403"),
-    (200, referring([{"subject": "odd", "version": 1}]), "responded without a schema"),
-    (200, referring([{"subject": "\ud800", "version": 1}]), "its response cannot be read: UnicodeEncodeError"),
+    (200, references_to(5), "its `references` are not a list"),
+    (200, references_to({"subject": "a", "version": 1}), "its `references` are not a list"),
+    (200, references_to([{"subject": "a"}]), "without a place"),
+    (200, references_to([{"subject": "a", "version": "x"}]), "without a place"),
+    (200, references_to([{"subject": "a", "version": None}]), "without a place"),
+    (200, references_to([5]), "without a place"),
+    (200, references_to([None]), "without a place"),
+    (200, references_to([{"subject": "none", "version": 1}]), "it names a schema that does not exist"),
+    (200, references_to([{"subject": "forbidden", "version": 1}]), "responded with 403"),
+    (200, references_to([{"subject": "odd", "version": 1}]), "responded without a schema"),
+    (
+        200,
+        references_to([{"subject": "\ud800", "version": 1}]),
+        "its response cannot be read: UnicodeEncodeError",
+    ),
     (200, b" " * 5_000_000, "with over 4194304 bytes"),
 ]
 REFERRED = {
@@ -130,7 +134,7 @@ def test_an_odd_response_affects_only_the_records_of_its_id(status: int, body: b
         assert "A" == look_up(registry, 8).name
         with pytest.raises(DeferredSchemaError) as deferred:
             look_up(registry, 7)
-        detail = until_refused(registry, 7)
+        detail = wait_until_refused(registry, 7)
 
     assert str(deferred.value).startswith("the schema registry serves other schemas, but not id 7: ")
     assert cause in str(deferred.value)
@@ -160,7 +164,7 @@ def test_a_refused_id_can_be_found_later() -> None:
             look_up(registry, 7)
         responses["/schemas/ids/7"] = SCHEMA
         assert "A" == look_up(registry, 7).name
-        until_refused(registry, 9)
+        wait_until_refused(registry, 9)
         responses["/schemas/ids/9"] = SCHEMA
         with pytest.raises(RefusedSchemaError):
             registry.schema_of(SchemaId(9))  # believed for a while
@@ -182,7 +186,7 @@ def test_time_without_a_response_for_others_does_not_count() -> None:
         responses["/schemas/ids/8"] = SCHEMA
         with pytest.raises(DeferredSchemaError):
             look_up(registry, 7)
-        until_refused(registry, 7)
+        wait_until_refused(registry, 7)
 
 
 def test_a_lookup_counts_from_its_request_not_from_its_use() -> None:
@@ -223,13 +227,13 @@ def test_our_own_ids_show_that_a_registry_serves_others() -> None:
         deadline = time.monotonic() + 10
         with pytest.raises(DeferredSchemaError):
             while time.monotonic() < deadline:
-                with suppress_waiting():
+                with ignore_pending_lookups():
                     schema_of(SchemaId(7))
                 time.sleep(0.01)
 
 
 @contextmanager
-def suppress_waiting() -> Iterator[None]:
+def ignore_pending_lookups() -> Iterator[None]:
     """Pass over a look-up that is under way."""
     try:
         yield
@@ -289,7 +293,7 @@ def test_a_response_that_never_ends(begin: bytes, monkeypatch: pytest.MonkeyPatc
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         registry = new_cache(f"http://127.0.0.1:{server.server_port}", refused_id_s=1, served=[SchemaId(8)])
-        detail = until_refused(registry, 7)
+        detail = wait_until_refused(registry, 7)
     finally:
         ended.set()
         server.shutdown()
@@ -380,14 +384,14 @@ def test_a_schema_with_references() -> None:
     country: Json = [{"name": "code", "type": "string"}]
     with CachedRegistry(
         {
-            "/schemas/ids/7": response("Told", fields, "Person", "Country"),
+            "/schemas/ids/7": response("Notice", fields, "Person", "Country"),
             "/subjects/Person/versions/1": response("Person", [{"name": "from", "type": "Country"}], "Country"),
             "/subjects/Country/versions/1": response("Country", country),
         }
     ) as registry:
         schema = registry.schema_of(7)
 
-    assert ("Told", "") == (schema.name, schema.error)
+    assert ("Notice", "") == (schema.name, schema.error)
     assert ["/schemas/ids/7", "/subjects/Person/versions/1", "/subjects/Country/versions/1"] == registry.paths
 
 

@@ -59,7 +59,7 @@ class Timeouts:
 
 
 QUICK_TIMEOUTS = Timeouts(session_ms=2_000, transaction_ms=10_000)  # a dead or paused worker is noticed soon
-PATIENT_TIMEOUTS = Timeouts(session_ms=30_000, transaction_ms=60_000)  # a busy machine does not look like a dead worker
+LONG_TIMEOUTS = Timeouts(session_ms=30_000, transaction_ms=60_000)  # a busy machine does not look like a dead worker
 
 
 def timeout_settings(protocol: str, timeouts: Timeouts) -> dict[str, str]:
@@ -80,7 +80,7 @@ def soak_installation(
     *,
     protocol: str,
     partitions: int = PARTITIONS,
-    timeouts: Timeouts = PATIENT_TIMEOUTS,
+    timeouts: Timeouts = LONG_TIMEOUTS,
     templates_dir: Path = TEMPLATES_DIR,
 ) -> Installation:
     """An installation without topics. `prefix` separates it from all others on the same broker."""

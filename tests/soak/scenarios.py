@@ -23,8 +23,8 @@ from tests.soak.checker import CheckResult, Finding, Kind, check_outputs
 from tests.soak.expected import Duplicate, Record, expected_outputs, valid_record
 from tests.soak.history import end_offsets, read
 from tests.soak.installation import (
+    LONG_TIMEOUTS,
     PARTITIONS,
-    PATIENT_TIMEOUTS,
     QUICK_TIMEOUTS,
     TEMPLATES_DIR,
     Timeouts,
@@ -66,7 +66,7 @@ class Environment:
     logs: Path | None = None
 
     def installation(
-        self, name: str, env_overrides: Mapping[str, str], *, timeouts: Timeouts = PATIENT_TIMEOUTS
+        self, name: str, env_overrides: Mapping[str, str], *, timeouts: Timeouts = LONG_TIMEOUTS
     ) -> Installation:
         """A new installation with its topics."""
         installation = self.installation_without_topics(name, timeouts=timeouts).with_env(env_overrides)
@@ -78,7 +78,7 @@ class Environment:
         name: str,
         *,
         partitions: int = PARTITIONS,
-        timeouts: Timeouts = PATIENT_TIMEOUTS,
+        timeouts: Timeouts = LONG_TIMEOUTS,
         templates_dir: Path = TEMPLATES_DIR,
     ) -> Installation:
         """A new installation that has no topics yet."""
@@ -91,10 +91,10 @@ class Environment:
             templates_dir=templates_dir,
         )
 
-    def patient_worker(self, installation: Installation, *, instance_id: str = "w0") -> Worker:
+    def worker_with_long_timeouts(self, installation: Installation, *, instance_id: str = "w0") -> Worker:
         """A worker to which no fault comes, so that its timeouts need not be short."""
-        patient = installation.with_env(timeout_settings(self.protocol, PATIENT_TIMEOUTS))
-        return self.worker(patient, instance_id=instance_id)
+        with_long_timeouts = installation.with_env(timeout_settings(self.protocol, LONG_TIMEOUTS))
+        return self.worker(with_long_timeouts, instance_id=instance_id)
 
     def worker(
         self,
@@ -268,7 +268,7 @@ def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS
                 if kill.written or step not in OPEN_TRANSACTION_STEPS:
                     break
             done.append(kill)
-    with environment.patient_worker(installation) as worker:
+    with environment.worker_with_long_timeouts(installation) as worker:
         return drain_and_check(installation, producer, worker, kills=done)
 
 
@@ -302,7 +302,7 @@ def kills_at_end_txn(environment: Environment) -> ScenarioResult:
                     raise FaultMissedError(f"no EndTxn: {worker.log_text[-800:]}")
                 (triggered,) = worker.proxy.triggered_faults
                 done.append(Kill("EndTxn", triggered.written, loss))
-    with environment.patient_worker(installation) as worker:
+    with environment.worker_with_long_timeouts(installation) as worker:
         return drain_and_check(installation, producer, worker, kills=done)
 
 

@@ -100,7 +100,7 @@ def test_the_workload_is_reproducible() -> None:
 @pytest.mark.parametrize(("version", "commits"), [(1, True), (1, False), (3, True), (4, False)])
 def test_end_txn_requests_are_parsed(version: int, commits: bool) -> None:
     """Whether an EndTxn commits is read from plain and from flexible frames."""
-    client, name = b"processor", b"group:slot:0"
+    client, name = b"processor", b"group:host:0"
     head = struct.pack(">hhih", Api.END_TXN, version, 77, len(client)) + client
     identity = struct.pack(">qh", 12, 3)
     if version >= 3:

@@ -63,13 +63,13 @@ def command(tmp_path: Path) -> Callable[[str], Command]:
 
 
 @pytest.fixture(autouse=True)
-def _workers_import_what_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+def _import_path_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script's own folder is first on its path, not ours."""
     monkeypatch.setenv("PYTHONPATH", str(Path(processor.__file__).parents[1]))
 
 
 @pytest.fixture(autouse=True)
-def _a_late_signal_is_no_harm() -> Iterator[None]:
+def _ignore_late_signals() -> Iterator[None]:
     """Outside of `supervise` a SIGTERM of ours must not end the tests."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     yield
@@ -105,7 +105,7 @@ def stop_when(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> thre
     return thread
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     """Whether the process has ended."""
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
@@ -120,7 +120,7 @@ def test_a_signal_stops_all_cleanly(
 
     assert 0 == code
     assert ["1-1", "2-1", "3-1"] == started()
-    assert all(gone(pids(attempt)) for attempt in started())
+    assert all(has_ended(pids(attempt)) for attempt in started())
 
 
 @pytest.mark.parametrize("end", ["os._exit(70)", "os.kill(os.getpid(), signal.SIGKILL)"])
@@ -220,13 +220,13 @@ def test_an_interpreter_that_is_gone_stops_all(
         forever()
     """)
 
-    def gone_later(number: int, descriptor: int) -> Sequence[str]:
+    def missing_later(number: int, descriptor: int) -> Sequence[str]:
         if number == 2 and "2-1" in started():
             wait_until((tmp_path / "up").exists)
             return [interpreter, "x"]
         return of_script(number, descriptor)
 
-    assert 2 == supervise(FREE_PORT, workers=2, command=gone_later, until_end=False)
+    assert 2 == supervise(FREE_PORT, workers=2, command=missing_later, until_end=False)
     assert (tmp_path / "clean-1").exists()
 
 
@@ -275,7 +275,7 @@ def test_a_permanent_error_stops_all(
 
     assert code == supervise(FREE_PORT, workers=2, command=command(lines), until_end=False)
     assert ["1-1", "2-1"] == started()
-    assert gone(pids("2-1"))
+    assert has_ended(pids("2-1"))
 
 
 def test_a_lost_dependency_is_retried_only_once_it_was_there(
@@ -356,7 +356,7 @@ def test_a_worker_that_ends_by_itself_stops_all(command: Callable[[str], Command
     """
 
     assert 0 == supervise(FREE_PORT, workers=2, command=command(lines), until_end=False)
-    assert gone(pids("2-1"))
+    assert has_ended(pids("2-1"))
 
 
 def test_a_worker_that_does_not_stop_is_killed_within_ten_seconds(
@@ -378,7 +378,7 @@ def test_a_worker_that_does_not_stop_is_killed_within_ten_seconds(
 
     assert 70 == code
     assert duration_s < 10
-    assert gone(pids("1-1"))
+    assert has_ended(pids("1-1"))
 
 
 def test_no_worker_outlives_a_killed_supervisor(
@@ -407,7 +407,7 @@ def test_no_worker_outlives_a_killed_supervisor(
     supervisor.kill()
     supervisor.wait()
 
-    wait_until(lambda: gone(pids("1-1")) and gone(pids("2-1")))
+    wait_until(lambda: has_ended(pids("1-1")) and has_ended(pids("2-1")))
     assert {"clean-1", "clean-2"} == {path.name for path in tmp_path.glob("clean-*")}
 
 
@@ -512,9 +512,9 @@ def test_a_taken_port_starts_no_worker(command: Callable[[str], Command]) -> Non
         raise AssertionError("a worker was started")
 
     def again(server: Server) -> None:
-        taken = HttpSettings(port=server.port)
+        port_in_use = HttpSettings(port=server.port)
         with pytest.raises(UsageError) as caught:
-            supervise(taken, workers=1, command=fail_to_start, until_end=False)
+            supervise(port_in_use, workers=1, command=fail_to_start, until_end=False)
         errors.append(str(caught.value))
         os.kill(os.getpid(), signal.SIGTERM)
 

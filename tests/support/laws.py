@@ -60,7 +60,7 @@ def grows_linearly(work: Callable[[T], object], part: T, whole: T, *, factor: fl
     return any(_cpu_s(work, whole) < factor * max(part_s, least_s) for _ in range(3))
 
 
-def _cpu_s(work: Callable[[T], object], given: T) -> float:
+def _cpu_s(work: Callable[[T], object], argument: T) -> float:
     started = time.process_time()
-    work(given)
+    work(argument)
     return time.process_time() - started

@@ -127,18 +127,16 @@ def test_a_restart_resumes_from_the_store(installation: Installation) -> None:
 
 def test_an_open_transaction_is_waited_for(installation: Installation) -> None:
     """What it holds may be that somebody is not to be written to. A row of one that was aborted is none."""
-    progress = EngineStatus.unobserved()
+    status = EngineStatus.unobserved()
     producer = transaction(installation, "b", BLOCKED)
     producer.abort_transaction(30)
     producer = transaction(installation, CLIENT, BLOCKED)
     installation.produce_events([repayment(0)])
-    running = threading.Thread(
-        target=run, args=(installation.settings,), kwargs={"until_end": True, "status": progress}
-    )
+    running = threading.Thread(target=run, args=(installation.settings,), kwargs={"until_end": True, "status": status})
     running.start()
-    wait_until(lambda: "reference" in progress.readiness().reasons[0])
+    wait_until(lambda: "reference" in status.readiness().reasons[0])
     time.sleep(1)
-    (reason,) = progress.readiness().reasons
+    (reason,) = status.readiness().reasons
     producer.commit_transaction(30)
     running.join(60)
 
@@ -184,7 +182,7 @@ def add_row_without_record(installation: Installation) -> None:
     store.close()
 
 
-def be_away_too_long(installation: Installation) -> None:
+def miss_the_delete_retention(installation: Installation) -> None:
     store = TableStore(store_folder(installation.settings, "me"))
     store.mark_current(time.time() - 12.1 * 3600)  # half of the day that deletions are kept is for reading
     store.close()
@@ -230,7 +228,7 @@ def mark_corrupt(installation: Installation) -> None:
 @pytest.mark.parametrize(
     ("event", "cause"),
     [
-        (be_away_too_long, "it was away for 12.1 h, and deletions are kept for 24.0 h"),
+        (miss_the_delete_retention, "it was away for 12.1 h, and deletions are kept for 24.0 h"),
         (recreate_topic, "was deleted and created again"),
         (lose_position, "its position 1 of {contacts}[0] is gone: 3 to 4"),
         (corrupt, "Corruption"),
@@ -331,9 +329,9 @@ def test_ready_names_invalid_rows(installation: Installation) -> None:
     """The process is ready and degraded, from its first turn on."""
     installation.produce_row(Table.ACCOUNTS, "northbank", {"id": 1})
     installation.produce_events([repayment(0)])
-    progress = EngineStatus.unobserved()
+    status = EngineStatus.unobserved()
     seen: list[Readiness] = []
-    run(installation.settings, until_end=True, status=progress, on_step=lambda _step: seen.append(progress.readiness()))
+    run(installation.settings, until_end=True, status=status, on_step=lambda _step: seen.append(status.readiness()))
 
     assert "the row northbank cannot be read" in seen[-1].reasons[-1]
     assert seen[-1].degraded
@@ -464,13 +462,13 @@ def test_a_clock_change_while_running(
             wait_until(lambda: tables._store.last_current_at() not in seen)
             seen.append(tables._store.last_current_at())
             installation.produce_row(Table.CONTACTS, "a", {**INES, "name": f"name {number}"})
-            wait_until(partial(is_named, tables, f"name {number}"))
+            wait_until(partial(has_name, tables, f"name {number}"))
         tables.check()
     with RestoredTables(installation) as tables:
         assert 0 == tables.offsets_read
 
 
-def is_named(tables: ReferenceTables, name: str) -> bool:
+def has_name(tables: ReferenceTables, name: str) -> bool:
     """Whether contact a has this name now."""
     return names(tables, "a") == [name]
 
@@ -745,12 +743,12 @@ def test_abandoned_stores_are_removed(installation: Installation) -> None:
         with RestoredTables(installation, name=name):
             pass
     gone, lately = store_folder(installation.settings, "gone"), store_folder(installation.settings, "lately")
-    make_old(gone)
+    backdate(gone)
     with RestoredTables(installation):
         assert [False, True] == [gone.exists(), lately.exists()]
 
 
-def make_old(folder: Path) -> None:
+def backdate(folder: Path) -> None:
     """As if it had not been written to for a week."""
     week_ago = time.time() - 7 * 86_400
     for file in (*folder.iterdir(), folder):
@@ -777,7 +775,7 @@ def test_folders_of_others_are_not_removed(installation: Installation, tmp_path:
     in_use = TableStore(used)
     link.symlink_to(linked, target_is_directory=True)
     for folder in (other_name, no_marker, linked, shared, used):
-        make_old(folder)
+        backdate(folder)
     with RestoredTables(installation):
         pass
 

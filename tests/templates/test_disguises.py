@@ -312,7 +312,7 @@ def test_a_dollar_sign_before_a_placeholder() -> None:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def noted(found: list[Diagnostic]) -> list[tuple[int | None, str, str, bool]]:
+def as_tuples(found: list[Diagnostic]) -> list[tuple[int | None, str, str, bool]]:
     return [(diagnostic.location.line, diagnostic.code, diagnostic.hint, diagnostic.is_warning) for diagnostic in found]
 
 
@@ -337,7 +337,7 @@ WRITE = "write {ACCOUNT_ID}"
 )
 def test_fields_and_lines_of_disguises(tmp_path: Path, text: str, line: int) -> None:
     """Subject, body, address and other languages; at the line of the piece, however TOML has it escaped."""
-    assert (line, "T21", WRITE, False) in noted(diagnostics(tmp_path, text))
+    assert (line, "T21", WRITE, False) in as_tuples(diagnostics(tmp_path, text))
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -347,7 +347,7 @@ def test_lines_with_either_end(tmp_path: Path, ends: str) -> None:
     (tmp_path / "note.toml").write_bytes(text.encode())
     found = read_templates(tmp_path, tenant=TENANT, schemas=schemas()).diagnostics
 
-    assert (12, "T21", WRITE, False) in noted(list(found))
+    assert (12, "T21", WRITE, False) in as_tuples(list(found))
 
 
 def test_a_body_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -420,7 +420,7 @@ def test_fields_of_conditions(tmp_path: Path, field: str, rule: str, hint: str, 
     """A condition's field in a disguise is a diagnostic with the field's name."""
     text = toml(condition(f"field = {json.dumps(field)}\noperator = 'EMPTY'"))
 
-    assert [(12, rule, hint, warning)] == noted(diagnostics(tmp_path, text))
+    assert [(12, rule, hint, warning)] == as_tuples(diagnostics(tmp_path, text))
 
 
 @pytest.mark.parametrize(

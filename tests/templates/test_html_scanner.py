@@ -279,7 +279,7 @@ def site_event(value: str | None) -> Event:
     return make_event(customFields={"CLIENT:Site": value})
 
 
-def drafted(of: Template, event: Event) -> Draft | FailedTemplate:
+def draft_of(of: Template, event: Event) -> Draft | FailedTemplate:
     """What the template makes of the event, as `run` makes it."""
     result = draft_template(of, event, DraftRules())
     assert isinstance(result, Draft | FailedTemplate)
@@ -288,7 +288,7 @@ def drafted(of: Template, event: Event) -> Draft | FailedTemplate:
 
 def body_of(of: Template, event: Event) -> str:
     """The rendered body."""
-    result = drafted(of, event)
+    result = draft_of(of, event)
     assert isinstance(result, Draft), result
     return result.rendered.body
 
@@ -302,7 +302,7 @@ def corpus() -> Iterator[tuple[str, list[str]]]:
         yield attribute_of(markup), [markup.replace("@", pattern.replace("{}", SITE)) for pattern in ADDRESSES]
 
 
-def led_astray(html: str, attribute: str, pattern: str, value: str) -> bool:
+def is_redirected(html: str, attribute: str, pattern: str, value: str) -> bool:
     """Whether a link reads otherwise than with VALUE, but for the value itself. A lost or added link counts too."""
     try:
         read = [address(text) for text in addresses_of(html, attribute)]
@@ -336,7 +336,7 @@ def test_no_value_redirects_a_link(tmp_path: Path) -> None:
         for value, event in events:
             for html, pattern in zip(body_of(of, event).split(NEXT), ADDRESSES, strict=True):
                 checked += 1
-                if led_astray(html, attribute, pattern, value):
+                if is_redirected(html, attribute, pattern, value):
                     astray.append(html)
 
     assert [] == astray[:5]
@@ -351,7 +351,7 @@ def test_the_corpus_detects_values_that_are_only_escaped() -> None:
         (attribute, pattern)
         for (attribute, bodies), value in product(corpus(), ("a+b&c=d#e/", " https://evil.example/\t"))
         for html, pattern in zip(bodies, ADDRESSES, strict=True)
-        if led_astray(html.replace(SITE, escape(value)), attribute, pattern, value)
+        if is_redirected(html.replace(SITE, escape(value)), attribute, pattern, value)
     ]
 
     assert {attribute for attribute, _ in corpus()} == {attribute for attribute, _ in found}
@@ -443,11 +443,11 @@ def shape(html: str) -> list[Any]:
             attributes = {"content": refresh[1]} if refresh and attributes["http-equiv"].lower() == "refresh" else {}
         if tag.name == "base":
             base = ada_url.join_url(BASE, attributes["href"])
-        found.extend((tag.name, name, *_led_to(value, base)) for name, value in attributes.items())
+        found.extend((tag.name, name, *_target_of(value, base)) for name, value in attributes.items())
     return found
 
 
-def _led_to(value: str, base: str) -> tuple[Any, ...]:
+def _target_of(value: str, base: str) -> tuple[Any, ...]:
     try:
         url = ada_url.URL(value, base=base)
     except ValueError:
@@ -645,7 +645,7 @@ def test_escape_contexts(pattern: str, context: EscapeContext) -> None:
 def test_a_dot_segment_fails_the_template(tmp_path: Path, pattern: str, value: str) -> None:
     """A browser takes `..` for a step back, encoded or not, so there is no link for such a value."""
     (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
-    result = drafted(of, site_event(value))
+    result = draft_of(of, site_event(value))
 
     assert isinstance(result, FailedTemplate)
     assert TemplateReason.OTHER is result.reason
@@ -703,7 +703,7 @@ def test_a_mail_link_has_one_recipient(tmp_path: Path, value: str | None, writte
 def test_a_value_adds_no_recipient(tmp_path: Path, pattern: str, value: str) -> None:
     """What a mail program would read as more than an address, encoded or not, fails the template."""
     (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
-    result = drafted(of, site_event(value))
+    result = draft_of(of, site_event(value))
 
     assert isinstance(result, FailedTemplate)
     assert TemplateReason.OTHER is result.reason
@@ -715,7 +715,7 @@ def test_a_part_of_an_address_has_no_at(tmp_path: Path) -> None:
     (of,) = loaded(tmp_path, [f'<a href="mailto:{SITE}@bank.example">x</a>'])
 
     assert '<a href="mailto:ines.d%2Ba@bank.example">x</a>' == body_of(of, site_event("ines.d+a")).strip()
-    assert isinstance(drafted(of, site_event("ines@evil.example")), FailedTemplate)
+    assert isinstance(draft_of(of, site_event("ines@evil.example")), FailedTemplate)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -769,7 +769,7 @@ def test_a_value_adds_no_header(tmp_path: Path, value: str) -> None:
 def test_numbers_to_dial(tmp_path: Path, pattern: str, value: str, written: str | None) -> None:
     """Digits and visual separators (RFC 3966); whatever a dialler could take for more fails the template."""
     (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
-    result = drafted(of, site_event(value))
+    result = draft_of(of, site_event(value))
 
     if written is None:
         assert isinstance(result, FailedTemplate)
@@ -928,7 +928,7 @@ def test_a_long_value_in_a_link(tmp_path: Path, pattern: str, unit: str) -> None
     (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     event = site_event(unit * (400_000 // len(unit)) + ",")
     start = time.process_time()
-    drafted(of, event)
+    draft_of(of, event)
 
     assert time.process_time() - start < 2
 

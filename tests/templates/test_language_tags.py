@@ -115,7 +115,7 @@ def test_unreachable_sections(tmp_path: Path, sections: list[str], default: str,
     ],
 )
 def test_sections_of_readers_without_a_language(tmp_path: Path, changes: dict[str, str], what: str | None) -> None:
-    """Sections that nobody could choose, as nobody who gets the template's messages has a language, are a warning."""
+    """Sections that no recipient gets, as none of the template's recipients has a language, are a warning."""
     text = HEAD
     for name, value in changes.items():
         text = re.sub(f'{name} = ".*"', f'{name} = "{value}"', text)

@@ -91,7 +91,7 @@ def test_digest_of_files(tmp_path: Path) -> None:
 
 
 def test_digest_covers_conditions(tmp_path: Path) -> None:
-    """What a template asks of an event is part of a set's digest: by what it means, not by how TOML spells it."""
+    """The conditions of a template are part of a set's digest: by what they mean, not by how TOML spells them."""
 
     def digest(text: str) -> str:
         loaded = load_files(tmp_path, note=text)

@@ -471,7 +471,7 @@ def test_digits_that_systems_cannot_read(body: str, content: ContentType, token:
     "pattern", ["#" + "'" * 80 + "(", "¤¤¤000----" + "''''%%%%‰‰‰‰---,,,-.¤¤" * 4, "0" + ",. " * 33, "' ' 0" * 20]
 )
 def test_checking_a_pattern_is_fast(pattern: str) -> None:
-    """Whatever fits into a pattern is judged at once."""
+    """Whatever fits into a pattern is checked at once."""
     started = time.process_time()
     suggest_number_pattern(pattern[:100], MONEY, Locale("en"))
     suggest_date_pattern(pattern[:100])

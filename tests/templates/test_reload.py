@@ -60,7 +60,7 @@ class Live:
         self._port = port
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of an answer."""
+        """Status and text of the response."""
         try:
             with urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=10) as response:
                 return response.status, response.read().decode()
@@ -74,7 +74,7 @@ class Live:
         return reasons if code == 200 else ["NOT READY", *reasons]
 
     def set_version(self) -> str:
-        """The version of the set in use, as metrics tell it."""
+        """The version of the set in use, as metrics show it."""
         _, text = self.get("/metrics")
         (line,) = [line for line in text.splitlines() if line.startswith("processor_template_set_info{")]
         return line.partition('"')[2].partition('"')[0]

@@ -17,7 +17,7 @@ TEXT = (SHIPPED / "loan-repayment-email.toml").read_text().partition("[[sample]]
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _scan_without_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reload, "SCAN_INTERVAL_S", 0.0)
 
 

@@ -103,19 +103,19 @@ def test_a_field_that_is_not_there_any_more_does_not_count() -> None:
         assert text_digest(content) == text_digest(changed(content, newer))
 
 
-def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def leaf_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The paths to all values of a JSON document that are no object and no list."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if inner is None:
         yield path
         return
     for step, member in inner:
-        yield from leaves(member, (*path, step))
+        yield from leaf_paths(member, (*path, step))
 
 
 def test_every_other_value_counts() -> None:
     """Each leaf of a file with all fields, but the values of headers; and which headers there are."""
-    paths = list(leaves(json.loads(WHOLE)))
+    paths = list(leaf_paths(json.loads(WHOLE)))
     same = []
     for path in paths:
 
@@ -188,7 +188,7 @@ def test_a_foreign_value_is_refused(value: bytes) -> None:
         stored_templates(value)
 
 
-def used(*templates: Template) -> UsedTexts:
+def texts_in_use(*templates: Template) -> UsedTexts:
     """As the topic has them."""
     texts: dict[tuple[TemplateId, int], set[bytes]] = {}
     for template in templates:
@@ -204,7 +204,7 @@ def mail(name: str, body: str, version: int = 1) -> Template:
 
 def test_which_texts_are_refused() -> None:
     """Another one than all that were used under the version; one of several that were is right, as is a new version."""
-    before = used(mail("a", "A"), mail("a", "B"), mail("b", "A"), mail("b", "A2", version=2))
+    before = texts_in_use(mail("a", "A"), mail("a", "B"), mail("b", "A"), mail("b", "A2", version=2))
     for fitting in (
         [mail("a", "A")],
         [mail("a", "B"), mail("b", "A")],

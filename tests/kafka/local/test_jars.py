@@ -45,7 +45,7 @@ def real_jars() -> tuple[Path, ...]:
 
 
 @pytest.fixture
-def copied(real_jars: tuple[Path, ...]) -> Callable[[Path, Progress], None]:
+def copy_jars(real_jars: tuple[Path, ...]) -> Callable[[Path, Progress], None]:
     """Fetches what Maven Central would give, from this machine's cache."""
 
     def copy(folder: Path, progress: Progress) -> None:
@@ -56,70 +56,70 @@ def copied(real_jars: tuple[Path, ...]) -> Callable[[Path, Progress], None]:
     return copy
 
 
-def never(folder: Path, _: Progress) -> None:
+def fail_on_fetch(folder: Path, _: Progress) -> None:
     """A fetch that must not happen."""
     raise AssertionError(f"fetched into {folder}")
 
 
-def test_a_complete_cache_is_used_as_it_is(tmp_path: Path, copied: Callable[[Path, Progress], None]) -> None:
+def test_a_complete_cache_is_used_as_it_is(tmp_path: Path, copy_jars: Callable[[Path, Progress], None]) -> None:
     """What was fetched once is found again without a second fetch."""
-    first = jars_from(cache=tmp_path, fetch=copied)
+    first = jars_from(cache=tmp_path, fetch=copy_jars)
 
-    assert first == jars_from(cache=tmp_path, fetch=never)
+    assert first == jars_from(cache=tmp_path, fetch=fail_on_fetch)
     assert any(jar.name == f"kafka_2.13-{KAFKA_VERSION}.jar" for jar in first)
 
 
 @pytest.mark.parametrize(
     "harm", ["a jar cut short", "a jar missing", "a byte turned", "no manifest", "half a manifest"]
 )
-def test_a_broken_cache_is_repaired(tmp_path: Path, copied: Callable[[Path, Progress], None], harm: str) -> None:
+def test_a_broken_cache_is_repaired(tmp_path: Path, copy_jars: Callable[[Path, Progress], None], harm: str) -> None:
     """Whatever is wrong with the cache, the next call gives all jars, whole."""
-    jars = jars_from(cache=tmp_path, fetch=copied)
-    whole = {jar.name: jar.read_bytes() for jar in jars}
+    jars = jars_from(cache=tmp_path, fetch=copy_jars)
+    contents = {jar.name: jar.read_bytes() for jar in jars}
     manifest = tmp_path / FOLDER / "manifest.json"
     match harm:
         case "a jar cut short":
-            jars[0].write_bytes(whole[jars[0].name][:1000])
+            jars[0].write_bytes(contents[jars[0].name][:1000])
         case "a jar missing":
             jars[0].unlink()
         case "a byte turned":
-            jars[0].write_bytes(whole[jars[0].name][:-1] + b"?")
+            jars[0].write_bytes(contents[jars[0].name][:-1] + b"?")
         case "no manifest":
             manifest.unlink()
         case _:
             manifest.write_text(manifest.read_text()[:100])
 
-    assert whole == {jar.name: jar.read_bytes() for jar in jars_from(cache=tmp_path, fetch=copied)}
+    assert contents == {jar.name: jar.read_bytes() for jar in jars_from(cache=tmp_path, fetch=copy_jars)}
 
 
 def test_a_killed_fetch_is_cleaned_up(
-    tmp_path: Path, real_jars: tuple[Path, ...], copied: Callable[[Path, Progress], None]
+    tmp_path: Path, real_jars: tuple[Path, ...], copy_jars: Callable[[Path, Progress], None]
 ) -> None:
     """A fetch that is SIGKILLed half way leaves no half cache, and its left-over is gone after the next call."""
-    killed = _fetching(real_jars, tmp_path, pause_s=60)
+    killed = _start_fetch(real_jars, tmp_path, pause_s=60)
     assert killed.stdout is not None
     killed.stdout.readline()  # one jar is there
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
 
-    assert len(real_jars) == len(jars_from(cache=tmp_path, fetch=copied))
+    assert len(real_jars) == len(jars_from(cache=tmp_path, fetch=copy_jars))
     assert {FOLDER, f"{FOLDER}.lock"} == {path.name for path in tmp_path.iterdir() if path.suffix != ".notes"}
 
 
 def test_two_processes_fetch_once(tmp_path: Path, real_jars: tuple[Path, ...]) -> None:
     """Of two processes that find the cache empty, one fetches and the other takes what that one has fetched."""
-    both = [_fetching(real_jars, tmp_path, pause_s=0.02) for _ in range(2)]
+    both = [_start_fetch(real_jars, tmp_path, pause_s=0.02) for _ in range(2)]
 
     assert [0, 0] == [process.wait(60) for process in both if process.communicate()]
     assert "fetch\n" == (tmp_path / "fetches.notes").read_text()
-    assert len(real_jars) == len(jars_from(cache=tmp_path, fetch=never))
+    assert len(real_jars) == len(jars_from(cache=tmp_path, fetch=fail_on_fetch))
 
 
-def test_a_jar_that_arrives_broken_is_refused(tmp_path: Path, copied: Callable[[Path, Progress], None]) -> None:
+def test_a_jar_that_arrives_broken_is_refused(tmp_path: Path, copy_jars: Callable[[Path, Progress], None]) -> None:
     """A broken download is an error with a hint, and does not get into the cache."""
 
     def broken(folder: Path, progress: Progress) -> None:
-        copied(folder, progress)
+        copy_jars(folder, progress)
         jar = next(folder.glob("scala-library-*.jar"))
         jar.write_bytes(jar.read_bytes()[:-5000])
 
@@ -147,7 +147,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(DependencyError, match=r"cannot be written(?s:.*)hint: make "):
-        jars_from(cache=tmp_path / "file", fetch=never)
+        jars_from(cache=tmp_path / "file", fetch=fail_on_fetch)
 
 
 @pytest.mark.parametrize("below", ["", "libs"])
@@ -159,16 +159,16 @@ def test_kafka_home_is_used_as_it_is(tmp_path: Path, real_jars: tuple[Path, ...]
         (home / jar.name).symlink_to(jar)
 
     assert [jar.name for jar in real_jars] == [
-        jar.name for jar in kafka_jars(fetch=never, environ={"PROCESSOR_KAFKA_HOME": str(tmp_path)})
+        jar.name for jar in kafka_jars(fetch=fail_on_fetch, environ={"PROCESSOR_KAFKA_HOME": str(tmp_path)})
     ]
 
 
 def test_kafka_home_without_kafka(tmp_path: Path) -> None:
     """A home without Kafka is an error that names the variable; the cache is not a silent second choice."""
     with pytest.raises(UsageError, match=r"PROCESSOR_KAFKA_HOME has no Kafka(?s:.*)hint: "):
-        kafka_jars(fetch=never, environ={"PROCESSOR_KAFKA_HOME": str(tmp_path)})
+        kafka_jars(fetch=fail_on_fetch, environ={"PROCESSOR_KAFKA_HOME": str(tmp_path)})
 
 
-def _fetching(jars: tuple[Path, ...], cache: Path, *, pause_s: float) -> "subprocess.Popen[str]":
+def _start_fetch(jars: tuple[Path, ...], cache: Path, *, pause_s: float) -> "subprocess.Popen[str]":
     argv = [sys.executable, "-c", SLOW_FETCH, str(jars[0].parent), str(cache), str(cache / "fetches.notes")]
     return subprocess.Popen([*argv, str(pause_s)], stdout=subprocess.PIPE, text=True)

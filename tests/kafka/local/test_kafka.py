@@ -209,8 +209,8 @@ def test_data_that_cannot_be_a_folder(tmp_path: Path) -> None:
 
 def test_a_given_port_that_is_taken() -> None:
     """A port that somebody has is named, with what to do."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(UsageError, match=rf"port {port} on 127.0.0.1 cannot be used(?s:.*)hint: "):
             local_kafka(port=port).__enter__()
 
