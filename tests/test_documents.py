@@ -23,7 +23,7 @@ from processor import errors
 from processor.cli.main import parser
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
 from processor.domain.outcome import Processed
-from processor.domain.output_topics import OutputTopic
+from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import EventName, OutRecord
 from processor.domain.reference import Table
 from processor.domain.template import template_set
@@ -248,7 +248,7 @@ def test_the_consumer_code_of_the_senders_page(
         [sample(EventName(name)) for name in ("ACCOUNT_AUTHORISATION_HOLD_CREATED", "ACCOUNT_IN_ARREARS")]
     )
     installation.run()
-    topic = installation.settings.topic("template_sets")
+    topic = installation.settings.topic(FixedOutput.TEMPLATE_SETS)
     (task,) = (template for template in installation.templates.templates if template.id == "account-in-arrears-task")
     for version, title in ((7, "Call soon"), (3, "Call")):  # in the order in which the sets came into use
         content = json.dumps(json.loads(task.content) | {"name": title, "version": version})
@@ -259,7 +259,8 @@ def test_the_consumer_code_of_the_senders_page(
     exec(snippet, names)  # noqa: S102  the document's own lines
     templates = names["read_templates"](installation.servers, topic)
     messages = [
-        json.loads(record.value() or b"") for record in installation.read(installation.settings.topic("messages"))
+        json.loads(record.value() or b"")
+        for record in installation.read(installation.settings.topic(FixedOutput.MESSAGES))
     ]
     requests = {
         request["url"].partition("?")[0]: request

@@ -79,12 +79,13 @@ def run_engine(settings: "Settings", *, until_end: bool, start_from: str | None,
     from processor.engine.status import EngineStatus
     from processor.observability.http import serve
     from processor.observability.metrics import Metrics, observe_process
+    from processor.settings import InputTopic
     from processor.supervisor.link import SupervisorLink
 
     link = SupervisorLink(supervisor) if supervisor is not None else None
     registry = CollectorRegistry()
     observe_process(registry)
-    status = EngineStatus(Metrics(registry), events=settings.topic("events"), max_stall_s=settings.max_stall_s)
+    status = EngineStatus(Metrics(registry), events=settings.topic(InputTopic.EVENTS), max_stall_s=settings.max_stall_s)
     server = serve(settings.http.host, settings.http.port, registry=registry, ready=status.readiness)
 
     def report_assignment(_step: str) -> None:

@@ -27,7 +27,7 @@ from processor.errors import InternalError, UsageError
 from processor.kafka.event_producer import EventRecord, batch_limit_bytes, enqueue, event_producer, wait_until
 from processor.observability.signals import signal_handlers
 from processor.registry.schema_files import load_schemas
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 from processor.shipped import samples
 from processor.wire.decode import DecodeFailure, event_and_unknown_fields, event_from_json
 from processor.wire.encode import encode_event
@@ -171,7 +171,7 @@ def produce(settings: Settings, options: ProduceOptions, *, track: Track = untra
     """
     source, total = options.source, _count(options.source)
     schemas = load_schemas(settings.schemas_dir)
-    report = ProduceReport(settings.topic("events"))
+    report = ProduceReport(settings.topic(InputTopic.EVENTS))
     check_first = isinstance(source, File) and not options.skip_bad
     with ExitStack() as stack:
         lines = stack.enter_context(_open_source(settings, source))

@@ -26,6 +26,7 @@ from processor.demo.inputs import EXTRA_COUNT, expected_outputs, make_inputs
 from processor.demo.report import DemoResult, Latency
 from processor.demo.watcher import OutputWatcher, position_of, read_all, topic_of
 from processor.demo.workload import EventSender, ShowStatus, Workload
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.errors import DependencyError, UsageError
 from processor.kafka.clients import create_admin
@@ -182,11 +183,11 @@ def _run(
 
 def _topic_names(settings: Settings, streams: Sequence[str]) -> TopicNames:
     return TopicNames(
-        messages=settings.topic("messages"),
-        status=settings.topic("status"),
-        decisions=settings.topic("decisions"),
-        dead_letters=settings.topic("dead_letters"),
-        notifications=settings.topic("notifications"),
+        messages=settings.topic(FixedOutput.MESSAGES),
+        status=settings.topic(FixedOutput.STATUS),
+        decisions=settings.topic(FixedOutput.DECISIONS),
+        dead_letters=settings.topic(FixedOutput.DEAD_LETTERS),
+        notifications=settings.topic(FixedOutput.NOTIFICATIONS),
         streams={event: settings.stream_topic(EventName(event)) for event in streams},
     )
 

@@ -15,7 +15,7 @@ from processor.demo.watcher import OutputWatcher, position_of, topic_of
 from processor.errors import DependencyError
 from processor.kafka.clients import headers_of
 from processor.kafka.event_producer import batch_limit_bytes, enqueue, event_producer, wait_until
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 
 PACED_PER_SECOND: Final = 1_000
 
@@ -39,7 +39,7 @@ class EventSender:
     """Sends inputs, and remembers where each came to lie."""
 
     def __init__(self, settings: Settings) -> None:
-        self._topic = settings.topic("events")
+        self._topic = settings.topic(InputTopic.EVENTS)
         limit = batch_limit_bytes(settings, self._topic)
         self._producer = event_producer(settings, batch_bytes=limit, **{"linger.ms": 1, "log_level": 3})
         self._numbers: dict[tuple[int, int], int] = {}  # (partition, offset) -> number of the input

@@ -7,21 +7,34 @@ the settings' TopicSettings, and the place in `mapping/` that makes one.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 
 from processor.domain.message import Communicationmessage, DeadLetter, Decision, MessageStatus, StreamEvent
 from processor.domain.notification import Notification
 from processor.domain.record import EventName, Topic
 
-FixedOutput = Literal["messages", "status", "notifications", "decisions", "dead_letters", "template_sets"]
-"""An output with one topic, by the name of its topic's setting."""
 
-OutputName = FixedOutput | Literal["stream"]
+class FixedOutput(StrEnum):
+    """An output with one topic, by the name of its topic's setting."""
+
+    MESSAGES = "messages"
+    STATUS = "status"
+    NOTIFICATIONS = "notifications"
+    DECISIONS = "decisions"
+    DEAD_LETTERS = "dead_letters"
+    TEMPLATE_SETS = "template_sets"
+
+
+class StreamOutput(StrEnum):
+    """The output with a topic for each event, by the name of the setting that has their pattern."""
+
+    STREAM = "stream"
+
+
+OutputName = FixedOutput | StreamOutput
 
 OutputValue = Communicationmessage | MessageStatus | StreamEvent | Decision | Notification
 """A value that has a schema of its own; dead letters and template sets have forms of their own."""
-
-Cleanup = Literal["delete", "compact", "compact,delete"]
 
 # Full names of schemas.
 MESSAGE: Final = "communications.Communicationmessage"
@@ -29,6 +42,19 @@ STATUS: Final = "communications.MessageStatus"
 STREAM_EVENT: Final = "communications.StreamEvent"
 DECISION: Final = "communications.Decision"
 NOTIFICATION: Final = "notifications.Message"
+
+
+class Cleanup(StrEnum):
+    """The `cleanup.policy` of a topic."""
+
+    DELETE = "delete"
+    COMPACT = "compact"
+    COMPACT_AND_DELETE = "compact,delete"
+
+    @property
+    def policies(self) -> frozenset[str]:
+        """The policies of which it consists."""
+        return frozenset(self.split(","))
 
 
 class Partitioning(StrEnum):
@@ -54,23 +80,23 @@ class OutputSpec:
     value: type[OutputValue | DeadLetter] | None = None
     schema: str | None = None
     partitioning: Partitioning = Partitioning.AS_EVENTS
-    cleanup: Cleanup = "delete"
+    cleanup: Cleanup = Cleanup.DELETE
     retention_days: int = 90
     is_proof: bool = False  #: Shows that an event had its outcome, so it lives at least as long as events do.
     holds_events: bool = False  #: Has an event's bytes whole, so its limit follows from the events'.
 
 
 OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
-    "messages": OutputSpec(
+    FixedOutput.MESSAGES: OutputSpec(
         topic="communications.messages",
         description="Messages, as they were created.",
         key="encodedKey",
         value=Communicationmessage,
         schema=MESSAGE,
-        cleanup="compact,delete",
+        cleanup=Cleanup.COMPACT_AND_DELETE,
         is_proof=True,
     ),
-    "status": OutputSpec(
+    FixedOutput.STATUS: OutputSpec(
         topic="communications.status",
         description="The state in which each message was created.",
         key="encodedKey",
@@ -78,7 +104,7 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
         schema=STATUS,
         is_proof=True,
     ),
-    "stream": OutputSpec(
+    StreamOutput.STREAM: OutputSpec(
         topic="mrn.event.{tenant}.streamingapi.{event}",
         description="Pattern of the stream topics; without {event} one topic carries all streams.",
         key="as the event",
@@ -87,7 +113,7 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
         partitioning=Partitioning.FIXED,
         retention_days=7,
     ),
-    "decisions": OutputSpec(
+    FixedOutput.DECISIONS: OutputSpec(
         topic="communications.decisions",
         description="Why an event made no message.",
         key="event id",
@@ -95,7 +121,7 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
         schema=DECISION,
         is_proof=True,
     ),
-    "dead_letters": OutputSpec(
+    FixedOutput.DEAD_LETTERS: OutputSpec(
         topic="communications.dead-letters",
         description="Records that could not be turned, untouched.",
         key="source key",
@@ -103,24 +129,24 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
         is_proof=True,
         holds_events=True,
     ),
-    "notifications": OutputSpec(
+    FixedOutput.NOTIFICATIONS: OutputSpec(
         topic="notifications.messages",
         description="Message notifications.",
         key="encodedKey",
         value=Notification,
         schema=NOTIFICATION,
-        cleanup="compact,delete",
+        cleanup=Cleanup.COMPACT_AND_DELETE,
     ),
-    "template_sets": OutputSpec(
+    FixedOutput.TEMPLATE_SETS: OutputSpec(
         topic="communications.template-sets",
         description="Template sets as they were, by digest.",
         key="set version",
         partitioning=Partitioning.SINGLE,
-        cleanup="compact",
+        cleanup=Cleanup.COMPACT,
     ),
 }
 
-FIXED_OUTPUTS: Final[tuple[FixedOutput, ...]] = tuple(output for output in OUTPUTS if output != "stream")
+FIXED_OUTPUTS: Final[tuple[FixedOutput, ...]] = tuple(output for output in OUTPUTS if isinstance(output, FixedOutput))
 CO_PARTITIONED: Final[tuple[FixedOutput, ...]] = tuple(
     output for output in FIXED_OUTPUTS if OUTPUTS[output].partitioning is Partitioning.AS_EVENTS
 )

@@ -35,7 +35,7 @@ from processor.kafka.errors import (
     is_partition_error,
     raise_if_unauthorized,
 )
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class EventConsumer:
         """`on_rebalance` gets the event and how many partitions; `on_deferred` gets the cause when the fetch of a
         partition fails; `coordinator`: KIP-848."""
         self._settings = settings
-        self._events: Topic = settings.topic("events")
+        self._events: Topic = settings.topic(InputTopic.EVENTS)
         self._consumer = consumer
         self._start_offsets = start_offsets
         self._on_rebalance = on_rebalance

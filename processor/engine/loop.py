@@ -39,7 +39,7 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
 from processor.observability.signals import ShutdownRequested, shutdown_signals
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
@@ -120,7 +120,7 @@ class Loop:
         self._start_offsets = parts.start_offsets
         self._consumer = parts.consumer
         self._publisher = parts.publisher
-        self._events = parts.settings.topic("events")
+        self._events = parts.settings.topic(InputTopic.EVENTS)
         self._published_sets = set(parts.published_template_sets)
         self._guard = StartupGuard(parts.settings.max_rejected_ratio)
         self._recent = RecentRecords(parts.settings.max_rejected_ratio)

@@ -25,7 +25,7 @@ from processor.domain.record import Headers, TemplateId, Topic
 from processor.errors import InputError
 from processor.kafka.clients import headers_of
 from processor.kafka.read_range import UnpackError, open_reader, read_range
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 from processor.templates.used_texts import UsedTexts, text_digest
 from processor.wire.dead_letter import dead_letter_outcome
 from processor.wire.output_fields import source_outcome_reader
@@ -77,7 +77,7 @@ class OutcomeReader:
     ) -> None:
         """`schema_of` also finds schemas of outputs that were registered after we started."""
         self._settings = settings
-        self._events = settings.topic("events")
+        self._events = settings.topic(InputTopic.EVENTS)
         self._partition = partition
         self._extent_of = extent_of
         self._dead_letters = topics.dead_letters.name

@@ -27,7 +27,7 @@ from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.options import WrittenDecisions
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 from processor.wire.schema import SchemaOf, WriterSchema
 
 log = structlog.get_logger()
@@ -122,7 +122,7 @@ class StartOffsetResolver:
         """`read_topics` reads the topics as they are now. `schemas_of_outputs` is for this alone: it is called from
         other threads than the loop's."""
         self._settings = settings
-        self._events = settings.topic("events")
+        self._events = settings.topic(InputTopic.EVENTS)
         self._read_topics = read_topics
         self._context = context
         self._schemas_of_outputs = schemas_of_outputs

@@ -27,7 +27,7 @@ from processor.kafka.topic_plan import (
     planned_topics,
 )
 from processor.kafka.topic_state import describe_topics
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 
 _REQUEST_TIMEOUT_S: Final = 10.0
 _VISIBLE_TIMEOUT_S: Final = 15.0  # a new topic is known to every broker only after its metadata went round
@@ -78,7 +78,9 @@ def create_topics(
         for events_only in (True, False):
             report = _inspect(admin, settings, stream_events=events, partitions=partitions)
             missing = [topic for topic in report.plan if topic.name not in report.existing]
-            created += _create(admin, [topic for topic in missing if topic.role == "events" or not events_only])
+            created += _create(
+                admin, [topic for topic in missing if topic.role is InputTopic.EVENTS or not events_only]
+            )
         report = _inspect(admin, settings, stream_events=events, partitions=partitions)
         return TopicReport(report.plan, report.existing, report.differences, tuple(created))
 
@@ -122,7 +124,7 @@ def _inspect(
         topic.name for topic in planned_topics(settings, partitions=DEFAULT_PARTITIONS, stream_events=stream_events)
     ]
     existing = describe_topics(admin, names)
-    events = existing.get(settings.topic("events"))
+    events = existing.get(settings.topic(InputTopic.EVENTS))
     if events is not None and partitions is not None and events.partitions != partitions:
         raise UsageError(
             f"{events.name} has {events.partitions} partitions, not {partitions}",

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from processor.domain.output_topics import CO_PARTITIONED, OUTPUTS, SINGLE, Cleanup
+from processor.domain.output_topics import CO_PARTITIONED, OUTPUTS, SINGLE, Cleanup, StreamOutput
 from processor.domain.record import EventName, Topic
 from processor.domain.reference import TABLES, Table
-from processor.settings import FixedTopic, Settings
+from processor.settings import FixedTopic, InputTopic, Settings
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _FOR_EVER: Final = -1
@@ -25,7 +25,7 @@ DEFAULT_MAX_MESSAGE_BYTES: Final = 1_048_588
 DEAD_LETTER_ROOM_BYTES: Final = 64 * 1024
 """What a dead letter may weigh beside the event itself: the added headers, `dl.failed` being cut at half of this."""
 
-Role = FixedTopic | Literal["stream"]
+Role = FixedTopic | StreamOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class _TopicDefaults:
 
 
 _TOPIC_DEFAULTS: Final[Mapping[Role, _TopicDefaults]] = {
-    "events": _TopicDefaults("delete", 30),
+    InputTopic.EVENTS: _TopicDefaults(Cleanup.DELETE, 30),
     **{
         output: _TopicDefaults(spec.cleanup, spec.retention_days, proof=spec.is_proof)
         for output, spec in OUTPUTS.items()
     },
-    **dict.fromkeys(Table, _TopicDefaults("compact", 0)),
+    **dict.fromkeys(Table, _TopicDefaults(Cleanup.COMPACT, 0)),
 }
 
 TABLE_PARTITIONS: Final = 1
@@ -81,7 +81,7 @@ class PlannedTopic:
     @property
     def config(self) -> dict[str, str]:
         """The topic's configuration at creation."""
-        config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
+        config = {"cleanup.policy": self.cleanup.value, "retention.ms": str(self.retention_ms)}
         if self.max_message_bytes is not None:
             config["max.message.bytes"] = str(self.max_message_bytes)
         if self.role in TABLES:
@@ -164,7 +164,7 @@ def planned_topics(
     for_events = min_dead_letter_bytes(settings, events_bytes=events_bytes)
     streams = sorted({settings.stream_topic(event) for event in stream_events})
     return (
-        _planned("events", settings.topic("events"), partitions=partitions),
+        _planned(InputTopic.EVENTS, settings.topic(InputTopic.EVENTS), partitions=partitions),
         *(
             _planned(
                 output,
@@ -184,7 +184,7 @@ def planned_topics(
             )
             for table in Table
         ),
-        *(_planned("stream", name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
+        *(_planned(StreamOutput.STREAM, name, partitions=min(partitions, STREAM_PARTITIONS)) for name in streams),
     )
 
 
@@ -197,7 +197,7 @@ def _planned(
     max_partitions: int | None = None,
 ) -> PlannedTopic:
     row = _TOPIC_DEFAULTS[role]
-    retention_ms = row.retention_days * _DAY_MS if "delete" in row.cleanup else _FOR_EVER
+    retention_ms = row.retention_days * _DAY_MS if "delete" in row.cleanup.policies else _FOR_EVER
     return PlannedTopic(name, role, partitions, row.cleanup, retention_ms, max_message_bytes, max_partitions)
 
 
@@ -209,7 +209,7 @@ def compare_topics(plan: Iterable[PlannedTopic], existing: Mapping[Topic, Existi
     events as they are, not as they were planned.
     """
     plan = tuple(plan)
-    events = next((existing.get(topic.name) for topic in plan if topic.role == "events"), None)
+    events = next((existing.get(topic.name) for topic in plan if topic.role is InputTopic.EVENTS), None)
     found: list[Difference] = []
     for topic in plan:
         actual = existing.get(topic.name)
@@ -236,7 +236,7 @@ def _differences(topic: PlannedTopic, actual: ExistingTopic, events: ExistingTop
         yield Difference(
             topic.name, short_retention_text(actual.delete_retention_ms), longer_retention_hint(topic.name)
         )
-    if actual.cleanup != frozenset(topic.cleanup.split(",")):
+    if actual.cleanup != topic.cleanup.policies:
         lost = _lost_by(topic, actual)
         yield _config_difference(
             topic.name, "cleanup.policy", actual.config["cleanup.policy"], topic.cleanup, lost=lost
@@ -297,9 +297,9 @@ def several_partitions_text(partitions: int) -> str:
 
 def _lost_by(topic: PlannedTopic, actual: ExistingTopic) -> str:
     """What is lost where a topic has this clean-up and not the planned one; empty where nothing is."""
-    planned = frozenset(topic.cleanup.split(","))
+    planned = topic.cleanup.policies
     if "compact" in actual.cleanup - planned:
-        if topic.role == "events":
+        if topic.role is InputTopic.EVENTS:
             return "of an account's events all but the last may be gone before they are read"
         return "of the records of a key all but the last are lost, and one without a key is refused"
     return "what was written last long ago is lost" if "delete" in actual.cleanup - planned else ""

@@ -13,6 +13,7 @@ from processor.domain.output_topics import (
     FIXED_OUTPUTS,
     MAX_RECORD_BYTES,
     OUTPUTS,
+    FixedOutput,
     OutputTopic,
     OutputTopics,
 )
@@ -31,7 +32,7 @@ from processor.kafka.topic_plan import (
     min_dead_letter_bytes,
     planned_topics,
 )
-from processor.settings import Settings
+from processor.settings import InputTopic, Settings
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ def read_output_topics(
     of the outputs. UnavailableError when the broker does not respond, AuthorizationError when it refuses.
     """
     streams = {EventName(event): settings.stream_topic(event) for event in sorted(templates.stream_events())}
-    names = [settings.topic("events"), *map(settings.topic, FIXED_OUTPUTS), *dict.fromkeys(streams.values())]
+    names = [settings.topic(InputTopic.EVENTS), *map(settings.topic, FIXED_OUTPUTS), *dict.fromkeys(streams.values())]
     with translate_broker_errors(admin, hint=DESCRIBE_HINT):
         existing = describe_topics(admin, names)
     if missing := [name for name in names if name not in existing]:
@@ -77,7 +78,7 @@ def _output_topic(topic: ExistingTopic, *, holds_events: bool = False) -> Output
 
 def _check_partitions(settings: Settings, existing: Mapping[Topic, ExistingTopic]) -> None:
     """Raise TopicConfigError when an output has fewer partitions than the events."""
-    events = existing[settings.topic("events")]
+    events = existing[settings.topic(InputTopic.EVENTS)]
     outputs = [existing[settings.topic(output)] for output in CO_PARTITIONED]
     too_few = [f"{topic.name} has {topic.partitions}" for topic in outputs if topic.partitions < events.partitions]
     if too_few:
@@ -90,7 +91,10 @@ def _check_partitions(settings: Settings, existing: Mapping[Topic, ExistingTopic
 
 def _check_dead_letters(settings: Settings, existing: Mapping[Topic, ExistingTopic]) -> None:
     """Raise TopicConfigError when the dead letters' topic could not hold every event."""
-    events, dead_letters = existing[settings.topic("events")], existing[settings.topic("dead_letters")]
+    events, dead_letters = (
+        existing[settings.topic(InputTopic.EVENTS)],
+        existing[settings.topic(FixedOutput.DEAD_LETTERS)],
+    )
     needed = min_dead_letter_bytes(settings, events_bytes=events.max_message_bytes)
     if dead_letters.max_message_bytes < needed:
         raise TopicConfigError(
@@ -157,7 +161,7 @@ def topic_differences(admin: Admin, settings: Settings, templates: TemplateSet) 
     ]
     with translate_broker_errors(admin, hint=DESCRIBE_HINT):
         existing = describe_topics(admin, names)
-    events = existing.get(settings.topic("events"))
+    events = existing.get(settings.topic(InputTopic.EVENTS))
     plan = planned_topics(
         settings,
         partitions=events.partitions if events else DEFAULT_PARTITIONS,

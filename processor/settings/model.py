@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import string
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from processor.domain.notification import (
     StatusSet,
     status_map,
 )
-from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, FixedOutput, OutputName
+from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, FixedOutput, OutputName, StreamOutput
 from processor.domain.record import TENANT_PATTERN, EventName, Topic
 from processor.domain.reference import TABLES, Table
 from processor.domain.text import closest_match, did_you_mean
@@ -179,13 +180,15 @@ class TopicSettings(SettingsTable):
 
     prefix: str = Field(default="", description="Prefix of the names of all topics below.")
     events: TopicName = Field(default="banking.events", description="Input: domain events.")
-    messages: TopicName = _output_topic("messages")
-    status: TopicName = _output_topic("status")
-    notifications: TopicName = _output_topic("notifications")
-    stream: Annotated[str, AfterValidator(_check_stream_pattern), Field(min_length=1)] = _output_topic("stream")
-    decisions: TopicName = _output_topic("decisions")
-    dead_letters: TopicName = _output_topic("dead_letters")
-    template_sets: TopicName = _output_topic("template_sets")
+    messages: TopicName = _output_topic(FixedOutput.MESSAGES)
+    status: TopicName = _output_topic(FixedOutput.STATUS)
+    notifications: TopicName = _output_topic(FixedOutput.NOTIFICATIONS)
+    stream: Annotated[str, AfterValidator(_check_stream_pattern), Field(min_length=1)] = _output_topic(
+        StreamOutput.STREAM
+    )
+    decisions: TopicName = _output_topic(FixedOutput.DECISIONS)
+    dead_letters: TopicName = _output_topic(FixedOutput.DEAD_LETTERS)
+    template_sets: TopicName = _output_topic(FixedOutput.TEMPLATE_SETS)
     contacts: TopicName = _table_topic(Table.CONTACTS)
     categories: TopicName = _table_topic(Table.CATEGORIES)
     accounts: TopicName = _table_topic(Table.ACCOUNTS)
@@ -206,10 +209,16 @@ class TopicSettings(SettingsTable):
         return self
 
 
-FixedTopic = Literal["events"] | FixedOutput | Table
+class InputTopic(StrEnum):
+    """The topic of the events, by the name of its setting."""
+
+    EVENTS = "events"
+
+
+FixedTopic = InputTopic | FixedOutput | Table
 """A topic that does not depend on an event, by the name of its setting."""
 
-FIXED_TOPICS: Final[tuple[FixedTopic, ...]] = ("events", *FIXED_OUTPUTS, *Table)
+FIXED_TOPICS: Final[tuple[FixedTopic, ...]] = (*InputTopic, *FIXED_OUTPUTS, *Table)
 
 
 class OutputSettings(SettingsTable):

@@ -8,7 +8,7 @@ from typing import Any
 from fastavro import schemaless_writer
 
 from processor.domain.event import Fields
-from processor.domain.output_topics import OUTPUTS, OutputValue
+from processor.domain.output_topics import OUTPUTS, OutputValue, StreamOutput
 from processor.domain.record import EventName, Headers
 from processor.wire.json_codec import JSON_HEADERS, json_bytes
 from processor.wire.output_fields import FIELDS
@@ -30,7 +30,9 @@ def output_encoder(
     """The encoder of one installation; streams have a format of their own."""
     by_type = {
         spec.value: _encoder(
-            schemas.outputs[spec.schema], stream_format if output == "stream" else output_format, FIELDS[spec.value]
+            schemas.outputs[spec.schema],
+            stream_format if output is StreamOutput.STREAM else output_format,
+            FIELDS[spec.value],
         )
         for output, spec in OUTPUTS.items()
         if spec.value is not None and spec.schema is not None

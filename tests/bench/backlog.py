@@ -31,6 +31,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.kafka.local.kafka import local_kafka
 from processor.shipped import sample
@@ -206,7 +207,9 @@ def main() -> None:
                 figures = run_once(installation, python=args.python, templates=templates)
                 runs.append(asdict(figures))
                 print_json({"backlog": name, "run": number, **asdict(figures)})
-                installation.admin().delete_topics([installation.events, installation.settings.topic("messages")])
+                installation.admin().delete_topics(
+                    [installation.events, installation.settings.topic(FixedOutput.MESSAGES)]
+                )
             spread = {field: [min(run[field] for run in runs), max(run[field] for run in runs)] for field in runs[0]}
             print_json({"backlog": name, "runs": len(runs), "spread": spread})
 

@@ -27,6 +27,7 @@ from confluent_kafka.admin import NewTopic
 from processor.demo.generate import events
 from processor.domain.event import Event
 from processor.domain.ids import eid
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EncodedKey
 from processor.kafka.clients import create_admin
 from processor.kafka.local.kafka import local_kafka
@@ -121,8 +122,14 @@ def read_until(consumer: Consumer, *, idle_s: float, until: float) -> list[ReadR
 
 def event_ids(installation: Installation, read: list[ReadRecord]) -> list[tuple[str, float]]:
     """(event id, when it was read) of each output: statuses and decisions name it, the others share the key."""
-    status, decisions = installation.settings.topic("status"), installation.settings.topic("decisions")
-    messages, notifications = installation.settings.topic("messages"), installation.settings.topic("notifications")
+    status, decisions = (
+        installation.settings.topic(FixedOutput.STATUS),
+        installation.settings.topic(FixedOutput.DECISIONS),
+    )
+    messages, notifications = (
+        installation.settings.topic(FixedOutput.MESSAGES),
+        installation.settings.topic(FixedOutput.NOTIFICATIONS),
+    )
     event_of: dict[str, str] = {}
     for topic, key, value, _ in read:
         if topic == status:

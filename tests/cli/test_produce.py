@@ -26,7 +26,7 @@ from processor.domain.reasons import Reason
 from processor.domain.record import RecordPosition, SourceRecord, Topic
 from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.registry.schema_files import load_schemas
-from processor.settings import KafkaSettings, Settings, TopicSettings
+from processor.settings import InputTopic, KafkaSettings, Settings, TopicSettings
 from processor.shipped import samples
 from processor.wire.decode import decode, event_from_json
 from processor.wire.json_codec import parse_json
@@ -50,8 +50,8 @@ def make_settings(bootstrap_servers: str, prefix: str, **more: Any) -> Settings:
 
 def make_topic(settings: Settings, **config: str) -> None:
     admin = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
-    new = NewTopic(settings.topic("events"), num_partitions=2, replication_factor=1, config=config)
-    admin.create_topics([new])[settings.topic("events")].result()
+    new = NewTopic(settings.topic(InputTopic.EVENTS), num_partitions=2, replication_factor=1, config=config)
+    admin.create_topics([new])[settings.topic(InputTopic.EVENTS)].result()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def read(settings: Settings) -> list[SourceRecord]:
             message.value(),
             tuple(message.headers() or ()),  # type: ignore[arg-type]  # read headers are pairs with bytes
         )
-        for message in read_topics(settings.bootstrap_servers, [settings.topic("events")])
+        for message in read_topics(settings.bootstrap_servers, [settings.topic(InputTopic.EVENTS)])
     ]
     return sorted(records, key=lambda record: (record.position.partition, record.position.offset))
 
@@ -339,7 +339,7 @@ def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
         run_command(produce.command, settings, samples=True)
 
     assert (
-        settings.topic("events")
+        settings.topic(InputTopic.EVENTS)
         not in AdminClient(logged({"bootstrap.servers": bootstrap_servers})).list_topics(timeout=10).topics
     )
 

@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from processor.cli import schemas
+from processor.domain.output_topics import FixedOutput
 from processor.errors import DependencyError, UnavailableError, UsageError
 from processor.registry.client import RegistryClient, open_session
 from processor.registry.schema_files import load_schemas, shipped_schemas
@@ -149,7 +150,7 @@ def test_registering(
     installation.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
     registered = SchemaRegistry(RegistryClient(registry_url, open_session(settings))).id_of(ours)
-    (message, *_) = installation.read(installation.settings.topic("messages"))
+    (message, *_) = installation.read(installation.settings.topic(FixedOutput.MESSAGES))
     assert registered is not None
     assert b"\x00" + registered.to_bytes(4, "big") == (message.value() or b"")[:5]
     installation.produce_events([repayment(1)])

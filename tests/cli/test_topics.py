@@ -5,12 +5,12 @@ import socket
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from processor.domain.output_topics import CO_PARTITIONED
+from processor.domain.output_topics import CO_PARTITIONED, FixedOutput
 from processor.domain.record import EventName
 from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics, grow_topics, inspect_topics
-from processor.settings import FixedTopic, KafkaSettings, Settings, TopicSettings
+from processor.settings import FixedTopic, InputTopic, KafkaSettings, Settings, TopicSettings
 from tests.support.clients import logged
 
 pytestmark = pytest.mark.kafka
@@ -60,15 +60,17 @@ def test_what_is_created_is_verified(settings: Settings) -> None:
 
 def test_missing_topics_follow_the_existing_events_topic(settings: Settings) -> None:
     """Partitions and the dead letters' limit come from the events' topic that producers already have."""
-    make_topic(settings, settings.topic("events"), partitions=2, max_message_bytes="3000000", retention_ms="86400000")
+    make_topic(
+        settings, settings.topic(InputTopic.EVENTS), partitions=2, max_message_bytes="3000000", retention_ms="86400000"
+    )
 
     report = create_topics(settings, stream_events=())
 
     assert () == report.differences
-    roles: tuple[FixedTopic, ...] = ("events", *CO_PARTITIONED)
+    roles: tuple[FixedTopic, ...] = (InputTopic.EVENTS, *CO_PARTITIONED)
 
     assert {2} == {report.existing[settings.topic(role)].partitions for role in roles}
-    assert 3_065_536 == report.existing[settings.topic("dead_letters")].max_message_bytes
+    assert 3_065_536 == report.existing[settings.topic(FixedOutput.DEAD_LETTERS)].max_message_bytes
 
 
 def test_dead_letters_follow_the_brokers_own_limit(topic_prefix: str) -> None:
@@ -82,30 +84,30 @@ def test_dead_letters_follow_the_brokers_own_limit(topic_prefix: str) -> None:
         report = create_topics(settings, stream_events=())
 
     assert () == report.differences
-    assert 3_000_000 == report.existing[settings.topic("events")].max_message_bytes
-    assert 3_065_536 == report.existing[settings.topic("dead_letters")].max_message_bytes
+    assert 3_000_000 == report.existing[settings.topic(InputTopic.EVENTS)].max_message_bytes
+    assert 3_065_536 == report.existing[settings.topic(FixedOutput.DEAD_LETTERS)].max_message_bytes
 
 
 def test_what_exists_is_not_changed_by_create(settings: Settings) -> None:
     """A co-partitioned topic that does not fit is reported, with what to do, and left as it is."""
-    make_topic(settings, settings.topic("status"), partitions=1)
+    make_topic(settings, settings.topic(FixedOutput.STATUS), partitions=1)
 
     report = create_topics(settings, stream_events=(), partitions=3)
 
-    assert 1 == report.existing[settings.topic("status")].partitions
-    (partitions, retention) = [d for d in report.differences if d.topic == settings.topic("status")]
+    assert 1 == report.existing[settings.topic(FixedOutput.STATUS)].partitions
+    (partitions, retention) = [d for d in report.differences if d.topic == settings.topic(FixedOutput.STATUS)]
     assert "`processor topics --grow 3 --yes`" == partitions.hint
     assert retention.what.startswith("keeps records for 7 days, ")
 
 
 def test_another_number_of_partitions_is_refused(settings: Settings) -> None:
     """--partitions does not silently mean nothing for events that exist."""
-    make_topic(settings, settings.topic("events"), partitions=2)
+    make_topic(settings, settings.topic(InputTopic.EVENTS), partitions=2)
 
     with pytest.raises(UsageError) as caught:
         create_topics(settings, stream_events=(), partitions=6)
 
-    assert (f"{settings.topic('events')} has 2 partitions, not 6\nhint: `processor topics --grow 6`") == str(
+    assert (f"{settings.topic(InputTopic.EVENTS)} has 2 partitions, not 6\nhint: `processor topics --grow 6`") == str(
         caught.value
     )
 
@@ -117,9 +119,11 @@ def test_growing_without_yes_is_a_dry_run(settings: Settings) -> None:
     growth = grow_topics(settings, partitions=5, yes=False)
 
     assert not growth.done
-    assert [*map(settings.topic, CO_PARTITIONED), settings.topic("events")] == [name for name, _, _ in growth.steps]
+    assert [*map(settings.topic, CO_PARTITIONED), settings.topic(InputTopic.EVENTS)] == [
+        name for name, _, _ in growth.steps
+    ]
     assert {(2, 5)} == {(now, then) for _, now, then in growth.steps}
-    assert 2 == inspect_topics(settings, stream_events=()).existing[settings.topic("events")].partitions
+    assert 2 == inspect_topics(settings, stream_events=()).existing[settings.topic(InputTopic.EVENTS)].partitions
 
 
 def test_growing_leaves_streams_unchanged(settings: Settings) -> None:
@@ -145,7 +149,7 @@ def test_shrinking_is_refused(settings: Settings) -> None:
 
 def test_growing_is_refused_while_a_topic_is_missing(settings: Settings) -> None:
     """Nothing is grown while a co-partitioned topic is missing: the events would be left without it."""
-    make_topic(settings, settings.topic("events"), partitions=2)
+    make_topic(settings, settings.topic(InputTopic.EVENTS), partitions=2)
 
     with pytest.raises(TopicConfigError, match="topics are missing"):
         grow_topics(settings, partitions=4, yes=True)

@@ -23,7 +23,7 @@ from processor.demo.report import Latency
 from processor.demo.run import Tamper, run_demo
 from processor.demo.watcher import read_all
 from processor.domain.event import Event
-from processor.domain.output_topics import CO_PARTITIONED
+from processor.domain.output_topics import CO_PARTITIONED, FixedOutput
 from processor.domain.record import EventName, RecordPosition, SourceRecord, Topic
 from processor.errors import DependencyError, FencedError, UsageError
 from processor.kafka.clients import headers_of
@@ -218,7 +218,7 @@ def test_a_duplicate_and_a_swap_are_noticed(settings: Settings, capsys: Captured
     """Planted into the real topic after the engine ended: one message sent again, two of one account swapped."""
 
     def tamper(demo_settings: Settings) -> None:
-        topic = demo_settings.topic("messages")
+        topic = demo_settings.topic(FixedOutput.MESSAGES)
         records = partition_of(demo_settings, topic, 0)
         first, second = neighbours(records)
         records[first], records[second] = records[second], records[first]
@@ -258,7 +258,7 @@ def test_changed_bytes_of_a_dead_letter_are_noticed(settings: Settings, capsys: 
     """A dead letter whose value is not the source's, byte by byte, is none that was expected."""
 
     def tamper(demo_settings: Settings) -> None:
-        topic = demo_settings.topic("dead_letters")
+        topic = demo_settings.topic(FixedOutput.DEAD_LETTERS)
         first = next(iter(read_all(demo_settings, [topic]))).partition()
         assert first is not None
         records = partition_of(demo_settings, topic, first)

@@ -17,7 +17,7 @@ def test_every_output_has_a_topic_a_setting_and_a_row() -> None:
     """The fields of OutputTopics and the settings are written out for the type checker; none is left out."""
     names = {field.name for field in fields(OutputTopics)} - {"streams"}
 
-    assert set(FIXED_OUTPUTS) == set(get_args(FixedOutput)) == names == set(FIXED_TOPICS) & set(OUTPUTS)
+    assert set(FIXED_OUTPUTS) == set(FixedOutput) == names == set(FIXED_TOPICS) & set(OUTPUTS)
     assert set(OUTPUTS) <= set(TopicSettings.model_fields)
 
 

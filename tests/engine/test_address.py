@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.settings import SmsSettings
 from processor.shipped import sample
@@ -39,11 +40,12 @@ def test_invalid_addresses(
     )
     installation.run()
     messages = [
-        json.loads(message.value() or b"") for message in installation.read(installation.settings.topic("messages"))
+        json.loads(message.value() or b"")
+        for message in installation.read(installation.settings.topic(FixedOutput.MESSAGES))
     ]
     notifications = [
         json.loads(message.value() or b"")
-        for message in installation.read(installation.settings.topic("notifications"))
+        for message in installation.read(installation.settings.topic(FixedOutput.NOTIFICATIONS))
     ]
 
     assert states == [message["state"] for message in messages if message["type"] == "SMS"]

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from processor.domain.output_topics import FixedOutput
 from processor.errors import InputError
 from processor.kafka.topic_admin import create_topics
 from processor.registry.schema_files import load_schemas
@@ -40,7 +41,10 @@ def event_of_another_tenant(number: int, tenant: str = "southbank") -> dict[str,
 
 def outputs_of(installation: Installation, partitions: int = 1) -> int:
     """How many records readers see in the topics that every event leaves something in."""
-    topics = [installation.settings.topic(role) for role in ("messages", "status", "decisions", "dead_letters")]
+    topics = [
+        installation.settings.topic(role)
+        for role in (FixedOutput.MESSAGES, FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
+    ]
     return sum(len(installation.read(topic, partition)) for topic in topics for partition in range(partitions))
 
 

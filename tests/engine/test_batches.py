@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.outcome import Rejected
-from processor.domain.output_topics import CO_PARTITIONED
+from processor.domain.output_topics import CO_PARTITIONED, FixedOutput
 from processor.domain.reasons import Reason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, Topic
 from processor.engine import consumer
@@ -154,7 +154,7 @@ def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
     installation.produce_events([repayment(n) for n in range(30)])
     single = count_steps(installation)
-    topics = [installation.settings.topic("messages"), installation.settings.topic("status")]
+    topics = [installation.settings.topic(FixedOutput.MESSAGES), installation.settings.topic(FixedOutput.STATUS)]
     before = [contents(installation.read(topic)) for topic in topics]
     weight = sum(len(key) + len(value) for published in before for key, value, _ in published)
     small = with_group(installation, "small", max_batch_bytes=weight // 3)
@@ -281,14 +281,14 @@ def test_a_deferred_record_in_a_backlog(bootstrap_servers: str, topic_prefix: st
 def test_a_batch_is_not_larger_than_a_topic_accepts(bootstrap_servers: str, topic_prefix: str) -> None:
     """Messages that fit singly, and not together: the producer sends no batch that the topic would refuse."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.limit(installation.settings.topic("messages"), 20_000)
+    installation.limit(installation.settings.topic(FixedOutput.MESSAGES), 20_000)
     dice = random.Random(1)
     names = ["".join(dice.choices(string.ascii_letters, k=2_000)) for _ in range(100)]  # nothing to compress
     installation.produce_events([repayment(n, firstName=name) for n, name in enumerate(names)])
     steps = count_steps(installation)
 
     assert 0 == steps["recovering"]
-    assert 200 == len(installation.read(installation.settings.topic("messages")))
+    assert 200 == len(installation.read(installation.settings.topic(FixedOutput.MESSAGES)))
 
 
 @pytest.mark.kafka
@@ -299,7 +299,7 @@ def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str)
     value = random.Random(1).randbytes(1_048_000)
     installation.produce_values([value])
     installation.run()
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
 
     assert value == letter.value()
 
@@ -314,7 +314,7 @@ def test_a_bad_deployment_commits_nothing(bootstrap_servers: str, topic_prefix: 
         with pytest.raises(InputError, match=r"of the first 1\d\d records are rejected.*BAD_FRAME") as ended:
             installation.run()
         assert 5 == ended.value.exit_code
-        assert [] == installation.read(installation.settings.topic("dead_letters"))
+        assert [] == installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
         assert [0] == installation.committed()
 
     switched_off = Installation(
@@ -324,7 +324,7 @@ def test_a_bad_deployment_commits_nothing(bootstrap_servers: str, topic_prefix: 
     )
     switched_off.run()
 
-    assert 300 == len(installation.read(installation.settings.topic("dead_letters")))
+    assert 300 == len(installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS)))
     assert [300] == installation.committed()
 
 
@@ -386,7 +386,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     with_group(installation, "off", circuit_breaker="off").run(start_from="beginning")
     letters = [
         read_dead_letter(key=record.key(), value=record.value(), headers=headers_of(record))
-        for record in installation.read(installation.settings.topic("dead_letters"))
+        for record in installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     ]
     entries = [
         (letter.position.offset, [(failed.templateId, failed.reason.value) for failed in letter.failed])

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from confluent_kafka import Producer
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.reference import Table
 from processor.engine.loop import run
 from processor.engine.status import EngineStatus
@@ -110,7 +111,7 @@ def test_a_batch_that_unpacks_to_150_mb_is_a_dead_letter(bootstrap_servers: str,
     installation.produce_events([repayment(1)])
     installation.run()
 
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert ("EVENT_TOO_LARGE", 1) == (dead.reason, dead.position.offset)
     assert [3] == installation.committed()
@@ -263,12 +264,12 @@ def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str
     """A group without positions looks into its outputs: where one cannot be read, that partition waits for it, and the
     place is in /ready. A template set that cannot be read keeps nobody."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    produce_150_mb_batch(installation, installation.settings.topic("status"))
-    produce_150_mb_batch(installation, installation.settings.topic("template_sets"))
+    produce_150_mb_batch(installation, installation.settings.topic(FixedOutput.STATUS))
+    produce_150_mb_batch(installation, installation.settings.topic(FixedOutput.TEMPLATE_SETS))
     installation.produce_events([repayment(0)])
     installation.produce_events([repayment(1)], partition=1)
     with running(with_consumer(installation, SMALLER)) as engine:
-        place = f"{installation.settings.topic('status')}[0]@0 cannot be read: _BAD_COMPRESSION"
+        place = f"{installation.settings.topic(FixedOutput.STATUS)}[0]@0 cannot be read: _BAD_COMPRESSION"
         wait_until(lambda: place in str(engine.status.readiness().reasons) or engine.error is not None)
         wait_until(lambda: installation.committed([1]) == [1] or engine.error is not None)
 

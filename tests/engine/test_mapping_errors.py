@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from processor.domain.event import SourceEvent
 from processor.domain.outcome import Processed
+from processor.domain.output_topics import FixedOutput
 from processor.domain.reasons import Reason
 from processor.domain.record import RecordPosition, SourceRecord
 from processor.engine import loop as module
@@ -22,6 +23,7 @@ from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.observability.metrics import Metrics
+from processor.settings import InputTopic
 from processor.wire.dead_letter import read_dead_letter
 from processor.wire.schema import SchemaOf
 from tests.support.clients import logged
@@ -104,9 +106,11 @@ def test_the_record_is_a_dead_letter_and_the_others_are_mapped(
         run(
             installation.settings,
             until_end=True,
-            status=EngineStatus(Metrics(registry), events=installation.settings.topic("events"), max_stall_s=60),
+            status=EngineStatus(
+                Metrics(registry), events=installation.settings.topic(InputTopic.EVENTS), max_stall_s=60
+            ),
         )
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     (error,) = [line for line in lines if line["log_level"] == "error"]
 
@@ -142,7 +146,7 @@ def test_an_exception_in_decoding_is_handled_alike(
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_wait_ms=2_000)
     installation.produce_events([repayment(n) for n in range(8)])
     installation.run()
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
 
     assert [0, 1, 2, 4, 5, 6, 7] == events_of(installation.read_statuses())
@@ -163,7 +167,7 @@ def test_an_exception_that_does_not_repeat_costs_nothing(
     run(installation.settings, until_end=True, on_step=steps.append)
 
     assert [*range(8)] == events_of(installation.read_statuses())
-    assert [] == installation.read(installation.settings.topic("dead_letters"))
+    assert [] == installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     assert 3 == steps.count("committed")
 
 
@@ -190,7 +194,7 @@ def test_an_exception_in_a_lookup_stops_the_process(
 
     with pytest.raises(DependencyError, match="the disk"):
         installation.run()
-    assert [] == installation.read(installation.settings.topic("dead_letters"))
+    assert [] == installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
 
 
 def test_nearly_all_of_the_first_records_are_a_bad_deployment(
@@ -211,4 +215,4 @@ def test_nearly_all_of_the_first_records_are_a_bad_deployment(
 
     with pytest.raises(Exception, match="MAPPING_ERROR"):
         installation.run()
-    assert [] == installation.read(installation.settings.topic("dead_letters"))
+    assert [] == installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))

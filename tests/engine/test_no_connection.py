@@ -20,7 +20,7 @@ from processor.kafka import event_producer, topic_admin
 from processor.kafka import topic_state as engine_topics
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.local.ports import free_ports
-from processor.settings import KafkaSettings, Settings
+from processor.settings import InputTopic, KafkaSettings, Settings
 from tests.support.builders import TENANT
 from tests.support.events import repayment
 from tests.support.installation import create_installation
@@ -133,7 +133,7 @@ def test_other_commands_say_it_too(secured_broker: SecuredBroker, case: str, mon
     with pytest.raises(DependencyError, match=text):
         topic_admin.create_topics(settings, stream_events=())
     with pytest.raises(DependencyError, match=text):
-        event_producer.batch_limit_bytes(settings, settings.topic("events"))
+        event_producer.batch_limit_bytes(settings, settings.topic(InputTopic.EVENTS))
     with pytest.raises(DependencyError, match=text.replace("no response from ", "no response from .* for 2 s: ")):
         run(settings)
 

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.engine import start_offsets as start
 from processor.engine.loop import run
@@ -50,7 +51,10 @@ def deny(installation: Installation, kind: ResourceType, name: str, operation: A
 
 def outputs(installation: Installation) -> list[str]:
     """The output topics that a LOAN_REPAYMENT writes to."""
-    co_partitioned = [installation.settings.topic("messages"), installation.settings.topic("status")]
+    co_partitioned = [
+        installation.settings.topic(FixedOutput.MESSAGES),
+        installation.settings.topic(FixedOutput.STATUS),
+    ]
     return [*co_partitioned, installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))]
 
 
@@ -97,7 +101,7 @@ def test_rights_denied_at_the_start(servers_with_acls: str, topic_prefix: str, c
     with pytest.raises(AuthorizationError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
         run(installation.settings)
     assert 3 == ended.value.exit_code
-    assert [] == installation.read(installation.settings.topic("messages"))
+    assert [] == installation.read(installation.settings.topic(FixedOutput.MESSAGES))
 
 
 def test_topics_that_may_not_be_seen(servers_with_acls: str, topic_prefix: str) -> None:
@@ -151,7 +155,7 @@ def test_outputs_that_must_not_be_read(servers_with_acls: str, topic_prefix: str
     installation = create_installation(servers_with_acls, topic_prefix)
     installation.produce_events([repayment()])
     installation.run()
-    deny(installation, TOPIC, installation.settings.topic("status"), READ)
+    deny(installation, TOPIC, installation.settings.topic(FixedOutput.STATUS), READ)
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant READ on .*status"):
         run(with_group(installation, f"{topic_prefix}renamed").settings)

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from processor.domain.event import SeenEvent
 from processor.domain.message import DeadLetter
+from processor.domain.output_topics import FixedOutput
 from processor.domain.reasons import Reason
 from processor.domain.record import Headers, RecordPosition, SchemaGuid, SchemaId
 from processor.engine import output_scan, start_offsets
@@ -123,14 +124,14 @@ def test_a_record_whose_templates_failed_counts(bootstrap_servers: str, topic_pr
     installation = create_installation(
         bootstrap_servers, topic_prefix, channels={"disabled": ["EVENT_STREAM"]}, decisions="off"
     )
-    installation.limit(installation.settings.topic("messages"), 2_500)
+    installation.limit(installation.settings.topic(FixedOutput.MESSAGES), 2_500)
     event = repayment(1, firstName="x" * 3_000)
     installation.produce_events([event])
     installation.run()
     installation.produce_events([event])
     with_settings(installation, decisions=WrittenDecisions.ALL).run()
 
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     headers = dict(letter.headers() or ())
     assert (b"TEMPLATE_FAILED", event["eventId"].encode()) == (headers["dl.reason"], headers["dl.event_id"])
     assert (b"LOAN_REPAYMENT", installation.templates.digest.encode()) == (
@@ -160,7 +161,9 @@ def test_which_dead_letters_count(bootstrap_servers: str, topic_prefix: str) -> 
             event_id=repayment(offset)["eventId"],
         )
         out = dead_letter_record(letter, topic=topic)
-        producer.produce(installation.settings.topic("dead_letters"), out.value, out.key, 0, headers=list(out.headers))
+        producer.produce(
+            installation.settings.topic(FixedOutput.DEAD_LETTERS), out.value, out.key, 0, headers=list(out.headers)
+        )
     assert producer.flush(10) == 0
 
     assert [Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED] == [
@@ -271,7 +274,7 @@ def test_an_open_transaction_in_an_output_delays_no_start(bootstrap_servers: str
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(1)])
     installation.run()
-    status = installation.settings.topic("status")
+    status = installation.settings.topic(FixedOutput.STATUS)
     (first, *_) = installation.read(status)
     with open_transaction(installation, status, [first.value() or b""], JSON_HEADERS):
         installation.produce_events([repayment(2)])
@@ -298,7 +301,7 @@ def test_a_committed_outcome_wins_over_an_open_one(bootstrap_servers: str, topic
     strict.run()
     other = {**status, "eventId": repayment(2)["eventId"], "source": {**status["source"], "offset": 1}}
     with open_transaction(
-        installation, installation.settings.topic("status"), [json.dumps(other).encode()], JSON_HEADERS
+        installation, installation.settings.topic(FixedOutput.STATUS), [json.dumps(other).encode()], JSON_HEADERS
     ):
         window = window_at_start(strict)
 
@@ -347,9 +350,9 @@ def test_a_foreign_record_among_the_outputs_is_skipped(bootstrap_servers: str, t
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     nothing = b'{"source": {"offset": -1}, "reasons": []}'  # neither framed nor with the header of JSON
     for topic in (
-        installation.settings.topic("status"),
-        installation.settings.topic("decisions"),
-        installation.settings.topic("dead_letters"),
+        installation.settings.topic(FixedOutput.STATUS),
+        installation.settings.topic(FixedOutput.DECISIONS),
+        installation.settings.topic(FixedOutput.DEAD_LETTERS),
     ):
         producer.produce(topic, nothing, b"key", 0)
     assert producer.flush(10) == 0
@@ -371,7 +374,7 @@ def test_statuses_of_a_newer_version_are_read(bootstrap_servers: str, topic_pref
     newer = json.dumps({**first, "to": "DELIVERED", "extra": 1, "source": {**first["source"], "offset": 5}})
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     producer.produce(
-        installation.settings.topic("status"), newer, b"key", 0, headers={"content-type": b"application/json"}
+        installation.settings.topic(FixedOutput.STATUS), newer, b"key", 0, headers={"content-type": b"application/json"}
     )
     assert producer.flush(10) == 0
     installation.produce_events([repayment(number) for number in range(2, 8)])
@@ -403,7 +406,9 @@ def test_later_statuses_do_not_affect_the_window(
         json.dumps({**status, "sequence": 2, "at": "2030-01-01T00:00:00.000Z"}).encode()
         for status in (first, first, last)
     ]
-    put_outputs(installation, installation.settings.topic("status"), later, (("content-type", b"application/json"),))
+    put_outputs(
+        installation, installation.settings.topic(FixedOutput.STATUS), later, (("content-type", b"application/json"),)
+    )
 
     assert list(range(10, 30)) == offsets(before)
     assert before == window_at_start(installation)
@@ -425,7 +430,7 @@ def test_a_foreign_dead_letter_is_skipped(bootstrap_servers: str, topic_prefix: 
     )
     out = dead_letter_record(letter, topic=make_output_topics(dead_letters=1_000_000).dead_letters)
     deep = tuple((name, b"[" * 100_000 if name == "dl.failed" else value) for name, value in out.headers)
-    put_outputs(installation, installation.settings.topic("dead_letters"), [b"value"], deep)
+    put_outputs(installation, installation.settings.topic(FixedOutput.DEAD_LETTERS), [b"value"], deep)
     installation.produce_events([repayment(1)])
     installation.run()
 
@@ -441,7 +446,7 @@ def test_many_unknown_ids_among_the_outputs_delay_no_start(bootstrap_servers: st
         installation.produce_events([repayment(1)])
         installation.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 30_000_000_000, 1_000_000_000)]
-        put_outputs(installation, installation.settings.topic("status"), numbers)
+        put_outputs(installation, installation.settings.topic(FixedOutput.STATUS), numbers)
         installation.produce_events([repayment(1)])
         installation.run()
 
@@ -463,7 +468,7 @@ def test_many_refused_ids_among_the_outputs_delay_no_start(bootstrap_servers: st
         installation.produce_events([repayment(1)])
         installation.run()
         numbers = [b"\x00" + number.to_bytes(7, "big") for number in range(0, 8_000_000_000, 1_000_000_000)]
-        put_outputs(installation, installation.settings.topic("status"), numbers)
+        put_outputs(installation, installation.settings.topic(FixedOutput.STATUS), numbers)
         installation.produce_events([repayment(1)])
         installation.run()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName, Topic
 from processor.engine import startup
 from processor.engine.loop import run
@@ -31,7 +32,7 @@ def stream(installation: Installation) -> Topic:
 CREATE = "`processor topics --create` creates what is missing"
 CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # preparation, error text, hint
     "no decisions": (
-        lambda installation: installation.delete_topic(installation.settings.topic("decisions")),
+        lambda installation: installation.delete_topic(installation.settings.topic(FixedOutput.DECISIONS)),
         "topics are missing: {prefix}communications.decisions",
         CREATE,
     ),
@@ -51,7 +52,9 @@ CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # prepara
         "`processor topics --grow 2 --yes`",
     ),
     "small dead letters": (
-        lambda installation: installation.limit(installation.settings.topic("dead_letters"), LETTERS_BYTES - 1),
+        lambda installation: installation.limit(
+            installation.settings.topic(FixedOutput.DEAD_LETTERS), LETTERS_BYTES - 1
+        ),
         f"{{prefix}}communications.dead-letters takes {LETTERS_BYTES - 1} bytes; to hold any event",
         f"set max.message.bytes of {{prefix}}communications.dead-letters to {LETTERS_BYTES} or more",
     ),
@@ -73,7 +76,7 @@ def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case:
     with pytest.raises(TopicConfigError, match=f"(?s){text}") as ended:
         installation.run()
     assert 2 == ended.value.exit_code
-    assert [] == installation.read(installation.settings.topic("messages"))
+    assert [] == installation.read(installation.settings.topic(FixedOutput.MESSAGES))
     if case != "no events":
         assert [-1001] == installation.committed()
 
@@ -82,7 +85,7 @@ def test_topics_that_do_not_fit(bootstrap_servers: str, topic_prefix: str, case:
 def test_the_smallest_sufficient_dead_letter_limit(bootstrap_servers: str, topic_prefix: str) -> None:
     """At exactly the required limit `run` starts."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.limit(installation.settings.topic("dead_letters"), LETTERS_BYTES)
+    installation.limit(installation.settings.topic(FixedOutput.DEAD_LETTERS), LETTERS_BYTES)
     installation.run()
 
     assert [0] == installation.committed()

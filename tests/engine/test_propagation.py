@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.domain.event import Event
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName, Headers
 from processor.kafka.clients import headers_of
 from processor.shipped import sample
@@ -55,9 +56,9 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
 
     named = installation.settings.topic
     topics = [
-        named("messages"),
-        named("status"),
-        named("notifications"),
+        named(FixedOutput.MESSAGES),
+        named(FixedOutput.STATUS),
+        named(FixedOutput.NOTIFICATIONS),
         installation.settings.stream_topic(event.name),
     ]
     for topic in topics:
@@ -65,7 +66,7 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
         assert outputs
         for output in outputs:
             assert [] == [pair for pair in headers_of(output) if pair[0] not in ("content-type", "lineage")]
-    *bad, good = [headers_of(decision) for decision in installation.read(named("decisions"))]
+    *bad, good = [headers_of(decision) for decision in installation.read(named(FixedOutput.DECISIONS))]
     assert [("content-type", b"application/json")] * 2 == [pair for pairs in bad for pair in pairs]
     assert (
         ("traceparent", PARENT),
@@ -73,5 +74,5 @@ def test_no_reader_meets_a_null_header(bootstrap_servers: str, topic_prefix: str
         ("correlation-id", b"c-1"),
         ("content-type", b"application/json"),
     ) == good
-    (letter,) = installation.read(named("dead_letters"))
+    (letter,) = installation.read(named(FixedOutput.DEAD_LETTERS))
     assert BAD == read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter)).headers

@@ -13,6 +13,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from processor.domain.event import Event
 from processor.domain.message import DeadLetter
+from processor.domain.output_topics import FixedOutput
 from processor.kafka.clients import headers_of
 from processor.registry.schema_files import shipped_schemas
 from processor.shipped import sample
@@ -66,7 +67,7 @@ def with_any_times(installation: Installation) -> Installation:
 
 
 def dead_letters(installation: Installation) -> list[DeadLetter]:
-    messages = installation.read(installation.settings.topic("dead_letters"))
+    messages = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     return [read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter)) for letter in messages]
 
 
@@ -78,8 +79,8 @@ def test_outputs_can_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
 
     named = installation.settings.topic
     for topic, file, name in (
-        (named("status"), "MessageStatus", "at"),
-        (named("messages"), "Communicationmessage", "creationDate"),
+        (named(FixedOutput.STATUS), "MessageStatus", "at"),
+        (named(FixedOutput.MESSAGES), "Communicationmessage", "creationDate"),
     ):
         schema = parse_schema(json.loads((shipped_schemas() / "messages" / f"{file}.avsc").read_text("utf-8")))
         read: list[Any] = [

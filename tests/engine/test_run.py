@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Producer, cimpl
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.reasons import Reason
 from processor.engine.loop import run
 from processor.engine.status import EngineStatus
@@ -61,7 +62,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
     installation = create_installation(bootstrap_servers, topic_prefix)
     long_name = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
     installation.produce_events([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
-    messages = installation.settings.topic("messages")
+    messages = installation.settings.topic(FixedOutput.MESSAGES)
 
     def lower_limit(step: str) -> None:
         if step == "mapped" and not lowered:
@@ -81,7 +82,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
     for status in installation.read_statuses():
         by_template.setdefault(status["templateId"], set()).add(status["eventId"][-1])
     assert {"loan-repayment-email": set("01245"), "loan-repayment-stream": set("012345")} == by_template
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert [("loan-repayment-email", "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED")] == [
         (failed.templateId, failed.reason) for failed in dead.failed
@@ -94,7 +95,7 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
     installation = create_installation(bootstrap_servers, topic_prefix)
     compacted = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
     decisions = ConfigResource(
-        ResourceType.TOPIC, installation.settings.topic("decisions"), incremental_configs=[compacted]
+        ResourceType.TOPIC, installation.settings.topic(FixedOutput.DECISIONS), incremental_configs=[compacted]
     )
     admin = installation.admin()
     (altered,) = admin.incremental_alter_configs([decisions]).values()
@@ -110,7 +111,7 @@ def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: st
 
     assert [41] == installation.committed()
     assert [2] * 40 == list(Counter(status["eventId"] for status in installation.read_statuses()).values())
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     dead = read_dead_letter(key=letter.key(), value=letter.value(), headers=headers_of(letter))
     assert (20, Reason.OUTPUT_REFUSED) == (dead.position.offset, dead.reason)
     assert "INVALID_RECORD" in dead.detail
@@ -129,7 +130,7 @@ def test_a_header_whose_name_is_not_utf_8(bootstrap_servers: str, topic_prefix: 
 
     assert [4] == installation.committed()
     assert ["1", "1", "2", "2", "3", "3"] == [status["eventId"][-1] for status in installation.read_statuses()]
-    (letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     headers = dict(headers_of(letter))
     assert (b"key", b"value", b"BAD_FRAME") == (letter.key(), letter.value(), headers["dl.reason"])
     assert b"headers: the name of a header is not UTF-8" == headers["dl.detail"]

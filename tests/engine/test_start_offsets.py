@@ -11,6 +11,7 @@ from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
 from processor.demo.generate import events as generate_events
+from processor.domain.output_topics import FixedOutput
 from processor.engine.loop import run
 from processor.engine.start_offsets import parse_start_policy
 from processor.errors import InputError, UnavailableError, UsageError
@@ -206,7 +207,10 @@ def test_start_from_does_not_apply_to_added_partitions(bootstrap_servers: str, t
 def empty_outputs(installation: Installation) -> None:
     """Delete all that the outputs hold."""
     admin = installation.admin()
-    co_partitioned = [installation.settings.topic(name) for name in ("messages", "status", "decisions", "dead_letters")]
+    co_partitioned = [
+        installation.settings.topic(name)
+        for name in (FixedOutput.MESSAGES, FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
+    ]
     deleted = admin.delete_records([TopicPartition(topic, 0, OFFSET_END) for topic in co_partitioned])
     for future in deleted.values():
         future.result(10)
@@ -235,13 +239,13 @@ def test_outputs_in_an_open_transaction_count(bootstrap_servers: str, topic_pref
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events(events(5))
     installation.run()
-    (first, *_) = installation.read(installation.settings.topic("status"))
+    (first, *_) = installation.read(installation.settings.topic(FixedOutput.STATUS))
     empty_outputs(installation)
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}other"}))
     producer.init_transactions(10)
     producer.begin_transaction()
     producer.produce(
-        installation.settings.topic("status"), first.value(), first.key(), 0, headers=list(headers_of(first))
+        installation.settings.topic(FixedOutput.STATUS), first.value(), first.key(), 0, headers=list(headers_of(first))
     )
     assert producer.flush(10) == 0
     ended = threading.Timer(2, producer.commit_transaction)
@@ -257,7 +261,7 @@ def test_an_output_that_cannot_be_read_counts(bootstrap_servers: str, topic_pref
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events(events(5))
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
-    producer.produce(installation.settings.topic("status"), b"\x00\x00\x00\x00\x07new", b"key", 0)
+    producer.produce(installation.settings.topic(FixedOutput.STATUS), b"\x00\x00\x00\x00\x07new", b"key", 0)
     assert producer.flush(10) == 0
 
     with pytest.raises(InputError, match=r"(?s)\[0\]@0 cannot be read.*no schema has id 7\nhint: "):

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
+from processor.domain.output_topics import FixedOutput
 from processor.engine.output_scan import published_template_sets
 from processor.errors import UsageError
 from processor.kafka.clients import create_admin
@@ -59,16 +60,15 @@ def installation_with_message(servers: str, prefix: str, directory: Path) -> Ins
 
 def state(installation: Installation) -> list[object]:
     """All that a run could have changed: positions and outputs."""
-    topics = installation.settings.topic
-    outputs = topics("messages"), topics("status"), topics("notifications"), topics("decisions"), topics("dead_letters")
-    return [installation.committed(), [len(installation.read(topic)) for topic in (*outputs, topics("template_sets"))]]
+    topics = map(installation.settings.topic, FixedOutput)
+    return [installation.committed(), [len(installation.read(topic)) for topic in topics]]
 
 
 def subjects(installation: Installation) -> list[str]:
     """Those of all messages."""
     return [
         json.loads(record.value() or b"")["subject"]
-        for record in installation.read(installation.settings.topic("messages"))
+        for record in installation.read(installation.settings.topic(FixedOutput.MESSAGES))
     ]
 
 
@@ -159,7 +159,7 @@ def produce_template_sets(installation: Installation, records: Iterable[tuple[st
     """Records on the topic of template sets: key, value."""
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
     for key, value in records:
-        producer.produce(installation.settings.topic("template_sets"), value, key, 0)
+        producer.produce(installation.settings.topic(FixedOutput.TEMPLATE_SETS), value, key, 0)
     assert producer.flush(30) == 0
 
 
@@ -167,7 +167,7 @@ def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, 
     """They are passed over with one warning; a set of a later version of this program is read as far as it is known."""
     directory = tmp_path / "templates"
     installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
-    (own,) = installation.read(installation.settings.topic("template_sets"))
+    (own,) = installation.read(installation.settings.topic(FixedOutput.TEMPLATE_SETS))
     newer = json.loads(own.value() or b"")
     newer["brand_new"] = True
     (template,) = newer["templates"]
@@ -188,7 +188,7 @@ def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, 
         written = published_template_sets(installation.settings, output_topics)
 
     (line,) = (line for line in logs if line["event"] == "invalid template sets ignored")
-    assert (5, installation.settings.topic("template_sets")) == (line["records"], line["topic"])
+    assert (5, installation.settings.topic(FixedOutput.TEMPLATE_SETS)) == (line["records"], line["topic"])
     assert {(own.key() or b"").decode(), "newer"} == set(written.keys)
     assert {("loan-repayment-email", 1): {text_digest(template["content"])}} == written.texts
     installation.produce_events([repayment(1)])
@@ -218,7 +218,7 @@ def test_an_old_process_that_still_writes_its_set(bootstrap_servers: str, topic_
     """While a new version is rolled out, both are written, in any order: each process starts again with its own."""
     directory = tmp_path / "templates"
     installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
-    (old,) = installation.read(installation.settings.topic("template_sets"))
+    (old,) = installation.read(installation.settings.topic(FixedOutput.TEMPLATE_SETS))
     write(directory, "Second", version=2)
     installation.produce_events([repayment(1)])
     installation.run()

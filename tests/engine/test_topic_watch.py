@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from processor import background
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import Topic
 from processor.errors import UnavailableError
 from processor.kafka import topic_state as engine
@@ -72,7 +73,7 @@ def test_topics_that_lose_records_are_degraded(
     """A compacted events topic, and a proof that lives shorter than its events: ready, degraded, each with what it
     loses and what to set; counted in a metric."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    status = installation.settings.topic("status")
+    status = installation.settings.topic(FixedOutput.STATUS)
     installation.configure(installation.events, "cleanup.policy", "compact,delete")
     installation.configure(status, "retention.ms", "86400000")
     workers = ["worker 1: ", "worker 2: "] if options else [""]
@@ -100,7 +101,7 @@ def test_changes_are_noticed_while_running(bootstrap_servers: str, topic_prefix:
     """The topic of the template sets, to which hardly anything is written, is deleted: degraded at the next look.
     Created again it gets the set in use with the next event, and /ready says nothing more of it."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    sets = installation.settings.topic("template_sets")
+    sets = installation.settings.topic(FixedOutput.TEMPLATE_SETS)
     installation.produce_events([repayment(1)])
     with process(installation, before=OFTEN) as (_, address):
         wait_until(lambda: installation.committed() == [1])

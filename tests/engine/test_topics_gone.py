@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from processor.domain.output_topics import FixedOutput, StreamOutput
 from processor.domain.record import EventName, Topic
 from processor.engine import completion
 from processor.engine.loop import run
@@ -24,7 +25,7 @@ def topic_of(installation: Installation, role: Role) -> Topic:
     """The topic of that role; `stream` is the one of LOAN_REPAYMENT."""
     return (
         installation.settings.stream_topic(EventName("LOAN_REPAYMENT"))
-        if role == "stream"
+        if role is StreamOutput.STREAM
         else installation.settings.topic(role)
     )
 
@@ -33,10 +34,15 @@ def reasons(address: str) -> str:
     return "; ".join(ready(address)["reasons"])
 
 
-OUTPUTS: dict[Role, int] = {"messages": 2, "status": 2, "notifications": 1, "stream": 1}  # records of an event
+OUTPUTS: dict[Role, int] = {  # records of an event
+    FixedOutput.MESSAGES: 2,
+    FixedOutput.STATUS: 2,
+    FixedOutput.NOTIFICATIONS: 1,
+    StreamOutput.STREAM: 1,
+}
 
 
-@pytest.mark.parametrize("role", [*OUTPUTS, "dead_letters"])
+@pytest.mark.parametrize("role", [*OUTPUTS, FixedOutput.DEAD_LETTERS])
 def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: str, role: Role) -> None:
     """/ready names topic and command within seconds; created again, the same process goes on, and each event has its
     outputs once in every topic."""
@@ -60,19 +66,19 @@ def test_an_output_topic_that_is_deleted(bootstrap_servers: str, topic_prefix: s
     assert not response["ready"]
     assert "`processor topics --create` creates what is missing" in response["reasons"][0]
     for output, each in OUTPUTS.items():
-        events = 40 if output == role else 60
+        events = 40 if output is role else 60
         read = installation.read(topic_of(installation, output))
         assert each * events == len(read), output
-        if output != "stream":
+        if output is not StreamOutput.STREAM:
             assert each * events == len({message.key() for message in read}), output
-    assert 1 == len(installation.read(installation.settings.topic("dead_letters")))
+    assert 1 == len(installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS)))
 
 
 def test_an_output_topic_that_comes_back_smaller(bootstrap_servers: str, topic_prefix: str) -> None:
     """Created again with one partition of two: the second partition's events wait, topic and command are named; grown,
     the same process publishes them, once."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
-    status = installation.settings.topic("status")
+    status = installation.settings.topic(FixedOutput.STATUS)
     with process(installation) as (_, address):
         wait_until(lambda: ready(address)["ready"])
         installation.delete_topic(status)
@@ -89,13 +95,15 @@ def test_an_output_topic_that_comes_back_smaller(bootstrap_servers: str, topic_p
         wait_until(lambda: ready(address)["ready"])
 
     assert {2} == set(Counter(status["eventId"] for status in installation.read_statuses(1)).values())
-    assert 40 == len({message.key() for message in installation.read(installation.settings.topic("messages"), 1)})
+    assert 40 == len(
+        {message.key() for message in installation.read(installation.settings.topic(FixedOutput.MESSAGES), 1)}
+    )
 
 
 def test_a_stream_that_comes_back_with_other_partitions(bootstrap_servers: str, topic_prefix: str) -> None:
     """A stream's partition is the source's modulo its own number, which is the one that it has now."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=3)
-    stream = topic_of(installation, "stream")
+    stream = topic_of(installation, StreamOutput.STREAM)
     with process(installation) as (_, address):
         wait_until(lambda: ready(address)["ready"])
         installation.produce_events([repayment(n) for n in range(3)], partition=2)
@@ -113,7 +121,7 @@ def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, mo
     """Exit 3 after a minute without progress says what it waited for."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(5)])
-    status = installation.settings.topic("status")
+    status = installation.settings.topic(FixedOutput.STATUS)
 
     def delete(step: str) -> None:
         if step == "mapped" and not deleted:
@@ -132,7 +140,7 @@ def test_until_end_names_the_topic(bootstrap_servers: str, topic_prefix: str, mo
 def test_a_start_waits_for_a_deleted_topic(bootstrap_servers: str, topic_prefix: str) -> None:
     """A partition that is assigned while an output topic is missing waits for it, and says so; the process stays."""
     installation = create_installation(bootstrap_servers, topic_prefix)
-    status = installation.settings.topic("status")
+    status = installation.settings.topic(FixedOutput.STATUS)
     with process(installation) as (running, address):
         wait_until(lambda: ready(address)["ready"])
         installation.delete_topic(status)
@@ -154,7 +162,7 @@ def test_no_client_of_ours_creates_a_topic() -> None:
     of ours causes that. The deleted topic stays away until it is created as planned."""
     with local_kafka(extra={"auto.create.topics.enable": "true"}) as kafka:
         installation = create_installation(kafka.bootstrap_servers, "auto.", partitions=2)
-        status = installation.settings.topic("status")
+        status = installation.settings.topic(FixedOutput.STATUS)
         with process(installation) as (_, address):
             wait_until(lambda: ready(address)["ready"])
             installation.delete_topic(status)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from processor.domain.output_topics import FixedOutput, StreamOutput
 from processor.domain.record import EventName, Topic
 from processor.domain.reference import TABLES
 from processor.errors import UsageError
@@ -15,12 +16,12 @@ from processor.kafka.topic_plan import (
     min_dead_letter_bytes,
     planned_topics,
 )
-from processor.settings import ReferenceSettings, Settings, TopicSettings
+from processor.settings import InputTopic, ReferenceSettings, Settings, TopicSettings
 
 REPAYMENT = EventName("LOAN_REPAYMENT")
 DEPOSIT = EventName("SAVINGS_DEPOSIT")
 
-PROOFS: tuple[Role, ...] = ("messages", "status", "decisions", "dead_letters")
+PROOFS: tuple[Role, ...] = (FixedOutput.MESSAGES, FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
 
 
 def plan(
@@ -66,19 +67,21 @@ def test_proofs_outlive_events_in_the_defaults() -> None:
     """Messages, status, decisions and dead letters are planned to live at least as long as events."""
     lives = {topic.role: topic.retention_ms for topic in plan()}
 
-    assert all(lives["events"] <= lives[role] for role in PROOFS)
+    assert all(lives[InputTopic.EVENTS] <= lives[role] for role in PROOFS)
 
 
 def test_streams_have_a_topic_for_each_event_in_use() -> None:
     """The pattern gives prefix, tenant and event in lower snake case; few partitions, never more than the events'."""
     settings = Settings(tenant="northbank", topics=TopicSettings(prefix="x."))
-    streams = [topic for topic in plan(settings, streams=(REPAYMENT, DEPOSIT)) if topic.role == "stream"]
+    streams = [topic for topic in plan(settings, streams=(REPAYMENT, DEPOSIT)) if topic.role is StreamOutput.STREAM]
 
     assert [
         ("x.mrn.event.northbank.streamingapi.loan_repayment", 3),
         ("x.mrn.event.northbank.streamingapi.savings_deposit", 3),
     ] == [(topic.name, topic.partitions) for topic in streams]
-    assert [1] == [topic.partitions for topic in plan(partitions=1, streams=(REPAYMENT,)) if topic.role == "stream"]
+    assert [1] == [
+        topic.partitions for topic in plan(partitions=1, streams=(REPAYMENT,)) if topic.role is StreamOutput.STREAM
+    ]
 
 
 def test_a_pattern_without_event_is_one_topic() -> None:
@@ -86,14 +89,14 @@ def test_a_pattern_without_event_is_one_topic() -> None:
     settings = Settings(tenant="northbank", topics=TopicSettings(stream="streams.{tenant}"))
 
     topics = plan(settings, streams=(REPAYMENT, DEPOSIT))
-    assert ["streams.northbank"] == [topic.name for topic in topics if topic.role == "stream"]
+    assert ["streams.northbank"] == [topic.name for topic in topics if topic.role is StreamOutput.STREAM]
 
 
 def test_streams_need_a_tenant() -> None:
     """Without one their names are unknown; without streams none is needed."""
     settings = Settings()
 
-    assert [] == [topic for topic in plan(settings) if topic.role == "stream"]
+    assert [] == [topic for topic in plan(settings) if topic.role is StreamOutput.STREAM]
     with pytest.raises(UsageError, match="PROCESSOR_TENANT is not set"):
         plan(settings, streams=(REPAYMENT,))
 
@@ -105,7 +108,7 @@ def test_dead_letters_hold_any_event(events_bytes: int, max_event_bytes: int) ->
     needed = max(events_bytes, max_event_bytes) + 65_536
 
     assert needed == min_dead_letter_bytes(settings, events_bytes=events_bytes)
-    (dead_letters,) = [t for t in plan(settings, events_bytes=events_bytes) if t.role == "dead_letters"]
+    (dead_letters,) = [t for t in plan(settings, events_bytes=events_bytes) if t.role is FixedOutput.DEAD_LETTERS]
     assert str(needed) == dead_letters.config["max.message.bytes"]
 
 

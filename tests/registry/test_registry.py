@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from processor.domain.event import Event
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import SchemaId
 from processor.engine.loop import run
 from processor.engine.status import EngineStatus
@@ -95,7 +96,7 @@ def ids_of(installation: Installation) -> list[str]:
 
 def dead_letters_of(installation: Installation) -> list[tuple[str, str]]:
     """Reason and detail of each dead letter."""
-    records = installation.read(installation.settings.topic("dead_letters"))
+    records = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     headers = [dict(headers_of(record)) for record in records]
     return [((names["dl.reason"] or b"").decode(), (names["dl.detail"] or b"").decode()) for names in headers]
 

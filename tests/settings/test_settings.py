@@ -20,6 +20,7 @@ from processor.settings import (
     RENAMED,
     RESERVED,
     SECRET_PROPERTY_WORDS,
+    InputTopic,
     KafkaSettings,
     Properties,
     SchemaRegistrySettings,
@@ -82,7 +83,7 @@ def test_nothing_set_is_the_defaults() -> None:
     settings = load_settings()
 
     assert Settings() == settings
-    assert ("processor", "banking.events") == (settings.group_id, settings.topic("events"))
+    assert ("processor", "banking.events") == (settings.group_id, settings.topic(InputTopic.EVENTS))
     assert (5, 10_000, 8_000_000) == (
         settings.max_batch_wait_ms,
         settings.max_batch_records,

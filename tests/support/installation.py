@@ -25,6 +25,7 @@ from confluent_kafka.admin import (
 )
 
 from processor.domain.event import Event
+from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName, Topic
 from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
@@ -33,7 +34,7 @@ from processor.engine.start_offsets import StartOffsetResolver, StartPolicy
 from processor.kafka.topic_admin import create_topics
 from processor.kafka.topic_state import read_output_topics
 from processor.registry.schema_files import load_schemas
-from processor.settings import HttpSettings, KafkaSettings, Settings, TopicSettings
+from processor.settings import HttpSettings, InputTopic, KafkaSettings, Settings, TopicSettings
 from processor.templates.load import read_templates, require_usable
 from processor.wire.decode import event_from_json
 from processor.wire.encode import encode_event
@@ -87,32 +88,32 @@ class Installation:
     @property
     def events(self) -> Topic:
         """The input."""
-        return self.settings.topic("events")
+        return self.settings.topic(InputTopic.EVENTS)
 
     @property
     def messages(self) -> Topic:
         """Messages, as they were created and as they are now."""
-        return self.settings.topic("messages")
+        return self.settings.topic(FixedOutput.MESSAGES)
 
     @property
     def status(self) -> Topic:
         """Transitions of messages."""
-        return self.settings.topic("status")
+        return self.settings.topic(FixedOutput.STATUS)
 
     @property
     def decisions(self) -> Topic:
         """Why a template created no message."""
-        return self.settings.topic("decisions")
+        return self.settings.topic(FixedOutput.DECISIONS)
 
     @property
     def dead_letters(self) -> Topic:
         """Records that could not be processed."""
-        return self.settings.topic("dead_letters")
+        return self.settings.topic(FixedOutput.DEAD_LETTERS)
 
     @property
     def notifications(self) -> Topic:
         """What a recipient's inbox shows."""
-        return self.settings.topic("notifications")
+        return self.settings.topic(FixedOutput.NOTIFICATIONS)
 
     @property
     def streams(self) -> dict[EventName, Topic]:
@@ -219,7 +220,7 @@ class Installation:
 
     def template_set_keys(self) -> list[str]:
         """The keys on the topic of template sets, in order."""
-        return [(record.key() or b"").decode() for record in self.read(self.settings.topic("template_sets"))]
+        return [(record.key() or b"").decode() for record in self.read(self.settings.topic(FixedOutput.TEMPLATE_SETS))]
 
     # The group's positions
 

@@ -20,6 +20,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
+from processor.domain.output_topics import FixedOutput
 from processor.domain.reference import Table
 from processor.engine.loop import run
 from processor.engine.startup import restore_tables, retry_until_available
@@ -85,7 +86,8 @@ def test_rows_are_restored_before_the_first_event(installation: Installation) ->
     first, *others = installation.read_decisions()
     blocked = [reason for reason in first["reasons"] if reason["reason"] == "CONTACT_BLOCKED"]
     discarded, queued = [
-        json.loads(record.value() or b"") for record in installation.read(installation.settings.topic("notifications"))
+        json.loads(record.value() or b"")
+        for record in installation.read(installation.settings.topic(FixedOutput.NOTIFICATIONS))
     ]
     assert ["contact CTT-4410-0093-7715 is blocked"] == [reason["detail"] for reason in blocked]
     assert [] == [
@@ -144,7 +146,8 @@ def test_an_open_transaction_is_waited_for(installation: Installation) -> None:
     assert f"reference tables, records to read: {topic} 1" == reason
     assert not running.is_alive()
     (discarded,) = [
-        json.loads(record.value() or b"") for record in installation.read(installation.settings.topic("notifications"))
+        json.loads(record.value() or b"")
+        for record in installation.read(installation.settings.topic(FixedOutput.NOTIFICATIONS))
     ]
     assert "Discarded" == discarded["status"]
     with RestoredTables(installation) as tables:
@@ -279,7 +282,7 @@ def test_invalid_rows_are_named(installation: Installation) -> None:
         for line in logs
         if line["event"] == "invalid reference row"
     }
-    (dead_letter,) = installation.read(installation.settings.topic("dead_letters"))
+    (dead_letter,) = installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))
     failed = json.loads(dict(dead_letter.headers() or ())["dl.failed"] or b"")
     assert [
         ("LOOKUP_MISSING", f"the row of contacts for {CLIENT} cannot be read: id: text expected, a number given")
@@ -432,7 +435,7 @@ def test_a_grown_topic_is_refused(installation: Installation) -> None:
     with RestoredTables(replace(installation, settings=stable)) as tables:
         assert ["Ines Duarte"] == names(tables, "other")
 
-    assert [] == installation.read(installation.settings.topic("messages"))
+    assert [] == installation.read(installation.settings.topic(FixedOutput.MESSAGES))
     assert [-1001] == installation.committed()
 
 
