@@ -7,7 +7,7 @@ from processor.observability.metrics import metrics_table
 from processor.settings import settings_table
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
-MADE: Final = "Made from the code by `python -m tests.documents`.\n"
+GENERATED_NOTE: Final = "Generated from the code by `python -m tests.documents`.\n"
 
 
 EACH: Final = (
@@ -24,7 +24,7 @@ def settings_page() -> str:
         [
             "# Settings",
             "",
-            MADE,
+            GENERATED_NOTE,
             EACH,
             "",
             "| Variable | Default | Meaning |",
@@ -44,7 +44,7 @@ def metrics_page() -> str:
         [
             "# Metrics",
             "",
-            MADE,
+            GENERATED_NOTE,
             "On `/metrics`, beside what the Prometheus client exports for every process.",
             "",
             "| Name | Kind | Labels | Meaning |",

@@ -130,7 +130,7 @@ def test_every_command_is_tested() -> None:
     ],
 )
 def test_a_wrong_command_line_is_explained(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 2, the fault and a hint on stderr, nothing on stdout."""
+    """Exit 2, the error and a hint on stderr, nothing on stdout."""
     code = exit_code(arguments)
 
     assert (2, "", text) == (code, *capsys.readouterr())
@@ -393,7 +393,7 @@ def pid_of_a_worker(supervisor: "subprocess.Popen[str]") -> int:
 @pytest.mark.kafka
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
 def test_until_end_exits_with_0(installation: dict[str, str], workers: list[str]) -> None:
-    """With 0, one process or several, once everything that was there is mapped."""
+    """One process or several, once everything that was there is mapped."""
     processor("produce", "--count", "50", **installation)
     done = processor("run", "--until-end", *workers, **installation)
 

@@ -333,7 +333,7 @@ def test_events_are_sent_at_the_requested_rate(settings: Settings, capsys: pytes
 
 @pytest.mark.kafka
 def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
-    """A topic that is not there is said with the command that makes it, and is not made by asking."""
+    """A topic that is not there is said with the command that makes it, and no request creates it."""
     settings = make_settings(bootstrap_servers, topic_prefix)
     with pytest.raises(TopicConfigError, match=r"there is no topic .*\nhint: `processor topics --create`"):
         run_command(produce.command, settings, samples=True)

@@ -135,7 +135,7 @@ GOOD = [OutputRef("m", 0 if output[0] == "a" else 1, output) for _, output, _, _
 
 
 def test_matching_outputs_have_no_errors() -> None:
-    """What was read is what was expected, in order for each key: no fault of any kind."""
+    """What was read is what was expected, in order for each key: no error of any kind."""
     counts = verify(make_expected(ALL), GOOD)
 
     assert Counts({"m": 8}, duplicates=0, lost=0, out_of_order=0) == counts
@@ -158,7 +158,7 @@ def test_a_swap_is_one_record_out_of_order() -> None:
     assert Counts({"m": 8}, duplicates=0, lost=0, out_of_order=1) == verify(make_expected(ALL), swapped)
 
 
-def test_a_swap_of_two_keys_is_none() -> None:
+def test_a_swap_between_keys_is_no_error() -> None:
     """Between keys no order is promised."""
     swapped = list(GOOD)
     swapped[2], swapped[3] = swapped[3], swapped[2]

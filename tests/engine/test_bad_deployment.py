@@ -1,4 +1,4 @@
-"""A bad deployment on a real broker: the topic of another tenant, or one that holds other things, is not eaten up."""
+"""A bad deployment on a real broker: the topic of another tenant, or one that holds other things, is not consumed."""
 
 import json
 import signal
@@ -111,7 +111,7 @@ def test_a_wrong_tenant_with_workers(bootstrap_servers: str, topic_prefix: str) 
 
 
 def test_a_few_of_another_tenant_at_the_end_are_no_bad_deployment(bootstrap_servers: str, topic_prefix: str) -> None:
-    """What counts is the share among the first records: one good event of ten lets the others pass."""
+    """What counts is the ratio among the first records: one good event of ten lets the others pass."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([*(event_of_another_tenant(n) for n in range(9)), repayment(9)])
     installation.run()
@@ -158,7 +158,7 @@ def test_a_wrong_tenant_is_detected_at_a_delayed_end(bootstrap_servers: str, top
 
 def test_a_stop_while_a_batch_is_held_back(bootstrap_servers: str, topic_prefix: str) -> None:
     """SIGTERM within the five seconds in which a few records of another tenant wait for more: a clean stop, and none of
-    them is committed. Left alone, they are passed over after these seconds, as they are too few for a verdict."""
+    them is committed. Left alone, they are skipped after these seconds, as they are too few for a verdict."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(n) for n in range(30)])
     wrong = with_tenant(installation, "northbnk")
@@ -265,7 +265,7 @@ def test_a_topic_of_two_tenants_runs_and_is_degraded(
 
 
 def test_the_check_can_be_disabled(bootstrap_servers: str, topic_prefix: str) -> None:
-    """A share of 1 passes over all of a former tenant's events, is not degraded by them, and maps what follows; the
+    """A ratio of 1 skips all of a former tenant's events, is not degraded by them, and maps what follows; the
     metric shows them."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([event_of_another_tenant(n) for n in range(300)])

@@ -58,12 +58,12 @@ def sizes_of(*sizes: int, records: int, output_bytes: int) -> list[list[int]]:
 
 
 def test_split_by_records() -> None:
-    """A piece has at most so many records; the last has the rest."""
+    """A chunk has at most so many records; the last has the rest."""
     assert [[1, 1], [1, 1], [1]] == sizes_of(1, 1, 1, 1, 1, records=2, output_bytes=100)
 
 
 def test_split_by_bytes() -> None:
-    """A piece ends with the record that fills it, to the byte."""
+    """A chunk ends with the record that fills it, to the byte."""
     assert [[4, 6], [5, 4, 1], [9, 4], [7]] == sizes_of(4, 6, 5, 4, 1, 9, 4, 7, records=100, output_bytes=10)
 
 
@@ -149,7 +149,7 @@ def contents(records: list[Message]) -> list[tuple[Any, ...]]:
 
 @pytest.mark.kafka
 def test_small_transactions_have_the_same_outputs(bootstrap_servers: str, topic_prefix: str) -> None:
-    """With a small PROCESSOR_MAX_BATCH_BYTES what one poll gave is mapped and published in pieces; readers see the same
+    """With a small PROCESSOR_MAX_BATCH_BYTES what one poll gave is mapped and published in chunks; readers see the same
     records, in the same order."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=30, max_batch_wait_ms=5_000)
     installation.produce_events([repayment(n) for n in range(30)])
@@ -306,7 +306,7 @@ def test_a_large_dead_letter_is_whole(bootstrap_servers: str, topic_prefix: str)
 
 @pytest.mark.kafka
 def test_a_bad_deployment_commits_nothing(bootstrap_servers: str, topic_prefix: str) -> None:
-    """300 rejected records in batches of 10: exit 5 before the first dead letter, at every start; a share of 1 makes
+    """300 rejected records in batches of 10: exit 5 before the first dead letter, at every start; a ratio of 1 makes
     dead letters of them all."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     installation.produce_values([b"\x07 no event"] * 300)
@@ -345,7 +345,7 @@ def test_held_back_bytes_are_bounded(
 def test_a_large_record_does_not_release_a_held_back_batch(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value over what may be kept is let go once its record is mapped: a worker of a wrong tenant that meets one
+    """A value over what may be kept is released once its record is mapped: a worker of a wrong tenant that meets one
     commits nothing before others have come."""
     installation = create_installation(bootstrap_servers, topic_prefix, max_batch_records=10)
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 2_000_000)

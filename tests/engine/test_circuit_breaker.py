@@ -1,4 +1,4 @@
-"""CircuitBreakers: when a template is suspended, tried again, and let go."""
+"""CircuitBreakers: when a template is suspended, tried again, and resumed."""
 
 from processor.domain.channel import Channel
 from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, State
@@ -75,7 +75,7 @@ def test_reasons_are_counted_apart() -> None:
 
 
 def test_every_hundredth_record_is_tried() -> None:
-    """99 are passed over, the hundredth is not; a failed try begins a new hundred."""
+    """99 are skipped, the hundredth is not; a failed probe begins a new hundred."""
     breakers = open_circuit_breakers()
     skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(98):

@@ -262,7 +262,7 @@ def test_a_table_that_cannot_be_read_any_further(bootstrap_servers: str, topic_p
 
 def test_an_output_that_cannot_be_read(bootstrap_servers: str, topic_prefix: str) -> None:
     """A group without positions looks into its outputs: where one cannot be read, that partition waits for it, and the
-    place is in /ready. A template set that cannot be read keeps nobody."""
+    position is in /ready. A template set that cannot be read delays no start."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     produce_150_mb_batch(installation, installation.settings.topic(FixedOutput.STATUS))
     produce_150_mb_batch(installation, installation.settings.topic(FixedOutput.TEMPLATE_SETS))

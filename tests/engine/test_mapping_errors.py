@@ -86,7 +86,7 @@ def events_of(statuses: list[dict[str, Any]]) -> list[int]:
         (raising(ValueError(SECRET)), "ValueError"),
         (raising(InternalError(SECRET)), "InternalError"),
     ],
-    ids=["memory", "recursion", "value", "ours"],
+    ids=["memory", "recursion", "value", "internal"],
 )
 def test_the_record_is_a_dead_letter_and_the_others_are_mapped(
     bootstrap_servers: str,
@@ -200,7 +200,7 @@ def test_an_exception_in_a_lookup_stops_the_process(
 def test_nearly_all_of_the_first_records_are_a_bad_deployment(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program whose mapping raises for nearly everything does not eat the topic."""
+    """A program whose mapping raises for nearly everything does not turn the topic into dead letters."""
 
     def always(_source: SourceEvent, _context: MappingContext, **_arguments: object) -> Processed:
         raise InternalError(SECRET)

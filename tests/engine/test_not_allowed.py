@@ -92,7 +92,7 @@ CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {  # the last:
 
 @pytest.mark.parametrize("case", CASES)
 def test_rights_denied_at_the_start(servers_with_acls: str, topic_prefix: str, case: str) -> None:
-    """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or passed over."""
+    """Each right that is missing ends `run` with 3 and a hint that names it; nothing is published or skipped."""
     kind, name, operation, named = CASES[case]
     installation = create_installation(servers_with_acls, topic_prefix)
     installation.produce_events([repayment()])

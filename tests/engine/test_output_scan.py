@@ -343,7 +343,7 @@ def test_the_window_after_a_rewind_spans_both_passes(bootstrap_servers: str, top
 
 
 def test_a_foreign_record_among_the_outputs_is_skipped(bootstrap_servers: str, topic_prefix: str) -> None:
-    """It is logged with its place and passed over; the events beside it are in the window."""
+    """It is logged with its position and skipped; the events beside it are in the window."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(1)])
     installation.run()
@@ -415,7 +415,7 @@ def test_later_statuses_do_not_affect_the_window(
 
 
 def test_a_foreign_dead_letter_is_skipped(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Whatever its headers hold, it is passed over."""
+    """Whatever its headers hold, it is skipped."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.produce_events([repayment(1)])
     installation.run()

@@ -66,7 +66,7 @@ def test_a_dropped_producer_is_closed_at_once_in_the_background() -> None:
 
 @pytest.mark.kafka
 def test_a_time_out_that_the_broker_does_not_allow() -> None:
-    """No retry helps: an error of usage that names the setting."""
+    """No retry helps: a usage error that names the setting."""
     with local_kafka(extra={"transaction.max.timeout.ms": "10000"}) as kafka:
         installation = create_installation(kafka.bootstrap_servers, "long.")
 

@@ -89,7 +89,7 @@ def test_a_limit_that_is_lowered_live_costs_one_template(bootstrap_servers: str,
     ]
 
 
-def test_a_record_whose_outputs_the_broker_refuses_is_dead(bootstrap_servers: str, topic_prefix: str) -> None:
+def test_a_record_whose_outputs_the_broker_refuses_is_a_dead_letter(bootstrap_servers: str, topic_prefix: str) -> None:
     """A compacted topic takes no record without a key, and refuses the batch it is in: the batch is halved down to that
     record, which is a dead letter with the broker's words; its neighbours are published, once."""
     installation = create_installation(bootstrap_servers, topic_prefix)

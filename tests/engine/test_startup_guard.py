@@ -1,4 +1,4 @@
-"""A bad deployment is noticed before the topic is eaten up, and a few bad records are not one."""
+"""A bad deployment is noticed before the topic is consumed, and a few bad records are not one."""
 
 import pytest
 
@@ -25,7 +25,7 @@ UNWANTED = skipped(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED
 
 
 def test_95_of_the_first_hundred_are_refused() -> None:
-    """The process stops, and the text says how many, the last fault and what to do."""
+    """The process stops, and the text says how many, the last error and what to do."""
     with pytest.raises(InputError, match=r"(?s)95 of the first 100 .* BAD_FRAME: magic byte 7\nhint: "):
         StartupGuard(0.95).check([*[GOOD] * 5, *[BAD] * 95])
 
@@ -62,7 +62,7 @@ def test_a_small_rejected_batch_is_held_back() -> None:
 
 
 def test_good_records_before_a_rejected_batch_do_not_release_it() -> None:
-    """A few good ones before it do not let an rejected batch through."""
+    """A few good ones before it do not let a rejected batch through."""
     first = StartupGuard(0.95)
     first.record([GOOD] * 10)
 
@@ -83,7 +83,7 @@ def test_the_check_can_be_disabled() -> None:
 
 
 def test_another_tenant_is_refused_like_rejected_records() -> None:
-    """95 of the first 100; the text names the tenant that is there most often, and names the setting."""
+    """95 of the first 100; the text names the most frequent tenant and the setting."""
     other = skipped(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
     expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
     with pytest.raises(InputError, match=expected):

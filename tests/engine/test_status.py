@@ -123,7 +123,7 @@ def with_key(key: str) -> Processed:
     return replace(wrong, record=replace(wrong.record, key=key.encode()))
 
 
-def test_a_partition_with_lag_and_no_progress_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_with_lag_and_no_progress_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """After max_stall_s, not before; the reason has partition, lag, seconds and cause. Progress ends it. A partition
     that waits degrades the process at once."""
     stuck, busy = (
@@ -242,7 +242,7 @@ def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["encoded key", "upper case", "uuid", "number", "prefix"],
 )
-def test_wrong_keys_of_one_pattern_are_one_line(monkeypatch: pytest.MonkeyPatch, key: Callable[[], str]) -> None:
+def test_wrong_keys_of_one_pattern_are_one_log_line(monkeypatch: pytest.MonkeyPatch, key: Callable[[], str]) -> None:
     """A thousand records that are keyed wrongly in one way are all counted, and one line names the first."""
     seen = ObservedStatus(monkeypatch, ends={})
     with capture_logs() as logs:
@@ -327,7 +327,7 @@ def test_each_pattern_of_wrong_keys_is_logged(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_member_without_partitions_is_ready() -> None:
-    """The group counts it in; one that has no response of the group, or was shut out, is not ready, and says which."""
+    """The group counts it in; one without a response of the group, or that lost its partitions, is not ready."""
     status = EngineStatus.unobserved()
     status.update({}, is_member=False, was_ever_assigned=False)
     assert Readiness(ready=False, reasons=(UNASSIGNED_REASON,)) == status.readiness()

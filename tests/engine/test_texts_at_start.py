@@ -164,7 +164,7 @@ def produce_template_sets(installation: Installation, records: Iterable[tuple[st
 
 
 def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
-    """They are passed over with one warning; a set of a later version of this program is read as far as it is known."""
+    """They are skipped with one warning; a set of a later version of this program is read as far as it is known."""
     directory = tmp_path / "templates"
     installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
     (own,) = installation.read(installation.settings.topic(FixedOutput.TEMPLATE_SETS))
@@ -197,7 +197,7 @@ def test_foreign_records_are_skipped(bootstrap_servers: str, topic_prefix: str, 
 
 
 def test_a_deleted_set_is_written_again(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
-    """By a null value: its texts are free again, and it is written again by who uses it."""
+    """Deleted by a null value: its texts are free again, and the process that uses it writes it again."""
     directory = tmp_path / "templates"
     installation = installation_with_message(bootstrap_servers, topic_prefix, directory)
     first = installation.template_set_keys()

@@ -70,7 +70,7 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
 def test_topics_that_lose_records_are_degraded(
     bootstrap_servers: str, topic_prefix: str, options: tuple[str, ...]
 ) -> None:
-    """A compacted events topic, and a proof that lives shorter than its events: ready, degraded, each with what it
+    """A compacted events topic, and a proof kept for a shorter time than its events: ready, degraded, each with what it
     loses and what to set; counted in a metric."""
     installation = create_installation(bootstrap_servers, topic_prefix, partitions=2)
     status = installation.settings.topic(FixedOutput.STATUS)

@@ -1,1 +1,1 @@
-"""Foreign generators of code take `schemas/` as it is: those of Java and Go."""
+"""Foreign generators of code accept `schemas/` as it is: those of Java and Go."""

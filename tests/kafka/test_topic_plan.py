@@ -57,14 +57,14 @@ def differences(topics: tuple[PlannedTopic, ...], existing: Mapping[Topic, Exist
 
 
 def test_what_the_plan_creates_does_not_differ_from_it() -> None:
-    """Names, partitions, clean-up, lives and limits of the plan agree with each other."""
+    """Names, partitions, cleanup policy, retention and limits of the plan agree with each other."""
     topics = plan(streams=(REPAYMENT, DEPOSIT))
 
     assert [] == differences(topics, as_planned(topics))
 
 
 def test_proofs_outlive_events_in_the_defaults() -> None:
-    """Messages, status, decisions and dead letters are planned to live at least as long as events."""
+    """Messages, status, decisions and dead letters are planned to be kept at least as long as events."""
     lives = {topic.role: topic.retention_ms for topic in plan()}
 
     assert all(lives[InputTopic.EVENTS] <= lives[role] for role in PROOFS)
@@ -129,7 +129,7 @@ def test_a_co_partitioned_topic_with_fewer_partitions_is_a_difference() -> None:
 
 
 def test_more_than_planned_is_no_difference() -> None:
-    """More partitions, a longer life, a larger limit, and any number of partitions of a stream keep every promise."""
+    """More partitions, longer retention, a larger limit, and any partitions of a stream keep every promise."""
     topics = plan(streams=(REPAYMENT,))
     more = as_planned(
         topics, messages=12, stream=1, status={"retention.ms": "-1"}, dead_letters={"max.message.bytes": "9999999"}

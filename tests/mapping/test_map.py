@@ -697,7 +697,7 @@ def test_the_checks_have_the_references_order() -> None:
 
 
 def test_checks_of_a_template_come_in_their_order() -> None:
-    """With every fault at once the first check decides; taking them away one by one, the next does, rendering last."""
+    """With every error at once the first check decides; taking them away one by one, the next does, rendering last."""
     everything: dict[str, Any] = {
         "active": False,
         "target": Target.SAVINGS,
@@ -878,7 +878,7 @@ def test_a_webhook_has_no_recipient() -> None:
     ],
 )
 def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination: str | None) -> None:
-    """A step of dots is taken away by who calls the address, encoded or not."""
+    """A dot segment is removed by HTTP clients, encoded or not."""
     template = make_webhook(url=url, body="x")
     (created,) = mapped(make_record(make_event(account__name=name)), make_context(template)).created
 

@@ -155,7 +155,7 @@ def test_custom_fields(name: str, expected: str) -> None:
 
 
 def test_custom_fields_are_searched_in_order() -> None:
-    """Without an entity the first of the entities that has a value wins; one that is null is passed over."""
+    """Without an entity the first of the entities that has a value wins; one that is null is skipped."""
     fields = {"customFields": {"CLIENT:x": "client", "LOAN:x": "loan", "TRANSACTION:x": None, "USER:x": "user"}}
 
     assert "loan" == body_of("{CF:x}", fields=fields)

@@ -234,7 +234,7 @@ def test_our_own_ids_show_that_a_registry_serves_others() -> None:
 
 @contextmanager
 def ignore_pending_lookups() -> Iterator[None]:
-    """Pass over a look-up that is under way."""
+    """Ignore that a look-up is under way."""
     try:
         yield
     except UnavailableError as unavailable:

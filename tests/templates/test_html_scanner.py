@@ -527,7 +527,7 @@ def test_a_missing_unquoted_number_swallows_no_attribute(tmp_path: Path, body: s
 
 
 def test_a_missing_number_at_the_end_or_beside_text_is_allowed(tmp_path: Path) -> None:
-    """Takes nothing."""
+    """It swallows nothing there."""
     body = "<img title=\"{T}\" height={N}><td width={N}px title='{T}' style=width:{N} align=right width={N} >"
     assert [] == diagnostics(tmp_path, body.replace("{N}", "{TOTAL_BALANCE}").replace("{T}", SITE))
 

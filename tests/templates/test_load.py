@@ -750,7 +750,7 @@ def test_hostile_templates(tmp_path: Path, name: str) -> None:
     assert all(len(str(diagnostic)) < 1000 for diagnostic in found)
 
 
-ASKING = toml(
+TEMPLATE_WITH_CONDITIONS = toml(
     condition('field = "TOTAL_BALANCE"\noperator = "BETWEEN"\nvalue = 0.1\nsecond_value = "1000"')
     + condition('field = "CF:LOAN:x"\noperator = "EQUALS"\nvalue = true')
     + condition('field = "ENTRY_DATE"\noperator = "AFTER"\nvalue = 2026-03-14T09:00:00+01:00')
@@ -762,7 +762,7 @@ ASKING = toml(
 
 @settings(max_examples=examples(150), deadline=None)
 @given(
-    file=st.sampled_from([(SHIPPED / "loan-repayment-stream.toml").read_text(), ASKING]),
+    file=st.sampled_from([(SHIPPED / "loan-repayment-stream.toml").read_text(), TEMPLATE_WITH_CONDITIONS]),
     cut=st.integers(0, 2000),
     inserted=st.binary(max_size=6),
     removed=st.integers(0, 4),

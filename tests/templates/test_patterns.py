@@ -1,4 +1,4 @@
-"""T22: patterns that are nearly always a mistake are doubted with what was meant, and right ones never."""
+"""T22: patterns that are nearly always a mistake get a warning with the probable one; right ones never do."""
 
 import time
 from collections.abc import Iterator

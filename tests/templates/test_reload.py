@@ -1,4 +1,4 @@
-"""Templates that change under a running engine, on a real broker: taken whole between two batches, or not at all."""
+"""Templates that change under a running engine, on a real broker: loaded whole between two batches, or not at all."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Records become events, or faults with the right reason and the field that is wrong."""
+"""Records become events, or decode errors with the right reason and the field that is wrong."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Valid records, a little broken: whatever comes of them is an event or a fault, never an exception."""
+"""Valid records, a little broken: whatever comes of them is an event or a decode error, never an exception."""
 
 import json
 from collections import Counter

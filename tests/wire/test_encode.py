@@ -1,4 +1,4 @@
-"""Outputs as bytes: golden files of each in both forms, and everything comes back as it went."""
+"""Outputs as bytes: golden files of each in both formats, and everything comes back as it went."""
 
 import json
 from collections.abc import Callable
@@ -393,7 +393,7 @@ NOTIFICATIONS = st.builds(
 @settings(deadline=None)
 @given(notification=NOTIFICATIONS)
 def test_a_notification_is_read_back(to: EncodeOutput, notification: Notification) -> None:
-    """The deepest of the outputs, any values, both forms."""
+    """The deepest of the outputs, any values, both formats."""
     assert notification == read_notification(*to(notification), schemas=SCHEMAS)
 
 
@@ -407,7 +407,7 @@ def test_what_is_encoded_is_read_back(
     stream_event: StreamEvent,
     decision: Decision,
 ) -> None:
-    """Each output, any values, both forms: equal to what went in, enums included."""
+    """Each output, any values, both formats: equal to what went in, enums included."""
     assert message == read_message(*to(message), schemas=SCHEMAS)
     assert status == read_status(*to(status), schemas=SCHEMAS)
     assert stream_event == read_stream_event(*to(stream_event), schemas=SCHEMAS)

@@ -255,7 +255,7 @@ def test_a_portal_event_cut_anywhere_shows_no_secret() -> None:
     "path", ["eventId", "occurredAt", "tenant", "client", "client__encodedKey", "branch__encodedKey"]
 )
 def test_the_rest_of_a_portal_event_may_be_wrong(path: str) -> None:
-    """A fault elsewhere names that place, not the link."""
+    """An error elsewhere names that place, not the link."""
     found = decode_failure(changed("PORTAL_PASSWORD_RESET", passwordUrl=SECRET, **{path: "?"}))
 
     assert found.detail.startswith(path.replace("__", "."))
@@ -276,7 +276,7 @@ def event_of(name: str) -> Event:
 @pytest.mark.parametrize("name", ["MANUAL", "DO_NOTHING", "LOAN_REPAID"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_unknown_event_name(family: str, name: str) -> None:
-    """UNKNOWN_EVENT in both forms: in JSON by its name, in Avro by a symbol that another writer has appended."""
+    """UNKNOWN_EVENT in both formats: in JSON by its name, in Avro by a symbol that another writer has appended."""
     first = next(event for event, row in EVENTS.items() if row.family == family)
     writer = changed_schema(lambda schema: field_of(schema, "event")["type"]["symbols"].append(name), name=first)
     value, _ = encode_event(event_of(first).fields, SCHEMAS, format=WireFormat.AVRO)
@@ -296,7 +296,7 @@ def test_an_unknown_event_name(family: str, name: str) -> None:
 @settings(deadline=None, max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_fits_the_schema_is_an_event_or_an_invalid_one(schema: ReaderSchema, data: st.DataObject) -> None:
-    """Any values, rules kept or not: the same result from both forms, never an exception, and an event has its key."""
+    """Any values, rules kept or not: both formats give the same result, never an exception; an event has its key."""
     fields = data.draw(values(schema.type))
     forms = [encode_event(fields, SCHEMAS, format=form) for form in WireFormat]
     from_avro, from_json = (decode_with(raw_record(value, headers)) for value, headers in forms)

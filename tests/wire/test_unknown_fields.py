@@ -99,7 +99,7 @@ def test_custom_fields_are_free() -> None:
     assert [] == found(changed(sample("loan-repayment"), {"customFields": {"CLIENT:Anything": "x", "amonut": "y"}}))
 
 
-def test_a_field_of_many_items_is_expected_once() -> None:
+def test_a_field_of_many_items_is_reported_once() -> None:
     """However many items of a list have it."""
     event = changed(BULK, {})
     for hold in event["holds"]:

@@ -131,7 +131,7 @@ TREE = {
     ],
 )
 def test_attributes_that_resolution_ignores(field: Json, value: bytes) -> None:
-    """A field that we pass over is passed over, however its schema describes it."""
+    """A field that we do not know is skipped, however its schema describes it."""
     assert golden_event() == decoded(with_field(field), value)
 
 
@@ -338,7 +338,7 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
     [(NODE, varint(1)), (TREE, varint(7) + varint(1)), (record("Self", added("Self")), b"")],
 )
 def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
-    """Passed over as deep as 64 levels; deeper it is an invalid event, and never a matter of how deep Python may go."""
+    """Skipped as deep as 64 levels; deeper it is an invalid event, and never a matter of how deep Python may go."""
     for times in (200, 10_000):
         failure = decoded(with_field(added(type_)), one_more * times)
 
@@ -347,7 +347,7 @@ def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
 
 
 def test_a_record_of_ours_may_be_within_itself() -> None:
-    """A newer writer's client names a client: what we do not know of it is passed over."""
+    """A newer writer's client names a client: what we do not know of it is skipped."""
     schema = json.loads(reader_schema().text)
     client = field_of(schema, "client")["type"][1]
     client["fields"].append({"name": "guarantor", "type": ["null", "Client"]})
@@ -495,7 +495,7 @@ def test_schemas_that_cannot_be_resolved(writer: Json, reader: Json, detail: str
 
 
 def test_an_enum_of_many_symbols_is_resolved_in_linear_time() -> None:
-    """A symbol that is passed over is not looked for among all the others, which is the square of their number."""
+    """A symbol that is skipped is not looked for among all the others, which is the square of their number."""
     symbols = ", ".join(f'"S{number}"' for number in range(60_000))
     began = time.thread_time()
     read = decoded(
