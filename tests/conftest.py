@@ -20,11 +20,11 @@ MEMORY_DISK_BYTES: Final = 4_000_000_000
 ONE_PROCESS_FILES: Final = (
     "demo/test_demo.py",
     "engine/test_fetch_errors.py",
-    "engine/test_no_connection.py",
     "engine/test_not_allowed.py",
     "fuzz/test_harness.py",
     "generators/test_java.py",
-    "local/test_kafka.py",
+    "kafka/local/test_kafka.py",
+    "kafka/test_no_connection.py",
 )
 """Files whose tests share a fixture that is costly to set up, mostly a broker, or look at what all demos of a broker
 leave behind. A mark would do, but pytest-xdist 3.8.0 ignores its `xdist_group` with pytest 9.2."""

@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from processor.engine import startup
 from processor.engine.loop import run
 from processor.errors import DependencyError
-from processor.kafka import event_producer, topic_admin
-from processor.kafka import topic_state as engine_topics
+from processor.kafka import event_producer, topic_admin, topic_state
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.local.ports import free_ports
 from processor.settings import InputTopic, KafkaSettings, Settings
@@ -111,7 +110,7 @@ def settings_for(secured_broker: SecuredBroker, case: str) -> tuple[Settings, st
 def _short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request without a response takes its whole time; on a busy machine a handshake takes a while too."""
     monkeypatch.setattr(topic_admin, "_REQUEST_TIMEOUT_S", 4.0)
-    monkeypatch.setattr(engine_topics, "CALL_TIMEOUT_S", 4.0)
+    monkeypatch.setattr(topic_state, "CALL_TIMEOUT_S", 4.0)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,4 +1,5 @@
-"""What is wrong with the topics is said by `run` too: in the log at the start, and in /ready as long as it lasts."""
+"""Topics are compared with their plan while `run` works: differences are in the log once, and in /ready as long as
+they last."""
 
 from concurrent.futures import Future
 
@@ -9,7 +10,7 @@ from processor import background
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import Topic
 from processor.errors import UnavailableError
-from processor.kafka import topic_state as engine
+from processor.kafka import topic_state
 from processor.kafka.topic_plan import Difference
 from processor.kafka.topic_state import TopicWatch
 from tests.support.events import repayment
@@ -29,7 +30,7 @@ OFTEN = "from processor.kafka import topic_state\ntopic_state.COMPARISON_INTERVA
 
 def test_topics_are_compared_twice_a_minute() -> None:
     """So that no test waits for a minute."""
-    assert engine.COMPARISON_INTERVAL_S == 30
+    assert topic_state.COMPARISON_INTERVAL_S == 30
 
 
 def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +42,7 @@ def test_each_difference_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None
         (SHORT,),
         (COMPACTED, SHORT),
     ]
-    monkeypatch.setattr(engine, "COMPARISON_INTERVAL_S", 0.0)
+    monkeypatch.setattr(topic_state, "COMPARISON_INTERVAL_S", 0.0)
     results = iter(comparisons)
 
     def call(*_: object, **__: object) -> Future[tuple[Difference, ...]]:
