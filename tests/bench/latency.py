@@ -52,7 +52,7 @@ class Latencies:
     p50: float
     p95: float
     p99: float
-    most: float
+    maximum: float
 
 
 def percentiles(latencies: Sequence[float]) -> Latencies:

@@ -80,11 +80,11 @@ def test_an_empty_batch_has_no_chunk() -> None:
 @given(sizes=st.lists(st.integers(0, 40)), records=st.integers(1, 10), output_bytes=st.integers(1, 100))
 def test_split_keeps_all_in_order(sizes: list[int], records: int, output_bytes: int) -> None:
     """Joined again, the chunks are the batch: every record once, in order; each but the last is just filled."""
-    whole = processed_records(*sizes)
-    chunks = list(split_batch(whole, max_records=records, max_output_bytes=output_bytes))
+    batch = processed_records(*sizes)
+    chunks = list(split_batch(batch, max_records=records, max_output_bytes=output_bytes))
     weights = [sum(record.output_bytes for record in chunk) for chunk in chunks]
 
-    assert whole == [record for chunk in chunks for record in chunk]
+    assert batch == [record for chunk in chunks for record in chunk]
     for chunk, weight in zip(chunks, weights, strict=True):
         assert 1 <= len(chunk) <= records
         assert weight - chunk[-1].output_bytes < output_bytes

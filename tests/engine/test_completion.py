@@ -95,14 +95,14 @@ def test_stalled_a_minute_after_the_last_progress() -> None:
 
 def test_progress_is_logged_every_five_seconds() -> None:
     """How many records are left, once every start offset is known."""
-    one, two = partition(2, target=10), partition(9, target=10)
+    first, second = partition(2, target=10), partition(9, target=10)
     unresolved = AssignedPartition(1, DeduplicationWindow(records=0, age_ms=0), Future())
     watched = Watched(p0=10)
     with capture_logs() as logs:
-        watched.update(one, unresolved, after_s=PROGRESS_LOG_INTERVAL_S)
-        watched.update(one, two)
-        watched.update(one, two, after_s=1)
-        one.mark_committed(8)
-        watched.update(one, two, after_s=PROGRESS_LOG_INTERVAL_S)
+        watched.update(first, unresolved, after_s=PROGRESS_LOG_INTERVAL_S)
+        watched.update(first, second)
+        watched.update(first, second, after_s=1)
+        first.mark_committed(8)
+        watched.update(first, second, after_s=PROGRESS_LOG_INTERVAL_S)
 
     assert [("catching up", 9), ("catching up", 3)] == [(line["event"], line["records_left"]) for line in logs]

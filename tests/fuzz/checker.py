@@ -344,10 +344,10 @@ def _dead_letter_violations(output: OutRecord, outcome: Processed | Rejected) ->
     """A dead letter has its source's key, value and headers, or says how many bytes it omits."""
     letter = read_dead_letter(key=output.key, value=output.value, headers=output.headers)
     record = outcome.record
-    whole = "dl.value_bytes" not in {name for name, _ in output.headers}
+    is_complete = "dl.value_bytes" not in {name for name, _ in output.headers}
     if letter.position != record.position or letter.timestamp_ms != record.timestamp_ms:
         yield "DEAD_LETTER", f"of {letter.position} at {letter.timestamp_ms}"
-    if whole and (letter.key, letter.value, letter.headers) != (record.key, record.value, record.headers):
+    if is_complete and (letter.key, letter.value, letter.headers) != (record.key, record.value, record.headers):
         yield "DEAD_LETTER", "key, value or headers are not the source's"
     if len(letter.detail) > 1_000 or not letter.detail:
         yield "DEAD_LETTER", f"a detail of {len(letter.detail)} characters"

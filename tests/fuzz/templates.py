@@ -292,11 +292,11 @@ class _TemplateWriter:
     def _operands(self, operator: Operator, kind: OperandType) -> dict[str, Sequence[str]]:
         if operator is Operator.LAST_DAYS:
             return {"value": [self.rng.choice(("1", "7", "36500"))]}
-        wanted = OPERATORS[operator].operands
-        if wanted == ("values",):
+        operand_names = OPERATORS[operator].operands
+        if operand_names == ("values",):
             return {"values": self.rng.sample(_OPERANDS[kind], 3)}
-        drawn = self.rng.sample(_OPERANDS[kind], len(wanted)) if wanted else ()
-        return {name: [text] for name, text in zip(wanted, drawn, strict=True)}
+        drawn = self.rng.sample(_OPERANDS[kind], len(operand_names)) if operand_names else ()
+        return {name: [text] for name, text in zip(operand_names, drawn, strict=True)}
 
 
 # ------------------------------------------------------------------------------------------------------------- patterns

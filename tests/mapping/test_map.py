@@ -949,10 +949,10 @@ def test_one_failed_template_leaves_the_others() -> None:
     good, bad = make_template("good"), make_template("bad", body="{GROUP_ID}", strict=True)
     record = make_record()
     alone = mapped(record, make_context(good))
-    beside = mapped(record, make_context(good, bad))
-    letter = beside.outputs[-1]
+    with_broken = mapped(record, make_context(good, bad))
+    letter = with_broken.outputs[-1]
 
-    assert [created.message for created in alone.created] == [created.message for created in beside.created]
+    assert [created.message for created in alone.created] == [created.message for created in with_broken.created]
     assert DEAD_LETTERS == letter.topic
     assert (record.key, record.value) == (letter.key, letter.value)
     assert "TEMPLATE_FAILED" == header(letter, "dl.reason")
@@ -1184,8 +1184,8 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
     record = make_record(make_event(account__name="a\x01" * 100))
     others = [make_template("other"), make_email("mail")]
     alone = make_context(*others)
-    beside = make_context(*others, broken())
-    beside = replace(beside, templates=replace(beside.templates, digest=alone.templates.digest))
+    with_broken = make_context(*others, broken())
+    with_broken = replace(with_broken, templates=replace(with_broken.templates, digest=alone.templates.digest))
     mine = {created.status.encodedKey for created in mapped(record, alone).created}
 
     def outputs_of_others(context: MappingContext) -> list[OutRecord]:
@@ -1195,7 +1195,7 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
             if (out.key or b"").decode() in mine or (out.topic == REPAYMENTS)
         ]
 
-    assert outputs_of_others(alone) == outputs_of_others(beside)
+    assert outputs_of_others(alone) == outputs_of_others(with_broken)
     assert 6 == len(outputs_of_others(alone))
 
 

@@ -111,9 +111,9 @@ def with_comment(event: Mapping[str, Any], comment: str) -> dict[str, Any]:
 
 def bad_records(event: Mapping[str, Any]) -> dict[str, Record]:
     """One record of each kind of bad input that is small, by name, from a valid `event`."""
-    whole = valid_record(event)
-    value = whole.value or b""
-    key = whole.key
+    valid = valid_record(event)
+    value = valid.value or b""
+    key = valid.key
     no_headers: Headers = ()
     return {
         "truncated": Record(key, value[: len(value) // 2], DeadLettered("INVALID_EVENT")),
@@ -168,10 +168,10 @@ def with_large_comment(event: Mapping[str, Any]) -> Record:
 
 def with_output_schema(event: Mapping[str, Any]) -> Record:
     """A record framed with the id of a schema that is known but not of events: one of the processor's outputs."""
-    whole = valid_record(event)
+    valid = valid_record(event)
     schema_id = json.loads((ROOT / "schemas" / "ids.json").read_text())["communications.Decision"]
-    value = b"\x00" + schema_id.to_bytes(4, "big") + (whole.value or b"")
-    return Record(whole.key, value, DeadLettered("INCOMPATIBLE_SCHEMA"), ())
+    value = b"\x00" + schema_id.to_bytes(4, "big") + (valid.value or b"")
+    return Record(valid.key, value, DeadLettered("INCOMPATIBLE_SCHEMA"), ())
 
 
 def _json(key: bytes | None, event: Mapping[str, Any], reason: str) -> Record:

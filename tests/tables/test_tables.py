@@ -708,9 +708,9 @@ def overwrite(folder: Path, *, at: float) -> None:
         size = file.stat().st_size
         if size < 100_000:
             continue
-        with file.open("r+b") as opened:
-            opened.seek(int(size * at))
-            opened.write(bytes(max(64, size // 4) if at else 64))
+        with file.open("r+b") as damaged:
+            damaged.seek(int(size * at))
+            damaged.write(bytes(max(64, size // 4) if at else 64))
 
 
 def test_a_store_whose_beginning_is_corrupt_is_rebuilt(tmp_path: Path) -> None:

@@ -108,9 +108,9 @@ def test_files_of_events_can_be_read_in_their_order() -> None:
     """`order.txt` has each file once, after those that it names; fastavro knows a name only when it was defined."""
     folder = shipped_schemas() / "events"
     ordered = (folder / "order.txt").read_text("utf-8").split()
-    known: dict[str, Any] = {}
+    parsed_schemas: dict[str, Any] = {}
     for name in ordered:
-        parse_schema(json.loads((folder / name).read_text("utf-8")), known)
+        parse_schema(json.loads((folder / name).read_text("utf-8")), parsed_schemas)
 
     assert sorted(path.name for path in folder.glob("*.avsc")) == sorted(ordered)
 
