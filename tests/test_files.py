@@ -111,7 +111,7 @@ def test_what_is_no_regular_file_is_not_read(
 
 
 @pytest.mark.parametrize("make", NO_FILES)
-def test_what_is_no_file_among_templates_is_an_error(
+def test_what_is_no_regular_file_among_templates_is_an_error(
     templates: Path, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is named, nothing is loaded, and nothing waits for it: as a template, and as a sample."""

@@ -47,7 +47,7 @@ def test_shipped_files_pass_the_check(capsys: pytest.CaptureFixture[str]) -> Non
     assert "streams    LOAN_REPAYMENT, LOAN_REPAYMENT_REVERSAL, SAVINGS_DEPOSIT" in text.splitlines()
 
 
-def test_diagnostics_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diagnostics_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Diagnostics stand under their file with line, rule and hint; exit 1."""
     (tmp_path / "note.toml").write_text(WRONG)
     code = run_command(check.command, make_settings(templates_dir=tmp_path))
@@ -63,7 +63,7 @@ def test_diagnostics_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ] == text.splitlines()[-5:]
 
 
-def test_diagnostics_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diagnostics_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json stdout is one object that holds the same, and the exit code too."""
     (tmp_path / "note.toml").write_text(WRONG.replace("LOAN_REPAYMET", "LOAN_REPAYMENT"))
     code = run_command(check.command, make_settings(templates_dir=tmp_path), as_json=True)

@@ -219,7 +219,7 @@ def test_settings_are_shown_with_value_source_and_meaning() -> None:
     assert "hunter2" not in done.stdout
 
 
-def test_settings_for_machines_are_one_object() -> None:
+def test_settings_as_json_are_one_object() -> None:
     """stdout's only line."""
     done = processor("settings", "--json", TENANT="northbank")
 

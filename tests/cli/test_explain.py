@@ -136,7 +136,7 @@ def test_unread_reference_tables_are_mentioned(tmp_path: Path, capsys: pytest.Ca
     assert lines[-1].startswith("not looked at: the reference tables")
 
 
-def test_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_explanation_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """One object, with the same results."""
     code = run_command(explain.command, Settings(tenant="northbank"), events=["ACCOUNT_IN_ARREARS"], as_json=True)
     result = json.loads(capsys.readouterr().out)

@@ -345,7 +345,7 @@ def test_no_topic(bootstrap_servers: str, topic_prefix: str) -> None:
 
 
 @pytest.mark.kafka
-def test_what_the_broker_refuses_is_an_error(
+def test_events_refused_by_the_broker_are_an_error(
     bootstrap_servers: str, topic_prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Events over the topic's limit are counted as failed, the others are delivered, and the end is an error."""

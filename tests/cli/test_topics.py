@@ -45,7 +45,7 @@ def test_a_check_creates_nothing(settings: Settings) -> None:
     assert ["is missing"] * 12 == [difference.what for difference in report.differences]
 
 
-def test_what_is_created_is_verified(settings: Settings) -> None:
+def test_created_topics_are_as_planned(settings: Settings) -> None:
     """After `create_topics` nothing differs, every topic is as planned, and a second call creates nothing."""
     first = create_topics(settings, stream_events=STREAMS, partitions=4)
     second = create_topics(settings, stream_events=STREAMS, partitions=4)
@@ -88,7 +88,7 @@ def test_dead_letters_follow_the_brokers_own_limit(topic_prefix: str) -> None:
     assert 3_065_536 == report.existing[settings.topic(FixedOutput.DEAD_LETTERS)].max_message_bytes
 
 
-def test_what_exists_is_not_changed_by_create(settings: Settings) -> None:
+def test_create_does_not_change_existing_topics(settings: Settings) -> None:
     """A co-partitioned topic that does not fit is reported, with what to do, and left as it is."""
     make_topic(settings, settings.topic(FixedOutput.STATUS), partitions=1)
 

@@ -11,7 +11,7 @@ def test_every_channel_has_a_row_in_the_published_order() -> None:
 
 
 @pytest.mark.parametrize("spec", CHANNELS.values(), ids=CHANNELS)
-def test_a_channel_for_people_finds_their_address_and_one_for_systems_needs_none(spec: ChannelSpec) -> None:
+def test_only_channels_for_people_look_up_an_address(spec: ChannelSpec) -> None:
     """A recipient has a field with the address; without recipients it is rendered, or a topic."""
     rendered = spec.address in (AddressKind.URL, AddressKind.TOPIC)
 

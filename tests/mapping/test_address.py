@@ -159,7 +159,7 @@ NO_ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_email_address_is_sent_to_as_it_stands(address: str) -> None:
+def test_an_email_address_is_used_as_it_stands(address: str) -> None:
     """One addr-spec of RFC 5322 (RFC 6532 for other scripts) is QUEUED, and not normalised."""
     message = message_of(make_email(), client__emailAddress=address)
 
@@ -167,7 +167,7 @@ def test_an_email_address_is_sent_to_as_it_stands(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
-def test_what_is_no_email_address_is_not_sent_to(address: str) -> None:
+def test_an_invalid_email_address_is_not_used(address: str) -> None:
     """None, several, and whatever a reader could take for several."""
     assert_undefined(message_of(make_email(), client__emailAddress=address))
 
@@ -295,7 +295,7 @@ NO_NUMBERS = [
 
 
 @pytest.mark.parametrize(("number", "region"), NUMBERS)
-def test_a_phone_number_is_sent_to_as_it_stands(number: str, region: str | None) -> None:
+def test_a_phone_number_is_used_as_it_stands(number: str, region: str | None) -> None:
     """One possible number of any country, or of the region where it names none, is QUEUED, and not normalised."""
     message = message_of(make_sms(), region=region, client__mobilePhone=number)
 
@@ -303,7 +303,7 @@ def test_a_phone_number_is_sent_to_as_it_stands(number: str, region: str | None)
 
 
 @pytest.mark.parametrize(("number", "region"), NO_NUMBERS)
-def test_what_is_no_phone_number_is_not_sent_to(number: str, region: str | None) -> None:
+def test_an_invalid_phone_number_is_not_used(number: str, region: str | None) -> None:
     """None, several, and what is more than a number."""
     assert_undefined(message_of(make_sms(), region=region, client__mobilePhone=number))
 
@@ -400,7 +400,7 @@ def test_a_user_name_is_any_line(name: str) -> None:
     "name",
     ["", " ", "m\x00vega", "m\nvega", "m\x1b[31mvega", "m\x9bvega", "m\u2029vega", f"m{OVERRIDE}vega", "v" * 1025],
 )
-def test_what_is_no_user_name(name: str) -> None:
+def test_invalid_user_names(name: str) -> None:
     """Blank, more than a line, or another one than people see."""
     assert_undefined(message_of(make_task(), client__creditOfficer__username=name))
 
@@ -466,7 +466,7 @@ PARTS = st.text(max_size=12) | BROKEN | st.sampled_from(["ines", "example.com", 
 @example("a@\U000e0001.com")
 @example("\u0338@<\u0338>@")
 @example("a@[\x00]")
-def test_any_text_is_an_address_or_is_not(text: str) -> None:
+def test_any_text_can_be_checked_as_an_address(text: str) -> None:
     """Nothing else leaves the validators; what is an address is short, one line, and holds no second one."""
     if email_error(text) is None:
         assert text.isprintable() or '"' in text
@@ -479,7 +479,7 @@ def test_any_text_is_an_address_or_is_not(text: str) -> None:
 @example("+" + "9" * 63, True)
 @example("+" + "(" * 63, False)
 @example("٠" * 64, True)
-def test_any_text_is_a_number_or_is_not(text: str, with_region: bool) -> None:
+def test_any_text_can_be_checked_as_a_phone_number(text: str, with_region: bool) -> None:
     """The same of phone numbers."""
     if phone_error(text, "PT" if with_region else None) is None:
         assert len(text) <= PHONE_LIMIT_CHARACTERS
@@ -499,7 +499,7 @@ def test_validators_remember_short_texts_alone() -> None:
     assert 1024 == _phone_error.cache_info().currsize
 
 
-def test_what_the_demo_sends_to_can_be_sent_to() -> None:
+def test_addresses_of_the_demo_are_valid() -> None:
     """The shipped samples, and the events that `demo` and `produce` make up, have addresses and numbers."""
     for event in (*samples(), *events(2_000)):
         for holder in (event.get("client"), event.get("group")):

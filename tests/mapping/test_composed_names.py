@@ -94,7 +94,7 @@ def test_any_name_is_found_in_any_form(name: str) -> None:
 
 @pytest.mark.parametrize("wire", [WireFormat.JSON, WireFormat.AVRO])
 @pytest.mark.parametrize(("typed", "sent"), FORMS)
-def test_a_record_s_custom_fields(typed: str, sent: str, wire: WireFormat) -> None:
+def test_custom_fields_of_a_record(typed: str, sent: str, wire: WireFormat) -> None:
     """The same through a record's bytes, as JSON or Avro, for a text, a condition and a recipient."""
     written = make_event(customFields={f"CLIENT:{sent}": "norte@example.com"})
     value, headers = encode_event(written.fields, schemas(), format=wire)

@@ -272,7 +272,9 @@ def test_a_custom_field_has_the_type_of_its_value(
         ("2026-03-14", "TODAY", [], "STRING"),
     ],
 )
-def test_what_cannot_be_compared_does_not_hold(value: Any, operator: str, operands: list[str], kind: str) -> None:
+def test_conditions_on_incomparable_values_do_not_hold(
+    value: Any, operator: str, operands: list[str], kind: str
+) -> None:
     """A value of a type that the operator or its operands are not for: false, DIFFERENT_THAN too, and it is said."""
     compiled = custom(operator, *operands)
     text = first_false([compiled], Match.ALL, scope(x=value)) or ""

@@ -197,7 +197,7 @@ def test_missing_and_escaped() -> None:
         ("FORMAT{TOTAL_BALANC,numericPattern=0}", "unknown placeholder {TOTAL_BALANC}"),
     ],
 )
-def test_what_is_no_format(text: str, what: str) -> None:
+def test_invalid_formats(text: str, what: str) -> None:
     """Each mistake is found when the template is loaded, not when an event comes."""
     _, diagnostics = parse(text, ContentType.TEXT, families=REPAYMENT)
 

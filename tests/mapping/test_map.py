@@ -829,7 +829,7 @@ def test_recipients(event: Any, template: Any, key_field: str, key: str, destina
         ),
     ],
 )
-def test_what_cannot_be_sent_is_created_failed(
+def test_unsendable_messages_are_created_failed(
     template: Any, changes: dict[str, Any], reason: FailureReason, destination: str | None
 ) -> None:
     """The recipient's data wrong: a FAILED message with its reason and cause, in the log, and no dead letter."""

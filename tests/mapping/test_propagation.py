@@ -48,7 +48,7 @@ def propagated(*headers: tuple[str, bytes | None]) -> Headers:
         f"00-{'0' * 31}1-{'0' * 15}1-01".encode(),
     ],
 )
-def test_a_traceparent_is_propagated_headers(value: bytes) -> None:
+def test_a_traceparent_is_propagated(value: bytes) -> None:
     """Version 00 exactly, and a later version as far as we know it."""
     assert (("traceparent", value),) == propagated(("traceparent", value))
 
@@ -88,7 +88,7 @@ def test_a_traceparent_is_propagated_headers(value: bytes) -> None:
         b"0" * 1_000_000,
     ],
 )
-def test_what_is_no_traceparent_is_not(value: bytes | None) -> None:
+def test_an_invalid_traceparent_is_not_propagated(value: bytes | None) -> None:
     """And takes its tracestate with it; what else is there stays."""
     headers = (("traceparent", value), ("tracestate", b"a=1"), ("correlation-id", b"c-1"))
 
@@ -119,7 +119,7 @@ def test_several_traceparents_are_no_trace() -> None:
         b",".join(b"k%d=%d" % (number, number) for number in range(32)),
     ],
 )
-def test_a_tracestate_is_propagated_headers(value: bytes) -> None:
+def test_a_tracestate_is_propagated(value: bytes) -> None:
     """As it is, behind its traceparent."""
     assert (("traceparent", PARENT), ("tracestate", value)) == propagated(
         ("tracestate", value), ("traceparent", PARENT)
@@ -159,7 +159,7 @@ def test_a_tracestate_is_propagated_headers(value: bytes) -> None:
         b"a=1," * 250_000,
     ],
 )
-def test_what_is_no_tracestate_is_not(value: bytes | None) -> None:
+def test_an_invalid_tracestate_is_not_propagated(value: bytes | None) -> None:
     """The trace goes on without it."""
     assert (("traceparent", PARENT),) == propagated(("traceparent", PARENT), ("tracestate", value))
 
@@ -175,7 +175,7 @@ def test_several_tracestates_are_one_list() -> None:
 
 
 @pytest.mark.parametrize("value", [b"c-1", "Antrag Nr. 7 – ü".encode(), b"x" * 512, b"0", b" c "])
-def test_a_correlation_id_is_propagated_headers(value: bytes) -> None:
+def test_a_correlation_id_is_propagated(value: bytes) -> None:
     """One line of UTF-8, as it is; without any trace too."""
     assert (("correlation-id", value),) == propagated(("correlation-id", value))
 
@@ -184,7 +184,7 @@ def test_a_correlation_id_is_propagated_headers(value: bytes) -> None:
     "value",
     [None, b"", b" ", b"a\nb", b"a\x00", b"a\x1b[2J", b"\xc2\x85", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3", b"x" * 513],
 )
-def test_what_is_no_correlation_id_is_not(value: bytes | None) -> None:
+def test_an_invalid_correlation_id_is_not_propagated(value: bytes | None) -> None:
     """Null, blank, several lines, bytes that are no text, or more than an id."""
     assert (("traceparent", PARENT),) == propagated(("correlation-id", value), ("traceparent", PARENT))
 

@@ -242,7 +242,7 @@ def test_an_sms_shows_the_contacts_address() -> None:
         (NTC, ALL, ()),
     ],
 )
-def test_what_is_missing_is_named(category: str | None, rows: dict[str, Any], missing: tuple[str, ...]) -> None:
+def test_missing_reference_data_is_named(category: str | None, rows: dict[str, Any], missing: tuple[str, ...]) -> None:
     """By default the message is made with what there is."""
     (created,) = outcome(make_email(category=category), tables=reference(rows)).created
 

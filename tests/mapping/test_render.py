@@ -576,7 +576,7 @@ def test_text_and_json_carry_everything(content: ContentType) -> None:
     )
 
 
-def test_what_is_replaced_takes_no_more_room() -> None:
+def test_replaced_characters_take_no_more_room() -> None:
     """The limit counts what is written."""
     assert isinstance(
         rendered("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 5), limit=12), Rendered

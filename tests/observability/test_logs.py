@@ -142,7 +142,7 @@ def test_every_secret_word_is_masked(word: str) -> None:
         "key=value",
     ],
 )
-def test_what_is_no_secret_is_shown(text: str) -> None:
+def test_ordinary_texts_are_not_masked(text: str) -> None:
     """Masking leaves ordinary texts as they are."""
     assert text == mask_text(text)
 

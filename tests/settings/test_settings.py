@@ -624,7 +624,7 @@ def test_certificates_within_properties_have_lines(environment: Environment) -> 
 
 
 @pytest.mark.timeout(20)
-def test_what_is_no_settings_file(environment: Environment, tmp_path: Path) -> None:
+def test_invalid_settings_files(environment: Environment, tmp_path: Path) -> None:
     """A folder, a pipe, a device, gigabytes, nesting and digits without end: exit 2 with its name, no waiting."""
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "huge").open("wb") as file:

@@ -123,7 +123,7 @@ def test_places_in_html_that_are_safe(tmp_path: Path, body: str) -> None:
         ('\ufeff<?xml version="1.0" encoding="UTF-16"?>', "says encoding 'UTF-16'"),
     ],
 )
-def test_xml_that_says_it_is_something_else(tmp_path: Path, declaration: str, what: str) -> None:
+def test_xml_that_declares_another_encoding_or_version(tmp_path: Path, declaration: str, what: str) -> None:
     """T12: bodies are UTF-8 and XML 1.0; readers believe a declaration, and refuse the body or read other letters."""
     body = declaration + "<a>{ACCOUNT_NAME}</a>"
     text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
@@ -163,7 +163,7 @@ def test_declarations_in_other_files_and_languages_are_checked(tmp_path: Path) -
         '<?xml version="1.0"?><!-- <?xml encoding="UTF-16"?> -->',
     ],
 )
-def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
+def test_xml_that_declares_utf_8(tmp_path: Path, declaration: str) -> None:
     """Or nothing."""
     body = declaration + "<a>{ACCOUNT_NAME}</a>"
     text = toml(type="EVENT_STREAM", content_type="application/xml", body=body)
@@ -187,7 +187,7 @@ def test_xml_that_says_it_is_utf_8(tmp_path: Path, declaration: str) -> None:
         ('<p>a</p><meta charset="utf-8"><meta charset="latin1">', "says latin1"),
     ],
 )
-def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: str) -> None:
+def test_html_that_declares_another_encoding(tmp_path: Path, body: str, what: str) -> None:
     """T12: mails are UTF-8 and say so; a reader who believes the document would show other letters."""
     found = [
         diagnostic
@@ -219,7 +219,7 @@ def test_html_that_says_it_is_something_else(tmp_path: Path, body: str, what: st
         f"<meta {'=' * 300_000}>",
     ],
 )
-def test_html_that_says_it_is_utf_8(tmp_path: Path, body: str) -> None:
+def test_html_that_declares_utf_8(tmp_path: Path, body: str) -> None:
     """Or nothing, or something about another resource; found in a time that is linear in the body."""
     began = time.process_time()
     found = [diagnostic for diagnostic in diagnostics(tmp_path, toml(body=body)) if diagnostic.is_error]

@@ -494,7 +494,7 @@ def test_other_schemes_take_no_values(tmp_path: Path, address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["//pay.example/@", "https:@", "https:/pay.example/@", "https://@", "pay:8080@"])
-def test_what_lacks_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
+def test_addresses_without_a_scheme_or_a_host(tmp_path: Path, address: str) -> None:
     (found,) = diagnostics(tmp_path, f'<a href="{address.replace("@", SITE)}">x</a>')
 
     assert found.message.startswith(f"{SITE} stands where ")

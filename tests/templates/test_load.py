@@ -467,7 +467,7 @@ def test_control_characters_in_diagnostics_are_replaced(tmp_path: Path) -> None:
     ]
 
 
-def test_everything_at_once(tmp_path: Path) -> None:
+def test_all_diagnostics_at_once(tmp_path: Path) -> None:
     """Diagnostics of all files come together, sorted by file and line, and nothing is loaded; the text names each."""
     directory = templates_directory(
         tmp_path, note=toml(name="", event="NO", body="{NO}"), other=toml(id="other", target="NO", version="1", typ="x")
@@ -696,7 +696,7 @@ def test_a_file_outside_is_not_read(tmp_path: Path) -> None:
         assert [f"{name} is outside of the templates' directory"] == [diagnostic.message for diagnostic in found]
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_paths_that_are_no_regular_files(tmp_path: Path) -> None:
     """A name that no file can have, a directory, a loop of links and a pipe are diagnostics, and nothing hangs."""
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe.toml")

@@ -89,7 +89,7 @@ dd.MM.yyyy 'da' HH:mm|'den' d. MMMM|d'.' MMMM|d MMMM yyyy 'г.'|dd.MM.yyyy, HH:m
 
 @pytest.mark.parametrize("pattern", RIGHT_NUMBERS.replace("\n", "|").split("|"))
 @pytest.mark.parametrize("locale", ["en", "de", "pt-BR", "fr-CH", "ar-EG"])
-def test_right_numbers(pattern: str, locale: str) -> None:
+def test_number_patterns_without_a_warning(pattern: str, locale: str) -> None:
     """What authors write on purpose, whatever their language."""
     form = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale=locale)[1]
 
@@ -97,7 +97,7 @@ def test_right_numbers(pattern: str, locale: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", RIGHT_DATES.replace("\n", "|").split("|"))
-def test_right_dates(pattern: str) -> None:
+def test_date_patterns_without_a_warning(pattern: str) -> None:
     """What authors write on purpose."""
     form = parse_format(FormatFunction.DATE, f"A,datePattern={pattern}", locale="de")[1]
 
@@ -158,7 +158,7 @@ WRONG_NUMBERS = [
 
 
 @pytest.mark.parametrize(("pattern", "meant"), WRONG_NUMBERS)
-def test_wrong_numbers(pattern: str, meant: str) -> None:
+def test_number_patterns_with_a_warning(pattern: str, meant: str) -> None:
     """Each is doubted, with what was probably meant and what both write."""
     form = parse_format(FormatFunction.NUMBER, f"A,numericPattern={pattern}", locale="de")[1]
     what, hint = format_doubt(form, MONEY, locale="de")
@@ -233,7 +233,7 @@ WRONG_DATES = [
 
 
 @pytest.mark.parametrize(("pattern", "meant"), WRONG_DATES)
-def test_wrong_dates(pattern: str, meant: str) -> None:
+def test_date_patterns_with_a_warning(pattern: str, meant: str) -> None:
     """Each is doubted, with what was probably meant and what both write."""
     form = parse_format(FormatFunction.DATE, f"A,datePattern={pattern}", locale="de")[1]
     what, hint = format_doubt(form, PlaceholderType.TIMESTAMP, locale="de")

@@ -52,7 +52,7 @@ def diagnostics(tmp_path: Path, text: str, *, allow_http: bool = False) -> list[
     return [diagnostic for diagnostic in found if diagnostic.message != "no sample"]
 
 
-def test_a_good_webhook(tmp_path: Path) -> None:
+def test_a_valid_webhook(tmp_path: Path) -> None:
     """With all that may be said of it, nothing is wrong."""
     text = toml(
         request_type="PATCH",

@@ -246,7 +246,7 @@ def test_an_event_of_a_newer_writer_is_unknown(name: str) -> None:
     assert "LOAN_REPAYMENT" == read(newer).name
 
 
-def test_another_enum_s_unknown_symbol_is_an_invalid_event() -> None:
+def test_an_unknown_symbol_of_another_enum_is_an_invalid_event() -> None:
     """Only the event's name is an unknown event."""
     newer = changed_schema(lambda schema: field_of(account_of(schema), "kind")["type"]["symbols"].append("CARD"))
     account = {**golden_event().fields["account"], "kind": "CARD"}

@@ -414,7 +414,7 @@ def test_what_is_encoded_is_read_back(
     assert decision == read_decision(*to(decision), schemas=SCHEMAS)
 
 
-def test_outputs_are_read_by_a_registry_s_ids() -> None:
+def test_outputs_are_read_by_registry_ids() -> None:
     """The same value under an id of a registry, whose schema is requested."""
     ours = SCHEMAS.outputs["communications.Communicationmessage"]
     registered: dict[SchemaId | SchemaGuid, WriterSchema] = {SchemaId(12): parse_writer_schema(ours.text)}
@@ -447,7 +447,7 @@ def test_a_failure_of_a_newer_version_is_other() -> None:
     "value",
     [b"", b"\x00\x77\x35\x94", b"{}", b"\x00\x00\x00\x00\x07x", AVRO(STATUS)[0], AVRO(EMAIL)[0][:-1]],
 )
-def test_what_is_no_message_is_refused(value: bytes) -> None:
+def test_values_that_are_no_message_are_refused(value: bytes) -> None:
     """ValueError, with a word on why."""
     with pytest.raises(ValueError, match=r"not a communications\.Communicationmessage: "):
         read_message(value, (), schemas=SCHEMAS)
@@ -497,7 +497,7 @@ def test_decimals_have_no_exponent(value: str, text: str) -> None:
     ("micros", "text"),
     [(0, "2026-03-14T09:26:53Z"), (589_793, "2026-03-14T09:26:53.589793Z"), (500_000, "2026-03-14T09:26:53.5Z")],
 )
-def test_an_event_s_times_keep_their_microseconds(micros: int, text: str) -> None:
+def test_times_of_an_event_keep_their_microseconds(micros: int, text: str) -> None:
     """As many digits as there are."""
     assert text == format_timestamp(datetime(2026, 3, 14, 9, 26, 53, micros, tzinfo=UTC))
 

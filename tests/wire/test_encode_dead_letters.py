@@ -226,7 +226,7 @@ def test_reasons_of_a_newer_version_are_other() -> None:
         ("dl.attempts", ...),
     ],
 )
-def test_what_is_no_dead_letter_is_refused(name: str, value: Any) -> None:
+def test_foreign_records_are_refused(name: str, value: Any) -> None:
     """Somebody else's record on the topic: ValueError, not a guess."""
     record = dead_letter_record(make_letter(), topic=TOPIC)
     kept = [(header, text) for header, text in record.headers if header != name]

@@ -58,7 +58,7 @@ def test_every_schema_has_its_id_for_ever() -> None:
 
 
 @pytest.mark.parametrize("unknown", [SchemaId(7), SchemaId(2_100_000_000), SchemaGuid(b"g" * 16)])
-def test_other_ids_are_a_registry_s(unknown: SchemaId | SchemaGuid) -> None:
+def test_other_ids_belong_to_a_registry(unknown: SchemaId | SchemaGuid) -> None:
     """KeyError: not an id of `ids.json`."""
     with pytest.raises(KeyError):
         SCHEMAS.local_schema(unknown)
@@ -72,7 +72,7 @@ def test_each_event_finds_its_family() -> None:
 
 
 @pytest.mark.parametrize("name", [*SCHEMAS.families, *OUTPUT_SCHEMAS])
-def test_a_schema_s_text_stands_alone(name: str) -> None:
+def test_the_text_of_a_schema_is_self_contained(name: str) -> None:
     """As a registry takes it: no name in it is defined elsewhere."""
     text = (SCHEMAS.families.get(name) or SCHEMAS.outputs[name]).text
 
@@ -115,7 +115,7 @@ def test_files_of_events_can_be_read_in_their_order() -> None:
     assert sorted(path.name for path in folder.glob("*.avsc")) == sorted(ordered)
 
 
-def test_each_file_of_messages_stands_alone() -> None:
+def test_each_file_of_messages_is_self_contained() -> None:
     """A consumer of one topic needs one file."""
     for path in (shipped_schemas() / "messages").glob("*.avsc"):
         assert parse_schema(json.loads(path.read_text("utf-8")))
