@@ -26,11 +26,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 def load_quiet_settings() -> "Settings":
     """The settings, for a command that prints its own results: warnings alone are logged, unless a level is set."""
     from processor.observability.logs import configure
-    from processor.settings import LogSettings, load_settings
+    from processor.settings import LogLevel, LogSettings, load_settings
 
     settings = load_settings()
     level_is_set = "level" in settings.log.model_fields_set
-    configure(settings.log if level_is_set else LogSettings(format=settings.log.format, level="warning"))
+    configure(settings.log if level_is_set else LogSettings(format=settings.log.format, level=LogLevel.WARNING))
     return settings
 
 

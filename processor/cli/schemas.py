@@ -4,7 +4,8 @@ The exit code is 1 when something does not fit or is not registered, 0 when all 
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,16 +20,23 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "processor schemas register --yes"
 
 
+class Action(StrEnum):
+    """What is done with the schemas."""
+
+    CHECK = "check"
+    REGISTER = "register"
+
+
 def command(
-    action: Annotated[Literal["check", "register"], typer.Argument(help="check reads only; register needs --yes.")],
+    action: Annotated[Action, typer.Argument(help="check reads only; register needs --yes.")],
     yes: Annotated[bool, typer.Option("--yes", help="Apply.")] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Compare the schemas with every earlier version, in history/ and the registry, and register new ones."""
-    if yes and action != "register":
+    if yes and action is not Action.REGISTER:
         raise UsageError("--yes is for register", hint="leave it out: check changes nothing")
     settings = output.load_quiet_settings()
-    if action == "register":
+    if action is Action.REGISTER:
         return _register(settings, yes=yes, as_json=as_json)
     return _check(settings, as_json=as_json)
 

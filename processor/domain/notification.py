@@ -9,14 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from processor.domain.message import State
 from processor.domain.reasons import FailureReason
 
 CATEGORY_ID: Final = re.compile(r"NTC-\d{4}-\d{4}", re.ASCII)
 
-StatusSet = Literal["published", "extended"]
+
+class StatusSet(StrEnum):
+    """Which statuses a Message may have."""
+
+    PUBLISHED = "published"
+    EXTENDED = "extended"  #: Failed too, for what could not be sent.
 
 
 class NotificationStatus(StrEnum):
@@ -32,7 +37,7 @@ class NotificationStatus(StrEnum):
 
 _N: Final = NotificationStatus
 
-# Offered to the other side and not taken: Bounced. Never offered: Discarded.
+# A status for each StatusSet. Offered to the other side and not taken: Bounced. Never offered: Discarded.
 _STATUSES: Final[Mapping[State | FailureReason, tuple[NotificationStatus, NotificationStatus]]] = {
     State.QUEUED: (_N.QUEUED, _N.QUEUED),
     State.QUEUED_FOR_STREAM: (_N.QUEUED, _N.QUEUED),
@@ -69,10 +74,10 @@ StatusMap = Mapping[str, NotificationStatus]
 
 
 def status_map(
-    status_set: StatusSet = "published", changes: Mapping[str, NotificationStatus] | None = None
+    status_set: StatusSet = StatusSet.PUBLISHED, changes: Mapping[str, NotificationStatus] | None = None
 ) -> StatusMap:
     """The table of one of the two sets, with an installation's own `changes` to it."""
-    column = ("published", "extended").index(status_set)
+    column = list(StatusSet).index(status_set)
     return MappingProxyType({word.value: row[column] for word, row in _STATUSES.items()} | dict(changes or {}))
 
 

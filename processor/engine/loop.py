@@ -39,7 +39,7 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
 from processor.observability.signals import ShutdownRequested, shutdown_signals
-from processor.settings import InputTopic, Settings
+from processor.settings import InputTopic, Settings, Switch
 from processor.wire.template_sets import template_set_records
 
 log = structlog.get_logger()
@@ -298,6 +298,7 @@ class Loop:
         """
         batch: list[ProcessedRecord] = []
         output_bytes, until = 0, time.monotonic() + PROCESSING_TIME_S
+        suspends_templates = self._settings.circuit_breaker is Switch.ON
         while self._backlog and len(batch) < self._max_records and output_bytes < self._settings.max_batch_bytes:
             polled = self._backlog.popleft()
             partition, record = polled.partition, polled.record
@@ -312,7 +313,7 @@ class Loop:
             if isinstance(outcome, Deferred):
                 self._defer(polled, outcome)
                 continue
-            if isinstance(outcome, Processed) and self._settings.circuit_breaker == "on":
+            if suspends_templates and isinstance(outcome, Processed):
                 self._breakers.record(outcome)
             if len(record.value or b"") > MAX_KEPT_VALUE_BYTES:  # no longer read; the outputs have what is kept
                 outcome = replace(outcome, record=replace(record, value=None))

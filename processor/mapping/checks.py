@@ -16,7 +16,7 @@ from processor.domain.template import Subscription, Template
 from processor.domain.text import truncate
 from processor.mapping.conditions import first_false
 from processor.mapping.context import DraftRules
-from processor.mapping.recipient import Recipient, holder_of, recipient_of
+from processor.mapping.recipient import KeyField, Recipient, holder_of, recipient_of
 from processor.mapping.reference import RecipientData
 from processor.mapping.values import Scope, value_at
 
@@ -108,9 +108,9 @@ def target_mismatch(case: TemplateCase) -> str | None:
     """The event is about something else than the template's target."""
     holder, kind = case.holder, value_at(("account", "kind"), case.event.fields)
     match case.template.target:
-        case Target.CLIENT if holder is None or holder.key_field != "clientKey":
+        case Target.CLIENT if holder is None or holder.key_field is not KeyField.CLIENT:
             return "target CLIENT, but the holder is a group" if holder else "target CLIENT, but there is no holder"
-        case Target.GROUP if holder is None or holder.key_field != "groupKey":
+        case Target.GROUP if holder is None or holder.key_field is not KeyField.GROUP:
             return "target GROUP, but the holder is a client" if holder else "target GROUP, but there is no holder"
         case Target.LOANS if kind != "LOAN":
             return f"target LOANS, but the account is {kind or 'missing'}"

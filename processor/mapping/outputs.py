@@ -16,6 +16,7 @@ from processor.errors import InternalError
 from processor.mapping.context import MappingContext
 from processor.mapping.draft import Draft, event_type, failed_template
 from processor.mapping.notification import initial_notification
+from processor.mapping.recipient import KeyField
 from processor.mapping.values import value_at
 
 REPAYMENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {  # event -> path of the message's repaymentKey
@@ -84,7 +85,7 @@ def _message(draft: Draft, source: SourceEvent, context: MappingContext) -> Comm
     keys = {} if draft.recipient is None else {draft.recipient.key_field: draft.recipient.key}
     return Communicationmessage(
         body=draft.rendered.body,
-        clientKey=keys.get("clientKey"),
+        clientKey=keys.get(KeyField.CLIENT),
         creationDate=now,
         depositAccountKey=account if kind == "DEPOSIT" else None,
         destination=_stream_topic(draft, event, context) or draft.destination,
@@ -92,7 +93,7 @@ def _message(draft: Draft, source: SourceEvent, context: MappingContext) -> Comm
         event=event.name,
         failureCause=draft.failure_cause,
         failureReason=draft.failure_reason,
-        groupKey=keys.get("groupKey"),
+        groupKey=keys.get(KeyField.GROUP),
         loanAccountKey=account if kind == "LOAN" else None,
         numRetries=0,
         repaymentKey=value_at(REPAYMENT_KEYS[event.name], event.fields) if event.name in REPAYMENT_KEYS else None,
@@ -101,7 +102,7 @@ def _message(draft: Draft, source: SourceEvent, context: MappingContext) -> Comm
         subject=draft.rendered.subject,
         templateKey=template.key,
         type=template.type,
-        userKey=keys.get("userKey"),
+        userKey=keys.get(KeyField.USER),
     )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from processor.domain.channel import CHANNELS, RecipientKind
 from processor.domain.event import Event
@@ -11,7 +12,13 @@ from processor.domain.template import Template
 from processor.domain.text import nfc
 from processor.mapping.values import custom_text
 
-KeyField = Literal["clientKey", "groupKey", "userKey"]
+
+class KeyField(StrEnum):
+    """The message's field that has its recipient's key."""
+
+    CLIENT = "clientKey"
+    GROUP = "groupKey"
+    USER = "userKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,13 @@ def _role_key(name: str | None) -> str:
 def _client(client: Mapping[str, Any]) -> Recipient:
     same = ("encodedKey", "id", "firstName", "middleName", "lastName", "emailAddress", "mobilePhone", "language")
     fields = {name: client.get(name) for name in (*same, "idDocument")}
-    return Recipient(client["encodedKey"], "clientKey", {**fields, "name": client.get("fullName")})
+    return Recipient(client["encodedKey"], KeyField.CLIENT, {**fields, "name": client.get("fullName")})
 
 
 def _group(group: Mapping[str, Any]) -> Recipient:
     same = ("encodedKey", "id", "name", "emailAddress", "mobilePhone", "language")
     absent = dict.fromkeys(("firstName", "middleName", "lastName", "idDocument"))
-    return Recipient(group["encodedKey"], "groupKey", {**absent, **{name: group.get(name) for name in same}})
+    return Recipient(group["encodedKey"], KeyField.GROUP, {**absent, **{name: group.get(name) for name in same}})
 
 
 def _user(user: Mapping[str, Any]) -> Recipient:
@@ -103,5 +110,5 @@ def _user(user: Mapping[str, Any]) -> Recipient:
     absent = dict.fromkeys(("middleName", "language", "idDocument"))
     fields = {**absent, **{name: user.get(name) for name in same}}
     return Recipient(
-        user["encodedKey"], "userKey", {**fields, "id": user.get("username"), "name": user.get("fullName")}
+        user["encodedKey"], KeyField.USER, {**fields, "id": user.get("username"), "name": user.get("fullName")}
     )

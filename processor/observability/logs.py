@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import Processor
 
-from processor.settings import MASK, SECRET_WORDS, LogSettings, Properties, is_secret
+from processor.settings import MASK, SECRET_WORDS, LogFormat, LogSettings, Properties, is_secret
 
 _SECRET_IN_TEXT: Final = re.compile(
     rf"(?i)((?:{'|'.join(SECRET_WORDS)})[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&}}]+)"
@@ -25,7 +25,7 @@ def configure(settings: LogSettings, *, worker: int | None = None, stream: TextI
     `worker` is the number of a worker under `--workers`, and is put into each line.
     """
     stream = stream or sys.stderr
-    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    console = settings.format is LogFormat.CONSOLE or (settings.format is LogFormat.AUTO and stream.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -6,7 +6,7 @@ import ssl
 import string
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -287,7 +287,8 @@ class MessageSettings(SettingsTable):
     """The `Message` that recipients' portals show."""
 
     status_set: StatusSet = Field(
-        default="published", description="Statuses of a Message; extended: also Failed, for what could not be sent."
+        default=StatusSet.PUBLISHED,
+        description="Statuses of a Message; extended: also Failed, for what could not be sent.",
     )
     status_map: dict[str, str] = Field(
         default={},
@@ -314,7 +315,11 @@ class MessageSettings(SettingsTable):
     @model_validator(mode="after")
     def _check_statuses(self) -> "MessageSettings":
         statuses = status_map(self.status_set)
-        allowed = [status for status in NotificationStatus if status != "Failed" or self.status_set == "extended"]
+        allowed = [
+            status
+            for status in NotificationStatus
+            if status is not NotificationStatus.FAILED or self.status_set is StatusSet.EXTENDED
+        ]
         for cause, status in self.status_map.items():
             if cause not in statuses:
                 hint = did_you_mean(closest_match(cause.upper(), statuses), before="; ")
@@ -377,15 +382,37 @@ class HttpSettings(SettingsTable):
     )
 
 
+class LogFormat(StrEnum):
+    """The format of the log."""
+
+    AUTO = "auto"  #: For people on a terminal, JSON elsewhere.
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class LogSettings(SettingsTable):
     """The log on stderr."""
 
-    format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="Format of the log; auto: console on a terminal, else JSON."
+    format: LogFormat = Field(
+        default=LogFormat.AUTO, description="Format of the log; auto: console on a terminal, else JSON."
     )
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lowest level that is logged."
-    )
+    level: LogLevel = Field(default=LogLevel.INFO, description="Lowest level that is logged.")
+
+
+class Switch(StrEnum):
+    """Whether a part of the processor is used."""
+
+    ON = "on"
+    OFF = "off"
 
 
 class Settings(BaseSettings):
@@ -426,8 +453,8 @@ class Settings(BaseSettings):
         default=WrittenDecisions.ALL,
         description="Which decisions are written; unexpected: those that neither settings nor templates intend.",
     )
-    circuit_breaker: Literal["on", "off"] = Field(
-        default="on", description="Suspend a template that fails for almost every record."
+    circuit_breaker: Switch = Field(
+        default=Switch.ON, description="Suspend a template that fails for almost every record."
     )
     max_event_bytes: int = Field(
         default=1_048_576, ge=1_024, le=100_000_000, description="A larger event is a dead letter, EVENT_TOO_LARGE."

@@ -94,7 +94,7 @@ def test_every_shipped_schema_reads_itself() -> None:
     assert [] == [
         what for schema in load_schemas().families.values() for what in incompatibilities(schema.type, schema.type)
     ]
-    assert 0 == run_command(schemas.command, Settings(), action="check", as_json=True)
+    assert 0 == run_command(schemas.command, Settings(), action=schemas.Action.CHECK, as_json=True)
 
 
 def edit_schema_file(folder: Path, name: str, change: Callable[[Json], object]) -> None:
@@ -114,15 +114,15 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "history" / f"{before.id}.avsc").write_text(before.text)
     ids = folder / "ids.json"
     ids.write_text(ids.read_text().replace(str(before.id), "2000000901"))
-    assert 0 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
+    assert 0 == run_command(schemas.command, Settings(schemas_dir=folder), action=schemas.Action.CHECK)
     assert "1, all readable" in capsys.readouterr().out
 
     edit_schema_file(folder, "events/banking.events.common.Branch.avsc", lambda it: it["fields"][0].update(type="int"))
-    assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action="check")
+    assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action=schemas.Action.CHECK)
     expected = f"history/{before.id}: branch.encodedKey: string cannot be read as int"
     assert f"banking.events.ClientEvent: {expected}" in capsys.readouterr().out.splitlines()
 
-    assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action="check", as_json=True)
+    assert 1 == run_command(schemas.command, Settings(schemas_dir=folder), action=schemas.Action.CHECK, as_json=True)
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["schemas"]}
     assert expected in checks["banking.events.ClientEvent"]["incompatibilities"]
 
@@ -135,7 +135,7 @@ def test_registering(
     `run` writes Avro only under ids that consumers find in the registry."""
     registry_settings = SchemaRegistrySettings(url=registry_url)
     settings = Settings(schema_registry=registry_settings)
-    assert 1 == run_command(schemas.command, settings, action="register", yes=False)
+    assert 1 == run_command(schemas.command, settings, action=schemas.Action.REGISTER, yes=False)
     assert capsys.readouterr().out.endswith("19 to register; nothing was done, --yes does it\n")
     installation = create_installation(
         bootstrap_servers, topic_prefix, schema_registry=registry_settings, output={"format": "avro"}
@@ -143,9 +143,9 @@ def test_registering(
     with pytest.raises(UsageError, match=r"not registered in the schema registry: communications\.Communication"):
         installation.run()
 
-    assert 0 == run_command(schemas.command, settings, action="register", yes=True)
-    assert 0 == run_command(schemas.command, settings, action="register", yes=False)
-    assert 0 == run_command(schemas.command, settings, action="check", as_json=True)
+    assert 0 == run_command(schemas.command, settings, action=schemas.Action.REGISTER, yes=True)
+    assert 0 == run_command(schemas.command, settings, action=schemas.Action.REGISTER, yes=False)
+    assert 0 == run_command(schemas.command, settings, action=schemas.Action.CHECK, as_json=True)
     installation.produce_events([repayment(0)])
     installation.run()
     ours = load_schemas().outputs["communications.Communicationmessage"]
@@ -159,18 +159,18 @@ def test_registering(
 
     capsys.readouterr()
     put(registry_url, "communications.Decision", json.dumps(record(at="string") | {"name": "communications.Decision"}))
-    assert 1 == run_command(schemas.command, settings, action="check")
+    assert 1 == run_command(schemas.command, settings, action=schemas.Action.CHECK)
     assert "communications.Decision: registry id " in capsys.readouterr().out
-    assert 1 == run_command(schemas.command, settings, action="register", yes=True, as_json=True)
+    assert 1 == run_command(schemas.command, settings, action=schemas.Action.REGISTER, yes=True, as_json=True)
 
 
 def test_no_registry() -> None:
     """No registry to register with, and one that does not respond."""
     with pytest.raises(UsageError, match="no schema registry is set"):
-        run_command(schemas.command, Settings(), action="register", yes=True)
+        run_command(schemas.command, Settings(), action=schemas.Action.REGISTER, yes=True)
     nowhere = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:1"))
     with pytest.raises(DependencyError, match="the schema registry did not respond"):
-        run_command(schemas.command, nowhere, action="check")
+        run_command(schemas.command, nowhere, action=schemas.Action.CHECK)
 
 
 def test_tls_and_a_password(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def reasons() -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("status_set", "failed"),
-    [("published", reasons()), ("extended", dict.fromkeys(reasons(), "Failed") | EXTENDED)],
+    [(StatusSet.PUBLISHED, reasons()), (StatusSet.EXTENDED, dict.fromkeys(reasons(), "Failed") | EXTENDED)],
 )
 def test_status_of_each_state_and_reason(status_set: StatusSet, failed: dict[str, str]) -> None:
     """28 rows: five states, 23 reasons; a FAILED message has its reason's status."""
@@ -43,12 +43,12 @@ def test_status_of_each_state_and_reason(status_set: StatusSet, failed: dict[str
 
 def test_the_published_set_has_the_published_statuses() -> None:
     """Nothing but what readers know from the published page."""
-    assert NotificationStatus.FAILED not in status_map("published").values()
+    assert NotificationStatus.FAILED not in status_map(StatusSet.PUBLISHED).values()
 
 
 def test_overridden_statuses() -> None:
     """A change counts, and the rest stays."""
-    changed = status_map("published", {"OTHER": NotificationStatus.DISCARDED})
+    changed = status_map(StatusSet.PUBLISHED, {"OTHER": NotificationStatus.DISCARDED})
 
     assert {"OTHER"} == {word for word, status in changed.items() if status != status_map()[word]}
 

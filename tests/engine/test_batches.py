@@ -27,7 +27,7 @@ from processor.engine.loop import run
 from processor.engine.partition import AssignedPartition
 from processor.errors import InputError
 from processor.kafka.clients import headers_of, producer_properties
-from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
+from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings, Switch
 from processor.wire.dead_letter import read_dead_letter
 from tests.bench.backlog import TEMPLATE as STATEMENT
 from tests.bench.backlog import Backlog, produce_backlog, run_once
@@ -383,7 +383,7 @@ def test_a_template_that_always_fails_is_suspended(bootstrap_servers: str, topic
     installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=tmp_path)
     installation.produce_events([repayment(n) for n in range(400)])
     installation.run()
-    with_group(installation, "off", circuit_breaker="off").run(start_from="beginning")
+    with_group(installation, "off", circuit_breaker=Switch.OFF).run(start_from="beginning")
     letters = [
         read_dead_letter(key=record.key(), value=record.value(), headers=headers_of(record))
         for record in installation.read(installation.settings.topic(FixedOutput.DEAD_LETTERS))

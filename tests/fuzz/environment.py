@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from processor.domain.channel import Channel
 from processor.domain.event import SourceEvent
-from processor.domain.notification import status_map
+from processor.domain.notification import StatusSet, status_map
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, TemplateId
 from processor.domain.reference import Table
@@ -106,7 +106,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
     configurations = (
         configuration("plain"),
         configuration("far east", time_zone=_KIRITIMATI, decisions=WrittenDecisions.UNEXPECTED, sms_region="PT"),
-        configuration("far west", time_zone=_PAGO_PAGO, statuses=status_map("extended"), sms_region="US"),
+        configuration("far west", time_zone=_PAGO_PAGO, statuses=status_map(StatusSet.EXTENDED), sms_region="US"),
         configuration("small topics", output_topics=small_topics),
         configuration("tables", reference=Reference(rows=_table_row, category_by_family={"client": CATEGORY})),
         configuration(

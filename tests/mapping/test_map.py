@@ -19,7 +19,7 @@ from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.ids import contact_id, encoded_key
 from processor.domain.message import SkippedTemplate, State
-from processor.domain.notification import Actor, Attachment, status_map
+from processor.domain.notification import Actor, Attachment, StatusSet, status_map
 from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, WrongKey
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
@@ -287,7 +287,7 @@ def test_statuses_and_actor_come_from_settings() -> None:
     attached = Attachment("ATT-1150-0093-2201", "Terms", "application/pdf", 20_480, "terms.pdf", "/terms.pdf")
     context = make_context(
         make_email(attachments=[attached]),
-        statuses=status_map("extended"),
+        statuses=status_map(StatusSet.EXTENDED),
         actor=Actor("UR-1111-2222-3333", "Bank", "/i"),
     )
     (value,) = values(mapped(make_record(make_event(client__emailAddress=None)), context), NOTIFICATIONS)

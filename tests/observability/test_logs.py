@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from processor.observability.logs import configure, mask_text
-from processor.settings import MASK, SECRET_WORDS, KafkaSettings, LogSettings, Settings
+from processor.settings import MASK, SECRET_WORDS, KafkaSettings, LogFormat, LogLevel, LogSettings, Settings
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ def test_logs_are_json_in_any_encoding(encoding: str) -> None:
 def test_lines_below_the_level_are_not_written() -> None:
     """`log.level` is the least."""
     stream = io.StringIO()
-    configure(LogSettings(level="warning"), stream=stream)
+    configure(LogSettings(level=LogLevel.WARNING), stream=stream)
 
     log.info("quiet")
 
@@ -89,7 +89,7 @@ def test_lines_below_the_level_are_not_written() -> None:
 def test_libraries_log_in_the_same_format() -> None:
     """A warning that a library gives to `logging` is one line of JSON too; its chatter is left out."""
     stream = io.StringIO()
-    configure(LogSettings(format="json"), stream=stream)
+    configure(LogSettings(format=LogFormat.JSON), stream=stream)
 
     logging.getLogger("httpx").info("GET …")
     logging.getLogger("httpx").warning("slow: %s s", 3)
@@ -121,7 +121,7 @@ def test_a_password_is_never_written(form: str) -> None:
 def test_every_secret_word_is_masked(word: str) -> None:
     """In the name of a field, in one inside a field, and in a text; in lower case and in upper case."""
     stream = io.StringIO()
-    configure(LogSettings(format="json"), stream=stream)
+    configure(LogSettings(format=LogFormat.JSON), stream=stream)
     for name in (f"x_{word}", f"X_{word.upper()}_Y"):
         log.info("start", **{name: "hunter2"}, inside={"list": [{name: "hunter2"}]})
     for text in (f"{word}=hunter2 refused", f"refused {word.upper()}: 'hunter2'", f'{{"x_{word}": "hunter2"}}'):
@@ -162,7 +162,7 @@ class Writes(io.StringIO):
 def test_a_line_is_one_write() -> None:
     """Workers share one stderr: a line written in two pieces is mixed with another worker's."""
     stream = Writes()
-    configure(LogSettings(format="json"), stream=stream)
+    configure(LogSettings(format=LogFormat.JSON), stream=stream)
     structlog.get_logger().info("one", field=1)
 
     assert 1 == len(stream.each)
