@@ -80,7 +80,7 @@ def printed(capsys: Captured) -> dict[str, Any]:
     return found
 
 
-def decoded(item: Input) -> Event | DecodeFailure:
+def decode_input(item: Input) -> Event | DecodeFailure:
     """What `run` reads of it."""
     record = SourceRecord(
         RecordPosition(Topic("e"), 0, item.number), 0, item.record.key, item.record.value, item.record.headers
@@ -110,9 +110,10 @@ def test_input_of_the_demo(count: int, burst: int) -> None:
     assert list(range(count + 4)) == [item.number for item in inputs]
     assert [sent[0]["eventId"]] == [item.event["eventId"] for item in inputs if item.is_repeat and item.event]
     assert {"BAD_FRAME", "INVALID_EVENT", "UNKNOWN_EVENT"} == {item.reason for item in bad}
-    assert all(isinstance(found := decoded(item), DecodeFailure) and found.reason == item.reason for item in bad)
+    assert all(isinstance(found := decode_input(item), DecodeFailure) and found.reason == item.reason for item in bad)
     assert all(
-        isinstance(found := decoded(item), Event) and item.record.key.decode() == found.ordering_key for item in good
+        isinstance(found := decode_input(item), Event) and item.record.key.decode() == found.ordering_key
+        for item in good
     )
     assert all(item.number >= burst + 4 for item in good[burst:])
 

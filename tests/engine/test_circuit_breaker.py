@@ -35,7 +35,7 @@ def created_message(version: int = 1) -> Processed:
     return outcome(created=(CreatedMessage(Communicationmessage(), status),))
 
 
-def failed(reason: TemplateReason = MISSING, version: int = 1) -> Processed:
+def failed_outcome(reason: TemplateReason = MISSING, version: int = 1) -> Processed:
     """An outcome in which template A failed."""
     return outcome(failed=(FailedTemplate(templateId=A, templateVersion=version, reason=reason, detail=""),))
 
@@ -52,24 +52,24 @@ def after(*outcomes: Processed) -> CircuitBreakers:
 
 
 def open_circuit_breakers() -> CircuitBreakers:
-    return after(*[failed()] * 100)
+    return after(*[failed_outcome()] * 100)
 
 
 def test_a_breaker_never_opens_under_a_hundred_records() -> None:
     """99 failures of 99 leave a template alone; the hundredth suspends it."""
-    assert frozenset() == after(*[failed()] * 99).suspended_now()
+    assert frozenset() == after(*[failed_outcome()] * 99).suspended_now()
     assert OPEN_A == open_circuit_breakers().suspended_now()
 
 
 def test_95_percent_of_the_last_200() -> None:
     """189 of 200 is under 95 %; 190 is not, and what lies before the last 200 does not count."""
-    assert frozenset() == after(*[created_message()] * 11, *[failed()] * 188).suspended_now()
-    assert OPEN_A == after(*[created_message()] * 500, *[failed()] * 190).suspended_now()
+    assert frozenset() == after(*[created_message()] * 11, *[failed_outcome()] * 188).suspended_now()
+    assert OPEN_A == after(*[created_message()] * 500, *[failed_outcome()] * 190).suspended_now()
 
 
 def test_reasons_are_counted_apart() -> None:
     """Half of one reason and half of another open nothing: each may have another cause."""
-    mixed = [failed(), failed(TemplateReason.OTHER)] * 100
+    mixed = [failed_outcome(), failed_outcome(TemplateReason.OTHER)] * 100
 
     assert frozenset() == after(*mixed).suspended_now()
 
@@ -77,7 +77,7 @@ def test_reasons_are_counted_apart() -> None:
 def test_every_hundredth_record_is_tried() -> None:
     """99 are skipped, the hundredth is not; a failed probe begins a new hundred."""
     breakers = open_circuit_breakers()
-    skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    skipped = failed_outcome(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(98):
         breakers.record(skipped)
         assert OPEN_A == breakers.suspended_now()
@@ -85,7 +85,7 @@ def test_every_hundredth_record_is_tried() -> None:
 
     assert frozenset() == breakers.suspended_now()
 
-    breakers.record(failed())
+    breakers.record(failed_outcome())
 
     assert OPEN_A == breakers.suspended_now()
 
@@ -94,25 +94,27 @@ def breakers_after_probes(*probes: Processed) -> CircuitBreakers:
     breakers = open_circuit_breakers()
     for probe in probes:
         for _ in range(99):
-            breakers.record(failed(TemplateReason.TEMPLATE_SUSPENDED))
+            breakers.record(failed_outcome(TemplateReason.TEMPLATE_SUSPENDED))
         breakers.record(probe)
     return breakers
 
 
 def test_ten_successes_in_a_row_close_it() -> None:
     """Nine and a failure do not; ten do, and then it takes another hundred failures to open it."""
-    assert OPEN_A == breakers_after_probes(*[created_message()] * 9, failed(), created_message()).suspended_now()
+    assert (
+        OPEN_A == breakers_after_probes(*[created_message()] * 9, failed_outcome(), created_message()).suspended_now()
+    )
 
     breakers = breakers_after_probes(*[created_message()] * 10)
     for _ in range(99):
-        breakers.record(failed())
+        breakers.record(failed_outcome())
 
     assert frozenset() == breakers.suspended_now()
 
 
 def test_a_new_version_starts_afresh() -> None:
     """Nothing that an older version did counts for a newer one."""
-    breakers = breakers_after_probes(failed(version=2))
+    breakers = breakers_after_probes(failed_outcome(version=2))
 
     assert frozenset() == breakers.suspended_now()
 
@@ -129,7 +131,7 @@ def test_a_reload_resumes_changed_templates() -> None:
 def test_an_open_breaker_is_reported_during_its_probe() -> None:
     """The record whose probe is due is not suspended, and an operator still sees the breaker."""
     breakers = open_circuit_breakers()
-    skipped = failed(TemplateReason.TEMPLATE_SUSPENDED)
+    skipped = failed_outcome(TemplateReason.TEMPLATE_SUSPENDED)
     for _ in range(99):
         breakers.record(skipped)
 

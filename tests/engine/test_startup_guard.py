@@ -14,14 +14,14 @@ GOOD = Processed(RECORD, (), (), (), ())
 BAD = Rejected(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
 
 
-def skipped(reason: DecisionReason, detail: str) -> Processed:
+def skipped_record(reason: DecisionReason, detail: str) -> Processed:
     """A record that one decision is all of."""
     return Processed(RECORD, (), (SkippedTemplate(reason=reason, detail=detail),), (), ())
 
 
-FOREIGN = skipped(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")
-EMPTY = skipped(DecisionReason.EMPTY_RECORD, "the record has no value")
-UNWANTED = skipped(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED")
+FOREIGN = skipped_record(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")
+EMPTY = skipped_record(DecisionReason.EMPTY_RECORD, "the record has no value")
+UNWANTED = skipped_record(DecisionReason.NO_TEMPLATE, "no template names CLIENT_CREATED")
 
 
 def test_95_of_the_first_hundred_are_refused() -> None:
@@ -84,13 +84,13 @@ def test_the_check_can_be_disabled() -> None:
 
 def test_another_tenant_is_refused_like_rejected_records() -> None:
     """95 of the first 100; the text names the most frequent tenant and the setting."""
-    other = skipped(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
+    other = skipped_record(DecisionReason.TENANT_DISABLED, "tenant 'eastbank'; this installation is for northbank")
     expected = r"(?s)95 of the first 100 records are of another tenant; .*TENANT_DISABLED: tenant 'southbank'.*_TENANT"
     with pytest.raises(InputError, match=expected):
         StartupGuard(0.95).check([*[GOOD] * 5, *[FOREIGN] * 60, *[other] * 35])
 
 
-@pytest.mark.parametrize("good", [UNWANTED, skipped(DecisionReason.DUPLICATE_EVENT, "seen before")])
+@pytest.mark.parametrize("good", [UNWANTED, skipped_record(DecisionReason.DUPLICATE_EVENT, "seen before")])
 def test_expected_decisions_count_as_good(good: Processed) -> None:
     """An event without a template, or a repeat, speaks against nothing."""
     StartupGuard(0.95).check([good] * 200, at_end=True)

@@ -109,7 +109,7 @@ def started_partition(number: int = 3, *, committed: int = 10, cause: str = "") 
 
 
 @cache
-def mapped(key: bytes | None = None) -> Processed:
+def processed_repayment(key: bytes | None = None) -> Processed:
     """What becomes of a LOAN_REPAYMENT with the right key, or with this one."""
     record = make_record(make_event()) if key is None else make_record(make_event(), key=key)
     outcome = map_record(record, make_context(), frozenset())
@@ -119,7 +119,7 @@ def mapped(key: bytes | None = None) -> Processed:
 
 def with_key(key: str) -> Processed:
     """As `mapped`, quickly."""
-    wrong = mapped(b"wrong")
+    wrong = processed_repayment(b"wrong")
     return replace(wrong, record=replace(wrong.record, key=key.encode()))
 
 
@@ -212,7 +212,7 @@ def failure(result: str) -> NotCommitted:
 def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions by result, rebalances by kind; records and outputs of committed transactions, and of no other."""
     seen = ObservedStatus(monkeypatch, ends={})
-    seen.status.count_committed([mapped(), mapped()], seconds=0.1)
+    seen.status.count_committed([processed_repayment(), processed_repayment()], seconds=0.1)
     for result in ("aborted", "aborted", "uncertain", "fenced"):
         seen.status.count_failure(failure(result))
     for event in (RebalanceEvent.ASSIGNED, RebalanceEvent.REVOKED, RebalanceEvent.ASSIGNED, RebalanceEvent.LOST):
@@ -252,7 +252,7 @@ def test_wrong_keys_of_one_pattern_are_one_log_line(monkeypatch: pytest.MonkeyPa
     assert 1_000 == seen.metric("key_mismatches_total")
     (line,) = (line for line in logs if "pattern" in line)
     event = make_event()
-    place = mapped().record.position
+    place = processed_repayment().record.position
     assert f"{place.topic}[{place.partition}]@{place.offset}" == line["position"]
     assert (event.name, event.id, event.ordering_key) == (line["event_name"], line["event_id"], line["expected_key"])
 
@@ -318,7 +318,7 @@ def test_each_pattern_of_wrong_keys_is_logged(monkeypatch: pytest.MonkeyPatch) -
     seen = ObservedStatus(monkeypatch, ends={})
     with capture_logs() as logs:
         seen.status.count_committed(
-            [with_key("LN-1"), mapped(), with_key(f"17:{'0f' * 16}"), with_key("LN-2")],
+            [with_key("LN-1"), processed_repayment(), with_key(f"17:{'0f' * 16}"), with_key("LN-2")],
             seconds=0.1,
         )
 

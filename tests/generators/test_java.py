@@ -33,7 +33,7 @@ JARS: Final = f"Avro {AVRO_VERSION} for Java"
 COORDINATES: Final = (f"org.apache.avro:avro-compiler:{AVRO_VERSION}", "org.eclipse.jdt:ecj:3.43.0")
 
 
-def ordered() -> list[Path]:
+def files_in_order() -> list[Path]:
     """The files of events in the order that `order.txt` names."""
     return [EVENT_FILES / name for name in (EVENT_FILES / "order.txt").read_text("utf-8").split()]
 
@@ -45,7 +45,7 @@ def java(jars: Sequence[Path], main: str, *arguments: object, classes: Path | No
     return printed([JAVA, *options, "-cp", path, main, *arguments], timeout_s=120)
 
 
-def compiled(jars: Sequence[Path], folder: Path, *sources: Path) -> Path:
+def compile_sources(jars: Sequence[Path], folder: Path, *sources: Path) -> Path:
     """The folder of classes that `sources`, files or folders, become."""
     path = pathsep.join(str(jar) for jar in jars)
     compiler = "org.eclipse.jdt.internal.compiler.batch.Main"
@@ -67,7 +67,7 @@ Generate = Callable[..., Path]
 @pytest.fixture(scope="module")
 def generate(jars: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Generate:
     """Generates from files into a new folder, as one of the two tools does."""
-    driver = compiled(jars, tmp_path_factory.mktemp("driver"), HERE / "Generate.java")
+    driver = compile_sources(jars, tmp_path_factory.mktemp("driver"), HERE / "Generate.java")
 
     def generated(tool: str, files: Sequence[Path], *, big_decimals: bool = True) -> Path:
         folder = tmp_path_factory.mktemp("generated")
@@ -96,14 +96,14 @@ def test_each_tool_accepts_the_events(generate: Generate) -> None:
     """avro-maven-plugin in any order, avro-tools in the one of `order.txt`."""
     class_names = names(generate("plugin", sorted(EVENT_FILES.glob("*.avsc"))))
 
-    assert class_names == names(generate("tools", ordered()))
+    assert class_names == names(generate("tools", files_in_order()))
     assert SCHEMAS.families.keys() <= class_names
 
 
 def test_generated_classes_read_what_we_write(generate: Generate, jars: tuple[Path, ...], tmp_path: Path) -> None:
     """All golden outputs, field by field, and every event; the code that uses both compiles."""
-    folders = [generate("tools", MESSAGE_FILES), generate("tools", ordered())]
-    classes = compiled(jars, tmp_path / "classes", *folders, HERE / "Read.java")
+    folders = [generate("tools", MESSAGE_FILES), generate("tools", files_in_order())]
+    classes = compile_sources(jars, tmp_path / "classes", *folders, HERE / "Read.java")
     values = outputs() | events()
     arguments: list[str | Path] = []
     for name, (kind, value) in values.items():
@@ -118,6 +118,6 @@ def test_generated_classes_read_what_we_write(generate: Generate, jars: tuple[Pa
 
 def test_decimals_may_stay_bytes(generate: Generate, jars: tuple[Path, ...], tmp_path: Path) -> None:
     """The generators' default, without BigDecimal, compiles too."""
-    compiled(jars, tmp_path, generate("plugin", ordered(), big_decimals=False))
+    compile_sources(jars, tmp_path, generate("plugin", files_in_order(), big_decimals=False))
 
     assert list(tmp_path.rglob("LoanTransactionEvent.class"))

@@ -35,7 +35,7 @@ REPAYMENT = {"loan_transaction": EventName("LOAN_REPAYMENT")}
 EMAIL = (SHIPPED / "loan-repayment-email.toml").read_text().partition("subject = ")[0]
 
 
-def rendered(body: str, *, locale: str = "en", content: ContentType = ContentType.TEXT, **account: Any) -> str:
+def render_body(body: str, *, locale: str = "en", content: ContentType = ContentType.TEXT, **account: Any) -> str:
     """`body` with the values of an account; it has no errors."""
     segments, diagnostics = parse(body, content, families=REPAYMENT, locale=locale)
     assert not [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
@@ -62,7 +62,7 @@ def test_numbers_by_language(locale: str, expected: str) -> None:
     """Grouping and point are the language's, digits the pattern's; a region nobody knows falls back to the language."""
     pattern = "#,##,##0.00" if locale == "en-IN" else "#,##0.00"
 
-    assert expected == rendered(
+    assert expected == render_body(
         f"FORMAT{{TOTAL_BALANCE,numericPattern={pattern}}}", locale=locale, totalBalance=Decimal("1234567.895")
     )
 
@@ -71,7 +71,7 @@ def test_the_amounts_own_currency() -> None:
     """`¤` in a pattern is the sign of the account's currency, `¤¤` its code; digits stay the pattern's."""
     body = "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.00 ¤} FORMAT{TOTAL_BALANCE,numericPattern=¤¤ 0}"
 
-    assert "12.50\u00a0€ EUR\u00a013".replace("\u00a0", " ") == rendered(
+    assert "12.50\u00a0€ EUR\u00a013".replace("\u00a0", " ") == render_body(
         body, totalBalance=Decimal("12.505"), currencyCode="EUR"
     ).replace("\u00a0", " ")
 
@@ -109,14 +109,14 @@ def test_an_event_with_signs_for_its_currency_makes_its_messages() -> None:
 @pytest.mark.parametrize(("amount", "expected"), [("0.125", "0.12"), ("0.135", "0.14"), ("-0.005", "0.00")])
 def test_half_is_rounded_to_even(amount: str, expected: str) -> None:
     """As CLDR does."""
-    assert expected == rendered("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", totalBalance=Decimal(amount))
+    assert expected == render_body("FORMAT{TOTAL_BALANCE,numericPattern=0.00}", totalBalance=Decimal(amount))
 
 
 def test_no_digit_is_lost() -> None:
     """38 digits, more than Python's arithmetic has by default."""
     amount = Decimal("9" * 28 + "." + "9" * 10)
 
-    assert f"{amount}" == rendered("FORMAT{TOTAL_BALANCE,numericPattern=0.##########}", totalBalance=amount)
+    assert f"{amount}" == render_body("FORMAT{TOTAL_BALANCE,numericPattern=0.##########}", totalBalance=amount)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_no_digit_is_lost() -> None:
 )
 def test_dates_by_language(locale: str, pattern: str, expected: str) -> None:
     """Names of months and days are the language's; text in quotes stays."""
-    assert expected == rendered(f"FORMAT_DATE{{TRANSACTION_DATE,datePattern={pattern}}}", locale=locale)
+    assert expected == render_body(f"FORMAT_DATE{{TRANSACTION_DATE,datePattern={pattern}}}", locale=locale)
 
 
 def test_timestamps_are_in_the_banks_time_zone() -> None:
@@ -156,9 +156,9 @@ def test_dates_of_timestamps_are_in_the_banks_time_zone() -> None:
 def test_missing_and_escaped() -> None:
     """A missing value is as missing as without a format; in JSON the result is a text, quoted where no quotes are."""
     body = '{"a": FORMAT{TOTAL_BALANCE,numericPattern=0.00 \'"\'}, "b": "FORMAT{TOTAL_BALANCE,numericPattern=0}"}'
-    assert {"a": '7.00 "', "b": "7"} == json.loads(rendered(body, content=ContentType.JSON, totalBalance=Decimal(7)))
-    assert {"a": None, "b": ""} == json.loads(rendered(body, content=ContentType.JSON, totalBalance=None))
-    assert "&amp; 7" == rendered(
+    assert {"a": '7.00 "', "b": "7"} == json.loads(render_body(body, content=ContentType.JSON, totalBalance=Decimal(7)))
+    assert {"a": None, "b": ""} == json.loads(render_body(body, content=ContentType.JSON, totalBalance=None))
+    assert "&amp; 7" == render_body(
         "FORMAT{TOTAL_BALANCE,numericPattern='&' 0}", content=ContentType.HTML, totalBalance=Decimal(7)
     )
 
@@ -259,7 +259,7 @@ def test_a_pattern_of_many_digits(zeros: int) -> None:
     amount = Decimal("9999999999999999999999999999")
     value_format = "FORMAT{TOTAL_BALANCE,numericPattern=0." + "0" * zeros + "}"
 
-    assert f"{amount}.{'0' * zeros}" == rendered(value_format, totalBalance=amount)
+    assert f"{amount}.{'0' * zeros}" == render_body(value_format, totalBalance=amount)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_the_sign_follows_the_shown_digits(pattern: str, amount: str, expected: 
     """The sign is decided by what is shown."""
     body = f"FORMAT{{TOTAL_BALANCE,numericPattern={pattern}}}"
 
-    assert expected == rendered(body, totalBalance=Decimal(amount), currencyCode="EUR")
+    assert expected == render_body(body, totalBalance=Decimal(amount), currencyCode="EUR")
 
 
 def test_zero_has_no_minus_anywhere() -> None:
@@ -438,7 +438,7 @@ def test_digits_by_language(locale: str, number: str, day: str) -> None:
     """Digits and minus are CLDR's of the locale, and what a tag names by -u-nu-."""
     body = "FORMAT{TOTAL_BALANCE,numericPattern=#,##0.0}|FORMAT_DATE{TRANSACTION_DATE,datePattern=d.M.y}"
 
-    assert f"{number}|{day}" == rendered(body, locale=locale, totalBalance=Decimal("-1234.5"))
+    assert f"{number}|{day}" == render_body(body, locale=locale, totalBalance=Decimal("-1234.5"))
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,7 @@ def test_addresses_have_0_to_9() -> None:
     scope = Scope("loan_transaction", make_event().fields, UTC)
 
     assert Rendered(None, "2026-03") == render(Text(None, segments), scope, strict=False, limit_characters=99)
-    assert "۲۰۲۶-۰۳" == rendered(body, locale="fa")
+    assert "۲۰۲۶-۰۳" == render_body(body, locale="fa")
 
 
 def test_the_digits_of_every_locale() -> None:

@@ -66,7 +66,9 @@ REPAYMENTS = Topic("mrn.event.northbank.streamingapi.loan_repayment")
 NONE_SUSPENDED: frozenset[tuple[TemplateId, TemplateReason]] = frozenset()
 
 
-def mapped(record: SourceRecord, context: MappingContext, suspended: Any = NONE_SUSPENDED, **options: Any) -> Processed:
+def outcome_of(
+    record: SourceRecord, context: MappingContext, suspended: Any = NONE_SUSPENDED, **options: Any
+) -> Processed:
     """The outcome of a record that is read."""
     outcome = map_record(record, context, suspended, **options)
     assert isinstance(outcome, Processed), outcome
@@ -139,7 +141,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
     record, templates = of_every_output(timestamp_ms)
     source = make_source(record, make_context(*templates))
     in_avro, in_json = (
-        mapped(
+        outcome_of(
             record, make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
         )
         for form in WireFormat
@@ -163,7 +165,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
 def test_valid_times_are_kept(timestamp_ms: int, at: str) -> None:
     """From 1970 to the end of year 9999, however unlikely; `dl.occurred_at` is there only where it counts."""
     record, templates = of_every_output(timestamp_ms)
-    outcome = mapped(record, make_context(*templates))
+    outcome = outcome_of(record, make_context(*templates))
     (letter,) = (out for out in outcome.outputs if out.topic == DEAD_LETTERS)
 
     assert {at} == {value["at"] for value in values(outcome, STATUS)}
@@ -201,7 +203,7 @@ def test_a_decision_without_an_event_and_without_a_time(timestamp_ms: int) -> No
 def test_published_email() -> None:
     """The published LOAN_REPAYMENT gives its published e-mail, as it is created: QUEUED."""
     record = make_record(make_event("loan-repayment"), timestamp_ms=1_773_480_413_702)
-    got = [value for value in values(mapped(record, make_context()), MESSAGES) if value["type"] == "EMAIL"]
+    got = [value for value in values(outcome_of(record, make_context()), MESSAGES) if value["type"] == "EMAIL"]
     expected = {
         "body": "<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
         "clientKey": "8a8e867d5b1a4c0e015b1a5f3c0a0001",
@@ -239,7 +241,7 @@ def test_published_stream_message() -> None:
         "type": "EVENT_STREAM",
     }
 
-    assert [expected] == values(mapped(record, make_context()), MESSAGES)
+    assert [expected] == values(outcome_of(record, make_context()), MESSAGES)
 
 
 def test_published_notification() -> None:
@@ -262,7 +264,7 @@ def test_published_notification() -> None:
         "body": "<p>Dear Ines,</p><p>we received your payment of 218.24 EUR for LN-204417 on 2026-03-14.</p>",
         "audit": {"created": happened, "queued": happened},
     }
-    outcome = mapped(record, make_context())
+    outcome = outcome_of(record, make_context())
 
     assert [expected] == values(outcome, NOTIFICATIONS)
     assert [(b"f7057037637ada1e806489eb4bfde71d", 3)] == [
@@ -274,7 +276,7 @@ def test_notification_of_an_sms_that_failed() -> None:
     """Who was never written to has a Discarded Message, with the event's e-mail address, and a category by its id."""
     template = make_sms(category="NTC-3300-0041", attachments=())
     event = make_event(client__mobilePhone=None)
-    (value,) = values(mapped(make_record(event), make_context(template)), NOTIFICATIONS)
+    (value,) = values(outcome_of(make_record(event), make_context(template)), NOTIFICATIONS)
 
     assert ("Discarded", "ines.duarte@example.com") == (value["status"], value["contact"]["email"])
     assert {"id": "NTC-3300-0041", "href": "/v1/notifications/categories/NTC-3300-0041"} == value["category"]
@@ -290,7 +292,7 @@ def test_statuses_and_actor_come_from_settings() -> None:
         statuses=status_map(StatusSet.EXTENDED),
         actor=Actor("UR-1111-2222-3333", "Bank", "/i"),
     )
-    (value,) = values(mapped(make_record(make_event(client__emailAddress=None)), context), NOTIFICATIONS)
+    (value,) = values(outcome_of(make_record(make_event(client__emailAddress=None)), context), NOTIFICATIONS)
 
     assert "Failed" == value["status"]
     assert {"id": "UR-1111-2222-3333", "name": "Bank", "icon": "/i"} == value["audit"]["failed"]["by"]
@@ -302,7 +304,7 @@ def test_statuses_and_actor_come_from_settings() -> None:
 @pytest.mark.parametrize("template", [make_template(), make_task(), make_webhook()])
 def test_channels_to_systems_have_no_notification(template: Any) -> None:
     """Streams, webhooks and tasks have no Message."""
-    assert [] == values(mapped(make_record(), make_context(template)), NOTIFICATIONS)
+    assert [] == values(outcome_of(make_record(), make_context(template)), NOTIFICATIONS)
 
 
 # -------------------------------------------------------------------------------------------------- a created message
@@ -311,7 +313,7 @@ def test_channels_to_systems_have_no_notification(template: Any) -> None:
 def test_creation_of_a_stream_message() -> None:
     """Message, status and stream event go out together; the status comes from QUEUED_FOR_STREAM and is final."""
     record = make_record(make_event(), position=RecordPosition(EVENTS_TOPIC, 3, 17), timestamp_ms=1_773_480_413_702)
-    outcome = mapped(record, make_context(make_template(body="{ACCOUNT_ID}")))
+    outcome = outcome_of(record, make_context(make_template(body="{ACCOUNT_ID}")))
     message, status, stream = outcome.outputs
     key = outcome.created[0].status.encodedKey
 
@@ -359,7 +361,7 @@ def test_event_type_has_no_prefix() -> None:
     context = make_context(
         make_template(), output_topics=replace(output_topics, streams={EventName("LOAN_REPAYMENT"): topic})
     )
-    outcome = mapped(make_record(), context)
+    outcome = outcome_of(make_record(), context)
 
     assert [name, REPAYMENTS] == [
         outcome.created[0].message.destination,
@@ -374,13 +376,13 @@ def test_credit_officer_of_the_account_comes_first() -> None:
     events = make_event(), make_event(account__creditOfficer=own)
 
     assert ["Marta Vega/mvega", "X/x"] == [
-        mapped(make_record(event), make_context(template)).created[0].message.body for event in events
+        outcome_of(make_record(event), make_context(template)).created[0].message.body for event in events
     ]
 
 
 def test_creation_of_an_email() -> None:
     """An e-mail is created QUEUED, from no state, and is not final."""
-    status = mapped(make_record(), make_context(make_email())).created[0].status
+    status = outcome_of(make_record(), make_context(make_email())).created[0].status
 
     assert (None, State.QUEUED, False) == (status.from_, status.to, status.final)
 
@@ -389,7 +391,7 @@ def test_outputs_stay_in_the_partition_of_their_source() -> None:
     """Each output is in its source's partition, streams in that number modulo their count: dead letters as well."""
     templates = make_template(), make_template("broken", body="{GROUP_ID}", strict=True), make_email(active=False)
     record = make_record(position=RecordPosition(EVENTS_TOPIC, 11, 0))
-    outcome = mapped(record, make_context(*templates, output_topics=make_output_topics(stream_partitions=4)))
+    outcome = outcome_of(record, make_context(*templates, output_topics=make_output_topics(stream_partitions=4)))
 
     assert {
         (MESSAGES, 11),
@@ -406,7 +408,7 @@ def test_outputs_stay_in_the_partition_of_their_source() -> None:
 def test_account_key_follows_the_kind_of_account(sample_name: str, field: str) -> None:
     """The account's kind, not the event's name, says which account key a message gets, and only one is set."""
     event = make_event(sample_name)
-    outcome = mapped(make_record(event), make_context())
+    outcome = outcome_of(make_record(event), make_context())
 
     for message in values(outcome, MESSAGES):
         assert {field: event.fields["account"]["encodedKey"]} == {
@@ -420,7 +422,7 @@ def test_fee_of_a_deposit_account() -> None:
     fee = make_template(events=["FEE_APPLIED"], target=Target.SAVINGS)
 
     assert ["8a8e867d5b1a4c0e015b1a60bb220001"] == [
-        created.message.depositAccountKey for created in mapped(make_record(event), make_context(fee)).created
+        created.message.depositAccountKey for created in outcome_of(make_record(event), make_context(fee)).created
     ]
 
 
@@ -463,7 +465,7 @@ def test_checks_come_in_the_contracts_order() -> None:
 
 def test_no_template() -> None:
     """An event that no template names is one decision that names the event."""
-    outcome = mapped(make_record(make_event("client-created")), make_context(make_template()))
+    outcome = outcome_of(make_record(make_event("client-created")), make_context(make_template()))
 
     assert [DecisionReason.NO_TEMPLATE] == reasons(outcome.skipped)
     assert ["no template names CLIENT_CREATED"] == [
@@ -473,7 +475,7 @@ def test_no_template() -> None:
 
 def test_a_duplicate_names_the_first_position() -> None:
     """An event that was seen before publishes nothing but a decision that says where the first one is."""
-    outcome = mapped(make_record(), make_context(), duplicate_of=RecordPosition(EVENTS_TOPIC, 3, 5))
+    outcome = outcome_of(make_record(), make_context(), duplicate_of=RecordPosition(EVENTS_TOPIC, 3, 5))
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
     assert "first seen at banking.events[3]@5" == outcome.skipped[0].detail
@@ -481,7 +483,7 @@ def test_a_duplicate_names_the_first_position() -> None:
 
 def test_wrong_key_is_mapped_and_flagged() -> None:
     """Under `warn` a wrong key is a flag; what is published is the same, the stream keyed by the event's own key."""
-    right, wrong = (mapped(make_record(make_event(), key=key), make_context()) for key in ("", b"other"))
+    right, wrong = (outcome_of(make_record(make_event(), key=key), make_context()) for key in ("", b"other"))
 
     event = make_event()
     assert right.wrong_key is None
@@ -500,7 +502,9 @@ def test_deferred_while_the_registry_does_not_respond() -> None:
     assert Deferred(record, "registry: no response") == map_record(record, make_context(), schema_of=unavailable)
 
 
-def refused(record: SourceRecord, context: MappingContext, *, bare: bool = False, schema_of: Any = None) -> Outcome:
+def refused_outcome(
+    record: SourceRecord, context: MappingContext, *, bare: bool = False, schema_of: Any = None
+) -> Outcome:
     """The outcome of a record whose outputs the broker refuses."""
     decoded = decode_record(record, context, schema_of=schema_of or schemas().local_schema)
     return refuse_outputs(decoded, context, detail="INVALID_RECORD", drop_value=bare)
@@ -511,7 +515,7 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
     that a restart finds the event in the deduplication window."""
     event = make_event()
     for bare, value in ((False, make_record(event).value), (True, None)):
-        outcome = refused(make_record(event), make_context(), bare=bare)
+        outcome = refused_outcome(make_record(event), make_context(), bare=bare)
 
         assert isinstance(outcome, Rejected)
         assert Reason.OUTPUT_REFUSED == outcome.reason
@@ -522,7 +526,7 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
 
 def test_a_refused_dead_letter_keeps_its_reason() -> None:
     """A record that is a dead letter as a whole stays that, without its bytes, and deduplication does not count it."""
-    outcome = refused(make_record(make_event(), key=None), make_context())
+    outcome = refused_outcome(make_record(make_event(), key=None), make_context())
 
     assert isinstance(outcome, Rejected)
     assert Reason.MISSING_KEY == outcome.reason
@@ -537,7 +541,7 @@ def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:
 
     record = make_record(value=b"\x00\x00\x00\x00\x01rest")
 
-    assert Deferred(record, "schema id 1 is refused", schema_refused=True) == refused(
+    assert Deferred(record, "schema id 1 is refused", schema_refused=True) == refused_outcome(
         record, make_context(), schema_of=deferred
     )
 
@@ -634,7 +638,7 @@ def test_a_failed_check_skips_its_template(
     sample_name: str, template: Any, reason: DecisionReason, detail: str
 ) -> None:
     """A template whose check fails makes nothing but its line in the record's decision."""
-    outcome = mapped(make_record(make_event(sample_name)), make_context(template))
+    outcome = outcome_of(make_record(make_event(sample_name)), make_context(template))
 
     assert [DECISIONS] == [out.topic for out in outcome.outputs]
     assert [(reason, detail, template.id, 1)] == [
@@ -646,7 +650,7 @@ def test_a_failed_check_skips_its_template(
 def test_a_channel_that_is_switched_off() -> None:
     """Its templates make a decision; the other channels go on."""
     context = make_context(make_email(), make_template(), disabled_channels=frozenset((Channel.EMAIL,)))
-    outcome = mapped(make_record(), context)
+    outcome = outcome_of(make_record(), context)
 
     assert [(DecisionReason.CHANNEL_DISABLED, "channel EMAIL is switched off")] == reasons_and_details(outcome.skipped)
     assert [Channel.EVENT_STREAM] == [created.message.type for created in outcome.created]
@@ -662,7 +666,7 @@ def test_conditions_that_hold_change_nothing() -> None:
     ]
     context = make_context(make_email())
     plain, conditional = (
-        mapped(make_record(), replace(context, templates=replace(context.templates, by_event={event: (template,)})))
+        outcome_of(make_record(), replace(context, templates=replace(context.templates, by_event={event: (template,)})))
         for event in (EventName("LOAN_REPAYMENT"),)
         for template in (make_email(), make_email(conditions=conditions))
     )
@@ -721,14 +725,14 @@ def test_checks_of_a_template_come_in_their_order() -> None:
     for repair in repairs:
         everything |= repair
         context = make_context(make_email(**everything), disabled_channels=off)
-        outcome = mapped(make_record(), context, suspended)
+        outcome = outcome_of(make_record(), context, suspended)
         if everything["active"] and off:
             got += reasons(outcome.skipped)
             off = frozenset()
-            outcome = mapped(make_record(), make_context(make_email(**everything)), suspended)
+            outcome = outcome_of(make_record(), make_context(make_email(**everything)), suspended)
         got += reasons(outcome.skipped)
         got += reasons(outcome.failed)
-    outcome = mapped(make_record(), make_context(make_email(**everything)))
+    outcome = outcome_of(make_record(), make_context(make_email(**everything)))
     got += reasons(outcome.failed)
 
     assert [
@@ -790,7 +794,7 @@ def test_checks_of_a_template_come_in_their_order() -> None:
 )
 def test_recipients(event: Any, template: Any, key_field: str, key: str, destination: str) -> None:
     """Each kind of recipient sets exactly one key and gives the address of the channel."""
-    (created,) = mapped(make_record(make_event(event)), make_context(template)).created
+    (created,) = outcome_of(make_record(make_event(event)), make_context(template)).created
 
     assert {key_field: key} == {
         name: getattr(created.message, name)
@@ -833,7 +837,7 @@ def test_unsendable_messages_are_created_failed(
     template: Any, changes: dict[str, Any], reason: FailureReason, destination: str | None
 ) -> None:
     """The recipient's data wrong: a FAILED message with its reason and cause, in the log, and no dead letter."""
-    outcome = mapped(make_record(make_event(**changes)), make_context(template))
+    outcome = outcome_of(make_record(make_event(**changes)), make_context(template))
     (created,) = outcome.created
 
     value = [NOTIFICATIONS] if template.type in (Channel.EMAIL, Channel.SMS) else []
@@ -851,7 +855,7 @@ def test_a_webhook_has_no_recipient() -> None:
     """Its encodedKey has no recipient, though its holder is named; the body is a document; TLS and host are fixed."""
     body = '{"id": "{ACCOUNT_ID}"}'
     template = make_webhook(url="https://a.example/{ACCOUNT_ID}", body=body, content_type=ContentType.JSON)
-    (created,) = mapped(make_record(), make_context(template)).created
+    (created,) = outcome_of(make_record(), make_context(template)).created
 
     assert encoded_key(TENANT, make_event().id, template.id, recipient="") == created.message.encodedKey
     assert ('{"id": "LN-204417"}', None) == (created.message.body, created.message.subject)
@@ -880,7 +884,7 @@ def test_a_webhook_has_no_recipient() -> None:
 def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination: str | None) -> None:
     """A dot segment is removed by HTTP clients, encoded or not."""
     template = make_webhook(url=url, body="x")
-    (created,) = mapped(make_record(make_event(account__name=name)), make_context(template)).created
+    (created,) = outcome_of(make_record(make_event(account__name=name)), make_context(template)).created
 
     assert destination == created.message.destination
     assert (None if destination else FailureReason.UNDEFINED_DESTINATION) == created.message.failureReason
@@ -889,7 +893,7 @@ def test_a_value_does_not_lead_to_another_path(url: str, name: str, destination:
 def test_a_value_missing_in_an_address_is_missing() -> None:
     """A strict webhook whose address lacks a value fails as its body would."""
     template = make_webhook(url="https://a.example/{GROUP_ID}", body="x", strict=True)
-    (failed,) = mapped(make_record(), make_context(template)).failed
+    (failed,) = outcome_of(make_record(), make_context(template)).failed
 
     assert (TemplateReason.MISSING_VALUE, "no value: {GROUP_ID}") == (failed.reason, failed.detail)
 
@@ -897,7 +901,7 @@ def test_a_value_missing_in_an_address_is_missing() -> None:
 def test_an_sms_of_the_maximum_length_is_created() -> None:
     """1,600 characters are an SMS, counted as code points."""
     event = make_event(account__name="\U0001f600" * 1600)
-    (created,) = mapped(make_record(event), make_context(make_sms(body="{ACCOUNT_NAME}"))).created
+    (created,) = outcome_of(make_record(event), make_context(make_sms(body="{ACCOUNT_NAME}"))).created
 
     assert created.message.state is State.QUEUED
 
@@ -905,7 +909,7 @@ def test_an_sms_of_the_maximum_length_is_created() -> None:
 def test_a_failing_template_wins_over_a_missing_address() -> None:
     """Rendered first, then addressed: a message that cannot be rendered is a failed template, not a FAILED message."""
     template = make_email(body="{GROUP_ID}", strict=True)
-    outcome = mapped(make_record(make_event(client__emailAddress=None)), make_context(template))
+    outcome = outcome_of(make_record(make_event(client__emailAddress=None)), make_context(template))
 
     assert ([], [TemplateReason.MISSING_VALUE]) == (
         list(outcome.created),
@@ -928,7 +932,7 @@ def test_a_failing_template_wins_over_a_missing_address() -> None:
 def test_language(language: str | None, expected: str) -> None:
     """Exact tag, then language, then the top level; compared without case, `_` as `-`."""
     template = make_email(body="top", bodies={"pt-br": "brasil", "pt": "portugal"})
-    (created,) = mapped(make_record(make_event(client__language=language)), make_context(template)).created
+    (created,) = outcome_of(make_record(make_event(client__language=language)), make_context(template)).created
 
     assert expected == created.message.body
 
@@ -936,7 +940,7 @@ def test_language(language: str | None, expected: str) -> None:
 def test_the_top_levels_own_language() -> None:
     """A recipient of the top level's exact tag gets it, though a variant has the bare language."""
     template = make_email(body="top", bodies={"pt": "portugal"}, default_locale="pt-BR")
-    (created,) = mapped(make_record(make_event(client__language="pt-BR")), make_context(template)).created
+    (created,) = outcome_of(make_record(make_event(client__language="pt-BR")), make_context(template)).created
 
     assert "top" == created.message.body
 
@@ -948,8 +952,8 @@ def test_one_failed_template_leaves_the_others() -> None:
     """A template that fails costs its own message only, and has one entry in the record's one dead letter."""
     good, bad = make_template("good"), make_template("bad", body="{GROUP_ID}", strict=True)
     record = make_record()
-    alone = mapped(record, make_context(good))
-    with_broken = mapped(record, make_context(good, bad))
+    alone = outcome_of(record, make_context(good))
+    with_broken = outcome_of(record, make_context(good, bad))
     letter = with_broken.outputs[-1]
 
     assert [created.message for created in alone.created] == [created.message for created in with_broken.created]
@@ -974,7 +978,7 @@ def test_a_character_that_a_body_cannot_carry() -> None:
         make_email("mail", body="{ACCOUNT_NAME}", subject="{ACCOUNT_NAME}"),
         make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML),
     )
-    outcome = mapped(make_record(make_event(account__name="a\x00\x01b")), make_context(*templates))
+    outcome = outcome_of(make_record(make_event(account__name="a\x00\x01b")), make_context(*templates))
 
     assert () == outcome.failed
     assert [
@@ -988,13 +992,13 @@ def test_a_character_that_a_body_cannot_carry() -> None:
 def test_an_output_over_its_topics_limit(topic: str) -> None:
     """A message with one record over its topic's limit is not published at all; smaller ones of the same record are."""
     large, small = make_template("large", body="{ACCOUNT_NAME}" * 20), make_email("small", body="x", subject="x")
-    exact = mapped(make_record(), make_context(large, small))
+    exact = outcome_of(make_record(), make_context(large, small))
     sizes = {out.topic: out.size_bytes for out in exact.outputs[:3]}
     size = dict(zip(("messages", "status", "streams"), sizes.values(), strict=True))[topic]
 
     def failed(limit: int) -> list[tuple[str, TemplateReason]]:
         context = make_context(large, small, output_topics=make_output_topics(**{topic: limit}))
-        return [(template.templateId, template.reason) for template in mapped(make_record(), context).failed]
+        return [(template.templateId, template.reason) for template in outcome_of(make_record(), context).failed]
 
     assert [] == [template for template in failed(size) if template[0] == "large"]
     assert ("large", TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED) in failed(size - 1)
@@ -1004,7 +1008,7 @@ def test_a_text_that_grows_without_end_is_cut_short() -> None:
     """A template that would make 200 MB of one event fails by the size of its text, before it is made."""
     template = make_template(body="{ACCOUNT_NAME}" * 1000)
     record = make_record(make_event(account__name="n" * 200_000))
-    (failed,) = mapped(record, make_context(template)).failed
+    (failed,) = outcome_of(record, make_context(template)).failed
 
     assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED == failed.reason
     assert "the text grew over 999000 characters at {ACCOUNT_NAME}" == failed.detail
@@ -1021,7 +1025,7 @@ def test_a_text_that_grows_without_end_is_cut_short() -> None:
 def test_a_decision_always_fits(record: SourceRecord, limit: int) -> None:
     """A decision that a producer's own text made too large is cut, and keeps its reason and its place."""
     context = make_context(make_email(active=False), output_topics=make_output_topics(decisions=limit))
-    (out,) = mapped(record, context).outputs
+    (out,) = outcome_of(record, context).outputs
     value = json.loads(out.value or b"")
 
     assert out.size_bytes <= limit
@@ -1033,7 +1037,7 @@ def test_a_decision_of_too_many_templates() -> None:
     """When not even short reasons fit, as many are kept as do, and the last says how many are left out."""
     templates = [make_email(f"off-{number:03}", active=False) for number in range(300)]
     context = make_context(*templates, output_topics=make_output_topics(decisions=4_000))
-    outcome = mapped(make_record(), context)
+    outcome = outcome_of(make_record(), context)
     (value,) = values(outcome, DECISIONS)
 
     assert 300 == len(outcome.skipped)
@@ -1060,7 +1064,9 @@ def test_which_decisions_are_written(setting: WrittenDecisions, expected: list[s
         target=Target.SAVINGS,
         conditions=[make_condition("TENANT", "EMPTY", families=families)],
     )
-    outcome = mapped(make_record(make_event("savings-deposit")), make_context(off, nobody, unless, decisions=setting))
+    outcome = outcome_of(
+        make_record(make_event("savings-deposit")), make_context(off, nobody, unless, decisions=setting)
+    )
 
     assert 3 == len(outcome.skipped)
     assert expected == [skipped["reason"] for value in values(outcome, DECISIONS) for skipped in value["reasons"]]
@@ -1069,7 +1075,7 @@ def test_which_decisions_are_written(setting: WrittenDecisions, expected: list[s
 def test_decision_record() -> None:
     """The one decision of a record has event, place, set and time, and is keyed by the event id."""
     context = make_context(make_email(active=False))
-    (out,) = mapped(make_record(), context).outputs
+    (out,) = outcome_of(make_record(), context).outputs
 
     assert b"7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11" == out.key
     assert {
@@ -1094,7 +1100,7 @@ def test_decision_record() -> None:
 def test_suspended_template_keeps_its_entry() -> None:
     """A suspended template makes no message but an entry in the dead letter; the others are published."""
     suspended = {(TemplateId("paused"), TemplateReason.MISSING_VALUE)}
-    outcome = mapped(make_record(), make_context(make_template("paused"), make_template("other")), suspended)
+    outcome = outcome_of(make_record(), make_context(make_template("paused"), make_template("other")), suspended)
 
     assert ["other"] == [created.status.templateId for created in outcome.created]
     assert [("paused", TemplateReason.TEMPLATE_SUSPENDED)] == [
@@ -1161,7 +1167,7 @@ def test_any_values_give_a_result_in_each_format(name: str, amount: Any) -> None
     )
     for form in WireFormat:
         context = make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
-        outcome = mapped(make_record(event), context)
+        outcome = outcome_of(make_record(event), context)
 
         assert 4 == len(outcome.created)
         assert () == outcome.failed
@@ -1186,12 +1192,12 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
     alone = make_context(*others)
     with_broken = make_context(*others, broken())
     with_broken = replace(with_broken, templates=replace(with_broken.templates, digest=alone.templates.digest))
-    mine = {created.status.encodedKey for created in mapped(record, alone).created}
+    mine = {created.status.encodedKey for created in outcome_of(record, alone).created}
 
     def outputs_of_others(context: MappingContext) -> list[OutRecord]:
         return [
             out
-            for out in mapped(record, context).outputs
+            for out in outcome_of(record, context).outputs
             if (out.key or b"").decode() in mine or (out.topic == REPAYMENTS)
         ]
 
@@ -1215,7 +1221,7 @@ def test_which_records_deduplication_counts() -> None:
 
 
 def test_set_version() -> None:
-    """Each status names the set it was mapped with, so that it can be written_times as it was."""
-    outcome = mapped(make_record(), make_context())
+    """Each status names the set it was mapped with, so that the set can be looked up as it was."""
+    outcome = outcome_of(make_record(), make_context())
 
     assert {shipped_templates().digest} == {created.status.setVersion for created in outcome.created}

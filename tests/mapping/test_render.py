@@ -28,7 +28,7 @@ from processor.templates.text import parse
 from tests.support.builders import make_event
 
 
-def rendered(
+def render_body(
     body: str,
     content: ContentType = ContentType.TEXT,
     *,
@@ -47,7 +47,7 @@ def rendered(
 
 def body_of(body: str, content: ContentType = ContentType.TEXT, **options: Any) -> str:
     """The rendered body, where nothing can fail."""
-    result = rendered(body, content, **options)
+    result = render_body(body, content, **options)
     assert isinstance(result, Rendered), result
     return result.body
 
@@ -195,17 +195,17 @@ def test_missing_value_under_strict() -> None:
     """Fails, naming each once; an empty text is a value."""
     fields = dict(make_event(transaction__comment="").fields)
 
-    assert RenderFailure(TemplateReason.MISSING_VALUE, "no value: {GROUP_NAME}, {CF:none}") == rendered(
+    assert RenderFailure(TemplateReason.MISSING_VALUE, "no value: {GROUP_NAME}, {CF:none}") == render_body(
         "{GROUP_NAME}{CF:none}{GROUP_NAME}", strict=True
     )
-    assert Rendered(None, "") == rendered("{TRANSACTION_COMMENT}", fields=fields, strict=True)
+    assert Rendered(None, "") == render_body("{TRANSACTION_COMMENT}", fields=fields, strict=True)
 
 
 def test_limit_in_characters() -> None:
     """A text of as many characters as the limit passes, one more does not, be it literal or value."""
-    assert Rendered(None, "LN-204417") == rendered("{ACCOUNT_ID}", limit=9)
+    assert Rendered(None, "LN-204417") == render_body("{ACCOUNT_ID}", limit=9)
     for body in ("{ACCOUNT_ID}", "123456789"):
-        result = rendered(body, limit=8)
+        result = render_body(body, limit=8)
         assert isinstance(result, RenderFailure)
         assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
 
@@ -227,7 +227,7 @@ def test_a_value_without_room_is_not_escaped(content: ContentType, quotes: str) 
     fields = dict(make_event(account__name="\"'" * 100_000).fields)
     body = f"{quotes}{{ACCOUNT_NAME}}{quotes}"
 
-    assert 50_000 > peak_bytes(lambda: rendered(body, content, fields=fields, limit=1_000))
+    assert 50_000 > peak_bytes(lambda: render_body(body, content, fields=fields, limit=1_000))
 
 
 def test_an_address_without_room_is_not_escaped() -> None:
@@ -300,11 +300,11 @@ def test_a_table_ends_at_the_limit(content: ContentType, quotes: str) -> None:
     """Of 20,000 rows only those are written that the limit leaves room for."""
     rows = {"schedule": SCHEDULE * 10_000, "account": {"currencyCode": "EUR"}}
     body = f"{quotes}{{REPAYMENT_SCHEDULE}}{quotes}"
-    result = rendered(body, content, fields=rows, limit=2_000)
+    result = render_body(body, content, fields=rows, limit=2_000)
 
     assert isinstance(result, RenderFailure)
     assert TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED is result.reason
-    assert 100_000 > peak_bytes(lambda: rendered(body, content, fields=rows, limit=2_000))
+    assert 100_000 > peak_bytes(lambda: render_body(body, content, fields=rows, limit=2_000))
 
 
 def test_table_within_a_json_string() -> None:
@@ -510,9 +510,9 @@ IN_XML = ["\x7f", "\x85", "\x9f", "\u2028", "\ufdd0", "\ufeff", "\ufffd", "\U000
 def test_what_xml_cannot_carry_is_replaced(character: str) -> None:
     """By U+FFFD, one for one: as text, within an attribute, in a cell and as written by FORMAT; each is counted."""
     value = f"{character}a{character}"
-    result = rendered('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}{ACCOUNT_ID}</a>', ContentType.XML, fields=_fields(value))
-    cells = rendered("<a>{HOLDS}</a>", ContentType.XML, fields=_holds(value), event=BULK)
-    formed = rendered(f"<a>FORMAT{{TRANSACTION_AMOUNT,numericPattern=#,##0.00 '{character}'}}</a>", ContentType.XML)
+    result = render_body('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}{ACCOUNT_ID}</a>', ContentType.XML, fields=_fields(value))
+    cells = render_body("<a>{HOLDS}</a>", ContentType.XML, fields=_holds(value), event=BULK)
+    formed = render_body(f"<a>FORMAT{{TRANSACTION_AMOUNT,numericPattern=#,##0.00 '{character}'}}</a>", ContentType.XML)
     assert isinstance(result, Rendered)
     assert isinstance(cells, Rendered)
     assert isinstance(formed, Rendered)
@@ -527,7 +527,7 @@ def test_what_xml_cannot_carry_is_replaced(character: str) -> None:
 @pytest.mark.parametrize("character", IN_XML)
 def test_what_xml_can_carry_stays(character: str) -> None:
     """A replacement character that an event brings in is not counted."""
-    result = rendered('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(character))
+    result = render_body('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(character))
     assert isinstance(result, Rendered)
     root = ET.fromstring(result.body)  # noqa: S314  our own output
 
@@ -537,7 +537,7 @@ def test_what_xml_can_carry_stays(character: str) -> None:
 @given(value=st.text(max_size=60))
 def test_xml_is_read_whatever_a_value_holds(value: str) -> None:
     """A parser reads it, and finds each character or its replacement."""
-    result = rendered('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(f"~{value}"))
+    result = render_body('<a b="{ACCOUNT_NAME}">{CF:LOAN:x}</a>', ContentType.XML, fields=_fields(f"~{value}"))
     assert isinstance(result, Rendered)
     root = ET.fromstring(result.body)  # noqa: S314  our own output
     pairs = list(zip(f"~{value}", root.text or "", strict=True))
@@ -552,8 +552,8 @@ def test_html_has_no_nul() -> None:
     in both, counted. Every other character they carry."""
     value = "\x00a\x0b\x80\ufffe\x00"
     body = '<p title="{ACCOUNT_NAME}">{CF:LOAN:x}</p>'
-    result = rendered(body, ContentType.HTML, fields=_fields(value))
-    cells = rendered("{HOLDS}", ContentType.HTML, fields=_holds(value), event=BULK)
+    result = render_body(body, ContentType.HTML, fields=_fields(value))
+    cells = render_body("{HOLDS}", ContentType.HTML, fields=_holds(value), event=BULK)
     kept = value.replace("\x00", "\ufffd")
 
     assert Rendered(None, f'<p title="{kept}">{kept}</p>', replaced=4) == result
@@ -567,7 +567,7 @@ def test_text_and_json_carry_everything(content: ContentType) -> None:
     """Nothing is replaced there, and nothing counted."""
     value = "".join(NOT_IN_XML)
     template = '{"a": "{ACCOUNT_NAME}", "b": {CF:LOAN:x}}' if content is ContentType.JSON else "{ACCOUNT_NAME}"
-    result = rendered(template, content, fields=_fields(value))
+    result = render_body(template, content, fields=_fields(value))
     assert isinstance(result, Rendered)
 
     assert 0 == result.replaced
@@ -579,10 +579,10 @@ def test_text_and_json_carry_everything(content: ContentType) -> None:
 def test_replaced_characters_take_no_more_room() -> None:
     """The limit counts what is written."""
     assert isinstance(
-        rendered("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 5), limit=12), Rendered
+        render_body("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 5), limit=12), Rendered
     )
     assert isinstance(
-        rendered("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 6), limit=12), RenderFailure
+        render_body("<a>{ACCOUNT_NAME}</a>", ContentType.XML, fields=_fields("\x01" * 6), limit=12), RenderFailure
     )
 
 

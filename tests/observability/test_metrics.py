@@ -15,7 +15,7 @@ from processor.observability.metrics import (
 )
 
 
-def scraped(registry: CollectorRegistry) -> list[str]:
+def scrape_lines(registry: CollectorRegistry) -> list[str]:
     """The lines of the text form."""
     return generate_latest(registry).decode().splitlines()
 
@@ -29,7 +29,7 @@ def test_what_is_counted_is_scraped() -> None:
     metrics[CONSUMER_LAG_RECORDS].labels(topic="banking.events", partition="3").set(17)
     metrics[TRANSACTION_DURATION_SECONDS].observe(0.03)
 
-    lines = scraped(registry)
+    lines = scrape_lines(registry)
     assert 'processor_records_total{outcome="rejected",topic="banking.events"} 2.0' in lines
     assert 'processor_consumer_lag_records{partition="3",topic="banking.events"} 17.0' in lines
     assert 'processor_transaction_duration_seconds_bucket{le="0.05"} 1.0' in lines
@@ -42,7 +42,7 @@ def test_two_registries_are_independent() -> None:
     Metrics(first)[RECORDS].labels(topic="t", outcome="processed").inc()
     Metrics(second)
 
-    assert not [line for line in scraped(second) if line.startswith("processor_records_total{")]
+    assert not [line for line in scrape_lines(second) if line.startswith("processor_records_total{")]
 
 
 def test_a_metric_outside_the_catalogue_is_not_found() -> None:
@@ -67,7 +67,7 @@ def test_the_table_has_what_is_scraped() -> None:
     """Each metric that the registry knows is a line of the documents' table, under the name that is scraped."""
     registry = CollectorRegistry()
     Metrics(registry, CATALOGUE)
-    families = {line.split()[2]: line.split()[3] for line in scraped(registry) if line.startswith("# TYPE")}
+    families = {line.split()[2]: line.split()[3] for line in scrape_lines(registry) if line.startswith("# TYPE")}
 
     assert families == {row.name: row.kind for row in metrics_table()}
 
@@ -77,7 +77,7 @@ def test_times_of_creation_are_left_out() -> None:
     registry = CollectorRegistry()
     Metrics(registry)[RECORDS].labels(topic="t", outcome="processed").inc()
 
-    assert not [line for line in scraped(registry) if "_created" in line]
+    assert not [line for line in scrape_lines(registry) if "_created" in line]
 
 
 def test_a_process_shows_its_memory() -> None:
@@ -85,5 +85,5 @@ def test_a_process_shows_its_memory() -> None:
     registry = CollectorRegistry()
     observe_process(registry)
 
-    names = {line.split()[0] for line in scraped(registry)}
+    names = {line.split()[0] for line in scrape_lines(registry)}
     assert {"process_resident_memory_bytes", "process_open_fds"} <= names

@@ -82,7 +82,7 @@ def encode_repayment(installation: Installation, text: str, number: int) -> byte
     return value.getvalue()
 
 
-def changed(text: str, change: Callable[[Json], None]) -> str:
+def change_schema(text: str, change: Callable[[Json], None]) -> str:
     """A schema after a change."""
     schema = json.loads(text)
     change(schema)
@@ -109,7 +109,7 @@ def test_versions_by_id(registry_url: str, bootstrap_servers: str, topic_prefix:
     text = installation.schemas.families[RECORD].text
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for number, change in enumerate((*MAPPED, change_type)):
-        other = changed(text, change)
+        other = change_schema(text, change)
         schema_id = register(registry_url, f"{topic_prefix}{change.__name__}", other)
         frame = b"\x00" + schema_id.to_bytes(4, "big")
         producer.produce(
@@ -139,7 +139,7 @@ def test_a_newer_schema_of_ours_reads_older_writers(
         ("banking.events.common.InstallmentDue", lambda schema: field(schema, "number").update(type="long")),
     ):
         path = folder / "events" / f"{name}.avsc"
-        path.write_text(changed(path.read_text(), change))
+        path.write_text(change_schema(path.read_text(), change))
     registry_settings = SchemaRegistrySettings(url=registry_url)
     installation = create_installation(
         bootstrap_servers, topic_prefix, schema_registry=registry_settings, schemas_dir=folder
@@ -173,7 +173,7 @@ def test_versions_by_guid(bootstrap_servers: str, topic_prefix: str) -> None:
         text = installation.schemas.families[RECORD].text
         producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
         for number, change in enumerate((*MAPPED, change_type)):
-            other, guid = changed(text, change), uuid.uuid4()
+            other, guid = change_schema(text, change), uuid.uuid4()
             responses[f"/schemas/guids/{guid}"] = {"schema": other, "guid": str(guid)}
             producer.produce(
                 installation.events,

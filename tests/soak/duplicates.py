@@ -47,7 +47,7 @@ def _case(
     return DuplicateCase(ordering_key(event).encode(), before, after, change_registry)
 
 
-def _rejected(event: Mapping[str, Any], reason: str, changes: Mapping[str, Any]) -> DuplicateCase:
+def _rejected_case(event: Mapping[str, Any], reason: str, changes: Mapping[str, Any]) -> DuplicateCase:
     """The first was rejected, although its event id could be decoded."""
     key = ordering_key(event).encode()
     return _case(
@@ -69,7 +69,7 @@ def _of_other_tenant(event: Mapping[str, Any]) -> DuplicateCase:
     return _case(event, [skipped], [valid_record(event), valid_record(event)])
 
 
-def _processed(event: Mapping[str, Any]) -> DuplicateCase:
+def _processed_case(event: Mapping[str, Any]) -> DuplicateCase:
     return _case(event, [valid_record(event)], [valid_record(event), valid_record(event)])
 
 
@@ -84,14 +84,14 @@ CASES: Final[Mapping[str, Callable[[int, int], DuplicateCase]]] = {
     "twice, and its schema was deleted": lambda account, n: _deleted_later(
         event_json("SAVINGS_DEPOSIT", account=account, number=n), n, times=2
     ),
-    "a template failed": lambda account, n: _processed(event_json(account=account, number=n, strict=False)),
-    "no template": lambda account, n: _processed(event_json("CLIENT_CREATED", account=account, number=n)),
+    "a template failed": lambda account, n: _processed_case(event_json(account=account, number=n, strict=False)),
+    "no template": lambda account, n: _processed_case(event_json("CLIENT_CREATED", account=account, number=n)),
     "another tenant": lambda account, n: _of_other_tenant(event_json(account=account, number=n)),
     "no key": lambda account, n: _without_key(event_json(account=account, number=n)),
-    "invalid": lambda account, n: _rejected(
+    "invalid": lambda account, n: _rejected_case(
         event_json(account=account, number=n), "INVALID_EVENT", {"occurredAt": ["today"]}
     ),
-    "its name was unknown": lambda account, n: _rejected(
+    "its name was unknown": lambda account, n: _rejected_case(
         event_json(account=account, number=n), "UNKNOWN_EVENT", {"event": "LOAN_REPAID"}
     ),
 }

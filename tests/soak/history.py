@@ -45,10 +45,10 @@ def read(
 
     Without `values` they are None, as they may be large.
     """
-    return [_stored(message, values=values) for message in read_topics(servers, topics, isolation=isolation)]
+    return [_to_stored_record(message, values=values) for message in read_topics(servers, topics, isolation=isolation)]
 
 
-def _stored(message: Message, *, values: bool) -> StoredRecord:
+def _to_stored_record(message: Message, *, values: bool) -> StoredRecord:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise AssertionError("a record that was read has a position")

@@ -30,7 +30,7 @@ GREEK = str.maketrans("ABEHIKMNOPTXYZ", "ΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
 FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 
 
-def parsed(text: str, content: ContentType = ContentType.HTML) -> list[Diagnostic]:
+def diagnostics_of(text: str, content: ContentType = ContentType.HTML) -> list[Diagnostic]:
     return list(parse(text, content, families=DEPOSIT)[1])
 
 
@@ -138,7 +138,7 @@ LONG = [name for name in NAMES if "_" in name]
 def test_each_disguise(disguise: str) -> None:
     """Each is one diagnostic under T21 that shows what was meant; only double braces may be meant."""
     text = (DISGUISES | WITH_SEVERAL_WORDS)[disguise]("ACCOUNT_ID")
-    found = parsed(text)
+    found = diagnostics_of(text)
 
     assert [("T21", "write {ACCOUNT_ID}", "double" not in disguise)] == [
         (diagnostic.code, diagnostic.hint, diagnostic.is_error) for diagnostic in found
@@ -228,7 +228,9 @@ def test_braces_without_a_name_are_text(pieces: list[str]) -> None:
 def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
     """JSON, CSS, scripts, other systems' marks, addresses and prose: no diagnostic but for names that are none."""
     assert [] == [
-        diagnostic for diagnostic in parsed(text, content) if not diagnostic.message.startswith("unknown placeholder")
+        diagnostic
+        for diagnostic in diagnostics_of(text, content)
+        if not diagnostic.message.startswith("unknown placeholder")
     ]
 
 
@@ -278,7 +280,9 @@ def test_text_in_braces_is_text(text: str, content: ContentType) -> None:
 )
 def test_formats_and_custom_fields(text: str, meant: str, fatal: bool) -> None:
     """Of a custom field that can be found if an event spells it so, the disguise is a warning."""
-    assert [(f"write {meant}", fatal)] == [(diagnostic.hint, diagnostic.is_error) for diagnostic in parsed(text)]
+    assert [(f"write {meant}", fatal)] == [
+        (diagnostic.hint, diagnostic.is_error) for diagnostic in diagnostics_of(text)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -286,12 +290,12 @@ def test_formats_and_custom_fields(text: str, meant: str, fatal: bool) -> None:
 )
 def test_custom_fields_with_signs_of_their_own(name: str) -> None:
     """Joiners that belong to a script's spelling, signs and any letters are no disguise."""
-    assert [] == parsed(f"{{CF:CLIENT:{name}}}")
+    assert [] == diagnostics_of(f"{{CF:CLIENT:{name}}}")
 
 
 def test_a_name_of_other_events() -> None:
     """Where the template's event has no such placeholder, the diagnostic says so and who has it."""
-    (diagnostic,) = parsed("%7BPENALTY_AMOUNT%7D")
+    (diagnostic,) = diagnostics_of("%7BPENALTY_AMOUNT%7D")
 
     assert (
         "looks like a placeholder and is text; SAVINGS_DEPOSIT has no placeholder {PENALTY_AMOUNT}"
@@ -304,9 +308,9 @@ def test_a_name_of_other_events() -> None:
 def test_a_dollar_sign_before_a_placeholder() -> None:
     """T22: it is shown before the value, and means something before an amount only."""
     assert [("T22", False, "write {ACCOUNT_ID}")] == [
-        (diagnostic.code, diagnostic.is_error, diagnostic.hint) for diagnostic in parsed("${ACCOUNT_ID}")
+        (diagnostic.code, diagnostic.is_error, diagnostic.hint) for diagnostic in diagnostics_of("${ACCOUNT_ID}")
     ]
-    assert [] == parsed("${TRANSACTION_AMOUNT} ${INTEREST_RATE} $ {ACCOUNT_ID}")
+    assert [] == diagnostics_of("${TRANSACTION_AMOUNT} ${INTEREST_RATE} $ {ACCOUNT_ID}")
 
 
 # --------------------------------------------------------------------------------------------------------------- files
@@ -510,4 +514,4 @@ def test_hostile_texts_are_read_in_linear_time(name: str) -> None:
     """The work is linear in the text: all of it takes about as long as eight times an eighth of it."""
     text = HOSTILE[name]
 
-    assert grows_linearly(parsed, text[: len(text) // 8], text, factor=32, least_s=0.02)
+    assert grows_linearly(diagnostics_of, text[: len(text) // 8], text, factor=32, least_s=0.02)

@@ -263,7 +263,7 @@ def diagnostics(tmp_path: Path, body: str, **fields: str) -> list[Diagnostic]:
     return [diagnostic for diagnostic in found if diagnostic.message != "no sample"]
 
 
-def loaded(tmp_path: Path, bodies: list[str]) -> list[Template]:
+def load_bodies(tmp_path: Path, bodies: list[str]) -> list[Template]:
     """The templates of these bodies, loaded from files in which nothing is wrong."""
     for number, body in enumerate(bodies):
         text = template(body).replace('"note"', f'"note-{number:04}"').replace('"Note"', f'"Note {number}"')
@@ -329,7 +329,7 @@ def test_no_value_redirects_a_link(tmp_path: Path) -> None:
     """In each attribute that leads somewhere, with each hostile value: scheme, host, steps and parameters are the
     author's, and the value is read back as it was."""
     links = list(corpus())
-    templates = loaded(tmp_path, [NEXT.join(bodies) for _, bodies in links])
+    templates = load_bodies(tmp_path, [NEXT.join(bodies) for _, bodies in links])
     events = [(value, site_event(value)) for value in VALUES]
     checked, astray = 0, []
     for (attribute, _), of in zip(links, templates, strict=True):
@@ -644,7 +644,7 @@ def test_escape_contexts(pattern: str, context: EscapeContext) -> None:
 )
 def test_a_dot_segment_fails_the_template(tmp_path: Path, pattern: str, value: str) -> None:
     """A browser takes `..` for a step back, encoded or not, so there is no link for such a value."""
-    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     result = draft_of(of, site_event(value))
 
     assert isinstance(result, FailedTemplate)
@@ -657,7 +657,7 @@ def test_a_dot_segment_fails_the_template(tmp_path: Path, pattern: str, value: s
 @pytest.mark.parametrize("pattern", ["/pay/LN-{}/x", "/pay/x?a={}", "/pay/#{}", "?{}=1"])
 def test_dots_elsewhere_are_text(tmp_path: Path, pattern: str) -> None:
     """Beside other characters, and behind the path, they are kept."""
-    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
 
     assert [pattern.replace("{}", "..")] == addresses_of(body_of(of, site_event("..")), "href")
 
@@ -675,7 +675,7 @@ def test_dots_elsewhere_are_text(tmp_path: Path, pattern: str) -> None:
 )
 def test_a_mail_link_has_one_recipient(tmp_path: Path, value: str | None, written: str) -> None:
     """An address is written with a bare `@`, and read back as one recipient, without a header."""
-    (of,) = loaded(tmp_path, [f'<a href="mailto:{SITE}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="mailto:{SITE}">x</a>'])
     (link,) = addresses_of(body_of(of, site_event(value)), "href")
     parts = urlsplit(link)
 
@@ -702,7 +702,7 @@ def test_a_mail_link_has_one_recipient(tmp_path: Path, value: str | None, writte
 @pytest.mark.parametrize("pattern", ["mailto:{}", "mailto:a@b.example?cc={}", "mailto:?subject=x&amp;TO={}"])
 def test_a_value_adds_no_recipient(tmp_path: Path, pattern: str, value: str) -> None:
     """What a mail program would read as more than an address, encoded or not, fails the template."""
-    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     result = draft_of(of, site_event(value))
 
     assert isinstance(result, FailedTemplate)
@@ -712,7 +712,7 @@ def test_a_value_adds_no_recipient(tmp_path: Path, pattern: str, value: str) -> 
 
 def test_a_part_of_an_address_has_no_at(tmp_path: Path) -> None:
     """Beside a fixed domain a value is no whole address: which of two domains counts is the program's choice."""
-    (of,) = loaded(tmp_path, [f'<a href="mailto:{SITE}@bank.example">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="mailto:{SITE}@bank.example">x</a>'])
 
     assert '<a href="mailto:ines.d%2Ba@bank.example">x</a>' == body_of(of, site_event("ines.d+a")).strip()
     assert isinstance(draft_of(of, site_event("ines@evil.example")), FailedTemplate)
@@ -723,7 +723,7 @@ def test_a_value_adds_no_header(tmp_path: Path, value: str) -> None:
     """A value in subject and body adds no header; it is read back whole, but for line ends (CRLF in a body by RFC 6068,
     a blank in a subject)."""
     pattern = f"mailto:help@bank.example?subject=Re: {SITE}&amp;body={SITE}&cc=x@bank.example"
-    (of,) = loaded(tmp_path, [f'<a href="{pattern}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="{pattern}">x</a>'])
     (link,) = addresses_of(body_of(of, site_event(value)), "href")
     parts = urlsplit(link)
     headers = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
@@ -768,7 +768,7 @@ def test_a_value_adds_no_header(tmp_path: Path, value: str) -> None:
 )
 def test_numbers_to_dial(tmp_path: Path, pattern: str, value: str, written: str | None) -> None:
     """Digits and visual separators (RFC 3966); whatever a dialler could take for more fails the template."""
-    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     result = draft_of(of, site_event(value))
 
     if written is None:
@@ -794,7 +794,9 @@ def test_numbers_to_dial(tmp_path: Path, pattern: str, value: str, written: str 
 )
 def test_a_value_of_each_type_is_read_back(tmp_path: Path, placeholder: str, expected: str) -> None:
     """As text has it, in path, query and fragment; row E of the public reports is the address among them."""
-    (of,) = loaded(tmp_path, [f'<a href="https://pay.example/{placeholder}?mail={placeholder}#{placeholder}">x</a>'])
+    (of,) = load_bodies(
+        tmp_path, [f'<a href="https://pay.example/{placeholder}?mail={placeholder}#{placeholder}">x</a>']
+    )
     custom = {"LOAN:Insured": True, "LOAN:Risk Score": {"decimal": "0.83"}}
     html = body_of(of, make_event(client__emailAddress="ines+loans@example.com", customFields=custom))
     (link,) = addresses_of(html, "href")
@@ -820,7 +822,7 @@ def test_digits_in_an_address_are_0_to_9(tmp_path: Path) -> None:
 
 def test_a_table_is_one_parameter(tmp_path: Path) -> None:
     """Rows and cells are read back as plain text has them, in one parameter."""
-    (of,) = loaded(tmp_path, ['<a href="https://pay.example/?plan={REPAYMENT_SCHEDULE}&amp;b=2">x</a>'])
+    (of,) = load_bodies(tmp_path, ['<a href="https://pay.example/?plan={REPAYMENT_SCHEDULE}&amp;b=2">x</a>'])
     (link,) = addresses_of(body_of(of, site_event("x")), "href")
     (name, plan), second = address(link).parameters
 
@@ -925,7 +927,7 @@ def test_a_reference_of_thousands_of_digits_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", ["(", "1", "( ", "+", "-", ".", "@", "a", "/", "\u0661", "\n"])
 def test_a_long_value_in_a_link(tmp_path: Path, pattern: str, unit: str) -> None:
     """Takes a time linear in its length, also where it ends in what no link can have."""
-    (of,) = loaded(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
+    (of,) = load_bodies(tmp_path, [f'<a href="{pattern.replace("{}", SITE)}">x</a>'])
     event = site_event(unit * (400_000 // len(unit)) + ",")
     start = time.process_time()
     draft_of(of, event)

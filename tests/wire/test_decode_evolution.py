@@ -38,7 +38,7 @@ Json = dict[str, Any]
 WRITER_ID = 9
 
 
-def written(writer: WriterSchema, **changed: object) -> bytes:
+def write_example(writer: WriterSchema, **changed: object) -> bytes:
     """The LOAN_REPAYMENT example, or fields in its place, framed as `writer` writes it."""
     buffer = BytesIO(b"\x00\x00\x00\x00\x09")
     buffer.seek(5)
@@ -48,7 +48,7 @@ def written(writer: WriterSchema, **changed: object) -> bytes:
 
 
 def read(writer: WriterSchema, **changed: object) -> Event:
-    event = decode_with(raw_record(written(writer, **changed)), writers={WRITER_ID: writer})
+    event = decode_with(raw_record(write_example(writer, **changed)), writers={WRITER_ID: writer})
     assert isinstance(event, Event), event
     return event
 
@@ -149,7 +149,7 @@ def test_a_required_field_may_be_written_as_nullable() -> None:
     loose = changed_schema(lambda schema: field_of(schema, "tenant").update(type=["null", "string"]))
 
     assert "northbank" == read(loose).tenant
-    failure = decode_failure(raw_record(written(loose, tenant=None)), writers={WRITER_ID: loose})
+    failure = decode_failure(raw_record(write_example(loose, tenant=None)), writers={WRITER_ID: loose})
     assert (Reason.INCOMPATIBLE_SCHEMA, "tenant: null cannot be read as string") == (failure.reason, failure.detail)
 
 
@@ -161,7 +161,7 @@ def test_a_nullable_record_that_does_not_fit_is_named_by_its_field() -> None:
 
     assert None is read(poor, actor=None, client=client).fields["actor"]
     for _ in range(2):
-        failure = decode_failure(raw_record(written(poor)), writers={WRITER_ID: poor})
+        failure = decode_failure(raw_record(write_example(poor)), writers={WRITER_ID: poor})
         assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
         assert "actor.username: the writer has no such field, and ours has no default" == failure.detail
 
@@ -240,7 +240,7 @@ def with_symbol(symbol: str) -> WriterSchema:
 def test_an_event_of_a_newer_writer_is_unknown(name: str) -> None:
     """Never read as some other event; the events that we know are read from the same writer."""
     newer = with_symbol(name)
-    failure = decode_failure(raw_record(written(newer, event=name)), writers={WRITER_ID: newer})
+    failure = decode_failure(raw_record(write_example(newer, event=name)), writers={WRITER_ID: newer})
 
     assert (Reason.UNKNOWN_EVENT, f"event: {name} is not known") == (failure.reason, failure.detail)
     assert "LOAN_REPAYMENT" == read(newer).name
@@ -250,7 +250,7 @@ def test_an_unknown_symbol_of_another_enum_is_an_invalid_event() -> None:
     """Only the event's name is an unknown event."""
     newer = changed_schema(lambda schema: field_of(account_of(schema), "kind")["type"]["symbols"].append("CARD"))
     account = {**golden_event().fields["account"], "kind": "CARD"}
-    failure = decode_failure(raw_record(written(newer, account=account)), writers={WRITER_ID: newer})
+    failure = decode_failure(raw_record(write_example(newer, account=account)), writers={WRITER_ID: newer})
 
     assert (Reason.INVALID_EVENT, "account.kind: CARD is not known") == (failure.reason, failure.detail)
 
@@ -339,7 +339,7 @@ def test_a_schema_may_have_references() -> None:
 
     assert parse_writer_schema(text).error
     assert golden_event(customFields={"LOAN:A": "x"}) == decode_with(
-        raw_record(written(self_contained)), writers={WRITER_ID: with_reference}
+        raw_record(write_example(self_contained)), writers={WRITER_ID: with_reference}
     )
 
 
@@ -353,7 +353,7 @@ def test_a_renamed_field_is_found_by_its_old_name(tmp_path: Path) -> None:
     product.write_text(json.dumps(schema))
     ours = load_schemas(folder)
     in_json = golden_json("event.LOAN_REPAYMENT")
-    record = raw_record(written(parse_writer_schema(reader_schema().text)))
+    record = raw_record(write_example(parse_writer_schema(reader_schema().text)))
     by_avro = decode(
         record, schemas=ours, schema_of=lambda _: parse_writer_schema(reader_schema().text), max_event_bytes=1_000_000
     )

@@ -26,7 +26,7 @@ LEAST_PAST_DECODING: Final = 0.20
 CHECKS: Final = ("frame", "schema", "form", "fields", "holder")
 
 
-def passed(result: Event | DecodeFailure) -> int:
+def passed_checks(result: Event | DecodeFailure) -> int:
     """How many of CHECKS the record passed. `form`: JSON that parses, bytes of which none is missing or left over."""
     if isinstance(result, Event):
         return 5
@@ -149,7 +149,7 @@ def test_any_bytes_are_an_event_or_a_decode_error(
     def check_example(data: st.DataObject) -> None:
         broken = record(data, form, valid)
         first = decode_with(broken)
-        counts[passed(first)] += 1
+        counts[passed_checks(first)] += 1
         reasons[first.reason if isinstance(first, DecodeFailure) else "event"] += 1
         assert isinstance(first, Event | DecodeFailure)
         assert first == decode_with(broken)

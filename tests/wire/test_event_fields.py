@@ -148,7 +148,7 @@ FAMILY_FIELDS: Final = {
 SCALARS: Final = {"timestamp-micros": "timestamp"}
 
 
-def written(type_: Type) -> str:
+def type_notation(type_: Type) -> str:
     """A type in the reference's notation."""
     match type_:
         case Scalar():
@@ -158,14 +158,18 @@ def written(type_: Type) -> str:
         case Enum(default=None):
             return f"enum({','.join(type_.symbols)})"
         case Array():
-            return f"array<{written(type_.items)}>"
+            return f"array<{type_notation(type_.items)}>"
         case Map():
-            values = written(type_.values)
+            values = type_notation(type_.values)
             return f"map<{'CustomFieldValue' if values == CUSTOM_FIELD_VALUE else values}>"
         case Union():
             inner = type_.nullable
             first = is_null(type_.branches[0])
-            return f"{written(inner)}?" if inner and first else "|".join(written(branch) for branch in type_.branches)
+            return (
+                f"{type_notation(inner)}?"
+                if inner and first
+                else "|".join(type_notation(branch) for branch in type_.branches)
+            )
         case Record(name=name) if name.startswith("banking.events.common."):
             return name.rpartition(".")[2]
         case _:
@@ -190,7 +194,7 @@ def row(record: Record) -> list[str]:
     return [
         f"{field.name}: {'key' if kind == 'string' and text_check(record, field.name) is check_key else kind}"
         for field in record.fields
-        for kind in ("enum" if field.name == "event" else written(field.type),)
+        for kind in ("enum" if field.name == "event" else type_notation(field.type),)
     ]
 
 

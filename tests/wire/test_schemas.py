@@ -79,26 +79,26 @@ def test_the_text_of_a_schema_is_self_contained(name: str) -> None:
     assert name == parse_schema(json.loads(text))["name"]  # type: ignore[index,call-overload]
 
 
-def defined(schema: Any, namespace: str = "") -> Iterator[str]:
+def defined_names(schema: Any, namespace: str = "") -> Iterator[str]:
     """The full names that a schema defines, in the order of its text."""
     match schema:
         case list():
             for branch in schema:
-                yield from defined(branch, namespace)
+                yield from defined_names(branch, namespace)
         case dict():
             if schema["type"] in ("record", "enum", "fixed"):
                 namespace = schema.get("namespace", namespace)
                 yield f"{namespace}.{schema['name']}"
             for part in (schema["type"], schema.get("items"), schema.get("values")):
-                yield from defined(part, namespace)
+                yield from defined_names(part, namespace)
             for field in schema.get("fields", ()):
-                yield from defined(field["type"], namespace)
+                yield from defined_names(field["type"], namespace)
 
 
 def test_no_name_is_defined_twice() -> None:
     """Over all files: generators of code that read a folder refuse a second definition, or write over the first."""
     files = sorted(shipped_schemas().glob("*/*.avsc"))
-    names = [name for path in files for name in defined(json.loads(path.read_text("utf-8")))]
+    names = [name for path in files for name in defined_names(json.loads(path.read_text("utf-8")))]
 
     assert [] == [name for name, count in Counter(names).items() if count > 1]
     assert {"communications.Place", "banking.events.common.Account", "banking.events.common.AccountKind"} <= set(names)

@@ -45,7 +45,7 @@ def with_field(field: Json) -> str:
     return json.dumps(schema).replace(json.dumps(schema["fields"][-1]), text)
 
 
-def decoded(text: str, value: bytes) -> Event | DecodeFailure:
+def decode_example(text: str, value: bytes) -> Event | DecodeFailure:
     """The result for the example event, whose writer has schema `text` and wrote `value` behind the reader's fields."""
     record = raw_record(b"\x00\x00\x00\x00\x09" + golden_avro()[5:] + value)
     return decode_with(record, writers={9: parse_writer_schema(text)})
@@ -132,7 +132,7 @@ TREE = {
 )
 def test_attributes_that_resolution_ignores(field: Json, value: bytes) -> None:
     """A field that we do not know is skipped, however its schema describes it."""
-    assert golden_event() == decoded(with_field(field), value)
+    assert golden_event() == decode_example(with_field(field), value)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_writers_defaults_and_aliases_do_not_count(name: str, attributes: Json
     schema = json.loads(reader_schema().text)
     field_of(schema, name).update(attributes)
 
-    assert golden_event() == decoded(json.dumps(schema), b"")
+    assert golden_event() == decode_example(json.dumps(schema), b"")
 
 
 def test_an_invalid_decimal_is_bytes() -> None:
@@ -158,7 +158,7 @@ def test_an_invalid_decimal_is_bytes() -> None:
     schema = json.loads(reader_schema().text)
     amount = field_of(field_of(schema, "transaction")["type"], "amount")
     amount["type"] = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 10}
-    failure = decoded(json.dumps(schema), b"")
+    failure = decode_example(json.dumps(schema), b"")
 
     assert isinstance(failure, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
@@ -206,7 +206,7 @@ def record(name: str, *fields: Json) -> Json:
 )
 def test_invalid_schemas_are_incompatible(field: Json, problem: str) -> None:
     """Its records are INCOMPATIBLE_SCHEMA, and the detail says why."""
-    failure = decoded(with_field(field), b"")
+    failure = decode_example(with_field(field), b"")
 
     assert isinstance(failure, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
@@ -253,7 +253,7 @@ def test_64_levels_are_read(nested: Any) -> None:
     """The event itself is the first."""
     text, value = nested(MAX_LEVELS - 1)
 
-    assert golden_event() == decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
+    assert golden_event() == decode_example(with_field(f'{{"name": "added", "type": {text}}}'), value)
 
 
 @pytest.mark.parametrize("levels", [MAX_LEVELS, 350, 9_000])
@@ -261,7 +261,7 @@ def test_64_levels_are_read(nested: Any) -> None:
 def test_more_levels_are_incompatible(nested: Any, levels: int) -> None:
     """Never a matter of how deep Python may go: 350 were parsed, and not read."""
     text, value = nested(levels)
-    failure = decoded(with_field(f'{{"name": "added", "type": {text}}}'), value)
+    failure = decode_example(with_field(f'{{"name": "added", "type": {text}}}'), value)
 
     assert isinstance(failure, DecodeFailure)
     assert Reason.INCOMPATIBLE_SCHEMA == failure.reason
@@ -291,7 +291,7 @@ def test_a_large_schema_is_parsed_in_linear_time(text: str) -> None:
     """Whatever it is, it is parsed in time that grows with its length, and without recursion."""
     began = time.thread_time()
     schema = parse_writer_schema(text)
-    decoded(with_field(f'{{"name": "added", "type": {text}}}'), TEXT)
+    decode_example(with_field(f'{{"name": "added", "type": {text}}}'), TEXT)
 
     assert time.thread_time() - began < 5
     assert len(schema.error) < 500
@@ -304,7 +304,7 @@ def test_a_schema_of_exponentially_many_fields(leaf: str) -> None:
     types += [json.dumps(record(f"R{n}", added(f"R{n - 1}"), added(f"R{n - 1}") | {"name": "b"})) for n in range(1, 60)]
     began = time.thread_time()
     text = with_field(f'{{"name": "added", "type": [{", ".join(types)}]}}')
-    result = decoded(text, varint(59))
+    result = decode_example(text, varint(59))
 
     assert time.thread_time() - began < 5
     if leaf == '"null"':
@@ -326,7 +326,7 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
     schema["fields"].insert(0, {"name": "users", "type": users})
     field_of(schema, "client")["type"] = clients
     began = time.thread_time()
-    failure = decoded(json.dumps(schema), b"")
+    failure = decode_example(json.dumps(schema), b"")
 
     assert time.thread_time() - began < 5
     assert isinstance(failure, DecodeFailure)
@@ -340,7 +340,7 @@ def test_many_records_of_one_name_in_many_namespaces() -> None:
 def test_a_record_within_itself(type_: Json, one_more: bytes) -> None:
     """Skipped as deep as 64 levels; deeper it is an invalid event, and never a matter of how deep Python may go."""
     for times in (200, 10_000):
-        failure = decoded(with_field(added(type_)), one_more * times)
+        failure = decode_example(with_field(added(type_)), one_more * times)
 
         assert isinstance(failure, DecodeFailure)
         assert (Reason.INVALID_EVENT, True) == (failure.reason, "nested over 64 levels" in failure.detail)
@@ -382,7 +382,7 @@ SCHEMAS_OF_ANY_KIND = st.recursive(
 @given(type_=SCHEMAS_OF_ANY_KIND, value=st.binary(max_size=40))
 def test_any_schema_gives_an_event_or_a_dead_letter(type_: Json, value: bytes) -> None:
     """An event or a dead letter, whose text can be written; nothing is raised."""
-    result = decoded(with_field(json.dumps(added(type_))), value)
+    result = decode_example(with_field(json.dumps(added(type_))), value)
     schema = parse_writer_schema(json.dumps(type_))
 
     assert schema.type is None or not schema.error
@@ -498,7 +498,7 @@ def test_an_enum_of_many_symbols_is_resolved_in_linear_time() -> None:
     """A symbol that is skipped is not looked for among all the others, which is the square of their number."""
     symbols = ", ".join(f'"S{number}"' for number in range(60_000))
     began = time.thread_time()
-    read = decoded(
+    read = decode_example(
         with_field(f'{{"name": "added", "type": {{"type": "enum", "name": "Added", "symbols": [{symbols}]}}}}'),
         varint(59_999),
     )
