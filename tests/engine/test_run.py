@@ -30,6 +30,7 @@ from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.http_server import recovering_registry
 from tests.support.installation import Installation, create_installation
+from tests.support.services import SOON_STARTED_AGAIN
 from tests.support.waiting import becomes_true
 
 pytestmark = pytest.mark.kafka
@@ -285,7 +286,7 @@ def test_until_end_of_an_empty_input(bootstrap_servers: str, topic_prefix: str) 
 
 def test_not_ready_while_the_broker_is_away() -> None:
     """When the group is lost with its broker, /ready says so within the session's time; with the broker it is back."""
-    with local_kafka() as kafka:
+    with local_kafka(extra=SOON_STARTED_AGAIN) as kafka:
         consumer = {"session.timeout.ms": "6000"}
         installation = create_installation(
             kafka.bootstrap_servers,

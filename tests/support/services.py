@@ -15,6 +15,8 @@ from tests.support.apicurio import apicurio
 
 HOST_VARIABLE: Final = "TEST_SERVICES_SOCKET"
 START_TIMEOUT_S: Final = 180.0  # the first start on a machine fetches jars
+SOON_STARTED_AGAIN: Final[Mapping[str, str]] = {"broker.session.timeout.ms": "3000"}
+"""For a broker of a test's own that is killed: it comes back when its old session has timed out."""
 
 
 @contextmanager

@@ -68,7 +68,8 @@ class LocalKafka:
     def restart(self) -> None:
         """Start the broker again, on the same ports and data; returns when it is ready.
 
-        After `kill` that takes 3 s longer: its old session has to time out first. Raises as `start`.
+        After `kill` that takes longer by `broker.session.timeout.ms`, as its old session has to time out first: 9 s
+        with data that is kept, else 90 s, so a test sets it. Raises as `start`.
         """
         self.stop()
         self.start()
@@ -186,7 +187,10 @@ def _broker(
             lock.acquire()
         except Timeout as locked:
             raise _folder_in_use(kept) from locked
-        config.write_text(server_properties(port=ports[0], controller_port=ports[1], data=logs, extra=extra))
+        properties = server_properties(
+            port=ports[0], controller_port=ports[1], data=logs, is_kept=data is not None, extra=extra
+        )
+        config.write_text(properties)
         # A temporary broker need not be closed cleanly: its data is not read again.
         with Guard(log=log, folder=work, grace_s=_STOP_TIMEOUT_S if data else 0) as guard:
             cluster_id = _cluster_id_of(logs) or _format_storage(guard, (*command, *_FORMAT, str(config)), log)

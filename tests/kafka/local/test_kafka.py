@@ -19,6 +19,7 @@ from processor.errors import DependencyError, UsageError
 from processor.kafka.local import kafka as kafka_module
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from processor.kafka.local.ports import free_ports
+from tests.support.services import SOON_STARTED_AGAIN
 
 pytestmark = pytest.mark.kafka
 
@@ -159,7 +160,7 @@ def test_a_frozen_broker_responds_when_resumed(kafka: LocalKafka, topic_prefix: 
 def test_killed_and_started_again(topic_prefix: str) -> None:
     """After SIGKILL and a restart it has the same address and the records that were acknowledged."""
     topic = f"{topic_prefix}in"
-    with local_kafka() as kafka:
+    with local_kafka(extra=SOON_STARTED_AGAIN) as kafka:
         address, pid = kafka.bootstrap_servers, kafka.pid
         _create(address, topic)
         _write(address, topic, b"before")
