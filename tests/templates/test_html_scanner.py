@@ -325,6 +325,7 @@ def _character(found: re.Match[str]) -> str:
     return {"amp": "&", "colon": ":"}.get(found[1], "/")
 
 
+@pytest.mark.corpus
 def test_no_value_redirects_a_link(tmp_path: Path) -> None:
     """In each attribute that leads somewhere, with each hostile value: scheme, host, steps and parameters are the
     author's, and the value is read back as it was."""

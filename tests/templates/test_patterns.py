@@ -52,6 +52,7 @@ def patterns_of_cldr() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
     return frozenset(numbers), frozenset(dates)
 
 
+@pytest.mark.corpus
 def test_no_cldr_pattern_has_a_warning() -> None:
     """Short, medium, long, full and all others, of every locale."""
     numbers, dates = patterns_of_cldr()
@@ -65,6 +66,7 @@ def test_no_cldr_pattern_has_a_warning() -> None:
     assert MISTAKES_OF_CLDR == doubted
 
 
+@pytest.mark.corpus
 def test_every_pattern_of_cldr_can_be_used() -> None:
     """As it stands there, with its marks of direction and narrow spaces."""
     numbers, dates = patterns_of_cldr()
