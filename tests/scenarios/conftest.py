@@ -1,6 +1,7 @@
 """Scenarios run a few at a time, before the tests that want their results: most of their time is waiting for sessions.
 
 A test names its scenario by the parameter `result`; all that the session's tests name are started with the first.
+pytest-xdist hands all of these tests to one process.
 """
 
 import contextlib
@@ -70,9 +71,16 @@ def result(
 
 
 @pytest.fixture
-def idle_environment(
-    running_scenarios: Mapping[Scenario, Future[ScenarioResult]], kafka: LocalKafka, tmp_path: Path
-) -> Environment:
-    """For claims about time: an environment in which no other scenario runs."""
-    wait(running_scenarios.values())
+def environment(kafka: LocalKafka, tmp_path: Path) -> Environment:
+    """For a test that runs its scenario itself, beside the others."""
     return Environment(kafka, "classic", logs=tmp_path)
+
+
+@pytest.fixture
+def idle_environment(
+    running_scenarios: Mapping[Scenario, Future[ScenarioResult]], environment: Environment
+) -> Environment:
+    """For claims about time: an environment in which no other scenario runs. Marked `alone`, its tests come last in
+    `make test`, so that no other test runs either."""
+    wait(running_scenarios.values())
+    return environment

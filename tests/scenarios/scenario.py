@@ -9,6 +9,9 @@ from tests.soak.faults import BrokerFaults
 from tests.soak.installation import PROTOCOLS
 from tests.soak.scenarios import Environment, ScenarioResult, kill_at_steps, scaling
 
+TIMEOUT_S = 1_500.0
+"""Of a test: it waits for its scenario, which may wait for all others, on a machine that does other work beside."""
+
 LONG = (kill_at_steps, scaling)  # beside those with a broker of their own
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from processor.domain.reasons import Reason
-from tests.scenarios.scenario import scenario
+from tests.scenarios.scenario import TIMEOUT_S, scenario
 from tests.soak import bad_input
 from tests.soak.scenarios import Environment, ScenarioResult
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(TIMEOUT_S)]
 
 VALID_COUNT = 60  # valid records beside each kind, in a partition of its own: over a thousand in all
 TESTED_ELSEWHERE = {
@@ -95,6 +95,7 @@ def test_one_broken_template(result: ScenarioResult) -> None:
     assert result.observations["first"] == result.observations["second"]
 
 
+@pytest.mark.alone
 def test_neighbours_are_not_delayed(idle_environment: Environment) -> None:
     """With each kind between two valid events, these are published within a second of their arrival. The fastest of
     three runs counts, where a busy machine is slower once."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.scenarios.scenario import scenario
+from tests.scenarios.scenario import TIMEOUT_S, scenario
 from tests.soak import scenarios
 from tests.soak.checker import check_outputs
 from tests.soak.expected import DeadLettered, Duplicate, Record, Sent, valid_record
@@ -12,7 +12,7 @@ from tests.soak.history import read
 from tests.soak.scenarios import Environment, ScenarioResult
 from tests.soak.workload import InputProducer, event_json
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(TIMEOUT_S)]
 
 
 @scenario(scenarios.duplicate_events)
@@ -46,14 +46,14 @@ def test_no_fault(result: ScenarioResult) -> None:
     assert result.check.aborted == frozenset()
 
 
-def test_the_checker_can_fail(idle_environment: Environment) -> None:
+def test_the_checker_can_fail(environment: Environment) -> None:
     """An output copied to the end of its partition, an unexpected one, a missing one and a duplicate that names another
     first record are all found."""
-    installation = idle_environment.installation("checker", {})
+    installation = environment.installation("checker", {})
     producer = InputProducer(installation)
     producer.send([*scenarios.workload_records(200, seed=9), Record(b"k", b"\xff\xff", DeadLettered("BAD_FRAME"), ())])
-    with idle_environment.worker(installation, until_end=True) as worker:
-        assert worker.wait(30) == 0
+    with environment.worker(installation, until_end=True) as worker:
+        assert worker.wait(120) == 0
     sent = producer.committed_records()
     assert str(check_outputs(installation, sent)) == "0 findings"
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.scenarios.scenario import scenario
+from tests.scenarios.scenario import TIMEOUT_S, scenario
 from tests.soak import environment_scenarios
 from tests.soak.registry import ODD_KINDS, REFUSED_KIND
 from tests.soak.scenarios import ScenarioResult
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(TIMEOUT_S)]
 
 
 @scenario(environment_scenarios.odd_registry_responses, "consumer")

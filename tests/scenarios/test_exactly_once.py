@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from processor.engine.step import Step
-from tests.scenarios.scenario import scenario
+from tests.scenarios.scenario import TIMEOUT_S, scenario
 from tests.soak import scenarios
 from tests.soak.faults import BrokerFaults
 from tests.soak.proxy import EndTxnLoss
 from tests.soak.scenarios import BATCH_STEPS, OPEN_TRANSACTION_STEPS, RECOVERY_STEPS, Environment, ScenarioResult
 
-pytestmark = [pytest.mark.kafka, pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.soak, pytest.mark.timeout(TIMEOUT_S)]
 
 
 def steps_in_transaction(result: ScenarioResult) -> set[str]:
@@ -137,6 +137,7 @@ def test_transactional_input(result: ScenarioResult) -> None:
     assert str(result.check) == "0 findings"
 
 
+@pytest.mark.alone
 def test_readers_go_on_after_a_kill(idle_environment: Environment) -> None:
     """Killed with an open transaction and restarted with the same instance id: `read_committed` readers go on within
     2 s, though the transaction's timeout is 30 s. The fastest of three counts, where a busy machine is slower once."""
