@@ -174,13 +174,12 @@ def drain_and_check(
 ) -> ScenarioResult:
     """Wait until the group is at the input's end, stop `workers`, and check the outputs.
 
-    A worker that ended by itself, one that did not stop cleanly, and a group that lags are findings too.
+    A worker that ended by itself, one that did not stop cleanly, and a group that lags and has not moved for
+    `timeout_s` are findings too.
     """
     findings = []
-    if not becomes_true(
-        lambda: not lag(installation) or any(w.exit_code is not None for w in workers), timeout_s, every_s=0.3
-    ):
-        findings.append(Finding(Kind.STALLED, f"after {timeout_s:.0f} s the group is behind: {lag(installation)}"))
+    if not wait_until_caught_up(installation, timeout_s, or_else=lambda: any(w.exit_code is not None for w in workers)):
+        findings.append(Finding(Kind.STALLED, f"for {timeout_s:.0f} s the group stays behind: {lag(installation)}"))
     for worker in workers:
         if worker.exit_code is not None:
             findings.append(

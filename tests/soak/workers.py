@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,9 @@ import psutil
 from tests.soak.history import end_offsets, group_positions
 from tests.soak.proxy import Proxy, WrittenRecords
 from tests.support.installation import ROOT, Installation
-from tests.support.waiting import becomes_true
 
 STOP_TIMEOUT_S = 10.0  # the bound of a clean stop
+LAG_POLL_S = 0.3
 EVENTUALLY_S = 180.0  # for what a busy machine does late; on a quiet one nothing takes ten
 
 
@@ -152,6 +152,18 @@ def lag(installation: Installation) -> dict[int, int]:
     }
 
 
-def wait_until_caught_up(installation: Installation, timeout_s: float) -> bool:
-    """Whether the group reaches the input's end within `timeout_s`."""
-    return becomes_true(lambda: not lag(installation), timeout_s, every_s=0.3)
+def wait_until_caught_up(
+    installation: Installation, timeout_s: float, *, or_else: Callable[[], bool] = lambda: False
+) -> bool:
+    """Whether the group reached the input's end; it may take long, but no longer than `timeout_s` without progress.
+
+    `or_else`: what ends the waiting too, as True.
+    """
+    last, deadline = lag(installation), time.monotonic() + timeout_s
+    while last and not or_else():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LAG_POLL_S)
+        if (now := lag(installation)) != last:
+            last, deadline = now, time.monotonic() + timeout_s
+    return True
