@@ -1,9 +1,10 @@
 """Which events there are: family, target, channels, and what a producer keys each one by. Tables, pure.
 
 To add an event: a row of EVENTS here and in `tests/domain/events.csv`, a symbol of the enum in its family's schema
-(`schemas/events/`, with a new id in `ids.json` and the former version in `history/`), a sample
-`processor/shipped/events/<NAME>.json`, and a template that uses it in `processor/shipped/`. Another family is a row of
-FAMILIES and a schema file as well. Tests fail for each of these that is missing.
+(`schemas/events/`, with a new id in `ids.json`, the former version in `history/`, and the family's number of events in
+`schemas/README.md`), a sample `processor/shipped/events/<NAME>.json`, and a template that uses it in
+`processor/shipped/`. A placeholder of its own is a row of PLACEHOLDERS and of `tests/domain/placeholders.csv`. Another
+family is a row of FAMILIES and a schema file as well. Tests fail for each of these that is missing.
 """
 
 import re

@@ -1,7 +1,7 @@
 """A directory of template files, loaded: a set of templates, all or nothing, with everything that is wrong at once.
 
-Each file goes through `parse_file.read_file`, `checks.CHECKS`, `compile.build_template` and `samples`. The rules T01 to
-T22 are in `rules.RULES`; fields that are not supported yet are refused by name.
+Each file goes through `parse_file.read_file`, `file_checks.CHECKS`, `compile.build_template` and `samples`. The
+numbered rules are in `rules.RULES`; fields that are not supported yet are refused by name.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -60,28 +60,6 @@ def test_manual_and_do_nothing_are_no_events() -> None:
     assert {"MANUAL", "DO_NOTHING"} == set(names) - set(EVENTS)
 
 
-def test_families_have_their_published_sizes() -> None:
-    """Each with its number of events."""
-    expected = {
-        "client": 3,
-        "group": 1,
-        "loan_account": 8,
-        "loan_transaction": 14,
-        "deposit_account": 5,
-        "deposit_transaction": 9,
-        "credit_arrangement": 9,
-        "authorisation_hold": 10,
-        "card_transaction": 2,
-        "activity": 4,
-        "portal": 2,
-        "order": 2,
-        "journal_entry": 2,
-        "background": 2,
-    }
-
-    assert expected == {name: sum(row.family == name for row in EVENTS.values()) for name in FAMILIES}
-
-
 def test_a_record_is_named_after_its_family() -> None:
     """`loan_account` is banking.events.LoanAccountEvent."""
     expected = {name: f"banking.events.{name.title().replace('_', '')}Event" for name in FAMILIES}
