@@ -51,7 +51,7 @@ test: lint  ## all the tests, on a real local Kafka
 	$(BIN)/pytest tests/scenarios -m alone
 
 soak: $(VENV)/.dev  ## many examples of each law, then exactly once under faults for an hour (SOAK_SECONDS=3600)
-	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak
+	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600
 	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),3600)
 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
