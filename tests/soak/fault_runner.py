@@ -21,6 +21,7 @@ from tests.support.waiting import becomes_true
 
 # How long a worker may take to its fault: on a busy machine, after it has read a deduplication window of 10,000.
 FAULT_TIMEOUT_S: Final = 180.0
+POLL_S: Final = 0.5
 STARTUP_TIME_S: Final = 10.0  # of a worker, up to its first request to the broker, on a busy machine
 DEPENDENCY_ERROR_CODE: Final = DependencyError.exit_code  # of a worker that starts while the broker is away
 SLOW_REQUEST_S: Final = 0.05
@@ -32,12 +33,20 @@ class FaultRunner:
     def __init__(self, running: RunningIteration, instance_id: str, faults: Sequence[Fault]) -> None:
         self._running, self._instance_id, self._faults = running, instance_id, faults
         self.thread = threading.Thread(target=self._run, name=instance_id, daemon=True)
+        self.fault_began_at = time.monotonic()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it ended; it may take long on a busy machine, but none of its faults longer than `timeout_s`."""
+        while self.thread.is_alive() and time.monotonic() - self.fault_began_at < timeout_s:
+            self.thread.join(POLL_S)
+        return not self.thread.is_alive()
 
     def _run(self) -> None:
         try:
             for fault in self._faults:
                 if self._running.deadline_passed():
                     return
+                self.fault_began_at = time.monotonic()
                 _INJECTORS[fault.kind](self, fault)
         except BaseException as error:  # the iteration reports it
             self._running.add_finding(Kind.HARNESS, f"{self._instance_id}: {error!r}")

@@ -2,8 +2,10 @@
 
 import json
 import struct
+import threading
 import time
 from itertools import islice
+from typing import cast
 
 import pytest
 import requests
@@ -23,7 +25,9 @@ from tests.soak.expected import (
     expected_outputs,
     valid_record,
 )
+from tests.soak.fault_runner import FaultRunner
 from tests.soak.installation import TEMPLATES_DIR
+from tests.soak.iteration import RunningIteration
 from tests.soak.proxy import Api, accepted_records, end_txn_succeeded, read_request, refuse_records
 from tests.soak.registry import (
     DELETABLE_ID,
@@ -205,3 +209,25 @@ def test_duplicate_cases_are_independent() -> None:
 
     assert len(cases) == len(events)
     assert {case.key for case in cases} == {record.key for case in cases for record in case.after}
+
+
+def test_a_runner_hangs_by_its_fault_alone() -> None:
+    """However many faults it has: one that makes progress is waited for, and one whose fault does not end is not."""
+    runner = FaultRunner(cast(RunningIteration, None), "w0", ())
+    released = threading.Event()
+
+    def inject_faults() -> None:
+        for _ in range(6):
+            runner.fault_began_at = time.monotonic()
+            time.sleep(0.3)
+        released.wait(30)
+
+    runner.thread = threading.Thread(target=inject_faults, daemon=True)
+    runner.fault_began_at = began = time.monotonic()
+    runner.thread.start()
+
+    assert not runner.wait(0.6)
+    assert time.monotonic() - began > 1.8
+    released.set()
+    runner.fault_began_at = time.monotonic()
+    assert runner.wait(10)
