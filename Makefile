@@ -47,8 +47,8 @@ unit: $(VENV)/.dev  ## the tests that need no broker
 	$(PYTEST) -m "not kafka and not container"
 
 test: lint  ## all the tests, on a real local Kafka
-	$(PYTEST) -m "not alone" --durations=20
-	$(BIN)/pytest tests/scenarios -m alone
+	$(PYTEST) --ignore=tests/scenarios --durations=20
+	$(BIN)/pytest tests/scenarios --durations=20  # by itself: its scenarios run side by side and load the machine
 
 soak: $(VENV)/.dev  ## many examples of each law, then exactly once under faults for an hour (SOAK_SECONDS=3600)
 	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600

@@ -80,7 +80,6 @@ def environment(kafka: LocalKafka, tmp_path: Path) -> Environment:
 def idle_environment(
     running_scenarios: Mapping[Scenario, Future[ScenarioResult]], environment: Environment
 ) -> Environment:
-    """For claims about time: an environment in which no other scenario runs. Marked `alone`, its tests come last in
-    `make test`, so that no other test runs either."""
+    """For claims about time: an environment in which no other scenario runs."""
     wait(running_scenarios.values())
     return environment

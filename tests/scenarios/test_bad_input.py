@@ -95,7 +95,6 @@ def test_one_broken_template(result: ScenarioResult) -> None:
     assert result.observations["first"] == result.observations["second"]
 
 
-@pytest.mark.alone
 def test_neighbours_are_not_delayed(idle_environment: Environment) -> None:
     """With each kind between two valid events, these are published within a second of their arrival. The fastest of
     three runs counts, where a busy machine is slower once."""

@@ -137,7 +137,6 @@ def test_transactional_input(result: ScenarioResult) -> None:
     assert str(result.check) == "0 findings"
 
 
-@pytest.mark.alone
 def test_readers_go_on_after_a_kill(idle_environment: Environment) -> None:
     """Killed with an open transaction and restarted with the same instance id: `read_committed` readers go on within
     2 s, though the transaction's timeout is 30 s. The fastest of three counts, where a busy machine is slower once."""

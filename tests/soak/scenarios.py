@@ -198,7 +198,10 @@ def drain_and_check(
 
 
 def no_fault(environment: Environment) -> ScenarioResult:
-    """A mixed workload with duplicates and bad records, processed by one worker until the end, without a fault."""
+    """A mixed workload with duplicates and bad records, processed by one worker until the end, without a fault.
+
+    FaultMissedError when a transaction was aborted all the same: on a busy machine a session may time out.
+    """
     installation = environment.installation("no-fault", SMALL_BATCHES)
     producer = produce_records(installation, workload_records(1_500, seed=environment.seed, duplicate_ratio=0.05))
     with environment.worker(installation, until_end=True) as worker:
@@ -207,6 +210,8 @@ def no_fault(environment: Environment) -> ScenarioResult:
         if exit_code != 0:
             finding = Finding(Kind.EXIT, f"--until-end ended with {exit_code}: {worker.log_text[-600:]}")
             result.check = replace(result.check, findings=(finding, *result.check.findings))
+    if result.check.aborted and not result.check.findings:
+        raise FaultMissedError(f"{len(result.check.aborted)} records were aborted in a run without a fault")
     return result
 
 
