@@ -25,7 +25,8 @@ class TemplateResult:
     """What came of one template for one event: exactly one of `created`, `skipped` and `failed`.
 
     `discarded` is the Message of a template that was skipped and whose recipient's portal says so. `missing` are the
-    parts of its Message that no reference row gave; `outputs` the records to publish, in order.
+    parts of its Message that no reference row gave; `outputs` the records to publish of it alone, in order. A record
+    that is skipped as a whole has one result, `skipped` without a `templateId`.
     """
 
     created: CreatedMessage | None = None
@@ -49,20 +50,43 @@ class WrongKey:
 class Processed:
     """The record was read: each of its templates created a message, was skipped, or failed.
 
-    `discarded` has the Message of each template that was skipped and whose recipient's portal says so; `missing` the
-    parts of created and discarded messages that no reference row gave. `outputs` are all records to publish, in order,
-    dead letter and decision included.
+    `results` has what came of each, in the order of the set; none where the caller names templates (`map_event`) and
+    the event has none of them. `decision` is the one record of all that were skipped, unless the installation writes
+    none of these; `dead_letter` the one of all that failed. The properties are views of these,
+    computed at each use.
     """
 
     record: SourceRecord
-    created: tuple[CreatedMessage, ...]
-    skipped: tuple[SkippedTemplate, ...]
-    failed: tuple[FailedTemplate, ...]
-    outputs: tuple[OutRecord, ...]
-    discarded: tuple[Notification, ...] = ()
-    missing: tuple[str, ...] = ()
+    results: tuple[TemplateResult, ...]
+    decision: OutRecord | None = None
+    dead_letter: OutRecord | None = None
     malformed_headers: tuple[str, ...] = ()  #: Names of those that the outputs do not carry on; counted.
     wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
+
+    @property
+    def outputs(self) -> tuple[OutRecord, ...]:
+        """All records to publish, in order: those of each template, then decision and dead letter."""
+        records = [output for result in self.results for output in result.outputs]
+        if self.decision is not None:
+            records.append(self.decision)
+        if self.dead_letter is not None:
+            records.append(self.dead_letter)
+        return tuple(records)
+
+    @property
+    def created(self) -> tuple[CreatedMessage, ...]:
+        """The messages, in order."""
+        return tuple([result.created for result in self.results if result.created is not None])
+
+    @property
+    def skipped(self) -> tuple[SkippedTemplate, ...]:
+        """Why templates, or the record as a whole, made no message."""
+        return tuple([result.skipped for result in self.results if result.skipped is not None])
+
+    @property
+    def failed(self) -> tuple[FailedTemplate, ...]:
+        """The templates that failed."""
+        return tuple([result.failed for result in self.results if result.failed is not None])
 
 
 @dataclass(frozen=True, slots=True)

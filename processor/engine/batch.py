@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from processor.domain.outcome import Processed, Rejected
 from processor.engine.partition import AssignedPartition
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProcessedRecord:
     """The outcome of one record, and the assignment it was polled under."""
 
     partition: AssignedPartition
     outcome: Processed | Rejected
 
-    @property
+    @cached_property
     def output_bytes(self) -> int:
         """What it adds to its transaction."""
         return sum(output.size_bytes for output in self.outcome.outputs)

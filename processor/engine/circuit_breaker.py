@@ -63,12 +63,13 @@ class CircuitBreakers:
 
     def record(self, outcome: Processed) -> None:
         """Learn from one outcome."""
-        for created in outcome.created:
-            self._record_call(created.status.templateId, created.status.templateVersion, None)
-        for failed in outcome.failed:
-            if failed.reason is TemplateReason.TEMPLATE_SUSPENDED:
+        for result in outcome.results:
+            created, failed = result.created, result.failed
+            if created is not None:
+                self._record_call(created.status.templateId, created.status.templateVersion, None)
+            elif failed is not None and failed.reason is TemplateReason.TEMPLATE_SUSPENDED:
                 self._record_skip(failed.templateId)
-            else:
+            elif failed is not None:
                 self._record_call(failed.templateId, failed.templateVersion, failed.reason)
 
     def _record_call(self, template: TemplateId, version: int, failure: TemplateReason | None) -> None:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
 
 from processor.background import call_in_thread
-from processor.domain.outcome import Processed, Rejected, WrongKey
+from processor.domain.outcome import Processed, Rejected, TemplateResult, WrongKey
 from processor.domain.reasons import Reason
 from processor.domain.record import Topic
 from processor.engine.consumer import RebalanceEvent
@@ -313,15 +313,25 @@ def _count_outcome(outcome: Processed | Rejected, counts: Counts) -> None:
             counts[DEAD_LETTERS, (reason,)] += 1
         case Processed():
             counts[RECORDS, (topic, "processed")] += 1
-            counts.update((DECISIONS, (skipped.reason,)) for skipped in outcome.skipped)
-            counts.update((LOOKUPS_MISSING, (part,)) for part in outcome.missing)
-            counts.update((MALFORMED_HEADERS, (name,)) for name in outcome.malformed_headers)
-            counts.update((TEMPLATE_FAILURES, (failed.templateId, failed.reason)) for failed in outcome.failed)
-            for created in outcome.created:
-                if created.replaced:
-                    counts[CHARACTERS_REPLACED, (created.status.templateId,)] += created.replaced
-            if outcome.failed:
+            for result in outcome.results:
+                _count_result(result, counts)
+            for name in outcome.malformed_headers:
+                counts[MALFORMED_HEADERS, (name,)] += 1
+            if outcome.dead_letter is not None:
                 counts[DEAD_LETTERS, (Reason.TEMPLATE_FAILED,)] += 1
             if outcome.wrong_key is not None:
                 counts[KEY_MISMATCHES, ()] += 1
-    counts.update((OUTPUTS, (output.topic,)) for output in outcome.outputs)
+    for output in outcome.outputs:
+        counts[OUTPUTS, (output.topic,)] += 1
+
+
+def _count_result(result: TemplateResult, counts: Counts) -> None:
+    """Add what is counted of one template."""
+    if result.skipped is not None:
+        counts[DECISIONS, (result.skipped.reason,)] += 1
+    if result.failed is not None:
+        counts[TEMPLATE_FAILURES, (result.failed.templateId, result.failed.reason)] += 1
+    if result.created is not None and result.created.replaced:
+        counts[CHARACTERS_REPLACED, (result.created.status.templateId,)] += result.created.replaced
+    for part in result.missing:
+        counts[LOOKUPS_MISSING, (part,)] += 1

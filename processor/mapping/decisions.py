@@ -32,22 +32,22 @@ _TEXT_LIMITS_CHARACTERS: Final = (DETAIL_LIMIT_CHARACTERS, 100, 20)
 _KEY_LIMIT_BYTES: Final = 1000
 
 
-def decision_records(
+def decision_record(
     record: SourceRecord,
     event: Event | None,
     skipped: tuple[SkippedTemplate, ...],
     context: MappingContext,
     *,
     propagated: Headers,
-) -> tuple[OutRecord, ...]:
-    """The record of the decision, with all of its reasons that the installation writes; nothing when it writes none.
+) -> OutRecord | None:
+    """The record of the decision, with all of its reasons that the installation writes; None when it writes none.
 
     Complete if its topic takes it, else with its texts truncated, at last with fewer reasons. `propagated` are the
     source's headers that outputs carry on; a shortened decision goes without them.
     """
     reasons = _reasons_to_write(skipped, context)
     if not reasons:
-        return ()
+        return None
     topic = context.output_topics.decisions
     decision = Decision(
         eventId=event.id if event else None,
@@ -63,12 +63,12 @@ def decision_records(
     value, headers = context.encode(decision)
     complete = OutRecord(topic.name, record.position.partition, key, value, (*propagated, *headers))
     if complete.size_bytes <= topic.limit_bytes:
-        return (complete,)
+        return complete
     key = key and key[:_KEY_LIMIT_BYTES]
     for smaller in _smaller(decision):
         out = OutRecord(topic.name, complete.partition, key, *context.encode(smaller))
         if out.size_bytes <= topic.limit_bytes:
-            return (out,)
+            return out
     raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
 
 

@@ -9,13 +9,13 @@ from typing import Final
 
 from processor.domain.event import Event, SourceEvent
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import Deferred, Processed, Rejected
+from processor.domain.outcome import Deferred, Processed, Rejected, TemplateResult
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import SourceRecord
 from processor.domain.text import truncate
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.mapping.context import MappingContext
-from processor.mapping.decisions import decision_records
+from processor.mapping.decisions import decision_record
 from processor.mapping.options import KeyCheck
 from processor.mapping.propagation import propagated_headers
 from processor.mapping.rejections import reject
@@ -63,12 +63,10 @@ def _quote(value: str) -> str:
 def _skip(
     record: SourceRecord, event: Event | None, reason: DecisionReason, detail: str, context: MappingContext
 ) -> Processed:
-    skipped, headers = (SkippedTemplate(reason=reason, detail=detail),), propagated_headers(record.headers)
+    skipped, headers = SkippedTemplate(reason=reason, detail=detail), propagated_headers(record.headers)
     return Processed(
-        record=record,
-        created=(),
-        skipped=skipped,
-        failed=(),
-        outputs=decision_records(record, event, skipped, context, propagated=headers.headers),
+        record,
+        (TemplateResult(skipped=skipped),),
+        decision=decision_record(record, event, (skipped,), context, propagated=headers.headers),
         malformed_headers=headers.malformed,
     )

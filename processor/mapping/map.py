@@ -11,11 +11,11 @@ from processor.domain.event import SourceEvent
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.outcome import Processed, TemplateResult, WrongKey
 from processor.domain.reasons import DecisionReason, Reason
-from processor.domain.record import Headers, RecordPosition
+from processor.domain.record import Headers, OutRecord, RecordPosition
 from processor.domain.template import Template
 from processor.mapping.checks import case_of
 from processor.mapping.context import MappingContext, Suspended
-from processor.mapping.decisions import decision_records
+from processor.mapping.decisions import decision_record
 from processor.mapping.draft import Draft, draft
 from processor.mapping.outputs import create_message
 from processor.mapping.propagation import PropagatedHeaders, propagated_headers
@@ -82,22 +82,20 @@ def _combine(
 ) -> Processed:
     """The outcome of an event: all that came of its templates, and one record each of its decisions and failures."""
     record, event = source.record, source.event
-    skipped = tuple(result.skipped for result in results if result.skipped is not None)
-    failed = tuple(result.failed for result in results if result.failed is not None)
-    outputs = [output for result in results for output in result.outputs]
-    outputs += decision_records(record, event, skipped, context, propagated=headers.headers)
-    if failed:
-        detail = "; ".join(f"{template.templateId}: {template.reason}" for template in failed)
-        letter = dead_letter(record, Reason.TEMPLATE_FAILED, detail, context, event=event, failed=failed)
-        outputs.append(dead_letter_record(letter, topic=context.output_topics.dead_letters))
+    skipped = tuple([result.skipped for result in results if result.skipped is not None])
+    failed = tuple([result.failed for result in results if result.failed is not None])
     return Processed(
-        record=record,
-        created=tuple(result.created for result in results if result.created is not None),
-        skipped=skipped,
-        failed=failed,
-        outputs=tuple(outputs),
-        discarded=tuple(result.discarded for result in results if result.discarded is not None),
-        missing=tuple(part for result in results for part in result.missing),
+        record,
+        tuple(results),
+        decision=decision_record(record, event, skipped, context, propagated=headers.headers),
+        dead_letter=_dead_letter_of(source, failed, context) if failed else None,
         malformed_headers=headers.malformed,
         wrong_key=WrongKey(event.name, event.id, event.ordering_key) if source.has_wrong_key else None,
     )
+
+
+def _dead_letter_of(source: SourceEvent, failed: tuple[FailedTemplate, ...], context: MappingContext) -> OutRecord:
+    """The one dead letter of the templates that failed for an event."""
+    detail = "; ".join(f"{template.templateId}: {template.reason}" for template in failed)
+    letter = dead_letter(source.record, Reason.TEMPLATE_FAILED, detail, context, event=source.event, failed=failed)
+    return dead_letter_record(letter, topic=context.output_topics.dead_letters)

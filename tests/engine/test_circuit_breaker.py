@@ -2,7 +2,7 @@
 
 from processor.domain.channel import Channel
 from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, State
-from processor.domain.outcome import CreatedMessage, Processed
+from processor.domain.outcome import CreatedMessage, Processed, TemplateResult
 from processor.domain.reasons import TemplateReason
 from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.engine.circuit_breaker import CircuitBreakers
@@ -32,16 +32,18 @@ def created_message(version: int = 1) -> Processed:
         setVersion="s",
         source=PLACE,
     )
-    return outcome(created=(CreatedMessage(Communicationmessage(), status),))
+    return outcome(TemplateResult(created=CreatedMessage(Communicationmessage(), status)))
 
 
 def failed_outcome(reason: TemplateReason = MISSING, version: int = 1) -> Processed:
     """An outcome in which template A failed."""
-    return outcome(failed=(FailedTemplate(templateId=A, templateVersion=version, reason=reason, detail=""),))
+    return outcome(
+        TemplateResult(failed=FailedTemplate(templateId=A, templateVersion=version, reason=reason, detail=""))
+    )
 
 
-def outcome(created: tuple[CreatedMessage, ...] = (), failed: tuple[FailedTemplate, ...] = ()) -> Processed:
-    return Processed(SourceRecord(PLACE, 0, None, None), created, (), failed, ())
+def outcome(*results: TemplateResult) -> Processed:
+    return Processed(SourceRecord(PLACE, 0, None, None), results)
 
 
 def after(*outcomes: Processed) -> CircuitBreakers:

@@ -3,20 +3,20 @@
 import pytest
 
 from processor.domain.message import SkippedTemplate
-from processor.domain.outcome import Processed, Rejected
+from processor.domain.outcome import Processed, Rejected, TemplateResult
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import RecordPosition, SourceRecord, Topic
 from processor.engine.startup_guard import RecentRecords, StartupGuard
 from processor.errors import InputError
 
 RECORD = SourceRecord(RecordPosition(Topic("banking.events"), 0, 0), 0, None, None)
-GOOD = Processed(RECORD, (), (), (), ())
+GOOD = Processed(RECORD, ())
 BAD = Rejected(RECORD, Reason.BAD_FRAME, "magic byte 7", ())
 
 
 def skipped_record(reason: DecisionReason, detail: str) -> Processed:
     """A record that one decision is all of."""
-    return Processed(RECORD, (), (SkippedTemplate(reason=reason, detail=detail),), (), ())
+    return Processed(RECORD, (TemplateResult(skipped=SkippedTemplate(reason=reason, detail=detail)),))
 
 
 FOREIGN = skipped_record(DecisionReason.TENANT_DISABLED, "tenant 'southbank'; this installation is for northbank")

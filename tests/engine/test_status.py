@@ -231,6 +231,34 @@ def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert None is seen.metric("dead_letters_total", reason="TEMPLATE_FAILED")
 
 
+def test_what_came_of_templates_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions and failures of every template, and each part of a Message that no row gave; one dead letter for the
+    record."""
+    seen = ObservedStatus(monkeypatch, ends={})
+    context = make_context(
+        make_email("mail"),
+        make_email("off", active=False),
+        make_email("off-too", active=False),
+        make_template("fails", body="{GROUP_ID}", strict=True),
+        make_template("fails-too", body="{GROUP_ID}", strict=True),
+    )
+    outcome = map_record(make_record(), context)
+    assert isinstance(outcome, Processed)
+    seen.status.count_committed([outcome], seconds=0.1)
+
+    assert 2 == seen.metric("decisions_total", reason="INACTIVE")
+    assert [1, 1] == [
+        seen.metric("template_failures_total", template=template, reason="MISSING_VALUE")
+        for template in ("fails", "fails-too")
+    ]
+    assert 1 == seen.metric("dead_letters_total", reason="TEMPLATE_FAILED")
+    assert 1 == seen.metric("lookups_missing_total", part="account")
+    assert [1, 1, 1] == [
+        seen.metric("outputs_total", topic=f"communications.{topic}")
+        for topic in ("messages", "decisions", "dead-letters")
+    ]
+
+
 @pytest.mark.parametrize(
     "key",
     [

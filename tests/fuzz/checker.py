@@ -313,7 +313,8 @@ def _output_violations(outcome: Processed | Rejected, context: MappingContext) -
         for name, values in written.items():
             if values != read[name]:
                 yield "READ_BACK", f"{name} is read as another value"
-        expected = sum(bool(created.notification) for created in messages) + len(outcome.discarded)
+        expected = sum(bool(created.notification) for created in messages)
+        expected += sum(result.discarded is not None for result in outcome.results)
         if expected != len(read[NOTIFICATION]):
             yield "READ_BACK", f"{len(read[NOTIFICATION])} of {NOTIFICATION} for {expected}"
 

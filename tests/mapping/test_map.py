@@ -353,6 +353,28 @@ def test_creation_of_a_stream_message() -> None:
     } == value
 
 
+def test_an_outcome_keeps_its_templates_apart() -> None:
+    """What came of each template, with the records of its message alone, in the order of the set; decision and dead
+    letter are the event's. All of it is published in that order."""
+    record, templates = of_every_output(1_773_480_413_702)
+    outcome = outcome_of(record, make_context(*templates))
+    fails, mail, off, stream = outcome.results
+
+    assert [[], [MESSAGES, STATUS, NOTIFICATIONS], [], [MESSAGES, STATUS, REPAYMENTS]] == [
+        [out.topic for out in result.outputs] for result in outcome.results
+    ]
+    assert fails.failed is not None
+    assert off.skipped is not None
+    assert ("fails", "off") == (fails.failed.templateId, off.skipped.templateId)
+    assert ["mail", "stream"] == [
+        result.created.status.templateId for result in (mail, stream) if result.created is not None
+    ]
+    assert outcome.decision is not None
+    assert outcome.dead_letter is not None
+    assert (DECISIONS, DEAD_LETTERS) == (outcome.decision.topic, outcome.dead_letter.topic)
+    assert (*mail.outputs, *stream.outputs, outcome.decision, outcome.dead_letter) == outcome.outputs
+
+
 def test_event_type_has_no_prefix() -> None:
     """Under a prefix of topics `destination` is the real topic, and `event_type` what it is everywhere."""
     output_topics = make_output_topics()

@@ -338,7 +338,7 @@ def test_an_opted_out_category(rows: dict[str, Any], detail: str) -> None:
     processed = outcome(make_email(category=NTC), make_sms(category=NTC), tables=reference(ALL | rows))
 
     assert [(DecisionReason.CATEGORY_OPTED_OUT, detail)] * 2 == reasons_and_details(processed.skipped)
-    assert ["Discarded", "Discarded"] == [discarded.status for discarded in processed.discarded]
+    assert ["Discarded", "Discarded"] == [result.discarded.status for result in processed.results if result.discarded]
 
 
 @pytest.mark.parametrize(
@@ -416,8 +416,9 @@ def test_messages_of_a_blocked_contact_are_always_discarded() -> None:
 
         assert isinstance(processed, Processed)
         assert [DecisionReason.CONTACT_BLOCKED] == reasons(processed.skipped)
-        assert 1 == len(processed.discarded)
-        assert ("category", "account") == processed.missing
+        (result,) = processed.results
+        assert result.discarded is not None
+        assert ("category", "account") == result.missing
 
 
 @pytest.mark.parametrize("rows", [{}, {f"contacts {CLIENT}": {}}])
