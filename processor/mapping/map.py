@@ -11,7 +11,7 @@ from processor.domain.event import SourceEvent
 from processor.domain.message import FailedTemplate, SkippedTemplate
 from processor.domain.outcome import Processed, TemplateResult, WrongKey
 from processor.domain.reasons import DecisionReason, Reason
-from processor.domain.record import Headers, OutRecord, RecordPosition
+from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId
 from processor.domain.template import Template
 from processor.mapping.checks import case_of
 from processor.mapping.context import MappingContext, Suspended
@@ -25,19 +25,29 @@ from processor.wire.dead_letter import dead_letter_record
 
 
 def map_event(
-    source: SourceEvent, context: MappingContext, *, suspended: Suspended, duplicate_of: RecordPosition | None
+    source: SourceEvent,
+    context: MappingContext,
+    *,
+    suspended: Suspended,
+    duplicate_of: RecordPosition | None,
+    only: frozenset[TemplateId] | None = None,
 ) -> Processed:
     """What becomes of an event. The same arguments give an equal outcome.
 
     `suspended`: templates whose circuit breaker is open; a message they would create is a failed template instead.
-    `duplicate_of`: where the same event lies before this record, within the deduplication window. What the reference
-    tables raise passes through; anything else that this raises is a bug, and the record's dead letter
-    (`reject_for_error`).
+    `duplicate_of`: where the same event lies before this record, within the deduplication window. `only` names the
+    templates to apply, for a caller that knows what became of the others; None: all. Of one that the set lacks, or
+    that does not name the event, nothing comes: an outcome without any of them has no results and publishes nothing,
+    never NO_TEMPLATE, which says that no template of the whole set names the event. What the reference tables raise
+    passes through; anything else that this raises is a bug, and the record's dead letter (`reject_for_error`).
     """
     event, headers = source.event, propagated_headers(source.record.headers)
+    templates = context.templates.for_event(event.name)
+    if only is not None:
+        templates = tuple(template for template in templates if template.id in only)
     if duplicate_of is not None:
         results = _skip_all(DecisionReason.DUPLICATE_EVENT, f"first seen at {duplicate_of}")
-    elif templates := context.templates.for_event(event.name):
+    elif templates or only is not None:
         holder = holder_of(event)
         results = [
             _map_template(template, source, context, holder=holder, suspended=suspended, propagated=headers.headers)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from fastavro import schemaless_reader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processor.domain.catalogue import Target
+from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.ids import contact_id, encoded_key
 from processor.domain.message import SkippedTemplate, State
 from processor.domain.notification import Actor, Attachment, StatusSet, status_map
-from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, WrongKey
+from processor.domain.outcome import Deferred, Outcome, Processed, Rejected, TemplateResult, WrongKey
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EventName, OutRecord, RecordPosition, SchemaId, SourceRecord, TemplateId, Topic
 from processor.domain.template import Match, Subscription, Template
@@ -31,6 +32,7 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.draft import draft_template
 from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.rejections import refuse_outputs
+from processor.shipped import sample as shipped_event
 from processor.wire.dead_letter import dead_letter_outcome
 from processor.wire.encode import encode_event, output_encoder
 from processor.wire.wire_format import WireFormat
@@ -574,6 +576,60 @@ def test_an_internal_error_is_raised() -> None:
 
     with pytest.raises(InternalError):
         map_record(make_record(), context, NONE_SUSPENDED)
+
+
+# ------------------------------------------------------------------------------------------------------ named templates
+
+
+def ids(*names: str) -> frozenset[TemplateId]:
+    """Templates by their ids."""
+    return frozenset(map(TemplateId, names))
+
+
+def test_only_named_templates_are_applied() -> None:
+    """Results, decision and dead letter are of these alone; `setVersion` stays that of the whole set."""
+    record, templates = of_every_output(1_773_480_413_702)
+    context = make_context(*templates, make_email("off-too", active=False), make_sms("fails-too", category="NTC-1"))
+    outcome = outcome_of(record, context, only=ids("mail", "off", "fails"))
+    (decision,) = values(outcome, DECISIONS)
+    (letter,) = (out for out in outcome.outputs if out.topic == DEAD_LETTERS)
+
+    assert ["mail"] == [created.status.templateId for created in outcome.created]
+    assert ["off"] == [reason["templateId"] for reason in decision["reasons"]]
+    assert ["fails"] == [template["templateId"] for template in json.loads(header(letter, "dl.failed"))]
+    assert "fails: MISSING_VALUE" == header(letter, "dl.detail")
+    assert [MESSAGES, STATUS, NOTIFICATIONS, DECISIONS, DEAD_LETTERS] == [out.topic for out in outcome.outputs]
+    assert {context.templates.digest} == {
+        decision["setVersion"],
+        header(letter, "dl.set_version"),
+        outcome.created[0].status.setVersion,
+    }
+
+
+@pytest.mark.parametrize(
+    "only",
+    [ids(), ids("other"), ids("of-another-event"), ids("off", "other")],
+    ids=["none", "unknown", "foreign", "one"],
+)
+def test_a_named_template_that_is_not_the_events(only: frozenset[TemplateId]) -> None:
+    """Of one that the set lacks, or that names other events, nothing comes: no record, and no NO_TEMPLATE, which would
+    be said of the whole set. The others are applied."""
+    foreign = make_template("of-another-event", events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS)
+    outcome = outcome_of(make_record(), make_context(make_email("off", active=False), foreign), only=only)
+
+    assert [DecisionReason.INACTIVE] * ("off" in only) == reasons(outcome.skipped)
+    assert [DECISIONS] * ("off" in only) == [out.topic for out in outcome.outputs]
+
+
+def test_a_duplicate_is_one_whichever_templates_are_named() -> None:
+    """DUPLICATE_EVENT is about the record."""
+    place = RecordPosition(EVENTS_TOPIC, 3, 5)
+    every, named = (
+        outcome_of(make_record(), make_context(), duplicate_of=place, only=only) for only in (None, ids("x"))
+    )
+
+    assert [DecisionReason.DUPLICATE_EVENT] == reasons(named.skipped)
+    assert every == named
 
 
 # ------------------------------------------------------------------------------------------------- checks of a template
@@ -1193,6 +1249,66 @@ def test_any_values_give_a_result_in_each_format(name: str, amount: Any) -> None
 
         assert 4 == len(outcome.created)
         assert () == outcome.failed
+
+
+SPLIT_TEMPLATES = (
+    make_email("mail", category="NTC-3300-0041"),
+    make_sms("text"),
+    make_task("task"),
+    make_webhook("hook"),
+    make_template("stream"),
+    make_template("fails", body="{GROUP_ID}", strict=True),
+    make_template("fails-too", body="{GROUP_ID}", strict=True),
+    make_email("off", active=False),
+    make_email("unwanted", subscription=Subscription.OPT_IN),
+    make_template("suspended"),
+)
+SPLIT_SUSPENDED = frozenset(((TemplateId("suspended"), TemplateReason.OTHER),))
+
+
+@LAWFUL
+@given(
+    name=st.none() | st.sampled_from(list(EVENTS)),
+    numbers=st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    form=st.sampled_from(WireFormat),
+)
+def test_a_split_of_the_templates_gives_what_the_whole_gives(
+    name: EventName | None, numbers: list[int], form: WireFormat
+) -> None:
+    """However a set is split, also into parts without any template of the event: what comes of each template is what
+    comes of it among all, the bytes of its records too; reasons of decisions and dead letters are those of the whole.
+
+    With the shipped templates for each event, and with one of each result.
+    """
+    templates = SPLIT_TEMPLATES if name is None else ()
+    context = make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+    record = make_record(make_event() if name is None else make_event(shipped_event(name)))
+    whole = outcome_of(record, context, SPLIT_SUSPENDED)
+    names = [template.id for template in context.templates.templates]
+    parts = [
+        outcome_of(
+            record,
+            context,
+            SPLIT_SUSPENDED,
+            only=frozenset(name for name, number in zip(names, cycle(numbers), strict=False) if number == part),
+        )
+        for part in range(4)
+    ]
+
+    assert sorted(whole.results, key=template_of) == sorted(
+        (result for part in parts for result in part.results), key=template_of
+    )
+    assert list(whole.results) == sorted(whole.results, key=template_of)
+    assert [bool(part.skipped) for part in parts] == [part.decision is not None for part in parts]
+    assert [bool(part.failed) for part in parts] == [part.dead_letter is not None for part in parts]
+
+
+def template_of(result: TemplateResult) -> str:
+    """The template that a result is of."""
+    status = None if result.created is None else result.created.status
+    (part,) = (part for part in (result.skipped, result.failed, status) if part is not None)
+    assert part.templateId is not None
+    return part.templateId
 
 
 _BREAKERS: list[Callable[[], Any]] = [

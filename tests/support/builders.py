@@ -282,12 +282,13 @@ def map_record(
     *,
     schema_of: SchemaOf | None = None,
     duplicate_of: RecordPosition | None = None,
+    only: frozenset[TemplateId] | None = None,
 ) -> Outcome:
     """The outcome of a record: both steps of the engine, one after the other."""
     decoded = decode_record(record, context, schema_of=schema_of or schemas().local_schema)
     if not isinstance(decoded, SourceEvent):
         return decoded
-    return map_event(decoded, context, suspended=suspended, duplicate_of=duplicate_of)
+    return map_event(decoded, context, suspended=suspended, duplicate_of=duplicate_of, only=only)
 
 
 def reasons(results: Iterable[SkippedTemplate | FailedTemplate]) -> list[DecisionReason | TemplateReason]:
