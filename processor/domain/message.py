@@ -110,7 +110,10 @@ class SkippedTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Every reason for which one source record made no message; one record on `communications.decisions`."""
+    """Every reason for which one source record made no message; one record on `communications.decisions`.
+
+    `reasonsLeftOut`: how many more there were, for which the record had no room.
+    """
 
     eventId: str | None  # noqa: N815
     event: str | None
@@ -120,6 +123,7 @@ class Decision:
     correlationId: str | None  # noqa: N815
     at: int
     reasons: tuple[SkippedTemplate, ...]
+    reasonsLeftOut: int = 0  # noqa: N815
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,8 @@ def _reasons_to_write(skipped: tuple[SkippedTemplate, ...], context: MappingCont
 
 
 def _smaller(decision: Decision) -> Iterator[Decision]:
-    """`decision` truncated more and more; the last reason of a shortened list says how many are left out."""
+    """`decision` truncated more and more. `reasonsLeftOut` says how many reasons a shortened list leaves out, and the
+    last of them does in words."""
     for limit in _TEXT_LIMITS_CHARACTERS:
         decision = replace(
             decision,
@@ -95,5 +96,6 @@ def _smaller(decision: Decision) -> Iterator[Decision]:
     kept = len(decision.reasons)
     while kept > 1:
         kept //= 2
-        last = replace(decision.reasons[kept - 1], detail=f"and {len(decision.reasons) - kept} more templates")
-        yield replace(decision, reasons=(*decision.reasons[: kept - 1], last))
+        left_out = len(decision.reasons) - kept
+        last = replace(decision.reasons[kept - 1], detail=f"and {left_out} more templates")
+        yield replace(decision, reasons=(*decision.reasons[: kept - 1], last), reasonsLeftOut=left_out)

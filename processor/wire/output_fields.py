@@ -67,6 +67,7 @@ def decision_fields(decision: Decision) -> dict[str, Any]:
         "correlationId": decision.correlationId,
         "at": decision.at,
         "reasons": [{name: getattr(reason, name) for name in _SKIPPED_FIELDS} for reason in decision.reasons],
+        "reasonsLeftOut": decision.reasonsLeftOut,
     }
 
 

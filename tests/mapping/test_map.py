@@ -1108,11 +1108,12 @@ def test_a_decision_always_fits(record: SourceRecord, limit: int) -> None:
 
     assert out.size_bytes <= limit
     assert {"topic": "banking.events", "partition": 3, "offset": 17} == value["source"]
-    assert 1 == len(value["reasons"])
+    assert (1, 0) == (len(value["reasons"]), value["reasonsLeftOut"])
 
 
 def test_a_decision_of_too_many_templates() -> None:
-    """When not even short reasons fit, as many are kept as do, and the last says how many are left out."""
+    """When not even short reasons fit, as many are kept as do; the record says how many it leaves out, and the last
+    reason does in words."""
     templates = [make_email(f"off-{number:03}", active=False) for number in range(300)]
     context = make_context(*templates, output_topics=make_output_topics(decisions=4_000))
     outcome = outcome_of(make_record(), context)
@@ -1120,6 +1121,7 @@ def test_a_decision_of_too_many_templates() -> None:
 
     assert 300 == len(outcome.skipped)
     assert 1 < len(value["reasons"]) < 300
+    assert 300 - len(value["reasons"]) == value["reasonsLeftOut"]
     assert f"and {300 - len(value['reasons'])} more templates" == value["reasons"][-1]["detail"]
 
 
@@ -1172,6 +1174,7 @@ def test_decision_record() -> None:
                 "detail": "the template is switched off",
             }
         ],
+        "reasonsLeftOut": 0,
     } == json.loads(out.value or b"")
 
 

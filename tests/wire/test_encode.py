@@ -344,6 +344,7 @@ DECISIONS = st.builds(
     setVersion=_texts,
     at=_times,
     reasons=st.lists(DECLINED, max_size=3).map(tuple),
+    reasonsLeftOut=_int32,
 )
 
 
@@ -421,6 +422,16 @@ def test_outputs_are_read_by_registry_ids() -> None:
     value = b"\x00\x00\x00\x00\x0c" + AVRO(EMAIL)[0][5:]
 
     assert EMAIL == read_message(value, (), schemas=SCHEMAS, schema_of=registered.__getitem__)
+
+
+def test_a_decision_of_the_version_before_is_read() -> None:
+    """It says nothing of reasons that were left out: none. By its frame's id, and in JSON."""
+    avro, _ = AVRO(DECISION)
+    json_value, headers = JSON(DECISION)
+    before = (2_000_000_004).to_bytes(4, "big")
+
+    assert DECISION == read_decision(b"\x00" + before + avro[5:-1], (), schemas=SCHEMAS)
+    assert DECISION == read_decision(json_value.replace(b',"reasonsLeftOut":0', b""), headers, schemas=SCHEMAS)
 
 
 def test_a_record_of_another_namespace_is_no_output() -> None:
