@@ -22,6 +22,7 @@ from confluent_kafka import Producer
 from processor import errors
 from processor.cli.main import parser
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
+from processor.domain.operation import OperationKind
 from processor.domain.outcome import Processed
 from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import EventName, OutRecord
@@ -338,11 +339,12 @@ def test_texts_name_existing_commands() -> None:
 
 
 def test_texts_promise_no_later_features() -> None:
-    """No text refers to a feature that does not exist yet."""
+    """No text refers to a feature that does not exist yet; the kinds of operations are words of ids, and nothing shows
+    one before there is a command that makes it."""
     found = [
         (place, words)
         for place, text in (*texts_of_the_code(), *texts_of_the_files())
-        if (words := NOT_THERE.findall(text))
+        if (words := NOT_THERE.findall(text)) and text not in [*OperationKind]
     ]
 
     assert [] == found

@@ -3,6 +3,7 @@
 from hashlib import blake2b
 from uuid import UUID
 
+from processor.domain.operation import OperationId
 from processor.domain.record import EncodedKey, TemplateId
 
 _VERSION_8 = 0x8 << 76  # RFC 9562 section 5.8: a layout of our own
@@ -14,13 +15,17 @@ def _digest(*parts: str) -> str:
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def encoded_key(tenant: str, event_id: str, template: TemplateId, *, recipient: str) -> EncodedKey:
+def encoded_key(
+    tenant: str, event_id: str, template: TemplateId, *, recipient: str, reissue: OperationId | None = None
+) -> EncodedKey:
     """The same key on every replay and redrive, also after the template was edited or the recipient's address changed.
 
     `recipient` is the encodedKey of the addressed client, group or user, never an address; empty for WEB_HOOK and
-    EVENT_STREAM.
+    EVENT_STREAM. `reissue`: the operation that makes new messages, each with a key of its own beside the one that
+    exists.
     """
-    return EncodedKey(_digest(tenant, event_id, template, recipient))
+    parts = (tenant, event_id, template, recipient)
+    return EncodedKey(_digest(*parts) if reissue is None else _digest(*parts, reissue))
 
 
 def template_key(tenant: str, template: TemplateId) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from processor.domain.channel import Channel
+from processor.domain.operation import OperationId
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, Headers, RecordPosition, TemplateId
 
@@ -141,7 +142,8 @@ class DeadLetter:
     """A record that could not be turned, or not by every template. On Kafka: the source, and headers `dl.…`.
 
     `event_id`, `event` and `set_version` are there when the record could be read that far. `timestamp_ms` is the
-    source's as it was; where that is no time that can be shown, `occurred_at_ms` of its event counts.
+    source's as it was; where that is no time that can be shown, `occurred_at_ms` of its event counts. `operation` is
+    the past operation that wrote it; a header of that name among `headers` is the source's own.
     """
 
     position: RecordPosition
@@ -157,3 +159,4 @@ class DeadLetter:
     event: str | None = None
     set_version: str | None = None
     occurred_at_ms: int | None = None
+    operation: OperationId | None = None

@@ -35,7 +35,8 @@ class TemplateReason(StrEnum):
 
 
 class DecisionReason(StrEnum):
-    """Why a message was not created, in the order of the checks (`communications.decisions`)."""
+    """Why a message was not created, in the order of the checks (`communications.decisions`); the last is no check of
+    `run`."""
 
     EMPTY_RECORD = "EMPTY_RECORD"  #: Tombstone: null or zero bytes. One per record.
     TENANT_DISABLED = "TENANT_DISABLED"  #: Not the tenant of this installation. One per record.
@@ -49,6 +50,7 @@ class DecisionReason(StrEnum):
     NOT_SUBSCRIBED = "NOT_SUBSCRIBED"  #: Opted out, or never opted in.
     CONTACT_BLOCKED = "CONTACT_BLOCKED"  #: The contact is blocked; a Discarded `Message` is written.
     CATEGORY_OPTED_OUT = "CATEGORY_OPTED_OUT"  #: Contact or account left the category; a Discarded one too.
+    ALREADY_CREATED = "ALREADY_CREATED"  #: A past operation found that it exists. One per record, or per template.
 
 
 class FailureReason(StrEnum):

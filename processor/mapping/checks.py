@@ -10,6 +10,7 @@ from processor.domain.channel import CHANNELS
 from processor.domain.event import Event
 from processor.domain.ids import encoded_key
 from processor.domain.message import SkippedTemplate
+from processor.domain.operation import OperationId
 from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, DecisionReason
 from processor.domain.record import EncodedKey
 from processor.domain.template import Subscription, Template
@@ -25,13 +26,15 @@ from processor.mapping.values import Scope, value_at
 class TemplateCase:
     """One template with one event, and what its checks and its text look at, each found when it is first needed.
 
-    `holder` is the client or group whose business the event is.
+    `holder` is the client or group whose business the event is. `reissue` is the operation that makes a new message of
+    it.
     """
 
     template: Template
     event: Event
     rules: DraftRules
     holder: Recipient | None
+    reissue: OperationId | None = None
 
     @cached_property
     def recipient(self) -> Recipient | None:
@@ -46,10 +49,10 @@ class TemplateCase:
 
     @property
     def key(self) -> EncodedKey:
-        """The encodedKey of the message, the same however often the event is mapped."""
+        """The encodedKey of the message, the same however often the event is mapped, unless it is reissued."""
         addressed = self.recipient is not None and self.template.recipient is not None
         key = self.recipient.key if addressed and self.recipient else ""
-        return encoded_key(self.event.tenant, self.event.id, self.template.id, recipient=key)
+        return encoded_key(self.event.tenant, self.event.id, self.template.id, recipient=key, reissue=self.reissue)
 
     @cached_property
     def recipient_data(self) -> RecipientData | None:
@@ -67,9 +70,17 @@ class TemplateCase:
         )
 
 
-def case_of(template: Template, event: Event, rules: DraftRules, *, holder: Recipient | None = None) -> TemplateCase:
-    """The case of `template` with `event`. `holder` is the event's, for a caller that has it already."""
-    return TemplateCase(template=template, event=event, rules=rules, holder=holder or holder_of(event))
+def case_of(
+    template: Template,
+    event: Event,
+    rules: DraftRules,
+    *,
+    holder: Recipient | None = None,
+    reissue: OperationId | None = None,
+) -> TemplateCase:
+    """The case of `template` with `event`. `holder` is the event's, for a caller that has it already; `reissue` as for
+    `TemplateCase`."""
+    return TemplateCase(template=template, event=event, rules=rules, holder=holder or holder_of(event), reissue=reissue)
 
 
 def first_failed_check(case: TemplateCase) -> SkippedTemplate | None:

@@ -5,9 +5,10 @@ from datetime import UTC, tzinfo
 
 from processor.domain.channel import Channel
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
+from processor.domain.operation import OperationId, PastOperation
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import TemplateId
+from processor.domain.record import Headers, TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.reference import EMPTY_TABLES, Reference
@@ -44,6 +45,17 @@ class MappingContext:
     key_check: KeyCheck = KeyCheck.WARN
     decisions: WrittenDecisions = WrittenDecisions.ALL
     max_event_bytes: int = 1_048_576
+    operation: PastOperation | None = None  #: None: `run`.
+
+    @property
+    def operation_headers(self) -> Headers:
+        """What each output carries of the past operation that writes it; nothing of `run`."""
+        return () if self.operation is None else self.operation.headers
+
+    @property
+    def reissue(self) -> OperationId | None:
+        """The past operation that makes new messages; None: an event's messages are the same whoever maps it."""
+        return self.operation.id if self.operation is not None and self.operation.reissue else None
 
     @property
     def text_limit_characters(self) -> int:

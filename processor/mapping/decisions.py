@@ -24,7 +24,8 @@ ROUTINE_DECISIONS: Final = frozenset(
     )
 )
 """What settings, templates and subscriptions are meant to leave out. `PROCESSOR_DECISIONS=unexpected` writes none of
-these; what is left is about the record or its data: EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT."""
+these; what is left is about the record or its data (EMPTY_RECORD, TENANT_DISABLED, DUPLICATE_EVENT, NO_RECIPIENT), or
+what a past operation found (ALREADY_CREATED)."""
 
 # How much of each of a decision's texts is kept, tried in this order until the record fits its topic. Only what a
 # producer wrote (a correlation id, a foreign tenant's name, a tombstone's key) can make one large.
@@ -61,12 +62,14 @@ def decision_record(
     )
     key = event.id.encode() if event else record.key
     value, headers = context.encode(decision)
-    complete = OutRecord(topic.name, record.position.partition, key, value, (*propagated, *headers))
+    added = context.operation_headers
+    complete = OutRecord(topic.name, record.position.partition, key, value, (*propagated, *added, *headers))
     if complete.size_bytes <= topic.limit_bytes:
         return complete
     key = key and key[:_KEY_LIMIT_BYTES]
     for smaller in _smaller(decision):
-        out = OutRecord(topic.name, complete.partition, key, *context.encode(smaller))
+        value, headers = context.encode(smaller)
+        out = OutRecord(topic.name, complete.partition, key, value, (*added, *headers))
         if out.size_bytes <= topic.limit_bytes:
             return out
     raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")

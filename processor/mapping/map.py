@@ -58,6 +58,12 @@ def map_event(
     return _combine(source, context, results, headers)
 
 
+def combine_results(source: SourceEvent, context: MappingContext, results: Sequence[TemplateResult]) -> Processed:
+    """The outcome of an event of which all this came, in this order. For a past operation that adds results of its own
+    to those of `map_event`, as a record has one decision and one dead letter at most."""
+    return _combine(source, context, results, propagated_headers(source.record.headers))
+
+
 def _skip_all(reason: DecisionReason, detail: str) -> list[TemplateResult]:
     """The result of an event for which no template is looked at."""
     return [TemplateResult(skipped=SkippedTemplate(reason=reason, detail=detail))]
@@ -74,7 +80,7 @@ def _map_template(
 ) -> TemplateResult:
     """What comes of one template: it costs no other one its message when it fails."""
     drafted = draft(
-        case_of(template, source.event, context.draft_rules, holder=holder),
+        case_of(template, source.event, context.draft_rules, holder=holder, reissue=context.reissue),
         limit_characters=context.text_limit_characters,
         suspended=[reason for template_id, reason in suspended if template_id == template.id],
     )

@@ -8,6 +8,7 @@ from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import eid
 from processor.domain.message import Communicationmessage, MessageStatus, State, StreamEvent
 from processor.domain.notification import Notification
+from processor.domain.operation import PastOperation
 from processor.domain.outcome import CreatedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic, OutputValue
 from processor.domain.reasons import TemplateReason
@@ -43,7 +44,8 @@ def create_message(
         partition = source.record.position.partition
         if isinstance(output, StreamEvent):  # a stream has fewer partitions than the events, fixed at its creation
             partition %= topic.partitions
-        record = OutRecord(topic.name, partition, key, value, (*propagated, *headers))
+        added = () if context.operation is None else _added_headers(output, draft, context.operation)
+        record = OutRecord(topic.name, partition, key, value, (*propagated, *added, *headers))
         if record.size_bytes > topic.limit_bytes:
             reason = TemplateReason.MAX_MESSAGE_SIZE_LIMIT_EXCEEDED
             detail = f"{record.size_bytes} bytes for {topic.name}, which takes {topic.limit_bytes}"
@@ -58,6 +60,12 @@ def create_message(
         outputs=tuple(records),
         missing=draft.missing,
     )
+
+
+def _added_headers(output: OutputValue, draft: Draft, operation: PastOperation) -> Headers:
+    """What a record carries of the past operation that writes it. A stream event is not sent, so it is never late."""
+    is_sent = isinstance(output, Communicationmessage) and not CHANNELS[draft.template.type].is_stream
+    return operation.message_headers if is_sent else operation.headers
 
 
 def _values(

@@ -87,4 +87,5 @@ def dead_letter(
         event=None if event is None else event.name,
         set_version=None if event is None else context.templates.digest,
         occurred_at_ms=event.occurred_at_ms if event is not None and record.time_ms is None else None,
+        operation=None if context.operation is None else context.operation.id,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from processor.domain.message import DeadLetter, FailedTemplate
+from processor.domain.operation import OPERATION_HEADER, OperationId
 from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, Reason, TemplateReason
@@ -20,7 +21,8 @@ _ATTEMPTS_LIMIT_DIGITS: Final = 6
 
 
 def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, drop_value: bool = False) -> OutRecord:
-    """The source's key, value and headers, untouched, and after them the headers `dl.…`.
+    """The source's key, value and headers, untouched, and after them the headers `dl.…`, at last `operation` where a
+    past operation writes it.
 
     `dl.failed` is JSON, cut to whole entries within 32 KiB; then `dl.failed_count` says how many there were. A record
     over the limit of `topic`, or with `drop_value`, goes without value and source headers, and `dl.value_bytes` says
@@ -28,11 +30,12 @@ def dead_letter_record(letter: DeadLetter, *, topic: OutputTopic, drop_value: bo
     own headers `dl.…` say so) keeps them, as all of its headers, and its attempts are counted on.
     """
     added = tuple(_headers(letter))
+    operation = () if letter.operation is None else ((OPERATION_HEADER, letter.operation.encode()),)
     partition = letter.position.partition
-    complete = OutRecord(topic.name, partition, letter.key, letter.value, (*letter.headers, *added))
+    complete = OutRecord(topic.name, partition, letter.key, letter.value, (*letter.headers, *added, *operation))
     if complete.size_bytes <= topic.limit_bytes and not drop_value:
         return complete
-    added = (*added, ("dl.value_bytes", str(len(letter.value or b"")).encode()))
+    added = (*added, ("dl.value_bytes", str(len(letter.value or b"")).encode()), *operation)
     without_value = OutRecord(topic.name, partition, letter.key, None, added)
     if without_value.size_bytes <= topic.limit_bytes:
         return without_value
@@ -118,6 +121,7 @@ def read_dead_letter(*, key: bytes | None, value: bytes | None, headers: Headers
             event=texts.get("dl.event"),
             set_version=texts.get("dl.set_version"),
             occurred_at_ms=int(texts["dl.occurred_at"]) if "dl.occurred_at" in texts else None,
+            operation=OperationId(texts[OPERATION_HEADER]) if OPERATION_HEADER in texts else None,
         )
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"not a dead letter: {type(error).__name__}: {error}") from error

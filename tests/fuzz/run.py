@@ -122,7 +122,7 @@ MUST_COVER: Final[Mapping[str, Sequence[str]]] = {
     MUTATED: (
         "deferred",
         *(f"dead letter {reason}" for reason in sorted(_RECORD_REASONS - {Reason.EVENT_TOO_LARGE})),
-        *(f"decision {reason}" for reason in DecisionReason),
+        *(f"decision {reason}" for reason in DecisionReason if reason is not DecisionReason.ALREADY_CREATED),
     ),
     EXTREME: (
         f"dead letter {Reason.EVENT_TOO_LARGE}",

@@ -769,8 +769,8 @@ def test_trigger_days(days: int, skipped: int) -> None:
 
 
 def test_the_checks_have_the_references_order() -> None:
-    """The list of decisions is closed, in the order in which they are looked for; each that is made per template has
-    one check."""
+    """The list of decisions is closed, in the order in which they are looked for; each that `run` makes per template
+    has one check."""
     with (Path(__file__).parents[1] / "domain" / "decision-reasons.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 

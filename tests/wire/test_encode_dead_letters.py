@@ -81,7 +81,9 @@ def test_a_dead_letter_has_all_that_the_contract_names() -> None:
 
 
 _headers = st.lists(
-    st.tuples(st.text(max_size=6) | st.sampled_from([f"dl.{n}" for n in NAMES]), st.none() | st.binary())
+    st.tuples(
+        st.text(max_size=6) | st.sampled_from(["operation", *(f"dl.{n}" for n in NAMES)]), st.none() | st.binary()
+    )
 )
 _failures = st.builds(
     FailedTemplate,
@@ -101,6 +103,7 @@ LETTERS = st.builds(
     detail=st.text(max_size=50),
     failed=st.lists(_failures, max_size=3).map(tuple),
     attempts=st.just(1_000_000),  # over anything that a source's own header could say
+    operation=st.none() | st.text(max_size=9),
 )
 
 
