@@ -42,7 +42,9 @@ def causes_of(outcomes: Sequence[Outcome]) -> list[Cause | None]:
             case Deferred():
                 pass
             case _:
-                reasons = {skipped.reason: skipped for skipped in outcome.skipped}
+                reasons = {
+                    result.skipped.reason: result.skipped for result in outcome.results if result.skipped is not None
+                }
                 if other_tenants := reasons.get(DecisionReason.TENANT_DISABLED):
                     causes.append(Cause(other_tenants.reason, other_tenants.detail))
                 elif DecisionReason.EMPTY_RECORD not in reasons:
