@@ -12,9 +12,7 @@ OperationId = NewType("OperationId", str)  #: as in replay-20261129T075501Z-3f2a
 
 # Headers of what a past operation writes.
 OPERATION_HEADER: Final = "operation"  #: The operation's id, as text.
-SEND_LATE_HEADER: Final = (
-    "send-late"  #: Of a created message that may be sent past its age limit. That it is there counts.
-)
+SEND_LATE_HEADER: Final = "send-late"  #: Of a message that may be sent past its age limit. That it is there counts.
 _SEND_LATE: Final = (SEND_LATE_HEADER, b"true")
 
 RANDOM_BYTES: Final = 4  #: Of an id, so that two operations that begin in one second differ.

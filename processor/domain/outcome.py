@@ -52,8 +52,8 @@ class Processed:
 
     `results` has what came of each, in the order of the set; none where the caller names templates (`map_event`) and
     the event has none of them. `decision` is the one record of all that were skipped, unless the installation writes
-    none of these; `dead_letter` the one of all that failed. The properties are views of these,
-    computed at each use.
+    none of these; `dead_letter` the one of all that failed. The properties are views of these, computed at
+    each use.
     """
 
     record: SourceRecord
