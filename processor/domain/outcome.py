@@ -1,11 +1,19 @@
-"""What becomes of one source record: exactly one of these three."""
+"""What becomes of one source record: exactly one of these three; and what its outputs say of it afterwards."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, SkippedTemplate, StreamEvent
+from processor.domain.message import (
+    Communicationmessage,
+    FailedTemplate,
+    MessageStatus,
+    SkippedTemplate,
+    State,
+    StreamEvent,
+)
 from processor.domain.notification import Notification
-from processor.domain.reasons import Reason
-from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord
+from processor.domain.reasons import DecisionReason, Reason
+from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, TemplateId
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +119,91 @@ class Deferred:
 Outcome = Processed | Rejected | Deferred
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOutcome:
-    """What one output says of the source record that it was made of.
+# ---------------------------------------------------------------------------------------------------------------------
+# Read back from the outputs: what each says of the source record that it was made of
 
-    `event_id` is None for a record that did not pass the checks before DUPLICATE_EVENT. `time_ms` is when the
-    source record counts as written. `later`: a status after the message's creation, which lies anywhere behind that
-    one, and whose time is its own.
+
+@dataclass(frozen=True, slots=True)
+class _OfSource:
+    """What every kind of output says of its source.
+
+    `time_ms` is when the source record counts as written. `event_id`, `event` and `set_version` are there where the
+    record was read that far. `operation` is the id of the replay or redrive that wrote the output; None: `run` did.
     """
 
     source: RecordPosition
     time_ms: int
     event_id: str | None
+    event: str | None
+    set_version: str | None
+    operation: str | None
+
+    @property
+    def seen_event_id(self) -> str | None:
+        """The event that the source record put into the deduplication window; None for a record that did not pass the
+        checks before DUPLICATE_EVENT."""
+        return self.event_id
+
+
+@dataclass(frozen=True, slots=True)
+class StatusOutcome(_OfSource):
+    """A template created a message. `state` is None for one of a newer version.
+
+    `later`: a status after the message's creation, which lies anywhere behind that one, and whose time is its own.
+    """
+
+    template_id: TemplateId
+    state: State | None
     later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedReason:
+    """Why a template, or without `template_id` the whole record, made no message.
+
+    `reason` is None for one of a newer version; its word is then in front of the detail.
+    """
+
+    reason: DecisionReason | None
+    detail: str
+    template_id: TemplateId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionOutcome(_OfSource):
+    """Templates, or the whole record, made no message. `reasons_left_out` more did not fit into the record."""
+
+    reasons: tuple[SkippedReason, ...]
+    reasons_left_out: int = 0
+
+    @property
+    def seen_event_id(self) -> str | None:
+        """None for another tenant's event too."""
+        is_of_tenant = all(skipped.reason is not DecisionReason.TENANT_DISABLED for skipped in self.reasons)
+        return self.event_id if is_of_tenant else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterOutcome(_OfSource):
+    """The record as a whole, or the templates in `failed`, could not be turned.
+
+    `is_complete`: `failed` has all of them. `has_value`: the dead letter holds the source's value.
+    """
+
+    reason: Reason
+    detail: str
+    failed: tuple[FailedTemplate, ...]
+    is_complete: bool
+    attempts: int
+    has_value: bool
+
+    @property
+    def seen_event_id(self) -> str | None:
+        """None too where the record itself was at fault, also where its event could be read."""
+        return self.event_id if self.reason in _RECORD_WAS_READ else None
+
+
+_RECORD_WAS_READ: Final = frozenset((Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED))
+
+SourceOutcome = StatusOutcome | DecisionOutcome | DeadLetterOutcome
+"""What one output says of the source record that it was made of."""

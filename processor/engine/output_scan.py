@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from processor.domain.outcome import SourceOutcome
+from processor.domain.outcome import SourceOutcome, StatusOutcome
 from processor.domain.output_topics import DECISION, STATUS, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
 from processor.errors import InputError
@@ -161,7 +161,7 @@ class OutcomeReader:
             except InputError as error:
                 log.error("output cannot be read", cause=str(error))  # noqa: TRY400  the cause is its text
                 continue
-            if outcome is not None and not outcome.later:
+            if outcome is not None and not _is_later(outcome):
                 yield outcome
 
     def _outcome(self, message: Message) -> SourceOutcome | None:
@@ -189,10 +189,15 @@ class OutcomeReader:
             yield reader
 
 
+def _is_later(outcome: SourceOutcome) -> bool:
+    """Whether this is a status after its message's creation."""
+    return isinstance(outcome, StatusOutcome) and outcome.later
+
+
 def _add(outcome: SourceOutcome, sources: range, found: dict[int, SourceOutcome]) -> None:
     """Keep `outcome` by its source's offset if that is one of `sources`, unless another one there names the event."""
     offset = outcome.source.offset
-    if offset in sources and (offset not in found or found[offset].event_id is None):
+    if offset in sources and (offset not in found or found[offset].seen_event_id is None):
         found[offset] = outcome
 
 

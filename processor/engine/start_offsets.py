@@ -324,9 +324,9 @@ class StartOffsetResolver:
         first = max(0, end - self._settings.deduplication.records)
         found = outcomes.outcomes_between(first, end)
         seen = {
-            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._context.tenant, outcome.event_id))
+            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._context.tenant, event_id))
             for offset, outcome in found.items()
-            if outcome.event_id is not None
+            if (event_id := outcome.seen_event_id) is not None
         }
         if self._settings.decisions is not WrittenDecisions.ALL:
             seen |= {

@@ -6,10 +6,11 @@ from typing import Any, Final, TypeVar
 
 from processor.domain.message import DeadLetter, FailedTemplate
 from processor.domain.operation import OPERATION_HEADER, OperationId
-from processor.domain.outcome import SourceOutcome
+from processor.domain.outcome import DeadLetterOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId, Topic
+from processor.wire.output_fields import operation_of
 
 DEAD_LETTER_VERSION: Final = "1"  #: Of the headers below; a reader that meets a higher one knows that some may be new.
 _FAILED_LIMIT_BYTES: Final = 32 * 1024
@@ -127,15 +128,25 @@ def read_dead_letter(*, key: bytes | None, value: bytes | None, headers: Headers
         raise ValueError(f"not a dead letter: {type(error).__name__}: {error}") from error
 
 
-_HAS_EVENT: Final = frozenset((Reason.TEMPLATE_FAILED, Reason.OUTPUT_REFUSED))  # the record itself could be read
-
-
-def dead_letter_outcome(headers: Headers) -> SourceOutcome:
-    """What a dead letter says of its source, without an event where the record itself could not be read. ValueError
-    when it is no dead letter."""
+def dead_letter_outcome(headers: Headers) -> DeadLetterOutcome:
+    """What a dead letter says of its source. ValueError when it is no dead letter."""
     letter = read_dead_letter(key=None, value=None, headers=headers)
-    time_ms = letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms
-    return SourceOutcome(letter.position, time_ms, letter.event_id if letter.reason in _HAS_EVENT else None)
+    own_headers = headers[len(letter.headers) :]
+    names = {name for name, _ in own_headers}
+    return DeadLetterOutcome(
+        letter.position,
+        letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms,
+        letter.event_id,
+        letter.event,
+        letter.set_version,
+        operation_of(own_headers),
+        reason=letter.reason,
+        detail=letter.detail,
+        failed=letter.failed,
+        is_complete="dl.failed_count" not in names,
+        attempts=letter.attempts,
+        has_value="dl.value_bytes" not in names,
+    )
 
 
 def omitted_value_bytes(headers: Headers) -> int | None:

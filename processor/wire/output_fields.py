@@ -1,6 +1,7 @@
 """Outputs between values and the fields of their schemas, and outputs read back from their bytes. Pure."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ from processor.domain.message import (
     StreamEvent,
 )
 from processor.domain.notification import Notification
-from processor.domain.outcome import SourceOutcome
-from processor.domain.output_topics import DECISION, MESSAGE, STREAM_EVENT
+from processor.domain.outcome import DecisionOutcome, SkippedReason, StatusOutcome
+from processor.domain.output_topics import DECISION, MESSAGE, STATUS, STREAM_EVENT
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import Headers, RecordPosition
 from processor.wire.avro_reader import read_avro
@@ -23,7 +24,7 @@ from processor.wire.errors import ContentError
 from processor.wire.framing import FRAME_BYTES, parse_frame
 from processor.wire.json_codec import JSON_HEADERS, json_decoder, parse_json
 from processor.wire.reader_schemas import Schemas
-from processor.wire.schema import Record, SchemaOf, Type, describe_schema_id
+from processor.wire.schema import Array, Enum, Record, SchemaOf, Type, describe_schema_id
 
 # ---------------------------------------------------------------------------------------------------------------------
 # To the fields of a schema
@@ -127,32 +128,106 @@ def read_decision(value: bytes, headers: Headers, *, schemas: Schemas, schema_of
     return Decision(**values)
 
 
-_SOURCE_FIELDS: Final = frozenset(("eventId", "source", "at", "sequence", "reasons"))
+_STATUS_OUTCOME_FIELDS: Final = frozenset(
+    ("event", "sequence", "to", "at", "eventId", "templateId", "setVersion", "source")
+)
+_DECISION_OUTCOME_FIELDS: Final = frozenset(
+    ("eventId", "event", "source", "setVersion", "at", "reasons", "reasonsLeftOut")
+)
+_SKIPPED_OUTCOME_FIELDS: Final = frozenset(("templateId", "reason", "detail"))
+_OPERATION_HEADER: Final = "operation"  #: Of all that a replay or redrive writes: its id.
+_MORE_TEMPLATES: Final = re.compile(r"and (\d{1,9}) more templates", re.ASCII)
+"""The last detail of a decision that was shortened before there was `reasonsLeftOut`."""
 
 
 def source_outcome_reader(
     name: str, *, schemas: Schemas, schema_of: SchemaOf | None = None
-) -> Callable[[bytes, Headers], SourceOutcome]:
+) -> Callable[[bytes, Headers], StatusOutcome | DecisionOutcome]:
     """A function that reads of STATUS or DECISION records only what they say of their source, so that it also reads
-    those of newer versions.
+    those of newer versions: a state or reason that is not known is None.
 
     ValueError for bytes that are no such record; what `schema_of` raises (UnavailableError) passes through.
     """
-    full_reader = schemas.outputs[name].type
-    reader = replace(full_reader, fields=tuple(field for field in full_reader.fields if field.name in _SOURCE_FIELDS))
     schema_of = schema_of or schemas.local_schema
+    full_reader = schemas.outputs[name].type
+    read_fields_of, names = _OUTCOME_READERS[name]
+    reader = _lenient_part(full_reader, names)
 
-    def read(value: bytes, headers: Headers) -> SourceOutcome:
-        values = _read_as(reader, value, headers, name, schema_of)
-        is_of_tenant = all(reason["reason"] != DecisionReason.TENANT_DISABLED for reason in values.get("reasons", ()))
-        return SourceOutcome(
-            RecordPosition(**values["source"]),
-            values["at"],
-            values["eventId"] if is_of_tenant else None,
-            later=values.get("sequence", 1) > 1,
-        )
+    def read(value: bytes, headers: Headers) -> StatusOutcome | DecisionOutcome:
+        return read_fields_of(_read_as(reader, value, headers, name, schema_of), headers)
 
     return read
+
+
+def operation_of(headers: Headers) -> str | None:
+    """The id of the replay or redrive that wrote an output, by that output's own headers; None: `run` wrote it."""
+    for name, text in headers:
+        if name == _OPERATION_HEADER:
+            return (text or b"").decode(errors="replace")
+    return None
+
+
+def _status_outcome(values: Mapping[str, Any], headers: Headers) -> StatusOutcome:
+    return StatusOutcome(
+        RecordPosition(**values["source"]),
+        values["at"],
+        values["eventId"],
+        values["event"],
+        values["setVersion"],
+        operation_of(headers) if headers else None,
+        values["templateId"],
+        _STATES.get(values["to"]),
+        later=values["sequence"] > 1,
+    )
+
+
+def _decision_outcome(values: Mapping[str, Any], headers: Headers) -> DecisionOutcome:
+    reasons = tuple(map(_skipped_reason, values["reasons"]))
+    shortened = _MORE_TEMPLATES.fullmatch(reasons[-1].detail) if reasons else None
+    return DecisionOutcome(
+        RecordPosition(**values["source"]),
+        values["at"],
+        values["eventId"],
+        values["event"],
+        values["setVersion"],
+        operation_of(headers) if headers else None,
+        reasons,
+        values.get("reasonsLeftOut") or (int(shortened[1]) if shortened else 0),
+    )
+
+
+def _skipped_reason(values: Mapping[str, Any]) -> SkippedReason:
+    reason = _DECISION_REASONS.get(values["reason"])
+    detail = values["detail"] if reason is not None else f"{values['reason']}: {values['detail']}"
+    return SkippedReason(reason, detail, values["templateId"])
+
+
+_STATES: Final = {state.value: state for state in State}
+_DECISION_REASONS: Final = {reason.value: reason for reason in DecisionReason}
+_OUTCOME_READERS: Final[
+    Mapping[str, tuple[Callable[[Mapping[str, Any], Headers], StatusOutcome | DecisionOutcome], frozenset[str]]]
+] = {
+    STATUS: (_status_outcome, _STATUS_OUTCOME_FIELDS),
+    DECISION: (_decision_outcome, _DECISION_OUTCOME_FIELDS),
+}
+
+
+def _lenient_part(record: Record, names: Collection[str]) -> Record:
+    """`record` with those of its fields that `names` has, whose enums are "" for a symbol that is not known."""
+    return replace(
+        record,
+        fields=tuple(replace(field, type=_lenient(field.type)) for field in record.fields if field.name in names),
+    )
+
+
+def _lenient(type_: Type) -> Type:
+    match type_:
+        case Enum():
+            return replace(type_, default="")
+        case Array(items=Record() as items):
+            return Array(_lenient_part(items, _SKIPPED_OUTCOME_FIELDS))
+        case _:
+            return type_
 
 
 def parse_enums(values: Mapping[str, Any], **enums: Callable[[str], Any]) -> dict[str, Any]:

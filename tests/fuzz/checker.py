@@ -394,7 +394,8 @@ def _identity_violations(
     for output in outcome.outputs:
         if output.topic in readers:
             source = readers[output.topic](output.value or b"", output.headers)
-            restored = None if source.event_id is None else (source.source, source.event_id, source.time_ms)
+            event_id = source.seen_event_id
+            restored = None if event_id is None else (source.source, event_id, source.time_ms)
             if restored != remembered:
                 yield "IDENTITY", f"{restored} after a restart, {remembered} before it"
 

@@ -544,7 +544,7 @@ def test_refused_outputs_are_a_dead_letter_with_its_event() -> None:
         assert isinstance(outcome, Rejected)
         assert Reason.OUTPUT_REFUSED == outcome.reason
         assert [(value, event.id)] == [
-            (out.value, dead_letter_outcome(out.headers).event_id) for out in outcome.outputs
+            (out.value, dead_letter_outcome(out.headers).seen_event_id) for out in outcome.outputs
         ]
 
 
@@ -554,7 +554,7 @@ def test_a_refused_dead_letter_keeps_its_reason() -> None:
 
     assert isinstance(outcome, Rejected)
     assert Reason.MISSING_KEY == outcome.reason
-    assert [(None, None)] == [(out.value, dead_letter_outcome(out.headers).event_id) for out in outcome.outputs]
+    assert [(None, None)] == [(out.value, dead_letter_outcome(out.headers).seen_event_id) for out in outcome.outputs]
 
 
 def test_refused_outputs_of_a_schema_that_is_refused_since() -> None:

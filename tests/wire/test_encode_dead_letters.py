@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.message import DeadLetter, FailedTemplate
-from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId, Topic
@@ -246,5 +245,9 @@ def test_when_its_event_occurred_counts_where_the_record_has_no_time() -> None:
     headers = dead_letter_record(letter, topic=TOPIC).headers
 
     assert letter == read(dead_letter_record(letter, topic=TOPIC))
-    assert SourceOutcome(letter.position, -5, "e") == dead_letter_outcome(headers)
+    assert (letter.position, -5, "e") == (
+        (outcome := dead_letter_outcome(headers)).source,
+        outcome.time_ms,
+        outcome.seen_event_id,
+    )
     assert 1_773_480_413_702 == dead_letter_outcome(dead_letter_record(plain, topic=TOPIC).headers).time_ms
