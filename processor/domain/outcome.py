@@ -13,7 +13,7 @@ from processor.domain.message import (
 )
 from processor.domain.notification import Notification
 from processor.domain.reasons import DecisionReason, Reason
-from processor.domain.record import EventName, OutRecord, RecordPosition, SourceRecord, TemplateId
+from processor.domain.record import EncodedKey, EventName, OutRecord, RecordPosition, SourceRecord, TemplateId
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ class StatusOutcome(_OfSource):
     `later`: a status after the message's creation, which lies anywhere behind that one, and whose time is its own.
     """
 
+    encoded_key: EncodedKey
     template_id: TemplateId
     state: State | None
     later: bool = False

@@ -3,10 +3,11 @@
 A function of the outputs alone, never of what can be decoded today: a schema that comes or goes, or another key check,
 changes nothing of what was published.
 
-Non-obvious: outputs of one source partition lie in the order of their sources (a later status of a message would not),
-so a topic is read from its end back to the first that is old enough. A position that was set back by a person begins a
-second pass behind the first; reading on until an older source is found takes in both. An open transaction holds back
-what is committed behind its begin, and a broker that lost its marker may hold it open for ever.
+Non-obvious: what `run` writes of one source partition lies in the order of the sources (a later status of a message
+does not, nor what a replay or redrive writes), so a topic is read from its end back to the first that is old enough. A
+position that was set back by a person begins a second pass behind the first; reading on until an older source is found
+takes in both. An open transaction holds back what is committed behind its begin, and a broker that lost its marker may
+hold it open for ever.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -20,11 +21,19 @@ import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from processor.domain.outcome import SourceOutcome, StatusOutcome
-from processor.domain.output_topics import DECISION, STATUS, OutputTopics
+from processor.domain.output_topics import DECISION, STATUS, FixedOutput, OutputTopics
 from processor.domain.record import Headers, TemplateId, Topic
-from processor.errors import InputError
-from processor.kafka.clients import headers_of
-from processor.kafka.read_range import UnpackError, open_reader, read_range
+from processor.errors import InputError, UnavailableError
+from processor.kafka.clients import Admin, headers_of
+from processor.kafka.offsets import Extent, offset_at_time, partition_extent
+from processor.kafka.read_range import (
+    FIRST_CHUNK_OFFSETS,
+    StalledReadError,
+    UnpackError,
+    chunks_back,
+    open_reader,
+    read_range,
+)
 from processor.settings import InputTopic, Settings
 from processor.templates.used_texts import UsedTexts, text_digest
 from processor.wire.dead_letter import dead_letter_outcome
@@ -36,26 +45,22 @@ from processor.wire.template_sets import stored_templates
 log = structlog.get_logger()
 
 REQUEST_TIMEOUT_S: Final = 10.0
-FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """What an output's partition holds: its first offset, the last stable offset, and the end behind open transactions.
-
-    What lies from `stable` on is hidden from `read_committed`, committed or not.
-    """
-
-    first: int
-    stable: int
-    end: int
-
-
-ExtentOf = Callable[[Topic], Extent]
-"""Of our partition in a topic, as it is now. Blocks."""
+PROGRESS_INTERVAL_OFFSETS: Final = 10_000  # between two calls of a pass's `on_progress`
+READ_HINT: Final = "a newer version may have written it"
 
 ReadSource = Callable[[bytes, Headers], SourceOutcome]
 """What an output of one kind says of its source; ValueError when it cannot be read."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with how many offsets are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRecord:
+    """The oldest record that a partition of a topic still has: its offset, and its Kafka timestamp (UTC)."""
+
+    offset: int
+    time_ms: int
 
 
 class OutcomeReader:
@@ -66,26 +71,23 @@ class OutcomeReader:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        schemas: Schemas,
-        topics: OutputTopics,
-        partition: int,
-        *,
-        schema_of: SchemaOf,
-        extent_of: ExtentOf,
+        self, settings: Settings, schemas: Schemas, partition: int, *, schema_of: SchemaOf, admin: Admin
     ) -> None:
         """`schema_of` also finds schemas of outputs that were registered after we started."""
         self._settings = settings
         self._events = settings.topic(InputTopic.EVENTS)
         self._partition = partition
-        self._extent_of = extent_of
-        self._dead_letters = topics.dead_letters.name
+        self._admin = admin
+        self._dead_letters = settings.topic(FixedOutput.DEAD_LETTERS)
         self._read_source: Mapping[Topic, ReadSource] = {
-            topics.status.name: source_outcome_reader(STATUS, schemas=schemas, schema_of=schema_of),
-            topics.decisions.name: source_outcome_reader(DECISION, schemas=schemas, schema_of=schema_of),
-            topics.dead_letters.name: lambda _value, headers: dead_letter_outcome(headers),
+            settings.topic(FixedOutput.STATUS): source_outcome_reader(STATUS, schemas=schemas, schema_of=schema_of),
+            settings.topic(FixedOutput.DECISIONS): source_outcome_reader(
+                DECISION, schemas=schemas, schema_of=schema_of
+            ),
+            self._dead_letters: lambda _value, headers: dead_letter_outcome(headers),
         }
+
+    # Where a partition starts
 
     def any_published_offset(self) -> int | None:
         """The first source offset that is found; None and InputError as `highest_published_offset`."""
@@ -104,11 +106,13 @@ class OutcomeReader:
         """Of all outputs, read as `read_committed` up to the end, so that open transactions are waited for."""
         with self._reader() as reader:
             for topic in self._read_source:
-                extent = self._extent_of(topic)
+                extent = self._extent(topic)
                 for message in read_range(reader, topic, self._partition, extent.first, extent.end):
                     outcome = self._outcome(message)
                     if outcome is not None:
                         yield outcome.source.offset
+
+    # What is in the deduplication window
 
     def outcomes_between(self, first: int, end: int) -> dict[int, SourceOutcome]:
         """By source offset, in order, the outcomes of the records at offsets [first, end), all of them committed.
@@ -125,7 +129,7 @@ class OutcomeReader:
         sources = range(first, end)
         committed: dict[int, SourceOutcome] = {}
         hidden: dict[int, SourceOutcome] = {}
-        extents = {topic: self._extent_of(topic) for topic in self._read_source}
+        extents = self.extents()
         with self._reader() as reader:
             for topic, extent in extents.items():
                 for outcome in self._back_to(first, reader, topic, extent.first, extent.stable):
@@ -140,18 +144,19 @@ class OutcomeReader:
         return dict(sorted((hidden | committed).items()))
 
     def _back_to(self, first: int, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
-        """The outcomes at offsets [begin, end) of `topic`, from the end back to one of a source before `first`; in
-        chunks, not in order."""
-        size = FIRST_CHUNK_OFFSETS
-        while begin < end:
-            chunk_begin = max(begin, end - size)
+        """The outcomes at offsets [begin, end) of `topic`, from the end back to one of `run` for a source before
+        `first`; in chunks, not in order.
+
+        Of `run`, since a replay or redrive writes of any source behind all others.
+        """
+        for low, high in chunks_back(begin, end, first_offsets=FIRST_CHUNK_OFFSETS):
             oldest: int | None = None
-            for outcome in self._chunk(reader, topic, chunk_begin, end):
-                oldest = outcome.source.offset if oldest is None else oldest
+            for outcome in self._chunk(reader, topic, low, high):
+                if oldest is None and outcome.operation is None:
+                    oldest = outcome.source.offset
                 yield outcome
             if oldest is not None and oldest < first:
                 return
-            end, size = chunk_begin, 2 * size
 
     def _chunk(self, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
         """What the outputs at offsets [begin, end) of `topic` say, in order; a message's later statuses say nothing."""
@@ -163,6 +168,80 @@ class OutcomeReader:
                 continue
             if outcome is not None and not _is_later(outcome):
                 yield outcome
+
+    # What became of each record: for operations on the past
+
+    def extents(self) -> dict[Topic, Extent]:
+        """What the partition holds now of status, decisions and dead letters, by topic."""
+        return {topic: self._extent(topic) for topic in self._read_source}
+
+    def first_records(self) -> dict[Topic, FirstRecord | None]:
+        """The oldest record of each topic that a `read_committed` reader sees now; None where there is none."""
+        with self._reader() as reader:
+            return {topic: self._first_record(reader, topic, extent) for topic, extent in self.extents().items()}
+
+    def _first_record(self, reader: Consumer, topic: Topic, extent: Extent) -> FirstRecord | None:
+        for message in read_range(reader, topic, self._partition, extent.first, extent.stable):
+            return FirstRecord(message.offset() or 0, message.timestamp()[1])
+        return None
+
+    def offsets_at(self, time_ms: int) -> dict[Topic, int]:
+        """For each topic the first offset whose record was produced at `time_ms` (UTC) or later, to begin a pass at.
+
+        Where there is none, the last stable offset: what an open transaction holds is behind it.
+        """
+        return {
+            topic: offset_at_time(self._admin, topic, self._partition, time_ms, hint=self._grant)
+            for topic in self._read_source
+        }
+
+    def outcomes_from(
+        self, begins: Mapping[Topic, int], *, on_progress: OnProgress | None = None, strict: bool = True
+    ) -> Generator[SourceOutcome]:
+        """What the outputs at offsets from `begins` on say, one topic after the other, up to the ends of now.
+
+        Ends are those that a `read_uncommitted` reader sees when this begins, and what is read is committed: an open
+        transaction is waited for, and UnavailableError names it when nothing comes for 30 s. Statuses after a message's
+        creation are passed over. Nothing is kept. A record that cannot be read is an InputError that names it, or, if
+        not `strict`, ignored and logged. A topic that `begins` lacks is not read.
+        """
+        ends = {topic: self._extent(topic).end for topic in begins}
+        progress = _Progress(sum(max(0, end - begins[topic]) for topic, end in ends.items()), on_progress)
+        with self._reader() as reader, _stalls_described():
+            for topic, end in ends.items():
+                begin = begins[topic]
+                for message in read_range(reader, topic, self._partition, begin, end):
+                    progress.reach((message.offset() or 0) - begin)
+                    outcome = self._outcome_or_skip(message, strict=strict)
+                    if outcome is not None and not _is_later(outcome):
+                        yield outcome
+                progress.finish(max(0, end - begin))
+
+    def outcomes_of(self, source: int, *, on_progress: OnProgress | None = None) -> Generator[SourceOutcome]:
+        """All that the outputs say of the record at offset `source`, one topic after the other.
+
+        Each topic is read from its end, with open transactions waited for as in `outcomes_from`, back to an outcome of
+        `run` for a record before `source`. A record that cannot be read is ignored and logged.
+        """
+        extents = self.extents()
+        progress = _Progress(sum(extent.end - extent.first for extent in extents.values()), on_progress)
+        with self._reader() as reader, _stalls_described():
+            for topic, extent in extents.items():
+                outcomes = self._back_to(source, reader, topic, extent.first, extent.end)
+                for count, outcome in enumerate(outcomes, start=1):
+                    progress.reach(count)
+                    if outcome.source.offset == source:
+                        yield outcome
+                progress.finish(extent.end - extent.first)
+
+    def _outcome_or_skip(self, message: Message, *, strict: bool) -> SourceOutcome | None:
+        try:
+            return self._outcome(message)
+        except InputError as error:
+            if strict:
+                raise InputError(error.what, hint=READ_HINT) from error
+            log.error("output cannot be read", cause=str(error))  # noqa: TRY400  the cause is its text
+            return None
 
     def _outcome(self, message: Message) -> SourceOutcome | None:
         """What a record says of its source; None when that is not of our partition. InputError: not readable."""
@@ -176,17 +255,56 @@ class OutcomeReader:
             raise InputError(
                 f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so it is unknown which events "
                 f"were published: {error}",
-                hint="a newer version may have written it; `--start-from beginning`, `end` or a time starts without "
-                "reading it",
+                hint=f"{READ_HINT}; `--start-from beginning`, `end` or a time starts without reading it",
             ) from error
         is_ours = (outcome.source.topic, outcome.source.partition) == (self._events, self._partition)
         return outcome if is_ours else None
 
+    def _extent(self, topic: Topic) -> Extent:
+        return partition_extent(self._admin, topic, self._partition, hint=self._grant)
+
+    @property
+    def _grant(self) -> str:
+        return f"grant READ on {', '.join(self._read_source)}"
+
     @contextmanager
     def _reader(self, *, isolation: str = "read_committed") -> Iterator[Consumer]:
-        hint = f"grant READ on {', '.join(self._read_source)}"
-        with open_reader(self._settings, hint=hint, isolation=isolation) as reader:
+        with open_reader(self._settings, hint=self._grant, isolation=isolation) as reader:
             yield reader
+
+
+class _Progress:
+    """Counts the offsets of a pass over several topics, and says so now and then."""
+
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
+        self._total = total
+        self._on_progress = on_progress
+        self._before = 0  # of topics that are done
+        self._next = PROGRESS_INTERVAL_OFFSETS
+
+    def reach(self, done: int) -> None:
+        """So many offsets of this topic are done."""
+        if self._before + done >= self._next:
+            self._report(self._before + done)
+
+    def finish(self, offsets: int) -> None:
+        """This topic had so many, and is done."""
+        self._before += offsets
+        self._report(self._before)
+
+    def _report(self, done: int) -> None:
+        self._next = done + PROGRESS_INTERVAL_OFFSETS
+        if self._on_progress is not None:
+            self._on_progress(done, self._total)
+
+
+@contextmanager
+def _stalls_described() -> Iterator[None]:
+    """UnavailableError, with place and time, for a range that stalls."""
+    try:
+        yield
+    except StalledReadError as stalled:
+        raise UnavailableError(stalled.description) from stalled
 
 
 def _is_later(outcome: SourceOutcome) -> bool:

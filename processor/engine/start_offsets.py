@@ -1,44 +1,45 @@
 """Where a partition starts: at the group's position, or where nothing is repeated or missed, or not at all."""
 
 import threading
-import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from processor.background import back_off_s
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import SchemaGuid, SchemaId, SourceRecord, Topic
-from processor.engine.output_scan import Extent, OutcomeReader
+from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
+from processor.engine.output_scan import OutcomeReader
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin, Reader, create_admin, source_record, standalone_consumer
 from processor.kafka.errors import raise_if_unauthorized, translate_broker_errors
+from processor.kafka.offsets import (
+    REQUEST_TIMEOUT_S,
+    end_offset,
+    offset_at_time,
+    partition_offset,
+    response_of,
+)
 from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.options import WrittenDecisions
+from processor.registry.cache import wait_for_schema
 from processor.settings import InputTopic, Settings
 from processor.wire.schema import SchemaOf, WriterSchema
 
 log = structlog.get_logger()
 
 READ_HINT = "grant DESCRIBE and READ on the events topic and on the group"
-REQUEST_TIMEOUT_S = 10.0
-RESPONSE_GRACE_S = 2.0  # for the response to a request that timed out in the client
 MAX_CONCURRENT_LOOKUPS = 8
 MAX_REFUSALS_SHOWN = 5  # partitions that the text of an exit names
 REGISTRY_TIMEOUT_S = 5.0  # for one schema; then the look-up is put off
-REGISTRY_BACKOFF_S, MAX_REGISTRY_BACKOFF_S = 0.01, 0.5
 POSITION_TIMEOUT_S = 5.0  # the previous owner's transaction may be open; then the look-up is put off
 
 
@@ -166,11 +167,11 @@ class StartOffsetResolver:
 
     def _resolve(self, partition: int) -> StartOffset:
         admin = self._admin()
-        topics = self._read_topics_with(admin, partition)
+        self._require_output_partition(admin, partition)
         position = self.positions([partition]).get(partition)
         low = self._offset(admin, partition, OffsetSpec.earliest())
         high = self._end_offset(admin, partition)
-        outcomes = self._outcome_reader(admin, topics, partition)
+        outcomes = self._outcome_reader(admin, partition)
         if position is not None and low <= position <= high:
             offset, needs_initial_commit = position, False
         else:
@@ -179,8 +180,8 @@ class StartOffsetResolver:
         seen = self._seen_events(outcomes, partition, low=low, end=offset)
         return StartOffset(offset, high, needs_initial_commit=needs_initial_commit, seen=seen)
 
-    def _read_topics_with(self, admin: Admin, partition: int) -> OutputTopics:
-        """The output topics, each with `partition`."""
+    def _require_output_partition(self, admin: Admin, partition: int) -> None:
+        """Raise UnavailableError when an output topic is missing or lacks `partition`."""
         try:
             topics = self._read_topics(admin)
         except TopicConfigError as error:  # deleted since we started: it is waited for, as a missing partition is
@@ -190,7 +191,6 @@ class StartOffsetResolver:
                 raise UnavailableError(
                     f"{topic.name} has no partition {partition}; `processor topics` names the command that grows it"
                 )
-        return topics
 
     def _choose_offset(self, lookup: _Lookup, position: int | None) -> int:
         """Where a partition starts whose `position` in the group is gone, or is none. Raises InputError."""
@@ -221,8 +221,7 @@ class StartOffsetResolver:
             case StartPolicyKind.OUTPUTS:
                 return self._offset_after_outputs(lookup)
             case StartPolicyKind.TIME:
-                at_time = self._offset(admin, partition, OffsetSpec.for_timestamp(policy.time_ms))
-                return at_time if at_time >= 0 else self._offset(admin, partition, OffsetSpec.latest())
+                return offset_at_time(admin, self._events, partition, policy.time_ms, hint=READ_HINT)
 
     def _offset_after_outputs(self, lookup: _Lookup) -> int:
         published = lookup.outcomes.highest_published_offset()
@@ -269,7 +268,7 @@ class StartOffsetResolver:
         futures = admin.list_offsets(
             request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
         )
-        ends = {at.partition: _result(admin, future).offset for at, future in futures.items()}
+        ends = {at.partition: response_of(admin, future, hint=READ_HINT).offset for at, future in futures.items()}
         self._end_offsets_admin = admin
         return ends
 
@@ -283,15 +282,8 @@ class StartOffsetResolver:
             raise UnavailableError(f"{self._events}: {what}")
         return list(events.partitions)
 
-    def _outcome_reader(self, admin: Admin, topics: OutputTopics, partition: int) -> OutcomeReader:
-        def extent_of(topic: Topic) -> Extent:
-            first = self._offset(admin, partition, OffsetSpec.earliest(), topic=topic)
-            stable = self._offset(admin, partition, OffsetSpec.latest(), topic=topic)
-            return Extent(first, stable, self._end_offset(admin, partition, topic=topic))
-
-        return OutcomeReader(
-            self._settings, self._context.schemas, topics, partition, schema_of=self._schema_of, extent_of=extent_of
-        )
+    def _outcome_reader(self, admin: Admin, partition: int) -> OutcomeReader:
+        return OutcomeReader(self._settings, self._context.schemas, partition, schema_of=self._schema_of, admin=admin)
 
     def _schema_of(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
         """The schema of an output, or of a record of the input that left none.
@@ -302,18 +294,14 @@ class StartOffsetResolver:
         Waits for the registry: if each new id put off the look-up, reading would start again each time, and the first
         ids would have expired from the cache before the last one is reached.
         """
-        deadline, retries = time.monotonic() + REGISTRY_TIMEOUT_S, 0
-        while True:
-            try:
-                with self._registry_lock:
-                    return self._schemas_of_outputs(schema_id)
-            except DeferredSchemaError:
-                raise KeyError(schema_id) from None
-            except UnavailableError:
-                if time.monotonic() >= deadline:
-                    raise
-            time.sleep(back_off_s(retries, first_s=REGISTRY_BACKOFF_S, longest_s=MAX_REGISTRY_BACKOFF_S))
-            retries += 1
+        try:
+            return wait_for_schema(self._schema_now, schema_id, timeout_s=REGISTRY_TIMEOUT_S)
+        except DeferredSchemaError:
+            raise KeyError(schema_id) from None
+
+    def _schema_now(self, schema_id: SchemaId | SchemaGuid) -> WriterSchema:
+        with self._registry_lock:
+            return self._schemas_of_outputs(schema_id)
 
     def _seen_events(self, outcomes: OutcomeReader, partition: int, *, low: int, end: int) -> tuple[SeenEvent, ...]:
         """The events in the deduplication window of the record at `end`, as the outcomes of the records before it say.
@@ -392,24 +380,12 @@ class StartOffsetResolver:
                 )
         return {position.partition: position.offset for position in positions if position.offset >= 0}
 
-    def _end_offset(self, admin: Admin, partition: int, *, topic: Topic | None = None) -> int:
+    def _end_offset(self, admin: Admin, partition: int) -> int:
         """The high watermark, above what open transactions hold."""
-        latest = OffsetSpec.latest()
-        return self._offset(admin, partition, latest, topic=topic, isolation=IsolationLevel.READ_UNCOMMITTED)
+        return end_offset(admin, self._events, partition, hint=READ_HINT)
 
-    def _offset(
-        self,
-        admin: Admin,
-        partition: int,
-        spec: OffsetSpec,
-        *,
-        topic: Topic | None = None,
-        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
-    ) -> int:
-        request = {TopicPartition(topic or self._events, partition): spec}
-        (future,) = admin.list_offsets(request, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S).values()
-        offset: int = _result(admin, future).offset
-        return offset
+    def _offset(self, admin: Admin, partition: int, spec: OffsetSpec) -> int:
+        return partition_offset(admin, self._events, partition, spec, hint=READ_HINT)
 
 
 def _describe_gone(position: int, *, low: int, high: int) -> str:
@@ -439,8 +415,3 @@ def _read_positions(reader: Reader, partitions: list[TopicPartition]) -> list[To
         if message is not None and (error := message.error()) is not None:
             raise KafkaException(error) from timeout
         raise
-
-
-def _result(admin: Admin, future: "Future[Any]") -> Any:
-    with translate_broker_errors(admin, hint=READ_HINT):
-        return future.result(REQUEST_TIMEOUT_S + RESPONSE_GRACE_S)

@@ -1,14 +1,14 @@
-"""Read a range of a partition, outside of any group."""
+"""Read a range of a partition, outside of any group: in order, or from its end back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.domain.record import Topic
+from processor.domain.record import Headers, RecordPosition, Topic
 from processor.errors import UnavailableError
-from processor.kafka.clients import standalone_consumer
+from processor.kafka.clients import headers_of, standalone_consumer
 from processor.kafka.errors import (
     AUTHORIZATION_ERRORS,
     FETCH_ADVICE,
@@ -19,11 +19,25 @@ from processor.kafka.errors import (
 )
 from processor.settings import Settings
 
+T = TypeVar("T")
+
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
+FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
 
 
 class UnpackError(UnavailableError):
     """A batch cannot be unpacked; `str` names its place."""
+
+
+class StalledReadError(UnavailableError):
+    """Nothing came for so long. `position` is what would have come next; `description` says it with place and time."""
+
+    def __init__(self, position: RecordPosition, *, waited_s: float, in_transaction: bool) -> None:
+        place = f"{position.topic}[{position.partition}]"
+        super().__init__(f"{place} cannot be read to its end: a transaction is open there")
+        self.position = position
+        cause = "a transaction is open there, and was not ended" if in_transaction else "the broker gave no record"
+        self.description = f"{position} cannot be read: {cause} for {waited_s:.0f} s"
 
 
 @contextmanager
@@ -40,15 +54,20 @@ def open_reader(settings: Settings, *, hint: str, isolation: str = "read_committ
 
 
 def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: int) -> Iterator[Message]:
-    """The records at offsets [low, end) of a partition; blocks. UnavailableError when nothing comes for 30 s or the
-    broker does not give them, UnpackError for a batch that cannot be unpacked."""
+    """The records at offsets [low, end) of a partition; blocks. StalledReadError when nothing comes for 30 s,
+    UnavailableError when the broker does not give them, UnpackError for a batch that cannot be unpacked."""
     if low >= end:
         return
     reader.assign([TopicPartition(topic, partition, low)])
+    next_offset, is_at_end = low, False
     while True:
         message = reader.poll(OPEN_TRANSACTION_TIMEOUT_S)
         if message is None:
-            raise UnavailableError(f"{topic}[{partition}] cannot be read to its end: a transaction is open there")
+            raise StalledReadError(
+                RecordPosition(topic, partition, next_offset),
+                waited_s=OPEN_TRANSACTION_TIMEOUT_S,
+                in_transaction=is_at_end,
+            )
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             if error.code() in AUTHORIZATION_ERRORS or not is_partition_error(message):
@@ -59,6 +78,44 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
         assert offset is not None, "a record and an end have their offset"
         if error is None and offset < end:
             yield message
-        next_offset = offset if error is not None else offset + 1
+        # Below `end` the end of what can be read now is where a transaction is open.
+        next_offset, is_at_end = (offset, True) if error is not None else (offset + 1, False)
         if next_offset >= end:
             return
+
+
+def chunks_back(begin: int, end: int, *, first_offsets: int = FIRST_CHUNK_OFFSETS) -> Iterator[tuple[int, int]]:
+    """Offsets [begin, end) in ranges [low, high), the last one first, each twice as long as the one before."""
+    size = first_offsets
+    while begin < end:
+        low = max(begin, end - size)
+        yield low, end
+        end, size = low, 2 * size
+
+
+def newest_first(
+    reader: Consumer,
+    topic: Topic,
+    partition: int,
+    *,
+    begin: int,
+    end: int,
+    read: Callable[[bytes, Headers], T | None],
+) -> Iterator[tuple[RecordPosition, T]]:
+    """What `read` makes of the values and headers at offsets [begin, end), with their positions, the newest first.
+
+    Reads back in doubled steps, so what is near the end comes soon; keeps what one step found. Records of which `read`
+    makes None are passed over, those without a value too. Blocks and raises as `read_range`; what `read` raises passes
+    through, a ValueError with the record's position in front.
+    """
+    for low, high in chunks_back(begin, end):
+        found: list[tuple[RecordPosition, T]] = []
+        for message in read_range(reader, topic, partition, low, high):
+            position = RecordPosition(topic, partition, message.offset() or 0)
+            try:
+                value = read(message.value() or b"", headers_of(message)) if message.value() else None
+            except ValueError as error:
+                raise ValueError(f"{position} cannot be read: {error}") from error
+            if value is not None:
+                found.append((position, value))
+        yield from reversed(found)

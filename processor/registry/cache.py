@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from processor.background import call_in_thread
+from processor.background import back_off_s, call_in_thread
 from processor.errors import DeferredSchemaError, UnavailableError
 from processor.registry.client import NoSchemaError, RegistryClient, SchemaKey, open_session
 from processor.settings import Settings
@@ -27,6 +27,8 @@ MAX_SCHEMAS: Final = 1_000
 MAX_UNKNOWN: Final = 10_000
 MAX_LOOKUPS: Final = 1_000
 MAX_PROBES: Final = 3
+WAIT_BACKOFF_S: Final = 0.01
+MAX_WAIT_BACKOFF_S: Final = 0.5
 
 
 def schemas_by_id(settings: Settings, schemas: Schemas) -> SchemaOf:
@@ -47,6 +49,22 @@ def schemas_by_id(settings: Settings, schemas: Schemas) -> SchemaOf:
             return cache.schema_of(key)
 
     return schema_of
+
+
+def wait_for_schema(schema_of: SchemaOf, key: SchemaKey, *, timeout_s: float) -> WriterSchema:
+    """What `schema_of`, which never blocks, gives in the end. Blocks up to `timeout_s` for a registry that has not
+    responded yet; not for an id that it refuses. Raises as `schema_of`."""
+    deadline, retries = time.monotonic() + timeout_s, 0
+    while True:
+        try:
+            return schema_of(key)
+        except DeferredSchemaError:
+            raise
+        except UnavailableError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(back_off_s(retries, first_s=WAIT_BACKOFF_S, longest_s=MAX_WAIT_BACKOFF_S))
+        retries += 1
 
 
 @dataclass(slots=True)

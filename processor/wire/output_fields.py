@@ -129,7 +129,7 @@ def read_decision(value: bytes, headers: Headers, *, schemas: Schemas, schema_of
 
 
 _STATUS_OUTCOME_FIELDS: Final = frozenset(
-    ("event", "sequence", "to", "at", "eventId", "templateId", "setVersion", "source")
+    ("encodedKey", "event", "sequence", "to", "at", "eventId", "templateId", "setVersion", "source")
 )
 _DECISION_OUTCOME_FIELDS: Final = frozenset(
     ("eventId", "event", "source", "setVersion", "at", "reasons", "reasonsLeftOut")
@@ -175,6 +175,7 @@ def _status_outcome(values: Mapping[str, Any], headers: Headers) -> StatusOutcom
         values["event"],
         values["setVersion"],
         operation_of(headers) if headers else None,
+        values["encodedKey"],
         values["templateId"],
         _STATES.get(values["to"]),
         later=values["sequence"] > 1,

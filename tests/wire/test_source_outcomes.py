@@ -131,6 +131,7 @@ def test_a_status(encode: EncodeOutput) -> None:
         "LOAN_REPAYMENT",
         SET,
         None,
+        EncodedKey("f7" * 16),
         TemplateId("loan-repayment-email"),
         State.QUEUED,
         later=False,
