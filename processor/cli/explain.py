@@ -1,19 +1,28 @@
 """`processor explain EVENT…`: what each template makes of an event, or why not, condition by condition, with values.
+`processor explain --at PARTITION:OFFSET`: what became of a record, and what today's templates would make of it.
 
-The exit code is 1 when an event would be a dead letter, or a template fails for one; 0 for all else.
+The exit code is 1 when an event would be a dead letter, or a template fails for one; of a record also when the group
+has passed it without an outcome, or it is found nowhere; 0 for all else.
 """
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, print_json, print_line, printable
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, printable, table
 from processor.domain.text import truncate_line
+from processor.errors import UsageError
 
 if TYPE_CHECKING:
+    from processor.domain.outcome import SourceOutcome
+    from processor.engine.output_scan import OnProgress
+    from processor.replay.explain_at import PlaceExplanation
+    from processor.settings import Settings
     from processor.templates.explain import Explanation, TemplateExplanation
 
 EXAMPLE: Final = "processor explain LOAN_REPAYMENT events.jsonl"
@@ -22,13 +31,45 @@ _DETAIL_LIMIT_CHARACTERS: Final = 200
 _TABLES_NOT_READ: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
 
 
+_PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
+_RECORD: Final = "(the record)"  # in place of a template
+_NO_OUTCOME: Final = "no outcome"
+
+
 def command(
     events: Annotated[
-        list[str], typer.Argument(metavar="EVENT...", help="Files of JSON events, - for stdin, or events' names.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="EVENT...", help="Files of JSON events, - for stdin, or events' names."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="PARTITION:OFFSET", help="What became of the record there, and what it would make today."),
+    ] = None,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="With --at: show customers' addresses, values and texts.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Show which templates make a message of an event, and why the others do not; opens no connection."""
+    """Show which templates make a message of an event, and why the others do not; or what became of a record.
+
+    Of events no connection is opened.
+    """
+    if (at is None) == (not events):
+        raise UsageError(
+            "explain needs events or --at", hint=f"`{EXAMPLE}`, or `processor explain --at 3:1700` for a record"
+        )
+    if at is not None:
+        return _explain_record(at, unmasked=unmasked, as_json=as_json)
+    if unmasked:
+        raise UsageError("--unmasked makes sense with --at alone", hint="leave it out: events are shown as they are")
+    return _explain_events(events or [], as_json=as_json)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Events that a person names
+
+
+def _explain_events(events: list[str], *, as_json: bool) -> int:
     from processor.cli.event_arguments import read_events
     from processor.registry.schema_files import load_schemas
     from processor.templates.explain import explain_event
@@ -73,3 +114,208 @@ def _outcome(result: "TemplateExplanation") -> str:
     if result.encodedKey is not None:
         return "made"
     return f"failed, {result.outcome}" if result.failed else result.outcome
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A record, by its place
+
+
+def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
+    from processor.registry.schema_files import load_schemas
+    from processor.replay.explain_at import explain_at, place
+    from processor.templates.load import load_templates, require_usable
+
+    found = _PLACE.fullmatch(at)
+    if found is None:
+        raise UsageError(f"--at takes PARTITION:OFFSET, got: {at!r}", hint="as in --at 3:1700")
+    settings = output.load_quiet_settings()
+    schemas = load_schemas(settings.schemas_dir)
+    templates = require_usable(load_templates(settings, schemas))
+    with _progress_bar() as on_progress:
+        explanation = explain_at(
+            settings,
+            schemas,
+            templates,
+            place(settings, int(found[1]), int(found[2])),
+            masked=not unmasked,
+            on_progress=on_progress,
+        )
+    if as_json:
+        print_json(_as_json(explanation, masked=not unmasked))
+    else:
+        _print_place(explanation, settings, masked=not unmasked)
+    return FINDINGS_EXIT_CODE if explanation.needs_attention else 0
+
+
+@contextmanager
+def _progress_bar() -> "Iterator[OnProgress]":
+    """A bar on stderr, where that is a terminal, for the outputs that are read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("reading the outputs", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_place(explanation: "PlaceExplanation", settings: "Settings", *, masked: bool) -> None:
+    from rich.console import Console
+
+    screen = Console()
+    for line in _record_lines(explanation, settings):
+        screen.print(cell(line), soft_wrap=True)
+    rows = table(("template", "then", "today"), lines=True)
+    then, today = dict(_then(explanation.outcomes, masked=masked)), dict(_today(explanation))
+    for name in dict.fromkeys((*then, *today)):
+        past = "\n".join(then[name]) if name in then else "" if explanation.outcomes else _NO_OUTCOME
+        rows.add_row(cell(name), cell(past), cell(today.get(name, "")))
+    if rows.row_count:
+        screen.print(rows)
+    if explanation.today is not None and any(result.depends_on_tables for result in explanation.today.templates):
+        screen.print(cell(_TABLES_NOT_READ), soft_wrap=True)
+
+
+def _record_lines(explanation: "PlaceExplanation", settings: "Settings") -> Iterator[str]:
+    """The record, whether it can be read, and where the group is; each a line."""
+    from processor.replay.explain_at import RecordState
+    from processor.wire.json_codec import format_millis
+
+    today, first, end = explanation.today, explanation.first_offset, explanation.end_offset
+    match explanation.state:
+        case RecordState.PRESENT:
+            time = "" if explanation.time_ms is None else f", {format_millis(explanation.time_ms)}"
+            event = "" if today is None or today.event is None else f": {today.event} {today.eventId}"
+            yield f"{explanation.position}{time}{event}"
+        case RecordState.EXPIRED:
+            yield f"{explanation.position}: the record is gone; the partition begins at offset {first}"
+        case RecordState.BEYOND_END:
+            yield f"{explanation.position}: there is no such record yet; the next one gets offset {end}"
+        case RecordState.IN_TRANSACTION:
+            yield f"{explanation.position}: hidden by a transaction that is open"
+        case RecordState.NOT_A_RECORD:
+            yield f"{explanation.position}: no record; a transaction's marker, or one that was aborted"
+    position = explanation.group_position
+    place = "has no position" if position is None else f"goes on at offset {position}"
+    yield f"group {settings.group_id} {place} in this partition"
+    if not explanation.outcomes:
+        yield _why_nothing(explanation)
+    sets = dict.fromkeys(outcome.set_version for outcome in explanation.outcomes if outcome.set_version is not None)
+    then = f"template set then {', '.join(sets)}; " if sets else "template set "
+    yield f"{then}today {explanation.set_version}"
+
+
+def _why_nothing(explanation: "PlaceExplanation") -> str:
+    if explanation.was_passed:
+        return "no outcome: the group has passed it, so it was skipped, or its decision was not written"
+    return "no outcome: the group has not come to it"
+
+
+def _then(outcomes: "tuple[SourceOutcome, ...]", *, masked: bool) -> Iterator[tuple[str, list[str]]]:
+    """What the outputs say, by template; what is about the whole record under a name of its own."""
+    rows: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        by = "" if outcome.operation is None else f" by {outcome.operation}"
+        for template, text in _said(outcome, masked=masked):
+            rows.setdefault(template or _RECORD, []).append(f"{text}{by}")
+    yield from rows.items()
+
+
+def _said(outcome: "SourceOutcome", *, masked: bool) -> "Iterator[tuple[str | None, str]]":
+    """What one output says: template, None for the whole record, and text."""
+    from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, StatusOutcome
+
+    match outcome:
+        case StatusOutcome():
+            yield outcome.template_id, f"created {outcome.state or 'in an unknown state'}\n{outcome.encoded_key}"
+        case DecisionOutcome():
+            for skipped in outcome.reasons:
+                yield skipped.template_id, f"skipped, {_why(skipped.reason, skipped.detail, masked=masked)}"
+            if outcome.reasons_left_out:
+                yield None, f"and {outcome.reasons_left_out} more reasons, which had no room"
+        case DeadLetterOutcome():
+            attempt = f"attempt {outcome.attempts}" + ("" if outcome.has_value else ", without the value")
+            yield None, f"dead letter, {attempt}\n{_why(outcome.reason, outcome.detail, masked=masked)}"
+            for failed in outcome.failed:
+                yield failed.templateId, f"failed, {_why(failed.reason, failed.detail, masked=masked)}"
+            if not outcome.is_complete:
+                yield None, "more templates failed, which had no room"
+
+
+def _why(reason: str | None, detail: str, *, masked: bool) -> str:
+    """A reason with its detail. None: of a newer version, its word is in the detail."""
+    from processor.domain.masking import mask_detail
+
+    shown = mask_detail(reason or "", detail) if masked else detail
+    return truncate_line(shown if reason is None else f"{reason}: {shown}", _DETAIL_LIMIT_CHARACTERS)
+
+
+def _today(explanation: "PlaceExplanation") -> Iterator[tuple[str, str]]:
+    today = explanation.today
+    if today is None:
+        return
+    if today.reason is not None:
+        kind = "dead letter" if today.deadLetter else "no message"
+        yield _RECORD, f"{kind}, {today.reason}: {today.detail}"
+    for result in today.templates:
+        yield result.template, f"{_outcome(result)}\n{truncate_line(result.detail, _DETAIL_LIMIT_CHARACTERS)}"
+
+
+def _as_json(explanation: "PlaceExplanation", *, masked: bool) -> dict[str, Any]:
+    from processor.wire.json_codec import format_millis
+
+    return {
+        "position": asdict(explanation.position),
+        "state": explanation.state,
+        "at": None if explanation.time_ms is None else format_millis(explanation.time_ms),
+        "firstOffset": explanation.first_offset,
+        "endOffset": explanation.end_offset,
+        "groupPosition": explanation.group_position,
+        "passed": explanation.was_passed,
+        "outcomes": [_outcome_as_json(outcome, masked=masked) for outcome in explanation.outcomes],
+        "setVersion": explanation.set_version,
+        "today": None if explanation.today is None else asdict(explanation.today),
+    }
+
+
+def _outcome_as_json(outcome: "SourceOutcome", *, masked: bool) -> dict[str, Any]:
+    from processor.domain.masking import mask_detail
+    from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, StatusOutcome
+
+    def detail(reason: str | None, text: str) -> dict[str, Any]:
+        return {"reason": reason, "detail": mask_detail(reason or "", text) if masked else text}
+
+    common = {
+        "eventId": outcome.event_id,
+        "event": outcome.event,
+        "setVersion": outcome.set_version,
+        "operation": outcome.operation,
+    }
+    match outcome:
+        case StatusOutcome():
+            said: dict[str, Any] = {
+                "templateId": outcome.template_id,
+                "encodedKey": outcome.encoded_key,
+                "state": outcome.state,
+            }
+            return {"kind": "STATUS", **common, **said}
+        case DecisionOutcome():
+            reasons = [
+                {"templateId": skipped.template_id, **detail(skipped.reason, skipped.detail)}
+                for skipped in outcome.reasons
+            ]
+            return {"kind": "DECISION", **common, "reasons": reasons, "reasonsLeftOut": outcome.reasons_left_out}
+        case DeadLetterOutcome():
+            failed = [
+                {"templateId": template.templateId, **detail(template.reason, template.detail)}
+                for template in outcome.failed
+            ]
+            said = {
+                **detail(outcome.reason, outcome.detail),
+                "failed": failed,
+                "failedComplete": outcome.is_complete,
+                "attempts": outcome.attempts,
+                "hasValue": outcome.has_value,
+            }
+            return {"kind": "DEAD_LETTER", **common, **said}

@@ -362,23 +362,8 @@ class StartOffsetResolver:
 
     def positions(self, partitions: Iterable[int]) -> dict[int, int]:
         """The group's position in each of `partitions` that has one. A pending one is waited for, 5 s. Raises as
-        `resolve`.
-
-        Read by a consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1)
-        when the coordinator responds that it is loading or has moved.
-        """
-        reader = standalone_consumer(self._settings, group=self._settings.group_id)
-        try:
-            with translate_broker_errors(reader, hint=READ_HINT):
-                positions = _read_positions(reader, [TopicPartition(self._events, number) for number in partitions])
-        finally:
-            reader.close()
-        for position in positions:
-            if position.error is not None:
-                raise UnavailableError(
-                    f"group position of {self._events}[{position.partition}]: {position.error.name()}"
-                )
-        return {position.partition: position.offset for position in positions if position.offset >= 0}
+        `resolve`."""
+        return group_positions(self._settings, partitions)
 
     def _end_offset(self, admin: Admin, partition: int) -> int:
         """The high watermark, above what open transactions hold."""
@@ -404,6 +389,26 @@ def join_refusals(refusals: Sequence[InputError]) -> InputError:
     if more := len(refusals) - len(lines):
         lines.append(f"and {more} more {'partition' if more == 1 else 'partitions'}")
     return InputError("\n".join(lines), hint="; ".join(dict.fromkeys(error.hint for error in refusals)))
+
+
+def group_positions(settings: Settings, partitions: Iterable[int]) -> dict[int, int]:
+    """The group's position in each of `partitions` of the events that has one. A pending one is waited for, 5 s.
+
+    Blocks. UnavailableError when it cannot be known now, AuthorizationError when reading it is refused. Read by a
+    consumer that never joins: librdkafka's admin client ends the process (SIGSEGV, seen with 2.16.1) when the
+    coordinator responds that it is loading or has moved.
+    """
+    events = settings.topic(InputTopic.EVENTS)
+    reader = standalone_consumer(settings, group=settings.group_id)
+    try:
+        with translate_broker_errors(reader, hint=READ_HINT):
+            positions = _read_positions(reader, [TopicPartition(events, number) for number in partitions])
+    finally:
+        reader.close()
+    for position in positions:
+        if position.error is not None:
+            raise UnavailableError(f"group position of {events}[{position.partition}]: {position.error.name()}")
+    return {position.partition: position.offset for position in positions if position.offset >= 0}
 
 
 def _read_positions(reader: Reader, partitions: list[TopicPartition]) -> list[TopicPartition]:

@@ -6,7 +6,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from processor.domain.event import Event
-from processor.domain.message import FailedTemplate
+from processor.domain.masking import mask_detail
+from processor.domain.message import FailedTemplate, SkippedTemplate
+from processor.domain.placeholders import VALUE_MASK
 from processor.domain.reasons import DecisionReason
 from processor.domain.template import Template, TemplateSet
 from processor.mapping.checks import case_of
@@ -19,6 +21,7 @@ from processor.wire.decode import DecodeFailure
 
 MADE: Final = "MADE"
 """The outcome of a template that makes a message."""
+_MASKED_VALUE: Final = f"the value is {VALUE_MASK}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,17 @@ class Explanation:
         return self.deadLetter or any(result.failed for result in self.templates)
 
 
-def explain_event(where: str, event: Event | DecodeFailure, templates: TemplateSet, settings: Settings) -> Explanation:
+def explain_event(
+    where: str, event: Event | DecodeFailure, templates: TemplateSet, settings: Settings, *, masked: bool = False
+) -> Explanation:
     """What `run` would do with the event, but for what only a partition knows: its key, and whether it is a duplicate.
 
-    `where` names the event for people. Where no tenant is set the event's own is taken.
+    `where` names the event for people. Where no tenant is set the event's own is taken. `masked`: customers' addresses,
+    values and texts are `***`.
     """
     if isinstance(event, DecodeFailure):
-        return Explanation(where, None, None, None, event.reason.value, event.detail, deadLetter=True, templates=())
+        why = mask_detail(event.reason, event.detail) if masked else event.detail
+        return Explanation(where, None, None, None, event.reason.value, why, deadLetter=True, templates=())
     reason = detail = None
     applied: Sequence[Template] = ()
     if settings.tenant not in (None, event.tenant):
@@ -94,11 +101,11 @@ def explain_event(where: str, event: Event | DecodeFailure, templates: TemplateS
         reason and reason.value,
         detail,
         deadLetter=False,
-        templates=tuple(_apply(template, event, settings) for template in applied),
+        templates=tuple(_apply(template, event, settings, masked=masked) for template in applied),
     )
 
 
-def _apply(template: Template, event: Event, settings: Settings) -> TemplateExplanation:
+def _apply(template: Template, event: Event, settings: Settings, *, masked: bool) -> TemplateExplanation:
     rules = DraftRules(
         time_zone=ZoneInfo(settings.time_zone),
         sms_region=settings.sms.region,
@@ -114,16 +121,28 @@ def _apply(template: Template, event: Event, settings: Settings) -> TemplateExpl
         type=template.type.value,
         outcome=MADE if isinstance(result, Draft) else result.reason.value,
         failed=isinstance(result, FailedTemplate),
-        detail=_summary(result) if isinstance(result, Draft) else result.detail,
+        detail=_summary(result, masked=masked) if isinstance(result, Draft) else _detail(result, masked=masked),
         encodedKey=result.key if isinstance(result, Draft) else None,
         match=template.match.value,
         conditions=tuple(
-            ConditionResult(str(condition), holds(condition, case.scope), describe_value(condition, case.scope))
+            ConditionResult(
+                str(condition),
+                holds(condition, case.scope),
+                _MASKED_VALUE if masked else describe_value(condition, case.scope),
+            )
             for condition in template.conditions
         ),
     )
 
 
-def _summary(message: Draft) -> str:
+def _summary(message: Draft, *, masked: bool) -> str:
+    if masked:
+        failure = f", {message.failure_reason}" if message.failure_reason else ""
+        to = f" to {VALUE_MASK}" if message.destination else ""
+        return f"{message.state}{failure}{to}: {VALUE_MASK}"
     to = f" to {message.destination}" if message.destination else ""
     return f"{message.state}{message.failure_text}{to}: {message.rendered.subject or message.rendered.body}"
+
+
+def _detail(result: SkippedTemplate | FailedTemplate, *, masked: bool) -> str:
+    return mask_detail(result.reason, result.detail) if masked else result.detail

@@ -1,0 +1,38 @@
+"""Details for people who must not see customers' data: addresses, numbers and what somebody wrote. Pure."""
+
+import re
+from typing import Final
+
+from processor.domain.placeholders import VALUE_MASK
+
+_PROGRAMS_OWN_DETAIL: Final = frozenset(
+    (
+        "EMPTY_RECORD",
+        "DUPLICATE_EVENT",
+        "NO_TEMPLATE",
+        "INACTIVE",
+        "CHANNEL_DISABLED",
+        "TARGET_MISMATCH",
+        "NOT_SUBSCRIBED",
+        "ALREADY_CREATED",
+        "MAX_MESSAGE_SIZE_LIMIT_EXCEEDED",
+        "TEMPLATE_SUSPENDED",
+    )
+)
+"""Reasons whose detail has places, names of templates and limits, and nothing of the event."""
+
+_VALUES: Final = (  # what may be of a customer -> what is shown
+    (re.compile(r"(the value is ).*", re.DOTALL), rf"\1{VALUE_MASK}"),
+    (re.compile(r"'[^']*'|\"[^\"]*\""), VALUE_MASK),
+    (re.compile(r"[^\s<>(),;:\]]+@[^\s<>(),;:]+"), VALUE_MASK),  # an address; not a place, as in topic[3]@17
+    (re.compile(r"(?<!\w)\+?\d[\d ./()-]{3,}\d(?!\w)"), VALUE_MASK),  # a phone, account or card number, a date
+)
+
+
+def mask_detail(reason: str, detail: str) -> str:
+    """The detail of a decision, a dead letter or a failed template, with `***` in place of values of the event."""
+    if reason in _PROGRAMS_OWN_DETAIL:
+        return detail
+    for pattern, shown in _VALUES:
+        detail = pattern.sub(shown, detail)
+    return detail

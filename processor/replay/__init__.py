@@ -1,0 +1,1 @@
+"""Operate on the past: what became of a record, and why."""

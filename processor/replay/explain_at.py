@@ -1,0 +1,207 @@
+"""What became of the record at a place, as the outputs say, and what today's templates would make of it.
+
+Nothing is written, and the group is not touched: the record is read by a consumer that joins no group.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from confluent_kafka import Message
+
+from processor.domain.outcome import SourceOutcome
+from processor.domain.output_topics import FixedOutput
+from processor.domain.reasons import DecisionReason, Reason
+from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.domain.template import TemplateSet
+from processor.engine.output_scan import OnProgress, OutcomeReader
+from processor.engine.start_offsets import READ_HINT, group_positions
+from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
+from processor.kafka.clients import Admin, create_admin, source_record
+from processor.kafka.errors import NoResponseError, exit_on_broker_errors
+from processor.kafka.offsets import Extent, partition_extent
+from processor.kafka.read_range import open_reader, read_range
+from processor.kafka.topic_state import describe_topics
+from processor.mapping.options import KeyCheck
+from processor.registry.cache import schemas_by_id, wait_for_schema
+from processor.settings import InputTopic, Settings
+from processor.templates.explain import Explanation, explain_event
+from processor.wire.decode import DecodeFailure, decode
+from processor.wire.reader_schemas import Schemas
+from processor.wire.schema import SchemaOf, WriterSchema
+
+REGISTRY_TIMEOUT_S: Final = 5.0  # for one schema
+OUTCOME_TOPICS: Final = (FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
+
+
+class RecordState(StrEnum):
+    """Whether the record can be read now."""
+
+    PRESENT = "PRESENT"
+    EXPIRED = "EXPIRED"  #: Before the first offset that the partition still has.
+    BEYOND_END = "BEYOND_END"  #: No record has got this offset yet.
+    IN_TRANSACTION = "IN_TRANSACTION"  #: Behind the begin of a transaction that is open now.
+    NOT_A_RECORD = "NOT_A_RECORD"  #: A transaction's marker, an aborted record, or one that compaction removed.
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceExplanation:
+    """A record and what became of it. Offsets are of the events topic.
+
+    `first_offset` and `end_offset` bound what the partition holds; `group_position` is None where the group has none.
+    `outcomes` is what the outputs say, those of one topic after those of another; `today` is what the record would make
+    now, None when it cannot be read.
+    """
+
+    position: RecordPosition
+    state: RecordState
+    first_offset: int
+    end_offset: int
+    time_ms: int | None
+    group_position: int | None
+    outcomes: tuple[SourceOutcome, ...]
+    set_version: str
+    today: Explanation | None
+
+    @property
+    def was_passed(self) -> bool:
+        """Whether the group goes on behind the record, so that `run` will not come to it again."""
+        return self.group_position is not None and self.group_position > self.position.offset
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the record was passed without an outcome, cannot be found anywhere, or would now be a dead letter or
+        fail a template."""
+        if not self.outcomes and (self.was_passed or self.state is not RecordState.PRESENT):
+            return True
+        return self.today is not None and self.today.needs_attention
+
+
+def explain_at(
+    settings: Settings,
+    schemas: Schemas,
+    templates: TemplateSet,
+    position: RecordPosition,
+    *,
+    masked: bool,
+    on_progress: OnProgress | None = None,
+) -> PlaceExplanation:
+    """What became of the record at `position`, and what `templates` would make of it. Blocks while it reads.
+
+    `masked`: what customers are called, wrote and are reached by is `***` in `today`. The outputs are read from their
+    ends back to before the record, so the older it is, the longer it takes; a pass that was repeated from further back
+    may have outcomes before that. Raises UsageError for a partition that there is not, TopicConfigError for outputs
+    without it, DependencyError when broker or registry do not respond, AuthorizationError when they refuse.
+    """
+    admin = create_admin(settings)
+    schema_of = _blocking_schema_of(settings, schemas)
+    with exit_on_broker_errors(settings, admin, hint=READ_HINT), _exit_when_unavailable(settings):
+        _check_topics(admin, settings, position)
+        extent = partition_extent(admin, position.topic, position.partition, hint=READ_HINT)
+        record = _read_record(settings, position, extent)
+        outcomes = OutcomeReader(settings, schemas, position.partition, schema_of=schema_of, admin=admin)
+        return PlaceExplanation(
+            position=position,
+            state=_state(position.offset, extent, record),
+            first_offset=extent.first,
+            end_offset=extent.end,
+            time_ms=None if record is None else record.time_ms,
+            group_position=group_positions(settings, [position.partition]).get(position.partition),
+            outcomes=tuple(outcomes.outcomes_of(position.offset, on_progress=on_progress)),
+            set_version=templates.digest,
+            today=None if record is None else _explain_record(record, settings, schemas, templates, schema_of, masked),
+        )
+
+
+def place(settings: Settings, partition: int, offset: int) -> RecordPosition:
+    """A place in the events topic."""
+    return RecordPosition(settings.topic(InputTopic.EVENTS), partition, offset)
+
+
+def _check_topics(admin: Admin, settings: Settings, position: RecordPosition) -> None:
+    outputs = tuple(map(settings.topic, OUTCOME_TOPICS))
+    existing = describe_topics(admin, (position.topic, *outputs))
+    if missing := [topic for topic in (position.topic, *outputs) if topic not in existing]:
+        raise TopicConfigError(f"topics are missing: {', '.join(missing)}", hint="`processor topics --create`")
+    counts: Mapping[Topic, int] = {name: topic.partitions for name, topic in existing.items()}
+    if position.partition >= counts[position.topic]:
+        raise UsageError(
+            f"{position.topic} has no partition {position.partition}",
+            hint=f"it has {counts[position.topic]}, from 0 on",
+        )
+    for topic in outputs:
+        if position.partition >= counts[topic]:
+            raise TopicConfigError(
+                f"{topic} has no partition {position.partition}", hint="`processor topics` names the command to grow it"
+            )
+
+
+def _state(offset: int, extent: Extent, record: SourceRecord | None) -> RecordState:
+    if record is not None:
+        return RecordState.PRESENT
+    if offset < extent.first:
+        return RecordState.EXPIRED
+    if offset >= extent.end:
+        return RecordState.BEYOND_END
+    return RecordState.IN_TRANSACTION if offset >= extent.stable else RecordState.NOT_A_RECORD
+
+
+def _read_record(settings: Settings, position: RecordPosition, extent: Extent) -> SourceRecord | None:
+    """The record at `position`; None when there is none that can be read now."""
+    if not extent.first <= position.offset < extent.stable:
+        return None
+    with open_reader(settings, hint=READ_HINT) as reader:
+        records: Iterator[Message] = read_range(
+            reader, position.topic, position.partition, position.offset, position.offset + 1
+        )
+        return next(map(source_record, records), None)
+
+
+def _explain_record(
+    record: SourceRecord,
+    settings: Settings,
+    schemas: Schemas,
+    templates: TemplateSet,
+    schema_of: SchemaOf,
+    masked: bool,
+) -> Explanation:
+    """What `run` would make of the record, with its checks of value and key; not whether the event came before."""
+    where = str(record.position)
+    if not record.value:
+        reason, detail = DecisionReason.EMPTY_RECORD, "the record has no value"
+        return Explanation(where, None, None, None, reason.value, detail, deadLetter=False, templates=())
+    event = decode(record, schemas=schemas, schema_of=schema_of, max_event_bytes=settings.max_event_bytes)
+    if not isinstance(event, DecodeFailure) and settings.tenant in (None, event.tenant):
+        if not record.key:
+            event = DecodeFailure(Reason.MISSING_KEY, f"no key; {event.name} is keyed by {event.ordering_key}")
+        elif settings.key_check is KeyCheck.STRICT and record.key != event.ordering_key.encode():
+            event = DecodeFailure(Reason.WRONG_KEY, f"another key; {event.name} is keyed by {event.ordering_key}")
+    return explain_event(where, event, templates, settings, masked=masked)
+
+
+def _blocking_schema_of(settings: Settings, schemas: Schemas) -> SchemaOf:
+    """Writer schemas by id. DependencyError, not UnavailableError, when the registry does not give one."""
+    known = schemas_by_id(settings, schemas)
+
+    def schema_of(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
+        try:
+            return wait_for_schema(known, schema_id, timeout_s=REGISTRY_TIMEOUT_S)
+        except UnavailableError as error:
+            raise DependencyError(
+                f"{settings.schema_registry.url}: {error}", hint="check PROCESSOR_SCHEMA_REGISTRY__URL"
+            ) from error
+
+    return schema_of
+
+
+@contextmanager
+def _exit_when_unavailable(settings: Settings) -> Iterator[None]:
+    """DependencyError for what cannot be read now, but for a missing response, which names its cause itself."""
+    try:
+        yield
+    except NoResponseError:
+        raise
+    except UnavailableError as error:
+        raise DependencyError(f"{settings.bootstrap_servers}: {error}", hint="try it again later") from error
