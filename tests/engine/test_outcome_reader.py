@@ -6,10 +6,11 @@ import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Message, Producer
 from structlog.testing import capture_logs
 
 from processor.domain.message import State
@@ -21,7 +22,7 @@ from processor.engine.output_scan import FirstRecord, OutcomeReader
 from processor.errors import InputError, UnavailableError
 from processor.kafka import read_range
 from processor.kafka.clients import create_admin
-from processor.kafka.read_range import chunks_back, newest_first, open_reader
+from processor.kafka.read_range import StalledReadError, chunks_back, newest_first, open_reader
 from tests.engine.test_output_scan import offsets, open_transaction, put_outputs, window_at_start
 from tests.support.clients import logged
 from tests.support.events import repayment
@@ -282,7 +283,7 @@ def test_progress_of_a_pass(bootstrap_servers: str, topic_prefix: str, monkeypat
     """It goes up to the number of all offsets, never over it and never back."""
     monkeypatch.setattr(output_scan, "PROGRESS_INTERVAL_OFFSETS", 7)
     installation = create_installation(bootstrap_servers, topic_prefix)
-    installation.produce_events([repayment(number % 15) for number in range(20)])
+    installation.produce_events([repayment(number % 30) for number in range(60)])
     installation.run()
     calls: list[tuple[int, int]] = []
     all_outcomes(installation, on_progress=lambda done, total: calls.append((done, total)))
@@ -290,7 +291,8 @@ def test_progress_of_a_pass(bootstrap_servers: str, topic_prefix: str, monkeypat
 
     assert {total} == {total for _, total in calls}
     assert sorted(done for done, _ in calls) == [done for done, _ in calls]
-    assert len(calls) >= 5
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise([(0, total), *calls])]
+    assert max(gaps) <= 7 + 10  # transactions' markers are no records
     assert (total, total) == calls[-1]
 
 
@@ -390,3 +392,29 @@ def test_the_newest_records_of_any_topic_come_first(bootstrap_servers: str, topi
 def test_chunks_back(begin: int, end: int, chunks: list[tuple[int, int]]) -> None:
     """Each twice as long as the one before, all offsets once."""
     assert chunks == list(chunks_back(begin, end, first_offsets=3))
+
+
+class SilentReader:
+    """Gives some messages, and then nothing."""
+
+    def __init__(self, *messages: Message) -> None:
+        self._messages = list(messages)
+
+    def assign(self, _partitions: object) -> None:
+        """Any."""
+
+    def poll(self, _timeout_s: float) -> Message | None:
+        """The next one."""
+        return self._messages.pop(0) if self._messages else None
+
+
+def test_a_broker_that_gives_nothing_is_no_open_transaction() -> None:
+    """What would have come next is named, and the cause is not guessed."""
+    reader = cast(Consumer, SilentReader(Message(topic="status", partition=3, offset=5, value=b"x")))
+    records = read_range.read_range(reader, Topic("status"), 3, 4, 10)
+    assert 5 == next(records).offset()
+    with pytest.raises(StalledReadError) as stalled:
+        next(records)
+
+    assert "status[3]@6 cannot be read: the broker gave no record for 30 s" == stalled.value.description
+    assert "status[3] cannot be read to its end: a transaction is open there" == str(stalled.value)
