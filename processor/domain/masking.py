@@ -23,7 +23,8 @@ _PROGRAMS_OWN_DETAIL: Final = frozenset(
 
 _VALUES: Final = (  # what may be of a customer -> what is shown
     (re.compile(r"(the value is ).*", re.DOTALL), rf"\1{VALUE_MASK}"),
-    (re.compile(r"'[^']*'|\"[^\"]*\""), VALUE_MASK),
+    # What is quoted, also where the detail was cut before its end; no quote opens within a word, as in event's.
+    (re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$))", re.DOTALL), VALUE_MASK),
     (re.compile(r"[^\s<>(),;:\]]+@[^\s<>(),;:]+"), VALUE_MASK),  # an address; not a place, as in topic[3]@17
     (re.compile(r"(?<!\w)\+?\d[\d ./()-]{3,}\d(?!\w)"), VALUE_MASK),  # a phone, account or card number, a date
 )

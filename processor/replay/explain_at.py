@@ -16,6 +16,7 @@ from processor.domain.output_topics import FixedOutput
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.domain.template import TemplateSet
+from processor.domain.text import quote
 from processor.engine.output_scan import OnProgress, OutcomeReader
 from processor.engine.start_offsets import READ_HINT, group_positions
 from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
@@ -177,7 +178,8 @@ def _explain_record(
         if not record.key:
             event = DecodeFailure(Reason.MISSING_KEY, f"no key; {event.name} is keyed by {event.ordering_key}")
         elif settings.key_check is KeyCheck.STRICT and record.key != event.ordering_key.encode():
-            event = DecodeFailure(Reason.WRONG_KEY, f"another key; {event.name} is keyed by {event.ordering_key}")
+            key = quote(record.key.decode(errors="replace"))
+            event = DecodeFailure(Reason.WRONG_KEY, f"key {key}; {event.name} is keyed by {event.ordering_key}")
     return explain_event(where, event, templates, settings, masked=masked)
 
 

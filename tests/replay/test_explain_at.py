@@ -12,6 +12,7 @@ from confluent_kafka import Producer, TopicPartition
 from processor.cli import explain
 from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka import read_range
+from processor.mapping.options import KeyCheck
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from tests.cli.commands import run_command
 from tests.engine.test_output_scan import open_transaction
@@ -305,3 +306,27 @@ def test_the_screen(
     for status in installation.read_statuses():
         if status["source"]["offset"] == MESSAGES:
             assert status["encodedKey"] in cells
+
+
+def test_checks_of_the_key(capsys: pytest.CaptureFixture[str], bootstrap_servers: str, topic_prefix: str) -> None:
+    """Today's checks of a record's key are made too, as `run` makes them; outputs in Avro are read as well."""
+    installation = create_installation(bootstrap_servers, topic_prefix, output={"format": "avro"})
+    value, _ = installation.encode(repayment(1))
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
+    for key in ("another", None):
+        producer.produce(installation.events, value, key, 0)
+    assert producer.flush(10) == 0
+    installation.run()
+    strict = {"key_check": KeyCheck.STRICT}
+    results = [
+        json_at(capsys, installation, offset, changed=changed, unmasked=True)
+        for offset, changed in ((0, {}), (0, strict), (1, {}))
+    ]
+
+    assert [None, "WRONG_KEY", "MISSING_KEY"] == [result["today"]["reason"] for _, result in results]
+    assert [0, 1, 1] == [code for code, _ in results]
+    assert "'another'" in results[1][1]["today"]["detail"]
+    assert [{"STATUS"}, {"STATUS"}, {"DEAD_LETTER"}] == [
+        {outcome["kind"] for outcome in result["outcomes"]} for _, result in results
+    ]
+    assert {"QUEUED", "SENT"} >= {outcome["state"] for outcome in results[0][1]["outcomes"]}
