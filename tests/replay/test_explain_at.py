@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,13 +11,17 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from processor.cli import explain
+from processor.domain.message import DeadLetter, FailedTemplate
+from processor.domain.reasons import Reason, TemplateReason
+from processor.domain.record import RecordPosition, TemplateId
 from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka import read_range
 from processor.mapping.options import KeyCheck
 from processor.settings import KafkaSettings, SchemaRegistrySettings, Settings
+from processor.wire.dead_letter import dead_letter_record
 from tests.cli.commands import run_command
 from tests.engine.test_output_scan import open_transaction
-from tests.support.builders import SMS_HEAD
+from tests.support.builders import SMS_HEAD, make_output_topics
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
@@ -330,3 +335,90 @@ def test_checks_of_the_key(capsys: pytest.CaptureFixture[str], bootstrap_servers
         {outcome["kind"] for outcome in result["outcomes"]} for _, result in results
     ]
     assert {"QUEUED", "SENT"} >= {outcome["state"] for outcome in results[0][1]["outcomes"]}
+
+
+def put_failures(installation: Installation, source: int) -> None:
+    """A decision of before there was a count of reasons left out, a dead letter that had no room, and one of a newer
+    version, in partition 1."""
+    position = RecordPosition(installation.events, 1, source)
+    plain = DeadLetter(
+        position=position,
+        timestamp_ms=1_773_480_413_702,
+        key=b"key",
+        value=b"value",
+        headers=(),
+        reason=Reason.TEMPLATE_FAILED,
+        detail="paid: MISSING_VALUE",
+        failed=tuple(
+            FailedTemplate(
+                templateId=TemplateId(f"paid-{number}"),
+                templateVersion=1,
+                reason=TemplateReason.MISSING_VALUE,
+                detail=f"cannot write 'Ines Duarte' {'x' * 900}",
+            )
+            for number in range(60)
+        ),
+        event_id="e",
+    )
+    topic = make_output_topics(dead_letters=1_000_000).dead_letters
+    newer = replace(plain, reason=Reason.INVALID_EVENT, failed=(), attempts=2)
+    records = [dead_letter_record(plain, topic=topic, drop_value=True).headers]
+    records.append(
+        tuple(
+            (name, (text or b"").replace(b"INVALID_EVENT", b"NEWER"))
+            for name, text in dead_letter_record(newer, topic=topic).headers
+        )
+    )
+    (decision, *_) = installation.read_decisions()
+    reasons = [
+        {
+            "templateId": "note",
+            "templateVersion": 1,
+            "reason": "CONDITION_FALSE",
+            "detail": "1: X; the value is 218.24",
+        },
+        {"templateId": "last", "templateVersion": 1, "reason": "INACTIVE", "detail": "and 25 more templates"},
+    ]
+    old = {**decision, "source": {"topic": position.topic, "partition": 1, "offset": source}, "reasons": reasons}
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    for headers in records:
+        producer.produce(installation.dead_letters, None, b"key", 1, headers=list(headers))
+    producer.produce(installation.decisions, json.dumps(old).encode(), b"key", 1, headers=list(JSON_HEADERS))
+    assert producer.flush(10) == 0
+
+
+def test_failures_are_shown_with_their_reasons(capsys: pytest.CaptureFixture[str], installation: Installation) -> None:
+    """Each failed template with its reason, what had no room, attempts and the missing value; masked as all is."""
+    put_failures(installation, 17)
+    capsys.readouterr()
+    assert 0 == run_at(installation, "1:17", as_json=True)
+    decision, letter, newer = json.loads(capsys.readouterr().out)["outcomes"]
+    run_at(installation, "1:17")
+    text = by_column(capsys.readouterr().out)
+
+    assert (25, ["CONDITION_FALSE", "INACTIVE"]) == (
+        decision["reasonsLeftOut"],
+        [reason["reason"] for reason in decision["reasons"]],
+    )
+    assert "1: X; the value is ***" == decision["reasons"][0]["detail"]
+    assert (False, False, 1, "TEMPLATE_FAILED") == (
+        letter["failedComplete"],
+        letter["hasValue"],
+        letter["attempts"],
+        letter["reason"],
+    )
+    assert ("paid-0", "MISSING_VALUE") == (letter["failed"][0]["templateId"], letter["failed"][0]["reason"])
+    assert letter["failed"][0]["detail"].startswith("cannot write *** xxx")
+    assert ("OTHER", "NEWER: paid: MISSING_VALUE", 2, True, True) == (
+        newer["reason"],
+        newer["detail"],
+        newer["attempts"],
+        newer["hasValue"],
+        newer["failedComplete"],
+    )
+    assert "and 25 more reasons, which had no room" in text
+    assert "more templates failed, which had no room" in text
+    assert "dead letter, attempt 1, without the value TEMPLATE_FAILED: paid: MISSING_VALUE" in text
+    assert "failed, MISSING_VALUE: cannot write ***" in text
+    assert "dead letter, attempt 2 OTHER: NEWER: paid: MISSING_VALUE" in text
+    assert "Ines" not in text
