@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 REQUEST_TIMEOUT_S: Final = 10.0
 PROGRESS_INTERVAL_OFFSETS: Final = 10_000  # between two calls of a pass's `on_progress`
-READ_HINT: Final = "a newer version may have written it"
+UNREADABLE_HINT: Final = "a newer version may have written it"
 
 ReadSource = Callable[[bytes, Headers], SourceOutcome]
 """What an output of one kind says of its source; ValueError when it cannot be read."""
@@ -118,8 +118,8 @@ class OutcomeReader:
         """By source offset, in order, the outcomes of the records at offsets [first, end), all of them committed.
 
         Open transactions are not waited for, as one may hang for ever: what lies behind their begin is read uncommitted
-        where no committed outcome of a source is found. Such an output is committed and
-        held back by another transaction, or it is another try of the same record, whose outcome is the same.
+        where no committed outcome of a source is found. Such an output is committed and held back by another
+        transaction, or it is another try of the same record, whose outcome is the same.
         Where outputs differ (a record that was mapped again after a position was set back), one that has an event wins.
         A record that cannot be read is ignored and logged: it is somebody else's, or of a version that cannot be read
         yet, and one such record must not keep a partition from being mapped.
@@ -161,11 +161,7 @@ class OutcomeReader:
     def _chunk(self, reader: Consumer, topic: Topic, begin: int, end: int) -> Iterator[SourceOutcome]:
         """What the outputs at offsets [begin, end) of `topic` say, in order; a message's later statuses say nothing."""
         for message in read_range(reader, topic, self._partition, begin, end):
-            try:
-                outcome = self._outcome(message)
-            except InputError as error:
-                log.error("output cannot be read", cause=str(error))  # noqa: TRY400  the cause is its text
-                continue
+            outcome = self._outcome_or_skip(message, strict=False)
             if outcome is not None and not _is_later(outcome):
                 yield outcome
 
@@ -235,11 +231,12 @@ class OutcomeReader:
                 progress.finish(extent.end - extent.first)
 
     def _outcome_or_skip(self, message: Message, *, strict: bool) -> SourceOutcome | None:
+        """As `_outcome`; a record that cannot be read is an InputError if `strict`, else logged and None."""
         try:
             return self._outcome(message)
         except InputError as error:
             if strict:
-                raise InputError(error.what, hint=READ_HINT) from error
+                raise InputError(error.what, hint=UNREADABLE_HINT) from error
             log.error("output cannot be read", cause=str(error))  # noqa: TRY400  the cause is its text
             return None
 
@@ -255,7 +252,7 @@ class OutcomeReader:
             raise InputError(
                 f"{topic}[{message.partition()}]@{message.offset()} cannot be read, so it is unknown which events "
                 f"were published: {error}",
-                hint=f"{READ_HINT}; `--start-from beginning`, `end` or a time starts without reading it",
+                hint=f"{UNREADABLE_HINT}; `--start-from beginning`, `end` or a time starts without reading it",
             ) from error
         is_ours = (outcome.source.topic, outcome.source.partition) == (self._events, self._partition)
         return outcome if is_ours else None
