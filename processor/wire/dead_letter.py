@@ -10,7 +10,6 @@ from processor.domain.outcome import DeadLetterOutcome
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, Reason, TemplateReason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId, Topic
-from processor.wire.output_fields import operation_of
 
 DEAD_LETTER_VERSION: Final = "1"  #: Of the headers below; a reader that meets a higher one knows that some may be new.
 _FAILED_LIMIT_BYTES: Final = 32 * 1024
@@ -131,15 +130,14 @@ def read_dead_letter(*, key: bytes | None, value: bytes | None, headers: Headers
 def dead_letter_outcome(headers: Headers) -> DeadLetterOutcome:
     """What a dead letter says of its source. ValueError when it is no dead letter."""
     letter = read_dead_letter(key=None, value=None, headers=headers)
-    own_headers = headers[len(letter.headers) :]
-    names = {name for name, _ in own_headers}
+    names = {name for name, _ in headers[len(letter.headers) :]}  # its own, not the source's
     return DeadLetterOutcome(
         letter.position,
         letter.timestamp_ms if letter.occurred_at_ms is None else letter.occurred_at_ms,
         letter.event_id,
         letter.event,
         letter.set_version,
-        operation_of(own_headers),
+        letter.operation,
         reason=letter.reason,
         detail=letter.detail,
         failed=letter.failed,

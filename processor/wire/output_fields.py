@@ -15,6 +15,7 @@ from processor.domain.message import (
     StreamEvent,
 )
 from processor.domain.notification import Notification
+from processor.domain.operation import OPERATION_HEADER
 from processor.domain.outcome import DecisionOutcome, SkippedReason, StatusOutcome
 from processor.domain.output_topics import DECISION, MESSAGE, STATUS, STREAM_EVENT
 from processor.domain.reasons import DecisionReason, FailureReason
@@ -135,7 +136,6 @@ _DECISION_OUTCOME_FIELDS: Final = frozenset(
     ("eventId", "event", "source", "setVersion", "at", "reasons", "reasonsLeftOut")
 )
 _SKIPPED_OUTCOME_FIELDS: Final = frozenset(("templateId", "reason", "detail"))
-_OPERATION_HEADER: Final = "operation"  #: Of all that a replay or redrive writes: its id.
 _MORE_TEMPLATES: Final = re.compile(r"and (\d{1,9}) more templates", re.ASCII)
 """The last detail of a decision that was shortened before there was `reasonsLeftOut`."""
 
@@ -159,10 +159,10 @@ def source_outcome_reader(
     return read
 
 
-def operation_of(headers: Headers) -> str | None:
+def _operation_of(headers: Headers) -> str | None:
     """The id of the replay or redrive that wrote an output, by that output's own headers; None: `run` wrote it."""
     for name, text in headers:
-        if name == _OPERATION_HEADER:
+        if name == OPERATION_HEADER:
             return (text or b"").decode(errors="replace")
     return None
 
@@ -174,7 +174,7 @@ def _status_outcome(values: Mapping[str, Any], headers: Headers) -> StatusOutcom
         values["eventId"],
         values["event"],
         values["setVersion"],
-        operation_of(headers) if headers else None,
+        _operation_of(headers) if headers else None,
         values["encodedKey"],
         values["templateId"],
         _STATES.get(values["to"]),
@@ -191,7 +191,7 @@ def _decision_outcome(values: Mapping[str, Any], headers: Headers) -> DecisionOu
         values["eventId"],
         values["event"],
         values["setVersion"],
-        operation_of(headers) if headers else None,
+        _operation_of(headers) if headers else None,
         reasons,
         values.get("reasonsLeftOut") or (int(shortened[1]) if shortened else 0),
     )
