@@ -27,9 +27,10 @@ from processor.engine.circuit_breaker import CircuitBreakers
 from processor.engine.completion import STALL_HINT, CompletionWatch
 from processor.engine.consumer import PolledRecord
 from processor.engine.instance_id import claim_transactional_id
+from processor.engine.mapping_parts import retry_until_available
 from processor.engine.partition import AssignedPartition
 from processor.engine.publisher import NotCommitted, TransactionResult
-from processor.engine.startup import EngineParts, RunContext, connect, load_local_parts, retry_until_available
+from processor.engine.startup import EngineParts, RunContext, connect, load_local_parts
 from processor.engine.startup_guard import MAX_HOLD_S, RecentRecords, StartupGuard
 from processor.engine.status import SCHEMA_REFUSED, EngineStatus
 from processor.engine.step import Step, StepHook
@@ -111,17 +112,17 @@ class Loop:
         self._shutdown = parts.shutdown
         self._status = parts.status
         self._on_step = parts.on_step
-        self._context = parts.context
-        self._schema_of = parts.schema_of
+        self._context = parts.mapping.context
+        self._schema_of = parts.mapping.schema_of
         self._read_topics = parts.read_topics
         self._topic_watch = parts.topic_watch
         self._reloader = parts.reloader
-        self._tables = parts.tables
+        self._tables = parts.mapping.tables
         self._start_offsets = parts.start_offsets
         self._consumer = parts.consumer
         self._publisher = parts.publisher
         self._events = parts.settings.topic(InputTopic.EVENTS)
-        self._published_sets = set(parts.published_template_sets)
+        self._published_sets = set(parts.mapping.published.keys)
         self._guard = StartupGuard(parts.settings.max_rejected_ratio)
         self._recent = RecentRecords(parts.settings.max_rejected_ratio)
         self._breakers = CircuitBreakers()

@@ -76,13 +76,11 @@ class TemplateReloader:
         )
         self._retry_at = 0.0
         self._used_texts: dict[tuple[TemplateId, int], set[bytes]] = {}
-        self._add_used_texts(self.templates)
+        self._remember_texts(self.templates)
         self.refused = ""  #: Why what is on the disk is not what is used; empty when it is.
 
-    def require_same_texts(self, used: UsedTexts) -> None:
-        """From now on no template may have another text than those of `used` under its version. UsageError when one of
-        the templates in use has."""
-        refuse_changed_texts(self.templates, used)
+    def add_used_texts(self, used: UsedTexts) -> None:
+        """From now on no reload may have another text than those of `used` under a version that is in it."""
         for version, texts in used.items():
             self._used_texts.setdefault(version, set()).update(texts)
 
@@ -110,9 +108,9 @@ class TemplateReloader:
         if scan.reload is not None:
             log.info("templates reloaded", template_set=scan.reload.templates.digest, before=self.templates.digest)
             self.templates = scan.reload.templates
-            self._add_used_texts(self.templates)
+            self._remember_texts(self.templates)
 
-    def _add_used_texts(self, templates: TemplateSet) -> None:
+    def _remember_texts(self, templates: TemplateSet) -> None:
         for template in templates.templates:
             self._used_texts.setdefault((template.id, template.version), set()).add(text_digest(template.content))
 

@@ -20,7 +20,7 @@ from confluent_kafka import Producer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from processor.domain.reference import Table
-from processor.engine.startup import restore_tables
+from processor.engine.mapping_parts import restore_tables
 from processor.engine.status import EngineStatus
 from processor.kafka.clients import standalone_consumer
 from processor.kafka.local.kafka import local_kafka
@@ -91,7 +91,7 @@ def run_step(settings: Settings, *, rows: int, lookups: int, step: str) -> dict[
         reader.close()
         return {"seconds": time.perf_counter() - began, **_memory()}
     tables = ReferenceTables(settings, name="bench", metrics=Metrics(CollectorRegistry()))
-    restore_tables(tables, Shutdown(), EngineStatus.unobserved())
+    restore_tables(tables, Shutdown(), EngineStatus.unobserved().set_starting)
     result: dict[str, Any] = {"seconds": time.perf_counter() - began, "offsetsRead": tables.offsets_read, **_memory()}
     if lookups:
         rng = random.Random(1)

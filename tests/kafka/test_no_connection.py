@@ -13,7 +13,7 @@ import trustme
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives import serialization
 
-from processor.engine import startup
+from processor.engine import mapping_parts
 from processor.engine.loop import run
 from processor.errors import DependencyError
 from processor.kafka import event_producer, topic_admin, topic_state
@@ -126,7 +126,7 @@ def test_topics_say_why_there_is_no_connection(secured_broker: SecuredBroker, ca
 @pytest.mark.parametrize("case", ["password", "plaintext to TLS"])
 def test_other_commands_say_it_too(secured_broker: SecuredBroker, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run`, `topics --create`, and the first requests of `produce` and `demo`."""
-    monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(mapping_parts, "SERVER_STARTUP_TIMEOUT_S", 2.0)
     settings, text = settings_for(secured_broker, case)
 
     with pytest.raises(DependencyError, match=text):

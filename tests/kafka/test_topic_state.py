@@ -12,7 +12,7 @@ import pytest
 
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName, Topic
-from processor.engine import startup
+from processor.engine import mapping_parts
 from processor.engine.loop import run
 from processor.errors import DependencyError, TopicConfigError
 from processor.kafka import topic_state
@@ -118,7 +118,7 @@ def test_run_explains_topics_that_do_not_fit(bootstrap_servers: str, topic_prefi
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not respond is waited for, and then `run` ends with 3, the address and what to check."""
-    monkeypatch.setattr(startup, "SERVER_STARTUP_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(mapping_parts, "SERVER_STARTUP_TIMEOUT_S", 1.0)
     monkeypatch.setattr(topic_state, "CALL_TIMEOUT_S", 0.4)
     (port,) = free_ports(1)
     servers = f"127.0.0.1:{port}"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from processor.engine.startup import SERVER_STARTUP_TIMEOUT_S
+from processor.engine.mapping_parts import SERVER_STARTUP_TIMEOUT_S
 from processor.errors import DependencyError
 from tests.soak.checker import Kind
 from tests.soak.coverage import RANDOM_MOMENT

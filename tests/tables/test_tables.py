@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from processor.domain.output_topics import FixedOutput
 from processor.domain.reference import Table
 from processor.engine.loop import run
-from processor.engine.startup import restore_tables, retry_until_available
+from processor.engine.mapping_parts import restore_tables, retry_until_available
 from processor.engine.status import EngineStatus
 from processor.errors import DependencyError, StalledError, TopicConfigError, UsageError
 from processor.observability.http import Readiness
@@ -61,7 +61,7 @@ class RestoredTables:
         )
         assert tables is not None
         self._tables = tables
-        restore_tables(tables, shutdown, EngineStatus.unobserved())
+        restore_tables(tables, shutdown, EngineStatus.unobserved().set_starting)
         return tables
 
     def __exit__(self, *_raised: object) -> None:
@@ -157,7 +157,7 @@ def test_an_open_transaction_is_waited_for(installation: Installation) -> None:
 def test_until_end_gives_up_on_a_transaction_that_does_not_end(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processor.engine.startup.STALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("processor.engine.mapping_parts.STALL_TIMEOUT_S", 1.0)
     producer = transaction(installation, CLIENT, BLOCKED)
     with pytest.raises(StalledError, match=r"no progress for 1 s with the reference tables: \S+reference.contacts 1\n"):
         installation.run()

@@ -120,7 +120,7 @@ def test_a_reload_keeps_texts_that_were_used_before(tmp_path: Path) -> None:
     """By this process and by those before it: the version of a way back has the text that it had."""
     write(tmp_path, "first", version=2)
     reloader = make_reloader(tmp_path)
-    reloader.require_same_texts({(TemplateId("one"), 1): {b"a digest of another text"}})
+    reloader.add_used_texts({(TemplateId("one"), 1): {b"a digest of another text"}})
     for subject, version in (("second", 1), ("third", 3), ("second", 2)):
         write(tmp_path, subject, version=version)
         fresh = next_reload(reloader)
