@@ -7,6 +7,7 @@ FatalError                    exit code
 │   └── AuthorizationError    3   not retriable; the supervisor does not restart
 ├── StalledError              3   `--until-end` made no progress for a minute
 ├── FencedError               4   fenced twice in a minute: two processes use one transactional.id
+├── OperationUnderWayError    4   another operation on the past has what this one needs
 ├── InputError                5   a position that is gone, a group that lost its positions, a bad deployment
 └── InternalError            70   a bug: an invariant does not hold; nothing was committed
 Any other exception that reaches the top is a bug too: 70. UnavailableError is no end: the call is made again later.
@@ -56,6 +57,12 @@ class StalledError(FatalError):
 
 class FencedError(FatalError):
     """Fenced twice within a minute: another process uses our transactional.id."""
+
+    exit_code = 4
+
+
+class OperationUnderWayError(FatalError):
+    """Another operation on the past has what this one needs; it is named."""
 
     exit_code = 4
 
