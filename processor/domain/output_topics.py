@@ -22,6 +22,7 @@ class FixedOutput(StrEnum):
     NOTIFICATIONS = "notifications"
     DECISIONS = "decisions"
     DEAD_LETTERS = "dead_letters"
+    OPERATIONS = "operations"
     TEMPLATE_SETS = "template_sets"
 
 
@@ -34,7 +35,7 @@ class StreamOutput(StrEnum):
 OutputName = FixedOutput | StreamOutput
 
 OutputValue = Communicationmessage | MessageStatus | StreamEvent | Decision | Notification
-"""A value that has a schema of its own; dead letters and template sets have forms of their own."""
+"""A value that has a schema of its own; dead letters, operations and template sets have forms of their own."""
 
 # Full names of schemas.
 MESSAGE: Final = "communications.Communicationmessage"
@@ -82,7 +83,7 @@ class OutputSpec:
     partitioning: Partitioning = Partitioning.AS_EVENTS
     cleanup: Cleanup = Cleanup.DELETE
     retention_days: int = 90
-    is_proof: bool = False  #: Shows that an event had its outcome, so it lives at least as long as events do.
+    is_proof: bool = False  #: Shows what became of an event, so it lives at least as long as events do.
     holds_events: bool = False  #: Has an event's bytes whole, so its limit follows from the events'.
 
 
@@ -137,6 +138,12 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
         schema=NOTIFICATION,
         cleanup=Cleanup.COMPACT_AND_DELETE,
     ),
+    FixedOutput.OPERATIONS: OutputSpec(
+        topic="communications.operations",
+        description="Who did what, and from where on each assignment mapped.",
+        key="partition number",
+        is_proof=True,
+    ),
     FixedOutput.TEMPLATE_SETS: OutputSpec(
         topic="communications.template-sets",
         description="Template sets as they were, by digest.",
@@ -186,6 +193,7 @@ class OutputTopics:
     decisions: OutputTopic
     dead_letters: OutputTopic
     notifications: OutputTopic
+    operations: OutputTopic
     template_sets: OutputTopic
     streams: Mapping[EventName, OutputTopic]
 

@@ -38,9 +38,7 @@ RENAMED: Final[Mapping[str, str]] = {  # former name -> name
     "PROCESSOR_CHANNELS__MATRIX": "PROCESSOR_CHANNELS__OVERRIDES",
     "PROCESSOR_MESSAGE__ON_MISSING": "PROCESSOR_REFERENCE__MISSING_ROW",
 }
-REMOVED: Final = frozenset(
-    f"PROCESSOR_TOPICS__{name}" for name in ("COMMANDS", "FEEDBACK", "LEDGER", "TASKS", "OPERATIONS")
-)
+REMOVED: Final = frozenset(f"PROCESSOR_TOPICS__{name}" for name in ("COMMANDS", "FEEDBACK", "LEDGER", "TASKS"))
 """Former settings that nothing reads."""
 
 # Kubernetes injects these for every Service of the namespace; one named processor-… would look like our settings.

@@ -188,6 +188,7 @@ class TopicSettings(SettingsTable):
     )
     decisions: TopicName = _output_topic(FixedOutput.DECISIONS)
     dead_letters: TopicName = _output_topic(FixedOutput.DEAD_LETTERS)
+    operations: TopicName = _output_topic(FixedOutput.OPERATIONS)
     template_sets: TopicName = _output_topic(FixedOutput.TEMPLATE_SETS)
     contacts: TopicName = _table_topic(Table.CONTACTS)
     categories: TopicName = _table_topic(Table.CATEGORIES)

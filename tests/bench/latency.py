@@ -154,7 +154,8 @@ def run_once(installation: Installation, *, rate: float, seconds: float, warm_s:
     output_topics = read_output_topics(
         create_admin(installation.settings), installation.settings, installation.templates
     )
-    topics = [topic.name for topic in (*output_topics.co_partitioned, *output_topics.streams.values())]
+    outputs = set(output_topics.outputs) - {output_topics.operations, output_topics.template_sets}  # of events
+    topics = sorted(topic.name for topic in outputs)
     environment = {**installation.env(), "PROCESSOR_LOG__LEVEL": "warning"}
     batch = encode_events(installation, int(rate * (warm_s + seconds)), seed=seed)
     engine = subprocess.Popen([sys.executable, "-m", "processor", "run"], env=environment, stdout=subprocess.DEVNULL)

@@ -42,7 +42,7 @@ def test_a_check_creates_nothing(settings: Settings) -> None:
     report = inspect_topics(settings, stream_events=STREAMS)
 
     assert {} == report.existing
-    assert ["is missing"] * 12 == [difference.what for difference in report.differences]
+    assert ["is missing"] * 13 == [difference.what for difference in report.differences]
 
 
 def test_created_topics_are_as_planned(settings: Settings) -> None:
@@ -53,7 +53,7 @@ def test_created_topics_are_as_planned(settings: Settings) -> None:
     assert () == first.differences == second.differences
     assert {topic.name for topic in first.plan} == set(first.created)
     assert () == second.created
-    assert [4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1, 3] == [first.existing[topic.name].partitions for topic in first.plan]
+    assert [4, 4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1, 3] == [first.existing[topic.name].partitions for topic in first.plan]
     for topic in first.plan:
         assert topic.config == {name: first.existing[topic.name].config[name] for name in topic.config}
 
@@ -135,7 +135,7 @@ def test_growing_leaves_streams_unchanged(settings: Settings) -> None:
 
     assert growth.done
     assert () == report.differences
-    assert [5, 5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 2] == [report.existing[topic.name].partitions for topic in report.plan]
+    assert [5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 2] == [report.existing[topic.name].partitions for topic in report.plan]
     assert () == grow_topics(settings, partitions=5, yes=True).steps
 
 

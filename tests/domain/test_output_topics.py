@@ -30,8 +30,8 @@ def test_every_value_that_has_a_schema_has_one_row() -> None:
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_outputs_that_prove_an_outcome_are_co_partitioned(output: FixedOutput) -> None:
-    """Where a partition starts is read from the same partition of the outputs that prove an outcome."""
+def test_proofs_are_co_partitioned(output: FixedOutput) -> None:
+    """What became of the events of a partition, and from where on it was mapped, is read from that partition alone."""
     spec = OUTPUTS[output]
 
     assert not spec.is_proof or spec.partitioning is Partitioning.AS_EVENTS

@@ -21,7 +21,13 @@ from processor.settings import InputTopic, ReferenceSettings, Settings, TopicSet
 REPAYMENT = EventName("LOAN_REPAYMENT")
 DEPOSIT = EventName("SAVINGS_DEPOSIT")
 
-PROOFS: tuple[Role, ...] = (FixedOutput.MESSAGES, FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
+PROOFS: tuple[Role, ...] = (
+    FixedOutput.MESSAGES,
+    FixedOutput.STATUS,
+    FixedOutput.DECISIONS,
+    FixedOutput.DEAD_LETTERS,
+    FixedOutput.OPERATIONS,
+)
 
 
 def plan(

@@ -36,6 +36,11 @@ CASES: dict[str, tuple[Callable[[Installation], None], str, str]] = {  # prepara
         "topics are missing: {prefix}communications.decisions",
         CREATE,
     ),
+    "no operations": (  # as in an installation that was created before there were any
+        lambda installation: installation.delete_topic(installation.settings.topic(FixedOutput.OPERATIONS)),
+        "topics are missing: {prefix}communications.operations",
+        CREATE,
+    ),
     "no events": (
         lambda installation: installation.delete_topic(installation.events),
         "topics are missing: {prefix}banking.events",
