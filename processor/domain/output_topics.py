@@ -140,7 +140,7 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
     ),
     FixedOutput.OPERATIONS: OutputSpec(
         topic="communications.operations",
-        description="Who did what, and from where on each assignment mapped.",
+        description="Who did what, and from which offset on each partition was mapped.",
         key="partition number",
         is_proof=True,
     ),

@@ -156,18 +156,22 @@ class EventConsumer:
         self._seek(partition)
 
     def rewind(self) -> None:
-        """Send every started partition to what the group has committed. Blocks; raises KafkaException: try again.
+        """Send every started partition to what the group has committed, and find out which starts it has. Blocks;
+        raises KafkaException: try again.
 
         Raises AuthorizationError as `poll`.
         """
-        started = [partition for partition in self.partitions.values() if partition.is_started]
-        if not started:
+        concerned = [p for p in self.partitions.values() if p.is_started or p.needs_initial_commit]
+        if not concerned:
             return
-        committed_offsets = self._committed_offsets(started)
-        for partition in started:
+        committed_offsets = self._committed_offsets(concerned)
+        for partition in concerned:
             if not self.is_current(partition):
                 continue
             offset = committed_offsets[partition.number]
+            if partition.needs_initial_commit:
+                partition.rewind(offset)
+                continue
             if offset < 0:
                 raise InternalError(f"{self._events}[{partition.number}] was started without a committed position")
             partition.rewind(offset)

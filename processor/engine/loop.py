@@ -8,7 +8,7 @@ transaction, so no rebalance meets one.
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -69,11 +69,13 @@ def run(
     start_from: str | None = None,
     on_step: StepHook = lambda _step: None,
     status: EngineStatus | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Map events until SIGTERM or SIGINT, or with `until_end` until every partition has reached the end it had.
 
     Blocks. `start_from` is the text of `--start-from`; `on_step` is called at each step; `status` is what health,
-    readiness and metrics show. Raises a FatalError for every end that is not clean (errors.py).
+    readiness and metrics show; `clock` (seconds, never back) says when a record ASSIGNED is a day old. Raises a
+    FatalError for every end that is not clean (errors.py).
     """
     local = load_local_parts(settings, start_from=start_from)
     with (
@@ -82,7 +84,7 @@ def run(
         ExitStack() as stack,
         suppress(ShutdownRequested),
     ):
-        context = RunContext(transactional_id, shutdown, status or EngineStatus.unobserved(), on_step, until_end)
+        context = RunContext(transactional_id, shutdown, status or EngineStatus.unobserved(), on_step, until_end, clock)
         parts = connect(local, context, stack)
         loop = Loop(parts)
         if until_end:
@@ -121,6 +123,7 @@ class Loop:
         self._start_offsets = parts.start_offsets
         self._consumer = parts.consumer
         self._publisher = parts.publisher
+        self._assigned_records = parts.assigned_records
         self._events = parts.settings.topic(InputTopic.EVENTS)
         self._published_sets = set(parts.mapping.published.keys)
         self._guard = StartupGuard(parts.settings.max_rejected_ratio)
@@ -393,8 +396,9 @@ class Loop:
         outcomes = outcomes_of(chunk)
         next_offsets = self._next_offsets(chunk)
         began = time.monotonic()
+        assigned = self._assigned_records.due(next_offsets, self._context)
         failure = self._publisher.publish(
-            chain(self._unpublished_set(), *(outcome.outputs for outcome in outcomes)),
+            chain(assigned, self._unpublished_set(), *(outcome.outputs for outcome in outcomes)),
             {(self._events, partition.number): offset for partition, offset in next_offsets.items()},
             self._consumer.group_metadata,
         )
@@ -447,11 +451,12 @@ class Loop:
             self._commit_positions(moved)
 
     def _commit_positions(self, positions: Mapping[AssignedPartition, int]) -> None:
-        """A transaction of positions alone."""
+        """A transaction of positions alone, but for the records ASSIGNED that are due."""
         failure = self._publisher.publish(
-            (),
+            self._assigned_records.due(positions, self._context),
             {(self._events, partition.number): offset for partition, offset in positions.items()},
             self._consumer.group_metadata,
+            is_batch=False,
         )
         if failure is not None:
             self._recover(failure, ())

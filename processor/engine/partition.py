@@ -53,6 +53,7 @@ class AssignedPartition:
     refusal: InputError | None = None  #: Why a person has to say where it starts.
     start_offset: int = -1  #: The first to be mapped.
     next_offset: int = -1  #: The next that may be polled; a lower one was polled before.
+    start_from: str | None = None  #: The policy that chose it, where one did.
     committed_offset: int = -1
     target_offset: int = -1  #: The high watermark when it was assigned.
     is_fetched: bool = False  #: It is assigned to the consumer's fetcher.
@@ -63,6 +64,8 @@ class AssignedPartition:
     deferred_offset: int = -1  #: Of the last record that was deferred.
     cause: str = ""  #: Why it waits.
     schema_refused: bool = False  #: It waits for a schema id that the registry refuses, to all or to us.
+    recorded_at: float | None = None  #: When its last record ASSIGNED was committed; None before the first.
+    recording: tuple[int, float] | None = None  #: Position and time of a transaction under way that has such a record.
     progressed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -107,6 +110,7 @@ class AssignedPartition:
         self.state = PartitionState.COMMITTING_START if start.needs_initial_commit else PartitionState.RUNNING
         self.start_offset = self.next_offset = start.offset
         self.committed_offset = -1 if start.needs_initial_commit else start.offset
+        self.start_from = start.start_from
         self.target_offset = start.target_offset
         self.needs_seek = True
         for event in start.seen:
@@ -137,19 +141,32 @@ class AssignedPartition:
         """All before `next_offset` was polled."""
         self.next_offset = next_offset
 
+    def mark_recording(self, position: int, now: float) -> None:
+        """The transaction that commits `position` has its record ASSIGNED."""
+        self.recording = position, now
+
     def mark_committed(self, offset: int) -> None:
         """The group has `offset` as its position; the next retry begins with a short back-off again."""
         self._require(PartitionState.COMMITTING_START, *_STARTED)
         if self.state is PartitionState.COMMITTING_START:
             self.state = PartitionState.RUNNING
         self.committed_offset = offset
+        self._finish_recording(offset)
         self.deduplication.forget_before(offset)
         self._progress()
 
     def rewind(self, committed_offset: int) -> None:
-        """Go back to what the group has committed; the consumer has to be sent there."""
-        self._require(*_STARTED)
+        """Go back to what the group has committed; the consumer has to be sent there.
+
+        A commit whose response was lost is found here: of the start offset, and of a record ASSIGNED with a position.
+        """
+        self._require(PartitionState.COMMITTING_START, *_STARTED)
+        if self.state is PartitionState.COMMITTING_START:
+            if committed_offset == self.start_offset:
+                self.mark_committed(committed_offset)
+            return
         self.committed_offset = committed_offset
+        self._finish_recording(committed_offset)
         self._go_back_to(committed_offset)
 
     def pause(self, offset: int, cause: str, *, schema_refused: bool = False) -> None:
@@ -186,6 +203,12 @@ class AssignedPartition:
     def mark_unassigned(self) -> None:
         """The consumer fetches it no more."""
         self.is_fetched = False
+
+    def _finish_recording(self, committed_offset: int) -> None:
+        """Whether its record was committed with its position, or is to be written again."""
+        if self.recording is not None and committed_offset >= self.recording[0]:
+            self.recorded_at = self.recording[1]
+        self.recording = None
 
     def _go_back_to(self, offset: int) -> None:
         self.next_offset = offset

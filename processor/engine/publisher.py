@@ -98,12 +98,18 @@ class TransactionalPublisher:
         self._fenced_at: list[float] = []
 
     def publish(
-        self, outputs: Iterable[OutRecord], positions: Mapping[tuple[Topic, int], int], group_metadata: Any
+        self,
+        outputs: Iterable[OutRecord],
+        positions: Mapping[tuple[Topic, int], int],
+        group_metadata: Any,
+        *,
+        is_batch: bool = True,
     ) -> NotCommitted | None:
         """Publish `outputs` and commit `positions`, (topic, partition) -> next offset to read, as one. None: committed.
 
         `group_metadata` is the consumer's, taken after the last poll; it fences a member that has lost its partitions
-        (KIP-447). Blocks until the broker responds or the transaction's time is over; one deadline for all calls.
+        (KIP-447). `is_batch`: records were mapped for it, so its steps are steps of the loop.
+        Blocks until the broker responds or the transaction's time is over; one deadline for all calls.
         Raises AuthorizationError, and FencedError when fenced twice within a minute.
         """
         producer = self._producer
@@ -111,7 +117,7 @@ class TransactionalPublisher:
         began = time.monotonic()
         deadline = began + self._timeout_s
         self._failed_deliveries.clear()
-        on_step = self._on_step if outputs else _ignore  # positions alone are no batch
+        on_step = self._on_step if is_batch else _ignore
         is_committing = False
         try:
             producer.begin_transaction()

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
@@ -14,7 +14,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
+from processor.domain.record import EPOCH, SchemaGuid, SchemaId, SourceRecord
 from processor.engine.output_scan import OutcomeReader
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin, Reader, create_admin, source_record, standalone_consumer
@@ -49,13 +49,14 @@ class StartOffset:
 
     `offset` is the first to be mapped; `seen` are the events before it that are in its deduplication window, in order.
     `needs_initial_commit`: the group had no position, so this one is to be committed before anything is mapped.
-    `target_offset` is the high watermark now.
+    `start_from`: the policy that chose it, where one did. `target_offset` is the high watermark now.
     """
 
     offset: int
     target_offset: int
     needs_initial_commit: bool
     seen: tuple[SeenEvent, ...] = ()
+    start_from: str | None = None
 
 
 class StartPolicyKind(StrEnum):
@@ -73,6 +74,13 @@ class StartPolicy:
 
     kind: StartPolicyKind
     time_ms: int = 0
+
+    def __str__(self) -> str:
+        """As `--start-from` takes it; a time is in UTC, to the millisecond."""
+        if self.kind is not StartPolicyKind.TIME:
+            return self.kind
+        moment = EPOCH + timedelta(milliseconds=self.time_ms)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_start_policy(text: str | None) -> StartPolicy | None:
@@ -172,13 +180,16 @@ class StartOffsetResolver:
         low = self._offset(admin, partition, OffsetSpec.earliest())
         high = self._end_offset(admin, partition)
         outcomes = self._outcome_reader(admin, partition)
+        policy: StartPolicy | None = None
         if position is not None and low <= position <= high:
             offset, needs_initial_commit = position, False
         else:
             lookup = _Lookup(admin, partition, low, high, outcomes)
-            offset, needs_initial_commit = self._choose_offset(lookup, position), True
+            policy = self._deciding_policy(lookup, position)
+            offset, needs_initial_commit = low if policy is None else self._apply_policy(policy, lookup), True
         seen = self._seen_events(outcomes, partition, low=low, end=offset)
-        return StartOffset(offset, high, needs_initial_commit=needs_initial_commit, seen=seen)
+        start_from = None if policy is None else str(policy)
+        return StartOffset(offset, high, needs_initial_commit=needs_initial_commit, seen=seen, start_from=start_from)
 
     def _require_output_partition(self, admin: Admin, partition: int) -> None:
         """Raise UnavailableError when an output topic is missing or lacks `partition`."""
@@ -192,10 +203,11 @@ class StartOffsetResolver:
                     f"{topic.name} has no partition {partition}; `processor topics` names the command that grows it"
                 )
 
-    def _choose_offset(self, lookup: _Lookup, position: int | None) -> int:
-        """Where a partition starts whose `position` in the group is gone, or is none. Raises InputError."""
+    def _deciding_policy(self, lookup: _Lookup, position: int | None) -> StartPolicy | None:
+        """What decides where a partition starts whose `position` in the group is gone, or is none; None: it starts at
+        its first offset, which needs no decision. Raises InputError when a person has to decide."""
         if self._start_policy is not None and (position is not None or lookup.partition in self._policy_partitions):
-            return self._apply_policy(self._start_policy, lookup)
+            return self._start_policy
         if position is not None:
             raise InputError(
                 f"the group's position in {self._events}[{lookup.partition}] is gone: it is {position}, "
@@ -205,10 +217,10 @@ class StartOffsetResolver:
             )
         unsafe = self._unsafe_start_error(lookup)
         if unsafe is None:
-            return lookup.low
+            return None
         if self._start_policy is None:
             raise unsafe
-        return self._apply_policy(self._start_policy, lookup)
+        return self._start_policy
 
     def _apply_policy(self, policy: StartPolicy, lookup: _Lookup) -> int:
         admin, partition = lookup.admin, lookup.partition

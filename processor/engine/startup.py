@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ import structlog
 from confluent_kafka import Producer
 
 from processor.domain.output_topics import OutputTopics
+from processor.engine.assigned_records import AssignedRecords
 from processor.engine.consumer import EventConsumer
 from processor.engine.mapping_parts import (
     LocalParts,
@@ -65,6 +67,7 @@ class RunContext:
     status: EngineStatus
     on_step: StepHook
     until_end: bool
+    clock: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class EngineParts:
     start_offsets: StartOffsetResolver
     consumer: EventConsumer
     publisher: TransactionalPublisher
+    assigned_records: AssignedRecords
 
 
 def load_local_parts(settings: Settings, *, start_from: str | None) -> LocalRunParts:
@@ -154,6 +158,7 @@ def connect(local: LocalRunParts, run: RunContext, stack: ExitStack) -> EnginePa
         start_offsets=start_offsets,
         consumer=event_consumer,
         publisher=publisher,
+        assigned_records=AssignedRecords(settings, clock=run.clock),
     )
 
 

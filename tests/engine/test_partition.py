@@ -36,6 +36,7 @@ LEGAL: Mapping[tuple[PartitionState, str], PartitionState] = {
     (PartitionState.RESOLVING_OFFSET, "postpone"): PartitionState.OFFSET_UNAVAILABLE,
     (PartitionState.OFFSET_UNAVAILABLE, "resolve_again"): PartitionState.RESOLVING_OFFSET,
     (PartitionState.COMMITTING_START, "mark_committed"): PartitionState.RUNNING,
+    (PartitionState.COMMITTING_START, "rewind"): PartitionState.COMMITTING_START,
     (PartitionState.RUNNING, "pause"): PartitionState.PAUSED,
     (PartitionState.RUNNING, "mark_committed"): PartitionState.RUNNING,
     (PartitionState.RUNNING, "rewind"): PartitionState.RUNNING,
@@ -95,6 +96,37 @@ def test_a_rewind_forgets_events_that_are_read_again() -> None:
     partition.rewind(2)
 
     assert (2, 2, 2) == (partition.next_offset, partition.committed_offset, len(partition.deduplication))
+
+
+def test_a_start_whose_commit_was_not_answered() -> None:
+    """The group says whether it has the start: with it the partition runs, without it the start is committed again."""
+    for committed, state in (
+        (-1, PartitionState.COMMITTING_START),
+        (3, PartitionState.COMMITTING_START),  # the position from before, which is gone
+        (5, PartitionState.RUNNING),
+    ):
+        partition = partition_in()
+        partition.resolve(StartOffset(5, 9, needs_initial_commit=True))
+        partition.mark_recording(5, 7.0)
+        partition.rewind(committed)
+
+        assert (state, partition.start_offset) == (partition.state, 5)
+        assert (state is PartitionState.RUNNING) == (partition.recorded_at == 7.0)
+
+
+def test_a_record_counts_when_its_position_is_committed() -> None:
+    """ASSIGNED is in one transaction with a position: the group's position says whether it is there."""
+    for committed, recorded_at in ((5, None), (7, None), (8, 7.0), (9, 7.0)):
+        partition = partition_in()
+        partition.resolve(StartOffset(5, 9, needs_initial_commit=False))
+        partition.mark_recording(8, 7.0)
+        partition.rewind(committed)
+        partition.mark_committed(10)  # of a transaction without such a record
+
+        assert recorded_at == partition.recorded_at
+    partition.mark_recording(12, 8.0)
+    partition.mark_committed(12)
+    assert 8.0 == partition.recorded_at
 
 
 def test_the_back_off_grows_until_the_partition_makes_progress(monkeypatch: pytest.MonkeyPatch) -> None:

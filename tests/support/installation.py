@@ -116,6 +116,11 @@ class Installation:
         return self.settings.topic(FixedOutput.NOTIFICATIONS)
 
     @property
+    def operations(self) -> Topic:
+        """Who did what; no output of a record of the input."""
+        return self.settings.topic(FixedOutput.OPERATIONS)
+
+    @property
     def streams(self) -> dict[EventName, Topic]:
         """Event -> its stream's topic, of the events that templates send to streams."""
         return {event: self.settings.stream_topic(event) for event in self.templates.stream_events()}
@@ -217,6 +222,10 @@ class Installation:
     def read_decisions(self, partition: int = 0) -> list[dict[str, Any]]:
         """The decisions of a partition."""
         return self.read_json(self.decisions, partition)
+
+    def read_operations(self, partition: int = 0) -> list[dict[str, Any]]:
+        """What is on the operations topic about a partition."""
+        return self.read_json(self.operations, partition)
 
     def template_set_keys(self) -> list[str]:
         """The keys on the topic of template sets, in order."""
