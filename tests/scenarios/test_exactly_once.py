@@ -42,6 +42,20 @@ def test_a_lost_commit_response(result: ScenarioResult) -> None:
     assert "transaction not committed" in result.observations["log_text"]
 
 
+@scenario(scenarios.lost_first_commit, loss=EndTxnLoss.REQUEST)
+def test_a_lost_first_commit_request(result: ScenarioResult) -> None:
+    """The first transaction of an assignment is aborted: its record ASSIGNED is published again with its outputs."""
+    assert str(result.check) == "0 findings"
+    assert 1 == len(result.observations["triggered_faults"])
+
+
+@scenario(scenarios.lost_first_commit, loss=EndTxnLoss.RESPONSE)
+def test_a_lost_first_commit_response(result: ScenarioResult) -> None:
+    """It is committed and its response is lost: no record ASSIGNED is published again."""
+    assert str(result.check) == "0 findings"
+    assert 1 == len(result.observations["triggered_faults"])
+
+
 @scenario(scenarios.kill_at_steps, name="kill_at_batch_steps", steps=BATCH_STEPS)
 def test_killed_at_every_step(result: ScenarioResult) -> None:
     """SIGKILL at each named step of a batch: out = in, each account in order, each message once; the kills with an open

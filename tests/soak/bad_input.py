@@ -19,7 +19,7 @@ from tests.soak.expected import TEMPLATES, DeadLettered, Record, Sent, Template,
 from tests.soak.history import StoredRecord, read
 from tests.soak.installation import FAST_TIMEOUTS_BROKER, TEMPLATES_DIR, create_topics
 from tests.soak.scenarios import Environment, FaultMissedError, ScenarioResult, drain_and_check
-from tests.soak.workers import EVENTUALLY_S, wait_until_caught_up
+from tests.soak.workers import EVENTUALLY_S, keep_log, wait_until_caught_up
 from tests.soak.workload import (
     InputProducer,
     bad_records,
@@ -79,6 +79,7 @@ def bad_input_at(environment: Environment, placement: str, *, valid_count: int) 
         bad = kinds(partition * 10 + 9)[name]
         producer.send([*valid[:at], bad, *valid[at:]], partition=partition)
     done = run_command(installation, "run", "--until-end")
+    keep_log(installation, done.stderr)
     check = check_outputs(installation, producer.committed_records())
     if done.returncode != 0:
         finding = Finding(Kind.EXIT, f"run --until-end ended with {done.returncode}: {done.stderr[-800:]}")

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from tests.soak.assignments import OutputTime, assignment_findings, starts_of
 from tests.soak.expected import (
     TEMPLATES,
     ExpectedDeadLetter,
@@ -21,6 +22,7 @@ from tests.soak.expected import (
     expected_outputs,
 )
 from tests.soak.history import StoredRecord, end_offsets, group_positions, read
+from tests.soak.workers import worker_logs
 from tests.support.installation import Installation
 from tests.support.read_to_end import partition_counts
 
@@ -38,6 +40,7 @@ class Kind(StrEnum):
     CONTENT = "CONTENT"
     BYTES = "BYTES"  #: A dead letter does not have its source's bytes.
     POSITION = "POSITION"  #: The group has not committed the input's end.
+    ASSIGNED = "ASSIGNED"  #: A record of that kind is missing, or is not of an assignment that committed.
     OPEN_TRANSACTION = "OPEN_TRANSACTION"
     EXIT = "EXIT"  #: A worker ended by itself, or did not stop cleanly.
     STUCK = "STUCK"  #: A worker did not get to its fault.
@@ -83,6 +86,7 @@ def check_outputs(
     findings = [
         *_output_findings(installation, expected, records),
         *_offset_findings(installation),
+        *_assignment_findings(installation, records),
     ]
     if len({record.position for record in sent}) != len(sent):
         findings.append(Finding(Kind.HARNESS, "two records of the input have one position"))
@@ -122,15 +126,43 @@ def _output_findings(
 
 
 def _offset_findings(installation: Installation) -> Iterator[Finding]:
-    """Open transactions on the outputs, and positions of the group that are not the input's end."""
-    stable = end_offsets(installation.servers, installation.outputs, stable=True)
-    for at, end in end_offsets(installation.servers, installation.outputs).items():
+    """Open transactions on what is written, and positions of the group that are not the input's end."""
+    written = (*installation.outputs, installation.operations)
+    stable = end_offsets(installation.servers, written, stable=True)
+    for at, end in end_offsets(installation.servers, written).items():
         if stable[at] != end:
             yield Finding(Kind.OPEN_TRANSACTION, f"{at}: readers end at {stable[at]} of {end}")
     positions = group_positions(installation.servers, installation.group, installation.events)
     for (_, partition), end in end_offsets(installation.servers, (installation.events,)).items():
         if positions.get(partition) != end:
             yield Finding(Kind.POSITION, f"partition {partition}: {positions.get(partition)}, the input ends at {end}")
+
+
+def _assignment_findings(installation: Installation, records: Iterable[StoredRecord]) -> Iterator[Finding]:
+    """Of the records ASSIGNED. `records`: the outputs."""
+    outputs = [
+        OutputTime(*source, record.timestamp_ms)
+        for record in records
+        if (source := _named_source(installation, record)) is not None
+    ]
+    for detail in assignment_findings(
+        read(installation.servers, (installation.operations,)),
+        starts_of(worker_logs(installation)),
+        outputs,
+        group_positions(installation.servers, installation.group, installation.events),
+        decisions=installation.env_overrides.get("PROCESSOR_DECISIONS", "all"),
+    ):
+        yield Finding(Kind.ASSIGNED, detail)
+
+
+def _named_source(installation: Installation, record: StoredRecord) -> Position | None:
+    """The input position that an output names as its source; None for those that name none."""
+    if record.topic == installation.dead_letters:
+        return _dead_letter_position(record)
+    if record.topic in (installation.decisions, installation.status):
+        source = _json(record).get("source", {})
+        return (source.get("partition", -1), source.get("offset", -1))
+    return None
 
 
 def _message_key(record: StoredRecord) -> str:
@@ -383,11 +415,8 @@ class _Lineage:
 
     def source(self, record: StoredRecord) -> Position | None:
         """The input position that an output names as its source; for a message or stream event, that of its key."""
-        if record.topic == self._installation.dead_letters:
-            return _dead_letter_position(record)
-        if record.topic in (self._installation.decisions, self._installation.status):
-            source = _json(record).get("source", {})
-            return (source.get("partition", -1), source.get("offset", -1))
+        if (named := _named_source(self._installation, record)) is not None:
+            return named
         message = self.message(record)
         return None if message is None else message.position
 

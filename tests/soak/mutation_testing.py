@@ -51,6 +51,16 @@ CASES: Mapping[str, MutationCase] = {
         duplicates_after_restart,
         "test_duplicates_after_a_restart",
     ),
+    "assigned-lost": MutationCase(
+        "take a record ASSIGNED for committed before its transaction is",
+        scenarios.lost_first_commit_request,
+        "test_a_lost_first_commit_request",
+    ),
+    "assigned-twice": MutationCase(
+        "write a record ASSIGNED again after an uncertain commit, whatever the group's position says",
+        scenarios.lost_first_commit_response,
+        "test_a_lost_first_commit_response",
+    ),
     "deduplication-off": MutationCase("remember no event", scenarios.duplicate_events, "test_the_same_event_twice"),
 }
 

@@ -42,7 +42,11 @@ def _no_seek() -> None:
 
 def _offsets_outside_the_transaction() -> None:
     def publish(
-        self: transaction.TransactionalPublisher, outputs: Any, positions: Mapping[tuple[str, int], int], group: Any
+        self: transaction.TransactionalPublisher,
+        outputs: Any,
+        positions: Mapping[tuple[str, int], int],
+        group: Any,
+        **_options: Any,
     ) -> transaction.NotCommitted | None:
         failure = _publish_without_offsets(self, outputs, group)
         if failure is None:
@@ -133,6 +137,22 @@ def _window_by_todays_decoding() -> None:
     StartOffsetResolver._seen_events = seen  # type: ignore[method-assign]
 
 
+def _recorded_before_the_commit() -> None:
+    def mark_recording(self: AssignedPartition, _position: int, now: float) -> None:
+        self.recorded_at = now
+
+    AssignedPartition.mark_recording = mark_recording  # type: ignore[method-assign,assignment]
+
+
+def _recorded_after_the_commit_alone() -> None:
+    def rewind(self: AssignedPartition, committed_offset: int) -> None:
+        self.recording = None
+        original(self, committed_offset)
+
+    original = AssignedPartition.rewind
+    AssignedPartition.rewind = rewind  # type: ignore[method-assign]
+
+
 MUTATIONS: Mapping[str, Callable[[], None]] = {
     "first-offset": _seek_to_batchs_first_offset,
     "no-seek": _no_seek,
@@ -141,5 +161,7 @@ MUTATIONS: Mapping[str, Callable[[], None]] = {
     "hash-partitioner": _hash_partitioner,
     "todays-decoding": _window_by_todays_decoding,
     "deduplication-off": _deduplication_off,
+    "assigned-lost": _recorded_before_the_commit,
+    "assigned-twice": _recorded_after_the_commit_alone,
 }
 """By the name that `tests.soak.worker --mutation` takes."""

@@ -206,9 +206,12 @@ class _Connection:
 class Proxy:
     """A loopback port that forwards to the broker. A context manager; its event loop runs in a thread of its own."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, ignored_topic: str) -> None:
+        """`ignored_topic`: what is written there does not count as written; a transaction with nothing else carries
+        positions alone."""
         host, _, port = upstream.partition(":")
         self._upstream = (host, int(port))
+        self._ignored_topic = ignored_topic
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._connections: set[_Connection] = set()
@@ -374,7 +377,8 @@ class Proxy:
         with self._lock:
             match request.api:
                 case Api.PRODUCE:
-                    self._written.update(accepted_records(frame, request.version))
+                    accepted = accepted_records(frame, request.version)
+                    self._written.update(at for at in accepted if at[0] != self._ignored_topic)
                 case Api.INIT_PRODUCER_ID:  # ends an open transaction
                     self._written.clear()
                     self._drop_commits = False

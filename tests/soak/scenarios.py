@@ -257,6 +257,28 @@ def lost_commit_response(environment: Environment) -> ScenarioResult:
     return unknown_commit(environment, EndTxnLoss.RESPONSE)
 
 
+def lost_first_commit(environment: Environment, loss: EndTxnLoss) -> ScenarioResult:
+    """A worker is restarted, and the EndTxn that ends its first transaction, or the response to it, is lost."""
+    installation = environment.installation("first", SMALL_BATCHES, timeouts=SHORT_TIMEOUTS)
+    producer = produce_records(installation, workload_records(300, seed=environment.seed))
+    _run_until_end(environment, installation)
+    producer.send(workload_records(300, seed=environment.seed + 1, numbers_from=1_000))
+    with environment.worker(installation) as worker:
+        worker.proxy.set_fault(EndTxnFault(loss, nth=1, keep_connections=True))
+        _wait_for_triggered(worker, 1)
+        return drain_and_check(installation, producer, worker, triggered_faults=list(worker.proxy.triggered_faults))
+
+
+def lost_first_commit_request(environment: Environment) -> ScenarioResult:
+    """EndTxn of a restarted worker's first transaction never reaches the coordinator."""
+    return lost_first_commit(environment, EndTxnLoss.REQUEST)
+
+
+def lost_first_commit_response(environment: Environment) -> ScenarioResult:
+    """The coordinator commits a restarted worker's first transaction, its response is lost."""
+    return lost_first_commit(environment, EndTxnLoss.RESPONSE)
+
+
 def kill_at_steps(environment: Environment, steps: Sequence[str] = (*BATCH_STEPS, *RECOVERY_STEPS)) -> ScenarioResult:
     """One worker after the other kills itself at the next of `steps`; a last one processes what is left.
 

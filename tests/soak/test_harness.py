@@ -4,6 +4,7 @@ import json
 import struct
 import threading
 import time
+from importlib.metadata import version
 from itertools import islice
 from typing import cast
 
@@ -13,6 +14,7 @@ import requests
 from processor.domain.event import Event
 from processor.wire.schema_parser import parse_writer_schema
 from tests.soak import registry
+from tests.soak.assignments import OutputTime, Start, assignment_findings
 from tests.soak.duplicates import duplicate_cases
 from tests.soak.expected import (
     TEMPLATES,
@@ -26,6 +28,7 @@ from tests.soak.expected import (
     valid_record,
 )
 from tests.soak.fault_runner import FaultRunner
+from tests.soak.history import StoredRecord
 from tests.soak.installation import TEMPLATES_DIR
 from tests.soak.iteration import RunningIteration
 from tests.soak.proxy import Api, accepted_records, end_txn_succeeded, read_request, refuse_records
@@ -231,3 +234,56 @@ def test_a_runner_hangs_by_its_fault_alone() -> None:
     released.set()
     runner.fault_began_at = time.monotonic()
     assert runner.wait(10)
+
+
+def assigned(offset: int, at_ms: int, **changes: object) -> StoredRecord:
+    """A record ASSIGNED of partition 0, produced at a time."""
+    value = {
+        "kind": "ASSIGNED",
+        "partition": 0,
+        "offset": offset,
+        "startFrom": None,
+        "setVersion": "0" * 32,
+        "decisions": "all",
+        "instance": "w0",
+        "version": version("processor"),
+    }
+    return StoredRecord("operations", 0, offset, at_ms, b"0", json.dumps(value | changes).encode(), ())
+
+
+def start(offset: int, *, is_first: bool = False) -> Start:
+    return Start(0, offset, is_first=is_first, instance_id="w0")
+
+
+STARTS = [start(0, is_first=True), start(0), start(5), start(5), start(9)]
+"""A first start, a restart before anything was mapped, one at 5, one that was killed there, one at the end."""
+
+OUTPUT_TIMES = [OutputTime(0, 4, 20), OutputTime(0, 5, 30), OutputTime(0, 8, 31), OutputTime(1, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("records", "findings"),
+    [
+        ([assigned(0, 10), assigned(0, 15), assigned(5, 25)], 0),
+        ([assigned(0, 10), assigned(5, 20)], 0),  # the first start's own assignment has mapped the events
+        ([assigned(5, 25)], 1),
+        ([assigned(0, 10), assigned(0, 15)], 1),
+        ([assigned(0, 10), assigned(0, 11), assigned(0, 12), assigned(5, 25)], 1),
+        ([assigned(0, 10), assigned(5, 25), assigned(5, 26)], 1),
+        ([assigned(0, 10), assigned(5, 25), assigned(9, 40)], 1),  # nothing was committed behind 9
+        ([assigned(0, 10), assigned(5, 25), assigned(7, 31)], 1),  # of no assignment
+        ([assigned(5, 25), assigned(0, 10)], 1),
+        ([assigned(0, 10), assigned(5, 31)], 1),  # after outputs of its own assignment
+        ([assigned(0, 10), assigned(5, 19)], 1),  # before an output of the one before
+        ([assigned(0, 10), assigned(5, 25, decisions="off")], 1),
+        ([assigned(0, 10), assigned(5, 25, partition=1)], 1),
+        ([assigned(0, 10), assigned(5, 25, startFrom="end")], 1),
+        ([assigned(0, 10), assigned(5, 25, instance="w1")], 1),
+        ([assigned(0, 10), assigned(5, 25, more=1)], 1),
+    ],
+)
+def test_records_of_assignments_are_checked(records: list[StoredRecord], findings: int) -> None:
+    """A record that is missing, written twice, too late or too early, or with another field, is found."""
+    found = list(assignment_findings(records, STARTS, OUTPUT_TIMES, {0: 9}, decisions="all"))
+
+    assert findings == len(found), found

@@ -38,6 +38,33 @@ class StepSignal:
         return ["--step", self.step, "--nth", str(self.nth), "--delay-ms", str(self.delay_ms), "--signal", self.signal]
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerLog:
+    """The log of a process of the engine: a file, which stays when that process has ended, or its text."""
+
+    prefix: str  #: Of its installation.
+    instance_id: str
+    content: Path | str
+
+    @property
+    def text(self) -> str:
+        """What it has so far."""
+        return self.content if isinstance(self.content, str) else self.content.read_text(errors="replace")
+
+
+_LOGS: list[WorkerLog] = []
+
+
+def keep_log(installation: Installation, content: Path | str, *, instance_id: str | None = None) -> None:
+    """For the checker: the log of a process, with the host's name as its instance id where it has no other."""
+    _LOGS.append(WorkerLog(installation.prefix, instance_id or installation.settings.instance_name, content))
+
+
+def worker_logs(installation: Installation) -> list[WorkerLog]:
+    """Of all processes of an installation's engine that this process has started."""
+    return [log for log in _LOGS if log.prefix == installation.prefix]
+
+
 class Worker:
     """One `python -m tests.soak.worker ARGUMENTS`; ends with the block, by SIGKILL if need be; leaves its `log`."""
 
@@ -50,7 +77,7 @@ class Worker:
         logs: Path | None,
         env: Mapping[str, str],
     ) -> None:
-        self.proxy = Proxy(installation.servers)
+        self.proxy = Proxy(installation.servers, ignored_topic=installation.operations)
         self.instance_id = instance_id
         self._command = (sys.executable, "-m", "tests.soak.worker", *arguments)
         self._installation = installation
@@ -58,6 +85,7 @@ class Worker:
         handle, name = tempfile.mkstemp(prefix=f"{installation.prefix}{instance_id}-", suffix=".log", dir=logs)
         os.close(handle)
         self.log = Path(name)
+        keep_log(installation, self.log, instance_id=instance_id)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
