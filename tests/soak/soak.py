@@ -30,12 +30,11 @@ from tests.soak.installation import Timeouts, create_topics, soak_installation
 from tests.soak.iteration import Iteration, RunningIteration, registry_label
 from tests.soak.registry import Registry
 from tests.soak.scenarios import Environment
-from tests.soak.workers import lag
+from tests.soak.workers import EVENTUALLY_S, lag, wait_until_caught_up
 from tests.soak.workload import InputProducer, Workload, mixed_records
 from tests.support.installation import Installation
 from tests.support.waiting import becomes_true
 
-CATCH_UP_TIMEOUT_S: Final = 180.0
 RUNNER_TIMEOUT_S: Final = 400.0  # of one fault, which waits twice for what a busy machine does late
 CHECK_TIME_S: Final = 90.0  # reserved at the end of the soak for the last iteration's check
 MIN_ITERATION_S: Final = 30.0
@@ -191,15 +190,12 @@ def _drain(running: RunningIteration) -> None:
     installation, environment = running.installation, running.environment
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(environment.worker(installation, instance_id=f"w{n}")) for n in range(2)]
-        drained = becomes_true(
-            lambda: not lag(installation) or any(worker.exit_code is not None for worker in workers),
-            CATCH_UP_TIMEOUT_S,
-            every_s=0.5,
-        )
-        if not drained:
+        if not wait_until_caught_up(
+            installation, EVENTUALLY_S, or_else=lambda: any(worker.exit_code is not None for worker in workers)
+        ):
             running.add_finding(
                 Kind.STALLED,
-                f"{CATCH_UP_TIMEOUT_S:.0f} s after the last fault the group is behind: {lag(installation)}",
+                f"after the last fault the group stays behind for {EVENTUALLY_S:.0f} s: {lag(installation)}",
             )
         for worker in workers:
             name = f"{worker.instance_id}, after the last fault"
