@@ -48,7 +48,7 @@ unit: $(VENV)/.dev  ## the tests that need no broker
 
 test: lint  ## all the tests, on a real local Kafka
 	$(PYTEST) --ignore=tests/scenarios --durations=20
-	$(BIN)/pytest tests/scenarios --numprocesses 2 --durations=20  # by themselves: they load the machine
+	$(BIN)/pytest tests/scenarios --durations=20  # by itself: its scenarios run side by side and load the machine
 
 soak: $(VENV)/.dev  ## many examples of each law, then exactly once under faults for an hour (SOAK_SECONDS=3600)
 	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600

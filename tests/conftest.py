@@ -29,6 +29,7 @@ ONE_PROCESS_FILES: Final = (
 """Files whose tests share a fixture that is costly to set up, mostly a broker, or look at what all demos of a broker
 leave behind. A mark would do, but pytest-xdist 3.8.0 ignores its `xdist_group` with pytest 9.2."""
 SCENARIOS: Final = "tests/scenarios/"
+"""Tests of one process: they run their scenarios beside each other by themselves."""
 
 register_profiles()
 
@@ -49,21 +50,16 @@ def _use_memory_disk() -> None:
         os.environ["TMPDIR"], tempfile.tempdir = MEMORY_DISK, None
 
 
-def scenario_group(nodeid: str) -> str:
-    """The tests of scenarios that one process has, beside each other: those of one group protocol."""
-    return f"{SCENARIOS}{'consumer' if nodeid.endswith('-consumer]') else 'classic'}"
-
-
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand the tests out one by one, but a `scenario_group` and a file of ONE_PROCESS_FILES whole, and first of all."""
+    """Hand the tests out one by one, but the scenarios, and each of ONE_PROCESS_FILES, at once, and first of all."""
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  only where it is installed
 
     class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             if file.startswith(SCENARIOS):
-                return scenario_group(nodeid)
+                return SCENARIOS
             return file if file.endswith(ONE_PROCESS_FILES) else nodeid
 
     return OneByOne(config, log)

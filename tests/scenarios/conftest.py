@@ -1,24 +1,23 @@
 """Scenarios run a few at a time, before the tests that want their results: most of their time is waiting for sessions.
 
-A test names its scenario by the parameter `result`; all that the tests of its group name are started with the first.
-pytest-xdist hands each group, those of one group protocol, to a process: one alone is bound by its interpreter's lock.
+A test names its scenario by the parameter `result`; all that the session's tests name are started with the first.
+pytest-xdist hands all of these tests to one process.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
 from processor.kafka.local.kafka import LocalKafka, local_kafka
-from tests.conftest import scenario_group
 from tests.scenarios.scenario import Scenario
 from tests.soak.faults import BROKER_SETTINGS
 from tests.soak.installation import FAST_TIMEOUTS_BROKER
 from tests.soak.scenarios import Environment, FaultMissedError, ScenarioResult
 
-CONCURRENT_SCENARIOS = 5  # in each process
+CONCURRENT_SCENARIOS = 8
 ATTEMPTS = 3
 
 
@@ -29,44 +28,22 @@ def kafka() -> Iterator[LocalKafka]:
         yield kafka
 
 
-class RunningScenarios:
-    """The scenarios of a group of tests, all started when the first of them wants its result."""
-
-    def __init__(self, items: Iterable[pytest.Item], kafka: LocalKafka, logs: Path) -> None:
-        self._of_group: dict[str, dict[Scenario, None]] = {}
-        for item in items:
-            callspec = getattr(item, "callspec", None)  # there is none without parameters
-            parameter = None if callspec is None else callspec.params.get("result")
-            if isinstance(parameter, Scenario):
-                self._of_group.setdefault(scenario_group(item.nodeid), {})[parameter] = None
-        self._kafka = kafka
-        self._logs = logs
-        self._pool = ThreadPoolExecutor(CONCURRENT_SCENARIOS, thread_name_prefix="scenario")
-        self._started: dict[str, dict[Scenario, Future[ScenarioResult]]] = {}
-
-    def of_group(self, nodeid: str) -> Mapping[Scenario, Future[ScenarioResult]]:
-        """The results of the group of this test."""
-        group = scenario_group(nodeid)
-        if group not in self._started:
-            longest_first = sorted(self._of_group.get(group, {}), key=lambda scenario: not scenario.long)
-            self._started[group] = {
-                scenario: self._pool.submit(_run, scenario, self._kafka, self._logs) for scenario in longest_first
-            }
-        return self._started[group]
-
-    def close(self) -> None:
-        """Wait for those that run."""
-        self._pool.shutdown(cancel_futures=True)
-
-
 @pytest.fixture(scope="session")
 def running_scenarios(
     request: pytest.FixtureRequest, kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningScenarios]:
-    """Those that the session's tests name."""
-    running = RunningScenarios(request.session.items, kafka, tmp_path_factory.mktemp("workers"))
-    yield running
-    running.close()
+) -> Iterator[Mapping[Scenario, Future[ScenarioResult]]]:
+    """All scenarios that the session's tests name, started."""
+    logs = tmp_path_factory.mktemp("workers")
+    parameters = (
+        item.callspec.params.get("result")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    )
+    scenarios = dict.fromkeys(parameter for parameter in parameters if isinstance(parameter, Scenario))
+    longest_first = sorted(scenarios, key=lambda scenario: not scenario.long)
+    pool = ThreadPoolExecutor(CONCURRENT_SCENARIOS, thread_name_prefix="scenario")
+    yield {scenario: pool.submit(_run, scenario, kafka, logs) for scenario in longest_first}
+    pool.shutdown(cancel_futures=True)
 
 
 def _run(scenario: Scenario, kafka: LocalKafka, logs: Path) -> ScenarioResult:
@@ -86,9 +63,11 @@ def _run_once(scenario: Scenario, kafka: LocalKafka, logs: Path) -> ScenarioResu
 
 
 @pytest.fixture
-def result(request: pytest.FixtureRequest, running_scenarios: RunningScenarios) -> ScenarioResult:
+def result(
+    request: pytest.FixtureRequest, running_scenarios: Mapping[Scenario, Future[ScenarioResult]]
+) -> ScenarioResult:
     """Of the scenario that the test names."""
-    return running_scenarios.of_group(request.node.nodeid)[request.param].result()
+    return running_scenarios[request.param].result()
 
 
 @pytest.fixture
@@ -99,8 +78,8 @@ def environment(kafka: LocalKafka, tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def idle_environment(
-    request: pytest.FixtureRequest, running_scenarios: RunningScenarios, environment: Environment
+    running_scenarios: Mapping[Scenario, Future[ScenarioResult]], environment: Environment
 ) -> Environment:
-    """For claims about time: an environment in which no other scenario of this process runs."""
-    wait(running_scenarios.of_group(request.node.nodeid).values())
+    """For claims about time: an environment in which no other scenario runs."""
+    wait(running_scenarios.values())
     return environment
