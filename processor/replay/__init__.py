@@ -1,1 +1,1 @@
-"""Operate on the past: what became of a record, and why."""
+"""Operations on the past: what became of a record, and what a replay is missing."""

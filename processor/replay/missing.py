@@ -1,0 +1,84 @@
+"""What a replay is missing: the templates of an event that never had an outcome, or whose decision is to be reviewed.
+
+Existence is by event and template, never by encodedKey: a template whose recipient was edited would otherwise write to
+a second person.
+"""
+
+from dataclasses import dataclass
+
+from processor.domain.reasons import DecisionReason
+from processor.domain.record import EventName, TemplateId
+from processor.domain.template import TemplateSet
+from processor.replay.outcome_index import MappedWith, OutcomeIndex
+from processor.replay.set_history import SetHistory
+
+REVIEWABLE: frozenset[DecisionReason] = frozenset(
+    (
+        DecisionReason.INACTIVE,
+        DecisionReason.CHANNEL_DISABLED,
+        DecisionReason.CONDITION_FALSE,
+        DecisionReason.NO_RECIPIENT,
+        DecisionReason.NOT_SUBSCRIBED,
+    )
+)
+"""What `--include-decided` takes: settings, templates and rows that may have been wrong, and were corrected since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What an operator names to be made up for, beside events without any outcome.
+
+    `templates`: only these, None: all. `include_new`: templates that the set of that time did not have.
+    `include_decided`: reasons whose decisions are reviewed.
+    """
+
+    templates: frozenset[TemplateId] | None = None
+    include_new: frozenset[TemplateId] = frozenset()
+    include_decided: frozenset[DecisionReason] = frozenset()
+
+
+class MissingTemplates:
+    """Says for each offset of an index which of today's templates are to be applied to its event."""
+
+    def __init__(self, index: OutcomeIndex, today: TemplateSet, history: SetHistory, scope: Scope) -> None:
+        self._index = index
+        self._today = today
+        self._history = history
+        self._scope = scope
+        self._new_of_kind: dict[frozenset[MappedWith], frozenset[TemplateId]] = {}
+
+    def may_miss(self, offset: int) -> bool:
+        """Whether the event at `offset` has to be read: it has no outcome of `run`, or one that leaves room."""
+        mapped_with = self._index.mapped_with(offset)
+        return not mapped_with or bool(self._new(mapped_with)) or bool(self._decided(offset))
+
+    def of_event(self, offset: int, event: EventName) -> frozenset[TemplateId]:
+        """The templates to be applied to `event`, the event at `offset`."""
+        mapped_with = self._index.mapped_with(offset)
+        named = self._in_scope(frozenset(template.id for template in self._today.for_event(event)))
+        candidates = self._new(mapped_with) if mapped_with else named
+        missing = {template for template in candidates & named if not self._index.has_template(offset, template)}
+        return frozenset(missing | (self._decided(offset) & named))
+
+    def _new(self, mapped_with: frozenset[MappedWith]) -> frozenset[TemplateId]:
+        """Those of `--include-new` that none of the sets had for the event that they were mapped with."""
+        if mapped_with not in self._new_of_kind:
+            self._new_of_kind[mapped_with] = self._find_new(mapped_with)
+        return self._new_of_kind[mapped_with]
+
+    def _find_new(self, mapped_with: frozenset[MappedWith]) -> frozenset[TemplateId]:
+        found = self._in_scope(self._scope.include_new)
+        for mapped in mapped_with:
+            if mapped.event is None or mapped.set_version is None:
+                return frozenset()
+            found &= frozenset(template.id for template in self._today.for_event(mapped.event))
+            found -= self._history.templates(mapped.set_version, mapped.event)
+        return found
+
+    def _decided(self, offset: int) -> frozenset[TemplateId]:
+        if not self._scope.include_decided:
+            return frozenset()
+        return self._in_scope(self._index.decided(offset))
+
+    def _in_scope(self, templates: frozenset[TemplateId]) -> frozenset[TemplateId]:
+        return templates if self._scope.templates is None else templates & self._scope.templates
