@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 import structlog
@@ -15,6 +15,7 @@ from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import EPOCH, SchemaGuid, SchemaId, SourceRecord
+from processor.domain.times import parse_time_ms
 from processor.engine.output_scan import OutcomeReader
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin, Reader, create_admin, source_record, standalone_consumer
@@ -89,16 +90,13 @@ def parse_start_policy(text: str | None) -> StartPolicy | None:
         return None
     if text in (StartPolicyKind.BEGINNING, StartPolicyKind.END, StartPolicyKind.OUTPUTS):
         return StartPolicy(StartPolicyKind(text))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    time_ms = parse_time_ms(text)
+    if time_ms is None:
         raise UsageError(
             f"--start-from takes beginning, end, outputs or a time with its offset, got: {text!r}",
             hint="a time looks like 2026-03-14T09:26:53Z",
         )
-    return StartPolicy(StartPolicyKind.TIME, int(moment.timestamp() * 1000))
+    return StartPolicy(StartPolicyKind.TIME, time_ms)
 
 
 @dataclass(frozen=True, slots=True)
