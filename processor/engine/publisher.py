@@ -108,8 +108,9 @@ class TransactionalPublisher:
         """Publish `outputs` and commit `positions`, (topic, partition) -> next offset to read, as one. None: committed.
 
         `group_metadata` is the consumer's, taken after the last poll; it fences a member that has lost its partitions
-        (KIP-447). `is_batch`: records were mapped for it, so its steps are steps of the loop.
-        Blocks until the broker responds or the transaction's time is over; one deadline for all calls.
+        (KIP-447). Without `positions`, as for an operation on the past, it is not used. `is_batch`: records were mapped
+        for it, so its steps are steps of the loop. Blocks until the broker responds or the transaction's time is over;
+        one deadline for all calls.
         Raises AuthorizationError, and FencedError when fenced twice within a minute.
         """
         producer = self._producer
@@ -126,9 +127,10 @@ class TransactionalPublisher:
                 self._produce(producer, output, deadline)
             on_step(Step.PRODUCED)
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
-            self._retry_until(
-                deadline, lambda timeout_s: producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s)
-            )
+            if offsets:
+                self._retry_until(
+                    deadline, lambda timeout_s: producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s)
+                )
             on_step(Step.OFFSETS_SENT)
             on_step(Step.COMMITTING)
             is_committing = True

@@ -9,13 +9,17 @@ from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from processor.domain.output_topics import OutputTopics
+from processor.domain.record import OutRecord, Topic
 from processor.engine.loop import run
-from processor.engine.publisher import NotCommitted, TransactionalPublisher
+from processor.engine.publisher import NotCommitted, TransactionalPublisher, TransactionResult
 from processor.errors import UsageError
 from processor.kafka.local.kafka import local_kafka
+from tests.support.clients import logged
 from tests.support.installation import create_installation
+from tests.support.read_to_end import read_topics
 
 TOPICS = cast(OutputTopics, None)  # passed to `make_producer`, which does not use it here
 
@@ -62,6 +66,39 @@ def test_a_dropped_producer_is_closed_at_once_in_the_background() -> None:
     assert isinstance(failure, NotCommitted)
     assert dropped() is None
     assert ["discard"] == ended
+
+
+@pytest.mark.kafka
+def test_a_transaction_without_positions(bootstrap_servers: str, topic_prefix: str) -> None:
+    """An operation on the past commits what it publishes, and no positions; a second one of the id fences it."""
+    topic = Topic(f"{topic_prefix}out")
+    admin = AdminClient(logged({"bootstrap.servers": bootstrap_servers}))
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+
+    def connect() -> TransactionalPublisher:
+        properties = logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}past"})
+        publisher = TransactionalPublisher(
+            lambda _topics, _failed: Producer(properties),
+            transactional_id=f"{topic_prefix}past",
+            timeout_s=15,
+            must_stop=lambda: False,
+            on_step=lambda _step: None,
+        )
+        publisher.reset_producer(TOPICS, between_attempts=lambda: None)
+        return publisher
+
+    def publish(on: TransactionalPublisher, value: bytes) -> NotCommitted | None:
+        return on.publish([OutRecord(topic, 0, b"key", value, ())], {}, None)
+
+    first = connect()
+    assert publish(first, b"1") is None
+    second = connect()
+    failure = publish(first, b"2")
+    assert publish(second, b"3") is None
+
+    assert failure is not None
+    assert TransactionResult.FENCED is failure.result
+    assert [b"1", b"3"] == [message.value() for message in read_topics(bootstrap_servers, [topic])]
 
 
 @pytest.mark.kafka
