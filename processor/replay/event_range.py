@@ -1,0 +1,66 @@
+"""Which offsets of a partition an operation on the past looks at."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka.admin import OffsetSpec
+
+from processor.errors import InputError
+from processor.kafka.clients import Admin
+from processor.kafka.offsets import offset_at_time, partition_offset
+from processor.replay.selection import Selection
+from processor.settings import InputTopic, Settings
+
+READ_HINT: Final = "grant DESCRIBE and READ on the events topic and on the group"
+
+
+@dataclass(frozen=True, slots=True)
+class EventRange:
+    """Offsets [first, end) of one partition of the events, all of them before the group's position."""
+
+    partition: int
+    first: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """In offsets, of which some may hold no event."""
+        return self.end - self.first
+
+
+def resolve_range(
+    settings: Settings, admin: Admin, selection: Selection, partition: int, *, position: int | None
+) -> EventRange:
+    """The offsets of `partition` that `selection` has; `position` is the group's. May be empty: no record is that new.
+
+    Blocks for up to three requests. Raises InputError where the group has no position, where an offset that the
+    operator names is not yet mapped or no longer kept; the text says which offsets can be named. UnavailableError and
+    AuthorizationError as `partition_offset`.
+    """
+    events = settings.topic(InputTopic.EVENTS)
+    place = f"{events}[{partition}]"
+    low = partition_offset(admin, events, partition, OffsetSpec.earliest(), hint=READ_HINT)
+    if position is None:
+        raise InputError(
+            f"group {settings.group_id!r} has no position in {place}: what `run` has not reached is not in the past",
+            hint="start `run`, or check PROCESSOR_GROUP and PROCESSOR_TOPICS__PREFIX",
+        )
+    if position < low:
+        raise InputError(
+            f"the group's position in {place} is {position}, and it begins at offset {low}: what it held is gone",
+            hint="`processor run` says how to go on",
+        )
+    first, end = selection.first_offset, selection.end_offset
+    if first is not None and first < low:
+        raise InputError(f"{place} begins at offset {low}: earlier ones are gone", hint=f"--offsets {low}:{end or ''}")
+    if max(first or 0, end or 0) > position:
+        raise InputError(
+            f"the group's position in {place} is {position}: later events are `run`'s",
+            hint=f"--offsets {first if first is not None and first < position else low}:{position}",
+        )
+    first, end = low if first is None else first, position if end is None else end
+    if selection.from_ms is not None:
+        first = max(first, offset_at_time(admin, events, partition, selection.from_ms, hint=READ_HINT))
+    if selection.to_ms is not None:
+        end = min(end, offset_at_time(admin, events, partition, selection.to_ms, hint=READ_HINT))
+    return EventRange(partition, first, max(first, end))
