@@ -45,15 +45,19 @@ def decode_record(
     if event.tenant != context.tenant:
         detail = f"tenant {_quote(event.tenant)}; this installation is for {context.tenant}"
         return _skip(record, event, DecisionReason.TENANT_DISABLED, detail, context)
+    if failure := key_failure(record, event, context.key_check):
+        return reject(record, failure.reason, failure.detail, context, event=event)
+    return SourceEvent(record, event, record.key != event.ordering_key.encode())
+
+
+def key_failure(record: SourceRecord, event: Event, key_check: KeyCheck) -> DecodeFailure | None:
+    """Why the record of `event` is rejected for its key; None when it is not."""
     if not record.key:
-        detail = f"no key; {event.name} is keyed by {event.ordering_key}"
-        return reject(record, Reason.MISSING_KEY, detail, context, event=event)
-    has_wrong_key = record.key != event.ordering_key.encode()
-    if has_wrong_key and context.key_check is KeyCheck.STRICT:
+        return DecodeFailure(Reason.MISSING_KEY, f"no key; {event.name} is keyed by {event.ordering_key}")
+    if key_check is KeyCheck.STRICT and record.key != event.ordering_key.encode():
         key = _quote(record.key.decode(errors="replace"))
-        detail = f"key {key}; {event.name} is keyed by {event.ordering_key}"
-        return reject(record, Reason.WRONG_KEY, detail, context, event=event)
-    return SourceEvent(record, event, has_wrong_key)
+        return DecodeFailure(Reason.WRONG_KEY, f"key {key}; {event.name} is keyed by {event.ordering_key}")
+    return None
 
 
 def _quote(value: str) -> str:

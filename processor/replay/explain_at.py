@@ -13,10 +13,9 @@ from confluent_kafka import Message
 
 from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import FixedOutput
-from processor.domain.reasons import DecisionReason, Reason
+from processor.domain.reasons import DecisionReason
 from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
 from processor.domain.template import TemplateSet
-from processor.domain.text import quote
 from processor.engine.output_scan import OnProgress, OutcomeReader
 from processor.engine.start_offsets import READ_HINT, group_positions
 from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
@@ -25,7 +24,7 @@ from processor.kafka.errors import NoResponseError, exit_on_broker_errors
 from processor.kafka.offsets import Extent, partition_extent
 from processor.kafka.read_range import open_reader, read_range
 from processor.kafka.topic_state import describe_topics
-from processor.mapping.options import KeyCheck
+from processor.mapping.decode_record import key_failure
 from processor.registry.cache import schemas_by_id, wait_for_schema
 from processor.settings import InputTopic, Settings
 from processor.templates.explain import Explanation, explain_event
@@ -175,11 +174,7 @@ def _explain_record(
         return Explanation(where, None, None, None, reason.value, detail, deadLetter=False, templates=())
     event = decode(record, schemas=schemas, schema_of=schema_of, max_event_bytes=settings.max_event_bytes)
     if not isinstance(event, DecodeFailure) and settings.tenant in (None, event.tenant):
-        if not record.key:
-            event = DecodeFailure(Reason.MISSING_KEY, f"no key; {event.name} is keyed by {event.ordering_key}")
-        elif settings.key_check is KeyCheck.STRICT and record.key != event.ordering_key.encode():
-            key = quote(record.key.decode(errors="replace"))
-            event = DecodeFailure(Reason.WRONG_KEY, f"key {key}; {event.name} is keyed by {event.ordering_key}")
+        event = key_failure(record, event, settings.key_check) or event
     return explain_event(where, event, templates, settings, masked=masked)
 
 
