@@ -14,6 +14,7 @@ from processor.errors import OperationUnderWayError
 from processor.settings import Settings
 from processor.tables.reader import store_folder
 from processor.tables.store import folder_error, make_private
+from processor.wire.json_codec import format_timestamp
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def claim_past_store(settings: Settings, operation: str) -> Iterator[str]:
 
 def _write_holder(file: Path, operation: str) -> None:
     """Replace the file as a whole: somebody may be reading it."""
-    since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    since = format_timestamp(datetime.now(UTC).replace(microsecond=0))
     holder = {"operation": operation, "processId": os.getpid(), "host": socket.gethostname(), "since": since}
     new = file.with_suffix(".new")
     try:

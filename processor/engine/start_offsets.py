@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 
 import structlog
@@ -14,7 +13,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import EPOCH, SchemaGuid, SchemaId, SourceRecord
+from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
 from processor.domain.times import parse_time_ms
 from processor.engine.output_scan import OutcomeReader
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
@@ -33,6 +32,7 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.options import WrittenDecisions
 from processor.registry.cache import wait_for_schema
 from processor.settings import InputTopic, Settings
+from processor.wire.json_codec import format_millis
 from processor.wire.schema import SchemaOf, WriterSchema
 
 log = structlog.get_logger()
@@ -78,10 +78,7 @@ class StartPolicy:
 
     def __str__(self) -> str:
         """As `--start-from` takes it; a time is in UTC, to the millisecond."""
-        if self.kind is not StartPolicyKind.TIME:
-            return self.kind
-        moment = EPOCH + timedelta(milliseconds=self.time_ms)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return format_millis(self.time_ms) if self.kind is StartPolicyKind.TIME else self.kind
 
 
 def parse_start_policy(text: str | None) -> StartPolicy | None:

@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Final
 
 from processor.domain.record import Topic
-from processor.domain.times import utc_text
 from processor.engine.output_scan import OutcomeReader
 from processor.errors import InputError
 from processor.kafka.offsets import Extent
+from processor.wire.json_codec import format_millis
 
 FIRST_STEP_MS: Final = 3_600_000  # back from the range's first event; then doubled
 MARGIN_MS: Final = 3_600_000  # of the other topics before the anchor's time: one transaction writes to all three
@@ -67,7 +67,7 @@ def _begin_at(
     anchor_ms = times[anchor_topic]
     for topic, first in firsts.items():
         if topic != anchor_topic and extents[topic].first > 0 and (first is None or first.time_ms > anchor_ms):
-            holds = "nothing" if first is None else f"only what was written from {utc_text(first.time_ms)} on"
+            holds = "nothing" if first is None else f"only what was written from {format_millis(first.time_ms)} on"
             raise InputError(
                 f"{topic} holds {holds}, and the range's outcomes may be older: it is unknown which events have theirs",
                 hint="take a later range, or keep outputs for as long as events (retention.ms)",
