@@ -1,7 +1,7 @@
 """What events are mapped with, from files, broker and registry: for `run`, and for what maps past events.
 
 In two steps, as an instance that goes on under a transactional.id first ends what a dead one left open:
-`read_server_parts` needs nothing but answers, `build_mapping` reads the topics that such a transaction may hold back.
+`read_server_parts` needs nothing but responses, `build_mapping` reads the topics that such a transaction may hold back.
 """
 
 import time

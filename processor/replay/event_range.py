@@ -1,17 +1,15 @@
 """Which offsets of a partition an operation on the past looks at."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from confluent_kafka.admin import OffsetSpec
 
+from processor.engine.start_offsets import READ_HINT
 from processor.errors import InputError
 from processor.kafka.clients import Admin
 from processor.kafka.offsets import offset_at_time, partition_offset
 from processor.replay.selection import Selection
 from processor.settings import InputTopic, Settings
-
-READ_HINT: Final = "grant DESCRIBE and READ on the events topic and on the group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +19,6 @@ class EventRange:
     partition: int
     first: int
     end: int
-
-    @property
-    def length(self) -> int:
-        """In offsets, of which some may hold no event."""
-        return self.end - self.first
 
 
 def resolve_range(

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from processor.domain.record import SourceRecord
+from processor.engine.start_offsets import READ_HINT
 from processor.kafka.clients import source_record
 from processor.kafka.read_range import open_reader, read_range
-from processor.replay.event_range import READ_HINT, EventRange
+from processor.replay.event_range import EventRange
 from processor.settings import InputTopic, Settings
 
 MAX_GAP_OFFSETS: Final = 1_000
