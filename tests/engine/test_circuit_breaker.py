@@ -1,11 +1,11 @@
 """CircuitBreakers: when a template is suspended, tried again, and resumed."""
 
-from processor.domain.channel import Channel
-from processor.domain.message import Communicationmessage, FailedTemplate, MessageStatus, State
+from processor.domain.message import Communicationmessage, FailedTemplate
 from processor.domain.outcome import CreatedMessage, Processed, TemplateResult
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId, Topic
+from processor.domain.record import RecordPosition, SourceRecord, TemplateId, Topic
 from processor.engine.circuit_breaker import CircuitBreakers
+from tests.support.builders import make_message_status
 
 PLACE = RecordPosition(Topic("banking.events"), 0, 0)
 A = TemplateId("a")
@@ -15,23 +15,7 @@ OPEN_A = frozenset({(A, MISSING)})
 
 def created_message(version: int = 1) -> Processed:
     """An outcome in which template A made its message."""
-    status = MessageStatus(
-        encodedKey=EncodedKey("0" * 32),
-        tenant="northbank",
-        event="LOAN_REPAYMENT",
-        type=Channel.EMAIL,
-        sequence=1,
-        from_=None,
-        to=State.QUEUED,
-        at=0,
-        numRetries=0,
-        final=False,
-        eventId="e",
-        templateId=A,
-        templateVersion=version,
-        setVersion="s",
-        source=PLACE,
-    )
+    status = make_message_status(templateId=A, templateVersion=version)
     return outcome(TemplateResult(created=CreatedMessage(Communicationmessage(), status)))
 
 

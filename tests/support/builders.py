@@ -12,12 +12,12 @@ from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import template_key
-from processor.domain.message import FailedTemplate, SkippedTemplate
+from processor.domain.message import FailedTemplate, MessageStatus, SkippedTemplate, State
 from processor.domain.notification import Attachment
 from processor.domain.outcome import Outcome
 from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, SINGLE, OutputTopic, OutputTopics
 from processor.domain.reasons import DecisionReason, TemplateReason
-from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
+from processor.domain.record import EncodedKey, EventName, Headers, RecordPosition, SourceRecord, TemplateId, Topic
 from processor.domain.template import (
     Condition,
     EscapeContext,
@@ -228,6 +228,28 @@ def make_webhook(
     segments, diagnostics = parse(url, EscapeContext.URL, families=families)
     assert not diagnostics
     return replace(template, text=replace(template.text, url=segments))
+
+
+def make_message_status(**changed: Any) -> MessageStatus:
+    """The status of a message that was created."""
+    status = MessageStatus(
+        encodedKey=EncodedKey("f7" * 16),
+        tenant=TENANT,
+        event="LOAN_REPAYMENT",
+        type=Channel.EMAIL,
+        sequence=1,
+        from_=None,
+        to=State.QUEUED,
+        at=0,
+        numRetries=0,
+        final=False,
+        eventId="7f1d2c52",
+        templateId=TemplateId("loan-repayment-email"),
+        templateVersion=3,
+        setVersion="0" * 32,
+        source=RecordPosition(EVENTS_TOPIC, 0, 0),
+    )
+    return replace(status, **changed)
 
 
 def make_output_topics(

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import pytest
 
-from processor.domain.channel import Channel
 from processor.domain.message import Decision, FailedTemplate, MessageStatus, SkippedTemplate, State
 from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, SkippedReason, SourceOutcome, StatusOutcome
 from processor.domain.output_topics import DECISION, STATUS
@@ -21,6 +20,7 @@ from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import Record, WriterSchema
 from processor.wire.schema_parser import parse_schema, parse_writer_schema
 from processor.wire.wire_format import WireFormat
+from tests.support.builders import make_message_status
 from tests.support.wire import JSON_HEADERS, SCHEMAS
 from tests.wire.test_encode_dead_letters import TOPIC, failure, make_letter
 
@@ -38,26 +38,9 @@ FORMATS = pytest.mark.parametrize(
 
 
 def make_status(**changed: Any) -> MessageStatus:
-    """The status of a message that was created."""
-    status = MessageStatus(
-        encodedKey=EncodedKey("f7" * 16),
-        tenant="northbank",
-        event="LOAN_REPAYMENT",
-        type=Channel.EMAIL,
-        sequence=1,
-        from_=None,
-        to=State.QUEUED,
-        at=TIME_MS,
-        numRetries=0,
-        final=False,
-        eventId="7f1d2c52",
-        templateId=TemplateId("loan-repayment-email"),
-        templateVersion=3,
-        setVersion=SET,
-        source=SOURCE,
-        correlationId="branch-17",
-    )
-    return replace(status, **changed)
+    """The status of a message that was created of SOURCE."""
+    made_of = {"at": TIME_MS, "source": SOURCE, "setVersion": SET, "correlationId": "branch-17"}
+    return make_message_status(**{**made_of, **changed})
 
 
 def make_decision(*reasons: SkippedTemplate, **changed: Any) -> Decision:
