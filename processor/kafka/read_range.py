@@ -21,6 +21,10 @@ from processor.settings import Settings
 
 T = TypeVar("T")
 
+_READER_PROPERTIES: Final = {
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 10,  # the end is known when a fetch comes back empty, by default after 500 ms
+}
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
 FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
 
@@ -43,7 +47,7 @@ class StalledReadError(UnavailableError):
 @contextmanager
 def open_reader(settings: Settings, *, hint: str, isolation: str = "read_committed") -> Iterator[Consumer]:
     """A consumer outside of the group, for `read_range`. UnavailableError and AuthorizationError for the broker's."""
-    reader = standalone_consumer(settings, isolation=isolation, more={"enable.partition.eof": True})
+    reader = standalone_consumer(settings, isolation=isolation, more=_READER_PROPERTIES)
     try:
         yield reader
     except KafkaException as exception:
