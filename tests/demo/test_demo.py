@@ -138,6 +138,7 @@ def unreachable_settings() -> Settings:
     return Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
 
 
+@pytest.mark.process
 def test_no_broker(unreachable_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that are set and do not respond are an error with a hint; no other broker is started instead."""
     monkeypatch.setattr("processor.kafka.topic_admin._REQUEST_TIMEOUT_S", 0.5)

@@ -342,6 +342,7 @@ def test_held_back_bytes_are_bounded(
     assert (1, 3) == (held_back["mapped"], full["mapped"])
 
 
+@pytest.mark.process
 def test_a_large_record_does_not_release_a_held_back_batch(
     bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,7 @@ def assert_responses_within_a_second(server: Server) -> None:
         assert min(took_s) < 1
 
 
+@pytest.mark.process
 def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
     """A byte now and then does not keep a connection: it is closed after REQUEST_TIMEOUT_S from its beginning."""
     with serving() as (server, _), raw_connection(server) as slow:
@@ -188,6 +189,7 @@ def test_a_request_has_one_deadline_however_slowly_it_comes() -> None:
     assert REQUEST_TIMEOUT_S - 0.5 < took_s < REQUEST_TIMEOUT_S + 5
 
 
+@pytest.mark.process
 def test_a_client_that_never_reads_is_cut_off_at_the_deadline() -> None:
     """A response that is larger than all buffers holds its thread no longer than a request may take."""
     registry = CollectorRegistry()

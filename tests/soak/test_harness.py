@@ -214,6 +214,7 @@ def test_duplicate_cases_are_independent() -> None:
     assert {case.key for case in cases} == {record.key for case in cases for record in case.after}
 
 
+@pytest.mark.process
 def test_a_runner_hangs_by_its_fault_alone() -> None:
     """However many faults it has: one that makes progress is waited for, and one whose fault does not end is not."""
     runner = FaultRunner(cast(RunningIteration, None), "w0", ())
