@@ -24,6 +24,7 @@ class OperationKind(StrEnum):
 
     REPLAY = "replay"  #: Events without an outcome, and outcomes that an operator names to be made up for.
     REDRIVE = "redrive"  #: Dead letters and failed templates.
+    POSITIONS = "positions"  #: The group's positions, set by a person.
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.domain.record import Headers, RecordPosition, Topic
+from processor.domain.record import RecordPosition, Topic
 from processor.errors import UnavailableError
-from processor.kafka.clients import headers_of, standalone_consumer
+from processor.kafka.clients import standalone_consumer
 from processor.kafka.errors import (
     AUTHORIZATION_ERRORS,
     FETCH_ADVICE,
@@ -104,9 +104,9 @@ def newest_first(
     *,
     begin: int,
     end: int,
-    read: Callable[[bytes, Headers], T | None],
+    read: Callable[[Message], T | None],
 ) -> Iterator[tuple[RecordPosition, T]]:
-    """What `read` makes of the values and headers at offsets [begin, end), with their positions, the newest first.
+    """What `read` makes of the records at offsets [begin, end), with their positions, the newest first.
 
     Reads back in doubled steps, so what is near the end comes soon; keeps what one step found. Records of which `read`
     makes None are passed over, those without a value too. Blocks and raises as `read_range`; what `read` raises passes
@@ -117,7 +117,7 @@ def newest_first(
         for message in read_range(reader, topic, partition, low, high):
             position = RecordPosition(topic, partition, message.offset() or 0)
             try:
-                value = read(message.value() or b"", headers_of(message)) if message.value() else None
+                value = read(message) if message.value() else None
             except ValueError as error:
                 raise ValueError(f"{position} cannot be read: {error}") from error
             if value is not None:

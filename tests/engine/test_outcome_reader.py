@@ -360,9 +360,8 @@ def test_the_newest_records_of_any_topic_come_first(bootstrap_servers: str, topi
     topic = installation.decisions
     put_outputs(installation, topic, [json.dumps(number).encode() for number in range(10)], OF_OPERATION)
 
-    def even(value: bytes, headers: Headers) -> int | None:
-        assert OF_OPERATION == headers
-        number = int(value)
+    def even(message: Message) -> int | None:
+        number = int(message.value() or b"")
         return number if number % 2 == 0 else None
 
     with open_reader(installation.settings, hint="") as reader:

@@ -14,6 +14,8 @@ from processor.domain.event import Event, SourceEvent
 from processor.domain.ids import template_key
 from processor.domain.message import FailedTemplate, MessageStatus, SkippedTemplate, State
 from processor.domain.notification import Attachment
+from processor.domain.operation import OperationId
+from processor.domain.operation_record import OperationCounts, OperationState, ProgressRecord
 from processor.domain.outcome import Outcome
 from processor.domain.output_topics import FIXED_OUTPUTS, OUTPUTS, SINGLE, OutputTopic, OutputTopics
 from processor.domain.reasons import DecisionReason, TemplateReason
@@ -250,6 +252,27 @@ def make_message_status(**changed: Any) -> MessageStatus:
         source=RecordPosition(EVENTS_TOPIC, 0, 0),
     )
     return replace(status, **changed)
+
+
+def make_progress(**changed: Any) -> ProgressRecord:
+    """The progress record of a replay that goes on."""
+    progress = ProgressRecord(
+        operation=OperationId("replay-20261129T075501Z-3f2a91c0"),
+        partition=0,
+        state=OperationState.UNDER_WAY,
+        first_offset=100,
+        end_offset=900,
+        next_offset=250,
+        by="ops-ada",
+        because="skipped on Monday",
+        host="host-a",
+        process_id=4711,
+        set_version="beea255df8141d7dae8f2e9d47af7f9c",
+        request={"offsets": "100:900", "includeNew": ["loan-repaid"], "rate": 500.5, "to": None},
+        counts=OperationCounts(messages=140, decisions=9, dead_letters=1),
+        at_ms=1_796_025_301_000,
+    )
+    return replace(progress, **changed)
 
 
 def make_output_topics(
