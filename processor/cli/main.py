@@ -10,10 +10,23 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from processor.cli import check, demo, explain, kafka, preview, produce, run, schemas, settings, templates, topics
+from processor.cli import (
+    check,
+    demo,
+    explain,
+    kafka,
+    preview,
+    produce,
+    replay,
+    run,
+    schemas,
+    settings,
+    templates,
+    topics,
+)
 from processor.errors import FatalError, InternalError, UsageError
 
-COMMANDS: Final = (demo, run, topics, produce, kafka, check, preview, explain, templates, schemas, settings)
+COMMANDS: Final = (demo, run, topics, produce, kafka, check, preview, explain, replay, templates, schemas, settings)
 """One module a command, in the order of `--help`. Its name is the command's; `command` takes the options and gives the
 exit code; `EXAMPLE` is a command line that can be typed."""
 

@@ -127,7 +127,12 @@ def connect(local: LocalRunParts, run: RunContext, stack: ExitStack) -> EnginePa
     server = read_server_parts(local.now, run.shutdown)
     ids = {"transactional_id": run.transactional_id, "group": settings.group_id}
     log.info("starting", **ids, template_set=reloader.templates.digest)
-    publisher = _create_publisher(settings, run)
+    publisher = create_publisher(
+        settings,
+        transactional_id=run.transactional_id,
+        must_stop=run.shutdown.deadline_passed,
+        on_step=run.on_step,
+    )
     # Before joining: what a dead instance of our name left open is ended, so that no reader waits for it.
     publisher.reset_producer(server.topics, between_attempts=lambda: None)
     restore = TableRestore(run.transactional_id, run.status.metrics, run.status.set_starting, until_end=run.until_end)
@@ -162,11 +167,15 @@ def connect(local: LocalRunParts, run: RunContext, stack: ExitStack) -> EnginePa
     )
 
 
-def _create_publisher(settings: Settings, run: RunContext) -> TransactionalPublisher:
+def create_publisher(
+    settings: Settings, *, transactional_id: str, must_stop: Callable[[], bool], on_step: StepHook
+) -> TransactionalPublisher:
+    """A publisher under that id, without a producer yet; `must_stop` and `on_step` as TransactionalPublisher."""
+
     def make_producer(topics: OutputTopics, on_failure: OnFailure) -> Producer:
         properties = producer_properties(
             settings,
-            transactional_id=run.transactional_id,
+            transactional_id=transactional_id,
             largest_record_bytes=topics.dead_letters.limit_bytes + DEAD_LETTER_HEADROOM_BYTES,
             smallest_limit_bytes=min(topic.limit_bytes for topic in topics.outputs),
         )
@@ -174,10 +183,10 @@ def _create_publisher(settings: Settings, run: RunContext) -> TransactionalPubli
 
     return TransactionalPublisher(
         make_producer,
-        transactional_id=run.transactional_id,
+        transactional_id=transactional_id,
         timeout_s=settings.transaction_timeout_ms / 1000,
-        must_stop=run.shutdown.deadline_passed,
-        on_step=run.on_step,
+        must_stop=must_stop,
+        on_step=on_step,
     )
 
 

@@ -1,6 +1,6 @@
 """Reads those events of a range that have to be looked at, and passes over the others."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final
 
 from processor.domain.record import SourceRecord
@@ -32,7 +32,7 @@ def spans(events: EventRange, is_wanted: Callable[[int], bool], *, max_gap: int 
 
 def read_events(
     settings: Settings, partition: int, ranges: Iterable[range], is_wanted: Callable[[int], bool]
-) -> Iterator[SourceRecord]:
+) -> Generator[SourceRecord]:
     """The wanted records at the offsets of `ranges`, in order; outside of any group, aborted ones left out.
 
     Blocks. UnavailableError and AuthorizationError as `read_range`; UnpackError for a batch that cannot be unpacked.

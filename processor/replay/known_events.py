@@ -17,16 +17,18 @@ _IS_ELSEWHERE: Final = frozenset((DecisionReason.DUPLICATE_EVENT, DecisionReason
 
 @dataclass(frozen=True, slots=True)
 class KnownAt:
-    """Where an event had its outcome: the offset of its source, and the past operation that gave it, None: `run`."""
+    """Where an event had its outcome: the offset of its source, when that counts as written (milliseconds since 1970),
+    and the past operation that gave it, None: `run`."""
 
     offset: int
+    time_ms: int
     operation: str | None
 
 
 def find_known(
     outputs: OutcomeReader, offset_by_id: Mapping[str, int], *, on_progress: OnProgress | None = None
 ) -> dict[str, KnownAt]:
-    """Which of the event ids have an outcome at another offset than theirs, by event id; the first one found.
+    """Which of the event ids have an outcome at another offset than theirs, by event id; the lowest such offset.
 
     One pass over all outputs that are kept: an event that was sent twice lies anywhere. Blocks; raises as
     `OutcomeReader.outcomes_from`, InputError too: what cannot be read may be an event's outcome.
@@ -43,9 +45,11 @@ def known_among(outcomes: Iterable[SourceOutcome], offset_by_id: Mapping[str, in
     known: dict[str, KnownAt] = {}
     for outcome in outcomes:
         event_id, offset = outcome.seen_event_id, outcome.source.offset
-        if event_id is None or offset_by_id.get(event_id, offset) == offset or event_id in known:
+        if event_id is None or offset_by_id.get(event_id, offset) == offset:
+            continue
+        if event_id in known and known[event_id].offset <= offset:
             continue
         if isinstance(outcome, DecisionOutcome) and any(skipped.reason in _IS_ELSEWHERE for skipped in outcome.reasons):
             continue
-        known[event_id] = KnownAt(offset, outcome.operation)
+        known[event_id] = KnownAt(offset, outcome.time_ms, outcome.operation)
     return known

@@ -47,6 +47,15 @@ class MissingTemplates:
         self._scope = scope
         self._new_of_kind: dict[frozenset[MappedWith], frozenset[TemplateId]] = {}
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether an operator names the templates that are looked at."""
+        return self._scope.templates is not None
+
+    def has_any(self, offset: int) -> bool:
+        """Whether the event at `offset` has any outcome."""
+        return self._index.has_outcome(offset)
+
     def may_miss(self, offset: int) -> bool:
         """Whether the event at `offset` has to be read: it has no outcome of `run`, or one that leaves room."""
         mapped_with = self._index.mapped_with(offset)
@@ -59,6 +68,10 @@ class MissingTemplates:
         candidates = self._new(mapped_with) if mapped_with else named
         missing = {template for template in candidates & named if not self._index.has_template(offset, template)}
         return frozenset(missing | (self._decided(offset) & named))
+
+    def decided(self, offset: int) -> frozenset[TemplateId]:
+        """The templates whose decision on the event at `offset` is reviewed: what is decided once more is no change."""
+        return self._decided(offset)
 
     def _new(self, mapped_with: frozenset[MappedWith]) -> frozenset[TemplateId]:
         """Those of `--include-new` that none of the sets had for the event that they were mapped with."""

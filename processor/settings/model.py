@@ -38,6 +38,7 @@ from processor.wire.wire_format import WireFormat
 PREFIX: Final = "PROCESSOR_"
 
 _LEGAL_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # org.apache.kafka.common.internals.Topic
+MAX_AGE_LIMIT_H: Final = 87_600  # ten years
 _MAPPING_TIME_MS: Final = 15_000  # between two polls beside a transaction: mapping, and what a slow broker adds
 
 
@@ -258,15 +259,33 @@ class ChannelSettings(SettingsTable):
         return frozenset(channel for channel in Channel if cells.get(channel, channel in row.channels))
 
 
+def _max_age(what: str, hours: int) -> Any:
+    """The field of a channel's age limit."""
+    return Field(
+        default=hours,
+        ge=1,
+        le=MAX_AGE_LIMIT_H,
+        description=f"Hours after the event at which {what} is too old to be sent; `processor replay` counts them.",
+    )
+
+
+class EmailSettings(SettingsTable):
+    """Mail."""
+
+    max_age_h: int = _max_age("a mail", 96)
+
+
 class WebhookSettings(SettingsTable):
     """Calls of other systems."""
 
+    max_age_h: int = _max_age("a call", 96)
     allow_http: bool = Field(default=False, description="Whether a webhook's address may be http, without TLS.")
 
 
 class SmsSettings(SettingsTable):
     """Text messages."""
 
+    max_age_h: int = _max_age("a text message", 24)
     region: Annotated[str, AfterValidator(_check_region)] | None = Field(
         default=None,
         description="Country (ISO 3166, such as PT) of phone numbers that do not begin with +; not set: such a number "
@@ -494,6 +513,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = Field(default=TopicSettings(), description="Names of topics.")
     output: OutputSettings = Field(default=OutputSettings(), description="Formats of outputs.")
     channels: ChannelSettings = Field(default=ChannelSettings(), description="Channels.")
+    email: EmailSettings = Field(default=EmailSettings(), description="Mail.")
     webhook: WebhookSettings = Field(default=WebhookSettings(), description="Webhooks.")
     sms: SmsSettings = Field(default=SmsSettings(), description="Text messages.")
     message: MessageSettings = Field(default=MessageSettings(), description="Messages of portals.")

@@ -1,0 +1,56 @@
+"""Which events without an outcome are known all the same: their event id is that of another record."""
+
+from collections.abc import Mapping
+
+from processor.domain.event import Identity, SeenEvent, SourceEvent
+from processor.domain.operation import OperationId
+from processor.domain.record import RecordPosition, Topic
+from processor.engine.deduplication import DeduplicationWindow
+from processor.replay.known_events import KnownAt
+
+
+class EventIds:
+    """The ids of one partition's events, met in the order of their offsets.
+
+    An operation that goes on after it was killed finds what it found before: what it has written itself counts as an
+    event that it has met, not as one that was known elsewhere.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[str, KnownAt],
+        window: DeduplicationWindow,
+        *,
+        tenant: str,
+        place: tuple[Topic, int],
+        operation: OperationId | None,
+    ) -> None:
+        """`known` are the ids with an outcome at another offset; `window` is empty; `place` is topic and partition of
+        the events; `operation` is the one that goes on."""
+        self._window = window
+        self._place = place
+        self._elsewhere: dict[str, int] = {}
+        self._met: dict[str, int] = {}
+        own = [(at, event_id) for event_id, at in known.items() if operation is not None and at.operation == operation]
+        for at, event_id in sorted(own, key=lambda item: item[0].offset):
+            self._met[event_id] = at.offset
+            window.remember(SeenEvent(self._position(at.offset), at.time_ms, Identity(tenant, event_id)))
+        self._elsewhere = {event_id: at.offset for event_id, at in known.items() if event_id not in self._met}
+
+    def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
+        """The first event before `source` that has its id, among those that were met and within the window."""
+        return self._window.first_seen(source.seen)
+
+    def found_at(self, source: SourceEvent) -> RecordPosition | None:
+        """Another record with the id of `source`, wherever it lies, that has or gets the outcome of the event."""
+        event_id, offset = source.event.id, source.record.position.offset
+        other = self._elsewhere.get(event_id, self._met.get(event_id, offset))
+        return None if other == offset else self._position(other)
+
+    def remember(self, source: SourceEvent) -> None:
+        """`source` has got its outcome."""
+        self._met.setdefault(source.event.id, source.record.position.offset)
+        self._window.remember(source.seen)
+
+    def _position(self, offset: int) -> RecordPosition:
+        return RecordPosition(self._place[0], self._place[1], offset)

@@ -1,0 +1,219 @@
+"""The replay of one partition: what its events are missing, batch by batch. Nothing is published here.
+
+examine the outputs ── event ids without an outcome ── are they known elsewhere? ── read and map what may be missing
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from processor.domain.event import SourceEvent
+from processor.domain.outcome import Processed, Rejected
+from processor.domain.output_topics import FixedOutput
+from processor.domain.record import SourceRecord
+from processor.engine.deduplication import DeduplicationWindow
+from processor.engine.start_offsets import READ_HINT
+from processor.errors import InputError
+from processor.kafka.offsets import partition_extent
+from processor.mapping.decode_record import decode_record
+from processor.replay.assigned_stretches import assigned_stretches, largest_provable, unprovable_ranges
+from processor.replay.event_ids import EventIds
+from processor.replay.event_range import EventRange
+from processor.replay.event_reader import read_events, spans
+from processor.replay.examine import Examination, PartitionParts, examine, first_record
+from processor.replay.known_events import MAX_IDS, KnownAt, find_known
+from processor.replay.missing import MissingTemplates
+from processor.replay.operation_log import operation_records
+from processor.replay.past_mapper import NothingToPublish, PastMapper
+from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms
+from processor.replay.request import ReplayRequest
+from processor.replay.set_history import SetHistory
+from processor.settings import InputTopic
+
+BATCH_TIME_S: Final = 1.0  # a batch ends with the record under way then
+ASSIGNED_MARGIN_MS: Final = 25 * 3_600_000
+"""`run` says once a day under which values it maps, so what was written a little over a day before an event is enough
+to know that nobody mapped it unsaid."""
+
+OnPhase = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappedBatch:
+    """Outcomes to be published as one, in order. `next_offset`: the first event that is not dealt with."""
+
+    outcomes: tuple[Processed | Rejected, ...]
+    next_offset: int
+
+
+class PartitionReplay:
+    """Replays one range of events. For use once: `prepare`, then `batches`."""
+
+    def __init__(
+        self,
+        parts: PartitionParts,
+        request: ReplayRequest,
+        events: EventRange,
+        *,
+        history: SetHistory,
+        now_ms: int,
+        on_phase: OnPhase,
+    ) -> None:
+        """`history` has the template sets of the past. `now_ms` is when the operation began."""
+        self._parts = parts
+        self._request = request
+        self._events = events
+        self._history = history
+        self._on_phase = on_phase
+        self._place = f"{parts.settings.topic(InputTopic.EVENTS)}[{events.partition}]"
+        self.report = PartitionReport(events)
+        self._counter = ReportCounter(self.report, now_ms=now_ms, limits_ms=age_limits_ms(parts.settings))
+        self._missing: MissingTemplates | None = None
+        self._ids: dict[str, KnownAt] = {}
+
+    def prepare(self, *, require_proof: bool) -> None:
+        """Read what became of the events. Blocks.
+
+        `require_proof`: an event whose missing outcome proves nothing is an InputError, which names what is provable;
+        else such events are counted. Raises as `examine`, InputError too for a template set that is not kept.
+        """
+        began, report, events = time.monotonic(), self.report, self._events
+        if events.first >= events.end:
+            return
+        first = first_record(self._parts, events)
+        if first is None:
+            return
+        report.unprovable_ranges = self._unprovable_ranges(first)
+        if report.unprovable_ranges and require_proof:
+            raise self._unprovable_error()
+        found = examine(
+            self._parts,
+            events,
+            self._request.scope.include_decided,
+            time_ms=first.timestamp_ms,
+            on_progress=self._track("outputs"),
+        )
+        report.shortened = found.shortened
+        report.with_outcome = sum(map(found.index.has_outcome, range(events.first, events.end)))
+        self._missing = self._missing_templates(found)
+        self._ids = self._known_ids()
+        report.examined_s = time.monotonic() - began
+
+    def _missing_templates(self, found: Examination) -> MissingTemplates:
+        scope, context = self._request.scope, self._parts.context
+        missing = MissingTemplates(found.index, context.templates, self._history, scope)
+        if scope.include_new:
+            for mapped in found.index.kinds():
+                if mapped.set_version is not None and mapped.set_version not in self._history:
+                    raise InputError(
+                        f"events of {self._place} were mapped with template set {mapped.set_version}, which is not "
+                        "kept: it is unknown whether it had the templates of --include-new",
+                        hint="take a later range; `run` keeps each set that it works with",
+                    )
+        return missing
+
+    def batches(self) -> Iterator[MappedBatch]:
+        """What is to be published, in the order of the events; a batch without outcomes says how far it is.
+
+        Blocks. UnavailableError when the registry does not respond.
+        """
+        if self._missing is None:
+            return
+        began, settings = time.monotonic(), self._parts.settings
+        mapper = self._mapper(self._missing)
+        outcomes: list[Processed | Rejected] = []
+        output_bytes, until, offset = 0, began + BATCH_TIME_S, self._events.first
+        for record in self._records(self._missing):
+            offset = record.position.offset
+            outcome = self._map(mapper, record)
+            if outcome is not None:
+                outcomes.append(outcome)
+                output_bytes += sum(output.size_bytes for output in outcome.outputs)
+            is_full = len(outcomes) >= settings.max_batch_records or output_bytes >= settings.max_batch_bytes
+            if is_full or time.monotonic() >= until:
+                yield MappedBatch(tuple(outcomes), offset + 1)
+                self._on_phase("events", offset + 1 - self._events.first, self._events.end - self._events.first)
+                outcomes, output_bytes, until = [], 0, time.monotonic() + BATCH_TIME_S
+        yield MappedBatch(tuple(outcomes), self._events.end)
+        self.report.mapped_s = time.monotonic() - began
+
+    def _map(self, mapper: PastMapper, record: SourceRecord) -> Processed | Rejected | None:
+        assert self._missing is not None
+        report, offset = self.report, record.position.offset
+        has_any = self._missing.has_any(offset)
+        report.without += not has_any
+        if not has_any and any(low <= offset < high for low, high in report.unprovable_ranges):
+            report.unprovable += 1
+            return None
+        outcome = mapper.map(record)
+        if isinstance(outcome, NothingToPublish):
+            report.nothing[outcome] += 1
+            return None
+        self._counter.add(outcome)
+        return outcome
+
+    def _records(self, missing: MissingTemplates) -> Iterator[SourceRecord]:
+        ranges = spans(self._events, missing.may_miss)
+        return read_events(self._parts.settings, self._events.partition, ranges, missing.may_miss)
+
+    def _mapper(self, missing: MissingTemplates) -> PastMapper:
+        parts, settings = self._parts, self._parts.settings
+        deduplication, operation = settings.deduplication, parts.context.operation
+        event_ids = EventIds(
+            self._ids,
+            DeduplicationWindow(records=deduplication.records, age_ms=deduplication.age_s * 1000),
+            tenant=parts.context.tenant,
+            place=(settings.topic(InputTopic.EVENTS), self._events.partition),
+            operation=None if operation is None else operation.id,
+        )
+        return PastMapper(
+            parts.context,
+            schema_of=parts.schema_of,
+            selection=self._request.selection,
+            templates=missing,
+            event_ids=event_ids,
+        )
+
+    def _known_ids(self) -> dict[str, KnownAt]:
+        """Where the events without an outcome have one all the same, at another offset: by event id."""
+        assert self._missing is not None
+        missing, offset_by_id = self._missing, dict[str, int]()
+        for record in self._records(missing):
+            if missing.has_any(record.position.offset):
+                continue
+            source = decode_record(record, self._parts.context, schema_of=self._parts.schema_of)
+            if isinstance(source, SourceEvent):
+                offset_by_id.setdefault(source.event.id, record.position.offset)
+            if len(offset_by_id) > MAX_IDS:
+                raise InputError(
+                    f"{self._place} has more than {MAX_IDS} events without an outcome, too many for one search",
+                    hint=f"--offsets {self._events.first}:{record.position.offset}, then the rest",
+                )
+        return find_known(self._parts.outputs, offset_by_id, on_progress=self._track("event ids"))
+
+    def _unprovable_ranges(self, first: SourceRecord) -> tuple[tuple[int, int], ...]:
+        """Where a missing outcome proves nothing, since nobody knows whether decisions were written."""
+        parts, events = self._parts, self._events
+        records = list(operation_records(parts.settings, events.partition, admin=parts.admin))
+        stretches = assigned_stretches(logged.record for logged in records)
+        oldest_ms = min((logged.time_ms for logged in records), default=first.timestamp_ms)
+        operations = parts.settings.topic(FixedOutput.OPERATIONS)
+        extent = partition_extent(parts.admin, operations, events.partition, hint=READ_HINT)
+        reaches_back = extent.first == 0 or oldest_ms <= first.timestamp_ms - ASSIGNED_MARGIN_MS
+        return unprovable_ranges(stretches, events.first, events.end, reaches_back=reaches_back)
+
+    def _unprovable_error(self) -> InputError:
+        ranges, events = self.report.unprovable_ranges, self._events
+        shown = ", ".join(f"{low} to {high - 1}" for low, high in ranges[:3])
+        part = largest_provable(ranges, events.first, events.end)
+        hint = "leave these offsets out" if part is None else f"`--offsets {part[0]}:{part[1]}` is what can be proven"
+        return InputError(
+            f"of {self._place} at offsets {shown} a missing outcome proves nothing: they were mapped while "
+            "PROCESSOR_DECISIONS was not `all`, or it is not known any more",
+            hint=hint,
+        )
+
+    def _track(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self._on_phase(what, done, total)

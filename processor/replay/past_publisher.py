@@ -1,0 +1,177 @@
+"""What an operation on the past writes of one partition: in transactions, each with a record of its progress.
+
+Non-obvious: there is no position of a group that would say whether a transaction whose commit got no response was
+committed. Its own progress record does: after `init_transactions` it is there for a `read_committed` reader, or never.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final
+
+import structlog
+
+from processor.background import back_off_s
+from processor.domain.operation_record import OperationState, ProgressRecord
+from processor.domain.output_topics import OutputTopics
+from processor.domain.record import OutRecord
+from processor.engine.publisher import NotCommitted, TransactionalPublisher, TransactionResult
+from processor.errors import DependencyError, OperationUnderWayError
+from processor.replay.operation_log import LoggedOperation, describe_under_way
+from processor.wire.operations import progress_out_record
+
+log = structlog.get_logger()
+
+HEARTBEAT_INTERVAL_S: Final = 10.0
+"""Between two progress records while nothing is written: others take an operation for dead after a minute."""
+
+MAX_FAILING_S: Final = 60.0  # without a commit; then the command ends, and can be called again
+RETRY_BACKOFF_S, MAX_RETRY_BACKOFF_S = 0.1, 5.0
+SUCCESSOR_TIMEOUT_S, SUCCESSOR_POLL_INTERVAL_S = 5.0, 0.2
+TAKEN_OVER_HINT: Final = "what was written so far stays; when the other one has ended, the same command goes on"
+
+
+NewestProgress = Callable[[str], LoggedOperation[ProgressRecord] | None]
+"""The newest progress record of the partition, as a reader of that isolation level sees it."""
+
+
+class RefusedRecordsError(Exception):
+    """The broker refuses a record of the batch; `failure` has its words. Nothing of the batch was committed."""
+
+    def __init__(self, failure: NotCommitted) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Records of what was mapped, which one transaction publishes, and how many they are by their kind."""
+
+    outputs: Sequence[OutRecord]
+    messages: int = 0
+    decisions: int = 0
+    dead_letters: int = 0
+
+
+class PastPublisher:
+    """Publishes for one operation in one partition, under its transactional id. Not thread-safe."""
+
+    def __init__(
+        self,
+        publisher: TransactionalPublisher,
+        progress: ProgressRecord,
+        topics: OutputTopics,
+        *,
+        newest_progress: NewestProgress,
+        timeout_s: float,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """`progress` is what the operation says of itself at its beginning; `newest_progress` takes an isolation level;
+        `timeout_s` is the transactions'."""
+        self._publisher = publisher
+        self._progress = progress
+        self._topics = topics
+        self._newest_progress = newest_progress
+        self._timeout_s = timeout_s
+        self._now_ms = now_ms
+        self._committed_at = 0.0
+
+    def begin(self) -> None:
+        """Say that the operation is at work. As `publish`."""
+        self._commit((), self._progress)
+
+    def publish(self, written: Written, next_offset: int) -> None:
+        """Commit records together with the progress up to `next_offset`, the first source that is not dealt with.
+
+        Blocks, and retries with a back-off. Raises RefusedRecordsError where one of the records is the cause,
+        OperationUnderWayError when another operation has taken over, DependencyError when nothing can be committed for
+        a minute.
+        """
+        counts = self._progress.counts
+        counts = replace(
+            counts,
+            messages=counts.messages + written.messages,
+            decisions=counts.decisions + written.decisions,
+            dead_letters=counts.dead_letters + written.dead_letters,
+        )
+        self._commit(written.outputs, replace(self._progress, next_offset=next_offset, counts=counts))
+
+    def heartbeat(self) -> None:
+        """Say that the operation is at work, if that was not said for a while. As `publish`."""
+        if time.monotonic() - self._committed_at >= HEARTBEAT_INTERVAL_S:
+            self._commit((), self._progress)
+
+    def finish(self, state: OperationState) -> None:
+        """Say how it ended: DONE is the end of the range. As `publish`."""
+        next_offset = self._progress.end_offset if state is OperationState.DONE else self._progress.next_offset
+        self._commit((), replace(self._progress, state=state, next_offset=next_offset))
+
+    def _commit(self, outputs: Iterable[OutRecord], progress: ProgressRecord) -> None:
+        progress = replace(progress, at_ms=self._now_ms())
+        out = progress_out_record(progress, self._topics.operations)
+        outputs, patience = tuple(outputs), _Patience()
+        while True:
+            began = time.monotonic()
+            failure = self._publisher.publish(chain(outputs, (out,)), {}, None, is_batch=bool(outputs))
+            if failure is None:
+                break
+            if failure.result is TransactionResult.FENCED and time.monotonic() - began < self._timeout_s:
+                raise self._taken_over()  # else the broker ended the transaction after its time
+            log.warning("transaction not committed", error=failure.error, detail=failure.detail)
+            patience.wait(failure)
+            self._publisher.reset_producer(self._topics, between_attempts=patience.check)
+            if self._was_committed(progress):
+                break
+            if failure.is_record_error:
+                raise RefusedRecordsError(failure)
+        self._progress = progress
+        self._committed_at = time.monotonic()
+
+    def _taken_over(self) -> OperationUnderWayError:
+        """Why our transactional id was fenced. Who has it now may not have said so yet, so it is looked for a while."""
+        place = f"partition {self._progress.partition}"
+        until = time.monotonic() + SUCCESSOR_TIMEOUT_S
+        while True:
+            newest = self._newest_progress("read_uncommitted")
+            if newest is not None and not self._is_ours(newest.record):
+                return OperationUnderWayError(
+                    f"another process has taken over {place}: {describe_under_way(newest)}", hint=TAKEN_OVER_HINT
+                )
+            if time.monotonic() > until:
+                return OperationUnderWayError(f"another process has taken over {place}", hint=TAKEN_OVER_HINT)
+            time.sleep(SUCCESSOR_POLL_INTERVAL_S)
+
+    def _is_ours(self, progress: ProgressRecord) -> bool:
+        ours = self._progress
+        identity = (ours.operation, ours.host, ours.process_id)
+        return (progress.operation, progress.host, progress.process_id) == identity
+
+    def _was_committed(self, progress: ProgressRecord) -> bool:
+        newest = self._newest_progress("read_committed")
+        return newest is not None and newest.record == progress
+
+
+class _Patience:
+    """How long failures in a row are put up with."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._count = 0
+
+    def wait(self, failure: NotCommitted) -> None:
+        """Back off. DependencyError when it has gone on for too long."""
+        self._raise_if_over(f"{failure.error}: {failure.detail}")
+        time.sleep(back_off_s(self._count, first_s=RETRY_BACKOFF_S, longest_s=MAX_RETRY_BACKOFF_S))
+        self._count += 1
+
+    def check(self) -> None:
+        """DependencyError when it has gone on for too long."""
+        self._raise_if_over("the broker gives no transactional id")
+
+    def _raise_if_over(self, cause: str) -> None:
+        if time.monotonic() - self._began > MAX_FAILING_S:
+            raise DependencyError(
+                f"nothing was committed for {MAX_FAILING_S:.0f} s: {cause}",
+                hint="the same command goes on where it was",
+            )
