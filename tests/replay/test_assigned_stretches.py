@@ -1,10 +1,11 @@
 """Which offsets prove something: compared with a plain replay of who mapped what."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
-from processor.domain.operation_record import AssignedRecord, OtherOperation
+from processor.domain.operation_record import AssignedRecord, Operation, OtherOperation
 from processor.replay.assigned_stretches import Stretch, assigned_stretches, largest_provable, unprovable_ranges
 
 
@@ -27,7 +28,7 @@ def unprovable(
 
 
 def test_a_stretch_ends_where_the_next_one_begins() -> None:
-    records = [assigned(0), OtherOperation("LATER"), assigned(100, "off"), assigned(250)]
+    records: list[Operation] = [assigned(0), OtherOperation("LATER"), assigned(100, "off"), assigned(250)]
 
     stretches = assigned_stretches(records)
 
@@ -80,7 +81,7 @@ def test_ranges_are_those_of_a_look_at_each_offset(seed: int) -> None:
     found = unprovable(records, first, end, reaches_back=reaches_back)
 
     assert {offset for low, high in found for offset in range(low, high)} == expected
-    assert all(before[1] < after[0] for before, after in zip(found, found[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(found))
 
 
 def test_the_largest_provable_part_is_named() -> None:

@@ -31,14 +31,14 @@ ELSEWHERE = AT + 1
 )
 def test_what_makes_an_event_known(outcome: SourceOutcome, is_known: bool) -> None:
     """What puts it into the deduplication window, but for a decision that it is known elsewhere."""
-    assert ({EVENT_ID: KnownAt(AT, None)} if is_known else {}) == known_among([outcome], {EVENT_ID: ELSEWHERE})
+    assert ({EVENT_ID: KnownAt(AT, 1, None)} if is_known else {}) == known_among([outcome], {EVENT_ID: ELSEWHERE})
 
 
 def test_an_event_is_not_known_by_its_own_record() -> None:
     """Nor by an event with another id; and a past operation is named."""
     assert {} == known_among([status()], {EVENT_ID: AT})
     assert {} == known_among([status()], {"another": ELSEWHERE})
-    assert {EVENT_ID: KnownAt(AT, OPERATION)} == known_among([status(OPERATION), status()], {EVENT_ID: ELSEWHERE})
+    assert {EVENT_ID: KnownAt(AT, 1, OPERATION)} == known_among([status(OPERATION), status()], {EVENT_ID: ELSEWHERE})
 
 
 @pytest.mark.kafka
@@ -52,5 +52,7 @@ def test_known_events_on_a_partition(bootstrap_servers: str, topic_prefix: str) 
 
     known = find_known(outcome_reader(installation), {ids[0]: 90, ids[3]: 0, ids[4]: 4, "of no event": 91})
 
-    assert {ids[0]: KnownAt(0, None), ids[3]: KnownAt(3, None)} == known
+    assert {ids[0]: (0, None), ids[3]: (3, None)} == {
+        event_id: (at.offset, at.operation) for event_id, at in known.items()
+    }
     assert {} == find_known(outcome_reader(installation), {})

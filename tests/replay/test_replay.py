@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from processor.cli import replay
-from processor.errors import InputError, OperationUnderWayError, UsageError
+from processor.errors import InputError, UsageError
 from processor.mapping.options import WrittenDecisions
 from tests.cli.commands import run_command
 from tests.support.builders import SMS_HEAD
@@ -133,3 +134,95 @@ def test_a_template_of_today_for_events_of_then(installation: Installation, caps
     assert before + Counter((offset, "later") for offset in range(6)) == created(installation)
     assert 0 == run_replay(installation, include_new=["later"])
     assert 0 == run_replay(installation, include_new=["note"])
+
+
+def test_decisions_that_are_reviewed(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --include-decided what was skipped for that reason is mapped with today's set; the same decision once more
+    is no change."""
+    assert installation.settings.templates_dir is not None
+    file = installation.settings.templates_dir / "note.toml"
+    condition = '[[condition]]\nfield = "TRANSACTION_AMOUNT"\noperator = "MORE_THAN"\nvalue = 300\n'
+    file.write_text(NOTE.replace("version = 7", "version = 6") + condition)
+    amounts = [{"amount": amount} for amount in ("100.00", "200.00", "400.00")]
+    events = [repayment(number) for number in range(3)]
+    for event, amount in zip(events, amounts, strict=True):
+        event["transaction"] |= amount
+    installation.produce_events(events)
+    installation.run()
+    assert Counter([(2, "note")]) == created(installation)
+    file.write_text(NOTE + condition.replace("300", "150"))
+
+    assert 0 == run_replay(installation)
+    code, found = replay_as_json(capsys, installation, include_decided=["CONDITION_FALSE"])
+
+    assert (1, 1, {"SAME_DECISION": 1}) == (code, found["events"], found["nothingToPublish"])
+    assert 0 == run_replay(installation, include_decided=["CONDITION_FALSE"], yes=True)
+    assert Counter([(1, "note"), (2, "note")]) == created(installation)
+    assert 0 == run_replay(installation, include_decided=["CONDITION_FALSE"])
+
+
+def test_an_event_that_was_sent_twice(installation: Installation) -> None:
+    """One of the two was mapped, before or behind the skipped ones: ALREADY_CREATED. Both were skipped: the second is a
+    duplicate within the window, and ALREADY_CREATED outside of it."""
+    settings = installation.settings.model_copy(
+        update={"deduplication": installation.settings.deduplication.model_copy(update={"records": 3})}
+    )
+    installation = replace(installation, settings=settings)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    skip(installation, [repayment(number) for number in (1, 2, 3, 3, 4, 5, 6, 3)])
+    installation.produce_events([repayment(2)])
+    installation.run()
+
+    assert 0 == run_replay(installation, yes=True)
+
+    decided = {
+        decision["source"]["offset"]: [reason["reason"] for reason in decision["reasons"]]
+        for decision in installation.read_decisions()
+    }
+    assert {
+        1: ["ALREADY_CREATED"],
+        2: ["ALREADY_CREATED"],
+        4: ["DUPLICATE_EVENT"],
+        8: ["ALREADY_CREATED"],
+    } == decided
+    assert {0: 1, 3: 1, 5: 1, 6: 1, 7: 1, 9: 1} == Counter(offset for offset, _ in created(installation).elements())
+    assert 0 == run_replay(installation)
+
+
+def test_events_of_a_time_without_decisions_prove_nothing(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The dry run counts them, --yes refuses and names the range that can be proven."""
+    silent = replace(
+        installation, settings=installation.settings.model_copy(update={"decisions": WrittenDecisions.OFF})
+    )
+    installation.produce_events([repayment(1)])
+    installation.run()
+    installation.produce_events([repayment(1), repayment(1)])
+    silent.run()
+    skip(installation, [repayment(2)])
+    installation.produce_events([repayment(3)])
+    installation.run()
+
+    code, found = replay_as_json(capsys, installation)
+
+    assert (1, 3, [[1, 4]]) == (code, found["unprovable"], found["unprovableOffsets"])
+    with pytest.raises(InputError, match=r"at offsets 1 to 3 a missing outcome proves nothing(.|\n)*--offsets 4:5"):
+        run_replay(installation, yes=True)
+    assert 0 == run_replay(installation, yes=True, offsets="4:5")
+    with pytest.raises(UsageError, match="PROCESSOR_DECISIONS is off"):
+        run_replay(silent, yes=True)
+
+
+def test_outputs_of_another_log_are_noticed(installation: Installation) -> None:
+    """The events topic was deleted and created again: its events are other ones than the outputs say."""
+    installation.produce_events([repayment(number) for number in range(3)])
+    installation.run()
+    installation.delete_topic(installation.events)
+    installation.create_topics()
+    installation.produce_events([repayment(number) for number in range(100, 104)])
+    installation.set_position(4)
+
+    with pytest.raises(InputError, match="the outputs name another event there: they are of another log"):
+        run_replay(installation)
