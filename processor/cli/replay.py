@@ -329,6 +329,8 @@ def _closing_lines(report: "ReplayReport") -> Iterator[str]:
     if late:
         counts = ", ".join(f"{count:,} {channel}" for channel, count in sorted(late.items()))
         yield f"past their channel's age limit: {counts}; they are not sent unless --send-late"
+    for channel, recipients in sorted(_recipients(report).items()):
+        yield f"{len(recipients):,} recipients by {channel} get something again"
     if report.operation is not None:
         end = "stopped before the end; the same command goes on" if report.stopped else "done"
         yield f"operation {report.operation} {end}: {messages:,} messages of {records:,} events"
@@ -341,11 +343,21 @@ def _closing_lines(report: "ReplayReport") -> Iterator[str]:
     yield "hint: nothing was written; --yes writes it, in about twice that time"
 
 
+def _recipients(report: "ReplayReport") -> dict[str, set[int]]:
+    """By channel; who is reached in two partitions counts once."""
+    found: dict[str, set[int]] = {}
+    for partition in report.partitions:
+        for channel, recipients in partition.recipients.items():
+            found.setdefault(channel, set()).update(recipients)
+    return found
+
+
 def _as_json(report: "ReplayReport") -> dict[str, Any]:
     return {
         "operation": report.operation,
         "setVersion": report.set_version,
         "stopped": report.stopped,
+        "recipients": {channel: len(recipients) for channel, recipients in sorted(_recipients(report).items())},
         "partitions": [_partition_as_json(partition) for partition in report.partitions],
     }
 

@@ -11,7 +11,6 @@ from typing import Final
 
 from processor.domain.outcome import SourceOutcome
 from processor.domain.output_topics import FixedOutput
-from processor.domain.reasons import DecisionReason
 from processor.domain.record import SourceRecord
 from processor.engine.output_scan import OnProgress, OutcomeReader
 from processor.errors import DeferredSchemaError, InputError
@@ -22,6 +21,7 @@ from processor.replay.event_range import EventRange
 from processor.replay.event_reader import read_events, spans
 from processor.replay.index_outcomes import OutcomeIndexer
 from processor.replay.outcome_index import OutcomeIndex
+from processor.replay.request import ReplayRequest
 from processor.settings import InputTopic, Settings
 from processor.wire.decode import DecodeFailure, decode
 from processor.wire.schema import SchemaOf
@@ -57,19 +57,26 @@ class Examination:
 def examine(
     parts: PartitionParts,
     events: EventRange,
-    include_decided: frozenset[DecisionReason],
+    request: ReplayRequest,
     *,
     time_ms: int,
     on_progress: OnProgress | None = None,
 ) -> Examination:
-    """Read what became of `events`, the first of which was written at `time_ms`. Blocks.
+    """Read what became of `events`, the first of which was written at `time_ms`, as far as `request` needs it. Blocks.
 
     Raises InputError when the outputs do not prove it: they are kept too short, one of them cannot be read, or they are
     those of another log. UnavailableError and AuthorizationError as OutcomeReader.
     """
     index = OutcomeIndex(events.first, events.end)
     begin = find_begin(parts.outputs, events.first, time_ms=time_ms)
-    indexer, samples = OutcomeIndexer(index, include_decided), _Samples(events)
+    operation = parts.context.operation
+    indexer = OutcomeIndexer(
+        index,
+        request.scope.include_decided,
+        reissue=request.reissue,
+        operation=None if operation is None else operation.id,
+    )
+    samples = _Samples(events)
     offsets = {topic: begin.offsets[topic] for topic in map(parts.settings.topic, _READING_ORDER)}
     with closing(parts.outputs.outcomes_from(offsets, on_progress=on_progress)) as outcomes:
         for outcome in outcomes:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
+from processor.domain.operation import OperationId
 from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, SourceOutcome, StatusOutcome
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import EventName, TemplateId
@@ -14,13 +15,23 @@ _FOR_ALL_TEMPLATES: Final = MappedWith(None, None)
 class OutcomeIndexer:
     """Fills an index with what outputs say. Decisions come first, since a message that was created later outdoes one.
 
-    `include_decided`: the reasons whose decisions are noted. `shortened` counts the outputs that name only some of
+    `include_decided`: the reasons whose decisions are noted. `reissue`: messages are noted, and those of the operation
+    that goes on apart. `shortened` counts the outputs that name only some of
     their templates: their records are left out, as records whose outcome stands for all templates.
     """
 
-    def __init__(self, index: OutcomeIndex, include_decided: Collection[DecisionReason]) -> None:
+    def __init__(
+        self,
+        index: OutcomeIndex,
+        include_decided: Collection[DecisionReason],
+        *,
+        reissue: bool = False,
+        operation: OperationId | None = None,
+    ) -> None:
         self._index = index
         self._include_decided = frozenset(include_decided)
+        self._reissue = reissue
+        self._operation = operation
         self.shortened = 0
 
     def add(self, outcome: SourceOutcome) -> None:
@@ -40,6 +51,10 @@ class OutcomeIndexer:
             return
         self._add_templates(status, (status.template_id,))
         self._index.withdraw_decided(status.source.offset, status.template_id)
+        if self._reissue:
+            self._index.add_created(status.source.offset, status.template_id)
+            if self._operation is not None and status.operation == self._operation:
+                self._index.add_reissued(status.source.offset, status.template_id)
 
     def _add_decision(self, decision: DecisionOutcome) -> None:
         offset = decision.source.offset

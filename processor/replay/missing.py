@@ -95,3 +95,38 @@ class MissingTemplates:
 
     def _in_scope(self, templates: frozenset[TemplateId]) -> frozenset[TemplateId]:
         return templates if self._scope.templates is None else templates & self._scope.templates
+
+
+class ReissuedTemplates:
+    """Says for each offset of an index which messages of its event are to be made once more, under new ids."""
+
+    def __init__(self, index: OutcomeIndex, today: TemplateSet, templates: frozenset[TemplateId] | None) -> None:
+        """`templates`: only these, None: all."""
+        self._index = index
+        self._today = today
+        self._templates = templates
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether an operator names the templates that are looked at."""
+        return self._templates is not None
+
+    def has_any(self, _offset: int) -> bool:
+        """A reissue is for events that have outcomes, and leaves all others."""
+        return True
+
+    def may_miss(self, offset: int) -> bool:
+        """Whether the event at `offset` has a message that is to be made once more."""
+        return bool(self._in_scope(self._index.to_be_reissued(offset)))
+
+    def of_event(self, offset: int, event: EventName) -> frozenset[TemplateId]:
+        """The templates whose message of `event`, the event at `offset`, is to be made once more."""
+        named = frozenset(template.id for template in self._today.for_event(event))
+        return self._in_scope(self._index.to_be_reissued(offset)) & named
+
+    def decided(self, _offset: int) -> frozenset[TemplateId]:
+        """None: what is decided now is an outcome of the reissue."""
+        return frozenset()
+
+    def _in_scope(self, templates: frozenset[TemplateId]) -> frozenset[TemplateId]:
+        return templates if self._templates is None else templates & self._templates

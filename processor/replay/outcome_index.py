@@ -60,6 +60,8 @@ class OutcomeIndex:
         self._kind_of = array("H", bytes(2 * (self.end - first)))
         self._added: dict[TemplateId, _Bits] = {}
         self._decided: dict[TemplateId, _Bits] = {}
+        self._created: dict[TemplateId, _Bits] = {}
+        self._reissued: dict[TemplateId, _Bits] = {}
 
     def add_mapped(self, offset: int, mapped_with: MappedWith) -> None:
         """Note an outcome that `run` gave the record at `offset`. InputError for more kinds of outcomes than fit."""
@@ -77,6 +79,14 @@ class OutcomeIndex:
     def add_template(self, offset: int, template: TemplateId) -> None:
         """Note that a past operation gave the record at `offset` the outcome of one template."""
         self._set(self._added, offset, template)
+
+    def add_created(self, offset: int, template: TemplateId) -> None:
+        """Note that `template` created a message of the record. Noted for a reissue alone, which is for these."""
+        self._set(self._created, offset, template)
+
+    def add_reissued(self, offset: int, template: TemplateId) -> None:
+        """Note that the reissue that goes on has created its message of the record."""
+        self._set(self._reissued, offset, template)
 
     def add_decided(self, offset: int, template: TemplateId) -> None:
         """Note that `template` made no message of the record, for one of the reasons that the operator names.
@@ -103,6 +113,11 @@ class OutcomeIndex:
         """The templates whose decision on the record stands, and is one that the operator names."""
         index = offset - self.first
         return frozenset(template for template, bits in self._decided.items() if bits.is_set(index))
+
+    def to_be_reissued(self, offset: int) -> frozenset[TemplateId]:
+        """The templates that created a message of the record, and have none of the reissue that goes on."""
+        created = {template for template in self._created if self._is_set(self._created, offset, template)}
+        return frozenset(template for template in created if not self._is_set(self._reissued, offset, template))
 
     def has_outcome(self, offset: int) -> bool:
         """Whether `run` or a past operation gave the record any outcome."""

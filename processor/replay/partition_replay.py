@@ -23,9 +23,9 @@ from processor.replay.event_range import EventRange
 from processor.replay.event_reader import read_events, spans
 from processor.replay.examine import Examination, PartitionParts, examine, first_record
 from processor.replay.known_events import MAX_IDS, KnownAt, find_known
-from processor.replay.missing import MissingTemplates
+from processor.replay.missing import MissingTemplates, ReissuedTemplates
 from processor.replay.operation_log import operation_records
-from processor.replay.past_mapper import NothingToPublish, PastMapper
+from processor.replay.past_mapper import NothingToPublish, PastMapper, TemplatesToApply
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms
 from processor.replay.request import ReplayRequest
 from processor.replay.set_history import SetHistory
@@ -69,8 +69,10 @@ class PartitionReplay:
         self._on_phase = on_phase
         self._place = f"{parts.settings.topic(InputTopic.EVENTS)}[{events.partition}]"
         self.report = PartitionReport(events)
-        self._counter = ReportCounter(self.report, now_ms=now_ms, limits_ms=age_limits_ms(parts.settings))
-        self._missing: MissingTemplates | None = None
+        self._counter = ReportCounter(
+            self.report, now_ms=now_ms, limits_ms=age_limits_ms(parts.settings), count_recipients=request.reissue
+        )
+        self._templates: TemplatesToApply | None = None
         self._ids: dict[str, KnownAt] = {}
 
     def prepare(self, *, require_proof: bool) -> None:
@@ -91,18 +93,20 @@ class PartitionReplay:
         found = examine(
             self._parts,
             events,
-            self._request.scope.include_decided,
+            self._request,
             time_ms=first.timestamp_ms,
             on_progress=self._track("outputs"),
         )
         report.shortened = found.shortened
         report.with_outcome = sum(map(found.index.has_outcome, range(events.first, events.end)))
-        self._missing = self._missing_templates(found)
-        self._ids = self._known_ids()
+        self._templates = self._templates_to_apply(found)
+        self._ids = self._known_ids(self._templates)
         report.examined_s = time.monotonic() - began
 
-    def _missing_templates(self, found: Examination) -> MissingTemplates:
+    def _templates_to_apply(self, found: Examination) -> TemplatesToApply:
         scope, context = self._request.scope, self._parts.context
+        if self._request.reissue:
+            return ReissuedTemplates(found.index, context.templates, scope.templates)
         missing = MissingTemplates(found.index, context.templates, self._history, scope)
         if scope.include_new:
             for mapped in found.index.kinds():
@@ -119,13 +123,13 @@ class PartitionReplay:
 
         Blocks. UnavailableError when the registry does not respond.
         """
-        if self._missing is None:
+        if self._templates is None:
             return
         began, settings = time.monotonic(), self._parts.settings
-        mapper = self._mapper(self._missing)
+        mapper = self._mapper(self._templates)
         outcomes: list[Processed | Rejected] = []
         output_bytes, until, offset = 0, began + BATCH_TIME_S, self._events.first
-        for record in self._records(self._missing):
+        for record in self._records(self._templates):
             offset = record.position.offset
             outcome = self._map(mapper, record)
             if outcome is not None:
@@ -140,9 +144,9 @@ class PartitionReplay:
         self.report.mapped_s = time.monotonic() - began
 
     def _map(self, mapper: PastMapper, record: SourceRecord) -> Processed | Rejected | None:
-        assert self._missing is not None
+        assert self._templates is not None
         report, offset = self.report, record.position.offset
-        has_any = self._missing.has_any(offset)
+        has_any = self._templates.has_any(offset)
         report.without += not has_any
         if not has_any and any(low <= offset < high for low, high in report.unprovable_ranges):
             report.unprovable += 1
@@ -154,11 +158,11 @@ class PartitionReplay:
         self._counter.add(outcome)
         return outcome
 
-    def _records(self, missing: MissingTemplates) -> Iterator[SourceRecord]:
-        ranges = spans(self._events, missing.may_miss)
-        return read_events(self._parts.settings, self._events.partition, ranges, missing.may_miss)
+    def _records(self, templates: TemplatesToApply) -> Iterator[SourceRecord]:
+        ranges = spans(self._events, templates.may_miss)
+        return read_events(self._parts.settings, self._events.partition, ranges, templates.may_miss)
 
-    def _mapper(self, missing: MissingTemplates) -> PastMapper:
+    def _mapper(self, templates: TemplatesToApply) -> PastMapper:
         parts, settings = self._parts, self._parts.settings
         deduplication, operation = settings.deduplication, parts.context.operation
         event_ids = EventIds(
@@ -172,16 +176,17 @@ class PartitionReplay:
             parts.context,
             schema_of=parts.schema_of,
             selection=self._request.selection,
-            templates=missing,
+            templates=templates,
             event_ids=event_ids,
         )
 
-    def _known_ids(self) -> dict[str, KnownAt]:
+    def _known_ids(self, templates: TemplatesToApply) -> dict[str, KnownAt]:
         """Where the events without an outcome have one all the same, at another offset: by event id."""
-        assert self._missing is not None
-        missing, offset_by_id = self._missing, dict[str, int]()
-        for record in self._records(missing):
-            if missing.has_any(record.position.offset):
+        offset_by_id: dict[str, int] = {}
+        if self._request.reissue:
+            return {}
+        for record in self._records(templates):
+            if templates.has_any(record.position.offset):
                 continue
             source = decode_record(record, self._parts.context, schema_of=self._parts.schema_of)
             if isinstance(source, SourceEvent):

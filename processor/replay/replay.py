@@ -236,11 +236,8 @@ def _operation(
     """
     if not options.yes:
         return None
-    unfinished = [
-        logged.record
-        for logged in newest.values()
-        if logged is not None and logged.record.state is not OperationState.DONE
-    ]
+    records = [logged.record for logged in newest.values() if logged is not None]
+    unfinished = [record for record in records if record.state is not OperationState.DONE]
     if options.resume is not None:
         own = next((record for record in unfinished if record.operation == options.resume), None)
         if own is None:
@@ -251,6 +248,7 @@ def _operation(
     else:
         own = next((record for record in unfinished if record.request.get("command") == request.command), None)
     if own is None:
+        _refuse_second_reissue(request, records)
         began_at = datetime.now(UTC)
         operation = Operation(
             operation_id(OperationKind.REPLAY, began_at, random=secrets.token_bytes(RANDOM_BYTES)), request, options
@@ -261,6 +259,17 @@ def _operation(
     for logged in newest.values():
         refuse_other(logged, own=operation.id, now_ms=now_ms(), take_over=options.take_over)
     return operation
+
+
+def _refuse_second_reissue(request: ReplayRequest, records: Sequence[ProgressRecord]) -> None:
+    """Raise UsageError for a reissue that was done just so: who types a command twice may not mean it twice."""
+    for record in records:
+        if request.reissue and record.state is OperationState.DONE and record.request.get("command") == request.command:
+            raise UsageError(
+                f"operation {record.operation} has done this very reissue, by {record.by}: people would get it once "
+                "more",
+                hint="another --because says that this is meant",
+            )
 
 
 def _parse_request(record: ProgressRecord) -> ReplayRequest:

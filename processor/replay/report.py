@@ -63,6 +63,7 @@ class PartitionReport:
     nothing: Counter[NothingToPublish] = field(default_factory=Counter)
     messages: Counter[tuple[TemplateId, Channel, Age]] = field(default_factory=Counter)
     late: Counter[Channel] = field(default_factory=Counter)
+    recipients: dict[Channel, set[int]] = field(default_factory=dict)  #: Hashes of destinations; of a reissue alone.
     decisions: Counter[str] = field(default_factory=Counter)
     failed: Counter[tuple[TemplateId, str]] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -90,8 +91,11 @@ class PartitionReport:
 class ReportCounter:
     """Counts outcomes into a report. `now_ms` is when the operation began, so that it counts one way throughout."""
 
-    def __init__(self, report: PartitionReport, *, now_ms: int, limits_ms: Mapping[Channel, int]) -> None:
+    def __init__(
+        self, report: PartitionReport, *, now_ms: int, limits_ms: Mapping[Channel, int], count_recipients: bool
+    ) -> None:
         self._report = report
+        self._count_recipients = count_recipients
         self._now_ms = now_ms
         self._limits_ms = limits_ms
 
@@ -108,6 +112,8 @@ class ReportCounter:
             report.messages[status.templateId, status.type, age_of(age_ms)] += 1
             if age_ms > self._limits_ms.get(status.type, age_ms):
                 report.late[status.type] += 1
+            if self._count_recipients:
+                report.recipients.setdefault(status.type, set()).add(hash(created.message.destination))
         report.decisions.update(skipped.reason for skipped in outcome.skipped)
         report.failed.update((failed.templateId, failed.reason) for failed in outcome.failed)
 

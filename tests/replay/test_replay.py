@@ -226,3 +226,37 @@ def test_outputs_of_another_log_are_noticed(installation: Installation) -> None:
 
     with pytest.raises(InputError, match="the outputs name another event there: they are of another log"):
         run_replay(installation)
+
+
+def test_a_reissue_makes_new_messages_of_those_that_exist(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under new ids, one for each message and never for what has none; the same command again is refused."""
+    installation.produce_events([repayment(number) for number in range(4)])
+    installation.run()
+    skip(installation, [repayment(4)])
+    keys = {status["encodedKey"] for status in installation.read_statuses()}
+    with pytest.raises(UsageError, match="--reissue needs --because"):
+        run_replay(installation, reissue=True)
+
+    code, found = replay_as_json(capsys, installation, reissue=True, because="wrong amount", offsets="1:5")
+
+    assert (1, [{"template": "note", "channel": "SMS", "age": "under 1 h", "count": 3}]) == (code, found["messages"])
+    wrong = {"reissue": True, "because": "wrong amount", "offsets": "1:5", "yes": True}
+    assert 0 == run_replay(installation, **wrong)
+    assert {(0, "note"): 1, (1, "note"): 2, (2, "note"): 2, (3, "note"): 2} == created(installation)
+    assert 4 + 3 == len({status["encodedKey"] for status in installation.read_statuses()} | keys)
+    with pytest.raises(UsageError, match="has done this very reissue"):
+        run_replay(installation, **wrong)
+    assert 7 == created(installation).total()
+
+
+def test_a_message_that_may_be_sent_late(installation: Installation) -> None:
+    """Says so in a header beside the message, and nowhere else."""
+    skip(installation, [repayment(1)])
+
+    run_replay(installation, yes=True, send_late=True)
+
+    (message,), (status,) = installation.read(installation.messages), installation.read(installation.status)
+    assert b"true" == dict(message.headers() or [])["send-late"]
+    assert "send-late" not in dict(status.headers() or [])
