@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -18,8 +19,9 @@ from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_jso
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
-    from processor.replay.partition_replay import OnPhase
-    from processor.replay.report import PartitionReport, ReplayReport
+    from processor.replay.operation import OnPhase
+    from processor.replay.plan import Plan
+    from processor.replay.report import OperationReport, PartitionReport
     from processor.replay.request import ReplayRequest
 
 EXAMPLE: Final = "processor replay --partition 3 --from 2h"
@@ -66,6 +68,12 @@ def command(
     resume: Annotated[
         str | None, typer.Option(metavar="OPERATION", help="Go on with an operation that was not done.")
     ] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what is missing to a file, for a review.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Do exactly this plan, or nothing if more is missing now.")
+    ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="End another operation that is under way there, and go on.")
     ] = False,
@@ -76,7 +84,9 @@ def command(
     Missing are events without any outcome; with --include-new and --include-decided also what you name.
     """
     from processor.observability.signals import ShutdownRequested
-    from processor.replay.replay import ReplayOptions, replay
+    from processor.replay.operation import OperationOptions, run_operation
+    from processor.replay.plan import read_plan, write_plan
+    from processor.replay.replay import ReplayCommand
 
     request = _request(
         partition=partition,
@@ -92,10 +102,17 @@ def command(
         reissue=reissue,
         send_late=send_late,
         because=because,
+        plan=plan,
     )
+    if plan is not None:
+        request = _planned_request(plan, request)
+    if save_plan is not None and (yes or plan is not None):
+        raise UsageError("--save-plan is of a dry run", hint="leave out --yes and --plan")
+    if save_plan is not None and save_plan.exists():
+        raise UsageError(f"{save_plan} exists", hint="a plan is not written over; name another file")
     if rate is not None and not 0 < rate < float("inf"):
         raise UsageError("--rate takes a number above 0", hint="--rate 100 is a hundred events a second")
-    options = ReplayOptions(
+    options = OperationOptions(
         yes=yes,
         by=by or _user(),
         because=because,
@@ -103,15 +120,18 @@ def command(
         take_over=take_over,
         resume=_operation_id(resume, yes=yes),
     )
+    replay = ReplayCommand(request, plan=None if plan is None else read_plan(plan), makes_plan=save_plan is not None)
     settings = output.load_quiet_settings()
     settings.required_tenant  # noqa: B018  raises
     settings.bootstrap_servers  # noqa: B018
     try:
         with _progress_bar() as on_phase:
-            report = replay(settings, request, options, on_phase=on_phase)
+            report = run_operation(settings, replay, options, on_phase=on_phase)
     except ShutdownRequested:
         sys.stderr.write("interrupted\n")
         return _INTERRUPTED
+    if save_plan is not None:
+        write_plan(save_plan, _plan(request, report))
     if as_json:
         print_json(_as_json(report))
     else:
@@ -129,7 +149,7 @@ def _request(**typed: Any) -> "ReplayRequest":
     from processor.domain.record import EventName, TemplateId
     from processor.domain.text import did_you_mean
     from processor.replay.missing import Scope
-    from processor.replay.replay import now_ms
+    from processor.replay.operation import now_ms
     from processor.replay.request import ReplayRequest
     from processor.replay.selection import Selection, parse_offsets, parse_time, require_order
 
@@ -169,6 +189,25 @@ def _request(**typed: Any) -> "ReplayRequest":
         reissue=typed["reissue"],
         send_late=typed["send_late"],
     )
+
+
+def _planned_request(file: Path, typed: "ReplayRequest") -> "ReplayRequest":
+    """The request of a plan, under the command that was typed now."""
+    from dataclasses import replace
+
+    from processor.replay.plan import read_plan
+    from processor.replay.request import ReplayRequest
+
+    if typed != ReplayRequest(command=typed.command):
+        raise UsageError("--plan says what is replayed", hint="leave out the other options that select or include")
+    return replace(read_plan(file).request, command=typed.command)
+
+
+def _plan(request: "ReplayRequest", report: "OperationReport") -> "Plan":
+    from processor.replay.plan import Plan, PlannedPartition
+
+    planned = tuple(PlannedPartition(partition.events, partition.planned) for partition in report.partitions)
+    return Plan(request, report.set_version, report.began_ms, planned)
 
 
 def _command_line(typed: dict[str, Any]) -> str:
@@ -260,7 +299,7 @@ def _progress_bar() -> "Iterator[OnPhase]":
         yield on_phase
 
 
-def _print_report(report: "ReplayReport") -> None:
+def _print_report(report: "OperationReport") -> None:
     from rich.console import Console
 
     screen = Console()
@@ -322,7 +361,7 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
         yield f"  {count:,} events fail in template {template}: {cause}"
 
 
-def _closing_lines(report: "ReplayReport") -> Iterator[str]:
+def _closing_lines(report: "OperationReport") -> Iterator[str]:
     records = sum(partition.records for partition in report.partitions)
     messages = sum(partition.message_count for partition in report.partitions)
     late = sum((partition.late for partition in report.partitions), Counter[Any]())
@@ -343,7 +382,7 @@ def _closing_lines(report: "ReplayReport") -> Iterator[str]:
     yield "hint: nothing was written; --yes writes it, in about twice that time"
 
 
-def _recipients(report: "ReplayReport") -> dict[str, set[int]]:
+def _recipients(report: "OperationReport") -> dict[str, set[int]]:
     """By channel; who is reached in two partitions counts once."""
     found: dict[str, set[int]] = {}
     for partition in report.partitions:
@@ -352,7 +391,7 @@ def _recipients(report: "ReplayReport") -> dict[str, set[int]]:
     return found
 
 
-def _as_json(report: "ReplayReport") -> dict[str, Any]:
+def _as_json(report: "OperationReport") -> dict[str, Any]:
     return {
         "operation": report.operation,
         "setVersion": report.set_version,

@@ -24,53 +24,53 @@ from processor.replay.event_reader import read_events, spans
 from processor.replay.examine import Examination, PartitionParts, examine, first_record
 from processor.replay.known_events import MAX_IDS, KnownAt, find_known
 from processor.replay.missing import MissingTemplates, ReissuedTemplates
+from processor.replay.operation import BATCH_TIME_S, MappedBatch, OnPhase
 from processor.replay.operation_log import operation_records
 from processor.replay.past_mapper import NothingToPublish, PastMapper, TemplatesToApply
+from processor.replay.plan import PlannedPartition, planned_templates, require_planned
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms
 from processor.replay.request import ReplayRequest
 from processor.replay.set_history import SetHistory
 from processor.settings import InputTopic
 
-BATCH_TIME_S: Final = 1.0  # a batch ends with the record under way then
 ASSIGNED_MARGIN_MS: Final = 25 * 3_600_000
 """`run` says once a day under which values it maps, so what was written a little over a day before an event is enough
 to know that nobody mapped it unsaid."""
 
-OnPhase = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
-
 
 @dataclass(frozen=True, slots=True)
-class MappedBatch:
-    """Outcomes to be published as one, in order. `next_offset`: the first event that is not dealt with."""
+class ReplayJob:
+    """What is to be done in any partition.
 
-    outcomes: tuple[Processed | Rejected, ...]
-    next_offset: int
+    `history` has the template sets of the past; `began_ms` is when the operation began; `batch_records` limits a batch.
+    `planned`: nothing else is done. `makes_plan`: the report says of each record which outcomes it gets.
+    """
+
+    request: ReplayRequest
+    history: SetHistory
+    began_ms: int
+    batch_records: int
+    planned: PlannedPartition | None = None
+    makes_plan: bool = False
 
 
 class PartitionReplay:
     """Replays one range of events. For use once: `prepare`, then `batches`."""
 
-    def __init__(
-        self,
-        parts: PartitionParts,
-        request: ReplayRequest,
-        events: EventRange,
-        *,
-        history: SetHistory,
-        now_ms: int,
-        on_phase: OnPhase,
-    ) -> None:
-        """`history` has the template sets of the past. `now_ms` is when the operation began."""
+    def __init__(self, parts: PartitionParts, job: ReplayJob, events: EventRange, on_phase: OnPhase) -> None:
         self._parts = parts
-        self._request = request
-        self._events = events
-        self._history = history
+        self._job = job
+        self._request = job.request
+        self.events = events
         self._on_phase = on_phase
+        self._interned: dict[frozenset[str], frozenset[str]] = {}  # few are different
         self._place = f"{parts.settings.topic(InputTopic.EVENTS)}[{events.partition}]"
         self.report = PartitionReport(events)
         self._counter = ReportCounter(
-            self.report, now_ms=now_ms, limits_ms=age_limits_ms(parts.settings), count_recipients=request.reissue
+            self.report,
+            now_ms=job.began_ms,
+            limits_ms=age_limits_ms(parts.settings),
+            count_recipients=job.request.reissue,
         )
         self._templates: TemplatesToApply | None = None
         self._ids: dict[str, KnownAt] = {}
@@ -81,7 +81,7 @@ class PartitionReplay:
         `require_proof`: an event whose missing outcome proves nothing is an InputError, which names what is provable;
         else such events are counted. Raises as `examine`, InputError too for a template set that is not kept.
         """
-        began, report, events = time.monotonic(), self.report, self._events
+        began, report, events = time.monotonic(), self.report, self.events
         if events.first >= events.end:
             return
         first = first_record(self._parts, events)
@@ -107,10 +107,10 @@ class PartitionReplay:
         scope, context = self._request.scope, self._parts.context
         if self._request.reissue:
             return ReissuedTemplates(found.index, context.templates, scope.templates)
-        missing = MissingTemplates(found.index, context.templates, self._history, scope)
+        missing = MissingTemplates(found.index, context.templates, self._job.history, scope)
         if scope.include_new:
             for mapped in found.index.kinds():
-                if mapped.set_version is not None and mapped.set_version not in self._history:
+                if mapped.set_version is not None and mapped.set_version not in self._job.history:
                     raise InputError(
                         f"events of {self._place} were mapped with template set {mapped.set_version}, which is not "
                         "kept: it is unknown whether it had the templates of --include-new",
@@ -128,19 +128,19 @@ class PartitionReplay:
         began, settings = time.monotonic(), self._parts.settings
         mapper = self._mapper(self._templates)
         outcomes: list[Processed | Rejected] = []
-        output_bytes, until, offset = 0, began + BATCH_TIME_S, self._events.first
+        output_bytes, until, offset = 0, began + BATCH_TIME_S, self.events.first
         for record in self._records(self._templates):
             offset = record.position.offset
             outcome = self._map(mapper, record)
             if outcome is not None:
                 outcomes.append(outcome)
                 output_bytes += sum(output.size_bytes for output in outcome.outputs)
-            is_full = len(outcomes) >= settings.max_batch_records or output_bytes >= settings.max_batch_bytes
+            is_full = len(outcomes) >= self._job.batch_records or output_bytes >= settings.max_batch_bytes
             if is_full or time.monotonic() >= until:
                 yield MappedBatch(tuple(outcomes), offset + 1)
-                self._on_phase("events", offset + 1 - self._events.first, self._events.end - self._events.first)
+                self._on_phase("events", offset + 1 - self.events.first, self.events.end - self.events.first)
                 outcomes, output_bytes, until = [], 0, time.monotonic() + BATCH_TIME_S
-        yield MappedBatch(tuple(outcomes), self._events.end)
+        yield MappedBatch(tuple(outcomes), self.events.end)
         self.report.mapped_s = time.monotonic() - began
 
     def _map(self, mapper: PastMapper, record: SourceRecord) -> Processed | Rejected | None:
@@ -155,12 +155,17 @@ class PartitionReplay:
         if isinstance(outcome, NothingToPublish):
             report.nothing[outcome] += 1
             return None
+        if self._job.planned is not None:
+            require_planned(self._job.planned, outcome)
         self._counter.add(outcome)
+        if self._job.makes_plan:
+            names = planned_templates(outcome)
+            report.planned[offset] = self._interned.setdefault(names, names)
         return outcome
 
     def _records(self, templates: TemplatesToApply) -> Iterator[SourceRecord]:
-        ranges = spans(self._events, templates.may_miss)
-        return read_events(self._parts.settings, self._events.partition, ranges, templates.may_miss)
+        ranges = spans(self.events, templates.may_miss)
+        return read_events(self._parts.settings, self.events.partition, ranges, templates.may_miss)
 
     def _mapper(self, templates: TemplatesToApply) -> PastMapper:
         parts, settings = self._parts, self._parts.settings
@@ -169,7 +174,7 @@ class PartitionReplay:
             self._ids,
             DeduplicationWindow(records=deduplication.records, age_ms=deduplication.age_s * 1000),
             tenant=parts.context.tenant,
-            place=(settings.topic(InputTopic.EVENTS), self._events.partition),
+            place=(settings.topic(InputTopic.EVENTS), self.events.partition),
             operation=None if operation is None else operation.id,
         )
         return PastMapper(
@@ -194,13 +199,13 @@ class PartitionReplay:
             if len(offset_by_id) > MAX_IDS:
                 raise InputError(
                     f"{self._place} has more than {MAX_IDS} events without an outcome, too many for one search",
-                    hint=f"--offsets {self._events.first}:{record.position.offset}, then the rest",
+                    hint=f"--offsets {self.events.first}:{record.position.offset}, then the rest",
                 )
         return find_known(self._parts.outputs, offset_by_id, on_progress=self._track("event ids"))
 
     def _unprovable_ranges(self, first: SourceRecord) -> tuple[tuple[int, int], ...]:
         """Where a missing outcome proves nothing, since nobody knows whether decisions were written."""
-        parts, events = self._parts, self._events
+        parts, events = self._parts, self.events
         records = list(operation_records(parts.settings, events.partition, admin=parts.admin))
         stretches = assigned_stretches(logged.record for logged in records)
         oldest_ms = min((logged.time_ms for logged in records), default=first.timestamp_ms)
@@ -210,7 +215,7 @@ class PartitionReplay:
         return unprovable_ranges(stretches, events.first, events.end, reaches_back=reaches_back)
 
     def _unprovable_error(self) -> InputError:
-        ranges, events = self.report.unprovable_ranges, self._events
+        ranges, events = self.report.unprovable_ranges, self.events
         shown = ", ".join(f"{low} to {high - 1}" for low, high in ranges[:3])
         part = largest_provable(ranges, events.first, events.end)
         hint = "leave these offsets out" if part is None else f"`--offsets {part[0]}:{part[1]}` is what can be proven"

@@ -55,6 +55,7 @@ class PartitionReport:
 
     events: EventRange
     operation_under_way: str | None = None
+    stop_reason: str = ""  #: Why the operation ended here before it was done.
     with_outcome: int = 0
     without: int = 0
     unprovable: int = 0
@@ -67,6 +68,7 @@ class PartitionReport:
     decisions: Counter[str] = field(default_factory=Counter)
     failed: Counter[tuple[TemplateId, str]] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    planned: dict[int, frozenset[str]] = field(default_factory=dict)  #: What gets an outcome, where a plan is made.
     records: int = 0  #: That get an outcome, or a further one.
     outputs_read: int = 0
     examined_s: float = 0.0
@@ -119,12 +121,14 @@ class ReportCounter:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayReport:
-    """All partitions. `operation` is None for a dry run; `stopped`: a person ended it before it was done."""
+class OperationReport:
+    """All partitions. `operation` is None for a dry run; `began_ms` is when it began; `stopped`: a person ended it
+    before it was done."""
 
     partitions: tuple[PartitionReport, ...]
     operation: OperationId | None
     set_version: str
+    began_ms: int
     stopped: bool = False
 
     @property
@@ -132,4 +136,4 @@ class ReplayReport:
         """Whether there is something to do: of a dry run all that is missing, else what could not be done."""
         if self.operation is None:
             return any(report.is_missing_something for report in self.partitions)
-        return self.stopped or any(report.is_incomplete for report in self.partitions)
+        return self.stopped or any(report.is_incomplete or report.stop_reason for report in self.partitions)

@@ -260,3 +260,42 @@ def test_a_message_that_may_be_sent_late(installation: Installation) -> None:
     (message,), (status,) = installation.read(installation.messages), installation.read(installation.status)
     assert b"true" == dict(message.headers() or [])["send-late"]
     assert "send-late" not in dict(status.headers() or [])
+
+
+def test_a_plan_is_done_exactly_or_not_at_all(
+    installation: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was reviewed is written; what came to be missing since, or other templates, are refused."""
+    installation.produce_events([repayment(1)])
+    installation.run()
+    skip(installation, [repayment(2), repayment(3)])
+    file = tmp_path / "plan"
+    assert 1 == run_replay(installation, save_plan=file)
+    head, *lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [[0, 0, 3]] == head["partitions"]
+    assert [{"partition": 0, "offset": offset, "templates": ["note"]} for offset in (1, 2)] == lines
+    assert 0o600 == file.stat().st_mode & 0o777
+    skip(installation, [repayment(4)])
+    short = tmp_path / "short"
+    short.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
+
+    with pytest.raises(InputError, match=r"@2 is missing more now than the plan has: note"):
+        run_replay(installation, plan=short, yes=True)
+    assert 1 == created(installation).total()
+    code, written = replay_as_json(capsys, installation, plan=file, yes=True)
+
+    assert (0, 2) == (code, written["events"])
+    assert {(0, "note"): 1, (1, "note"): 1, (2, "note"): 1} == created(installation)
+    assert 0 == run_replay(installation, plan=file, yes=True)
+    assert 3 == created(installation).total()
+    assert installation.settings.templates_dir is not None
+    (installation.settings.templates_dir / "later.toml").write_text(LATER)
+    with pytest.raises(InputError, match="the plan was made with template set"):
+        run_replay(installation, plan=file, yes=True)
+    with pytest.raises(UsageError, match="exists"):
+        run_replay(installation, save_plan=file)
+    with pytest.raises(UsageError, match="--plan says what is replayed"):
+        run_replay(installation, plan=file, partition=[0])
+    short.write_text("no plan")
+    with pytest.raises(UsageError, match="is not a plan"):
+        run_replay(installation, plan=short)
