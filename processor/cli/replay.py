@@ -5,10 +5,8 @@ The exit code is 1 while something is missing: of a dry run what it would write,
 
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,11 +14,28 @@ import typer
 
 from processor.cli import output
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, table
+from processor.cli.past_options import (
+    BecauseOption,
+    ByOption,
+    EventOption,
+    FromOption,
+    PartitionOption,
+    RateOption,
+    ResumeOption,
+    SendLateOption,
+    TakeOverOption,
+    TemplateOption,
+    ToOption,
+    YesOption,
+    command_text,
+    operation_options,
+    phase_bar,
+)
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
-    from processor.replay.operation import OnPhase
     from processor.replay.plan import Plan
+    from processor.replay.replay import ReplayCommand
     from processor.replay.report import OperationReport, PartitionReport
     from processor.replay.request import ReplayRequest
 
@@ -29,109 +44,79 @@ EXAMPLE: Final = "processor replay --partition 3 --from 2h"
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _LIMITS_SHOWN: Final = 5  # ranges that a line names
 
+_OffsetsOption = Annotated[
+    str | None, typer.Option(metavar="A:B", help="Offsets from A up to, not including, B; either may be left out.")
+]
+_ClientOption = Annotated[str | None, typer.Option(metavar="KEY", help="Only of the client or group, by key or id.")]
+_AccountOption = Annotated[str | None, typer.Option(metavar="KEY", help="Only of the account, by key or id.")]
+_IncludeNewOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEMPLATE", help="Also where the set of then did not have this template; repeatable."),
+]
+_IncludeDecidedOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="REASON", help="Also what was skipped for this reason, with today's set; repeatable."),
+]
+_ReissueOption = Annotated[
+    bool, typer.Option("--reissue", help="New messages beside those that exist: people get them again.")
+]
+_SavePlanOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write what is missing to a file, for a review.")
+]
+_PlanOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Do exactly this plan, or nothing if more is missing now.")
+]
+
 
 def command(
-    partition: Annotated[
-        list[int] | None, typer.Option(metavar="P", min=0, help="Only this partition of the events; repeatable.")
-    ] = None,
-    offsets: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Offsets from A up to, not including, B; either may be left out.")
-    ] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Events since a time, RFC 3339, or 2h for an age.")
-    ] = None,
-    to: Annotated[str | None, typer.Option(metavar="TIME", help="Events before a time, as --from.")] = None,
-    event: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this event; repeatable.")] = None,
-    client: Annotated[str | None, typer.Option(metavar="KEY", help="Only of the client or group, key or id.")] = None,
-    account: Annotated[str | None, typer.Option(metavar="KEY", help="Only of the account, by key or id.")] = None,
-    template: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this template; repeatable.")] = None,
-    include_new: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEMPLATE", help="Also where the set of then did not have this template; repeatable."),
-    ] = None,
-    include_decided: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REASON", help="Also what was skipped for this reason, with today's set; repeatable."),
-    ] = None,
-    reissue: Annotated[
-        bool, typer.Option("--reissue", help="New messages beside those that exist: people get them again.")
-    ] = False,
-    send_late: Annotated[
-        bool, typer.Option("--send-late", help="The messages may be sent past their channel's age limit.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Write what is missing; without it nothing is written.")] = False,
-    rate: Annotated[
-        float | None, typer.Option(metavar="R", help="At most R events a second; not set: as fast as possible.")
-    ] = None,
-    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who does it; not set: the user's name.")] = None,
-    because: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the operation.")] = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="OPERATION", help="Go on with an operation that was not done.")
-    ] = None,
-    save_plan: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what is missing to a file, for a review.")
-    ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Do exactly this plan, or nothing if more is missing now.")
-    ] = None,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="End another operation that is under way there, and go on.")
-    ] = False,
+    partition: PartitionOption = None,
+    offsets: _OffsetsOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
+    event: EventOption = None,
+    client: _ClientOption = None,
+    account: _AccountOption = None,
+    template: TemplateOption = None,
+    include_new: _IncludeNewOption = None,
+    include_decided: _IncludeDecidedOption = None,
+    reissue: _ReissueOption = False,
+    send_late: SendLateOption = False,
+    save_plan: _SavePlanOption = None,
+    plan: _PlanOption = None,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    by: ByOption = None,
+    because: BecauseOption = None,
+    resume: ResumeOption = None,
+    take_over: TakeOverOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Give events of the past the outcomes that they miss: `run` goes on meanwhile, and nobody is written to twice.
 
     Missing are events without any outcome; with --include-new and --include-decided also what you name.
     """
+    from processor.domain.operation import OperationKind
     from processor.observability.signals import ShutdownRequested
-    from processor.replay.operation import OperationOptions, run_operation
-    from processor.replay.plan import read_plan, write_plan
-    from processor.replay.replay import ReplayCommand
+    from processor.replay.operation import run_operation
 
-    request = _request(
-        partition=partition,
-        offsets=offsets,
-        from_=from_,
-        to=to,
-        event=event,
-        client=client,
-        account=account,
-        template=template,
-        include_new=include_new,
-        include_decided=include_decided,
-        reissue=reissue,
-        send_late=send_late,
-        because=because,
-        plan=plan,
+    names = ("partition", "offsets", "from_", "to", "event", "client", "account", "template", "include_new")
+    more_names = ("include_decided", "reissue", "send_late", "because", "plan")
+    given = locals()
+    replay = _replay_command({name: given[name] for name in (*names, *more_names)}, save_plan=save_plan, yes=yes)
+    options = operation_options(
+        OperationKind.REPLAY, by=by, resume=resume, rate=rate, yes=yes, because=because, take_over=take_over
     )
-    if plan is not None:
-        request = _planned_request(plan, request)
-    if save_plan is not None and (yes or plan is not None):
-        raise UsageError("--save-plan is of a dry run", hint="leave out --yes and --plan")
-    if save_plan is not None and save_plan.exists():
-        raise UsageError(f"{save_plan} exists", hint="a plan is not written over; name another file")
-    if rate is not None and not 0 < rate < float("inf"):
-        raise UsageError("--rate takes a number above 0", hint="--rate 100 is a hundred events a second")
-    options = OperationOptions(
-        yes=yes,
-        by=by or _user(),
-        because=because,
-        rate=rate,
-        take_over=take_over,
-        resume=_operation_id(resume, yes=yes),
-    )
-    replay = ReplayCommand(request, plan=None if plan is None else read_plan(plan), makes_plan=save_plan is not None)
     settings = output.load_quiet_settings()
     settings.required_tenant  # noqa: B018  raises
     settings.bootstrap_servers  # noqa: B018
     try:
-        with _progress_bar() as on_phase:
+        with phase_bar() as on_phase:
             report = run_operation(settings, replay, options, on_phase=on_phase)
     except ShutdownRequested:
         sys.stderr.write("interrupted\n")
         return _INTERRUPTED
     if save_plan is not None:
-        write_plan(save_plan, _plan(request, report))
+        _save_plan(save_plan, replay.asked, report)
     if as_json:
         print_json(_as_json(report))
     else:
@@ -143,7 +128,24 @@ def command(
 # What was typed
 
 
-def _request(**typed: Any) -> "ReplayRequest":
+def _replay_command(typed: dict[str, Any], *, save_plan: Path | None, yes: bool) -> "ReplayCommand":
+    """What is to be done. Raises UsageError for options that do not go together."""
+    from processor.replay.plan import read_plan
+    from processor.replay.replay import ReplayCommand
+
+    file: Path | None = typed["plan"]
+    if save_plan is not None and (yes or file is not None):
+        raise UsageError("--save-plan is of a dry run", hint="leave out --yes and --plan")
+    if save_plan is not None and save_plan.exists():
+        raise UsageError(f"{save_plan} exists", hint="a plan is not written over; name another file")
+    request = _request(typed)
+    if file is None:
+        return ReplayCommand(request, makes_plan=save_plan is not None)
+    plan = read_plan(file)
+    return ReplayCommand(_planned_request(plan, request), plan=plan)
+
+
+def _request(typed: dict[str, Any]) -> "ReplayRequest":
     """The request. Raises UsageError for words that cannot be."""
     from processor.domain.catalogue import EVENTS, nearest_event
     from processor.domain.record import EventName, TemplateId
@@ -170,7 +172,7 @@ def _request(**typed: Any) -> "ReplayRequest":
         raise UsageError("--reissue is for messages that exist, --include-new and --include-decided for others")
     partitions = typed["partition"]
     return ReplayRequest(
-        command=_command_line(typed),
+        command=command_text(typed, left_out=frozenset() if typed["reissue"] else frozenset(("because",))),
         selection=Selection(
             partitions=None if not partitions else tuple(sorted(set(partitions))),
             first_offset=first,
@@ -191,39 +193,15 @@ def _request(**typed: Any) -> "ReplayRequest":
     )
 
 
-def _planned_request(file: Path, typed: "ReplayRequest") -> "ReplayRequest":
+def _planned_request(plan: "Plan", typed: "ReplayRequest") -> "ReplayRequest":
     """The request of a plan, under the command that was typed now."""
     from dataclasses import replace
 
-    from processor.replay.plan import read_plan
     from processor.replay.request import ReplayRequest
 
     if typed != ReplayRequest(command=typed.command):
         raise UsageError("--plan says what is replayed", hint="leave out the other options that select or include")
-    return replace(read_plan(file).request, command=typed.command)
-
-
-def _plan(request: "ReplayRequest", report: "OperationReport") -> "Plan":
-    from processor.replay.plan import Plan, PlannedPartition
-
-    planned = tuple(PlannedPartition(partition.events, partition.planned) for partition in report.partitions)
-    return Plan(request, report.set_version, report.began_ms, planned)
-
-
-def _command_line(typed: dict[str, Any]) -> str:
-    """What was typed, in one order; who types it again goes on with an operation that was not done."""
-    import shlex
-
-    words: list[str] = []
-    for name, value in sorted(typed.items()):
-        option = f"--{name.strip('_').replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif isinstance(value, list):
-            words += [part for item in sorted(map(str, value)) for part in (option, item)]
-        elif value not in (None, False) and (name != "because" or typed["reissue"]):
-            words += [option, str(value)]
-    return shlex.join(words)
+    return replace(plan.request, command=typed.command)
 
 
 def _reason(text: str) -> Any:
@@ -238,65 +216,15 @@ def _reason(text: str) -> Any:
     return found
 
 
-def _operation_id(text: str | None, *, yes: bool) -> Any:
-    from processor.domain.operation import OperationKind, parse_operation_id
-
-    if text is None:
-        return None
-    if not yes:
-        raise UsageError("--resume goes with --yes", hint="a dry run begins nothing, and has nothing to go on with")
-    try:
-        parts = parse_operation_id(text)
-    except ValueError as error:
-        raise UsageError(f"--resume: {error}") from error
-    if parts.kind is not OperationKind.REPLAY:
-        raise UsageError(f"--resume: {text} is a {parts.kind}", hint=f"`processor {parts.kind} --resume`")
-    return parts.id
-
-
-def _user() -> str:
-    """The user's name; a number where the system knows none."""
-    import getpass
-    import os
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What is shown
 
 
-@contextmanager
-def _progress_bar() -> "Iterator[OnPhase]":
-    """A bar on stderr, where that is a terminal, with rate and time left, for each phase of a partition."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+def _save_plan(file: Path, request: "ReplayRequest", report: "OperationReport") -> None:
+    from processor.replay.plan import Plan, PlannedPartition, write_plan
 
-    screen = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        tasks: dict[str, tuple[TaskID, float]] = {}
-
-        def on_phase(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total, rate=""), time.monotonic()
-            task, began = tasks[what]
-            elapsed_s = time.monotonic() - began
-            bar.update(task, completed=done, total=total, rate=f"{done / elapsed_s:.0f}/s" if elapsed_s > 1 else "")
-            if done >= total:
-                bar.remove_task(task)
-                del tasks[what]
-
-        yield on_phase
+    planned = tuple(PlannedPartition(partition.events, partition.planned) for partition in report.partitions)
+    write_plan(file, Plan(request, report.set_version, report.began_ms, planned))
 
 
 def _print_report(report: "OperationReport") -> None:

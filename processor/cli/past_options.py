@@ -1,0 +1,126 @@
+"""The options that commands on the past share, and how their progress is shown."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from processor.errors import UsageError
+
+if TYPE_CHECKING:
+    from processor.domain.operation import OperationId, OperationKind
+    from processor.replay.operation import OnPhase, OperationOptions
+
+PartitionOption = Annotated[
+    list[int] | None, typer.Option(metavar="P", min=0, help="Only this partition of the events; repeatable.")
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help="Events since a time, RFC 3339, or 2h for an age.")
+]
+ToOption = Annotated[str | None, typer.Option(metavar="TIME", help="Events before a time, as --from.")]
+EventOption = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this event; repeatable.")]
+TemplateOption = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this template; repeatable.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Write what is missing; without it nothing is written.")]
+RateOption = Annotated[
+    float | None, typer.Option(metavar="R", help="At most R events a second; not set: as fast as possible.")
+]
+ByOption = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it; not set: the user's name.")]
+BecauseOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the operation.")]
+ResumeOption = Annotated[
+    str | None, typer.Option(metavar="OPERATION", help="Go on with an operation that was not done.")
+]
+TakeOverOption = Annotated[
+    bool, typer.Option("--take-over", help="End another operation that is under way there, and go on.")
+]
+SendLateOption = Annotated[
+    bool, typer.Option("--send-late", help="The messages may be sent past their channel's age limit.")
+]
+
+
+def operation_options(
+    kind: "OperationKind", *, by: str | None, resume: str | None, rate: float | None, yes: bool, **others: Any
+) -> "OperationOptions":
+    """How the operation is done, as it was typed. Raises UsageError."""
+    from processor.replay.operation import OperationOptions
+
+    if rate is not None and not 0 < rate < float("inf"):
+        raise UsageError("--rate takes a number above 0", hint="--rate 100 is a hundred events a second")
+    return OperationOptions(
+        by=by or user_name(), resume=_operation_id(resume, kind, yes=yes), rate=rate, yes=yes, **others
+    )
+
+
+def _operation_id(text: str | None, kind: "OperationKind", *, yes: bool) -> "OperationId | None":
+    from processor.domain.operation import parse_operation_id
+
+    if text is None:
+        return None
+    if not yes:
+        raise UsageError("--resume goes with --yes", hint="a dry run begins nothing, and has nothing to go on with")
+    try:
+        parts = parse_operation_id(text)
+    except ValueError as error:
+        raise UsageError(f"--resume: {error}") from error
+    if parts.kind is not kind:
+        raise UsageError(f"--resume: {text} is a {parts.kind}", hint=f"`processor {parts.kind} --yes --resume {text}`")
+    return parts.id
+
+
+def user_name() -> str:
+    """The user's name; a number where the system knows none."""
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def command_text(typed: dict[str, Any], *, left_out: frozenset[str]) -> str:
+    """What was typed, in one order, but for the options `left_out` and those that are not set."""
+    import shlex
+
+    words: list[str] = []
+    for name, value in sorted(typed.items()):
+        option = f"--{name.strip('_').replace('_', '-')}"
+        if value in (None, False) or name in left_out:
+            continue
+        if value is True:
+            words.append(option)
+        else:
+            items = sorted(map(str, value)) if isinstance(value, list) else [str(value)]
+            words += [part for item in items for part in (option, item)]
+    return shlex.join(words)
+
+
+@contextmanager
+def phase_bar() -> "Iterator[OnPhase]":
+    """A bar on stderr, where that is a terminal, with rate and time left, for each phase of a partition."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    screen = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        tasks: dict[str, tuple[TaskID, float]] = {}
+
+        def on_phase(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, rate=""), time.monotonic()
+            task, began = tasks[what]
+            elapsed_s = time.monotonic() - began
+            bar.update(task, completed=done, total=total, rate=f"{done / elapsed_s:.0f}/s" if elapsed_s > 1 else "")
+            if done >= total:
+                bar.remove_task(task)
+                del tasks[what]
+
+        yield on_phase
