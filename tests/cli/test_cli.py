@@ -30,7 +30,7 @@ pytestmark = pytest.mark.process
 
 COMMANDS = (
     *("demo", "run", "topics", "produce", "kafka"),
-    *("check", "preview", "explain", "templates", "schemas", "settings"),
+    *("check", "preview", "explain", "replay", "templates", "schemas", "settings"),
 )
 
 
@@ -123,6 +123,30 @@ def test_every_command_is_tested() -> None:
         (["produce"], "produce needs one of --file, --samples and --count\nhint: `processor produce --samples`\n"),
         (["produce", "--samples", "--seed", "1"], "--seed makes sense with --count alone\nhint: leave it out\n"),
         (["topics", "--grow", "3", "--create"], "--grow stands alone\nhint: create first, grow then\n"),
+        (
+            ["replay", "--offsets", "9:3"],
+            "--offsets 9:3 is empty: B is the first offset that is not taken, and above A\n",
+        ),
+        (
+            ["replay", "--from", "1h", "--to", "2h"],
+            "--from is not before --to: no time lies between\nhint: exchange the two\n",
+        ),
+        (
+            ["replay", "--event", "LOAN_REPAYMET"],
+            "--event LOAN_REPAYMET is no event; did you mean LOAN_REPAYMENT?\n",
+        ),
+        (
+            ["replay", "--include-decided", "CONDITION_FALS"],
+            (
+                "--include-decided CONDITION_FALS is not a reason that can change; did you mean CONDITION_FALSE?\n"
+                "hint: CHANNEL_DISABLED, CONDITION_FALSE, INACTIVE, NOT_SUBSCRIBED, NO_RECIPIENT\n"
+            ),
+        ),
+        (["replay", "--rate", "0"], "--rate takes a number above 0\nhint: --rate 100 is a hundred events a second\n"),
+        (
+            ["replay", "--resume", "replay-20261129T075501Z-3f2a91c0"],
+            "--resume goes with --yes\nhint: a dry run begins nothing, and has nothing to go on with\n",
+        ),
         (
             ["topics", "--yes"],
             "--yes goes with --grow\nhint: --create creates what is missing and changes nothing else\n",
