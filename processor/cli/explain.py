@@ -7,7 +7,6 @@ has passed it without an outcome, or it is found nowhere; 0 for all else.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,12 +14,12 @@ import typer
 
 from processor.cli import output
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, printable, table
+from processor.cli.progress import reading_bar
 from processor.domain.text import truncate_line
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.domain.outcome import SourceOutcome
-    from processor.engine.output_scan import OnProgress
     from processor.replay.explain_at import PlaceExplanation
     from processor.settings import Settings
     from processor.templates.explain import Explanation, TemplateExplanation
@@ -131,7 +130,7 @@ def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
     settings = output.load_quiet_settings()
     schemas = load_schemas(settings.schemas_dir)
     templates = require_usable(load_templates(settings, schemas))
-    with _progress_bar() as on_progress:
+    with reading_bar("the outputs") as on_progress:
         explanation = explain_at(
             settings,
             schemas,
@@ -145,19 +144,6 @@ def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
     else:
         _print_place(explanation, settings, masked=not unmasked)
     return FINDINGS_EXIT_CODE if explanation.needs_attention else 0
-
-
-@contextmanager
-def _progress_bar() -> "Iterator[OnProgress]":
-    """A bar on stderr, where that is a terminal, for the outputs that are read."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("reading the outputs", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_place(explanation: "PlaceExplanation", settings: "Settings", *, masked: bool) -> None:

@@ -3,37 +3,34 @@
 Nothing is written, and the group is not touched: the record is read by a consumer that joins no group.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from confluent_kafka import Message
 
 from processor.domain.outcome import SourceOutcome
-from processor.domain.output_topics import FixedOutput
 from processor.domain.reasons import DecisionReason
-from processor.domain.record import RecordPosition, SchemaGuid, SchemaId, SourceRecord, Topic
+from processor.domain.record import RecordPosition, SourceRecord
 from processor.domain.template import TemplateSet
 from processor.engine.output_scan import OnProgress, OutcomeReader
 from processor.engine.start_offsets import READ_HINT, group_positions
-from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
-from processor.kafka.clients import Admin, create_admin, source_record
-from processor.kafka.errors import NoResponseError, exit_on_broker_errors
+from processor.kafka.clients import create_admin, source_record
+from processor.kafka.errors import exit_on_broker_errors
 from processor.kafka.offsets import Extent, partition_extent
 from processor.kafka.read_range import open_reader, read_range
-from processor.kafka.topic_state import describe_topics
 from processor.mapping.decode_record import key_failure
-from processor.registry.cache import schemas_by_id, wait_for_schema
+from processor.replay.output_access import (
+    blocking_schema_of,
+    exit_when_unavailable,
+    partition_counts,
+    require_partition,
+)
 from processor.settings import InputTopic, Settings
 from processor.templates.explain import Explanation, explain_event
 from processor.wire.decode import DecodeFailure, decode
 from processor.wire.reader_schemas import Schemas
-from processor.wire.schema import SchemaOf, WriterSchema
-
-REGISTRY_TIMEOUT_S: Final = 5.0  # for one schema
-OUTCOME_TOPICS: Final = (FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
+from processor.wire.schema import SchemaOf
 
 
 class RecordState(StrEnum):
@@ -96,9 +93,9 @@ def explain_at(
     without it, DependencyError when broker or registry do not respond, AuthorizationError when they refuse.
     """
     admin = create_admin(settings)
-    schema_of = _blocking_schema_of(settings, schemas)
-    with exit_on_broker_errors(settings, admin, hint=READ_HINT), _exit_when_unavailable(settings):
-        _check_topics(admin, settings, position)
+    schema_of = blocking_schema_of(settings, schemas)
+    with exit_on_broker_errors(settings, admin, hint=READ_HINT), exit_when_unavailable(settings):
+        require_partition(settings, partition_counts(admin, settings), position.partition)
         extent = partition_extent(admin, position.topic, position.partition, hint=READ_HINT)
         record = _read_record(settings, position, extent)
         outcomes = OutcomeReader(settings, schemas, position.partition, schema_of=schema_of, admin=admin)
@@ -118,24 +115,6 @@ def explain_at(
 def place(settings: Settings, partition: int, offset: int) -> RecordPosition:
     """A place in the events topic."""
     return RecordPosition(settings.topic(InputTopic.EVENTS), partition, offset)
-
-
-def _check_topics(admin: Admin, settings: Settings, position: RecordPosition) -> None:
-    outputs = tuple(map(settings.topic, OUTCOME_TOPICS))
-    existing = describe_topics(admin, (position.topic, *outputs))
-    if missing := [topic for topic in (position.topic, *outputs) if topic not in existing]:
-        raise TopicConfigError(f"topics are missing: {', '.join(missing)}", hint="`processor topics --create`")
-    counts: Mapping[Topic, int] = {name: topic.partitions for name, topic in existing.items()}
-    if position.partition >= counts[position.topic]:
-        raise UsageError(
-            f"{position.topic} has no partition {position.partition}",
-            hint=f"it has {counts[position.topic]}, from 0 on",
-        )
-    for topic in outputs:
-        if position.partition >= counts[topic]:
-            raise TopicConfigError(
-                f"{topic} has no partition {position.partition}", hint="`processor topics` names the command to grow it"
-            )
 
 
 def _state(offset: int, extent: Extent, record: SourceRecord | None) -> RecordState:
@@ -176,29 +155,3 @@ def _explain_record(
     if not isinstance(event, DecodeFailure) and settings.tenant in (None, event.tenant):
         event = key_failure(record, event, settings.key_check) or event
     return explain_event(where, event, templates, settings, masked=masked)
-
-
-def _blocking_schema_of(settings: Settings, schemas: Schemas) -> SchemaOf:
-    """Writer schemas by id. DependencyError, not UnavailableError, when the registry does not give one."""
-    known = schemas_by_id(settings, schemas)
-
-    def schema_of(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
-        try:
-            return wait_for_schema(known, schema_id, timeout_s=REGISTRY_TIMEOUT_S)
-        except UnavailableError as error:
-            raise DependencyError(
-                f"{settings.schema_registry.url}: {error}", hint="check PROCESSOR_SCHEMA_REGISTRY__URL"
-            ) from error
-
-    return schema_of
-
-
-@contextmanager
-def _exit_when_unavailable(settings: Settings) -> Iterator[None]:
-    """DependencyError for what cannot be read now, but for a missing response, which names its cause itself."""
-    try:
-        yield
-    except NoResponseError:
-        raise
-    except UnavailableError as error:
-        raise DependencyError(f"{settings.bootstrap_servers}: {error}", hint="try it again later") from error
