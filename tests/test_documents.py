@@ -20,7 +20,8 @@ import pytest
 from confluent_kafka import Producer
 
 from processor import errors
-from processor.cli.main import parser
+from processor.cli.main import exit_code, parser
+from processor.domain.advice import ADVICE, TEMPLATE_ADVICE
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, ordering_key
 from processor.domain.operation import OperationKind
 from processor.domain.outcome import Processed
@@ -38,7 +39,7 @@ from processor.wire.encode import output_encoder
 from processor.wire.template_sets import template_set_records
 from processor.wire.wire_format import WireFormat
 from tests.documents import DOCS, PAGES
-from tests.support.builders import make_context, make_record, make_template, map_record, schemas
+from tests.support.builders import SMS_HEAD, make_context, make_record, make_template, map_record, schemas
 from tests.support.clients import logged
 from tests.support.installation import create_installation
 
@@ -76,7 +77,7 @@ def test_the_map_names_every_file() -> None:
     """Each module of the program is named in the row of its folder; a command is one of "one file a command"."""
     table = (DOCS / "design.md").read_text().partition("## Files")[2].partition("\n## ")[0]
     rows = {row.split("`", 2)[1]: row for row in table.splitlines() if row.startswith("| `")}
-    commands = {f"{command.name}.py" for command in parser.registered_commands}
+    commands = {f"{(command.name or '').replace('-', '_')}.py" for command in parser.registered_commands}
     unnamed = []
     for module in sorted((ROOT / "processor").rglob("*.py")):
         path, folder = module.relative_to(ROOT).as_posix(), module.parent.relative_to(ROOT).as_posix()
@@ -283,6 +284,46 @@ def test_the_consumer_code_of_the_senders_page(
     assert b"X-Source" in values
     assert b'X-Source\\":\\"***' in values
     assert b'":\\"communications\\"' not in values
+
+
+@pytest.mark.kafka
+def test_the_commands_of_the_dead_letters_page(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ends as findings do, typed one after the other; the export has the line that is to be corrected."""
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "note.toml").write_text(SMS_HEAD + 'strict = true\nbody = "Hello {CF:CLIENT:NICKNAME}"\n')
+    installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=folder, max_rejected_ratio=1)
+    value, _ = installation.encode(sample(EventName("LOAN_REPAYMENT")))
+    installation.produce_values([value[:-1] + b"\xff", value])
+    installation.run()
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```console\n(.*?)```", (DOCS / "dead-letters.md").read_text(), re.DOTALL)
+    lines = [line.removeprefix("$ processor ") for block in blocks for line in block.splitlines()]
+    codes = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (installation.env() | {"PROCESSOR_TEMPLATES_DIR": str(folder)}).items():
+            patch.setenv(name, text)
+        for line in lines:
+            codes[line] = exit_code(shlex.split(line))
+
+    assert len(lines) > 7
+    assert {1} == set(codes.values()), codes
+    (exported,) = (tmp_path / "letters.jsonl").read_text().splitlines()
+    assert "INVALID_EVENT" == json.loads(exported)["reason"]
+
+
+def test_advice_of_the_dead_letters_page() -> None:
+    """The tables have each reason as the command shows it."""
+    page = (DOCS / "dead-letters.md").read_text()
+    rows = [
+        f"| {reason} | {advice.who} | {advice.when} |" for reason, advice in (*ADVICE.items(), *TEMPLATE_ADVICE.items())
+    ]
+
+    assert rows == [
+        line for line in page.partition("## Who acts")[2].splitlines() if re.match(r"\| [A-Z_]{5,} \|", line)
+    ]
 
 
 def test_families_of_the_schemas_readme() -> None:

@@ -12,6 +12,7 @@ import typer
 
 from processor.cli import (
     check,
+    dead_letters,
     demo,
     explain,
     kafka,
@@ -26,9 +27,23 @@ from processor.cli import (
 )
 from processor.errors import FatalError, InternalError, UsageError
 
-COMMANDS: Final = (demo, run, topics, produce, kafka, check, preview, explain, replay, templates, schemas, settings)
-"""One module a command, in the order of `--help`. Its name is the command's; `command` takes the options and gives the
-exit code; `EXAMPLE` is a command line that can be typed."""
+COMMANDS: Final = (
+    demo,
+    run,
+    topics,
+    produce,
+    kafka,
+    check,
+    preview,
+    explain,
+    dead_letters,
+    replay,
+    templates,
+    schemas,
+    settings,
+)
+"""One module a command, in the order of `--help`. Its name is the command's, `_` for a hyphen; `command` takes the
+options and gives the exit code; `EXAMPLE` is a command line that can be typed."""
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _READER_LEFT: Final = 128 + signal.SIGPIPE  # what a shell shows for `yes | head`
@@ -74,7 +89,7 @@ def _bind_only(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
 
 
 for _module in COMMANDS:
-    _name = _module.__name__.rpartition(".")[2]
+    _name = _module.__name__.rpartition(".")[2].replace("_", "-")
     parser.command(_name, epilog=f"Example: {_module.EXAMPLE}")(_bind_only(_module.command))
 
 

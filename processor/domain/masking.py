@@ -8,6 +8,7 @@ from processor.domain.placeholders import VALUE_MASK
 _PROGRAMS_OWN_DETAIL: Final = frozenset(
     (
         "EMPTY_RECORD",
+        "EVENT_TOO_LARGE",
         "DUPLICATE_EVENT",
         "NO_TEMPLATE",
         "INACTIVE",

@@ -19,7 +19,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME_MS: Final = 0  #: 1970-01-01T00:00:00.000Z: written where no time is known.
-_LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RFC 3339 and many languages' times end
+LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RFC 3339 and many languages' times end
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,7 +51,7 @@ class SourceRecord:
     @property
     def time_ms(self) -> int | None:
         """Its time; None where it has none (-1) or one outside of years 1970 to 9999, such as one in microseconds."""
-        return self.timestamp_ms if 0 <= self.timestamp_ms <= _LAST_TIME_MS else None
+        return self.timestamp_ms if 0 <= self.timestamp_ms <= LAST_TIME_MS else None
 
     @property
     def size_bytes(self) -> int:

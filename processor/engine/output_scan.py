@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -61,6 +61,13 @@ class FirstRecord:
 
     offset: int
     time_ms: int
+
+
+class WrittenOutcome(NamedTuple):
+    """What an output says, and its Kafka timestamp (UTC): when it was written, not when its source was."""
+
+    time_ms: int
+    outcome: SourceOutcome
 
 
 class OutcomeReader:
@@ -201,6 +208,14 @@ class OutcomeReader:
         creation are passed over. Nothing is kept. A record that cannot be read is an InputError that names it, or, if
         not `strict`, ignored and logged. A topic that `begins` lacks is not read.
         """
+        with closing(self.written_from(begins, on_progress=on_progress, strict=strict)) as written:
+            for output in written:
+                yield output.outcome
+
+    def written_from(
+        self, begins: Mapping[Topic, int], *, on_progress: OnProgress | None = None, strict: bool = True
+    ) -> Generator[WrittenOutcome]:
+        """As `outcomes_from`, with the time at which each output was written."""
         ends = {topic: self._extent(topic).end for topic in begins}
         progress = _Progress(sum(max(0, end - begins[topic]) for topic, end in ends.items()), on_progress)
         with self._reader() as reader, _stalls_described():
@@ -210,7 +225,7 @@ class OutcomeReader:
                     progress.reach((message.offset() or 0) - begin)
                     outcome = self._outcome_or_skip(message, strict=strict)
                     if outcome is not None and not _is_later(outcome):
-                        yield outcome
+                        yield WrittenOutcome(message.timestamp()[1], outcome)
                 progress.finish(max(0, end - begin))
 
     def outcomes_of(self, source: int, *, on_progress: OnProgress | None = None) -> Generator[SourceOutcome]:

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
+from processor.cli import dead_letters
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.engine import start_offsets as start
@@ -15,6 +16,7 @@ from processor.errors import AuthorizationError
 from processor.kafka.event_producer import batch_limit_bytes
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics, inspect_topics
+from tests.cli.commands import run_command
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
@@ -176,3 +178,15 @@ def test_positions_that_may_no_longer_be_read(servers_with_acls: str, topic_pref
 
     with pytest.raises(AuthorizationError, match=r"(?s)GROUP_AUTHORIZATION_FAILED.*\nhint: grant .*on the group"):
         run(installation.settings, on_step=fence)
+
+
+@pytest.mark.parametrize("topic", [FixedOutput.DEAD_LETTERS, FixedOutput.STATUS])
+def test_dead_letters_that_must_not_be_read(servers_with_acls: str, topic_prefix: str, topic: FixedOutput) -> None:
+    """The command names what to grant, also where it is what became of them that it may not see."""
+    installation = create_installation(servers_with_acls, topic_prefix, max_rejected_ratio=1)
+    installation.produce_values([b"no frame"])
+    installation.run()
+    deny(installation, TOPIC, installation.settings.topic(topic), READ)
+
+    with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant (DESCRIBE and )?READ on"):
+        run_command(dead_letters.command, installation.settings)

@@ -1,0 +1,405 @@
+"""`processor dead-letters`: the records that could not be turned, counted, listed, one by itself, or exported to be
+corrected.
+
+The exit code is 1 while a dead letter of the selection is open or parked.
+"""
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from heapq import nlargest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from processor.cli import output
+from processor.cli.dead_letter_view import (
+    entry_as_json,
+    minute_text,
+    one_as_json,
+    place_text,
+    print_one,
+    reason_text,
+    stored_as_json,
+)
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
+from processor.cli.progress import reading_bar
+from processor.domain.text import closest_match, did_you_mean
+from processor.errors import DependencyError, UsageError
+
+if TYPE_CHECKING:
+    from processor.replay.dead_letter_groups import DeadLetterFilter, DeadLetterGroup, GroupBy
+    from processor.replay.dead_letters import DeadLetterEntry, DeadLetterState
+    from processor.settings import Settings
+
+EXAMPLE: Final = "processor dead-letters --from 2d --by template"
+
+DEFAULT_LIMIT: Final = 50  # dead letters that --list shows
+_PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
+_ALL: Final = "all"
+
+
+def command(
+    by: Annotated[
+        str, typer.Option(metavar="WHAT", help="Count by reason, template, event, partition, state, attempts or day.")
+    ] = "reason",
+    as_list: Annotated[bool, typer.Option("--list", help="Each by itself, the newest first.")] = False,
+    show: Annotated[
+        str | None, typer.Option(metavar="PARTITION:OFFSET", help="All of the one whose record lies there.")
+    ] = None,
+    export: Annotated[
+        str | None, typer.Option(metavar="FILE", help="JSON lines with key, headers and value; - is stdout.")
+    ] = None,
+    partition: Annotated[list[int] | None, typer.Option(metavar="N", help="Of this partition; repeatable.")] = None,
+    reason: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="Of a record or a failed template; repeatable.")
+    ] = None,
+    template: Annotated[list[str] | None, typer.Option(metavar="ID", help="That failed; repeatable.")] = None,
+    event: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of this event; repeatable.")] = None,
+    from_time: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Of records from then on: RFC 3339, or 2h ago.")
+    ] = None,
+    to_time: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Of records before then.")] = None,
+    attempts: Annotated[int, typer.Option(metavar="N", min=1, help="Tried at least so often.")] = 1,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="open, parked, done or all; not set: open and parked.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many --list shows.")] = DEFAULT_LIMIT,
+    unmasked: Annotated[bool, typer.Option("--unmasked", help="Show customers' addresses, values and texts.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show which records could not be turned, why, and who acts; or export them to be corrected. Writes nothing."""
+    _check_views(as_list=as_list, show=show, export=export, unmasked=unmasked, as_json=as_json)
+    from processor.replay.dead_letter_groups import GroupBy
+
+    group_by = GroupBy(_closed_word("--by", by, list(GroupBy)))
+    place = None if show is None else _place(show)
+    states = _states(state or (_ALL if place is not None else None))
+    query = _Query(_filter(reason, template, event, _times(from_time, to_time), attempts), states)
+    partitions = frozenset(partition or ()) if place is None else frozenset({place[0]})
+    settings = output.load_quiet_settings()
+    if export is not None:
+        return _export(settings, partitions, query, export)
+    found = _find(settings, partitions, query)
+    if place is not None:
+        return _show(settings, found, place, masked=not unmasked, as_json=as_json)
+    if as_list:
+        _print_list(settings, found, limit=limit, masked=not unmasked, as_json=as_json)
+    else:
+        _print_groups(found, group_by, as_json=as_json)
+    return found.exit_code
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What is selected: what the dead letters are about, and their states."""
+
+    filter: "DeadLetterFilter"
+    states: "Collection[DeadLetterState]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The selected dead letters, and of those that only their state leaves out the number by state. `all_states` are
+    those of the whole selection."""
+
+    shown: "tuple[DeadLetterEntry, ...]"
+    left_out: "Counter[DeadLetterState]"
+
+    @property
+    def exit_code(self) -> int:
+        return FINDINGS_EXIT_CODE if any(entry.needs_attention for entry in self.shown) else 0
+
+    @property
+    def states(self) -> "Counter[DeadLetterState]":
+        return Counter(entry.state for entry in self.shown)
+
+
+def _check_views(*, as_list: bool, show: str | None, export: str | None, unmasked: bool, as_json: bool) -> None:
+    if [as_list, show is not None, export is not None].count(True) > 1:
+        raise UsageError("--list, --show and --export exclude each other", hint="keep one of them")
+    if export is None:
+        return
+    if as_json:
+        raise UsageError("--export writes JSON lines by itself", hint="leave --json out")
+    if not unmasked:
+        raise UsageError(
+            "--export holds customers' data as it is, else nobody could correct it",
+            hint="--unmasked says that you mean it",
+        )
+
+
+def _filter(
+    reasons: list[str] | None,
+    templates: list[str] | None,
+    events: list[str] | None,
+    times: tuple[int | None, int | None],
+    attempts: int,
+) -> "DeadLetterFilter":
+    from processor.domain.record import EventName, TemplateId
+    from processor.replay.dead_letter_groups import REASON_CODES, DeadLetterFilter
+
+    for reason in reasons or ():
+        _closed_word("--reason", reason, REASON_CODES)
+    return DeadLetterFilter(
+        reasons=frozenset(reasons) if reasons else None,
+        templates=frozenset(map(TemplateId, templates)) if templates else None,
+        events=frozenset(map(EventName, events)) if events else None,
+        from_ms=times[0],
+        to_ms=times[1],
+        min_attempts=attempts,
+    )
+
+
+def _states(state: str | None) -> "Collection[DeadLetterState]":
+    from processor.replay.dead_letters import DeadLetterState
+
+    if state is None:
+        return (DeadLetterState.OPEN, DeadLetterState.PARKED)
+    word = _closed_word("--state", state, [*DeadLetterState, _ALL])
+    return tuple(DeadLetterState) if word == _ALL else (DeadLetterState(word),)
+
+
+def _closed_word(option: str, word: str, words: Collection[str]) -> str:
+    """`word`, which has to be one of `words`. UsageError with the nearest."""
+    if word in words:
+        return word
+    near = closest_match(word.upper() if words and min(words).isupper() else word.lower(), words)
+    raise UsageError(f"{option} {word!r} is not known", hint=did_you_mean(near, otherwise=f"one of {', '.join(words)}"))
+
+
+def _place(text: str) -> tuple[int, int]:
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--show takes PARTITION:OFFSET, got: {text!r}", hint="as in --show 3:1700")
+    return int(found[1]), int(found[2])
+
+
+def _times(from_time: str | None, to_time: str | None) -> tuple[int | None, int | None]:
+    import time
+
+    from processor.replay.selection import parse_time, require_order
+
+    def time_ms(option: str, text: str | None) -> int | None:
+        return None if text is None else parse_time(option, text, now_ms=lambda: time.time_ns() // 1_000_000)
+
+    from_ms, to_ms = time_ms("--from", from_time), time_ms("--to", to_time)
+    require_order(from_ms, to_ms)
+    return from_ms, to_ms
+
+
+def _find(settings: "Settings", partitions: Collection[int], query: _Query) -> _Found:
+    """Read the dead letters. UsageError for a template or an event that no dead letter and no installation has."""
+    from processor.registry.schema_files import load_schemas
+    from processor.replay.dead_letters import list_dead_letters
+
+    schemas = load_schemas(settings.schemas_dir)
+    with reading_bar("the dead letters") as on_progress:
+        entries = list_dead_letters(settings, schemas, partitions, on_progress=on_progress)
+    _check_names(settings, entries, query)
+    chosen = [entry for entry in entries if query.filter.includes(entry)]
+    shown = tuple(entry for entry in chosen if entry.state in query.states)
+    return _Found(shown, Counter(entry.state for entry in chosen if entry.state not in query.states))
+
+
+def _check_names(settings: "Settings", entries: "Collection[DeadLetterEntry]", query: _Query) -> None:
+    from processor.domain.catalogue import EVENTS
+    from processor.registry.schema_files import load_schemas
+    from processor.templates.load import load_templates
+
+    for event in query.filter.events or ():
+        if event not in EVENTS:
+            _closed_word("--event", event, sorted({*EVENTS, *(entry.event for entry in entries if entry.event)}))
+    known = {failed.template for entry in entries for failed in entry.failed}
+    if (query.filter.templates or frozenset()) <= known:
+        return
+    installed = load_templates(settings, load_schemas(settings.schemas_dir)).renderable
+    for template in query.filter.templates or ():
+        _closed_word("--template", template, sorted({*known, *(each.id for each in installed)}))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Counted
+
+
+def _print_groups(found: _Found, by: "GroupBy", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from processor.replay.dead_letter_groups import GroupBy, group
+
+    groups = group(found.shown, by)
+    if as_json:
+        print_json({**_totals(found), "by": by, "groups": [_group_as_json(each, by) for each in groups]})
+        return
+    screen = Console()
+    states = sorted(found.states, key=str, reverse=True)
+    rows = table((by.value, *states, "oldest", "newest", "example"))
+    rows.columns[0].no_wrap = by is GroupBy.REASON
+    for each in groups:
+        numbers = (str(each.states[state]) for state in states)
+        times = (minute_text(each.oldest_ms), minute_text(each.newest_ms))
+        rows.add_row(*map(cell, (each.key, *numbers, *times, place_text(each.example))))
+    if groups:
+        screen.print(rows)
+    if by is GroupBy.REASON:
+        for each in groups:
+            for line in _advice_lines(each):
+                screen.print(cell(line), soft_wrap=True)
+    screen.print(cell(_summary(found)), soft_wrap=True)
+
+
+def _advice_lines(group: "DeadLetterGroup") -> Iterator[str]:
+    from processor.domain.advice import ADVICE
+
+    reason = group.example.reason
+    if reason is not None:
+        yield f"{reason}: {ADVICE[reason].who}; worth another try {ADVICE[reason].when}"
+
+
+def _summary(found: _Found) -> str:
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(found.states.items(), reverse=True))
+    left_out = ", ".join(f"{number} {state}" for state, number in sorted(found.left_out.items(), reverse=True))
+    text = f"dead letters: {counts}" if counts else "no dead letters"
+    return text + (f"; not shown: {left_out} (`--state all`)" if left_out else "")
+
+
+def _totals(found: _Found) -> dict[str, Any]:
+    from processor.replay.dead_letters import DeadLetterState
+
+    totals = found.states
+    return {
+        "total": len(found.shown),
+        **{state.value: totals[state] for state in DeadLetterState},
+        "leftOut": {state.value: found.left_out[state] for state in DeadLetterState},
+    }
+
+
+def _group_as_json(group: "DeadLetterGroup", by: "GroupBy") -> dict[str, Any]:
+    from processor.domain.advice import ADVICE
+    from processor.replay.dead_letter_groups import GroupBy
+    from processor.replay.dead_letters import DeadLetterState
+    from processor.wire.json_codec import format_millis
+
+    advice = ADVICE[group.example.reason] if by is GroupBy.REASON and group.example.reason is not None else None
+    return {
+        "key": group.key,
+        "total": group.count,
+        **{state.value: group.states[state] for state in DeadLetterState},
+        "oldest": format_millis(group.oldest_ms),
+        "newest": format_millis(group.newest_ms),
+        "example": entry_as_json(group.example),
+        **({} if advice is None else {"who": advice.who, "when": advice.when}),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Each by itself
+
+
+def _print_list(settings: "Settings", found: _Found, *, limit: int, masked: bool, as_json: bool) -> None:
+    from rich.console import Console
+
+    from processor.replay.dead_letters import fetch_dead_letters
+
+    newest = nlargest(limit, found.shown, key=lambda entry: (entry.time_ms, entry.partition, entry.offset))
+    stored = {each.entry: each for each in fetch_dead_letters(settings, newest)}
+    letters = [stored[entry] for entry in newest if entry in stored]
+    if as_json:
+        print_json({**_totals(found), "letters": [stored_as_json(each, masked=masked) for each in letters]})
+        return
+    screen = Console()
+    rows = table(("record", "state", "why", "event, templates"), lines=True)
+    for each in letters:
+        entry = each.entry
+        state = f"{entry.state}, attempt {entry.attempts}\n{minute_text(entry.time_ms)}"
+        failed = [f"{failed.template}: {failed.reason}" for failed in entry.failed]
+        more = [] if entry.is_complete else ["and more, which had no room"]
+        about = "\n".join((entry.event or "", *failed, *more)).strip()
+        rows.add_row(*map(cell, (place_text(entry), state, reason_text(each, masked=masked), about)))
+    if letters:
+        screen.print(rows)
+    if len(newest) < len(found.shown):
+        screen.print(cell(f"the newest {len(newest)} of {len(found.shown)}; `--limit N` shows more"), soft_wrap=True)
+    screen.print(cell(_summary(found)), soft_wrap=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One
+
+
+def _show(settings: "Settings", found: _Found, place: tuple[int, int], *, masked: bool, as_json: bool) -> int:
+    from processor.registry.schema_files import load_schemas
+    from processor.replay.dead_letters import event_text_of, fetch_dead_letters
+
+    at = [entry for entry in found.shown if entry.source and (entry.source.partition, entry.source.offset) == place]
+    at.sort(key=lambda entry: not entry.is_of_events)
+    stored = next(fetch_dead_letters(settings, at[:1]), None)
+    if stored is None:
+        raise UsageError(
+            f"the record at {place[0]}:{place[1]} is no dead letter, or that has expired",
+            hint=f"`processor explain --at {place[0]}:{place[1]}` says what became of it",
+        )
+    event = event_text_of(settings, load_schemas(settings.schemas_dir))(stored)
+    if as_json:
+        print_line(one_as_json(stored, event, masked=masked))
+    else:
+        print_one(stored, event, masked=masked)
+    return FINDINGS_EXIT_CODE if stored.entry.needs_attention else 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Exported
+
+
+def _export(settings: "Settings", partitions: Collection[int], query: _Query, target: str) -> int:
+    from processor.registry.schema_files import load_schemas
+    from processor.replay.dead_letter_export import export_line
+    from processor.replay.dead_letters import event_text_of, fetch_dead_letters
+
+    with _export_file(target) as write:
+        found = _find(settings, partitions, query)
+        event_text = event_text_of(settings, load_schemas(settings.schemas_dir))
+        count = 0
+        with reading_bar("the dead letters' values") as on_progress:
+            for stored in fetch_dead_letters(settings, found.shown):
+                write(export_line(stored, event_text(stored)))
+                count += 1
+                on_progress(count, len(found.shown))
+    sys.stderr.write(f"exported {count} of {len(found.shown)} {_summary(found)}\n")
+    return found.exit_code
+
+
+@contextmanager
+def _export_file(target: str) -> Iterator[Callable[[str], None]]:
+    """Writes lines to a new file that its owner alone can read, or to stdout. It is there whole, or not at all.
+
+    UsageError when it exists already or cannot be created, DependencyError when the disk is full.
+    """
+    if target == "-":
+        yield print_line
+        return
+    path = Path(target)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{target} exists, and is left as it is", hint="name another file") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{target} cannot be created: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield lambda line: print(line, file=file)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise DependencyError(f"{target} cannot be written: {error.strerror or error}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
