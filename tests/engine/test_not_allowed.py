@@ -185,6 +185,7 @@ def test_dead_letters_that_must_not_be_read(servers_with_acls: str, topic_prefix
     """The command names what to grant, also where it is what became of them that it may not see."""
     installation = create_installation(servers_with_acls, topic_prefix, max_rejected_ratio=1)
     installation.produce_values([b"no frame"])
+    installation.produce_events([repayment()])
     installation.run()
     deny(installation, TOPIC, installation.settings.topic(topic), READ)
 
