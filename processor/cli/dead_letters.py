@@ -42,6 +42,7 @@ EXAMPLE: Final = "processor dead-letters --from 2d --by template"
 DEFAULT_LIMIT: Final = 50  # dead letters that --list shows
 _PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
 _ALL: Final = "all"
+_WORDS_LIMIT: Final = 20  # that a hint lists
 
 
 def command(
@@ -83,15 +84,17 @@ def command(
     query = _Query(_filter(reason, template, event, _times(from_time, to_time), attempts), states)
     partitions = frozenset(partition or ()) if place is None else frozenset({place[0]})
     settings = output.load_quiet_settings()
-    if export is not None:
-        return _export(settings, partitions, query, export)
-    found = _find(settings, partitions, query)
-    if place is not None:
-        return _show(settings, found, place, masked=not unmasked, as_json=as_json)
-    if as_list:
-        _print_list(settings, found, limit=limit, masked=not unmasked, as_json=as_json)
-    else:
-        _print_groups(found, group_by, as_json=as_json)
+    with _new_file(export) as write:
+        found = _find(settings, partitions, query)
+        if place is not None:
+            found = _at(found, place)
+            _print_one(settings, found, masked=not unmasked, as_json=as_json)
+        elif write is not None:
+            _export(settings, found, write)
+        elif as_list:
+            _print_list(settings, found, limit=limit, masked=not unmasked, as_json=as_json)
+        else:
+            _print_groups(found, group_by, as_json=as_json)
     return found.exit_code
 
 
@@ -109,8 +112,7 @@ class _Query:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The selected dead letters, and of those that only their state leaves out the number by state. `all_states` are
-    those of the whole selection."""
+    """The selected dead letters, and of those that only their state leaves out the number by state."""
 
     shown: "tuple[DeadLetterEntry, ...]"
     left_out: "Counter[DeadLetterState]"
@@ -127,11 +129,11 @@ class _Found:
 def _check_views(*, as_list: bool, show: str | None, export: str | None, unmasked: bool, as_json: bool) -> None:
     if [as_list, show is not None, export is not None].count(True) > 1:
         raise UsageError("--list, --show and --export exclude each other", hint="keep one of them")
-    if export is None:
-        return
-    if as_json:
+    if unmasked and not as_list and show is None and export is None:
+        raise UsageError("--unmasked makes sense with --list, --show or --export", hint="numbers are nobody's data")
+    if export is not None and as_json:
         raise UsageError("--export writes JSON lines by itself", hint="leave --json out")
-    if not unmasked:
+    if export is not None and not unmasked:
         raise UsageError(
             "--export holds customers' data as it is, else nobody could correct it",
             hint="--unmasked says that you mean it",
@@ -174,7 +176,8 @@ def _closed_word(option: str, word: str, words: Collection[str]) -> str:
     if word in words:
         return word
     near = closest_match(word.upper() if words and min(words).isupper() else word.lower(), words)
-    raise UsageError(f"{option} {word!r} is not known", hint=did_you_mean(near, otherwise=f"one of {', '.join(words)}"))
+    otherwise = f"one of {', '.join(words)}" if len(words) <= _WORDS_LIMIT else ""
+    raise UsageError(f"{option} {word!r} is not known", hint=did_you_mean(near, otherwise=otherwise))
 
 
 def _place(text: str) -> tuple[int, int]:
@@ -336,56 +339,58 @@ def _print_list(settings: "Settings", found: _Found, *, limit: int, masked: bool
 # One
 
 
-def _show(settings: "Settings", found: _Found, place: tuple[int, int], *, masked: bool, as_json: bool) -> int:
+def _at(found: _Found, place: tuple[int, int]) -> _Found:
+    """That dead letter alone; of two topics' records at one place the events'. UsageError where there is none."""
+    at = [entry for entry in found.shown if entry.source and (entry.source.partition, entry.source.offset) == place]
+    if not at:
+        raise UsageError(
+            f"the record at {place[0]}:{place[1]} is no dead letter of this selection",
+            hint=f"`processor explain --at {place[0]}:{place[1]}` says what became of it",
+        )
+    return _Found((min(at, key=lambda entry: not entry.is_of_events),), Counter())
+
+
+def _print_one(settings: "Settings", found: _Found, *, masked: bool, as_json: bool) -> None:
     from processor.registry.schema_files import load_schemas
     from processor.replay.dead_letters import event_text_of, fetch_dead_letters
 
-    at = [entry for entry in found.shown if entry.source and (entry.source.partition, entry.source.offset) == place]
-    at.sort(key=lambda entry: not entry.is_of_events)
-    stored = next(fetch_dead_letters(settings, at[:1]), None)
-    if stored is None:
-        raise UsageError(
-            f"the record at {place[0]}:{place[1]} is no dead letter, or that has expired",
-            hint=f"`processor explain --at {place[0]}:{place[1]}` says what became of it",
-        )
-    event = event_text_of(settings, load_schemas(settings.schemas_dir))(stored)
-    if as_json:
-        print_line(one_as_json(stored, event, masked=masked))
-    else:
-        print_one(stored, event, masked=masked)
-    return FINDINGS_EXIT_CODE if stored.entry.needs_attention else 0
+    event_text = event_text_of(settings, load_schemas(settings.schemas_dir))
+    for stored in fetch_dead_letters(settings, found.shown):
+        event = event_text(stored)
+        if as_json:
+            print_line(one_as_json(stored, event, masked=masked))
+        else:
+            print_one(stored, event, masked=masked)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Exported
 
 
-def _export(settings: "Settings", partitions: Collection[int], query: _Query, target: str) -> int:
+def _export(settings: "Settings", found: _Found, write: Callable[[str], None]) -> None:
     from processor.registry.schema_files import load_schemas
     from processor.replay.dead_letter_export import export_line
     from processor.replay.dead_letters import event_text_of, fetch_dead_letters
 
-    with _export_file(target) as write:
-        found = _find(settings, partitions, query)
-        event_text = event_text_of(settings, load_schemas(settings.schemas_dir))
-        count = 0
-        with reading_bar("the dead letters' values") as on_progress:
-            for stored in fetch_dead_letters(settings, found.shown):
-                write(export_line(stored, event_text(stored)))
-                count += 1
-                on_progress(count, len(found.shown))
-    sys.stderr.write(f"exported {count} of {len(found.shown)} {_summary(found)}\n")
-    return found.exit_code
+    event_text = event_text_of(settings, load_schemas(settings.schemas_dir))
+    total, count = len(found.shown), 0
+    with reading_bar("the dead letters' values") as on_progress:
+        for stored in fetch_dead_letters(settings, found.shown):
+            write(export_line(stored, event_text(stored)))
+            count += 1
+            on_progress(count, total)
+    sys.stderr.write(f"exported {count} of {total} {_summary(found)}\n")
 
 
 @contextmanager
-def _export_file(target: str) -> Iterator[Callable[[str], None]]:
-    """Writes lines to a new file that its owner alone can read, or to stdout. It is there whole, or not at all.
+def _new_file(target: str | None) -> "Iterator[Callable[[str], None] | None]":
+    """What writes lines to a new file, which its owner alone can read, or to stdout; None where no target is named.
 
-    UsageError when it exists already or cannot be created, DependencyError when the disk is full.
+    The file is removed again when the command fails. UsageError when it exists already or cannot be created,
+    DependencyError when it cannot be written, as on a full disk.
     """
-    if target == "-":
-        yield print_line
+    if target is None or target == "-":
+        yield None if target is None else print_line
         return
     path = Path(target)
     try:

@@ -357,6 +357,8 @@ def test_names_that_are_not_known(installation: Installation) -> None:
         ({"show": "0"}, "--show takes PARTITION:OFFSET, got: '0'"),
         ({"show": "0:1", "as_list": True}, "exclude each other"),
         ({"export": "-", "as_json": True}, "leave --json out"),
+        ({"unmasked": True}, "--unmasked makes sense with --list, --show or --export"),
+        ({"state": "x"}, "one of open, parked, done, all"),
         ({"from_time": "yesterday"}, "--from takes a time"),
         ({"from_time": "1h", "to_time": "2h"}, "--from is not before --to"),
     ):
