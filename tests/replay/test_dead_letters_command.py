@@ -310,6 +310,8 @@ def test_a_template_that_failed_twice_and_then_made_it(
     assert [(1, [("open", first)]), (1, [("open", second)]), (0, [("done", second)])] == seen
     code, result = as_json(capsys, installation)
     assert (0, 0, {"open": 0, "parked": 0, "done": 1}) == (code, result["total"], result["leftOut"])
+    code, text = as_text(capsys, installation, show="0:0")
+    assert (0, True) == (code, "\ndone, attempt 1; dead letter 0:" in text)
 
 
 def test_other_ways_to_be_done(
@@ -507,3 +509,28 @@ def test_the_screens(
         assert max(map(len, rows)) <= columns
     _, text = as_text(capsys, installation)
     assert "│ TEMPLATE_FAILED " in text
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_all_states_fit_the_screen(
+    capsys: pytest.CaptureFixture[str], bootstrap_servers: str, topic_prefix: str, tmp_path: Path, columns: int
+) -> None:
+    """The longest reason beside a column of each state is not folded."""
+    installation = new_installation(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    installation.produce_events([repayment(1)])
+    installation.run()
+    for offset, attempts in ((b"1234567", b"1"), (b"1234568", b"5")):
+        put_raw(
+            installation, headers_with(installation, reason=b"INCOMPATIBLE_SCHEMA", offset=offset, attempts=attempts)
+        )
+    write_templates(tmp_path / "templates", note=DONE_IT, paid=PLAIN)
+    installation.set_position(0)
+    installation.run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        _, text = as_text(capsys, installation, state="all")
+    rows = [line for line in text.splitlines() if line.startswith(("│", "┃", "┏", "├", "└"))]
+
+    assert max(map(len, rows)) <= columns
+    assert "│ INCOMPATIBLE_SCHEMA │" in text
+    assert "dead letters: 1 parked, 1 open, 1 done" in text
