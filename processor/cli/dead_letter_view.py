@@ -135,7 +135,7 @@ def _one_lines(stored: "StoredDeadLetter", *, masked: bool) -> Iterator[str]:
     if not entry.is_complete:
         yield "more templates failed, which had no room, so it is never done"
     if not entry.is_of_events:
-        yield "of another topic than the events: their outputs say nothing of it"
+        yield "no record of this partition of the events, so their outputs say nothing of it"
 
 
 def _value_lines(stored: "StoredDeadLetter", event: str | None, *, masked: bool) -> Iterator[str]:

@@ -43,7 +43,6 @@ from processor.settings import InputTopic, Settings
 from processor.wire.dead_letter import dead_letter_outcome, omitted_value_bytes, read_dead_letter
 from processor.wire.event_json import event_json
 from processor.wire.reader_schemas import Schemas
-from processor.wire.schema import SchemaOf
 
 PARKED_ATTEMPTS: Final = 5  # from which on a dead letter is left alone, unless somebody names it
 READ_HINT: Final = "grant DESCRIBE and READ on the dead letters' topic, and on the events and the other outputs"
@@ -143,9 +142,8 @@ def list_dead_letters(
         for partition in wanted:
             require_partition(settings, counts, partition)
         for partition in wanted:
-            entries += read_dead_letters(
-                settings, schemas, partition, schema_of=schema_of, admin=admin, on_progress=on_progress
-            )
+            outputs = OutcomeReader(settings, schemas, partition, schema_of=schema_of, admin=admin)
+            entries += read_dead_letters(settings, partition, outputs, admin=admin, on_progress=on_progress)
     return tuple(entries)
 
 
@@ -180,28 +178,29 @@ def event_text_of(settings: Settings, schemas: Schemas) -> Callable[[StoredDeadL
 
 def read_dead_letters(
     settings: Settings,
-    schemas: Schemas,
     partition: int,
+    outputs: OutcomeReader,
     *,
-    schema_of: SchemaOf,
     admin: Admin,
     on_progress: OnProgress | None = None,
+    strict: bool = False,
 ) -> tuple[DeadLetterEntry, ...]:
     """The newest dead letter of each source in a partition, in the order in which they were written, with its state.
+    `outputs` are those of the same partition.
 
     Reads the partition's dead letters from their begin, then statuses and decisions from the oldest of them on, up to
     the ends of now; open transactions are waited for, 30 s without progress at most. Keeps nothing but the entries.
-    An output that cannot be read is ignored and logged, so what it stands for may look open. Blocks; raises
-    UnavailableError when nothing comes or the broker does not respond, AuthorizationError when it refuses.
+    An output that cannot be read is ignored and logged, so what it stands for may look open; if `strict`, it is an
+    InputError. Blocks; raises UnavailableError when nothing comes or the broker does not respond, AuthorizationError
+    when it refuses.
     """
     entries = newest_entries(_read_entries(settings, partition, admin, on_progress))
     oldest_ms = min((entry.written_ms for entry in entries if entry.is_of_events), default=None)
     if oldest_ms is None:
         return with_states(entries, ())
-    outputs = OutcomeReader(settings, schemas, partition, schema_of=schema_of, admin=admin)
     topics = {settings.topic(output) for output in (FixedOutput.STATUS, FixedOutput.DECISIONS)}
     begins = {topic: offset for topic, offset in outputs.offsets_at(oldest_ms).items() if topic in topics}
-    with closing(outputs.written_from(begins, on_progress=on_progress, strict=False)) as written:
+    with closing(outputs.written_from(begins, on_progress=on_progress, strict=strict)) as written:
         return with_states(entries, written)
 
 
@@ -267,12 +266,14 @@ def _read_entries(
     topic = settings.topic(FixedOutput.DEAD_LETTERS)
     events = settings.topic(InputTopic.EVENTS)
     extent = partition_extent(admin, topic, partition, hint=READ_HINT)
-    shared = _Shared()
+    shared, total = _Shared(), extent.end - extent.first
+    report = on_progress or (lambda _done, _total: None)
     with open_reader(settings, hint=READ_HINT) as reader:
         for count, message in enumerate(read_range(reader, topic, partition, extent.first, extent.end)):
-            if on_progress is not None and count % PROGRESS_INTERVAL_OFFSETS == 0:
-                on_progress((message.offset() or 0) - extent.first, extent.end - extent.first)
+            if count % PROGRESS_INTERVAL_OFFSETS == 0:
+                report((message.offset() or 0) - extent.first, total)
             yield _entry(message, events, shared)
+    report(total, total)
 
 
 def _entry(message: Message, events: Topic, shared: "_Shared") -> DeadLetterEntry:

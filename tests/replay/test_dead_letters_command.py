@@ -11,9 +11,14 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.cli import dead_letters
-from processor.errors import DependencyError, TopicConfigError, UsageError
+from processor.domain.reasons import TemplateReason
+from processor.domain.record import RecordPosition, SourceRecord
+from processor.engine.output_scan import OutcomeReader
+from processor.errors import DependencyError, InputError, TopicConfigError, UsageError
 from processor.kafka import read_range
+from processor.kafka.clients import create_admin
 from processor.replay.dead_letter_groups import GroupBy
+from processor.replay.dead_letters import fetch_dead_letters, list_dead_letters, read_dead_letters
 from processor.settings import KafkaSettings, Settings
 from processor.wire.decode import event_from_json
 from tests.cli.commands import run_command
@@ -404,6 +409,69 @@ def test_open_transactions_are_waited_for(
         run_letters(installation)
 
 
+def test_what_is_read(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Each pass says how far it is; an output that cannot be read is passed over, or an error where that is wanted."""
+    installation = new_installation(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    installation.produce_events([repayment(1)])
+    installation.run()
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
+    producer.produce(installation.status, b"no status", b"key", 0)
+    assert producer.flush(10) == 0
+    steps: list[tuple[int, int]] = []
+    (entry,) = list_dead_letters(
+        installation.settings, installation.schemas, on_progress=lambda done, total: steps.append((done, total))
+    )
+
+    assert ("note", TemplateReason.MISSING_VALUE) == entry.failed[0]
+    assert steps[0][0] == 0
+    assert 2 <= [done == total for done, total in steps].count(True)
+    settings, admin = installation.settings, create_admin(installation.settings)
+    outputs = OutcomeReader(settings, installation.schemas, 0, schema_of=installation.schemas.local_schema, admin=admin)
+    with pytest.raises(InputError, match=rf"{installation.status}\[0\]@\d+ cannot be read"):
+        read_dead_letters(settings, 0, outputs, admin=admin, strict=True)
+
+
+def test_stored_dead_letters_are_the_records(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Key, value, headers and time of the source as they were, in order; its attempts are counted on, and from five on
+    it is parked."""
+    installation = new_installation(bootstrap_servers, topic_prefix, tmp_path / "templates")
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("dl.reason", b"INVALID_EVENT"),
+        ("dl.attempts", b"4"),
+        ("x", None),
+        ("x", b"\xff"),
+    ]
+    producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
+    for number in range(3):
+        sent = headers if number == 1 else []
+        producer.produce(installation.events, b"\x01%d" % number, b"k", 0, headers=sent, timestamp=1_773_480_413_702)
+    assert producer.flush(10) == 0
+    installation.run()
+    entries = list_dead_letters(installation.settings, installation.schemas)
+    first, second = fetch_dead_letters(installation.settings, (entries[2], entries[1]))
+
+    assert [("open", 1), ("parked", 5), ("open", 1)] == [(entry.state, entry.attempts) for entry in entries]
+    assert (entries[1], entries[2]) == (first.entry, second.entry)
+    assert (
+        SourceRecord(RecordPosition(installation.events, 0, 1), 1_773_480_413_702, b"k", b"\x011", tuple(headers))
+        == first.record
+    )
+    assert b"\x012" == second.record.value
+
+
+def test_aborted_dead_letters_are_none(
+    capsys: pytest.CaptureFixture[str], bootstrap_servers: str, topic_prefix: str
+) -> None:
+    """What a transaction wrote that did not commit is not there."""
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    with open_transaction(installation, installation.dead_letters, [b"value"], tuple(headers_with(installation))):
+        pass
+    put_raw(installation, headers_with(installation, offset=b"18"))
+    _, result = as_json(capsys, installation, as_list=True)
+
+    assert [18] == [letter["position"]["offset"] for letter in result["letters"]]
+
+
 def put_raw(installation: Installation, headers: Sequence[tuple[str, bytes | None]], *, key: bytes = b"key") -> None:
     """A record on the dead letters' topic, in partition 0, as anybody may write one."""
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
@@ -445,7 +513,7 @@ def test_dead_letters_of_other_topics(
 
     assert (1, ["parked", "open"]) == (code, [each["state"] for each in result["letters"]])
     assert "communications.commands[0]@2" in text
-    assert "of another topic than the events" in text
+    assert "no record of this partition of the events" in text
 
 
 def test_hostile_headers(capsys: pytest.CaptureFixture[str], bootstrap_servers: str, topic_prefix: str) -> None:
