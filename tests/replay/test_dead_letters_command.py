@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from processor.cli import dead_letters
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import RecordPosition, SourceRecord
+from processor.domain.record import Headers, RecordPosition, SourceRecord
 from processor.engine.output_scan import OutcomeReader
 from processor.errors import DependencyError, InputError, TopicConfigError, UsageError
 from processor.kafka import read_range
@@ -435,15 +435,10 @@ def test_stored_dead_letters_are_the_records(bootstrap_servers: str, topic_prefi
     """Key, value, headers and time of the source as they were, in order; its attempts are counted on, and from five on
     it is parked."""
     installation = new_installation(bootstrap_servers, topic_prefix, tmp_path / "templates")
-    headers: list[tuple[str, str | bytes | None]] = [
-        ("dl.reason", b"INVALID_EVENT"),
-        ("dl.attempts", b"4"),
-        ("x", None),
-        ("x", b"\xff"),
-    ]
+    headers: Headers = (("dl.reason", b"INVALID_EVENT"), ("dl.attempts", b"4"), ("x", None), ("x", b"\xff"))
     producer = Producer(logged({"bootstrap.servers": bootstrap_servers}))
     for number in range(3):
-        sent = headers if number == 1 else []
+        sent = list(headers) if number == 1 else []
         producer.produce(installation.events, b"\x01%d" % number, b"k", 0, headers=sent, timestamp=1_773_480_413_702)
     assert producer.flush(10) == 0
     installation.run()
@@ -452,10 +447,8 @@ def test_stored_dead_letters_are_the_records(bootstrap_servers: str, topic_prefi
 
     assert [("open", 1), ("parked", 5), ("open", 1)] == [(entry.state, entry.attempts) for entry in entries]
     assert (entries[1], entries[2]) == (first.entry, second.entry)
-    assert (
-        SourceRecord(RecordPosition(installation.events, 0, 1), 1_773_480_413_702, b"k", b"\x011", tuple(headers))
-        == first.record
-    )
+    position = RecordPosition(installation.events, 0, 1)
+    assert SourceRecord(position, 1_773_480_413_702, b"k", b"\x011", headers) == first.record
     assert b"\x012" == second.record.value
 
 
