@@ -28,6 +28,7 @@ from processor.cli.dead_letter_view import (
     stored_as_json,
 )
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
+from processor.cli.past_options import EventOption, FromOption, PartitionOption, TemplateOption, ToOption
 from processor.cli.progress import reading_bar
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import DependencyError, UsageError
@@ -56,16 +57,14 @@ def command(
     export: Annotated[
         str | None, typer.Option(metavar="FILE", help="JSON lines with key, headers and value; - is stdout.")
     ] = None,
-    partition: Annotated[list[int] | None, typer.Option(metavar="N", help="Of this partition; repeatable.")] = None,
+    partition: PartitionOption = None,
     reason: Annotated[
         list[str] | None, typer.Option(metavar="CODE", help="Of a record or a failed template; repeatable.")
     ] = None,
-    template: Annotated[list[str] | None, typer.Option(metavar="ID", help="That failed; repeatable.")] = None,
-    event: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of this event; repeatable.")] = None,
-    from_time: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Of records from then on: RFC 3339, or 2h ago.")
-    ] = None,
-    to_time: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Of records before then.")] = None,
+    template: TemplateOption = None,
+    event: EventOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     attempts: Annotated[int, typer.Option(metavar="N", min=1, help="Tried at least so often.")] = 1,
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help="open, parked, done or all; not set: open and parked.")
@@ -81,7 +80,7 @@ def command(
     group_by = GroupBy(_closed_word("--by", by, list(GroupBy)))
     place = None if show is None else _place(show)
     states = _states(state or (_ALL if place is not None else None))
-    query = _Query(_filter(reason, template, event, _times(from_time, to_time), attempts), states)
+    query = _Query(_filter(reason, template, event, _times(from_, to), attempts), states)
     partitions = frozenset(partition or ()) if place is None else frozenset({place[0]})
     settings = output.load_quiet_settings()
     with _new_file(export) as write:
@@ -187,7 +186,7 @@ def _place(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _times(from_time: str | None, to_time: str | None) -> tuple[int | None, int | None]:
+def _times(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
     import time
 
     from processor.replay.selection import parse_time, require_order
@@ -195,7 +194,7 @@ def _times(from_time: str | None, to_time: str | None) -> tuple[int | None, int 
     def time_ms(option: str, text: str | None) -> int | None:
         return None if text is None else parse_time(option, text, now_ms=lambda: time.time_ns() // 1_000_000)
 
-    from_ms, to_ms = time_ms("--from", from_time), time_ms("--to", to_time)
+    from_ms, to_ms = time_ms("--from", from_), time_ms("--to", to)
     require_order(from_ms, to_ms)
     return from_ms, to_ms
 

@@ -174,9 +174,9 @@ def test_filters(capsys: pytest.CaptureFixture[str], installation: Installation)
         ({"event": ["SAVINGS_DEPOSIT"]}, 0),
         ({"partition": [1]}, 1),
         ({"partition": [1, 0]}, 6),
-        ({"from_time": "1h"}, 6),
-        ({"to_time": "1h"}, 0),
-        ({"from_time": "2026-03-14T09:26:53Z", "to_time": "2026-03-14T09:26:54Z"}, 0),
+        ({"from_": "1h"}, 6),
+        ({"to": "1h"}, 0),
+        ({"from_": "2026-03-14T09:26:53Z", "to": "2026-03-14T09:26:54Z"}, 0),
         ({"attempts": 2}, 0),
         ({"state": "parked"}, 0),
         ({"state": "done"}, 0),
@@ -366,8 +366,8 @@ def test_names_that_are_not_known(installation: Installation) -> None:
         ({"export": "-", "as_json": True}, "leave --json out"),
         ({"unmasked": True}, "--unmasked makes sense with --list, --show or --export"),
         ({"state": "x"}, "one of open, parked, done, all"),
-        ({"from_time": "yesterday"}, "--from takes a time"),
-        ({"from_time": "1h", "to_time": "2h"}, "--from is not before --to"),
+        ({"from_": "yesterday"}, "--from takes a time"),
+        ({"from_": "1h", "to": "2h"}, "--from is not before --to"),
     ):
         with pytest.raises(UsageError) as error:
             run_letters(installation, **options)
