@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,8 @@ from processor.errors import UsageError
 if TYPE_CHECKING:
     from processor.domain.operation import OperationId, OperationKind
     from processor.replay.operation import OnPhase, OperationOptions
+
+MAX_TEXT_CHARACTERS: Final = 1_000  # of --by and --because, which are kept with each progress record
 
 PartitionOption = Annotated[
     list[int] | None, typer.Option(metavar="P", min=0, help="Only this partition of the events; repeatable.")
@@ -47,9 +49,9 @@ def operation_options(
 
     if rate is not None and not 0 < rate < float("inf"):
         raise UsageError("--rate takes a number above 0", hint="--rate 100 is a hundred events a second")
-    return OperationOptions(
-        by=by or user_name(), resume=_operation_id(resume, kind, yes=yes), rate=rate, yes=yes, **others
-    )
+    if others.get("because") is not None:
+        record_text("--because", others["because"])
+    return OperationOptions(by=person(by), resume=_operation_id(resume, kind, yes=yes), rate=rate, yes=yes, **others)
 
 
 def _operation_id(text: str | None, kind: "OperationKind", *, yes: bool) -> "OperationId | None":
@@ -66,6 +68,24 @@ def _operation_id(text: str | None, kind: "OperationKind", *, yes: bool) -> "Ope
     if parts.kind is not kind:
         raise UsageError(f"--resume: {text} is a {parts.kind}", hint=f"`processor {parts.kind} --yes --resume {text}`")
     return parts.id
+
+
+def person(by: str | None) -> str:
+    """`--by`, else the user's name. Raises UsageError for what is no text for a record."""
+    return user_name() if by is None else record_text("--by", by)
+
+
+def record_text(option: str, text: str) -> str:
+    """A text of a person that is kept in records. Raises UsageError for one that is empty, too long or not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{option} is not UTF-8", hint="check the terminal's locale") from None
+    if not text.strip():
+        raise UsageError(f"{option} is empty", hint="it is kept, so that others can read who did what, and why")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise UsageError(f"{option} has {len(text)} characters; {MAX_TEXT_CHARACTERS} are kept", hint="shorten it")
+    return text
 
 
 def user_name() -> str:

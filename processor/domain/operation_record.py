@@ -63,8 +63,8 @@ class ProgressRecord:
 
     Its range is source offsets [first_offset, end_offset), and `next_offset` the first that is not dealt with. `by` is
     a person, `because` what they gave as the reason; `host` and `process_id` say where it runs. `set_version` is the
-    digest of the templates it works with. `request` is what was asked for, as JSON values: the same one goes on with
-    the operation.
+    digest of the templates it works with, empty where it maps nothing. `request` is what was asked for, as JSON values:
+    the same one goes on with the operation.
     """
 
     operation: OperationId

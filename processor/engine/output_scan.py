@@ -101,23 +101,27 @@ class OutcomeReader:
         with closing(self._published_offsets()) as offsets:
             return next(offsets, None)
 
-    def highest_published_offset(self) -> int | None:
+    def highest_published_offset(self, *, on_progress: OnProgress | None = None) -> int | None:
         """The highest source offset of all; None when no output has a record of the partition as its source.
 
         Raises InputError for a record that cannot be read: what it stands for would be published again.
         """
-        with closing(self._published_offsets()) as offsets:
+        with closing(self._published_offsets(on_progress)) as offsets:
             return max(offsets, default=None)
 
-    def _published_offsets(self) -> Generator[int]:
+    def _published_offsets(self, on_progress: OnProgress | None = None) -> Generator[int]:
         """Of all outputs, read as `read_committed` up to the end, so that open transactions are waited for."""
+        extents = self.extents().values() if on_progress is not None else ()
+        progress = _Progress(sum(extent.end - extent.first for extent in extents), on_progress)
         with self._reader() as reader:
             for topic in self._read_source:
-                extent = self._extent(topic)
+                extent = self._extent(topic)  # as it is when it is read: what came since counts too
                 for message in read_range(reader, topic, self._partition, extent.first, extent.end):
+                    progress.reach((message.offset() or 0) - extent.first)
                     outcome = self._outcome(message)
                     if outcome is not None:
                         yield outcome.source.offset
+                progress.finish(extent.end - extent.first)
 
     # What is in the deduplication window
 

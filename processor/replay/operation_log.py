@@ -8,7 +8,7 @@ record says reads it as `read_committed`.
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from confluent_kafka import Message
 
@@ -101,6 +101,20 @@ def describe_under_way(newest: LoggedOperation[ProgressRecord]) -> str:
         f"operation {record.operation} is under way: by {record.by} on host {record.host} (process "
         f"{record.process_id}), last seen at {format_millis(newest.time_ms)}"
     )
+
+
+def under_way_as_json(newest: LoggedOperation[ProgressRecord]) -> dict[str, Any]:
+    """The same for machines."""
+    record = newest.record
+    return {
+        "operation": record.operation,
+        "partition": record.partition,
+        "by": record.by,
+        "because": record.because,
+        "host": record.host,
+        "processId": record.process_id,
+        "lastSeen": format_millis(newest.time_ms),
+    }
 
 
 def operation_records(

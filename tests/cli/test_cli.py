@@ -30,7 +30,7 @@ pytestmark = pytest.mark.process
 
 COMMANDS = (
     *("demo", "run", "topics", "produce", "kafka"),
-    *("check", "preview", "explain", "dead-letters", "replay", "templates", "schemas", "settings"),
+    *("check", "preview", "explain", "dead-letters", "replay", "positions", "templates", "schemas", "settings"),
 )
 
 

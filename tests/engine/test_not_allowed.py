@@ -2,12 +2,21 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
 
-from processor.cli import dead_letters
+from processor.cli import dead_letters, positions
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.engine import start_offsets as start
@@ -104,6 +113,61 @@ def test_rights_denied_at_the_start(servers_with_acls: str, topic_prefix: str, c
         run(installation.settings)
     assert 3 == ended.value.exit_code
     assert [] == installation.read(installation.settings.topic(FixedOutput.MESSAGES))
+
+
+POSITIONS_CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {
+    "the group": (GROUP, lambda installation: installation.group, READ, "grant READ on group "),
+    "the group's members": (GROUP, lambda installation: installation.group, DESCRIBE, "on the group"),
+    "the transactional id": (
+        TRANSACTIONAL_ID,
+        lambda installation: f"{installation.group}:past-0",
+        WRITE,
+        "WRITE and DESCRIBE on transactional id ",
+    ),
+    "the operations": (TOPIC, lambda installation: installation.operations, WRITE, "WRITE on the output topics"),
+    "the operations' records": (TOPIC, lambda installation: installation.operations, READ, "grant READ and DESCRIBE"),
+    "an output": (TOPIC, lambda installation: installation.status, READ, "grant READ on "),
+}
+
+
+@pytest.mark.parametrize("case", POSITIONS_CASES)
+def test_rights_that_setting_positions_needs(
+    servers_with_acls: str, topic_prefix: str, tmp_path: Path, case: str
+) -> None:
+    """Each that is missing ends `positions` with 3 and a hint that names it, and the position is as it was."""
+    kind, name, operation, named = POSITIONS_CASES[case]
+    installation = create_installation(servers_with_acls, topic_prefix)
+    installation.produce_events([repayment()])
+    installation.run()
+    installation.produce_events([repayment(1)])
+    deny(installation, kind, name(installation), operation)
+
+    with pytest.raises(AuthorizationError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
+        run_command(
+            positions.command,
+            installation.settings,
+            to="end",
+            save=tmp_path / "old",
+            yes=True,
+            by="ada",
+            because="a test",
+        )
+    assert 3 == ended.value.exit_code
+    admin = installation.admin()
+    for removed in admin.delete_acls([AclBindingFilter(*_ANY_ACL)]).values():
+        removed.result(10)
+    assert [1] == installation.committed()
+
+
+_ANY_ACL: tuple[Any, ...] = (
+    ResourceType.ANY,
+    None,
+    ResourcePatternType.ANY,
+    None,
+    None,
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
 
 
 def test_topics_that_may_not_be_seen(servers_with_acls: str, topic_prefix: str) -> None:
