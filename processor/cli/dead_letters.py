@@ -5,7 +5,6 @@ The exit code is 1 while a dead letter of the selection is open or parked.
 """
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -27,7 +26,7 @@ from processor.cli.dead_letter_view import (
     reason_text,
     stored_as_json,
 )
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, table
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, parse_place, print_json, print_line, table
 from processor.cli.past_options import EventOption, FromOption, PartitionOption, TemplateOption, ToOption
 from processor.cli.progress import reading_bar
 from processor.domain.text import closest_match, did_you_mean
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "processor dead-letters --from 2d --by template"
 
 DEFAULT_LIMIT: Final = 50  # dead letters that --list shows
-_PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
 _ALL: Final = "all"
 _WORDS_LIMIT: Final = 20  # that a hint lists
 
@@ -78,7 +76,7 @@ def command(
     from processor.replay.dead_letter_groups import GroupBy
 
     group_by = GroupBy(_closed_word("--by", by, list(GroupBy)))
-    place = None if show is None else _place(show)
+    place = None if show is None else parse_place("--show", show)
     states = _states(state or (_ALL if place is not None else None))
     query = _Query(_filter(reason, template, event, _times(from_, to), attempts), states)
     partitions = frozenset(partition or ()) if place is None else frozenset({place[0]})
@@ -177,13 +175,6 @@ def _closed_word(option: str, word: str, words: Collection[str]) -> str:
     near = closest_match(word.upper() if words and min(words).isupper() else word.lower(), words)
     otherwise = f"one of {', '.join(words)}" if len(words) <= _WORDS_LIMIT else ""
     raise UsageError(f"{option} {word!r} is not known", hint=did_you_mean(near, otherwise=otherwise))
-
-
-def _place(text: str) -> tuple[int, int]:
-    found = _PLACE.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--show takes PARTITION:OFFSET, got: {text!r}", hint="as in --show 3:1700")
-    return int(found[1]), int(found[2])
 
 
 def _times(from_: str | None, to: str | None) -> tuple[int | None, int | None]:

@@ -5,7 +5,6 @@ The exit code is 1 when an event would be a dead letter, or a template fails for
 has passed it without an outcome, or it is found nowhere; 0 for all else.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from processor.cli import output
-from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, print_line, printable, table
+from processor.cli.output import (
+    FINDINGS_EXIT_CODE,
+    JsonOption,
+    cell,
+    parse_place,
+    print_json,
+    print_line,
+    printable,
+    table,
+)
 from processor.cli.progress import reading_bar
 from processor.domain.text import truncate_line
 from processor.errors import UsageError
@@ -28,9 +36,6 @@ EXAMPLE: Final = "processor explain LOAN_REPAYMENT events.jsonl"
 
 _DETAIL_LIMIT_CHARACTERS: Final = 200
 _TABLES_NOT_READ: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
-
-
-_PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
 _RECORD: Final = "(the record)"  # in place of a template
 _NO_OUTCOME: Final = "no outcome"
 
@@ -124,9 +129,7 @@ def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
     from processor.replay.explain_at import explain_at, place
     from processor.templates.load import load_templates, require_usable
 
-    found = _PLACE.fullmatch(at)
-    if found is None:
-        raise UsageError(f"--at takes PARTITION:OFFSET, got: {at!r}", hint="as in --at 3:1700")
+    partition, offset = parse_place("--at", at)
     settings = output.load_quiet_settings()
     schemas = load_schemas(settings.schemas_dir)
     templates = require_usable(load_templates(settings, schemas))
@@ -135,7 +138,7 @@ def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
             settings,
             schemas,
             templates,
-            place(settings, int(found[1]), int(found[2])),
+            place(settings, partition, offset),
             masked=not unmasked,
             on_progress=on_progress,
         )

@@ -4,11 +4,14 @@ Whatever takes long to import is imported inside functions: `--help` and errors 
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 FINDINGS_EXIT_CODE: Final = 1
 """The command did its work, and something needs attention."""
+
+_PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
 """The option of every command that has results."""
@@ -32,6 +37,14 @@ def load_quiet_settings() -> "Settings":
     level_is_set = "level" in settings.log.model_fields_set
     configure(settings.log if level_is_set else LogSettings(format=settings.log.format, level=LogLevel.WARNING))
     return settings
+
+
+def parse_place(option: str, text: str) -> tuple[int, int]:
+    """Partition and offset of PARTITION:OFFSET. Raises UsageError."""
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{option} takes PARTITION:OFFSET, got: {text!r}", hint=f"as in {option} 3:1700")
+    return int(found[1]), int(found[2])
 
 
 def print_line(text: str) -> None:
