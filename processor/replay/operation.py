@@ -59,6 +59,7 @@ from processor.replay.operation_log import (
     is_under_way,
     newest_progress,
     refuse_other,
+    refuse_positions,
 )
 from processor.replay.past_publisher import PastPublisher, RefusedRecordsError, Written
 from processor.replay.report import OperationReport, PartitionReport
@@ -470,6 +471,8 @@ def _publish_partition(
     operation has begun there."""
     topics, settings = session.context.output_topics, session.settings
     publisher.reset_producer(topics, between_attempts=session.shutdown.raise_if_requested)
+    partition, events = (place, None) if isinstance(place, int) else (place.partition, _range_of(place))
+    refuse_positions(newest_progress(settings, partition, admin=session.admin), now_ms=now_ms())
     beats: list[Callable[[], None]] = []
 
     def on_phase_alive(what: str, done: int, total: int) -> None:
@@ -478,7 +481,6 @@ def _publish_partition(
             beat()
         session.shutdown.raise_if_requested()
 
-    partition, events = (place, None) if isinstance(place, int) else (place.partition, _range_of(place))
     work = command.open(session, partition, events, on_phase_alive)
     assert session.operation is not None
     past = PastPublisher(

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from confluent_kafka import Message
 
-from processor.domain.operation import OperationId
+from processor.domain.operation import OperationId, OperationKind, parse_operation_id
 from processor.domain.operation_record import (
     AssignedRecord,
     OperationState,
@@ -87,6 +87,28 @@ def refuse_other(
         f"{describe_under_way(newest)}, and has {newest.position.topic}[{record.partition}]",
         hint="wait until it has ended; `--take-over` ends it, within seconds, and goes on",
     )
+
+
+def refuse_positions(newest: LoggedOperation[ProgressRecord] | None, *, now_ms: int) -> None:
+    """Raise OperationUnderWayError if `newest` says that `positions` is about to commit the group's positions.
+
+    For an operation that has just got the partition's transactional id, and is about to read the group's position: it
+    would be the old one, and the commit that is under way is not fenced (set_positions.py). Not even `--take-over` goes
+    on then; within a minute it is over.
+    """
+    if newest is not None and is_under_way(newest, now_ms=now_ms) and _sets_positions(newest.record.operation):
+        raise OperationUnderWayError(
+            f"{describe_under_way(newest)}, and is about to set the group's position in "
+            f"{newest.position.topic}[{newest.record.partition}]",
+            hint="wait for a minute, and call the same command again",
+        )
+
+
+def _sets_positions(operation: OperationId) -> bool:
+    try:
+        return parse_operation_id(operation).kind is OperationKind.POSITIONS
+    except ValueError:
+        return False  # of another version
 
 
 def is_under_way(newest: LoggedOperation[ProgressRecord], *, now_ms: int) -> bool:

@@ -292,10 +292,14 @@ def _record_end(plan: PositionsPlan, publishers: Sequence[TransactionalPublisher
     for change, publisher in zip(plan.to_do, publishers, strict=True):
         progress = _progress(plan, change, authorship)
         done = replace(progress, state=OperationState.DONE, next_offset=progress.end_offset)
-        try:
-            _record(publisher, change, [progress_out_record(done, plan.topics.operations)])
-        except (DependencyError, OperationUnderWayError) as error:
-            log.warning("end of the operation not recorded", partition=change.partition, cause=error.what)
+        failure = publisher.publish([progress_out_record(done, plan.topics.operations)], {}, None, is_batch=False)
+        if failure is not None:
+            log.warning(
+                "end of the operation not recorded",
+                partition=change.partition,
+                cause=f"{failure.error}: {failure.detail}",
+                effect="for a minute other operations take it for being under way",
+            )
 
 
 def _now_ms() -> int:

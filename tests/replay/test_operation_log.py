@@ -29,6 +29,7 @@ from processor.replay.operation_log import (
     newest_progress,
     operation_records,
     refuse_other,
+    refuse_positions,
 )
 from processor.wire.operations import positions_out_record, progress_out_record, unmasked_out_record
 from tests.support.builders import make_progress
@@ -218,6 +219,19 @@ def test_an_operation_that_is_over_keeps_nobody_away(newest: LoggedOperation[Pro
     refuse_other(newest, own=OTHER, now_ms=NOW_MS, take_over=False)
 
     assert newest is None or not is_under_way(newest, now_ms=NOW_MS)
+
+
+def test_positions_that_are_about_to_be_committed_keep_everyone_away() -> None:
+    """Also who has the transactional id, as the commit is not fenced; any other operation is fenced by then."""
+    positions = OperationId("positions-20261129T075502Z-00000001")
+    with pytest.raises(OperationUnderWayError, match=r"positions-.* is under way.* is about to set the group's"):
+        refuse_positions(at_age(0, operation=positions), now_ms=NOW_MS)
+
+    refuse_positions(at_age(0), now_ms=NOW_MS)
+    refuse_positions(at_age(0, operation=OperationId("merge-1")), now_ms=NOW_MS)
+    refuse_positions(at_age(UNDER_WAY_MS, operation=positions), now_ms=NOW_MS)
+    refuse_positions(at_age(0, operation=positions, state=OperationState.DONE), now_ms=NOW_MS)
+    refuse_positions(None, now_ms=NOW_MS)
 
 
 def test_its_own_record_keeps_no_operation_away_nor_does_any_with_take_over() -> None:

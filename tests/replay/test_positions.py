@@ -13,10 +13,11 @@ from typing import Any, Final, NamedTuple
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from processor.cli import positions
+from processor.cli import positions, replay
 from processor.errors import DependencyError, InputError, OperationUnderWayError, TopicConfigError, UsageError
 from processor.kafka import read_range
 from processor.kafka.clients import create_admin
+from processor.replay import operation_log
 from processor.replay import positions as planning
 from processor.replay import set_positions as setting
 from processor.replay.positions import PositionsRequest, Target, TargetKind, parse_target, plan_positions
@@ -542,6 +543,32 @@ def test_a_commit_of_which_a_part_is_refused(installation: Installation) -> None
 
     with pytest.raises(DependencyError, match=r"not all committed: .*UNKNOWN_TOPIC_OR_PART.*: 0: \d+\n"):
         setting.commit_positions(installation.settings, gone)
+
+
+@pytest.mark.kafka
+def test_a_replay_between_record_and_commit(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would take the old position for the end of its range, so it ends with 4, even if it takes over. A minute later
+    it publishes what was skipped, and `run` the rest: nothing twice."""
+    installation = replace(installation, settings=installation.settings.model_copy(update={"state_dir": tmp_path}))
+
+    def run_replay(**options: Any) -> int:
+        return run_command(replay.command, installation.settings, **SIGNED, **options)
+
+    def replay_meanwhile() -> None:
+        with pytest.raises(OperationUnderWayError, match=r"positions-.* is about to set the group's position"):
+            run_replay(take_over=True)
+
+    with monkeypatch.context() as patch:
+        before("commit_positions", patch, replay_meanwhile)
+        assert set_to(installation, "8", save=tmp_path / "old", **SIGNED) == 0
+    assert [8] == installation.committed()
+    monkeypatch.setattr(operation_log, "UNDER_WAY_MS", 0)
+    assert run_replay() == 0
+    assert list(range(8)) == source_offsets(installation)
+    installation.run()
+    assert list(range(10)) == source_offsets(installation)
 
 
 class StubbedConsumer:
