@@ -78,7 +78,7 @@ def command(
     group_by = GroupBy(_closed_word("--by", by, list(GroupBy)))
     place = None if show is None else parse_place("--show", show)
     states = _states(state or (_ALL if place is not None else None))
-    query = _Query(_filter(reason, template, event, _times(from_, to), attempts), states)
+    query = _Query(dead_letter_filter(reason, template, event, times_ms(from_, to), attempts), states)
     partitions = frozenset(partition or ()) if place is None else frozenset({place[0]})
     settings = output.load_quiet_settings()
     with _new_file(export) as write:
@@ -137,13 +137,14 @@ def _check_views(*, as_list: bool, show: str | None, export: str | None, unmaske
         )
 
 
-def _filter(
+def dead_letter_filter(
     reasons: list[str] | None,
     templates: list[str] | None,
     events: list[str] | None,
     times: tuple[int | None, int | None],
     attempts: int,
 ) -> "DeadLetterFilter":
+    """What is meant, as it was typed. UsageError for a reason that there is not."""
     from processor.domain.record import EventName, TemplateId
     from processor.replay.dead_letter_groups import REASON_CODES, DeadLetterFilter
 
@@ -177,7 +178,8 @@ def _closed_word(option: str, word: str, words: Collection[str]) -> str:
     raise UsageError(f"{option} {word!r} is not known", hint=did_you_mean(near, otherwise=otherwise))
 
 
-def _times(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+def times_ms(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """Both times, in milliseconds since 1970. UsageError for what is none, and for a range that has no time."""
     import time
 
     from processor.replay.selection import parse_time, require_order

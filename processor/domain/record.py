@@ -38,7 +38,8 @@ class RecordPosition:
 class SourceRecord:
     """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp: meant to be UTC, milliseconds.
 
-    `headers_error` says why its headers could not be read; then `headers` is empty.
+    `headers_error` says why its headers could not be read; then `headers` is empty. `attempt` is 1 for a record of the
+    events, and counted on for one that comes from its dead letter.
     """
 
     position: RecordPosition
@@ -47,6 +48,7 @@ class SourceRecord:
     value: bytes | None
     headers: Headers = ()
     headers_error: str = ""
+    attempt: int = 1
 
     @property
     def time_ms(self) -> int | None:

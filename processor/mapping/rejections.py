@@ -83,6 +83,7 @@ def dead_letter(
         reason=reason,
         detail=truncate(detail, DETAIL_LIMIT_CHARACTERS),
         failed=failed,
+        attempts=record.attempt,
         event_id=None if event is None else event.id,
         event=None if event is None else event.name,
         set_version=None if event is None else context.templates.digest,

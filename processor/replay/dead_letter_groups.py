@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from processor.domain.reasons import Reason, TemplateReason
 from processor.domain.record import EventName, TemplateId
-from processor.replay.dead_letters import DeadLetterEntry, DeadLetterState
+from processor.replay.dead_letters import DeadLetterEntry, DeadLetterState, FailedPair
 from processor.wire.json_codec import format_millis
 
 NOT_READABLE = "(headers cannot be read)"  #: In place of the reason of such a dead letter.
@@ -41,6 +41,12 @@ class DeadLetterFilter:
         if self.templates is not None and not any(failed.template in self.templates for failed in entry.failed):
             return False
         return entry.attempts >= self.min_attempts and (self.reasons is None or self._has_reason(entry, self.reasons))
+
+    def includes_template(self, entry: DeadLetterEntry, failed: FailedPair) -> bool:
+        """Whether one of the templates that a dead letter lists is meant."""
+        if self.templates is not None and failed.template not in self.templates:
+            return False
+        return self.reasons is None or entry.reason in self.reasons or failed.reason in self.reasons
 
     def _has_reason(self, entry: DeadLetterEntry, reasons: frozenset[str]) -> bool:
         return entry.reason in reasons or any(

@@ -73,7 +73,8 @@ class DeadLetterEntry:
     letter was written. `reason` is None where the headers cannot be read, OTHER for one of a newer version.
 
     `failed` are the templates it lists, none for a record that is rejected as a whole. Where they had no room
-    (`is_complete` is false) others failed too, so it is never done. `value_bytes` is the length of a value that the
+    (`is_complete` is false) others failed too, so it is never done. `open_failed` are those without a later outcome.
+    `value_bytes` is the length of a value that the
     dead letter had to leave out; None: it holds it.
     """
 
@@ -91,6 +92,7 @@ class DeadLetterEntry:
     set_version: str | None = None
     value_bytes: int | None = None
     state: DeadLetterState = DeadLetterState.OPEN
+    open_failed: tuple[FailedPair, ...] = ()
 
     @property
     def needs_attention(self) -> bool:
@@ -224,8 +226,9 @@ def with_states(entries: Iterable[DeadLetterEntry], written: Iterable[WrittenOut
         entry = by_offset.get(offset)
         if entry is not None and time_ms >= entry.written_ms:
             covered[offset] = covered.get(offset, 0) | _covers(entry, outcome)
-    states = ((entry, _state(entry, covered)) for entry in entries)
-    return tuple(entry if entry.state is state else replace(entry, state=state) for entry, state in states)
+    return tuple(
+        replace(entry, state=_state(entry, covered), open_failed=_open_failed(entry, covered)) for entry in entries
+    )
 
 
 def _covers(entry: DeadLetterEntry, outcome: SourceOutcome) -> int:
@@ -247,6 +250,13 @@ def _covers(entry: DeadLetterEntry, outcome: SourceOutcome) -> int:
 
 def _all_bits(entry: DeadLetterEntry) -> int:
     return (1 << max(1, len(entry.failed))) - 1
+
+
+def _open_failed(entry: DeadLetterEntry, covered: Mapping[int, int]) -> tuple[FailedPair, ...]:
+    """Those of its templates that have no later outcome."""
+    bits = covered.get(entry.source.offset, 0) if entry.is_of_events and entry.source is not None else 0
+    left = tuple(failed for index, failed in enumerate(entry.failed) if not bits >> index & 1)
+    return entry.failed if len(left) == len(entry.failed) else left  # equal values once
 
 
 def _state(entry: DeadLetterEntry, covered: Mapping[int, int]) -> DeadLetterState:

@@ -269,7 +269,7 @@ def run_operation(
             options=options,
             operation=operation,
             mapping=mapping,
-            context=mapping.context if operation is None else _context_of(operation, command.request, mapping.context),
+            context=_context_of(operation, command.request, mapping.context),
             schema_of=_blocking(mapping.schema_of),
             began_ms=now_ms(),
             on_step=on_step,
@@ -321,7 +321,7 @@ def _operation(
     own = _unfinished(records, request, options.resume)
     if own is None:
         _refuse_second(request, records)
-        new_id = operation_id(request.kind, datetime.now(UTC), random=secrets.token_bytes(RANDOM_BYTES))
+        new_id = _new_id(request.kind)
         operation = Operation(new_id, {"command": request.command, **request.values}, options)
     else:
         operation = Operation(own.operation, own.request, options)
@@ -393,9 +393,14 @@ def _build_mapping(
     return build_mapping(local, read_server_parts(local, shutdown), restore, shutdown=shutdown, stack=stack)
 
 
-def _context_of(operation: Operation, request: PastRequest, context: MappingContext) -> MappingContext:
-    past = PastOperation(id=operation.id, reissue=request.reissue, send_late=request.send_late)
-    return replace(context, operation=past)
+def _context_of(operation: Operation | None, request: PastRequest, context: MappingContext) -> MappingContext:
+    """With an operation's id, which a dry run makes up: it maps as the operation would."""
+    past_id = _new_id(request.kind) if operation is None else operation.id
+    return replace(context, operation=PastOperation(id=past_id, reissue=request.reissue, send_late=request.send_late))
+
+
+def _new_id(kind: OperationKind) -> OperationId:
+    return operation_id(kind, datetime.now(UTC), random=secrets.token_bytes(RANDOM_BYTES))
 
 
 def _blocking(schema_of: SchemaOf) -> SchemaOf:

@@ -3,6 +3,7 @@
 record ── in the time? ── decode ── selected? ── templates to apply? ── id known elsewhere? ──▶ map_event
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,6 +33,8 @@ class NothingToPublish(StrEnum):
     NOT_SELECTED = "NOT_SELECTED"  #: It is another event, of another client or account, or has none of the templates.
     SAME_DECISION = "SAME_DECISION"  #: What was decided would be decided once more.
     DEFERRED = "DEFERRED"  #: The registry refuses its schema, and serves others: it stays as it is.
+    EXPIRED = "EXPIRED"  #: Its dead letter had no room for its bytes, and the events no longer have them.
+    TEMPLATE_GONE = "TEMPLATE_GONE"  #: Today's templates have none of those that failed for it.
 
 
 class TemplatesToApply(Protocol):
@@ -75,29 +78,12 @@ class PastMapper:
     def map(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
         """What the operation publishes for `record`, or why that is nothing.
 
-        Where mapping raises twice it is a dead letter, as in `run`. May block in `schema_of`; raises UnavailableError
-        when the registry does not respond, and what the reference tables raise.
+        May block in `schema_of`; raises UnavailableError when the registry does not respond, and what the reference
+        tables raise.
         """
         if not self._selection.includes_time(record.timestamp_ms):
             return NothingToPublish.OUTSIDE_TIME
-        try:
-            return self._map(record)
-        except Exception as error:
-            if _is_of_a_dependency(error):
-                raise
-            log.warning("mapping retried after error", position=str(record.position), error=error_place(error))
-        return self._map_again(record)
-
-    def _map_again(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
-        try:
-            return self._map(record)
-        except Exception as error:
-            if _is_of_a_dependency(error):
-                raise
-            # Neither the error's text nor `log.exception`: either may quote the event.
-            fields = {"position": str(record.position), "error": error_place(error)}
-            log.error("mapping raised an error", **fields)  # noqa: TRY400
-            return reject_for_error(record, None, self._context, error)
+        return map_or_reject(record, self._map, self._context)
 
     def _map(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
         decoded = decode_record(record, self._context, schema_of=self._schema_of)
@@ -154,6 +140,30 @@ class PastMapper:
         if not results:
             return NothingToPublish.SAME_DECISION
         return outcome if len(results) == len(outcome.results) else combine_results(source, self._context, results)
+
+
+_Outcome = Processed | Rejected | NothingToPublish
+
+
+def map_or_reject(
+    record: SourceRecord, map_record: Callable[[SourceRecord], _Outcome], context: MappingContext
+) -> _Outcome:
+    """What `map_record` gives; where it raises twice, a dead letter, as in `run`. Raises what a dependency raises."""
+    try:
+        return map_record(record)
+    except Exception as error:
+        if _is_of_a_dependency(error):
+            raise
+        log.warning("mapping retried after error", position=str(record.position), error=error_place(error))
+    try:
+        return map_record(record)
+    except Exception as error:
+        if _is_of_a_dependency(error):
+            raise
+        # Neither the error's text nor `log.exception`: either may quote the event.
+        fields = {"position": str(record.position), "error": error_place(error)}
+        log.error("mapping raised an error", **fields)  # noqa: TRY400
+        return reject_for_error(record, None, context, error)
 
 
 def _is_of_a_dependency(error: Exception) -> bool:

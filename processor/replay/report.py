@@ -70,6 +70,7 @@ class PartitionReport:
     dead_letters: Counter[str] = field(default_factory=Counter)
     planned: dict[int, frozenset[str]] = field(default_factory=dict)  #: What gets an outcome, where a plan is made.
     records: int = 0  #: That get an outcome, or a further one.
+    failing: int = 0  #: Those of them that are dead letters, whole or for a template.
     outputs_read: int = 0
     examined_s: float = 0.0
     mapped_s: float = 0.0
@@ -90,6 +91,11 @@ class PartitionReport:
         return bool(self.records) or self.is_incomplete
 
 
+def is_failing(outcome: Processed | Rejected) -> bool:
+    """Whether a record is a dead letter, whole or for a template."""
+    return isinstance(outcome, Rejected) or bool(outcome.failed)
+
+
 class ReportCounter:
     """Counts outcomes into a report. `now_ms` is when the operation began, so that it counts one way throughout."""
 
@@ -105,6 +111,7 @@ class ReportCounter:
         """Count what is published of one record."""
         report = self._report
         report.records += 1
+        report.failing += is_failing(outcome)
         if isinstance(outcome, Rejected):
             report.dead_letters[outcome.reason] += 1
             return

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.process
 
 COMMANDS = (
     *("demo", "run", "topics", "produce", "kafka"),
-    *("check", "preview", "explain", "dead-letters", "replay", "positions", "templates", "schemas", "settings"),
+    *("check", "preview", "explain", "dead-letters", "redrive", "replay", "positions"),
+    *("templates", "schemas", "settings"),
 )
 
 

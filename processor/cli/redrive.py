@@ -1,0 +1,217 @@
+"""`processor redrive`: dead letters through the pipeline again, for what they still lack. A dry run unless --yes.
+
+The exit code is 1 while something is to be done: of a dry run what would pass now, else what failed again or was left.
+"""
+
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from processor.cli import output
+from processor.cli.dead_letters import dead_letter_filter, times_ms
+from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json
+from processor.cli.past_options import (
+    BecauseOption,
+    ByOption,
+    EventOption,
+    FromOption,
+    PartitionOption,
+    RateOption,
+    ResumeOption,
+    SendLateOption,
+    TakeOverOption,
+    TemplateOption,
+    ToOption,
+    YesOption,
+    command_text,
+    operation_options,
+    phase_bar,
+)
+from processor.errors import UsageError
+
+if TYPE_CHECKING:
+    from processor.replay.report import OperationReport, PartitionReport
+
+EXAMPLE: Final = "processor redrive --reason UNKNOWN_SCHEMA"
+
+ORDER_ADVICE: Final = (
+    "what is redriven comes behind the later events of its account: for it, order per account does not hold"
+)
+_INTERRUPTED: Final = 128 + signal.SIGINT
+
+_ReasonOption = Annotated[
+    list[str] | None, typer.Option(metavar="CODE", help="Of a record or a failed template; repeatable.")
+]
+_ParkedOption = Annotated[bool, typer.Option("--parked", help="Also those that have failed five times and more.")]
+_StopAtOption = Annotated[
+    float, typer.Option(metavar="SHARE", min=0, max=1, help="Stop when more of the last 100 fail again.")
+]
+
+
+def command(
+    partition: PartitionOption = None,
+    reason: _ReasonOption = None,
+    template: TemplateOption = None,
+    event: EventOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
+    parked: _ParkedOption = False,
+    stop_at: _StopAtOption = 0.2,
+    send_late: SendLateOption = False,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    by: ByOption = None,
+    because: BecauseOption = None,
+    resume: ResumeOption = None,
+    take_over: TakeOverOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Turn dead letters again, each from its own bytes: `run` goes on meanwhile, and nobody is written to twice.
+
+    What fails again is a new dead letter. The first 20 are tried before the others.
+    """
+    from processor.domain.operation import OperationKind
+    from processor.observability.signals import ShutdownRequested
+    from processor.replay.operation import run_operation
+    from processor.replay.redrive import RedriveCommand, RedriveRequest
+
+    given = locals()
+    names = ("partition", "reason", "template", "event", "from_", "to", "parked", "stop_at", "send_late")
+    request = RedriveRequest(
+        command=command_text({name: given[name] for name in names}, left_out=frozenset()),
+        partitions=tuple(sorted(set(partition))) if partition else None,
+        selected=dead_letter_filter(reason, template, event, times_ms(from_, to), 1),
+        parked=parked,
+        stop_at=stop_at,
+        send_late=send_late,
+    )
+    _check_events(event)
+    options = operation_options(
+        OperationKind.REDRIVE, by=by, resume=resume, rate=rate, yes=yes, because=because, take_over=take_over
+    )
+    settings = output.load_quiet_settings()
+    settings.required_tenant  # noqa: B018  raises
+    settings.bootstrap_servers  # noqa: B018
+    try:
+        with phase_bar() as on_phase:
+            report = run_operation(settings, RedriveCommand(request), options, on_phase=on_phase)
+    except ShutdownRequested:
+        sys.stderr.write("interrupted\n")
+        return _INTERRUPTED
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        _print_report(report)
+    return FINDINGS_EXIT_CODE if _needs_attention(report) else 0
+
+
+def _check_events(events: list[str] | None) -> None:
+    from processor.domain.catalogue import EVENTS, nearest_event
+    from processor.domain.text import did_you_mean
+
+    for name in events or ():
+        if name not in EVENTS:
+            raise UsageError(f"--event {name} is no event{did_you_mean(nearest_event(name), before='; ')}")
+
+
+def _needs_attention(report: "OperationReport") -> bool:
+    if report.operation is None:
+        return any(partition.records > partition.failing for partition in report.partitions)
+    return report.stopped or any(
+        partition.failing or partition.stop_reason or partition.is_incomplete for partition in report.partitions
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is shown
+
+
+def _print_report(report: "OperationReport") -> None:
+    from rich.console import Console
+
+    screen = Console()
+    for partition in report.partitions:
+        for line in _partition_lines(partition, is_dry=report.operation is None):
+            screen.print(cell(line), soft_wrap=True)
+    for line in _closing_lines(report):
+        screen.print(cell(line), soft_wrap=True)
+
+
+def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[str]:
+    from processor.replay.past_mapper import NothingToPublish
+
+    number, passing = partition.events.partition, partition.records - partition.failing
+    if not partition.records and not partition.nothing and not partition.shortened:
+        yield f"partition {number}: no open dead letters of the selection"
+        return
+    verb, again = ("would pass", "would fail again") if is_dry else ("passed", "failed again")
+    yield f"partition {number}: {passing:,} {verb}, {partition.failing:,} {again}"
+    if partition.operation_under_way is not None:
+        yield f"  {partition.operation_under_way}: what it writes meanwhile may be counted as open here"
+    if partition.stop_reason:
+        yield f"  stopped: {partition.stop_reason}"
+    words = {
+        NothingToPublish.TEMPLATE_GONE: "left: the templates that failed are gone",
+        NothingToPublish.EXPIRED: "left: their bytes had no room in the dead letter, and the events have expired",
+        NothingToPublish.DEFERRED: "left: the registry refuses their schema",
+    }
+    for reason, text in words.items():
+        if partition.nothing[reason]:
+            yield f"  {partition.nothing[reason]:,} {text}"
+    if partition.shortened:
+        yield f"  {partition.shortened:,} left: they name only some of the templates that failed"
+    for (template, cause), count in sorted(partition.failed.items()):
+        yield f"  {count:,} fail in template {template}: {cause}"
+    for word, count in sorted(partition.dead_letters.items()):
+        yield f"  {count:,} fail as a whole: {word}"
+    for word, count in sorted(partition.decisions.items()):
+        yield f"  {count:,} decisions: {word}"
+
+
+def _closing_lines(report: "OperationReport") -> Iterator[str]:
+    records = sum(partition.records for partition in report.partitions)
+    messages = sum(partition.message_count for partition in report.partitions)
+    if report.operation is not None:
+        is_whole = not report.stopped and not any(partition.stop_reason for partition in report.partitions)
+        end = "done" if is_whole else "stopped before the end; the same command goes on"
+        yield f"operation {report.operation} {end}: {messages:,} messages of {records:,} dead letters"
+        if messages:
+            yield f"order: {ORDER_ADVICE}"
+        return
+    if not any(partition.records > partition.failing for partition in report.partitions):
+        yield "nothing would pass now; `processor dead-letters` says who acts"
+        return
+    yield f"would make {messages:,} messages of {records:,} dead letters"
+    yield f"order: {ORDER_ADVICE}"
+    yield "hint: nothing was written; --yes redrives them"
+
+
+def _as_json(report: "OperationReport") -> dict[str, Any]:
+    return {
+        "operation": report.operation,
+        "setVersion": report.set_version,
+        "stopped": report.stopped,
+        "order": ORDER_ADVICE,
+        "partitions": [_partition_as_json(partition) for partition in report.partitions],
+    }
+
+
+def _partition_as_json(partition: "PartitionReport") -> dict[str, Any]:
+    return {
+        "partition": partition.events.partition,
+        "operationUnderWay": partition.operation_under_way,
+        "passing": partition.records - partition.failing,
+        "failing": partition.failing,
+        "stopReason": partition.stop_reason or None,
+        "messages": partition.message_count,
+        "left": {**partition.nothing, **({"SHORTENED": partition.shortened} if partition.shortened else {})},
+        "decisions": dict(sorted(partition.decisions.items())),
+        "deadLetters": dict(sorted(partition.dead_letters.items())),
+        "failed": [
+            {"template": template, "reason": reason, "count": count}
+            for (template, reason), count in sorted(partition.failed.items())
+        ],
+    }

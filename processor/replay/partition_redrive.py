@@ -1,0 +1,268 @@
+"""The redrive of one partition's dead letters: what each of them lacks, batch by batch. Nothing is published here.
+
+dead letters with their states ── selected? ── messages that exist? ── event ids elsewhere? ── map, from their own bytes
+
+Non-obvious: which dead letters are open is what `processor dead-letters` says (dead_letters.py): those without a later
+outcome. That a message exists is known by event and template, whenever it was made: a template may have failed after it
+had made its message once, when a position was set back.
+"""
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Final
+
+from processor.domain.event import SourceEvent
+from processor.domain.message import FailedTemplate
+from processor.domain.outcome import Deferred, Processed, Rejected, StatusOutcome, TemplateResult
+from processor.domain.output_topics import FixedOutput
+from processor.domain.record import EncodedKey, SourceRecord, TemplateId
+from processor.engine.deduplication import DeduplicationWindow
+from processor.errors import UnavailableError
+from processor.mapping.already_created import skip_created_event, skip_created_template
+from processor.mapping.decode_record import decode_record
+from processor.mapping.map import combine_results, map_event
+from processor.replay.dead_letter_groups import DeadLetterFilter
+from processor.replay.dead_letters import (
+    DeadLetterEntry,
+    DeadLetterState,
+    StoredDeadLetter,
+    read_dead_letters,
+    read_stored,
+)
+from processor.replay.event_ids import EventIds
+from processor.replay.event_range import EventRange
+from processor.replay.event_reader import read_events
+from processor.replay.examine import PartitionParts
+from processor.replay.known_events import KnownAt, find_known
+from processor.replay.operation import MappedBatch, OnPhase
+from processor.replay.past_mapper import NothingToPublish, map_or_reject
+from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms, is_failing
+from processor.settings import InputTopic
+
+CANARY_RECORDS: Final = 20  # of the first batch
+BATCH_RECORDS: Final = 100  # of each later one, so that it stops in time
+JUDGED_RECORDS: Final = 100  # the last ones, whose share of failures stops it
+EXISTENCE_MARGIN_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveJob:
+    """What is to be done in any partition.
+
+    `states`: OPEN, and PARKED where that is asked for. `stop_at`: the share of failures, of the last 100, above which
+    it stops. `began_ms` is when the operation began, `batch_records` the most records of a batch.
+    """
+
+    selected: DeadLetterFilter
+    states: Collection[DeadLetterState]
+    stop_at: float
+    began_ms: int
+    batch_records: int
+
+
+class PartitionRedrive:
+    """Redrives the dead letters of one partition. For use once: `prepare`, then `batches`."""
+
+    def __init__(self, parts: PartitionParts, job: RedriveJob, events: EventRange, on_phase: OnPhase) -> None:
+        """`events` has the offsets of the partition's events: any of them may have a dead letter."""
+        self._parts = parts
+        self._job = job
+        self.events = events
+        self._on_phase = on_phase
+        self.report = PartitionReport(events)
+        self._counter = ReportCounter(
+            self.report, now_ms=job.began_ms, limits_ms=age_limits_ms(parts.settings), count_recipients=False
+        )
+        self._entries: list[DeadLetterEntry] = []
+        self._existing: dict[tuple[int, TemplateId], EncodedKey] = {}
+        self._ids: EventIds | None = None
+
+    def prepare(self, *, require_proof: bool) -> None:  # noqa: ARG002  a dead letter is proof of what is missing
+        """Read which dead letters are open, and what exists of their sources. Blocks.
+
+        Raises InputError for an output that cannot be read: it may be a message that exists.
+        """
+        began, parts = time.monotonic(), self._parts
+        entries = read_dead_letters(
+            parts.settings,
+            self.events.partition,
+            parts.outputs,
+            admin=parts.admin,
+            on_progress=lambda done, total: self._on_phase("dead letters", done, total),
+            strict=True,
+        )
+        for entry in entries:
+            if not (entry.is_of_events and entry.state in self._job.states and self._job.selected.includes(entry)):
+                continue
+            if entry.is_complete:
+                self._entries.append(entry)
+            else:
+                self.report.shortened += 1
+        if self._entries:
+            self._existing = self._existing_messages()
+            self._ids = self._event_ids()
+        self.report.examined_s = time.monotonic() - began
+
+    def batches(self) -> Iterator[MappedBatch]:
+        """What is to be published, in the order in which the dead letters were written: a canary first.
+
+        Ends early, with the report's `stop_reason`, when too many fail. Blocks; UnavailableError when the registry does
+        not respond.
+        """
+        began, last = time.monotonic(), deque[bool](maxlen=JUDGED_RECORDS)
+        outcomes: list[Processed | Rejected] = []
+        next_offset, size = self.events.first, min(CANARY_RECORDS, self._job.batch_records)
+        for count, stored in enumerate(read_stored(self._parts.settings, self.events.partition, self._entries), 1):
+            outcome = self._map(stored)
+            next_offset = max(next_offset, stored.record.position.offset + 1)
+            self._on_phase("dead letters redriven", count, len(self._entries))
+            if isinstance(outcome, NothingToPublish):
+                self.report.nothing[outcome] += 1
+                continue
+            self._counter.add(outcome)
+            outcomes.append(outcome)
+            last.append(is_failing(outcome))
+            if len(outcomes) == size:
+                yield MappedBatch(tuple(outcomes), next_offset)
+                outcomes, size = [], min(BATCH_RECORDS, self._job.batch_records)
+                if self._must_stop(last):
+                    break
+        yield MappedBatch(tuple(outcomes), next_offset)
+        self.report.mapped_s = time.monotonic() - began
+
+    def _must_stop(self, last: Collection[bool]) -> bool:
+        """Whether too many fail; then the report says so."""
+        share = sum(last) / len(last)
+        if len(last) < CANARY_RECORDS or share <= self._job.stop_at:
+            return False
+        self.report.stop_reason = f"{sum(last)} of the last {len(last)} failed again"
+        return True
+
+    def _map(self, stored: StoredDeadLetter) -> Processed | Rejected | NothingToPublish:
+        record = self._record(stored)
+        if record is None:
+            return NothingToPublish.EXPIRED
+        return map_or_reject(record, lambda read: self._map_record(read, stored), self._parts.context)
+
+    def _record(self, stored: StoredDeadLetter) -> SourceRecord | None:
+        """The source as `run` read it, for another attempt; None where its bytes are nowhere any more."""
+        entry, record = stored.entry, stored.record
+        if entry.value_bytes is not None:
+            offset = record.position.offset
+            at = read_events(self._parts.settings, entry.partition, [range(offset, offset + 1)], lambda _offset: True)
+            with closing(at):
+                found = next(at, None)
+            if found is None:
+                return None
+            record = found
+        return replace(record, attempt=entry.attempts + 1)
+
+    def _map_record(self, record: SourceRecord, stored: StoredDeadLetter) -> Processed | Rejected | NothingToPublish:
+        decoded = decode_record(record, self._parts.context, schema_of=self._parts.schema_of)
+        match decoded:
+            case SourceEvent():
+                return self._map_failed(decoded, stored) if stored.entry.failed else self._map_rejected(decoded)
+            case Deferred(cause=cause):
+                if not decoded.schema_refused:
+                    raise UnavailableError(cause)
+                return NothingToPublish.DEFERRED
+            case _:
+                return decoded
+
+    def _map_rejected(self, source: SourceEvent) -> Processed:
+        """The outcome of a record that had none but its dead letter; what exists of it is left as it is."""
+        assert self._ids is not None
+        found_at = self._ids.found_at(source)
+        self._ids.remember(source)
+        if found_at is not None:
+            return skip_created_event(source, self._parts.context, found_at=found_at)
+        named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
+        existing = [template for template in sorted(named) if self._message_of(source, template) is not None]
+        if not existing:
+            return map_event(source, self._parts.context, suspended=frozenset(), duplicate_of=None)
+        return self._map_templates(source, frozenset(named - set(existing)), existing, ())
+
+    def _map_failed(self, source: SourceEvent, stored: StoredDeadLetter) -> Processed | NothingToPublish:
+        """The outcome of the selected templates that failed, and have had no outcome since.
+
+        Where one of them fails again, the new dead letter takes the place of this one, so it also lists those that were
+        not selected, and those that today's templates no longer have.
+        """
+        letter = stored.letter
+        assert letter is not None, "its headers were read"
+        entry, selected = stored.entry, self._job.selected
+        open_templates = {failed.template for failed in entry.open_failed}
+        asked = {failed.template for failed in entry.open_failed if selected.includes_template(entry, failed)}
+        existing = [name for name in sorted(asked) if self._message_of(source, name) is not None]
+        named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
+        to_apply = (asked & named) - set(existing)
+        if not to_apply and not existing:
+            return NothingToPublish.TEMPLATE_GONE
+        left = [failed for failed in letter.failed if failed.templateId in open_templates - to_apply - set(existing)]
+        return self._map_templates(source, frozenset(to_apply), existing, left)
+
+    def _map_templates(
+        self,
+        source: SourceEvent,
+        to_apply: frozenset[TemplateId],
+        existing: Collection[TemplateId],
+        left: Collection[FailedTemplate],
+    ) -> Processed:
+        context = self._parts.context
+        outcome = map_event(source, context, suspended=frozenset(), duplicate_of=None, only=to_apply)
+        results = [*outcome.results, *(self._skip_existing(source, template) for template in existing)]
+        if outcome.failed:
+            results += [TemplateResult(failed=failed) for failed in left]
+        return combine_results(source, context, results)
+
+    def _skip_existing(self, source: SourceEvent, template: TemplateId) -> TemplateResult:
+        key = self._message_of(source, template)
+        return skip_created_template(
+            template, self._parts.context, version=None, key=key, found_at=source.record.position
+        )
+
+    def _message_of(self, source: SourceEvent, template: TemplateId) -> EncodedKey | None:
+        return self._existing.get((source.record.position.offset, template))
+
+    def _existing_messages(self) -> dict[tuple[int, TemplateId], EncodedKey]:
+        """The messages of the selected sources that there are, whenever they were made, as far as statuses are kept."""
+        sources = {entry.source.offset for entry in self._entries if entry.source is not None}
+        oldest_ms = min(entry.time_ms for entry in self._entries)
+        parts, status = self._parts, self._parts.settings.topic(FixedOutput.STATUS)
+        begin = parts.outputs.offsets_at(max(0, oldest_ms - EXISTENCE_MARGIN_MS))[status]
+        with closing(
+            parts.outputs.outcomes_from(
+                {status: begin}, on_progress=lambda done, total: self._on_phase("statuses", done, total)
+            )
+        ) as outcomes:
+            return {
+                (outcome.source.offset, outcome.template_id): outcome.encoded_key
+                for outcome in outcomes
+                if isinstance(outcome, StatusOutcome) and outcome.source.offset in sources
+            }
+
+    def _event_ids(self) -> EventIds:
+        """Which events of rejected records have an outcome all the same, at another offset."""
+        parts, operation = self._parts, self._parts.context.operation
+        rejected = [entry for entry in self._entries if not entry.failed]
+        offset_by_id: dict[str, int] = {}
+        for stored in read_stored(parts.settings, self.events.partition, rejected):
+            record = self._record(stored)
+            source = None if record is None else decode_record(record, parts.context, schema_of=parts.schema_of)
+            if isinstance(source, SourceEvent):
+                offset_by_id.setdefault(source.event.id, source.record.position.offset)
+        known: Mapping[str, KnownAt] = find_known(
+            parts.outputs,
+            offset_by_id,
+            on_progress=lambda done, total: self._on_phase("event ids", done, total),
+        )
+        return EventIds(
+            known,
+            DeduplicationWindow(records=0, age_ms=0),  # another record of an event is found wherever it lies
+            tenant=parts.context.tenant,
+            place=(parts.settings.topic(InputTopic.EVENTS), self.events.partition),
+            operation=None if operation is None else operation.id,
+        )

@@ -1,0 +1,216 @@
+"""`processor redrive` on the dead letters of real runs: each gets what it lacks, once."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from confluent_kafka import Message
+
+from processor.cli import dead_letters, redrive
+from tests.cli.commands import run_command
+from tests.replay.test_dead_letters_command import DONE_IT, PLAIN, STRICT, write_templates
+from tests.support.events import repayment
+from tests.support.installation import Installation, create_installation
+
+pytestmark = pytest.mark.kafka
+
+SMALL_BYTES: Final = 300  # less than a repayment has
+
+
+@pytest.fixture
+def installation(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Installation]:
+    """Two templates, one of which fails where a client has no nickname; nothing is a bad deployment."""
+    monkeypatch.setenv("COLUMNS", "300")
+    templates = write_templates(tmp_path / "templates", note=STRICT, paid=PLAIN)
+    yield create_installation(
+        bootstrap_servers,
+        topic_prefix,
+        templates_dir=templates,
+        state_dir=tmp_path / "state",
+        max_rejected_ratio=1,
+    )
+
+
+def with_settings(installation: Installation, **changed: Any) -> Installation:
+    """The same topics, other settings."""
+    return replace(installation, settings=installation.settings.model_copy(update=changed))
+
+
+def correct_template(installation: Installation) -> None:
+    """The template that failed says what is missing now."""
+    assert installation.settings.templates_dir is not None
+    write_templates(installation.settings.templates_dir, note=DONE_IT, paid=PLAIN)
+
+
+def run_redrive(installation: Installation, **options: Any) -> int:
+    """The exit code."""
+    return run_command(redrive.command, installation.settings, **options)
+
+
+def redrive_as_json(
+    capsys: pytest.CaptureFixture[str], installation: Installation, **options: Any
+) -> tuple[int, dict[str, Any]]:
+    """Exit code and the one partition's object."""
+    capsys.readouterr()
+    code = run_redrive(installation, as_json=True, **options)
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])  # before it: what the tests log
+    (partition,) = result["partitions"]
+    return code, {**partition, "operation": result["operation"]}
+
+
+def states(capsys: pytest.CaptureFixture[str], installation: Installation) -> Mapping[str, int]:
+    """How many dead letters there are in each state."""
+    capsys.readouterr()
+    run_command(dead_letters.command, installation.settings, state="all", as_json=True)
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return {state: result[state] for state in ("open", "parked", "done") if result[state]}
+
+
+def created(installation: Installation) -> Counter[tuple[int, str]]:
+    """How many messages each offset and template has."""
+    return Counter(
+        (status["source"]["offset"], status["templateId"])
+        for status in installation.read_statuses()
+        if status["sequence"] == 1
+    )
+
+
+def own_header(letter: Message, name: str) -> bytes:
+    """What a dead letter says of itself."""
+    value = dict(letter.headers() or [])[name]
+    assert isinstance(value, bytes)
+    return value
+
+
+def test_failed_templates_get_their_message_once(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When the template is corrected; what the others had made stays; a second redrive does nothing."""
+    installation.produce_events([repayment(number) for number in range(5)])
+    installation.run()
+    before, positions = created(installation), installation.committed()
+    assert {(offset, "paid"): 1 for offset in range(5)} == before
+
+    code, found = redrive_as_json(capsys, installation)
+    assert (0, 0, 5) == (code, found["passing"], found["failing"])
+    correct_template(installation)
+    code, found = redrive_as_json(capsys, installation)
+    assert (1, 5, 0) == (code, found["passing"], found["failing"])
+    assert before == created(installation)
+    code, written = redrive_as_json(capsys, installation, yes=True)
+
+    assert (0, 5, 5) == (code, written["passing"], written["messages"])
+    assert before + Counter((offset, "note") for offset in range(5)) == created(installation)
+    assert positions == installation.committed()
+    assert {"done": 5} == states(capsys, installation)
+    code, again = redrive_as_json(capsys, installation, yes=True)
+    assert (0, 0) == (code, again["messages"])
+    assert 10 == created(installation).total()
+
+
+def test_rejected_records_are_mapped_from_their_own_bytes(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when the events no longer have them; one whose event has an outcome elsewhere is ALREADY_CREATED."""
+    correct_template(installation)
+    small = with_settings(installation, max_event_bytes=SMALL_BYTES)
+    installation.produce_events([repayment(1), repayment(2)])
+    small.run()
+    installation.produce_events([repayment(2), repayment(3)])
+    installation.run()
+    installation.delete_topic(installation.events)
+    installation.create_topics()
+    assert {"open": 2} == states(capsys, installation)
+
+    code, written = redrive_as_json(capsys, installation, yes=True)
+
+    assert (0, 2, {"ALREADY_CREATED": 1}) == (code, written["passing"], written["decisions"])
+    assert {(offset, name): 1 for offset in (0, 2, 3) for name in ("note", "paid")} == created(installation)
+    (decision,) = installation.read_decisions()
+    found = f"{written['operation']} found this event id at {installation.events}[0]@2"
+    assert found == decision["reasons"][0]["detail"]
+    assert {"done": 2} == states(capsys, installation)
+
+
+def test_what_fails_again_is_counted_on_and_parked(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each attempt is a dead letter; after the fifth it is left alone unless it is asked for."""
+    installation.produce_events([repayment(1)])
+    installation.run()
+
+    for _ in range(4):
+        code, written = redrive_as_json(capsys, installation, yes=True)
+        assert (1, 1) == (code, written["failing"])
+
+    attempts = [own_header(letter, "dl.attempts") for letter in installation.read(installation.dead_letters)]
+    assert [b"1", b"2", b"3", b"4", b"5"] == attempts
+    assert {"parked": 1} == states(capsys, installation)
+    correct_template(installation)
+    assert (0, 0) == (run_redrive(installation), run_redrive(installation, yes=True))
+    assert {"parked": 1} == states(capsys, installation)
+    assert (1, 0) == (run_redrive(installation, parked=True), run_redrive(installation, parked=True, yes=True))
+    assert {"done": 1} == states(capsys, installation)
+    assert {(0, "paid"): 1, (0, "note"): 1} == created(installation)
+
+
+def test_a_message_that_exists_is_not_made_again(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A template that had made its message and failed when the position was set back: ALREADY_CREATED."""
+    correct_template(installation)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    assert installation.settings.templates_dir is not None
+    write_templates(installation.settings.templates_dir, note=STRICT.replace("version = 1", "version = 3"), paid=PLAIN)
+    installation.set_position(0)
+    installation.run()
+    assert {"open": 1} == states(capsys, installation)
+
+    code, written = redrive_as_json(capsys, installation, yes=True)
+
+    assert (0, 0, {"ALREADY_CREATED": 1}) == (code, written["messages"], written["decisions"])
+    assert {(0, "note"): 1, (0, "paid"): 2} == created(installation)  # run itself repeated what did not fail
+    assert {"done": 1} == states(capsys, installation)
+
+
+def test_the_canary_stops_a_redrive_that_fails(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the first 20, most of which fail again; --stop-at allows more."""
+    installation.produce_events([repayment(number) for number in range(30)])
+    installation.run()
+
+    code, written = redrive_as_json(capsys, installation, yes=True)
+
+    assert (1, 20, "20 of the last 20 failed again") == (code, written["failing"], written["stopReason"])
+    assert 50 == len(installation.read(installation.dead_letters))
+    code, written = redrive_as_json(capsys, installation, yes=True, stop_at=1.0)
+    assert (1, 30, None) == (code, written["failing"], written["stopReason"])
+
+
+def test_only_what_is_selected_is_redriven(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """By template: one of two that failed. It passes, the other stays open; where it fails again, the new dead letter
+    still lists both."""
+    assert installation.settings.templates_dir is not None
+    other = STRICT.replace('id = "note"', 'id = "other"').replace('name = "Note"', 'name = "Other"')
+    write_templates(installation.settings.templates_dir, note=STRICT, other=other, paid=PLAIN)
+    installation.produce_events([repayment(1)])
+    installation.run()
+
+    assert 1 == run_redrive(installation, template=["note"], yes=True)
+    letter = installation.read(installation.dead_letters)[-1]
+    failed = json.loads(own_header(letter, "dl.failed"))
+    assert ["note", "other"] == sorted(each["templateId"] for each in failed)
+    write_templates(installation.settings.templates_dir, note=DONE_IT, other=other, paid=PLAIN)
+    assert 0 == run_redrive(installation, template=["note"], yes=True)
+
+    assert {(0, "paid"): 1, (0, "note"): 1} == created(installation)
+    assert {"open": 1} == states(capsys, installation)
+    write_templates(installation.settings.templates_dir, note=DONE_IT, paid=PLAIN)
+    code, found = redrive_as_json(capsys, installation)
+    assert (0, {"TEMPLATE_GONE": 1}) == (code, found["left"])
