@@ -40,12 +40,13 @@ from processor.wire.wire_format import WireFormat
 from tests.documents import DOCS, PAGES
 from tests.support.builders import SMS_HEAD, make_context, make_record, make_template, map_record, schemas
 from tests.support.clients import logged
+from tests.support.events import repayment
 from tests.support.installation import create_installation
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text()
 TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -311,6 +312,55 @@ def test_the_commands_of_the_dead_letters_page(
     assert {1} == set(codes.values()), codes
     (exported,) = (tmp_path / "letters.jsonl").read_text().splitlines()
     assert "INVALID_EVENT" == json.loads(exported)["reason"]
+
+
+@pytest.mark.kafka
+def test_the_commands_of_the_replaying_guide(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed one after the other, with a template added and one corrected between them, each finds or writes what the
+    page says."""
+    strict = (
+        SMS_HEAD.replace('"note"', '"strict"').replace('"Note"', '"Strict"')
+        + 'strict = true\nbody = "Hello {CF:CLIENT:NICKNAME}"\n'
+    )
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "strict.toml").write_text(strict)
+    installation = create_installation(bootstrap_servers, topic_prefix, templates_dir=folder, max_rejected_ratio=1)
+    installation.produce_events([repayment(number) for number in range(360)])
+    installation.run()
+    installation.produce_events([repayment(number) for number in range(360, 420)])
+    (committed,) = installation.committed()
+    installation.set_position(committed + 40)
+    installation.run()
+    (folder / "note.toml").write_text(SMS_HEAD + 'body = "Paid {TRANSACTION_AMOUNT}"\n')
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```console\n(.*?)```", (DOCS / "guides" / "replaying.md").read_text(), re.DOTALL)
+    lines = [line.removeprefix("$ processor ") for block in blocks for line in block.splitlines()]
+    settings = {
+        "PROCESSOR_TEMPLATES_DIR": str(folder),
+        "PROCESSOR_STATE_DIR": str(tmp_path / "state"),
+        "PROCESSOR_OUTPUT__FORMAT": "json",
+    }
+    codes = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (installation.env() | settings).items():
+            patch.setenv(name, text)
+        for line in lines:
+            if line.startswith("redrive"):
+                (folder / "strict.toml").write_text(
+                    strict.replace("strict = true\n", "").replace("version = 1", "version = 2")
+                )
+            codes[line] = exit_code(shlex.split(line))
+
+    assert {0} == {code for line, code in codes.items() if "--yes" in line}, codes
+    assert 1 == codes["replay --partition 0"]
+    assert 1 == codes["replay --from 3d --include-new note"]
+    assert 1 == codes["redrive --template strict"]
+    created = Counter((status["source"]["offset"], status["templateId"]) for status in installation.read_statuses())
+    assert {1} == set(created.values())
+    assert {"note": 420, "strict": 420} == Counter(template for _, template in created)
 
 
 def test_advice_of_the_dead_letters_page() -> None:

@@ -214,7 +214,7 @@ def _check_names(settings: "Settings", entries: "Collection[DeadLetterEntry]", q
     for event in query.filter.events or ():
         if event not in EVENTS:
             _closed_word("--event", event, sorted({*EVENTS, *(entry.event for entry in entries if entry.event)}))
-    known = {failed.template for entry in entries for failed in entry.failed}
+    known = {failed.template for entry in entries for failed in entry.listed}
     if (query.filter.templates or frozenset()) <= known:
         return
     installed = load_templates(settings, load_schemas(settings.schemas_dir)).renderable
@@ -317,6 +317,7 @@ def _print_list(settings: "Settings", found: _Found, *, limit: int, masked: bool
         entry = each.entry
         state = f"{entry.state}, attempt {entry.attempts}\n{minute_text(entry.time_ms)}"
         failed = [f"{failed.template}: {failed.reason}" for failed in entry.failed]
+        failed += [f"{older.failed.template}: {older.failed.reason}, before" for older in entry.older]
         more = [] if entry.is_complete else ["and more, which had no room"]
         about = "\n".join((entry.event or "", *failed, *more)).strip()
         rows.add_row(*map(cell, (place_text(entry), state, reason_text(each, masked=masked), about)))

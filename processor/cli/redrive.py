@@ -3,9 +3,9 @@
 The exit code is 1 while something is to be done: of a dry run what would pass now, else what failed again or was left.
 """
 
-import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -33,14 +33,15 @@ from processor.cli.past_options import (
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
+    from processor.replay.redrive import RedriveCommand, RedriveRequest
     from processor.replay.report import OperationReport, PartitionReport
+    from processor.settings import Settings
 
 EXAMPLE: Final = "processor redrive --reason UNKNOWN_SCHEMA"
 
 ORDER_ADVICE: Final = (
     "what is redriven comes behind the later events of its account: for it, order per account does not hold"
 )
-_INTERRUPTED: Final = 128 + signal.SIGINT
 
 _ReasonOption = Annotated[
     list[str] | None, typer.Option(metavar="CODE", help="Of a record or a failed template; repeatable.")
@@ -48,6 +49,10 @@ _ReasonOption = Annotated[
 _ParkedOption = Annotated[bool, typer.Option("--parked", help="Also those that have failed five times and more.")]
 _StopAtOption = Annotated[
     float, typer.Option(metavar="SHARE", min=0, max=1, help="Stop when more of the last 100 fail again.")
+]
+_EditedOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Only the lines of this file, exported by dead-letters and corrected."),
 ]
 
 
@@ -60,6 +65,7 @@ def command(
     to: ToOption = None,
     parked: _ParkedOption = False,
     stop_at: _StopAtOption = 0.2,
+    edited: _EditedOption = None,
     send_late: SendLateOption = False,
     yes: YesOption = False,
     rate: RateOption = None,
@@ -74,12 +80,12 @@ def command(
     What fails again is a new dead letter. The first 20 are tried before the others.
     """
     from processor.domain.operation import OperationKind
-    from processor.observability.signals import ShutdownRequested
+    from processor.observability.signals import INTERRUPTED_EXIT_CODE, ShutdownRequested
     from processor.replay.operation import run_operation
     from processor.replay.redrive import RedriveCommand, RedriveRequest
 
     given = locals()
-    names = ("partition", "reason", "template", "event", "from_", "to", "parked", "stop_at", "send_late")
+    names = ("partition", "reason", "template", "event", "from_", "to", "parked", "stop_at", "edited", "send_late")
     request = RedriveRequest(
         command=command_text({name: given[name] for name in names}, left_out=frozenset()),
         partitions=tuple(sorted(set(partition))) if partition else None,
@@ -95,17 +101,43 @@ def command(
     settings = output.load_quiet_settings()
     settings.required_tenant  # noqa: B018  raises
     settings.bootstrap_servers  # noqa: B018
+    redrive = RedriveCommand(request) if edited is None else _edited_command(settings, request, edited)
     try:
         with phase_bar() as on_phase:
-            report = run_operation(settings, RedriveCommand(request), options, on_phase=on_phase)
+            report = run_operation(settings, redrive, options, on_phase=on_phase)
     except ShutdownRequested:
         sys.stderr.write("interrupted\n")
-        return _INTERRUPTED
+        return INTERRUPTED_EXIT_CODE
     if as_json:
         print_json(_as_json(report))
     else:
         _print_report(report)
     return FINDINGS_EXIT_CODE if _needs_attention(report) else 0
+
+
+def _edited_command(settings: "Settings", request: "RedriveRequest", file: Path) -> "RedriveCommand":
+    """The redrive of corrected letters alone. UsageError and InputError for what is no correction."""
+    from dataclasses import replace
+
+    from processor.registry.schema_files import load_schemas
+    from processor.replay.dead_letters import event_text_of, fetch_dead_letters, list_dead_letters
+    from processor.replay.edited_letters import compare_edited, read_edited
+    from processor.replay.redrive import RedriveCommand
+
+    schemas = load_schemas(settings.schemas_dir)
+    edited = read_edited(file, schemas)
+    for unknown, line in edited.unknown.items():
+        sys.stderr.write(f"{file}:{line}: warning: {unknown}\n")
+    partitions = sorted({position.partition for position in edited.by_position})
+    with phase_bar() as on_phase:
+        entries = list_dead_letters(
+            settings, schemas, partitions, on_progress=lambda done, total: on_phase("dead letters", done, total)
+        )
+    event_text = event_text_of(settings, schemas)
+    letters = [entry for entry in entries if entry.source in edited.by_position]
+    fields = compare_edited(edited, ((each, event_text(each)) for each in fetch_dead_letters(settings, letters)))
+    asked = replace(request, partitions=tuple(partitions), edited=edited.digest, edited_fields=fields)
+    return RedriveCommand(asked, edited)
 
 
 def _check_events(events: list[str] | None) -> None:

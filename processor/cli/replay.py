@@ -3,7 +3,6 @@
 The exit code is 1 while something is missing: of a dry run what it would write, else what it could not.
 """
 
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = "processor replay --partition 3 --from 2h"
 
-_INTERRUPTED: Final = 128 + signal.SIGINT
 _LIMITS_SHOWN: Final = 5  # ranges that a line names
 
 _OffsetsOption = Annotated[
@@ -96,7 +94,7 @@ def command(
     Missing are events without any outcome; with --include-new and --include-decided also what you name.
     """
     from processor.domain.operation import OperationKind
-    from processor.observability.signals import ShutdownRequested
+    from processor.observability.signals import INTERRUPTED_EXIT_CODE, ShutdownRequested
     from processor.replay.operation import run_operation
 
     names = ("partition", "offsets", "from_", "to", "event", "client", "account", "template", "include_new")
@@ -114,13 +112,13 @@ def command(
             report = run_operation(settings, replay, options, on_phase=on_phase)
     except ShutdownRequested:
         sys.stderr.write("interrupted\n")
-        return _INTERRUPTED
+        return INTERRUPTED_EXIT_CODE
     if save_plan is not None:
         _save_plan(save_plan, replay.asked, report)
     if as_json:
-        print_json(_as_json(report))
+        print_json(_as_json(report, rate=rate))
     else:
-        _print_report(report)
+        _print_report(report, rate=rate)
     return FINDINGS_EXIT_CODE if report.is_missing_something else 0
 
 
@@ -227,7 +225,7 @@ def _save_plan(file: Path, request: "ReplayRequest", report: "OperationReport") 
     write_plan(file, Plan(request, report.set_version, report.began_ms, planned))
 
 
-def _print_report(report: "OperationReport") -> None:
+def _print_report(report: "OperationReport", *, rate: float | None) -> None:
     from rich.console import Console
 
     screen = Console()
@@ -240,7 +238,7 @@ def _print_report(report: "OperationReport") -> None:
         rows.add_row(cell(template), cell(channel), cell(age), cell(f"{count:,}"))
     if rows.row_count:
         screen.print(rows)
-    for line in _closing_lines(report):
+    for line in _closing_lines(report, rate=rate):
         screen.print(cell(line), soft_wrap=True)
 
 
@@ -262,6 +260,8 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
             f"partition {events.partition}, offsets {events.first} to {events.end - 1}: "
             f"{partition.with_outcome:,} with outcome, {partition.without:,} without"
         )
+    if partition.goes_on:
+        yield "  an operation went on that was not done: later events are for another call"
     if partition.operation_under_way is not None:
         yield f"  {partition.operation_under_way}: what it writes meanwhile may be counted as missing here"
     if partition.unprovable:
@@ -289,7 +289,7 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
         yield f"  {count:,} events fail in template {template}: {cause}"
 
 
-def _closing_lines(report: "OperationReport") -> Iterator[str]:
+def _closing_lines(report: "OperationReport", *, rate: float | None) -> Iterator[str]:
     records = sum(partition.records for partition in report.partitions)
     messages = sum(partition.message_count for partition in report.partitions)
     late = sum((partition.late for partition in report.partitions), Counter[Any]())
@@ -297,7 +297,8 @@ def _closing_lines(report: "OperationReport") -> Iterator[str]:
         counts = ", ".join(f"{count:,} {channel}" for channel, count in sorted(late.items()))
         yield f"past their channel's age limit: {counts}; they are not sent unless --send-late"
     for channel, recipients in sorted(_recipients(report).items()):
-        yield f"{len(recipients):,} recipients by {channel} get something again"
+        who = "1 recipient gets" if len(recipients) == 1 else f"{len(recipients):,} recipients get"
+        yield f"{who} something again by {channel}"
     if report.operation is not None:
         end = "stopped before the end; the same command goes on" if report.stopped else "done"
         yield f"operation {report.operation} {end}: {messages:,} messages of {records:,} events"
@@ -305,9 +306,15 @@ def _closing_lines(report: "OperationReport") -> Iterator[str]:
     if not records:
         yield "nothing is missing" if not report.is_missing_something else "nothing can be made up for"
         return
-    seconds = sum(partition.examined_s + partition.mapped_s for partition in report.partitions)
-    yield f"missing: {messages:,} messages of {records:,} events; it took {seconds:.1f} s to find out"
-    yield "hint: nothing was written; --yes writes it, in about twice that time"
+    yield f"missing: {messages:,} messages of {records:,} events"
+    yield f"hint: nothing was written; --yes writes it, in about {_duration(report.estimated_s(rate))}"
+
+
+def _duration(seconds: float) -> str:
+    """For people: seconds, from two minutes on minutes, from two hours on hours."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
 
 
 def _recipients(report: "OperationReport") -> dict[str, set[int]]:
@@ -319,11 +326,12 @@ def _recipients(report: "OperationReport") -> dict[str, set[int]]:
     return found
 
 
-def _as_json(report: "OperationReport") -> dict[str, Any]:
+def _as_json(report: "OperationReport", *, rate: float | None) -> dict[str, Any]:
     return {
         "operation": report.operation,
         "setVersion": report.set_version,
         "stopped": report.stopped,
+        "estimatedSeconds": round(report.estimated_s(rate), 1) if report.operation is None else None,
         "recipients": {channel: len(recipients) for channel, recipients in sorted(_recipients(report).items())},
         "partitions": [_partition_as_json(partition) for partition in report.partitions],
     }
@@ -335,6 +343,7 @@ def _partition_as_json(partition: "PartitionReport") -> dict[str, Any]:
         "partition": events.partition,
         "firstOffset": events.first,
         "endOffset": events.end,
+        "goesOn": partition.goes_on,
         "operationUnderWay": partition.operation_under_way,
         "withOutcome": partition.with_outcome,
         "withoutOutcome": partition.without,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import structlog
 
@@ -13,6 +14,7 @@ log = structlog.get_logger()
 
 SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHUTDOWN_TIMEOUT_S = 5.0  # a call under way may take this long after a signal; all in all a shutdown takes under 10 s
+INTERRUPTED_EXIT_CODE: Final = 128 + signal.SIGINT  # as shells have it
 FORCED_EXIT_AFTER_S = 8.0  # then the process ends whatever it is blocked in
 
 
@@ -63,12 +65,13 @@ def signal_handlers(handler: Callable[[], None], *signals: signal.Signals) -> It
 
 
 @contextmanager
-def shutdown_signals() -> Iterator[Shutdown]:
+def shutdown_signals(*, forced_exit_code: int = 0) -> Iterator[Shutdown]:
     """SIGTERM and SIGINT request a shutdown while the block runs. Outside the main thread nothing is installed.
 
     A thread handles them, because librdkafka may keep the main thread for longer than any time-out it was given (seen:
     `send_offsets_to_transaction` for 20 s, with a broker that hangs), and Python's handlers run in the main thread
-    alone. If the block has not ended by then, the thread ends the process: what is not committed is read again.
+    alone. If the block has not ended by then, the thread ends the process with `forced_exit_code`: what is not
+    committed is read again.
     """
     shutdown = Shutdown()
     if threading.current_thread() is not threading.main_thread():
@@ -85,7 +88,7 @@ def shutdown_signals() -> Iterator[Shutdown]:
             shutdown.request()
             if not ended.wait(FORCED_EXIT_AFTER_S):
                 log.warning("forced shutdown: broker did not respond", after_s=FORCED_EXIT_AFTER_S)
-                os._exit(0)
+                os._exit(forced_exit_code)
 
     with signal_handlers(lambda: None):  # the thread learns of a signal; this replaces the default action
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)

@@ -38,7 +38,7 @@ class DeadLetterFilter:
             return False
         if self.events is not None and entry.event not in self.events:
             return False
-        if self.templates is not None and not any(failed.template in self.templates for failed in entry.failed):
+        if self.templates is not None and not any(failed.template in self.templates for failed in entry.listed):
             return False
         return entry.attempts >= self.min_attempts and (self.reasons is None or self._has_reason(entry, self.reasons))
 
@@ -51,7 +51,7 @@ class DeadLetterFilter:
     def _has_reason(self, entry: DeadLetterEntry, reasons: frozenset[str]) -> bool:
         return entry.reason in reasons or any(
             failed.reason in reasons and (self.templates is None or failed.template in self.templates)
-            for failed in entry.failed
+            for failed in entry.listed
         )
 
 
@@ -119,7 +119,7 @@ def _keys(entry: DeadLetterEntry, by: GroupBy) -> Mapping[str, int | str]:
         case GroupBy.REASON:
             keys: list[str] = [NOT_READABLE if entry.reason is None else entry.reason.value]
         case GroupBy.TEMPLATE:
-            keys = [failed.template for failed in entry.failed] or [NO_TEMPLATE]
+            keys = [failed.template for failed in entry.listed] or [NO_TEMPLATE]
         case GroupBy.EVENT:
             keys = [NO_EVENT if entry.event is None else entry.event]
         case GroupBy.PARTITION:

@@ -63,6 +63,14 @@ class FailedPair(NamedTuple):
     reason: TemplateReason
 
 
+class OlderFailure(NamedTuple):
+    """A template that an older dead letter of the same source lists, written at `written_ms`, and the newest does not:
+    a redrive or a replay of other templates has failed since."""
+
+    failed: FailedPair
+    written_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterEntry:
     """What is kept in memory of a dead letter: some 400 bytes, equal texts once.
@@ -73,7 +81,8 @@ class DeadLetterEntry:
     letter was written. `reason` is None where the headers cannot be read, OTHER for one of a newer version.
 
     `failed` are the templates it lists, none for a record that is rejected as a whole. Where they had no room
-    (`is_complete` is false) others failed too, so it is never done. `open_failed` are those without a later outcome.
+    (`is_complete` is false) others failed too, so it is never done. `older` are those that only an older dead letter of
+    the source lists. `open_failed` are those of both without a later outcome.
     `value_bytes` is the length of a value that the
     dead letter had to leave out; None: it holds it.
     """
@@ -92,7 +101,13 @@ class DeadLetterEntry:
     set_version: str | None = None
     value_bytes: int | None = None
     state: DeadLetterState = DeadLetterState.OPEN
+    older: tuple[OlderFailure, ...] = ()
     open_failed: tuple[FailedPair, ...] = ()
+
+    @property
+    def listed(self) -> tuple[FailedPair, ...]:
+        """The templates that it lists, and those that only older ones list."""
+        return (*self.failed, *(older.failed for older in self.older)) if self.older else self.failed
 
     @property
     def needs_attention(self) -> bool:
@@ -207,13 +222,24 @@ def read_dead_letters(
 
 
 def newest_entries(entries: Iterable[DeadLetterEntry]) -> tuple[DeadLetterEntry, ...]:
-    """The last entry of each source, in the order of their offsets; entries without a source are all kept."""
+    """The last entry of each source, in the order of their offsets; entries without a source are all kept.
+
+    One that lists templates takes over what only its predecessors list, so that nothing that failed is forgotten.
+    """
     newest: dict[RecordPosition | int, DeadLetterEntry] = {}
     for entry in entries:
         key: RecordPosition | int = entry.offset if entry.source is None else entry.source
-        newest.pop(key, None)  # a dict keeps the place of a key that is set again
-        newest[key] = entry
+        before = newest.pop(key, None)  # a dict keeps the place of a key that is set again
+        newest[key] = entry if before is None else _with_older(entry, before)
     return tuple(newest.values())
+
+
+def _with_older(entry: DeadLetterEntry, before: DeadLetterEntry) -> DeadLetterEntry:
+    """`entry` with what only the dead letter before it lists; a rejected record has all templates anyway."""
+    listed = {failed.template for failed in entry.failed}
+    older = (*before.older, *(OlderFailure(failed, before.written_ms) for failed in before.failed))
+    kept = tuple(failure for failure in older if listed and failure.failed.template not in listed)
+    return replace(entry, older=kept) if kept else entry
 
 
 def with_states(entries: Iterable[DeadLetterEntry], written: Iterable[WrittenOutcome]) -> tuple[DeadLetterEntry, ...]:
@@ -224,39 +250,46 @@ def with_states(entries: Iterable[DeadLetterEntry], written: Iterable[WrittenOut
     for time_ms, outcome in written:
         offset = outcome.source.offset
         entry = by_offset.get(offset)
-        if entry is not None and time_ms >= entry.written_ms:
-            covered[offset] = covered.get(offset, 0) | _covers(entry, outcome)
+        if entry is not None:
+            covered[offset] = covered.get(offset, 0) | _covers(entry, time_ms, outcome)
     return tuple(
         replace(entry, state=_state(entry, covered), open_failed=_open_failed(entry, covered)) for entry in entries
     )
 
 
-def _covers(entry: DeadLetterEntry, outcome: SourceOutcome) -> int:
-    """Which of the templates that a dead letter lists `outcome` is about, a bit each; of a rejected record: the one."""
-    everything = _all_bits(entry)
+def _covers(entry: DeadLetterEntry, time_ms: int, outcome: SourceOutcome) -> int:
+    """Which of the templates that a dead letter lists `outcome`, written at `time_ms`, is about: a bit each, then those
+    of older ones; of a rejected record the one. Only what was written after a template failed counts."""
     match outcome:
         case StatusOutcome():
             named = {outcome.template_id}
+            is_for_all = False
         case DecisionOutcome():
-            if any(skipped.template_id is None for skipped in outcome.reasons):
-                return everything
             named = {skipped.template_id for skipped in outcome.reasons if skipped.template_id is not None}
+            is_for_all = any(skipped.template_id is None for skipped in outcome.reasons)
         case _:
             return 0
-    if not entry.failed:
-        return everything
-    return sum(1 << index for index, failed in enumerate(entry.failed) if failed.template in named)
+    bits = 0
+    if time_ms >= entry.written_ms:
+        if is_for_all or not entry.failed:
+            bits = (1 << max(1, len(entry.failed))) - 1
+        else:
+            bits = sum(1 << index for index, failed in enumerate(entry.failed) if failed.template in named)
+    for index, older in enumerate(entry.older, start=len(entry.failed)):
+        if time_ms >= older.written_ms and (is_for_all or older.failed.template in named):
+            bits |= 1 << index
+    return bits
 
 
 def _all_bits(entry: DeadLetterEntry) -> int:
-    return (1 << max(1, len(entry.failed))) - 1
+    return (1 << max(1, len(entry.failed)) + len(entry.older)) - 1
 
 
 def _open_failed(entry: DeadLetterEntry, covered: Mapping[int, int]) -> tuple[FailedPair, ...]:
-    """Those of its templates that have no later outcome."""
+    """Those of its templates, and of older dead letters', that have no later outcome."""
     bits = covered.get(entry.source.offset, 0) if entry.is_of_events and entry.source is not None else 0
-    left = tuple(failed for index, failed in enumerate(entry.failed) if not bits >> index & 1)
-    return entry.failed if len(left) == len(entry.failed) else left  # equal values once
+    left = tuple(failed for index, failed in enumerate(entry.listed) if not bits >> index & 1)
+    return entry.failed if left == entry.failed else left  # equal values once
 
 
 def _state(entry: DeadLetterEntry, covered: Mapping[int, int]) -> DeadLetterState:

@@ -48,7 +48,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.rejections import refuse_outputs
 from processor.observability.metrics import Metrics
-from processor.observability.signals import Shutdown, ShutdownRequested, shutdown_signals
+from processor.observability.signals import INTERRUPTED_EXIT_CODE, Shutdown, ShutdownRequested, shutdown_signals
 from processor.registry.cache import wait_for_schema
 from processor.registry.schema_files import load_schemas
 from processor.replay.event_range import EventRange
@@ -61,7 +61,7 @@ from processor.replay.operation_log import (
     refuse_other,
     refuse_positions,
 )
-from processor.replay.past_publisher import PastPublisher, RefusedRecordsError, Written
+from processor.replay.past_publisher import PastPublisher, Patience, RefusedRecordsError, Written
 from processor.replay.report import OperationReport, PartitionReport
 from processor.settings import InputTopic, Settings
 from processor.tables.reader import store_folder
@@ -253,7 +253,7 @@ def run_operation(
     with (
         exit_on_broker_errors(settings, admin, hint=READ_HINT),
         _exit_when_unavailable(settings),
-        shutdown_signals() as shutdown,
+        shutdown_signals(forced_exit_code=INTERRUPTED_EXIT_CODE) as shutdown,
         ExitStack() as stack,
     ):
         partitions = _partitions(settings, admin, command.request.partitions)
@@ -445,7 +445,7 @@ def _run_partition(session: Session, command: PastCommand, partition: int, on_ph
     refuse_other(newest, own=operation.id, now_ms=now_ms(), take_over=take_over)
     begun = newest.record if newest is not None and newest.record.operation == operation.id else None
     if begun is not None and begun.state is OperationState.DONE:
-        return PartitionReport(EventRange(partition, begun.end_offset, begun.end_offset))
+        return PartitionReport(EventRange(partition, begun.end_offset, begun.end_offset), goes_on=True)
     publisher = create_publisher(
         session.settings,
         transactional_id=f"{session.settings.group_id}:past-{partition}",
@@ -457,7 +457,11 @@ def _run_partition(session: Session, command: PastCommand, partition: int, on_ph
 
 
 def _dry_run(session: Session, command: PastCommand, partition: int, on_phase: OnPhase) -> PartitionReport:
-    work = command.open(session, partition, None, on_phase)
+    def on_phase_checked(what: str, done: int, total: int) -> None:
+        on_phase(what, done, total)
+        session.shutdown.raise_if_requested()
+
+    work = command.open(session, partition, None, on_phase_checked)
     work.prepare(require_proof=command.rehearses)
     for _batch in work.batches():
         session.mapping.tables.check()
@@ -475,7 +479,13 @@ def _publish_partition(
     """Take the transactional id of the partition, and publish what is missing. `place`: the partition, or with what the
     operation has begun there."""
     topics, settings = session.context.output_topics, session.settings
-    publisher.reset_producer(topics, between_attempts=session.shutdown.raise_if_requested)
+    patience = Patience()
+
+    def check() -> None:
+        session.shutdown.raise_if_requested()
+        patience.check()
+
+    publisher.reset_producer(topics, between_attempts=check)
     partition, events = (place, None) if isinstance(place, int) else (place.partition, _range_of(place))
     refuse_positions(newest_progress(settings, partition, admin=session.admin), now_ms=now_ms())
     beats: list[Callable[[], None]] = []
@@ -500,6 +510,7 @@ def _publish_partition(
     )
     past.begin()
     beats.append(past.heartbeat)
+    work.report.goes_on = events is not None
     _publish_work(session, past, work)
     return work.report
 

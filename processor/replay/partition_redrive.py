@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from processor.domain.event import SourceEvent
-from processor.domain.message import FailedTemplate
 from processor.domain.outcome import Deferred, Processed, Rejected, StatusOutcome, TemplateResult
 from processor.domain.output_topics import FixedOutput
-from processor.domain.record import EncodedKey, SourceRecord, TemplateId
+from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId
 from processor.engine.deduplication import DeduplicationWindow
 from processor.errors import UnavailableError
 from processor.mapping.already_created import skip_created_event, skip_created_template
@@ -32,6 +31,7 @@ from processor.replay.dead_letters import (
     read_dead_letters,
     read_stored,
 )
+from processor.replay.edited_letters import EditedLetter
 from processor.replay.event_ids import EventIds
 from processor.replay.event_range import EventRange
 from processor.replay.event_reader import read_events
@@ -53,7 +53,8 @@ class RedriveJob:
     """What is to be done in any partition.
 
     `states`: OPEN, and PARKED where that is asked for. `stop_at`: the share of failures, of the last 100, above which
-    it stops. `began_ms` is when the operation began, `batch_records` the most records of a batch.
+    it stops. `began_ms` is when the operation began, `batch_records` the most records of a batch. `edited`: only these,
+    as a person has corrected them.
     """
 
     selected: DeadLetterFilter
@@ -61,6 +62,7 @@ class RedriveJob:
     stop_at: float
     began_ms: int
     batch_records: int
+    edited: Mapping[RecordPosition, EditedLetter] | None = None
 
 
 class PartitionRedrive:
@@ -95,7 +97,7 @@ class PartitionRedrive:
             strict=True,
         )
         for entry in entries:
-            if not (entry.is_of_events and entry.state in self._job.states and self._job.selected.includes(entry)):
+            if not self._is_selected(entry):
                 continue
             if entry.is_complete:
                 self._entries.append(entry)
@@ -105,6 +107,12 @@ class PartitionRedrive:
             self._existing = self._existing_messages()
             self._ids = self._event_ids()
         self.report.examined_s = time.monotonic() - began
+
+    def _is_selected(self, entry: DeadLetterEntry) -> bool:
+        job = self._job
+        if not (entry.is_of_events and entry.state in job.states and job.selected.includes(entry)):
+            return False
+        return job.edited is None or entry.source in job.edited
 
     def batches(self) -> Iterator[MappedBatch]:
         """What is to be published, in the order in which the dead letters were written: a canary first.
@@ -150,7 +158,9 @@ class PartitionRedrive:
     def _record(self, stored: StoredDeadLetter) -> SourceRecord | None:
         """The source as `run` read it, for another attempt; None where its bytes are nowhere any more."""
         entry, record = stored.entry, stored.record
-        if entry.value_bytes is not None:
+        if self._job.edited is not None:
+            record = self._job.edited[record.position].of(record)
+        elif entry.value_bytes is not None:
             offset = record.position.offset
             at = read_events(self._parts.settings, entry.partition, [range(offset, offset + 1)], lambda _offset: True)
             with closing(at):
@@ -183,39 +193,25 @@ class PartitionRedrive:
         existing = [template for template in sorted(named) if self._message_of(source, template) is not None]
         if not existing:
             return map_event(source, self._parts.context, suspended=frozenset(), duplicate_of=None)
-        return self._map_templates(source, frozenset(named - set(existing)), existing, ())
+        return self._map_templates(source, frozenset(named - set(existing)), existing)
 
     def _map_failed(self, source: SourceEvent, stored: StoredDeadLetter) -> Processed | NothingToPublish:
-        """The outcome of the selected templates that failed, and have had no outcome since.
-
-        Where one of them fails again, the new dead letter takes the place of this one, so it also lists those that were
-        not selected, and those that today's templates no longer have.
-        """
-        letter = stored.letter
-        assert letter is not None, "its headers were read"
+        """The outcome of the selected templates that failed, and have had no outcome since."""
         entry, selected = stored.entry, self._job.selected
-        open_templates = {failed.template for failed in entry.open_failed}
         asked = {failed.template for failed in entry.open_failed if selected.includes_template(entry, failed)}
         existing = [name for name in sorted(asked) if self._message_of(source, name) is not None]
         named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
         to_apply = (asked & named) - set(existing)
         if not to_apply and not existing:
             return NothingToPublish.TEMPLATE_GONE
-        left = [failed for failed in letter.failed if failed.templateId in open_templates - to_apply - set(existing)]
-        return self._map_templates(source, frozenset(to_apply), existing, left)
+        return self._map_templates(source, frozenset(to_apply), existing)
 
     def _map_templates(
-        self,
-        source: SourceEvent,
-        to_apply: frozenset[TemplateId],
-        existing: Collection[TemplateId],
-        left: Collection[FailedTemplate],
+        self, source: SourceEvent, to_apply: frozenset[TemplateId], existing: Collection[TemplateId]
     ) -> Processed:
         context = self._parts.context
         outcome = map_event(source, context, suspended=frozenset(), duplicate_of=None, only=to_apply)
         results = [*outcome.results, *(self._skip_existing(source, template) for template in existing)]
-        if outcome.failed:
-            results += [TemplateResult(failed=failed) for failed in left]
         return combine_results(source, context, results)
 
     def _skip_existing(self, source: SourceEvent, template: TemplateId) -> TemplateResult:

@@ -110,7 +110,7 @@ class PastPublisher:
     def _commit(self, outputs: Iterable[OutRecord], progress: ProgressRecord) -> None:
         progress = replace(progress, at_ms=self._now_ms())
         out = progress_out_record(progress, self._topics.operations)
-        outputs, patience = tuple(outputs), _Patience()
+        outputs, patience = tuple(outputs), Patience()
         while True:
             began = time.monotonic()
             failure = self._publisher.publish(chain(outputs, (out,)), {}, None, is_batch=bool(outputs))
@@ -152,7 +152,7 @@ class PastPublisher:
         return newest is not None and newest.record == progress
 
 
-class _Patience:
+class Patience:
     """How long failures in a row are put up with."""
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from processor.engine.start_offsets import READ_HINT
 from processor.kafka.offsets import end_offset
 from processor.replay.dead_letter_groups import DeadLetterFilter
 from processor.replay.dead_letters import DeadLetterState
+from processor.replay.edited_letters import EditedLetters
 from processor.replay.event_range import EventRange
 from processor.replay.operation import OnPhase, PartitionWork, PastRequest, Session
 from processor.replay.partition_redrive import PartitionRedrive, RedriveJob
@@ -22,7 +23,8 @@ DEFAULT_STOP_AT: Final = 0.2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedriveRequest:
     """What is to be redriven. `command` is what was typed, in one order. `parked`: also what has failed five times.
-    `stop_at`: the share of failures among the last 100 above which it stops."""
+    `stop_at`: the share of failures among the last 100 above which it stops. `edited`: only the letters of a file of
+    corrections with this digest, in which the fields `edited_fields` were changed."""
 
     command: str = ""
     partitions: tuple[int, ...] | None = None
@@ -30,6 +32,8 @@ class RedriveRequest:
     parked: bool = False
     stop_at: float = DEFAULT_STOP_AT
     send_late: bool = False
+    edited: str | None = None
+    edited_fields: tuple[str, ...] = ()
 
 
 def redrive_as_json(request: RedriveRequest) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def redrive_as_json(request: RedriveRequest) -> dict[str, Any]:
         "parked": request.parked,
         "stopAt": request.stop_at,
         "sendLate": request.send_late,
+        "edited": None if request.edited is None else {"digest": request.edited, "fields": list(request.edited_fields)},
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -58,6 +63,7 @@ def parse_redrive(values: Mapping[str, Any]) -> RedriveRequest:
         return None if values.get(name) is None else frozenset(map(str, values[name]))
 
     events, templates, partitions = words("events"), words("templates"), values.get("partitions")
+    edited = values.get("edited")
     try:
         return RedriveRequest(
             command=str(values["command"]),
@@ -73,6 +79,8 @@ def parse_redrive(values: Mapping[str, Any]) -> RedriveRequest:
             parked=bool(values["parked"]),
             stop_at=float(values["stopAt"]),
             send_late=bool(values["sendLate"]),
+            edited=None if edited is None else str(edited["digest"]),
+            edited_fields=() if edited is None else tuple(map(str, edited["fields"])),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not the request of a redrive: {error}") from error
@@ -80,9 +88,10 @@ def parse_redrive(values: Mapping[str, Any]) -> RedriveRequest:
 
 @dataclass(frozen=True)
 class RedriveCommand:
-    """A redrive as an operation."""
+    """A redrive as an operation. `edited` has the corrected letters, where only they are redriven."""
 
     asked: RedriveRequest
+    edited: EditedLetters | None = None
 
     @property
     def request(self) -> PastRequest:
@@ -101,8 +110,11 @@ class RedriveCommand:
         return False
 
     def go_on(self, values: Mapping[str, Any]) -> "RedriveCommand":
-        """The same with what an operation asked for. ValueError for what is no redrive's."""
-        return replace(self, asked=parse_redrive(values))
+        """The same with what an operation asked for. ValueError for what is no redrive's, or had other corrections."""
+        asked = parse_redrive(values)
+        if asked.edited != (None if self.edited is None else self.edited.digest):
+            raise ValueError("the file of corrections is not the one that it began with")
+        return replace(self, asked=asked)
 
     def check(self, templates: TemplateSet) -> None:
         """Nothing: a template that failed may be gone, and is then named in the report."""
@@ -112,7 +124,14 @@ class RedriveCommand:
         topic = session.settings.topic(InputTopic.EVENTS)
         end = end_offset(session.admin, topic, partition, hint=READ_HINT)
         states = {DeadLetterState.OPEN, *([DeadLetterState.PARKED] if self.asked.parked else [])}
-        job = RedriveJob(self.asked.selected, states, self.asked.stop_at, session.began_ms, session.batch_records)
+        job = RedriveJob(
+            selected=self.asked.selected,
+            states=states if self.edited is None else {*states, DeadLetterState.PARKED},
+            stop_at=self.asked.stop_at,
+            began_ms=session.began_ms,
+            batch_records=session.batch_records,
+            edited=None if self.edited is None else self.edited.by_position,
+        )
         return PartitionRedrive(
             session.partition_parts(partition), job, events or EventRange(partition, 0, end), on_phase
         )

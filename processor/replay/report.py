@@ -54,6 +54,7 @@ class PartitionReport:
     """
 
     events: EventRange
+    goes_on: bool = False  #: An operation went on that was not done: its range is that with which it began.
     operation_under_way: str | None = None
     stop_reason: str = ""  #: Why the operation ended here before it was done.
     with_outcome: int = 0
@@ -71,7 +72,6 @@ class PartitionReport:
     planned: dict[int, frozenset[str]] = field(default_factory=dict)  #: What gets an outcome, where a plan is made.
     records: int = 0  #: That get an outcome, or a further one.
     failing: int = 0  #: Those of them that are dead letters, whole or for a template.
-    outputs_read: int = 0
     examined_s: float = 0.0
     mapped_s: float = 0.0
 
@@ -137,6 +137,14 @@ class OperationReport:
     set_version: str
     began_ms: int
     stopped: bool = False
+
+    def estimated_s(self, rate: float | None) -> float:
+        """How long it would take to write what a dry run found: to find it once more, and to map and publish it, which
+        takes about twice as long as to map it; at `rate` events a second at least as long as that takes."""
+        examined_s = sum(report.examined_s for report in self.partitions)
+        written_s = 2 * sum(report.mapped_s for report in self.partitions)
+        records = sum(report.records for report in self.partitions)
+        return examined_s + max(written_s, 0.0 if rate is None else records / rate)
 
     @property
     def is_missing_something(self) -> bool:

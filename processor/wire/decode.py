@@ -75,6 +75,14 @@ def event_from_json(source: Mapping[str, Any] | bytes, schemas: Schemas) -> Even
         return _failure(error)
 
 
+def event_from_parsed(value: Any, schemas: Schemas) -> Event | DecodeFailure:
+    """The same of a value as `parse_json` gives it."""
+    try:
+        return _event(_from_json(value, schemas, suggest=True))
+    except ContentError as error:
+        return _failure(error)
+
+
 def event_and_unknown_fields(data: bytes, schemas: Schemas) -> tuple[Event | DecodeFailure, tuple[UnknownField, ...]]:
     """What `event_from_json` gives, and the fields of the text that the event's schema does not have; parsed once."""
     unknown: tuple[UnknownField, ...] = ()

@@ -87,7 +87,7 @@ def failed_again(template: str, source: int = 7) -> DeadLetterOutcome:
 def state(letter: DeadLetterEntry, *outcomes: SourceOutcome, time_ms: int = WRITTEN_MS + 1) -> DeadLetterState:
     """The state that follows."""
     (result,) = with_states([letter], [WrittenOutcome(time_ms, outcome) for outcome in outcomes])
-    assert letter == replace(result, state=letter.state)
+    assert letter == replace(result, state=letter.state, open_failed=())
     return result.state
 
 
@@ -131,6 +131,25 @@ def test_what_came_before_does_not_count() -> None:
     assert [OPEN, DONE] == [state(entry(), decided("a"), time_ms=WRITTEN_MS + delta) for delta in (-1, 0)]
 
 
+def test_what_only_an_older_dead_letter_lists_stays_open() -> None:
+    """Until it has an outcome since it failed; a record that was rejected later has all templates anyway."""
+    first, second = entry("a", "b"), replace(entry("b", "c", offset=300), written_ms=WRITTEN_MS + 100)
+    (newest,) = newest_entries([first, second])
+
+    def open_after(*outcomes: tuple[int, SourceOutcome]) -> list[str]:
+        (letter,) = with_states([newest], [WrittenOutcome(WRITTEN_MS + ms, outcome) for ms, outcome in outcomes])
+        assert (letter.state is DONE) == (not letter.open_failed)
+        return [failed.template for failed in letter.open_failed]
+
+    assert ["b", "c", "a"] == open_after() == [failed.template for failed in newest.listed]
+    assert ["b", "c"] == open_after((50, created("a")), (50, created("b")))
+    assert ["b", "c", "a"] == open_after((-1, created("a")))
+    assert ["a"] == open_after((101, created("c")), (101, decided("b")))
+    assert [] == open_after((101, decided(None)))
+    (rejected,) = newest_entries([first, entry(offset=300)])
+    assert () == rejected.older
+
+
 def test_the_newest_of_a_source_counts() -> None:
     """In the order in which they were written; of two topics or without a source each counts."""
     first, second = entry("a"), entry("b", offset=300)
@@ -140,8 +159,11 @@ def test_the_newest_of_a_source_counts() -> None:
     unreadable = [entry(offset=offset, is_of_events=False, reason=None) for offset in (200, 250)]
     unreadable = [replace(each, source=None) for each in unreadable]
 
-    assert (*unreadable, second, other_topic) == newest_entries([first, *unreadable, second, other_topic])
-    assert (other_topic, first) == newest_entries([second, other_topic, first])
+    def newest(*entries: DeadLetterEntry) -> tuple[DeadLetterEntry, ...]:
+        return tuple(replace(each, older=()) for each in newest_entries(entries))
+
+    assert (*unreadable, second, other_topic) == newest(first, *unreadable, second, other_topic)
+    assert (other_topic, first) == newest(second, other_topic, first)
 
 
 OUTCOMES = st.one_of(

@@ -11,8 +11,9 @@ import pytest
 from confluent_kafka import Message
 
 from processor.cli import dead_letters, redrive
+from processor.errors import InputError, UsageError
 from tests.cli.commands import run_command
-from tests.replay.test_dead_letters_command import DONE_IT, PLAIN, STRICT, write_templates
+from tests.replay.test_dead_letters_command import DONE_IT, PLAIN, STRICT, invalid_event, write_templates
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -194,8 +195,7 @@ def test_the_canary_stops_a_redrive_that_fails(installation: Installation, capsy
 
 
 def test_only_what_is_selected_is_redriven(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
-    """By template: one of two that failed. It passes, the other stays open; where it fails again, the new dead letter
-    still lists both."""
+    """By template: one of two that failed. Whether it fails again or passes, the other stays open."""
     assert installation.settings.templates_dir is not None
     other = STRICT.replace('id = "note"', 'id = "other"').replace('name = "Note"', 'name = "Other"')
     write_templates(installation.settings.templates_dir, note=STRICT, other=other, paid=PLAIN)
@@ -205,7 +205,8 @@ def test_only_what_is_selected_is_redriven(installation: Installation, capsys: p
     assert 1 == run_redrive(installation, template=["note"], yes=True)
     letter = installation.read(installation.dead_letters)[-1]
     failed = json.loads(own_header(letter, "dl.failed"))
-    assert ["note", "other"] == sorted(each["templateId"] for each in failed)
+    assert ["note"] == [each["templateId"] for each in failed]
+    assert {"open": 1} == states(capsys, installation)
     write_templates(installation.settings.templates_dir, note=DONE_IT, other=other, paid=PLAIN)
     assert 0 == run_redrive(installation, template=["note"], yes=True)
 
@@ -214,3 +215,37 @@ def test_only_what_is_selected_is_redriven(installation: Installation, capsys: p
     write_templates(installation.settings.templates_dir, note=DONE_IT, paid=PLAIN)
     code, found = redrive_as_json(capsys, installation)
     assert (0, {"TEMPLATE_GONE": 1}) == (code, found["left"])
+
+
+def test_a_letter_that_a_person_has_corrected(
+    installation: Installation, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The exported line with a valid key makes the messages; the operation keeps the names of what was changed, and a
+    line that became another event is refused."""
+    correct_template(installation)
+    installation.produce_values([invalid_event(installation, 1), b"no event"])
+    installation.run()
+    file, key = tmp_path / "letters.jsonl", repayment(1)["client"]["encodedKey"]
+    run_command(dead_letters.command, installation.settings, reason=["INVALID_EVENT"], export=str(file), unmasked=True)
+    exported = json.loads(file.read_text())
+    other = {**exported, "value": {**exported["value"], "eventId": repayment(2)["eventId"]}}
+    with pytest.raises(UsageError, match=r"letters.jsonl:1: value: INVALID_EVENT: client.encodedKey"):
+        run_redrive(installation, edited=file)
+    exported["value"]["client"]["encodedKey"] = key
+    other["value"]["client"] = exported["value"]["client"]
+    file.write_text(json.dumps(other))
+    with pytest.raises(InputError, match=r"line 1, .*: it has another event id"):
+        run_redrive(installation, edited=file, yes=True)
+    file.write_text(json.dumps(exported) + "\n")
+
+    code, found = redrive_as_json(capsys, installation, edited=file)
+    assert (1, 1, 0) == (code, found["passing"], found["failing"])
+    assert 0 == run_redrive(installation, edited=file, yes=True)
+
+    assert {(0, "note"): 1, (0, "paid"): 1} == created(installation)
+    (begun, *_) = [record for record in installation.read_operations() if record["kind"] == "PROGRESS"]
+    assert ["client.encodedKey"] == begun["request"]["edited"]["fields"]
+    assert key not in json.dumps(begun)
+    assert {"open": 1, "done": 1} == states(capsys, installation)
+    code, again = redrive_as_json(capsys, installation, edited=file, yes=True)
+    assert (0, 0) == (code, again["messages"])
