@@ -235,7 +235,8 @@ def republishing_error(topic: Topic, change: PositionChange, published: int) -> 
     return InputError(
         f"the outputs hold events of {topic}[{change.partition}] up to offset {published}: going on at "
         f"{change.to_offset} would publish them again{recreated}",
-        hint="`--republish --because TEXT` does it all the same: each message again, under the same keys",
+        hint="`processor replay` publishes what has no outcome, and nothing else; `--republish --because TEXT` "
+        "publishes each message again, under the same keys",
     )
 
 

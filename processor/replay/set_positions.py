@@ -29,7 +29,7 @@ from processor.engine.output_scan import OutcomeReader
 from processor.engine.publisher import NotCommitted, TransactionalPublisher, TransactionResult
 from processor.engine.start_offsets import READ_HINT, join_refusals
 from processor.engine.startup import create_publisher
-from processor.errors import DependencyError, InputError, OperationUnderWayError
+from processor.errors import AuthorizationError, DependencyError, InputError, OperationUnderWayError
 from processor.kafka.clients import create_admin, standalone_consumer
 from processor.kafka.errors import error_of, exit_on_broker_errors, raise_if_unauthorized
 from processor.replay.operation_log import newest_progress, refuse_other
@@ -121,8 +121,12 @@ def set_positions(
                 f"the records took longer than {MAX_COMMIT_DELAY_S:.0f} s, and the positions are as they were",
                 hint=AGAIN_HINT,
             )
-        commit_positions(settings, plan)
-        _record_end(plan, publishers, authorship)
+        try:
+            commit_positions(settings, plan)
+        except (OperationUnderWayError, AuthorizationError):
+            _record_end(plan, publishers, authorship, OperationState.STOPPED)  # refused, so nothing comes later
+            raise
+        _record_end(plan, publishers, authorship, OperationState.DONE)
 
 
 def _refuse_active(group: str, members: Sequence[Member]) -> None:
@@ -287,12 +291,18 @@ def _not_committed(settings: Settings, plan: PositionsPlan, cause: str) -> Depen
     return DependencyError(f"the positions were not all committed: {cause}; {now}", hint=AGAIN_HINT)
 
 
-def _record_end(plan: PositionsPlan, publishers: Sequence[TransactionalPublisher], authorship: Authorship) -> None:
-    """Say that it is over, so that nobody waits for it. A failure changes nothing: the positions are set."""
+def _record_end(
+    plan: PositionsPlan,
+    publishers: Sequence[TransactionalPublisher],
+    authorship: Authorship,
+    state: OperationState,
+) -> None:
+    """Say how it ended, so that nobody waits for it. A failure changes nothing of what was done, and is logged."""
     for change, publisher in zip(plan.to_do, publishers, strict=True):
         progress = _progress(plan, change, authorship)
-        done = replace(progress, state=OperationState.DONE, next_offset=progress.end_offset)
-        failure = publisher.publish([progress_out_record(done, plan.topics.operations)], {}, None, is_batch=False)
+        next_offset = progress.end_offset if state is OperationState.DONE else progress.first_offset
+        ended = replace(progress, state=state, next_offset=next_offset)
+        failure = publisher.publish([progress_out_record(ended, plan.topics.operations)], {}, None, is_batch=False)
         if failure is not None:
             log.warning(
                 "end of the operation not recorded",

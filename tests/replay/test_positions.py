@@ -289,7 +289,8 @@ def test_an_active_group_is_refused(
 def test_a_group_that_becomes_active_meanwhile_is_refused_by_the_broker(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    """Nobody was seen in the group; the positions stay its members', and the record says who tried."""
+    """Nobody was seen in the group; the positions stay its members', the records say who tried, and nobody has to wait
+    for it."""
     monkeypatch.setattr(planning, "_members", lambda _admin, _settings: ())
     installation = installation.with_env({"PROCESSOR_KAFKA__CONSUMER": json.dumps({"group.protocol": protocol})})
     with process(installation):
@@ -297,7 +298,7 @@ def test_a_group_that_becomes_active_meanwhile_is_refused_by_the_broker(
         with pytest.raises(OperationUnderWayError, match=r"became active meanwhile.*\nhint: stop every"):
             set_to(installation, "8", republish=True, **SIGNED)
         assert [10] == installation.committed()
-    assert ["POSITIONS", "PROGRESS UNDER_WAY"] == kinds(installation)
+    assert ["POSITIONS", "PROGRESS UNDER_WAY", "PROGRESS STOPPED"] == kinds(installation)
 
 
 @pytest.mark.kafka
