@@ -27,7 +27,16 @@ from processor.cli.dead_letter_view import (
     stored_as_json,
 )
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, parse_place, print_json, print_line, table
-from processor.cli.past_options import EventOption, FromOption, PartitionOption, TemplateOption, ToOption
+from processor.cli.past_options import (
+    BecauseOption,
+    EventOption,
+    FromOption,
+    PartitionOption,
+    TemplateOption,
+    ToOption,
+    Viewer,
+    viewer_of,
+)
 from processor.cli.progress import reading_bar
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import DependencyError, UsageError
@@ -68,11 +77,15 @@ def command(
         str | None, typer.Option(metavar="STATE", help="open, parked, done or all; not set: open and parked.")
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many --list shows.")] = DEFAULT_LIMIT,
-    unmasked: Annotated[bool, typer.Option("--unmasked", help="Show customers' addresses, values and texts.")] = False,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="Show customers' addresses, values and texts; this is recorded.")
+    ] = False,
+    because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show which records could not be turned, why, and who acts; or export them to be corrected. Writes nothing."""
+    """Show which records could not be turned, why, and who acts; or export them to be corrected. Changes nothing."""
     _check_views(as_list=as_list, show=show, export=export, unmasked=unmasked, as_json=as_json)
+    viewer = viewer_of(None, because, unmasked=unmasked)  # --by is what is counted by
     from processor.replay.dead_letter_groups import GroupBy
 
     group_by = GroupBy(_closed_word("--by", by, list(GroupBy)))
@@ -85,6 +98,9 @@ def command(
         found = _find(settings, partitions, query)
         if place is not None:
             found = _at(found, place)
+        if viewer is not None:
+            _record_view(settings, viewer, found, show=show, export=export)
+        if place is not None:
             _print_one(settings, found, masked=not unmasked, as_json=as_json)
         elif write is not None:
             _export(settings, found, write)
@@ -135,6 +151,16 @@ def _check_views(*, as_list: bool, show: str | None, export: str | None, unmaske
             "--export holds customers' data as it is, else nobody could correct it",
             hint="--unmasked says that you mean it",
         )
+
+
+def _record_view(settings: "Settings", viewer: Viewer, found: _Found, *, show: str | None, export: str | None) -> None:
+    """Record who is about to be shown what is in these partitions."""
+    from processor.replay.unmasked import record_unmasked
+
+    one_or_all = "--list" if show is None else f"--show {show}"
+    view = one_or_all if export is None else "--export"
+    partitions = {entry.partition for entry in found.shown}
+    record_unmasked(settings, partitions, command=f"dead-letters {view}", by=viewer.by, because=viewer.because)
 
 
 def dead_letter_filter(

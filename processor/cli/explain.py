@@ -22,6 +22,7 @@ from processor.cli.output import (
     printable,
     table,
 )
+from processor.cli.past_options import BecauseOption, ByOption, Viewer, viewer_of
 from processor.cli.progress import reading_bar
 from processor.domain.text import truncate_line
 from processor.errors import UsageError
@@ -50,8 +51,11 @@ def command(
         typer.Option(metavar="PARTITION:OFFSET", help="What became of the record there, and what it would make today."),
     ] = None,
     unmasked: Annotated[
-        bool, typer.Option("--unmasked", help="With --at: show customers' addresses, values and texts.")
+        bool,
+        typer.Option("--unmasked", help="With --at: show customers' addresses, values and texts; this is recorded."),
     ] = False,
+    by: ByOption = None,
+    because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show which templates make a message of an event, and why the others do not; or what became of a record.
@@ -62,10 +66,11 @@ def command(
         raise UsageError(
             "explain needs events or --at", hint=f"`{EXAMPLE}`, or `processor explain --at 3:1700` for a record"
         )
-    if at is not None:
-        return _explain_record(at, unmasked=unmasked, as_json=as_json)
-    if unmasked:
+    if at is None and unmasked:
         raise UsageError("--unmasked makes sense with --at alone", hint="leave it out: events are shown as they are")
+    viewer = viewer_of(by, because, unmasked=unmasked)
+    if at is not None:
+        return _explain_record(at, viewer, as_json=as_json)
     return _explain_events(events or [], as_json=as_json)
 
 
@@ -124,12 +129,15 @@ def _outcome(result: "TemplateExplanation") -> str:
 # A record, by its place
 
 
-def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
+def _explain_record(at: str, viewer: Viewer | None, *, as_json: bool) -> int:
+    """`viewer`: whom customers' data is shown to; None: it is masked."""
     from processor.registry.schema_files import load_schemas
     from processor.replay.explain_at import explain_at, place
+    from processor.replay.unmasked import record_unmasked
     from processor.templates.load import load_templates, require_usable
 
     partition, offset = parse_place("--at", at)
+    masked = viewer is None
     settings = output.load_quiet_settings()
     schemas = load_schemas(settings.schemas_dir)
     templates = require_usable(load_templates(settings, schemas))
@@ -139,13 +147,15 @@ def _explain_record(at: str, *, unmasked: bool, as_json: bool) -> int:
             schemas,
             templates,
             place(settings, partition, offset),
-            masked=not unmasked,
+            masked=masked,
             on_progress=on_progress,
         )
+    if viewer is not None:
+        record_unmasked(settings, {partition}, command=f"explain --at {at}", by=viewer.by, because=viewer.because)
     if as_json:
-        print_json(_as_json(explanation, masked=not unmasked))
+        print_json(_as_json(explanation, masked=masked))
     else:
-        _print_place(explanation, settings, masked=not unmasked)
+        _print_place(explanation, settings, masked=masked)
     return FINDINGS_EXIT_CODE if explanation.needs_attention else 0
 
 

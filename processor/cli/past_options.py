@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -68,6 +69,23 @@ def _operation_id(text: str | None, kind: "OperationKind", *, yes: bool) -> "Ope
     if parts.kind is not kind:
         raise UsageError(f"--resume: {text} is a {parts.kind}", hint=f"`processor {parts.kind} --yes --resume {text}`")
     return parts.id
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who is shown customers' data, and why, if they said so."""
+
+    by: str
+    because: str | None
+
+
+def viewer_of(by: str | None, because: str | None, *, unmasked: bool) -> Viewer | None:
+    """Whom `--unmasked` shows customers' data to; None where it is masked. Raises UsageError."""
+    if unmasked:
+        return Viewer(person(by), None if because is None else record_text("--because", because))
+    if by is not None or because is not None:
+        raise UsageError("--by and --because make sense with --unmasked alone", hint="nothing else is recorded")
+    return None
 
 
 def person(by: str | None) -> str:

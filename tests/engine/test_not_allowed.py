@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from processor.cli import dead_letters, positions
+from processor.cli import dead_letters, explain, positions
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EventName
 from processor.engine import start_offsets as start
@@ -157,6 +157,36 @@ def test_rights_that_setting_positions_needs(
     for removed in admin.delete_acls([AclBindingFilter(*_ANY_ACL)]).values():
         removed.result(10)
     assert [1] == installation.committed()
+
+
+UNMASKED: dict[str, tuple[Callable[..., int], dict[str, Any]]] = {
+    "explain": (explain.command, {"at": "0:0"}),
+    "a dead letter": (dead_letters.command, {"show": "0:1"}),
+    "dead letters": (dead_letters.command, {"as_list": True}),
+    "an export": (dead_letters.command, {"export": "-"}),
+}
+
+
+@pytest.mark.parametrize("case", UNMASKED)
+def test_what_cannot_be_recorded_is_not_shown(
+    servers_with_acls: str, topic_prefix: str, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    """Who may not write to operations is shown customers' data by no command: 3, and an empty screen. Masked screens
+    need no such right."""
+    command, options = UNMASKED[case]
+    installation = create_installation(servers_with_acls, topic_prefix, max_rejected_ratio=1)
+    installation.produce_events([repayment()])
+    installation.produce_values([b"broken"])
+    installation.run()
+    deny(installation, TOPIC, installation.operations, WRITE)
+    capsys.readouterr()
+
+    with pytest.raises(AuthorizationError, match=r"TOPIC_AUTHORIZATION_FAILED.*\nhint: grant WRITE on ") as ended:
+        run_command(command, installation.settings, unmasked=True, **options)
+    assert (3, "") == (ended.value.exit_code, capsys.readouterr().out)
+    if case != "an export":
+        run_command(command, installation.settings, **options)
+        assert "" != capsys.readouterr().out
 
 
 _ANY_ACL: tuple[Any, ...] = (

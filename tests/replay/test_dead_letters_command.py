@@ -149,6 +149,29 @@ def test_causes_are_counted(capsys: pytest.CaptureFixture[str], installation: In
     assert all(len(day) == len("2026-03-14") for day in counts(result))
 
 
+def test_unmasked_views_are_recorded(installation: Installation) -> None:
+    """Each in the partitions that it shows, with what was called, and why; what shows nothing leaves no record."""
+
+    def views(partition: int) -> list[tuple[str, str | None]]:
+        records = [record for record in installation.read_operations(partition) if record["kind"] == "UNMASKED"]
+        return [(record["command"], record.get("because")) for record in records]
+
+    before = [len(views(partition)) for partition in (0, 1)]
+    run_letters(installation)
+    run_letters(installation, as_list=True)
+    run_letters(installation, as_list=True, state="done", unmasked=True)
+    assert before == [len(views(partition)) for partition in (0, 1)]
+    run_letters(installation, as_list=True, unmasked=True, because="a complaint")
+    run_letters(installation, show=f"0:{FAILING}", unmasked=True)
+    run_letters(installation, export="-", unmasked=True, partition=[1])
+
+    listed = ("dead-letters --list", "a complaint")
+    assert [listed, (f"dead-letters --show 0:{FAILING}", None)] == views(0)[before[0] :]
+    assert [listed, ("dead-letters --export", None)] == views(1)[before[1] :]
+    with pytest.raises(UsageError, match="--because make sense with --unmasked alone"):
+        run_letters(installation, because="a complaint")
+
+
 def test_the_screen_says_who_acts(capsys: pytest.CaptureFixture[str], installation: Installation) -> None:
     """A row and a line of advice for each reason, and the totals."""
     code, text = as_text(capsys, installation)

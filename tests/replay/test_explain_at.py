@@ -1,7 +1,9 @@
 """`processor explain --at`: what became of a record and what it would make today, on a real broker."""
 
+import getpass
 import json
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +190,63 @@ def test_what_is_masked(capsys: pytest.CaptureFixture[str], installation: Instal
             assert secret not in shown[False]
         assert "QUEUED to ***: ***" in shown[False]
         assert "the value is ***" in shown[False]
+
+
+def test_unmasked_is_recorded(installation: Installation) -> None:
+    """In the partition shown: what was called, by whom, why and where; a masked screen leaves no record."""
+
+    def records() -> list[dict[str, Any]]:
+        return [record for record in installation.read_operations() if record["kind"] == "UNMASKED"]
+
+    before = len(records())
+    run_at(installation, f"0:{MESSAGES}")
+    assert before == len(records())
+    run_at(installation, f"0:{MESSAGES}", unmasked=True, by="ada", because="a complaint")
+    run_at(installation, f"0:{MESSAGES}", unmasked=True, as_json=True)
+
+    with_reason, without = records()[before:]
+    assert {
+        "kind": "UNMASKED",
+        "command": f"explain --at 0:{MESSAGES}",
+        "by": "ada",
+        "because": "a complaint",
+        "host": socket.gethostname(),
+        "at": with_reason["at"],
+    } == with_reason
+    assert (getpass.getuser(), None) == (without["by"], without.get("because"))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_nothing_is_shown_where_it_cannot_be_recorded(
+    capsys: pytest.CaptureFixture[str], installation: Installation, as_json: bool
+) -> None:
+    """The topic lacks the partition, or is not there: no line on the screen."""
+    topics = installation.settings.topics
+    single = {"topics": topics.model_copy(update={"operations": topics.template_sets})}
+    gone = {"topics": topics.model_copy(update={"operations": "no-operations"})}
+    capsys.readouterr()
+    with pytest.raises(TopicConfigError, match=r"has no partition 1\nhint: `processor topics`"):
+        run_at(installation, "1:0", changed=single, unmasked=True, as_json=as_json)
+    with pytest.raises(TopicConfigError, match=r"topics are missing: .*no-operations"):
+        run_at(installation, f"0:{MESSAGES}", changed=gone, unmasked=True, as_json=as_json)
+    with pytest.raises(UsageError, match="--by and --because make sense with --unmasked alone"):
+        run_at(installation, f"0:{MESSAGES}", because="a complaint", as_json=as_json)
+
+    assert "" == capsys.readouterr().out
+
+
+def test_nothing_is_shown_where_the_broker_does_not_take_the_record(
+    capsys: pytest.CaptureFixture[str], bootstrap_servers: str, topic_prefix: str
+) -> None:
+    """For whatever reason, here its size: 3, with the cause, and no line on the screen."""
+    small = create_installation(bootstrap_servers, topic_prefix)
+    small.produce_events([repayment(1)])
+    small.limit(small.operations, 100)
+    capsys.readouterr()
+
+    with pytest.raises(DependencyError, match=r"did not take the record .*: MSG_SIZE_TOO_LARGE.*\nhint: nothing is"):
+        run_at(small, "0:0", unmasked=True)
+    assert "" == capsys.readouterr().out
 
 
 def test_what_an_operation_wrote(capsys: pytest.CaptureFixture[str], installation: Installation) -> None:
