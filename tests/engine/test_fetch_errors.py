@@ -23,7 +23,7 @@ from processor.settings import KafkaSettings
 from processor.wire.dead_letter import read_dead_letter
 from tests.support.clients import logged
 from tests.support.events import repayment
-from tests.support.installation import Installation, create_installation
+from tests.support.installation import Installation, check_delivery, create_installation
 from tests.support.reference_rows import BLOCKED, CLIENT
 from tests.support.waiting import wait_until
 
@@ -40,7 +40,7 @@ def produce_150_mb_batch(installation: Installation, topic: str, key: str = "key
             {"bootstrap.servers": installation.servers, "message.max.bytes": 1_000_000_000, "compression.type": "zstd"}
         )
     )
-    producer.produce(topic, b" " * UNPACKED_BYTES, key, partition)
+    producer.produce(topic, b" " * UNPACKED_BYTES, key, partition, on_delivery=check_delivery)
     assert producer.flush(60) == 0
 
 

@@ -197,7 +197,7 @@ class Installation:
         """Produce any bytes to the events, as `produce_events`; their key is `key`."""
         producer = Producer(logged({"bootstrap.servers": self.servers, "linger.ms": 5, "message.max.bytes": 1_048_588}))
         for value in values:
-            producer.produce(self.events, value, "key", partition, on_delivery=_check_delivery)
+            producer.produce(self.events, value, "key", partition, on_delivery=check_delivery)
         assert producer.flush(30) == 0
 
     def produce_row(self, table: Table, key: str, value: object, *, partition: int = 0, timestamp_ms: int = 0) -> None:
@@ -288,7 +288,8 @@ class Installation:
         )
 
 
-def _check_delivery(error: KafkaError | None, _message: Message) -> None:
+def check_delivery(error: KafkaError | None, _message: Message) -> None:
+    """Fail where the broker did not take a record; a delivery callback."""
     assert error is None, error
 
 
