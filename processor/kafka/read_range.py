@@ -1,7 +1,7 @@
 """Read a range of a partition, outside of any group: in order, or from its end back."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -26,6 +26,7 @@ _READER_PROPERTIES: Final = {
     "fetch.wait.max.ms": 10,  # the end is known when a fetch comes back empty, by default after 500 ms
 }
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
+METADATA_TIMEOUT_S: Final = 1.0  # no longer than librdkafka waits by itself
 FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
 
 
@@ -62,6 +63,7 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
     UnavailableError when the broker does not give them, UnpackError for a batch that cannot be unpacked."""
     if low >= end:
         return
+    _fetch_metadata(reader, topic)
     reader.assign([TopicPartition(topic, partition, low)])
     next_offset, is_at_end = low, False
     while True:
@@ -86,6 +88,17 @@ def read_range(reader: Consumer, topic: Topic, partition: int, low: int, end: in
         next_offset, is_at_end = (offset, True) if error is not None else (offset + 1, False)
         if next_offset >= end:
             return
+
+
+def _fetch_metadata(reader: Consumer, topic: Topic) -> None:
+    """Have the reader know the leaders of a topic that it has not read last.
+
+    librdkafka 2.16.1 looks for the leaders of topics that are new to a client once a second, so each of them would wait
+    for up to a second. That the broker does not respond shows when the topic is read.
+    """
+    if all(assigned.topic != topic for assigned in reader.assignment()):
+        with suppress(KafkaException):
+            reader.list_topics(topic, METADATA_TIMEOUT_S)
 
 
 def chunks_back(begin: int, end: int, *, first_offsets: int = FIRST_CHUNK_OFFSETS) -> Iterator[tuple[int, int]]:

@@ -393,6 +393,23 @@ def test_chunks_back(begin: int, end: int, chunks: list[tuple[int, int]]) -> Non
     assert chunks == list(chunks_back(begin, end, first_offsets=3))
 
 
+def test_one_reader_goes_from_topic_to_topic_at_once(bootstrap_servers: str, topic_prefix: str) -> None:
+    """librdkafka by itself looks for the leaders of another topic once a second."""
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    installation.produce_events([repayment(1)])
+    installation.run()
+    topics = (installation.events, installation.status, installation.operations, installation.messages)
+    seconds = []
+    for _ in range(3):
+        with open_reader(installation.settings, hint="") as reader:
+            began = time.monotonic()
+            for topic in topics:
+                assert 1 == len(list(read_range.read_range(reader, topic, 0, 0, 1)))
+            seconds.append(time.monotonic() - began)
+
+    assert min(seconds) < 1.5, seconds
+
+
 class SilentReader:
     """Gives some messages, and then nothing."""
 
@@ -401,6 +418,13 @@ class SilentReader:
 
     def assign(self, _partitions: object) -> None:
         """Any."""
+
+    def assignment(self) -> list[object]:
+        """None so far."""
+        return []
+
+    def list_topics(self, _topic: str, _timeout_s: float) -> None:
+        """Nothing about them."""
 
     def poll(self, _timeout_s: float) -> Message | None:
         """The next one."""
