@@ -44,6 +44,8 @@ class Kind(StrEnum):
     OPEN_TRANSACTION = "OPEN_TRANSACTION"
     EXIT = "EXIT"  #: A worker ended by itself, or did not stop cleanly.
     STUCK = "STUCK"  #: A worker did not get to its fault.
+    PROGRESS = "PROGRESS"  #: What a past operation says of itself is not what it has written.
+    REPORT = "REPORT"  #: A replay reports other figures than those of what is missing.
     STALLED = "STALLED"  #: The group does not reach the input's end.
     HARNESS = "HARNESS"
 
@@ -85,7 +87,7 @@ def check_outputs(
     expected = expected_outputs(sent, templates=templates)
     findings = [
         *_output_findings(installation, expected, records),
-        *_offset_findings(installation),
+        *offset_findings(installation),
         *_assignment_findings(installation, records),
     ]
     if len({record.position for record in sent}) != len(sent):
@@ -103,29 +105,43 @@ def _output_findings(
     by_topic: dict[str, list[StoredRecord]] = {topic: [] for topic in installation.outputs}
     for record in records:
         by_topic[record.topic].append(record)
-    messages = expected.messages
-    yield from _check_keys(by_topic[installation.messages], messages, _message_key)
-    yield from _check_messages(by_topic[installation.messages], messages)
-    yield from _check_keys(by_topic[installation.status], messages, _message_key)
-    yield from _check_statuses(installation, by_topic[installation.status], messages)
-    notified = {key: message for key, message in messages.items() if message.template.channel in ("EMAIL", "SMS")}
-    notified |= expected.discarded
-    yield from _check_keys(by_topic[installation.notifications], notified, _message_key)
-    yield from _check_notifications(by_topic[installation.notifications], notified, discarded=expected.discarded.keys())
-    for event, topic in installation.streams.items():
-        of_event = {eid: message for eid, message in expected.streams.items() if message.template.event == event}
-        yield from _check_keys(by_topic[topic], of_event, _eid)
-        yield from _check_stream_events(by_topic[topic], of_event)
-    yield from _check_dead_letters(installation, by_topic[installation.dead_letters], expected)
-    yield from _check_decisions(installation, by_topic[installation.decisions], expected)
-    lineage = _Lineage(installation, expected)
+    lineage = Lineage(installation, expected)
     partitions = partition_counts(installation.servers, installation.outputs)
-    for name, of_topic in by_topic.items():
-        yield from _check_order_of_sources(of_topic, lineage, partitions[name])
-        yield from _check_order_of_accounts(of_topic, lineage)
+    for topic, of_topic in by_topic.items():
+        yield from topic_findings(lineage, topic, of_topic, partitions=partitions[topic])
 
 
-def _offset_findings(installation: Installation) -> Iterator[Finding]:
+def topic_findings(
+    lineage: "Lineage", topic: str, records: Sequence[StoredRecord], *, partitions: int
+) -> Iterator[Finding]:
+    """What is wrong with all records of one output topic, which has so many partitions."""
+    installation, expected = lineage.installation, lineage.expected
+    messages = expected.messages
+    if topic == installation.messages:
+        yield from _check_keys(records, messages, _message_key)
+        yield from _check_messages(records, messages)
+    elif topic == installation.status:
+        yield from _check_keys(records, messages, _message_key)
+        yield from _check_statuses(installation, records, messages)
+    elif topic == installation.notifications:
+        notified = {key: message for key, message in messages.items() if message.template.channel in ("EMAIL", "SMS")}
+        notified |= expected.discarded
+        yield from _check_keys(records, notified, _message_key)
+        yield from _check_notifications(records, notified, discarded=expected.discarded.keys())
+    elif topic == installation.dead_letters:
+        yield from _check_dead_letters(installation, records, expected)
+    elif topic == installation.decisions:
+        yield from _check_decisions(installation, records, expected)
+    else:
+        (event,) = [event for event, stream in installation.streams.items() if stream == topic]
+        of_event = {eid: message for eid, message in lineage.streams.items() if message.template.event == event}
+        yield from _check_keys(records, of_event, _eid)
+        yield from _check_stream_events(records, of_event)
+    yield from _check_order_of_sources(records, lineage, partitions)
+    yield from _check_order_of_accounts(records, lineage)
+
+
+def offset_findings(installation: Installation) -> Iterator[Finding]:
     """Open transactions on what is written, and positions of the group that are not the input's end."""
     written = (*installation.outputs, installation.operations)
     stable = end_offsets(installation.servers, written, stable=True)
@@ -236,7 +252,7 @@ def _check_messages(records: Iterable[StoredRecord], messages: Mapping[str, Expe
             "state": message.state,
             "creationDate": _iso(message.timestamp_ms),
             "numRetries": 0,
-            "loanAccountKey": message.account if message.template.event == "LOAN_REPAYMENT" else None,
+            "loanAccountKey": message.account if message.template.event.startswith("LOAN_") else None,
             "depositAccountKey": message.account if message.template.event == "SAVINGS_DEPOSIT" else None,
         }
         yield from _check_fields(record, actual, expected)
@@ -392,13 +408,13 @@ def _decision_mismatches(
         yield f"key {record.key!r}, not {event_id}"
 
 
-class _Lineage:
+class Lineage:
     """Which input record, and which expected message, an output is of."""
 
     def __init__(self, installation: Installation, expected: ExpectedOutputs) -> None:
-        self._installation, self._by_eid = installation, expected.streams
+        self.installation, self.expected, self.streams = installation, expected, expected.streams
         self._messages = expected.messages | expected.discarded
-        self._streams = frozenset(installation.streams.values())
+        self._stream_topics = frozenset(installation.streams.values())
         lanes: dict[tuple[str, str], list[ExpectedMessage]] = {}
         for message in sorted(self._messages.values(), key=lambda message: message.position):
             lanes.setdefault((message.account, message.template.id), []).append(message)
@@ -409,19 +425,19 @@ class _Lineage:
 
     def message(self, record: StoredRecord) -> ExpectedMessage | None:
         """The expected message that a message, status, notification or stream event is of."""
-        if record.topic in (self._installation.messages, self._installation.status, self._installation.notifications):
+        if record.topic in (self.installation.messages, self.installation.status, self.installation.notifications):
             return self._messages.get(_message_key(record))
-        return self._by_eid.get(_eid(record)) if record.topic in self._streams else None
+        return self.streams.get(_eid(record)) if record.topic in self._stream_topics else None
 
     def source(self, record: StoredRecord) -> Position | None:
         """The input position that an output names as its source; for a message or stream event, that of its key."""
-        if (named := _named_source(self._installation, record)) is not None:
+        if (named := _named_source(self.installation, record)) is not None:
             return named
         message = self.message(record)
         return None if message is None else message.position
 
 
-def _check_order_of_sources(records: Iterable[StoredRecord], lineage: _Lineage, partitions: int) -> Iterator[Finding]:
+def _check_order_of_sources(records: Iterable[StoredRecord], lineage: Lineage, partitions: int) -> Iterator[Finding]:
     """By lineage: each output of a topic is in its source's partition, in the order of the sources."""
     last: dict[tuple[int, int], Position] = {}
     for record in records:
@@ -436,7 +452,7 @@ def _check_order_of_sources(records: Iterable[StoredRecord], lineage: _Lineage, 
         last[lane] = source
 
 
-def _check_order_of_accounts(records: Iterable[StoredRecord], lineage: _Lineage) -> Iterator[Finding]:
+def _check_order_of_accounts(records: Iterable[StoredRecord], lineage: Lineage) -> Iterator[Finding]:
     """By content: the bodies of one account and template show the account's transactions in their order."""
     last: dict[tuple[str, str], int] = {}
     for record in records:

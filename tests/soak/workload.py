@@ -386,9 +386,18 @@ class Workload:
     """A thread that produces records at a bounded rate until it is stopped."""
 
     def __init__(
-        self, producer: InputProducer, records: Iterator[Record], *, rate: int, transactional: bool, seed: int
+        self,
+        producer: InputProducer,
+        records: Iterator[Record],
+        *,
+        rate: int,
+        transactional: bool,
+        seed: int,
+        interval_s: float = 0.2,
     ) -> None:
+        """`rate` is in records a second, sent at once for each `interval_s`."""
         self._producer, self._records, self._rate = producer, records, rate
+        self._interval_s = interval_s
         self._transactional = transactional
         self._rng = random.Random(seed)
         self._rate_factor = 1
@@ -416,15 +425,18 @@ class Workload:
         if self._error is not None:
             raise self._error
 
+    def _slice_records(self) -> int:
+        return max(1, round(self._rate_factor * self._rate * self._interval_s))
+
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
-                slice_ = list(itertools.islice(self._records, max(1, self._rate_factor * self._rate // 5)))
+                slice_ = list(itertools.islice(self._records, self._slice_records()))
                 if self._transactional:
                     self._producer.transaction(slice_, commit=self._rng.random() > 0.15)
                 else:
                     self._producer.send(slice_)
-                self._stop.wait(max(0.0, 0.2 - (time.monotonic() - began)))
+                self._stop.wait(max(0.0, self._interval_s - (time.monotonic() - began)))
         except BaseException as error:  # handed to `stop`, which raises it
             self._error = error
