@@ -131,6 +131,13 @@ class Operation:
             at_ms=now_ms(),
         )
 
+    def go_on(self, begun: ProgressRecord, set_version: str) -> ProgressRecord:
+        """What it says of itself when it goes on where it was, in this process."""
+        own = self.begin(EventRange(begun.partition, begun.first_offset, begun.end_offset), set_version)
+        return replace(
+            own, next_offset=begun.next_offset, counts=begun.counts, because=self.options.because or begun.because
+        )
+
 
 def now_ms() -> int:
     """The time, in milliseconds since 1970."""
@@ -443,9 +450,6 @@ def _run_partition(session: Session, command: PastCommand, partition: int, on_ph
         return report
     operation, take_over = session.operation, session.options.take_over
     refuse_other(newest, own=operation.id, now_ms=now_ms(), take_over=take_over)
-    begun = newest.record if newest is not None and newest.record.operation == operation.id else None
-    if begun is not None and begun.state is OperationState.DONE:
-        return PartitionReport(EventRange(partition, begun.end_offset, begun.end_offset), goes_on=True)
     publisher = create_publisher(
         session.settings,
         transactional_id=f"{session.settings.group_id}:past-{partition}",
@@ -453,7 +457,7 @@ def _run_partition(session: Session, command: PastCommand, partition: int, on_ph
         on_step=session.on_step,
     )
     with closing(publisher):
-        return _publish_partition(session, command, begun or partition, publisher, on_phase)
+        return _publish_partition(session, command, partition, publisher, on_phase)
 
 
 def _dry_run(session: Session, command: PastCommand, partition: int, on_phase: OnPhase) -> PartitionReport:
@@ -472,13 +476,13 @@ def _dry_run(session: Session, command: PastCommand, partition: int, on_phase: O
 def _publish_partition(
     session: Session,
     command: PastCommand,
-    place: ProgressRecord | int,
+    partition: int,
     publisher: TransactionalPublisher,
     on_phase: OnPhase,
 ) -> PartitionReport:
-    """Take the transactional id of the partition, and publish what is missing. `place`: the partition, or with what the
-    operation has begun there."""
-    topics, settings = session.context.output_topics, session.settings
+    """Take the transactional id of the partition, and publish what is missing there."""
+    topics, settings, operation = session.context.output_topics, session.settings, session.operation
+    assert operation is not None
     patience = Patience()
 
     def check() -> None:
@@ -486,8 +490,10 @@ def _publish_partition(
         patience.check()
 
     publisher.reset_producer(topics, between_attempts=check)
-    partition, events = (place, None) if isinstance(place, int) else (place.partition, _range_of(place))
     refuse_positions(newest_progress(settings, partition, admin=session.admin), now_ms=now_ms())
+    begun = _begun(session, operation, partition)
+    if begun is not None and begun.state is OperationState.DONE:
+        return PartitionReport(EventRange(partition, begun.end_offset, begun.end_offset), goes_on=True)
     beats: list[Callable[[], None]] = []
 
     def on_phase_alive(what: str, done: int, total: int) -> None:
@@ -496,11 +502,11 @@ def _publish_partition(
             beat()
         session.shutdown.raise_if_requested()
 
-    work = command.open(session, partition, events, on_phase_alive)
-    assert session.operation is not None
+    set_version = session.context.templates.digest
+    work = command.open(session, partition, None if begun is None else _range_of(begun), on_phase_alive)
     past = PastPublisher(
         publisher,
-        session.operation.begin(work.events, session.context.templates.digest),
+        operation.begin(work.events, set_version) if begun is None else operation.go_on(begun, set_version),
         topics,
         newest_progress=lambda isolation: newest_progress(
             settings, partition, admin=session.admin, isolation=isolation
@@ -510,9 +516,16 @@ def _publish_partition(
     )
     past.begin()
     beats.append(past.heartbeat)
-    work.report.goes_on = events is not None
+    work.report.goes_on = begun is not None
     _publish_work(session, past, work)
     return work.report
+
+
+def _begun(session: Session, operation: Operation, partition: int) -> ProgressRecord | None:
+    """How far the operation has come there, as was committed: what it wrote last may have been aborted, and so may its
+    end. To be asked once nothing under its transactional id is open."""
+    newest = newest_progress(session.settings, partition, admin=session.admin, isolation="read_committed")
+    return newest.record if newest is not None and newest.record.operation == operation.id else None
 
 
 def _range_of(begun: ProgressRecord) -> EventRange:

@@ -4,14 +4,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from processor.cli import replay
+from processor.engine.step import Step
 from processor.errors import InputError, UsageError
 from processor.mapping.options import WrittenDecisions
+from processor.replay import operation
 from tests.cli.commands import run_command
 from tests.support.builders import SMS_HEAD
 from tests.support.events import repayment
@@ -115,6 +118,35 @@ def test_what_an_operation_writes_names_it(installation: Installation, capsys: p
     )
 
 
+class KilledError(BaseException):
+    """Ends an operation at once, as a signal does: nothing of it is caught."""
+
+
+def test_an_operation_goes_on_where_it_was(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command counts on what was committed, as one operation; its position never goes back."""
+    settings = installation.settings.model_copy(update={"max_batch_records": 2})
+    installation = replace(installation, settings=settings)
+    skip(installation, [repayment(number) for number in range(9)])
+    left = Counter({Step.COMMITTED: 2, Step.COMMITTING: 4})
+
+    def kill(step: Step) -> None:
+        left[step] -= 1
+        if left[step] == 0:
+            raise KilledError
+
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            patch.setattr(operation, "run_operation", partial(operation.run_operation, on_step=kill))
+            run_replay(installation, yes=True)
+    assert 0 == run_replay(installation, yes=True)
+
+    assert Counter((offset, "note") for offset in range(9)) == created(installation)
+    records = [record for record in installation.read_operations() if record["kind"] == "PROGRESS"]
+    assert 1 == len({record["operation"] for record in records})
+    assert [0, 2, 4, 4, 6, 6, 8, 9] == [record["next"] for record in records if record["state"] != "DONE"]
+    assert ("DONE", 9, 9) == (records[-1]["state"], records[-1]["next"], records[-1]["counts"]["messages"])
+
+
 def test_a_template_of_today_for_events_of_then(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     """Only with --include-new, and only for events whose set did not have it."""
     installation.produce_events([repayment(number) for number in range(6)])
@@ -161,9 +193,9 @@ def test_decisions_that_are_reviewed(installation: Installation, capsys: pytest.
     assert 0 == run_replay(installation, include_decided=["CONDITION_FALSE"])
 
 
-def test_an_event_that_was_sent_twice(installation: Installation) -> None:
+def test_an_event_that_was_sent_twice(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     """One of the two was mapped, before or behind the skipped ones: ALREADY_CREATED. Both were skipped: the second is a
-    duplicate within the window, and ALREADY_CREATED outside of it."""
+    duplicate within the window, and ALREADY_CREATED outside of it. The dry run says so too."""
     settings = installation.settings.model_copy(
         update={"deduplication": installation.settings.deduplication.model_copy(update={"records": 3})}
     )
@@ -174,6 +206,8 @@ def test_an_event_that_was_sent_twice(installation: Installation) -> None:
     installation.produce_events([repayment(2)])
     installation.run()
 
+    code, found = replay_as_json(capsys, installation)
+    assert (1, {"ALREADY_CREATED": 3, "DUPLICATE_EVENT": 1}, {}) == (code, found["decisions"], found["deadLetters"])
     assert 0 == run_replay(installation, yes=True)
 
     decided = {
