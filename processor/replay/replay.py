@@ -10,7 +10,7 @@ from processor.domain.template import TemplateSet
 from processor.domain.text import closest_match, did_you_mean
 from processor.engine.start_offsets import group_positions
 from processor.errors import InputError, UsageError
-from processor.kafka.clients import create_admin
+from processor.kafka.clients import Admin
 from processor.kafka.offsets import partition_extent
 from processor.kafka.read_range import open_reader, read_range
 from processor.replay.event_range import EventRange, resolve_range
@@ -74,14 +74,14 @@ class ReplayCommand:
         elif events is None:
             position = group_positions(session.settings, [partition]).get(partition)
             events = resolve_range(session.settings, session.admin, self.asked.selection, partition, position=position)
-        history = read_set_history(session.settings, session.context.output_topics.template_sets)
+        history = read_set_history(session.settings, session.admin, session.context.output_topics.template_sets)
         job = ReplayJob(self.asked, history, session.began_ms, session.batch_records, planned, self.makes_plan)
         return PartitionReplay(session.partition_parts(partition), job, events, on_phase)
 
 
-def read_set_history(settings: Settings, topic: OutputTopic) -> SetHistory:
+def read_set_history(settings: Settings, admin: Admin, topic: OutputTopic) -> SetHistory:
     """The template sets of the past. Blocks. InputError for a record that is none, UnavailableError as `read_range`."""
-    admin, hint = create_admin(settings), f"grant READ on {topic.name}"
+    hint = f"grant READ on {topic.name}"
     extent = partition_extent(admin, topic.name, 0, hint=hint)
     with open_reader(settings, hint=hint) as reader:
         records = [
