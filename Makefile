@@ -50,17 +50,19 @@ test: lint  ## all the tests, on a real local Kafka
 	$(PYTEST) --ignore=tests/scenarios --durations=20
 	$(BIN)/pytest tests/scenarios --durations=20  # by itself: its scenarios run side by side and load the machine
 
-soak: $(VENV)/.dev  ## many examples of each law, then exactly once under faults for an hour (SOAK_SECONDS=3600)
+soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then faults for an hour (SOAK_SECONDS=3600)
 	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600
+	$(BIN)/python -m tests.soak.past --events 200000 --kills 10
 	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),3600)
 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz --mutated 500000 --extreme 20000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-bench: $(VENV)/.dev  ## latency at 1,000 events a second, the reference tables at size, memory and pauses of a backlog
+bench: $(VENV)/.dev  ## latency at 1,000 events a second; reference tables, a backlog, a replay's dry run at size
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.tables
 	$(BIN)/python -m tests.bench.backlog
+	$(BIN)/python -m tests.soak.planted --offsets 500000 2000000
 
 clean:  ## remove what make has set up here
 	rm -rf $(VENV) dist build

@@ -48,6 +48,7 @@ def lines_of(result: PastResult) -> Iterator[str]:
         yield f"{author_name:<10}{topic:<52}{count:>10} records"
     for name in (CALM, REPLAYING, KILLING):
         yield f"p99 of run, produced to read, {name}: {result.p99_ms(name)} ms"
+    yield f"operations that wrote: {dict(result.check.operations)}"
     yield f"{len(result.kills)} kills, {len(result.check.aborted)} aborted records, {len(result.findings)} findings"
     yield from (f"empty: {cell}" for cell in result.empty_cells())
     for kind, count in Counter(finding.kind for finding in result.findings).items():

@@ -29,11 +29,13 @@ class Author(StrEnum):
 @dataclass(slots=True)
 class PastCheck:
     """What was found. `aborted`: the times (ms since 1970) of the records of past operations that only
-    `read_uncommitted` readers see. `counts`: records by who wrote them and topic, without prefix."""
+    `read_uncommitted` readers see. `counts`: records by who wrote them and topic, without prefix. `operations`: how
+    many wrote something, by what they do; more than one where a kill came between two partitions."""
 
     findings: list[Finding] = field(default_factory=list)
     aborted: list[int] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    operations: Counter[Author] = field(default_factory=Counter)
 
 
 Written = Counter[tuple[str, int, str]]
@@ -51,9 +53,9 @@ class OutputChecker:
             Author.OTHERS: expected.others,
         }
         self._installation = installation
-        self._authors = authors
+        self.authors = authors
         self._lineages = {author: Lineage(installation, outputs) for author, outputs in by_author.items()}
-        self._counted = {
+        self._counted: dict[str, str] = {
             installation.status: "messages",
             installation.decisions: "decisions",
             installation.dead_letters: "deadLetters",
@@ -66,7 +68,7 @@ class OutputChecker:
         by_author: dict[Author, list[StoredRecord]] = {author: [] for author in Author}
         for record in records:
             operation = operation_of(record)
-            author = Author.RUN if operation is None else self._authors.get(operation)
+            author = Author.RUN if operation is None else self.authors.get(operation)
             if author is None:
                 yield Finding(Kind.UNEXPECTED, f"{record.at} is of operation {operation}")
                 continue
@@ -91,6 +93,8 @@ def check_past(installation: Installation, expected: PastOutputs) -> PastCheck:
         check.aborted += _aborted(installation, topic, records)
     check.findings += progress_findings(operations, checker.written)
     check.counts = checker.counts
+    writers = {operation for operation, _, _ in checker.written}
+    check.operations = Counter(checker.authors[operation] for operation in writers)
     return check
 
 
@@ -103,16 +107,10 @@ def authors_of(operations: Iterable[StoredRecord]) -> dict[str, Author]:
 
 
 def progress_findings(operations: Iterable[StoredRecord], written: Written) -> Iterator[Finding]:
-    """Whether each operation ended once in each partition, never went back, and counts what it has written; and whether
-    one alone did each of the two works. `operations`: in the order of each partition."""
-    values = list(_progress(operations))
-    authors = authors_of(operations)
-    for author in (Author.SKIPPED, Author.OTHERS):
-        ids = {operation for operation, _, _ in +written if authors.get(operation) is author}
-        if len(ids) != 1:
-            yield Finding(Kind.PROGRESS, f"{author}: written by {sorted(ids)}, not by one operation")
+    """Whether each operation ended once in each partition, never went back, and counts what it has written.
+    `operations`: in the order of each partition."""
     by_place: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-    for value in values:
+    for value in _progress(operations):
         by_place.setdefault((value["operation"], value["partition"]), []).append(value)
     for (operation, partition), of_place in by_place.items():
         counts = {kind: written[operation, partition, kind] for kind in COUNTED}

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from tests.soak.expected import (
     TEMPLATES,
-    DeadLettered,
     Duplicate,
     ExpectedOutputs,
     Position,
@@ -127,7 +126,7 @@ def _with_skipped_duplicates(past: PastInput) -> Iterator[Sent]:
                 yield record
 
 
-def _expecting(sent: Sent, expectation: Valid | Skipped | DeadLettered) -> Sent:
+def _expecting(sent: Sent, expectation: Valid | Skipped) -> Sent:
     record = sent.record
     return replace(sent, record=Record(record.key, record.value, expectation, record.headers))
 

@@ -35,14 +35,14 @@ class PlannedKill:
     is_early: bool = False
 
     @property
-    def label(self) -> str:
-        """Where it is to hit."""
-        if self.step is not None:
-            return self.step
-        return "random, before a transaction" if self.is_early else "random, from the first one on"
+    def name(self) -> str:
+        """For people."""
+        return self.step or "a random moment"
 
 
-RANDOM_LABELS: Final = (PlannedKill(None, is_early=True).label, PlannedKill(None).label)
+EARLY, LATE = "random, before a transaction", "random, from the first one on"
+RANDOM_LABELS: Final = (EARLY, LATE)
+"""Where kills at random moments hit, as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class DoneKill:
         return sum(self.began_ms <= time_ms <= self.ended_ms for time_ms in aborted)
 
 
-def plan_kills(rng: random.Random, steps: Sequence[Step], random_count: int) -> list[PlannedKill]:
-    """One at each of `steps`, and so many at random moments, half of them early; shuffled."""
+def plan_kills(rng: random.Random, steps: Sequence[Step], random_count: int, *, early_count: int) -> list[PlannedKill]:
+    """One at each of `steps`, and so many at random moments, `early_count` of them early; shuffled."""
     kills = [PlannedKill(step, rng.randint(1, MAX_NTH)) for step in steps]
-    kills += [PlannedKill(None, is_early=number % 2 == 0) for number in range(random_count)]
+    kills += [PlannedKill(None, is_early=number < early_count) for number in range(random_count)]
     rng.shuffle(kills)
     return kills
 
@@ -106,13 +106,15 @@ class Attempt:
                 os.kill(process.pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
             code = process.wait(ATTEMPT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return f"{kill.label}: not killed within {ATTEMPT_TIMEOUT_S:.0f} s, at {self.reached}: {self._last_words}"
+            return f"{kill.name}: not killed within {ATTEMPT_TIMEOUT_S:.0f} s, at {self.reached}: {self._last_words}"
         finally:
             process.kill()
             process.wait()
         if code != -signal.SIGKILL:
-            return f"{kill.label}: the replay ended by itself with {code}: {self._last_words}"
-        return DoneKill(author, kill.label, self.reached, began_ms, time.time_ns() // 1_000_000)
+            return f"{kill.name}: the replay ended by itself with {code}: {self._last_words}"
+        reached = self.reached
+        label = kill.step or (EARLY if reached is None else LATE)
+        return DoneKill(author, label, reached, began_ms, time.time_ns() // 1_000_000)
 
     def _wait_for_moment(
         self, process: subprocess.Popen[bytes], kill: PlannedKill, rng: random.Random, early: float

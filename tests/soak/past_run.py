@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -107,9 +108,11 @@ class PastResult:
                     cells.append(f"{step} × {author}: no kill")
                 elif step in OPEN_STEPS and not aborted:
                     cells.append(f"{step} × {author}: no kill left records of an open transaction")
-        hit = sum(kill.label in RANDOM_LABELS for kill in self.kills)
-        if hit < self.options.kills:
-            cells.append(f"random moments: {hit} of {self.options.kills}")
+        hit = Counter(kill.label for kill in self.kills if kill.label in RANDOM_LABELS)
+        if hit.total() < self.options.kills:
+            cells.append(f"random moments: {hit.total()} of {self.options.kills}")
+        if self.options.kills > 1:
+            cells += [f"{label}: no kill" for label in RANDOM_LABELS if not hit[label]]
         return cells
 
     def p99_ms(self, name: str) -> float | None:
@@ -138,7 +141,7 @@ class _PastSoak:
         self._partition = options.seed % options.partitions
         self._skipped = range(0)
         self._later_from: dict[int, int] = {}
-        self._startup_s = 2.0  # until a replay's first transaction, as it was last seen
+        self._startup_s = 0.0  # about, until a replay has found what is missing
         self._result = PastResult(options, installation=self._installation)
 
     def run(self) -> PastResult:
@@ -317,7 +320,9 @@ class _PastSoak:
         """Both numbers, before anything is written."""
         skipped, others = replay_figures(expected.skipped), replay_figures(expected.others)
         self._result.figures = {Author.SKIPPED: skipped, Author.OTHERS: others}
+        began = time.monotonic()
         self._dry_run((), skipped, without_outcome=len(self._skipped))
+        self._startup_s = time.monotonic() - began
         self._dry_run(_options_of(Author.OTHERS), skipped + others, without_outcome=len(self._skipped))
 
     def _dry_run(self, options: Sequence[str], expected: ReplayFigures, *, without_outcome: int) -> None:
@@ -331,12 +336,12 @@ class _PastSoak:
     def _replay(self, author: Author, count: int) -> None:
         """Killed again and again, by the same command; then to its end."""
         options = self._options
-        random_count = options.kills // 2 + (options.kills % 2 if author is Author.SKIPPED else 0)
+        random_count, early_count = random_kills(options.kills, author)
         batch_records = max(1, count // TRANSACTIONS)
-        arguments = ("replay", "--yes", "--json", "--by", "soak", "--rate", f"{max(1.0, count / options.replay_s)}")
-        arguments = (*arguments, *_options_of(author))
+        rate = max(1.0, count / options.replay_s)
+        arguments = ("replay", "--yes", "--json", "--by", "soak", "--rate", str(rate), *_options_of(author))
         env = {"PROCESSOR_MAX_BATCH_RECORDS": str(batch_records)}
-        for number, kill in enumerate(plan_kills(self._rng, options.steps, random_count)):
+        for number, kill in enumerate(plan_kills(self._rng, options.steps, random_count, early_count=early_count)):
             attempt = Attempt(self._installation, arguments, env, folder=self._folder, name=f"replay-{author}-{number}")
             with self._timed(KILLING):
                 done = attempt.run(kill, author=author, rng=self._rng, startup_s=self._startup_s)
@@ -381,6 +386,14 @@ class _PastSoak:
         result.past = self._past()
         result.check = check_past(self._installation, past_outputs(result.past))
         result.findings += [*result.check.findings, *offset_findings(self._installation)]
+
+
+def random_kills(count: int, author: Author) -> tuple[int, int]:
+    """How many of `count` random moments are of this replay, and how many of these are early: half each, as it may."""
+    first = (count + 1) // 2
+    if author is Author.SKIPPED:
+        return first, (first + 1) // 2
+    return count - first, (count - first) // 2
 
 
 def _options_of(author: Author) -> tuple[str, ...]:

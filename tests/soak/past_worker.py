@@ -1,7 +1,7 @@
 """`processor ARGUMENTS`, a process that notes each step of its transactions and may kill itself at one.
 
 `python -m tests.soak.past_worker --steps FILE [--step NAME --nth N] -- replay --yes`. It is the command line itself:
-what is typed again after a kill goes on with the operation. Only `replay` has steps.
+what is typed again after a kill goes on with the operation. Only operations on the past have steps.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from processor.cli.main import main as command_line
 from processor.engine.step import Step, StepHook
-from processor.replay import replay
+from processor.replay import operation
 
 SEND_TIME_S = 0.05  # lets librdkafka's threads send what the step has handed to them
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("arguments", nargs="+")
     args = parser.parse_args()
     hook = kill_at_step(args.steps, args.step, nth=args.nth)
-    setattr(replay, "replay", partial(replay.replay, on_step=hook))  # noqa: B010  mypy takes no other function there
+    setattr(operation, "run_operation", partial(operation.run_operation, on_step=hook))  # noqa: B010  for mypy
     sys.argv = ["processor", *args.arguments]
     command_line()
 
