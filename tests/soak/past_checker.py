@@ -72,7 +72,7 @@ class OutputChecker:
             if author is None:
                 yield Finding(Kind.UNEXPECTED, f"{record.at} is of operation {operation}")
                 continue
-            by_author[author].append(_without_operation(record))
+            by_author[author].append(record if operation is None else _without_operation(record))
             self.counts[author, topic.removeprefix(self._installation.prefix)] += 1
             if operation is not None and topic in self._counted:
                 self.written[operation, record.partition, self._counted[topic]] += 1

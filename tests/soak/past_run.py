@@ -141,7 +141,7 @@ class _PastSoak:
         self._partition = options.seed % options.partitions
         self._skipped = range(0)
         self._later_from: dict[int, int] = {}
-        self._startup_s = 0.0  # about, until a replay has found what is missing
+        self._startup_s = 0.0  # about, until a replay has found what is missing in one partition
         self._result = PastResult(options, installation=self._installation)
 
     def run(self) -> PastResult:
@@ -322,7 +322,7 @@ class _PastSoak:
         self._result.figures = {Author.SKIPPED: skipped, Author.OTHERS: others}
         began = time.monotonic()
         self._dry_run((), skipped, without_outcome=len(self._skipped))
-        self._startup_s = time.monotonic() - began
+        self._startup_s = (time.monotonic() - began) / self._options.partitions
         self._dry_run(_options_of(Author.OTHERS), skipped + others, without_outcome=len(self._skipped))
 
     def _dry_run(self, options: Sequence[str], expected: ReplayFigures, *, without_outcome: int) -> None:
@@ -347,7 +347,7 @@ class _PastSoak:
                 done = attempt.run(kill, author=author, rng=self._rng, startup_s=self._startup_s)
             if isinstance(done, str):
                 self._result.findings.append(Finding(Kind.STUCK, f"{author}: {done}"))
-                continue
+                break
             self._result.kills.append(done)
             self._log(f"{author}: killed at {done.label}, last step {done.reached}")
         with self._timed(REPLAYING):

@@ -20,9 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import blake2b
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -31,13 +31,9 @@ from zlib import crc32
 
 from confluent_kafka import Consumer, Producer
 
-from processor.demo.generate import events
-from processor.domain.event import Event
-from processor.domain.message import Decision, MessageStatus
 from processor.domain.operation_record import AssignedRecord
-from processor.domain.outcome import Processed
 from processor.domain.output_topics import OutputTopics
-from processor.domain.record import EncodedKey, OutRecord, RecordPosition, SourceRecord, Topic
+from processor.domain.record import OutRecord, SourceRecord
 from processor.engine.publisher import TransactionalPublisher
 from processor.engine.startup import create_publisher
 from processor.kafka.clients import create_admin
@@ -45,22 +41,16 @@ from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_state import read_output_topics
 from processor.mapping.context import MappingContext
 from processor.settings import HttpSettings
-from processor.wire.decode import event_from_json
-from processor.wire.encode import encode_event, output_encoder
+from processor.wire.encode import output_encoder
 from processor.wire.operations import assigned_out_record
-from processor.wire.output_fields import read_decision
 from processor.wire.template_sets import template_set_records
-from processor.wire.wire_format import WireFormat
 from tests.bench.backlog import peak_memory_kb, position_of, print_json
-from tests.support.builders import TENANT, make_context, map_record
+from tests.soak.planted_records import EVENTS_PER_S, PlantedRecords
+from tests.support.builders import make_context
 from tests.support.installation import ROOT, Installation, create_installation
 
-FORMS: Final = 1_000
-"""Distinct events and what becomes of each; the planted ones differ from them in their ids, times and places."""
-
-UNREADABLE_INTERVAL: Final = 1_000
-EVENTS_PER_S: Final = 1_000  # in the events' own time
 TRANSACTION_EVENTS: Final = 500
+FLUSH_TIMEOUT_S: Final = 120.0
 RUN_EVENTS: Final = 30_000
 COMMAND_TIMEOUT_S: Final = 900.0
 POLL_INTERVAL_S: Final = 0.02
@@ -70,17 +60,6 @@ LEAST_SPEED_UP: Final = 3.0  # of a dry run's events a second over those of `run
 MAX_PEAK_MB: Final = 300.0
 MAX_GROWTH_BYTES_PER_OFFSET: Final = 4.0
 INSTALLATION_MESSAGES, INSTALLATION_PARTITIONS = 100_000_000, 12
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """An event in Avro, and what becomes of it."""
-
-    id: str
-    key: bytes
-    value: bytes
-    statuses: tuple[MessageStatus, ...]
-    decision: Decision | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +118,23 @@ class DryRun:
 class Plant:
     """Plants events and outputs into partition 0 of an installation, in order, as far as it is told."""
 
-    def __init__(self, installation: Installation, *, missing: float) -> None:
-        """`missing` is the share of events that get no outcome."""
+    def __init__(self, installation: Installation, *, missing: float, offsets: int) -> None:
+        """`missing` is the share of events that get no outcome; the last of so many offsets was sent just now."""
+        topics = read_output_topics(create_admin(installation.settings), installation.settings, installation.templates)
         self._installation = installation
         self._missing_below = int(missing * 2**32)
-        self._context = _context(installation)
-        self._forms = list(_forms(self._context))
-        self._producer = Producer(
-            {"bootstrap.servers": installation.servers, "linger.ms": 20, "compression.type": "lz4", "log_level": 2}
+        self._context = make_context(
+            templates=installation.templates, output_topics=topics, encode=output_encoder(installation.schemas)
         )
-        self._publisher = _publisher(installation, self._context.output_topics)
-        self._begin_ms = 0
+        begin_ms = time.time_ns() // 1_000_000 - 1_000 * offsets // EVENTS_PER_S
+        self.records = PlantedRecords(self._context, installation.events, begin_ms=begin_ms)
+        self._producer = _event_producer(installation)
+        self._publisher = _publisher(installation, topics)
+        self._counts_of = {
+            topics.status.name: "statuses",
+            topics.decisions.name: "decisions",
+            topics.dead_letters.name: "dead_letters",
+        }
         self.planted = Planted()
 
     def __enter__(self) -> Self:
@@ -160,77 +145,30 @@ class Plant:
 
     def extend(self, offsets: int) -> None:
         """Plant up to this many offsets, and move the group's position there. Blocks."""
-        self._begin_ms = self._begin_ms or time.time_ns() // 1_000_000 - 1_000 * offsets // EVENTS_PER_S
         began = time.monotonic()
         for first in range(self.planted.offsets, offsets, TRANSACTION_EVENTS):
             self._plant(range(first, min(first + TRANSACTION_EVENTS, offsets)))
-        if left := self._producer.flush(120):
-            raise TimeoutError(f"{left} events were not delivered")
+        flush(self._producer)
         self._installation.set_position(offsets)
-        _log(f"planted up to {self.planted} in {time.monotonic() - began:.0f} s")
-
-    def event_at(self, offset: int) -> SourceRecord:
-        """The event that is planted there."""
-        form = self._forms[offset % FORMS]
-        value = form.value.replace(form.id.encode(), _event_id(offset).encode())
-        if offset % UNREADABLE_INTERVAL == UNREADABLE_INTERVAL - 1:
-            value = value[: len(value) // 2]
-        at_ms = self._begin_ms + 1_000 * offset // EVENTS_PER_S
-        return SourceRecord(self._position(offset), at_ms, form.key, value, ())
-
-    def _position(self, offset: int) -> RecordPosition:
-        return RecordPosition(self._installation.events, 0, offset)
+        log(f"planted up to {self.planted} in {time.monotonic() - began:.0f} s")
 
     def _plant(self, offsets: range) -> None:
-        counts = asdict(self.planted)
-        outputs: list[OutRecord] = []
-        if offsets.start == 0:
-            outputs += _first_records(self._installation, self._context)
+        """One transaction, as one of `run` that has a backlog."""
+        counts = Counter(asdict(self.planted))
+        outputs = list(_first_records(self._installation, self._context)) if offsets.start == 0 else []
         for offset in offsets:
-            source = self.event_at(offset)
-            self._produce(source)
+            source = self.records.event(offset)
+            produce(self._producer, source, source.position.topic)
             if _is_missing(offset, self._missing_below):
                 counts["missing"] += 1
                 continue
-            for kind, record in self._outputs_of(source):
-                counts[kind] += 1
-                outputs.append(record)
+            planted = list(self.records.outputs(source))
+            counts.update(self._counts_of[output.topic] for output in planted)
+            outputs += planted
         failure = self._publisher.publish(outputs, {}, None)
         if failure is not None:
             raise RuntimeError(f"outputs were not published: {failure}")
-        self.planted = Planted(**counts | {"offsets": offsets.stop})
-
-    def _produce(self, source: SourceRecord) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    source.position.topic, source.value, source.key, 0, timestamp=source.timestamp_ms
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                self._producer.poll(0)
-                return
-
-    def _outputs_of(self, source: SourceRecord) -> Iterator[tuple[str, OutRecord]]:
-        """Each output that a dry run reads, with the name of its count."""
-        offset, context = source.position.offset, self._context
-        topics = context.output_topics
-        if offset % UNREADABLE_INTERVAL == UNREADABLE_INTERVAL - 1:
-            outcome = map_record(source, context)
-            for record in getattr(outcome, "outputs", ()):
-                yield "dead_letters", record
-            return
-        form, event_id = self._forms[offset % FORMS], _event_id(offset)
-        for status in form.statuses:
-            key = _encoded_key(status, event_id)
-            status = replace(status, encodedKey=key, eventId=event_id, source=source.position, at=source.timestamp_ms)
-            value, headers = context.encode(status)
-            yield "statuses", OutRecord(topics.status.name, 0, key.encode(), value, headers)
-        if form.decision is not None:
-            decision = replace(form.decision, eventId=event_id, source=source.position, at=source.timestamp_ms)
-            value, headers = context.encode(decision)
-            yield "decisions", OutRecord(topics.decisions.name, 0, event_id.encode(), value, headers)
+        self.planted = Planted(**dict(counts) | {"offsets": offsets.stop})
 
 
 def _is_missing(offset: int, missing_below: int) -> bool:
@@ -238,41 +176,28 @@ def _is_missing(offset: int, missing_below: int) -> bool:
     return crc32(b"%d" % offset) < missing_below
 
 
-def _event_id(offset: int) -> str:
-    digits = blake2b(b"%d" % offset, digest_size=16).hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
-
-
-def _encoded_key(status: MessageStatus, event_id: str) -> EncodedKey:
-    return EncodedKey(blake2b(f"{event_id} {status.templateId}".encode(), digest_size=16).hexdigest())
-
-
-def _context(installation: Installation) -> MappingContext:
-    topics = read_output_topics(create_admin(installation.settings), installation.settings, installation.templates)
-    return make_context(
-        templates=installation.templates, output_topics=topics, encode=output_encoder(installation.schemas)
+def _event_producer(installation: Installation) -> Producer:
+    return Producer(
+        {"bootstrap.servers": installation.servers, "linger.ms": 20, "compression.type": "lz4", "log_level": 2}
     )
 
 
-def _forms(context: MappingContext) -> Iterator[Form]:
-    """What becomes of the demonstration's events, which are as varied as real ones."""
-    for number, fields in enumerate(events(FORMS, seed=1, tenant=TENANT, accounts=FORMS // 4)):
-        event = event_from_json(fields, context.schemas)
-        assert isinstance(event, Event), event
-        value, _ = encode_event(event.fields, context.schemas, format=WireFormat.AVRO)
-        key = event.ordering_key.encode()
-        record = SourceRecord(RecordPosition(Topic("events"), 0, number), 1_773_480_413_702, key, value, ())
-        outcome = map_record(record, context)
-        assert isinstance(outcome, Processed), outcome
-        assert outcome.dead_letter is None, "a template of the program fails for an event of the demonstration"
-        decision = outcome.decision
-        yield Form(
-            event.id,
-            key,
-            value,
-            tuple(created.status for created in outcome.created),
-            None if decision is None else read_decision(decision.value or b"", (), schemas=context.schemas),
-        )
+def produce(producer: Producer, source: SourceRecord, topic: str) -> None:
+    """Send an event to partition 0; blocks while the producer's queue is full."""
+    while True:
+        try:
+            producer.produce(topic, source.value, source.key, 0, timestamp=source.timestamp_ms)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            producer.poll(0)
+            return
+
+
+def flush(producer: Producer) -> None:
+    """Blocks until the broker has all events."""
+    if left := producer.flush(FLUSH_TIMEOUT_S):
+        raise TimeoutError(f"{left} events were not delivered")
 
 
 def _publisher(installation: Installation, topics: OutputTopics) -> TransactionalPublisher:
@@ -357,12 +282,10 @@ def measure_dry_run(
 def measure_run(installation: Installation, plant: Plant, *, events: int, state_dir: Path) -> dict[str, float]:
     """`processor run --until-end` over the first of the planted events, in an installation of its own: its events a
     second between its first and its last commit, and its peak of resident memory."""
-    producer = Producer({"bootstrap.servers": installation.servers, "linger.ms": 20, "log_level": 2})
+    producer = _event_producer(installation)
     for offset in range(events):
-        source = plant.event_at(offset)
-        producer.produce(installation.events, source.value, source.key, 0, timestamp=source.timestamp_ms)
-        producer.poll(0)
-    assert producer.flush(120) == 0
+        produce(producer, plant.records.event(offset), installation.events)
+    flush(producer)
     environment = {**installation.env(), "PROCESSOR_STATE_DIR": str(state_dir), "PROCESSOR_LOG__LEVEL": "warning"}
     # With read_uncommitted: the position of a group whose transaction is open is otherwise waited for.
     reader = Consumer(
@@ -482,7 +405,7 @@ def measure(servers: str, missing: float, offsets: Sequence[int], *, run_events:
     """The dry runs of one share of missing events, `offsets` ascending."""
     name = f"planted-{missing}-"
     installation = _installation(servers, name)
-    with Plant(installation, missing=missing) as plant:
+    with Plant(installation, missing=missing, offsets=max(offsets)) as plant:
         for count in offsets:
             plant.extend(count)
             beside = _installation(servers, f"{name}run{count}-")
@@ -512,7 +435,8 @@ def _installation(servers: str, prefix: str) -> Installation:
     return create_installation(servers, prefix, output={"format": "avro"}, http=HttpSettings(port=0))
 
 
-def _log(text: str) -> None:
+def log(text: str) -> None:
+    """For people, on stderr."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 

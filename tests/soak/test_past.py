@@ -43,7 +43,6 @@ from tests.soak.past_expected import (
 )
 from tests.soak.past_kills import EARLY, LATE, DoneKill
 from tests.soak.past_run import LATER_TEMPLATES_DIR, PastOptions, PastResult, random_kills, run_past
-from tests.soak.planted import DryRun, Planted, findings, growth
 from tests.soak.workload import mixed_records, partition_of
 from tests.support.builders import make_context, make_output_topics, make_progress, map_record, schemas
 from tests.support.installation import Installation
@@ -394,36 +393,6 @@ def test_latency_of_some_stretches() -> None:
     assert 98.0 == p99_ms(latencies, [(0, 100)])
     assert p99_ms(latencies, [(0, 50)]) is None
     assert p99_ms(latencies, [(0, 50), (900, 950)]) is not None
-
-
-def dry_run(offsets: int, **changed: Any) -> DryRun:
-    """One within all bounds."""
-    planted = Planted(offsets=offsets, statuses=2 * offsets)
-    values: dict[str, Any] = {
-        "planted": planted,
-        "exit_code": 0,
-        "found": 0,
-        "seconds": offsets / 10_000,
-        "cpu_s": 1.0,
-        "examined_s": 1.0,
-        "mapped_s": 0.0,
-        "peak_mb": 100 + offsets * 2 / 1e6,
-        "run_events_per_s": 2_000.0,
-    }
-    return DryRun(**values | changed)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"seconds": 400.0}, {"peak_mb": 301.0}, {"peak_mb": 110.0}, {"found": 1}, {"exit_code": 1}],
-)
-def test_bounds_of_a_dry_run(changed: dict[str, Any]) -> None:
-    """Speed, memory, its growth, and what is found."""
-    small = dry_run(500_000)
-
-    assert [] == list(findings([small, dry_run(2_000_000)]))
-    assert 2.0 == pytest.approx(growth(small, dry_run(2_000_000)))
-    assert list(findings([small, dry_run(2_000_000, **changed)]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
