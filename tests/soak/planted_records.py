@@ -13,7 +13,7 @@ from processor.demo.generate import events
 from processor.domain.event import Event
 from processor.domain.ids import encoded_key
 from processor.domain.message import Decision, MessageStatus
-from processor.domain.outcome import Processed
+from processor.domain.outcome import CreatedMessage, Processed
 from processor.domain.record import OutRecord, RecordPosition, SourceRecord, Topic
 from processor.mapping.context import MappingContext
 from processor.wire.decode import event_from_json
@@ -94,6 +94,17 @@ def _is_unreadable(offset: int) -> bool:
     return offset % UNREADABLE_INTERVAL == UNREADABLE_INTERVAL - 1
 
 
+def _recipient(event: Event, created: CreatedMessage) -> str:
+    """The key of the recipient that the message's key is made of; empty for one that is for nobody by name."""
+    message, status = created.message, created.status
+    for recipient in ("", message.clientKey, message.groupKey, message.userKey):
+        if recipient is None:
+            continue
+        if status.encodedKey == encoded_key(event.tenant, event.id, status.templateId, recipient=recipient):
+            return recipient
+    raise AssertionError(f"the key of {message} is of no recipient of it")
+
+
 def _forms(context: MappingContext) -> Iterator[Form]:
     """What becomes of the demonstration's events, which are as varied as real ones."""
     for number, fields in enumerate(events(FORMS, seed=1, tenant=context.tenant, accounts=FORMS // 4)):
@@ -105,14 +116,10 @@ def _forms(context: MappingContext) -> Iterator[Form]:
         assert isinstance(outcome, Processed), outcome
         assert outcome.dead_letter is None, "a shipped template fails for an event of the demonstration"
         decision = outcome.decision
-        messages = [(created.status, created.message) for created in outcome.created]
         yield Form(
             event.id,
             key,
             value,
-            tuple(
-                (status, message.clientKey or message.groupKey or message.userKey or "")
-                for status, message in messages
-            ),
+            tuple((created.status, _recipient(event, created)) for created in outcome.created),
             None if decision is None else read_decision(decision.value or b"", (), schemas=context.schemas),
         )

@@ -122,9 +122,7 @@ def reversal(record: Record) -> Record:
             return record
 
 
-def written_by(
-    context: MappingContext, sent: Sent, only: frozenset[TemplateId] | None = None
-) -> Iterator[OutRecord]:
+def written_by(context: MappingContext, sent: Sent, only: frozenset[TemplateId] | None = None) -> Iterator[OutRecord]:
     """What the program writes for a record."""
     record = sent.record
     position = RecordPosition(soak().events, sent.partition, sent.offset)
@@ -167,9 +165,15 @@ def history() -> History:
                 written = written_by(replace(after, operation=PastOperation(id=OTHERS)), record, later)
         for out in written:
             place = (out.topic, out.partition)
-            outputs.append(StoredRecord(*place, offsets[place], 0, out.key, out.value, out.headers))
+            outputs.append(stored(out, offsets[place]))
             offsets[place] += 1
     return History(soak(), past, outputs, list(progress_records(outputs, ends)))
+
+
+def stored(out: OutRecord, offset: int) -> StoredRecord:
+    """A record as it is on its topic."""
+    headers = tuple((name, value or b"") for name, value in out.headers)
+    return StoredRecord(out.topic, out.partition, offset, 0, out.key, out.value, headers)
 
 
 def is_of_others(past: PastInput, sent: Sent) -> bool:
@@ -186,7 +190,11 @@ def is_of_others(past: PastInput, sent: Sent) -> bool:
 def progress_records(outputs: Sequence[StoredRecord], ends: Mapping[int, int]) -> Iterator[StoredRecord]:
     """What the two replays say of themselves, at the begin and at the end of each partition."""
     topic = make_output_topics().operations
-    kinds = {soak().status: "messages", soak().decisions: "decisions", soak().dead_letters: "dead_letters"}
+    kinds: dict[str, str] = {
+        soak().status: "messages",
+        soak().decisions: "decisions",
+        soak().dead_letters: "dead_letters",
+    }
     for operation, request in ((SKIPPED, {}), (OTHERS, {"includeNew": [LATER_TEMPLATE.id]})):
         for partition, end in sorted(ends.items()):
             counts = Counter(
@@ -207,8 +215,7 @@ def progress_records(outputs: Sequence[StoredRecord], ends: Mapping[int, int]) -
             )
             done = replace(begin, state=OperationState.DONE, next_offset=end, counts=OperationCounts(**counts))
             for progress in (begin, done):
-                out = progress_out_record(progress, topic)
-                yield StoredRecord(out.topic, partition, 0, 0, out.key, out.value, out.headers)
+                yield stored(progress_out_record(progress, topic), 0)
 
 
 def test_a_history_as_it_must_be(history: History) -> None:
@@ -326,7 +333,6 @@ MESSAGES, STATUS, DECISIONS, DEAD_LETTERS = soak().messages, soak().status, soak
 )
 def test_a_planted_error_is_found(history: History, plant: Plant) -> None:
     """Of messages, statuses, decisions, dead letters, and of what an operation says of itself."""
-    assert history.check() == []
     assert plant(history).check()
 
 
@@ -361,7 +367,7 @@ def test_a_dry_run_with_other_figures_is_found(history: History) -> None:
         ("events", figures.events + 1),
         ("messages", partition["messages"][1:]),
         ("decisions", {}),
-        ("failed", []),
+        ("failed", [{"template": LATER_TEMPLATE.id, "reason": "MISSING_VALUE", "count": 1}]),
     ):
         changed = {"partitions": [{**partition, name: value}]}
         assert list(report_findings(changed, figures, without_outcome=40, what="")), name
