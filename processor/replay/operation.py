@@ -20,7 +20,14 @@ from zoneinfo import ZoneInfo
 import structlog
 from prometheus_client import CollectorRegistry
 
-from processor.domain.operation import RANDOM_BYTES, OperationId, OperationKind, PastOperation, operation_id
+from processor.domain.operation import (
+    RANDOM_BYTES,
+    OperationId,
+    OperationKind,
+    PastOperation,
+    operation_id,
+    parse_operation_id,
+)
 from processor.domain.operation_record import OperationCounts, OperationState, ProgressRecord
 from processor.domain.outcome import Processed, Rejected
 from processor.domain.output_topics import FixedOutput
@@ -73,6 +80,8 @@ log = structlog.get_logger()
 
 REGISTRY_TIMEOUT_S: Final = 15.0  # for one schema
 PACE_STEP_S: Final = 0.2
+_PARTITION_COUNT: Final = "partitionCount"
+"""Kept with what was asked for: the operation is about no partition from this number on, which the topic got since."""
 BATCH_TIME_S: Final = 1.0  # of mapping; a batch ends with the record under way then
 
 OnPhase = Callable[[str, int, int], None]
@@ -324,12 +333,11 @@ def _operation(
     if not options.yes:
         return None, command
     request = command.request
-    records = [logged.record for logged in newest.values() if logged is not None]
-    own = _unfinished(records, request, options.resume)
+    own = _unfinished(newest, request, options.resume)
     if own is None:
-        _refuse_second(request, records)
-        new_id = _new_id(request.kind)
-        operation = Operation(new_id, {"command": request.command, **request.values}, options)
+        _refuse_second(request, [logged.record for logged in newest.values() if logged is not None])
+        asked = {"command": request.command, _PARTITION_COUNT: max(newest, default=-1) + 1, **request.values}
+        operation = Operation(_new_id(request.kind), asked, options)
     else:
         operation = Operation(own.operation, own.request, options)
         command = _go_on(command, own)
@@ -340,10 +348,13 @@ def _operation(
 
 
 def _unfinished(
-    records: Sequence[ProgressRecord], request: PastRequest, resume: OperationId | None
+    newest: Mapping[int, LoggedOperation[ProgressRecord] | None], request: PastRequest, resume: OperationId | None
 ) -> ProgressRecord | None:
     """The progress of the operation that is gone on with; None: a new one begins. UsageError where `resume` is none."""
-    unfinished = [record for record in records if record.state is not OperationState.DONE]
+    records = [logged.record for logged in newest.values() if logged is not None]
+    unfinished = [
+        record for record in records if record.state is not OperationState.DONE or _is_between(record, newest)
+    ]
     if resume is None:
         return next((record for record in unfinished if record.request.get("command") == request.command), None)
     for record in unfinished:
@@ -352,6 +363,17 @@ def _unfinished(
     raise UsageError(
         f"no partition has an unfinished operation {resume}",
         hint=f"a finished one has nothing left to do; `processor {request.kind}` without --yes shows what is missing",
+    )
+
+
+def _is_between(done: ProgressRecord, newest: Mapping[int, LoggedOperation[ProgressRecord] | None]) -> bool:
+    """Whether an operation that is done in one partition was killed before it began with another of those that it is
+    about: that one has no progress, or none since the operation began."""
+    began_ms = parse_operation_id(done.operation).began_at.timestamp() * 1000
+    return any(
+        logged is None or logged.time_ms < began_ms
+        for partition, logged in newest.items()
+        if partition < done.request.get(_PARTITION_COUNT, 0)
     )
 
 

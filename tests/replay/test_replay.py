@@ -147,6 +147,44 @@ def test_an_operation_goes_on_where_it_was(installation: Installation, monkeypat
     assert ("DONE", 9, 9) == (records[-1]["state"], records[-1]["next"], records[-1]["counts"]["messages"])
 
 
+@pytest.mark.parametrize("reissue", [False, True])
+def test_an_operation_that_was_killed_between_two_partitions(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reissue: bool
+) -> None:
+    """The same command goes on with it, and leaves alone what it has done: a reissue is nobody's a second time."""
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "note.toml").write_text(NOTE)
+    installation = create_installation(
+        bootstrap_servers, topic_prefix, partitions=2, templates_dir=templates, state_dir=tmp_path / "state"
+    )
+    for partition in (0, 1):
+        installation.produce_events([repayment(partition)], partition=partition)
+    installation.run()
+    options: dict[str, Any] = {"yes": True, "reissue": reissue, "because": "the amount was wrong"}
+    run_partition = operation._run_partition
+
+    def kill_before_second(session: Any, command: Any, partition: int, on_phase: Any) -> Any:
+        if partition == 1:
+            raise KilledError
+        return run_partition(session, command, partition, on_phase)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(operation, "_run_partition", kill_before_second)
+        run_replay(installation, **options)
+    assert 0 == run_replay(installation, **options)
+
+    records = [record for partition in (0, 1) for record in installation.read_operations(partition)]
+    states = [(record["partition"], record["state"]) for record in records if record["kind"] == "PROGRESS"]
+    assert 1 == len({record["operation"] for record in records if record["kind"] == "PROGRESS"})
+    assert [1, 1] == [states.count((partition, "DONE")) for partition in (0, 1)]
+    statuses = [len(installation.read_statuses(partition)) for partition in (0, 1)]
+    assert ([2, 2] if reissue else [1, 1]) == statuses
+    if reissue:
+        with pytest.raises(UsageError, match="has done this very reissue"):
+            run_replay(installation, **options)
+
+
 def test_a_template_of_today_for_events_of_then(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     """Only with --include-new, and only for events whose set did not have it."""
     installation.produce_events([repayment(number) for number in range(6)])
