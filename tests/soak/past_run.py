@@ -34,9 +34,10 @@ from tests.soak.past_expected import (
     sent_again,
 )
 from tests.soak.past_kills import OPEN_STEPS, RANDOM_LABELS, TRANSACTION_STEPS, Attempt, DoneKill, plan_kills
-from tests.soak.workers import EVENTUALLY_S, lag, wait_until_caught_up
+from tests.soak.workers import EVENTUALLY_S, LAG_POLL_S, lag, wait_until_caught_up
 from tests.soak.workload import InputProducer, Workload, mixed_records, partition_of
 from tests.support.installation import ROOT, Installation
+from tests.support.waiting import becomes_true
 
 LATER_TEMPLATES_DIR = Path(__file__).parent / "later_templates"
 SENT_TWICE_RATIO: Final = 0.01  # of the skipped ones: mapped before them too, and as many mapped after them
@@ -154,6 +155,7 @@ class _PastSoak:
             stack.enter_context(self._producing())
             reader = stack.enter_context(LatencyReader(self._installation))
             stack.enter_context(self._watched_positions())
+            self._wait_until_at_work()
             with self._timed(CALM):
                 time.sleep(self._options.calm_s)
             self._dry_runs(expected)
@@ -308,6 +310,17 @@ class _PastSoak:
         if not wait_until_caught_up(self._installation, EVENTUALLY_S):
             detail = f"the group stays behind for {EVENTUALLY_S:.0f} s: {lag(self._installation)}"
             self._result.findings.append(Finding(Kind.STALLED, detail))
+
+    def _wait_until_at_work(self) -> None:
+        """Until `run` has mapped what is there by now."""
+        installation, ends = self._installation, self._end_offsets()
+
+        def has_mapped() -> bool:
+            positions = group_positions(installation.servers, installation.group, installation.events)
+            return all(positions.get(partition, -1) >= end for partition, end in ends.items())
+
+        if not becomes_true(has_mapped, EVENTUALLY_S, every_s=LAG_POLL_S):
+            self._result.findings.append(Finding(Kind.STALLED, f"`run` is not at {ends} after {EVENTUALLY_S:.0f} s"))
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:
