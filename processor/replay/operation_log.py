@@ -82,9 +82,8 @@ def refuse_other(
     """
     if newest is None or take_over or newest.record.operation == own or not is_under_way(newest, now_ms=now_ms):
         return
-    record = newest.record
     raise OperationUnderWayError(
-        f"{describe_under_way(newest)}, and has {newest.position.topic}[{record.partition}]",
+        f"{describe_under_way(newest)}, and has partition {newest.record.partition}",
         hint="wait until it has ended; `--take-over` ends it, within seconds, and goes on",
     )
 
@@ -98,8 +97,8 @@ def refuse_positions(newest: LoggedOperation[ProgressRecord] | None, *, now_ms: 
     """
     if newest is not None and is_under_way(newest, now_ms=now_ms) and _sets_positions(newest.record.operation):
         raise OperationUnderWayError(
-            f"{describe_under_way(newest)}, and is about to set the group's position in "
-            f"{newest.position.topic}[{newest.record.partition}]",
+            f"{describe_under_way(newest)}, and is about to set the group's position in partition "
+            f"{newest.record.partition}",
             hint="wait for a minute, and call the same command again",
         )
 
