@@ -53,6 +53,7 @@ test: lint  ## all the tests, on a real local Kafka
 soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then faults for an hour (SOAK_SECONDS=3600)
 	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600
 	$(BIN)/python -m tests.soak.past --events 200000 --kills 10
+	$(BIN)/python -m tests.soak.redrive --letters 1000 --kills 5
 	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),3600)
 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
