@@ -190,6 +190,11 @@ class TransactionalPublisher:
                 hint="Apache Kafka 2.5 or later is needed, with a transaction coordinator",
             )
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has a producer: not before the first `reset_producer`, and not when that had to stop."""
+        return self._producer is not None
+
     def close(self) -> None:
         """Drop the producer. A transaction that is still open ends with our next start, or with its time."""
         self._discard()

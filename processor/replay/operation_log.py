@@ -117,10 +117,19 @@ def is_under_way(newest: LoggedOperation[ProgressRecord], *, now_ms: int) -> boo
 
 def describe_under_way(newest: LoggedOperation[ProgressRecord]) -> str:
     """Which operation is under way, whose, and where; for people."""
+    return f"operation {newest.record.operation} is under way: {_process(newest)}"
+
+
+def describe_process(newest: LoggedOperation[ProgressRecord]) -> str:
+    """Which process of which operation wrote `newest`, whose, and where; for people."""
+    return f"operation {newest.record.operation}, {_process(newest)}"
+
+
+def _process(newest: LoggedOperation[ProgressRecord]) -> str:
     record = newest.record
     return (
-        f"operation {record.operation} is under way: by {record.by} on host {record.host} (process "
-        f"{record.process_id}), last seen at {format_millis(newest.time_ms)}"
+        f"by {record.by} on host {record.host} (process {record.process_id}), last seen at "
+        f"{format_millis(newest.time_ms)}"
     )
 
 

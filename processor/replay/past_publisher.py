@@ -2,6 +2,8 @@
 
 Non-obvious: there is no position of a group that would say whether a transaction whose commit got no response was
 committed. Its own progress record does: after `init_transactions` it is there for a `read_committed` reader, or never.
+What was mapped for a transaction may be published again only while the newest progress is our own: a process that was
+frozen, or cut off, for longer than its transactions live may wake up after another one has done all of it.
 """
 
 import time
@@ -17,8 +19,8 @@ from processor.domain.operation_record import OperationState, ProgressRecord
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import OutRecord
 from processor.engine.publisher import NotCommitted, TransactionalPublisher, TransactionResult
-from processor.errors import DependencyError, OperationUnderWayError
-from processor.replay.operation_log import LoggedOperation, describe_under_way
+from processor.errors import DependencyError, OperationUnderWayError, UnavailableError
+from processor.replay.operation_log import LoggedOperation, describe_process, is_under_way
 from processor.wire.operations import progress_out_record
 
 log = structlog.get_logger()
@@ -29,6 +31,7 @@ HEARTBEAT_INTERVAL_S: Final = 10.0
 MAX_FAILING_S: Final = 60.0  # without a commit; then the command ends, and can be called again
 RETRY_BACKOFF_S, MAX_RETRY_BACKOFF_S = 0.1, 5.0
 SUCCESSOR_TIMEOUT_S, SUCCESSOR_POLL_INTERVAL_S = 5.0, 0.2
+GOES_ON_HINT: Final = "the same command goes on where it was"
 TAKEN_OVER_HINT: Final = "what was written so far stays; when the other one has ended, the same command goes on"
 
 
@@ -75,6 +78,7 @@ class PastPublisher:
         self._newest_progress = newest_progress
         self._timeout_s = timeout_s
         self._now_ms = now_ms
+        self._has_begun = False
         self._committed_at = 0.0
 
     def begin(self) -> None:
@@ -112,6 +116,7 @@ class PastPublisher:
         out = progress_out_record(progress, self._topics.operations)
         outputs, patience = tuple(outputs), Patience()
         while True:
+            self._require_producer()
             began = time.monotonic()
             failure = self._publisher.publish(chain(outputs, (out,)), {}, None, is_batch=bool(outputs))
             if failure is None:
@@ -119,37 +124,71 @@ class PastPublisher:
             if failure.result is TransactionResult.FENCED and time.monotonic() - began < self._timeout_s:
                 raise self._taken_over()  # else the broker ended the transaction after its time
             log.warning("transaction not committed", error=failure.error, detail=failure.detail)
-            patience.wait(failure)
+            patience.wait(f"{failure.error}: {failure.detail}")
+            self._refuse_successor(patience)
             self._publisher.reset_producer(self._topics, between_attempts=patience.check)
-            if self._was_committed(progress):
+            self._require_producer()
+            if self._was_committed(progress, patience):
                 break
             if failure.is_record_error:
                 raise RefusedRecordsError(failure)
-        self._progress = progress
+        self._progress, self._has_begun = progress, True
         self._committed_at = time.monotonic()
+
+    def _require_producer(self) -> None:
+        """DependencyError when a shutdown did not leave the time to get a producer."""
+        if not self._publisher.is_ready:
+            raise DependencyError("stopped while the broker did not respond", hint=GOES_ON_HINT)
+
+    def _refuse_successor(self, patience: "_Patience") -> None:
+        """Raise OperationUnderWayError when another process has gone on from what we committed: a new producer of ours
+        would fence it."""
+        newest = self._read_newest("read_uncommitted", patience)
+        if self._has_begun and newest is not None and not self._is_ours(newest.record):
+            raise self._taken_over_by(newest)
+
+    def _was_committed(self, progress: ProgressRecord, patience: "_Patience") -> bool:
+        """Whether the transaction with `progress` was; OperationUnderWayError when another one came after it."""
+        newest = self._read_newest("read_committed", patience)
+        if newest is None or newest.record == progress:
+            return newest is not None
+        if self._has_begun and newest.record != self._progress:
+            raise self._taken_over_by(newest)
+        return False
+
+    def _read_newest(self, isolation: str, patience: "_Patience") -> LoggedOperation[ProgressRecord] | None:
+        while True:
+            try:
+                return self._newest_progress(isolation)
+            except UnavailableError as error:
+                patience.wait(str(error))
 
     def _taken_over(self) -> OperationUnderWayError:
         """Why our transactional id was fenced. Who has it now may not have said so yet, so it is looked for a while."""
-        place = f"partition {self._progress.partition}"
         until = time.monotonic() + SUCCESSOR_TIMEOUT_S
         while True:
             newest = self._newest_progress("read_uncommitted")
-            if newest is not None and not self._is_ours(newest.record):
-                return OperationUnderWayError(
-                    f"another process has taken over {place}: {describe_under_way(newest)}", hint=TAKEN_OVER_HINT
-                )
+            if newest is not None and self._is_successor(newest):
+                return self._taken_over_by(newest)
             if time.monotonic() > until:
-                return OperationUnderWayError(f"another process has taken over {place}", hint=TAKEN_OVER_HINT)
+                return self._taken_over_by(None)
             time.sleep(SUCCESSOR_POLL_INTERVAL_S)
+
+    def _taken_over_by(self, newest: LoggedOperation[ProgressRecord] | None) -> OperationUnderWayError:
+        what = f"another process has taken over partition {self._progress.partition}"
+        return OperationUnderWayError(
+            what if newest is None else f"{what}: {describe_process(newest)}", hint=TAKEN_OVER_HINT
+        )
+
+    def _is_successor(self, newest: LoggedOperation[ProgressRecord]) -> bool:
+        """Whether it is another process, and none that had ended before us."""
+        is_later = newest.record.at_ms >= self._progress.at_ms or is_under_way(newest, now_ms=self._now_ms())
+        return is_later and not self._is_ours(newest.record)
 
     def _is_ours(self, progress: ProgressRecord) -> bool:
         ours = self._progress
         identity = (ours.operation, ours.host, ours.process_id)
         return (progress.operation, progress.host, progress.process_id) == identity
-
-    def _was_committed(self, progress: ProgressRecord) -> bool:
-        newest = self._newest_progress("read_committed")
-        return newest is not None and newest.record == progress
 
 
 class Patience:
@@ -159,9 +198,9 @@ class Patience:
         self._began = time.monotonic()
         self._count = 0
 
-    def wait(self, failure: NotCommitted) -> None:
+    def wait(self, cause: str) -> None:
         """Back off. DependencyError when it has gone on for too long."""
-        self._raise_if_over(f"{failure.error}: {failure.detail}")
+        self._raise_if_over(cause)
         time.sleep(back_off_s(self._count, first_s=RETRY_BACKOFF_S, longest_s=MAX_RETRY_BACKOFF_S))
         self._count += 1
 
@@ -173,5 +212,5 @@ class Patience:
         if time.monotonic() - self._began > MAX_FAILING_S:
             raise DependencyError(
                 f"nothing was committed for {MAX_FAILING_S:.0f} s: {cause}",
-                hint="the same command goes on where it was",
+                hint=GOES_ON_HINT,
             )
