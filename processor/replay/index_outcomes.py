@@ -1,6 +1,7 @@
 """From what outputs say of their sources to an index of outcomes. Pure."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from processor.domain.operation import OperationId
@@ -84,11 +85,13 @@ class OutcomeIndexer:
 
     def _add_templates(self, outcome: SourceOutcome, templates: Collection[TemplateId]) -> None:
         """`run` applied all templates of its set, a past operation those that it names."""
+        offset, mapped_with = outcome.source.offset, _mapped_with(outcome)
         if outcome.operation is None:
-            self._index.add_mapped(outcome.source.offset, _mapped_with(outcome))
+            self._index.add_mapped(offset, mapped_with)
             return
+        self._index.add_mapped(offset, replace(mapped_with, is_partial=True))
         for template in templates:
-            self._index.add_template(outcome.source.offset, template)
+            self._index.add_template(offset, template)
 
     def _leave_out(self, offset: int) -> None:
         self.shortened += 1

@@ -5,6 +5,7 @@ a second person.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, TemplateId
@@ -65,7 +66,12 @@ class MissingTemplates:
         """The templates to be applied to `event`, the event at `offset`."""
         mapped_with = self._index.mapped_with(offset)
         named = self._in_scope(frozenset(template.id for template in self._today.for_event(event)))
-        candidates = self._new(mapped_with) if mapped_with else named
+        if mapped_with:
+            candidates = self._new(mapped_with)
+        elif partly := self._index.partly_mapped_with(offset):
+            candidates = self._had(partly, event) | self._scope.include_new
+        else:
+            candidates = named
         missing = {template for template in candidates & named if not self._index.has_template(offset, template)}
         return frozenset(missing | (self._decided(offset) & named))
 
@@ -87,6 +93,13 @@ class MissingTemplates:
             found &= frozenset(template.id for template in self._today.for_event(mapped.event))
             found -= self._history.templates(mapped.set_version, mapped.event)
         return found
+
+    def _had(self, partly: frozenset[MappedWith], event: EventName) -> frozenset[TemplateId]:
+        """The templates that any of the sets of past operations had for `event`; what they left out is missing, and a
+        template that came later is a new one. None of a set that is not kept: nothing is guessed."""
+        versions = [mapped.set_version for mapped in partly if mapped.set_version is not None]
+        kept = [version for version in versions if version in self._history]
+        return frozenset(chain.from_iterable(self._history.templates(version, event) for version in kept))
 
     def _decided(self, offset: int) -> frozenset[TemplateId]:
         if not self._scope.include_decided:

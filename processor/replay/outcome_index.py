@@ -19,14 +19,16 @@ _MAX_KINDS: Final = 65_536  # of outcomes that two bytes tell apart, "none" amon
 @dataclass(frozen=True, slots=True)
 class MappedWith:
     """The template set that a record was mapped with, and its event. `event` is None where the outcome is the record's
-    own, whatever templates there are: rejected, empty, of another tenant, a duplicate, or already created."""
+    own, whatever templates there are: rejected, empty, of another tenant, a duplicate, or already created.
+    `is_partial`: a past operation, which may have applied only some templates of the set."""
 
     set_version: str | None
     event: EventName | None
+    is_partial: bool = False
 
 
 _Kind = frozenset[MappedWith]
-"""How often and with what a record was mapped: once, or again after its position was set back."""
+"""With what a record was mapped: once, again after its position was set back, or by past operations."""
 
 
 class _Bits:
@@ -55,6 +57,7 @@ class OutcomeIndex:
         self.first = first
         self.end = max(first, end)
         self._kinds: list[_Kind] = [frozenset()]
+        self._whole: list[_Kind] = [frozenset()]  # the parts of _kinds that are not partial
         self._numbers: dict[_Kind, int] = {self._kinds[0]: 0}
         self._single: dict[MappedWith, int] = {}
         self._kind_of = array("H", bytes(2 * (self.end - first)))
@@ -64,7 +67,7 @@ class OutcomeIndex:
         self._reissued: dict[TemplateId, _Bits] = {}
 
     def add_mapped(self, offset: int, mapped_with: MappedWith) -> None:
-        """Note an outcome that `run` gave the record at `offset`. InputError for more kinds of outcomes than fit."""
+        """Note an outcome that the record at `offset` got. InputError for more kinds of outcomes than fit."""
         index = offset - self.first
         if not 0 <= index < len(self._kind_of):
             return
@@ -103,7 +106,12 @@ class OutcomeIndex:
 
     def mapped_with(self, offset: int) -> frozenset[MappedWith]:
         """What the record at `offset`, which is in the range, was mapped with by `run`; empty when it was not."""
-        return self._kinds[self._kind_of[offset - self.first]]
+        return self._whole[self._kind_of[offset - self.first]]
+
+    def partly_mapped_with(self, offset: int) -> frozenset[MappedWith]:
+        """The same for past operations, each of which may have applied only some of its set's templates."""
+        number = self._kind_of[offset - self.first]
+        return self._kinds[number] - self._whole[number]
 
     def has_template(self, offset: int, template: TemplateId) -> bool:
         """Whether a past operation gave the record the outcome of `template`."""
@@ -139,6 +147,7 @@ class OutcomeIndex:
                     hint="take a smaller range",
                 )
             self._kinds.append(kind)
+            self._whole.append(frozenset(mapped for mapped in kind if not mapped.is_partial))
             self._numbers[kind] = number
             if len(kind) == 1:
                 self._single[next(iter(kind))] = number

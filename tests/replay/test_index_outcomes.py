@@ -128,6 +128,8 @@ def test_what_has_its_outcome(
     assert templates == {template for template in (A, B) if index.has_template(AT, template)}
     assert frozenset() == index.mapped_with(AT + 1)
     assert indexer.shortened == 0
+    partly = frozenset({MappedWith(SET, EventName(EVENT), is_partial=True)}) if templates else frozenset()
+    assert partly == index.partly_mapped_with(AT)
 
 
 @pytest.mark.parametrize("operation", [None, OPERATION])
