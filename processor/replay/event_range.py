@@ -32,17 +32,7 @@ def resolve_range(
     """
     events = settings.topic(InputTopic.EVENTS)
     place = f"{events}[{partition}]"
-    low = partition_offset(admin, events, partition, OffsetSpec.earliest(), hint=READ_HINT)
-    if position is None:
-        raise InputError(
-            f"group {settings.group_id!r} has no position in {place}: what `run` has not reached is not in the past",
-            hint="start `run`, or check PROCESSOR_GROUP and PROCESSOR_TOPICS__PREFIX",
-        )
-    if position < low:
-        raise InputError(
-            f"the group's position in {place} is {position}, and it begins at offset {low}: what it held is gone",
-            hint="`processor run` says how to go on",
-        )
+    low, position = _past_of(settings, admin, partition, position)
     first, end = selection.first_offset, selection.end_offset
     if first is not None and first < low:
         raise InputError(f"{place} begins at offset {low}: earlier ones are gone", hint=f"--offsets {low}:{end or ''}")
@@ -57,3 +47,33 @@ def resolve_range(
     if selection.to_ms is not None:
         end = min(end, offset_at_time(admin, events, partition, selection.to_ms, hint=READ_HINT))
     return EventRange(partition, first, max(first, end))
+
+
+def remaining_range(settings: Settings, admin: Admin, events: EventRange, *, position: int | None) -> EventRange:
+    """What is still in the past of the range with which an operation began, and kept: `position` is the group's, and
+    may have been set back since, so that later events are `run`'s. Blocks for one request; raises as `resolve_range`.
+    """
+    if events.first >= events.end:
+        return events
+    low, position = _past_of(settings, admin, events.partition, position)
+    first = max(events.first, low)
+    return EventRange(events.partition, first, max(first, min(events.end, position)))
+
+
+def _past_of(settings: Settings, admin: Admin, partition: int, position: int | None) -> tuple[int, int]:
+    """The first offset that the partition holds, and the group's position; InputError where one of them says that there
+    is no past."""
+    events = settings.topic(InputTopic.EVENTS)
+    place = f"{events}[{partition}]"
+    low = partition_offset(admin, events, partition, OffsetSpec.earliest(), hint=READ_HINT)
+    if position is None:
+        raise InputError(
+            f"group {settings.group_id!r} has no position in {place}: what `run` has not reached is not in the past",
+            hint="start `run`, or check PROCESSOR_GROUP and PROCESSOR_TOPICS__PREFIX",
+        )
+    if position < low:
+        raise InputError(
+            f"the group's position in {place} is {position}, and it begins at offset {low}: what it held is gone",
+            hint="`processor run` says how to go on",
+        )
+    return low, position

@@ -13,7 +13,7 @@ from processor.errors import InputError, UsageError
 from processor.kafka.clients import Admin
 from processor.kafka.offsets import partition_extent
 from processor.kafka.read_range import open_reader, read_range
-from processor.replay.event_range import EventRange, resolve_range
+from processor.replay.event_range import EventRange, remaining_range, resolve_range
 from processor.replay.operation import OnPhase, PartitionWork, PastRequest, Session
 from processor.replay.partition_replay import PartitionReplay, ReplayJob
 from processor.replay.plan import Plan
@@ -69,12 +69,14 @@ class ReplayCommand:
     def open(self, session: Session, partition: int, events: EventRange | None, on_phase: OnPhase) -> PartitionWork:
         """The replay of one partition. Raises as `resolve_range`."""
         planned = None if self.plan is None else self.plan.of_partition(partition)
-        if planned is not None:
-            events = planned.events
-        elif events is None:
-            position = group_positions(session.settings, [partition]).get(partition)
-            events = resolve_range(session.settings, session.admin, self.asked.selection, partition, position=position)
-        history = read_set_history(session.settings, session.admin, session.context.output_topics.template_sets)
+        events = events if planned is None else planned.events
+        settings, admin = session.settings, session.admin
+        position = group_positions(settings, [partition]).get(partition)
+        if events is None:
+            events = resolve_range(settings, admin, self.asked.selection, partition, position=position)
+        else:
+            events = remaining_range(settings, admin, events, position=position)
+        history = read_set_history(settings, admin, session.context.output_topics.template_sets)
         job = ReplayJob(self.asked, history, session.began_ms, session.batch_records, planned, self.makes_plan)
         return PartitionReplay(session.partition_parts(partition), job, events, on_phase)
 

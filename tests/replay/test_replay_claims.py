@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processor.cli import replay as command
+from processor.domain.operation import OperationId
+from processor.domain.operation_record import OperationState, ProgressRecord
+from processor.domain.output_topics import OutputTopic
 from processor.engine.step import Step, StepHook
 from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.replay.operation import OperationOptions, run_operation
 from processor.replay.replay import ReplayCommand
 from processor.replay.request import ReplayRequest
 from processor.replay.selection import Selection
+from processor.wire.json_codec import JSON_HEADERS
+from processor.wire.operations import progress_out_record
 from tests.replay.plain_reader import created, dead, decided, once, progress_states
 from tests.replay.test_anchor import delete_before
 from tests.replay.test_replay import LATER, NOTE, replay_as_json, run_replay, skip
+from tests.support.builders import make_progress
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -120,3 +127,100 @@ def test_what_a_filtered_replay_left_out(installation: Installation) -> None:
     assert 0 == run_replay(installation, yes=True)
     assert once(range(3)) + once(range(3), "later") == created(installation)
     assert 0 == run_replay(installation)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# An operation that goes on
+
+
+def test_a_position_that_was_set_back_since(installation: Installation) -> None:
+    """What lies behind it now is `run`'s again: the same command goes on up to the position alone."""
+    skip(installation, [repayment(number) for number in range(10)])
+    killed(installation)
+    installation.set_position(4)
+
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(4)) == created(installation)
+    installation.run()
+    assert once(range(10)) == created(installation)
+    assert 0 == run_replay(installation)
+
+
+def test_events_that_expired_since(installation: Installation) -> None:
+    """The same command goes on with those that are left."""
+    skip(installation, [repayment(number) for number in range(10)])
+    operation = killed(installation)
+    delete_before(installation, installation.events, 4)
+
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(4, 10)) == created(installation)
+    assert (operation, "DONE") == progress_states(installation)[-1]
+
+
+def set_positions(installation: Installation, *offsets: int) -> None:
+    """Of partitions 0 and on."""
+    consumer = Consumer(logged({"bootstrap.servers": installation.servers, "group.id": installation.group}))
+    positions = [TopicPartition(installation.events, number, offset) for number, offset in enumerate(offsets)]
+    consumer.commit(offsets=positions, asynchronous=False)
+    consumer.close()
+
+
+def test_an_operation_keeps_to_its_partitions(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--resume goes on with what was asked for then, not with all partitions."""
+    installation = make_installation(bootstrap_servers, topic_prefix, tmp_path, monkeypatch, partitions=2)
+    for partition in range(2):
+        installation.produce_events([repayment(number) for number in range(3)], partition=partition)
+    set_positions(installation, 3, 3)
+    operation = killed(installation, partitions=(0,))
+
+    assert 0 == run_replay(installation, resume=operation, yes=True)
+    assert (once(range(3)), Counter()) == (created(installation), created(installation, 1))
+    assert [] == progress_states(installation, 1)
+
+
+def test_a_redrive_with_the_same_options_is_not_gone_on_with(installation: Installation) -> None:
+    """Its id is another kind's, and so is what it asked for."""
+    skip(installation, [repayment(number) for number in range(4)])
+    redrive = make_progress(
+        operation=OperationId("redrive-20261129T075501Z-3f2a91c0"),
+        state=OperationState.STOPPED,
+        first_offset=0,
+        next_offset=0,
+        end_offset=2,
+        request={"command": command_line()},
+    )
+    plant_operation(installation, redrive)
+
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(4)) == created(installation)
+    assert ["redrive", "replay", "replay"] == [name.partition("-")[0] for name, _ in progress_states(installation)]
+
+
+def plant_operation(installation: Installation, progress: ProgressRecord) -> None:
+    """A progress record, as its process wrote it just now."""
+    out = progress_out_record(progress, OutputTopic(installation.operations, 1, 999_000))
+    plant(installation, installation.operations, out.value, key=out.key)
+
+
+def plant(installation: Installation, topic: str, value: bytes | None, *, key: bytes | None = b"key") -> None:
+    """A record on any topic."""
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    producer.produce(topic, value, key, 0, headers=list(JSON_HEADERS))
+    assert producer.flush(30) == 0
+
+
+def test_counts_of_an_operation_are_of_all_its_processes(installation: Installation) -> None:
+    """What a killed process had committed is counted, and what it had not is counted once."""
+    settings = installation.settings.model_copy(update={"max_batch_records": 2})
+    installation = replace(installation, settings=settings)
+    skip(installation, [repayment(number) for number in range(10)])
+    killed(installation, Step.PRODUCED, nth=3)
+
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(10)) == created(installation)
+    (*_, last) = installation.read_operations()
+    assert ("DONE", 10, {"messages": 10, "decisions": 0, "deadLetters": 0}) == tuple(
+        last[name] for name in ("state", "next", "counts")
+    )
