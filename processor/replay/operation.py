@@ -275,6 +275,10 @@ def run_operation(
         partitions = _partitions(settings, admin, command.request.partitions)
         newest = {number: newest_progress(settings, number, admin=admin) for number in partitions}
         operation, command = _operation(command, options, newest)
+        if operation is not None:  # it may have begun with other ones than were typed now
+            partitions = _partitions(settings, admin, command.request.partitions)
+            for number in partitions:
+                refuse_other(newest.get(number), own=operation.id, now_ms=now_ms(), take_over=options.take_over)
         _check_decisions(settings, options)
         command.check(templates)
         mapping = _build_mapping(local, operation, shutdown, stack)
@@ -328,7 +332,6 @@ def _operation(
     """Under which id this call writes, None for a dry run; and with what it began.
 
     It goes on with an operation that was not done: the one that is named, or the one that the same command began.
-    Raises OperationUnderWayError when another one is at work in any of the partitions.
     """
     if not options.yes:
         return None, command
@@ -342,8 +345,6 @@ def _operation(
         operation = Operation(own.operation, own.request, options)
         command = _go_on(command, own)
         log.warning("going on with an operation", operation=own.operation, began_by=own.by)
-    for logged in newest.values():
-        refuse_other(logged, own=operation.id, now_ms=now_ms(), take_over=options.take_over)
     return operation, command
 
 
@@ -353,7 +354,9 @@ def _unfinished(
     """The progress of the operation that is gone on with; None: a new one begins. UsageError where `resume` is none."""
     records = [logged.record for logged in newest.values() if logged is not None]
     unfinished = [
-        record for record in records if record.state is not OperationState.DONE or _is_between(record, newest)
+        record
+        for record in records
+        if _is_of(record, request.kind) and (record.state is not OperationState.DONE or _is_between(record, newest))
     ]
     if resume is None:
         return next((record for record in unfinished if record.request.get("command") == request.command), None)
@@ -377,10 +380,19 @@ def _is_between(done: ProgressRecord, newest: Mapping[int, LoggedOperation[Progr
     )
 
 
+def _is_of(record: ProgressRecord, kind: OperationKind) -> bool:
+    """Whether it is an operation of that kind: the options of two commands may read the same."""
+    return record.operation.startswith(f"{kind}-")
+
+
 def _refuse_second(request: PastRequest, records: Sequence[ProgressRecord]) -> None:
     """Raise UsageError for what was done just so: who types a command twice may not mean it twice."""
     for record in records:
-        is_done = record.state is OperationState.DONE and record.request.get("command") == request.command
+        is_done = (
+            record.state is OperationState.DONE
+            and _is_of(record, request.kind)
+            and record.request.get("command") == request.command
+        )
         if request.reissue and is_done:
             raise UsageError(
                 f"operation {record.operation} has done this very reissue, by {record.by}: people would get it once "
