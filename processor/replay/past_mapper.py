@@ -152,13 +152,13 @@ def map_or_reject(
     try:
         return map_record(record)
     except Exception as error:
-        if _is_of_a_dependency(error):
+        if is_of_a_dependency(error):
             raise
         log.warning("mapping retried after error", position=str(record.position), error=error_place(error))
     try:
         return map_record(record)
     except Exception as error:
-        if _is_of_a_dependency(error):
+        if is_of_a_dependency(error):
             raise
         # Neither the error's text nor `log.exception`: either may quote the event.
         fields = {"position": str(record.position), "error": error_place(error)}
@@ -166,7 +166,7 @@ def map_or_reject(
         return reject_for_error(record, None, context, error)
 
 
-def _is_of_a_dependency(error: Exception) -> bool:
+def is_of_a_dependency(error: Exception) -> bool:
     """Whether it says nothing of the record: it would be raised for any."""
     return isinstance(error, UnavailableError) or (
         isinstance(error, FatalError) and not isinstance(error, InternalError)

@@ -2,6 +2,7 @@
 all kinds. Each claim is compared with what a plain reader finds (plain_reader.py), whose keys an oracle computes."""
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,17 +14,30 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processor.cli import replay as command
+from processor.domain.event import SourceEvent
 from processor.domain.operation import OperationId
 from processor.domain.operation_record import OperationState, ProgressRecord
 from processor.domain.output_topics import OutputTopic
+from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
 from processor.engine.step import Step, StepHook
-from processor.errors import DeferredSchemaError, InputError, TopicConfigError, UnavailableError, UsageError
+from processor.errors import (
+    DeferredSchemaError,
+    DependencyError,
+    InputError,
+    TopicConfigError,
+    UnavailableError,
+    UsageError,
+)
+from processor.mapping.decode_record import decode_record
+from processor.mapping.map import map_event
+from processor.replay import operation, partition_replay, past_mapper
 from processor.replay.operation import OperationOptions, run_operation
 from processor.replay.replay import ReplayCommand
 from processor.replay.request import ReplayRequest
 from processor.replay.selection import Selection
 from processor.wire.json_codec import JSON_HEADERS
 from processor.wire.operations import progress_out_record
+from processor.wire.schema import SchemaOf, WriterSchema
 from tests.replay.plain_reader import created, dead, decided, once, progress_states
 from tests.replay.test_anchor import delete_before
 from tests.replay.test_replay import LATER, NOTE, replay_as_json, run_replay, skip
@@ -224,3 +238,92 @@ def test_counts_of_an_operation_are_of_all_its_processes(installation: Installat
     assert ("DONE", 10, {"messages": 10, "decisions": 0, "deadLetters": 0}) == tuple(
         last[name] for name in ("state", "next", "counts")
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Records that cannot be read, or not now
+
+
+def with_failing_schemas(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool], error: Exception) -> None:
+    """The look-up of a schema raises `error` in its nth call, from 1 on, where `fails(n)`."""
+    calls = 0
+    blocking = operation._blocking
+
+    def failing(schema_of: SchemaOf) -> SchemaOf:
+        inner = blocking(schema_of)
+
+        def look_up(schema_id: SchemaId | SchemaGuid) -> WriterSchema:
+            nonlocal calls
+            calls += 1
+            if fails(calls):
+                raise error
+            return inner(schema_id)
+
+        return look_up
+
+    monkeypatch.setattr(operation, "_blocking", failing)
+
+
+def test_an_event_whose_id_could_not_be_searched(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was sent twice, and its schema is refused while ids are read, and served a moment later: it is left, as it may
+    have its message elsewhere; so it has, says the next call."""
+    installation.produce_events([repayment(1)])
+    installation.run()
+    skip(installation, [repayment(1), repayment(2)])
+    with_failing_schemas(monkeypatch, lambda call: call == 2, DeferredSchemaError("refused"))  # 1: the sample
+
+    assert 1 == run_replay(installation, yes=True)
+    assert Counter({(0, 1, "note"): 1, (2, 2, "note"): 1}) == created(installation)
+    assert 0 == run_replay(installation, yes=True)
+    assert Counter({(1, "ALREADY_CREATED"): 1}) == decided(installation)
+
+
+def test_a_registry_that_is_gone_while_ids_are_read(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written; the same command goes on when it is back."""
+    installation.produce_events([repayment(1)])
+    installation.run()
+    skip(installation, [repayment(1)])
+    with_failing_schemas(monkeypatch, lambda call: call == 2, UnavailableError("no response from the registry"))
+
+    with pytest.raises(DependencyError, match="no response from the registry\nhint: "):
+        run_replay(installation, yes=True)
+    assert 0 == run_replay(installation, yes=True)
+    assert Counter({(1, "ALREADY_CREATED"): 1}) == decided(installation)
+    assert ["STOPPED", "DONE"] == [state for _, state in progress_states(installation) if state != "UNDER_WAY"]
+
+
+def test_a_record_whose_reading_raises(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever one record makes our code raise, it is that record's dead letter, and costs no other one its outcome."""
+
+    def decode_or_raise(record: SourceRecord, *arguments: Any, **named: Any) -> Any:
+        if record.position.offset == 1:
+            raise RecursionError(record.value)
+        return decode_record(record, *arguments, **named)
+
+    for module in (partition_replay, past_mapper):
+        monkeypatch.setattr(module, "decode_record", decode_or_raise)
+    skip(installation, [repayment(number) for number in range(3)])
+
+    assert 0 == run_replay(installation, yes=True)
+    assert (once([0, 2]), Counter({(1, "MAPPING_ERROR"): 1})) == (created(installation), dead(installation))
+    assert 0 == run_replay(installation)
+
+
+def test_an_event_whose_mapping_raises(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `run` does it: a dead letter, and no word of the event on screen or in the log."""
+
+    def map_or_raise(source: SourceEvent, *arguments: Any, **named: Any) -> Any:
+        if source.record.position.offset == 1:
+            raise ValueError(f"of {source.event.fields}")
+        return map_event(source, *arguments, **named)
+
+    monkeypatch.setattr(past_mapper, "map_event", map_or_raise)
+    skip(installation, [repayment(number) for number in range(3)])
+
+    assert 0 == run_replay(installation, yes=True)
+    assert (once([0, 2]), Counter({(1, "MAPPING_ERROR"): 1})) == (created(installation), dead(installation))
+    assert not {"Ines", "Duarte", "351910000001"} & set(re.findall(r"\w+", "".join(capsys.readouterr())))
