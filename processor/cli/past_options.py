@@ -48,11 +48,21 @@ def operation_options(
     """How the operation is done, as it was typed. Raises UsageError."""
     from processor.replay.operation import OperationOptions
 
+    require_text(by=by, because=others.get("because"))
     if rate is not None and not 0 < rate < float("inf"):
         raise UsageError("--rate takes a number above 0", hint="--rate 100 is a hundred events a second")
     if others.get("because") is not None:
         record_text("--because", others["because"])
     return OperationOptions(by=person(by), resume=_operation_id(resume, kind, yes=yes), rate=rate, yes=yes, **others)
+
+
+def require_text(**texts: str | None) -> None:
+    """Raise UsageError for bytes that are no UTF-8: they would be kept with the operation, as JSON. By option."""
+    for option, text in texts.items():
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"--{option} is not UTF-8: {text!r}") from error
 
 
 def _operation_id(text: str | None, kind: "OperationKind", *, yes: bool) -> "OperationId | None":

@@ -29,6 +29,7 @@ from processor.cli.past_options import (
     command_text,
     operation_options,
     phase_bar,
+    require_text,
 )
 from processor.errors import UsageError
 
@@ -153,6 +154,7 @@ def _request(typed: dict[str, Any]) -> "ReplayRequest":
     from processor.replay.request import ReplayRequest
     from processor.replay.selection import Selection, parse_offsets, parse_time, require_order
 
+    require_text(**{name: typed[name] for name in ("client", "account", "because")})
     first, end = parse_offsets(typed["offsets"]) if typed["offsets"] is not None else (None, None)
     times = {
         option: None if typed[name] is None else parse_time(option, typed[name], now_ms=now_ms)

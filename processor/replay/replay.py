@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from processor.domain.operation import OperationKind
 from processor.domain.output_topics import OutputTopic
@@ -22,6 +22,9 @@ from processor.replay.set_history import SetHistory, set_history
 from processor.settings import Settings
 
 
+_IS_PLANNED: Final = "isPlanned"  # among the values of a request: the operation does a plan
+
+
 @dataclass(frozen=True)
 class ReplayCommand:
     """A replay as an operation. `plan` is done exactly, or not at all. `makes_plan`: the report says of each record
@@ -38,7 +41,7 @@ class ReplayCommand:
             kind=OperationKind.REPLAY,
             command=self.asked.command,
             partitions=self.asked.selection.partitions,
-            values=request_as_json(self.asked),
+            values=request_as_json(self.asked) | ({} if self.plan is None else {_IS_PLANNED: True}),
             reissue=self.asked.reissue,
             send_late=self.asked.send_late,
         )
@@ -49,7 +52,10 @@ class ReplayCommand:
         return self.plan is not None
 
     def go_on(self, values: Mapping[str, Any]) -> "ReplayCommand":
-        """The same with what an operation asked for. ValueError for what is no replay's."""
+        """The same with what an operation asked for. ValueError for what is no replay's, UsageError where it did a plan
+        and none is given."""
+        if values.get(_IS_PLANNED) and self.plan is None:
+            raise UsageError("this operation does a plan, and nothing else", hint="name its file with --plan")
         return replace(self, asked=parse_request(values))
 
     def check(self, templates: TemplateSet) -> None:

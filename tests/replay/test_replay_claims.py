@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processor.cli import replay as command
+from processor.cli.past_options import command_text
 from processor.domain.event import SourceEvent
 from processor.domain.operation import OperationId
 from processor.domain.operation_record import OperationState, ProgressRecord
@@ -32,6 +33,7 @@ from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.replay import operation, partition_replay, past_mapper
 from processor.replay.operation import OperationOptions, run_operation
+from processor.replay.plan import read_plan
 from processor.replay.replay import ReplayCommand
 from processor.replay.request import ReplayRequest
 from processor.replay.selection import Selection
@@ -110,7 +112,7 @@ def killed(installation: Installation, step: Step = Step.BEGUN, *, nth: int = 1,
 
 def command_line(**typed: Any) -> str:
     """As the command has it of these options."""
-    return command._command_line(typed)
+    return command_text(typed, left_out=frozenset())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -327,3 +329,39 @@ def test_an_event_whose_mapping_raises(
     assert 0 == run_replay(installation, yes=True)
     assert (once([0, 2]), Counter({(1, "MAPPING_ERROR"): 1})) == (created(installation), dead(installation))
     assert not {"Ines", "Duarte", "351910000001"} & set(re.findall(r"\w+", "".join(capsys.readouterr())))
+
+
+def test_a_plan_is_not_gone_on_with_without_it(installation: Installation, tmp_path: Path) -> None:
+    """--resume alone would do more than was reviewed."""
+    skip(installation, [repayment(number) for number in range(4)])
+    plan = tmp_path / "plan.jsonl"
+    assert 1 == run_replay(installation, offsets="0:3", save_plan=plan)
+    lines = plan.read_text().splitlines()
+    plan.write_text("\n".join([*lines[:1], *lines[1:3]]) + "\n")  # the reviewer left one out
+    with pytest.raises(InputError, match="is missing more now than the plan has"):
+        run_replay(installation, plan=plan, yes=True)
+    plan.write_text("\n".join(lines) + "\n")
+    asked = replace(read_plan(plan).request, command=command_line(plan=plan))
+    options = OperationOptions(yes=True, by="ada")
+    with pytest.raises(Killed):
+        run_operation(
+            installation.settings, ReplayCommand(asked, plan=read_plan(plan)), options, on_step=kill_at(Step.PRODUCED)
+        )
+    (going_on, _) = progress_states(installation)[-1]
+
+    with pytest.raises(UsageError, match="this operation does a plan, and nothing else\nhint: name its file with"):
+        run_replay(installation, resume=going_on, yes=True)
+    assert 0 == run_replay(installation, plan=plan, yes=True)
+    assert (going_on, "DONE") == progress_states(installation)[-1]
+    assert once(range(3)) == created(installation)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is typed
+
+
+@pytest.mark.parametrize("option", ["by", "because", "client", "account"])
+def test_text_that_is_no_text(option: str) -> None:
+    """Bytes that are not UTF-8 could not be kept with the operation: refused before anything is read."""
+    with pytest.raises(UsageError, match=rf"--{option} is not UTF-8: 'x\\udcff'"):
+        command.command(**{option: "x\udcff"})
