@@ -423,13 +423,19 @@ def _build_mapping(
     local: LocalParts, operation: Operation | None, shutdown: Shutdown, stack: ExitStack
 ) -> MappingParts:
     """What is mapped with. The local store of the reference tables is the operation's alone; a dry run, which keeps
-    nobody out, has a store for itself, which is removed in the end."""
+    nobody out, has a store for itself, which is removed in the end, and so has what takes over from a process that has
+    the store."""
     settings = local.settings
-    if operation is None:
+    name = None
+    if operation is not None:
+        try:
+            name = stack.enter_context(claim_past_store(settings, operation.id))
+        except OperationUnderWayError:
+            if not operation.options.take_over:
+                raise
+    if name is None:
         name = f"{settings.group_id}:past-{os.getpid()}"
         stack.callback(partial(shutil.rmtree, store_folder(settings, name), ignore_errors=True))
-    else:
-        name = stack.enter_context(claim_past_store(settings, operation.id))
     restore = TableRestore(name, Metrics(CollectorRegistry()), on_progress=lambda _text: None, until_end=True)
     return build_mapping(local, read_server_parts(local, shutdown), restore, shutdown=shutdown, stack=stack)
 

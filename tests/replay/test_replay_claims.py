@@ -173,10 +173,10 @@ def test_events_that_expired_since(installation: Installation) -> None:
     assert (operation, "DONE") == progress_states(installation)[-1]
 
 
-def set_positions(installation: Installation, *offsets: int) -> None:
-    """Of partitions 0 and on."""
+def set_positions(installation: Installation, *offsets: int, first: int = 0) -> None:
+    """Of partitions `first` and on."""
     consumer = Consumer(logged({"bootstrap.servers": installation.servers, "group.id": installation.group}))
-    positions = [TopicPartition(installation.events, number, offset) for number, offset in enumerate(offsets)]
+    positions = [TopicPartition(installation.events, number, offset) for number, offset in enumerate(offsets, first)]
     consumer.commit(offsets=positions, asynchronous=False)
     consumer.close()
 
