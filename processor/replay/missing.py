@@ -91,6 +91,8 @@ class MissingTemplates:
             if mapped.event is None or mapped.set_version is None:
                 return frozenset()
             found &= frozenset(template.id for template in self._today.for_event(mapped.event))
+            if not found:  # whether that set is kept or not
+                return frozenset()
             found -= self._history.templates(mapped.set_version, mapped.event)
         return found
 

@@ -313,12 +313,18 @@ def _exit_when_unavailable(settings: Settings) -> Iterator[None]:
 
 
 def _partitions(settings: Settings, admin: Admin, selected: Sequence[int] | None) -> Sequence[int]:
-    """The selected partitions of the events, in order. UsageError for one that there is not."""
+    """The selected partitions of the events, in order. UsageError for one that there is not, TopicConfigError where
+    operations have none for each."""
     events, operations = settings.topic(InputTopic.EVENTS), settings.topic(FixedOutput.OPERATIONS)
     topics = describe_topics(admin, (events, operations))
     if missing := [topic for topic in (events, operations) if topic not in topics]:
         raise TopicConfigError(f"topics are missing: {', '.join(missing)}", hint="`processor topics --create`")
     count = topics[events].partitions
+    if topics[operations].partitions < count:
+        raise TopicConfigError(
+            f"{operations} has fewer partitions ({topics[operations].partitions}) than {events} ({count})",
+            hint="`processor topics --grow`",
+        )
     if selected is None:
         return range(count)
     if unknown := [number for number in selected if number >= count]:

@@ -21,7 +21,6 @@ from processor.replay.request import ReplayRequest, parse_request, request_as_js
 from processor.replay.set_history import SetHistory, set_history
 from processor.settings import Settings
 
-
 _IS_PLANNED: Final = "isPlanned"  # among the values of a request: the operation does a plan
 
 

@@ -1,11 +1,12 @@
 """`processor replay` against what happened meanwhile: templates, rows, topics and positions that changed, and input of
 all kinds. Each claim is compared with what a plain reader finds (plain_reader.py), whose keys an oracle computes."""
 
-import json
 import re
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from processor.cli.past_options import command_text
 from processor.domain.event import SourceEvent
 from processor.domain.operation import OperationId
 from processor.domain.operation_record import OperationState, ProgressRecord
-from processor.domain.output_topics import OutputTopic
+from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
+from processor.domain.reference import Table
 from processor.engine.step import Step, StepHook
 from processor.errors import (
     DeferredSchemaError,
@@ -47,6 +49,7 @@ from tests.support.builders import make_progress
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
+from tests.support.reference_rows import BLOCKED, INES
 
 pytestmark = pytest.mark.kafka
 
@@ -365,3 +368,402 @@ def test_text_that_is_no_text(option: str) -> None:
     """Bytes that are not UTF-8 could not be kept with the operation: refused before anything is read."""
     with pytest.raises(UsageError, match=rf"--{option} is not UTF-8: 'x\\udcff'"):
         command.command(**{option: "x\udcff"})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Templates and rows that changed
+
+
+def test_a_template_that_changed_since(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """Existence is by event and template: with another recipient, edited and reverted, renamed, or removed and added
+    again, nobody is written to once more; not by --include-new either, as the set of then had it."""
+    installation.produce_events([repayment(number) for number in range(3)])
+    installation.run()
+    edits: list[dict[str, str | None]] = [
+        {"note": NOTE.replace("version = 7", "version = 8").replace('"CLIENT"', '"CREDIT_OFFICER"')},
+        {"note": NOTE.replace("version = 7", "version = 9").replace("Paid", "Got")},
+        {"note": NOTE.replace("version = 7", "version = 10")},
+        {"later": LATER},
+        {"note": None},
+        {"note": NOTE},
+        {"later": None},
+    ]
+    for edit in edits:
+        for name, text in edit.items():
+            write_template(installation, name, text)
+        code, found = replay_as_json(capsys, installation)
+        assert (0, 0, 3) == (code, found["events"], found["withOutcome"]), edit
+    assert 0 == run_replay(installation, include_new=["note"], yes=True)
+    write_template(installation, "memo", NOTE.replace('"note"', '"memo"'))
+    write_template(installation, "note", None)
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(3)) == created(installation)
+
+
+def test_a_template_that_was_gone_for_a_while(installation: Installation) -> None:
+    """Removed and added again: what was mapped meanwhile did not have it, and gets it by --include-new alone."""
+    write_template(installation, "later", LATER)
+    for text in (LATER, None, LATER):
+        if text != LATER or installation.committed() != [-1001]:
+            write_template(installation, "later", text)
+        begin = max(0, *installation.committed())
+        installation.produce_events([repayment(number) for number in range(begin, begin + 2)])
+        installation.run()
+    before = created(installation)
+    assert once(range(6)) + once([0, 1, 4, 5], "later") == before
+
+    assert 0 == run_replay(installation, yes=True)
+    assert before == created(installation)
+    assert 0 == run_replay(installation, include_new=["later"], yes=True)
+    assert once(range(6)) + once(range(6), "later") == created(installation)
+    assert 0 == run_replay(installation, include_new=["later"])
+
+
+def client(number: int) -> dict[str, str]:
+    """Fields of another client."""
+    return {"encodedKey": f"{number:032x}", "id": f"C-{number}"}
+
+
+def test_consents_that_changed_since(installation: Installation) -> None:
+    """Who was written to is not written to again, whatever the rows say now; who was left out stays so, until an
+    operator names the reason; who was skipped gets what the rows of today say."""
+    write_template(installation, "note", NOTE.replace("OPT_OUT", "OPT_IN"))
+
+    def rows(subscribed: Mapping[int, bool], blocked: Mapping[int, bool]) -> None:
+        for number, value in subscribed.items():
+            row = {"subscribed": value, "at": "2026-03-14T09:26:53Z"}
+            installation.produce_row(Table.SUBSCRIPTIONS, f"{client(number)['encodedKey']}:note", row)
+        for number, value in blocked.items():
+            row = {**(BLOCKED if value else INES), "id": f"CTT-1000-0000-{number:04}"}
+            installation.produce_row(Table.CONTACTS, client(number)["encodedKey"], row)
+
+    rows({1: True, 2: False, 3: True, 4: True}, {3: False, 4: True})
+    events = [repayment(number, **client(1 + number % 4)) for number in range(8)]
+    installation.produce_events(events[:4])
+    installation.run()
+    assert {0: 1, 2: 1} == messages_by_offset(installation)
+    assert Counter({(1, "NOT_SUBSCRIBED"): 1, (3, "CONTACT_BLOCKED"): 1}) == decided(installation)
+    rows({1: False, 2: True}, {3: True, 4: False})
+    skip(installation, events[4:])
+
+    assert 0 == run_replay(installation, yes=True)
+    assert {0: 1, 2: 1, 5: 1, 7: 1} == messages_by_offset(installation)
+    then = Counter({(1, "NOT_SUBSCRIBED"): 1, (3, "CONTACT_BLOCKED"): 1})
+    assert then + Counter({(4, "NOT_SUBSCRIBED"): 1, (6, "CONTACT_BLOCKED"): 1}) == decided(installation)
+    assert 0 == run_replay(installation, include_decided=["NOT_SUBSCRIBED"], yes=True)
+    assert {0: 1, 1: 1, 2: 1, 5: 1, 7: 1} == messages_by_offset(installation)
+    assert 0 == run_replay(installation, include_decided=["NOT_SUBSCRIBED"])
+
+
+def messages_by_offset(installation: Installation) -> dict[int, int]:
+    """How many messages each event has, to whomever."""
+    return dict(sorted(Counter(status["source"]["offset"] for status in installation.read_statuses()).items()))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The input, and where it lies
+
+
+def test_an_event_that_was_sent_again_after_20_000_others(installation: Installation) -> None:
+    """Far outside of the deduplication window: its message exists, so it gets none."""
+    installation.produce_events([repayment(1)])
+    installation.run()
+    installation.produce_values([b"\0"] * 20_000)
+    skip_to = 20_002
+    installation.produce_events([repayment(1)])
+    installation.set_position(skip_to)
+
+    assert 0 == run_replay(installation, offsets="20001:", yes=True)
+    assert Counter({(0, 1, "note"): 1}) == created(installation)
+    assert Counter({(20_001, "ALREADY_CREATED"): 1}) == decided(installation)
+
+
+def test_records_of_all_kinds(installation: Installation) -> None:
+    """What `run` gave its outcome is left: rejected, empty, of another tenant, and where a template failed. The same
+    kinds that were skipped get the outcomes that `run` would have given them; markers and aborted records get none."""
+    strict = NOTE.replace('"note"', '"strict"').replace('"Note"', '"Strict"') + "strict = true\n"
+    write_template(installation, "strict", strict.replace("{TRANSACTION_AMOUNT}", "{CF:LOAN:Absent}"))
+
+    def produce(first: int) -> None:
+        """Seven offsets: five records, an event that is aborted, and two markers."""
+        producer = Producer(
+            logged({"bootstrap.servers": installation.servers, "transactional.id": f"{installation.prefix}core"})
+        )
+        producer.init_transactions(30)
+        other = {**repayment(first + 3), "tenant": "southbank"}
+        values = [installation.encode(repayment(first))[0], b"broken", None, installation.encode(other)[0]]
+        key = installation.encode(repayment(first))[1]
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(installation.events, value, key, 0)
+        producer.commit_transaction(30)
+        producer.begin_transaction()
+        producer.produce(installation.events, installation.encode(repayment(99))[0], key, 0)
+        producer.flush(30)
+        producer.abort_transaction(30)
+
+    produce(0)
+    installation.run()
+    assert [7] == installation.committed()
+    produce(7)
+    installation.set_position(14)
+
+    def expected_after(*firsts: int) -> tuple[Counter[Any], ...]:
+        return (
+            once(firsts),
+            Counter({(first + at, reason): 1 for first in firsts for at, reason in DEAD}),
+            Counter({(first + at, reason): 1 for first in firsts for at, reason in DECIDED}),
+        )
+
+    assert expected_after(0) == (created(installation), dead(installation), decided(installation))
+    assert 0 == run_replay(installation, yes=True)
+    assert expected_after(0, 7) == (created(installation), dead(installation), decided(installation))
+    assert 0 == run_replay(installation, yes=True)
+    assert expected_after(0, 7) == (created(installation), dead(installation), decided(installation))
+
+
+DEAD = ((0, "TEMPLATE_FAILED"), (1, "BAD_FRAME"))
+DECIDED = ((2, "EMPTY_RECORD"), (3, "TENANT_DISABLED"))
+
+
+def test_records_whose_time_lies_outside(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """The range of offsets is the broker's; records within it of another time are counted, and left to a replay that
+    does not name the time."""
+    now_ms = int(time.time() * 1000)
+    minutes = [-60, -30, -90, -29, -28, -10]
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    for number, minute in enumerate(minutes):
+        value, key = installation.encode(repayment(number))
+        producer.produce(installation.events, value, key, 0, timestamp=now_ms + minute * 60_000)
+    assert producer.flush(30) == 0
+    installation.set_position(len(minutes))
+
+    code, found = replay_as_json(capsys, installation, from_="40m", to="15m", yes=True)
+    assert (0, {"OUTSIDE_TIME": 1}, 3) == (code, found["nothingToPublish"], found["events"])
+    assert once([1, 3, 4]) == created(installation)
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(6)) == created(installation)
+
+
+def test_filters_one_after_the_other(installation: Installation) -> None:
+    """In any combination and order each event and template gets its message once, and a last replay without filters the
+    rest."""
+    write_template(installation, "later", LATER)
+    events = [repayment(number, **client(number % 3)) for number in range(12)]
+    for number, event in enumerate(events):
+        event["account"] |= {"id": f"LN-{number % 2}"}
+        if number % 4 == 3:
+            event["event"] = "LOAN_REPAYMENT_REVERSAL"
+    skip(installation, events)
+    everything = Counter(
+        {(number, template): 1 for number in range(12) if number % 4 != 3 for template in ("note", "later")}
+    )
+    filters: list[tuple[dict[str, Any], Callable[[int, str], bool]]] = [
+        ({"template": ["later"], "account": "LN-1"}, lambda number, name: name == "later" and number % 2 == 1),
+        ({"client": "C-1", "offsets": "3:"}, lambda number, _: number % 3 == 1 and number >= 3),
+        ({"event": ["LOAN_REPAYMENT"], "template": ["note"]}, lambda _, name: name == "note"),
+        ({"event": ["LOAN_REPAYMENT_REVERSAL"]}, lambda _number, _name: False),
+        ({}, lambda _number, _name: True),
+    ]
+    done: set[tuple[int, str]] = set()
+    for options, selects in filters:
+        assert 0 == run_replay(installation, yes=True, **options)
+        done |= {pair for pair in everything if selects(*pair)}
+        found = Counter((status["source"]["offset"], status["templateId"]) for status in installation.read_statuses())
+        assert Counter(dict.fromkeys(done, 1)) == found, options
+    assert everything == found
+    assert Counter({(number, "NO_TEMPLATE"): 1 for number in (3, 7, 11)}) == decided(installation)
+    assert 0 == run_replay(installation)
+
+
+def test_a_position_that_was_set_back_before(installation: Installation) -> None:
+    """`run` has mapped some events twice by then: nothing of them is missing, and skipped ones are."""
+    installation.produce_events([repayment(number) for number in range(6)])
+    installation.run()
+    installation.set_position(3)
+    installation.run()
+    twice = once(range(6)) + once([3, 4, 5])
+    assert twice == created(installation)
+    skip(installation, [repayment(number) for number in range(6, 8)])
+
+    assert 0 == run_replay(installation, yes=True)
+    assert twice + once([6, 7]) == created(installation)
+
+
+def test_a_range_past_the_retention_of_events(installation: Installation) -> None:
+    """Offsets that are gone are refused, with those that can be named; a time before them begins with what is there."""
+    skip(installation, [repayment(number) for number in range(6)])
+    delete_before(installation, installation.events, 4)
+
+    with pytest.raises(InputError, match=r"begins at offset 4: earlier ones are gone\nhint: --offsets 4:6") as refused:
+        run_replay(installation, offsets="2:6", yes=True)
+    assert refused.value.exit_code == 5
+    assert [] == progress_states(installation)
+    assert 0 == run_replay(installation, from_="9d", yes=True)
+    assert once([4, 5]) == created(installation)
+
+
+def test_partitions_that_were_added_meanwhile(installation: Installation) -> None:
+    """Those that the group has no position in are refused, and named, before anything is written to any; the others
+    can be replayed."""
+    skip(installation, [repayment(number) for number in range(3)])
+    installation.grow_topic(installation.events, 2)
+    with pytest.raises(TopicConfigError, match=r"partitions(.|\n)*hint: `processor topics --grow`"):
+        run_replay(installation, yes=True)
+    for topic in (*installation.outputs, installation.operations):
+        if not topic.startswith(f"{installation.prefix}mrn."):
+            installation.grow_topic(topic, 2)
+    installation.produce_events([repayment(3)], partition=1)
+
+    with pytest.raises(InputError, match=r"has no position in \S+\[1\]: what `run` has not reached is not in the past"):
+        run_replay(installation, yes=True)
+    assert (Counter(), []) == (created(installation), progress_states(installation))
+    assert 0 == run_replay(installation, partition=[0], yes=True)
+    assert once(range(3)) == created(installation)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The outputs
+
+
+@pytest.mark.parametrize("form", ["avro", "json"])
+def test_both_forms_of_outputs(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """What exists is read, and what is missing written, in either."""
+    output = {"format": form}
+    installation = make_installation(bootstrap_servers, topic_prefix, tmp_path, monkeypatch, output=output)
+    installation.produce_events([repayment(number) for number in range(3)])
+    installation.run()
+    skip(installation, [repayment(number) for number in (3, 4, 1)])
+
+    assert 1 == run_replay(installation)
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(5)) == created(installation)
+    assert 0 == run_replay(installation)
+    assert 1 == len(installation.read(installation.decisions))
+
+
+def test_a_template_set_that_is_not_kept(installation: Installation) -> None:
+    """Whether it had a template is unknown: refused for --include-new, and of no matter for all else."""
+    installation.produce_events([repayment(number) for number in range(3)])
+    installation.run()
+    write_template(installation, "later", LATER)
+    skip(installation, [repayment(3)])
+    (key,) = installation.template_set_keys()
+    plant(installation, installation.settings.topic(FixedOutput.TEMPLATE_SETS), None, key=key.encode())
+
+    for yes in (False, True):
+        with pytest.raises(InputError, match=f"template set {key}, which is not kept(.|\n)*hint: take a later range"):
+            run_replay(installation, include_new=["later"], yes=yes)
+    assert once(range(3)) == created(installation)
+    assert 0 == run_replay(installation, offsets="3:", include_new=["later"], yes=True)
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(4)) + once([3], "later") == created(installation)
+
+
+@pytest.mark.parametrize("name", [FixedOutput.STATUS, FixedOutput.DECISIONS])
+def test_an_output_that_cannot_be_read(installation: Installation, name: FixedOutput) -> None:
+    """It may be an event's outcome, so nothing behind it is missing for sure: exit code 5, and its place."""
+    installation.produce_events([repayment(0)])
+    installation.run()
+    skip(installation, [repayment(1)])
+    topic = installation.settings.topic(name)
+    plant(installation, topic, b'{"newer": true}')
+
+    for yes in (False, True):
+        with pytest.raises(InputError, match=rf"{topic}\[0\]@\d+ cannot be read(.|\n)*hint: a newer version may") as no:
+            run_replay(installation, yes=yes)
+        assert no.value.exit_code == 5
+    assert 1 == len(installation.read(installation.messages))
+
+
+def test_an_operation_that_cannot_be_read(installation: Installation) -> None:
+    """Somebody may be at work: exit code 5, before anything is touched."""
+    skip(installation, [repayment(0)])
+    plant(installation, installation.operations, b'{"kind": "PROGRESS", "state": "NEWER"}')
+
+    for yes in (False, True):
+        with pytest.raises(InputError, match=r"operations\[0\]@0 cannot be read(.|\n)*hint: a newer version") as no:
+            run_replay(installation, yes=yes)
+        assert no.value.exit_code == 5
+    assert [] == installation.read_statuses()
+
+
+def test_an_event_whose_schema_is_refused(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The registry refuses it, and serves others: it is left and counted, with exit code 1, and costs no other one its
+    outcome; the same command makes up for it when it is served."""
+    with_failing_schemas(monkeypatch, lambda call: call in (2, 5), DeferredSchemaError("refused"))
+    skip(installation, [repayment(number) for number in range(3)])
+
+    code, found = replay_as_json(capsys, installation, yes=True)
+    assert (1, {"DEFERRED": 1}) == (code, found["nothingToPublish"])
+    assert once([0, 2]) == created(installation)
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(3)) == created(installation)
+
+
+def test_outputs_that_the_broker_refuses(installation: Installation) -> None:
+    """A compacted topic takes no record without a key: the batch is halved down to that one, which is a dead letter;
+    the others are published, once."""
+    installation.configure(installation.decisions, "cleanup.policy", "compact")
+    installation.produce_events([repayment(number) for number in range(3)])
+    plant(installation, installation.events, b"", key=None)
+    installation.produce_events([repayment(number) for number in range(4, 7)])
+    installation.set_position(7)
+
+    assert 0 == run_replay(installation, yes=True)
+    assert once([0, 1, 2, 4, 5, 6]) == created(installation)
+    assert Counter({(3, "OUTPUT_REFUSED"): 1}) == dead(installation)
+    assert "DONE" == progress_states(installation)[-1][1]
+    assert 0 == run_replay(installation)
+
+
+def test_a_topic_that_is_missing(installation: Installation) -> None:
+    """Exit code 2, and how to create it, before anything is written."""
+    skip(installation, [repayment(0)])
+    for topic in (installation.notifications, installation.operations):
+        installation.delete_topic(topic)
+        with pytest.raises(TopicConfigError, match=rf"{topic}(.|\n)*hint: .*`processor topics --create`") as missing:
+            run_replay(installation, yes=True)
+        assert missing.value.exit_code == 2
+    installation.create_topics()
+    assert 0 == run_replay(installation, yes=True)
+    assert once([0]) == created(installation)
+
+
+NO_ROOM = """
+import resource, sys
+from processor.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+main()
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("yes", [False, True])
+def test_a_disk_without_room(installation: Installation, yes: bool) -> None:
+    """For the local store of the reference tables: what happened, what to do, exit code 3, and nothing is written; with
+    room the same command does it all."""
+    skip(installation, [repayment(number) for number in range(3)])
+    installation.produce_row(Table.CONTACTS, client(1)["encodedKey"], INES)
+    settings = installation.settings
+    environment = {
+        **installation.env(),
+        "PROCESSOR_OUTPUT__FORMAT": "json",
+        "PROCESSOR_TEMPLATES_DIR": str(settings.templates_dir),
+        "PROCESSOR_STATE_DIR": str(settings.state_dir),
+    }
+    words = [sys.executable, "-c", NO_ROOM, "replay", *(["--yes"] if yes else [])]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert 3 == ended.returncode, ended.stderr
+    *_, what, hint = ended.stderr.splitlines()
+    assert what.startswith("no room on the disk for the local store in /")
+    assert hint.startswith("hint: make room there, or set PROCESSOR_STATE_DIR")
+    assert "Traceback" not in ended.stderr
+    assert ([], []) == (installation.read_statuses(), progress_states(installation))
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(3)) == created(installation)
