@@ -294,6 +294,8 @@ def run_operation(
             began_ms=now_ms(),
             on_step=on_step,
         )
+        if operation is not None:
+            _open_all(session, command, partitions, newest)
         return _run_all(session, command, partitions, on_phase)
 
 
@@ -467,6 +469,20 @@ def _blocking(schema_of: SchemaOf) -> SchemaOf:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One partition after the other
+
+
+def _open_all(
+    session: Session,
+    command: PastCommand,
+    partitions: Sequence[int],
+    newest: Mapping[int, LoggedOperation[ProgressRecord] | None],
+) -> None:
+    """Find out whether the work can begin in each partition, before anything is written to one of them."""
+    for partition in partitions:
+        logged = newest.get(partition)
+        begun = logged.record if logged is not None and logged.record.operation == session.operation_id else None
+        if begun is None or begun.state is not OperationState.DONE:
+            command.open(session, partition, None if begun is None else _range_of(begun), lambda *_: None)
 
 
 def _run_all(session: Session, command: PastCommand, partitions: Sequence[int], on_phase: OnPhase) -> OperationReport:
