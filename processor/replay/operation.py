@@ -380,9 +380,9 @@ def _unfinished(
 def _is_between(done: ProgressRecord, newest: Mapping[int, LoggedOperation[ProgressRecord] | None]) -> bool:
     """Whether an operation that is done in one partition was killed before it began with another of those that it is
     about: that one has no progress, or none since the operation began."""
-    began_ms = parse_operation_id(done.operation).began_at.timestamp() * 1000
+    since_ms = (parse_operation_id(done.operation).began_at.timestamp() + 1) * 1000  # an id has whole seconds
     return any(
-        logged is None or logged.time_ms < began_ms
+        logged is None or (logged.record.operation != done.operation and logged.time_ms < since_ms)
         for partition, logged in newest.items()
         if partition < done.request.get(_PARTITION_COUNT, 0)
     )

@@ -1,5 +1,5 @@
-"""Replays at the same moment as others, and what ends one in the middle: no event gets a message of a template twice, and
-who loses says so, and to whom."""
+"""Replays at the same moment as others, and what ends one in the middle: no event gets a message of a template twice,
+and who loses says so, and to whom."""
 
 import os
 import random
@@ -18,21 +18,23 @@ from typing import Any, Final
 
 import pytest
 
+from processor.cli.past_options import command_text
 from processor.cli.replay import _as_json
 from processor.engine.loop import run
 from processor.engine.step import Step, StepHook
-from processor.errors import DependencyError, InputError, OperationUnderWayError
+from processor.errors import DependencyError, InputError, OperationUnderWayError, UsageError
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from processor.observability.signals import ShutdownRequested
+from processor.replay import operation as past
 from processor.replay import past_publisher
 from processor.replay.operation import OnPhase, OperationOptions, run_operation
 from processor.replay.replay import ReplayCommand
-from processor.replay.report import OperationReport
+from processor.replay.report import OperationReport, PartitionReport
 from processor.replay.request import ReplayRequest
 from processor.replay.selection import Selection
 from tests.replay.plain_reader import created, once, progress_states
 from tests.replay.test_replay import run_replay, skip
-from tests.replay.test_replay_claims import make_installation, set_positions
+from tests.replay.test_replay_claims import Killed, make_installation, set_positions
 from tests.support.events import repayment
 from tests.support.installation import ROOT, Installation
 from tests.support.services import SOON_STARTED_AGAIN
@@ -159,8 +161,8 @@ def paused_replay(installation: Installation, **options: Any) -> Iterator[tuple[
 def test_two_replays_at_the_same_moment(
     shared: Installation, seed: int, is_same_command: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is first, and wherever it is when the other one comes: one ends it, the other one with exit code 4; or one
-    after the other, and the second finds nothing."""
+    """Whoever is first, and wherever it is when the other one comes: one does it all, and the other one ends with exit
+    code 4; or one comes after the other, and the second finds nothing."""
     monkeypatch.setattr(past_publisher, "SUCCESSOR_TIMEOUT_S", 0.5)
     rng, partition = random.Random(f"{seed} {is_same_command}"), seed + SEEDS * is_same_command
     shared.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
@@ -291,7 +293,7 @@ def test_no_position_no_past(installation: Installation) -> None:
     """Without a position there is nothing to replay, whatever `run --start-from beginning` does at that moment: exit
     code 5, or nothing is missing."""
     installation.produce_events([repayment(number) for number in range(EVENTS)])
-    with pytest.raises(InputError, match="has no position in .*: what `run` has not reached is not in the past"):
+    with pytest.raises(InputError, match=r"has no position in .*: what `run` has not reached is not in the past"):
         run_replay(on_host(installation, "past"), yes=True)
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(run, installation.settings, until_end=True, start_from="beginning")
@@ -376,8 +378,8 @@ def test_killed_at_each_step(installation: Installation, step: Step) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_by_a_person(installation: Installation, signal_number: int) -> None:
-    """It says so, on the screen and on operations, and with exit code 1, as something is still missing; the same command
-    goes on with it, and so does --resume."""
+    """It says so, on the screen and on operations, and with exit code 1, as something is still missing; --resume goes on
+    with it."""
     skip(installation, [repayment(number) for number in range(EVENTS)])
     with replay_process(installation, "--rate", "4") as process:
         wait_until(installation.read_statuses, timeout_s=TIMEOUT_S)
@@ -459,3 +461,49 @@ def test_a_broker_that_ends_in_the_middle(
         assert 0 == run_replay(installation, partition=[0], yes=True)
         assert once(range(EVENTS)) == created(installation)
         assert 1 == len({name for name, _ in progress_states(installation)}) or error is None
+
+
+def killed_in(partition: int) -> Callable[..., PartitionReport]:
+    """The work in a partition, of a process that is killed when it comes to `partition`."""
+    run_partition = past._run_partition
+
+    def run_or_die(session: past.Session, command: past.PastCommand, number: int, on_phase: OnPhase) -> PartitionReport:
+        if number == partition:
+            raise Killed
+        return run_partition(session, command, number, on_phase)
+
+    return run_or_die
+
+
+@pytest.mark.parametrize("is_reissue", [False, True])
+def test_killed_between_two_partitions(
+    bootstrap_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_reissue: bool
+) -> None:
+    """The operation is not done: --resume and the same command go on with it where it had not begun, and leave what it
+    has done; of a reissue too, which nobody gets twice of."""
+    installation = make_installation(bootstrap_servers, topic_prefix, tmp_path, monkeypatch, partitions=2)
+    for partition in range(2):
+        installation.produce_events([repayment(number) for number in range(3)], partition=partition)
+    set_positions(installation, 3, 3)
+    if is_reissue:
+        assert 0 == run_replay(installation, yes=True)
+    typed: dict[str, Any] = {"reissue": True, "because": "wrong amount"} if is_reissue else {}
+    asked = ReplayRequest(command=command_text(typed, left_out=frozenset()), reissue=is_reissue)
+    options = OperationOptions(yes=True, by="ada", because=typed.get("because"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(past, "_run_partition", killed_in(1))
+        run_operation(installation.settings, ReplayCommand(asked), options)
+    (operation, state) = progress_states(installation)[-1]
+    assert state == "DONE"
+    assert operation not in {name for name, _ in progress_states(installation, 1)}
+
+    assert 0 == run_replay(installation, yes=True, **typed)
+    assert [(operation, "UNDER_WAY"), (operation, "DONE")] == progress_states(installation, 1)[-2:]
+    assert (operation, "DONE") == progress_states(installation)[-1]
+    for partition in range(2):
+        statuses = installation.read_statuses(partition)
+        assert Counter(dict.fromkeys(range(3), 1 + is_reissue)) == Counter(
+            status["source"]["offset"] for status in statuses
+        )
+    with pytest.raises(UsageError, match=f"no partition has an unfinished operation {operation}"):
+        run_replay(installation, resume=operation, yes=True)
