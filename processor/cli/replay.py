@@ -97,11 +97,16 @@ def command(
     from processor.domain.operation import OperationKind
     from processor.observability.signals import INTERRUPTED_EXIT_CODE, ShutdownRequested
     from processor.replay.operation import run_operation
+    from processor.replay.request import ReplayRequest
 
     names = ("partition", "offsets", "from_", "to", "event", "client", "account", "template", "include_new")
     more_names = ("include_decided", "reissue", "send_late", "because", "plan")
     given = locals()
     replay = _replay_command({name: given[name] for name in (*names, *more_names)}, save_plan=save_plan, yes=yes)
+    if resume is not None and plan is None and replay.asked != ReplayRequest(command=replay.asked.command):
+        raise UsageError(
+            "--resume goes on with what was asked for then", hint="leave out the options that select or include"
+        )
     options = operation_options(
         OperationKind.REPLAY, by=by, resume=resume, rate=rate, yes=yes, because=because, take_over=take_over
     )

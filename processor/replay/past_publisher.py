@@ -9,6 +9,7 @@ frozen, or cut off, for longer than its transactions live may wake up after anot
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -126,7 +127,7 @@ class PastPublisher:
             log.warning("transaction not committed", error=failure.error, detail=failure.detail)
             patience.wait(f"{failure.error}: {failure.detail}")
             self._refuse_successor(patience)
-            self._publisher.reset_producer(self._topics, between_attempts=patience.check)
+            self._publisher.reset_producer(self._topics, between_attempts=partial(self._check_in_reset, patience))
             self._require_producer()
             if self._was_committed(progress, patience):
                 break
@@ -139,6 +140,11 @@ class PastPublisher:
         """DependencyError when a shutdown did not leave the time to get a producer."""
         if not self._publisher.is_ready:
             raise DependencyError("stopped while the broker did not respond", hint=GOES_ON_HINT)
+
+    def _check_in_reset(self, patience: "_Patience") -> None:
+        """Between two attempts to get a producer: another process may have gone on by now."""
+        patience.check()
+        self._refuse_successor(patience)
 
     def _refuse_successor(self, patience: "_Patience") -> None:
         """Raise OperationUnderWayError when another process has gone on from what we committed: a new producer of ours

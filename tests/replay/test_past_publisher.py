@@ -29,12 +29,19 @@ THEIRS = make_progress(operation=OperationId("replay-20261129T081501Z-99999999")
 class ScriptedBroker:
     """A transactional publisher whose transactions end as scripted, then all are committed.
 
-    `committed` are the values published, of records and of progress; `during` is called within each scripted failure.
+    `committed` are the values published, of records and of progress; `during` is called within each scripted failure,
+    `in_reset` while a producer is made.
     """
 
-    def __init__(self, *failures: NotCommitted, during: Callable[["ScriptedBroker"], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *failures: NotCommitted,
+        during: Callable[["ScriptedBroker"], None] = lambda _: None,
+        in_reset: Callable[["ScriptedBroker"], None] = lambda _: None,
+    ) -> None:
         self.failures = list(failures)
         self.during = during
+        self.in_reset = in_reset
         self.committed: list[bytes] = []
         self.log: list[ProgressRecord] = []
         self.resets = 0
@@ -59,6 +66,7 @@ class ScriptedBroker:
 
     def reset_producer(self, _topics: OutputTopics, *, between_attempts: Callable[[], None]) -> None:
         """As TransactionalPublisher."""
+        self.in_reset(self)
         between_attempts()
         self.resets += 1
 
@@ -109,6 +117,16 @@ def test_nothing_is_published_after_another_operation(failure: NotCommitted, tim
     past = begun(broker, timeout_s=timeout_s)
 
     with pytest.raises(OperationUnderWayError, match=r"taken over partition 0: operation replay-2.*-99999999, by bo "):
+        publish(past)
+    assert ([], 0) == (broker.committed, broker.resets)
+
+
+def test_a_successor_that_comes_while_a_producer_is_made() -> None:
+    """Between two attempts: another attempt would fence it, and both would end."""
+    broker = ScriptedBroker(UNCERTAIN, in_reset=taken_over)
+    past = begun(broker)
+
+    with pytest.raises(OperationUnderWayError):
         publish(past)
     assert ([], 0) == (broker.committed, broker.resets)
 

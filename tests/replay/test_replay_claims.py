@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from processor.errors import (
 )
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
-from processor.replay import operation, partition_replay, past_mapper
+from processor.replay import operation, partition_replay, past_mapper, past_publisher
 from processor.replay.operation import OperationOptions, run_operation
 from processor.replay.plan import read_plan
 from processor.replay.replay import ReplayCommand
@@ -767,3 +769,28 @@ def test_a_disk_without_room(installation: Installation, yes: bool) -> None:
     assert ([], []) == (installation.read_statuses(), progress_states(installation))
     assert 0 == run_replay(installation, yes=True)
     assert once(range(3)) == created(installation)
+
+
+def test_resume_takes_no_other_selection(installation: Installation) -> None:
+    """What was asked for then is gone on with; other options would be left unread."""
+    skip(installation, [repayment(number) for number in range(3)])
+    going_on = killed(installation)
+
+    with pytest.raises(UsageError, match="--resume goes on with what was asked for then\nhint: leave out the options"):
+        run_replay(installation, resume=going_on, offsets="1:2", yes=True)
+    assert 0 == run_replay(installation, resume=going_on, yes=True)
+    assert once(range(3)) == created(installation)
+
+
+def test_a_slow_replay_is_seen_to_be_alive(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a low rate no minute passes without a word of it, and its events come one by one, not at once."""
+    monkeypatch.setattr(past_publisher, "HEARTBEAT_INTERVAL_S", 0.3)
+    skip(installation, [repayment(number) for number in range(3)])
+
+    assert 0 == run_replay(installation, rate=1, yes=True)
+    progress = [record for record in installation.read_operations() if record["state"] == "UNDER_WAY"]
+    times = [datetime.fromisoformat(record["at"]).timestamp() for record in progress]
+    assert max(later - earlier for earlier, later in pairwise(times)) < 1
+    assert {0, 1, 2, 3} == {record["next"] for record in progress}
+    sent = [message.timestamp()[1] for message in installation.read(installation.status)]
+    assert sent[-1] - sent[0] > 1_500
