@@ -29,9 +29,11 @@ def find_begin(outputs: OutcomeReader, first: int, *, time_ms: int) -> Begin:
     """Where the pass for source offsets from `first` on begins; `time_ms` is when the record there was written.
 
     The anchor is an outcome of `run` for a source before `first`: `run` writes in the order of its sources, so what it
-    wrote of later ones lies behind. It is looked for back in time, in steps that double, since no outcome is older than
-    its event. Blocks. Raises InputError when there is none and the outputs do not begin at offset 0, or when one of
-    them has lost what it held at the anchor's time: what is left does not prove what became of the range.
+    wrote of later ones lies behind; but where a position was set back the anchor may be of a later pass than the
+    range's outcomes, so the pass never begins behind the range's own time. It is looked for back in time, in steps that
+    double, since no outcome is older than its event. Blocks. Raises InputError when there is none and the outputs do
+    not begin at offset 0, or when one of them has lost what it held at the anchor's time: what is left does not prove
+    what became of the range.
     """
     extents = outputs.extents()
     step_ms, found = FIRST_STEP_MS, dict[Topic, int]()
@@ -41,7 +43,8 @@ def find_begin(outputs: OutcomeReader, first: int, *, time_ms: int) -> Begin:
         found = {topic: source for topic, offset in offsets.items() for source in _first_of_run(outputs, topic, offset)}
         anchors = {topic: source for topic, source in found.items() if source < first}
         if anchors:
-            return _begin_at(outputs, extents, anchors, from_ms=from_ms)
+            begin_ms = min(time_ms, _anchor_ms(outputs, extents, anchors, from_ms=from_ms))
+            return Begin(outputs.offsets_at(max(0, begin_ms - MARGIN_MS)), min(anchors.values()))
         if from_ms == 0 or all(offsets[topic] <= extent.first for topic, extent in extents.items()):
             break
         step_ms *= 2
@@ -56,11 +59,12 @@ def _first_of_run(outputs: OutcomeReader, topic: Topic, offset: int) -> list[int
         return list(islice((outcome.source.offset for outcome in outcomes if outcome.operation is None), 1))
 
 
-def _begin_at(
+def _anchor_ms(
     outputs: OutcomeReader, extents: Mapping[Topic, Extent], anchors: Mapping[Topic, int], *, from_ms: int
-) -> Begin:
-    """A little before the oldest of `anchors`, the first outcomes of their topics since `from_ms`. Raises InputError
-    when another topic begins neither at offset 0 nor with a record from before that one."""
+) -> int:
+    """A time that none of `anchors`, the first outcomes of their topics since `from_ms`, is older than; or, of a topic
+    that began since then, when that was. Raises InputError when another topic begins neither at offset 0 nor with a
+    record from before it."""
     firsts = outputs.first_records()
     times = {topic: max(from_ms, 0 if (first := firsts[topic]) is None else first.time_ms) for topic in anchors}
     anchor_topic = min(times, key=lambda topic: times[topic])
@@ -72,7 +76,7 @@ def _begin_at(
                 f"{topic} holds {holds}, and the range's outcomes may be older: it is unknown which events have theirs",
                 hint="take a later range, or keep outputs for as long as events (retention.ms)",
             )
-    return Begin(outputs.offsets_at(max(0, anchor_ms - MARGIN_MS)), anchors[anchor_topic])
+    return anchor_ms
 
 
 def _unprovable(extents: Mapping[Topic, Extent], *, oldest: int | None) -> InputError:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from processor.domain.operation_record import AssignedRecord, Operation
+from processor.domain.operation_record import AssignedRecord, Operation, PositionsRecord
 from processor.mapping.options import WrittenDecisions
 
 
@@ -28,16 +28,26 @@ class Stretch:
 def assigned_stretches(records: Iterable[Operation]) -> tuple[Stretch, ...]:
     """The stretches of one partition's records, which come in the order in which they were written.
 
-    A stretch ends where the next one begins. After a position was set back it is known to have reached that far alone:
-    what it mapped behind that was mapped once more.
+    A stretch ends where the next one begins, or at the position from which a person set the group to there. After a
+    position was set back without a record it is known to have reached that far alone: what it mapped behind that was
+    mapped once more.
     """
-    assigned = [record for record in records if isinstance(record, AssignedRecord)]
-    ends = [*(record.offset for record in assigned[1:]), None][: len(assigned)]
-    return tuple(
-        Stretch(record.offset, end, record.decisions)
-        for record, end in zip(assigned, ends, strict=True)
-        if end is None or end > record.offset
-    )
+    found: list[Stretch] = []
+    assigned: AssignedRecord | None = None
+    moved: tuple[int, int] | None = None  # from, to; the commit may have failed, which the next assignment shows
+    for record in records:
+        match record:
+            case PositionsRecord(from_offset=from_offset, to_offset=to_offset):
+                is_continued = moved is not None and moved[1] == from_offset
+                moved = (moved[0] if moved is not None and is_continued else from_offset, to_offset)
+            case AssignedRecord():
+                if assigned is not None:
+                    end = moved[0] if moved is not None and moved[1] == record.offset else record.offset
+                    found.append(Stretch(assigned.offset, end, assigned.decisions))
+                assigned, moved = record, None
+    if assigned is not None:
+        found.append(Stretch(assigned.offset, None, assigned.decisions))
+    return tuple(stretch for stretch in found if stretch.end is None or stretch.end > stretch.first)
 
 
 def unprovable_ranges(

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from processor.domain.operation_record import AssignedRecord, Operation, OtherOperation
+from processor.domain.operation_record import AssignedRecord, Operation, OtherOperation, PositionsRecord
 from processor.replay.assigned_stretches import Stretch, assigned_stretches, largest_provable, unprovable_ranges
 
 
@@ -41,6 +41,40 @@ def test_a_position_that_was_set_back_ends_its_stretch_where_it_is_known_to_have
         Stretch(0, 500, "all"),
         Stretch(200, None, "all"),
     )
+
+
+def moved(from_offset: int, to_offset: int) -> PositionsRecord:
+    return PositionsRecord(
+        partition=0, from_offset=from_offset, to_offset=to_offset, by="ada", because="a test", at_ms=0
+    )
+
+
+def test_a_position_that_a_person_set_ends_a_stretch_where_it_was() -> None:
+    """Events that were skipped while decisions were off are known to have been skipped; and what was mapped with them
+    off is not taken for mapped once more where the second pass did not come that far."""
+    skipped: list[Operation] = [assigned(0, "off"), moved(60, 100), assigned(100)]
+    back_and_forth: list[Operation] = [
+        assigned(0, "off"),
+        moved(60, 10),
+        assigned(10),
+        moved(15, 60),
+        moved(60, 100),
+        assigned(100),
+    ]
+
+    assert (Stretch(0, 60, "off"), Stretch(100, None, "all")) == assigned_stretches(skipped)
+    assert (Stretch(0, 60, "off"), Stretch(10, 15, "all"), Stretch(100, None, "all")) == assigned_stretches(
+        back_and_forth
+    )
+
+
+def test_a_position_whose_commit_failed_ends_nothing() -> None:
+    """`run` goes on where it was, and says so a day later."""
+    assert assigned_stretches([assigned(0, "off"), moved(60, 100), assigned(90, "off")]) == (
+        Stretch(0, 90, "off"),
+        Stretch(90, None, "off"),
+    )
+    assert assigned_stretches([assigned(0, "off"), moved(60, 100)]) == (Stretch(0, None, "off"),)
 
 
 @pytest.mark.parametrize("decisions", ["off", "unexpected", "some-of-them"])
