@@ -94,7 +94,8 @@ class PartitionReplay:
         first = first_record(self._parts, events)
         if first is None:
             return
-        report.unprovable_ranges = self._unprovable_ranges(first)
+        if not self._request.reissue:  # it is for messages that exist
+            report.unprovable_ranges = self._unprovable_ranges(first)
         if report.unprovable_ranges and require_proof:
             raise self._unprovable_error()
         found = examine(

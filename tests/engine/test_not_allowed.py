@@ -25,6 +25,9 @@ from processor.errors import AuthorizationError
 from processor.kafka.event_producer import batch_limit_bytes
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics, inspect_topics
+from processor.replay.operation import OperationOptions, run_operation
+from processor.replay.replay import ReplayCommand
+from processor.replay.request import ReplayRequest
 from tests.cli.commands import run_command
 from tests.support.clients import logged
 from tests.support.events import repayment
@@ -285,3 +288,33 @@ def test_dead_letters_that_must_not_be_read(servers_with_acls: str, topic_prefix
 
     with pytest.raises(AuthorizationError, match=r"(?s)AUTHORIZATION_FAILED.*\nhint: grant (DESCRIBE and )?READ on"):
         run_command(dead_letters.command, installation.settings)
+
+
+REPLAY_CASES: dict[str, tuple[ResourceType, Named, AclOperation, str]] = {
+    "operations": (TOPIC, lambda installation: installation.operations, READ, "grant READ and DESCRIBE on "),
+    "the statuses": (TOPIC, lambda installation: installation.status, READ, "grant READ on "),
+    "the events": (TOPIC, lambda installation: installation.events, READ, "the events"),
+    "the group's positions": (GROUP, lambda installation: installation.settings.group_id, DESCRIBE, "on the group"),
+    "the transactional id": (
+        TRANSACTIONAL_ID,
+        lambda installation: f"{installation.group}:past-0",
+        WRITE,
+        "WRITE and DESCRIBE on transactional id ",
+    ),
+    "an output": (TOPIC, lambda installation: installation.messages, WRITE, "WRITE on the output topics"),
+}
+
+
+@pytest.mark.parametrize("case", REPLAY_CASES)
+def test_rights_denied_to_a_replay(servers_with_acls: str, topic_prefix: str, tmp_path: Path, case: str) -> None:
+    """Each right that is missing ends `replay` with 3 and a hint that names it; nothing is published."""
+    kind, name, operation, named = REPLAY_CASES[case]
+    installation = create_installation(servers_with_acls, topic_prefix, state_dir=tmp_path)
+    installation.produce_events([repayment()])
+    installation.set_position(1)
+    deny(installation, kind, name(installation), operation)
+
+    with pytest.raises(AuthorizationError, match=f"(?s)AUTHORIZATION_FAILED.*\nhint: .*{re.escape(named)}") as ended:
+        run_operation(installation.settings, ReplayCommand(ReplayRequest()), OperationOptions(yes=True, by="ada"))
+    assert 3 == ended.value.exit_code
+    assert [] == installation.read(installation.messages)

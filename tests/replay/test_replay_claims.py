@@ -35,6 +35,7 @@ from processor.errors import (
 )
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
+from processor.mapping.options import WrittenDecisions
 from processor.replay import operation, partition_replay, past_mapper, past_publisher
 from processor.replay.operation import OperationOptions, run_operation
 from processor.replay.plan import read_plan
@@ -794,3 +795,15 @@ def test_a_slow_replay_is_seen_to_be_alive(installation: Installation, monkeypat
     assert {0, 1, 2, 3} == {record["next"] for record in progress}
     sent = [message.timestamp()[1] for message in installation.read(installation.status)]
     assert sent[-1] - sent[0] > 1_500
+
+
+def test_a_reissue_of_a_time_without_decisions(installation: Installation) -> None:
+    """It is for messages that exist: what a missing outcome would prove is of no matter."""
+    settings = installation.settings.model_copy(update={"decisions": WrittenDecisions.OFF})
+    installation.produce_events([repayment(number) for number in range(2)])
+    replace(installation, settings=settings).run()
+    with pytest.raises(InputError, match="a missing outcome proves nothing"):
+        run_replay(installation, yes=True)
+
+    assert 0 == run_replay(installation, reissue=True, because="wrong amount", yes=True)
+    assert {0: 2, 1: 2} == messages_by_offset(installation)
