@@ -40,6 +40,7 @@ from processor.replay.known_events import KnownAt, find_known
 from processor.replay.operation import MappedBatch, OnPhase
 from processor.replay.past_mapper import NothingToPublish, map_or_reject
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms, is_failing
+from processor.replay.searched_ids import SearchedIds
 from processor.settings import InputTopic
 
 CANARY_RECORDS: Final = 20  # of the first batch
@@ -81,6 +82,7 @@ class PartitionRedrive:
         self._entries: list[DeadLetterEntry] = []
         self._existing: dict[tuple[int, TemplateId], EncodedKey] = {}
         self._ids: EventIds | None = None
+        self._searched = SearchedIds(parts.context, schema_of=parts.schema_of)
 
     def prepare(self, *, require_proof: bool) -> None:  # noqa: ARG002  a dead letter is proof of what is missing
         """Read which dead letters are open, and what exists of their sources. Blocks.
@@ -153,7 +155,10 @@ class PartitionRedrive:
         record = self._record(stored)
         if record is None:
             return NothingToPublish.EXPIRED
-        return map_or_reject(record, lambda read: self._map_record(read, stored), self._parts.context)
+        outcome = map_or_reject(record, lambda read: self._map_record(read, stored), self._parts.context)
+        is_unread = not stored.entry.failed and record.position.offset in self._searched.unread
+        # Its message may exist at another offset.
+        return NothingToPublish.DEFERRED if is_unread and isinstance(outcome, Processed) else outcome
 
     def _record(self, stored: StoredDeadLetter) -> SourceRecord | None:
         """The source as `run` read it, for another attempt; None where its bytes are nowhere any more."""
@@ -244,15 +249,13 @@ class PartitionRedrive:
         """Which events of rejected records have an outcome all the same, at another offset."""
         parts, operation = self._parts, self._parts.context.operation
         rejected = [entry for entry in self._entries if not entry.failed]
-        offset_by_id: dict[str, int] = {}
         for stored in read_stored(parts.settings, self.events.partition, rejected):
             record = self._record(stored)
-            source = None if record is None else decode_record(record, parts.context, schema_of=parts.schema_of)
-            if isinstance(source, SourceEvent):
-                offset_by_id.setdefault(source.event.id, source.record.position.offset)
+            if record is not None:
+                self._searched.add(record)
         known: Mapping[str, KnownAt] = find_known(
             parts.outputs,
-            offset_by_id,
+            self._searched.offset_by_id,
             on_progress=lambda done, total: self._on_phase("event ids", done, total),
         )
         return EventIds(

@@ -8,18 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
-from processor.domain.event import SourceEvent
-from processor.domain.outcome import Deferred, Processed, Rejected
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import SourceRecord
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.start_offsets import READ_HINT
-from processor.errors import InputError, UnavailableError
+from processor.errors import InputError
 from processor.kafka.offsets import partition_extent
-from processor.mapping.decode_record import decode_record
-from processor.mapping.rejections import error_place
 from processor.replay.assigned_stretches import assigned_stretches, largest_provable, unprovable_ranges
 from processor.replay.event_ids import EventIds
 from processor.replay.event_range import EventRange
@@ -29,14 +24,13 @@ from processor.replay.known_events import MAX_IDS, KnownAt, find_known
 from processor.replay.missing import MissingTemplates, ReissuedTemplates
 from processor.replay.operation import BATCH_TIME_S, MappedBatch, OnPhase
 from processor.replay.operation_log import operation_records
-from processor.replay.past_mapper import NothingToPublish, PastMapper, TemplatesToApply, is_of_a_dependency
+from processor.replay.past_mapper import NothingToPublish, PastMapper, TemplatesToApply
 from processor.replay.plan import PlannedPartition, planned_templates, require_planned
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms
 from processor.replay.request import ReplayRequest
+from processor.replay.searched_ids import SearchedIds
 from processor.replay.set_history import SetHistory
 from processor.settings import InputTopic
-
-log = structlog.get_logger()
 
 _PROGRESS_INTERVAL_RECORDS: Final = 1_000
 ASSIGNED_MARGIN_MS: Final = 25 * 3_600_000
@@ -80,7 +74,7 @@ class PartitionReplay:
         )
         self._templates: TemplatesToApply | None = None
         self._ids: dict[str, KnownAt] = {}
-        self._unsearched: set[int] = set()  # offsets of events whose ids could not be read
+        self._searched = SearchedIds(parts.context, schema_of=parts.schema_of)
 
     def prepare(self, *, require_proof: bool) -> None:
         """Read what became of the events. Blocks.
@@ -160,7 +154,7 @@ class PartitionReplay:
             report.unprovable += 1
             return None
         outcome = mapper.map(record)
-        if offset in self._unsearched and isinstance(outcome, Processed):
+        if offset in self._searched.unread and isinstance(outcome, Processed):
             outcome = NothingToPublish.DEFERRED  # its message may exist at another offset
         if isinstance(outcome, NothingToPublish):
             report.nothing[outcome] += 1
@@ -197,41 +191,22 @@ class PartitionReplay:
 
     def _known_ids(self, templates: TemplatesToApply) -> dict[str, KnownAt]:
         """Where the events without an outcome have one all the same, at another offset: by event id."""
-        offset_by_id: dict[str, int] = {}
         if self._request.reissue:
             return {}
-        count = self.events.end - self.events.first
+        searched, count = self._searched, self.events.end - self.events.first
         for number, record in enumerate(self._records(templates)):
             if number % _PROGRESS_INTERVAL_RECORDS == 0:
                 self._on_phase("events without outcome", record.position.offset - self.events.first, count)
             if templates.has_any(record.position.offset):
                 continue
-            if (event_id := self._event_id(record)) is not None:
-                offset_by_id.setdefault(event_id, record.position.offset)
-            if len(offset_by_id) > MAX_IDS:
+            searched.add(record)
+            if len(searched.offset_by_id) > MAX_IDS:
                 raise InputError(
                     f"{self._place} has more than {MAX_IDS} events without an outcome, too many for one search",
                     hint=f"--offsets {self.events.first}:{record.position.offset}, then the rest",
                 )
         self._on_phase("events without outcome", count, count)
-        return find_known(self._parts.outputs, offset_by_id, on_progress=self._track("event ids"))
-
-    def _event_id(self, record: SourceRecord) -> str | None:
-        """None for a record without an event to be mapped, and for one that cannot be read now, which is noted: it may
-        be read later. UnavailableError when the registry does not respond."""
-        try:
-            source = decode_record(record, self._parts.context, schema_of=self._parts.schema_of)
-        except Exception as error:
-            if is_of_a_dependency(error):
-                raise
-            log.warning("event not read", position=str(record.position), error=error_place(error))
-            self._unsearched.add(record.position.offset)
-            return None
-        if isinstance(source, Deferred):
-            if not source.schema_refused:
-                raise UnavailableError(source.cause)
-            self._unsearched.add(record.position.offset)
-        return source.event.id if isinstance(source, SourceEvent) else None
+        return find_known(self._parts.outputs, searched.offset_by_id, on_progress=self._track("event ids"))
 
     def _unprovable_ranges(self, first: SourceRecord) -> tuple[tuple[int, int], ...]:
         """Where a missing outcome proves nothing, since nobody knows whether decisions were written."""

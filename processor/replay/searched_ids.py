@@ -1,0 +1,49 @@
+"""Which event ids are searched for at other offsets, and which could not be: those of events that cannot be read now."""
+
+import structlog
+
+from processor.domain.event import SourceEvent
+from processor.domain.outcome import Deferred
+from processor.domain.record import SourceRecord
+from processor.errors import UnavailableError
+from processor.mapping.context import MappingContext
+from processor.mapping.decode_record import decode_record
+from processor.mapping.rejections import error_place
+from processor.replay.past_mapper import is_of_a_dependency
+from processor.wire.schema import SchemaOf
+
+log = structlog.get_logger()
+
+
+class SearchedIds:
+    """The ids of events without an outcome, `offset_by_id`, each with the first offset at which it was met.
+
+    `unread` has the offsets of records whose event cannot be read now, and may be later: their messages may exist at
+    other offsets, so they get none until they are searched too.
+    """
+
+    def __init__(self, context: MappingContext, *, schema_of: SchemaOf) -> None:
+        """`schema_of` may block."""
+        self._context = context
+        self._schema_of = schema_of
+        self.offset_by_id: dict[str, int] = {}
+        self.unread: set[int] = set()
+
+    def add(self, record: SourceRecord) -> None:
+        """Note the event of `record`, if it has one. UnavailableError when the registry does not respond."""
+        offset = record.position.offset
+        try:
+            source = decode_record(record, self._context, schema_of=self._schema_of)
+        except Exception as error:
+            if is_of_a_dependency(error):
+                raise
+            log.warning("event not read", position=str(record.position), error=error_place(error))
+            self.unread.add(offset)
+            return
+        match source:
+            case SourceEvent():
+                self.offset_by_id.setdefault(source.event.id, offset)
+            case Deferred(cause=cause):
+                if not source.schema_refused:
+                    raise UnavailableError(cause)
+                self.unread.add(offset)
