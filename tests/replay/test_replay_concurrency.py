@@ -507,3 +507,28 @@ def test_killed_between_two_partitions(
         )
     with pytest.raises(UsageError, match=f"no partition has an unfinished operation {operation}"):
         run_replay(installation, resume=operation, yes=True)
+
+
+class NoProducer:
+    """A publisher to which the broker gives no transactional id."""
+
+    def reset_producer(self, _topics: Any, *, between_attempts: Callable[[], None]) -> None:
+        """As TransactionalPublisher."""
+        for _ in range(100):
+            between_attempts()
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """As TransactionalPublisher."""
+
+
+def test_a_broker_that_gives_no_transactional_id(installation: Installation) -> None:
+    """It is not waited for without end: exit code 3, and what to do."""
+    skip(installation, [repayment(number) for number in range(3)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(past_publisher, "MAX_FAILING_S", 0.2)
+        patch.setattr(past, "create_publisher", lambda *_given, **_named: NoProducer())
+        with pytest.raises(DependencyError, match="the broker gives no transactional id\nhint: the same command"):
+            run_replay(installation, yes=True)
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(3)) == created(installation)
