@@ -42,13 +42,15 @@ from processor.replay.plan import read_plan
 from processor.replay.replay import ReplayCommand
 from processor.replay.request import ReplayRequest
 from processor.replay.selection import Selection
+from processor.settings import Settings
 from processor.wire.json_codec import JSON_HEADERS
 from processor.wire.operations import progress_out_record
 from processor.wire.schema import SchemaOf, WriterSchema
+from tests.cli.commands import run_command
 from tests.replay.plain_reader import created, dead, decided, once, progress_states
 from tests.replay.test_anchor import delete_before
 from tests.replay.test_replay import LATER, NOTE, replay_as_json, run_replay, skip
-from tests.support.builders import make_progress
+from tests.support.builders import TENANT, make_progress
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
@@ -105,7 +107,7 @@ def kill_at(step: Step, *, nth: int = 1) -> StepHook:
 
 def killed(installation: Installation, step: Step = Step.BEGUN, *, nth: int = 1, **selection: Any) -> str:
     """Kill a replay at a step; its operation."""
-    typed = {"partition": list(selection["partitions"])} if "partitions" in selection else {}
+    typed: dict[str, Any] = {"partition": list(selection["partitions"])} if "partitions" in selection else {}
     asked = ReplayRequest(command=command_line(**typed), selection=Selection(**selection))
     options = OperationOptions(yes=True, by="ada")
     with pytest.raises(Killed):
@@ -370,7 +372,7 @@ def test_a_plan_is_not_gone_on_with_without_it(installation: Installation, tmp_p
 def test_text_that_is_no_text(option: str) -> None:
     """Bytes that are not UTF-8 could not be kept with the operation: refused before anything is read."""
     with pytest.raises(UsageError, match=rf"--{option} is not UTF-8: 'x\\udcff'"):
-        command.command(**{option: "x\udcff"})
+        run_command(command.command, Settings(tenant=TENANT), **{option: "x\udcff"})
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -89,13 +89,14 @@ def start(
     **options: Any,
 ) -> "Future[OperationReport]":
     """A replay of a partition beside others. `template` makes it another command that asks for the same."""
+    how: dict[str, Any] = {"yes": True, "by": "ada", **options}
     command = f"--partition {partition}" + ("" if template is None else f" --template {template}")
     asked = ReplayRequest(command=command, selection=Selection(partitions=(partition,)))
     return pool.submit(
         run_operation,
         installation.settings,
         ReplayCommand(asked),
-        OperationOptions(**{"yes": True, "by": "ada", **options}),
+        OperationOptions(**how),
         on_step=on_step,
         on_phase=on_phase,
     )
