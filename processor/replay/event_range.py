@@ -7,7 +7,7 @@ from confluent_kafka.admin import OffsetSpec
 from processor.engine.start_offsets import READ_HINT
 from processor.errors import InputError
 from processor.kafka.clients import Admin
-from processor.kafka.offsets import offset_at_time, partition_offset
+from processor.kafka.offsets import end_offset, offset_at_time, partition_offset
 from processor.replay.selection import Selection
 from processor.settings import InputTopic, Settings
 
@@ -26,7 +26,7 @@ def resolve_range(
 ) -> EventRange:
     """The offsets of `partition` that `selection` has; `position` is the group's. May be empty: no record is that new.
 
-    Blocks for up to three requests. Raises InputError where the group has no position, where an offset that the
+    Blocks for up to four requests. Raises InputError where the group has no position, where an offset that the
     operator names is not yet mapped or no longer kept; the text says which offsets can be named. UnavailableError and
     AuthorizationError as `partition_offset`.
     """
@@ -51,7 +51,7 @@ def resolve_range(
 
 def remaining_range(settings: Settings, admin: Admin, events: EventRange, *, position: int | None) -> EventRange:
     """What is still in the past of the range with which an operation began, and kept: `position` is the group's, and
-    may have been set back since, so that later events are `run`'s. Blocks for one request; raises as `resolve_range`.
+    may have been set back since, so that later events are `run`'s. Blocks for two requests; raises as `resolve_range`.
     """
     if events.first >= events.end:
         return events
@@ -75,5 +75,10 @@ def _past_of(settings: Settings, admin: Admin, partition: int, position: int | N
         raise InputError(
             f"the group's position in {place} is {position}, and it begins at offset {low}: what it held is gone",
             hint="`processor run` says how to go on",
+        )
+    if position > (end := end_offset(admin, events, partition, hint=READ_HINT)):
+        raise InputError(
+            f"the group's position in {place} is {position}, and it ends at offset {end}: it holds another log",
+            hint="was the topic created again, or is this another cluster? `processor run` says how to go on",
         )
     return low, position

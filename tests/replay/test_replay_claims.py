@@ -809,3 +809,18 @@ def test_a_reissue_of_a_time_without_decisions(installation: Installation) -> No
 
     assert 0 == run_replay(installation, reissue=True, because="wrong amount", yes=True)
     assert {0: 2, 1: 2} == messages_by_offset(installation)
+
+
+def test_events_that_were_created_again_and_are_fewer(installation: Installation) -> None:
+    """The group's position lies behind their end: exit code 5 at once, and no word of an open transaction."""
+    installation.produce_events([repayment(number) for number in range(3)])
+    installation.run()
+    installation.delete_topic(installation.events)
+    installation.create_topics()
+    installation.produce_events([repayment(9)])
+
+    for yes in (False, True):
+        with pytest.raises(InputError, match=r"position in .* is 3, and it ends at offset 1: it holds another log") as no:
+            run_replay(installation, yes=yes)
+        assert no.value.exit_code == 5
+    assert once(range(3)) == created(installation)
