@@ -35,12 +35,13 @@ def resolve_range(
     low, position = _past_of(settings, admin, partition, position)
     first, end = selection.first_offset, selection.end_offset
     if first is not None and first < low:
-        raise InputError(f"{place} begins at offset {low}: earlier ones are gone", hint=f"--offsets {low}:{end or ''}")
+        is_gone = end is not None and end <= low
+        hint = "nothing of that range is kept" if is_gone else f"--offsets {low}:{end or ''}"
+        raise InputError(f"{place} begins at offset {low}: earlier ones are gone", hint=hint)
     if max(first or 0, end or 0) > position:
-        raise InputError(
-            f"the group's position in {place} is {position}: later events are `run`'s",
-            hint=f"--offsets {first if first is not None and first < position else low}:{position}",
-        )
+        from_offset = first if first is not None and first < position else low
+        hint = f"--offsets {from_offset}:{position}" if from_offset < position else "none of its events is in the past"
+        raise InputError(f"the group's position in {place} is {position}: later events are `run`'s", hint=hint)
     first, end = low if first is None else first, position if end is None else end
     if selection.from_ms is not None:
         first = max(first, offset_at_time(admin, events, partition, selection.from_ms, hint=READ_HINT))

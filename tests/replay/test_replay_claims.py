@@ -602,6 +602,8 @@ def test_a_range_past_the_retention_of_events(installation: Installation) -> Non
 
     with pytest.raises(InputError, match=r"begins at offset 4: earlier ones are gone\nhint: --offsets 4:6") as refused:
         run_replay(installation, offsets="2:6", yes=True)
+    with pytest.raises(InputError, match="earlier ones are gone\nhint: nothing of that range is kept"):
+        run_replay(installation, offsets="1:3", yes=True)
     assert refused.value.exit_code == 5
     assert [] == progress_states(installation)
     assert 0 == run_replay(installation, from_="9d", yes=True)
