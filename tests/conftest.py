@@ -25,6 +25,7 @@ ONE_PROCESS_FILES: Final = (
     "generators/test_java.py",
     "kafka/local/test_kafka.py",
     "kafka/test_no_connection.py",
+    "replay/test_replay_same_moment.py",
 )
 """Files whose tests share a fixture that is costly to set up, mostly a broker, or look at what all demos of a broker
 leave behind. A mark would do, but pytest-xdist 3.8.0 ignores its `xdist_group` with pytest 9.2."""

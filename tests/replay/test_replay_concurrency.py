@@ -26,7 +26,6 @@ from processor.errors import DependencyError, InputError, OperationUnderWayError
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from processor.observability.signals import ShutdownRequested
 from processor.replay import operation as past
-from processor.replay import past_publisher
 from processor.replay.operation import OnPhase, OperationOptions, run_operation
 from processor.replay.replay import ReplayCommand
 from processor.replay.report import OperationReport, PartitionReport
@@ -43,7 +42,6 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.kafka
 
 EVENTS: Final = 24
-SEEDS: Final = 20
 LATE: Final = pytest.mark.soak  # most of the seeds
 TIMEOUT_S: Final = 60.0
 STEPS: Final = (Step.BEGUN, Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING, Step.COMMITTED)
@@ -55,15 +53,6 @@ def installation(
 ) -> Installation:
     """One partition, one template, and batches of a few events."""
     return small_batches(make_installation(bootstrap_servers, topic_prefix, tmp_path, monkeypatch))
-
-
-@pytest.fixture(scope="module")
-def shared(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation with a partition for each seed of each test; no `run` has been there."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("shared")
-        prefix = f"test-{os.urandom(4).hex()}."
-        yield small_batches(make_installation(bootstrap_servers, prefix, folder, patch, partitions=2 * SEEDS))
 
 
 def small_batches(installation: Installation) -> Installation:
@@ -154,43 +143,7 @@ def paused_replay(installation: Installation, **options: Any) -> Iterator[tuple[
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Two at the same moment
-
-
-@pytest.mark.parametrize("is_same_command", [True, False])
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=LATE) for seed in range(2, SEEDS))])
-def test_two_replays_at_the_same_moment(
-    shared: Installation, seed: int, is_same_command: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever is first, and wherever it is when the other one comes: one does it all, and the other one ends with exit
-    code 4; or one comes after the other, and the second finds nothing."""
-    monkeypatch.setattr(past_publisher, "SUCCESSOR_TIMEOUT_S", 0.5)
-    rng, partition = random.Random(f"{seed} {is_same_command}"), seed + SEEDS * is_same_command
-    shared.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
-    set_positions(shared, EVENTS, first=partition)
-    with ThreadPoolExecutor(2) as pool:
-        first = start(pool, on_host(shared, "first"), partition=partition, on_step=random_waits(rng, 0.4))
-        time.sleep(rng.choice((0.0, rng.uniform(0, 4.0))))
-        second = start(
-            pool,
-            on_host(shared, "second"),
-            partition=partition,
-            template=None if is_same_command else "note",
-            on_step=random_waits(rng, 0.4),
-            take_over=rng.random() < 0.3,
-        )
-        lost = losses([first, second])
-
-    assert len(lost) < 2
-    for error in lost:
-        assert error.exit_code == 4
-        assert re.search(
-            rf"operation replay-\S+ is under way: by ada on host \S+ \(process {os.getpid()}\), last seen at |"
-            rf"another process has taken over partition {partition}",
-            str(error),
-        )
-    assert once(range(EVENTS)) == created(shared, partition)
-    assert "DONE" == progress_states(shared, partition)[-1][1]
+# Two operators
 
 
 def test_a_second_operator(installation: Installation) -> None:
