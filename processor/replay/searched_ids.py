@@ -1,4 +1,4 @@
-"""Which event ids are searched for at other offsets, and which could not be: those of events that cannot be read now."""
+"""Which event ids are searched for at other offsets, and which cannot be: those of events that cannot be read now."""
 
 import structlog
 

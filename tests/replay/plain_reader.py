@@ -10,6 +10,7 @@ from typing import Any, Final
 from confluent_kafka import Message
 from fastavro import parse_schema, schemaless_reader
 
+from processor.kafka.clients import headers_of
 from tests.soak.expected import TENANT, encoded_key_of
 from tests.support.installation import ROOT, Installation
 from tests.support.reference_rows import CLIENT
@@ -73,8 +74,8 @@ def decided(installation: Installation, partition: int = 0) -> Counter[tuple[int
 
 def dead(installation: Installation, partition: int = 0) -> Counter[tuple[int, str]]:
     """How many dead letters each offset has, by reason."""
-    headers = [dict(message.headers() or ()) for message in installation.read(installation.dead_letters, partition)]
-    return Counter((int(header["dl.offset"]), header["dl.reason"].decode()) for header in headers)
+    headers = [dict(headers_of(message)) for message in installation.read(installation.dead_letters, partition)]
+    return Counter((int(header["dl.offset"] or b""), (header["dl.reason"] or b"").decode()) for header in headers)
 
 
 def progress_states(installation: Installation, partition: int = 0) -> list[tuple[str, str]]:

@@ -822,7 +822,9 @@ def test_events_that_were_created_again_and_are_fewer(installation: Installation
     installation.produce_events([repayment(9)])
 
     for yes in (False, True):
-        with pytest.raises(InputError, match=r"position in .* is 3, and it ends at offset 1: it holds another log") as no:
+        with pytest.raises(
+            InputError, match=r"position in .* is 3, and it ends at offset 1: it holds another log"
+        ) as no:
             run_replay(installation, yes=yes)
         assert no.value.exit_code == 5
     assert once(range(3)) == created(installation)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -332,8 +333,8 @@ def test_killed_at_each_step(installation: Installation, step: Step) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_by_a_person(installation: Installation, signal_number: int) -> None:
-    """It says so, on the screen and on operations, and with exit code 1, as something is still missing; --resume goes on
-    with it."""
+    """It says so, on the screen and on operations, and with exit code 1, as something is still missing; --resume goes
+    on with it."""
     skip(installation, [repayment(number) for number in range(EVENTS)])
     with replay_process(installation, "--rate", "4") as process:
         wait_until(installation.read_statuses, timeout_s=TIMEOUT_S)
