@@ -820,6 +820,7 @@ def test_events_that_were_created_again_and_are_fewer(installation: Installation
     installation.delete_topic(installation.events)
     installation.create_topics()
     installation.produce_events([repayment(9)])
+    installation.set_position(3)  # the broker had forgotten it with the topic
 
     for yes in (False, True):
         with pytest.raises(
