@@ -141,19 +141,19 @@ class PastPublisher:
         if not self._publisher.is_ready:
             raise DependencyError("stopped while the broker did not respond", hint=GOES_ON_HINT)
 
-    def _check_in_reset(self, patience: "_Patience") -> None:
+    def _check_in_reset(self, patience: "Patience") -> None:
         """Between two attempts to get a producer: another process may have gone on by now."""
         patience.check()
         self._refuse_successor(patience)
 
-    def _refuse_successor(self, patience: "_Patience") -> None:
+    def _refuse_successor(self, patience: "Patience") -> None:
         """Raise OperationUnderWayError when another process has gone on from what we committed: a new producer of ours
         would fence it."""
         newest = self._read_newest("read_uncommitted", patience)
         if self._has_begun and newest is not None and not self._is_ours(newest.record):
             raise self._taken_over_by(newest)
 
-    def _was_committed(self, progress: ProgressRecord, patience: "_Patience") -> bool:
+    def _was_committed(self, progress: ProgressRecord, patience: "Patience") -> bool:
         """Whether the transaction with `progress` was; OperationUnderWayError when another one came after it."""
         newest = self._read_newest("read_committed", patience)
         if newest is None or newest.record == progress:
@@ -162,7 +162,7 @@ class PastPublisher:
             raise self._taken_over_by(newest)
         return False
 
-    def _read_newest(self, isolation: str, patience: "_Patience") -> LoggedOperation[ProgressRecord] | None:
+    def _read_newest(self, isolation: str, patience: "Patience") -> LoggedOperation[ProgressRecord] | None:
         while True:
             try:
                 return self._newest_progress(isolation)

@@ -27,6 +27,7 @@ from processor.errors import DependencyError, InputError, OperationUnderWayError
 from processor.kafka.local.kafka import LocalKafka, local_kafka
 from processor.observability.signals import ShutdownRequested
 from processor.replay import operation as past
+from processor.replay import past_publisher
 from processor.replay.operation import OnPhase, OperationOptions, run_operation
 from processor.replay.replay import ReplayCommand
 from processor.replay.report import OperationReport, PartitionReport
@@ -203,7 +204,7 @@ def test_a_dry_run_beside_it(installation: Installation) -> None:
         pause.go_on()
         report = first.result(TIMEOUT_S)
 
-    (partition,) = _as_json(dry)["partitions"]
+    (partition,) = _as_json(dry, rate=None)["partitions"]
     assert re.match(rf"operation {report.operation} is under way: by ada ", partition["operationUnderWay"])
     assert (EVENTS - 4, 4, None) == (partition["events"], partition["withOutcome"], dry.operation)
     assert once(range(EVENTS)) == created(installation)
