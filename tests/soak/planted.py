@@ -401,8 +401,10 @@ def table(rows: Sequence[DryRun]) -> str:
     return "\n".join(lines)
 
 
-def measure(servers: str, missing: float, offsets: Sequence[int], *, run_events: int, folder: Path) -> Iterator[DryRun]:
-    """The dry runs of one share of missing events, `offsets` ascending."""
+def measure(
+    servers: str, missing: float, offsets: Sequence[int], *, run_events: int, repeats: int, folder: Path
+) -> Iterator[DryRun]:
+    """The dry runs of one share of missing events, `offsets` ascending; the best of some for each."""
     name = f"planted-{missing}-"
     installation = _installation(servers, name)
     with Plant(installation, missing=missing, offsets=max(offsets)) as plant:
@@ -411,11 +413,22 @@ def measure(servers: str, missing: float, offsets: Sequence[int], *, run_events:
             beside = _installation(servers, f"{name}run{count}-")
             run = measure_run(beside, plant, events=min(run_events, count), state_dir=folder)
             print_json({"run": run})
-            dry_run = measure_dry_run(installation, plant.planted, state_dir=folder, run_events_per_s=run["eventsPerS"])
-            print_json(as_json(dry_run))
-            yield dry_run
+            dry_runs = []
+            for _ in range(repeats):
+                dry_runs.append(
+                    measure_dry_run(installation, plant.planted, state_dir=folder, run_events_per_s=run["eventsPerS"])
+                )
+                print_json(as_json(dry_runs[-1]))
+            yield best_of(dry_runs)
         if missing:
-            yield fill(installation, dry_run, state_dir=folder)
+            yield fill(installation, best_of(dry_runs), state_dir=folder)
+
+
+def best_of(dry_runs: Sequence[DryRun]) -> DryRun:
+    """The fastest of several that did the same, with the smallest of their peaks: what the client has fetched ahead
+    takes up to some 20 MB, by how busy the machine is, and says nothing of what an offset takes."""
+    fastest = min(dry_runs, key=lambda dry_run: dry_run.seconds)
+    return replace(fastest, peak_mb=min(dry_run.peak_mb for dry_run in dry_runs))
 
 
 def fill(installation: Installation, before: DryRun, *, state_dir: Path) -> DryRun:
@@ -448,6 +461,7 @@ def main() -> int:
     parser.add_argument("--offsets", type=int, nargs="+", default=[500_000, 2_000_000])
     parser.add_argument("--missing", type=float, nargs="+", default=[0.0, 0.01], help="shares of events")
     parser.add_argument("--run-events", type=int, default=RUN_EVENTS, help="that `run` is measured on")
+    parser.add_argument("--repeats", type=int, default=3, help="of each dry run; the best counts")
     args = parser.parse_args()
     print_json({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "python": platform.python_version()})
     missed: list[str] = []
@@ -460,6 +474,7 @@ def main() -> int:
                     missing,
                     sorted(args.offsets),
                     run_events=args.run_events,
+                    repeats=args.repeats,
                     folder=Path(folder),
                 )
             )

@@ -7,7 +7,7 @@ import pytest
 from processor.domain.event import Event
 from processor.wire.encode import encode_event, output_encoder
 from processor.wire.wire_format import WireFormat
-from tests.soak.planted import DryRun, Planted, findings, growth
+from tests.soak.planted import DryRun, Planted, best_of, findings, growth
 from tests.soak.planted_records import UNREADABLE_INTERVAL, PlantedRecords, outputs_that_tell
 from tests.support.builders import EVENTS_TOPIC, make_context, schemas
 from tests.support.wire import decode_with
@@ -49,6 +49,13 @@ def dry_run(offsets: int, **changed: Any) -> DryRun:
         "run_events_per_s": 2_000.0,
     }
     return DryRun(**values | changed)
+
+
+def test_the_best_of_several_dry_runs() -> None:
+    """The fastest, and the smallest peak."""
+    slow, fast = dry_run(500_000, seconds=50.0, peak_mb=101.0), dry_run(500_000, seconds=40.0, peak_mb=120.0)
+
+    assert (40.0, 101.0) == (best_of([slow, fast]).seconds, best_of([slow, fast]).peak_mb)
 
 
 @pytest.mark.parametrize(
