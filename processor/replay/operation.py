@@ -10,7 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -41,7 +41,6 @@ from processor.engine.start_offsets import READ_HINT
 from processor.engine.startup import create_publisher
 from processor.engine.step import StepHook
 from processor.errors import (
-    DependencyError,
     FatalError,
     OperationUnderWayError,
     TopicConfigError,
@@ -49,7 +48,7 @@ from processor.errors import (
     UsageError,
 )
 from processor.kafka.clients import Admin, create_admin
-from processor.kafka.errors import NoResponseError, exit_on_broker_errors
+from processor.kafka.errors import exit_on_broker_errors
 from processor.kafka.topic_state import describe_topics
 from processor.mapping.context import MappingContext
 from processor.mapping.options import WrittenDecisions
@@ -68,6 +67,7 @@ from processor.replay.operation_log import (
     refuse_other,
     refuse_positions,
 )
+from processor.replay.output_access import exit_when_unavailable
 from processor.replay.past_publisher import PastPublisher, Patience, RefusedRecordsError, Written
 from processor.replay.report import OperationReport, PartitionReport
 from processor.settings import InputTopic, Settings
@@ -205,18 +205,13 @@ class Session:
         return PartitionParts(self.settings, self.admin, self.context, self.schema_of, outputs)
 
 
-OpenWork = Callable[[Session, int, EventRange | None, OnPhase], PartitionWork]
-"""The work in one partition; for an operation that goes on, the source offsets with which it began."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
     """What a command asks of its operation.
 
     `command` is what was typed, in one order: who types it again goes on with an operation that was not done.
     `partitions`: None: all. `values` is all that was asked for, as JSON values, which progress records keep.
-    `is_once`: done twice it would do the same twice, so the same command is refused once it is done. `reissue` and
-    `send_late` as PastOperation has them.
+    `reissue` and `send_late` as PastOperation has them.
     """
 
     kind: OperationKind
@@ -268,7 +263,7 @@ def run_operation(
     admin = create_admin(settings)
     with (
         exit_on_broker_errors(settings, admin, hint=READ_HINT),
-        _exit_when_unavailable(settings),
+        exit_when_unavailable(settings),
         shutdown_signals(forced_exit_code=INTERRUPTED_EXIT_CODE) as shutdown,
         ExitStack() as stack,
     ):
@@ -297,17 +292,6 @@ def run_operation(
         if operation is not None:
             _open_all(session, command, partitions, newest)
         return _run_all(session, command, partitions, on_phase)
-
-
-@contextmanager
-def _exit_when_unavailable(settings: Settings) -> Iterator[None]:
-    """DependencyError for what cannot be read now, but for a missing response, which names its cause itself."""
-    try:
-        yield
-    except NoResponseError:
-        raise
-    except UnavailableError as error:
-        raise DependencyError(f"{settings.bootstrap_servers}: {error}", hint="try it again later") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
