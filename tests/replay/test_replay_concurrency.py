@@ -163,7 +163,7 @@ def test_a_second_operator(installation: Installation) -> None:
     assert refused.value.exit_code == 4
     assert re.fullmatch(
         rf"operation {operation} is under way: by ada on host \S+ \(process {os.getpid()}\), last seen at \S+, and has "
-        rf"{installation.operations}\[0\]\nhint: wait until it has ended; `--take-over` ends it, .*",
+        r"partition 0\nhint: wait until it has ended; `--take-over` ends it, .*",
         str(refused.value),
     )
     assert once(range(EVENTS)) == created(installation)
