@@ -141,7 +141,7 @@ OUTPUTS: Final[Mapping[OutputName, OutputSpec]] = {
     FixedOutput.OPERATIONS: OutputSpec(
         topic="communications.operations",
         description="Who did what, and from which offset on each partition was mapped.",
-        key="partition number",
+        key="operation, else partition number",
         is_proof=True,
     ),
     FixedOutput.TEMPLATE_SETS: OutputSpec(
