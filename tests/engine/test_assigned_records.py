@@ -125,11 +125,11 @@ def test_a_day_later(bootstrap_servers: str, topic_prefix: str) -> None:
 
 
 def test_a_transaction_that_was_aborted_writes_it_again(bootstrap_servers: str, topic_prefix: str) -> None:
-    """Readers see one; the log has the aborted one too."""
+    """Readers see one; the log has the aborted one too. The first record is too large, however short its batch is."""
     installation = create_installation(bootstrap_servers, topic_prefix)
     installation.run()
     long_name = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
-    installation.produce_events([repayment(n, **({"firstName": long_name} if n == 3 else {})) for n in range(6)])
+    installation.produce_events([repayment(n, **({"firstName": long_name} if n == 0 else {})) for n in range(6)])
     lowered: list[str] = []
 
     def lower_limit(step: str) -> None:

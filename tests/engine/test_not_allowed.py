@@ -32,6 +32,7 @@ from tests.cli.commands import run_command
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.kafka,
@@ -209,6 +210,8 @@ def test_topics_that_may_not_be_seen(servers_with_acls: str, topic_prefix: str) 
     hidden = outputs(installation)[1]
     deny(installation, TOPIC, hidden, DESCRIBE)
     deny(installation, TOPIC, installation.events, DESCRIBE)
+    admin = installation.admin()
+    wait_until(lambda: not {hidden, installation.events} & admin.list_topics(timeout=10).topics.keys())
     text = rf"(?s)not allowed to see .*{re.escape(hidden)}.*\nhint: grant DESCRIBE"
 
     with pytest.raises(AuthorizationError, match=text):

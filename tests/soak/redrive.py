@@ -66,7 +66,7 @@ class RedriveSoak:
         self._folder = folder
         self._rng = random.Random(seed)
         self._kills = [PlannedKill(step) for step in self._rng.choices(TRANSACTION_STEPS, k=kills)]
-        self._registry = Registry()
+        self.registry = Registry()
         self._templates = folder / "templates"
         self._templates.mkdir()
         self._write_templates(STRICT)
@@ -78,7 +78,7 @@ class RedriveSoak:
                 "PROCESSOR_MAX_REJECTED_RATIO": "1",
                 "PROCESSOR_OUTPUT__FORMAT": "json",
                 "PROCESSOR_CIRCUIT_BREAKER": "off",
-                **self._registry.settings,
+                **self.registry.settings,
             }
         )
         self._causes: list[tuple[Cause, dict[str, Any]]] = [
@@ -88,7 +88,7 @@ class RedriveSoak:
 
     def run(self, log: Callable[[str], None]) -> RedriveResult:
         """All of it. Blocks."""
-        with self._registry:
+        with self.registry:
             self._produce()
             self._command("run", "--until-end", env={"PROCESSOR_MAX_EVENT_BYTES": str(SMALL_BYTES)})
             log(f"mapped {len(self._causes)} events, each a dead letter: {self.result.counts}")
@@ -120,7 +120,7 @@ class RedriveSoak:
     def _correct(self, cause: Cause) -> None:
         match cause:
             case Cause.UNKNOWN_SCHEMA:
-                self._registry.register(LATE_ID)
+                self.registry.register(LATE_ID)
             case Cause.TEMPLATE:
                 self._write_templates(CORRECTED)
             case Cause.OVERSIZED:

@@ -23,8 +23,9 @@ def test_a_message_too_many_or_too_few_is_found(bootstrap_servers: str, topic_pr
     """By the pair of offset and template; so is a command that ends as it should not."""
     soak = RedriveSoak(bootstrap_servers, topic_prefix, tmp_path, letters=4, kills=0, seed=5)
 
-    soak._expect_created({(0, "note"): 1}, "in a test")
-    soak._command("redrive", "--rate", "0")
+    with soak.registry:
+        soak._expect_created({(0, "note"): 1}, "in a test")
+        soak._command("redrive", "--rate", "0")
 
     assert "in a test: offset and template (0, 'note') has 0 messages, not 1" == soak.result.findings[0]
     assert "`processor redrive --rate 0` ended with 2" in soak.result.findings[1]

@@ -136,14 +136,14 @@ def test_an_open_transaction_is_waited_for(installation: Installation) -> None:
     installation.produce_events([repayment(0)])
     running = threading.Thread(target=run, args=(installation.settings,), kwargs={"until_end": True, "status": status})
     running.start()
-    wait_until(lambda: "reference" in status.readiness().reasons[0])
+    waiting = f"reference tables, records to read: {installation.settings.topic(Table.CONTACTS)} 1"
+    wait_until(lambda: status.readiness().reasons == (waiting,))
     time.sleep(1)
-    (reason,) = status.readiness().reasons
+    reasons = status.readiness().reasons
     producer.commit_transaction(30)
     running.join(60)
 
-    topic = installation.settings.topic(Table.CONTACTS)
-    assert f"reference tables, records to read: {topic} 1" == reason
+    assert (waiting,) == reasons
     assert not running.is_alive()
     (discarded,) = [
         json.loads(record.value() or b"")
