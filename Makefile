@@ -47,11 +47,12 @@ unit: $(VENV)/.dev  ## the tests that need no broker
 	$(PYTEST) -m "not kafka and not container"
 
 test: lint  ## all the tests, on a real local Kafka
-	$(PYTEST) --ignore=tests/scenarios --durations=20
+	$(PYTEST) -m "not long" --ignore=tests/scenarios --durations=20
 	$(BIN)/pytest tests/scenarios --durations=20  # by itself: its scenarios run side by side and load the machine
 
 soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then faults for an hour (SOAK_SECONDS=3600)
 	$(PYTEST) --quiet -m "hypothesis or corpus" --hypothesis-profile soak --timeout 3600
+	$(PYTEST) --quiet -m long
 	$(BIN)/python -m tests.soak.past --events 200000 --kills 10
 	$(BIN)/python -m tests.soak.redrive --letters 1000 --kills 5
 	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),3600)

@@ -44,7 +44,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.kafka
 
 EVENTS: Final = 24
-LATE: Final = pytest.mark.soak  # most of the seeds
+LATE: Final = pytest.mark.long  # most of the seeds
 TIMEOUT_S: Final = 60.0
 STEPS: Final = (Step.BEGUN, Step.PRODUCED, Step.OFFSETS_SENT, Step.COMMITTING, Step.COMMITTED)
 

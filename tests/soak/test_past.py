@@ -406,7 +406,7 @@ def test_latency_of_some_stretches() -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.soak
+@pytest.mark.long
 def test_replays_are_killed_beside_run(bootstrap_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     """The dry run has both numbers; each replay publishes exactly its own, once, whatever kills it; `run` and the
     group's positions are as if there was none."""
