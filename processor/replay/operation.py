@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -67,9 +67,10 @@ from processor.replay.operation_log import (
     refuse_other,
     refuse_positions,
 )
-from processor.replay.output_access import exit_when_unavailable
+from processor.replay.output_access import exit_when_unavailable, read_set_history
 from processor.replay.past_publisher import PastPublisher, Patience, RefusedRecordsError, Written
 from processor.replay.report import OperationReport, PartitionReport
+from processor.replay.set_history import SetHistory
 from processor.settings import InputTopic, Settings
 from processor.tables.reader import store_folder
 from processor.templates.load import load_templates, require_usable
@@ -183,6 +184,7 @@ class Session:
     mapping: MappingParts
     context: MappingContext
     schema_of: SchemaOf
+    set_history: Callable[[], SetHistory]  #: The template sets of the past, read by the first call. Blocks.
     began_ms: int
     on_step: StepHook
 
@@ -286,6 +288,7 @@ def run_operation(
             mapping=mapping,
             context=_context_of(operation, command.request, mapping.context),
             schema_of=_blocking(mapping.schema_of),
+            set_history=cache(partial(read_set_history, settings, admin, mapping.context.output_topics.template_sets)),
             began_ms=now_ms(),
             on_step=on_step,
         )

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from processor.domain.output_topics import FixedOutput
+from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import SchemaGuid, SchemaId, Topic
-from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
+from processor.errors import DependencyError, InputError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin
 from processor.kafka.errors import NoResponseError
-from processor.kafka.read_range import StalledReadError
+from processor.kafka.offsets import partition_extent
+from processor.kafka.read_range import StalledReadError, open_reader, read_range
 from processor.kafka.topic_state import describe_topics
 from processor.registry.cache import schemas_by_id, wait_for_schema
+from processor.replay.set_history import SetHistory, set_history
 from processor.settings import InputTopic, Settings
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import SchemaOf, WriterSchema
@@ -58,6 +60,21 @@ def blocking_schema_of(settings: Settings, schemas: Schemas) -> SchemaOf:
             ) from error
 
     return schema_of
+
+
+def read_set_history(settings: Settings, admin: Admin, topic: OutputTopic) -> SetHistory:
+    """The template sets of the past. Blocks. InputError for a record that is none, UnavailableError as `read_range`."""
+    hint = f"grant READ on {topic.name}"
+    extent = partition_extent(admin, topic.name, 0, hint=hint)
+    with open_reader(settings, hint=hint) as reader:
+        records = [
+            (message.key() or b"", message.value())
+            for message in read_range(reader, topic.name, 0, extent.first, extent.stable)
+        ]
+    try:
+        return set_history(records)
+    except ValueError as error:
+        raise InputError(f"{topic.name} has a record that is no template set: {error}") from error
 
 
 @contextmanager

@@ -5,21 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from processor.domain.operation import OperationKind
-from processor.domain.output_topics import OutputTopic
 from processor.domain.template import TemplateSet
 from processor.domain.text import closest_match, did_you_mean
 from processor.engine.start_offsets import group_positions
 from processor.errors import InputError, UsageError
-from processor.kafka.clients import Admin
-from processor.kafka.offsets import partition_extent
-from processor.kafka.read_range import open_reader, read_range
 from processor.replay.event_range import EventRange, remaining_range, resolve_range
 from processor.replay.operation import OnPhase, PartitionWork, PastRequest, Session
 from processor.replay.partition_replay import PartitionReplay, ReplayJob
 from processor.replay.plan import Plan
 from processor.replay.request import ReplayRequest, parse_request, request_as_json
-from processor.replay.set_history import SetHistory, set_history
-from processor.settings import Settings
 
 _IS_PLANNED: Final = "isPlanned"  # among the values of a request: the operation does a plan
 
@@ -81,21 +75,7 @@ class ReplayCommand:
             events = resolve_range(settings, admin, self.asked.selection, partition, position=position)
         else:
             events = remaining_range(settings, admin, events, position=position)
-        history = read_set_history(settings, admin, session.context.output_topics.template_sets)
-        job = ReplayJob(self.asked, history, session.began_ms, session.batch_records, planned, self.makes_plan)
+        job = ReplayJob(
+            self.asked, session.set_history(), session.began_ms, session.batch_records, planned, self.makes_plan
+        )
         return PartitionReplay(session.partition_parts(partition), job, events, on_phase)
-
-
-def read_set_history(settings: Settings, admin: Admin, topic: OutputTopic) -> SetHistory:
-    """The template sets of the past. Blocks. InputError for a record that is none, UnavailableError as `read_range`."""
-    hint = f"grant READ on {topic.name}"
-    extent = partition_extent(admin, topic.name, 0, hint=hint)
-    with open_reader(settings, hint=hint) as reader:
-        records = [
-            (message.key() or b"", message.value())
-            for message in read_range(reader, topic.name, 0, extent.first, extent.stable)
-        ]
-    try:
-        return set_history(records)
-    except ValueError as error:
-        raise InputError(f"{topic.name} has a record that is no template set: {error}") from error
