@@ -60,7 +60,7 @@ class MissingTemplates:
     def may_miss(self, offset: int) -> bool:
         """Whether the event at `offset` has to be read: it has no outcome of `run`, or one that leaves room."""
         mapped_with = self._index.mapped_with(offset)
-        return not mapped_with or bool(self._new(mapped_with)) or bool(self._decided(offset))
+        return not mapped_with or bool(self._new(mapped_with)) or bool(self.decided(offset))
 
     def of_event(self, offset: int, event: EventName) -> frozenset[TemplateId]:
         """The templates to be applied to `event`, the event at `offset`."""
@@ -73,11 +73,13 @@ class MissingTemplates:
         else:
             candidates = named
         missing = {template for template in candidates & named if not self._index.has_template(offset, template)}
-        return frozenset(missing | (self._decided(offset) & named))
+        return frozenset(missing | (self.decided(offset) & named))
 
     def decided(self, offset: int) -> frozenset[TemplateId]:
         """The templates whose decision on the event at `offset` is reviewed: what is decided once more is no change."""
-        return self._decided(offset)
+        if not self._scope.include_decided:
+            return frozenset()
+        return self._in_scope(self._index.decided(offset))
 
     def _new(self, mapped_with: frozenset[MappedWith]) -> frozenset[TemplateId]:
         """Those of `--include-new` that none of the sets had for the event that they were mapped with."""
@@ -102,11 +104,6 @@ class MissingTemplates:
         versions = [mapped.set_version for mapped in partly if mapped.set_version is not None]
         kept = [version for version in versions if version in self._history]
         return frozenset(chain.from_iterable(self._history.templates(version, event) for version in kept))
-
-    def _decided(self, offset: int) -> frozenset[TemplateId]:
-        if not self._scope.include_decided:
-            return frozenset()
-        return self._in_scope(self._index.decided(offset))
 
     def _in_scope(self, templates: frozenset[TemplateId]) -> frozenset[TemplateId]:
         return templates if self._scope.templates is None else templates & self._scope.templates

@@ -15,13 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from processor.domain.event import SourceEvent
-from processor.domain.outcome import Deferred, Processed, Rejected, StatusOutcome, TemplateResult
+from processor.domain.outcome import Processed, Rejected, StatusOutcome, TemplateResult
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId
 from processor.engine.deduplication import DeduplicationWindow
-from processor.errors import UnavailableError
 from processor.mapping.already_created import skip_created_event, skip_created_template
-from processor.mapping.decode_record import decode_record
 from processor.mapping.map import combine_results, map_event
 from processor.replay.dead_letter_groups import DeadLetterFilter
 from processor.replay.dead_letters import (
@@ -38,7 +36,7 @@ from processor.replay.event_reader import read_events
 from processor.replay.examine import PartitionParts
 from processor.replay.known_events import KnownAt, find_known
 from processor.replay.operation import MappedBatch, OnPhase
-from processor.replay.past_mapper import NothingToPublish, map_or_reject
+from processor.replay.past_mapper import NothingToPublish, decode_now, map_or_reject
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms, is_failing
 from processor.replay.searched_ids import SearchedIds
 from processor.settings import InputTopic
@@ -176,16 +174,10 @@ class PartitionRedrive:
         return replace(record, attempt=entry.attempts + 1)
 
     def _map_record(self, record: SourceRecord, stored: StoredDeadLetter) -> Processed | Rejected | NothingToPublish:
-        decoded = decode_record(record, self._parts.context, schema_of=self._parts.schema_of)
-        match decoded:
-            case SourceEvent():
-                return self._map_failed(decoded, stored) if stored.entry.failed else self._map_rejected(decoded)
-            case Deferred(cause=cause):
-                if not decoded.schema_refused:
-                    raise UnavailableError(cause)
-                return NothingToPublish.DEFERRED
-            case _:
-                return decoded
+        decoded = decode_now(record, self._parts.context, schema_of=self._parts.schema_of)
+        if not isinstance(decoded, SourceEvent):
+            return decoded
+        return self._map_failed(decoded, stored) if stored.entry.failed else self._map_rejected(decoded)
 
     def _map_rejected(self, source: SourceEvent) -> Processed:
         """The outcome of a record that had none but its dead letter; what exists of it is left as it is."""

@@ -86,14 +86,12 @@ class PastMapper:
         return map_or_reject(record, self._map, self._context)
 
     def _map(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
-        decoded = decode_record(record, self._context, schema_of=self._schema_of)
+        decoded = decode_now(record, self._context, schema_of=self._schema_of)
         match decoded:
             case SourceEvent():
                 return self._map_event(decoded)
-            case Deferred(cause=cause):
-                if not decoded.schema_refused:
-                    raise UnavailableError(cause)
-                return NothingToPublish.DEFERRED
+            case NothingToPublish():
+                return decoded
             case _:
                 return self._whole_record(decoded)
 
@@ -140,6 +138,19 @@ class PastMapper:
         if not results:
             return NothingToPublish.SAME_DECISION
         return outcome if len(results) == len(outcome.results) else combine_results(source, self._context, results)
+
+
+def decode_now(
+    record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf
+) -> SourceEvent | Processed | Rejected | NothingToPublish:
+    """What `decode_record` gives, for an operation that waits for no schema: DEFERRED where the registry refuses this
+    one and serves others, UnavailableError where it does not respond."""
+    decoded = decode_record(record, context, schema_of=schema_of)
+    if not isinstance(decoded, Deferred):
+        return decoded
+    if not decoded.schema_refused:
+        raise UnavailableError(decoded.cause)
+    return NothingToPublish.DEFERRED
 
 
 _Outcome = Processed | Rejected | NothingToPublish

@@ -3,13 +3,10 @@
 import structlog
 
 from processor.domain.event import SourceEvent
-from processor.domain.outcome import Deferred
 from processor.domain.record import SourceRecord
-from processor.errors import UnavailableError
 from processor.mapping.context import MappingContext
-from processor.mapping.decode_record import decode_record
 from processor.mapping.rejections import error_place
-from processor.replay.past_mapper import is_of_a_dependency
+from processor.replay.past_mapper import NothingToPublish, decode_now, is_of_a_dependency
 from processor.wire.schema import SchemaOf
 
 log = structlog.get_logger()
@@ -33,7 +30,7 @@ class SearchedIds:
         """Note the event of `record`, if it has one. UnavailableError when the registry does not respond."""
         offset = record.position.offset
         try:
-            source = decode_record(record, self._context, schema_of=self._schema_of)
+            source = decode_now(record, self._context, schema_of=self._schema_of)
         except Exception as error:
             if is_of_a_dependency(error):
                 raise
@@ -43,7 +40,5 @@ class SearchedIds:
         match source:
             case SourceEvent():
                 self.offset_by_id.setdefault(source.event.id, offset)
-            case Deferred(cause=cause):
-                if not source.schema_refused:
-                    raise UnavailableError(cause)
+            case NothingToPublish():
                 self.unread.add(offset)

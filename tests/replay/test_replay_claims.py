@@ -36,7 +36,7 @@ from processor.errors import (
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
 from processor.mapping.options import WrittenDecisions
-from processor.replay import operation, past_mapper, past_publisher, searched_ids
+from processor.replay import operation, past_mapper, past_publisher
 from processor.replay.operation import OperationOptions, run_operation
 from processor.replay.plan import read_plan
 from processor.replay.replay import ReplayCommand
@@ -312,8 +312,7 @@ def test_a_record_whose_reading_raises(installation: Installation, monkeypatch: 
             raise RecursionError(record.value)
         return decode_record(record, *arguments, **named)
 
-    for module in (searched_ids, past_mapper):
-        monkeypatch.setattr(module, "decode_record", decode_or_raise)
+    monkeypatch.setattr(past_mapper, "decode_record", decode_or_raise)
     skip(installation, [repayment(number) for number in range(3)])
 
     assert 0 == run_replay(installation, yes=True)
