@@ -35,6 +35,7 @@ from processor.cli.past_options import (
     TemplateOption,
     ToOption,
     Viewer,
+    times_ms,
     viewer_of,
 )
 from processor.cli.progress import reading_bar
@@ -202,20 +203,6 @@ def _closed_word(option: str, word: str, words: Collection[str]) -> str:
     near = closest_match(word.upper() if words and min(words).isupper() else word.lower(), words)
     otherwise = f"one of {', '.join(words)}" if len(words) <= _WORDS_LIMIT else ""
     raise UsageError(f"{option} {word!r} is not known", hint=did_you_mean(near, otherwise=otherwise))
-
-
-def times_ms(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
-    """Both times, in milliseconds since 1970. UsageError for what is none, and for a range that has no time."""
-    import time
-
-    from processor.replay.selection import parse_time, require_order
-
-    def time_ms(option: str, text: str | None) -> int | None:
-        return None if text is None else parse_time(option, text, now_ms=lambda: time.time_ns() // 1_000_000)
-
-    from_ms, to_ms = time_ms("--from", from_), time_ms("--to", to)
-    require_order(from_ms, to_ms)
-    return from_ms, to_ms
 
 
 def _find(settings: "Settings", partitions: Collection[int], query: _Query) -> _Found:

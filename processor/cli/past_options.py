@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from processor.cli import output
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.domain.operation import OperationId, OperationKind
-    from processor.replay.operation import OnPhase, OperationOptions
+    from processor.domain.record import EventName
+    from processor.replay.operation import OnPhase, OperationOptions, PastCommand
+    from processor.replay.report import OperationReport
+    from processor.settings import Settings
 
 MAX_TEXT_CHARACTERS: Final = 1_000  # of --by and --because, which are kept with each progress record
 
@@ -42,27 +46,68 @@ SendLateOption = Annotated[
 ]
 
 
+def times_ms(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """`--from` and `--to`, in milliseconds since 1970. UsageError for what is no time, and for a range without any."""
+    from processor.replay.operation_log import now_ms
+    from processor.replay.selection import parse_time, require_order
+
+    def time_ms(option: str, text: str | None) -> int | None:
+        return None if text is None else parse_time(option, text, now_ms=now_ms)
+
+    from_ms, to_ms = time_ms("--from", from_), time_ms("--to", to)
+    require_order(from_ms, to_ms)
+    return from_ms, to_ms
+
+
+def event_names(events: list[str] | None) -> "frozenset[EventName] | None":
+    """`--event`; None: any. UsageError for a name that is no event's, with the nearest."""
+    from processor.domain.catalogue import EVENTS, nearest_event
+    from processor.domain.record import EventName
+    from processor.domain.text import did_you_mean
+
+    for name in events or ():
+        if name not in EVENTS:
+            raise UsageError(f"--event {name} is no event{did_you_mean(nearest_event(name), before='; ')}")
+    return frozenset(map(EventName, events)) if events else None
+
+
+def run_past_command(
+    settings: "Settings", command: "PastCommand", options: "OperationOptions"
+) -> "OperationReport | None":
+    """Run an operation, with its progress on stderr; None where a person ended it before anything was written. Blocks;
+    raises as `run_operation`."""
+    import sys
+
+    from processor.observability.signals import ShutdownRequested
+    from processor.replay.operation import run_operation
+
+    try:
+        with phase_bar() as on_phase:
+            return run_operation(settings, command, options, on_phase=on_phase)
+    except ShutdownRequested:
+        sys.stderr.write("interrupted\n")
+        return None
+
+
+def load_past_settings() -> "Settings":
+    """The settings of a command that works on the past: it needs a tenant, and brokers."""
+    settings = output.load_quiet_settings()
+    settings.required_tenant  # noqa: B018  raises
+    settings.bootstrap_servers  # noqa: B018
+    return settings
+
+
 def operation_options(
     kind: "OperationKind", *, by: str | None, resume: str | None, rate: float | None, yes: bool, **others: Any
 ) -> "OperationOptions":
     """How the operation is done, as it was typed. Raises UsageError."""
     from processor.replay.operation import OperationOptions
 
-    require_text(by=by, because=others.get("because"))
     if rate is not None and not 0 < rate < float("inf"):
         raise UsageError("--rate takes a number above 0", hint="--rate 100 is a hundred events a second")
     if others.get("because") is not None:
         record_text("--because", others["because"])
     return OperationOptions(by=person(by), resume=_operation_id(resume, kind, yes=yes), rate=rate, yes=yes, **others)
-
-
-def require_text(**texts: str | None) -> None:
-    """Raise UsageError for bytes that are no UTF-8: they would be kept with the operation, as JSON. By option."""
-    for option, text in texts.items():
-        try:
-            (text or "").encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(f"--{option} is not UTF-8: {text!r}") from error
 
 
 def _operation_id(text: str | None, kind: "OperationKind", *, yes: bool) -> "OperationId | None":
@@ -103,12 +148,17 @@ def person(by: str | None) -> str:
     return user_name() if by is None else record_text("--by", by)
 
 
-def record_text(option: str, text: str) -> str:
-    """A text of a person that is kept in records. Raises UsageError for one that is empty, too long or not UTF-8."""
+def require_text(option: str, text: str) -> None:
+    """Raise UsageError for bytes that are no UTF-8: they are kept with the operation, as JSON."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{option} is not UTF-8", hint="check the terminal's locale") from None
+        raise UsageError(f"{option} is not UTF-8: {text!r}", hint="check the terminal's locale") from None
+
+
+def record_text(option: str, text: str) -> str:
+    """A text of a person that is kept in records. Raises UsageError for one that is empty, too long or not UTF-8."""
+    require_text(option, text)
     if not text.strip():
         raise UsageError(f"{option} is empty", hint="it is kept, so that others can read who did what, and why")
     if len(text) > MAX_TEXT_CHARACTERS:

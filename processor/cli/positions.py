@@ -92,8 +92,7 @@ def command(
 
 
 def _request(partitions: list[int] | None, to: str | None, file: Path | None, *, republish: bool) -> "PositionsRequest":
-    import time
-
+    from processor.replay.operation_log import now_ms
     from processor.replay.positions import PositionsRequest, parse_target
     from processor.replay.positions_file import read_positions
 
@@ -102,7 +101,7 @@ def _request(partitions: list[int] | None, to: str | None, file: Path | None, *,
     if file is not None:
         target: Any = read_positions(file)
     else:
-        target = parse_target(to or "", now_ms=lambda: int(time.time() * 1000))
+        target = parse_target(to or "", now_ms=now_ms)
     return PositionsRequest(partitions=tuple(partitions) if partitions else None, target=target, republish=republish)
 
 

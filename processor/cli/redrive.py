@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from processor.cli import output
-from processor.cli.dead_letters import dead_letter_filter, times_ms
+from processor.cli.dead_letters import dead_letter_filter
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json
 from processor.cli.past_options import (
     BecauseOption,
@@ -27,10 +26,13 @@ from processor.cli.past_options import (
     ToOption,
     YesOption,
     command_text,
+    event_names,
+    load_past_settings,
     operation_options,
     phase_bar,
+    run_past_command,
+    times_ms,
 )
-from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.replay.redrive import RedriveCommand, RedriveRequest
@@ -80,8 +82,7 @@ def command(
     What fails again is a new dead letter. The first 20 are tried before the others.
     """
     from processor.domain.operation import OperationKind
-    from processor.observability.signals import INTERRUPTED_EXIT_CODE, ShutdownRequested
-    from processor.replay.operation import run_operation
+    from processor.observability.signals import INTERRUPTED_EXIT_CODE
     from processor.replay.redrive import RedriveCommand, RedriveRequest
 
     given = locals()
@@ -94,19 +95,14 @@ def command(
         stop_at=stop_at,
         send_late=send_late,
     )
-    _check_events(event)
+    event_names(event)
     options = operation_options(
         OperationKind.REDRIVE, by=by, resume=resume, rate=rate, yes=yes, because=because, take_over=take_over
     )
-    settings = output.load_quiet_settings()
-    settings.required_tenant  # noqa: B018  raises
-    settings.bootstrap_servers  # noqa: B018
+    settings = load_past_settings()
     redrive = RedriveCommand(request) if edited is None else _edited_command(settings, request, edited)
-    try:
-        with phase_bar() as on_phase:
-            report = run_operation(settings, redrive, options, on_phase=on_phase)
-    except ShutdownRequested:
-        sys.stderr.write("interrupted\n")
+    report = run_past_command(settings, redrive, options)
+    if report is None:
         return INTERRUPTED_EXIT_CODE
     if as_json:
         print_json(_as_json(report))
@@ -138,15 +134,6 @@ def _edited_command(settings: "Settings", request: "RedriveRequest", file: Path)
     fields = compare_edited(edited, ((each, event_text(each)) for each in fetch_dead_letters(settings, letters)))
     asked = replace(request, partitions=tuple(partitions), edited=edited.digest, edited_fields=fields)
     return RedriveCommand(asked, edited)
-
-
-def _check_events(events: list[str] | None) -> None:
-    from processor.domain.catalogue import EVENTS, nearest_event
-    from processor.domain.text import did_you_mean
-
-    for name in events or ():
-        if name not in EVENTS:
-            raise UsageError(f"--event {name} is no event{did_you_mean(nearest_event(name), before='; ')}")
 
 
 def _needs_attention(report: "OperationReport") -> bool:

@@ -3,7 +3,6 @@
 The exit code is 1 while something is missing: of a dry run what it would write, else what it could not.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from processor.cli import output
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json, table
 from processor.cli.past_options import (
     BecauseOption,
@@ -27,9 +25,12 @@ from processor.cli.past_options import (
     ToOption,
     YesOption,
     command_text,
+    event_names,
+    load_past_settings,
     operation_options,
-    phase_bar,
     require_text,
+    run_past_command,
+    times_ms,
 )
 from processor.errors import UsageError
 
@@ -95,8 +96,7 @@ def command(
     Missing are events without any outcome; with --include-new and --include-decided also what you name.
     """
     from processor.domain.operation import OperationKind
-    from processor.observability.signals import INTERRUPTED_EXIT_CODE, ShutdownRequested
-    from processor.replay.operation import run_operation
+    from processor.observability.signals import INTERRUPTED_EXIT_CODE
     from processor.replay.request import ReplayRequest
 
     names = ("partition", "offsets", "from_", "to", "event", "client", "account", "template", "include_new")
@@ -110,14 +110,8 @@ def command(
     options = operation_options(
         OperationKind.REPLAY, by=by, resume=resume, rate=rate, yes=yes, because=because, take_over=take_over
     )
-    settings = output.load_quiet_settings()
-    settings.required_tenant  # noqa: B018  raises
-    settings.bootstrap_servers  # noqa: B018
-    try:
-        with phase_bar() as on_phase:
-            report = run_operation(settings, replay, options, on_phase=on_phase)
-    except ShutdownRequested:
-        sys.stderr.write("interrupted\n")
+    report = run_past_command(load_past_settings(), replay, options)
+    if report is None:
         return INTERRUPTED_EXIT_CODE
     if save_plan is not None:
         _save_plan(save_plan, replay.asked, report)
@@ -151,24 +145,16 @@ def _replay_command(typed: dict[str, Any], *, save_plan: Path | None, yes: bool)
 
 def _request(typed: dict[str, Any]) -> "ReplayRequest":
     """The request. Raises UsageError for words that cannot be."""
-    from processor.domain.catalogue import EVENTS, nearest_event
-    from processor.domain.record import EventName, TemplateId
-    from processor.domain.text import did_you_mean
+    from processor.domain.record import TemplateId
     from processor.replay.missing import Scope
-    from processor.replay.operation import now_ms
     from processor.replay.request import ReplayRequest
-    from processor.replay.selection import Selection, parse_offsets, parse_time, require_order
+    from processor.replay.selection import Selection, parse_offsets
 
-    require_text(**{name: typed[name] for name in ("client", "account", "because")})
+    for name in ("client", "account", "because"):
+        require_text(f"--{name}", typed[name] or "")
     first, end = parse_offsets(typed["offsets"]) if typed["offsets"] is not None else (None, None)
-    times = {
-        option: None if typed[name] is None else parse_time(option, typed[name], now_ms=now_ms)
-        for option, name in (("--from", "from_"), ("--to", "to"))
-    }
-    require_order(times["--from"], times["--to"])
-    for name in typed["event"] or ():
-        if name not in EVENTS:
-            raise UsageError(f"--event {name} is no event{did_you_mean(nearest_event(name), before='; ')}")
+    from_ms, to_ms = times_ms(typed["from_"], typed["to"])
+    events = event_names(typed["event"])
     if typed["reissue"] and not typed["because"]:
         raise UsageError(
             "--reissue needs --because: people get something again", hint="say why, as in --because 'wrong amount'"
@@ -182,9 +168,9 @@ def _request(typed: dict[str, Any]) -> "ReplayRequest":
             partitions=None if not partitions else tuple(sorted(set(partitions))),
             first_offset=first,
             end_offset=end,
-            from_ms=times["--from"],
-            to_ms=times["--to"],
-            events=frozenset(map(EventName, typed["event"])) if typed["event"] else None,
+            from_ms=from_ms,
+            to_ms=to_ms,
+            events=events,
             client=typed["client"],
             account=typed["account"],
         ),

@@ -64,6 +64,7 @@ from processor.replay.operation_log import (
     describe_under_way,
     is_under_way,
     newest_progress,
+    now_ms,
     refuse_other,
     refuse_positions,
 )
@@ -147,11 +148,6 @@ class Operation:
         return replace(
             own, next_offset=begun.next_offset, counts=begun.counts, because=self.options.because or begun.because
         )
-
-
-def now_ms() -> int:
-    """The time, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class PartitionWork(Protocol):

@@ -6,6 +6,7 @@ keeps a second one away; neither proves that what the record says was published 
 record says reads it as `read_committed`.
 """
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -35,6 +36,12 @@ UNDER_WAY_MS: Final = 60_000
 """How long a progress record says that its operation is alive: it writes one at least every 10 s."""
 
 UNREADABLE_HINT: Final = "a newer version may have written it; a record leaves the topic with its retention"
+
+
+def now_ms() -> int:
+    """The time, in milliseconds since 1970, as records have it."""
+    return time.time_ns() // 1_000_000
+
 
 KnownOperation = AssignedRecord | ProgressRecord | PositionsRecord | UnmaskedRecord
 R = TypeVar("R", bound=KnownOperation)

@@ -4,7 +4,6 @@ Nothing is written here (set_positions.py does), and the group may be active.
 """
 
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,7 +25,7 @@ from processor.kafka.errors import exit_on_broker_errors
 from processor.kafka.offsets import REQUEST_TIMEOUT_S, offset_at_time, partition_extent, partition_offset, response_of
 from processor.kafka.topic_state import describe_topics, read_output_topics
 from processor.observability.signals import Shutdown
-from processor.replay.operation_log import LoggedOperation, is_under_way, newest_progress
+from processor.replay.operation_log import LoggedOperation, is_under_way, newest_progress, now_ms
 from processor.replay.output_access import blocking_schema_of, exit_when_unavailable
 from processor.replay.positions_file import SavedPositions
 from processor.replay.selection import parse_time
@@ -208,9 +207,7 @@ def plan_positions(
         changes=tuple(changes),
         members=members,
         under_way=tuple(
-            change
-            for change in changes
-            if change.newest is not None and is_under_way(change.newest, now_ms=int(time.time() * 1000))
+            change for change in changes if change.newest is not None and is_under_way(change.newest, now_ms=now_ms())
         ),
         topics=topics,
     )

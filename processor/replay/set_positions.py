@@ -32,7 +32,7 @@ from processor.engine.startup import create_publisher
 from processor.errors import AuthorizationError, DependencyError, InputError, OperationUnderWayError
 from processor.kafka.clients import create_admin, standalone_consumer
 from processor.kafka.errors import error_of, exit_on_broker_errors, raise_if_unauthorized
-from processor.replay.operation_log import newest_progress, refuse_other
+from processor.replay.operation_log import newest_progress, now_ms, refuse_other
 from processor.replay.output_access import blocking_schema_of, exit_when_unavailable
 from processor.replay.positions import (
     Member,
@@ -74,7 +74,7 @@ def saved_positions(plan: PositionsPlan) -> SavedPositions:
     return SavedPositions(
         group=plan.group,
         topic=plan.topic,
-        saved_at=format_millis(_now_ms()),
+        saved_at=format_millis(now_ms()),
         positions={change.partition: change.from_offset for change in plan.changes},
     )
 
@@ -109,7 +109,7 @@ def set_positions(
             newest = newest_progress(settings, change.partition, admin=admin)
             is_own = newest is not None and newest.record.request == plan.request.as_json
             own = newest.record.operation if newest is not None and is_own else None
-            refuse_other(newest, own=own, now_ms=_now_ms(), take_over=take_over)
+            refuse_other(newest, own=own, now_ms=now_ms(), take_over=take_over)
         publishers = [_take(settings, plan, change.partition, stack) for change in plan.to_do]
         _refuse_changed(settings, schemas, plan)
         save_positions(save_to, old)
@@ -198,7 +198,7 @@ def _records(plan: PositionsPlan, change: PositionChange, authorship: Authorship
         to_offset=change.to_offset,
         by=authorship.by,
         because=authorship.because,
-        at_ms=_now_ms(),
+        at_ms=now_ms(),
     )
     operations = plan.topics.operations
     return (
@@ -224,7 +224,7 @@ def _progress(plan: PositionsPlan, change: PositionChange, authorship: Authorshi
         set_version="",
         request=plan.request.as_json,
         counts=OperationCounts(),
-        at_ms=_now_ms(),
+        at_ms=now_ms(),
     )
 
 
@@ -310,7 +310,3 @@ def _record_end(
                 cause=f"{failure.error}: {failure.detail}",
                 effect="for a minute other operations take it for being under way",
             )
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

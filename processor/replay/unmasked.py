@@ -1,7 +1,6 @@
 """The record that a person is about to be shown customers' data: on the operations topic before it is on the screen."""
 
 import socket
-import time
 from collections.abc import Collection
 from typing import Final
 
@@ -13,6 +12,7 @@ from processor.errors import DependencyError, TopicConfigError
 from processor.kafka.clients import common_properties, create_admin, create_plain_producer
 from processor.kafka.errors import exit_on_broker_errors, raise_if_unauthorized
 from processor.kafka.topic_state import describe_topics
+from processor.replay.operation_log import now_ms
 from processor.settings import Settings
 from processor.wire.operations import unmasked_out_record
 
@@ -31,9 +31,7 @@ def record_unmasked(
     if not partitions:
         return
     topic = _operations_topic(settings, max(partitions))
-    unmasked = UnmaskedRecord(
-        command=command, by=by, because=because, host=socket.gethostname(), at_ms=int(time.time() * 1000)
-    )
+    unmasked = UnmaskedRecord(command=command, by=by, because=because, host=socket.gethostname(), at_ms=now_ms())
     failures: list[KafkaError] = []
 
     def on_delivery(error: KafkaError | None, _message: Message) -> None:
