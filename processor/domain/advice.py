@@ -31,9 +31,9 @@ ADVICE: Final[Mapping[Reason, Advice]] = {  # reason of a record -> who acts, an
     Reason.WRONG_KEY: Advice("producer of the event, or operator", "after PROCESSOR_KEY_CHECK=warn, or with its key"),
     Reason.EVENT_TOO_LARGE: Advice("operator", "after PROCESSOR_MAX_EVENT_BYTES was raised"),
     Reason.TEMPLATE_FAILED: Advice(
-        "owner of each template that failed", "when they are mended, each for its own reason"
+        "owner of each template that failed", "when they are corrected, each for its own reason"
     ),
-    Reason.MAPPING_ERROR: Advice("us, by the error in the log", "after an upgrade that mends it"),
+    Reason.MAPPING_ERROR: Advice("us, by the error in the log", "after an upgrade that corrects it"),
     Reason.OUTPUT_REFUSED: Advice("operator", "after the limits of the output topics were raised"),
     Reason.OTHER: Advice("operator", "after an upgrade to the version that wrote it, or a later one"),
 }
@@ -46,7 +46,7 @@ TEMPLATE_ADVICE: Final[Mapping[TemplateReason, Advice]] = {  # reason of a faile
         "owner of the template, or operator", "after a shorter version, or when the topic takes larger records"
     ),
     TemplateReason.TEMPLATE_SUSPENDED: Advice(
-        "owner of the template", "after the cause for which it failed before is mended: it was not tried"
+        "owner of the template", "after the cause for which it failed before is corrected: it was not tried"
     ),
     TemplateReason.OTHER: Advice("owner of the template", "after a version that can write the value in the detail"),
 }

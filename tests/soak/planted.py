@@ -116,7 +116,7 @@ class DryRun:
 
 
 class Plant:
-    """Plants events and outputs into partition 0 of an installation, in order, as far as it is told."""
+    """Plants events and outputs into partition 0 of an installation, in order, each time `extend` is called."""
 
     def __init__(self, installation: Installation, *, missing: float, offsets: int) -> None:
         """`missing` is the share of events that get no outcome; the last of so many offsets was sent just now."""
