@@ -4,7 +4,7 @@ import codecs
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 FILE_LIMIT_BYTES: Final = 16_000_000
 
@@ -38,6 +38,12 @@ def file_bytes(path: Path) -> bytes:
 def file_text(path: Path) -> str:
     """The text of a file, each line ended by a line feed. Raises as `file_bytes`, and UnicodeDecodeError."""
     return file_bytes(path).decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+def create_private(path: Path) -> BinaryIO:
+    """A new file that only its owner can read, open for writing. FileExistsError where something is there, even a link
+    that leads nowhere; other errors as `open` has them, ValueError for an impossible name."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def is_visible(path: Path) -> bool:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _DETAIL_LIMIT_CHARACTERS: Final = 200
 _FRAME_BYTES: Final = 5  # of a value: they say with which schema it was written, and are nobody's data
 _BYTES_SHOWN: Final = 256
-_SCHEMA_HEADER: Final = "__value_schema_id"
 _SHOWN_HEADERS: Final = frozenset(("content-type", "traceparent"))  # what they hold is no customer's data
 
 
@@ -176,10 +175,11 @@ def _shown_key(key: bytes | None, *, masked: bool) -> str:
 
 def _shown_header(name: str, value: bytes | None, *, masked: bool) -> str:
     from processor.domain.placeholders import VALUE_MASK
+    from processor.wire.framing import GUID_HEADER
 
     if value is None:
         return "null"
-    if name == _SCHEMA_HEADER:
+    if name == GUID_HEADER:
         return value.hex(" ")
     if masked and name.lower() not in _SHOWN_HEADERS:
         return VALUE_MASK

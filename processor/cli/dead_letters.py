@@ -4,13 +4,13 @@ corrected.
 The exit code is 1 while a dead letter of the selection is open or parked.
 """
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import nlargest
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -41,6 +41,7 @@ from processor.cli.past_options import (
 from processor.cli.progress import reading_bar
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import DependencyError, UsageError
+from processor.files import create_private
 
 if TYPE_CHECKING:
     from processor.replay.dead_letter_groups import DeadLetterFilter, DeadLetterGroup, GroupBy
@@ -400,14 +401,14 @@ def _new_file(target: str | None) -> "Iterator[Callable[[str], None] | None]":
         return
     path = Path(target)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = create_private(path)
     except FileExistsError as error:
         raise UsageError(f"{target} exists, and is left as it is", hint="name another file") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{target} cannot be created: {getattr(error, 'strerror', None) or error}") from error
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield lambda line: print(line, file=file)
+        with TextIOWrapper(file, encoding="utf-8") as lines:
+            yield lambda line: print(line, file=lines)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise DependencyError(f"{target} cannot be written: {error.strerror or error}") from error

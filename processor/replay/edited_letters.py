@@ -5,7 +5,7 @@ or a correction would be an event that never happened, beside the one that has i
 """
 
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +21,7 @@ from processor.replay.dead_letters import StoredDeadLetter
 from processor.wire.decode import DecodeFailure, event_from_parsed
 from processor.wire.encode import encode_event
 from processor.wire.errors import ContentError
+from processor.wire.framing import GUID_HEADER
 from processor.wire.json_codec import parse_json
 from processor.wire.reader_schemas import Schemas
 from processor.wire.unknown_fields import UnknownField, unknown_fields
@@ -28,7 +29,7 @@ from processor.wire.wire_format import WireFormat
 
 MAX_ERRORS_SHOWN: Final = 20
 MAX_CHANGED_FIELDS: Final = 100
-_FORMAT_HEADERS: Final = ("content-type", "__value_schema_id")  # they say how the value was written; it is JSON now
+_FORMAT_HEADERS: Final = ("content-type", GUID_HEADER)  # they say how the value was written; it is JSON now
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,7 @@ def read_edited(file: Path, schemas: Schemas) -> EditedLetters:
         for field in unknown_fields(letter.parsed, schemas):
             unknown.setdefault(field, number)
     if errors:
-        more = f"\nand {len(errors) - MAX_ERRORS_SHOWN} more lines" if len(errors) > MAX_ERRORS_SHOWN else ""
-        raise UsageError("\n".join(errors[:MAX_ERRORS_SHOWN]) + more, hint="nothing was written")
+        raise UsageError(_first_of(errors, "more lines"), hint="nothing was written")
     if not letters:
         raise UsageError(f"{file} has no lines", hint="`processor dead-letters --export FILE --unmasked` writes them")
     return EditedLetters(letters, blake2b(data, digest_size=16).hexdigest(), unknown)
@@ -109,12 +109,17 @@ def compare_edited(edited: EditedLetters, stored: Iterable[tuple[StoredDeadLette
         if line.position not in found
     ]
     if errors:
-        more = f"\nand {len(errors) - MAX_ERRORS_SHOWN} more" if len(errors) > MAX_ERRORS_SHOWN else ""
         raise InputError(
-            "\n".join(errors[:MAX_ERRORS_SHOWN]) + more,
+            _first_of(errors, "more"),
             hint="nothing was written; a correction may change all but event id, tenant and ordering key",
         )
     return tuple(changed)[:MAX_CHANGED_FIELDS]
+
+
+def _first_of(errors: Sequence[str], rest: str) -> str:
+    """The first errors, each on its line, and how many more there are, which `rest` names."""
+    more = [f"and {len(errors) - MAX_ERRORS_SHOWN} {rest}"] if len(errors) > MAX_ERRORS_SHOWN else []
+    return "\n".join([*errors[:MAX_ERRORS_SHOWN], *more])
 
 
 def _parse_line(number: int, line: bytes, schemas: Schemas) -> EditedLetter:

@@ -5,7 +5,6 @@ templates, no customer.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 from processor.domain.outcome import Processed, Rejected
 from processor.errors import InputError, UsageError
+from processor.files import create_private
 from processor.replay.event_range import EventRange
 from processor.replay.request import ReplayRequest, parse_request, request_as_json
 from processor.wire.json_codec import format_millis
@@ -76,10 +76,9 @@ def require_planned(planned: PlannedPartition, outcome: Processed | Rejected) ->
 def write_plan(file: Path, plan: Plan) -> None:
     """Write the plan to a new file that only its owner can read. UsageError where there is one, or it cannot be."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as lines:  # noqa: PTH123  a descriptor has no path
+        with create_private(file) as lines:
             for values in _lines(plan):
-                lines.write(json.dumps(values, separators=(",", ":")) + "\n")
+                lines.write(f"{json.dumps(values, separators=(',', ':'))}\n".encode())
     except FileExistsError as error:
         raise UsageError(f"{file} exists", hint="a plan is not written over; name another file") from error
     except OSError as error:

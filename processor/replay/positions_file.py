@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from processor.domain.record import Topic
 from processor.errors import DependencyError, UsageError
-from processor.files import UnfitError, file_text
+from processor.files import UnfitError, create_private, file_text
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -86,9 +86,9 @@ def save_positions(path: Path, saved: SavedPositions) -> None:
         indent=2,
     )
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = create_private(path)
         try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor has no path
+            with file:
                 file.write(f"{data}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())

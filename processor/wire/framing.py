@@ -10,7 +10,7 @@ from processor.domain.record import Headers, SchemaGuid, SchemaId
 from processor.wire.errors import ContentError
 
 FRAME_BYTES: Final = 5  # magic byte 0, and an id of 4 bytes, big-endian
-_GUID_HEADER: Final = "__value_schema_id"
+GUID_HEADER: Final = "__value_schema_id"  #: Of a value without a frame.
 _GUID_BYTES: Final = 17  # 0x01, and the schema's GUID
 
 
@@ -32,7 +32,7 @@ def find_schema_id(value: bytes, headers: Headers) -> tuple[SchemaId | SchemaGui
     """Which schema `value` was written with, by the last header `__value_schema_id` or else by its frame, and where its
     bytes begin. ContentError BAD_FRAME."""
     for name, guid in reversed(headers):
-        if name == _GUID_HEADER:
+        if name == GUID_HEADER:
             return _parse_guid(guid), 0
     if value.startswith(b"{"):
         raise _bad_frame(
@@ -44,7 +44,7 @@ def find_schema_id(value: bytes, headers: Headers) -> tuple[SchemaId | SchemaGui
 def _parse_guid(header: bytes | None) -> SchemaGuid:
     if header is None or len(header) != _GUID_BYTES or header[0] != 1:
         actual = "null" if header is None else f"{len(header)} bytes: {header[:_GUID_BYTES].hex()}"
-        raise _bad_frame(f"header {_GUID_HEADER} is not 0x01 and a GUID's 16 bytes, but {actual}")
+        raise _bad_frame(f"header {GUID_HEADER} is not 0x01 and a GUID's 16 bytes, but {actual}")
     return SchemaGuid(header[1:])
 
 
