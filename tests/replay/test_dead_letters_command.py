@@ -311,7 +311,7 @@ def test_exports_overwrite_nothing(installation: Installation, tmp_path: Path) -
     with pytest.raises(UsageError, match="cannot be created: No such file or directory"):
         run_letters(installation, export=str(tmp_path / "none" / "other"), unmasked=True)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DependencyError, match="No space left on device"):
-        patch.setattr("os.fdopen", lambda *_, **__: Path("/dev/full").open("w"))  # noqa: SIM115  closed by the caller
+        patch.setattr("os.fdopen", lambda *_, **__: Path("/dev/full").open("wb"))  # noqa: SIM115  closed by the caller
         run_letters(installation, export=str(tmp_path / "other"), unmasked=True)
 
     assert ("mine", [file]) == (file.read_text(), list(tmp_path.iterdir()))
