@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from processor.domain.event import Identity, SeenEvent, SourceEvent
@@ -24,7 +24,7 @@ from processor.kafka.offsets import (
     end_offset,
     offset_at_time,
     partition_offset,
-    response_of,
+    partition_offsets,
 )
 from processor.kafka.read_range import UnpackError, open_reader, read_range
 from processor.mapping.context import MappingContext
@@ -272,12 +272,9 @@ class StartOffsetResolver:
             return {}
         admin, self._end_offsets_admin = self._end_offsets_admin or self._admin(), None
         request = {TopicPartition(self._events, partition): OffsetSpec.latest() for partition in partitions}
-        futures = admin.list_offsets(
-            request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
-        )
-        ends = {at.partition: response_of(admin, future, hint=READ_HINT).offset for at, future in futures.items()}
+        ends = partition_offsets(admin, request, hint=READ_HINT)
         self._end_offsets_admin = admin
-        return ends
+        return {at.partition: offset for at, offset in ends.items()}
 
     def _partitions(self, admin: Admin) -> list[int]:
         with translate_broker_errors(admin, hint=READ_HINT):

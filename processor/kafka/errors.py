@@ -87,6 +87,17 @@ NO_CONNECTION_ERRORS: Final[frozenset[int]] = frozenset(
 RECORD_LEVEL_ERRORS: Final[frozenset[int]] = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 """Errors that one record of a batch causes, and every record of the same produce request reports."""
 
+LEADER_MOVED_ERRORS: Final[frozenset[int]] = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
+"""Errors of a partition whose leader is another broker, or does not know of it yet: the same request succeeds soon."""
+
 TOPIC_GONE_ERRORS: Final[frozenset[int]] = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )

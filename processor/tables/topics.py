@@ -12,6 +12,7 @@ from processor.domain.reference import Table
 from processor.errors import TopicConfigError
 from processor.kafka.clients import Admin
 from processor.kafka.errors import error_of, translate_broker_errors
+from processor.kafka.offsets import partition_offsets
 from processor.kafka.topic_plan import (
     MIN_DELETE_RETENTION_MS,
     ONE_PARTITION_HINT,
@@ -113,21 +114,10 @@ def read_offsets(
     *,
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[TablePartition, int]:
-    """The offset of each partition, of the topic given. Blocks for one request, for none without a partition.
-
-    Raises UnavailableError when the broker does not respond, AuthorizationError when it refuses.
-    """
+    """The offset of each partition, of the topic given. Blocks; raises as `partition_offsets`."""
     requested = {TopicPartition(topic, number): (table, number) for (table, number), topic in partitions.items()}
-    if not requested:
-        return {}
-    futures = admin.list_offsets(
-        dict.fromkeys(requested, spec), isolation_level=isolation, request_timeout=CALL_TIMEOUT_S
-    )
-    with translate_broker_errors(admin, hint=READ_HINT):
-        return {
-            requested[partition]: future.result(CALL_TIMEOUT_S + CLIENT_GRACE_S).offset
-            for partition, future in futures.items()
-        }
+    offsets = partition_offsets(admin, dict.fromkeys(requested, spec), isolation=isolation, hint=READ_HINT)
+    return {requested[partition]: offset for partition, offset in offsets.items()}
 
 
 def with_topics(
