@@ -29,6 +29,7 @@ from processor.cli.dead_letter_view import (
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, parse_place, print_json, print_line, table
 from processor.cli.past_options import (
     BecauseOption,
+    ByOption,
     EventOption,
     FromOption,
     PartitionOption,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from processor.replay.dead_letters import DeadLetterEntry, DeadLetterState
     from processor.settings import Settings
 
-EXAMPLE: Final = "processor dead-letters --from 2d --by template"
+EXAMPLE: Final = "processor dead-letters --from 2d --group-by template"
 
 DEFAULT_LIMIT: Final = 50  # dead letters that --list shows
 _ALL: Final = "all"
@@ -56,7 +57,7 @@ _WORDS_LIMIT: Final = 20  # that a hint lists
 
 
 def command(
-    by: Annotated[
+    group_by: Annotated[
         str, typer.Option(metavar="WHAT", help="Count by reason, template, event, partition, state, attempts or day.")
     ] = "reason",
     as_list: Annotated[bool, typer.Option("--list", help="Each by itself, the newest first.")] = False,
@@ -82,15 +83,16 @@ def command(
     unmasked: Annotated[
         bool, typer.Option("--unmasked", help="Show customers' addresses, values and texts; this is recorded.")
     ] = False,
+    by: ByOption = None,
     because: BecauseOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show which records could not be turned, why, and who acts; or export them to be corrected. Changes nothing."""
     _check_views(as_list=as_list, show=show, export=export, unmasked=unmasked, as_json=as_json)
-    viewer = viewer_of(None, because, unmasked=unmasked)  # --by is what is counted by
+    viewer = viewer_of(by, because, unmasked=unmasked)
     from processor.replay.dead_letter_groups import GroupBy
 
-    group_by = GroupBy(_closed_word("--by", by, list(GroupBy)))
+    counted_by = GroupBy(_closed_word("--group-by", group_by, list(GroupBy)))
     place = None if show is None else parse_place("--show", show)
     states = _states(state or (_ALL if place is not None else None))
     query = _Query(dead_letter_filter(reason, template, event, times_ms(from_, to), attempts), states)
@@ -109,7 +111,7 @@ def command(
         elif as_list:
             _print_list(settings, found, limit=limit, masked=not unmasked, as_json=as_json)
         else:
-            _print_groups(found, group_by, as_json=as_json)
+            _print_groups(found, counted_by, as_json=as_json)
     return found.exit_code
 
 

@@ -1,5 +1,6 @@
 """`processor dead-letters` over what `run` wrote, on a real broker."""
 
+import getpass
 import json
 import secrets
 import stat
@@ -141,33 +142,33 @@ def test_causes_are_counted(capsys: pytest.CaptureFixture[str], installation: In
         GroupBy.ATTEMPTS: {"1": 6},
     }
     for by, groups in expected.items():
-        code, result = as_json(capsys, installation, by=by.value)
+        code, result = as_json(capsys, installation, group_by=by.value)
         assert (1, groups, list(groups)) == (code, counts(result), list(counts(result))), by
         assert (6, 6, 0, 0) == (result["total"], result["open"], result["parked"], result["done"])
-    _, result = as_json(capsys, installation, by="day")
+    _, result = as_json(capsys, installation, group_by="day")
     assert 6 == sum(counts(result).values())
     assert all(len(day) == len("2026-03-14") for day in counts(result))
 
 
 def test_unmasked_views_are_recorded(installation: Installation) -> None:
-    """Each in the partitions that it shows, with what was called, and why; what shows nothing leaves no record."""
+    """Each in the partitions that it shows: what was called, by whom, and why. What shows nothing leaves no record."""
 
-    def views(partition: int) -> list[tuple[str, str | None]]:
+    def views(partition: int) -> list[tuple[str, str, str | None]]:
         records = [record for record in installation.read_operations(partition) if record["kind"] == "UNMASKED"]
-        return [(record["command"], record.get("because")) for record in records]
+        return [(record["command"], record["by"], record.get("because")) for record in records]
 
     before = [len(views(partition)) for partition in (0, 1)]
     run_letters(installation)
     run_letters(installation, as_list=True)
     run_letters(installation, as_list=True, state="done", unmasked=True)
     assert before == [len(views(partition)) for partition in (0, 1)]
-    run_letters(installation, as_list=True, unmasked=True, because="a complaint")
+    run_letters(installation, as_list=True, unmasked=True, by="ada", because="a complaint")
     run_letters(installation, show=f"0:{FAILING}", unmasked=True)
     run_letters(installation, export="-", unmasked=True, partition=[1])
 
-    listed = ("dead-letters --list", "a complaint")
-    assert [listed, (f"dead-letters --show 0:{FAILING}", None)] == views(0)[before[0] :]
-    assert [listed, ("dead-letters --export", None)] == views(1)[before[1] :]
+    listed = ("dead-letters --list", "ada", "a complaint")
+    assert [listed, (f"dead-letters --show 0:{FAILING}", getpass.getuser(), None)] == views(0)[before[0] :]
+    assert [listed, ("dead-letters --export", getpass.getuser(), None)] == views(1)[before[1] :]
     with pytest.raises(UsageError, match="--because make sense with --unmasked alone"):
         run_letters(installation, because="a complaint")
 
@@ -381,7 +382,7 @@ def test_names_that_are_not_known(installation: Installation) -> None:
         ({"reason": ["missing_value"]}, "did you mean MISSING_VALUE?"),
         ({"template": ["nota"]}, "did you mean note?"),
         ({"event": ["LOAN_REPAYMENTS"]}, "did you mean LOAN_REPAYMENT?"),
-        ({"by": "reasons"}, "did you mean reason?"),
+        ({"group_by": "reasons"}, "did you mean reason?"),
         ({"state": "opened"}, "did you mean open?"),
         ({"partition": [2]}, "has no partition 2\nhint: it has 2, from 0 on"),
         ({"show": "0"}, "--show takes PARTITION:OFFSET, got: '0'"),
@@ -569,7 +570,7 @@ def test_hostile_headers(capsys: pytest.CaptureFixture[str], bootstrap_servers: 
     assert [True, False, False] == [by_offset[offset]["isOfEvents"] for offset in (5, 6, 7)]
     assert 9 == sum(each["reason"] is None for each in listed["letters"])
     views: list[dict[str, Any]] = [
-        *({"by": by.value} for by in GroupBy),
+        *({"group_by": by.value} for by in GroupBy),
         {"as_list": True},
         *({"show": f"0:{offset}"} for offset in (1, 2, 3, 4, 5, 7, 8)),
         *({"show": f"0:{offset}", "unmasked": True} for offset in (5, 7, 8)),
@@ -586,7 +587,7 @@ def test_the_screens(
 ) -> None:
     """Tables fit the terminal, and no reason is folded where reasons are counted."""
     monkeypatch.setenv("COLUMNS", str(columns))
-    for options in ({}, {"by": "template"}, {"as_list": True}, {"show": f"0:{FAILING}"}):
+    for options in ({}, {"group_by": "template"}, {"as_list": True}, {"show": f"0:{FAILING}"}):
         _, text = as_text(capsys, installation, **options)
         rows = [line for line in text.splitlines() if line.startswith(("│", "┃", "┏", "├", "└"))]
         assert rows
