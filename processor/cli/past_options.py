@@ -1,20 +1,18 @@
-"""The options that commands on the past share, and how their progress is shown."""
+"""The options that commands on the past share, and how they are run."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from processor.cli import output
+from processor.cli.progress import phase_bar
 from processor.errors import UsageError
 
 if TYPE_CHECKING:
     from processor.domain.operation import OperationId, OperationKind
     from processor.domain.record import EventName
-    from processor.replay.operation import OnPhase, OperationOptions, PastCommand
+    from processor.replay.operation import OperationOptions, PastCommand
     from processor.replay.report import OperationReport
     from processor.settings import Settings
 
@@ -192,33 +190,3 @@ def command_text(typed: dict[str, Any], *, left_out: frozenset[str]) -> str:
             items = sorted(map(str, value)) if isinstance(value, list) else [str(value)]
             words += [part for item in items for part in (option, item)]
     return shlex.join(words)
-
-
-@contextmanager
-def phase_bar() -> "Iterator[OnPhase]":
-    """A bar on stderr, where that is a terminal, with rate and time left, for each phase of a partition."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    screen = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        tasks: dict[str, tuple[TaskID, float]] = {}
-
-        def on_phase(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total, rate=""), time.monotonic()
-            task, began = tasks[what]
-            elapsed_s = time.monotonic() - began
-            bar.update(task, completed=done, total=total, rate=f"{done / elapsed_s:.0f}/s" if elapsed_s > 1 else "")
-            if done >= total:
-                bar.remove_task(task)
-                del tasks[what]
-
-        yield on_phase

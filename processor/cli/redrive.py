@@ -29,10 +29,10 @@ from processor.cli.past_options import (
     event_names,
     load_past_settings,
     operation_options,
-    phase_bar,
     run_past_command,
     times_ms,
 )
+from processor.cli.progress import reading_bar
 
 if TYPE_CHECKING:
     from processor.replay.redrive import RedriveCommand, RedriveRequest
@@ -125,10 +125,8 @@ def _edited_command(settings: "Settings", request: "RedriveRequest", file: Path)
     for unknown, line in edited.unknown.items():
         sys.stderr.write(f"{file}:{line}: warning: {unknown}\n")
     partitions = sorted({position.partition for position in edited.by_position})
-    with phase_bar() as on_phase:
-        entries = list_dead_letters(
-            settings, schemas, partitions, on_progress=lambda done, total: on_phase("dead letters", done, total)
-        )
+    with reading_bar("the dead letters") as on_progress:
+        entries = list_dead_letters(settings, schemas, partitions, on_progress=on_progress)
     event_text = event_text_of(settings, schemas)
     letters = [entry for entry in entries if entry.source in edited.by_position]
     fields = compare_edited(edited, ((each, event_text(each)) for each in fetch_dead_letters(settings, letters)))
