@@ -133,7 +133,7 @@ def work_of_an_operator(
 EXIT_CODES: Final = [1, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.long)])
 def test_screens(
     installation: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
