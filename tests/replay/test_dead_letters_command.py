@@ -448,7 +448,8 @@ def test_what_is_read(bootstrap_servers: str, topic_prefix: str, tmp_path: Path)
 
     assert ("note", TemplateReason.MISSING_VALUE) == entry.failed[0]
     assert [(0, 2), (2, 2)] == steps[:2]  # the dead letter, and the marker of its transaction
-    assert steps[-1][0] == steps[-1][1] > 2
+    # Of the outputs since: how many were written in the same millisecond as the dead letter is chance.
+    assert len(steps) > 2 and steps[-1][0] == steps[-1][1] > 0
     settings, admin = installation.settings, create_admin(installation.settings)
     outputs = OutcomeReader(settings, installation.schemas, 0, schema_of=installation.schemas.local_schema, admin=admin)
     with pytest.raises(InputError, match=rf"{installation.status}\[0\]@\d+ cannot be read"):
