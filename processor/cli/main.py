@@ -28,6 +28,7 @@ from processor.cli import (
     topics,
 )
 from processor.errors import FatalError, InternalError, UsageError
+from processor.memory import use_one_heap
 
 COMMANDS: Final = (
     demo,
@@ -103,6 +104,7 @@ def main() -> None:
     Ends without Python's own clean-up: a thread that librdkafka still holds, because a broker did not respond when the
     consumer left its group, would be ended inside its callback and take the process down with it.
     """
+    use_one_heap()
     _accept_any_output()
     code = exit_code(sys.argv[1:])
     sys.stderr.flush()

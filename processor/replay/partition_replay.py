@@ -206,7 +206,9 @@ class PartitionReplay:
                     hint=f"--offsets {self.events.first}:{record.position.offset}, then the rest",
                 )
         self._on_phase("events without outcome", count, count)
-        return find_known(self._parts.outputs, searched.offset_by_id, on_progress=self._track("event ids"))
+        known = find_known(self._parts.outputs, searched.offset_by_id, on_progress=self._track("event ids"))
+        searched.offset_by_id.clear()  # mapping keeps as many ids of its own
+        return known
 
     def _unprovable_ranges(self, first: SourceRecord) -> tuple[tuple[int, int], ...]:
         """Where a missing outcome proves nothing, since nobody knows whether decisions were written."""
