@@ -312,15 +312,11 @@ class _PastSoak:
             self._result.findings.append(Finding(Kind.STALLED, detail))
 
     def _wait_until_at_work(self) -> None:
-        """Until `run` has mapped what is there by now."""
-        installation, ends = self._installation, self._end_offsets()
-
-        def has_mapped() -> bool:
-            positions = group_positions(installation.servers, installation.group, installation.events)
-            return all(positions.get(partition, -1) >= end for partition, end in ends.items())
-
-        if not becomes_true(has_mapped, EVENTUALLY_S, every_s=LAG_POLL_S):
-            self._result.findings.append(Finding(Kind.STALLED, f"`run` is not at {ends} after {EVENTUALLY_S:.0f} s"))
+        """Until `run` keeps up: what came while it started is mapped, and it is less than half a second behind."""
+        installation, limit = self._installation, self._options.rate // 2
+        if not becomes_true(lambda: sum(lag(installation).values()) <= limit, EVENTUALLY_S, every_s=LAG_POLL_S):
+            detail = f"`run` does not keep up within {EVENTUALLY_S:.0f} s: {lag(installation)}"
+            self._result.findings.append(Finding(Kind.STALLED, detail))
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:
