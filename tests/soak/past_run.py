@@ -312,9 +312,15 @@ class _PastSoak:
             self._result.findings.append(Finding(Kind.STALLED, detail))
 
     def _wait_until_at_work(self) -> None:
-        """Until `run` keeps up: what came while it started is mapped, and it is less than half a second behind."""
+        """Until `run` has mapped new events and is less than half a second behind: its start is over."""
         installation, limit = self._installation, self._options.rate // 2
-        if not becomes_true(lambda: sum(lag(installation).values()) <= limit, EVENTUALLY_S, every_s=LAG_POLL_S):
+        ends = sum(self._end_offsets().values())
+
+        def keeps_up() -> bool:
+            positions = group_positions(installation.servers, installation.group, installation.events)
+            return sum(positions.values()) > ends + limit and sum(lag(installation).values()) <= limit
+
+        if not becomes_true(keeps_up, EVENTUALLY_S, every_s=LAG_POLL_S):
             detail = f"`run` does not keep up within {EVENTUALLY_S:.0f} s: {lag(installation)}"
             self._result.findings.append(Finding(Kind.STALLED, detail))
 
