@@ -13,7 +13,6 @@ import communications.StreamEventMetadata;
 import communications.status.Place;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
@@ -46,7 +45,13 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
 
   /** What a mapper needs to know, once for all. */
   record Settings(
-      Schema writtenEvent, int messageId, int statusId, int streamId, String tenant, String setVersion, String stream) {
+      Schema writtenEvent,
+      int messageId,
+      int statusId,
+      int streamId,
+      String tenant,
+      String setVersion,
+      String stream) {
 
     static Settings ofEnvironment() throws IOException {
       return new Settings(
@@ -74,7 +79,8 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
 
   Mapper(Settings settings) {
     this.settings = settings;
-    reader = new SpecificDatumReader<>(settings.writtenEvent(), LoanTransactionEvent.getClassSchema());
+    reader =
+        new SpecificDatumReader<>(settings.writtenEvent(), LoanTransactionEvent.getClassSchema());
     messages = new AvroWriter<>(Communicationmessage.getClassSchema(), settings.messageId());
     status = new AvroWriter<>(MessageStatus.getClassSchema(), settings.statusId());
     stream = new AvroWriter<>(StreamEvent.getClassSchema(), settings.streamId());
@@ -86,11 +92,11 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
   public void process(Record<byte[], byte[]> record) {
     RecordMetadata source = context().recordMetadata().orElseThrow();
     LoanTransactionEvent event = read(record.value());
-    BigDecimal amount = Text.amount(event.getTransaction().getAmount());
-    if (event.getAccount().getKind() != AccountKind.LOAN || amount.signum() <= 0) {
+    boolean isPositive = event.getTransaction().getAmount().signum() > 0;
+    if (event.getAccount().getKind() != AccountKind.LOAN || !isPositive) {
       return; // not the template's target, or its condition is false
     }
-    String text = render(event, amount);
+    String text = render(event);
     String key = identity.of(settings.tenant(), event.getEventId().toString(), TEMPLATE_ID, "");
     Instant at = Instant.ofEpochMilli(record.timestamp());
     byte[] keyBytes = key.getBytes(US_ASCII);
@@ -117,7 +123,7 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
     return used;
   }
 
-  private String render(LoanTransactionEvent event, BigDecimal amount) {
+  private String render(LoanTransactionEvent event) {
     Account account = event.getAccount();
     Transaction transaction = event.getTransaction();
     String currency = transaction.getCurrencyCode();
@@ -129,10 +135,11 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
       Text.appendEscaped(body, event.getClient().getFullName());
     }
     body.append("\",\"amount\":\"");
-    Text.appendMoney(body, amount, currency == null ? account.getCurrencyCode() : currency);
+    Text.appendMoney(
+        body, transaction.getAmount(), currency == null ? account.getCurrencyCode() : currency);
     body.append("\",\"balance\":\"");
     if (account.getTotalBalance() != null) {
-      Text.appendMoney(body, Text.amount(account.getTotalBalance()), account.getCurrencyCode());
+      Text.appendMoney(body, account.getTotalBalance(), account.getCurrencyCode());
     }
     body.append("\",\"currency\":\"");
     Text.appendEscaped(body, account.getCurrencyCode());
@@ -143,7 +150,8 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
     return body.append("\"}").toString();
   }
 
-  private Communicationmessage message(LoanTransactionEvent event, String key, String text, Instant at) {
+  private Communicationmessage message(
+      LoanTransactionEvent event, String key, String text, Instant at) {
     Communicationmessage message = new Communicationmessage();
     message.setBody(text);
     if (event.getClient() != null) {
@@ -165,7 +173,8 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
     return message;
   }
 
-  private MessageStatus status(LoanTransactionEvent event, String key, Instant at, RecordMetadata source) {
+  private MessageStatus status(
+      LoanTransactionEvent event, String key, Instant at, RecordMetadata source) {
     MessageStatus created = new MessageStatus();
     created.setEncodedKey(key);
     created.setTenant(settings.tenant());
@@ -189,7 +198,8 @@ final class Mapper extends ContextualProcessor<byte[], byte[], byte[], Output> {
 
   private StreamEvent streamEvent(LoanTransactionEvent event, String key, String text) {
     StreamEventMetadata metadata =
-        new StreamEventMetadata(Identity.eid(key), eventType, event.getOccurredAt(), "application/json", "DATA");
+        new StreamEventMetadata(
+            Identity.eid(key), eventType, event.getOccurredAt(), "application/json", "DATA");
     return new StreamEvent(metadata, text, TEMPLATE_NAME);
   }
 }

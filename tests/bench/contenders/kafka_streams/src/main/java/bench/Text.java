@@ -1,16 +1,13 @@
 package bench;
 
 import java.math.BigDecimal;
-import java.math.BigInteger;
 import java.math.RoundingMode;
-import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
 
 /** Values as the template shows them. */
 final class Text {
-  private static final int SCALE = 10; // of every amount in the schemas
   private static final HexFormat HEX = HexFormat.of();
 
   /** The currencies whose ISO 4217 minor unit is not 2. */
@@ -28,13 +25,6 @@ final class Text {
     for (String currency : currencies.split(" ")) {
       CURRENCY_DIGITS.put(currency, count);
     }
-  }
-
-  /** The amount of Avro's bytes. */
-  static BigDecimal amount(ByteBuffer bytes) {
-    byte[] unscaled = new byte[bytes.remaining()];
-    bytes.get(bytes.position(), unscaled);
-    return new BigDecimal(new BigInteger(unscaled), SCALE);
   }
 
   /** Appends an amount with at least the digits of its currency; further ones stay unless zero. */
