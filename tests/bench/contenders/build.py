@@ -27,7 +27,7 @@ _ERROR_CHARACTERS: Final = 2_000
 Command = tuple[str, ...]
 
 #: Measured on two cores over the bench's load: the parallel collector leaves more of them to the work than G1 does.
-_JVM: Final = ("-Xms512m", "-Xmx512m", "-XX:+UseParallelGC", "-Djava.awt.headless=true")
+_JVM: Final = ("-Xms512m", "-Xmx512m", "-XX:+UseParallelGC", "--enable-native-access=ALL-UNNAMED")
 
 
 class BuildError(Exception):
