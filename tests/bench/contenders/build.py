@@ -26,7 +26,7 @@ _ERROR_CHARACTERS: Final = 2_000
 
 Command = tuple[str, ...]
 
-#: Measured on two cores over the bench's load: the parallel collector leaves more of them to the work than G1 does.
+#: On two cores and the bench's load the parallel collector takes the CPU that G1 takes, and less memory.
 _JVM: Final = ("-Xms512m", "-Xmx512m", "-XX:+UseParallelGC", "--enable-native-access=ALL-UNNAMED")
 
 

@@ -28,7 +28,9 @@ final class Identity {
     return HEX.formatHex(sum);
   }
 
-  /** A stream event's id: the digits of its message's key, with the bits of a version 8 uuid set. */
+  /**
+   * A stream event's id: the digits of its message's key, with the bits of a version 8 uuid set.
+   */
   static UUID eid(String key) {
     long high = HexFormat.fromHexDigitsToLong(key, 0, 16);
     long low = HexFormat.fromHexDigitsToLong(key, 16, 32);

@@ -26,7 +26,8 @@ import org.apache.kafka.streams.processor.StreamPartitioner;
 /**
  * A contender of the bench: the one template in Java, exactly once, as Kafka Streams does it best.
  *
- * <p>Its settings are the environment variables BENCH_…; it runs until SIGTERM and prints nothing but errors.
+ * <p>Its settings are the environment variables BENCH_…; it runs until SIGTERM and prints nothing
+ * but errors.
  */
 public final class Main {
   private static final Duration CLOSE_TIMEOUT = Duration.ofSeconds(10);
@@ -67,7 +68,10 @@ public final class Main {
         (topic, key, output, count) -> partitions.get(output.partition());
     Topology topology = new Topology();
     topology.addSource(
-        "events", new ByteArrayDeserializer(), new ByteArrayDeserializer(), setting("BENCH_EVENTS"));
+        "events",
+        new ByteArrayDeserializer(),
+        new ByteArrayDeserializer(),
+        setting("BENCH_EVENTS"));
     topology.addProcessor("mapper", () -> new Mapper(settings), "events");
     for (Mapper.Sink sink : Mapper.Sink.values()) {
       String topic = setting(sink.topicVariable);
