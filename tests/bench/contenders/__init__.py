@@ -8,7 +8,7 @@ Each takes its settings from environment variables, runs until SIGTERM and print
 - BENCH_MESSAGE_ID, BENCH_STATUS_ID, BENCH_STREAM_ID: the schema ids of the outputs;
 - BENCH_TENANT, BENCH_SET_VERSION: what the status says;
 - BENCH_BATCH, BENCH_FETCH_WAIT_MS, BENCH_COMMIT_MS (of those that commit by time);
-- BENCH_SIZES: three lengths, of the outputs of `copied`.
+- BENCH_SIZES: three lengths, of the outputs of `copied`; BENCH_TRANSACTIONS=off, for `copied` without transactions.
 
 A group without a position begins at the earliest offset. Outputs go to the partition of their source.
 """
