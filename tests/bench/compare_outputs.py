@@ -120,7 +120,7 @@ class ReferenceOutputs:
             changed = {"destination": str(stream)} if kind is Kind.MESSAGE else {}
             return next(value_differences({**expected.fields, **changed}, fields), None)
 
-        return first_difference(self._first(counts), records, check)
+        return first_difference(self.outputs(counts), records, check)
 
     def copy_difference(self, records: Records, counts: Mapping[Place, int], *, sizes: Sequence[int]) -> str | None:
         """The same of a contender that copies: a value is the bytes of its event, as often as its length takes."""
@@ -131,9 +131,10 @@ class ReferenceOutputs:
             copied = (expected.event * (size // len(expected.event) + 1))[:size]
             return None if record[1] == copied else f"not the first {size} bytes of its event"
 
-        return first_difference(self._first(counts), records, check)
+        return first_difference(self.outputs(counts), records, check)
 
-    def _first(self, counts: Mapping[Place, int]) -> dict[Place, list[ExpectedOutput]]:
+    def outputs(self, counts: Mapping[Place, int]) -> dict[Place, list[ExpectedOutput]]:
+        """So many of them, each those of the first events of a partition."""
         return {place: outputs[: counts[place]] for place, outputs in self._outputs.items()}
 
 

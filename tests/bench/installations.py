@@ -76,10 +76,10 @@ def output_topics(installation: Installation) -> dict[Kind, Topic]:
     }
 
 
-def remove_outputs(installation: Installation) -> None:
-    """Delete all topics of an installation but its events. Blocks until the broker has agreed; files go later."""
+def remove_outputs(installation: Installation, *others: Topic) -> None:
+    """Delete the topics of an installation's outputs, and others. Blocks until the broker agrees; files go later."""
     settings = installation.settings
-    names = [settings.topic(output) for output in FixedOutput] + [settings.stream_topic(EVENT)]
+    names = [settings.topic(output) for output in FixedOutput] + [settings.stream_topic(EVENT), *others]
     admin = installation.admin()  # it must outlive its requests
     for deleted in admin.delete_topics(names).values():
         deleted.result(30)

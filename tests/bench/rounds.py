@@ -1,12 +1,18 @@
 """Rounds of runs: each contender once in a round, in a new order each time, its outputs compared before it counts."""
 
 import random
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, repeat
+from pathlib import Path
 from typing import Any, Final
 
 from processor.domain.record import Topic
+from processor.registry.schema_files import load_schemas
+from tests.bench.arrival import FIXED, HALF, Stretch, measure_arrivals
 from tests.bench.compare_outputs import Kind, ReferenceOutputs, read_outputs
 from tests.bench.installations import (
     Workbench,
@@ -14,16 +20,21 @@ from tests.bench.installations import (
     output_topics,
     remove_outputs,
 )
-from tests.bench.lineup import BULK, Contender, PreparedRun
-from tests.bench.load import Load
-from tests.bench.observed import ContenderError, PositionReader
+from tests.bench.lineup import BULK, PROMPT, Contender, PreparedRun, write_schemas
+from tests.bench.load import Load, bench_templates
+from tests.bench.observed import ContenderError, PositionReader, running, wait_for_position
 from tests.bench.throughput import measure_throughput
+from tests.support.installation import Installation
 
 COMPARED_EVENTS: Final = 2_000
+LATER_WARM_S: Final = 2.0
+HIGHEST_LOAD: Final = 0.9
+"""Of what a contender does at most: above it, its latency is that of a queue."""
 EVENTS_AGE_S: Final = 7_200  # of the first planted event: none is in the future, and none expires
 
 Line = dict[str, Any]  # a run's figures, or why it has none, as the raw results have it
 Commands = Mapping[Contender, Sequence[str]]
+SMOKE_TIMEOUT_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +47,20 @@ class ThroughputPlan:
     seconds: float
 
 
+@contextmanager
+def workbench(servers: str) -> Iterator[Workbench]:
+    """What all runs on a broker share, for the length of the block."""
+    schemas = load_schemas()
+    with tempfile.TemporaryDirectory(prefix="processor-bench-") as folder:
+        write_schemas(Path(folder), schemas)
+        yield Workbench(servers, schemas, bench_templates(schemas), Path(folder))
+
+
 def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan) -> Iterator[Line]:
     """A line for each run; `error` or `difference` says why it has no figures."""
     events = Topic("bench.events")
-    load = Load(bench.schemas, partitions=plan.partitions, begin_ms=round(1000 * (time.time() - EVENTS_AGE_S)))
-    reference = ReferenceOutputs(
-        load, schemas=bench.schemas, templates=bench.templates, events=events, count=COMPARED_EVENTS
-    )
+    load = _load(bench, plan.partitions)
+    reference = _reference(bench, load, events)
     planted = False
     for number in range(plan.rounds):
         for contender in shuffled(commands, number):
@@ -52,15 +70,7 @@ def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan
             if not planted:
                 load.plant(bench.servers, events, count=plan.events)
                 planted = True
-            run = PreparedRun(
-                contender=contender,
-                command=commands[contender],
-                installation=installation,
-                schemas=bench.folder,
-                pace=BULK,
-                sizes=reference.sizes,
-                log=bench.folder / f"{number}-{contender.name}.log",
-            )
+            run = _prepare(bench, contender, commands[contender], installation, reference.sizes)
             line: Line = {"round": number, "contender": contender.name}
             try:
                 figures = measure_throughput(run, planted=plan.events, seconds=plan.seconds)
@@ -72,6 +82,27 @@ def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan
                 line["error"] = str(error)
             yield line
             remove_outputs(installation)
+
+
+def _load(bench: Workbench, partitions: int) -> Load:
+    return Load(bench.schemas, partitions=partitions, begin_ms=round(1000 * (time.time() - EVENTS_AGE_S)))
+
+
+def _reference(bench: Workbench, load: Load, events: Topic) -> ReferenceOutputs:
+    return ReferenceOutputs(
+        load, schemas=bench.schemas, templates=bench.templates, events=events, count=COMPARED_EVENTS
+    )
+
+
+def _prepare(
+    bench: Workbench,
+    contender: Contender,
+    command: Sequence[str],
+    installation: Installation,
+    sizes: Sequence[int],
+) -> PreparedRun:
+    log = bench.folder / f"{installation.group}.log"
+    return PreparedRun(contender, command, installation, bench.folder, BULK, sizes, log)
 
 
 def shuffled(contenders: Iterable[Contender], number: int) -> list[Contender]:
@@ -94,3 +125,86 @@ def outputs_difference(run: PreparedRun, reference: ReferenceOutputs, *, all_eve
     if run.contender.copies:
         return reference.copy_difference(records, counts, sizes=run.sizes)
     return reference.difference(records, counts, stream=topics[Kind.STREAM])
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyPlan:
+    """How latency is measured: at `rate` and at half of what each contender does at most, `maxima`, by its name."""
+
+    rounds: int
+    partitions: Sequence[int]
+    rate: float
+    maxima: Mapping[str, float]
+    seconds: float
+
+
+def latency_rounds(bench: Workbench, commands: Commands, plan: LatencyPlan) -> Iterator[Line]:
+    """A line for each contender, round and rate; `error` says why it has no figures."""
+    for partitions in plan.partitions:
+        load = _load(bench, partitions)
+        sizes = _reference(bench, load, Topic("bench.events")).sizes
+        for number in range(plan.rounds):
+            for contender in shuffled(commands, number):
+                stretches = _stretches(contender, plan)
+                name = f"{partitions}p{number}-{contender.name}"
+                events = Topic(f"bench-{name}.events")
+                installation = create_bench_installation(bench, name, events=events, partitions=partitions)
+                run = replace(_prepare(bench, contender, commands[contender], installation, sizes), pace=PROMPT)
+                where = {"round": number, "contender": contender.name, "partitions": partitions}
+                for stretch, figures in _arrivals(run, load, stretches):
+                    yield {**where, "load": stretch.load, "rate": stretch.rate, **figures}
+                remove_outputs(installation, events)
+
+
+def _stretches(contender: Contender, plan: LatencyPlan) -> list[Stretch]:
+    """The first one has the longer warm-up. The fixed rate is left out where it is near to what the contender can."""
+    maximum = plan.maxima.get(contender.name)
+    rates = {}
+    if maximum is None or plan.rate < HIGHEST_LOAD * maximum:
+        rates[FIXED] = plan.rate
+    if maximum is not None:
+        rates[HALF] = round(maximum / 2)
+    warm_s = chain((contender.warm_s,), repeat(LATER_WARM_S))
+    return [
+        Stretch(load, rate, warm_s=warm, seconds=plan.seconds)
+        for (load, rate), warm in zip(rates.items(), warm_s, strict=False)
+    ]
+
+
+def _arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch]) -> Iterator[tuple[Stretch, Line]]:
+    try:
+        measured = measure_arrivals(run, load, stretches)
+    except ContenderError as error:
+        yield from ((stretch, {"error": str(error)}) for stretch in stretches)
+        return
+    for stretch, latencies in zip(stretches, measured, strict=True):
+        yield stretch, {"error": "it fell behind"} if latencies is None else asdict(latencies)
+
+
+def smoke(bench: Workbench, commands: Commands, *, name: str, partitions: int = 2) -> Iterator[Line]:
+    """Run all contenders beside each other over the first events, to their end; all outputs are compared.
+
+    A line for each with an `error`, a `difference`, or the number of events.
+    """
+    events = Topic(f"{name}.events")
+    load = _load(bench, partitions)
+    reference = _reference(bench, load, events)
+    with ExitStack() as stack:
+        started = []
+        for contender in commands:
+            installation = create_bench_installation(
+                bench, f"{name}-{contender.name}", events=events, partitions=partitions
+            )
+            if not started:
+                load.plant(bench.servers, events, count=COMPARED_EVENTS)
+            run = _prepare(bench, contender, commands[contender], installation, reference.sizes)
+            started.append((run, stack.enter_context(running(run)), stack.enter_context(PositionReader(installation))))
+        for run, process, reader in started:
+            line: Line = {"contender": run.contender.name}
+            try:
+                wait_for_position(reader, process, COMPARED_EVENTS, timeout_s=SMOKE_TIMEOUT_S)
+                difference = outputs_difference(run, reference, all_events=True)
+                line |= {"events": COMPARED_EVENTS} if difference is None else {"difference": difference}
+            except ContenderError as error:
+                line["error"] = str(error)
+            yield line

@@ -1,0 +1,239 @@
+"""What a bench has found, for people: the tables of docs/performance/README.md and its plots, made of the raw figures.
+
+`python -m tests.bench.report` makes them again, of the newest raw figures.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from tests.bench.arrival import FIXED, HALF
+
+PERFORMANCE: Final = Path(__file__).parents[2] / "docs" / "performance"
+BEGIN: Final = "<!-- made by `python -m tests.bench.report`, from here -->"
+END: Final = "<!-- to here -->"
+NO_RUN: Final = "No run is kept yet: `make bench` makes one."
+RIVALS: Final = ("copied", "go", "kafka-streams", "quix")  # whom the others are set against
+BASELINE: Final = "no-transactions"
+
+Line = Mapping[str, Any]
+Raw = Mapping[str, Any]
+"""`date`, `command`, `machine`, `versions`, `settings`, `not_here`; `throughput` and `latency`, a line for each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Of the runs of one contender."""
+
+    median: float
+    low: float
+    high: float
+
+    def text(self, digits: int) -> str:
+        """For a cell of a table."""
+        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f}–{self.high:,.{digits}f})"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of at least one value."""
+    return Spread(median(values), min(values), max(values))
+
+
+def by_round(lines: Iterable[Line], figure: str, **where: object) -> dict[int, float]:
+    """Round -> a figure of the line that is so; a run that was void has none."""
+    return {
+        line["round"]: line[figure]
+        for line in lines
+        if figure in line and all(line[name] == value for name, value in where.items())
+    }
+
+
+def ratios(figures: Mapping[int, float], others: Mapping[int, float]) -> list[float]:
+    """Each round's figure by that of another contender in the same round; a round that lacks one of them has none."""
+    return [figure / others[number] for number, figure in figures.items() if number in others]
+
+
+def cell(values: Sequence[float], digits: int) -> str:
+    """Median and spread; a dash for no values."""
+    return spread(values).text(digits) if values else "–"
+
+
+def contenders(lines: Iterable[Line]) -> list[str]:
+    """Their names, each once; those that do the real work stand behind what limits them."""
+    return sorted({line["contender"] for line in lines}, key=lambda name: (name not in ("copied", BASELINE), name))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of Markdown."""
+    cells = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(row) + " |" for row in cells]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables
+
+
+def throughput_table(lines: Sequence[Line]) -> list[str]:
+    """A row for each contender: how much it does, beside the others of the same round, and what it costs."""
+    names = contenders(lines)
+    rivals = [name for name in RIVALS if name in names]
+    head = ["Contender", "events/s", *(f"× {rival}" for rival in rivals), "CPU µs/event", "first commit s", "peak MB"]
+    rows = []
+    for name in names:
+        rounds = by_round(lines, "events_per_s", contender=name)
+        against = [ratios(rounds, by_round(lines, "events_per_s", contender=rival)) for rival in rivals]
+        costs = (("cpu_us_per_event", 1), ("first_commit_s", 1), ("peak_mb", 0))
+        rows.append(
+            [
+                name,
+                cell([*rounds.values()], 0),
+                *("1" if rival == name else cell(each, 2) for rival, each in zip(rivals, against, strict=True)),
+                *(cell([*by_round(lines, figure, contender=name).values()], digits) for figure, digits in costs),
+            ]
+        )
+    return table(head, rows)
+
+
+def latency_table(lines: Sequence[Line]) -> list[str]:
+    """A row for each contender, number of partitions and rate."""
+    head = ["Partitions", "Contender", "events/s", "p50 ms", "p99 ms", f"p99 × {BASELINE}"]
+    rows = []
+    for partitions in sorted({line["partitions"] for line in lines}):
+        for load in (FIXED, HALF):
+            baseline = by_round(lines, "p99", contender=BASELINE, partitions=partitions, load=load)
+            for name in contenders(lines):
+                where = {"contender": name, "partitions": partitions, "load": load}
+                rate = by_round(lines, "rate", **where)
+                if not rate:
+                    continue
+                p50, p99 = (by_round(lines, figure, **where) for figure in ("p50", "p99"))
+                half = "" if load == FIXED else ", half of its most"
+                rows.append(
+                    [
+                        str(partitions),
+                        name,
+                        f"{median(rate.values()):,.0f}{half}",
+                        cell([*p50.values()], 0),
+                        cell([*p99.values()], 0),
+                        "1" if name == BASELINE else cell(ratios(p99, baseline), 1),
+                    ]
+                )
+    return table(head, rows)
+
+
+def void_runs(raw: Raw) -> list[str]:
+    """A line for each contender that was not here or had a run without figures, with the first reason."""
+    reasons = {name: f"not here: {reason}" for name, reason in raw["not_here"].items()}
+    for line in (*raw["throughput"], *raw["latency"]):
+        for kind in ("difference", "error"):
+            if kind in line:
+                first = line[kind].splitlines()[0]
+                reasons.setdefault(line["contender"], f"round {line['round']} has no figures, {kind}: {first}")
+    return [f"- {name}: {reason}" for name, reason in reasons.items()]
+
+
+def block(raw: Raw | None) -> str:
+    """What stands between the two marks of the page."""
+    if raw is None:
+        return NO_RUN
+    facts = ", ".join(f"{name} {value}" for name, value in {**raw["machine"], **raw["versions"]}.items())
+    settings = ", ".join(f"{name} {value}" for name, value in raw["settings"].items())
+    parts = [
+        [f"Run of {raw['date']}: [raw figures](bench-{raw['date']}.json). `{raw['command']}`", "", f"{facts}."],
+        [f"{settings}. Median (lowest–highest) of the rounds."],
+        ["### Throughput", "", *throughput_table(raw["throughput"]), "", "![events a second](throughput.svg)"],
+    ]
+    if raw["latency"]:
+        parts.append(["### Latency", "", *latency_table(raw["latency"]), "", "![latency](latency.svg)"])
+    if void := void_runs(raw):
+        parts.append(["### Without figures", "", *void])
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def with_block(page: str, raw: Raw | None) -> str:
+    """The page with the tables of these figures. ValueError when it lacks the marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, behind = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the page lacks {BEGIN} or {END}")
+    return f"{before}{BEGIN}\n\n{block(raw)}\n\n{END}{behind}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Plots
+
+
+def draw_throughput(lines: Sequence[Line], file: Path) -> None:
+    """Bars of events a second, with the spread."""
+    names = [name for name in contenders(lines) if by_round(lines, "events_per_s", contender=name)]
+    spreads = [spread([*by_round(lines, "events_per_s", contender=name).values()]) for name in names]
+    _draw_bars(file, names, {"": spreads}, label="events/s, exactly once", log=False)
+
+
+def draw_latency(lines: Sequence[Line], file: Path) -> None:
+    """Bars of p50 and p99 at the rate that is the same for all, with the spread."""
+    bars: dict[str, list[tuple[str, Spread]]] = {"p50": [], "p99": []}
+    for partitions in sorted({line["partitions"] for line in lines}):
+        for name in contenders(lines):
+            for figure, each in bars.items():
+                rounds = by_round(lines, figure, contender=name, partitions=partitions, load=FIXED)
+                if rounds:
+                    each.append((f"{name}, {partitions} partitions", spread([*rounds.values()])))
+    labels = [label for label, _ in bars["p50"]]
+    groups = {figure: [each for _, each in pairs] for figure, pairs in bars.items()}
+    _draw_bars(file, labels, groups, label="ms from event to read_committed reader", log=True)
+
+
+def _draw_bars(
+    file: Path, names: Sequence[str], groups: Mapping[str, Sequence[Spread]], *, label: str, log: bool
+) -> None:
+    """Horizontal bars, the first name on top. The same figures make the same file."""
+    import matplotlib as mpl  # noqa: PLC0415  takes a second, and nothing else here needs it
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context({"svg.hashsalt": "processor", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(8, 0.6 + 0.35 * len(names) * len(groups)), layout="constrained")
+        axes = figure.subplots()
+        height = 0.8 / len(groups)
+        for number, (group, spreads) in enumerate(groups.items()):
+            at = [place + number * height for place in range(len(names))]
+            errors = [[each.median - each.low for each in spreads], [each.high - each.median for each in spreads]]
+            medians = [each.median for each in spreads]
+            axes.barh(at, medians, height, xerr=errors, label=group, capsize=2, align="edge")
+        axes.set_yticks([place + 0.4 for place in range(len(names))], names)
+        axes.invert_yaxis()
+        axes.set_xlabel(label)
+        if log:
+            axes.set_xscale("log")
+        if len(groups) > 1:
+            axes.legend()
+        figure.savefig(file, metadata={"Date": None})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+
+
+def newest(folder: Path) -> Raw | None:
+    """The raw figures of the newest run that is kept there."""
+    files = sorted(folder.glob("bench-*.json"))
+    raw: Raw | None = json.loads(files[-1].read_text()) if files else None
+    return raw
+
+
+def write_report(folder: Path) -> None:
+    """Make the page's tables and the plots of the newest raw figures in `folder`."""
+    raw = newest(folder)
+    page = folder / "README.md"
+    page.write_text(with_block(page.read_text(), raw))
+    if raw is not None:
+        draw_throughput(raw["throughput"], folder / "throughput.svg")
+        if raw["latency"]:
+            draw_latency(raw["latency"], folder / "latency.svg")
+
+
+if __name__ == "__main__":
+    write_report(PERFORMANCE)
