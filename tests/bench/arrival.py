@@ -9,6 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from confluent_kafka import Consumer
 
@@ -20,12 +21,12 @@ from tests.bench.load import Load, event_id, event_producer
 from tests.bench.observed import ContenderError, ObservedProcess, running
 from tests.support.builders import TENANT
 
-TEMPLATE: TemplateId = TemplateId("loan-repayment-stream")
-FIRST_ARRIVAL_TIMEOUT_S = 120.0
-LATE_S = 15.0
-TICK_S = 0.0005
-FIXED = "fixed"  # the same rate for all contenders
-HALF = "half"  # of the events a second that the contender does at most
+TEMPLATE: Final = TemplateId("loan-repayment-stream")
+FIRST_ARRIVAL_TIMEOUT_S: Final = 120.0
+LATE_S: Final = 15.0
+TICK_S: Final = 0.0005
+FIXED: Final = "fixed"  # the same rate for all contenders
+HALF: Final = "half"  # of the events a second that the contender does at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final
 
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import Topic
+from processor.domain.reference import Table
 from processor.domain.template import TemplateSet
 from processor.settings import (
     HttpSettings,
@@ -77,9 +78,9 @@ def output_topics(installation: Installation) -> dict[Kind, Topic]:
 
 
 def remove_outputs(installation: Installation, *others: Topic) -> None:
-    """Delete the topics of an installation's outputs, and others. Blocks until the broker agrees; files go later."""
+    """Delete an installation's topics but its events, and others. Blocks until the broker agrees; files go later."""
     settings = installation.settings
-    names = [settings.topic(output) for output in FixedOutput] + [settings.stream_topic(EVENT), *others]
+    names = [*map(settings.topic, (*FixedOutput, *Table)), settings.stream_topic(EVENT), *others]
     admin = installation.admin()  # it must outlive its requests
     for deleted in admin.delete_topics(names).values():
         deleted.result(30)

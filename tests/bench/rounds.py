@@ -74,10 +74,8 @@ def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan
             line: Line = {"round": number, "contender": contender.name}
             try:
                 figures = measure_throughput(run, planted=plan.events, seconds=plan.seconds)
-                if difference := outputs_difference(run, reference):
-                    line["difference"] = difference
-                else:
-                    line |= asdict(figures)
+                compared, difference = compare(run, reference)
+                line |= {"compared": compared} | (asdict(figures) if difference is None else {"difference": difference})
             except ContenderError as error:
                 line["error"] = str(error)
             yield line
@@ -112,19 +110,22 @@ def shuffled(contenders: Iterable[Contender], number: int) -> list[Contender]:
     return order
 
 
-def outputs_difference(run: PreparedRun, reference: ReferenceOutputs, *, all_events: bool = False) -> str | None:
-    """The first difference of a run's outputs from the expected ones; None: there is none.
+def compare(run: PreparedRun, reference: ReferenceOutputs, *, all_events: bool = False) -> tuple[int, str | None]:
+    """How many events' outputs were compared with the expected ones, and the first difference; None: there is none.
 
-    `all_events`: the events of the reference are all that there are, so each must be there and nothing else.
+    As far as the group has come in each partition. `all_events`: the events of the reference are all that there are, so
+    nothing may follow.
     """
-    topics, installation = output_topics(run.installation), run.installation
+    installation, topics = run.installation, output_topics(run.installation)
     with PositionReader(installation) as reader:
-        positions = reader.positions()
-    counts = reference.counts(positions)
+        counts = reference.counts(reader.positions())
+    compared = sum(count for (kind, _), count in counts.items() if kind is Kind.STATUS)
+    if not compared:
+        return 0, "nothing is committed"
     records = read_outputs(installation.servers, topics, counts, one_more=all_events)
     if run.contender.copies:
-        return reference.copy_difference(records, counts, sizes=run.sizes)
-    return reference.difference(records, counts, stream=topics[Kind.STREAM])
+        return compared, reference.copy_difference(records, counts, sizes=run.sizes)
+    return compared, reference.difference(records, counts, stream=topics[Kind.STREAM])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,22 +190,33 @@ def smoke(bench: Workbench, commands: Commands, *, name: str, partitions: int = 
     events = Topic(f"{name}.events")
     load = _load(bench, partitions)
     reference = _reference(bench, load, events)
+    runs: list[PreparedRun] = []
+    for contender, command in commands.items():
+        installation = create_bench_installation(
+            bench, f"{name}-{contender.name}", events=events, partitions=partitions
+        )
+        runs.append(_prepare(bench, contender, command, installation, reference.sizes))
+    load.plant(bench.servers, events, count=COMPARED_EVENTS)
+    errors = _run_beside_each_other(runs)
+    for run in runs:
+        line: Line = {"contender": run.contender.name}
+        if run.contender in errors:
+            line["error"] = errors[run.contender]
+        else:
+            compared, difference = compare(run, reference, all_events=True)
+            line |= {"events": compared} if difference is None else {"difference": difference}
+        yield line
+
+
+def _run_beside_each_other(runs: Sequence[PreparedRun]) -> dict[Contender, str]:
+    """Run all at once until each has committed all events, and end them; what became of those that have not."""
+    errors = {}
     with ExitStack() as stack:
-        started = []
-        for contender in commands:
-            installation = create_bench_installation(
-                bench, f"{name}-{contender.name}", events=events, partitions=partitions
-            )
-            if not started:
-                load.plant(bench.servers, events, count=COMPARED_EVENTS)
-            run = _prepare(bench, contender, commands[contender], installation, reference.sizes)
-            started.append((run, stack.enter_context(running(run)), stack.enter_context(PositionReader(installation))))
-        for run, process, reader in started:
-            line: Line = {"contender": run.contender.name}
+        processes = [stack.enter_context(running(run)) for run in runs]
+        for run, process in zip(runs, processes, strict=True):
             try:
-                wait_for_position(reader, process, COMPARED_EVENTS, timeout_s=SMOKE_TIMEOUT_S)
-                difference = outputs_difference(run, reference, all_events=True)
-                line |= {"events": COMPARED_EVENTS} if difference is None else {"difference": difference}
+                with PositionReader(run.installation) as reader:
+                    wait_for_position(reader, process, COMPARED_EVENTS, timeout_s=SMOKE_TIMEOUT_S)
             except ContenderError as error:
-                line["error"] = str(error)
-            yield line
+                errors[run.contender] = str(error)
+    return errors

@@ -61,7 +61,7 @@ def test_spread_is_median_lowest_and_highest() -> None:
 
 def test_ratios_are_of_the_same_round() -> None:
     """A round that is slow for both contenders leaves their ratio as it is; one that lacks a figure has no ratio."""
-    assert [0.5, 0.5] == ratios({0: 50.0, 1: 5.0, 2: 70.0}, {0: 100.0, 1: 10.0})
+    assert [0.5, 0.5] == ratios({0: 50.0, 2: 70.0, 1: 5.0}, {1: 10.0, 0: 100.0})
 
 
 def test_void_runs_have_no_figure() -> None:
