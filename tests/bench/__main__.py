@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here: Mapping[str, str]) -> Sequence[Line]:
+def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here: Mapping[str, str]) -> list[Line]:
     """All rounds; what has been measured so far is in the raw figures at any time."""
     raw: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

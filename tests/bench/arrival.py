@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 
 from processor.domain.ids import encoded_key
 from processor.domain.record import TemplateId, Topic
-from tests.bench.latency import Latencies, consumer_at_end, percentiles
+from tests.bench.latency import Latencies, percentiles
 from tests.bench.lineup import PreparedRun
 from tests.bench.load import Load, event_id, event_producer
 from tests.bench.observed import ContenderError, ObservedProcess, running
 from tests.support.builders import TENANT
+from tests.support.clients import logged
+from tests.support.installation import Installation
 
 TEMPLATE: Final = TemplateId("loan-repayment-stream")
 FIRST_ARRIVAL_TIMEOUT_S: Final = 120.0
@@ -67,7 +69,7 @@ def measure_arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch])
     Raises ContenderError where it ends, does nothing, or answers with another event's key.
     """
     installation = run.installation
-    consumer = consumer_at_end(installation.servers, [installation.status])
+    consumer = _status_reader(installation)
     arrivals = _Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
     measured: list[Latencies | None] = [None] * len(stretches)
     sent = load.partitions
@@ -101,6 +103,24 @@ def measure_arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch])
         return measured
     finally:
         consumer.close()
+
+
+def _status_reader(installation: Installation) -> Consumer:
+    """A `read_committed` consumer at the beginning of every partition of the statuses, which has nothing yet."""
+    consumer = Consumer(
+        logged(
+            {
+                "bootstrap.servers": installation.servers,
+                "group.id": "bench-reader",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 1,
+            }
+        )
+    )
+    consumer.assign([TopicPartition(installation.status, at, 0) for at in range(installation.partitions)])
+    return consumer
 
 
 def _send(load: Load, servers: str, topic: Topic, stretch: Stretch, *, first: int, begin: float) -> None:

@@ -80,7 +80,7 @@ def output_topics(installation: Installation) -> dict[Kind, Topic]:
 def remove_outputs(installation: Installation, *others: Topic) -> None:
     """Delete an installation's topics but its events, and others. Blocks until the broker agrees; files go later."""
     settings = installation.settings
-    names = [*map(settings.topic, (*FixedOutput, *Table)), settings.stream_topic(EVENT), *others]
+    names: list[str] = [*map(settings.topic, (*FixedOutput, *Table)), settings.stream_topic(EVENT), *others]
     admin = installation.admin()  # it must outlive its requests
     for deleted in admin.delete_topics(names).values():
         deleted.result(30)
