@@ -61,7 +61,7 @@ class Pace:
 
 
 BULK: Final = Pace(fetch_wait_ms=50, commit_ms=100)
-PROMPT: Final = Pace(fetch_wait_ms=5, commit_ms=20)
+PROMPT: Final = Pace(fetch_wait_ms=10, commit_ms=20)  # franz-go takes no less than 10
 
 
 def find_contenders(names: Sequence[str], *, build: bool) -> tuple[dict[Contender, Sequence[str]], dict[str, str]]:

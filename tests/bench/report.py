@@ -32,9 +32,10 @@ class Spread:
     low: float
     high: float
 
-    def text(self, digits: int) -> str:
-        """For a cell of a table."""
-        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f}–{self.high:,.{digits}f})"
+    def text(self, digits: int | None) -> str:
+        """For a cell of a table, with so many decimals; None: to three significant digits, as ratios have it."""
+        form = ",.3g" if digits is None else f",.{digits}f"
+        return f"{self.median:{form}} ({self.low:{form}}–{self.high:{form}})"
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -56,8 +57,8 @@ def ratios(figures: Mapping[int, float], others: Mapping[int, float]) -> list[fl
     return [figure / others[number] for number, figure in figures.items() if number in others]
 
 
-def cell(values: Sequence[float], digits: int) -> str:
-    """Median and spread; a dash for no values."""
+def cell(values: Sequence[float], digits: int | None) -> str:
+    """Median and spread, as `Spread.text`; a dash for no values."""
     return spread(values).text(digits) if values else "–"
 
 
@@ -90,7 +91,7 @@ def throughput_table(lines: Sequence[Line]) -> list[str]:
             [
                 name,
                 cell([*rounds.values()], 0),
-                *("1" if rival == name else cell(each, 2) for rival, each in zip(rivals, against, strict=True)),
+                *("1" if rival == name else cell(each, None) for rival, each in zip(rivals, against, strict=True)),
                 *(cell([*by_round(lines, figure, contender=name).values()], digits) for figure, digits in costs),
             ]
         )
@@ -118,7 +119,7 @@ def latency_table(lines: Sequence[Line]) -> list[str]:
                         f"{median(rate.values()):,.0f}{half}",
                         cell([*p50.values()], 0),
                         cell([*p99.values()], 0),
-                        "1" if name == BASELINE else cell(ratios(p99, baseline), 1),
+                        "1" if name == BASELINE else cell(ratios(p99, baseline), None),
                     ]
                 )
     return table(head, rows)

@@ -56,6 +56,7 @@ def test_spread_is_median_lowest_and_highest() -> None:
     """Whatever the order."""
     assert Spread(3.0, 1.0, 9.0) == spread([9.0, 1.0, 3.0])
     assert "3 (1–9)" == cell([9.0, 1.0, 3.0], 0)
+    assert "0.0142 (0.014–12.3)" == cell([0.0142, 0.01399, 12.34], None)
     assert "–" == cell([], 0)
 
 
@@ -88,7 +89,7 @@ def test_throughput_table() -> None:
         "| Contender | events/s | × copied | CPU µs/event | first commit s | peak MB |",
         "| --- | --- | --- | --- | --- | --- |",
         "| copied | 2,500 (1,000–4,000) | 1 | 20.0 (20.0–20.0) | 2.0 (2.0–2.0) | 100 (100–100) |",
-        "| ours | 750 (500–1,000) | 0.38 (0.25–0.50) | 20.0 (20.0–20.0) | 2.0 (2.0–2.0) | 200 (100–300) |",
+        "| ours | 750 (500–1,000) | 0.375 (0.25–0.5) | 20.0 (20.0–20.0) | 2.0 (2.0–2.0) | 200 (100–300) |",
     ] == throughput_table(lines)
 
 
@@ -104,7 +105,7 @@ def test_latency_table() -> None:
         "| Partitions | Contender | events/s | p50 ms | p99 ms | p99 × no-transactions |",
         "| --- | --- | --- | --- | --- | --- |",
         "| 2 | no-transactions | 1,000 | 10 (10–10) | 20 (20–20) | 1 |",
-        "| 2 | ours | 1,000 | 30 (30–30) | 60 (60–60) | 3.0 (3.0–3.0) |",
+        "| 2 | ours | 1,000 | 30 (30–30) | 60 (60–60) | 3 (3–3) |",
         "| 2 | ours | 300, half of its most | 40 (40–40) | 80 (80–80) | – |",
     ] == latency_table(lines)
 
@@ -148,7 +149,7 @@ def test_report_is_made_of_the_newest_raw_figures(tmp_path: Path) -> None:
     write_report(tmp_path)
 
     first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert b"| ours | 500 (500\xe2\x80\x93500) | 0.50" in first["README.md"]
+    assert b"| ours | 500 (500\xe2\x80\x93500) | 0.5 " in first["README.md"]
     assert {"throughput.svg", "latency.svg"} < first.keys()
     write_report(tmp_path)
     assert first == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
