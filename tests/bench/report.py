@@ -185,7 +185,9 @@ def draw_latency(lines: Sequence[Line], file: Path) -> None:
                     each.append((f"{name}, {partitions} partitions", spread([*rounds.values()])))
     labels = [label for label, _ in bars["p50"]]
     groups = {figure: [each for _, each in pairs] for figure, pairs in bars.items()}
-    _draw_bars(file, labels, groups, label="ms from event to read_committed reader", log=True)
+    rates = {line["rate"] for line in lines if line["load"] == FIXED}
+    label = f"ms from event to read_committed reader, at {'/'.join(f'{rate:,.0f}' for rate in rates)} events/s"
+    _draw_bars(file, labels, groups, label=label, log=True)
 
 
 def _draw_bars(
@@ -209,6 +211,8 @@ def _draw_bars(
         axes.set_xlabel(label)
         if log:
             axes.set_xscale("log")
+            axes.set_xlim(left=1)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         if len(groups) > 1:
             axes.legend()
         figure.savefig(file, metadata={"Date": None})

@@ -146,7 +146,7 @@ def latency_rounds(bench: Workbench, commands: Commands, plan: LatencyPlan) -> I
         sizes = _reference(bench, load, Topic("bench.events")).sizes
         for number in range(plan.rounds):
             for contender in shuffled(commands, number):
-                stretches = _stretches(contender, plan)
+                stretches = stretches_of(contender, plan)
                 name = f"{partitions}p{number}-{contender.name}"
                 events = Topic(f"bench-{name}.events")
                 installation = create_bench_installation(bench, name, events=events, partitions=partitions)
@@ -157,7 +157,7 @@ def latency_rounds(bench: Workbench, commands: Commands, plan: LatencyPlan) -> I
                 remove_outputs(installation, events)
 
 
-def _stretches(contender: Contender, plan: LatencyPlan) -> list[Stretch]:
+def stretches_of(contender: Contender, plan: LatencyPlan) -> list[Stretch]:
     """The first one has the longer warm-up. The fixed rate is left out where it is near to what the contender can."""
     maximum = plan.maxima.get(contender.name)
     rates = {}
