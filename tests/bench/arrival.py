@@ -25,6 +25,7 @@ from tests.support.installation import Installation
 
 TEMPLATE: Final = TemplateId("loan-repayment-stream")
 FIRST_ARRIVAL_TIMEOUT_S: Final = 120.0
+SETTLE_S: Final = 5.0  # a second worker joins after the first one has begun
 LATE_S: Final = 15.0
 TICK_S: Final = 0.0005
 FIXED: Final = "fixed"  # the same rate for all contenders
@@ -80,6 +81,7 @@ def measure_arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch])
             _read(consumer, arrivals, sent, process, until=time.time() + FIRST_ARRIVAL_TIMEOUT_S)
             if arrivals.count < sent:
                 raise ContenderError(f"no status in {FIRST_ARRIVAL_TIMEOUT_S:.0f} s: {process.last_lines()}")
+            time.sleep(SETTLE_S)
             for index, stretch in enumerate(stretches):
                 begin = time.time() + 1
                 sender = multiprocessing.Process(
