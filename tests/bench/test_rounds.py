@@ -40,7 +40,7 @@ def test_the_first_stretch_warms_a_contender_up() -> None:
 
 def test_what_differs_has_no_most() -> None:
     """Not even of its other rounds; what failed once has that of the others."""
-    lines = [
+    lines: list[dict[str, object]] = [
         {"contender": "go", "events_per_s": 10.0},
         {"contender": "go", "events_per_s": 30.0},
         {"contender": "go", "error": "ended"},
