@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--events", type=int, default=3_000_000)
     parser.add_argument("--partitions", type=int, default=6, help="of the backlog")
     parser.add_argument("--seconds", type=float, default=10, help="that are measured, behind the warm-up")
     parser.add_argument("--latency-rounds", type=int, default=5, help="0: no latency")

@@ -30,7 +30,7 @@ COMPARED_EVENTS: Final = 2_000
 LATER_WARM_S: Final = 2.0
 HIGHEST_LOAD: Final = 0.9
 """Of what a contender does at most: above it, its latency is that of a queue."""
-EVENTS_AGE_S: Final = 7_200  # of the first planted event: none is in the future, and none expires
+EVENTS_AGE_S: Final = 86_400  # of the first planted event: none is in the future, and none expires
 
 Line = dict[str, Any]  # a run's figures, or why it has none, as the raw results have it
 Commands = Mapping[Contender, Sequence[str]]
