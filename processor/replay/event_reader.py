@@ -1,11 +1,13 @@
 """Reads those events of a range that have to be looked at, and passes over the others."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Final
 
 from processor.domain.record import SourceRecord
 from processor.engine.start_offsets import READ_HINT
-from processor.kafka.clients import source_record
+from processor.kafka.clients import Admin, source_record
+from processor.kafka.offsets import partition_extent
 from processor.kafka.read_range import open_reader, read_range
 from processor.replay.event_range import EventRange
 from processor.settings import InputTopic, Settings
@@ -44,3 +46,13 @@ def read_events(
                 record = source_record(message)
                 if is_wanted(record.position.offset):
                     yield record
+
+
+def read_event_at(settings: Settings, admin: Admin, partition: int, offset: int) -> SourceRecord | None:
+    """The record at `offset`; None where there is none that can be read now: expired, not written yet, a marker, or
+    aborted. Blocks, and raises as `read_events`."""
+    extent = partition_extent(admin, settings.topic(InputTopic.EVENTS), partition, hint=READ_HINT)
+    if not extent.first <= offset < extent.stable:
+        return None
+    with closing(read_events(settings, partition, [range(offset, offset + 1)], lambda _offset: True)) as records:
+        return next(records, None)

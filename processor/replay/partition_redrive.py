@@ -32,7 +32,7 @@ from processor.replay.dead_letters import (
 from processor.replay.edited_letters import EditedLetter
 from processor.replay.event_ids import EventIds
 from processor.replay.event_range import EventRange
-from processor.replay.event_reader import read_events
+from processor.replay.event_reader import read_event_at
 from processor.replay.examine import PartitionParts
 from processor.replay.known_events import KnownAt, find_known
 from processor.replay.operation import MappedBatch, OnPhase
@@ -164,14 +164,20 @@ class PartitionRedrive:
         if self._job.edited is not None:
             record = self._job.edited[record.position].of(record)
         elif entry.value_bytes is not None:
-            offset = record.position.offset
-            at = read_events(self._parts.settings, entry.partition, [range(offset, offset + 1)], lambda _offset: True)
-            with closing(at):
-                found = next(at, None)
+            found = self._read_source(record, value_bytes=entry.value_bytes)
             if found is None:
                 return None
             record = found
         return replace(record, attempt=entry.attempts + 1)
+
+    def _read_source(self, record: SourceRecord, *, value_bytes: int) -> SourceRecord | None:
+        """What lies at the place of `record`, whose value has `value_bytes`; None where it has expired, or is another
+        one: the topic was created again, or is a mirror."""
+        parts, position = self._parts, record.position
+        found = read_event_at(parts.settings, parts.admin, position.partition, position.offset)
+        if found is None or (found.timestamp_ms, len(found.value or b"")) != (record.timestamp_ms, value_bytes):
+            return None
+        return found
 
     def _map_record(self, record: SourceRecord, stored: StoredDeadLetter) -> Processed | Rejected | NothingToPublish:
         decoded = decode_now(record, self._parts.context, schema_of=self._parts.schema_of)

@@ -33,7 +33,7 @@ class NothingToPublish(StrEnum):
     NOT_SELECTED = "NOT_SELECTED"  #: It is another event, of another client or account, or has none of the templates.
     SAME_DECISION = "SAME_DECISION"  #: What was decided would be decided once more.
     DEFERRED = "DEFERRED"  #: The registry refuses its schema, and serves others: it stays as it is.
-    EXPIRED = "EXPIRED"  #: Its dead letter had no room for its bytes, and the events no longer have them.
+    EXPIRED = "EXPIRED"  #: Its dead letter had no room for its bytes, and the events have them no longer, or others.
     TEMPLATE_GONE = "TEMPLATE_GONE"  #: Today's templates have none of those that failed for it.
 
 

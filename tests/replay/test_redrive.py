@@ -13,7 +13,15 @@ from confluent_kafka import Message
 from processor.cli import dead_letters, redrive
 from processor.errors import InputError, UsageError
 from tests.cli.commands import run_command
-from tests.replay.test_dead_letters_command import DONE_IT, PLAIN, STRICT, invalid_event, write_templates
+from tests.replay.test_anchor import delete_before
+from tests.replay.test_dead_letters_command import (
+    DONE_IT,
+    PLAIN,
+    STRICT,
+    invalid_event,
+    produce_oversized,
+    write_templates,
+)
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -137,6 +145,31 @@ def test_rejected_records_are_mapped_from_their_own_bytes(
     found = f"{written['operation']} found this event id at {installation.events}[0]@2"
     assert found == decision["reasons"][0]["detail"]
     assert {"done": 2} == states(capsys, installation)
+
+
+@pytest.mark.parametrize("is_recreated", [False, True])
+def test_a_record_that_is_gone_costs_no_other_one_its_messages(
+    installation: Installation, capsys: pytest.CaptureFixture[str], is_recreated: bool
+) -> None:
+    """Its dead letter had no room for its bytes, and they have expired, or the topic was created again and holds
+    another event there: it is left, and reported as expired."""
+    correct_template(installation)
+    produce_oversized(installation)
+    installation.produce_events([repayment(1)])
+    with_settings(installation, max_event_bytes=SMALL_BYTES).run()
+    assert {"open": 2} == states(capsys, installation)
+    if is_recreated:
+        installation.delete_topic(installation.events)
+        installation.create_topics()
+        installation.produce_events([repayment(7)])
+    else:
+        delete_before(installation, installation.events, 2)
+
+    code, written = redrive_as_json(capsys, installation, yes=True)
+
+    assert (0, 1, {"EXPIRED": 1}) == (code, written["passing"], written["left"])
+    assert {(1, "paid"): 1, (1, "note"): 1} == created(installation)
+    assert {"open": 1, "done": 1} == states(capsys, installation)
 
 
 def test_what_fails_again_is_counted_on_and_parked(
