@@ -1,12 +1,13 @@
 """Events that have an outcome elsewhere: the same event id at another offset of the partition."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from processor.domain.outcome import DecisionOutcome, SourceOutcome
+from processor.domain.outcome import DecisionOutcome, SourceOutcome, StatusOutcome
 from processor.domain.reasons import DecisionReason
+from processor.domain.record import EncodedKey, TemplateId, Topic
 from processor.engine.output_scan import OnProgress, OutcomeReader
 
 MAX_IDS: Final = 2_000_000
@@ -53,3 +54,37 @@ def known_among(outcomes: Iterable[SourceOutcome], offset_by_id: Mapping[str, in
             continue
         known[event_id] = KnownAt(offset, outcome.time_ms, outcome.operation)
     return known
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAt:
+    """A message that exists: the offset of its source, and its key."""
+
+    offset: int
+    key: EncodedKey
+
+
+Messages = dict[tuple[str, TemplateId], MessageAt]
+"""By event id and template; where a record of the event made one at several offsets, the first that was written."""
+
+
+def find_messages(
+    outputs: OutcomeReader,
+    statuses: Topic,
+    is_wanted: Callable[[str, StatusOutcome], bool],
+    *,
+    on_progress: OnProgress | None = None,
+) -> Messages:
+    """The messages that exist, of those that are wanted by event id and status, wherever the event's record lies.
+
+    One pass over all of `statuses` that is kept. Blocks; raises as `OutcomeReader.outcomes_from`.
+    """
+    found: Messages = {}
+    begin = outputs.extents()[statuses].first
+    with closing(outputs.outcomes_from({statuses: begin}, on_progress=on_progress)) as outcomes:
+        for outcome in outcomes:
+            event_id = outcome.event_id
+            if isinstance(outcome, StatusOutcome) and event_id is not None and is_wanted(event_id, outcome):
+                message = MessageAt(outcome.source.offset, outcome.encoded_key)
+                found.setdefault((event_id, outcome.template_id), message)
+    return found

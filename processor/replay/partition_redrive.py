@@ -3,8 +3,9 @@
 dead letters with their states ── selected? ── messages that exist? ── event ids elsewhere? ── map, from their own bytes
 
 Non-obvious: which dead letters are open is what `processor dead-letters` says (dead_letters.py): those without a later
-outcome. That a message exists is known by event and template, whenever it was made: a template may have failed after it
-had made its message once, when a position was set back.
+outcome. That a message exists is known by event id and template, whenever it was made, and of whichever record of the
+event: a template may have failed after it had made its message once, when a position was set back, or its event may
+have been sent twice.
 """
 
 import time
@@ -15,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from processor.domain.event import SourceEvent
-from processor.domain.outcome import Processed, Rejected, StatusOutcome, TemplateResult
+from processor.domain.outcome import Processed, Rejected, TemplateResult
 from processor.domain.output_topics import FixedOutput
-from processor.domain.record import EncodedKey, RecordPosition, SourceRecord, TemplateId
+from processor.domain.record import RecordPosition, SourceRecord, TemplateId
 from processor.engine.deduplication import DeduplicationWindow
 from processor.mapping.already_created import skip_created_event, skip_created_template
 from processor.mapping.map import combine_results, map_event
@@ -34,7 +35,7 @@ from processor.replay.event_ids import EventIds
 from processor.replay.event_range import EventRange
 from processor.replay.event_reader import read_event_at
 from processor.replay.examine import PartitionParts
-from processor.replay.known_events import KnownAt, find_known
+from processor.replay.known_events import KnownAt, MessageAt, Messages, find_known, find_messages
 from processor.replay.operation import MappedBatch, OnPhase
 from processor.replay.past_mapper import NothingToPublish, decode_now, map_or_reject
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms, is_failing
@@ -44,7 +45,6 @@ from processor.settings import InputTopic
 CANARY_RECORDS: Final = 20  # of the first batch
 BATCH_RECORDS: Final = 100  # of each later one, so that it stops in time
 JUDGED_RECORDS: Final = 100  # the last ones, whose share of failures stops it
-EXISTENCE_MARGIN_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class PartitionRedrive:
             self.report, now_ms=job.began_ms, limits_ms=age_limits_ms(parts.settings), count_recipients=False
         )
         self._entries: list[DeadLetterEntry] = []
-        self._existing: dict[tuple[int, TemplateId], EncodedKey] = {}
+        self._messages: Messages = {}
         self._ids: EventIds | None = None
         self._searched = SearchedIds(parts.context, schema_of=parts.schema_of)
 
@@ -104,8 +104,7 @@ class PartitionRedrive:
             else:
                 self.report.shortened += 1
         if self._entries:
-            self._existing = self._existing_messages()
-            self._ids = self._event_ids()
+            self._search()
         self.report.examined_s = time.monotonic() - began
 
     def _is_selected(self, entry: DeadLetterEntry) -> bool:
@@ -154,9 +153,15 @@ class PartitionRedrive:
         if record is None:
             return NothingToPublish.EXPIRED
         outcome = map_or_reject(record, lambda read: self._map_record(read, stored), self._parts.context)
-        is_unread = not stored.entry.failed and record.position.offset in self._searched.unread
-        # Its message may exist at another offset.
-        return NothingToPublish.DEFERRED if is_unread and isinstance(outcome, Processed) else outcome
+        is_unread = record.position.offset in self._searched.unread
+        if not isinstance(outcome, Processed):
+            return outcome
+        if is_unread:
+            return NothingToPublish.DEFERRED  # its message may exist at another offset
+        for status in (created.status for created in outcome.created):
+            message = MessageAt(status.source.offset, status.encodedKey)
+            self._messages.setdefault((status.eventId, status.templateId), message)
+        return outcome
 
     def _record(self, stored: StoredDeadLetter) -> SourceRecord | None:
         """The source as `run` read it, for another attempt; None where its bytes are nowhere any more."""
@@ -193,7 +198,7 @@ class PartitionRedrive:
         if found_at is not None:
             return skip_created_event(source, self._parts.context, found_at=found_at)
         named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
-        existing = [template for template in sorted(named) if self._message_of(source, template) is not None]
+        existing = self._existing(source, named)
         if not existing:
             return map_event(source, self._parts.context, suspended=frozenset(), duplicate_of=None)
         return self._map_templates(source, frozenset(named - set(existing)), existing)
@@ -202,7 +207,7 @@ class PartitionRedrive:
         """The outcome of the selected templates that failed, and have had no outcome since."""
         entry, selected = stored.entry, self._job.selected
         asked = {failed.template for failed in entry.open_failed if selected.includes_template(entry, failed)}
-        existing = [name for name in sorted(asked) if self._message_of(source, name) is not None]
+        existing = self._existing(source, asked)
         named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
         to_apply = (asked & named) - set(existing)
         if not to_apply and not existing:
@@ -218,45 +223,37 @@ class PartitionRedrive:
         return combine_results(source, context, results)
 
     def _skip_existing(self, source: SourceEvent, template: TemplateId) -> TemplateResult:
-        key = self._message_of(source, template)
-        return skip_created_template(
-            template, self._parts.context, version=None, key=key, found_at=source.record.position
-        )
+        message = self._messages[source.event.id, template]
+        found_at = replace(source.record.position, offset=message.offset)
+        return skip_created_template(template, self._parts.context, version=None, key=message.key, found_at=found_at)
 
-    def _message_of(self, source: SourceEvent, template: TemplateId) -> EncodedKey | None:
-        return self._existing.get((source.record.position.offset, template))
+    def _existing(self, source: SourceEvent, templates: Collection[TemplateId]) -> list[TemplateId]:
+        """Those of `templates` that have made their message of the event, in order."""
+        return [template for template in sorted(templates) if (source.event.id, template) in self._messages]
 
-    def _existing_messages(self) -> dict[tuple[int, TemplateId], EncodedKey]:
-        """The messages of the selected sources that there are, whenever they were made, as far as statuses are kept."""
-        sources = {entry.source.offset for entry in self._entries if entry.source is not None}
-        oldest_ms = min(entry.time_ms for entry in self._entries)
-        parts, status = self._parts, self._parts.settings.topic(FixedOutput.STATUS)
-        begin = parts.outputs.offsets_at(max(0, oldest_ms - EXISTENCE_MARGIN_MS))[status]
-        with closing(
-            parts.outputs.outcomes_from(
-                {status: begin}, on_progress=lambda done, total: self._on_phase("statuses", done, total)
-            )
-        ) as outcomes:
-            return {
-                (outcome.source.offset, outcome.template_id): outcome.encoded_key
-                for outcome in outcomes
-                if isinstance(outcome, StatusOutcome) and outcome.source.offset in sources
-            }
-
-    def _event_ids(self) -> EventIds:
-        """Which events of rejected records have an outcome all the same, at another offset."""
+    def _search(self) -> None:
+        """Find out which messages of the selected events there are, and which events of rejected records have an
+        outcome all the same, at another offset."""
         parts, operation = self._parts, self._parts.context.operation
-        rejected = [entry for entry in self._entries if not entry.failed]
-        for stored in read_stored(parts.settings, self.events.partition, rejected):
+        ids = set[str]()
+        for count, stored in enumerate(read_stored(parts.settings, self.events.partition, self._entries), 1):
             record = self._record(stored)
             if record is not None:
-                self._searched.add(record)
+                event_id = self._searched.read(record) if stored.entry.failed else self._searched.add(record)
+                ids.update(() if event_id is None else (event_id,))
+            self._on_phase("events of dead letters", count, len(self._entries))
+        self._messages = find_messages(
+            parts.outputs,
+            parts.settings.topic(FixedOutput.STATUS),
+            lambda event_id, _status: event_id in ids,
+            on_progress=lambda done, total: self._on_phase("statuses", done, total),
+        )
         known: Mapping[str, KnownAt] = find_known(
             parts.outputs,
             self._searched.offset_by_id,
             on_progress=lambda done, total: self._on_phase("event ids", done, total),
         )
-        return EventIds(
+        self._ids = EventIds(
             known,
             DeduplicationWindow(records=0, age_ms=0),  # another record of an event is found wherever it lies
             tenant=parts.context.tenant,

@@ -26,8 +26,16 @@ class SearchedIds:
         self.offset_by_id: dict[str, int] = {}
         self.unread: set[int] = set()
 
-    def add(self, record: SourceRecord) -> None:
-        """Note the event of `record`, if it has one. UnavailableError when the registry does not respond."""
+    def add(self, record: SourceRecord) -> str | None:
+        """Note the event of `record`, which has no outcome, and give its id; None where it has none that can be read.
+        UnavailableError when the registry does not respond."""
+        event_id = self.read(record)
+        if event_id is not None:
+            self.offset_by_id.setdefault(event_id, record.position.offset)
+        return event_id
+
+    def read(self, record: SourceRecord) -> str | None:
+        """The id of the event of `record`, which is not noted."""
         offset = record.position.offset
         try:
             source = decode_now(record, self._context, schema_of=self._schema_of)
@@ -36,9 +44,10 @@ class SearchedIds:
                 raise
             log.warning("event not read", position=str(record.position), error=error_place(error))
             self.unread.add(offset)
-            return
+            return None
         match source:
             case SourceEvent():
-                self.offset_by_id.setdefault(source.event.id, offset)
+                return source.event.id
             case NothingToPublish():
                 self.unread.add(offset)
+        return None

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -212,6 +212,39 @@ def test_a_message_that_exists_is_not_made_again(
     assert (0, 0, {"ALREADY_CREATED": 1}) == (code, written["messages"], written["decisions"])
     assert {(0, "note"): 1, (0, "paid"): 2} == created(installation)  # run itself repeated what did not fail
     assert {"done": 1} == states(capsys, installation)
+
+
+STRICT_AGAIN: Final = STRICT.replace("version = 1", "version = 3")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([(STRICT, (1, 2)), (DONE_IT, (1,))], id="fails-then-passes"),
+        pytest.param([(DONE_IT, (1, 2)), (STRICT_AGAIN, (1,))], id="passes-then-fails"),
+        pytest.param([(STRICT, (1, 2, 1))], id="fails-twice"),
+    ],
+)
+def test_an_event_that_was_sent_twice(
+    installation: Installation, capsys: pytest.CaptureFixture[str], steps: Sequence[tuple[str, Sequence[int]]]
+) -> None:
+    """Beyond the deduplication window, so `run` mapped both of its records: what failed for one of them makes no second
+    message of the event. Each step is a template and the events that are mapped with it."""
+    deduplication = installation.settings.deduplication.model_copy(update={"records": 1})
+    installation = with_settings(installation, deduplication=deduplication)
+    assert installation.settings.templates_dir is not None
+    for note, numbers in steps:
+        write_templates(installation.settings.templates_dir, note=note, paid=PLAIN)
+        installation.produce_events([repayment(number) for number in numbers])
+        installation.run()
+    correct_template(installation)
+
+    code, written = redrive_as_json(capsys, installation, yes=True)
+
+    assert (0, {"ALREADY_CREATED": 1}) == (code, written["decisions"])
+    notes = Counter(status["eventId"] for status in installation.read_statuses() if status["templateId"] == "note")
+    assert {repayment(1)["eventId"]: 1, repayment(2)["eventId"]: 1} == notes
+    assert {"done"} == states(capsys, installation).keys()
 
 
 def test_the_canary_stops_a_redrive_that_fails(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
