@@ -3,6 +3,7 @@
 import structlog
 
 from processor.domain.event import SourceEvent
+from processor.domain.outcome import Rejected
 from processor.domain.record import SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.rejections import error_place
@@ -15,8 +16,8 @@ log = structlog.get_logger()
 class SearchedIds:
     """The ids of events without an outcome, `offset_by_id`, each with the first offset at which it was met.
 
-    `unread` has the offsets of records whose event cannot be read now, and may be later: their messages may exist at
-    other offsets, so they get none until they are searched too.
+    `unread` has the offsets of records whose event cannot be read now, and may be later, once its schema is registered,
+    say: their messages may exist at other offsets, so they get none until they are searched too.
     """
 
     def __init__(self, context: MappingContext, *, schema_of: SchemaOf) -> None:
@@ -48,6 +49,6 @@ class SearchedIds:
         match source:
             case SourceEvent():
                 return source.event.id
-            case NothingToPublish():
+            case Rejected() | NothingToPublish():
                 self.unread.add(offset)
         return None

@@ -274,13 +274,16 @@ def with_failing_schemas(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int],
     monkeypatch.setattr(operation, "_blocking", failing)
 
 
-def test_an_event_whose_id_could_not_be_searched(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was sent twice, and its schema is refused while ids are read, and served a moment later: it is left, as it may
-    have its message elsewhere; so it has, says the next call."""
+@pytest.mark.parametrize("error", [DeferredSchemaError("refused"), KeyError(7)], ids=["refused", "unknown"])
+def test_an_event_whose_id_could_not_be_searched(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It was sent twice, and its schema is refused or unknown while ids are read, and served a moment later: it is
+    left, as it may have its message elsewhere; so it has, says the next call."""
     installation.produce_events([repayment(1)])
     installation.run()
     skip(installation, [repayment(1), repayment(2)])
-    with_failing_schemas(monkeypatch, lambda call: call == 2, DeferredSchemaError("refused"))  # 1: the sample
+    with_failing_schemas(monkeypatch, lambda call: call == 2, error)  # 1: the sample
 
     assert 1 == run_replay(installation, yes=True)
     assert Counter({(0, 1, "note"): 1, (2, 2, "note"): 1}) == created(installation)
