@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from processor.domain.outcome import DecisionOutcome, SourceOutcome, StatusOutcome
+from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, SourceOutcome, StatusOutcome
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EncodedKey, TemplateId, Topic
 from processor.engine.output_scan import OnProgress, OutcomeReader
@@ -42,17 +42,29 @@ def find_known(
 
 
 def known_among(outcomes: Iterable[SourceOutcome], offset_by_id: Mapping[str, int]) -> dict[str, KnownAt]:
-    """The same, of these outcomes. A decision that an event is known elsewhere is none of its own."""
+    """The same, of these outcomes. A decision that an event is known elsewhere is none of its own, and a dead letter of
+    such a record is none any more: else each of two records would be left for the other's sake."""
     known: dict[str, KnownAt] = {}
+    dead: dict[str, list[KnownAt]] = {}  # by dead letters, of few events
+    left = set[int]()  # offsets of records that were left, as their event is known elsewhere
     for outcome in outcomes:
         event_id, offset = outcome.seen_event_id, outcome.source.offset
-        if event_id is None or offset_by_id.get(event_id, offset) == offset:
-            continue
-        if event_id in known and known[event_id].offset <= offset:
+        if event_id is None or event_id not in offset_by_id:
             continue
         if isinstance(outcome, DecisionOutcome) and any(skipped.reason in _IS_ELSEWHERE for skipped in outcome.reasons):
+            left.update([offset] if any(skipped.template_id is None for skipped in outcome.reasons) else ())
             continue
-        known[event_id] = KnownAt(offset, outcome.time_ms, outcome.operation)
+        if offset_by_id[event_id] == offset:
+            continue
+        at = KnownAt(offset, outcome.time_ms, outcome.operation)
+        if isinstance(outcome, DeadLetterOutcome):
+            dead.setdefault(event_id, []).append(at)
+        elif event_id not in known or offset < known[event_id].offset:
+            known[event_id] = at
+    for event_id, places in dead.items():
+        for at in places:
+            if at.offset not in left and (event_id not in known or at.offset < known[event_id].offset):
+                known[event_id] = at
     return known
 
 

@@ -41,6 +41,18 @@ def test_an_event_is_not_known_by_its_own_record() -> None:
     assert {EVENT_ID: KnownAt(AT, 1, OPERATION)} == known_among([status(OPERATION), status()], {EVENT_ID: ELSEWHERE})
 
 
+def test_a_dead_letter_of_a_record_that_was_left() -> None:
+    """It was left for the sake of another record of its event, so it is not what that one could be left for. What it
+    says of single templates changes nothing."""
+    refused, left = dead_letter(Reason.OUTPUT_REFUSED), decision((DecisionReason.ALREADY_CREATED, None))
+
+    assert {} == known_among([refused, left], {EVENT_ID: ELSEWHERE})
+    assert {} == known_among([left, refused], {EVENT_ID: ELSEWHERE})
+    assert {EVENT_ID: KnownAt(AT, 1, None)} == known_among([left, refused, status()], {EVENT_ID: ELSEWHERE})
+    of_template = decision((DecisionReason.ALREADY_CREATED, TEMPLATE))
+    assert {EVENT_ID: KnownAt(AT, 1, None)} == known_among([of_template, refused], {EVENT_ID: ELSEWHERE})
+
+
 @pytest.mark.kafka
 def test_known_events_on_a_partition(bootstrap_servers: str, topic_prefix: str) -> None:
     """Wherever the other record lies, before or behind."""

@@ -1,6 +1,7 @@
 """`processor redrive` on the dead letters of real runs: each gets what it lacks, once."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
 from processor.cli import dead_letters, redrive
 from processor.errors import InputError, UsageError
@@ -18,10 +19,12 @@ from tests.replay.test_dead_letters_command import (
     DONE_IT,
     PLAIN,
     STRICT,
+    headers_with,
     invalid_event,
     produce_oversized,
     write_templates,
 )
+from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 
@@ -245,6 +248,41 @@ def test_an_event_that_was_sent_twice(
     notes = Counter(status["eventId"] for status in installation.read_statuses() if status["templateId"] == "note")
     assert {repayment(1)["eventId"]: 1, repayment(2)["eventId"]: 1} == notes
     assert {"done"} == states(capsys, installation).keys()
+
+
+def plant_refused(installation: Installation, event: Mapping[str, Any], *, offset: int, age_ms: int) -> None:
+    """A dead letter of an event whose outputs the broker refused, as `run` writes it."""
+    value, key = installation.encode(event)
+    headers = headers_with(
+        installation,
+        reason=b"OUTPUT_REFUSED",
+        offset=b"%d" % offset,
+        timestamp=b"%d" % (int(time.time() * 1000) - age_ms),
+        event_id=event["eventId"].encode(),
+        event=b"LOAN_REPAYMENT",
+        set_version=b"any",
+    )
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    producer.produce(installation.dead_letters, value, key, 0, headers=[*headers])
+    assert producer.flush(30) == 0
+
+
+def test_two_records_of_an_event_are_not_left_for_each_other(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The broker refused the outputs of both: the one that is redriven first is left for the other's sake, and that one
+    makes the messages then."""
+    correct_template(installation)
+    plant_refused(installation, repayment(1), offset=0, age_ms=7_200_000)
+    plant_refused(installation, repayment(1), offset=2, age_ms=0)
+
+    _, first = redrive_as_json(capsys, installation, to="1h", yes=True)
+    assert ({"ALREADY_CREATED": 1}, 0) == (first["decisions"], first["messages"])
+    _, second = redrive_as_json(capsys, installation, yes=True)
+
+    assert ({}, 2) == (second["decisions"], second["messages"])
+    assert {(2, "paid"): 1, (2, "note"): 1} == created(installation)
+    assert {"done": 2} == states(capsys, installation)
 
 
 def test_the_canary_stops_a_redrive_that_fails(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
