@@ -174,6 +174,7 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
         NothingToPublish.TEMPLATE_GONE: "left: the templates that failed are gone",
         NothingToPublish.EXPIRED: "left: their bytes had no room in the dead letter, and the events have expired",
         NothingToPublish.DEFERRED: "left: the registry refuses their schema",
+        NothingToPublish.OF_RUN: "left: the group's position was set back, so `run` comes to them again",
     }
     for reason, text in words.items():
         if partition.nothing[reason]:

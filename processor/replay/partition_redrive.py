@@ -20,6 +20,8 @@ from processor.domain.outcome import Processed, Rejected, TemplateResult
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import RecordPosition, SourceRecord, TemplateId
 from processor.engine.deduplication import DeduplicationWindow
+from processor.engine.start_offsets import READ_HINT, group_positions
+from processor.kafka.offsets import end_offset
 from processor.mapping.already_created import skip_created_event, skip_created_template
 from processor.mapping.map import combine_results, map_event
 from processor.replay.dead_letter_groups import DeadLetterFilter
@@ -96,16 +98,29 @@ class PartitionRedrive:
             on_progress=lambda done, total: self._on_phase("dead letters", done, total),
             strict=True,
         )
+        ahead = self._offsets_ahead()
         for entry in entries:
             if not self._is_selected(entry):
                 continue
-            if entry.is_complete:
+            if entry.source is not None and entry.source.offset in ahead:
+                self.report.nothing[NothingToPublish.OF_RUN] += 1
+            elif entry.is_complete:
                 self._entries.append(entry)
             else:
                 self.report.shortened += 1
         if self._entries:
             self._search()
         self.report.examined_s = time.monotonic() - began
+
+    def _offsets_ahead(self) -> range:
+        """The records that `run` comes to, again where the group's position was set back: they are its own. None where
+        the group has no position. To be asked for once the dead letters are read, as it goes on meanwhile."""
+        settings, partition = self._parts.settings, self.events.partition
+        position = group_positions(settings, [partition]).get(partition)
+        if position is None:
+            return range(0)
+        topic = settings.topic(InputTopic.EVENTS)
+        return range(position, end_offset(self._parts.admin, topic, partition, hint=READ_HINT))
 
     def _is_selected(self, entry: DeadLetterEntry) -> bool:
         job = self._job

@@ -217,6 +217,23 @@ def test_a_message_that_exists_is_not_made_again(
     assert {"done": 1} == states(capsys, installation)
 
 
+def test_what_run_comes_to_again_is_left(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """The position was set back to before two of three dead letters: they are `run`'s, and both would write to the
+    person."""
+    installation.produce_events([repayment(number) for number in range(3)])
+    installation.run()
+    correct_template(installation)
+    installation.set_position(1)
+
+    code, written = redrive_as_json(capsys, installation, yes=True)
+    assert (0, 1, {"OF_RUN": 2}) == (code, written["messages"], written["left"])
+    installation.run()
+
+    notes = {place: count for place, count in created(installation).items() if place[1] == "note"}
+    assert {(offset, "note"): 1 for offset in range(3)} == notes
+    assert {"done": 3} == states(capsys, installation)
+
+
 STRICT_AGAIN: Final = STRICT.replace("version = 1", "version = 3")
 
 
