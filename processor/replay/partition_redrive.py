@@ -136,7 +136,7 @@ class PartitionRedrive:
         """
         began, last = time.monotonic(), deque[bool](maxlen=JUDGED_RECORDS)
         outcomes: list[Processed | Rejected] = []
-        next_offset, size = self.events.first, min(CANARY_RECORDS, self._job.batch_records)
+        next_offset, size, output_bytes = self.events.first, min(CANARY_RECORDS, self._job.batch_records), 0
         for count, stored in enumerate(read_stored(self._parts.settings, self.events.partition, self._entries), 1):
             outcome = self._map(stored)
             next_offset = max(next_offset, stored.record.position.offset + 1)
@@ -147,9 +147,12 @@ class PartitionRedrive:
             self._counter.add(outcome)
             outcomes.append(outcome)
             last.append(is_failing(outcome))
-            if len(outcomes) == size:
+            output_bytes += sum(output.size_bytes for output in outcome.outputs)
+            if len(outcomes) == size or output_bytes >= self._parts.settings.max_batch_bytes:
                 yield MappedBatch(tuple(outcomes), next_offset)
-                outcomes, size = [], min(BATCH_RECORDS, self._job.batch_records)
+                left_of_canary = CANARY_RECORDS - len(last)
+                most = left_of_canary if left_of_canary > 0 else BATCH_RECORDS
+                outcomes, size, output_bytes = [], min(most, self._job.batch_records), 0
                 if self._must_stop(last):
                     break
         yield MappedBatch(tuple(outcomes), next_offset)

@@ -315,6 +315,20 @@ def test_the_canary_stops_a_redrive_that_fails(installation: Installation, capsy
     assert (1, 30, None) == (code, written["failing"], written["stopReason"])
 
 
+def test_a_batch_takes_as_many_bytes_as_one_of_run(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Outputs of a hundred large events are not one transaction; the canary is of 20 records all the same."""
+    installation.produce_events([repayment(number) for number in range(30)])
+    installation.run()
+
+    code, written = redrive_as_json(capsys, with_settings(installation, max_batch_bytes=1), yes=True)
+
+    assert (1, "20 of the last 20 failed again") == (code, written["stopReason"])
+    progress = [record for record in installation.read_operations() if record["kind"] == "PROGRESS"]
+    assert set(range(21)) == {record["next"] for record in progress}
+
+
 def test_only_what_is_selected_is_redriven(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     """By template: one of two that failed. Whether it fails again or passes, the other stays open."""
     assert installation.settings.templates_dir is not None
