@@ -117,11 +117,13 @@ class OperationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Who writes, and under which id. `request` is what was asked for, as JSON values."""
+    """Who writes, and under which id. `request` is what was asked for, as JSON values. `goes_on`: an earlier call began
+    it."""
 
     id: OperationId
     request: Mapping[str, Any]
     options: OperationOptions
+    goes_on: bool = False
 
     def begin(self, events: EventRange, set_version: str) -> ProgressRecord:
         """What it says of itself when it begins with a partition."""
@@ -267,7 +269,8 @@ def run_operation(
     ):
         partitions = _partitions(settings, admin, command.request.partitions)
         newest = {number: newest_progress(settings, number, admin=admin) for number in partitions}
-        operation, command = _operation(command, options, newest)
+        begun = _begun_before(settings, admin, command.request, options, newest)
+        operation, command = _operation(command, options, begun)
         if operation is not None:  # it may have begun with other ones than were typed now
             partitions = _partitions(settings, admin, command.request.partitions)
             for number in partitions:
@@ -289,7 +292,7 @@ def run_operation(
             on_step=on_step,
         )
         if operation is not None:
-            _open_all(session, command, partitions, newest)
+            _open_all(session, command, partitions, begun)
         return _run_all(session, command, partitions, on_phase)
 
 
@@ -317,9 +320,28 @@ def _partitions(settings: Settings, admin: Admin, selected: Sequence[int] | None
     return sorted(set(selected))
 
 
-def _operation(
-    command: PastCommand, options: OperationOptions, newest: Mapping[int, LoggedOperation[ProgressRecord] | None]
-) -> tuple[Operation | None, PastCommand]:
+_Begun = Mapping[int, LoggedOperation[ProgressRecord] | None]
+"""By partition, the progress of an operation that a call may go on with."""
+
+
+def _begun_before(
+    settings: Settings, admin: Admin, request: PastRequest, options: OperationOptions, newest: _Begun
+) -> _Begun:
+    """The progress that says whether a call goes on with an operation, or has been made before. The newest does; but a
+    reissue would write to people once more, and one that is named is meant, so of these it is looked for behind what
+    other operations have done since. Blocks."""
+    if not options.yes or (options.resume is None and not request.reissue):
+        return newest
+
+    def matches(progress: ProgressRecord) -> bool:
+        if options.resume is not None:
+            return progress.operation == options.resume
+        return _is_of(progress, request.kind) and progress.request.get("command") == request.command
+
+    return {number: newest_progress(settings, number, admin=admin, matches=matches) for number in newest}
+
+
+def _operation(command: PastCommand, options: OperationOptions, newest: _Begun) -> tuple[Operation | None, PastCommand]:
     """Under which id this call writes, None for a dry run; and with what it began.
 
     It goes on with an operation that was not done: the one that is named, or the one that the same command began.
@@ -333,15 +355,13 @@ def _operation(
         asked = {"command": request.command, _PARTITION_COUNT: max(newest, default=-1) + 1, **request.values}
         operation = Operation(_new_id(request.kind), asked, options)
     else:
-        operation = Operation(own.operation, own.request, options)
+        operation = Operation(own.operation, own.request, options, goes_on=True)
         command = _go_on(command, own)
         log.warning("going on with an operation", operation=own.operation, began_by=own.by)
     return operation, command
 
 
-def _unfinished(
-    newest: Mapping[int, LoggedOperation[ProgressRecord] | None], request: PastRequest, resume: OperationId | None
-) -> ProgressRecord | None:
+def _unfinished(newest: _Begun, request: PastRequest, resume: OperationId | None) -> ProgressRecord | None:
     """The progress of the operation that is gone on with; None: a new one begins. UsageError where `resume` is none."""
     records = [logged.record for logged in newest.values() if logged is not None]
     unfinished = [
@@ -360,14 +380,15 @@ def _unfinished(
     )
 
 
-def _is_between(done: ProgressRecord, newest: Mapping[int, LoggedOperation[ProgressRecord] | None]) -> bool:
+def _is_between(done: ProgressRecord, newest: _Begun) -> bool:
     """Whether an operation that is done in one partition was killed before it began with another of those that it is
     about: that one has no progress, or none since the operation began."""
     since_ms = (parse_operation_id(done.operation).began_at.timestamp() + 1) * 1000  # an id has whole seconds
+    selected = done.request.get("partitions")
     return any(
         logged is None or (logged.record.operation != done.operation and logged.time_ms < since_ms)
         for partition, logged in newest.items()
-        if partition < done.request.get(_PARTITION_COUNT, 0)
+        if partition < done.request.get(_PARTITION_COUNT, 0) and (selected is None or partition in selected)
     )
 
 
@@ -454,12 +475,7 @@ def _blocking(schema_of: SchemaOf) -> SchemaOf:
 # One partition after the other
 
 
-def _open_all(
-    session: Session,
-    command: PastCommand,
-    partitions: Sequence[int],
-    newest: Mapping[int, LoggedOperation[ProgressRecord] | None],
-) -> None:
+def _open_all(session: Session, command: PastCommand, partitions: Sequence[int], newest: _Begun) -> None:
     """Find out whether the work can begin in each partition, before anything is written to one of them."""
     for partition in partitions:
         logged = newest.get(partition)
@@ -569,8 +585,16 @@ def _publish_partition(
 def _begun(session: Session, operation: Operation, partition: int) -> ProgressRecord | None:
     """How far the operation has come there, as was committed: what it wrote last may have been aborted, and so may its
     end. To be asked once nothing under its transactional id is open."""
-    newest = newest_progress(session.settings, partition, admin=session.admin, isolation="read_committed")
-    return newest.record if newest is not None and newest.record.operation == operation.id else None
+    if not operation.goes_on:
+        return None
+    own = newest_progress(
+        session.settings,
+        partition,
+        admin=session.admin,
+        isolation="read_committed",
+        matches=lambda progress: progress.operation == operation.id,
+    )
+    return None if own is None else own.record
 
 
 def _range_of(begun: ProgressRecord) -> EventRange:

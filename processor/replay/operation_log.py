@@ -7,8 +7,9 @@ record says reads it as `read_committed`.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from confluent_kafka import Message
@@ -57,9 +58,15 @@ class LoggedOperation(Generic[R]):
 
 
 def newest_progress(
-    settings: Settings, partition: int, *, admin: Admin, isolation: str = "read_uncommitted"
+    settings: Settings,
+    partition: int,
+    *,
+    admin: Admin,
+    isolation: str = "read_uncommitted",
+    matches: Callable[[ProgressRecord], bool] = lambda _progress: True,
 ) -> LoggedOperation[ProgressRecord] | None:
-    """The newest progress record about `partition`, of whichever operation; None where there is none.
+    """The newest progress record about `partition` that `matches`, by default of whichever operation; None where there
+    is none.
 
     Read from the end of now back, whoever has a transaction open there. `read_committed` waits for open transactions,
     and gives what an operation may go on from; the default says who is alive, also by a record whose transaction was
@@ -69,7 +76,9 @@ def newest_progress(
     topic, hint = _topic_and_hint(settings)
     extent = partition_extent(admin, topic, partition, hint=hint)
     with open_reader(settings, hint=hint, isolation=isolation) as reader:
-        newest = newest_first(reader, topic, partition, begin=extent.first, end=extent.end, read=_progress)
+        newest = newest_first(
+            reader, topic, partition, begin=extent.first, end=extent.end, read=partial(_progress, matches=matches)
+        )
         try:
             for position, (time_ms, record) in newest:
                 return LoggedOperation(position, time_ms, record)
@@ -175,9 +184,9 @@ def operation_records(
                 yield LoggedOperation(position, message.timestamp()[1], record)
 
 
-def _progress(message: Message) -> tuple[int, ProgressRecord] | None:
+def _progress(message: Message, *, matches: Callable[[ProgressRecord], bool]) -> tuple[int, ProgressRecord] | None:
     record = read_operation(message.value() or b"")
-    return (message.timestamp()[1], record) if isinstance(record, ProgressRecord) else None
+    return (message.timestamp()[1], record) if isinstance(record, ProgressRecord) and matches(record) else None
 
 
 def _topic_and_hint(settings: Settings) -> tuple[Topic, str]:

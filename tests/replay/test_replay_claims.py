@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from processor.wire.json_codec import JSON_HEADERS
 from processor.wire.operations import progress_out_record
 from processor.wire.schema import SchemaOf, WriterSchema
 from tests.cli.commands import run_command
-from tests.replay.plain_reader import created, dead, decided, once, progress_states
+from tests.replay.plain_reader import created, dead, decided, once, progress_states, read_status
 from tests.replay.test_anchor import delete_before
 from tests.replay.test_replay import LATER, NOTE, replay_as_json, run_replay, skip
 from tests.support.builders import TENANT, make_progress
@@ -801,6 +802,38 @@ def test_a_slow_replay_is_seen_to_be_alive(installation: Installation, monkeypat
     assert {0, 1, 2, 3} == {record["next"] for record in progress}
     sent = [message.timestamp()[1] for message in installation.read(installation.status)]
     assert sent[-1] - sent[0] > 1_500
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_reissue_is_known_behind_other_operations(installation: Installation, is_killed: bool) -> None:
+    """The same command goes on with it, or is refused, whatever was done to the partition since: nobody gets another
+    message of the same reissue."""
+    settings = installation.settings.model_copy(update={"max_batch_records": 2})
+    installation = replace(installation, settings=settings)
+    installation.produce_events([repayment(number) for number in range(6)])
+    installation.run()
+    reissue: dict[str, Any] = {"reissue": True, "because": "wrong amount", "yes": True}
+    if is_killed:
+        run = partial(operation.run_operation, on_step=kill_at(Step.BEGUN, nth=2))
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(operation, "run_operation", run)
+            run_replay(installation, **reissue)
+    else:
+        assert 0 == run_replay(installation, **reissue)
+    (begun, _) = progress_states(installation)[-1]
+    assert 0 == run_replay(installation, yes=True, take_over=True)  # of what is missing: nothing
+    installation.produce_events([repayment(6)])
+    installation.run()
+
+    if is_killed:
+        assert 0 == run_replay(installation, **reissue)
+        assert begun == progress_states(installation)[-1][0]
+    else:
+        with pytest.raises(UsageError, match=f"operation {begun} has done this very reissue"):
+            run_replay(installation, **reissue)
+
+    messages = Counter(read_status(message)["source"]["offset"] for message in installation.read(installation.status))
+    assert {**dict.fromkeys(range(6), 2), 6: 1} == messages
 
 
 def test_a_reissue_of_a_time_without_decisions(installation: Installation) -> None:
