@@ -1,12 +1,16 @@
-"""Which events without an outcome are known all the same: their event id is that of another record."""
+"""Which events are known all the same, or have a message: their event id is that of another record."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from processor.domain.event import Identity, SeenEvent, SourceEvent
 from processor.domain.operation import OperationId
-from processor.domain.record import RecordPosition, Topic
+from processor.domain.outcome import Processed, TemplateResult
+from processor.domain.record import RecordPosition, TemplateId, Topic
 from processor.engine.deduplication import DeduplicationWindow
-from processor.replay.known_events import KnownAt
+from processor.mapping.already_created import skip_created_template
+from processor.mapping.context import MappingContext
+from processor.replay.known_events import KnownAt, MessageAt, Messages
 
 
 class EventIds:
@@ -54,3 +58,29 @@ class EventIds:
 
     def _position(self, offset: int) -> RecordPosition:
         return RecordPosition(self._place[0], self._place[1], offset)
+
+
+class EventMessages:
+    """The messages that events have by whichever of their records: nobody gets one for another record of the event."""
+
+    def __init__(self, messages: Messages, is_kept: Callable[[str], bool]) -> None:
+        """`messages` are those that exist; what is made meanwhile is added where `is_kept(event_id)`."""
+        self._messages = messages
+        self._is_kept = is_kept
+
+    def existing(self, source: SourceEvent, templates: frozenset[TemplateId]) -> list[TemplateId]:
+        """Those of `templates` that have made their message of the event, in order."""
+        return [template for template in sorted(templates) if (source.event.id, template) in self._messages]
+
+    def skip(self, source: SourceEvent, template: TemplateId, context: MappingContext) -> TemplateResult:
+        """The result of one of them: ALREADY_CREATED, with the message's place and key."""
+        message = self._messages[source.event.id, template]
+        found_at = replace(source.record.position, offset=message.offset)
+        return skip_created_template(template, context, version=None, key=message.key, found_at=found_at)
+
+    def add(self, outcome: Processed) -> None:
+        """Note what an outcome creates. To be called once it is sure to be published."""
+        for status in (created.status for created in outcome.created):
+            if self._is_kept(status.eventId):
+                message = MessageAt(status.source.offset, status.encodedKey)
+                self._messages.setdefault((status.eventId, status.templateId), message)

@@ -11,18 +11,17 @@ have been sent twice.
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
 from processor.domain.event import SourceEvent
-from processor.domain.outcome import Processed, Rejected, TemplateResult
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import RecordPosition, SourceRecord, TemplateId
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.start_offsets import READ_HINT, group_positions
 from processor.kafka.offsets import end_offset
-from processor.mapping.already_created import skip_created_event, skip_created_template
+from processor.mapping.already_created import skip_created_event
 from processor.mapping.map import combine_results, map_event
 from processor.replay.dead_letter_groups import DeadLetterFilter
 from processor.replay.dead_letters import (
@@ -33,11 +32,11 @@ from processor.replay.dead_letters import (
     read_stored,
 )
 from processor.replay.edited_letters import EditedLetter
-from processor.replay.event_ids import EventIds
+from processor.replay.event_ids import EventIds, EventMessages
 from processor.replay.event_range import EventRange
 from processor.replay.event_reader import read_event_at
 from processor.replay.examine import PartitionParts
-from processor.replay.known_events import KnownAt, MessageAt, Messages, find_known, find_messages
+from processor.replay.known_events import KnownAt, find_known, find_messages
 from processor.replay.operation import MappedBatch, OnPhase
 from processor.replay.past_mapper import NothingToPublish, decode_now, map_or_reject
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms, is_failing
@@ -80,7 +79,7 @@ class PartitionRedrive:
             self.report, now_ms=job.began_ms, limits_ms=age_limits_ms(parts.settings), count_recipients=False
         )
         self._entries: list[DeadLetterEntry] = []
-        self._messages: Messages = {}
+        self._messages = EventMessages({}, lambda _event_id: True)
         self._ids: EventIds | None = None
         self._searched = SearchedIds(parts.context, schema_of=parts.schema_of)
 
@@ -176,9 +175,7 @@ class PartitionRedrive:
             return outcome
         if is_unread:
             return NothingToPublish.DEFERRED  # its message may exist at another offset
-        for status in (created.status for created in outcome.created):
-            message = MessageAt(status.source.offset, status.encodedKey)
-            self._messages.setdefault((status.eventId, status.templateId), message)
+        self._messages.add(outcome)
         return outcome
 
     def _record(self, stored: StoredDeadLetter) -> SourceRecord | None:
@@ -215,39 +212,30 @@ class PartitionRedrive:
         self._ids.remember(source)
         if found_at is not None:
             return skip_created_event(source, self._parts.context, found_at=found_at)
-        named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
-        existing = self._existing(source, named)
+        named = frozenset(template.id for template in self._parts.context.templates.for_event(source.event.name))
+        existing = self._messages.existing(source, named)
         if not existing:
             return map_event(source, self._parts.context, suspended=frozenset(), duplicate_of=None)
-        return self._map_templates(source, frozenset(named - set(existing)), existing)
+        return self._map_templates(source, named.difference(existing), existing)
 
     def _map_failed(self, source: SourceEvent, stored: StoredDeadLetter) -> Processed | NothingToPublish:
         """The outcome of the selected templates that failed, and have had no outcome since."""
         entry, selected = stored.entry, self._job.selected
-        asked = {failed.template for failed in entry.open_failed if selected.includes_template(entry, failed)}
-        existing = self._existing(source, asked)
+        asked = frozenset(failed.template for failed in entry.open_failed if selected.includes_template(entry, failed))
+        existing = self._messages.existing(source, asked)
         named = {template.id for template in self._parts.context.templates.for_event(source.event.name)}
-        to_apply = (asked & named) - set(existing)
+        to_apply = (asked & named).difference(existing)
         if not to_apply and not existing:
             return NothingToPublish.TEMPLATE_GONE
-        return self._map_templates(source, frozenset(to_apply), existing)
+        return self._map_templates(source, to_apply, existing)
 
     def _map_templates(
         self, source: SourceEvent, to_apply: frozenset[TemplateId], existing: Collection[TemplateId]
     ) -> Processed:
         context = self._parts.context
         outcome = map_event(source, context, suspended=frozenset(), duplicate_of=None, only=to_apply)
-        results = [*outcome.results, *(self._skip_existing(source, template) for template in existing)]
+        results = [*outcome.results, *(self._messages.skip(source, template, context) for template in existing)]
         return combine_results(source, context, results)
-
-    def _skip_existing(self, source: SourceEvent, template: TemplateId) -> TemplateResult:
-        message = self._messages[source.event.id, template]
-        found_at = replace(source.record.position, offset=message.offset)
-        return skip_created_template(template, self._parts.context, version=None, key=message.key, found_at=found_at)
-
-    def _existing(self, source: SourceEvent, templates: Collection[TemplateId]) -> list[TemplateId]:
-        """Those of `templates` that have made their message of the event, in order."""
-        return [template for template in sorted(templates) if (source.event.id, template) in self._messages]
 
     def _search(self) -> None:
         """Find out which messages of the selected events there are, and which events of rejected records have an
@@ -257,15 +245,16 @@ class PartitionRedrive:
         for count, stored in enumerate(read_stored(parts.settings, self.events.partition, self._entries), 1):
             record = self._record(stored)
             if record is not None:
-                event_id = self._searched.read(record) if stored.entry.failed else self._searched.add(record)
-                ids.update(() if event_id is None else (event_id,))
+                source = self._searched.read(record) if stored.entry.failed else self._searched.add(record)
+                ids.update(() if source is None else (source.event.id,))
             self._on_phase("events of dead letters", count, len(self._entries))
-        self._messages = find_messages(
+        messages = find_messages(
             parts.outputs,
             parts.settings.topic(FixedOutput.STATUS),
             lambda event_id, _status: event_id in ids,
             on_progress=lambda done, total: self._on_phase("statuses", done, total),
         )
+        self._messages = EventMessages(messages, lambda _event_id: True)
         known: Mapping[str, KnownAt] = find_known(
             parts.outputs,
             self._searched.offset_by_id,

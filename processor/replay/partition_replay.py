@@ -1,6 +1,6 @@
 """The replay of one partition: what its events are missing, batch by batch. Nothing is published here.
 
-examine the outputs ── event ids without an outcome ── are they known elsewhere? ── read and map what may be missing
+examine the outputs ── ids of events that miss something ── known elsewhere? ── read and map what may be missing
 """
 
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from processor.domain.outcome import Processed, Rejected
+from processor.domain.outcome import Processed, Rejected, StatusOutcome
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import SourceRecord
 from processor.engine.deduplication import DeduplicationWindow
@@ -16,11 +16,11 @@ from processor.engine.start_offsets import READ_HINT
 from processor.errors import InputError
 from processor.kafka.offsets import partition_extent
 from processor.replay.assigned_stretches import assigned_stretches, largest_provable, unprovable_ranges
-from processor.replay.event_ids import EventIds
+from processor.replay.event_ids import EventIds, EventMessages
 from processor.replay.event_range import EventRange
 from processor.replay.event_reader import read_events, spans
 from processor.replay.examine import Examination, PartitionParts, examine, first_record
-from processor.replay.known_events import MAX_IDS, KnownAt, find_known
+from processor.replay.known_events import MAX_IDS, KnownAt, Messages, find_known, find_messages
 from processor.replay.missing import MissingTemplates, ReissuedTemplates
 from processor.replay.operation import BATCH_TIME_S, MappedBatch, OnPhase
 from processor.replay.operation_log import operation_records
@@ -33,6 +33,7 @@ from processor.replay.set_history import SetHistory
 from processor.settings import InputTopic
 
 _PROGRESS_INTERVAL_RECORDS: Final = 1_000
+_SEVERAL: Final = -1  # in place of an offset: the event has several records that get further templates
 ASSIGNED_MARGIN_MS: Final = 25 * 3_600_000
 """`run` says once a day under which values it maps, so what was written a little over a day before an event is enough
 to know that nobody mapped it unsaid."""
@@ -74,6 +75,8 @@ class PartitionReplay:
         )
         self._templates: TemplatesToApply | None = None
         self._ids: dict[str, KnownAt] = {}
+        self._messages: Messages = {}
+        self._further: dict[str, int] = {}  # offsets of events that get further templates; _SEVERAL
         self._searched = SearchedIds(parts.context, schema_of=parts.schema_of)
 
     def prepare(self, *, require_proof: bool) -> None:
@@ -102,7 +105,7 @@ class PartitionReplay:
         report.shortened = found.shortened
         report.with_outcome = sum(map(found.index.has_outcome, range(events.first, events.end)))
         self._templates = self._templates_to_apply(found)
-        self._ids = self._known_ids(self._templates)
+        self._search(self._templates)
         report.examined_s = time.monotonic() - began
 
     def _templates_to_apply(self, found: Examination) -> TemplatesToApply:
@@ -187,28 +190,52 @@ class PartitionReplay:
             selection=self._request.selection,
             templates=templates,
             event_ids=event_ids,
+            messages=EventMessages(self._messages, lambda event_id: self._further.get(event_id) == _SEVERAL),
         )
 
-    def _known_ids(self, templates: TemplatesToApply) -> dict[str, KnownAt]:
-        """Where the events without an outcome have one all the same, at another offset: by event id."""
-        if self._request.reissue:
-            return {}
+    def _search(self, templates: TemplatesToApply) -> None:
+        """Find out which events without an outcome have one all the same, at another offset, and which of those that
+        get further templates have their messages there."""
         searched, count = self._searched, self.events.end - self.events.first
         for number, record in enumerate(self._records(templates)):
             if number % _PROGRESS_INTERVAL_RECORDS == 0:
-                self._on_phase("events without outcome", record.position.offset - self.events.first, count)
+                self._on_phase("events to be searched for", record.position.offset - self.events.first, count)
             if templates.has_any(record.position.offset):
-                continue
-            searched.add(record)
-            if len(searched.offset_by_id) > MAX_IDS:
+                self._note_further(record, templates)
+            else:
+                searched.add(record)
+            if len(searched.offset_by_id) + len(self._further) > MAX_IDS:
                 raise InputError(
-                    f"{self._place} has more than {MAX_IDS} events without an outcome, too many for one search",
+                    f"{self._place} has more than {MAX_IDS} events that miss something, too many for one search",
                     hint=f"--offsets {self.events.first}:{record.position.offset}, then the rest",
                 )
-        self._on_phase("events without outcome", count, count)
-        known = find_known(self._parts.outputs, searched.offset_by_id, on_progress=self._track("event ids"))
+        self._on_phase("events to be searched for", count, count)
+        self._ids = find_known(self._parts.outputs, searched.offset_by_id, on_progress=self._track("event ids"))
         searched.offset_by_id.clear()  # mapping keeps as many ids of its own
-        return known
+        if self._further:
+            self._messages = self._messages_elsewhere()
+
+    def _note_further(self, record: SourceRecord, templates: TemplatesToApply) -> None:
+        """Note an event that has outcomes, if it gets further ones."""
+        source, offset = self._searched.read(record), record.position.offset
+        if source is None or not self._request.selection.includes(source.event):
+            return
+        if templates.of_event(offset, source.event.name):
+            event_id = source.event.id
+            self._further[event_id] = _SEVERAL if event_id in self._further else offset
+
+    def _messages_elsewhere(self) -> Messages:
+        """The messages that other records of these events have made; for a reissue its own alone, those of before it
+        went on."""
+        operation = self._parts.context.operation
+        own = operation.id if operation is not None and operation.reissue else None
+
+        def is_wanted(event_id: str, status: StatusOutcome) -> bool:
+            offset = self._further.get(event_id)
+            return offset is not None and offset != status.source.offset and own in (None, status.operation)
+
+        statuses = self._parts.settings.topic(FixedOutput.STATUS)
+        return find_messages(self._parts.outputs, statuses, is_wanted, on_progress=self._track("statuses"))
 
     def _unprovable_ranges(self, first: SourceRecord) -> tuple[tuple[int, int], ...]:
         """Where a missing outcome proves nothing, since nobody knows whether decisions were written."""

@@ -1,6 +1,6 @@
 """What a past operation makes of an event: only what it is missing, and nothing that the event has elsewhere.
 
-record ── in the time? ── decode ── selected? ── templates to apply? ── id known elsewhere? ──▶ map_event
+record ── in the time? ── decode ── selected? ── templates to apply? ── id or message elsewhere? ──▶ map_event
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import combine_results, map_event
 from processor.mapping.rejections import error_place, reject_for_error
-from processor.replay.event_ids import EventIds
+from processor.replay.event_ids import EventIds, EventMessages
 from processor.replay.selection import Selection
 from processor.wire.schema import SchemaOf
 
@@ -69,12 +69,15 @@ class PastMapper:
         selection: Selection,
         templates: TemplatesToApply,
         event_ids: EventIds,
+        messages: EventMessages,
     ) -> None:
+        """`event_ids` is for events without an outcome, `messages` for further templates of the others."""
         self._context = context
         self._schema_of = schema_of
         self._selection = selection
         self._templates = templates
         self._event_ids = event_ids
+        self._messages = messages
 
     def map(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
         """What the operation publishes for `record`, or why that is nothing.
@@ -84,7 +87,10 @@ class PastMapper:
         """
         if not self._selection.includes_time(record.timestamp_ms):
             return NothingToPublish.OUTSIDE_TIME
-        return map_or_reject(record, self._map, self._context)
+        outcome = map_or_reject(record, self._map, self._context)
+        if isinstance(outcome, Processed):
+            self._messages.add(outcome)
+        return outcome
 
     def _map(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
         decoded = decode_now(record, self._context, schema_of=self._schema_of)
@@ -130,15 +136,21 @@ class PastMapper:
         return outcome
 
     def _publish_changes(self, source: SourceEvent, templates: frozenset[TemplateId]) -> Processed | NothingToPublish:
-        """The outcome of further templates of an event; without what was decided already, and is decided once more."""
-        outcome = map_event(source, self._context, suspended=frozenset(), duplicate_of=None, only=templates)
+        """The outcome of further templates of an event; without what was decided already, and is decided once more.
+        One that has made its message of another record of the event is ALREADY_CREATED."""
+        existing = self._messages.existing(source, templates)
+        only = templates.difference(existing)
+        outcome = map_event(source, self._context, suspended=frozenset(), duplicate_of=None, only=only)
         reviewed = self._templates.decided(source.record.position.offset)
+        skipped = [self._messages.skip(source, template, self._context) for template in existing]
         results = [
-            result for result in outcome.results if result.skipped is None or result.skipped.templateId not in reviewed
+            result
+            for result in (*outcome.results, *skipped)
+            if result.skipped is None or result.skipped.templateId not in reviewed
         ]
         if not results:
             return NothingToPublish.SAME_DECISION
-        return outcome if len(results) == len(outcome.results) else combine_results(source, self._context, results)
+        return outcome if list(outcome.results) == results else combine_results(source, self._context, results)
 
 
 def decode_now(

@@ -27,16 +27,16 @@ class SearchedIds:
         self.offset_by_id: dict[str, int] = {}
         self.unread: set[int] = set()
 
-    def add(self, record: SourceRecord) -> str | None:
-        """Note the event of `record`, which has no outcome, and give its id; None where it has none that can be read.
+    def add(self, record: SourceRecord) -> SourceEvent | None:
+        """Note the event of `record`, which has no outcome, and give it; None where it has none that can be read.
         UnavailableError when the registry does not respond."""
-        event_id = self.read(record)
-        if event_id is not None:
-            self.offset_by_id.setdefault(event_id, record.position.offset)
-        return event_id
+        source = self.read(record)
+        if source is not None:
+            self.offset_by_id.setdefault(source.event.id, record.position.offset)
+        return source
 
-    def read(self, record: SourceRecord) -> str | None:
-        """The id of the event of `record`, which is not noted."""
+    def read(self, record: SourceRecord) -> SourceEvent | None:
+        """The event of `record`, which is not noted."""
         offset = record.position.offset
         try:
             source = decode_now(record, self._context, schema_of=self._schema_of)
@@ -48,7 +48,7 @@ class SearchedIds:
             return None
         match source:
             case SourceEvent():
-                return source.event.id
+                return source
             case Rejected() | NothingToPublish():
                 self.unread.add(offset)
         return None

@@ -486,6 +486,67 @@ def test_an_event_that_was_sent_again_after_20_000_others(installation: Installa
     assert Counter({(20_001, "ALREADY_CREATED"): 1}) == decided(installation)
 
 
+def with_short_window(installation: Installation) -> Installation:
+    """`run` maps an event that is sent again after another one."""
+    deduplication = installation.settings.deduplication.model_copy(update={"records": 1})
+    return replace(installation, settings=installation.settings.model_copy(update={"deduplication": deduplication}))
+
+
+def test_a_new_template_for_an_event_that_was_sent_twice(installation: Installation) -> None:
+    """Beyond the deduplication window: one of its records was mapped when the template was there, or neither was. It
+    makes one message of the event, whichever record is replayed."""
+    installation = with_short_window(installation)
+    installation.produce_events([repayment(number) for number in (0, 1, 2, 1)])
+    installation.run()
+    write_template(installation, "later", LATER)
+    installation.produce_events([repayment(0)])
+    installation.run()
+
+    assert 0 == run_replay(installation, include_new=["later"], yes=True)
+
+    later = {place: count for place, count in created(installation).items() if place[2] == "later"}
+    assert {(4, 0, "later"): 1, (1, 1, "later"): 1, (2, 2, "later"): 1} == later
+    assert Counter({(0, "ALREADY_CREATED"): 1, (3, "ALREADY_CREATED"): 1}) == decided(installation)
+    assert 0 == run_replay(installation, include_new=["later"])
+
+
+def test_a_decision_on_an_event_that_was_sent_twice(installation: Installation) -> None:
+    """Skipped for one of its records, and mapped for the other one: the decision stays."""
+    installation = with_short_window(installation)
+    write_template(installation, "note", NOTE + "active = false\n")
+    installation.produce_events([repayment(number) for number in (0, 1)])
+    installation.run()
+    write_template(installation, "note", NOTE.replace("version = 7", "version = 8"))
+    installation.produce_events([repayment(0)])
+    installation.run()
+
+    assert 0 == run_replay(installation, include_decided=["INACTIVE"], yes=True)
+
+    assert Counter({(2, 0, "note"): 1, (1, 1, "note"): 1}) == created(installation)
+    assert 0 == run_replay(installation, include_decided=["INACTIVE"])
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_reissue_of_an_event_that_was_sent_twice(installation: Installation, is_killed: bool) -> None:
+    """`run` has written to the person twice; the reissue does it once, also where it was killed between the two."""
+    settings = with_short_window(installation).settings.model_copy(update={"max_batch_records": 1})
+    installation = replace(installation, settings=settings)
+    installation.produce_events([repayment(number) for number in (0, 1, 0)])
+    installation.run()
+    reissue: dict[str, Any] = {"reissue": True, "because": "wrong amount", "yes": True}
+    if is_killed:
+        run = partial(operation.run_operation, on_step=kill_at(Step.BEGUN, nth=3))
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(operation, "run_operation", run)
+            run_replay(installation, **reissue)
+
+    assert 0 == run_replay(installation, **reissue)
+
+    statuses = [read_status(message) for message in installation.read(installation.status)]
+    assert {0: 2, 1: 2, 2: 1} == Counter(status["source"]["offset"] for status in statuses)
+    assert 4 == len({status["encodedKey"] for status in statuses})
+
+
 def test_records_of_all_kinds(installation: Installation) -> None:
     """What `run` gave its outcome is left: rejected, empty, of another tenant, and where a template failed. The same
     kinds that were skipped get the outcomes that `run` would have given them; markers and aborted records get none."""
