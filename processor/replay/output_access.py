@@ -7,7 +7,7 @@ from typing import Final
 
 from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import SchemaGuid, SchemaId, Topic
-from processor.errors import DependencyError, InputError, TopicConfigError, UnavailableError, UsageError
+from processor.errors import DependencyError, TopicConfigError, UnavailableError, UsageError
 from processor.kafka.clients import Admin
 from processor.kafka.errors import NoResponseError
 from processor.kafka.offsets import partition_extent
@@ -63,18 +63,14 @@ def blocking_schema_of(settings: Settings, schemas: Schemas) -> SchemaOf:
 
 
 def read_set_history(settings: Settings, admin: Admin, topic: OutputTopic) -> SetHistory:
-    """The template sets of the past. Blocks. InputError for a record that is none, UnavailableError as `read_range`."""
+    """The template sets of the past. Blocks; UnavailableError as `read_range`."""
     hint = f"grant READ on {topic.name}"
     extent = partition_extent(admin, topic.name, 0, hint=hint)
     with open_reader(settings, hint=hint) as reader:
-        records = [
+        return set_history(
             (message.key() or b"", message.value())
             for message in read_range(reader, topic.name, 0, extent.first, extent.stable)
-        ]
-    try:
-        return set_history(records)
-    except ValueError as error:
-        raise InputError(f"{topic.name} has a record that is no template set: {error}") from error
+        )
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import json
 import random
+import tracemalloc
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -193,9 +194,46 @@ def test_sets_are_read_as_they_are_published() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"{}", b"[]", b'{"setVersion": 1, "parts": 1}', b"x", b'{"setVersion": "s", "parts": 1}']
+    "value",
+    [
+        b"{}",
+        b"[]",
+        b'{"setVersion": 1, "parts": 1}',
+        b"x",
+        b"\xff",
+        b'{"setVersion": "s", "parts": 1}',
+        b'{"setVersion": "s", "parts": 1, "templates": [{"id": "a", "version": 1, "content": "{}"}]}',
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_no_set(value: bytes) -> None:
-    """Any other value is an error, not a set without templates."""
-    with pytest.raises(ValueError, match=r"no set version|no list of templates|Expecting value"):
-        set_history([(b"k", value)])
+    """Any other value is ignored, and costs no other set; the set whose part it replaced is not kept."""
+    (record,) = template_set_records(set_of({NAMES[0]: EVENTS}), make_output_topics().template_sets)
+    version = (record.key or b"").decode()
+
+    history = set_history([(b"k", value), (record.key or b"", record.value)])
+
+    assert {NAMES[0]} == history.templates(version, EVENTS[0])
+    assert "s" not in history
+    assert version not in set_history([(record.key or b"", record.value), (record.key or b"", value)])
+
+
+def test_a_history_keeps_no_texts() -> None:
+    """There is a set for each change of a template, ever: what is kept of one does not grow with its texts."""
+    text = json.dumps({"event": EVENTS, "body": "x" * 100_000})
+
+    def records() -> Iterator[tuple[bytes, bytes]]:
+        for number in range(100):
+            template = {"id": NAMES[0], "version": number, "content": text}
+            fields = {"setVersion": f"s{number}", "parts": 1, "templates": [template]}
+            yield f"s{number}".encode(), json.dumps(fields).encode()
+
+    tracemalloc.start()
+    try:
+        history = set_history(records())
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert {NAMES[0]} == history.templates("s99", EVENTS[0])
+    assert peak_bytes < 2_000_000

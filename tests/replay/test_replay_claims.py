@@ -733,6 +733,19 @@ def test_a_template_set_that_is_not_kept(installation: Installation) -> None:
     assert once(range(4)) + once([3], "later") == created(installation)
 
 
+def test_a_record_that_is_no_template_set(installation: Installation) -> None:
+    """Their topic keeps it for ever: no replay ends for it, as `run` does not."""
+    plant(installation, installation.settings.topic(FixedOutput.TEMPLATE_SETS), b"no set")
+    installation.produce_events([repayment(0)])
+    installation.run()
+    write_template(installation, "later", LATER)
+    skip(installation, [repayment(1)])
+
+    assert 0 == run_replay(installation, include_new=["later"], yes=True)
+
+    assert once([0, 1]) + once([0, 1], "later") == created(installation)
+
+
 @pytest.mark.parametrize("name", [FixedOutput.STATUS, FixedOutput.DECISIONS])
 def test_an_output_that_cannot_be_read(installation: Installation, name: FixedOutput) -> None:
     """It may be an event's outcome, so nothing behind it is missing for sure: exit code 5, and its place."""
