@@ -27,6 +27,7 @@ _READER_PROPERTIES: Final = {
 }
 OPEN_TRANSACTION_TIMEOUT_S: Final = 30.0
 METADATA_TIMEOUT_S: Final = 1.0  # no longer than librdkafka waits by itself
+_FIRST_NEWEST_OFFSETS: Final = 500  # what is looked for lies near the end, and all that is found is kept
 FIRST_CHUNK_OFFSETS: Final = 20_000  # read back at first: 10,000 records with a message and a marker each; then doubled
 
 
@@ -121,11 +122,12 @@ def newest_first(
 ) -> Iterator[tuple[RecordPosition, T]]:
     """What `read` makes of the records at offsets [begin, end), with their positions, the newest first.
 
-    Reads back in doubled steps, so what is near the end comes soon; keeps what one step found. Records of which `read`
+    Reads back in doubled steps, the first of a few hundred offsets, so what is near the end comes soon; keeps what one
+    step found. Records of which `read`
     makes None are passed over, those without a value too. Blocks and raises as `read_range`; what `read` raises passes
     through, a ValueError with the record's position in front.
     """
-    for low, high in chunks_back(begin, end):
+    for low, high in chunks_back(begin, end, first_offsets=_FIRST_NEWEST_OFFSETS):
         found: list[tuple[RecordPosition, T]] = []
         for message in read_range(reader, topic, partition, low, high):
             position = RecordPosition(topic, partition, message.offset() or 0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from processor.domain.operation_record import AssignedRecord, Operation, PositionsRecord
 from processor.domain.outcome import Processed, Rejected, StatusOutcome
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import SourceRecord
@@ -240,12 +241,18 @@ class PartitionReplay:
     def _unprovable_ranges(self, first: SourceRecord) -> tuple[tuple[int, int], ...]:
         """Where a missing outcome proves nothing, since nobody knows whether decisions were written."""
         parts, events = self._parts, self.events
-        records = list(operation_records(parts.settings, events.partition, admin=parts.admin))
-        stretches = assigned_stretches(logged.record for logged in records)
-        oldest_ms = min((logged.time_ms for logged in records), default=first.timestamp_ms)
+        records: list[Operation] = []  # few of them: a slow operation writes progress by the ten thousand
+        oldest_ms: int | None = None
+        for logged in operation_records(parts.settings, events.partition, admin=parts.admin):
+            oldest_ms = logged.time_ms if oldest_ms is None else min(oldest_ms, logged.time_ms)
+            if isinstance(logged.record, AssignedRecord | PositionsRecord):
+                records.append(logged.record)
+        stretches = assigned_stretches(records)
         operations = parts.settings.topic(FixedOutput.OPERATIONS)
         extent = partition_extent(parts.admin, operations, events.partition, hint=READ_HINT)
-        reaches_back = extent.first == 0 or oldest_ms <= first.timestamp_ms - ASSIGNED_MARGIN_MS
+        reaches_back = extent.first == 0 or (
+            oldest_ms is not None and oldest_ms <= first.timestamp_ms - ASSIGNED_MARGIN_MS
+        )
         return unprovable_ranges(stretches, events.first, events.end, reaches_back=reaches_back)
 
     def _unprovable_error(self) -> InputError:

@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,6 +92,23 @@ def all_records(installation: Installation, partition: int = 0) -> list[Any]:
     """All records of a partition, without their places."""
     admin = create_admin(installation.settings)
     return [logged.record for logged in operation_records(installation.settings, partition, admin=admin)]
+
+
+@pytest.mark.kafka
+def test_the_newest_progress_of_many_is_found_in_little_memory(bootstrap_servers: str, topic_prefix: str) -> None:
+    """A slow replay writes tens of thousands, each with all that was asked for."""
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    put(installation, *[progress(installation, next_offset=number) for number in range(20_000)])
+
+    tracemalloc.start()
+    try:
+        offset = newest_offset(installation)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert offset == 19_999
+    assert peak_bytes < 10_000_000
 
 
 @pytest.mark.kafka

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -908,6 +909,27 @@ def test_a_reissue_is_known_behind_other_operations(installation: Installation, 
 
     messages = Counter(read_status(message)["source"]["offset"] for message in installation.read(installation.status))
     assert {**dict.fromkeys(range(6), 2), 6: 1} == messages
+
+
+def test_progress_of_other_operations_takes_no_memory(installation: Installation) -> None:
+    """What a slow replay has said of itself in 90 days is read, and not kept."""
+    skip(installation, [repayment(0)])
+    out = progress_out_record(
+        make_progress(state=OperationState.DONE), OutputTopic(installation.operations, 1, 999_000)
+    )
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    for _ in range(20_000):
+        producer.produce(out.topic, out.value, out.key, 0, headers=list(out.headers))
+    assert producer.flush(30) == 0
+
+    tracemalloc.start()
+    try:
+        assert 1 == run_replay(installation)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 23_000_000
 
 
 def test_a_reissue_of_a_time_without_decisions(installation: Installation) -> None:
