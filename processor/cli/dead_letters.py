@@ -322,21 +322,21 @@ def _print_list(settings: "Settings", found: _Found, *, limit: int, masked: bool
     from processor.replay.dead_letters import fetch_dead_letters
 
     newest = nlargest(limit, found.shown, key=lambda entry: (entry.time_ms, entry.partition, entry.offset))
-    stored = {each.entry: each for each in fetch_dead_letters(settings, newest)}
-    letters = [stored[entry] for entry in newest if entry in stored]
+    show: Callable[..., Any] = stored_as_json if as_json else reason_text  # of each, as all their bytes may be many
+    shown = {each.entry: show(each, masked=masked) for each in fetch_dead_letters(settings, newest)}
+    letters = [entry for entry in newest if entry in shown]
     if as_json:
-        print_json({**_totals(found), "letters": [stored_as_json(each, masked=masked) for each in letters]})
+        print_json({**_totals(found), "letters": [shown[entry] for entry in letters]})
         return
     screen = Console()
     rows = table(("record", "state", "why", "event, templates"), lines=True)
-    for each in letters:
-        entry = each.entry
+    for entry in letters:
         state = f"{entry.state}, attempt {entry.attempts}\n{minute_text(entry.time_ms)}"
         failed = [f"{failed.template}: {failed.reason}" for failed in entry.failed]
         failed += [f"{older.failed.template}: {older.failed.reason}, before" for older in entry.older]
         more = [] if entry.is_complete else ["and more, which had no room"]
         about = "\n".join((entry.event or "", *failed, *more)).strip()
-        rows.add_row(*map(cell, (place_text(entry), state, reason_text(each, masked=masked), about)))
+        rows.add_row(*map(cell, (place_text(entry), state, shown[entry], about)))
     if letters:
         screen.print(rows)
     if len(newest) < len(found.shown):

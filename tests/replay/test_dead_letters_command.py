@@ -4,6 +4,7 @@ import getpass
 import json
 import secrets
 import stat
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -512,6 +513,26 @@ def headers_with(installation: Installation, **changed: bytes | None) -> list[tu
     }
     own |= {f"dl.{name}": value for name, value in changed.items()}
     return [(name, value) for name, value in own.items() if value is not None]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_list_holds_one_value_at_a_time(bootstrap_servers: str, topic_prefix: str, as_json: bool) -> None:
+    """However many it shows: a hundred of half a megabyte take less than half of that, with all else."""
+    installation = create_installation(bootstrap_servers, topic_prefix)
+    producer = Producer(logged({"bootstrap.servers": installation.servers}))
+    for offset in range(100):
+        headers = headers_with(installation, offset=b"%d" % offset)
+        producer.produce(installation.dead_letters, b"x" * 500_000, "key", 0, headers=[*headers])
+    assert producer.flush(30) == 0
+
+    tracemalloc.start()
+    try:
+        assert 1 == run_letters(installation, as_list=True, limit=100, as_json=as_json)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 50 * 500_000
 
 
 ESCAPES: Final = b"\x1b[31mred\x1b]0;title\x07\x9b2J\x00"
