@@ -8,7 +8,7 @@ from processor.domain.operation import OperationId
 from processor.domain.outcome import DeadLetterOutcome, DecisionOutcome, SourceOutcome, StatusOutcome
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import EventName, TemplateId
-from processor.replay.outcome_index import MappedWith, OutcomeIndex
+from processor.replay.outcome_index import REJECTED, MappedWith, OutcomeIndex
 
 _FOR_ALL_TEMPLATES: Final = MappedWith(None, None)
 
@@ -74,7 +74,7 @@ class OutcomeIndexer:
     def _add_dead_letter(self, letter: DeadLetterOutcome) -> None:
         offset = letter.source.offset
         if letter.reason is not Reason.TEMPLATE_FAILED:
-            self._index.add_mapped(offset, _FOR_ALL_TEMPLATES)
+            self._index.add_mapped(offset, REJECTED)
             return
         if not letter.is_complete:
             self._leave_out(offset)

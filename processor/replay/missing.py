@@ -6,11 +6,12 @@ a second person.
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import Final
 
 from processor.domain.reasons import DecisionReason
 from processor.domain.record import EventName, TemplateId
 from processor.domain.template import TemplateSet
-from processor.replay.outcome_index import MappedWith, OutcomeIndex
+from processor.replay.outcome_index import REJECTED, MappedWith, OutcomeIndex
 from processor.replay.set_history import SetHistory
 
 REVIEWABLE: frozenset[DecisionReason] = frozenset(
@@ -23,6 +24,8 @@ REVIEWABLE: frozenset[DecisionReason] = frozenset(
     )
 )
 """What `--include-decided` takes: settings, templates and rows that may have been wrong, and were corrected since."""
+
+_REJECTED_ALONE: Final = frozenset((REJECTED,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +62,12 @@ class MissingTemplates:
 
     def may_miss(self, offset: int) -> bool:
         """Whether the event at `offset` has to be read: it has no outcome of `run`, or one that leaves room."""
-        mapped_with = self._index.mapped_with(offset)
+        mapped_with = self._mapped_with(offset)
         return not mapped_with or bool(self._new(mapped_with)) or bool(self.decided(offset))
 
     def of_event(self, offset: int, event: EventName) -> frozenset[TemplateId]:
         """The templates to be applied to `event`, the event at `offset`."""
-        mapped_with = self._index.mapped_with(offset)
+        mapped_with = self._mapped_with(offset)
         named = self._in_scope(frozenset(template.id for template in self._today.for_event(event)))
         if mapped_with:
             candidates = self._new(mapped_with)
@@ -80,6 +83,13 @@ class MissingTemplates:
         if not self._scope.include_decided:
             return frozenset()
         return self._in_scope(self._index.decided(offset))
+
+    def _mapped_with(self, offset: int) -> frozenset[MappedWith]:
+        """With what `run` mapped the event at `offset`. A record that it only rejected is one of the operations that
+        have mapped it since: a template that came later is a new one for it too."""
+        mapped_with = self._index.mapped_with(offset)
+        is_redriven = mapped_with == _REJECTED_ALONE and self._index.partly_mapped_with(offset)
+        return frozenset() if is_redriven else mapped_with
 
     def _new(self, mapped_with: frozenset[MappedWith]) -> frozenset[TemplateId]:
         """Those of `--include-new` that none of the sets had for the event that they were mapped with."""

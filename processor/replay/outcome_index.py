@@ -20,12 +20,16 @@ _MAX_KINDS: Final = 65_536  # of outcomes that two bytes tell apart, "none" amon
 class MappedWith:
     """The template set that a record was mapped with, and its event. `event` is None where the outcome is the record's
     own, whatever templates there are: rejected, empty, of another tenant, a duplicate, or already created.
-    `is_partial`: a past operation, which may have applied only some templates of the set."""
+    `is_partial`: a past operation, which may have applied only some templates of the set. `is_rejected`: the record was
+    a dead letter as a whole, and may have been redriven since."""
 
     set_version: str | None
     event: EventName | None
     is_partial: bool = False
+    is_rejected: bool = False
 
+
+REJECTED: Final = MappedWith(None, None, is_rejected=True)
 
 _Kind = frozenset[MappedWith]
 """With what a record was mapped: once, again after its position was set back, or by past operations."""

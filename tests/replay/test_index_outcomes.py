@@ -23,6 +23,7 @@ A, B = TemplateId("t-a"), TemplateId("t-b")
 OPERATION = "replay-20261129T075501Z-3f2a91c0"
 BY_SET = frozenset({MappedWith(SET, EventName(EVENT))})
 FOR_ALL = frozenset({MappedWith(None, None)})
+REJECTED = frozenset({MappedWith(None, None, is_rejected=True)})
 
 
 def of_source(operation: str | None, *, offset: int = AT, event: str | None = EVENT) -> dict[str, Any]:
@@ -112,7 +113,7 @@ INACTIVE, FALSE = DecisionReason.INACTIVE, DecisionReason.CONDITION_FALSE
         (dead_letter(Reason.TEMPLATE_FAILED, A), BY_SET, set()),
         (dead_letter(Reason.TEMPLATE_FAILED, A, operation=OPERATION), frozenset(), {A}),
         *[
-            (dead_letter(reason, operation=operation), FOR_ALL, set())
+            (dead_letter(reason, operation=operation), REJECTED, set())
             for reason in (Reason.UNKNOWN_SCHEMA, Reason.OUTPUT_REFUSED, Reason.OTHER)
             for operation in (None, OPERATION)
         ],

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from confluent_kafka import Message, Producer
 
-from processor.cli import dead_letters, redrive
+from processor.cli import dead_letters, redrive, replay
 from processor.errors import InputError, UsageError
 from tests.cli.commands import run_command
 from tests.replay.test_anchor import delete_before
@@ -265,6 +265,25 @@ def test_an_event_that_was_sent_twice(
     notes = Counter(status["eventId"] for status in installation.read_statuses() if status["templateId"] == "note")
     assert {repayment(1)["eventId"]: 1, repayment(2)["eventId"]: 1} == notes
     assert {"done"} == states(capsys, installation).keys()
+
+
+def test_a_template_that_came_after_a_redrive(installation: Installation) -> None:
+    """Of a record that was rejected and redriven since it is a new one, as of any other; of one that is still rejected
+    nothing is missing but by redrive."""
+    correct_template(installation)
+    installation.produce_events([repayment(1)])
+    installation.produce_values([b"no event"])
+    with_settings(installation, max_event_bytes=SMALL_BYTES).run()
+    assert 1 == run_redrive(installation, yes=True)
+    assert installation.settings.templates_dir is not None
+    later = PLAIN.replace('"paid"', '"later"').replace('"Paid"', '"Later"')
+    write_templates(installation.settings.templates_dir, note=DONE_IT, paid=PLAIN, later=later)
+
+    assert 0 == run_command(replay.command, installation.settings, yes=True)
+    assert 0 == run_command(replay.command, installation.settings, include_new=["later"], yes=True)
+
+    assert {(0, "paid"): 1, (0, "note"): 1, (0, "later"): 1} == created(installation)
+    assert 0 == run_command(replay.command, installation.settings, include_new=["later"])
 
 
 def plant_refused(installation: Installation, event: Mapping[str, Any], *, offset: int, age_ms: int) -> None:
