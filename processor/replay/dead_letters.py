@@ -80,7 +80,8 @@ class DeadLetterEntry:
     another topic, whose outputs say nothing of it. `time_ms` is the source's time; where that is none, when the dead
     letter was written. `reason` is None where the headers cannot be read, OTHER for one of a newer version.
 
-    `failed` are the templates it lists, none for a record that is rejected as a whole. Where they had no room
+    `failed` are the templates it lists, none for a record that is rejected as a whole; where a past operation rejected
+    a record of which templates had failed, it is these that it still lacks. Where they had no room
     (`is_complete` is false) others failed too, so it is never done. `older` are those that only an older dead letter of
     the source lists. `open_failed` are those of both without a later outcome.
     `value_bytes` is the length of a value that the
@@ -96,6 +97,7 @@ class DeadLetterEntry:
     reason: Reason | None
     failed: tuple[FailedPair, ...] = ()
     is_complete: bool = True
+    is_of_operation: bool = False
     attempts: int = 1
     event: EventName | None = None
     set_version: str | None = None
@@ -235,7 +237,10 @@ def newest_entries(entries: Iterable[DeadLetterEntry]) -> tuple[DeadLetterEntry,
 
 
 def _with_older(entry: DeadLetterEntry, before: DeadLetterEntry) -> DeadLetterEntry:
-    """`entry` with what only the dead letter before it lists; a rejected record has all templates anyway."""
+    """`entry` with what only the dead letter before it lists; a rejected record has all templates anyway, but for one
+    that an operation tried for those that had failed: it had its outcome of the others."""
+    if entry.is_of_operation and not entry.failed and entry.time_ms == before.time_ms:  # the same record, not its log's
+        return replace(entry, failed=before.failed, is_complete=before.is_complete, older=before.older)
     listed = {failed.template for failed in entry.failed}
     older = (*before.older, *(OlderFailure(failed, before.written_ms) for failed in before.failed))
     kept = tuple(failure for failure in older if listed and failure.failed.template not in listed)
@@ -348,6 +353,7 @@ def _entry(message: Message, events: Topic, shared: "_Shared") -> DeadLetterEntr
         reason=outcome.reason,
         failed=shared(tuple(FailedPair(TemplateId(str(each.templateId)), each.reason) for each in outcome.failed)),
         is_complete=outcome.is_complete,
+        is_of_operation=outcome.operation is not None,
         attempts=outcome.attempts,
         event=None if outcome.event is None else shared(EventName(outcome.event)),
         set_version=None if outcome.set_version is None else shared(outcome.set_version),

@@ -147,7 +147,25 @@ def test_what_only_an_older_dead_letter_lists_stays_open() -> None:
     assert ["a"] == open_after((101, created("c")), (101, decided("b")))
     assert [] == open_after((101, decided(None)))
     (rejected,) = newest_entries([first, entry(offset=300)])
-    assert () == rejected.older
+    assert ((), ()) == (rejected.failed, rejected.older)
+
+
+def test_what_failed_before_an_operation_rejected_its_record() -> None:
+    """It was tried for that alone, so that is what it lacks; not what is of another record at its offset."""
+    first, second = entry("a", "b"), replace(entry("b", "c", offset=300), written_ms=WRITTEN_MS + 100)
+
+    (rejected,) = newest_entries([first, second, entry(offset=400, is_of_operation=True)])
+    assert (("b", "c", "a"), Reason.INVALID_EVENT) == (names(rejected), rejected.reason)
+    assert [OPEN, DONE] == [state(rejected, created("a")), state(rejected, *map(created, "abc"))]
+    (twice,) = newest_entries([first, *(entry(offset=offset, is_of_operation=True) for offset in (400, 500))])
+    assert ("a", "b") == names(twice)
+    (of_another_log,) = newest_entries([first, entry(offset=400, is_of_operation=True, time_ms=501)])
+    assert () == names(of_another_log)
+
+
+def names(letter: DeadLetterEntry) -> tuple[str, ...]:
+    """The templates that it lists."""
+    return tuple(failed.template for failed in letter.listed)
 
 
 def test_the_newest_of_a_source_counts() -> None:

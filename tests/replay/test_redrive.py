@@ -13,6 +13,7 @@ from confluent_kafka import Message, Producer
 
 from processor.cli import dead_letters, redrive, replay
 from processor.errors import InputError, UsageError
+from processor.replay import partition_redrive
 from tests.cli.commands import run_command
 from tests.replay.test_anchor import delete_before
 from tests.replay.test_dead_letters_command import (
@@ -284,6 +285,34 @@ def test_a_template_that_came_after_a_redrive(installation: Installation) -> Non
 
     assert {(0, "paid"): 1, (0, "note"): 1, (0, "later"): 1} == created(installation)
     assert 0 == run_command(replay.command, installation.settings, include_new=["later"])
+
+
+def test_a_redrive_that_raises_is_tried_for_what_had_failed(
+    installation: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MAPPING_ERROR is about the record, but only one of its templates was tried: what was decided of another one then,
+    and a template that came later, make no message."""
+    assert installation.settings.templates_dir is not None
+    later = PLAIN.replace('"paid"', '"later"').replace('"Paid"', '"Later"')
+    write_templates(installation.settings.templates_dir, note=STRICT, paid=PLAIN + "active = false\n")
+    installation.produce_events([repayment(1)])
+    installation.run()
+    paid = PLAIN.replace("version = 1", "version = 2")
+    write_templates(installation.settings.templates_dir, note=DONE_IT, paid=paid, later=later)
+    with monkeypatch.context() as patch:
+        patch.setattr(partition_redrive, "map_event", raise_error)
+        code, written = redrive_as_json(capsys, installation, yes=True)
+    assert (1, {"MAPPING_ERROR": 1}) == (code, written["deadLetters"])
+
+    assert 0 == run_redrive(installation, yes=True)
+
+    assert {(0, "note"): 1} == created(installation)
+    assert {"done": 1} == states(capsys, installation)
+
+
+def raise_error(*_arguments: Any, **_named: Any) -> Any:
+    """As a bug does."""
+    raise ValueError("a bug")
 
 
 def plant_refused(installation: Installation, event: Mapping[str, Any], *, offset: int, age_ms: int) -> None:
