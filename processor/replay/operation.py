@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from prometheus_client import CollectorRegistry
 
+from processor.domain.event import SourceEvent
 from processor.domain.operation import (
     RANDOM_BYTES,
     OperationId,
@@ -51,6 +52,7 @@ from processor.kafka.clients import Admin, create_admin
 from processor.kafka.errors import exit_on_broker_errors
 from processor.kafka.topic_state import describe_topics
 from processor.mapping.context import MappingContext
+from processor.mapping.decode_record import decode_record
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.rejections import refuse_outputs
 from processor.observability.metrics import Metrics
@@ -643,14 +645,23 @@ def _publish(session: Session, past: PastPublisher, batch: MappedBatch, kept: Se
                 _publish(session, past, part, kept)
             return
         detail = f"the broker refused its outputs: {refused.failure.error}: {refused.failure.detail}"
-        outcome = refuse_outputs(batch.outcomes[0], session.context, detail=detail, drop_value=False)
+        decoded = _decode_again(session, batch.outcomes[0])
+        outcome = refuse_outputs(decoded, session.context, detail=detail, drop_value=False)
         assert isinstance(outcome, Rejected), "what was mapped is not deferred"
         try:
             past.publish(_written((outcome,), kept), batch.next_offset)
         except RefusedRecordsError:
-            outcome = refuse_outputs(batch.outcomes[0], session.context, detail=detail, drop_value=True)
+            outcome = refuse_outputs(decoded, session.context, detail=detail, drop_value=True)
             assert isinstance(outcome, Rejected), "what was mapped is not deferred"
             past.publish(_written((outcome,), kept), batch.next_offset)
+
+
+def _decode_again(session: Session, outcome: Processed | Rejected) -> SourceEvent | Processed | Rejected:
+    """The event of a record that was mapped, so that its dead letter names it; else the outcome as it is."""
+    if isinstance(outcome, Rejected):
+        return outcome
+    decoded = decode_record(outcome.record, session.context, schema_of=session.schema_of)
+    return decoded if isinstance(decoded, SourceEvent) else outcome
 
 
 def _halves(batch: MappedBatch) -> tuple[MappedBatch, MappedBatch]:

@@ -26,6 +26,7 @@ from processor.domain.operation_record import OperationState, ProgressRecord
 from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
 from processor.domain.reference import Table
+from processor.engine.publisher import NotCommitted, TransactionResult
 from processor.engine.step import Step, StepHook
 from processor.errors import (
     DeferredSchemaError,
@@ -804,6 +805,28 @@ def test_outputs_that_the_broker_refuses(installation: Installation) -> None:
     assert Counter({(3, "OUTPUT_REFUSED"): 1}) == dead(installation)
     assert "DONE" == progress_states(installation)[-1][1]
     assert 0 == run_replay(installation)
+
+
+def test_a_refused_event_is_named(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its dead letter has id, name and set, as one of `run`: by these it is found, and counts in the window."""
+    publish = past_publisher.PastPublisher.publish
+
+    def refuse_messages(self: past_publisher.PastPublisher, written: past_publisher.Written, next_offset: int) -> None:
+        if written.messages:
+            failure = NotCommitted("INVALID_RECORD", "no", is_record_error=True, result=TransactionResult.ABORTED)
+            raise past_publisher.RefusedRecordsError(failure)
+        publish(self, written, next_offset)
+
+    skip(installation, [repayment(0)])
+    with monkeypatch.context() as patch:
+        patch.setattr(past_publisher.PastPublisher, "publish", refuse_messages)
+        assert 0 == run_replay(installation, yes=True)
+
+    assert Counter({(0, "OUTPUT_REFUSED"): 1}) == dead(installation)
+    (letter,) = installation.read(installation.dead_letters)
+    headers = dict(letter.headers() or [])
+    expected = (repayment(0)["eventId"].encode(), b"LOAN_REPAYMENT", installation.template_set_keys()[0].encode())
+    assert expected == tuple(headers.get(f"dl.{name}") for name in ("event_id", "event", "set_version"))
 
 
 def test_a_topic_that_is_missing(installation: Installation) -> None:
