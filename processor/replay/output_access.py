@@ -11,7 +11,7 @@ from processor.errors import DependencyError, TopicConfigError, UnavailableError
 from processor.kafka.clients import Admin
 from processor.kafka.errors import NoResponseError
 from processor.kafka.offsets import partition_extent
-from processor.kafka.read_range import StalledReadError, open_reader, read_range
+from processor.kafka.read_range import StalledReadError, UnpackError, open_reader, read_range
 from processor.kafka.topic_state import describe_topics
 from processor.registry.cache import schemas_by_id, wait_for_schema
 from processor.replay.set_history import SetHistory, set_history
@@ -20,6 +20,7 @@ from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import SchemaOf, WriterSchema
 
 REGISTRY_TIMEOUT_S: Final = 5.0  # for one schema
+UNPACK_HINT: Final = "it fails until that batch can be read or has expired; of events, `replay --offsets` leaves it out"
 OUTCOME_TOPICS: Final = (FixedOutput.STATUS, FixedOutput.DECISIONS, FixedOutput.DEAD_LETTERS)
 
 
@@ -82,4 +83,5 @@ def exit_when_unavailable(settings: Settings) -> Iterator[None]:
         raise
     except UnavailableError as error:
         cause = error.description if isinstance(error, StalledReadError) else str(error)
-        raise DependencyError(f"{settings.bootstrap_servers}: {cause}", hint="try it again later") from error
+        hint = UNPACK_HINT if isinstance(error, UnpackError) else "try it again later"
+        raise DependencyError(f"{settings.bootstrap_servers}: {cause}", hint=hint) from error

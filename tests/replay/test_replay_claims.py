@@ -50,6 +50,7 @@ from processor.wire.json_codec import JSON_HEADERS
 from processor.wire.operations import progress_out_record
 from processor.wire.schema import SchemaOf, WriterSchema
 from tests.cli.commands import run_command
+from tests.engine.test_fetch_errors import SMALLER, produce_150_mb_batch, with_consumer
 from tests.replay.plain_reader import created, dead, decided, once, progress_states, read_status
 from tests.replay.test_anchor import delete_before
 from tests.replay.test_replay import LATER, NOTE, replay_as_json, run_replay, skip
@@ -827,6 +828,24 @@ def test_a_refused_event_is_named(installation: Installation, monkeypatch: pytes
     headers = dict(letter.headers() or [])
     expected = (repayment(0)["eventId"].encode(), b"LOAN_REPAYMENT", installation.template_set_keys()[0].encode())
     assert expected == tuple(headers.get(f"dl.{name}") for name in ("event_id", "event", "set_version"))
+
+
+def test_a_batch_that_cannot_be_unpacked(installation: Installation) -> None:
+    """`positions` was set behind it: exit code 3, with its place, and what is to be done, as it will not pass by
+    itself; offsets beside it are replayed."""
+    installation.produce_events([repayment(0)])
+    produce_150_mb_batch(installation, installation.events)
+    installation.produce_events([repayment(2)])
+    installation.set_position(3)
+    limited = replace(installation, settings=with_consumer(installation, SMALLER).settings)
+
+    with pytest.raises(
+        DependencyError, match=r"events\[0\]@1 cannot be read(.|\n)*hint: it fails until(.|\n)*--offsets"
+    ):
+        run_replay(limited, yes=True)
+    assert 0 == run_replay(limited, offsets=":1", yes=True)
+    assert 0 == run_replay(limited, offsets="2:", yes=True)
+    assert once([0, 2]) == created(installation)
 
 
 def test_a_topic_that_is_missing(installation: Installation) -> None:
