@@ -91,7 +91,7 @@ class PastPublisher:
 
         Blocks, and retries with a back-off. Raises RefusedRecordsError where one of the records is the cause,
         OperationUnderWayError when another operation has taken over, DependencyError when nothing can be committed for
-        a minute.
+        a minute, or the progress alone is refused.
         """
         counts = self._progress.counts
         counts = replace(
@@ -132,9 +132,17 @@ class PastPublisher:
             if self._was_committed(progress, patience):
                 break
             if failure.is_record_error:
-                raise RefusedRecordsError(failure)
+                raise RefusedRecordsError(failure) if outputs else self._refused_progress(failure)
         self._progress, self._has_begun = progress, True
         self._committed_at = time.monotonic()
+
+    def _refused_progress(self, failure: NotCommitted) -> DependencyError:
+        """Why nothing can be written: not even a record of our own progress."""
+        return DependencyError(
+            f"{self._topics.operations.name} does not take the record of an operation's progress: {failure.error}: "
+            f"{failure.detail}",
+            hint="raise its max.message.bytes, or shorten --because",
+        )
 
     def _require_producer(self) -> None:
         """DependencyError when a shutdown did not leave the time to get a producer."""

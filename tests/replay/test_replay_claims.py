@@ -2,6 +2,7 @@
 all kinds. Each claim is compared with what a plain reader finds (plain_reader.py), whose keys an oracle computes."""
 
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -846,6 +847,17 @@ def test_a_batch_that_cannot_be_unpacked(installation: Installation) -> None:
     assert 0 == run_replay(limited, offsets=":1", yes=True)
     assert 0 == run_replay(limited, offsets="2:", yes=True)
     assert once([0, 2]) == created(installation)
+
+
+def test_progress_that_the_broker_refuses(installation: Installation) -> None:
+    """Nothing can be written then: exit code 3, with the topic and what to do, and no internal error."""
+    skip(installation, [repayment(0)])
+    installation.limit(installation.operations, 1_200)
+
+    with pytest.raises(DependencyError, match=r"operations does not take the record of(.|\n)*hint: raise its max.mess"):
+        run_replay(installation, yes=True, because=secrets.token_urlsafe(700))  # it is not made smaller by compression
+    assert 0 == run_replay(installation, yes=True, because="x")
+    assert once([0]) == created(installation)
 
 
 def test_a_topic_that_is_missing(installation: Installation) -> None:
