@@ -26,7 +26,7 @@ from processor.replay.missing import MissingTemplates, ReissuedTemplates
 from processor.replay.operation import BATCH_TIME_S, MappedBatch, OnPhase
 from processor.replay.operation_log import operation_records
 from processor.replay.past_mapper import NothingToPublish, PastMapper, TemplatesToApply
-from processor.replay.plan import PlannedPartition, planned_templates, require_planned
+from processor.replay.plan import PlannedPartition, PlannedRecord, planned_record, require_planned
 from processor.replay.report import PartitionReport, ReportCounter, age_limits_ms
 from processor.replay.request import ReplayRequest
 from processor.replay.searched_ids import SearchedIds
@@ -65,7 +65,7 @@ class PartitionReplay:
         self._request = job.request
         self.events = events
         self._on_phase = on_phase
-        self._interned: dict[frozenset[str], frozenset[str]] = {}  # few are different
+        self._interned: dict[PlannedRecord, PlannedRecord] = {}  # few are different
         self._place = f"{parts.settings.topic(InputTopic.EVENTS)}[{events.partition}]"
         self.report = PartitionReport(events)
         self._counter = ReportCounter(
@@ -167,8 +167,8 @@ class PartitionReplay:
             require_planned(self._job.planned, outcome)
         self._counter.add(outcome)
         if self._job.makes_plan:
-            names = planned_templates(outcome)
-            report.planned[offset] = self._interned.setdefault(names, names)
+            planned = planned_record(outcome)
+            report.planned[offset] = self._interned.setdefault(planned, planned)
         return outcome
 
     def _records(self, templates: TemplatesToApply) -> Iterator[SourceRecord]:

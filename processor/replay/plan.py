@@ -1,14 +1,14 @@
 """The plan of a replay: what its dry run found missing, in a file that a second person can review.
 
-JSON lines: first what was asked for and when, then a line for each record that gets an outcome. It names offsets and
-templates, no customer.
+JSON lines: first what was asked for and when, then a line for each record that gets an outcome: its templates, and
+which of them make a message. It names no customer.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from processor.domain.outcome import Processed, Rejected
 from processor.errors import InputError, UsageError
@@ -17,19 +17,24 @@ from processor.replay.event_range import EventRange
 from processor.replay.request import ReplayRequest, parse_request, request_as_json
 from processor.wire.json_codec import format_millis
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 WHOLE_RECORD: Final = ""  # in place of a template: the outcome is the record's own
 
-PlannedTemplates = Mapping[int, frozenset[str]]
-"""By offset, the templates that get an outcome, or WHOLE_RECORD."""
+
+class PlannedRecord(NamedTuple):
+    """The templates that get an outcome, or WHOLE_RECORD; `messages` are those of them that make a message. What the
+    others come to, a decision or a dead letter, may change by a table: then it is no message that nobody reviewed."""
+
+    templates: frozenset[str]
+    messages: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPartition:
-    """What is planned of one range of events."""
+    """What is planned of one range of events, by offset."""
 
     events: EventRange
-    templates: PlannedTemplates
+    records: Mapping[int, PlannedRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +54,31 @@ class Plan:
         return PlannedPartition(EventRange(partition, 0, 0), {})
 
 
-def planned_templates(outcome: Processed | Rejected) -> frozenset[str]:
+def planned_record(outcome: Processed | Rejected) -> PlannedRecord:
     """What a plan says of a record that gets `outcome`."""
     if isinstance(outcome, Rejected):
-        return frozenset((WHOLE_RECORD,))
-    return frozenset(
-        (
-            *(created.status.templateId for created in outcome.created),
-            *(failed.templateId for failed in outcome.failed),
-            *(skipped.templateId or WHOLE_RECORD for skipped in outcome.skipped),
-        )
+        return PlannedRecord(frozenset((WHOLE_RECORD,)), frozenset())
+    messages = frozenset(str(created.status.templateId) for created in outcome.created)
+    others = (
+        *(failed.templateId for failed in outcome.failed),
+        *(skipped.templateId or WHOLE_RECORD for skipped in outcome.skipped),
     )
+    return PlannedRecord(messages.union(others), messages)
 
 
 def require_planned(planned: PlannedPartition, outcome: Processed | Rejected) -> None:
-    """Raise InputError for an outcome that is not planned."""
-    position = outcome.record.position
-    if more := planned_templates(outcome) - planned.templates.get(position.offset, frozenset()):
+    """Raise InputError for an outcome that is not planned, or a message where none was."""
+    position, now = outcome.record.position, planned_record(outcome)
+    then = planned.records.get(position.offset, _NOTHING)
+    hint = "nothing was written; make a new plan, and have it reviewed"
+    if more := now.templates - then.templates:
         names = ", ".join(sorted(name or "the record itself" for name in more))
-        raise InputError(
-            f"{position} is missing more now than the plan has: {names}",
-            hint="nothing was written; make a new plan, and have it reviewed",
-        )
+        raise InputError(f"{position} is missing more now than the plan has: {names}", hint=hint)
+    if more := now.messages - then.messages:
+        raise InputError(f"{position} makes messages now that the plan has not: {', '.join(sorted(more))}", hint=hint)
+
+
+_NOTHING: Final = PlannedRecord(frozenset(), frozenset())
 
 
 def write_plan(file: Path, plan: Plan) -> None:
@@ -95,8 +103,13 @@ def _lines(plan: Plan) -> Iterable[dict[str, Any]]:
         "partitions": [[part.events.partition, part.events.first, part.events.end] for part in plan.partitions],
     }
     for part in plan.partitions:
-        for offset, templates in sorted(part.templates.items()):
-            yield {"partition": part.events.partition, "offset": offset, "templates": sorted(templates)}
+        for offset, (templates, messages) in sorted(part.records.items()):
+            yield {
+                "partition": part.events.partition,
+                "offset": offset,
+                "templates": sorted(templates),
+                "messages": sorted(messages),
+            }
 
 
 def read_plan(file: Path) -> Plan:
@@ -109,17 +122,17 @@ def read_plan(file: Path) -> Plan:
             if head.get("plan") != PLAN_VERSION:
                 raise UsageError(f"{file} is not a plan of this version: plan {head.get('plan')!r}")
             ranges = [EventRange(*map(int, limits)) for limits in head["partitions"]]
-            templates: dict[int, dict[int, frozenset[str]]] = {events.partition: {} for events in ranges}
-            interned: dict[frozenset[str], frozenset[str]] = {}
+            records: dict[int, dict[int, PlannedRecord]] = {events.partition: {} for events in ranges}
+            interned: dict[PlannedRecord, PlannedRecord] = {}
             for line in lines:
                 values = json.loads(line)
-                names = frozenset(map(str, values["templates"]))
-                templates[values["partition"]][int(values["offset"])] = interned.setdefault(names, names)
+                record = PlannedRecord(*(frozenset(map(str, values[name])) for name in PlannedRecord._fields))
+                records[values["partition"]][int(values["offset"])] = interned.setdefault(record, record)
             return Plan(
                 parse_request(head["request"]),
                 str(head["setVersion"]),
                 int(head["madeAtMs"]),
-                tuple(PlannedPartition(events, templates[events.partition]) for events in ranges),
+                tuple(PlannedPartition(events, records[events.partition]) for events in ranges),
             )
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error

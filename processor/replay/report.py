@@ -12,6 +12,7 @@ from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import TemplateId
 from processor.replay.event_range import EventRange
 from processor.replay.past_mapper import NothingToPublish
+from processor.replay.plan import PlannedRecord
 from processor.settings import Settings
 
 _HOUR_MS: Final = 3_600_000
@@ -69,7 +70,7 @@ class PartitionReport:
     decisions: Counter[str] = field(default_factory=Counter)
     failed: Counter[tuple[TemplateId, str]] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
-    planned: dict[int, frozenset[str]] = field(default_factory=dict)  #: What gets an outcome, where a plan is made.
+    planned: dict[int, PlannedRecord] = field(default_factory=dict)  #: What gets an outcome, where a plan is made.
     records: int = 0  #: That get an outcome, or a further one.
     failing: int = 0  #: Those of them that are dead letters, whole or for a template.
     examined_s: float = 0.0

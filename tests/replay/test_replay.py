@@ -345,7 +345,8 @@ def test_a_plan_is_done_exactly_or_not_at_all(
     assert 1 == run_replay(installation, save_plan=file)
     head, *lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [[0, 0, 3]] == head["partitions"]
-    assert [{"partition": 0, "offset": offset, "templates": ["note"]} for offset in (1, 2)] == lines
+    planned = {"partition": 0, "templates": ["note"], "messages": ["note"]}
+    assert [{**planned, "offset": offset} for offset in (1, 2)] == lines
     assert 0o600 == file.stat().st_mode & 0o777
     skip(installation, [repayment(4)])
     short = tmp_path / "short"

@@ -59,7 +59,7 @@ from tests.support.builders import TENANT, make_progress
 from tests.support.clients import logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
-from tests.support.reference_rows import BLOCKED, INES
+from tests.support.reference_rows import BLOCKED, CLIENT, INES
 
 pytestmark = pytest.mark.kafka
 
@@ -735,6 +735,23 @@ def test_a_template_set_that_is_not_kept(installation: Installation) -> None:
     assert 0 == run_replay(installation, offsets="3:", include_new=["later"], yes=True)
     assert 0 == run_replay(installation, yes=True)
     assert once(range(4)) + once([3], "later") == created(installation)
+
+
+def test_a_plan_whose_decision_would_be_a_message(installation: Installation, tmp_path: Path) -> None:
+    """The row of a table has changed since the review, and people would be written to whom the plan left out: exit code
+    5, and nothing is written; a new plan has the messages."""
+    installation.produce_row(Table.CONTACTS, CLIENT, BLOCKED)
+    skip(installation, [repayment(0)])
+    plan, new = tmp_path / "plan.jsonl", tmp_path / "new.jsonl"
+    assert 1 == run_replay(installation, save_plan=plan)
+    installation.produce_row(Table.CONTACTS, CLIENT, INES)
+
+    with pytest.raises(InputError, match=r"@0 makes messages now that the plan has not: note\nhint: nothing was"):
+        run_replay(installation, plan=plan, yes=True)
+    assert ([], []) == (installation.read_statuses(), progress_states(installation))
+    assert 1 == run_replay(installation, save_plan=new)
+    assert 0 == run_replay(installation, plan=new, yes=True)
+    assert once([0]) == created(installation)
 
 
 def test_a_record_that_is_no_template_set(installation: Installation) -> None:
