@@ -45,6 +45,7 @@ from processor.errors import DependencyError, UsageError
 from processor.files import create_private
 
 if TYPE_CHECKING:
+    from processor.domain.record import TemplateId
     from processor.replay.dead_letter_groups import DeadLetterFilter, DeadLetterGroup, GroupBy
     from processor.replay.dead_letters import DeadLetterEntry, DeadLetterState
     from processor.settings import Settings
@@ -224,17 +225,26 @@ def _find(settings: "Settings", partitions: Collection[int], query: _Query) -> _
 
 def _check_names(settings: "Settings", entries: "Collection[DeadLetterEntry]", query: _Query) -> None:
     from processor.domain.catalogue import EVENTS
-    from processor.registry.schema_files import load_schemas
-    from processor.templates.load import load_templates
 
     for event in query.filter.events or ():
         if event not in EVENTS:
             _closed_word("--event", event, sorted({*EVENTS, *(entry.event for entry in entries if entry.event)}))
+    check_templates(settings, entries, query.filter.templates or ())
+
+
+def check_templates(
+    settings: "Settings", entries: "Collection[DeadLetterEntry]", templates: "Collection[TemplateId]"
+) -> None:
+    """Raise UsageError, with the nearest, for a template that neither one of the dead letters nor the installation
+    has."""
+    from processor.registry.schema_files import load_schemas
+    from processor.templates.load import load_templates
+
     known = {failed.template for entry in entries for failed in entry.listed}
-    if (query.filter.templates or frozenset()) <= known:
+    if known.issuperset(templates):
         return
     installed = load_templates(settings, load_schemas(settings.schemas_dir)).renderable
-    for template in query.filter.templates or ():
+    for template in templates:
         _closed_word("--template", template, sorted({*known, *(each.id for each in installed)}))
 
 

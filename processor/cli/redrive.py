@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from processor.cli.dead_letters import dead_letter_filter
+from processor.cli.dead_letters import check_templates, dead_letter_filter
 from processor.cli.output import FINDINGS_EXIT_CODE, JsonOption, cell, print_json
 from processor.cli.past_options import (
     BecauseOption,
@@ -100,6 +100,7 @@ def command(
         OperationKind.REDRIVE, by=by, resume=resume, rate=rate, yes=yes, because=because, take_over=take_over
     )
     settings = load_past_settings()
+    _check_templates(settings, request)
     redrive = RedriveCommand(request) if edited is None else _edited_command(settings, request, edited)
     report = run_past_command(settings, redrive, options)
     if report is None:
@@ -109,6 +110,21 @@ def command(
     else:
         _print_report(report)
     return FINDINGS_EXIT_CODE if _needs_attention(report) else 0
+
+
+def _check_templates(settings: "Settings", request: "RedriveRequest") -> None:
+    """Raise UsageError for a template that neither the installation nor a dead letter has: nothing would be redriven,
+    as if nothing were open. One that is gone is named in the report."""
+    from processor.registry.schema_files import load_schemas
+    from processor.replay.dead_letters import list_dead_letters
+    from processor.templates.load import load_templates
+
+    templates, schemas = request.selected.templates, load_schemas(settings.schemas_dir)
+    if templates is None or templates <= {each.id for each in load_templates(settings, schemas).renderable}:
+        return
+    with reading_bar("the dead letters") as on_progress:
+        entries = list_dead_letters(settings, schemas, on_progress=on_progress)
+    check_templates(settings, entries, templates)
 
 
 def _edited_command(settings: "Settings", request: "RedriveRequest", file: Path) -> "RedriveCommand":

@@ -398,6 +398,9 @@ def test_only_what_is_selected_is_redriven(installation: Installation, capsys: p
     write_templates(installation.settings.templates_dir, note=DONE_IT, paid=PLAIN)
     code, found = redrive_as_json(capsys, installation)
     assert (0, {"TEMPLATE_GONE": 1}) == (code, found["left"])
+    assert 0 == run_redrive(installation, template=["other"])
+    with pytest.raises(UsageError, match=r"--template 'othre' is not known(.|\n)*other"):
+        run_redrive(installation, template=["othre"], yes=True)
 
 
 def test_a_letter_that_a_person_has_corrected(
