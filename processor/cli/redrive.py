@@ -190,6 +190,7 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
         NothingToPublish.TEMPLATE_GONE: "left: the templates that failed are gone",
         NothingToPublish.EXPIRED: "left: their bytes had no room in the dead letter, and the events have expired",
         NothingToPublish.DEFERRED: "left: the registry refuses their schema",
+        NothingToPublish.OTHER_TENANT: "left: they are of another tenant than PROCESSOR_TENANT",
         NothingToPublish.OF_RUN: "left: the group's position was set back, so `run` comes to them again",
     }
     for reason, text in words.items():

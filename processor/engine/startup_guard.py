@@ -52,6 +52,22 @@ def causes_of(outcomes: Sequence[Outcome]) -> list[Cause | None]:
     return causes
 
 
+def refuse_bad_deployment(
+    sample: Sequence[Cause | None], max_ratio: float, *, at_end: bool, open_batch: bool = False
+) -> None:
+    """Raise InputError when nearly all of the first records, `sample`, speak against the deployment. `max_ratio` and
+    `at_end` as StartupGuard has them; `open_batch`: the last of them are not committed."""
+    if max_ratio >= 1:
+        return
+    bad = [cause for cause in sample if cause is not None]
+    other_tenants = sum(cause.is_tenant for cause in bad)
+    nearly_all = max_ratio * len(sample)
+    is_bad = len(sample) >= MIN_SAMPLE and len(bad) >= nearly_all
+    is_other_tenants = at_end and len(sample) >= MIN_TENANT_SAMPLE and other_tenants >= nearly_all
+    if is_bad or is_other_tenants:
+        raise _bad_deployment(bad, checked=len(sample), open_batch=open_batch)
+
+
 class StartupGuard:
     """Checks the first 200 records after a start or a reload; never fewer than 100, but at the end of the input.
 
@@ -80,16 +96,7 @@ class StartupGuard:
 
         `at_end`: the input ends with them, so that ten are enough to find that they are another tenant's.
         """
-        if self._max_ratio >= 1:
-            return
-        sample = self._with(outcomes)
-        bad = [cause for cause in sample if cause is not None]
-        other_tenants = sum(cause.is_tenant for cause in bad)
-        nearly_all = self._max_ratio * len(sample)
-        is_bad = len(sample) >= MIN_SAMPLE and len(bad) >= nearly_all
-        is_other_tenants = at_end and len(sample) >= MIN_TENANT_SAMPLE and other_tenants >= nearly_all
-        if is_bad or is_other_tenants:
-            raise _bad_deployment(bad, checked=len(sample), open_batch=bool(outcomes))
+        refuse_bad_deployment(self._with(outcomes), self._max_ratio, at_end=at_end, open_batch=bool(outcomes))
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Add `outcomes`, which are now committed, to the sample."""

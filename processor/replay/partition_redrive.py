@@ -20,6 +20,7 @@ from processor.domain.output_topics import FixedOutput
 from processor.domain.record import RecordPosition, SourceRecord, TemplateId
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.start_offsets import READ_HINT, group_positions
+from processor.engine.startup_guard import refuse_bad_deployment
 from processor.kafka.offsets import end_offset
 from processor.mapping.already_created import skip_created_event
 from processor.mapping.map import combine_results, map_event
@@ -83,10 +84,11 @@ class PartitionRedrive:
         self._ids: EventIds | None = None
         self._searched = SearchedIds(parts.context, schema_of=parts.schema_of)
 
-    def prepare(self, *, require_proof: bool) -> None:  # noqa: ARG002  a dead letter is proof of what is missing
+    def prepare(self, *, require_proof: bool) -> None:
         """Read which dead letters are open, and what exists of their sources. Blocks.
 
-        Raises InputError for an output that cannot be read: it may be a message that exists.
+        Raises InputError for an output that cannot be read: it may be a message that exists. A dead letter is proof of
+        what is missing; `require_proof`: where nearly all are of another tenant, that is an InputError too.
         """
         began, parts = time.monotonic(), self._parts
         entries = read_dead_letters(
@@ -109,6 +111,9 @@ class PartitionRedrive:
                 self.report.shortened += 1
         if self._entries:
             self._search()
+            tenants = [cause if cause is not None and cause.is_tenant else None for cause in self._searched.causes]
+            if require_proof:  # what is rejected again is no sign of it
+                refuse_bad_deployment(tenants, parts.settings.max_rejected_ratio, at_end=True)
         self.report.examined_s = time.monotonic() - began
 
     def _offsets_ahead(self) -> range:
@@ -201,6 +206,8 @@ class PartitionRedrive:
 
     def _map_record(self, record: SourceRecord, stored: StoredDeadLetter) -> Processed | Rejected | NothingToPublish:
         decoded = decode_now(record, self._parts.context, schema_of=self._parts.schema_of)
+        if isinstance(decoded, Processed) and stored.entry.failed:
+            return NothingToPublish.OTHER_TENANT  # it was mapped for this tenant once, and its decision would end that
         if not isinstance(decoded, SourceEvent):
             return decoded
         return self._map_failed(decoded, stored) if stored.entry.failed else self._map_rejected(decoded)

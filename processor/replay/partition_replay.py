@@ -14,6 +14,7 @@ from processor.domain.output_topics import FixedOutput
 from processor.domain.record import SourceRecord
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.start_offsets import READ_HINT
+from processor.engine.startup_guard import refuse_bad_deployment
 from processor.errors import InputError
 from processor.kafka.offsets import partition_extent
 from processor.replay.assigned_stretches import assigned_stretches, largest_provable, unprovable_ranges
@@ -83,8 +84,9 @@ class PartitionReplay:
     def prepare(self, *, require_proof: bool) -> None:
         """Read what became of the events. Blocks.
 
-        `require_proof`: an event whose missing outcome proves nothing is an InputError, which names what is provable;
-        else such events are counted. Raises as `examine`, InputError too for a template set that is not kept.
+        `require_proof`: an event whose missing outcome proves nothing is an InputError, which names what is provable,
+        and so are events that nearly all are another tenant's or rejected; else such events are counted. Raises as
+        `examine`, InputError too for a template set that is not kept.
         """
         began, report, events = time.monotonic(), self.report, self.events
         if events.first >= events.end:
@@ -107,6 +109,8 @@ class PartitionReplay:
         report.with_outcome = sum(map(found.index.has_outcome, range(events.first, events.end)))
         self._templates = self._templates_to_apply(found)
         self._search(self._templates)
+        if require_proof:  # what is written for a wrong tenant cannot be taken back
+            refuse_bad_deployment(self._searched.causes, self._parts.settings.max_rejected_ratio, at_end=True)
         report.examined_s = time.monotonic() - began
 
     def _templates_to_apply(self, found: Examination) -> TemplatesToApply:

@@ -34,6 +34,7 @@ class NothingToPublish(StrEnum):
     SAME_DECISION = "SAME_DECISION"  #: What was decided would be decided once more.
     DEFERRED = "DEFERRED"  #: The registry refuses its schema, and serves others: it stays as it is.
     EXPIRED = "EXPIRED"  #: Its dead letter had no room for its bytes, and the events have them no longer, or others.
+    OTHER_TENANT = "OTHER_TENANT"  #: It was mapped for this tenant, and is another's by PROCESSOR_TENANT now.
     OF_RUN = "OF_RUN"  #: The group's position was set back to before it, so that `run` comes to it again.
     TEMPLATE_GONE = "TEMPLATE_GONE"  #: Today's templates have none of those that failed for it.
 

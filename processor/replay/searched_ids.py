@@ -3,8 +3,9 @@
 import structlog
 
 from processor.domain.event import SourceEvent
-from processor.domain.outcome import Rejected
+from processor.domain.outcome import Processed, Rejected
 from processor.domain.record import SourceRecord
+from processor.engine.startup_guard import MAX_SAMPLE, Cause, causes_of
 from processor.mapping.context import MappingContext
 from processor.mapping.rejections import error_place
 from processor.replay.past_mapper import NothingToPublish, decode_now, is_of_a_dependency
@@ -26,6 +27,7 @@ class SearchedIds:
         self._schema_of = schema_of
         self.offset_by_id: dict[str, int] = {}
         self.unread: set[int] = set()
+        self.causes: list[Cause | None] = []  #: Of the first records, why they speak against our settings.
 
     def add(self, record: SourceRecord) -> SourceEvent | None:
         """Note the event of `record`, which has no outcome, and give it; None where it has none that can be read.
@@ -46,9 +48,21 @@ class SearchedIds:
             log.warning("event not read", position=str(record.position), error=error_place(error))
             self.unread.add(offset)
             return None
+        if len(self.causes) < MAX_SAMPLE:
+            self.causes += _causes(source)
         match source:
             case SourceEvent():
                 return source
             case Rejected() | NothingToPublish():
                 self.unread.add(offset)
         return None
+
+
+def _causes(source: SourceEvent | Processed | Rejected | NothingToPublish) -> list[Cause | None]:
+    match source:
+        case SourceEvent():
+            return [None]
+        case NothingToPublish():
+            return []
+        case _:
+            return causes_of([source])

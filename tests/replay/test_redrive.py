@@ -315,6 +315,28 @@ def raise_error(*_arguments: Any, **_named: Any) -> Any:
     raise ValueError("a bug")
 
 
+def test_a_wrong_tenant_ends_no_dead_letter(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt setting: what failed was this tenant's, and is left; rejected records are refused if nearly all are
+    another tenant's."""
+    installation.produce_events([repayment(number) for number in range(2)])
+    installation.run()
+    correct_template(installation)
+    misspelt = with_settings(installation, tenant="nothbank")
+    code, found = redrive_as_json(capsys, misspelt, yes=True)
+    assert (0, {"OTHER_TENANT": 2}) == (code, found["left"])
+
+    installation.produce_events([repayment(number) for number in range(2, 20)])
+    with_settings(installation, max_event_bytes=SMALL_BYTES).run()
+    assert {"open": 20} == states(capsys, installation)
+    careful = with_settings(misspelt, max_rejected_ratio=0.9)
+    with pytest.raises(InputError, match="20 of the first 20 records are of another tenant"):
+        run_redrive(careful, yes=True)
+
+    assert {"open": 20} == states(capsys, installation)
+    assert 0 == run_redrive(installation, yes=True)
+    assert {"done": 20} == states(capsys, installation)
+
+
 def plant_refused(installation: Installation, event: Mapping[str, Any], *, offset: int, age_ms: int) -> None:
     """A dead letter of an event whose outputs the broker refused, as `run` writes it."""
     value, key = installation.encode(event)

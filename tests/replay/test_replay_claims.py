@@ -754,6 +754,23 @@ def test_a_plan_whose_decision_would_be_a_message(installation: Installation, tm
     assert once([0]) == created(installation)
 
 
+def test_a_wrong_tenant(installation: Installation) -> None:
+    """A misspelt setting would give every event a decision that stands for all templates for ever: exit code 5, and
+    nothing is written of any."""
+    skip(installation, [repayment(number) for number in range(12)])
+    misspelt = replace(installation, settings=installation.settings.model_copy(update={"tenant": "nothbank"}))
+
+    assert 1 == run_replay(misspelt)
+    with pytest.raises(
+        InputError, match=r"12 of the first 12 records are of another tenant(.|\n)*PROCESSOR_TENANT"
+    ) as no:
+        run_replay(misspelt, yes=True)
+    assert 5 == no.value.exit_code
+    assert [] == installation.read_decisions()
+    assert 0 == run_replay(installation, yes=True)
+    assert once(range(12)) == created(installation)
+
+
 def test_a_record_that_is_no_template_set(installation: Installation) -> None:
     """Their topic keeps it for ever: no replay ends for it, as `run` does not."""
     plant(installation, installation.settings.topic(FixedOutput.TEMPLATE_SETS), b"no set")
