@@ -8,7 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from processor.domain.operation_record import AssignedRecord, Operation, PositionsRecord
+from processor.domain.operation_record import (
+    AssignedRecord,
+    Operation,
+    OperationState,
+    PositionsRecord,
+    ProgressRecord,
+)
 from processor.mapping.options import WrittenDecisions
 
 
@@ -28,26 +34,36 @@ class Stretch:
 def assigned_stretches(records: Iterable[Operation]) -> tuple[Stretch, ...]:
     """The stretches of one partition's records, which come in the order in which they were written.
 
-    A stretch ends where the next one begins, or at the position from which a person set the group to there. After a
+    A stretch ends where the next one begins, or at the position from which a person set the group to there, unless that
+    one's progress says that the broker refused it: the group may have come there by itself. After a
     position was set back without a record it is known to have reached that far alone: what it mapped behind that was
     mapped once more.
     """
     found: list[Stretch] = []
     assigned: AssignedRecord | None = None
-    moved: tuple[int, int] | None = None  # from, to; the commit may have failed, which the next assignment shows
+    moves: list[PositionsRecord] = []  # the commit may have failed, which the next assignment shows
     for record in records:
         match record:
-            case PositionsRecord(from_offset=from_offset, to_offset=to_offset):
-                is_continued = moved is not None and moved[1] == from_offset
-                moved = (moved[0] if moved is not None and is_continued else from_offset, to_offset)
+            case PositionsRecord():
+                moves.append(record)
+            case ProgressRecord(operation=refused, state=OperationState.STOPPED):
+                moves = [move for move in moves if move.operation != refused]
             case AssignedRecord():
                 if assigned is not None:
-                    end = moved[0] if moved is not None and moved[1] == record.offset else record.offset
+                    end = _left_at(moves, record.offset)
                     found.append(Stretch(assigned.offset, end, assigned.decisions))
-                assigned, moved = record, None
+                assigned, moves = record, []
     if assigned is not None:
         found.append(Stretch(assigned.offset, None, assigned.decisions))
     return tuple(stretch for stretch in found if stretch.end is None or stretch.end > stretch.first)
+
+
+def _left_at(moves: Iterable[PositionsRecord], offset: int) -> int:
+    """Where the group was when `moves`, one after the other, set it to `offset`; `offset` itself where they did not."""
+    left_at, at = offset, -1
+    for move in moves:
+        left_at, at = left_at if at == move.from_offset else move.from_offset, move.to_offset
+    return left_at if at == offset else offset
 
 
 def unprovable_ranges(

@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from processor.domain.operation_record import AssignedRecord, Operation, PositionsRecord
+from processor.domain.operation_record import (
+    AssignedRecord,
+    Operation,
+    OperationState,
+    PositionsRecord,
+    ProgressRecord,
+)
 from processor.domain.outcome import Processed, Rejected, StatusOutcome
 from processor.domain.output_topics import FixedOutput
 from processor.domain.record import SourceRecord
@@ -249,8 +255,9 @@ class PartitionReplay:
         oldest_ms: int | None = None
         for logged in operation_records(parts.settings, events.partition, admin=parts.admin):
             oldest_ms = logged.time_ms if oldest_ms is None else min(oldest_ms, logged.time_ms)
-            if isinstance(logged.record, AssignedRecord | PositionsRecord):
-                records.append(logged.record)
+            match logged.record:
+                case AssignedRecord() | PositionsRecord() | ProgressRecord(state=OperationState.STOPPED):
+                    records.append(logged.record)
         stretches = assigned_stretches(records)
         operations = parts.settings.topic(FixedOutput.OPERATIONS)
         extent = partition_extent(parts.admin, operations, events.partition, hint=READ_HINT)

@@ -1,12 +1,21 @@
 """Which offsets prove something: compared with a plain replay of who mapped what."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from processor.domain.operation_record import AssignedRecord, Operation, OtherOperation, PositionsRecord
+from processor.domain.operation import OperationId
+from processor.domain.operation_record import (
+    AssignedRecord,
+    Operation,
+    OperationState,
+    OtherOperation,
+    PositionsRecord,
+)
 from processor.replay.assigned_stretches import Stretch, assigned_stretches, largest_provable, unprovable_ranges
+from tests.support.builders import make_progress
 
 
 def assigned(offset: int, decisions: str = "all") -> AssignedRecord:
@@ -66,6 +75,20 @@ def test_a_position_that_a_person_set_ends_a_stretch_where_it_was() -> None:
     assert (Stretch(0, 60, "off"), Stretch(10, 15, "all"), Stretch(100, None, "all")) == assigned_stretches(
         back_and_forth
     )
+
+
+def test_a_position_that_the_broker_refused_ends_nothing() -> None:
+    """The group was active, and came to where a person wanted to set it by itself; who had set it before did."""
+    refused = OperationId("positions-20261129T075501Z-3f2a91c0")
+    move = replace(moved(60, 100), operation=refused)
+    stopped = make_progress(operation=refused, state=OperationState.STOPPED)
+    records: list[Operation] = [assigned(0, "off"), move, stopped, assigned(100)]
+
+    assert (Stretch(0, 100, "off"), Stretch(100, None, "all")) == assigned_stretches(records)
+    records = [assigned(0, "off"), moved(60, 100), move, stopped, assigned(100)]
+    assert (Stretch(0, 60, "off"), Stretch(100, None, "all")) == assigned_stretches(records)
+    records = [assigned(0, "off"), move, make_progress(operation=refused, state=OperationState.DONE), assigned(100)]
+    assert (Stretch(0, 60, "off"), Stretch(100, None, "all")) == assigned_stretches(records)
 
 
 def test_a_position_whose_commit_failed_ends_nothing() -> None:
