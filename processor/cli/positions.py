@@ -139,6 +139,8 @@ def _print(plan: "PositionsPlan", operation: "OperationId | None", saved_to: Pat
 
 def _lines(plan: "PositionsPlan", operation: "OperationId | None", saved_to: Path | None) -> Iterator[str]:
     """What was done, or would be."""
+    from processor.replay.positions import refuses_republishing
+
     yield f"group {plan.group} in {plan.topic}"
     rows: list[tuple[str, ...]] = [("partition", "from", "to", "events", "outputs hold")]
     rows += [
@@ -156,9 +158,12 @@ def _lines(plan: "PositionsPlan", operation: "OperationId | None", saved_to: Pat
         yield f"set {len(plan.to_do)} of {len(plan.changes)} positions: operation {operation}"
         return
     yield from _obstacles(plan)
-    yield (
-        "hint: nothing was changed; `--yes --because TEXT` acts" if plan.to_do else "nothing to set: the group is there"
-    )
+    if not plan.to_do:
+        yield "nothing to set: the group is there"
+    elif refuses_republishing(plan):
+        yield "nothing was changed; `--yes` is refused without `--republish`"
+    else:
+        yield "hint: nothing was changed; `--yes --because TEXT` acts"
 
 
 def _obstacles(plan: "PositionsPlan") -> Iterator[str]:

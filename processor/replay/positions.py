@@ -215,15 +215,19 @@ def plan_positions(
 
 def refuse_republishing(plan: PositionsPlan) -> None:
     """Raise InputError when a position would be at or below what the outputs hold, and nobody asked for that."""
-    if plan.request.republish:
-        return
-    refusals = [
-        republishing_error(plan.topic, change, change.published)
-        for change in plan.to_do
-        if change.republished and change.published is not None
-    ]
-    if refusals:
-        raise join_refusals(refusals)
+    if refuses_republishing(plan):
+        raise join_refusals(
+            [
+                republishing_error(plan.topic, change, change.published)
+                for change in plan.to_do
+                if change.republished and change.published is not None
+            ]
+        )
+
+
+def refuses_republishing(plan: PositionsPlan) -> bool:
+    """Whether a position would be at or below what the outputs hold, and nobody asked for that."""
+    return not plan.request.republish and any(change.republished for change in plan.to_do)
 
 
 def republishing_error(topic: Topic, change: PositionChange, published: int) -> InputError:

@@ -117,8 +117,10 @@ def test_forward_and_back(
     assert [*range(50), *range(150, 200)] == source_offsets(installation)
 
     (saved,) = tmp_path.iterdir()
-    with pytest.raises(InputError, match=r"up to offset 199: going on at 50 would publish them again\nhint: .*--repub"):
-        set_to(installation, file=saved, **SIGNED)
+    for options in ({}, SIGNED):
+        with pytest.raises(InputError, match=r"up to offset 199: going on at 50 would publish them again\nhint: .*--rep"):
+            set_to(installation, file=saved, **options)
+    assert "\nnothing was changed; `--yes` is refused without `--republish`\n" in capsys.readouterr().out
     assert [200] == installation.committed()
     keys = {status["encodedKey"] for status in installation.read_statuses()}
     assert set_to(installation, file=saved, republish=True, **SIGNED) == 0
