@@ -15,7 +15,7 @@ class Advice:
     when: str
 
 
-_CORRECTED: Final = "with corrected bytes alone: these stay what they are"
+_CORRECTED: Final = "only with corrected bytes: these stay what they are"
 
 ADVICE: Final[Mapping[Reason, Advice]] = {  # reason of a record -> who acts, and when to try again
     Reason.BAD_FRAME: Advice("producer of the event", _CORRECTED),
@@ -27,7 +27,7 @@ ADVICE: Final[Mapping[Reason, Advice]] = {  # reason of a record -> who acts, an
         "producer of the event", "after an upgrade that knows the event, or with its name set"
     ),
     Reason.INVALID_EVENT: Advice("producer of the event", _CORRECTED),
-    Reason.MISSING_KEY: Advice("producer of the event", "with a key alone: the record has none"),
+    Reason.MISSING_KEY: Advice("producer of the event", "only with a key: the record has none"),
     Reason.WRONG_KEY: Advice("producer of the event, or operator", "after PROCESSOR_KEY_CHECK=warn, or with its key"),
     Reason.EVENT_TOO_LARGE: Advice("operator", "after PROCESSOR_MAX_EVENT_BYTES was raised"),
     Reason.TEMPLATE_FAILED: Advice(

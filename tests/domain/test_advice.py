@@ -14,5 +14,5 @@ def test_advice_reads_as_a_sentence() -> None:
     """`worth another try …` goes on with each, and no end is written twice."""
     for advice in (*ADVICE.values(), *TEMPLATE_ADVICE.values()):
         assert advice.who
-        assert advice.when.startswith(("after ", "with ", "when "))
+        assert advice.when.startswith(("after ", "with ", "only with ", "when "))
         assert not advice.when.endswith(".")
