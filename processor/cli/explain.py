@@ -39,6 +39,9 @@ _DETAIL_LIMIT_CHARACTERS: Final = 200
 _TABLES_NOT_READ: Final = "not looked at: the reference tables, which say who is blocked, has opted out or has opted in"
 _RECORD: Final = "(the record)"  # in place of a template
 _NO_OUTCOME: Final = "no outcome"
+_KEY_CHARACTERS: Final = 32  # of an encodedKey
+_LINES_WIDTH: Final = 10  # of a table's lines and spaces, with three columns
+_LEAST_WIDTH: Final = 10  # of a column
 
 
 def command(
@@ -171,9 +174,19 @@ def _print_place(explanation: "PlaceExplanation", settings: "Settings", *, maske
         past = "\n".join(then[name]) if name in then else "" if explanation.outcomes else _NO_OUTCOME
         rows.add_row(cell(name), cell(past), cell(today.get(name, "")))
     if rows.row_count:
+        ids_width = _ids_width(explanation.outcomes)
+        rest = screen.width - _LINES_WIDTH - max(map(len, (*then, *today))) - ids_width
+        if rest >= _LEAST_WIDTH:
+            rows.columns[1].min_width, rows.columns[2].max_width = ids_width, rest
         screen.print(rows)
     if explanation.today is not None and any(result.depends_on_tables for result in explanation.today.templates):
         screen.print(cell(_TABLES_NOT_READ), soft_wrap=True)
+
+
+def _ids_width(outcomes: "tuple[SourceOutcome, ...]") -> int:
+    """How wide what the outputs say has to be for its ids to stay whole: they are copied."""
+    by_width = max((len(f"by {outcome.operation}") for outcome in outcomes if outcome.operation is not None), default=0)
+    return max(_KEY_CHARACTERS if outcomes else 0, by_width)
 
 
 def _record_lines(explanation: "PlaceExplanation", settings: "Settings") -> Iterator[str]:
@@ -215,7 +228,7 @@ def _then(outcomes: "tuple[SourceOutcome, ...]", *, masked: bool) -> Iterator[tu
     """What the outputs say, by template; what is about the whole record under a name of its own."""
     rows: dict[str, list[str]] = {}
     for outcome in outcomes:
-        by = "" if outcome.operation is None else f" by {outcome.operation}"
+        by = "" if outcome.operation is None else f"\nby {outcome.operation}"
         for template, text in _said(outcome, masked=masked):
             rows.setdefault(template or _RECORD, []).append(f"{text}{by}")
     yield from rows.items()

@@ -249,6 +249,20 @@ def test_nothing_is_shown_where_the_broker_does_not_take_the_record(
     assert "" == capsys.readouterr().out
 
 
+def test_ids_are_whole_on_a_narrow_screen(
+    capsys: pytest.CaptureFixture[str], installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On 80 columns encodedKeys can be copied, and no line is wider than the screen but those without a table."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run_at(installation, f"0:{MESSAGES}")
+    lines = capsys.readouterr().out.splitlines()
+    statuses = [status for status in installation.read_statuses() if status["source"]["offset"] == MESSAGES]
+
+    cells = {cell.strip() for line in lines for cell in line.strip("│").split("│")}
+    assert {status["encodedKey"] for status in statuses} <= cells
+    assert max(len(line) for line in lines if line[:1] in "┏┃┡│├└") == 80
+
+
 def test_what_an_operation_wrote(capsys: pytest.CaptureFixture[str], installation: Installation) -> None:
     """Its id is shown beside what it wrote."""
     (first, *_) = installation.read_statuses()
