@@ -332,7 +332,7 @@ def _begun_before(
     """The progress that says whether a call goes on with an operation, or has been made before. The newest does; but a
     reissue would write to people once more, and one that is named is meant, so of these it is looked for behind what
     other operations have done since. Blocks."""
-    if not options.yes or (options.resume is None and not request.reissue):
+    if options.resume is None and not request.reissue:
         return newest
 
     def matches(progress: ProgressRecord) -> bool:
@@ -344,16 +344,18 @@ def _begun_before(
 
 
 def _operation(command: PastCommand, options: OperationOptions, newest: _Begun) -> tuple[Operation | None, PastCommand]:
-    """Under which id this call writes, None for a dry run; and with what it began.
+    """Under which id this call writes, None for a dry run; and with what it began. Raises UsageError for a reissue that
+    was done, of a dry run too.
 
     It goes on with an operation that was not done: the one that is named, or the one that the same command began.
     """
-    if not options.yes:
-        return None, command
     request = command.request
     own = _unfinished(newest, request, options.resume)
     if own is None:
         _refuse_second(request, [logged.record for logged in newest.values() if logged is not None])
+    if not options.yes:
+        return None, command
+    if own is None:
         asked = {"command": request.command, _PARTITION_COUNT: max(newest, default=-1) + 1, **request.values}
         operation = Operation(_new_id(request.kind), asked, options)
     else:

@@ -303,7 +303,8 @@ def test_outputs_of_another_log_are_noticed(installation: Installation) -> None:
 def test_a_reissue_makes_new_messages_of_those_that_exist(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Under new ids, one for each message and never for what has none; the same command again is refused."""
+    """Under new ids, one for each message and never for what has none; the same command again is refused, whatever
+    was done since, and so is its dry run."""
     installation.produce_events([repayment(number) for number in range(4)])
     installation.run()
     skip(installation, [repayment(4)])
@@ -318,8 +319,10 @@ def test_a_reissue_makes_new_messages_of_those_that_exist(
     assert 0 == run_replay(installation, **wrong)
     assert {(0, "note"): 1, (1, "note"): 2, (2, "note"): 2, (3, "note"): 2} == created(installation)
     assert 4 + 3 == len({status["encodedKey"] for status in installation.read_statuses()} | keys)
-    with pytest.raises(UsageError, match="has done this very reissue"):
-        run_replay(installation, **wrong)
+    run_replay(installation, offsets=":1", yes=True)  # is the newest operation of the partition now
+    for typed in (wrong, {**wrong, "yes": False}):
+        with pytest.raises(UsageError, match="has done this very reissue"):
+            run_replay(installation, **typed)
     assert 7 == created(installation).total()
 
 
