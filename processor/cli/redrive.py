@@ -199,11 +199,11 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
     if partition.shortened:
         yield f"  {partition.shortened:,} left: they name only some of the templates that failed"
     for (template, cause), count in sorted(partition.failed.items()):
-        yield f"  {count:,} fail in template {template}: {cause}"
+        yield f"  {count:,} {'fails' if count == 1 else 'fail'} in template {template}: {cause}"
     for word, count in sorted(partition.dead_letters.items()):
-        yield f"  {count:,} fail as a whole: {word}"
+        yield f"  {count:,} {'fails' if count == 1 else 'fail'} as a whole: {word}"
     for word, count in sorted(partition.decisions.items()):
-        yield f"  {count:,} decisions: {word}"
+        yield f"  decisions: {count:,} {word}"
 
 
 def _closing_lines(report: "OperationReport") -> Iterator[str]:

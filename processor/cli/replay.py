@@ -279,7 +279,7 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
         if counts:
             yield f"  {verb} {what}: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     for (template, cause), count in sorted(partition.failed.items()):
-        yield f"  {count:,} events fail in template {template}: {cause}"
+        yield f"  {count:,} {'event fails' if count == 1 else 'events fail'} in template {template}: {cause}"
 
 
 def _closing_lines(report: "OperationReport", *, rate: float | None) -> Iterator[str]:

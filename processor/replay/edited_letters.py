@@ -82,7 +82,10 @@ def read_edited(file: Path, schemas: Schemas) -> EditedLetters:
         for field in unknown_fields(letter.parsed, schemas):
             unknown.setdefault(field, number)
     if errors:
-        raise UsageError(_first_of(errors, "more lines"), hint="nothing was written")
+        raise UsageError(
+            _first_of(errors, "more lines"),
+            hint="nothing was written; correct these lines, or leave them out: what is left out stays open",
+        )
     if not letters:
         raise UsageError(f"{file} has no lines", hint="`processor dead-letters --export FILE --unmasked` writes them")
     return EditedLetters(letters, blake2b(data, digest_size=16).hexdigest(), unknown)

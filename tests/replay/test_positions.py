@@ -118,7 +118,9 @@ def test_forward_and_back(
 
     (saved,) = tmp_path.iterdir()
     for options in ({}, SIGNED):
-        with pytest.raises(InputError, match=r"up to offset 199: going on at 50 would publish them again\nhint: .*--rep"):
+        with pytest.raises(
+            InputError, match=r"up to offset 199: going on at 50 would publish them again\nhint: .*--rep"
+        ):
             set_to(installation, file=saved, **options)
     assert "\nnothing was changed; `--yes` is refused without `--republish`\n" in capsys.readouterr().out
     assert [200] == installation.committed()
