@@ -356,7 +356,7 @@ def test_the_commands_of_the_replaying_guide(
 
     assert {0} == {code for line, code in codes.items() if "--yes" in line}, codes
     assert 1 == codes["replay --partition 0"]
-    assert 1 == codes["replay --from 3d --include-new note"]
+    assert 1 == codes["replay --from 3d --include-new note --template note"]
     assert 1 == codes["redrive --template strict"]
     created = Counter((status["source"]["offset"], status["templateId"]) for status in installation.read_statuses())
     assert {1} == set(created.values())

@@ -66,7 +66,8 @@ def command(
         str | None, typer.Option(metavar="PARTITION:OFFSET", help="All of the one whose record lies there.")
     ] = None,
     export: Annotated[
-        str | None, typer.Option(metavar="FILE", help="JSON lines with key, headers and value; - is stdout.")
+        str | None,
+        typer.Option(metavar="FILE", help="JSON lines with key, headers and value; - is stdout; needs --unmasked."),
     ] = None,
     partition: PartitionOption = None,
     reason: Annotated[

@@ -27,7 +27,7 @@ FromOption = Annotated[
 ToOption = Annotated[str | None, typer.Option(metavar="TIME", help="Events before a time, as --from.")]
 EventOption = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this event; repeatable.")]
 TemplateOption = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this template; repeatable.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Write what is missing; without it nothing is written.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is written.")]
 RateOption = Annotated[
     float | None, typer.Option(metavar="R", help="At most R events a second; not set: as fast as possible.")
 ]

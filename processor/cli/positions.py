@@ -54,7 +54,8 @@ def command(
         typer.Option(metavar="FILE", help="Where the old positions are saved; with --yes they always are."),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Set them, in a stopped group; without it nothing is written.")
+        bool,
+        typer.Option("--yes", help="Set them, in a stopped group; needs --because. Without it nothing is written."),
     ] = False,
     by: ByOption = None,
     because: BecauseOption = None,

@@ -58,7 +58,8 @@ _IncludeDecidedOption = Annotated[
     typer.Option(metavar="REASON", help="Also what was skipped for this reason, with today's set; repeatable."),
 ]
 _ReissueOption = Annotated[
-    bool, typer.Option("--reissue", help="New messages beside those that exist: people get them again.")
+    bool,
+    typer.Option("--reissue", help="New messages beside those that exist: people get them again; needs --because."),
 ]
 _SavePlanOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write what is missing to a file, for a review.")

@@ -36,7 +36,8 @@ def claim_past_store(settings: Settings, operation: str) -> Iterator[str]:
     except Timeout:
         raise OperationUnderWayError(
             f"{_read_holder(holder_file)} is under way, with the local store in {folder}",
-            hint="wait until it has ended, or set PROCESSOR_STATE_DIR to another folder for this one",
+            hint="wait until it has ended; `--take-over` ends it where it has the same partitions, for others set "
+            "PROCESSOR_STATE_DIR to another folder",
         ) from None
     except OSError as error:
         raise folder_error(folder, error) from error

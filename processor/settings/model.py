@@ -467,11 +467,12 @@ class Settings(BaseSettings):
     )
     key_check: KeyCheck = Field(
         default=KeyCheck.WARN,
-        description="A key that is not the event's ordering key: counted and logged, or a dead letter.",
+        description="A key that is not the event's ordering key: warn, counted and logged; strict, a dead letter.",
     )
     decisions: WrittenDecisions = Field(
         default=WrittenDecisions.ALL,
-        description="Which decisions are written; unexpected: those that neither settings nor templates intend.",
+        description="Which decisions are written: all; unexpected, those that neither settings nor templates intend; "
+        "off, none.",
     )
     circuit_breaker: Switch = Field(
         default=Switch.ON, description="Suspend a template that fails for almost every record."

@@ -199,7 +199,8 @@ def test_every_error_is_reported_at_once(environment: Environment, tmp_path: Pat
         "PROCESSOR_TIME_ZONE='Berlin' in the environment: is not a time zone of the IANA list, such as Europe/Berlin\n"
         "hint: Time zone of dates and times in rendered texts. Default: UTC\n"
         "PROCESSOR_KEY_CHECK='loose' in the environment: input should be 'warn' or 'strict'\n"
-        "hint: A key that is not the event's ordering key: counted and logged, or a dead letter. Default: warn\n"
+        "hint: A key that is not the event's ordering key: warn, counted and logged; strict, a dead letter. "
+        "Default: warn\n"
         f"http.port = 70000 in {file}: input should be less than or equal to 65535\n"
         "hint: Port of /health, /ready and /metrics; 0: a free one, which is printed. Default: 8080"
     ) == error_text()
