@@ -1,6 +1,7 @@
 """`processor redrive`: dead letters through the pipeline again, for what they still lack. A dry run unless --yes.
 
-The exit code is 1 while something is to be done: of a dry run what would pass now, else what failed again or was left.
+The exit code is 1 while something is to be done: of a dry run what would pass now, or was not tried, else what failed
+again or was left.
 """
 
 import sys
@@ -152,7 +153,7 @@ def _edited_command(settings: "Settings", request: "RedriveRequest", file: Path)
 
 def _needs_attention(report: "OperationReport") -> bool:
     if report.operation is None:
-        return any(partition.records > partition.failing for partition in report.partitions)
+        return any(partition.records > partition.failing or partition.stop_reason for partition in report.partitions)
     return report.stopped or any(
         partition.failing or partition.stop_reason or partition.is_incomplete for partition in report.partitions
     )
@@ -185,7 +186,7 @@ def _partition_lines(partition: "PartitionReport", *, is_dry: bool) -> Iterator[
     if partition.operation_under_way is not None:
         yield f"  {partition.operation_under_way}: what it writes meanwhile may be counted as open here"
     if partition.stop_reason:
-        yield f"  stopped: {partition.stop_reason}"
+        yield f"  stopped: {partition.stop_reason}; the others were not tried, --stop-at 1 tries all"
     words = {
         NothingToPublish.TEMPLATE_GONE: "left: the templates that failed are gone",
         NothingToPublish.EXPIRED: "left: their bytes had no room in the dead letter, and the events have expired",
@@ -217,7 +218,9 @@ def _closing_lines(report: "OperationReport") -> Iterator[str]:
             yield f"order: {ORDER_ADVICE}"
         return
     if not any(partition.records > partition.failing for partition in report.partitions):
-        yield "nothing would pass now; `processor dead-letters` says who acts"
+        is_whole = not any(partition.stop_reason for partition in report.partitions)
+        what = "nothing" if is_whole else "nothing of what was tried"
+        yield f"{what} would pass now; `processor dead-letters` says who acts"
         return
     yield f"would make {messages:,} messages of {records:,} dead letters"
     yield f"order: {ORDER_ADVICE}"

@@ -373,9 +373,15 @@ def test_two_records_of_an_event_are_not_left_for_each_other(
 
 
 def test_the_canary_stops_a_redrive_that_fails(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
-    """After the first 20, most of which fail again; --stop-at allows more."""
+    """After the first 20, most of which fail again; --stop-at allows more. A dry run says that it did not try all, and
+    does not end as one that has nothing to do."""
     installation.produce_events([repayment(number) for number in range(30)])
     installation.run()
+
+    assert 1 == run_redrive(installation)
+    screen = capsys.readouterr().out
+    assert "  stopped: 20 of the last 20 failed again; the others were not tried, --stop-at 1 tries all\n" in screen
+    assert "\nnothing of what was tried would pass now; " in screen
 
     code, written = redrive_as_json(capsys, installation, yes=True)
 
