@@ -1,5 +1,7 @@
 """What is seen of a contender's process: its own time and memory, and those of what it has started."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,7 +45,7 @@ def test_children_count(tmp_path: Path) -> None:
         assert observed.peak_mb > 50
     finally:
         for pid in reversed(process_tree(process.pid)):
-            subprocess.run(["kill", "-KILL", str(pid)], check=True)
+            os.kill(pid, signal.SIGKILL)
         process.wait()
     with pytest.raises(ContenderError, match=r"it ended with -9: .*\ndone"):
         observed.check()

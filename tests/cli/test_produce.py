@@ -32,7 +32,7 @@ from processor.wire.decode import decode, event_from_json
 from processor.wire.json_codec import parse_json
 from processor.wire.wire_format import WireFormat
 from tests.cli.commands import run_command
-from tests.support.clients import logged
+from tests.support.clients import create_topic, logged
 from tests.support.read_to_end import read_topics
 
 SCHEMAS = load_schemas()
@@ -51,7 +51,7 @@ def make_settings(bootstrap_servers: str, prefix: str, **more: Any) -> Settings:
 def make_topic(settings: Settings, **config: str) -> None:
     admin = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
     new = NewTopic(settings.topic(InputTopic.EVENTS), num_partitions=2, replication_factor=1, config=config)
-    admin.create_topics([new])[settings.topic(InputTopic.EVENTS)].result()
+    create_topic(admin, new)
 
 
 @pytest.fixture

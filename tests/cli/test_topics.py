@@ -11,7 +11,7 @@ from processor.errors import DependencyError, TopicConfigError, UsageError
 from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_admin import create_topics, grow_topics, inspect_topics
 from processor.settings import FixedTopic, InputTopic, KafkaSettings, Settings, TopicSettings
-from tests.support.clients import logged
+from tests.support.clients import create_topic, logged
 
 pytestmark = pytest.mark.kafka
 
@@ -33,7 +33,7 @@ def make_topic(settings: Settings, name: str, *, partitions: int = 1, **config: 
     admin = AdminClient(logged({"bootstrap.servers": settings.bootstrap_servers}))
     properties = {key.replace("_", "."): value for key, value in config.items()}
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=properties)
-    admin.create_topics([new])[name].result()
+    create_topic(admin, new)
 
 
 def test_a_check_creates_nothing(settings: Settings) -> None:

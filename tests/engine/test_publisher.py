@@ -17,7 +17,7 @@ from processor.engine.loop import run
 from processor.engine.publisher import NotCommitted, TransactionalPublisher, TransactionResult
 from processor.errors import UsageError
 from processor.kafka.local.kafka import local_kafka
-from tests.support.clients import logged
+from tests.support.clients import create_topic, logged
 from tests.support.installation import create_installation
 from tests.support.read_to_end import read_topics
 
@@ -73,7 +73,7 @@ def test_a_transaction_without_positions(bootstrap_servers: str, topic_prefix: s
     """An operation on the past commits what it publishes, and no positions; a second one of the id fences it."""
     topic = Topic(f"{topic_prefix}out")
     admin = AdminClient(logged({"bootstrap.servers": bootstrap_servers}))
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    create_topic(admin, NewTopic(topic, 1, 1))
 
     def connect() -> TransactionalPublisher:
         properties = logged({"bootstrap.servers": bootstrap_servers, "transactional.id": f"{topic_prefix}past"})

@@ -41,7 +41,7 @@ from processor.wire.encode import encode_event
 from processor.wire.reader_schemas import Schemas
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import TENANT, make_context
-from tests.support.clients import logged
+from tests.support.clients import create_topic, logged
 from tests.support.read_to_end import read_partition
 from tests.support.waiting import wait_until
 
@@ -138,9 +138,7 @@ class Installation:
 
     def create_topic(self, topic: Topic, partitions: int) -> None:
         """Create one by hand."""
-        admin = self.admin()
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
-        wait_until(lambda: topic in admin.list_topics(timeout=10).topics)
+        create_topic(self.admin(), NewTopic(topic, partitions, 1))
 
     def delete_topic(self, topic: Topic) -> None:
         """Blocks until it is gone."""

@@ -32,7 +32,7 @@ from processor.observability.signals import Shutdown
 from processor.settings import ReferenceSettings
 from processor.tables.reader import ReferenceTables, store_folder
 from processor.tables.store import TableRecord, TableStore
-from tests.support.clients import logged
+from tests.support.clients import create_topic, logged
 from tests.support.events import repayment
 from tests.support.installation import Installation, create_installation
 from tests.support.reference_rows import BLOCKED, CLIENT, INES
@@ -196,8 +196,7 @@ def recreate_topic(installation: Installation) -> None:
     admin = installation.admin()
     admin.delete_topics([topic])[topic].result(10)
     wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
-    wait_until(lambda: topic in admin.list_topics(timeout=10).topics)
+    create_topic(admin, NewTopic(topic, 1, 1))
     installation.produce_row(Table.CONTACTS, "real", INES)
 
 
