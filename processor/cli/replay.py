@@ -300,7 +300,8 @@ def _closing_lines(report: "OperationReport", *, rate: float | None) -> Iterator
     if not records:
         yield "nothing is missing" if not report.is_missing_something else "nothing can be made up for"
         return
-    yield f"missing: {messages:,} messages of {records:,} events"
+    what = "would make" if _recipients(report) else "missing:"  # nothing of a reissue is missing
+    yield f"{what} {messages:,} messages of {records:,} events"
     yield f"hint: nothing was written; --yes writes it, in about {_duration(report.estimated_s(rate))}"
 
 

@@ -316,6 +316,8 @@ def test_a_reissue_makes_new_messages_of_those_that_exist(
 
     assert (1, [{"template": "note", "channel": "SMS", "age": "under 1 h", "count": 3}]) == (code, found["messages"])
     wrong = {"reissue": True, "because": "wrong amount", "offsets": "1:5", "yes": True}
+    assert 1 == run_replay(installation, **{**wrong, "yes": False})
+    assert "1 recipient gets something again by SMS\nwould make 3 messages of 3 events" in capsys.readouterr().out
     assert 0 == run_replay(installation, **wrong)
     assert {(0, "note"): 1, (1, "note"): 2, (2, "note"): 2, (3, "note"): 2} == created(installation)
     assert 4 + 3 == len({status["encodedKey"] for status in installation.read_statuses()} | keys)
