@@ -52,9 +52,11 @@ class EventIds:
         return None if other == offset else self._position(other)
 
     def remember(self, source: SourceEvent) -> None:
-        """`source` has got its outcome."""
-        self._met.setdefault(source.event.id, source.record.position.offset)
+        """`source` has got its outcome. What none of the events behind it can be a duplicate of is forgotten."""
+        offset = source.record.position.offset
+        self._met.setdefault(source.event.id, offset)
         self._window.remember(source.seen)
+        self._window.forget_before(offset)
 
     def _position(self, offset: int) -> RecordPosition:
         return RecordPosition(self._place[0], self._place[1], offset)
