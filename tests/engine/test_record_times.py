@@ -4,11 +4,12 @@ import io
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from fastavro import parse_schema, schemaless_reader
 
 from processor.domain.event import Event
@@ -23,6 +24,7 @@ from processor.wire.encode import encode_event
 from processor.wire.wire_format import WireFormat
 from tests.support.clients import logged
 from tests.support.installation import Installation, create_installation
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -46,14 +48,27 @@ body = "<p>{PLACEHOLDER}</p>"
 
 
 def produce(installation: Installation, records: Iterable[tuple[int, int]]) -> None:
-    """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms)."""
+    """Produce a LOAN_REPAYMENT for each (number of the event, Kafka time in ms).
+
+    One that is refused is sent again: on a busy machine the topic's new configuration is in use a moment later.
+    """
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
+
+    def is_delivered(value: bytes, key: str, timestamp_ms: int) -> bool:
+        errors: list[KafkaError | None] = []
+        producer.produce(
+            *(installation.events, value, key, 0),
+            on_delivery=lambda error, _: errors.append(error),
+            timestamp=timestamp_ms,
+        )
+        assert producer.flush(30) == 0
+        return errors == [None]
+
     for number, timestamp_ms in records:
         event = event_from_json(sample("LOAN_REPAYMENT") | {"eventId": event_id(number)}, installation.schemas)  # type: ignore[arg-type]
         assert isinstance(event, Event), event
         value, _ = encode_event(event.fields, installation.schemas, format=WireFormat.AVRO)
-        producer.produce(installation.events, value, event.ordering_key, 0, timestamp=timestamp_ms)
-    assert producer.flush(30) == 0
+        wait_until(partial(is_delivered, value, event.ordering_key, timestamp_ms))
 
 
 def event_id(number: int) -> str:

@@ -1,4 +1,7 @@
-"""Two replays of one partition at the same moment, at moments of many seeds: one of them does it all, once."""
+"""A replay of a partition at the same moment as another one, a redrive or `positions`, at moments of many seeds.
+
+No event gets a message of a template twice, and who loses ends with exit code 4, or 5.
+"""
 
 import os
 import random
@@ -6,20 +9,40 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from processor.engine.step import StepHook
+from processor.errors import FatalError
 from processor.replay import past_publisher
+from processor.replay.operation import OperationOptions, run_operation
+from processor.replay.redrive import RedriveCommand, RedriveRequest
+from processor.replay.report import OperationReport
 from tests.replay.plain_reader import created, once, progress_states
+from tests.replay.test_positions import set_to
 from tests.replay.test_replay_claims import make_installation, set_positions
-from tests.replay.test_replay_concurrency import EVENTS, LATE, losses, on_host, random_waits, small_batches, start
+from tests.replay.test_replay_concurrency import (
+    EVENTS,
+    LATE,
+    TIMEOUT_S,
+    losses,
+    on_host,
+    random_waits,
+    small_batches,
+    start,
+)
 from tests.support.events import repayment
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.kafka
 
 SEEDS: Final = 20
+ALL_SEEDS: Final = [*range(2), *(pytest.param(seed, marks=LATE) for seed in range(2, SEEDS))]
+LETTERS: Final = 12  # events that are dead letters, before those that were skipped
+SMALL_BYTES: Final = 300  # less than an event has
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +55,7 @@ def shared(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("is_same_command", [True, False])
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=LATE) for seed in range(2, SEEDS))])
+@pytest.mark.parametrize("seed", ALL_SEEDS)
 def test_two_replays_at_the_same_moment(
     shared: Installation, seed: int, is_same_command: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,3 +88,103 @@ def test_two_replays_at_the_same_moment(
         )
     assert once(range(EVENTS)) == created(shared, partition)
     assert "DONE" == progress_states(shared, partition)[-1][1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Beside a redrive
+
+
+@pytest.fixture(scope="module")
+def with_letters(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """In each of its partitions, one for a seed, some dead letters, and behind them events that were skipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder, prefix = tmp_path_factory.mktemp("letters"), f"test-{os.urandom(4).hex()}."
+        installation = small_batches(make_installation(bootstrap_servers, prefix, folder, patch, partitions=SEEDS))
+        for partition in range(SEEDS):
+            installation.produce_events([repayment(number) for number in range(LETTERS)], partition=partition)
+        small = {"max_event_bytes": SMALL_BYTES, "max_rejected_ratio": 1}
+        replace(installation, settings=installation.settings.model_copy(update=small)).run()
+        for partition in range(SEEDS):
+            events = [repayment(number) for number in range(LETTERS, LETTERS + EVENTS)]
+            installation.produce_events(events, partition=partition)
+        set_positions(installation, *(SEEDS * [LETTERS + EVENTS]))
+        yield installation
+
+
+def redrive(installation: Installation, partition: int, on_step: StepHook = lambda _step: None) -> OperationReport:
+    """Redrive the partition's dead letters."""
+    return run_operation(
+        on_host(installation, "redrive").settings,
+        RedriveCommand(RedriveRequest(command=f"--partition {partition}", partitions=(partition,))),
+        OperationOptions(yes=True, by="eve"),
+        on_step=on_step,
+    )
+
+
+@pytest.mark.parametrize("seed", ALL_SEEDS)
+def test_a_replay_and_a_redrive_at_the_same_moment(
+    with_letters: Installation, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each does its own, or is kept out by the other one, whichever is first; later it does the rest."""
+    monkeypatch.setattr(past_publisher, "SUCCESSOR_TIMEOUT_S", 0.5)
+    rng = random.Random(f"{seed} redrive")
+    with ThreadPoolExecutor(2) as pool:
+        replaying = start(pool, on_host(with_letters, "replay"), partition=seed, on_step=random_waits(rng, 0.4))
+        time.sleep(rng.choice((0.0, rng.uniform(0, 4.0))))
+        redriving = pool.submit(redrive, with_letters, seed, random_waits(rng, 0.4))
+        lost = losses([replaying, redriving])
+
+    assert len(lost) < 2
+    for error in lost:
+        assert (4, True) == (error.exit_code, "on host" in str(error) or "has taken over" in str(error)), error
+    letters, skipped = once(range(LETTERS)), once(range(LETTERS, LETTERS + EVENTS))
+    done = {future for future in (replaying, redriving) if future.exception() is None}
+    assert (skipped if replaying in done else {}) == created(with_letters, seed) - letters
+    assert (letters if redriving in done else {}) == created(with_letters, seed) - skipped
+    with ThreadPoolExecutor(1) as pool:
+        assert [] == losses([start(pool, on_host(with_letters, "replay"), partition=seed, take_over=True)])
+    redrive(with_letters, seed)
+    assert letters + skipped == created(with_letters, seed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Beside `positions`
+
+
+@pytest.fixture(scope="module")
+def set_back(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """In each of its partitions, one for a seed, events that were skipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder, prefix = tmp_path_factory.mktemp("back"), f"test-{os.urandom(4).hex()}."
+        installation = small_batches(make_installation(bootstrap_servers, prefix, folder, patch, partitions=SEEDS))
+        for partition in range(SEEDS):
+            installation.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
+        set_positions(installation, *(SEEDS * [EVENTS]))
+        yield installation
+
+
+@pytest.mark.parametrize("seed", ALL_SEEDS)
+def test_a_replay_and_positions_at_the_same_moment(
+    set_back: Installation, seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`positions` moves back into what the replay makes up for, and `run` goes on there. Either is kept out by the
+    other one (4), or `positions` would publish again what the replay has made (5)."""
+    monkeypatch.setattr(past_publisher, "SUCCESSOR_TIMEOUT_S", 0.5)
+    monkeypatch.chdir(tmp_path)
+    rng, back_to = random.Random(f"{seed} positions"), EVENTS // 3
+    with ThreadPoolExecutor(2) as pool:
+        replaying = start(pool, on_host(set_back, "replay"), partition=seed, on_step=random_waits(rng, 0.4))
+        time.sleep(rng.choice((0.0, rng.uniform(0, 3.0))))
+        moved = {"partition": [seed], "yes": True, "by": "eve", "because": "a test"}
+        moving = pool.submit(set_to, set_back, str(back_to), **moved)
+        errors = [future.exception(TIMEOUT_S) for future in (replaying, moving)]
+
+    for error in errors:
+        assert error is None or (isinstance(error, FatalError) and error.exit_code in (4, 5)), error
+    assert None in errors
+    (position,) = set_back.committed([seed])
+    assert (EVENTS if errors[1] else back_to) == position
+    set_back.run()
+    with ThreadPoolExecutor(1) as pool:
+        assert [] == losses([start(pool, on_host(set_back, "replay"), partition=seed, take_over=True)])
+    assert once(range(EVENTS)) == created(set_back, seed)
