@@ -137,10 +137,12 @@ def test_a_replay_and_a_redrive_at_the_same_moment(
     assert len(lost) < 2
     for error in lost:
         assert (4, True) == (error.exit_code, "on host" in str(error) or "has taken over" in str(error)), error
+    failed = {future for future in (replaying, redriving) if future.exception() is not None}
     letters, skipped = once(range(LETTERS)), once(range(LETTERS, LETTERS + EVENTS))
-    done = {future for future in (replaying, redriving) if future.exception() is None}
-    assert (skipped if replaying in done else {}) == created(with_letters, seed) - letters
-    assert (letters if redriving in done else {}) == created(with_letters, seed) - skipped
+    found = created(with_letters, seed)
+    assert found <= letters + skipped
+    for future, own in ((replaying, skipped), (redriving, letters)):
+        assert future in failed or own <= found  # who lost may have published some transactions before
     with ThreadPoolExecutor(1) as pool:
         assert [] == losses([start(pool, on_host(with_letters, "replay"), partition=seed, take_over=True)])
     redrive(with_letters, seed)
