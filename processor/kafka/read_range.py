@@ -123,9 +123,8 @@ def newest_first(
     """What `read` makes of the records at offsets [begin, end), with their positions, the newest first.
 
     Reads back in doubled steps, the first of a few hundred offsets, so what is near the end comes soon; keeps what one
-    step found. Records of which `read`
-    makes None are passed over, those without a value too. Blocks and raises as `read_range`; what `read` raises passes
-    through, a ValueError with the record's position in front.
+    step found. Records of which `read` makes None are passed over, those without a value too. Blocks and raises as
+    `read_range`; what `read` raises passes through, a ValueError with the record's position in front.
     """
     for low, high in chunks_back(begin, end, first_offsets=_FIRST_NEWEST_OFFSETS):
         found: list[tuple[RecordPosition, T]] = []

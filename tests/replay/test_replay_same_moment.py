@@ -45,13 +45,19 @@ LETTERS: Final = 12  # events that are dead letters, before those that were skip
 SMALL_BYTES: Final = 300  # less than an event has
 
 
+def for_seeds(
+    servers: str, factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch, *, partitions: int = SEEDS
+) -> Installation:
+    """An installation with a partition for each seed, and batches of a few events; no `run` has been there."""
+    folder, prefix = factory.mktemp("seeds"), f"test-{os.urandom(4).hex()}."
+    return small_batches(make_installation(servers, prefix, folder, patch, partitions=partitions))
+
+
 @pytest.fixture(scope="module")
 def shared(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation with a partition for each seed of each test; no `run` has been there."""
+    """A partition for each seed of each kind."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("shared")
-        prefix = f"test-{os.urandom(4).hex()}."
-        yield small_batches(make_installation(bootstrap_servers, prefix, folder, patch, partitions=2 * SEEDS))
+        yield for_seeds(bootstrap_servers, tmp_path_factory, patch, partitions=2 * SEEDS)
 
 
 @pytest.mark.parametrize("is_same_command", [True, False])
@@ -98,8 +104,7 @@ def test_two_replays_at_the_same_moment(
 def with_letters(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """In each of its partitions, one for a seed, some dead letters, and behind them events that were skipped."""
     with pytest.MonkeyPatch.context() as patch:
-        folder, prefix = tmp_path_factory.mktemp("letters"), f"test-{os.urandom(4).hex()}."
-        installation = small_batches(make_installation(bootstrap_servers, prefix, folder, patch, partitions=SEEDS))
+        installation = for_seeds(bootstrap_servers, tmp_path_factory, patch)
         for partition in range(SEEDS):
             installation.produce_events([repayment(number) for number in range(LETTERS)], partition=partition)
         small = {"max_event_bytes": SMALL_BYTES, "max_rejected_ratio": 1}
@@ -157,8 +162,7 @@ def test_a_replay_and_a_redrive_at_the_same_moment(
 def set_back(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """In each of its partitions, one for a seed, events that were skipped."""
     with pytest.MonkeyPatch.context() as patch:
-        folder, prefix = tmp_path_factory.mktemp("back"), f"test-{os.urandom(4).hex()}."
-        installation = small_batches(make_installation(bootstrap_servers, prefix, folder, patch, partitions=SEEDS))
+        installation = for_seeds(bootstrap_servers, tmp_path_factory, patch)
         for partition in range(SEEDS):
             installation.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
         set_positions(installation, *(SEEDS * [EVENTS]))
