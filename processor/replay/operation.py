@@ -86,7 +86,7 @@ REGISTRY_TIMEOUT_S: Final = 15.0  # for one schema
 PACE_STEP_S: Final = 0.2
 _PARTITION_COUNT: Final = "partitionCount"
 """Kept with what was asked for: the operation is about no partition from this number on, which the topic got since."""
-BATCH_TIME_S: Final = 1.0  # of mapping; a batch ends with the record under way then
+BATCH_TIME_S: Final = 0.25  # of mapping; a batch ends with the record under way then
 
 OnPhase = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -532,7 +532,8 @@ def _dry_run(session: Session, command: PastCommand, partition: int, on_phase: O
 
     work = command.open(session, partition, None, on_phase_checked)
     work.prepare(require_proof=command.rehearses)
-    for _batch in work.batches():
+    for batch in work.batches():
+        del batch  # or it would be there while the next one is made
         session.mapping.tables.check()
         session.shutdown.raise_if_requested()
     return work.report
@@ -633,7 +634,9 @@ def _publish_batches(session: Session, past: PastPublisher, work: PartitionWork)
             _publish(session, past, batch, kept)
             is_set_kept = True
         past.heartbeat()
-        pace.wait(len(batch.outcomes))
+        count = len(batch.outcomes)
+        del batch  # or it would be there while the next one is made
+        pace.wait(count)
         session.shutdown.raise_if_requested()
 
 

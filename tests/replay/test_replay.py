@@ -1,5 +1,6 @@
 """`processor replay` on the outputs of real runs: what is missing is written, once, and nothing else."""
 
+import gc
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from processor.engine.step import Step
 from processor.errors import InputError, UsageError
 from processor.mapping.options import WrittenDecisions
 from processor.replay import operation
+from processor.replay.operation import MappedBatch
+from processor.replay.partition_replay import PartitionReplay
 from tests.cli.commands import run_command
 from tests.support.builders import SMS_HEAD
 from tests.support.events import repayment
@@ -98,6 +101,31 @@ def test_events_that_were_skipped_get_their_messages_once(
     code, again = replay_as_json(capsys, installation, yes=True)
     assert (0, 0) == (code, again["events"])
     assert before + Counter((offset, "note") for offset in skipped) == created(installation)
+
+
+@pytest.mark.parametrize("yes", [False, True])
+def test_a_batch_is_let_go_before_the_next_one_is_made(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, yes: bool
+) -> None:
+    """A batch may have all that `PROCESSOR_MAX_BATCH_BYTES` lets it have."""
+    make_batches, alive = PartitionReplay.batches, list[int]()
+
+    def watch_batches(self: PartitionReplay) -> Iterator[MappedBatch]:
+        made = make_batches(self)
+        while True:
+            try:
+                yield next(made)
+            except StopIteration:
+                return
+            alive.append(sum(isinstance(found, MappedBatch) for found in gc.get_objects()))
+
+    monkeypatch.setattr(PartitionReplay, "batches", watch_batches)
+    installation = replace(installation, settings=installation.settings.model_copy(update={"max_batch_records": 2}))
+    skip(installation, [repayment(number) for number in range(6)])
+
+    run_replay(installation, yes=yes)
+
+    assert {0} == set(alive)
 
 
 def test_what_an_operation_writes_names_it(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
