@@ -49,9 +49,9 @@ def odd_registry_responses(environment: Environment) -> ScenarioResult:
                 becomes_true(lambda: free_partition not in lag(installation), EVENTUALLY_S)
                 and len(lag(installation)) > 0
             )
-            return drain_and_check(
-                installation, producer, worker, others_went_on=went_on, odd_kinds=set(registry.odd_kinds)
-            )
+            result = drain_and_check(installation, producer, worker)
+        result.observations = {"others_went_on": went_on, "odd_kinds": set(registry.odd_kinds)}
+        return result
 
 
 def _record_of_kind(event: dict[str, object], kind: tuple[str, ...], number: int) -> Record:
