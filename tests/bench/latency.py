@@ -38,6 +38,7 @@ from processor.wire.wire_format import WireFormat
 from tests.support.builders import TENANT
 from tests.support.installation import Installation, create_installation
 from tests.support.output_readers import read_status
+from tests.support.read_to_end import end_of
 
 Encoded = tuple[str, bytes, bytes]  # event id, ordering key, value
 ReadRecord = tuple[str, bytes | None, bytes, float]  # topic, key, value, when it was read
@@ -101,8 +102,7 @@ def consumer_at_end(servers: str, topics: Sequence[str]) -> Consumer:
     at = []
     for topic in topics:
         for partition in metadata[topic].partitions:
-            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
-            at.append(TopicPartition(topic, partition, high))
+            at.append(TopicPartition(topic, partition, end_of(consumer, topic, partition)))
     consumer.assign(at)
     consumer.consume(1, 1.0)
     return consumer

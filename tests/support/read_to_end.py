@@ -1,15 +1,18 @@
 """Reads topics and partitions to their end, as it is when a read begins."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.support.clients import logged
 
 IDLE_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.2
+LEADER_TIMEOUT_S: Final = 10.0
+LEADERLESS: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 MAX_FETCH_BYTES: Final = 1_000_000_000  # a compressed batch may expand to more than librdkafka's default
 
 
@@ -34,10 +37,25 @@ def read_partition(servers: str, topic: str, partition: int, *, isolation: str =
     """All records of a partition. Blocks, also until transactions that are open there have ended; see `read_topics`."""
     consumer = Consumer(logged({"bootstrap.servers": servers, "group.id": "test-reader"}))
     try:
-        _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
+        high = end_of(consumer, topic, partition)
     finally:
         consumer.close()
     return [*_read(servers, {(topic, partition): high}, isolation=isolation)]
+
+
+def end_of(consumer: Consumer, topic: str, partition: int) -> int:
+    """The high watermark of a partition. Blocks. A topic that was just created has no leader that knows of it at first,
+    and the client leaves that to its caller."""
+    until = time.monotonic() + LEADER_TIMEOUT_S
+    while True:
+        try:
+            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
+        except KafkaException as exception:
+            if exception.args[0].code() not in LEADERLESS or time.monotonic() > until:
+                raise
+            time.sleep(POLL_S)
+        else:
+            return int(high)
 
 
 def _read(servers: str, ends: Mapping[tuple[str, int], int], *, isolation: str) -> Iterator[Message]:
