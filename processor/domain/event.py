@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, NewType
 
-from processor.domain.record import EPOCH, NO_TIME_MS, EventName, RecordPosition, SourceRecord
+from processor.domain.record import EPOCH, NO_TIME_MS, EventName, SourceRecord
 
 Fields = Mapping[str, Any]
 """A decoded Avro record: dict, list, str, int, bool, Decimal, date, aware UTC datetime or None, nested as declared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What makes two records the same event. The producer repeats `event_id` when it sends a fact again."""
+Identity = NewType("Identity", bytes)
+"""What makes two records the same event, by `identity_of`. The producer repeats the id when it sends a fact again."""
 
-    tenant: str
-    event_id: str
+
+def identity_of(tenant: str, event_id: str) -> Identity:
+    """The identity of the event with this id, of one tenant: UTF-8, joined by U+001F, which no tenant's name has.
+
+    Bytes, not two values: the deduplication window keeps thousands of them.
+    """
+    return Identity(f"{tenant}\x1f{event_id}".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Event:
     @property
     def identity(self) -> Identity:
         """Tenant and event id."""
-        return Identity(self.tenant, self.id)
+        return identity_of(self.tenant, self.id)
 
     @property
     def occurred_at_ms(self) -> int:
@@ -47,11 +51,11 @@ class Event:
         return (self.occurred_at - EPOCH) // timedelta(milliseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class SeenEvent:
-    """What deduplication remembers of an event: where its record lies, when that counts as written, and which it is."""
+class SeenEvent(NamedTuple):
+    """What deduplication remembers of an event of a partition: the offset of its record, when that counts as written
+    (milliseconds since 1970), and which it is."""
 
-    position: RecordPosition
+    offset: int
     time_ms: int
     identity: Identity
 
@@ -75,7 +79,7 @@ class SourceEvent:
     @property
     def seen(self) -> SeenEvent:
         """What deduplication remembers of it."""
-        return SeenEvent(self.record.position, self.time_ms, self.event.identity)
+        return SeenEvent(self.record.position.offset, self.time_ms, self.event.identity)
 
 
 def written_at_ms(record: SourceRecord, event: Event | None) -> int:

@@ -5,9 +5,9 @@ find the same duplicates.
 """
 
 from collections import deque
+from itertools import chain
 
 from processor.domain.event import Identity, SeenEvent
-from processor.domain.record import RecordPosition
 
 
 class DeduplicationWindow:
@@ -21,28 +21,33 @@ class DeduplicationWindow:
         self._records = records
         self._age_ms = age_ms
         self._seen: deque[SeenEvent] = deque()  # by offset
-        self._by_identity: dict[Identity, deque[SeenEvent]] = {}  # by offset
+        self._first: dict[Identity, SeenEvent] = {}  # the oldest of each identity
+        self._later: dict[Identity, list[SeenEvent]] = {}  # the others, by offset, of the few that have several
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def first_seen(self, event: SeenEvent) -> RecordPosition | None:
-        """The oldest position before `event`, within both bounds, of the same event; None when there is none.
+    def first_seen(self, event: SeenEvent) -> int | None:
+        """The lowest offset before `event`, within both bounds, of the same event; None when there is none.
 
-        Record times need not be in order, so the bound of age is checked for each position.
+        Record times need not be in order, so the bound of age is checked for each.
         """
-        oldest_offset, oldest_ms = event.position.offset - self._records, event.time_ms - self._age_ms
-        for earlier in self._by_identity.get(event.identity, ()):
-            if oldest_offset <= earlier.position.offset < event.position.offset and earlier.time_ms >= oldest_ms:
-                return earlier.position
+        first = self._first.get(event.identity)
+        if first is None:
+            return None
+        oldest_offset, oldest_ms = event.offset - self._records, event.time_ms - self._age_ms
+        for earlier in chain((first,), self._later.get(event.identity, ())):
+            if oldest_offset <= earlier.offset < event.offset and earlier.time_ms >= oldest_ms:
+                return earlier.offset
         return None
 
     def remember(self, event: SeenEvent) -> None:
         """Add `event`. Events come in the order of their offsets; one that is there already changes nothing."""
-        if self._seen and event.position.offset <= self._seen[-1].position.offset:
+        if self._seen and event.offset <= self._seen[-1].offset:
             return
         self._seen.append(event)
-        self._by_identity.setdefault(event.identity, deque()).append(event)
+        if self._first.setdefault(event.identity, event) is not event:
+            self._later.setdefault(event.identity, []).append(event)
 
     def forget_before(self, committed_offset: int) -> None:
         """Drop what no record from `committed_offset` on can be a duplicate of.
@@ -50,18 +55,25 @@ class DeduplicationWindow:
         Only what is committed moves this bound: after an abort the records since then are mapped again, and must find
         what they found before.
         """
-        while self._seen and self._seen[0].position.offset < committed_offset - self._records:
+        oldest_offset = committed_offset - self._records
+        while self._seen and self._seen[0].offset < oldest_offset:
             identity = self._seen.popleft().identity
-            same_events = self._by_identity[identity]
-            same_events.popleft()
-            if not same_events:
-                del self._by_identity[identity]
+            later = self._later.get(identity)
+            if later is None:
+                del self._first[identity]
+                continue
+            self._first[identity] = later.pop(0)
+            if not later:
+                del self._later[identity]
 
     def forget_from(self, offset: int) -> None:
         """Drop what lies at `offset` or after: these records will be read and remembered again."""
-        while self._seen and self._seen[-1].position.offset >= offset:
+        while self._seen and self._seen[-1].offset >= offset:
             identity = self._seen.pop().identity
-            same_events = self._by_identity[identity]
-            same_events.pop()
-            if not same_events:
-                del self._by_identity[identity]
+            later = self._later.get(identity)
+            if later is None:
+                del self._first[identity]
+                continue
+            later.pop()
+            if not later:
+                del self._later[identity]

@@ -367,7 +367,8 @@ class Loop:
         deduplication, seen = polled.partition.deduplication, decoded.seen
         outcome: Outcome
         if refused is None:
-            duplicate_of = deduplication.first_seen(seen)
+            earlier = deduplication.first_seen(seen)
+            duplicate_of = None if earlier is None else replace(decoded.record.position, offset=earlier)
             suspended = self._breakers.suspended_now()
             outcome = map_event(decoded, self._context, suspended=suspended, duplicate_of=duplicate_of)
         else:

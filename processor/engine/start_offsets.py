@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from processor.domain.event import Identity, SeenEvent, SourceEvent
+from processor.domain.event import SeenEvent, SourceEvent, identity_of
 from processor.domain.outcome import Deferred
 from processor.domain.output_topics import OutputTopics
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
@@ -316,15 +316,13 @@ class StartOffsetResolver:
         first = max(0, end - self._settings.deduplication.records)
         found = outcomes.outcomes_between(first, end)
         seen = {
-            offset: SeenEvent(outcome.source, outcome.time_ms, Identity(self._context.tenant, event_id))
+            offset: SeenEvent(offset, outcome.time_ms, identity_of(self._context.tenant, event_id))
             for offset, outcome in found.items()
             if (event_id := outcome.seen_event_id) is not None
         }
         if self._settings.decisions is not WrittenDecisions.ALL:
-            seen |= {
-                event.position.offset: event
-                for event in self._events_without_outcome(partition, max(low, first), end, found)
-            }
+            without_outcome = self._events_without_outcome(partition, max(low, first), end, found)
+            seen |= {event.offset: event for event in without_outcome}
         return tuple(seen[offset] for offset in sorted(seen))
 
     def _events_without_outcome(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from processor.domain.event import Identity, SeenEvent, SourceEvent
+from processor.domain.event import SeenEvent, SourceEvent, identity_of
 from processor.domain.operation import OperationId
 from processor.domain.outcome import Processed, TemplateResult
 from processor.domain.record import RecordPosition, TemplateId, Topic
@@ -38,12 +38,13 @@ class EventIds:
         own = [(at, event_id) for event_id, at in known.items() if operation is not None and at.operation == operation]
         for at, event_id in sorted(own, key=lambda item: item[0].offset):
             self._met[event_id] = at.offset
-            window.remember(SeenEvent(self._position(at.offset), at.time_ms, Identity(tenant, event_id)))
+            window.remember(SeenEvent(at.offset, at.time_ms, identity_of(tenant, event_id)))
         self._elsewhere = {event_id: at.offset for event_id, at in known.items() if event_id not in self._met}
 
     def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
         """The first event before `source` that has its id, among those that were met and within the window."""
-        return self._window.first_seen(source.seen)
+        offset = self._window.first_seen(source.seen)
+        return None if offset is None else self._position(offset)
 
     def found_at(self, source: SourceEvent) -> RecordPosition | None:
         """Another record with the id of `source`, wherever it lies, that has or gets the outcome of the event."""

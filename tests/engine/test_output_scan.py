@@ -240,7 +240,7 @@ def window_at_start(installation: Installation) -> tuple[SeenEvent, ...]:
 
 
 def offsets(events: Iterable[SeenEvent]) -> list[int]:
-    return [event.position.offset for event in events]
+    return [event.offset for event in events]
 
 
 @contextmanager

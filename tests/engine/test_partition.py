@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.domain.event import Identity, SeenEvent
-from processor.domain.record import RecordPosition, Topic
+from processor.domain.event import SeenEvent, identity_of
 from processor.engine import partition as module
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.partition import AssignedPartition, PartitionState
@@ -85,7 +84,7 @@ def test_records_are_used_only_after_commit_and_seek(names: list[str]) -> None:
 
 def test_a_rewind_forgets_events_that_are_read_again() -> None:
     """Paused at a record, or sent back to the committed offset, a partition remembers only the events before it."""
-    seen = [SeenEvent(RecordPosition(Topic("events"), 0, n), 0, Identity("ours", str(n))) for n in range(5)]
+    seen = [SeenEvent(n, 0, identity_of("ours", str(n))) for n in range(5)]
     partition = partition_in()
     partition.resolve(StartOffset(5, 9, needs_initial_commit=False, seen=tuple(seen)))
     assert 5 == len(partition.deduplication)

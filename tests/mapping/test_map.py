@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from processor.domain.catalogue import EVENTS, Target
 from processor.domain.channel import Channel, ContentType, RecipientKind
-from processor.domain.event import Identity, SeenEvent, SourceEvent
+from processor.domain.event import SeenEvent, SourceEvent, identity_of
 from processor.domain.ids import contact_id, encoded_key
 from processor.domain.message import SkippedTemplate, State
 from processor.domain.notification import Actor, Attachment, StatusSet, status_map
@@ -179,7 +179,7 @@ def test_valid_times_are_kept(timestamp_ms: int, at: str) -> None:
 def test_deduplication_uses_the_effective_time(timestamp_ms: int) -> None:
     """By the record's own time everything would be a duplicate of it, or nothing."""
     record = make_record(timestamp_ms=timestamp_ms)
-    expected = SeenEvent(record.position, 1_773_480_413_589, make_event().identity)
+    expected = SeenEvent(record.position.offset, 1_773_480_413_589, make_event().identity)
 
     assert expected == make_source(record, make_context()).seen
 
@@ -1348,7 +1348,7 @@ def test_a_broken_template_changes_no_output_of_another(broken: Callable[[], Any
 
 def test_which_records_deduplication_counts() -> None:
     """Those of our tenant with a key, events without template too; none that is empty, foreign or without key."""
-    identity = Identity(TENANT, "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11")
+    identity = identity_of(TENANT, "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11")
     context = make_context(make_template(events=["SAVINGS_DEPOSIT"], target=Target.SAVINGS))
     foreign, empty, keyless = (
         make_record(make_event(tenant="southbank")),

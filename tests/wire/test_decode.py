@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.domain.catalogue import FAMILIES
-from processor.domain.event import Event, Identity
+from processor.domain.event import Event, identity_of
 from processor.domain.reasons import Reason
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
 from processor.errors import UnavailableError
@@ -76,7 +76,7 @@ def test_an_event_has_typed_values() -> None:
     """Amounts are exact decimals of ten digits, times aware UTC, days dates; what is absent is None or empty."""
     event = golden_event()
 
-    assert Identity("northbank", "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11") == event.identity
+    assert identity_of("northbank", "7f1d2c52-6a0e-4d0f-9b57-2f4f0c6a9e11") == event.identity
     assert ("loan_transaction", "branch-17-000412") == (event.family, event.correlation_id)
     assert datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC) == event.occurred_at
     assert "218.2400000000" == str(event.fields["transaction"]["amount"])
