@@ -1,6 +1,6 @@
 """What becomes of one source record: exactly one of these three; and what its outputs say of it afterwards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from processor.domain.message import (
@@ -60,8 +60,8 @@ class Processed:
 
     `results` has what came of each, in the order of the set; none where the caller names templates (`map_event`) and
     the event has none of them. `decision` is the one record of all that were skipped, unless the installation writes
-    none of these; `dead_letter` the one of all that failed. The properties are views of these, computed at
-    each use.
+    none of these; `dead_letter` the one of all that failed. `outputs` are all records to publish, in order: those of
+    each template, then decision and dead letter; `output_bytes` is their size. The properties are computed at each use.
     """
 
     record: SourceRecord
@@ -70,16 +70,17 @@ class Processed:
     dead_letter: OutRecord | None = None
     malformed_headers: tuple[str, ...] = ()  #: Names of those that the outputs do not carry on; counted.
     wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
+    outputs: tuple[OutRecord, ...] = field(init=False, repr=False, compare=False)
+    output_bytes: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def outputs(self) -> tuple[OutRecord, ...]:
-        """All records to publish, in order: those of each template, then decision and dead letter."""
-        records = [output for result in self.results for output in result.outputs]
+    def __post_init__(self) -> None:
+        outputs = [output for result in self.results for output in result.outputs]
         if self.decision is not None:
-            records.append(self.decision)
+            outputs.append(self.decision)
         if self.dead_letter is not None:
-            records.append(self.dead_letter)
-        return tuple(records)
+            outputs.append(self.dead_letter)
+        object.__setattr__(self, "outputs", tuple(outputs))
+        object.__setattr__(self, "output_bytes", sum([output.size_bytes for output in outputs]))
 
     @property
     def created(self) -> tuple[CreatedMessage, ...]:
@@ -105,6 +106,11 @@ class Rejected:
     reason: Reason
     detail: str
     outputs: tuple[OutRecord, ...]
+
+    @property
+    def output_bytes(self) -> int:
+        """The size of its outputs."""
+        return sum([output.size_bytes for output in self.outputs])
 
 
 @dataclass(frozen=True, slots=True)

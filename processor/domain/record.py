@@ -1,7 +1,7 @@
 """Records on Kafka as plain values: bytes and a position. No Kafka client type gets past the edge."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NewType
 
@@ -63,20 +63,24 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class OutRecord:
-    """A record to be written. Its partition is always explicit: the one of its source."""
+    """A record to be written. Its partition is always explicit: the one of its source.
+
+    `size_bytes` is that of key, value and headers together, which is held against the topic's limit.
+    """
 
     topic: Topic
     partition: int
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    size_bytes: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def size_bytes(self) -> int:
-        """Key, value and headers together: what is held against the topic's limit."""
-        return _size_bytes(self.key, self.value, self.headers)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_bytes", _size_bytes(self.key, self.value, self.headers))
 
 
 def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    header_bytes = sum(len(name.encode()) + len(text or b"") for name, text in headers)
-    return len(key or b"") + len(value or b"") + header_bytes
+    size_bytes = len(key or b"") + len(value or b"")
+    for name, text in headers:
+        size_bytes += len(name.encode()) + len(text or b"")
+    return size_bytes

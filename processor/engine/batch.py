@@ -2,28 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from processor.domain.outcome import Processed, Rejected
 from processor.engine.partition import AssignedPartition
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProcessedRecord:
     """The outcome of one record, and the assignment it was polled under."""
 
     partition: AssignedPartition
     outcome: Processed | Rejected
 
-    @cached_property
-    def output_bytes(self) -> int:
-        """What it adds to its transaction."""
-        return sum(output.size_bytes for output in self.outcome.outputs)
-
     @property
     def memory_bytes(self) -> int:
         """What it keeps in memory."""
-        return self.outcome.record.size_bytes + self.output_bytes
+        return self.outcome.record.size_bytes + self.outcome.output_bytes
 
 
 def outcomes_of(batch: Sequence[ProcessedRecord]) -> list[Processed | Rejected]:
@@ -39,7 +33,7 @@ def split_batch(
     chunk_bytes = 0
     for record in batch:
         chunk.append(record)
-        chunk_bytes += record.output_bytes
+        chunk_bytes += record.outcome.output_bytes
         if len(chunk) >= max_records or chunk_bytes >= max_output_bytes:
             yield chunk
             chunk, chunk_bytes = [], 0

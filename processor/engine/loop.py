@@ -322,7 +322,7 @@ class Loop:
             if len(record.value or b"") > MAX_KEPT_VALUE_BYTES:  # no longer read; the outputs have what is kept
                 outcome = replace(outcome, record=replace(record, value=None))
             batch.append(ProcessedRecord(partition, outcome))
-            output_bytes += batch[-1].output_bytes
+            output_bytes += outcome.output_bytes
             if is_suspect or time.monotonic() >= until:
                 break
         return batch

@@ -151,7 +151,7 @@ class PartitionRedrive:
             self._counter.add(outcome)
             outcomes.append(outcome)
             last.append(is_failing(outcome))
-            output_bytes += sum(output.size_bytes for output in outcome.outputs)
+            output_bytes += outcome.output_bytes
             if len(outcomes) == size or output_bytes >= self._parts.settings.max_batch_bytes:
                 yield MappedBatch(tuple(outcomes), next_offset)
                 left_of_canary = CANARY_RECORDS - len(last)

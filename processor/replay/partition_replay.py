@@ -150,7 +150,7 @@ class PartitionReplay:
             outcome = self._map(mapper, record)
             if outcome is not None:
                 outcomes.append(outcome)
-                output_bytes += sum(output.size_bytes for output in outcome.outputs)
+                output_bytes += outcome.output_bytes
             is_full = len(outcomes) >= self._job.batch_records or output_bytes >= settings.max_batch_bytes
             if is_full or time.monotonic() >= until:
                 yield MappedBatch(tuple(outcomes), offset + 1)

@@ -54,7 +54,7 @@ def processed_records(*sizes: int) -> list[ProcessedRecord]:
 def sizes_of(*sizes: int, records: int, output_bytes: int) -> list[list[int]]:
     """The sizes of the records of each chunk."""
     chunks = split_batch(processed_records(*sizes), max_records=records, max_output_bytes=output_bytes)
-    return [[record.output_bytes for record in chunk] for chunk in chunks]
+    return [[record.outcome.output_bytes for record in chunk] for chunk in chunks]
 
 
 def test_split_by_records() -> None:
@@ -82,12 +82,12 @@ def test_split_keeps_all_in_order(sizes: list[int], records: int, output_bytes: 
     """Joined again, the chunks are the batch: every record once, in order; each but the last is just filled."""
     batch = processed_records(*sizes)
     chunks = list(split_batch(batch, max_records=records, max_output_bytes=output_bytes))
-    weights = [sum(record.output_bytes for record in chunk) for chunk in chunks]
+    weights = [sum(record.outcome.output_bytes for record in chunk) for chunk in chunks]
 
     assert batch == [record for chunk in chunks for record in chunk]
     for chunk, weight in zip(chunks, weights, strict=True):
         assert 1 <= len(chunk) <= records
-        assert weight - chunk[-1].output_bytes < output_bytes
+        assert weight - chunk[-1].outcome.output_bytes < output_bytes
     for chunk, weight in zip(chunks[:-1], weights, strict=False):
         assert len(chunk) == records or weight >= output_bytes
 

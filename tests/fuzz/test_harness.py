@@ -16,6 +16,7 @@ import pytest
 import processor.mapping.decode_record as decoding
 import processor.mapping.draft as drafts
 import processor.mapping.map as module
+from processor.domain import record as record_module
 from processor.domain.catalogue import EVENTS
 from processor.domain.channel import Channel, ContentType, RecipientKind
 from processor.domain.outcome import TemplateResult
@@ -183,7 +184,7 @@ def test_a_template_that_is_lost_is_found(environment: Environment, monkeypatch:
 
 def test_an_output_over_its_limit_is_found(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mapping that checks against a larger limit than the topic has."""
-    monkeypatch.setattr(OutRecord, "size_bytes", property(lambda _: 0))
+    monkeypatch.setattr(record_module, "_size_bytes", lambda *_: 0)
     by_name = {configuration.name: configuration for configuration in environment.configurations}
     cases = [
         replace(make_case(environment, EXTREME, index, seed=SEED), configuration=by_name["small topics"])
