@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from processor.domain.channel import Channel
 from processor.domain.message import (
     Communicationmessage,
     FailedTemplate,
@@ -26,6 +27,44 @@ class CreatedMessage:
     stream_event: StreamEvent | None = None
     notification: Notification | None = None
     replaced: int = 0
+
+    # What engine and operations on the past read of a message; no more, so that one whose values were never made, since
+    # its records were written from the event at once, can stand here too.
+
+    @property
+    def template_id(self) -> TemplateId:
+        """The template that made it."""
+        return self.status.templateId
+
+    @property
+    def template_version(self) -> int:
+        """That template's version."""
+        return self.status.templateVersion
+
+    @property
+    def encoded_key(self) -> EncodedKey:
+        """Its key, equal on every replay."""
+        return self.status.encodedKey
+
+    @property
+    def event_id(self) -> str:
+        """The event that it was made of."""
+        return self.status.eventId
+
+    @property
+    def channel(self) -> Channel:
+        """How it travels."""
+        return self.status.type
+
+    @property
+    def time_ms(self) -> int:
+        """When it counts as created: when its source record counts as written, in milliseconds since 1970."""
+        return self.status.at
+
+    @property
+    def destination(self) -> str | None:
+        """Where it goes; None for one that cannot be sent."""
+        return self.message.destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

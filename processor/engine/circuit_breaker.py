@@ -66,7 +66,7 @@ class CircuitBreakers:
         for result in outcome.results:
             created, failed = result.created, result.failed
             if created is not None:
-                self._record_call(created.status.templateId, created.status.templateVersion, None)
+                self._record_call(created.template_id, created.template_version, None)
             elif failed is not None and failed.reason is TemplateReason.TEMPLATE_SUSPENDED:
                 self._record_skip(failed.templateId)
             elif failed is not None:

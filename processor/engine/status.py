@@ -332,6 +332,6 @@ def _count_result(result: TemplateResult, counts: Counts) -> None:
     if result.failed is not None:
         counts[TEMPLATE_FAILURES, (result.failed.templateId, result.failed.reason)] += 1
     if result.created is not None and result.created.replaced:
-        counts[CHARACTERS_REPLACED, (result.created.status.templateId,)] += result.created.replaced
+        counts[CHARACTERS_REPLACED, (result.created.template_id,)] += result.created.replaced
     for part in result.missing:
         counts[LOOKUPS_MISSING, (part,)] += 1

@@ -83,7 +83,7 @@ class EventMessages:
 
     def add(self, outcome: Processed) -> None:
         """Note what an outcome creates. To be called once it is sure to be published."""
-        for status in (created.status for created in outcome.created):
-            if self._is_kept(status.eventId):
-                message = MessageAt(status.source.offset, status.encodedKey)
-                self._messages.setdefault((status.eventId, status.templateId), message)
+        for created in outcome.created:
+            if self._is_kept(created.event_id):
+                message = MessageAt(outcome.record.position.offset, created.encoded_key)
+                self._messages.setdefault((created.event_id, created.template_id), message)

@@ -117,13 +117,12 @@ class ReportCounter:
             report.dead_letters[outcome.reason] += 1
             return
         for created in outcome.created:
-            status = created.status
-            age_ms = self._now_ms - status.at
-            report.messages[status.templateId, status.type, age_of(age_ms)] += 1
-            if age_ms > self._limits_ms.get(status.type, age_ms):
-                report.late[status.type] += 1
+            age_ms, channel = self._now_ms - created.time_ms, created.channel
+            report.messages[created.template_id, channel, age_of(age_ms)] += 1
+            if age_ms > self._limits_ms.get(channel, age_ms):
+                report.late[channel] += 1
             if self._count_recipients:
-                report.recipients.setdefault(status.type, set()).add(hash(created.message.destination))
+                report.recipients.setdefault(channel, set()).add(hash(created.destination))
         report.decisions.update(skipped.reason for skipped in outcome.skipped)
         report.failed.update((failed.templateId, failed.reason) for failed in outcome.failed)
 

@@ -43,3 +43,17 @@ def test_the_size_of_an_output_is_computed_once(monkeypatch: pytest.MonkeyPatch)
         assert outcome.output_bytes == sum(output.size_bytes for output in outcome.outputs)
 
     assert {output.value: 1 for output in outcome.outputs} == computed
+
+
+def test_a_created_message_in_plain_words() -> None:
+    """What the engine and operations on the past read of it is what its status and its message say."""
+    outcome = map_record(make_record(), make_context(make_email("mail"), make_template("stream")))
+    assert isinstance(outcome, Processed)
+    assert 2 == len(outcome.created)
+    for created in outcome.created:
+        status = created.status
+
+        assert (status.templateId, status.templateVersion) == (created.template_id, created.template_version)
+        assert (status.encodedKey, status.eventId) == (created.encoded_key, created.event_id)
+        assert (status.type, status.at) == (created.channel, created.time_ms)
+        assert created.message.destination == created.destination
