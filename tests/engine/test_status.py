@@ -4,7 +4,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
@@ -12,6 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -257,6 +259,50 @@ def test_what_came_of_templates_is_counted(monkeypatch: pytest.MonkeyPatch) -> N
         seen.metric("outputs_total", topic=f"communications.{topic}")
         for topic in ("messages", "decisions", "dead-letters")
     ]
+
+
+def counted(outcomes: Iterable[Processed | Rejected], *, batch_records: int) -> dict[tuple[str, str], float]:
+    """What the counters say of outcomes that were committed in batches of so many; not how many batches."""
+    registry = CollectorRegistry()
+    status = EngineStatus(Metrics(registry), events=EVENTS, max_stall_s=MAX_STALL_S)
+    left = list(outcomes)
+    while left:
+        status.count_committed(left[:batch_records], seconds=0.1)
+        del left[:batch_records]
+    return {
+        (sample.name, str(sample.labels)): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if family.type == "counter" and sample.name != "processor_transactions_total"
+    }
+
+
+@given(numbers=st.lists(st.integers(0, 7), max_size=20), batch_records=st.integers(1, 20))
+def test_a_batch_counts_as_its_records_do_alone(numbers: list[int], batch_records: int) -> None:
+    """Whatever is in it, in any order: the counters are those of the same records in transactions of their own."""
+    outcomes = [varied_outcomes()[number] for number in numbers]
+
+    assert counted(outcomes, batch_records=1) == counted(outcomes, batch_records=batch_records)
+
+
+@cache
+def varied_outcomes() -> tuple[Processed | Rejected, ...]:
+    """Eight that differ in what is counted of them."""
+    failing = make_context(
+        make_email("mail"), make_email("off", active=False), make_template("fails", body="{GROUP_ID}", strict=True)
+    )
+    xml = make_context(make_template("xml", body="<a>{ACCOUNT_NAME}</a>", content_type=ContentType.XML))
+    outcomes = (
+        map_record(make_record(), make_context()),
+        map_record(make_record(key=b"wrong"), make_context()),
+        map_record(make_record(), failing),
+        map_record(make_record(headers=(("traceparent", b"x"),)), failing),
+        map_record(make_record(make_event(account__name="a\x0bb")), xml),
+        map_record(replace(make_record(), value=None), make_context()),
+        map_record(make_record(value=b"broken"), make_context()),
+        map_record(make_record(value=b"broken", timestamp_ms=-1), make_context()),
+    )
+    return tuple(outcome for outcome in outcomes if isinstance(outcome, Processed | Rejected))
 
 
 @pytest.mark.parametrize(
