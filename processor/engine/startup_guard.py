@@ -5,10 +5,11 @@ A record without a value says nothing about the deployment: it is not counted.
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from processor.domain.outcome import Deferred, Outcome, Rejected
+from processor.domain.outcome import Deferred, Outcome, Processed, Rejected
 from processor.domain.reasons import DecisionReason, Reason
 from processor.errors import InputError
 
@@ -32,24 +33,21 @@ class Cause:
         return self.reason is DecisionReason.TENANT_DISABLED
 
 
-def causes_of(outcomes: Sequence[Outcome]) -> list[Cause | None]:
-    """One for each record that has a value; None for one that speaks against nothing."""
-    causes: list[Cause | None] = []
+def causes_of(outcomes: Iterable[Outcome]) -> Iterator[Cause | None]:
+    """One for each record that has a value; None for one that speaks against nothing. Who takes the first few looks at
+    no more of `outcomes`."""
     for outcome in outcomes:
         match outcome:
             case Rejected(reason=reason, detail=detail):
-                causes.append(Cause(reason, detail))
+                yield Cause(reason, detail)
+            case Processed(results=results):
+                whole = results[0].skipped if len(results) == 1 else None  # a record as a whole has one result
+                if whole is not None and whole.reason is DecisionReason.TENANT_DISABLED:
+                    yield Cause(whole.reason, whole.detail)
+                elif whole is None or whole.reason is not DecisionReason.EMPTY_RECORD:
+                    yield None
             case Deferred():
                 pass
-            case _:
-                reasons = {
-                    result.skipped.reason: result.skipped for result in outcome.results if result.skipped is not None
-                }
-                if other_tenants := reasons.get(DecisionReason.TENANT_DISABLED):
-                    causes.append(Cause(other_tenants.reason, other_tenants.detail))
-                elif DecisionReason.EMPTY_RECORD not in reasons:
-                    causes.append(None)
-    return causes
 
 
 def refuse_bad_deployment(
@@ -84,10 +82,11 @@ class StartupGuard:
 
         So restarts of a wrong deployment do not use up the topic a hundred records at a time.
         """
-        if self._max_ratio >= 1 or len(self._sample) >= MIN_SAMPLE:
+        missing = MIN_SAMPLE - len(self._sample)
+        if self._max_ratio >= 1 or missing <= 0:
             return False
-        causes = causes_of(outcomes)
-        if not causes or len(self._sample) + len(causes) >= MIN_SAMPLE:
+        causes = list(islice(causes_of(outcomes), missing))
+        if not causes or len(causes) == missing:
             return False
         return len(causes) - causes.count(None) >= self._max_ratio * len(causes)
 
@@ -104,7 +103,7 @@ class StartupGuard:
 
     def _with(self, outcomes: Sequence[Outcome]) -> list[Cause | None]:
         left = MAX_SAMPLE - len(self._sample)
-        return [*self._sample, *causes_of(outcomes)[:left]] if left > 0 else self._sample
+        return [*self._sample, *islice(causes_of(outcomes), left)] if left > 0 else self._sample
 
 
 class RecentRecords:
@@ -114,19 +113,21 @@ class RecentRecords:
         """`max_ratio` as for `StartupGuard`: 1 where another tenant's records are expected."""
         self._max_ratio = max_ratio
         self._recent: deque[Cause | None] = deque(maxlen=MAX_SAMPLE)
+        self._other_tenants: list[Cause] = []  # of these
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Take in `outcomes`, which are now committed."""
         self._recent.extend(causes_of(outcomes[-MAX_SAMPLE:]))
+        self._other_tenants = [cause for cause in self._recent if cause is not None and cause.is_tenant]
 
     @property
     def other_tenants_ratio(self) -> float:
         """The ratio of records of another tenant, 0 to 1."""
-        return len(self._other_tenants()) / len(self._recent) if self._recent else 0.0
+        return len(self._other_tenants) / len(self._recent) if self._recent else 0.0
 
     def degraded(self) -> tuple[str, ...]:
         """The reason for /ready; none under half, or before ten were seen."""
-        other_tenants = self._other_tenants()
+        other_tenants = self._other_tenants
         is_sample = self._max_ratio < 1 and len(self._recent) >= MIN_TENANT_SAMPLE
         if not is_sample or len(other_tenants) < DEGRADED_RATIO * len(self._recent):
             return ()
@@ -135,9 +136,6 @@ class RecentRecords:
             f"{_most_frequent(other_tenants).detail}; check PROCESSOR_TENANT and who writes to the events topic"
         )
         return (reason,)
-
-    def _other_tenants(self) -> list[Cause]:
-        return [cause for cause in self._recent if cause is not None and cause.is_tenant]
 
 
 def _most_frequent(causes: Sequence[Cause]) -> Cause:

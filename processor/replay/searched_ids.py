@@ -65,4 +65,4 @@ def _causes(source: SourceEvent | Processed | Rejected | NothingToPublish) -> li
         case NothingToPublish():
             return []
         case _:
-            return causes_of([source])
+            return list(causes_of([source]))

@@ -1,5 +1,8 @@
 """A bad deployment is noticed before the topic is consumed, and a few bad records are not one."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from processor.domain.message import SkippedTemplate
@@ -105,6 +108,42 @@ def test_rejected_and_another_tenants_records_add_up() -> None:
     with pytest.raises(InputError, match=expected):
         StartupGuard(0.95).check(batch)
     assert StartupGuard(0.95).should_wait(batch[1:])
+
+
+def test_no_more_is_looked_at_than_counts() -> None:
+    """Of a batch of thousands the first 200, once they are taken in none of them, and the last 200."""
+
+    class Looked(Sequence[Processed]):
+        """Good records, which count how many of them are looked at."""
+
+        def __init__(self, count: int) -> None:
+            self.size, self.looked = count, 0
+
+        def __len__(self) -> int:
+            return self.size
+
+        def __getitem__(self, index: Any) -> Any:
+            if isinstance(index, slice):
+                self.looked += len(range(*index.indices(self.size)))
+                return [GOOD] * len(range(*index.indices(self.size)))
+            if index >= self.size:
+                raise IndexError
+            self.looked += 1
+            return GOOD
+
+    first, last, batch = StartupGuard(0.95), RecentRecords(0.95), Looked(5_000)
+    assert not first.should_wait(batch)
+    assert 100 == batch.looked
+    first.check(batch)
+    assert 300 == batch.looked
+    first.record(batch)
+    assert 500 == batch.looked
+    first.check(batch)
+    first.record(batch)
+    assert not first.should_wait(batch)
+    assert 500 == batch.looked
+    last.record(batch)
+    assert 700 == batch.looked
 
 
 def test_records_without_a_value_do_not_count() -> None:
