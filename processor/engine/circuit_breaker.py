@@ -6,6 +6,7 @@ A suspended template still gets its entry in each record's dead letter, so a red
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import structlog
 
@@ -34,6 +35,7 @@ class _Open:
 class _Template:
     version: int
     calls: deque[TemplateReason | None] = field(default_factory=lambda: deque(maxlen=MAX_CALLS))  # None: a message
+    messages: int = 0  # calls behind these, each of which gave a message: a run of them is added when it ends
     open: _Open | None = None
 
 
@@ -66,30 +68,50 @@ class CircuitBreakers:
         for result in outcome.results:
             created, failed = result.created, result.failed
             if created is not None:
-                self._record_call(created.template_id, created.template_version, None)
+                self.record_messages(created.template_id, created.template_version)
             elif failed is not None and failed.reason is TemplateReason.TEMPLATE_SUSPENDED:
                 self._record_skip(failed.templateId)
             elif failed is not None:
-                self._record_call(failed.templateId, failed.templateVersion, failed.reason)
+                self._record_failure(failed.templateId, failed.templateVersion, failed.reason)
 
-    def _record_call(self, template: TemplateId, version: int, failure: TemplateReason | None) -> None:
+    def record_messages(self, template: TemplateId, version: int, count: int = 1) -> None:
+        """Learn that a template has made so many messages, one after the other."""
+        state = self._state(template, version)
+        while count and state.open is not None:
+            self._record_probe(template, state, is_message=True)
+            count -= 1
+        state.messages += count
+
+    def _record_failure(self, template: TemplateId, version: int, failure: TemplateReason) -> None:
+        state = self._state(template, version)
+        if state.open is not None:
+            self._record_probe(template, state, is_message=False)
+            return
+        state.calls.extend(repeat(None, min(state.messages, MAX_CALLS)))
+        state.messages = 0
+        state.calls.append(failure)
+        if self._should_open(state, failure):
+            state.open = _Open(failure)
+            self._update_suspended()
+            log.error("template suspended", template=template, version=version, reason=failure)
+
+    def _state(self, template: TemplateId, version: int) -> _Template:
+        """What is known of a version of a template; another version's is forgotten."""
         state = self._templates.get(template)
         if state is None or state.version != version:
             state = self._templates[template] = _Template(version)
             self._update_suspended()
-        if state.open is None:
-            state.calls.append(failure)
-            if failure is not None and self._should_open(state, failure):
-                state.open = _Open(failure)
-                self._update_suspended()
-                log.error("template suspended", template=template, version=version, reason=failure)
-            return
+        return state
+
+    def _record_probe(self, template: TemplateId, state: _Template, *, is_message: bool) -> None:
+        """A template that is suspended was tried."""
+        assert state.open is not None
         state.open.skipped = 0
-        state.open.successes = 0 if failure is not None else state.open.successes + 1
+        state.open.successes = state.open.successes + 1 if is_message else 0
         if state.open.successes >= CLOSE_SUCCESSES:
             state.open = None
             state.calls.clear()
-            log.warning("template resumed", template=template, version=version)
+            log.warning("template resumed", template=template, version=state.version)
         self._update_suspended()
 
     def _should_open(self, state: _Template, failure: TemplateReason) -> bool:

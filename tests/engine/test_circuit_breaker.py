@@ -1,5 +1,11 @@
 """CircuitBreakers: when a template is suspended, tried again, and resumed."""
 
+from collections.abc import Mapping
+from typing import Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from processor.domain.message import Communicationmessage, FailedTemplate
 from processor.domain.outcome import CreatedMessage, Processed, TemplateResult
 from processor.domain.reasons import TemplateReason
@@ -122,3 +128,30 @@ def test_an_open_breaker_is_reported_during_its_probe() -> None:
         breakers.record(skipped)
 
     assert (frozenset(), OPEN_A) == (breakers.suspended_now(), breakers.open_breakers())
+
+
+RUN = st.tuples(st.sampled_from(["message", "missing", "other", "skip"]), st.integers(1, 250))
+
+
+@given(runs=st.lists(RUN, max_size=8))
+def test_a_run_of_messages_counts_as_each_of_them(runs: list[tuple[str, int]]) -> None:
+    """Learned at once or one by one: after each run the same templates are suspended and reported."""
+    at_once, one_by_one = after(OUTCOMES["message"]), after(OUTCOMES["message"])
+    for kind, count in runs:
+        if kind == "message":
+            at_once.record_messages(A, 1, count)
+        for _ in range(count):
+            one_by_one.record(OUTCOMES[kind])
+            if kind != "message":
+                at_once.record(OUTCOMES[kind])
+
+        assert one_by_one.suspended_now() == at_once.suspended_now()
+        assert one_by_one.open_breakers() == at_once.open_breakers()
+
+
+OUTCOMES: Final[Mapping[str, Processed]] = {
+    "message": created_message(),
+    "missing": failed_outcome(),
+    "other": failed_outcome(TemplateReason.OTHER),
+    "skip": failed_outcome(TemplateReason.TEMPLATE_SUSPENDED),
+}
