@@ -1,11 +1,11 @@
 """A decoded event: what happened in the bank, and when; and what one record says of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, NewType
+from typing import Any, NewType
 
 from processor.domain.record import EPOCH, NO_TIME_MS, EventName, SourceRecord
+from processor.domain.value_class import value_class
 
 Fields = Mapping[str, Any]
 """A decoded Avro record: dict, list, str, int, bool, Decimal, date, aware UTC datetime or None, nested as declared."""
@@ -23,7 +23,7 @@ def identity_of(tenant: str, event_id: str) -> Identity:
     return Identity(f"{tenant}\x1f{event_id}".encode())
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Event:
     """One event of one family. `fields` holds the whole record, envelope included; it is never changed.
 
@@ -51,7 +51,8 @@ class Event:
         return (self.occurred_at - EPOCH) // timedelta(milliseconds=1)
 
 
-class SeenEvent(NamedTuple):
+@value_class()
+class SeenEvent:
     """What deduplication remembers of an event of a partition: the offset of its record, when that counts as written
     (milliseconds since 1970), and which it is."""
 
@@ -60,7 +61,7 @@ class SeenEvent(NamedTuple):
     identity: Identity
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class SourceEvent:
     """An event with the record that it was decoded from: one that passed every check before DUPLICATE_EVENT.
 
@@ -85,6 +86,7 @@ class SourceEvent:
 def written_at_ms(record: SourceRecord, event: Event | None) -> int:
     """When `record` counts as written, in milliseconds since 1970: its own time; where readers cannot represent that,
     `occurredAt` of its event; NO_TIME_MS without an event."""
-    if record.time_ms is not None:
-        return record.time_ms
+    time_ms = record.time_ms
+    if time_ms is not None:
+        return time_ms
     return NO_TIME_MS if event is None else event.occurred_at_ms

@@ -10,6 +10,7 @@ from processor.domain.channel import Channel
 from processor.domain.operation import OperationId
 from processor.domain.reasons import DecisionReason, FailureReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, Headers, RecordPosition, TemplateId
+from processor.domain.value_class import value_class
 
 
 class State(StrEnum):
@@ -23,7 +24,7 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class Communicationmessage:
     """One message to one recipient over one channel: exactly the 21 published fields, in the published order.
 
@@ -53,7 +54,7 @@ class Communicationmessage:
     userKey: str | None = None  # noqa: N815
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class MessageStatus:
     """One transition of one message, and its lineage. `from_`, on the wire `from`, is None for a creation.
 
@@ -85,7 +86,7 @@ class MessageStatus:
     correlationId: str | None = None  # noqa: N815
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class StreamEvent:
     """What a stream's topic carries. `eid` is a uuid computed from the message's encodedKey, equal on every replay."""
 
@@ -98,7 +99,7 @@ class StreamEvent:
     template_name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class SkippedTemplate:
     """Why one template (or, without `templateId`, the whole record) made no message."""
 
@@ -109,7 +110,7 @@ class SkippedTemplate:
     encodedKey: EncodedKey | None = None  # noqa: N815
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class Decision:
     """Every reason for which one source record made no message; one record on `communications.decisions`.
 

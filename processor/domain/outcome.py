@@ -15,9 +15,10 @@ from processor.domain.message import (
 from processor.domain.notification import Notification
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import EncodedKey, EventName, OutRecord, RecordPosition, SourceRecord, TemplateId
+from processor.domain.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class CreatedMessage:
     """A message's first record, its status of sequence 1, for EVENT_STREAM the stream event, for EMAIL and SMS the
     `Message` that its recipient's portal shows. `replaced` characters of the event are U+FFFD in the body."""
@@ -67,7 +68,7 @@ class CreatedMessage:
         return self.message.destination
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class TemplateResult:
     """What came of one template for one event: exactly one of `created`, `skipped` and `failed`.
 
@@ -93,7 +94,7 @@ class WrongKey:
     expected: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class Processed:
     """The record was read: each of its templates created a message, was skipped, or failed.
 
@@ -118,8 +119,8 @@ class Processed:
             outputs.append(self.decision)
         if self.dead_letter is not None:
             outputs.append(self.dead_letter)
-        object.__setattr__(self, "outputs", tuple(outputs))
-        object.__setattr__(self, "output_bytes", sum([output.size_bytes for output in outputs]))
+        self.outputs = tuple(outputs)  # type: ignore[misc]
+        self.output_bytes = sum([output.size_bytes for output in outputs])  # type: ignore[misc]
 
     @property
     def created(self) -> tuple[CreatedMessage, ...]:

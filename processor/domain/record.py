@@ -1,9 +1,11 @@
 """Records on Kafka as plain values: bytes and a position. No Kafka client type gets past the edge."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Final, NewType
+
+from processor.domain.value_class import value_class
 
 Topic = NewType("Topic", str)
 SchemaId = NewType("SchemaId", int)  #: the 4-byte id of Confluent's framing
@@ -22,7 +24,7 @@ NO_TIME_MS: Final = 0  #: 1970-01-01T00:00:00.000Z: written where no time is kno
 LAST_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, where RFC 3339 and many languages' times end
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value_class(order=True)
 class RecordPosition:
     """Where a record lies. As text: `topic[partition]@offset`."""
 
@@ -34,7 +36,7 @@ class RecordPosition:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class SourceRecord:
     """A record as it was read, untouched. `timestamp_ms` is the Kafka timestamp: meant to be UTC, milliseconds.
 
@@ -61,7 +63,7 @@ class SourceRecord:
         return _size_bytes(self.key, self.value, self.headers)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class OutRecord:
     """A record to be written. Its partition is always explicit: the one of its source.
 
@@ -76,7 +78,7 @@ class OutRecord:
     size_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size_bytes", _size_bytes(self.key, self.value, self.headers))
+        self.size_bytes = _size_bytes(self.key, self.value, self.headers)  # type: ignore[misc]
 
 
 def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:

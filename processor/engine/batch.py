@@ -1,13 +1,13 @@
 """The records of one transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from processor.domain.outcome import Processed, Rejected
+from processor.domain.value_class import value_class
 from processor.engine.partition import AssignedPartition
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class ProcessedRecord:
     """The outcome of one record, and the assignment it was polled under."""
 

@@ -14,7 +14,6 @@ Non-obvious:
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +22,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from processor.background import call_in_thread
 from processor.domain.record import SourceRecord, Topic
+from processor.domain.value_class import value_class
 from processor.engine.deduplication import DeduplicationWindow
 from processor.engine.partition import AssignedPartition
 from processor.engine.start_offsets import READ_HINT, StartOffset, StartOffsetResolver, join_refusals
@@ -63,7 +63,7 @@ class RebalanceEvent(StrEnum):
     LOST = "lost"  #: Without a call to give them up: others may have them already.
 
 
-@dataclass(frozen=True, slots=True)
+@value_class()
 class PolledRecord:
     """A record that may be used as long as `partition` is current."""
 
