@@ -318,12 +318,12 @@ class EventConsumer:
             if error is not None:
                 self._on_error(error, message)
                 continue
-            partition = self.partitions.get(_require_int(message.partition()))
-            offset = _require_int(message.offset())
+            record = source_record(message, self._events)
+            partition, offset = self.partitions.get(record.position.partition), record.position.offset
             if partition is None or not partition.is_usable or offset < partition.next_offset:
                 continue
             partition.mark_polled(offset + 1)
-            polled.append(PolledRecord(partition, source_record(message)))
+            polled.append(PolledRecord(partition, record))
         return polled
 
     def _on_error(self, error: KafkaError, message: Message) -> None:

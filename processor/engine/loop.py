@@ -272,16 +272,15 @@ class Loop:
         under `--until-end`.
         """
         held_until = time.monotonic() + MAX_HOLD_S
-        while True:
-            batch = [record for record in batch if self._consumer.is_current(record.partition)]
-            if not self._guard.should_wait(outcomes_of(batch)) or self._shutdown.requested:
-                return batch
+        while self._guard.should_wait(outcomes_of(batch)) and not self._shutdown.requested:
             if time.monotonic() >= held_until or self._has_polled_to_the_end():
-                return batch
+                break
             if sum(record.memory_bytes for record in batch) >= MAX_HELD_BYTES:
-                return batch
+                break
             self._poll()
             batch += self._process_backlog()
+            batch = [record for record in batch if self._consumer.is_current(record.partition)]
+        return batch
 
     def _has_polled_to_the_end(self) -> bool:
         """Whether, under `--until-end`, no more records of our partitions are to come."""
@@ -302,13 +301,14 @@ class Loop:
         """
         batch: list[ProcessedRecord] = []
         output_bytes, until = 0, time.monotonic() + PROCESSING_TIME_S
+        max_output_bytes = self._settings.max_batch_bytes
         suspends_templates = self._settings.circuit_breaker is Switch.ON
-        while self._backlog and len(batch) < self._max_records and output_bytes < self._settings.max_batch_bytes:
+        while self._backlog and len(batch) < self._max_records and output_bytes < max_output_bytes:
             polled = self._backlog.popleft()
             partition, record = polled.partition, polled.record
             if not self._consumer.is_current(partition):
                 continue
-            is_suspect = record.position == self._suspect
+            is_suspect = self._suspect is not None and record.position == self._suspect
             outcome = None if is_suspect and batch else self._process(polled)
             if outcome is None:
                 self._backlog.appendleft(polled)
@@ -361,7 +361,7 @@ class Loop:
 
     def _map_decoded(self, polled: PolledRecord, decoded: SourceEvent | Outcome) -> Outcome:
         """The outcome of a decoded record. Its event is remembered for the records that follow, unless this raises."""
-        refused = self._refused.get(polled.record.position)
+        refused = self._refused.get(polled.record.position) if self._refused else None
         if not isinstance(decoded, SourceEvent):
             return decoded if refused is None else self._refuse_outputs(decoded, refused)
         deduplication, seen = polled.partition.deduplication, decoded.seen
@@ -399,7 +399,7 @@ class Loop:
         began = time.monotonic()
         assigned = self._assigned_records.due(next_offsets, self._context)
         failure = self._publisher.publish(
-            chain(assigned, self._unpublished_set(), *(outcome.outputs for outcome in outcomes)),
+            chain(assigned, self._unpublished_set(), chain.from_iterable(outcome.outputs for outcome in outcomes)),
             {(self._events, partition.number): offset for partition, offset in next_offsets.items()},
             self._consumer.group_metadata,
         )
@@ -411,8 +411,9 @@ class Loop:
         self._guard.record(outcomes)
         self._recent.record(outcomes)
         self._status.set_other_tenants(self._recent.other_tenants_ratio, self._recent.degraded())
-        for outcome in outcomes:
-            self._refused.pop(outcome.record.position, None)
+        if self._refused:
+            for outcome in outcomes:
+                self._refused.pop(outcome.record.position, None)
         self._max_records = min(self._settings.max_batch_records, 2 * self._max_records)
         self._status.count_committed(outcomes, seconds=time.monotonic() - began)
         return True

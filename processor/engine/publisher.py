@@ -123,8 +123,7 @@ class TransactionalPublisher:
         try:
             producer.begin_transaction()
             on_step(Step.BEGUN)
-            for output in outputs:
-                self._produce(producer, output, deadline)
+            self._produce_all(producer, outputs, deadline)
             on_step(Step.PRODUCED)
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
             if offsets:
@@ -207,7 +206,19 @@ class TransactionalPublisher:
         last, self._producer = [self._producer], None
         call_in_thread(lambda: _purge(last.pop()), name="discard")
 
-    def _produce(self, producer: Producer, output: OutRecord, deadline: float) -> None:
+    def _produce_all(self, producer: Producer, outputs: Iterable[OutRecord], deadline: float) -> None:
+        produce = producer.produce
+        for output in outputs:
+            try:
+                if output.headers:
+                    produce(output.topic, output.value, output.key, output.partition, headers=list(output.headers))
+                else:
+                    produce(output.topic, output.value, output.key, output.partition)
+            except (BufferError, KafkaException):
+                self._retry_produce(producer, output, deadline)
+
+    def _retry_produce(self, producer: Producer, output: OutRecord, deadline: float) -> None:
+        """Produce a record that was not taken, once there is room for it, or its topic is seen to have grown."""
         missing_until = math.inf
         while True:
             try:

@@ -350,7 +350,7 @@ class StartOffsetResolver:
             while first < end:
                 try:
                     for message in read_range(reader, self._events, partition, first, end):
-                        record = source_record(message)
+                        record = source_record(message, self._events)
                         first, step = record.position.offset + 1, 1
                         yield record
                 except UnpackError as error:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
+from operator import methodcaller
 from typing import Any, Final, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -49,13 +49,20 @@ def headers_of(message: Message) -> Headers:
     calls are let through, and the next one that is checked fails, wherever it is (seen with 3.11.2).
     """
     try:
-        return cast(Headers, tuple(partial(message.headers)() or ()))
+        headers = _call_headers(message)
     except (SystemError, UnicodeDecodeError) as error:
         raise ValueError("the name of a header is not UTF-8") from error
+    return cast(Headers, tuple(headers)) if headers else ()
 
 
-def source_record(message: Message) -> SourceRecord:
-    """A record of the input as it was read; headers that cannot be read become a dead letter."""
+_call_headers: Final = methodcaller("headers")  # calls from C
+
+
+def source_record(message: Message, topic: Topic) -> SourceRecord:
+    """A record of `topic` as it was read; headers that cannot be read become a dead letter.
+
+    The message has a text of its own for the topic, which would be kept, and hashed, with each record.
+    """
     headers_error = ""
     try:
         headers = headers_of(message)
@@ -64,12 +71,12 @@ def source_record(message: Message) -> SourceRecord:
     partition, offset = message.partition(), message.offset()
     assert partition is not None and offset is not None, "a record that was read has its place"
     return SourceRecord(
-        position=RecordPosition(Topic(message.topic() or ""), partition, offset),
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=headers,
-        headers_error=headers_error,
+        RecordPosition(topic, partition, offset),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        headers,
+        headers_error,
     )
 
 

@@ -9,6 +9,7 @@ from processor.mapping.escape import holds_control
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 CORRELATION_ID: Final = "correlation-id"
+_NAMES: Final = frozenset((TRACEPARENT, TRACESTATE, CORRELATION_ID))
 
 HEADER_LIMIT_BYTES: Final = 512  # of tracestate and correlation-id; the least that W3C requires of a propagator
 _MEMBERS_LIMIT: Final = 32
@@ -31,26 +32,31 @@ class PropagatedHeaders(NamedTuple):
     malformed: tuple[str, ...]
 
 
+_NOTHING: Final = PropagatedHeaders((), ())  # of most records
+
+
 def propagated_headers(headers: Headers) -> PropagatedHeaders:
     """What outputs carry on of a source's headers: one traceparent, its tracestate, one correlation id; none is null.
 
     Several traceparents are no trace; several tracestates are one list (RFC 9110 section 5.3), passed on as one; of
     several correlation ids the last counts, as for Kafka's own `lastHeader`. A tracestate needs its traceparent.
     """
-    values_by_name: dict[str, list[bytes | None]] = {TRACEPARENT: [], TRACESTATE: [], CORRELATION_ID: []}
+    values_by_name: dict[str, list[bytes | None]] = {}
     for name, value in headers:
-        if name in values_by_name:
-            values_by_name[name].append(value)
+        if name in _NAMES:
+            values_by_name.setdefault(name, []).append(value)
+    if not values_by_name:
+        return _NOTHING
     found = {
-        TRACEPARENT: _traceparent(values_by_name[TRACEPARENT]),
-        TRACESTATE: _tracestate(values_by_name[TRACESTATE]),
-        CORRELATION_ID: _correlation_id(values_by_name[CORRELATION_ID]),
+        TRACEPARENT: _traceparent(values_by_name.get(TRACEPARENT, [])),
+        TRACESTATE: _tracestate(values_by_name.get(TRACESTATE, [])),
+        CORRELATION_ID: _correlation_id(values_by_name.get(CORRELATION_ID, [])),
     }
     if found[TRACEPARENT] is None:
         found[TRACESTATE] = None
     return PropagatedHeaders(
         tuple((name, value) for name, value in found.items() if value is not None),
-        tuple(name for name, value in found.items() if value is None and values_by_name[name]),
+        tuple(name for name, value in found.items() if value is None and name in values_by_name),
     )
 
 

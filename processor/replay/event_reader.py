@@ -43,7 +43,7 @@ def read_events(
     with open_reader(settings, hint=READ_HINT) as reader:
         for offsets in ranges:
             for message in read_range(reader, events, partition, offsets.start, offsets.stop):
-                record = source_record(message)
+                record = source_record(message, events)
                 if is_wanted(record.position.offset):
                     yield record
 

@@ -135,7 +135,7 @@ def _read_record(settings: Settings, position: RecordPosition, extent: Extent) -
         records: Iterator[Message] = read_range(
             reader, position.topic, position.partition, position.offset, position.offset + 1
         )
-        return next(map(source_record, records), None)
+        return next((source_record(message, position.topic) for message in records), None)
 
 
 def _explain_record(

@@ -53,7 +53,7 @@ def test_past_events_get_the_outcomes_that_they_got(bootstrap_servers: str, topi
     with ExitStack() as stack:
         parts = build(local_parts(installation), stack, progress=progress)
         (event,) = installation.read(installation.events)
-        decoded = decode_record(source_record(event), parts.context, schema_of=parts.schema_of)
+        decoded = decode_record(source_record(event, installation.events), parts.context, schema_of=parts.schema_of)
         assert isinstance(decoded, SourceEvent)
         outcome = map_event(decoded, parts.context, suspended=frozenset(), duplicate_of=None)
 

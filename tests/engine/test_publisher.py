@@ -68,6 +68,48 @@ def test_a_dropped_producer_is_closed_at_once_in_the_background() -> None:
     assert ["discard"] == ended
 
 
+class Full:
+    """In the place of a producer: its queue has room for one record, until it is polled."""
+
+    def __init__(self) -> None:
+        self.produced: list[tuple[Any, ...]] = []
+        self.has_room = True
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args, **_named: None
+
+    def produce(self, *record: Any, headers: list[tuple[str, bytes | None]] | None = None) -> None:
+        if not self.has_room:
+            raise BufferError
+        self.has_room = False
+        self.produced.append((*record, headers))
+
+    def poll(self, _timeout_s: float) -> int:
+        self.has_room = True
+        return 0
+
+
+def test_a_full_queue_is_waited_for() -> None:
+    """What is not taken at once is produced in its place: all records, in order, each once, and headers where it has
+    some."""
+    producer = Full()
+    publisher = TransactionalPublisher(
+        lambda _topics, _failed: cast(Producer, producer),
+        transactional_id="a-test",
+        timeout_s=15,
+        must_stop=lambda: False,
+        on_step=lambda _step: None,
+    )
+    publisher.reset_producer(TOPICS, between_attempts=lambda: None)
+    headers = (("content-type", b"application/json"), ("operation", None))
+    outputs = [OutRecord(Topic("out"), n % 2, b"key", b"%d" % n, headers if n % 3 == 0 else ()) for n in range(10)]
+
+    assert publisher.publish(outputs, {}, None) is None
+    assert [
+        (output.topic, output.value, output.key, output.partition, list(output.headers) or None) for output in outputs
+    ] == producer.produced
+
+
 @pytest.mark.kafka
 def test_a_transaction_without_positions(bootstrap_servers: str, topic_prefix: str) -> None:
     """An operation on the past commits what it publishes, and no positions; a second one of the id fences it."""

@@ -109,17 +109,18 @@ def _old_producer_kept() -> None:
 
 
 def _hash_partitioner() -> None:
-    def produce(self: transaction.TransactionalPublisher, producer: Any, output: Any, deadline: float) -> None:
-        del deadline
-        while True:
-            try:
-                producer.produce(output.topic, output.value, output.key, headers=list(output.headers) or None)
-            except BufferError:
-                self._producer and self._producer.poll(0.01)
-            else:
-                return
+    def produce_all(self: transaction.TransactionalPublisher, producer: Any, outputs: Any, deadline: float) -> None:
+        del self, deadline
+        for output in outputs:
+            while True:
+                try:
+                    producer.produce(output.topic, output.value, output.key, headers=list(output.headers) or None)
+                except BufferError:
+                    producer.poll(0.01)
+                else:
+                    break
 
-    transaction.TransactionalPublisher._produce = produce  # type: ignore[method-assign]
+    transaction.TransactionalPublisher._produce_all = produce_all  # type: ignore[method-assign]
 
 
 def _deduplication_off() -> None:
