@@ -1,11 +1,18 @@
-"""How the C library shares memory out to threads."""
+"""How the C library shares memory out to threads, and when Python looks for garbage."""
 
 import ctypes
+import gc
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 _M_ARENA_MAX: Final = -8  # glibc, malloc.h
+
+MIN_YOUNG_OBJECTS: Final = 20_000  # that have come and not gone since the last look; of few nothing is to be had
+MAX_YOUNG_OBJECTS: Final = 1_000_000  # a batch makes a third at most; with so many Python looks wherever it is
+FULL_COLLECTION_INTERVAL_S: Final = 60.0
 
 
 def use_one_heap() -> None:
@@ -17,3 +24,31 @@ def use_one_heap() -> None:
     if "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(AttributeError, OSError, TypeError):  # another C library, or another system
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+class GarbageCollection:
+    """When Python looks for garbage: between two batches, where nothing of a batch is there to be looked at.
+
+    Garbage are objects in cycles alone, such as an error with its traceback; all others go with their last reference.
+    For the loop of a process, which has one of them. Not thread-safe.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """What is there by now stays, and is never looked at again. `clock` is in seconds and never goes back."""
+        self._clock = clock
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(MAX_YOUNG_OBJECTS)
+        self._full_collection_at = clock() + FULL_COLLECTION_INTERVAL_S
+
+    def collect(self) -> None:
+        """Look at the objects that are new, if they are many; once a minute at all.
+
+        To be called while no batch is there. Takes some milliseconds at most.
+        """
+        now = self._clock()
+        if now >= self._full_collection_at:
+            self._full_collection_at = now + FULL_COLLECTION_INTERVAL_S
+            gc.collect()
+        elif gc.get_count()[0] >= MIN_YOUNG_OBJECTS:
+            gc.collect(1)

@@ -124,6 +124,7 @@ class Loop:
         self._consumer = parts.consumer
         self._publisher = parts.publisher
         self._assigned_records = parts.assigned_records
+        self._garbage = parts.garbage
         self._events = parts.settings.topic(InputTopic.EVENTS)
         self._published_sets = set(parts.mapping.published.keys)
         self._guard = StartupGuard(parts.settings.max_rejected_ratio)
@@ -164,6 +165,7 @@ class Loop:
 
         The rest is left for the next pass, so that the group hears from us in time, however much there is to process.
         """
+        self._garbage.collect()  # no batch is there now
         self._check_dependencies()
         # Before the poll: should it fail, all partitions are sought. The poll then gives our membership as it is now.
         self._commit_initial_offsets()

@@ -1,6 +1,5 @@
 """From settings to the parts of the engine: what is read first, what is waited for, and what is closed in the end."""
 
-import gc
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -38,6 +37,7 @@ from processor.kafka.clients import (
     producer_properties,
 )
 from processor.kafka.topic_state import TopicWatch, read_output_topics, topic_differences
+from processor.memory import GarbageCollection
 from processor.observability.signals import Shutdown
 from processor.registry.cache import schemas_by_id
 from processor.registry.schema_files import load_schemas
@@ -49,7 +49,6 @@ log = structlog.get_logger()
 
 CLOSE_CONSUMER_TIMEOUT_S = 3.0
 DEAD_LETTER_HEADROOM_BYTES = 1_024  # of a record over the dead letters' limit, for its key and headers
-GC_THRESHOLD_OBJECTS = 50_000  # a batch of some hundred records; the default of 700 took a fifth of the mapping's time
 
 
 class ReadTopics(Protocol):
@@ -106,6 +105,7 @@ class EngineParts:
     consumer: EventConsumer
     publisher: TransactionalPublisher
     assigned_records: AssignedRecords
+    garbage: GarbageCollection
 
 
 def load_local_parts(settings: Settings, *, start_from: str | None) -> LocalRunParts:
@@ -150,7 +150,6 @@ def connect(local: LocalRunParts, run: RunContext, stack: ExitStack) -> EnginePa
     for close in (partial(close_consumer, event_consumer), publisher.close, run.status.stop):
         stack.callback(close)  # the last one first
     run.status.watch_lag(start_offsets)
-    _relieve_garbage_collector()
     return EngineParts(
         settings=settings,
         shutdown=run.shutdown,
@@ -164,6 +163,7 @@ def connect(local: LocalRunParts, run: RunContext, stack: ExitStack) -> EnginePa
         consumer=event_consumer,
         publisher=publisher,
         assigned_records=AssignedRecords(settings, clock=run.clock),
+        garbage=GarbageCollection(),
     )
 
 
@@ -201,13 +201,6 @@ def _create_consumer(settings: Settings, start_offsets: StartOffsetResolver, sta
         on_deferred=status.count_deferred,
         coordinator=coordinator,
     )
-
-
-def _relieve_garbage_collector() -> None:
-    """What is there by now stays: it need not be looked at again, nor at each few objects of a batch."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD_OBJECTS, 10, 10)
 
 
 def close_consumer(event_consumer: EventConsumer) -> None:

@@ -4,7 +4,6 @@ A record's index is in a file before the record is made, so that the parent know
 """
 
 import argparse
-import gc
 import json
 import resource
 import sys
@@ -14,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from processor.memory import GarbageCollection
 from tests.fuzz.checker import KINDS, CheckResult, check, make_case
 from tests.fuzz.environment import make_environment
 
 REPORT_INTERVAL_S = 1.0
-GC_THRESHOLD_OBJECTS = 50_000  # as the engine has it, so that memory is as it is there
 FINDINGS_PER_RULE = 20  # of one process; the others are counted
 
 
@@ -55,13 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     resource.setrlimit(resource.RLIMIT_AS, (args.memory_mib << 20, args.memory_mib << 20))
     environment = make_environment(args.templates, seed=args.seed)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD_OBJECTS, 10, 10)
+    garbage = GarbageCollection()  # as the engine has it, so that memory is as it is there
     report, rule_counts = WorkerReport(), Counter[str]()
     report_at = time.monotonic()
     with args.index_file.open("wb", buffering=0) as index_file:
         for index in range(args.start, args.end, args.step):
+            garbage.collect()
             index_file.seek(0)
             index_file.write(index.to_bytes(8, "big"))
             case = make_case(environment, args.kind, index, seed=args.seed)
