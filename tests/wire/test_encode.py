@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fastavro import schemaless_reader
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from processor.domain.channel import Channel
 from processor.domain.ids import eid
@@ -37,6 +36,7 @@ from processor.wire.schema import WriterSchema
 from processor.wire.schema_parser import parse_writer_schema
 from processor.wire.wire_format import WireFormat
 from tests.support.output_readers import read_notification, read_status
+from tests.support.output_values import DECISIONS, MESSAGES, NOTIFICATIONS, STATUSES, STREAM_EVENTS
 from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, golden_bytes, golden_event, golden_json
 
 AVRO = output_encoder(SCHEMAS, output_format=WireFormat.AVRO, stream_format=WireFormat.AVRO)
@@ -284,110 +284,6 @@ def test_streams_have_a_format_of_their_own() -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # There and back
-
-_texts = st.text(max_size=20)
-_optional = st.none() | _texts
-_times = st.integers(-62_135_596_800_000, 253_402_300_799_999)
-_keys = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
-_int32 = st.integers(-(2**31), 2**31 - 1)
-_places = st.builds(RecordPosition, _texts, _int32, st.integers(-(2**63), 2**63 - 1))
-
-MESSAGES = st.builds(
-    Communicationmessage,
-    **dict.fromkeys(
-        ("body", "clientKey", "depositAccountKey", "destination", "encodedKey", "event", "failureCause", "groupKey"),
-        _optional,
-    ),
-    **dict.fromkeys(
-        ("loanAccountKey", "referenceId", "repaymentKey", "senderKey", "subject", "templateKey", "userKey"), _optional
-    ),
-    **dict.fromkeys(("creationDate", "sendDate"), st.none() | _times),
-    numRetries=st.none() | _int32,
-    failureReason=st.none() | st.sampled_from(FailureReason),
-    state=st.none() | st.sampled_from(State),
-    type=st.none() | st.sampled_from(Channel),
-)
-STATUSES = st.builds(
-    MessageStatus,
-    encodedKey=_keys,
-    **dict.fromkeys(("tenant", "event", "eventId", "templateId", "setVersion"), _texts),
-    **dict.fromkeys(("waitingReason", "failureCause", "referenceId", "actor", "correlationId"), _optional),
-    **dict.fromkeys(("sequence", "numRetries", "templateVersion"), _int32),
-    type=st.sampled_from(Channel),
-    from_=st.none() | st.sampled_from(State),
-    to=st.sampled_from(State),
-    at=_times,
-    nextAttemptAt=st.none() | _times,
-    failureReason=st.none() | st.sampled_from(FailureReason),
-    final=st.booleans(),
-    source=_places,
-    lookupMissing=st.lists(_texts, max_size=3).map(tuple),
-)
-STREAM_EVENTS = st.builds(
-    StreamEvent,
-    eid=st.uuids().map(str),
-    occurred_at=_times,
-    **dict.fromkeys(("event_type", "content_type", "category", "body", "template_name"), _texts),
-)
-DECLINED = st.builds(
-    SkippedTemplate,
-    reason=st.sampled_from(DecisionReason),
-    detail=_texts,
-    templateId=_optional,
-    templateVersion=st.none() | _int32,
-    encodedKey=st.none() | _keys,
-)
-DECISIONS = st.builds(
-    Decision,
-    **dict.fromkeys(("eventId", "event", "tenant", "correlationId"), _optional),
-    source=_places,
-    setVersion=_texts,
-    at=_times,
-    reasons=st.lists(DECLINED, max_size=3).map(tuple),
-    reasonsLeftOut=_int32,
-)
-
-
-ACTORS = st.builds(Actor, id=_texts, name=_texts, icon=_optional)
-NOTIFICATIONS = st.builds(
-    Notification,
-    **dict.fromkeys(("id", "href", "batch", "body"), _texts),
-    contact=st.builds(
-        NotificationContact,
-        **dict.fromkeys(("id", "href", "name"), _texts),
-        email=_optional,
-        user=st.none() | st.builds(NotificationUser, **dict.fromkeys(("id", "href", "name"), _texts), email=_optional),
-    ),
-    account=st.none()
-    | st.builds(
-        NotificationAccount,
-        id=_texts,
-        href=_texts,
-        **dict.fromkeys(("type", "status", "name", "logo"), _optional),
-    ),
-    status=st.sampled_from(NotificationStatus),
-    subject=_optional,
-    category=st.none()
-    | st.builds(NotificationCategory, id=_texts, href=_texts, name=_optional, shortDescription=_optional),
-    attachments=st.lists(
-        st.builds(
-            Attachment,
-            **dict.fromkeys(("id", "name", "contentType", "fileName", "href"), _texts),
-            fileSize=st.integers(0, 2**63 - 1),
-        ),
-        max_size=2,
-    ).map(tuple),
-    audit=st.dictionaries(
-        _texts,
-        st.builds(
-            AuditEvent,
-            at=_times,
-            by=ACTORS,
-            of=st.none() | st.builds(AuditOwner, id=_texts, href=_texts, name=_optional, icon=_optional),
-        ),
-        max_size=3,
-    ),
-)
 
 
 @pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
