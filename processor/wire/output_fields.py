@@ -68,9 +68,14 @@ def decision_fields(decision: Decision) -> dict[str, Any]:
         "setVersion": decision.setVersion,
         "correlationId": decision.correlationId,
         "at": decision.at,
-        "reasons": [{name: getattr(reason, name) for name in _SKIPPED_FIELDS} for reason in decision.reasons],
+        "reasons": [skipped_fields(reason) for reason in decision.reasons],
         "reasonsLeftOut": decision.reasonsLeftOut,
     }
+
+
+def skipped_fields(skipped: SkippedTemplate) -> dict[str, Any]:
+    """One of the reasons of a decision."""
+    return {name: getattr(skipped, name) for name in _SKIPPED_FIELDS}
 
 
 def notification_fields(notification: Notification) -> dict[str, Any]:
