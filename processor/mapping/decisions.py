@@ -50,16 +50,7 @@ def decision_record(
     if not reasons:
         return None
     topic = context.output_topics.decisions
-    decision = Decision(
-        eventId=event.id if event else None,
-        event=event.name if event else None,
-        tenant=event.tenant if event else None,
-        source=record.position,
-        setVersion=context.templates.digest,
-        correlationId=event.correlation_id if event else None,
-        at=written_at_ms(record, event),
-        reasons=reasons,
-    )
+    decision = decision_of(record, event, reasons, context)
     key = event.id.encode() if event else record.key
     value, headers = context.encode(decision)
     added = context.operation_headers
@@ -73,6 +64,22 @@ def decision_record(
         if out.size_bytes <= topic.limit_bytes:
             return out
     raise InternalError(f"a decision does not fit {topic.name}, which takes {topic.limit_bytes} bytes")
+
+
+def decision_of(
+    record: SourceRecord, event: Event | None, reasons: tuple[SkippedTemplate, ...], context: MappingContext
+) -> Decision:
+    """The complete decision of a record for these reasons."""
+    return Decision(
+        eventId=event.id if event else None,
+        event=event.name if event else None,
+        tenant=event.tenant if event else None,
+        source=record.position,
+        setVersion=context.templates.digest,
+        correlationId=event.correlation_id if event else None,
+        at=written_at_ms(record, event),
+        reasons=reasons,
+    )
 
 
 def _reasons_to_write(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.channel import CHANNELS, AddressKind
+from processor.domain.channel import CHANNELS, AddressKind, Channel
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate, State
 from processor.domain.output_topics import MAX_RECORD_BYTES
@@ -96,6 +96,13 @@ def event_type(tenant: str, event: EventName) -> str:
     return f"mrn.event.{tenant}.streamingapi.{EVENTS[event].stream_name}"
 
 
+def initial_state(channel: Channel, *, failed: bool) -> State:
+    """The state in which a message is created: one of a stream counts as SENT once it is written."""
+    if failed:
+        return State.FAILED
+    return State.SENT if CHANNELS[channel].is_stream else State.QUEUED
+
+
 def failed_template(template: Template, reason: TemplateReason, detail: str) -> FailedTemplate:
     """The entry of a template in the record's dead letter."""
     return FailedTemplate(
@@ -120,7 +127,7 @@ def _address_draft(case: TemplateCase, rendered: Rendered, *, suppressed: Skippe
         recipient=case.recipient,
         rendered=rendered,
         destination=destination,
-        state=State.FAILED if failure else State.SENT if channel.is_stream else State.QUEUED,
+        state=initial_state(case.template.type, failed=failure is not None),
         failure_reason=failure and failure[0],
         failure_cause=failure and failure[1],
         recipient_data=case.recipient_data,

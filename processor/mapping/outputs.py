@@ -35,7 +35,7 @@ def create_message(
     The template fails when a record is larger than its topic takes. `propagated` are the source's headers that each
     record carries on.
     """
-    message = _message(draft, source, context)
+    message = message_of(draft, source, context)
     notification = initial_notification(message, draft, source.event, statuses=context.statuses, actor=context.actor)
     created = None if draft.suppressed else _create(draft, message, notification, source, context)
     records = []
@@ -86,7 +86,8 @@ def _values(
         yield topics.streams[source.event.name], source.event.ordering_key.encode(), created.stream_event
 
 
-def _message(draft: Draft, source: SourceEvent, context: MappingContext) -> Communicationmessage:
+def message_of(draft: Draft, source: SourceEvent, context: MappingContext) -> Communicationmessage:
+    """The first record of a draft's message."""
     template, event, now = draft.template, source.event, source.time_ms
     kind = value_at(("account", "kind"), event.fields)
     account = value_at(("account", "encodedKey"), event.fields)
@@ -133,14 +134,15 @@ def _create(
     is_stream = CHANNELS[draft.template.type].is_stream
     return CreatedMessage(
         message,
-        _status(draft, source, context),
-        stream_event=_stream_event(draft, source.event) if is_stream else None,
+        status_of(draft, source, context),
+        stream_event=stream_event_of(draft, source.event) if is_stream else None,
         notification=notification,
         replaced=draft.rendered.replaced,
     )
 
 
-def _status(draft: Draft, source: SourceEvent, context: MappingContext) -> MessageStatus:
+def status_of(draft: Draft, source: SourceEvent, context: MappingContext) -> MessageStatus:
+    """The status of its creation, sequence 1."""
     template, event = draft.template, source.event
     return MessageStatus(
         encodedKey=draft.key,
@@ -165,7 +167,8 @@ def _status(draft: Draft, source: SourceEvent, context: MappingContext) -> Messa
     )
 
 
-def _stream_event(draft: Draft, event: Event) -> StreamEvent:
+def stream_event_of(draft: Draft, event: Event) -> StreamEvent:
+    """What its stream carries; for a channel that is one."""
     return StreamEvent(
         eid=eid(draft.key),
         event_type=event_type(event.tenant, event.name),
