@@ -35,7 +35,7 @@ from processor.mapping.values import value_at
 from processor.templates.load import SHIPPED
 from processor.wire.encode import output_encoder
 from processor.wire.output_fields import FIELDS, skipped_fields
-from processor.wire.output_plan import OutputPlan, part_plan
+from processor.wire.output_plan import HoleKind, OutputPlan, part_plan
 from processor.wire.value_encoders import encode_value
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
@@ -215,20 +215,60 @@ def test_a_decision_about_the_whole_record(form: WireFormat) -> None:
 
 
 def test_holes_are_what_depends_on_the_event() -> None:
-    """All else of the outputs of a stream's template is constant, and most holes are never null."""
+    """All else of the outputs of a stream's template is constant; most holes are never null, keys have their size."""
     context, template = context_of(WireFormat.AVRO, make_template()), make_template()
     message = message_plan(template, REPAYMENT, context, LOAN_OF_A_CLIENT, WireFormat.AVRO)
     status = status_plan(template, REPAYMENT, context, LOAN_OF_A_CLIENT, WireFormat.AVRO)
     stream = stream_event_plan(template, REPAYMENT, context, WireFormat.JSON)
+    holes = [hole for plan in (message, status, stream) for hole in plan.holes]
 
     assert [
         *("body", "clientKey", "creationDate", "encodedKey", "loanAccountKey", "repaymentKey", "sendDate"),
         *("encodedKey", "at", "eventId", "source.topic", "source.partition", "source.offset", "correlationId"),
         *("metadata.eid", "metadata.occurred_at", "body"),
-    ] == [hole.path for plan in (message, status, stream) for hole in plan.holes]
-    assert ["correlationId"] == [
-        hole.path for plan in (message, status, stream) for hole in plan.holes if hole.null is not None
-    ]
+    ] == [hole.path for hole in holes]
+    assert ["correlationId"] == [hole.path for hole in holes if hole.null is not None]
+    assert [
+        *("clientKey", "encodedKey", "loanAccountKey", "repaymentKey"),
+        *("encodedKey", "eventId"),
+        "metadata.eid",
+    ] == [hole.path for hole in holes if hole.kind is HoleKind.SIZED_TEXT]
+
+
+def test_holes_of_a_decision() -> None:
+    """Where its record lies, and of each reason the detail and the key."""
+    template = make_template()
+    context = context_of(WireFormat.AVRO, template)
+    decision = decision_plan(REPAYMENT, context, WireFormat.AVRO)
+    reason = reason_plan(template, DecisionReason.CONDITION_FALSE, context, WireFormat.AVRO)
+
+    assert [
+        *("eventId", "source.topic", "source.partition", "source.offset", "correlationId", "at", "reasons"),
+        *("detail", "encodedKey"),
+    ] == [hole.path for plan in (decision, reason) for hole in plan.holes]
+
+
+def test_holes_of_a_notification() -> None:
+    """Whom it is for, what it says and when; what the reference tables have is whole."""
+    template = make_email()
+    context = context_of(WireFormat.JSON, template)
+    plan = notification_plan(template, REPAYMENT, context, LOAN_OF_A_CLIENT, WireFormat.JSON)
+
+    assert [
+        *("id", "href", "batch.id", "contact.id", "contact.href", "contact.name", "contact.email", "contact.user"),
+        *("account", "subject", "category", "body", "audit.created.at", "audit.created.of", "audit.queued.at"),
+    ] == [hole.path for hole in plan.holes]
+    assert ["id", "href", "batch.id"] == [hole.path for hole in plan.holes if hole.kind is HoleKind.SIZED_TEXT]
+
+
+@pytest.mark.parametrize("form", WireFormat)
+@pytest.mark.parametrize("changes", [{}, {"installment": None}])
+def test_a_repayment_key_may_be_missing(changes: dict[str, Any], form: WireFormat) -> None:
+    """Of a reminder, whose installment may be null in its schema."""
+    context = context_of(form, make_webhook(events=("REPAYMENT_REMINDER",), body="{ACCOUNT_ID}"))
+    source = make_source(make_record(make_event(EXAMPLES["REPAYMENT_REMINDER"], **changes)), context)
+
+    assert ["Communicationmessage", "MessageStatus"] == compared(source, context, form)
 
 
 def test_only_a_channel_with_notifications_has_a_plan_of_them() -> None:

@@ -203,6 +203,20 @@ def test_what_is_not_there_is_not_known(name: str, shape: OutputShape, message: 
         output_plan(SCHEMAS.outputs[name], WireFormat.AVRO, shape)
 
 
+def test_what_is_known_within_a_constant_does_not_matter() -> None:
+    """A plan whose account is known to be there becomes one of an account that is null."""
+    schema = SCHEMAS.outputs[NOTIFICATION]
+    there = OutputShape(constants={"account.type": "Client"}, present=frozenset(("account",)), sizes={"account.id": 13})
+    without = output_plan(schema, WireFormat.AVRO, OutputShape(constants={"account": None}))
+    plan = output_plan(schema, WireFormat.AVRO, there).with_constants({"account": None})
+
+    assert without.pieces == plan.pieces
+    assert (
+        without.pieces
+        == output_plan(schema, WireFormat.AVRO, OutputShape(constants={"account": None, "account.id": "ACC"})).pieces
+    )
+
+
 @pytest.mark.parametrize("path", ["lookupMissing", "at"])
 def test_a_part_without_fields_has_no_plan(path: str) -> None:
     """Its items, or itself, are encoded as they are."""
