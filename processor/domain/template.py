@@ -208,9 +208,15 @@ class Template:
 
         `language` may be any text; None, and one without a text, get the top level's.
         """
+        tag = self.text_tag(language)
+        return self.text if tag is None else self.texts[tag]
+
+    def text_tag(self, language: str | None) -> str | None:
+        """The tag in `texts` of the text for a recipient's language; None for the top level's."""
         if language is None or not self.texts:
-            return self.text
-        return self.texts.get(nearest_language(language, (self.default_locale, *self.texts)), self.text)
+            return None
+        tag = nearest_language(language, (self.default_locale, *self.texts))
+        return tag if tag in self.texts else None
 
 
 @dataclass(frozen=True, slots=True)

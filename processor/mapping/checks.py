@@ -18,7 +18,7 @@ from processor.domain.text import truncate
 from processor.mapping.conditions import first_false
 from processor.mapping.context import DraftRules
 from processor.mapping.recipient import KeyField, Recipient, holder_of, recipient_of
-from processor.mapping.reference import RecipientData
+from processor.mapping.reference import RecipientData, Reference
 from processor.mapping.values import Scope, value_at
 
 
@@ -64,7 +64,11 @@ class TemplateCase:
             return None
         return self.rules.reference.lookup(
             contact_key=self.recipient.key,
-            account_keys=_account_keys(self.event, self.holder),
+            account_keys=account_keys(
+                value_at(("account", "encodedKey"), self.event.fields),
+                None if self.holder is None else self.holder.key,
+                self.event.tenant,
+            ),
             category=self.template.category,
             family=self.event.family,
         )
@@ -91,14 +95,15 @@ def first_failed_check(case: TemplateCase) -> SkippedTemplate | None:
     for check in CHECKS:
         detail = check.failure(case)
         if detail is not None:
-            return SkippedTemplate(
-                reason=check.reason,
-                detail=detail,
-                templateId=case.template.id,
-                templateVersion=case.template.version,
-                encodedKey=case.key if check.names_key else None,
-            )
+            return skip(case.template, check.reason, detail, key=case.key if check.names_key else None)
     return None
+
+
+def skip(template: Template, reason: DecisionReason, detail: str, *, key: EncodedKey | None = None) -> SkippedTemplate:
+    """The decision that `template` makes no message. `key` is the message's, where its recipient is known."""
+    return SkippedTemplate(
+        reason=reason, detail=detail, templateId=template.id, templateVersion=template.version, encodedKey=key
+    )
 
 
 # --------------------------------------------------------------------------------- why a check fails; None: it passes
@@ -106,62 +111,96 @@ def first_failed_check(case: TemplateCase) -> SkippedTemplate | None:
 
 def inactive(case: TemplateCase) -> str | None:
     """The template is switched off."""
-    return None if case.template.active else "the template is switched off"
+    return template_inactive(case.template)
+
+
+def template_inactive(template: Template) -> str | None:
+    """The same of a template."""
+    return None if template.active else "the template is switched off"
 
 
 def channel_disabled(case: TemplateCase) -> str | None:
     """The installation sends nothing by the template's channel."""
-    channel = case.template.type
-    return f"channel {channel} is switched off" if channel in case.rules.disabled_channels else None
+    return template_disabled(case.template, case.rules)
+
+
+def template_disabled(template: Template, rules: DraftRules) -> str | None:
+    """The same of a template."""
+    return f"channel {template.type} is switched off" if template.type in rules.disabled_channels else None
 
 
 def target_mismatch(case: TemplateCase) -> str | None:
     """The event is about something else than the template's target."""
-    holder, kind = case.holder, value_at(("account", "kind"), case.event.fields)
-    match case.template.target:
-        case Target.CLIENT if holder is None or holder.key_field is not KeyField.CLIENT:
+    holder = None if case.holder is None else case.holder.key_field
+    return other_target(case.template.target, holder, value_at(("account", "kind"), case.event.fields))
+
+
+def other_target(target: Target, holder: KeyField | None, account_kind: str | None) -> str | None:
+    """The same of an event with such a holder and account."""
+    match target:
+        case Target.CLIENT if holder is not KeyField.CLIENT:
             return "target CLIENT, but the holder is a group" if holder else "target CLIENT, but there is no holder"
-        case Target.GROUP if holder is None or holder.key_field is not KeyField.GROUP:
+        case Target.GROUP if holder is not KeyField.GROUP:
             return "target GROUP, but the holder is a client" if holder else "target GROUP, but there is no holder"
-        case Target.LOANS if kind != "LOAN":
-            return f"target LOANS, but the account is {kind or 'missing'}"
-        case Target.SAVINGS if kind != "DEPOSIT":
-            return f"target SAVINGS, but the account is {kind or 'missing'}"
+        case Target.LOANS if account_kind != "LOAN":
+            return f"target LOANS, but the account is {account_kind or 'missing'}"
+        case Target.SAVINGS if account_kind != "DEPOSIT":
+            return f"target SAVINGS, but the account is {account_kind or 'missing'}"
         case _:
             return None
 
 
 def condition_false(case: TemplateCase) -> str | None:
     """The event does not meet the template's `trigger_days` or conditions; names the first that is false."""
-    template, days = case.template, case.scope.fields.get("triggerDays")
-    if template.trigger_days is not None and days != template.trigger_days:
-        return f"trigger_days {template.trigger_days}; the event's are {'missing' if days is None else days}"
-    return first_false(template.conditions, template.match, case.scope)
+    template = case.template
+    detail = other_trigger_days(template.trigger_days, case.scope.fields.get("triggerDays"))
+    return first_false(template.conditions, template.match, case.scope) if detail is None else detail
+
+
+def other_trigger_days(trigger_days: int | None, event_days: int | None) -> str | None:
+    """The event's days are not the template's, which takes any if `trigger_days` is None."""
+    if trigger_days is None or event_days == trigger_days:
+        return None
+    return f"trigger_days {trigger_days}; the event's are {'missing' if event_days is None else event_days}"
 
 
 def no_recipient(case: TemplateCase) -> str | None:
     """The event has nobody whom the template addresses."""
-    template = case.template
-    if case.recipient is not None or template.recipient is None:
+    return None if case.recipient is not None else nobody_addressed(case.template)
+
+
+def nobody_addressed(template: Template) -> str | None:
+    """The same of an event without the template's recipient; None for a template that addresses nobody."""
+    if template.recipient is None:
         return None
     role = f" {template.recipient_role!r}" if template.recipient_role else ""
     return f"the event has no {template.recipient.value.lower().replace('_', ' ')}{role}"
 
 
 def not_subscribed(case: TemplateCase) -> str | None:
-    """The holder does not get what the template sends; an event without a holder passes."""
-    if case.holder is None:
-        return None
-    subscribed = case.rules.reference.subscribed(case.holder.key, case.template.id)
+    """The holder does not get what the template sends; an event without a holder passes.
+
+    Raises LookupFailedError for a row that cannot be read.
+    """
+    return None if case.holder is None else holder_not_subscribed(case.holder.key, case.template, case.rules.reference)
+
+
+def holder_not_subscribed(holder: str, template: Template, reference: Reference) -> str | None:
+    """The same of a holder's key."""
+    subscribed = reference.subscribed(holder, template.id)
     if subscribed is None:
-        return "the holder never opted in" if case.template.subscription is Subscription.OPT_IN else None
+        return "the holder never opted in" if template.subscription is Subscription.OPT_IN else None
     return None if subscribed else "the holder opted out"
 
 
 def contact_blocked(case: TemplateCase) -> str | None:
     """The recipient's contact is blocked."""
-    data = case.recipient_data
-    if data is None or data.contact is None or not data.contact.blocked:
+    return None if case.recipient_data is None else blocked_contact(case.recipient_data)
+
+
+def blocked_contact(data: RecipientData) -> str | None:
+    """The same of what the reference tables have of the recipient."""
+    if data.contact is None or not data.contact.blocked:
         return None
     why = f": {data.contact.blocked_reason}" if data.contact.blocked_reason else ""
     return truncate(f"contact {data.contact.id} is blocked{why}", DETAIL_LIMIT_CHARACTERS)
@@ -169,8 +208,12 @@ def contact_blocked(case: TemplateCase) -> str | None:
 
 def category_opted_out(case: TemplateCase) -> str | None:
     """The recipient's contact or account has left the template's category, and it may be left."""
-    data = case.recipient_data
-    if data is None or data.category_id is None or (data.category is not None and not data.category.opt_out_allowed):
+    return None if case.recipient_data is None else left_category(case.recipient_data)
+
+
+def left_category(data: RecipientData) -> str | None:
+    """The same of what the reference tables have of the recipient."""
+    if data.category_id is None or (data.category is not None and not data.category.opt_out_allowed):
         return None
     if data.contact is not None and data.category_id in data.contact.opt_outs:
         return f"contact {data.contact.id} left category {data.category_id}"
@@ -203,8 +246,6 @@ SUPPRESSIONS: Final = frozenset((DecisionReason.CONTACT_BLOCKED, DecisionReason.
 """Decisions by which nobody is contacted, and which the recipient's portal shows as a Discarded `Message`."""
 
 
-def _account_keys(event: Event, holder: Recipient | None) -> tuple[str, ...]:
-    """By what the customer's organisation is looked up, the first hit wins: bank account, holder, tenant."""
-    account = value_at(("account", "encodedKey"), event.fields)
-    keys = (account, None if holder is None else holder.key, event.tenant)
-    return tuple(key for key in keys if key is not None)
+def account_keys(account: str | None, holder: str | None, tenant: str) -> tuple[str, ...]:
+    """By what the customer's organisation is looked up, the first hit wins: keys of bank account and holder, tenant."""
+    return tuple(key for key in (account, holder, tenant) if key is not None)

@@ -14,9 +14,19 @@ from processor.domain.placeholders import SECRETS, PlaceholderType
 from processor.domain.template import Condition, CustomField, Match, OperandType, Operator
 from processor.domain.text import nfc, quote
 from processor.mapping.format import day_of
-from processor.mapping.values import Scope, currency_of, custom_value, text_of, type_of, value_at
+from processor.mapping.values import (
+    Scope,
+    currency_of,
+    custom_value,
+    custom_value_text,
+    text_of,
+    type_of,
+    value_at,
+)
 
 VALUE_LIMIT_CHARACTERS: Final = 64
+NO_VALUE: Final = "there is no value"
+MASKED_VALUE: Final = "its value is secret"
 
 OPERAND_TYPES: Final[Mapping[PlaceholderType, OperandType]] = {  # a placeholder's type -> its value's to a condition
     PlaceholderType.STRING: OperandType.STRING,
@@ -33,7 +43,7 @@ TEXT_TYPES: Final = frozenset((OperandType.STRING, OperandType.ENUM))
 CASE_INSENSITIVE: Final = frozenset((Operator.EQUALS, Operator.DIFFERENT_THAN, Operator.STARTS_WITH, Operator.IN))
 """The operators that ignore case, by Unicode case folding."""
 
-_COMPARE: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {  # value, operand -> whether it is true
+COMPARE: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {  # value, operand -> whether it is true
     Operator.EQUALS: compare.eq,
     Operator.EQUALS_CASE_SENSITIVE: compare.eq,
     Operator.DIFFERENT_THAN: compare.ne,
@@ -48,7 +58,7 @@ _COMPARE: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {  # value, ope
     Operator.IN: lambda value, words: value in words,
 }
 
-_PERIODS: Final[Mapping[Operator, Callable[[date], Any]]] = {  # the period that a day is in, compared with today's
+PERIODS: Final[Mapping[Operator, Callable[[date], Any]]] = {  # the period that a day is in, compared with today's
     Operator.TODAY: lambda day: day,
     Operator.THIS_WEEK: lambda day: day.isocalendar()[:2],  # ISO 8601: from Monday
     Operator.THIS_MONTH: lambda day: (day.year, day.month),
@@ -77,26 +87,38 @@ def first_false(conditions: Sequence[Condition], match: Match, scope: Scope) -> 
     if not false or (match is Match.ANY and len(false) < len(conditions)):
         return None
     number, condition = false[0]
-    none = "none of them holds; " if match is Match.ANY and len(conditions) > 1 else ""
-    return f"{none}condition {number}: {condition}; {describe_value(condition, scope)}"
+    return describe_false(number, condition, describe_value(condition, scope), match=match, count=len(conditions))
+
+
+def describe_false(number: int, condition: Condition, value: str, *, match: Match, count: int) -> str:
+    """Why `count` conditions are not met: the first false one, its number and its value, as `describe_value` has it."""
+    none = "none of them holds; " if match is Match.ANY and count > 1 else ""
+    return f"{none}condition {number}: {condition}; {value}"
 
 
 def describe_value(condition: Condition, scope: Scope) -> str:
     """The value of a condition's field, for people: cut, and never that of a secret."""
     value, kind = _value(condition, scope)
     if kind is None:
-        return "there is no value"
-    path = None if isinstance(condition.field, CustomField) else condition.field[scope.family]
+        return NO_VALUE
+    if isinstance(condition.field, CustomField):
+        return describe_text(custom_value_text(value, scope.time_zone), kind, condition)
+    path = condition.field[scope.family]
     if kind is OperandType.TABLE:
-        return f"it has {len(value)} {'row' if len(value) == 1 else 'rows'}"
-    if path is not None and path.path in SECRETS:
-        return "its value is secret"
-    text = text_of(
-        value,
-        type_of(value) if path is None else path.type,
-        currency=None if path is None else currency_of(path, scope.fields),
-        time_zone=scope.time_zone,
-    )
+        return describe_rows(len(value))
+    if path.path in SECRETS:
+        return MASKED_VALUE
+    text = text_of(value, path.type, currency=currency_of(path, scope.fields), time_zone=scope.time_zone)
+    return describe_text(text, kind, condition)
+
+
+def describe_rows(count: int) -> str:
+    """A table that has `count` rows."""
+    return f"it has {count} {'row' if count == 1 else 'rows'}"
+
+
+def describe_text(text: str, kind: OperandType, condition: Condition) -> str:
+    """A value of type `kind` by its text, and whether `condition` cannot compare such a value."""
     text = quote(text, VALUE_LIMIT_CHARACTERS) if kind in TEXT_TYPES else text
     unfit = "" if kind in condition.operands else f", a {kind}, which cannot be compared so"
     return f"the value is {text}{unfit}"
@@ -106,40 +128,66 @@ def _value(condition: Condition, scope: Scope) -> tuple[Any, OperandType | None]
     """The value of a condition's field and its type, None when it is missing."""
     if isinstance(condition.field, CustomField):
         value = custom_value(condition.field, scope.fields)
-        kind = OperandType.BOOLEAN if isinstance(value, bool) else OPERAND_TYPES[type_of(value)]
+        kind = custom_kind(value)
     else:
         path = condition.field[scope.family]
         value, kind = value_at(path.path, scope.fields), OPERAND_TYPES[path.type]
-    missing = value is None or (kind in TEXT_TYPES and value == "") or (kind is OperandType.TABLE and not value)
-    return value, None if missing else kind
+    return value, None if is_missing(value, kind) else kind
+
+
+def custom_kind(value: Any) -> OperandType:
+    """What a custom field's value is to a condition."""
+    return OperandType.BOOLEAN if isinstance(value, bool) else OPERAND_TYPES[type_of(value)]
+
+
+def is_missing(value: Any, kind: OperandType) -> bool:
+    """Whether a value of type `kind` is null, an empty text or a table without rows."""
+    return value is None or (kind in TEXT_TYPES and value == "") or (kind is OperandType.TABLE and not value)
 
 
 def _compare(operator: Operator, value: Any, kind: OperandType, operands: tuple[Any, ...], scope: Scope) -> bool:
     """Whether the comparison of a value, which is there and of a fitting type, is true."""
-    if operator in _PERIODS:
-        period = _PERIODS[operator]
+    if operator in PERIODS:
+        period = PERIODS[operator]
         return bool(period(day_of(value, scope.time_zone)) == period(_today(scope)))
     if operator is Operator.LAST_DAYS:
-        return 0 <= (_today(scope) - day_of(value, scope.time_zone)).days < int(operands[0])
+        return is_in_last_days(day_of(value, scope.time_zone), _today(scope), int(operands[0]))
     if operator is Operator.BETWEEN:
         low, high = operands
         return bool(_coerce(low, value, scope) >= low and _coerce(high, value, scope) <= high)
     if kind in TEXT_TYPES:
-        value = comparable_text(str(value), operator)
+        value = text_key(operator)(str(value))
     (operand,) = operands
-    return _COMPARE[operator](_coerce(operand, value, scope), operand)
+    return COMPARE[operator](_coerce(operand, value, scope), operand)
+
+
+def is_in_last_days(day: date, today: date, count: int) -> bool:
+    """Whether `day` is one of the last `count` days, of which today is the last."""
+    return 0 <= (today - day).days < count
 
 
 def comparable_text(text: str, operator: Operator) -> str:
     """A text as `operator` compares it."""
-    text = nfc(text)
-    return text.casefold() if operator in CASE_INSENSITIVE else text
+    return text_key(operator)(text)
+
+
+def text_key(operator: Operator) -> Callable[[str], str]:
+    """What makes of a text what `operator` compares."""
+    return _fold if operator in CASE_INSENSITIVE else nfc
+
+
+def _fold(text: str) -> str:
+    return nfc(text).casefold()
 
 
 def _coerce(operand: Any, value: Any, scope: Scope) -> Any:
     """`value` as it is compared with `operand`: against a day a timestamp is its own day."""
-    is_day = isinstance(operand, date) and not isinstance(operand, datetime)
-    return day_of(value, scope.time_zone) if is_day else value
+    return day_of(value, scope.time_zone) if is_day(operand) else value
+
+
+def is_day(operand: Any) -> bool:
+    """Whether an operand is a day, not a moment."""
+    return isinstance(operand, date) and not isinstance(operand, datetime)
 
 
 def _today(scope: Scope) -> date:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from processor.domain.catalogue import EVENTS
-from processor.domain.channel import CHANNELS, AddressKind, Channel
+from processor.domain.channel import CHANNELS, AddressKind, Channel, ChannelSpec
 from processor.domain.event import Event
 from processor.domain.message import FailedTemplate, SkippedTemplate, State
 from processor.domain.output_topics import MAX_RECORD_BYTES
@@ -20,6 +20,9 @@ from processor.mapping.context import DraftRules
 from processor.mapping.recipient import Recipient
 from processor.mapping.reference import LookupFailedError, RecipientData
 from processor.mapping.render import Rendered, RenderFailure, render
+
+Failure = tuple[FailureReason, str]
+"""Why a message is FAILED: the reason and, for people, its cause."""
 
 TEXT_LIMIT_CHARACTERS: Final = MAX_RECORD_BYTES
 """Of a message where no topic says less: a character takes a byte at least, and no record may have more bytes."""
@@ -115,12 +118,8 @@ def failed_template(template: Template, reason: TemplateReason, detail: str) -> 
 
 def _address_draft(case: TemplateCase, rendered: Rendered, *, suppressed: SkippedTemplate | None) -> Draft:
     """The draft with its destination; one that cannot be sent is FAILED."""
-    channel = CHANNELS[case.template.type]
     destination, failure = _destination(case, rendered)
-    limit = channel.text_limit
-    if limit is not None and len(rendered.body) > limit.limit_characters:
-        cause = f"{len(rendered.body)} characters; an {case.template.type} takes {limit.limit_characters}"
-        failure = (limit.failure, cause)
+    failure = body_failure(case.template.type, rendered.body) or failure
     return Draft(
         template=case.template,
         key=case.key,
@@ -135,9 +134,16 @@ def _address_draft(case: TemplateCase, rendered: Rendered, *, suppressed: Skippe
     )
 
 
-def _destination(case: TemplateCase, rendered: Rendered) -> tuple[str | None, tuple[FailureReason, str] | None]:
-    """Where the message goes, or None and why that is nowhere: an address that is null is missing, one that cannot be
-    an address is undefined."""
+def body_failure(channel: Channel, body: str) -> Failure | None:
+    """Why `channel` cannot carry a text so long; None when it can."""
+    limit = CHANNELS[channel].text_limit
+    if limit is None or len(body) <= limit.limit_characters:
+        return None
+    return limit.failure, f"{len(body)} characters; an {channel} takes {limit.limit_characters}"
+
+
+def _destination(case: TemplateCase, rendered: Rendered) -> tuple[str | None, Failure | None]:
+    """Where the message goes, or None and why that is nowhere."""
     channel = CHANNELS[case.template.type]
     if channel.is_stream:
         return event_type(case.event.tenant, case.event.name), None
@@ -145,10 +151,18 @@ def _destination(case: TemplateCase, rendered: Rendered) -> tuple[str | None, tu
         address = rendered.url
     else:
         address = None if case.recipient is None else case.recipient.address
+    if address is None and channel.missing_address is None:
+        raise InternalError(f"{case.template.id}: a message of channel {case.template.type} without an address")
+    return resolve_address(channel, address, sms_region=case.rules.sms_region)
+
+
+def resolve_address(
+    channel: ChannelSpec, address: str | None, *, sms_region: str | None
+) -> tuple[str | None, Failure | None]:
+    """Where a message to `address` goes, or None and why that is nowhere: an address that is null is missing, one that
+    cannot be an address is undefined."""
     if address is None:
-        if channel.missing_address is None:
-            raise InternalError(f"{case.template.id}: a message of channel {case.template.type} without an address")
         return None, channel.missing_address
     address = address.strip()
-    error = address_error(channel.address, address, sms_region=case.rules.sms_region)
+    error = address_error(channel.address, address, sms_region=sms_region)
     return (address, None) if error is None else (None, (FailureReason.UNDEFINED_DESTINATION, error))

@@ -1,10 +1,10 @@
 """Whom a message is for: the person or group of an event that a template's `recipient` means, and their address."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from processor.domain.channel import CHANNELS, RecipientKind
 from processor.domain.event import Event
@@ -39,6 +39,43 @@ class Recipient:
         """The language the recipient wants; None for a bank's user, and when it is not known."""
         language: str | None = self.fields["language"]
         return language
+
+
+@dataclass(frozen=True, slots=True)
+class PersonKind:
+    """A kind of recipient: the message's field that gets the key, and of which field of the event's record each of the
+    recipient's fields is. What is not in `fields` such a recipient has not."""
+
+    key_field: KeyField
+    fields: Mapping[str, str]
+
+
+def _same(*names: str) -> Mapping[str, str]:
+    return dict(zip(names, names, strict=True))
+
+
+CLIENT: Final = PersonKind(
+    KeyField.CLIENT,
+    {
+        **_same("encodedKey", "id", "firstName", "middleName", "lastName", "emailAddress", "mobilePhone"),
+        **_same("language", "idDocument"),
+        "name": "fullName",
+    },
+)
+GROUP: Final = PersonKind(KeyField.GROUP, _same("encodedKey", "id", "name", "emailAddress", "mobilePhone", "language"))
+# A bank's user has no language, no middle name and no identity document; the id that people know is the login.
+USER: Final = PersonKind(
+    KeyField.USER,
+    {
+        **_same("encodedKey", "firstName", "lastName", "emailAddress", "mobilePhone"),
+        "id": "username",
+        "name": "fullName",
+    },
+)
+_NO_FIELDS: Final = dict.fromkeys(CLIENT.fields)  # which are all that there are
+
+OFFICER_HOLDERS: Final = ("account", "client", "group")
+"""The fields of an event whose credit officer is its one; the first that has one counts."""
 
 
 def holder_of(event: Event) -> Recipient | None:
@@ -78,13 +115,17 @@ def _person(template: Template, event: Event) -> Recipient | None:
         case RecipientKind.GROUP:
             return None if fields.get("group") is None else _group(fields["group"])
         case RecipientKind.GROUP_ROLE:
-            role = _role_key(template.recipient_role)
-            members = (fields.get("group") or {}).get("members") or ()
-            holders = (member["client"] for member in members if _role_key(member.get("role")) == role)
-            return next(map(_client, holders), None)
+            return member_in_role((fields.get("group") or {}).get("members"), template.recipient_role)
         case RecipientKind.CREDIT_OFFICER:
-            officers = ((fields.get(name) or {}).get("creditOfficer") for name in ("account", "client", "group"))
-            return next((_user(officer) for officer in officers if officer is not None), None)
+            officers = ((fields.get(name) or {}).get("creditOfficer") for name in OFFICER_HOLDERS)
+            return next((_recipient(officer, USER) for officer in officers if officer is not None), None)
+
+
+def member_in_role(members: Sequence[Mapping[str, Any]] | None, role: str | None) -> Recipient | None:
+    """The first of a group's members who has `role`; None when nobody has it."""
+    key = _role_key(role)
+    holders = (member["client"] for member in members or () if _role_key(member.get("role")) == key)
+    return next(map(_client, holders), None)
 
 
 def _role_key(name: str | None) -> str:
@@ -93,22 +134,13 @@ def _role_key(name: str | None) -> str:
 
 
 def _client(client: Mapping[str, Any]) -> Recipient:
-    same = ("encodedKey", "id", "firstName", "middleName", "lastName", "emailAddress", "mobilePhone", "language")
-    fields = {name: client.get(name) for name in (*same, "idDocument")}
-    return Recipient(client["encodedKey"], KeyField.CLIENT, {**fields, "name": client.get("fullName")})
+    return _recipient(client, CLIENT)
 
 
 def _group(group: Mapping[str, Any]) -> Recipient:
-    same = ("encodedKey", "id", "name", "emailAddress", "mobilePhone", "language")
-    absent = dict.fromkeys(("firstName", "middleName", "lastName", "idDocument"))
-    return Recipient(group["encodedKey"], KeyField.GROUP, {**absent, **{name: group.get(name) for name in same}})
+    return _recipient(group, GROUP)
 
 
-def _user(user: Mapping[str, Any]) -> Recipient:
-    """A bank's user has no language, no middle name and no identity document; the id that people know is the login."""
-    same = ("encodedKey", "firstName", "lastName", "emailAddress", "mobilePhone")
-    absent = dict.fromkeys(("middleName", "language", "idDocument"))
-    fields = {**absent, **{name: user.get(name) for name in same}}
-    return Recipient(
-        user["encodedKey"], KeyField.USER, {**fields, "id": user.get("username"), "name": user.get("fullName")}
-    )
+def _recipient(record: Mapping[str, Any], kind: PersonKind) -> Recipient:
+    fields = {name: record.get(source) for name, source in kind.fields.items()}
+    return Recipient(record["encodedKey"], kind.key_field, {**_NO_FIELDS, **fields})

@@ -16,7 +16,7 @@ from processor.domain.template import (
 )
 from processor.mapping.escape import EscapeError, escape, subject_line
 from processor.mapping.format import format_value
-from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS, row_cells
+from processor.mapping.table_formats import TABLE_COLUMNS, TABLE_FORMATS
 from processor.mapping.values import Scope, currency_of, custom_value, text_of, type_of, value_at
 
 Placeholder = NamedPlaceholder | CustomFieldPlaceholder
@@ -179,10 +179,8 @@ def _render_table(
         return _escape(text, placeholder, notes)
 
     lines, left = [], room
-    for row in rows:
-        cells = row_cells(row, columns, currency=currency, time_zone=scope.time_zone)
-        line = table_format.row(cells, escape_cell)
+    for line in table_format.lines(rows, columns, escape_cell, currency=currency, time_zone=scope.time_zone):
         left = _room_after(line, left)
         lines.append(line)
-    table = f"{table_format.head}{table_format.separator.join(lines)}{table_format.tail}"
+    table = table_format.join(lines)
     return _escape(table, placeholder, notes) if table_format.escape_whole else table

@@ -1,7 +1,7 @@
 """Values that are tables, such as a schedule: their columns, and how a table stands in each kind of document."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
@@ -79,6 +79,23 @@ class TableFormat:
     separator: str = ""
     tail: str = ""
     escape_whole: bool = False
+
+    def lines(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        columns: tuple[Column, ...],
+        escape_cell: EscapeCell,
+        *,
+        currency: str | None,
+        time_zone: tzinfo,
+    ) -> Iterator[str]:
+        """The text of each row; whatever `escape_cell` raises passes through."""
+        for row in rows:
+            yield self.row(row_cells(row, columns, currency=currency, time_zone=time_zone), escape_cell)
+
+    def join(self, lines: Iterable[str]) -> str:
+        """The table of these rows."""
+        return f"{self.head}{self.separator.join(lines)}{self.tail}"
 
 
 def _json_row(cells: Cells, _escape: EscapeCell) -> str:

@@ -50,7 +50,12 @@ def custom_value(field: CustomField, fields: Mapping[str, Any]) -> Any:
 
     Of keys that are the same in NFC the composed one wins, then the first in the event's order that has a value.
     """
-    values = fields.get("customFields") or {}
+    return custom_field_value(field, fields.get("customFields"))
+
+
+def custom_field_value(field: CustomField, values: Mapping[str, Any] | None) -> Any:
+    """`custom_value` of an event whose custom fields are `values`."""
+    values = values or {}
     if field.needs_nfc:
         values = _by_nfc(values)
     return next((values[key] for key in field.keys if values.get(key) is not None), None)
@@ -67,7 +72,12 @@ def _by_nfc(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def custom_text(field: CustomField, fields: Mapping[str, Any], time_zone: tzinfo) -> str | None:
     """The text of a custom field, as a placeholder would show it; None when it has no value."""
     value = custom_value(field, fields)
-    return None if value is None else text_of(value, type_of(value), currency=None, time_zone=time_zone)
+    return None if value is None else custom_value_text(value, time_zone)
+
+
+def custom_value_text(value: Any, time_zone: tzinfo) -> str:
+    """The text of a value of a custom field, which is not None."""
+    return text_of(value, type_of(value), currency=None, time_zone=time_zone)
 
 
 def text_of(value: Any, kind: PlaceholderType, *, currency: str | None, time_zone: tzinfo) -> str:
