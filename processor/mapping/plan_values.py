@@ -44,15 +44,7 @@ def give_none(_slots: Slots) -> None:
 def read_custom_field(field: CustomField, values: PlanValues) -> ReadValue:
     """The value of a custom field, as `mapping.values.custom_value` gives it."""
     read = values.value(("customFields",))
-    if field.needs_nfc or len(field.keys) > 1:
-        return lambda slots: custom_field_value(field, read(slots))
-    (key,) = field.keys
-
-    def read_key(slots: Slots) -> Any:
-        custom_fields = read(slots)
-        return custom_fields.get(key) if custom_fields else None
-
-    return read_key
+    return lambda slots: custom_field_value(field, read(slots))
 
 
 def first_of(readers: Sequence[ReadValue]) -> ReadValue:

@@ -58,7 +58,11 @@ def custom_field_value(field: CustomField, values: Mapping[str, Any] | None) -> 
     values = values or {}
     if field.needs_nfc:
         values = _by_nfc(values)
-    return next((values[key] for key in field.keys if values.get(key) is not None), None)
+    for key in field.keys:
+        value = values.get(key)
+        if value is not None:
+            return value
+    return None
 
 
 def _by_nfc(values: Mapping[str, Any]) -> Mapping[str, Any]:

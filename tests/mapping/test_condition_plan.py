@@ -76,7 +76,7 @@ def any_condition(draw: st.DrawFn, family: str, fields: Fields) -> Condition:
 @given(
     data=st.data(), family=st.sampled_from(sorted(FAMILIES)), match=st.sampled_from(Match), zone=st.sampled_from(ZONES)
 )
-@settings(max_examples=examples(1_000), suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@settings(max_examples=examples(250), suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 def test_planned_conditions_are_those_of_the_reference(
     data: st.DataObject, family: str, match: Match, zone: tzinfo
 ) -> None:
@@ -110,7 +110,7 @@ NEAR: dict[OperandType, st.SearchStrategy[Any]] = {  # type -> values that are o
     kind=st.sampled_from([None, *sorted(NEAR)]),
     zone=st.sampled_from(ZONES),
 )
-@settings(max_examples=examples(2_000))
+@settings(max_examples=examples(1_000))
 def test_custom_fields_near_their_operands(
     data: st.DataObject, operator: Operator, operand_kind: OperandType, kind: OperandType | None, zone: tzinfo
 ) -> None:

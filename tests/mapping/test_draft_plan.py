@@ -140,7 +140,7 @@ USUAL_ROWS: Mapping[Table, bytes | None] = dict.fromkeys(Table)
     missing_row=st.sampled_from(MissingRow),
     zone=st.sampled_from([UTC, ZoneInfo("Asia/Tokyo")]),
 )
-@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@settings(max_examples=examples(120), suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 def test_any_event_is_planned_as_the_reference_maps_it(
     generated: TemplateSet,
     data: st.DataObject,
