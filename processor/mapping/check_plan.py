@@ -114,7 +114,7 @@ _TARGETS_OF_EVENTS: Final = (Target.CLIENT, Target.GROUP, Target.LOANS, Target.S
 
 def _read_holder_kind(holder: Holder, values: PlanValues) -> ReadValue:
     """Whether the holder is a client or a group; None for an event without one."""
-    readers = [(values.value((name, "encodedKey")), _HOLDER_KINDS[name]) for name in holder.fields]
+    readers = [(values.value((name, "encodedKey")), _HOLDERS[name].key_field) for name in holder.fields]
 
     def read(slots: Slots) -> KeyField | None:
         return next((kind for read_key, kind in readers if read_key(slots) is not None), None)
@@ -122,7 +122,7 @@ def _read_holder_kind(holder: Holder, values: PlanValues) -> ReadValue:
     return read
 
 
-_HOLDER_KINDS: Final = {"client": KeyField.CLIENT, "group": KeyField.GROUP}
+_HOLDERS: Final = {"client": CLIENT, "group": GROUP}
 
 
 def _plan_trigger_days(template: Template, values: PlanValues) -> Check | None:
@@ -179,13 +179,16 @@ class RecipientRoute:
     find: Callable[[Slots], tuple[str, Slots] | None]
 
 
-def plan_recipient(template: Template, values: PlanValues, rules: DraftRules) -> tuple[RecipientRoute, ...]:
+def plan_recipient(
+    template: Template, event: EventName, values: PlanValues, rules: DraftRules
+) -> tuple[RecipientRoute, ...]:
     """Who the recipient may be: the first of them that the event has. Of a template that addresses nobody, or by a
     custom field, it is the event's holder."""
     records: tuple[tuple[Path, PersonKind], ...]
     match template.recipient:
         case None | RecipientKind.CUSTOM_FIELD:
-            records = ((("client",), CLIENT), (("group",), GROUP))
+            holder = FAMILIES[EVENTS[event].family].holder
+            records = tuple(((name,), _HOLDERS[name]) for name in holder.fields)
         case RecipientKind.CLIENT:
             records = ((("client",), CLIENT),)
         case RecipientKind.GROUP:
@@ -226,7 +229,15 @@ def _plan_role(role: str | None, values: PlanValues, rules: DraftRules) -> Recip
 
 
 CheckRecipient = Callable[[Slots, str | None], Checked | SkippedTemplate | None]
-"""Slots of a route and the recipient's key (None: the event has none) -> what comes of it; None: refused."""
+"""Slots of a route and the recipient's key -> what comes of it; None: refused. The key is None where the event has
+nobody, and the template addresses nobody."""
+
+
+def plan_nobody(template: Template, event: EventName, values: PlanValues, rules: DraftRules) -> Check:
+    """The check of an event that has nobody whom `template` addresses, which fails: by a condition, else for that."""
+    nobody = skip(template, DecisionReason.NO_RECIPIENT, nobody_addressed(template) or "")
+    check_conditions = plan_conditions(template, event, values, rules) if reads_recipient(template, event) else None
+    return _always(nobody) if check_conditions is None else lambda slots: check_conditions(slots) or nobody
 
 
 def plan_recipient_checks(
@@ -238,8 +249,6 @@ def plan_recipient_checks(
     """
     family, is_addressed = EVENTS[event].family, template.recipient is not None
     check_conditions = plan_conditions(template, event, values, rules) if reads_recipient(template, event) else None
-    nobody_text = nobody_addressed(template)
-    nobody = None if nobody_text is None else skip(template, DecisionReason.NO_RECIPIENT, nobody_text)
     has_notification, reference = CHANNELS[template.type].has_notification, rules.reference
     read_id, read_tenant = values.value(("eventId",)), values.value(("tenant",))
     read_account = values.value(("account", "encodedKey"))
@@ -248,8 +257,6 @@ def plan_recipient_checks(
     def check(slots: Slots, recipient: str | None) -> Checked | SkippedTemplate | None:
         if check_conditions is not None and (skipped := check_conditions(slots)) is not None:
             return skipped
-        if recipient is None and nobody is not None:
-            return nobody
         tenant, holder = read_tenant(slots), read_holder(slots)
         key = encoded_key(
             tenant, read_id(slots), template.id, recipient=(recipient or "") if is_addressed else "", reissue=reissue

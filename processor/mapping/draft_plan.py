@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-from processor.domain.catalogue import EVENTS
+from processor.domain.catalogue import EVENTS, FAMILIES, Holder
 from processor.domain.channel import CHANNELS, AddressKind, Channel, RecipientKind
 from processor.domain.message import SkippedTemplate, State
 from processor.domain.operation import OperationId
@@ -19,6 +19,7 @@ from processor.mapping.address import DESTINATION_LIMIT_CHARACTERS
 from processor.mapping.check_plan import (
     Checked,
     plan_event_checks,
+    plan_nobody,
     plan_recipient,
     plan_recipient_checks,
 )
@@ -80,9 +81,10 @@ def plan_draft(
         template=template, event=event, rules=rules, limit_characters=limit_characters, reissue=reissue
     )
     checks = plan_event_checks(template, event, values, rules)
-    make_for_nobody = planner.plan(RecipientValues(values), None)
+    make_for_nobody = planner.plan_for_nobody(RecipientValues(values))
     routes = [
-        (route.find, planner.plan(route.values, route.key_field)) for route in plan_recipient(template, values, rules)
+        (route.find, planner.plan(route.values, route.key_field))
+        for route in plan_recipient(template, event, values, rules)
     ]
 
     def make_draft(slots: Slots) -> PlannedDraft | SkippedTemplate | None:
@@ -95,7 +97,7 @@ def plan_draft(
             if found is not None:
                 key, route_slots = found
                 return make_for(route_slots, key)
-        return make_for_nobody(slots, None)
+        return make_for_nobody(slots)
 
     return make_draft
 
@@ -158,6 +160,15 @@ class _DraftPlanner:
             )
 
         return make_draft
+
+    def plan_for_nobody(self, values: PlanValues) -> PlanDraft:
+        """The plan for an event without a recipient; `values` has no fields of one."""
+        if self.template.recipient is not None:
+            return plan_nobody(self.template, self.event, values, self.rules)
+        if FAMILIES[EVENTS[self.event].family].holder not in (Holder.AT_MOST_ONE, Holder.NONE):
+            return give_none  # decoding accepts no such event
+        make_draft = self.plan(values, None)
+        return lambda slots: make_draft(slots, None)
 
     def _write_parts(self, values: PlanValues) -> Callable[[Slots], Parts | None]:
         """The text in the recipient's language. None: refused."""
