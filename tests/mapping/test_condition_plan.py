@@ -1,8 +1,9 @@
 """Planned conditions: true of the same events as the reference's, and described by the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -126,6 +127,64 @@ def test_custom_fields_near_their_operands(
     fields = {"occurredAt": data.draw(MOMENTS), "customFields": {"LOAN:x": value}}
 
     if condition is not None:
+        expected = first_false([condition], Match.ALL, Scope("loan_transaction", fields, zone))
+
+        assert expected == first_false_of_plan([condition], Match.ALL, "loan_transaction", fields, zone=zone)
+
+
+LATE = datetime(2026, 3, 14, 23, 30, tzinfo=UTC)  # in Tokyo already the 15th
+FIELDS: dict[OperandType, tuple[str, list[str], list[Any]]] = {  # type -> a field, operands, values beside them
+    OperandType.STRING: ("ACCOUNT_NAME", ["a", "é"], ["", "a", "A", "ab", "e\u0301"]),
+    OperandType.ENUM: ("ACCOUNT_STATE", ["a", "B"], ["", "a", "A", "B"]),
+    OperandType.NUMBER: ("NUMBER_OF_INSTALLMENTS", ["0", "3"], [-1, 0, 2, 3, 4]),
+    OperandType.BIG_DECIMAL: ("INTEREST_RATE", ["0", "4.5"], [Decimal("-0.1"), Decimal("0E-10"), Decimal("4.50")]),
+    OperandType.MONEY: ("TRANSACTION_AMOUNT", ["0", "4.5"], [Decimal("0"), Decimal("4.5"), Decimal("4.51")]),
+    OperandType.DATE: (
+        "TRANSACTION_DATE",
+        ["2026-03-14", "2026-03-15"],
+        [date(2026, 3, 8), date(2026, 3, 14), date(2026, 3, 15), date(2026, 3, 16)],
+    ),
+    OperandType.DATE_TIME: (
+        "ENTRY_DATE",
+        ["2026-03-14", "2026-03-15", "2026-03-14T23:30:00Z", "2026-03-15T09:00:00+09:00"],
+        [LATE, LATE + timedelta(minutes=30), LATE + timedelta(days=1), LATE - timedelta(days=1)],
+    ),
+    OperandType.TABLE: ("REPAYMENT_SCHEDULE", [], [[], [{}], [{}, {}]]),
+}
+
+
+def conditions_on(kind: OperandType, operator: Operator) -> Iterator[Condition]:
+    """All conditions of FIELDS by `operator` on the field of type `kind`; none where it is not for that."""
+    field, texts, _ = FIELDS[kind]
+    if operator is Operator.LAST_DAYS:
+        texts = ["1", "7"]
+    names = OPERATORS[operator].operands
+    for operands in product(texts, repeat=len(names)):
+        condition, _ = compile_condition(
+            field,
+            operator,
+            {name: [operand] for name, operand in zip(names, operands, strict=True)},
+            families={"loan_transaction": EventName("LOAN_REPAYMENT")},
+        )
+        if condition is not None:
+            yield condition
+
+
+def fields_with(kind: OperandType, value: Any) -> Fields:
+    """An event at LATE with `value` in the field of type `kind`."""
+    *way, last = placeholders_of("loan_transaction")[FIELDS[kind][0]].path
+    fields: dict[str, Any] = {last: value}
+    for step in reversed(way):
+        fields = {step: fields}
+    return {"occurredAt": LATE, **fields}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("operator", Operator)
+def test_each_operator_on_each_type(operator: Operator, kind: OperandType) -> None:
+    """At, below and above each operand, and without a value; on the days of each time zone."""
+    for condition, value, zone in product(conditions_on(kind, operator), [None, *FIELDS[kind][2]], ZONES):
+        fields = fields_with(kind, value)
         expected = first_false([condition], Match.ALL, Scope("loan_transaction", fields, zone))
 
         assert expected == first_false_of_plan([condition], Match.ALL, "loan_transaction", fields, zone=zone)

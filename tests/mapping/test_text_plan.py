@@ -24,7 +24,6 @@ from processor.domain.template import (
     Text,
 )
 from processor.domain.value_format import (
-    FORMATTED_TYPES,
     PATTERN_ARGUMENT,
     FormatFunction,
     ValueFormat,
@@ -46,6 +45,7 @@ from processor.mapping.text_plan import (
 )
 from processor.mapping.values import Scope, text_of
 from processor.templates.text import field_paths, parse, parse_custom_field
+from processor.templates.value_formats import format_error
 from tests.support.builders import make_event
 from tests.support.laws import examples
 from tests.support.plans import FieldValues, any_event
@@ -176,6 +176,7 @@ FORMATS = (
     _format(FormatFunction.DATE, "EEEE, d. MMMM y, w", "de"),
     _format(FormatFunction.DATE, "HH:mm b 'o''clock' yyyy", "hi-u-nu-deva"),
 )
+FORMATS_OF = {kind: [each for each in FORMATS if not format_error(each, [kind])] for kind in PlaceholderType}
 CUSTOM_FIELDS = tuple(
     map(
         parse_custom_field,
@@ -196,8 +197,7 @@ def any_segment(draw: st.DrawFn, family: str) -> Segment:
         return CustomFieldPlaceholder(draw(st.sampled_from(CUSTOM_FIELDS)), context)
     name = draw(st.sampled_from(sorted(placeholders_of(family))))
     paths, _ = field_paths(name, {family: EventName("")})
-    fitting = [each for each in FORMATS if paths[family].type in FORMATTED_TYPES[each.function]]
-    return NamedPlaceholder(name, context, paths, draw(st.sampled_from([None, None, *fitting])))
+    return NamedPlaceholder(name, context, paths, draw(st.sampled_from([None, None, *FORMATS_OF[paths[family].type]])))
 
 
 @st.composite
