@@ -453,6 +453,7 @@ def test_the_text_is_in_the_recipients_language(language: str | None) -> None:
         (make_email, {"client__emailAddress": " ines@example.com "}),
         (make_sms, {"client__mobilePhone": None}),
         (make_sms, {"client__mobilePhone": "910000001"}),
+        (make_sms, {"client__mobilePhone": "91000"}),  # of no number in Portugal
         (make_sms, {"client__mobilePhone": "1" * 2_000}),
         (make_sms, {"account__id": "x" * 1_700}),
         (make_task, {"client__creditOfficer__username": "a\u202eb"}),
