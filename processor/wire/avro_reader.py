@@ -206,15 +206,21 @@ def _from_union(writer: Union, reader: Type, plans: Plans) -> Read:
 
 
 def _into_union(writer: Type, reader: Union, plans: Plans) -> Read:
-    """The branch of the same type, else the first that `writer` can be promoted to."""
+    return resolve(writer, branch_for(writer, reader, plans), plans)
+
+
+def branch_for(writer: Type, reader: Union, plans: Plans) -> Type:
+    """The branch of `reader` that takes values of `writer`, no union: the one of the same type, else the first that it
+    can be promoted to. ContentError INCOMPATIBLE_SCHEMA where there is none."""
     for branch in reader.branches:
         if _is_same_type(writer, branch):
-            return resolve(writer, branch, plans)
+            return branch
     for branch in reader.branches:
         try:
-            return resolve(writer, branch, plans)
+            resolve(writer, branch, plans)
         except ContentError:  # the next one may be compatible
             continue
+        return branch
     raise _incompatible(f"{describe_type(writer)} is not among the union's types")
 
 
