@@ -34,7 +34,7 @@ from processor.registry.schema_files import load_schemas
 from processor.shipped import sample
 from processor.templates.compile_conditions import OPERATORS
 from processor.templates.load import SHIPPED, read_templates, require_usable
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.template_sets import template_set_records
 from processor.wire.wire_format import WireFormat
 from tests.documents import DOCS, PAGES
@@ -172,7 +172,7 @@ def test_keys_of_the_readme(event: EventName) -> None:
 def test_the_consumer_code_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a status as it is written to its topic."""
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    avro = output_encoder(schemas(), output_format=WireFormat.AVRO, stream_format=WireFormat.JSON)
+    avro = OutputEncoder(schemas(), output_format=WireFormat.AVRO, stream_format=WireFormat.JSON)
     outcome = map_record(make_record(), make_context(make_template(), encode=avro), frozenset())
     assert isinstance(outcome, Processed)
     (out,) = (out for out in outcome.outputs if out.topic == "communications.status")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NewType
+from typing import Any, NewType, Protocol
 
 from processor.domain.record import EPOCH, NO_TIME_MS, EventName, SourceRecord
 from processor.domain.value_class import value_class
@@ -61,11 +61,35 @@ class SeenEvent:
     identity: Identity
 
 
+class EventHead(Protocol):
+    """What outputs say of an event, beside its text: an Event has it, and a SourceEvent."""
+
+    @property
+    def id(self) -> str:
+        """As Event has it, as all of these."""
+
+    @property
+    def name(self) -> EventName: ...
+
+    @property
+    def tenant(self) -> str: ...
+
+    @property
+    def correlation_id(self) -> str | None: ...
+
+    @property
+    def ordering_key(self) -> str: ...
+
+    @property
+    def occurred_at_ms(self) -> int: ...
+
+
 @value_class()
 class SourceEvent:
     """An event with the record that it was decoded from: one that passed every check before DUPLICATE_EVENT.
 
-    `has_wrong_key`: the record's key is not the event's ordering key.
+    `has_wrong_key`: the record's key is not the event's ordering key. Of one that was scanned, `event` is read at each
+    use, and all else is there (`mapping/scanned_event.py`).
     """
 
     record: SourceRecord
@@ -73,17 +97,42 @@ class SourceEvent:
     has_wrong_key: bool = False
 
     @property
+    def id(self) -> str:
+        """The event's, as all of these."""
+        return self.event.id
+
+    @property
+    def name(self) -> EventName:
+        return self.event.name
+
+    @property
+    def tenant(self) -> str:
+        return self.event.tenant
+
+    @property
+    def correlation_id(self) -> str | None:
+        return self.event.correlation_id
+
+    @property
+    def ordering_key(self) -> str:
+        return self.event.ordering_key
+
+    @property
+    def occurred_at_ms(self) -> int:
+        return self.event.occurred_at_ms
+
+    @property
     def time_ms(self) -> int:
         """When the record counts as written, in milliseconds since 1970."""
-        return written_at_ms(self.record, self.event)
+        return written_at_ms(self.record, self)
 
     @property
     def seen(self) -> SeenEvent:
         """What deduplication remembers of it."""
-        return SeenEvent(self.record.position.offset, self.time_ms, self.event.identity)
+        return SeenEvent(self.record.position.offset, self.time_ms, identity_of(self.tenant, self.id))
 
 
-def written_at_ms(record: SourceRecord, event: Event | None) -> int:
+def written_at_ms(record: SourceRecord, event: EventHead | None) -> int:
     """When `record` counts as written, in milliseconds since 1970: its own time; where readers cannot represent that,
     `occurredAt` of its event; NO_TIME_MS without an event."""
     time_ms = record.time_ms

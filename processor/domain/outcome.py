@@ -68,9 +68,31 @@ class CreatedMessage:
         return self.message.destination
 
 
+@value_class()
+class PlannedMessage:
+    """A message whose records were written from the event at once, so that it has no more than what is read of it.
+
+    As CreatedMessage has them; none of its characters was replaced.
+    """
+
+    template_id: TemplateId
+    template_version: int
+    channel: Channel
+    encoded_key: EncodedKey
+    event_id: str
+    time_ms: int
+    destination: str | None
+
+    @property
+    def replaced(self) -> int:
+        """None."""
+        return 0
+
+
 @value_class(kw_only=True)
 class TemplateResult:
-    """What came of one template for one event: exactly one of `created`, `skipped` and `failed`.
+    """What came of one template for one event: exactly one of `created`, `planned`, `skipped` and `failed`; each of the
+    first two is a message.
 
     `discarded` is the Message of a template that was skipped and whose recipient's portal says so. `missing` are the
     parts of its Message that no reference row gave; `outputs` the records to publish of it alone, in order. A record
@@ -78,11 +100,17 @@ class TemplateResult:
     """
 
     created: CreatedMessage | None = None
+    planned: PlannedMessage | None = None
     skipped: SkippedTemplate | None = None
     failed: FailedTemplate | None = None
     discarded: Notification | None = None
     outputs: tuple[OutRecord, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> CreatedMessage | PlannedMessage | None:
+        """The message, if the template made one."""
+        return self.created or self.planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +151,13 @@ class Processed:
         self.output_bytes = sum([output.size_bytes for output in outputs])  # type: ignore[misc]
 
     @property
-    def created(self) -> tuple[CreatedMessage, ...]:
+    def messages(self) -> tuple[CreatedMessage | PlannedMessage, ...]:
         """The messages, in order."""
+        return tuple([message for result in self.results if (message := result.message) is not None])
+
+    @property
+    def created(self) -> tuple[CreatedMessage, ...]:
+        """The messages whose values were made, in order: all of them, but where they were planned."""
         return tuple([result.created for result in self.results if result.created is not None])
 
     @property

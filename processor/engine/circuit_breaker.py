@@ -66,7 +66,7 @@ class CircuitBreakers:
     def record(self, outcome: Processed) -> None:
         """Learn from one outcome."""
         for result in outcome.results:
-            created, failed = result.created, result.failed
+            created, failed = result.message, result.failed
             if created is not None:
                 self.record_messages(created.template_id, created.template_version)
             elif failed is not None and failed.reason is TemplateReason.TEMPLATE_SUSPENDED:

@@ -342,10 +342,12 @@ class Loop:
         Such an error does not stop the process, which would meet the same record at every start. Raises what the
         reference tables raise of the disk, and what the registry's client raises.
         """
-        record = polled.record
+        record, context = polled.record, self._context
+        if record.position == self._suspect:
+            context = replace(context, plans=None)  # the fault may be a plan's, and the reference has none
         decoded: SourceEvent | Outcome | None = None
         try:
-            decoded = decode_record(record, self._context, schema_of=self._schema_of)
+            decoded = decode_record(record, context, schema_of=self._schema_of)
             return self._map_decoded(polled, decoded)
         except Exception as error:
             if isinstance(error, FatalError) and not isinstance(error, InternalError):

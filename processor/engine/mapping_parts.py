@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import structlog
 
+from processor.background import call_in_thread
 from processor.domain.output_topics import OutputTopics
 from processor.domain.template import TemplateSet
 from processor.engine.completion import PROGRESS_LOG_INTERVAL_S, STALL_HINT, STALL_TIMEOUT_S
@@ -22,6 +24,8 @@ from processor.kafka.clients import Admin, create_admin
 from processor.kafka.errors import BROKER_HINT, NoResponseError
 from processor.kafka.topic_state import read_output_topics
 from processor.mapping.context import DraftRules, MappingContext
+from processor.mapping.event_plans import EventPlans
+from processor.mapping.options import Plan
 from processor.mapping.reference import Reference
 from processor.observability.metrics import Metrics
 from processor.observability.signals import Shutdown
@@ -30,7 +34,7 @@ from processor.registry.subjects import with_registered_ids
 from processor.settings import Settings
 from processor.tables.reader import ReferenceTables
 from processor.templates.used_texts import refuse_changed_texts
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import SchemaOf
 
@@ -146,7 +150,7 @@ def _mapping_context(local: LocalParts, server: ServerParts, tables: ReferenceTa
         schemas=server.schemas,
         templates=local.templates,
         output_topics=server.topics,
-        encode=output_encoder(
+        encode=OutputEncoder(
             server.schemas, output_format=settings.output.format, stream_format=settings.output.stream_format
         ),
         draft_rules=DraftRules(
@@ -164,6 +168,7 @@ def _mapping_context(local: LocalParts, server: ServerParts, tables: ReferenceTa
         key_check=settings.key_check,
         decisions=settings.decisions,
         max_event_bytes=settings.max_event_bytes,
+        plans=EventPlans(partial(call_in_thread, name="plan")) if settings.plan is Plan.PLAIN else None,
     )
 
 

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from typing import Protocol
 
 from processor.domain.channel import Channel
+from processor.domain.event import SourceEvent
 from processor.domain.notification import PROCESSOR, Actor, StatusMap, status_map
 from processor.domain.operation import OperationId, PastOperation
 from processor.domain.output_topics import OutputTopics
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import Headers, TemplateId
+from processor.domain.record import Headers, SourceRecord, TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.reference import EMPTY_TABLES, Reference
-from processor.wire.encode import EncodeOutput
+from processor.wire.encode import OutputEncoder
 from processor.wire.reader_schemas import Schemas
+from processor.wire.schema import SchemaOf
 
 Suspended = frozenset[tuple[TemplateId, TemplateReason]]
 """Templates whose circuit breaker is open for this event, with the reason that opened it."""
@@ -29,6 +32,13 @@ class DraftRules:
     reference: Reference = EMPTY_TABLES
 
 
+class Plans(Protocol):
+    """What maps ordinary events without making their values (`event_plans.py`)."""
+
+    def scan(self, record: SourceRecord, context: "MappingContext", *, schema_of: SchemaOf) -> SourceEvent | None:
+        """The event of `record`; None: refused, it has to be read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingContext:
     """What one installation maps with. Replaced as a whole when templates are reloaded or topics change."""
@@ -37,7 +47,7 @@ class MappingContext:
     schemas: Schemas
     templates: TemplateSet
     output_topics: OutputTopics
-    encode: EncodeOutput
+    encode: OutputEncoder
     draft_rules: DraftRules = field(default_factory=DraftRules)
     #: Of a Message, by the state or failureReason of its message.
     statuses: StatusMap = field(default_factory=status_map)
@@ -46,6 +56,7 @@ class MappingContext:
     decisions: WrittenDecisions = WrittenDecisions.ALL
     max_event_bytes: int = 1_048_576
     operation: PastOperation | None = None  #: None: `run`.
+    plans: Plans | None = None  #: None: each event is read and its templates are rendered, as the reference has it.
 
     @property
     def operation_headers(self) -> Headers:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from processor.domain.event import Event, written_at_ms
+from processor.domain.event import EventHead, written_at_ms
 from processor.domain.message import Decision, SkippedTemplate
 from processor.domain.reasons import DETAIL_LIMIT_CHARACTERS, DecisionReason
 from processor.domain.record import Headers, OutRecord, SourceRecord
@@ -35,7 +35,7 @@ _KEY_LIMIT_BYTES: Final = 1000
 
 def decision_record(
     record: SourceRecord,
-    event: Event | None,
+    event: EventHead | None,
     skipped: tuple[SkippedTemplate, ...],
     context: MappingContext,
     *,
@@ -67,7 +67,7 @@ def decision_record(
 
 
 def decision_of(
-    record: SourceRecord, event: Event | None, reasons: tuple[SkippedTemplate, ...], context: MappingContext
+    record: SourceRecord, event: EventHead | None, reasons: tuple[SkippedTemplate, ...], context: MappingContext
 ) -> Decision:
     """The complete decision of a record for these reasons."""
     return Decision(

@@ -21,6 +21,7 @@ from processor.mapping.outputs import create_message
 from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from processor.mapping.recipient import Recipient, holder_of
 from processor.mapping.rejections import dead_letter
+from processor.mapping.scanned_event import ScannedEvent
 from processor.wire.dead_letter import dead_letter_record
 
 
@@ -41,20 +42,16 @@ def map_event(
     never NO_TEMPLATE, which says that no template of the whole set names the event. What the reference tables raise
     passes through; anything else that this raises is a bug, and the record's dead letter (`reject_for_error`).
     """
-    event, headers = source.event, propagated_headers(source.record.headers)
-    templates = context.templates.for_event(event.name)
+    headers = propagated_headers(source.record.headers)
+    templates = context.templates.for_event(source.name)
     if only is not None:
         templates = tuple(template for template in templates if template.id in only)
     if duplicate_of is not None:
         results = _skip_all(DecisionReason.DUPLICATE_EVENT, f"first seen at {duplicate_of}")
     elif templates or only is not None:
-        holder = holder_of(event)
-        results = [
-            _map_template(template, source, context, holder=holder, suspended=suspended, propagated=headers.headers)
-            for template in templates
-        ]
+        results = _map_templates(templates, source, context, suspended=suspended, propagated=headers.headers)
     else:
-        results = _skip_all(DecisionReason.NO_TEMPLATE, f"no template names {event.name}")
+        results = _skip_all(DecisionReason.NO_TEMPLATE, f"no template names {source.name}")
     return _combine(source, context, results, headers)
 
 
@@ -67,6 +64,28 @@ def combine_results(source: SourceEvent, context: MappingContext, results: Seque
 def _skip_all(reason: DecisionReason, detail: str) -> list[TemplateResult]:
     """The result of an event for which no template is looked at."""
     return [TemplateResult(skipped=SkippedTemplate(reason=reason, detail=detail))]
+
+
+def _map_templates(
+    templates: Sequence[Template],
+    source: SourceEvent,
+    context: MappingContext,
+    *,
+    suspended: Suspended,
+    propagated: Headers,
+) -> list[TemplateResult]:
+    """What comes of each template: by its plan where the event was scanned, and none of them is suspended or refuses
+    it; else each by the reference."""
+    if isinstance(source, ScannedEvent) and not suspended:
+        results = source.plan.map_templates(source, [template.id for template in templates], propagated=propagated)
+        if results is not None:
+            return results
+        source = SourceEvent(source.record, source.event)
+    holder = holder_of(source.event)
+    return [
+        _map_template(template, source, context, holder=holder, suspended=suspended, propagated=propagated)
+        for template in templates
+    ]
 
 
 def _map_template(
@@ -97,16 +116,16 @@ def _combine(
     source: SourceEvent, context: MappingContext, results: Sequence[TemplateResult], headers: PropagatedHeaders
 ) -> Processed:
     """The outcome of an event: all that came of its templates, and one record each of its decisions and failures."""
-    record, event = source.record, source.event
+    record = source.record
     skipped = tuple([result.skipped for result in results if result.skipped is not None])
     failed = tuple([result.failed for result in results if result.failed is not None])
     return Processed(
         record,
         tuple(results),
-        decision=decision_record(record, event, skipped, context, propagated=headers.headers),
+        decision=decision_record(record, source, skipped, context, propagated=headers.headers),
         dead_letter=_dead_letter_of(source, failed, context) if failed else None,
         malformed_headers=headers.malformed,
-        wrong_key=WrongKey(event.name, event.id, event.ordering_key) if source.has_wrong_key else None,
+        wrong_key=WrongKey(source.name, source.id, source.ordering_key) if source.has_wrong_key else None,
     )
 
 

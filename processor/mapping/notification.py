@@ -3,7 +3,7 @@
 from typing import Final
 
 from processor.domain.channel import CHANNELS, AddressKind, Channel
-from processor.domain.event import Event
+from processor.domain.event import EventHead
 from processor.domain.ids import batch_id, contact_id, notification_id
 from processor.domain.message import Communicationmessage
 from processor.domain.notification import (
@@ -35,7 +35,7 @@ def attachment_href(identity: str) -> str:
 def initial_notification(
     message: Communicationmessage,
     draft: Draft,
-    event: Event,
+    event: EventHead,
     *,
     statuses: StatusMap,
     actor: Actor,
@@ -74,7 +74,7 @@ def initial_notification(
 
 
 def _contact(
-    message: Communicationmessage, recipient: Recipient, event: Event, data: RecipientData
+    message: Communicationmessage, recipient: Recipient, event: EventHead, data: RecipientData
 ) -> NotificationContact:
     """An e-mail's address is always the one really used, also when the table says otherwise."""
     row = data.contact

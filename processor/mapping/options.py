@@ -23,3 +23,10 @@ class MissingRow(StrEnum):
 
     PARTIAL = "partial"  #: Its Message goes without that part.
     FAIL = "fail"  #: The template fails.
+
+
+class Plan(StrEnum):
+    """How ordinary events are mapped."""
+
+    PLAIN = "plain"  #: By plans, which regular expressions and closures run.
+    OFF = "off"  #: Each by the reference.

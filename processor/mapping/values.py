@@ -15,6 +15,7 @@ from processor.mapping.format import day_of
 # Currencies whose ISO 4217 minor unit is not 2: list one of the maintenance agency, SIX, edition of 2024-06-25,
 # https://www.six-group.com/en/products-services/financial-information/data-standards.html . Codes without a minor
 # unit (metals, XDR, test codes) are left out: 2, as for any code that is not known.
+DEFAULT_CURRENCY_DIGITS: Final = 2
 CURRENCY_DIGITS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF"), 0),
     **dict.fromkeys(("UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
@@ -107,7 +108,7 @@ def text_of(value: Any, kind: PlaceholderType, *, currency: str | None, time_zon
 
 def money_text(amount: Decimal, currency: str | None) -> str:
     """`amount` with at least its currency's digits after the point (2 if unknown); further ones stay unless zero."""
-    digits = CURRENCY_DIGITS.get(currency or "", 2)
+    digits = CURRENCY_DIGITS.get(currency or "", DEFAULT_CURRENCY_DIGITS)
     whole, _, fraction = _decimal_text(amount).partition(".")
     fraction = fraction.ljust(digits, "0")
     return f"{whole}.{fraction}" if fraction else whole

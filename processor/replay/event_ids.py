@@ -83,7 +83,7 @@ class EventMessages:
 
     def add(self, outcome: Processed) -> None:
         """Note what an outcome creates. To be called once it is sure to be published."""
-        for created in outcome.created:
+        for created in outcome.messages:
             if self._is_kept(created.event_id):
                 message = MessageAt(outcome.record.position.offset, created.encoded_key)
                 self._messages.setdefault((created.event_id, created.template_id), message)

@@ -679,7 +679,7 @@ def _written(outcomes: Sequence[Processed | Rejected], kept: Sequence[OutRecord]
     processed = [outcome for outcome in outcomes if isinstance(outcome, Processed)]
     return Written(
         [*kept, *(output for outcome in outcomes for output in outcome.outputs)],
-        messages=sum(len(outcome.created) for outcome in processed),
+        messages=sum(len(outcome.messages) for outcome in processed),
         decisions=sum(outcome.decision is not None for outcome in processed),
         dead_letters=len(outcomes) - len(processed) + sum(outcome.dead_letter is not None for outcome in processed),
     )

@@ -58,7 +58,7 @@ def planned_record(outcome: Processed | Rejected) -> PlannedRecord:
     """What a plan says of a record that gets `outcome`."""
     if isinstance(outcome, Rejected):
         return PlannedRecord(frozenset((WHOLE_RECORD,)), frozenset())
-    messages = frozenset(str(created.template_id) for created in outcome.created)
+    messages = frozenset(str(created.template_id) for created in outcome.messages)
     others = (
         *(failed.templateId for failed in outcome.failed),
         *(skipped.templateId or WHOLE_RECORD for skipped in outcome.skipped),

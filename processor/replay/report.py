@@ -116,7 +116,7 @@ class ReportCounter:
         if isinstance(outcome, Rejected):
             report.dead_letters[outcome.reason] += 1
             return
-        for created in outcome.created:
+        for created in outcome.messages:
             age_ms, channel = self._now_ms - created.time_ms, created.channel
             report.messages[created.template_id, channel, age_of(age_ms)] += 1
             if age_ms > self._limits_ms.get(channel, age_ms):

@@ -30,7 +30,7 @@ from processor.domain.record import TENANT_PATTERN, EventName, Topic
 from processor.domain.reference import TABLES, Table
 from processor.domain.text import closest_match, did_you_mean
 from processor.errors import UsageError
-from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
+from processor.mapping.options import KeyCheck, MissingRow, Plan, WrittenDecisions
 from processor.settings.librdkafka import LibrdkafkaProperties
 from processor.settings.secrets import Properties
 from processor.wire.wire_format import WireFormat
@@ -473,6 +473,11 @@ class Settings(BaseSettings):
         default=WrittenDecisions.ALL,
         description="Which decisions are written: all; unexpected, those that neither settings nor templates intend; "
         "off, none.",
+    )
+    plan: Plan = Field(
+        default=Plan.PLAIN,
+        description="How ordinary Avro events are mapped: plain, by plans made of schemas and templates; off, each by "
+        "the reference, which makes the same outputs, slower.",
     )
     circuit_breaker: Switch = Field(
         default=Switch.ON, description="Suspend a template that fails for almost every record."

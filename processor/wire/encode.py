@@ -1,9 +1,9 @@
 """From values to what is written: outputs, and events for producers and tests. Pure."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from fastavro import schemaless_writer
 
@@ -17,36 +17,47 @@ from processor.wire.wire_format import WireFormat
 
 EncodedValue = tuple[bytes, Headers]  #: A record's value, and the headers that say how to read it.
 
-EncodeOutput = Callable[[OutputValue], EncodedValue]
-"""How a value becomes what is written. Avro is framed by its schema's id; JSON has the header `content-type`.
-
-Times are written as they are given, milliseconds; null fields are absent from JSON.
-"""
+HEADERS: Final[Mapping[WireFormat, Headers]] = {WireFormat.AVRO: (), WireFormat.JSON: JSON_HEADERS}
+"""What the records of a format carry: Avro is framed by its schema's id, JSON has the header `content-type`."""
 
 
-def output_encoder(
-    schemas: Schemas, *, output_format: WireFormat = WireFormat.AVRO, stream_format: WireFormat = WireFormat.JSON
-) -> EncodeOutput:
-    """The encoder of one installation; streams have a format of their own."""
-    by_type = {
-        spec.value: _encoder(
-            schemas.outputs[spec.schema],
-            stream_format if output is StreamOutput.STREAM else output_format,
-            FIELDS[spec.value],
-        )
-        for output, spec in OUTPUTS.items()
-        if spec.value is not None and spec.schema is not None
-    }
-    return lambda value: by_type[type(value)](value)
+class OutputEncoder:
+    """How the values of one installation become what is written; streams have a format of their own.
+
+    Times are written as they are given, milliseconds; null fields are absent from JSON.
+    """
+
+    def __init__(
+        self,
+        schemas: Schemas,
+        *,
+        output_format: WireFormat = WireFormat.AVRO,
+        stream_format: WireFormat = WireFormat.JSON,
+    ) -> None:
+        self.output_format: Final = output_format
+        self.stream_format: Final = stream_format
+        self._encoders = {
+            spec.value: _encoder(
+                schemas.outputs[spec.schema],
+                stream_format if output is StreamOutput.STREAM else output_format,
+                FIELDS[spec.value],
+            )
+            for output, spec in OUTPUTS.items()
+            if spec.value is not None and spec.schema is not None
+        }
+
+    def __call__(self, value: OutputValue) -> EncodedValue:
+        """The record's value, and the headers that say how to read it."""
+        return self._encoders[type(value)](value)
 
 
 def _encoder(
     schema: ReaderSchema, wire_format: WireFormat, fields_of: Callable[[Any], Fields]
 ) -> Callable[[Any], EncodedValue]:
     if wire_format is WireFormat.JSON:
-        return lambda value: (json_bytes(schema.type, fields_of(value)), JSON_HEADERS)
+        return lambda value: (json_bytes(schema.type, fields_of(value)), HEADERS[wire_format])
     frame, parsed = schema.frame, schema.parsed
-    return lambda value: (_avro_bytes(frame, parsed, fields_of(value)), ())
+    return lambda value: (_avro_bytes(frame, parsed, fields_of(value)), HEADERS[wire_format])
 
 
 def encode_event(fields: Fields, schemas: Schemas, *, format: WireFormat) -> EncodedValue:  # noqa: A002  the user's word

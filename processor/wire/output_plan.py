@@ -2,7 +2,7 @@
 
 For one template and one event nearly all of an output is known before there is a record. A plan is made once of the
 output's schema and of what is known (`OutputShape`); filling its holes with encoded values (`value_encoders.py`) gives
-exactly the bytes of `output_encoder`, frame included. A plan is data; `OutputPlan.writer` is its executor in Python.
+exactly the bytes of `OutputEncoder`, frame included. A plan is data; `OutputPlan.writer` is its executor in Python.
 """
 
 import json

@@ -18,7 +18,7 @@ from processor.domain.outcome import Processed
 from processor.domain.output_topics import MESSAGE, STATUS, STREAM_EVENT, OutputTopic
 from processor.domain.record import Topic
 from processor.domain.template import TemplateSet
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.framing import FRAME_BYTES
 from processor.wire.reader_schemas import Schemas
 from processor.wire.wire_format import WireFormat
@@ -71,7 +71,7 @@ class ReferenceOutputs:
         context = make_context(
             templates=templates,
             output_topics=replace(topics, streams={EVENT: stream}),
-            encode=output_encoder(schemas, stream_format=WireFormat.AVRO),
+            encode=OutputEncoder(schemas, stream_format=WireFormat.AVRO),
         )
         for number in range(count):
             source = load.source_record(number, events)

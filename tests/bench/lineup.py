@@ -37,11 +37,12 @@ class Contender:
     has_throughput: bool = True
 
 
-#: Another executor of ours is a row with its PROCESSOR_PLAN, which the row of the reference path has to set then too.
 CONTENDERS: Final = (
     Contender("copied", "copied", copies=True),
-    Contender("ours-reference-1", OURS),
-    Contender("ours-reference-2", OURS, workers=2),
+    Contender("ours-plain-1", OURS, environment={"PROCESSOR_PLAN": "plain"}),
+    Contender("ours-plain-2", OURS, workers=2, environment={"PROCESSOR_PLAN": "plain"}),
+    Contender("ours-reference-1", OURS, environment={"PROCESSOR_PLAN": "off"}),
+    Contender("ours-reference-2", OURS, workers=2, environment={"PROCESSOR_PLAN": "off"}),
     Contender("kafka-streams", "kafka-streams", warm_s=20.0),
     Contender("go", "go"),
     Contender("quix", "quix"),

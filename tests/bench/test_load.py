@@ -3,7 +3,7 @@
 from processor.domain.event import Event
 from processor.domain.outcome import Processed
 from processor.domain.record import Topic
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.wire_format import WireFormat
 from tests.bench.load import FORMS, Load, bench_templates
 from tests.support.builders import make_context, make_source, map_record, schemas
@@ -19,7 +19,7 @@ def load() -> Load:
 def test_every_event_makes_one_message_and_no_decision() -> None:
     """The condition is there and true, the key is the event's, and no two events share an id."""
     context = make_context(
-        templates=bench_templates(schemas()), encode=output_encoder(schemas(), stream_format=WireFormat.AVRO)
+        templates=bench_templates(schemas()), encode=OutputEncoder(schemas(), stream_format=WireFormat.AVRO)
     )
     bench_load = load()
     (template,) = context.templates.templates

@@ -40,6 +40,7 @@ from tests.fuzz.extreme import extreme_record
 from tests.fuzz.mutated import mutated_record
 from tests.fuzz.templates import FOREIGN_MARKUP, GENERATED
 from tests.support.output_readers import read_notification, read_status
+from tests.support.planned import comparable, is_planned
 
 EVENTS_TOPIC: Final = Topic("banking.events")
 EXTREME, MUTATED = "extreme", "mutated"
@@ -145,6 +146,7 @@ def check(case: Case, environment: Environment) -> CheckResult:
         if first is None:
             first = outcome
         elif output_format == case.output_formats[0]:
+            findings += _plan_findings(first, case, environment, labels)
             if outcome != first:
                 findings.append(Finding("DIFFERENT", case.name, "mapped twice, the outcomes differ"))
             break
@@ -162,6 +164,18 @@ def check(case: Case, environment: Environment) -> CheckResult:
         labels.update(_outcome_labels(first, environment))
         labels[f"configuration {case.configuration.name}"] += 1
     return CheckResult(tuple(findings), labels, seconds, cpu_seconds)
+
+
+def _plan_findings(reference: Outcome, case: Case, environment: Environment, labels: Counter[str]) -> Iterator[Finding]:
+    """What a plan makes of the record is what the reference makes of it."""
+    try:
+        planned = map_case(case, case.configuration.planned[case.output_formats[0]], environment)
+    except Exception as error:
+        yield Finding("PLAN", case.name, describe_error(error))
+        return
+    labels["planned"] += is_planned(planned)
+    if comparable(reference) != comparable(planned):
+        yield Finding("PLAN", case.name, "the plan's outcome is not the reference's")
 
 
 def map_case(case: Case, context: MappingContext, environment: Environment) -> Outcome:

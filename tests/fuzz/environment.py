@@ -20,12 +20,13 @@ from processor.mapping.options import KeyCheck, MissingRow, WrittenDecisions
 from processor.mapping.reference import Reference
 from processor.registry.schema_files import load_schemas
 from processor.templates.load import read_templates, require_usable
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.schema import RefusedSchemaError, SchemaOf, WriterSchema
 from processor.wire.wire_format import WireFormat
 from tests.fuzz.corpus import DEFERRED_ID, REFUSED_ID, UNAVAILABLE_ID, Corpus, make_corpus
 from tests.fuzz.templates import CATEGORY
 from tests.support.builders import TENANT, make_output_topics
+from tests.support.planned import with_plans
 
 _LETTERS_BYTES: Final = 1_048_588 + 65_536 - 1_024  # as `topics --create` makes it for an events topic of the default
 
@@ -44,6 +45,7 @@ class Configuration:
 
     name: str
     contexts: Mapping[WireFormat, MappingContext]
+    planned: Mapping[WireFormat, MappingContext]  #: The same with plans.
     template_groups: frozenset[tuple[TemplateId, ...]]  #: The templates of each event, by id.
     suspended: Suspended = frozenset()
     repeats_events: bool = False  #: Half of all events lie in their partition before.
@@ -90,7 +92,7 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
                     "schemas": schemas,
                     "templates": templates,
                     "output_topics": make_output_topics(dead_letters=_LETTERS_BYTES),
-                    "encode": output_encoder(schemas, output_format=output_format, stream_format=output_format),
+                    "encode": OutputEncoder(schemas, output_format=output_format, stream_format=output_format),
                     "draft_rules": DraftRules(**rules),
                     **changes,
                 }
@@ -99,7 +101,8 @@ def make_environment(templates_dir: Path, *, seed: int) -> Environment:
         }
         named = by_format[OUTPUT_FORMATS[0]].templates.by_event.values()
         together = frozenset(tuple(template.id for template in each) for each in named)
-        return Configuration(name, by_format, together, suspended, repeats_events)
+        planned = {output_format: with_plans(context) for output_format, context in by_format.items()}
+        return Configuration(name, by_format, planned, together, suspended, repeats_events)
 
     half = templates.templates[::2]
     small_topics = make_output_topics(limit=40_000, dead_letters=_LETTERS_BYTES, decisions=4_000)

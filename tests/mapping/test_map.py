@@ -34,7 +34,7 @@ from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.mapping.rejections import refuse_outputs
 from processor.shipped import sample as shipped_event
 from processor.wire.dead_letter import dead_letter_outcome
-from processor.wire.encode import encode_event, output_encoder
+from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     EVENTS_TOPIC,
@@ -144,7 +144,7 @@ def test_occurred_at_takes_the_place_of_a_time_that_cannot_be_shown(timestamp_ms
     source = make_source(record, make_context(*templates))
     in_avro, in_json = (
         outcome_of(
-            record, make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+            record, make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form))
         )
         for form in WireFormat
     )
@@ -1222,7 +1222,7 @@ LAWFUL = settings(
 )
 def test_any_bytes_end_in_an_outcome(avro: bytes, json_text: bytes, key: bytes | None, timestamp_ms: int) -> None:
     """Mutated bytes, framed or JSON, with any key and time, have an outcome; sent again the same one, ids included."""
-    context = make_context(encode=output_encoder(schemas()))
+    context = make_context(encode=OutputEncoder(schemas()))
     for value, headers in ((avro, AVRO_HEADERS), (json_text, JSON_HEADERS)):
         record = make_record(value=value, headers=headers, key=key, timestamp_ms=timestamp_ms)
         outcome = map_record(record, context, NONE_SUSPENDED)
@@ -1247,7 +1247,7 @@ def test_any_values_give_a_result_in_each_format(name: str, amount: Any) -> None
         make_template("xml", body='<a b="{ACCOUNT_NAME}">{TRANSACTION_AMOUNT}</a>', content_type=ContentType.XML),
     )
     for form in WireFormat:
-        context = make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+        context = make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form))
         outcome = outcome_of(make_record(event), context)
 
         assert 4 == len(outcome.created)
@@ -1284,7 +1284,7 @@ def test_a_split_of_the_templates_gives_what_the_whole_gives(
     With the shipped templates for each event, and with one of each result.
     """
     templates = SPLIT_TEMPLATES if name is None else ()
-    context = make_context(*templates, encode=output_encoder(schemas(), output_format=form, stream_format=form))
+    context = make_context(*templates, encode=OutputEncoder(schemas(), output_format=form, stream_format=form))
     record = make_record(make_event() if name is None else make_event(shipped_event(name)))
     whole = outcome_of(record, context, SPLIT_SUSPENDED)
     names = [template.id for template in context.templates.templates]

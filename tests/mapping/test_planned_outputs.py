@@ -33,7 +33,7 @@ from processor.mapping.recipient import KeyField, recipient_of
 from processor.mapping.reference import Reference
 from processor.mapping.values import value_at
 from processor.templates.load import SHIPPED
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import FIELDS, skipped_fields
 from processor.wire.output_plan import HoleKind, OutputPlan, part_plan
 from processor.wire.value_encoders import encode_value
@@ -79,7 +79,7 @@ def tables(**contact: Any) -> Reference:
 
 def context_of(form: WireFormat, *templates: Template, **fields: Any) -> MappingContext:
     """A context that writes all outputs in one format."""
-    encode = output_encoder(schemas(), output_format=form, stream_format=form)
+    encode = OutputEncoder(schemas(), output_format=form, stream_format=form)
     return make_context(*templates, encode=encode, **fields)
 
 

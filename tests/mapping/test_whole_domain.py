@@ -7,7 +7,7 @@ import pytest
 from processor.domain.catalogue import EVENTS
 from processor.domain.outcome import Processed
 from processor.templates.load import SHIPPED
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import read_message, read_stream_event
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import make_context, make_event, make_record, map_record, schemas
@@ -15,7 +15,7 @@ from tests.support.output_readers import read_notification, read_status
 
 FOLDERS = ("events", "samples")
 EXAMPLES = {path.stem: json.loads(path.read_text()) for folder in FOLDERS for path in (SHIPPED / folder).glob("*.json")}
-FORMS = {form: output_encoder(schemas(), output_format=form, stream_format=form) for form in WireFormat}
+FORMS = {form: OutputEncoder(schemas(), output_format=form, stream_format=form) for form in WireFormat}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -41,7 +41,7 @@ from processor.kafka.local.kafka import local_kafka
 from processor.kafka.topic_state import read_output_topics
 from processor.mapping.context import MappingContext
 from processor.settings import HttpSettings
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.operations import assigned_out_record
 from processor.wire.template_sets import template_set_records
 from tests.bench.backlog import peak_memory_kb, position_of, print_json
@@ -124,7 +124,7 @@ class Plant:
         self._installation = installation
         self._missing_below = int(missing * 2**32)
         self._context = make_context(
-            templates=installation.templates, output_topics=topics, encode=output_encoder(installation.schemas)
+            templates=installation.templates, output_topics=topics, encode=OutputEncoder(installation.schemas)
         )
         begin_ms = time.time_ns() // 1_000_000 - 1_000 * offsets // EVENTS_PER_S
         self.records = PlantedRecords(self._context, installation.events, begin_ms=begin_ms)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processor.domain.event import Event
-from processor.wire.encode import encode_event, output_encoder
+from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
 from tests.soak.planted import DryRun, Planted, best_of, findings, growth
 from tests.soak.planted_records import UNREADABLE_INTERVAL, PlantedRecords, outputs_that_tell
@@ -17,7 +17,7 @@ OFFSETS = (*range(0, 2_500, 61), UNREADABLE_INTERVAL - 1, 2 * UNREADABLE_INTERVA
 
 def test_planted_records_are_those_of_run() -> None:
     """Each event is what its encoder writes, with an id of its own, and its outputs are what mapping makes of it."""
-    context = make_context(encode=output_encoder(schemas()))
+    context = make_context(encode=OutputEncoder(schemas()))
     records = PlantedRecords(context, EVENTS_TOPIC, begin_ms=1_773_480_413_000)
     ids, topics = set(), set()
     for offset in OFFSETS:

@@ -40,7 +40,7 @@ from processor.templates.html_scanner import place_placeholders
 from processor.templates.load import SHIPPED, read_templates, require_usable
 from processor.templates.text import parse, parse_custom_field
 from processor.wire.decode import event_from_json
-from processor.wire.encode import EncodeOutput, encode_event, output_encoder
+from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import SchemaOf
 from processor.wire.wire_format import WireFormat
@@ -292,9 +292,9 @@ def make_output_topics(
     )
 
 
-def json_encoder() -> EncodeOutput:
+def json_encoder() -> OutputEncoder:
     """Outputs in JSON, which tests can read."""
-    return output_encoder(schemas(), output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
+    return OutputEncoder(schemas(), output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
 
 
 def make_context(*templates: Template, **fields: Any) -> MappingContext:

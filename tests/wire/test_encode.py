@@ -29,7 +29,7 @@ from processor.domain.notification import (
 )
 from processor.domain.reasons import DecisionReason, FailureReason
 from processor.domain.record import EncodedKey, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
-from processor.wire.encode import EncodedValue, EncodeOutput, encode_event, output_encoder
+from processor.wire.encode import EncodedValue, OutputEncoder, encode_event
 from processor.wire.json_codec import format_decimal, format_millis, format_timestamp
 from processor.wire.output_fields import read_decision, read_message, read_stream_event
 from processor.wire.schema import WriterSchema
@@ -39,8 +39,8 @@ from tests.support.output_readers import read_notification, read_status
 from tests.support.output_values import DECISIONS, MESSAGES, NOTIFICATIONS, STATUSES, STREAM_EVENTS
 from tests.support.wire import GOLDEN, JSON_HEADERS, SCHEMAS, golden_bytes, golden_event, golden_json
 
-AVRO = output_encoder(SCHEMAS, output_format=WireFormat.AVRO, stream_format=WireFormat.AVRO)
-JSON = output_encoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
+AVRO = OutputEncoder(SCHEMAS, output_format=WireFormat.AVRO, stream_format=WireFormat.AVRO)
+JSON = OutputEncoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.JSON)
 
 
 def millis(text: str) -> int:
@@ -205,7 +205,7 @@ PLAIN_NOTIFICATION = Notification(
     audit={"created": AuditEvent(at=1, by=replace(BY, icon="/icon.png"))},
 )
 
-Encode = Callable[[EncodeOutput], EncodedValue]
+Encode = Callable[[OutputEncoder], EncodedValue]
 OUTPUTS: list[tuple[str, Encode]] = [
     ("Communicationmessage.email", lambda to: to(EMAIL)),
     ("Communicationmessage.stream", lambda to: to(STREAM)),
@@ -267,8 +267,8 @@ def plain(value: Any) -> Any:
 def test_streams_have_a_format_of_their_own() -> None:
     """By default JSON for streams and Avro for the others; each can be the other."""
     default, turned = (
-        output_encoder(SCHEMAS),
-        output_encoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.AVRO),
+        OutputEncoder(SCHEMAS),
+        OutputEncoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.AVRO),
     )
 
     assert (AVRO(EMAIL), AVRO(STATUS)) == (default(EMAIL), default(STATUS))
@@ -289,7 +289,7 @@ def test_streams_have_a_format_of_their_own() -> None:
 @pytest.mark.parametrize("to", [AVRO, JSON], ids=["avro", "json"])
 @settings(deadline=None)
 @given(notification=NOTIFICATIONS)
-def test_a_notification_is_read_back(to: EncodeOutput, notification: Notification) -> None:
+def test_a_notification_is_read_back(to: OutputEncoder, notification: Notification) -> None:
     """The deepest of the outputs, any values, both formats."""
     assert notification == read_notification(*to(notification), schemas=SCHEMAS)
 
@@ -298,7 +298,7 @@ def test_a_notification_is_read_back(to: EncodeOutput, notification: Notificatio
 @settings(deadline=None)
 @given(message=MESSAGES, status=STATUSES, stream_event=STREAM_EVENTS, decision=DECISIONS)
 def test_what_is_encoded_is_read_back(
-    to: EncodeOutput,
+    to: OutputEncoder,
     message: Communicationmessage,
     status: MessageStatus,
     stream_event: StreamEvent,

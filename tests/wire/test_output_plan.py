@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from processor.domain.output_topics import DECISION, MESSAGE, NOTIFICATION, STATUS, STREAM_EVENT
 from processor.domain.record import EncodedKey
-from processor.wire.encode import output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import FIELDS
 from processor.wire.output_plan import HoleKind, OutputShape, output_plan, part_plan
 from processor.wire.schema import Map, Record, Scalar, Type, Union
@@ -19,7 +19,7 @@ from tests.support.output_values import DECISIONS, MESSAGES, NOTIFICATIONS, STAT
 from tests.support.planned_outputs import filled
 from tests.support.wire import SCHEMAS
 
-ENCODE = {form: output_encoder(SCHEMAS, output_format=form, stream_format=form) for form in WireFormat}
+ENCODE = {form: OutputEncoder(SCHEMAS, output_format=form, stream_format=form) for form in WireFormat}
 OUTPUTS: dict[str, st.SearchStrategy[Any]] = {
     MESSAGE: MESSAGES,
     STATUS: STATUSES,

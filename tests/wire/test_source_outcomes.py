@@ -14,7 +14,7 @@ from processor.domain.output_topics import DECISION, STATUS
 from processor.domain.reasons import DecisionReason, Reason, TemplateReason
 from processor.domain.record import EncodedKey, Headers, RecordPosition, SchemaGuid, SchemaId, TemplateId, Topic
 from processor.wire.dead_letter import dead_letter_outcome, dead_letter_record
-from processor.wire.encode import EncodeOutput, output_encoder
+from processor.wire.encode import OutputEncoder
 from processor.wire.output_fields import source_outcome_reader
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import Record, WriterSchema
@@ -32,7 +32,7 @@ OF_OPERATION: Final[Headers] = (("operation", OPERATION.encode()),)
 FRAME_BYTES: Final = 5
 FORMATS = pytest.mark.parametrize(
     "encode",
-    [output_encoder(SCHEMAS, output_format=form, stream_format=form) for form in (WireFormat.AVRO, WireFormat.JSON)],
+    [OutputEncoder(SCHEMAS, output_format=form, stream_format=form) for form in (WireFormat.AVRO, WireFormat.JSON)],
     ids=["avro", "json"],
 )
 
@@ -105,7 +105,7 @@ def writers(*, ours: str, changed: Callable[[str], str]) -> Callable[[SchemaId |
 
 
 @FORMATS
-def test_a_status(encode: EncodeOutput) -> None:
+def test_a_status(encode: OutputEncoder) -> None:
     """Its source, event, set, template and state; a creation of `run`."""
     assert StatusOutcome(
         SOURCE,
@@ -122,7 +122,7 @@ def test_a_status(encode: EncodeOutput) -> None:
 
 
 @FORMATS
-def test_a_status_after_the_creation(encode: EncodeOutput) -> None:
+def test_a_status_after_the_creation(encode: OutputEncoder) -> None:
     """From sequence 2 on it is a later one."""
     later = read(STATUS, *encode(make_status(sequence=2, from_=State.QUEUED, to=State.WAITING)))
 
@@ -131,7 +131,7 @@ def test_a_status_after_the_creation(encode: EncodeOutput) -> None:
 
 
 @FORMATS
-def test_the_operation_that_wrote_an_output(encode: EncodeOutput) -> None:
+def test_the_operation_that_wrote_an_output(encode: OutputEncoder) -> None:
     """The header `operation`, beside the others."""
     for name, output in ((STATUS, make_status()), (DECISION, make_decision(skipped(DecisionReason.INACTIVE)))):
         value, headers = encode(output)
@@ -142,7 +142,7 @@ def test_the_operation_that_wrote_an_output(encode: EncodeOutput) -> None:
 
 def test_a_state_of_a_newer_version_is_none() -> None:
     """All else is read; in JSON, and in Avro with a newer schema, which has a field more as well."""
-    encoded = {form: output_encoder(SCHEMAS, output_format=form, stream_format=form) for form in WireFormat}
+    encoded = {form: OutputEncoder(SCHEMAS, output_format=form, stream_format=form) for form in WireFormat}
     value, headers = encoded[WireFormat.JSON](make_status())
     known = replace(read_status(value, headers), state=None)
     newer = writers(
@@ -168,7 +168,7 @@ def read_status(value: bytes, headers: Headers, **known: Any) -> StatusOutcome:
 
 
 @FORMATS
-def test_a_decision(encode: EncodeOutput) -> None:
+def test_a_decision(encode: OutputEncoder) -> None:
     """Its reasons, by template and for the whole record, in order."""
     decision = make_decision(
         skipped(DecisionReason.CONDITION_FALSE, "none holds"), skipped(DecisionReason.NO_TEMPLATE, "none", None)
@@ -193,13 +193,13 @@ def test_a_decision_of_a_record_without_an_event() -> None:
     """A tombstone has neither id nor name, in either format."""
     decision = make_decision(skipped(DecisionReason.EMPTY_RECORD, template=None), eventId=None, event=None, tenant=None)
     for form in WireFormat:
-        outcome = read_decision(*output_encoder(SCHEMAS, output_format=form, stream_format=form)(decision))
+        outcome = read_decision(*OutputEncoder(SCHEMAS, output_format=form, stream_format=form)(decision))
 
         assert (None, None, None) == (outcome.event_id, outcome.event, outcome.seen_event_id)
 
 
 @FORMATS
-def test_a_reason_of_a_newer_version_is_none(encode: EncodeOutput) -> None:
+def test_a_reason_of_a_newer_version_is_none(encode: OutputEncoder) -> None:
     """Its word goes in front of the detail."""
     value, headers = encode(make_decision(skipped(DecisionReason.NOT_SUBSCRIBED, "opted out")))
     newer = value.replace(b"NOT_SUBSCRIBED", b"SENT_YESTERDAY")
@@ -210,7 +210,7 @@ def test_a_reason_of_a_newer_version_is_none(encode: EncodeOutput) -> None:
 
 
 @FORMATS
-def test_reasons_that_an_earlier_version_left_out(encode: EncodeOutput) -> None:
+def test_reasons_that_an_earlier_version_left_out(encode: OutputEncoder) -> None:
     """There the last reason's detail says how many; one of today that says so among others is none of these."""
     last = skipped(DecisionReason.INACTIVE, "and 25 more templates", "z")
 
@@ -223,7 +223,7 @@ def test_reasons_left_out() -> None:
     """The field says how many, in both formats; records of before the field have none of it."""
     schemas = with_left_out()
     old = json.loads(encode_json(make_decision(skipped(DecisionReason.INACTIVE))))
-    avro, _ = output_encoder(SCHEMAS, output_format=WireFormat.AVRO, stream_format=WireFormat.AVRO)(
+    avro, _ = OutputEncoder(SCHEMAS, output_format=WireFormat.AVRO, stream_format=WireFormat.AVRO)(
         make_decision(skipped(DecisionReason.INACTIVE))
     )
     writer = parse_writer_schema(SCHEMAS.outputs[DECISION].text)
@@ -243,7 +243,7 @@ def test_reasons_left_out() -> None:
 
 def encode_json(decision: Decision) -> bytes:
     """In JSON."""
-    value, _ = output_encoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.JSON)(decision)
+    value, _ = OutputEncoder(SCHEMAS, output_format=WireFormat.JSON, stream_format=WireFormat.JSON)(decision)
     return value
 
 
@@ -259,7 +259,7 @@ def test_which_decisions_count_for_deduplication() -> None:
 
 @pytest.mark.parametrize("name", [STATUS, DECISION])
 @FORMATS
-def test_bytes_that_are_no_output(encode: EncodeOutput, name: str) -> None:
+def test_bytes_that_are_no_output(encode: OutputEncoder, name: str) -> None:
     """Cut short, with bytes left over, or of the other kind: ValueError, not a guess."""
     mine, other = make_status(), make_decision(skipped(DecisionReason.INACTIVE))
     if name == DECISION:

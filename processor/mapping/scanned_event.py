@@ -1,0 +1,243 @@
+"""An event whose values are not made: where they stand in its record, and what every step needs of it. Pure.
+
+scan ── event known? ── its family's rules ── tenant ── key ──▶ ScannedEvent
+
+What fails one of these is refused: `decode_record` then says what becomes of the record.
+"""
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import tzinfo
+from itertools import chain
+from typing import Final, Protocol
+
+from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
+from processor.domain.event import Event, Fields, SourceEvent
+from processor.domain.outcome import TemplateResult
+from processor.domain.record import EventName, Headers, SourceRecord, TemplateId
+from processor.errors import InternalError
+from processor.mapping.plan_values import ReadValue
+from processor.mapping.scanned_values import ScannedValues
+from processor.wire.decode import decode
+from processor.wire.errors import ContentError
+from processor.wire.event_rules import check_event
+from processor.wire.framing import FRAME_BYTES
+from processor.wire.plain_scan import Slots, plain_scan
+from processor.wire.reader_schemas import Schemas
+from processor.wire.scan_program import NotPlannedError, Path, scan_program
+from processor.wire.schema import WriterSchema
+
+_ENVELOPE: Final[tuple[Path, ...]] = (("eventId",), ("event",), ("occurredAt",), ("tenant",), ("correlationId",))
+_HOLDERS: Final[tuple[Path, ...]] = (("client", "encodedKey"), ("group", "encodedKey"))
+
+Rule = Callable[[EventName, Slots], bool]
+
+
+class TemplatesPlan(Protocol):
+    """The plan of all templates for events of one name (`event_plan.py`)."""
+
+    def map_templates(
+        self, source: "ScannedEvent", templates: Sequence[TemplateId], *, propagated: Headers
+    ) -> list[TemplateResult] | None:
+        """What comes of each of these templates, in this order; None: refused."""
+
+
+class ScannedEvent(SourceEvent):
+    """A source event of which the slots were found, and `plan` maps them. Its record has the right key."""
+
+    __slots__ = ("_id", "_name", "_ordering_key", "_scanner", "slots")
+
+    def __init__(
+        self,
+        record: SourceRecord,
+        slots: Slots,
+        scanner: "EventScanner",
+        name: EventName,
+        event_id: str,
+        ordering_key: str,
+    ) -> None:
+        self.record = record  # type: ignore[misc]
+        self.has_wrong_key = False  # type: ignore[misc]
+        self.slots = slots
+        self._scanner = scanner
+        self._name = name
+        self._id = event_id
+        self._ordering_key = ordering_key
+
+    @property
+    def event(self) -> Event:
+        """With all its values, which are read at each use."""
+        return self._scanner.read_event(self.record)
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def name(self) -> EventName:
+        return self._name
+
+    @property
+    def tenant(self) -> str:
+        return self._scanner.tenant
+
+    @property
+    def correlation_id(self) -> str | None:
+        correlation_id: str | None = self._scanner.read_correlation_id(self.slots)
+        return correlation_id
+
+    @property
+    def ordering_key(self) -> str:
+        return self._ordering_key
+
+    @property
+    def occurred_at_ms(self) -> int:
+        return self._scanner.read_occurred_at_micros(self.slots) // 1_000
+
+    @property
+    def plan(self) -> TemplatesPlan:
+        """The plan of its templates."""
+        return self._scanner.plan_of(self._name)
+
+
+class EventScanner:
+    """Scans the records of one writer's schema. `values` reads their slots."""
+
+    def __init__(
+        self,
+        writer: WriterSchema,
+        schemas: Schemas,
+        *,
+        tenant: str,
+        time_zone: tzinfo,
+        wanted: Collection[Path],
+        make_plan: Callable[[EventName, "EventScanner"], TemplatesPlan],
+    ) -> None:
+        """`wanted` are the paths that templates read, of which the family may lack some. `make_plan` is called once for
+        each event's name that is met. Takes some tenths of a second; NotPlannedError where records cannot be scanned.
+        """
+        schema = schemas.families.get(writer.name)
+        if writer.type is None or schema is None:
+            raise NotPlannedError(writer.error or f"{writer.name} is not a family of events")
+        family = next(family for family in FAMILIES.values() if family.record == schema.name)
+        fields = {field.name for field in schema.type.fields}
+        keys = {event: ORDERING_KEYS[row.ordering_key] for event, row in EVENTS.items() if row.family == family.name}
+        own = {*_ENVELOPE, *_HOLDERS, *_RULE_PATHS.get(family.name, ()), *chain.from_iterable(keys.values())}
+        paths = [path for path in sorted(own.union(wanted)) if path[0] in fields]
+        program = scan_program(writer.type, schema.type, paths)
+        self.family = family
+        self.tenant = tenant
+        self.values = ScannedValues(program, time_zone=time_zone)
+        self._writer = writer
+        self._schemas = schemas
+        self._scan = plain_scan(program)
+        self._name = self.values.value(("event",))
+        self._id = self.values.value(("eventId",))
+        self._tenant = self.values.value(("tenant",))
+        self.read_correlation_id = self.values.value(("correlationId",))
+        self.read_occurred_at_micros = self.values.micros(("occurredAt",))
+        self._make_plan = make_plan
+        self._plans: dict[EventName, TemplatesPlan] = {}
+        self._is_consistent = _rule_of(family, self.values)
+        self._key_of = {event: _first_of([self.values.value(path) for path in key]) for event, key in keys.items()}
+
+    def scan(self, record: SourceRecord) -> ScannedEvent | None:
+        """The event of `record`, whose value has a frame of this writer's schema; None: refused."""
+        assert record.value is not None
+        slots = self._scan(record.value, FRAME_BYTES)
+        if slots is None or self._tenant(slots) != self.tenant:
+            return None
+        name: EventName = self._name(slots)
+        if not self._is_consistent(name, slots):
+            return None
+        key: str | None = self._key_of[name](slots)
+        if not key or record.key != key.encode():  # a record with an empty key is MISSING_KEY
+            return None
+        return ScannedEvent(record, slots, self, name, self._id(slots), key)
+
+    def plan_of(self, name: EventName) -> TemplatesPlan:
+        """The plan of the templates for an event's name."""
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = self._make_plan(name, self)
+        return plan
+
+    def read_event(self, record: SourceRecord) -> Event:
+        """The event of a record that was scanned."""
+        event = decode(record, schemas=self._schemas, schema_of=lambda _id: self._writer, max_event_bytes=sys.maxsize)
+        if not isinstance(event, Event):
+            raise InternalError(f"{record.position} was scanned, and has no event: {event.reason}")
+        return event
+
+
+def _first_of(readers: Sequence[ReadValue]) -> ReadValue:
+    """The first value that is there."""
+    if len(readers) == 1:
+        return readers[0]
+    return lambda slots: next((value for read in readers if (value := read(slots)) is not None), None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rules of families
+
+_SUBJECT: Final[tuple[Path, ...]] = (("subject", "kind"), ("subject", "encodedKey"))
+_ACCOUNT: Final[tuple[Path, ...]] = (("account", "encodedKey"), ("account", "kind"))
+_HOLDS: Final[tuple[Path, ...]] = (("hold", "encodedKey"), ("holds",))
+_RULE_PATHS: Final[Mapping[str, tuple[Path, ...]]] = {  # family with rules beside its holder -> what they read
+    "activity": (*_SUBJECT, *_ACCOUNT),
+    "authorisation_hold": _HOLDS,
+}
+
+
+def _rule_of(family: Family, values: ScannedValues) -> Rule:
+    """Whether the fields of an event do not contradict each other, as `check_event` has it."""
+    if family.holder not in (Holder.CLIENT_OR_GROUP, Holder.AT_MOST_ONE):
+        return lambda _name, _slots: True  # the schema says all of it
+    client, group = map(values.value, _HOLDERS)
+    match family.name:
+        case "activity":
+            return _checked(family, _activity_fields(values))
+        case "authorisation_hold":
+            hold, holds = map(values.value, _HOLDS)
+            return _checked(
+                family,
+                lambda slots: {
+                    "client": client(slots),
+                    "group": group(slots),
+                    "hold": hold(slots),
+                    "holds": holds(slots),
+                },
+            )
+        case _ if family.holder is Holder.AT_MOST_ONE:
+            return lambda _name, slots: client(slots) is None or group(slots) is None
+        case _:
+            return lambda _name, slots: (client(slots) is None) is not (group(slots) is None)
+
+
+def _activity_fields(values: ScannedValues) -> Callable[[Slots], Fields]:
+    client, group = map(values.value, _HOLDERS)
+    account, account_kind = map(values.value, _ACCOUNT)
+    subject_kind, subject = map(values.value, _SUBJECT)
+    return lambda slots: {
+        "subject": {"kind": subject_kind(slots), "encodedKey": subject(slots)},
+        "client": _entity(client(slots)),
+        "group": _entity(group(slots)),
+        "account": _entity(account(slots), kind=account_kind(slots)),
+    }
+
+
+def _entity(key: str | None, **more: str | None) -> Fields | None:
+    return None if key is None else {"encodedKey": key, **more}
+
+
+def _checked(family: Family, fields_of: Callable[[Slots], Fields]) -> Rule:
+    """By the rules themselves, over the fields that they read."""
+
+    def is_consistent(name: EventName, slots: Slots) -> bool:
+        try:
+            check_event(name, family, fields_of(slots))
+        except ContentError:
+            return False
+        return True
+
+    return is_consistent

@@ -1,0 +1,190 @@
+"""Scanned events: refused, or what `decode_record` makes of the record; each value and text as the reference has it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, tzinfo
+from functools import cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from processor.domain.catalogue import EVENTS, FAMILIES
+from processor.domain.channel import ContentType
+from processor.domain.event import Event, SourceEvent
+from processor.domain.placeholders import PlaceholderType, placeholders_of
+from processor.domain.record import EventName, RecordPosition, SchemaId, SourceRecord
+from processor.domain.template import FieldPath, NamedPlaceholder
+from processor.mapping.decode_record import decode_record
+from processor.mapping.scanned_event import EventScanner, ScannedEvent, TemplatesPlan
+from processor.mapping.values import currency_of, text_of, value_at
+from processor.shipped import sample
+from processor.templates.text import parse
+from processor.wire.decode import event_from_json
+from processor.wire.encode import encode_event
+from processor.wire.framing import parse_frame
+from processor.wire.wire_format import WireFormat
+from tests.support.builders import EVENTS_TOPIC, TENANT, make_context
+from tests.support.laws import examples
+from tests.support.wire import SCHEMAS, events_of
+from tests.wire.test_decode_mutated import MUTATIONS, valid_avro
+
+CONTEXT: Final = make_context()
+ZONE: Final = ZoneInfo("America/Lima")
+
+
+@cache
+def field_paths(family: str) -> tuple[FieldPath, ...]:
+    """Of all placeholders of a family, but for those of a recipient."""
+    event = next(name for name, row in EVENTS.items() if row.family == family)
+    found = []
+    for name in placeholders_of(family):
+        segments, _ = parse(f"{{{name}}}", ContentType.TEXT, families={family: event})
+        for segment in segments:
+            assert isinstance(segment, NamedPlaceholder)
+            if segment.paths[family].path[0] != "recipient":
+                found.append(segment.paths[family])
+    return tuple(found)
+
+
+@cache
+def scanner(family: str, time_zone: tzinfo = UTC) -> EventScanner:
+    """Of a family's own schema, and all that its placeholders read."""
+    schema = SCHEMAS.families[FAMILIES[family].record]
+    wanted = {path for source in field_paths(family) for path in (source.path, *source.currencies)}
+
+    def make_plan(event: EventName, _scanner: EventScanner) -> TemplatesPlan:
+        raise AssertionError(f"{event} is not mapped here")
+
+    return EventScanner(
+        SCHEMAS.local[schema.id],
+        SCHEMAS,
+        tenant=TENANT,
+        time_zone=time_zone,
+        wanted=wanted,
+        make_plan=make_plan,
+    )
+
+
+def avro_record(fields: Any, key: str | None = None) -> SourceRecord:
+    """The record of an event; keyed as it should be, or by `key`."""
+    value, _ = encode_event(fields, SCHEMAS, format=WireFormat.AVRO)
+    return record_of(value, key)
+
+
+def record_of(value: bytes, key: str | None = None) -> SourceRecord:
+    """With the ordering key of its event, if it has one."""
+    position = RecordPosition(EVENTS_TOPIC, 3, 17)
+    record = SourceRecord(position, 1_773_480_413_702, b"key", value)
+    if key is None:
+        decoded = decode_record(record, CONTEXT, schema_of=SCHEMAS.local_schema)
+        key = decoded.event.ordering_key if isinstance(decoded, SourceEvent) else "key"
+    return SourceRecord(position, 1_773_480_413_702, key.encode(), value)
+
+
+def check_equal(scanned: ScannedEvent | None, record: SourceRecord) -> bool:
+    """Whether it was not refused: then it is the event of the record."""
+    if scanned is None:
+        return False
+    source = decode_record(record, CONTEXT, schema_of=SCHEMAS.local_schema)
+    assert isinstance(source, SourceEvent), source
+    assert (source.event, source.time_ms, source.seen, source.has_wrong_key) == (
+        scanned.event,
+        scanned.time_ms,
+        scanned.seen,
+        scanned.has_wrong_key,
+    )
+    assert (source.event.name, source.event.id, source.event.ordering_key) == (
+        scanned.name,
+        scanned.id,
+        scanned.ordering_key,
+    )
+    return True
+
+
+def event_of(name: EventName) -> Event:
+    """A sample."""
+    event = event_from_json({**sample(name), "tenant": TENANT}, SCHEMAS)
+    assert isinstance(event, Event), event
+    return event
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_each_sample_is_scanned(name: EventName) -> None:
+    """And is the same event."""
+    event = event_of(name)
+    record = avro_record(event.fields)
+
+    assert check_equal(scanner(event.family).scan(record), record)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_texts_of_any_event(family: str, data: st.DataObject) -> None:
+    """Of each placeholder, in a zone that is not UTC; and each value."""
+    fields = {**data.draw(events_of(SCHEMAS.families[FAMILIES[family].record])), "tenant": TENANT}
+    record = avro_record(fields)
+    scanned = scanner(family, ZONE).scan(record)
+    if not check_equal(scanned, record):
+        return
+    assert scanned is not None
+    for path, read in readers(family):
+        value = value_at(path.path, fields)
+        currency = currency_of(path, fields)
+        text = None if value is None else text_of(value, path.type, currency=currency, time_zone=ZONE)
+        assert text == read(scanned.slots), path
+
+
+@cache
+def readers(family: str) -> list[tuple[FieldPath, Callable[[Any], Any]]]:
+    """How the text of each placeholder that is no table is read."""
+    values = scanner(family, ZONE).values
+    return [
+        (source, values.text(source.path, source.type, source.currencies))
+        for source in field_paths(family)
+        if source.type is not PlaceholderType.TABLE
+    ]
+
+
+@settings(max_examples=examples(1_000), suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_broken_records(data: st.DataObject) -> None:
+    """Refused, or the same event."""
+    corpus = valid_avro()
+    value = data.draw(st.sampled_from(MUTATIONS))(data, data.draw(st.sampled_from(corpus)), corpus)
+    for family, schema in families():
+        if value.startswith(schema):
+            record = record_of(value)
+            check_equal(scanner(family).scan(record), record)
+
+
+def families() -> Iterator[tuple[str, bytes]]:
+    """With the frame of each."""
+    for name, family in FAMILIES.items():
+        yield name, SCHEMAS.families[family.record].frame
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"tenant": "southbank"}, None),
+        ({"client": None}, "8a8e867d5b1a4c0e9f3d2a7b6c1e4f01"),
+        ({}, "another"),
+    ],
+    ids=["another tenant", "no holder", "another key"],
+)
+def test_what_is_left_to_others(changes: dict[str, Any], key: str | None) -> None:
+    """Records with an outcome of their own, or that are counted."""
+    event = event_of(EventName("LOAN_REPAYMENT"))
+
+    assert scanner(event.family).scan(avro_record({**event.fields, **changes}, key)) is None
+
+
+def test_the_schema_of_the_frame() -> None:
+    """The records of the tests are of the schema that the scanner is for."""
+    record = avro_record(event_of(EventName("LOAN_REPAYMENT")).fields)
+    assert record.value is not None
+
+    assert SchemaId(SCHEMAS.by_event[EventName("LOAN_REPAYMENT")].id) == parse_frame(record.value)
