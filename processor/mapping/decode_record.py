@@ -34,13 +34,13 @@ def decode_record(
     `schema_of` gives a writer's schema by its id and may block; its UnavailableError is Deferred. Whatever else this
     raises is a bug, or an error of `schema_of`.
     """
-    if context.plans is not None:
-        scanned = context.plans.scan(record, context, schema_of=schema_of)
-        if scanned is not None:
-            return scanned
     if not record.value:
         return _skip(record, None, DecisionReason.EMPTY_RECORD, "the record has no value", context)
     try:
+        if context.plans is not None:
+            scanned = context.plans.scan(record, context, schema_of=schema_of)
+            if scanned is not None:
+                return scanned
         event = decode(record, schemas=context.schemas, schema_of=schema_of, max_event_bytes=context.max_event_bytes)
     except UnavailableError as error:
         return Deferred(record, str(error), schema_refused=isinstance(error, DeferredSchemaError))

@@ -44,6 +44,7 @@ class EventPlan:
 
     def __init__(self, event: EventName, values: PlanValues, context: MappingContext) -> None:
         """Takes some milliseconds for each template."""
+        self._context = context
         self._shared = _SharedHoles(event, values, context)
         self._templates = {
             template.id: _TemplatePlan(template, event, values, context)
@@ -51,9 +52,11 @@ class EventPlan:
         }
 
     def map_templates(
-        self, source: ScannedEvent, templates: Sequence[TemplateId], *, propagated: Headers
+        self, source: ScannedEvent, templates: Sequence[TemplateId], context: MappingContext, *, propagated: Headers
     ) -> list[TemplateResult] | None:
         """As TemplatesPlan. `propagated` as for `create_message`."""
+        if context is not self._context:
+            return None
         shared = self._shared.of(source)
         results = []
         for template in templates:

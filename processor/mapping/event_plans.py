@@ -11,7 +11,6 @@ from typing import Any, Final
 from processor.domain.catalogue import EVENTS
 from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName, SchemaId, SourceRecord
-from processor.errors import UnavailableError
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_values import give_none
@@ -53,8 +52,8 @@ class EventPlans:
         self.refused_schemas: dict[SchemaId, str] = {}
 
     def scan(self, record: SourceRecord, context: MappingContext, *, schema_of: SchemaOf) -> ScannedEvent | None:
-        """The event of `record`; None: refused, `decode_record` says what becomes of it. May block in `schema_of`, and
-        raises, once, what a fault of ours raises while a scanner is made."""
+        """The event of `record`; None: refused, `decode_record` says what becomes of it. May block in `schema_of`,
+        whose UnavailableError it raises, and raises once what a fault of ours raises while a scanner is made."""
         value = record.value
         if value is None or not FRAME_BYTES < len(value) <= context.max_event_bytes or value[0] != 0:
             return None
@@ -76,7 +75,7 @@ class EventPlans:
                 return None
             try:
                 writer = schema_of(schema_id)
-            except (KeyError, UnavailableError):  # it may be there later
+            except KeyError:  # it may be there later
                 return None
             pending = self._pending[schema_id] = self._start(partial(make_scanner, writer, context))
         if not pending.done():

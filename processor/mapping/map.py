@@ -77,7 +77,8 @@ def _map_templates(
     """What comes of each template: by its plan where the event was scanned, and none of them is suspended or refuses
     it; else each by the reference."""
     if isinstance(source, ScannedEvent) and not suspended:
-        results = source.plan.map_templates(source, [template.id for template in templates], propagated=propagated)
+        ids = [template.id for template in templates]
+        results = source.plan.map_templates(source, ids, context, propagated=propagated)
         if results is not None:
             return results
         source = SourceEvent(source.record, source.event)

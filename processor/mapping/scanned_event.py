@@ -16,6 +16,7 @@ from processor.domain.event import Event, Fields, SourceEvent
 from processor.domain.outcome import TemplateResult
 from processor.domain.record import EventName, Headers, SourceRecord, TemplateId
 from processor.errors import InternalError
+from processor.mapping.context import MappingContext
 from processor.mapping.plan_values import ReadValue
 from processor.mapping.scanned_values import ScannedValues
 from processor.wire.decode import decode
@@ -37,9 +38,10 @@ class TemplatesPlan(Protocol):
     """The plan of all templates for events of one name (`event_plan.py`)."""
 
     def map_templates(
-        self, source: "ScannedEvent", templates: Sequence[TemplateId], *, propagated: Headers
+        self, source: "ScannedEvent", templates: Sequence[TemplateId], context: MappingContext, *, propagated: Headers
     ) -> list[TemplateResult] | None:
-        """What comes of each of these templates, in this order; None: refused."""
+        """What comes of each of these templates, in this order; None: refused, as with another context than the one
+        that the event was scanned with."""
 
 
 class ScannedEvent(SourceEvent):

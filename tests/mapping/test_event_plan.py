@@ -19,6 +19,7 @@ from processor.domain.record import EventName, Headers, RecordPosition, SourceRe
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import MAX_SCANNERS, EventPlans
+from processor.mapping.map import map_event
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.templates.load import SHIPPED
@@ -30,6 +31,7 @@ from tests.support.builders import (
     make_context,
     make_event,
     make_output_topics,
+    make_source,
     make_template,
     map_record,
     schemas,
@@ -219,6 +221,18 @@ def test_plans_are_of_one_context() -> None:
     other = replace(context, templates=make_context(make_template()).templates)
     assert check_equal(record, other)
     assert check_equal(record, context)
+
+
+def test_a_context_other_than_it_was_scanned_with() -> None:
+    """The plan is not for it."""
+    record, context = avro_record(make_event().fields), with_plans(make_context(encode=FORMATS[WireFormat.AVRO]))
+    source = make_source(record, context)
+    other = with_plans(make_context(make_template(), encode=FORMATS[WireFormat.AVRO]))
+
+    outcome = map_event(source, other, suspended=frozenset(), duplicate_of=None)
+
+    assert isinstance(source, ScannedEvent)
+    assert comparable(map_record(record, replace(other, plans=None))) == comparable(outcome)
 
 
 def test_many_schemas() -> None:

@@ -38,6 +38,7 @@ from processor.errors import (
     UsageError,
 )
 from processor.mapping.decode_record import decode_record
+from processor.mapping.event_plans import EventPlans
 from processor.mapping.map import map_event
 from processor.mapping.options import WrittenDecisions
 from processor.replay import operation, past_mapper, past_publisher
@@ -261,6 +262,7 @@ def test_counts_of_an_operation_are_of_all_its_processes(installation: Installat
 
 def with_failing_schemas(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool], error: Exception) -> None:
     """The look-up of a schema raises `error` in its nth call, from 1 on, where `fails(n)`."""
+    monkeypatch.setattr(EventPlans, "scan", lambda *_args, **_options: None)  # which asks once for all records
     calls = 0
     blocking = operation._blocking
 
