@@ -34,6 +34,8 @@ FIRST_FLEXIBLE = {Api.PRODUCE: 9, Api.END_TXN: 3}  # from here on: compact strin
 PRODUCE_BY_TOPIC_ID = 13
 INVALID_RECORD = 87
 
+ACCEPT_GRACE_S = 0.05  # from the connection of a client to the begin of its task
+
 WrittenRecords = frozenset[tuple[str, int, int]]
 """(topic, partition, first offset) of the produce requests of a transaction that the broker has accepted."""
 
@@ -286,6 +288,7 @@ class Proxy:
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
+        await asyncio.sleep(ACCEPT_GRACE_S)  # the task of a client that came last begins, so that it ends here too
         for connection in tuple(self._connections):
             connection.cut()
         for task in tuple(self._tasks):
