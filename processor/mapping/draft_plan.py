@@ -61,6 +61,11 @@ class PlannedDraft(NamedTuple):
     recipient_name: str | None = None
     recipient_email: str | None = None
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """As Draft has it."""
+        return () if self.recipient_data is None else tuple(self.recipient_data.missing)
+
 
 PlanDraft = Callable[[Slots], PlannedDraft | SkippedTemplate | None]
 """What `draft` gives of a case that is not suspended. None: refused."""

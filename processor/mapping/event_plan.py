@@ -137,13 +137,9 @@ class _TemplatePlan:
     def _create(
         self, draft: PlannedDraft, source: ScannedEvent, shared: Holes, propagated: Headers
     ) -> TemplateResult | None:
-        topics, encoders, key, body = (
-            self._context.output_topics,
-            self._encoders,
-            draft.key.encode(),
-            draft.body.encode(),
-        )
-        missing = () if draft.recipient_data is None else tuple(draft.recipient_data.missing)
+        topics, encoders = self._context.output_topics, self._encoders
+        key, body = draft.key.encode(), draft.body.encode()
+        missing = draft.missing
         holes: Holes = {
             **shared,
             "body": encoders.text(body),
@@ -192,8 +188,9 @@ class _TemplatePlan:
         notification, output = self._notify(draft, source, propagated)
         if not _fits(output, self._context.output_topics.notifications):
             return None
-        missing = () if draft.recipient_data is None else tuple(draft.recipient_data.missing)
-        return TemplateResult(skipped=draft.suppressed, discarded=notification, outputs=(output,), missing=missing)
+        return TemplateResult(
+            skipped=draft.suppressed, discarded=notification, outputs=(output,), missing=draft.missing
+        )
 
     def _notify(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> tuple[Notification, OutRecord]:
         """The `Message` of a draft, by the reference."""

@@ -17,7 +17,7 @@ from processor.domain.outcome import TemplateResult
 from processor.domain.record import EventName, Headers, SourceRecord, TemplateId
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
-from processor.mapping.plan_values import ReadValue
+from processor.mapping.plan_values import first_of
 from processor.mapping.scanned_values import ScannedValues
 from processor.wire.decode import decode
 from processor.wire.errors import ContentError
@@ -127,7 +127,6 @@ class EventScanner:
         own = {*_ENVELOPE, *_HOLDERS, *_RULE_PATHS.get(family.name, ()), *chain.from_iterable(keys.values())}
         paths = [path for path in sorted(own.union(wanted)) if path[0] in fields]
         program = scan_program(writer.type, schema.type, paths)
-        self.family = family
         self.tenant = tenant
         self.values = ScannedValues(program, time_zone=time_zone)
         self._writer = writer
@@ -141,7 +140,7 @@ class EventScanner:
         self._make_plan = make_plan
         self._plans: dict[EventName, TemplatesPlan] = {}
         self._is_consistent = _rule_of(family, self.values)
-        self._key_of = {event: _first_of([self.values.value(path) for path in key]) for event, key in keys.items()}
+        self._key_of = {event: first_of([self.values.value(path) for path in key]) for event, key in keys.items()}
 
     def scan(self, record: SourceRecord) -> ScannedEvent | None:
         """The event of `record`, whose value has a frame of this writer's schema; None: refused."""
@@ -170,13 +169,6 @@ class EventScanner:
         if not isinstance(event, Event):
             raise InternalError(f"{record.position} was scanned, and has no event: {event.reason}")
         return event
-
-
-def _first_of(readers: Sequence[ReadValue]) -> ReadValue:
-    """The first value that is there."""
-    if len(readers) == 1:
-        return readers[0]
-    return lambda slots: next((value for read in readers if (value := read(slots)) is not None), None)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from datetime import date, tzinfo
 from typing import Final
 
 from processor.domain.placeholders import PlaceholderType
-from processor.mapping.plan_values import ReadText, ReadValue, give_none
+from processor.mapping.plan_values import ReadText, ReadValue, first_of, give_none
 from processor.mapping.values import CURRENCY_DIGITS, DEFAULT_CURRENCY_DIGITS, text_of
 from processor.wire.plain_scan import Slots, read_long, unscaled_of_slot, value_reader
 from processor.wire.scan_program import Form, Leaf, Path, ScanProgram
@@ -72,14 +72,7 @@ class ScannedValues:
         return text
 
     def _currency(self, currencies: tuple[Path, ...]) -> ReadText:
-        readers = [self.value(path) for path in currencies]
-        match readers:
-            case []:
-                return lambda _slots: None
-            case [read]:
-                return read
-            case _:
-                return lambda slots: next((code for read in readers if (code := read(slots)) is not None), None)
+        return first_of([self.value(path) for path in currencies])
 
     def _money(self, leaf: Leaf, currencies: tuple[Path, ...]) -> ReadText:
         assert leaf.slot is not None and leaf.decimal is not None

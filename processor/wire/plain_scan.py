@@ -109,7 +109,7 @@ def _parts(node: Node) -> Iterable[_Step]:
             case Entries():
                 yield _entries_step(part)
             case Whole():
-                yield _whole_step(part)
+                yield _value_step(part)
             case Choice():
                 yield _choice_step(part)
             case Kept():
@@ -158,22 +158,14 @@ def _choice_step(choice: Choice) -> _Step:
     return step
 
 
-def _items_step(items: Items) -> _Step:
-    """Items by their expression; where one of them is refused, or texts are not ASCII, by what reads the values."""
-    expression, read, is_kept = _expression(items.item, keeps=False), items.read, items.slot is not None
-    by_count: dict[int, re.Pattern[bytes]] = {}
+def _value_step(
+    node: Items | Entries | Whole, find_end: Callable[[bytes, int], int] = lambda _data, _at: _REFUSED
+) -> _Step:
+    """A value up to where `find_end` finds its end; where that refuses it, what reads the value does."""
+    read, is_kept = node.read, node.slot is not None
 
     def step(data: bytes, at: int, found: list[Any]) -> int:
-        end = _REFUSED
-        count = data[at] >> 1 if at < len(data) and not data[at] & 0x81 else 0
-        if data[at : at + 1] == b"\x00":
-            end = at + 1
-        elif expression is not None and count:
-            pattern = by_count.get(count)
-            if pattern is None:
-                pattern = by_count[count] = re.compile(b"(?:%b){%d}\x00" % (expression, count), re.DOTALL)
-            matched = pattern.match(data, at + 1)
-            end = _REFUSED if matched is None else matched.end()
+        end = find_end(data, at)
         if end < 0:
             end = _read_past(read, data, at)
         if is_kept:
@@ -183,25 +175,35 @@ def _items_step(items: Items) -> _Step:
     return step
 
 
+def _items_step(items: Items) -> _Step:
+    """Items by their expression; where one of them is refused, or texts are not ASCII, by what reads the values."""
+    expression = _expression(items.item, keeps=False)
+    by_count: dict[int, re.Pattern[bytes]] = {}
+
+    def find_end(data: bytes, at: int) -> int:
+        if data[at : at + 1] == b"\x00":
+            return at + 1
+        if expression is None or at >= len(data) or data[at] & 0x81:
+            return _REFUSED
+        count = data[at] >> 1
+        pattern = by_count.get(count)
+        if pattern is None:
+            pattern = by_count[count] = re.compile(b"(?:%b){%d}\x00" % (expression, count), re.DOTALL)
+        matched = pattern.match(data, at + 1)
+        return _REFUSED if matched is None else matched.end()
+
+    return _value_step(items, find_end)
+
+
 def _entries_step(entries: Entries) -> _Step:
     """Entries one by one, as their keys have to be different; where one is refused, by what reads the values."""
-    read, is_kept = entries.read, entries.slot is not None
     alternatives = []
     for index, branch in enumerate(entries.branches):
         expression = None if branch is None else _expression(branch, keeps=False, keeps_text=True)
         if expression is not None:
             alternatives.append(re.escape(bytes([2 * index])) + expression)
     match_entry = re.compile(b"(%b)(?>%b)" % (_TEXT, b"|".join(alternatives)), re.DOTALL).match
-
-    def step(data: bytes, at: int, found: list[Any]) -> int:
-        end = _end_of_entries(data, at, match_entry)
-        if end < 0:
-            end = _read_past(read, data, at)
-        if is_kept:
-            found.append(data[at:end])
-        return end
-
-    return step
+    return _value_step(entries, lambda data, at: _end_of_entries(data, at, match_entry))
 
 
 def _end_of_entries(data: bytes, at: int, match_entry: Callable[[bytes, int], re.Match[bytes] | None]) -> int:
@@ -222,18 +224,6 @@ def _end_of_entries(data: bytes, at: int, match_entry: Callable[[bytes, int], re
     if data[at : at + 1] != b"\x00" or len(set(keys)) < count or not _is_utf8([*keys, *texts]):
         return _REFUSED
     return at + 1
-
-
-def _whole_step(whole: Whole) -> _Step:
-    read, is_kept = whole.read, whole.slot is not None
-
-    def step(data: bytes, at: int, found: list[Any]) -> int:
-        end = _read_past(read, data, at)
-        if is_kept:
-            found.append(data[at:end])
-        return end
-
-    return step
 
 
 def _kept_step(kept: Kept) -> _Step:

@@ -465,7 +465,7 @@ def test_messages_that_cannot_be_sent(make: Any, changes: dict[str, Any]) -> Non
 
 
 def test_a_reissue_has_a_key_of_its_own() -> None:
-    """The key of a message that an operation makes anew is the reference's."""
+    """The key of a message that an operation reissues is the reference's."""
     template, event, reissue = make_email(), make_event(), OperationId("replay-20261129T075501Z-3f2a91c0")
     plan = plan_draft(
         template, event.name, FieldValues(), DraftRules(), limit_characters=TEXT_LIMIT_CHARACTERS, reissue=reissue

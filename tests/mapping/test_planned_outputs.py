@@ -169,7 +169,7 @@ def test_messages_that_fail(
 
 @pytest.mark.parametrize("form", WireFormat)
 def test_a_discarded_message(form: WireFormat) -> None:
-    """Of a contact that is blocked the portal alone is told, by the plan of a suppressed draft."""
+    """Of a contact that is blocked the portal alone has a record, by the plan of a suppressed draft."""
     context = context_of(form, make_email(), reference=tables(status="Blocked"))
     source = make_source(make_record(), context)
 

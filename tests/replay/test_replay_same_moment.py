@@ -54,6 +54,15 @@ def for_seeds(
     return small_batches(make_installation(servers, prefix, folder, patch, partitions=partitions))
 
 
+def with_skipped_events(servers: str, factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Installation:
+    """An installation with events in the partition of each seed, behind which the group's position is."""
+    installation = for_seeds(servers, factory, patch)
+    for partition in range(SEEDS):
+        installation.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
+    set_positions(installation, *(SEEDS * [EVENTS]))
+    return installation
+
+
 @pytest.fixture(scope="module")
 def shared(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A partition for each seed of each kind."""
@@ -163,11 +172,7 @@ def test_a_replay_and_a_redrive_at_the_same_moment(
 def set_back(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """In each of its partitions, one for a seed, events that were skipped."""
     with pytest.MonkeyPatch.context() as patch:
-        installation = for_seeds(bootstrap_servers, tmp_path_factory, patch)
-        for partition in range(SEEDS):
-            installation.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
-        set_positions(installation, *(SEEDS * [EVENTS]))
-        yield installation
+        yield with_skipped_events(bootstrap_servers, tmp_path_factory, patch)
 
 
 @pytest.mark.parametrize("seed", ALL_SEEDS)
@@ -208,11 +213,7 @@ def test_a_replay_and_positions_at_the_same_moment(
 def with_position(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """In each of its partitions, one for a seed, events that were skipped; behind them a test puts others."""
     with pytest.MonkeyPatch.context() as patch:
-        installation = for_seeds(bootstrap_servers, tmp_path_factory, patch)
-        for partition in range(SEEDS):
-            installation.produce_events([repayment(number) for number in range(EVENTS)], partition=partition)
-        set_positions(installation, *(SEEDS * [EVENTS]))
-        yield installation
+        yield with_skipped_events(bootstrap_servers, tmp_path_factory, patch)
 
 
 @pytest.mark.parametrize("seed", ALL_SEEDS)
