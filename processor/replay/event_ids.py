@@ -10,6 +10,7 @@ from processor.domain.record import RecordPosition, TemplateId, Topic
 from processor.engine.deduplication import DeduplicationWindow
 from processor.mapping.already_created import skip_created_template
 from processor.mapping.context import MappingContext
+from processor.replay.event_offsets import EventOffsets
 from processor.replay.known_events import KnownAt, MessageAt, Messages
 
 
@@ -23,23 +24,26 @@ class EventIds:
     def __init__(
         self,
         known: Mapping[str, KnownAt],
+        offsets: EventOffsets,
         window: DeduplicationWindow,
         *,
         tenant: str,
         place: tuple[Topic, int],
         operation: OperationId | None,
     ) -> None:
-        """`known` are the ids with an outcome at another offset; `window` is empty; `place` is topic and partition of
-        the events; `operation` is the one that goes on."""
+        """`known` are the ids with an outcome at another offset, `offsets` those that were searched for, of which none
+        has got its outcome yet; `window` is empty; `place` is topic and partition of the events; `operation` is the one
+        that goes on."""
         self._window = window
         self._place = place
-        self._elsewhere: dict[str, int] = {}
-        self._met: dict[str, int] = {}
+        self._offsets = offsets
         own = [(at, event_id) for event_id, at in known.items() if operation is not None and at.operation == operation]
         for at, event_id in sorted(own, key=lambda item: item[0].offset):
-            self._met[event_id] = at.offset
+            offsets.note_outcome(event_id, at.offset)
             window.remember(SeenEvent(at.offset, at.time_ms, identity_of(tenant, event_id)))
-        self._elsewhere = {event_id: at.offset for event_id, at in known.items() if event_id not in self._met}
+        self._elsewhere = {
+            event_id: at.offset for event_id, at in known.items() if offsets.outcome_offset(event_id) is None
+        }
 
     def duplicate_of(self, source: SourceEvent) -> RecordPosition | None:
         """The first event before `source` that has its id, among those that were met and within the window."""
@@ -49,13 +53,13 @@ class EventIds:
     def found_at(self, source: SourceEvent) -> RecordPosition | None:
         """Another record with the id of `source`, wherever it lies, that has or gets the outcome of the event."""
         event_id, offset = source.event.id, source.record.position.offset
-        other = self._elsewhere.get(event_id, self._met.get(event_id, offset))
-        return None if other == offset else self._position(other)
+        other = self._elsewhere.get(event_id, self._offsets.outcome_offset(event_id))
+        return None if other is None or other == offset else self._position(other)
 
     def remember(self, source: SourceEvent) -> None:
         """`source` has got its outcome. What none of the events behind it can be a duplicate of is forgotten."""
         offset = source.record.position.offset
-        self._met.setdefault(source.event.id, offset)
+        self._offsets.note_outcome(source.event.id, offset)
         self._window.remember(source.seen)
         self._window.forget_before(offset)
 

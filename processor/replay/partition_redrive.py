@@ -264,11 +264,12 @@ class PartitionRedrive:
         self._messages = EventMessages(messages, lambda _event_id: True)
         known: Mapping[str, KnownAt] = find_known(
             parts.outputs,
-            self._searched.offset_by_id,
+            self._searched.offsets,
             on_progress=lambda done, total: self._on_phase("event ids", done, total),
         )
         self._ids = EventIds(
             known,
+            self._searched.offsets,
             DeduplicationWindow(records=0, age_ms=0),  # another record of an event is found wherever it lies
             tenant=parts.context.tenant,
             place=(parts.settings.topic(InputTopic.EVENTS), self.events.partition),

@@ -190,6 +190,7 @@ class PartitionReplay:
         deduplication, operation = settings.deduplication, parts.context.operation
         event_ids = EventIds(
             self._ids,
+            self._searched.offsets,
             DeduplicationWindow(records=deduplication.records, age_ms=deduplication.age_s * 1000),
             tenant=parts.context.tenant,
             place=(settings.topic(InputTopic.EVENTS), self.events.partition),
@@ -215,14 +216,13 @@ class PartitionReplay:
                 self._note_further(record, templates)
             else:
                 searched.add(record)
-            if len(searched.offset_by_id) + len(self._further) > MAX_IDS:
+            if len(searched.offsets) + len(self._further) > MAX_IDS:
                 raise InputError(
                     f"{self._place} has more than {MAX_IDS} events that miss something, too many for one search",
                     hint=f"--offsets {self.events.first}:{record.position.offset}, then the rest",
                 )
         self._on_phase("events to be searched for", count, count)
-        self._ids = find_known(self._parts.outputs, searched.offset_by_id, on_progress=self._track("event ids"))
-        searched.offset_by_id.clear()  # mapping keeps as many ids of its own
+        self._ids = find_known(self._parts.outputs, searched.offsets, on_progress=self._track("event ids"))
         if self._further:
             self._messages = self._messages_elsewhere()
 

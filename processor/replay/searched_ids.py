@@ -8,6 +8,7 @@ from processor.domain.record import SourceRecord
 from processor.engine.startup_guard import MAX_SAMPLE, Cause, causes_of
 from processor.mapping.context import MappingContext
 from processor.mapping.rejections import error_place
+from processor.replay.event_offsets import EventOffsets
 from processor.replay.past_mapper import NothingToPublish, decode_now, is_of_a_dependency
 from processor.wire.schema import SchemaOf
 
@@ -15,7 +16,7 @@ log = structlog.get_logger()
 
 
 class SearchedIds:
-    """The ids of events without an outcome, `offset_by_id`, each with the first offset at which it was met.
+    """The ids of events without an outcome, `offsets`, each with the first offset at which it was met.
 
     `unread` has the offsets of records whose event cannot be read now, and may be later, once its schema is registered,
     say: their messages may exist at other offsets, so they get none until they are searched too.
@@ -25,7 +26,7 @@ class SearchedIds:
         """`schema_of` may block."""
         self._context = context
         self._schema_of = schema_of
-        self.offset_by_id: dict[str, int] = {}
+        self.offsets = EventOffsets()
         self.unread: set[int] = set()
         self.causes: list[Cause | None] = []  #: Of the first records, why they speak against our settings.
 
@@ -34,7 +35,7 @@ class SearchedIds:
         UnavailableError when the registry does not respond."""
         source = self.read(record)
         if source is not None:
-            self.offset_by_id.setdefault(source.event.id, record.position.offset)
+            self.offsets.note(source.event.id, record.position.offset)
         return source
 
     def read(self, record: SourceRecord) -> SourceEvent | None:

@@ -8,6 +8,7 @@ from processor.domain.event import SourceEvent
 from processor.domain.record import RecordPosition
 from processor.engine.deduplication import DeduplicationWindow
 from processor.replay.event_ids import EventIds
+from processor.replay.event_offsets import EventOffsets
 from tests.support.builders import TENANT, make_context, make_record, make_source
 
 RECORDS: Final = 10
@@ -28,7 +29,9 @@ def test_the_window_keeps_what_later_events_can_repeat() -> None:
     """No more than its records, however long the range; an id behind it is still found at its first record."""
     window = DeduplicationWindow(records=RECORDS, age_ms=1)
     position = FIRST.record.position
-    ids = EventIds({}, window, tenant=TENANT, place=(position.topic, position.partition), operation=None)
+    ids = EventIds(
+        {}, EventOffsets(), window, tenant=TENANT, place=(position.topic, position.partition), operation=None
+    )
     for offset in range(1_000):
         ids.remember(event_at(offset, offset))
 
