@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 from prometheus_client import CollectorRegistry
 
@@ -257,13 +257,18 @@ def test_invalid_rows_are_named(installation: Installation) -> None:
     """In the log, for their owner, and counted; the messages that need one fail and are in the dead letters."""
     installation.produce_row(Table.CONTACTS, CLIENT, b'{"id": 1}')
     installation.produce_row(Table.CATEGORIES, "NTC-1000-2000", b"{")
-    installation.configure(
-        installation.settings.topic(Table.ACCOUNTS), "cleanup.policy", "delete"
-    )  # a compacted topic takes keys only
+    accounts_topic = installation.settings.topic(Table.ACCOUNTS)
+    installation.configure(accounts_topic, "cleanup.policy", "delete")  # a compacted topic takes keys only
     producer = Producer(logged({"bootstrap.servers": installation.servers}))
-    producer.produce(installation.settings.topic(Table.ACCOUNTS), b"{}")
-    producer.produce(installation.settings.topic(Table.ACCOUNTS), b"{}", b"\xff")
-    assert producer.flush(30) == 0
+
+    def is_taken(key: bytes | None) -> bool:
+        errors = list[KafkaError | None]()
+        producer.produce(accounts_topic, b"{}", key, on_delivery=lambda error, _message: errors.append(error))
+        assert producer.flush(30) == 0
+        return errors == [None]
+
+    wait_until(lambda: is_taken(None))  # the topic's log has its new policy a moment after it is described so
+    assert is_taken(b"\xff")
     installation.produce_events([repayment(0)])
     with structlog.testing.capture_logs() as logs:
         installation.run()
