@@ -11,6 +11,7 @@ from typing import Final
 _M_ARENA_MAX: Final = -8  # glibc, malloc.h
 
 MIN_YOUNG_OBJECTS: Final = 20_000  # that have come and not gone since the last look; of few nothing is to be had
+YOUNG_COLLECTION_INTERVAL_S: Final = 5.0  # what waits to be mapped is looked at too: hundreds of thousands of objects
 MAX_YOUNG_OBJECTS: Final = 1_000_000  # a batch makes a third at most; with so many Python looks wherever it is
 FULL_COLLECTION_INTERVAL_S: Final = 60.0
 
@@ -40,9 +41,10 @@ class GarbageCollection:
         gc.freeze()
         gc.set_threshold(MAX_YOUNG_OBJECTS)
         self._full_collection_at = clock() + FULL_COLLECTION_INTERVAL_S
+        self._young_collection_at = clock() + YOUNG_COLLECTION_INTERVAL_S
 
     def collect(self) -> None:
-        """Look at the objects that are new, if they are many; once a minute at all.
+        """Look at the objects that are new, every 5 s if they are many; once a minute at all.
 
         To be called while no batch is there. Takes some milliseconds at most.
         """
@@ -50,5 +52,6 @@ class GarbageCollection:
         if now >= self._full_collection_at:
             self._full_collection_at = now + FULL_COLLECTION_INTERVAL_S
             gc.collect()
-        elif gc.get_count()[0] >= MIN_YOUNG_OBJECTS:
+        elif now >= self._young_collection_at and gc.get_count()[0] >= MIN_YOUNG_OBJECTS:
+            self._young_collection_at = now + YOUNG_COLLECTION_INTERVAL_S
             gc.collect(1)

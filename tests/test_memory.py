@@ -10,7 +10,12 @@ from typing import Any, Final
 
 import pytest
 
-from processor.memory import FULL_COLLECTION_INTERVAL_S, MIN_YOUNG_OBJECTS, GarbageCollection
+from processor.memory import (
+    FULL_COLLECTION_INTERVAL_S,
+    MIN_YOUNG_OBJECTS,
+    YOUNG_COLLECTION_INTERVAL_S,
+    GarbageCollection,
+)
 from tests.support.installation import ROOT
 
 HEAPS: Final = """
@@ -82,19 +87,24 @@ def looks() -> Iterator[list[int]]:
 
 
 def test_garbage_is_collected_between_batches(looks: list[int]) -> None:
-    """Where there is much that is new; of a batch that has gone nothing is looked at."""
-    collection = GarbageCollection(clock=lambda: 0.0)
+    """Every few seconds, where there is much that is new; of a batch that has gone nothing is looked at."""
+    now = [0.0]
+    collection = GarbageCollection(clock=lambda: now[0])
     looks.clear()
     batch = [[number] for number in range(100_000)]
     assert [] == looks
 
     del batch
     few = make_garbage(10)
+    now[0] = YOUNG_COLLECTION_INTERVAL_S
     collection.collect()
     assert [] == looks
     assert few() is not None
 
     much = make_garbage(MIN_YOUNG_OBJECTS)
+    collection.collect()
+    assert [1] == looks
+    make_garbage(MIN_YOUNG_OBJECTS)
     collection.collect()
     assert [1] == looks
     assert (None, None) == (few(), much())
@@ -107,9 +117,11 @@ def test_old_garbage_is_collected_once_a_minute(looks: list[int]) -> None:
     kept = [[number] for number in range(MIN_YOUNG_OBJECTS)]
     cycle = Cycle()
     old = weakref.ref(cycle)
+    now[0] = YOUNG_COLLECTION_INTERVAL_S
     collection.collect()
     del cycle, kept
     make_garbage(MIN_YOUNG_OBJECTS)
+    now[0] = 2 * YOUNG_COLLECTION_INTERVAL_S
     collection.collect()
     assert old() is not None
 

@@ -80,8 +80,10 @@ class TableStore:
 
     def get(self, table: Table, key: str) -> bytes | None:
         """The value of a row; None when there is none. As all: DependencyError when the disk does not return it."""
-        with self._translate_disk_errors():
+        try:  # for each event and template: a context manager would take as long as the look-up
             value: bytes | None = self._rows.get(_row_key(table, key.encode()))
+        except Exception as error:
+            raise self._disk_error(error) from error
         return value
 
     def has_rows(self, table: Table) -> bool:
@@ -176,19 +178,22 @@ class TableStore:
         try:
             yield
         except Exception as error:
-            if _is_full(error):
-                raise _disk_full_error(self.folder, error) from error
-            if "No such file or directory" in str(error):
-                raise DependencyError(
-                    f"files of the local store in {self.folder} are gone: {error}",
-                    hint="restart to rebuild it; no other program may remove files there",
-                ) from error
-            if not str(error).startswith("Corruption"):
-                raise DependencyError(f"the local store in {self.folder}: {error}", hint=FOLDER_HINT) from error
-            self.mark_corrupt()
-            raise DependencyError(
-                f"the local store in {self.folder} cannot be read: {error}", hint="restart to rebuild it"
-            ) from error
+            raise self._disk_error(error) from error
+
+    def _disk_error(self, error: Exception) -> DependencyError:
+        if _is_full(error):
+            return _disk_full_error(self.folder, error)
+        if "No such file or directory" in str(error):
+            return DependencyError(
+                f"files of the local store in {self.folder} are gone: {error}",
+                hint="restart to rebuild it; no other program may remove files there",
+            )
+        if not str(error).startswith("Corruption"):
+            return DependencyError(f"the local store in {self.folder}: {error}", hint=FOLDER_HINT)
+        self.mark_corrupt()
+        return DependencyError(
+            f"the local store in {self.folder} cannot be read: {error}", hint="restart to rebuild it"
+        )
 
     def close(self) -> None:
         """Blocks until what was written is on the disk. Errors are logged: rows that did not get there are read again,
@@ -320,8 +325,11 @@ def _options() -> Options:
     return options
 
 
+_ROW_PREFIXES: Final = {table: table.value.encode() + b"\0" for table in Table}
+
+
 def _row_key(table: Table, key: bytes) -> bytes:
-    return table.value.encode() + b"\0" + key
+    return _ROW_PREFIXES[table] + key
 
 
 def _invalid_key(table: Table, key: bytes) -> bytes:
