@@ -1,5 +1,6 @@
 """What an installation maps with, beside the event itself: frozen values, and the rows of the reference tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Protocol
@@ -37,6 +38,9 @@ class Plans(Protocol):
 
     def scan(self, record: SourceRecord, context: "MappingContext", *, schema_of: SchemaOf) -> SourceEvent | None:
         """The event of `record`; None: refused, it has to be read."""
+
+    def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
+        """The events of records that `scan` may be left out for; never blocks, and raises nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ A plan gives exactly what the reference gives (`map.py`), or nothing: then the r
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from operator import itemgetter
+from typing import Any, Final, Protocol
 
 from processor.domain.channel import CHANNELS
 from processor.domain.ids import eid
@@ -15,7 +17,7 @@ from processor.domain.notification import Notification
 from processor.domain.outcome import PlannedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import FailureReason
-from processor.domain.record import EncodedKey, EventName, Headers, OutRecord, TemplateId
+from processor.domain.record import EncodedKey, EventName, Headers, OutRecord
 from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
@@ -23,7 +25,7 @@ from processor.mapping.draft import Draft
 from processor.mapping.draft_plan import PlannedDraft, plan_draft
 from processor.mapping.notification import initial_notification
 from processor.mapping.outputs import REPAYMENT_KEYS
-from processor.mapping.plan_values import PlanValues, ReadValue
+from processor.mapping.plan_values import Path, PlanValues, Slots
 from processor.mapping.planned_outputs import MessageVariant, message_plan, status_plan, stream_event_plan
 from processor.mapping.recipient import KeyField, Recipient
 from processor.mapping.render import Rendered
@@ -32,17 +34,40 @@ from processor.wire.encode import HEADERS
 from processor.wire.output_plan import OutputPlan
 from processor.wire.value_encoders import ENCODERS, ValueEncoders
 
-Holes = dict[str, bytes | None]
-"""By path, what the holes of an event's outputs take: encoded, None for null."""
+Holes = tuple[Any, ...]
+"""What the holes of an event's outputs take, encoded, in the order of _INDEXES; None for what it does not have."""
 
 _WriteOutput = Callable[[Holes], bytes]
+_Fill = Callable[[bytes | None], bytes]
 _Variant = tuple[KeyField | None, str | None, FailureReason | None]
+
+# First what is a template's own, then what stands in the outputs of all templates of an event.
+_OWN: Final = ("body", "encodedKey", "destination", "failureCause", "subject", "lookupMissing", "clientKey")
+_SHARED: Final = ("at", "eventId", "source.topic", "source.partition", "source.offset", "correlationId")
+_PATHS: Final = (*_OWN, *_SHARED, "loanAccountKey", "repaymentKey")
+_SAME: Final = {  # path -> the one that is never there with it, or always has the same value
+    "groupKey": "clientKey",
+    "userKey": "clientKey",
+    "creationDate": "at",
+    "sendDate": "at",
+    "depositAccountKey": "loanAccountKey",
+}
+_INDEXES: Final = {path: index for index, path in enumerate(_PATHS)}
+_FILLED: Final = frozenset(("correlationId", "repaymentKey"))
+"""Nullable ones that are filled once an event, for all of its templates."""
+
+
+class EventValues(PlanValues, Protocol):
+    """Those of whole events."""
+
+    def utf8(self, path: Path) -> Callable[[Slots], bytes | None]:
+        """A text that `path` leads to, in UTF-8."""
 
 
 class EventPlan:
     """The plan of all templates for events of one name, of one writer's schema."""
 
-    def __init__(self, event: EventName, values: PlanValues, context: MappingContext) -> None:
+    def __init__(self, event: EventName, values: EventValues, context: MappingContext) -> None:
         """Takes some milliseconds for each template."""
         self._context = context
         self._shared = _SharedHoles(event, values, context)
@@ -52,7 +77,7 @@ class EventPlan:
         }
 
     def map_templates(
-        self, source: ScannedEvent, templates: Sequence[TemplateId], context: MappingContext, *, propagated: Headers
+        self, source: ScannedEvent, templates: Sequence[Template], context: MappingContext, *, propagated: Headers
     ) -> list[TemplateResult] | None:
         """As TemplatesPlan. `propagated` as for `create_message`."""
         if context is not self._context:
@@ -60,7 +85,7 @@ class EventPlan:
         shared = self._shared.of(source)
         results = []
         for template in templates:
-            result = self._templates[template].map(source, shared, propagated)
+            result = self._templates[template.id].map(source, shared, propagated)
             if result is None:
                 return None
             results.append(result)
@@ -70,38 +95,48 @@ class EventPlan:
 class _SharedHoles:
     """What of an event stands in the outputs of all of its templates."""
 
-    def __init__(self, event: EventName, values: PlanValues, context: MappingContext) -> None:
+    def __init__(self, event: EventName, values: EventValues, context: MappingContext) -> None:
+        self._event, self._context = event, context
         self._encoders = ENCODERS[context.encode.output_format]
-        self._read_account = values.value(("account", "encodedKey"))
-        self._read_repayment: ReadValue | None = None
-        if event in REPAYMENT_KEYS:
-            self._read_repayment = values.value(REPAYMENT_KEYS[event])
+        self._read_id = values.utf8(("eventId",))
+        self._read_correlation = values.utf8(("correlationId",))
+        self._read_account = values.utf8(("account", "encodedKey"))
+        self._read_repayment = values.utf8(REPAYMENT_KEYS[event]) if event in REPAYMENT_KEYS else None
+        self._places: dict[int, tuple[bytes, bytes]] = {}  # partition -> topic and partition
 
     def of(self, source: ScannedEvent) -> Holes:
-        """By their paths."""
-        encoders, position, account = self._encoders, source.record.position, self._read_account(source.slots)
-        time, account_key = encoders.time(source.time_ms), _utf8(account)
-        holes: Holes = {
-            "creationDate": time,
-            "sendDate": time,
-            "at": time,
-            "eventId": source.id.encode(),
-            "source.topic": encoders.text(position.topic.encode()),
-            "source.partition": encoders.long(position.partition),
-            "source.offset": encoders.long(position.offset),
-            "correlationId": _text(source.correlation_id, encoders),
-            "depositAccountKey": account_key,
-            "loanAccountKey": account_key,
-        }
-        if self._read_repayment is not None:
-            holes["repaymentKey"] = _utf8(self._read_repayment(source.slots))
-        return holes
+        """From _SHARED on."""
+        encoders, slots, position = self._encoders, source.slots, source.record.position
+        place = self._places.get(position.partition)
+        if place is None:
+            place = encoders.text(position.topic.encode()), encoders.long(position.partition)
+            self._places[position.partition] = place
+        correlation = self._read_correlation(slots)
+        repayment = None if self._read_repayment is None else self._read_repayment(slots)
+        fill_correlation, fill_repayment = self._fills
+        return (
+            encoders.time(source.time_ms),
+            self._read_id(slots),
+            *place,
+            encoders.long(position.offset),
+            fill_correlation(None if correlation is None else encoders.text(correlation)),
+            self._read_account(slots),
+            None if fill_repayment is None else fill_repayment(repayment),
+        )
+
+    @cached_property
+    def _fills(self) -> tuple[_Fill, _Fill | None]:
+        """How the holes in _FILLED are filled; they are the same of all templates."""
+        template = self._context.templates.for_event(self._event)[0]
+        args = template, self._event, self._context, MessageVariant(), self._context.encode.output_format
+        fills = {hole.path: hole.fill for hole in (*message_plan(*args).holes, *status_plan(*args).holes)}
+        return fills["correlationId"], fills.get("repaymentKey")
 
 
 class _TemplatePlan:
     """The plan of one template."""
 
-    def __init__(self, template: Template, event: EventName, values: PlanValues, context: MappingContext) -> None:
+    def __init__(self, template: Template, event: EventName, values: EventValues, context: MappingContext) -> None:
         self._template, self._event, self._context = template, event, context
         self._draft = plan_draft(
             template,
@@ -114,6 +149,8 @@ class _TemplatePlan:
         self._read_kind = values.value(("account", "kind"))
         self._writers: dict[_Variant, tuple[_WriteOutput, _WriteOutput]] = {}  # of message and status
         self._encoders = ENCODERS[context.encode.output_format]
+        self._none_missing = self._encoders.array([])
+        self._messages, self._status = context.output_topics.messages, context.output_topics.status
         operation, channel = context.operation, CHANNELS[template.type]
         added: Headers = () if operation is None else operation.headers
         to_message = added if operation is None or channel.is_stream else operation.message_headers
@@ -137,41 +174,40 @@ class _TemplatePlan:
     def _create(
         self, draft: PlannedDraft, source: ScannedEvent, shared: Holes, propagated: Headers
     ) -> TemplateResult | None:
-        topics, encoders = self._context.output_topics, self._encoders
-        key, body = draft.key.encode(), draft.body.encode()
-        missing = draft.missing
-        holes: Holes = {
-            **shared,
-            "body": encoders.text(body),
-            "encodedKey": key,
-            "destination": _text(draft.destination, encoders),
-            "failureCause": _text(draft.failure_cause, encoders),
-            "subject": _text(draft.subject, encoders),
-            "lookupMissing": encoders.array([encoders.text(part.encode()) for part in missing]),
-        }
-        if draft.key_field is not None:
-            holes[draft.key_field] = _utf8(draft.recipient_key)
         write_message, write_status = self._writers_of(draft, source)
-        partition = source.record.position.partition
-        message = OutRecord(
-            topics.messages.name, partition, key, write_message(holes), (*propagated, *self._added_to_message)
+        encoders, partition, missing = self._encoders, source.record.position.partition, draft.missing
+        key, body = draft.key.encode(), draft.body.encode()
+        holes: Holes = (
+            encoders.text(body),
+            key,
+            None if self._stream is not None else _text(draft.destination, encoders),
+            _text(draft.failure_cause, encoders),
+            _text(draft.subject, encoders),
+            encoders.array([encoders.text(part.encode()) for part in missing]) if missing else self._none_missing,
+            None if draft.recipient_key is None else draft.recipient_key.encode(),
+            *shared,
         )
-        status = OutRecord(topics.status.name, partition, key, write_status(holes), (*propagated, *self._added))
-        outputs = [message, status]
-        fits = _fits(message, topics.messages) and _fits(status, topics.status)
-        if draft.recipient_data is not None:
-            outputs.append(self._notify(draft, source, propagated)[1])
-            fits = fits and _fits(outputs[-1], topics.notifications)
-        if self._stream is not None:
-            outputs.append(self._stream.write(draft.key, body, source, propagated))
-            fits = fits and _fits(outputs[-1], self._stream.topic)
-        if not fits:
+        to_message, to_status = self._added_to_message, self._added
+        if propagated:
+            to_message, to_status = (*propagated, *to_message), (*propagated, *to_status)
+        message = OutRecord(self._messages.name, partition, key, write_message(holes), to_message)
+        status = OutRecord(self._status.name, partition, key, write_status(holes), to_status)
+        if message.size_bytes > self._messages.limit_bytes or status.size_bytes > self._status.limit_bytes:
             return None  # the template fails
+        outputs: tuple[OutRecord, ...] = (message, status)
+        if draft.recipient_data is not None:
+            outputs = (*outputs, self._notify(draft, source, propagated)[1])
+            if not _fits(outputs[-1], self._context.output_topics.notifications):
+                return None
+        if self._stream is not None:
+            outputs = (*outputs, self._stream.write(draft.key, body, source, propagated))
+            if not _fits(outputs[-1], self._stream.topic):
+                return None
         template = self._template
         planned = PlannedMessage(
             template.id, template.version, template.type, draft.key, source.id, source.time_ms, draft.destination
         )
-        return TemplateResult(planned=planned, outputs=tuple(outputs), missing=missing)
+        return TemplateResult(planned=planned, outputs=outputs, missing=missing)
 
     def _writers_of(self, draft: PlannedDraft, source: ScannedEvent) -> tuple[_WriteOutput, _WriteOutput]:
         """Of message and status, with the fields that this one has."""
@@ -224,7 +260,11 @@ class _TemplatePlan:
         value, _ = context.encode(notification)
         partition = source.record.position.partition
         output = OutRecord(
-            context.output_topics.notifications.name, partition, draft.key.encode(), value, (*propagated, *self._added)
+            context.output_topics.notifications.name,
+            partition,
+            draft.key.encode(),
+            value,
+            _joined(propagated, self._added),
         )
         return notification, output
 
@@ -236,28 +276,22 @@ class _StreamPlan:
         stream_format = context.encode.stream_format
         self.topic: OutputTopic = context.output_topics.streams[event]
         self._encoders = ENCODERS[stream_format]
-        self._write = _writer(stream_event_plan(template, event, context, stream_format))
+        self._write = stream_event_plan(template, event, context, stream_format).writer()
         self._added = (*added, *HEADERS[stream_format])
 
     def write(self, key: EncodedKey, body: bytes, source: ScannedEvent, propagated: Headers) -> OutRecord:
         """A stream has fewer partitions than the events."""
-        value = self._write(
-            {
-                "metadata.eid": eid(key).encode(),
-                "metadata.occurred_at": self._encoders.time(source.occurred_at_ms),
-                "body": self._encoders.text(body),
-            }
-        )
+        value = self._write((eid(key).encode(), self._encoders.time(source.occurred_at_ms), self._encoders.text(body)))
         partition = source.record.position.partition % self.topic.partitions
-        return OutRecord(self.topic.name, partition, source.ordering_key.encode(), value, (*propagated, *self._added))
-
-
-def _utf8(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+        return OutRecord(self.topic.name, partition, source.record.key, value, _joined(propagated, self._added))
 
 
 def _text(text: str | None, encoders: ValueEncoders) -> bytes | None:
     return None if text is None else encoders.text(text.encode())
+
+
+def _joined(propagated: Headers, added: Headers) -> Headers:
+    return (*propagated, *added) if propagated else added
 
 
 def _fits(output: OutRecord, topic: OutputTopic) -> bool:
@@ -266,9 +300,13 @@ def _fits(output: OutRecord, topic: OutputTopic) -> bool:
 
 def _writer(plan: OutputPlan) -> _WriteOutput:
     """What fills the holes of a plan, each by its path."""
-    write, holes = plan.writer(), plan.holes
-    if len(holes) > 1 and all(hole.null is None for hole in holes):
-        values_of = itemgetter(*[hole.path for hole in holes])
+    write = plan.writer()
+    indexes = [_INDEXES[_SAME.get(hole.path, hole.path)] for hole in plan.holes]
+    if all(hole.null is None or hole.path in _FILLED for hole in plan.holes):
+        values_of = itemgetter(*indexes)  # there are always several
         return lambda values: write(values_of(values))
-    fills = [(hole.path, hole.fill) for hole in holes]
-    return lambda values: write(tuple([fill(values[path]) for path, fill in fills]))
+    fills = [None if hole.path in _FILLED else hole.fill for hole in plan.holes]
+    pairs = list(zip(indexes, fills, strict=True))
+    return lambda values: write(
+        tuple([values[index] if fill is None else fill(values[index]) for index, fill in pairs])
+    )

@@ -3,7 +3,7 @@
 record ── a frame, and no header that says otherwise ── the scanner of its writer's schema ──▶ ScannedEvent
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
@@ -15,7 +15,7 @@ from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
 from processor.mapping.plan_values import give_none
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
-from processor.wire.framing import FRAME_BYTES, GUID_HEADER
+from processor.wire.framing import FRAME_BYTES, GUID_HEADER, parse_frame
 from processor.wire.scan_program import NotPlannedError, Path
 from processor.wire.schema import SchemaOf, WriterSchema
 
@@ -47,7 +47,7 @@ class EventPlans:
         """`start` may make scanners in other threads; the records of a schema are refused until its own is there."""
         self._start = start
         self._context: MappingContext | None = None
-        self._scanners: dict[SchemaId, EventScanner | None] = {}
+        self._scanners: dict[bytes, EventScanner | None] = {}  # by the frame that stands before a value
         self._pending: dict[SchemaId, Future[EventScanner]] = {}
         self.refused_schemas: dict[SchemaId, str] = {}
 
@@ -55,20 +55,34 @@ class EventPlans:
         """The event of `record`; None: refused, `decode_record` says what becomes of it. May block in `schema_of`,
         whose UnavailableError it raises, and raises once what a fault of ours raises while a scanner is made."""
         value = record.value
-        if value is None or not FRAME_BYTES < len(value) <= context.max_event_bytes or value[0] != 0:
-            return None
-        if record.headers_error or any(_says_otherwise(name) for name, _ in record.headers):
+        if value is None or not _may_be_scanned(record, value, context):
             return None
         if context is not self._context:  # plans are of one set of templates, and of topics as they are
             self._context, self._scanners, self._pending, self.refused_schemas = context, {}, {}, {}
-        schema_id = SchemaId(int.from_bytes(value[1:FRAME_BYTES], "big"))
-        scanner = self._scanners.get(schema_id)
-        if scanner is None and schema_id not in self._scanners:
-            scanner = self._find_scanner(schema_id, context, schema_of)
+        frame = value[:FRAME_BYTES]
+        scanner = self._scanners.get(frame)
+        if scanner is None and frame not in self._scanners:
+            scanner = self._find_scanner(frame, context, schema_of)
         return None if scanner is None else scanner.scan(record)
 
-    def _find_scanner(self, schema_id: SchemaId, context: MappingContext, schema_of: SchemaOf) -> EventScanner | None:
+    def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
+        """What `scan` gives of each of these records, where the scanner of its schema is there; else None, and what
+        comes of the record is left to `scan`, an error of ours too. Never blocks."""
+        return [self._scan_known(record, context) if context is self._context else None for record in records]
+
+    def _scan_known(self, record: SourceRecord, context: MappingContext) -> ScannedEvent | None:
+        value = record.value
+        scanner = None if value is None else self._scanners.get(value[:FRAME_BYTES])
+        if scanner is None or value is None or not _may_be_scanned(record, value, context):
+            return None
+        try:
+            return scanner.scan(record)
+        except Exception:  # it is raised again, by the one that says of which record it is
+            return None
+
+    def _find_scanner(self, frame: bytes, context: MappingContext, schema_of: SchemaOf) -> EventScanner | None:
         """The scanner of a schema that is met for the first time, or was not ready yet."""
+        schema_id = parse_frame(frame)
         pending = self._pending.get(schema_id)
         if pending is None:
             if len(self._scanners) + len(self._pending) >= MAX_SCANNERS:
@@ -80,12 +94,12 @@ class EventPlans:
             pending = self._pending[schema_id] = self._start(partial(make_scanner, writer, context))
         if not pending.done():
             return None
-        self._scanners[schema_id] = None
+        self._scanners[frame] = None
         try:
-            self._scanners[schema_id] = self._pending.pop(schema_id).result()
+            self._scanners[frame] = self._pending.pop(schema_id).result()
         except NotPlannedError as error:
             self.refused_schemas[schema_id] = str(error)
-        return self._scanners[schema_id]
+        return self._scanners[frame]
 
 
 def make_scanner(writer: WriterSchema, context: MappingContext) -> EventScanner:
@@ -124,12 +138,24 @@ class _WantedValues:
         self.paths.add(path)
         return give_none
 
+    def utf8(self, path: Path) -> Callable[[Any], Any]:
+        """As EventValues has it."""
+        return self.value(path)
+
     def text(self, path: Path, _kind: PlaceholderType, currencies: tuple[Path, ...]) -> Callable[[Any], str | None]:
         """As PlanValues has it."""
         self.paths.update((path, *currencies))
         return give_none
 
 
-def _says_otherwise(header: str) -> bool:
+def _may_be_scanned(record: SourceRecord, value: bytes, context: MappingContext) -> bool:
+    """Whether it has a frame, and room, and no header that says otherwise."""
+    if not FRAME_BYTES < len(value) <= context.max_event_bytes or value[0] != 0:
+        return False
+    return not record.headers_error and not (record.headers and any(map(_says_otherwise, record.headers)))
+
+
+def _says_otherwise(header: tuple[str, bytes | None]) -> bool:
     """Whether a header says how the value is to be read."""
-    return header == GUID_HEADER or header.lower() == "content-type"
+    name, _ = header
+    return name == GUID_HEADER or name.lower() == "content-type"

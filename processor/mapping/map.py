@@ -77,8 +77,7 @@ def _map_templates(
     """What comes of each template: by its plan where the event was scanned, and none of them is suspended or refuses
     it; else each by the reference."""
     if isinstance(source, ScannedEvent) and not suspended:
-        ids = [template.id for template in templates]
-        results = source.plan.map_templates(source, ids, context, propagated=propagated)
+        results = source.plan.map_templates(source, templates, context, propagated=propagated)
         if results is not None:
             return results
         source = SourceEvent(source.record, source.event)
@@ -123,7 +122,7 @@ def _combine(
     return Processed(
         record,
         tuple(results),
-        decision=decision_record(record, source, skipped, context, propagated=headers.headers),
+        decision=decision_record(record, source, skipped, context, propagated=headers.headers) if skipped else None,
         dead_letter=_dead_letter_of(source, failed, context) if failed else None,
         malformed_headers=headers.malformed,
         wrong_key=WrongKey(source.name, source.id, source.ordering_key) if source.has_wrong_key else None,

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
 from processor.domain.event import Event, Fields, SourceEvent
 from processor.domain.outcome import TemplateResult
-from processor.domain.record import EventName, Headers, SourceRecord, TemplateId
+from processor.domain.record import EventName, Headers, SourceRecord
+from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
 from processor.mapping.plan_values import first_of
@@ -23,10 +24,11 @@ from processor.wire.decode import decode
 from processor.wire.errors import ContentError
 from processor.wire.event_rules import check_event
 from processor.wire.framing import FRAME_BYTES
-from processor.wire.plain_scan import Slots, plain_scan
+from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import Schemas
 from processor.wire.scan_program import NotPlannedError, Path, scan_program
 from processor.wire.schema import WriterSchema
+from processor.wire.slot_values import Slots, value_reader
 
 _ENVELOPE: Final[tuple[Path, ...]] = (("eventId",), ("event",), ("occurredAt",), ("tenant",), ("correlationId",))
 _HOLDERS: Final[tuple[Path, ...]] = (("client", "encodedKey"), ("group", "encodedKey"))
@@ -38,7 +40,7 @@ class TemplatesPlan(Protocol):
     """The plan of all templates for events of one name (`event_plan.py`)."""
 
     def map_templates(
-        self, source: "ScannedEvent", templates: Sequence[TemplateId], context: MappingContext, *, propagated: Headers
+        self, source: "ScannedEvent", templates: Sequence[Template], context: MappingContext, *, propagated: Headers
     ) -> list[TemplateResult] | None:
         """What comes of each of these templates, in this order; None: refused, as with another context than the one
         that the event was scanned with."""
@@ -47,37 +49,25 @@ class TemplatesPlan(Protocol):
 class ScannedEvent(SourceEvent):
     """A source event of which the slots were found, and `plan` maps them. Its record has the right key."""
 
-    __slots__ = ("_id", "_name", "_ordering_key", "_scanner", "slots")
+    # Those of a SourceEvent that each step reads are attributes, which takes less time than a property.
+    __slots__ = ("_scanner", "id", "name", "slots", "time_ms")
 
     def __init__(
-        self,
-        record: SourceRecord,
-        slots: Slots,
-        scanner: "EventScanner",
-        name: EventName,
-        event_id: str,
-        ordering_key: str,
+        self, record: SourceRecord, slots: Slots, scanner: "EventScanner", name: EventName, event_id: str
     ) -> None:
         self.record = record  # type: ignore[misc]
         self.has_wrong_key = False  # type: ignore[misc]
         self.slots = slots
         self._scanner = scanner
-        self._name = name
-        self._id = event_id
-        self._ordering_key = ordering_key
+        self.name = name  # type: ignore[misc]
+        self.id = event_id  # type: ignore[misc]
+        time_ms = record.time_ms
+        self.time_ms = self.occurred_at_ms if time_ms is None else time_ms  # type: ignore[misc]
 
     @property
     def event(self) -> Event:
         """With all its values, which are read at each use."""
         return self._scanner.read_event(self.record)
-
-    @property
-    def id(self) -> str:
-        return self._id
-
-    @property
-    def name(self) -> EventName:
-        return self._name
 
     @property
     def tenant(self) -> str:
@@ -90,7 +80,7 @@ class ScannedEvent(SourceEvent):
 
     @property
     def ordering_key(self) -> str:
-        return self._ordering_key
+        return (self.record.key or b"").decode()
 
     @property
     def occurred_at_ms(self) -> int:
@@ -99,7 +89,7 @@ class ScannedEvent(SourceEvent):
     @property
     def plan(self) -> TemplatesPlan:
         """The plan of its templates."""
-        return self._scanner.plan_of(self._name)
+        return self._scanner.plan_of(self.name)
 
 
 class EventScanner:
@@ -128,19 +118,19 @@ class EventScanner:
         paths = [path for path in sorted(own.union(wanted)) if path[0] in fields]
         program = scan_program(writer.type, schema.type, paths)
         self.tenant = tenant
-        self.values = ScannedValues(program, time_zone=time_zone)
+        self.values = ScannedValues(program, time_zone=time_zone, known={("tenant",): tenant})
         self._writer = writer
         self._schemas = schemas
         self._scan = plain_scan(program)
         self._name = self.values.value(("event",))
         self._id = self.values.value(("eventId",))
-        self._tenant = self.values.value(("tenant",))
+        self._tenant = value_reader(program.places["tenant",])
         self.read_correlation_id = self.values.value(("correlationId",))
         self.read_occurred_at_micros = self.values.micros(("occurredAt",))
         self._make_plan = make_plan
         self._plans: dict[EventName, TemplatesPlan] = {}
         self._is_consistent = _rule_of(family, self.values)
-        self._key_of = {event: first_of([self.values.value(path) for path in key]) for event, key in keys.items()}
+        self._key_of = {event: first_of([self.values.utf8(path) for path in key]) for event, key in keys.items()}
 
     def scan(self, record: SourceRecord) -> ScannedEvent | None:
         """The event of `record`, whose value has a frame of this writer's schema; None: refused."""
@@ -151,10 +141,10 @@ class EventScanner:
         name: EventName = self._name(slots)
         if not self._is_consistent(name, slots):
             return None
-        key: str | None = self._key_of[name](slots)
-        if not key or record.key != key.encode():  # a record with an empty key is MISSING_KEY
+        key: bytes | None = self._key_of[name](slots)
+        if not key or record.key != key:  # a record with an empty key is MISSING_KEY
             return None
-        return ScannedEvent(record, slots, self, name, self._id(slots), key)
+        return ScannedEvent(record, slots, self, name, self._id(slots))
 
     def plan_of(self, name: EventName) -> TemplatesPlan:
         """The plan of the templates for an event's name."""
@@ -188,6 +178,7 @@ def _rule_of(family: Family, values: ScannedValues) -> Rule:
     if family.holder not in (Holder.CLIENT_OR_GROUP, Holder.AT_MOST_ONE):
         return lambda _name, _slots: True  # the schema says all of it
     client, group = map(values.value, _HOLDERS)
+    has_client, has_group = map(values.is_there, _HOLDERS)
     match family.name:
         case "activity":
             return _checked(family, _activity_fields(values))
@@ -203,9 +194,9 @@ def _rule_of(family: Family, values: ScannedValues) -> Rule:
                 },
             )
         case _ if family.holder is Holder.AT_MOST_ONE:
-            return lambda _name, slots: client(slots) is None or group(slots) is None
+            return lambda _name, slots: not (has_client(slots) and has_group(slots))
         case _:
-            return lambda _name, slots: (client(slots) is None) is not (group(slots) is None)
+            return lambda _name, slots: has_client(slots) is not has_group(slots)
 
 
 def _activity_fields(values: ScannedValues) -> Callable[[Slots], Fields]:

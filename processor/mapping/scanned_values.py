@@ -3,15 +3,26 @@
 A text is made of a slot's bytes at once where that is cheaper than by way of the value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, tzinfo
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from processor.domain.placeholders import PlaceholderType
 from processor.mapping.plan_values import ReadText, ReadValue, first_of, give_none
 from processor.mapping.values import CURRENCY_DIGITS, DEFAULT_CURRENCY_DIGITS, text_of
-from processor.wire.plain_scan import Slots, read_long, unscaled_of_slot, value_reader
 from processor.wire.scan_program import Form, Leaf, Path, ScanProgram
+from processor.wire.slot_values import (
+    LENGTH_IN_FRONT,
+    Slots,
+    content_of_slot,
+    read_long,
+    unscaled_of_slot,
+    value_reader,
+)
+from processor.wire.value_encoders import avro_text
+
+T = TypeVar("T")
 
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
@@ -23,14 +34,35 @@ class ScannedValues:
     `time_zone` gives a timestamp its day.
     """
 
-    def __init__(self, program: ScanProgram, *, time_zone: tzinfo) -> None:
+    def __init__(self, program: ScanProgram, *, time_zone: tzinfo, known: Mapping[Path, Any]) -> None:
+        """`known`: values that are the same in all events that are read."""
+        self._known = known
         self._program = program
         self._time_zone = time_zone
 
     def value(self, path: Path) -> ReadValue:
         """As `value_at` gives it."""
+        if path in self._known:
+            known = self._known[path]
+            return lambda _slots: known
         place = self._program.places.get(path)
         return give_none if place is None else value_reader(place)
+
+    def utf8(self, path: Path) -> Callable[[Slots], bytes | None]:
+        """Of a text: what `value` gives, in UTF-8."""
+        place = self._program.places.get(path)
+        if place is not None and isinstance(place.source, Leaf) and place.source.form in LENGTH_IN_FRONT:
+            return _of_slot(place.source, content_of_slot)
+        read = self.value(path)
+        return lambda slots: None if (text := read(slots)) is None else str(text).encode()
+
+    def is_there(self, path: Path) -> Callable[[Slots], bool]:
+        """Whether `value` is not None."""
+        place = self._program.places.get(path)
+        if place is not None and isinstance(place.source, Leaf) and (slot := place.source.slot) is not None:
+            return lambda slots: slots[slot] is not None
+        read = self.value(path)
+        return lambda slots: read(slots) is not None
 
     def micros(self, path: Path) -> Callable[[Slots], int]:
         """Of a timestamp that is always there, in microseconds since 1970."""
@@ -76,37 +108,59 @@ class ScannedValues:
 
     def _money(self, leaf: Leaf, currencies: tuple[Path, ...]) -> ReadText:
         assert leaf.slot is not None and leaf.decimal is not None
-        slot, scale, currency_of = leaf.slot, leaf.decimal.scale, self._currency(currencies)
-        one = 10**scale
+        slot, scale, read_digits = leaf.slot, leaf.decimal.scale, self._currency_digits(currencies)
 
         def text(slots: Slots) -> str | None:
             raw = slots[slot]
             if raw is None:
                 return None
             number = unscaled_of_slot(raw)
-            digits = CURRENCY_DIGITS.get(currency_of(slots) or "", DEFAULT_CURRENCY_DIGITS)
-            whole, fraction = divmod(abs(number), one)
-            after = f"{fraction:0{scale}d}".rstrip("0").ljust(digits, "0") if fraction else "0" * digits
-            sign = "-" if number < 0 else ""
-            return f"{sign}{whole}.{after}" if after else f"{sign}{whole}"
+            sign = ""
+            if number < 0:
+                sign, number = "-", -number
+            digits = str(number).zfill(scale + 1)
+            point = len(digits) - scale
+            fraction = digits[point:].rstrip("0").ljust(read_digits(slots), "0")
+            return f"{sign}{digits[:point]}.{fraction}" if fraction else sign + digits[:point]
 
         return text
 
+    def _currency_digits(self, currencies: tuple[Path, ...]) -> Callable[[Slots], int]:
+        """The least digits behind the point that a currency has: that of the first of `currencies` with a code."""
+        places = [self._program.places.get(path) for path in currencies]
+        sources = [place.source for place in places if place is not None]
+        if not all(isinstance(source, Leaf) and source.form is Form.TEXT for source in sources):
+            read = self._currency(currencies)
+            return lambda slots: CURRENCY_DIGITS.get(read(slots) or "", DEFAULT_CURRENCY_DIGITS)
+        code_slots = [source.slot for source in sources if isinstance(source, Leaf) and source.slot is not None]
+
+        def read_digits(slots: Slots) -> int:
+            for slot in code_slots:
+                code = slots[slot]
+                if code is not None:
+                    return _DIGITS_OF_CODE.get(code, DEFAULT_CURRENCY_DIGITS)
+            return DEFAULT_CURRENCY_DIGITS
+
+        return read_digits
+
+
+_DIGITS_OF_CODE: Final = {avro_text(code.encode()): digits for code, digits in CURRENCY_DIGITS.items()}
 
 _TEXTS: Final = frozenset((Form.TEXT, Form.KEY, Form.UUID, Form.TENANT, Form.CARD_TOKEN, Form.SYMBOL))
 
 
-def _of_slot(leaf: Leaf, text_of_raw: Callable[[bytes], str]) -> ReadText:
+def _of_slot(leaf: Leaf, read_raw: Callable[[bytes], T]) -> Callable[[Slots], T | None]:
     assert leaf.slot is not None
     slot = leaf.slot
 
-    def text(slots: Slots) -> str | None:
+    def read(slots: Slots) -> T | None:
         raw = slots[slot]
-        return None if raw is None else text_of_raw(raw)
+        return None if raw is None else read_raw(raw)
 
-    return text
+    return read
 
 
+@lru_cache(4096)  # events lie in the order of their dates, more or less
 def _date_text(raw: bytes) -> str:
     return date.fromordinal(read_long(raw) + _EPOCH_ORDINAL).isoformat()
 

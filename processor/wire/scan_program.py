@@ -153,14 +153,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanProgram:
-    """`places` has each wanted path that leads to a value. Texts in `text_slots` are still to be held against UTF-8,
-    those in `token_slots` against card numbers."""
+    """`places` has each wanted path that leads to a value."""
 
     root: Node
     slot_count: int
     places: Mapping[Path, Place]
-    text_slots: tuple[int, ...]
-    token_slots: tuple[int, ...]
 
 
 def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> ScanProgram:
@@ -176,7 +173,7 @@ def scan_program(writer: Type, reader: Record, wanted: Collection[Path]) -> Scan
     except ContentError as error:
         raise NotPlannedError(error.detail) from error
     places = {path: place for path in wanted if (place := planner.place(path)) is not None}
-    return ScanProgram(root, planner.slot_count, places, tuple(planner.text_slots), tuple(planner.token_slots))
+    return ScanProgram(root, planner.slot_count, places)
 
 
 _LONG_LEAF: Final = Leaf(Form.LONG)
@@ -211,8 +208,6 @@ _CHECKED_FORMS: Final[Mapping[TextCheck, Form]] = {
 class _Planner:
     wanted: frozenset[Path]
     slot_count: int = 0
-    text_slots: list[int] = field(default_factory=list)
-    token_slots: list[int] = field(default_factory=list)
     found: dict[Path, Source] = field(default_factory=dict)
     plans: Plans = field(default_factory=dict)
     in_items: int = 0  #: Within an array nothing is kept: its bytes are.
@@ -268,13 +263,7 @@ class _Planner:
     def _leaf(
         self, form: Form, path: Path, *, decimal: DecimalBytes | None = None, symbols: tuple[str | None, ...] = ()
     ) -> Leaf:
-        is_checked_later = form in (Form.TEXT, Form.CARD_TOKEN)
-        slot = self._slot(is_kept=is_checked_later or path in self.wanted)
-        if slot is not None and is_checked_later:
-            self.text_slots.append(slot)
-        if slot is not None and form is Form.CARD_TOKEN:
-            self.token_slots.append(slot)
-        leaf = Leaf(form, slot, decimal, symbols)
+        leaf = Leaf(form, self._slot(is_kept=path in self.wanted), decimal, symbols)
         self._note(path, leaf)
         return leaf
 

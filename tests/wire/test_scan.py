@@ -17,10 +17,11 @@ from processor.wire.avro_reader import read_avro
 from processor.wire.encode import encode_event
 from processor.wire.errors import ContentError
 from processor.wire.framing import FRAME_BYTES
-from processor.wire.plain_scan import Slots, plain_scan, value_reader
+from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.scan_program import NotPlannedError, Path, scan_program
 from processor.wire.schema import Record, Type, Union, WriterSchema
+from processor.wire.slot_values import Slots, value_reader
 from processor.wire.wire_format import WireFormat
 from tests.support.laws import examples
 from tests.support.wire import SCHEMAS, changed_schema, events_of, field_of, golden_avro, golden_event, reader_schema
