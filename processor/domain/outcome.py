@@ -94,16 +94,15 @@ class TemplateResult:
     """What came of one template for one event: exactly one of `created`, `planned`, `skipped` and `failed`; each of the
     first two is a message.
 
-    `discarded` is the Message of a template that was skipped and whose recipient's portal says so. `missing` are the
-    parts of its Message that no reference row gave; `outputs` the records to publish of it alone, in order. A record
-    that is skipped as a whole has one result, `skipped` without a `templateId`.
+    `missing` are the parts of its Message that no reference row gave; `outputs` the records to publish of it alone, in
+    order: of one that was skipped the Discarded Message, if its recipient's portal says so. A record that is skipped as
+    a whole has one result, `skipped` without a `templateId`.
     """
 
     created: CreatedMessage | None = None
     planned: PlannedMessage | None = None
     skipped: SkippedTemplate | None = None
     failed: FailedTemplate | None = None
-    discarded: Notification | None = None
     outputs: tuple[OutRecord, ...] = ()
     missing: tuple[str, ...] = ()
 

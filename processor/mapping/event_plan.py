@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from processor.domain.channel import CHANNELS
 from processor.domain.ids import eid
 from processor.domain.message import Communicationmessage, SkippedTemplate
-from processor.domain.notification import Notification
 from processor.domain.outcome import PlannedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import FailureReason
@@ -196,7 +195,7 @@ class _TemplatePlan:
             return None  # the template fails
         outputs: tuple[OutRecord, ...] = (message, status)
         if draft.recipient_data is not None:
-            outputs = (*outputs, self._notify(draft, source, propagated)[1])
+            outputs = (*outputs, self._notify(draft, source, propagated))
             if not _fits(outputs[-1], self._context.output_topics.notifications):
                 return None
         if self._stream is not None:
@@ -221,14 +220,12 @@ class _TemplatePlan:
 
     def _discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
         """The Discarded `Message` of a draft that is suppressed."""
-        notification, output = self._notify(draft, source, propagated)
+        output = self._notify(draft, source, propagated)
         if not _fits(output, self._context.output_topics.notifications):
             return None
-        return TemplateResult(
-            skipped=draft.suppressed, discarded=notification, outputs=(output,), missing=draft.missing
-        )
+        return TemplateResult(skipped=draft.suppressed, outputs=(output,), missing=draft.missing)
 
-    def _notify(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> tuple[Notification, OutRecord]:
+    def _notify(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> OutRecord:
         """The `Message` of a draft, by the reference."""
         if draft.recipient_key is None or draft.key_field is None:
             raise InternalError(f"{self._template.id}: a Message without a recipient")
@@ -259,14 +256,9 @@ class _TemplatePlan:
             raise InternalError(f"{template.id}: reference data without a Message")
         value, _ = context.encode(notification)
         partition = source.record.position.partition
-        output = OutRecord(
-            context.output_topics.notifications.name,
-            partition,
-            draft.key.encode(),
-            value,
-            _joined(propagated, self._added),
+        return OutRecord(
+            context.output_topics.notifications.name, partition, draft.key.encode(), value, (*propagated, *self._added)
         )
-        return notification, output
 
 
 class _StreamPlan:

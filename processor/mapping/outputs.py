@@ -56,7 +56,6 @@ def create_message(
     return TemplateResult(
         created=created,
         skipped=draft.suppressed,
-        discarded=None if created else notification,
         outputs=tuple(records),
         missing=draft.missing,
     )

@@ -328,7 +328,7 @@ def _output_violations(outcome: Processed | Rejected, context: MappingContext) -
             if values != read[name]:
                 yield "READ_BACK", f"{name} is read as another value"
         expected = sum(bool(created.notification) for created in messages)
-        expected += sum(result.discarded is not None for result in outcome.results)
+        expected += sum(len(result.outputs) for result in outcome.results if result.skipped)
         if expected != len(read[NOTIFICATION]):
             yield "READ_BACK", f"{len(read[NOTIFICATION])} of {NOTIFICATION} for {expected}"
 

@@ -50,6 +50,7 @@ from tests.support.builders import (
     make_webhook,
     schemas,
 )
+from tests.support.output_readers import read_notification
 from tests.support.planned_outputs import filled
 
 FOLDERS = ("events", "samples")
@@ -86,9 +87,11 @@ def context_of(form: WireFormat, *templates: Template, **fields: Any) -> Mapping
 def outputs(result: TemplateResult) -> Iterator[OutputValue]:
     """What came of a template, as values."""
     created = result.created
-    values: tuple[OutputValue | None, ...] = (result.discarded,)
-    if created is not None:
-        values = (created.message, created.status, created.stream_event, created.notification)
+    if created is None:
+        for output in result.outputs:
+            yield read_notification(output.value or b"", output.headers, schemas=schemas())
+        return
+    values = (created.message, created.status, created.stream_event, created.notification)
     yield from (value for value in values if value is not None)
 
 
