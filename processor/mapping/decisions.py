@@ -46,7 +46,7 @@ def decision_record(
     Complete if its topic takes it, else with its texts truncated, at last with fewer reasons. `propagated` are the
     source's headers that outputs carry on; a shortened decision goes without them.
     """
-    reasons = _reasons_to_write(skipped, context)
+    reasons = reasons_to_write(skipped, context)
     if not reasons:
         return None
     topic = context.output_topics.decisions
@@ -82,7 +82,8 @@ def decision_of(
     )
 
 
-def _reasons_to_write(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:
+def reasons_to_write(skipped: tuple[SkippedTemplate, ...], context: MappingContext) -> tuple[SkippedTemplate, ...]:
+    """Those that the installation writes, in their order."""
     match context.decisions:
         case WrittenDecisions.ALL:
             return skipped

@@ -1,6 +1,6 @@
 """What becomes of scanned events of one name: outputs written from slots. No values of event or message are made. Pure.
 
-slots ── for each template: draft plan ──▶ decision, or the records of its message ──▶ the results of `map_event`
+slots ── for each template: draft plan ──▶ skipped, or the records of its message ──▶ the results of `map_event`
 
 A plan gives exactly what the reference gives (`map.py`), or nothing: then the reference maps the whole event.
 """
@@ -12,22 +12,20 @@ from typing import Any, Final, Protocol
 
 from processor.domain.channel import CHANNELS
 from processor.domain.ids import eid
-from processor.domain.message import Communicationmessage, SkippedTemplate
+from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import PlannedMessage, TemplateResult
 from processor.domain.output_topics import OutputTopic
 from processor.domain.reasons import FailureReason
 from processor.domain.record import EncodedKey, EventName, Headers, OutRecord
 from processor.domain.template import Template
-from processor.errors import InternalError
 from processor.mapping.context import MappingContext
-from processor.mapping.draft import Draft
+from processor.mapping.decision_plan import DecisionPlan
 from processor.mapping.draft_plan import PlannedDraft, plan_draft
-from processor.mapping.notification import initial_notification
+from processor.mapping.notification_plan import NotificationPlan
 from processor.mapping.outputs import REPAYMENT_KEYS
 from processor.mapping.plan_values import Path, PlanValues, Slots
 from processor.mapping.planned_outputs import MessageVariant, message_plan, status_plan, stream_event_plan
-from processor.mapping.recipient import KeyField, Recipient
-from processor.mapping.render import Rendered
+from processor.mapping.recipient import KeyField
 from processor.mapping.scanned_event import ScannedEvent
 from processor.wire.encode import HEADERS
 from processor.wire.output_plan import OutputPlan
@@ -70,6 +68,7 @@ class EventPlan:
         """Takes some milliseconds for each template."""
         self._context = context
         self._shared = _SharedHoles(event, values, context)
+        self._decision = DecisionPlan(event, context)
         self._templates = {
             template.id: _TemplatePlan(template, event, values, context)
             for template in context.templates.for_event(event)
@@ -89,6 +88,17 @@ class EventPlan:
                 return None
             results.append(result)
         return results
+
+    def write_decision(
+        self,
+        source: ScannedEvent,
+        skipped: tuple[SkippedTemplate, ...],
+        context: MappingContext,
+        *,
+        propagated: Headers,
+    ) -> OutRecord | None:
+        """As TemplatesPlan."""
+        return self._decision.write(source, skipped, propagated=propagated) if context is self._context else None
 
 
 class _SharedHoles:
@@ -155,6 +165,7 @@ class _TemplatePlan:
         to_message = added if operation is None or channel.is_stream else operation.message_headers
         form = HEADERS[context.encode.output_format]
         self._added, self._added_to_message = (*added, *form), (*to_message, *form)
+        self._notification = NotificationPlan(template, event, context) if channel.has_notification else None
         self._stream = None
         if channel.is_stream and event in context.output_topics.streams:
             self._stream = _StreamPlan(template, event, context, added)
@@ -194,8 +205,8 @@ class _TemplatePlan:
         if message.size_bytes > self._messages.limit_bytes or status.size_bytes > self._status.limit_bytes:
             return None  # the template fails
         outputs: tuple[OutRecord, ...] = (message, status)
-        if draft.recipient_data is not None:
-            outputs = (*outputs, self._notify(draft, source, propagated))
+        if self._notification is not None and draft.recipient_data is not None:
+            outputs = (*outputs, self._notification.write(draft, source, propagated=propagated))
             if not _fits(outputs[-1], self._context.output_topics.notifications):
                 return None
         if self._stream is not None:
@@ -220,45 +231,11 @@ class _TemplatePlan:
 
     def _discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
         """The Discarded `Message` of a draft that is suppressed."""
-        output = self._notify(draft, source, propagated)
+        assert self._notification is not None  # else nothing is suppressed
+        output = self._notification.write(draft, source, propagated=propagated)
         if not _fits(output, self._context.output_topics.notifications):
             return None
         return TemplateResult(skipped=draft.suppressed, outputs=(output,), missing=draft.missing)
-
-    def _notify(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> OutRecord:
-        """The `Message` of a draft, by the reference."""
-        if draft.recipient_key is None or draft.key_field is None:
-            raise InternalError(f"{self._template.id}: a Message without a recipient")
-        context, template = self._context, self._template
-        fields = {"name": draft.recipient_name, "emailAddress": draft.recipient_email}
-        reference = Draft(
-            template=template,
-            key=draft.key,
-            recipient=Recipient(draft.recipient_key, draft.key_field, fields),
-            rendered=Rendered(draft.subject, draft.body),
-            destination=draft.destination,
-            state=draft.state,
-            failure_reason=draft.failure_reason,
-            failure_cause=draft.failure_cause,
-            recipient_data=draft.recipient_data,
-            suppressed=draft.suppressed,
-        )
-        message = Communicationmessage(
-            body=draft.body,
-            creationDate=source.time_ms,
-            destination=draft.destination,
-            encodedKey=draft.key,
-            subject=draft.subject,
-            type=template.type,
-        )
-        notification = initial_notification(message, reference, source, statuses=context.statuses, actor=context.actor)
-        if notification is None:
-            raise InternalError(f"{template.id}: reference data without a Message")
-        value, _ = context.encode(notification)
-        partition = source.record.position.partition
-        return OutRecord(
-            context.output_topics.notifications.name, partition, draft.key.encode(), value, (*propagated, *self._added)
-        )
 
 
 class _StreamPlan:

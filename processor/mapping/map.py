@@ -122,11 +122,21 @@ def _combine(
     return Processed(
         record,
         tuple(results),
-        decision=decision_record(record, source, skipped, context, propagated=headers.headers) if skipped else None,
+        decision=_decision_of(source, skipped, context, propagated=headers.headers) if skipped else None,
         dead_letter=_dead_letter_of(source, failed, context) if failed else None,
         malformed_headers=headers.malformed,
         wrong_key=WrongKey(source.name, source.id, source.ordering_key) if source.has_wrong_key else None,
     )
+
+
+def _decision_of(
+    source: SourceEvent, skipped: tuple[SkippedTemplate, ...], context: MappingContext, *, propagated: Headers
+) -> OutRecord | None:
+    """The one decision of all that was skipped: by the event's plan, where there is one that does not refuse it."""
+    planned = None
+    if isinstance(source, ScannedEvent):
+        planned = source.plan.write_decision(source, skipped, context, propagated=propagated)
+    return planned or decision_record(source.record, source, skipped, context, propagated=propagated)
 
 
 def _dead_letter_of(source: SourceEvent, failed: tuple[FailedTemplate, ...], context: MappingContext) -> OutRecord:

@@ -1,4 +1,7 @@
-"""The `Message` of a created message: what the portal of an e-mail's or SMS's recipient shows at first. Pure."""
+"""The `Message` of a created message: what the portal of an e-mail's or SMS's recipient shows at first. Pure.
+
+Its parts are functions of their own, of which a planned `Message` is made too (`notification_plan.py`).
+"""
 
 from typing import Final
 
@@ -18,11 +21,9 @@ from processor.domain.notification import (
     NotificationUser,
     StatusMap,
 )
-from processor.domain.reference import ContactUser
+from processor.domain.reference import Account, Category, Contact, ContactUser
 from processor.errors import InternalError
 from processor.mapping.draft import Draft
-from processor.mapping.recipient import Recipient
-from processor.mapping.reference import RecipientData
 
 _ROOT: Final = "/v1/notifications"
 
@@ -53,61 +54,82 @@ def initial_notification(
         raise InternalError("a message was created without key or time")
     status = NotificationStatus.DISCARDED if draft.suppressed else statuses[draft.failure_reason or draft.state]
     identity = notification_id(message.encodedKey)
-    account = _account(data)
-    owner = None if account is None else AuditOwner(account.id, account.href, account.name, account.logo)
+    account = account_of(data.account)
     return Notification(
         id=identity,
-        href=f"{_ROOT}/messages/{identity}",
+        href=message_href(identity),
         batch=batch_id(event.tenant, event.id, draft.template.id),
-        contact=_contact(message, recipient, event, data),
+        contact=contact_of(
+            data.contact,
+            tenant=event.tenant,
+            key=recipient.key,
+            name=recipient.fields["name"],
+            email=email_of(
+                draft.template.type,
+                destination=message.destination,
+                row=data.contact,
+                email=recipient.fields["emailAddress"],
+            ),
+        ),
         account=account,
         status=status,
         subject=message.subject,
-        category=_category(data),
+        category=category_of(data.category_id, data.category),
         body=message.body or "",
         attachments=draft.template.attachments,
         audit={
-            "created": AuditEvent(message.creationDate, actor, owner),
+            "created": AuditEvent(message.creationDate, actor, owner_of(account)),
             status.value.lower(): AuditEvent(message.creationDate, actor),
         },
     )
 
 
-def _contact(
-    message: Communicationmessage, recipient: Recipient, event: EventHead, data: RecipientData
-) -> NotificationContact:
-    """An e-mail's address is always the one really used, also when the table says otherwise."""
-    row = data.contact
-    identity = row.id if row else contact_id(event.tenant, recipient.key)
-    known_email = row.email if row and row.email else recipient.fields["emailAddress"]
+def message_href(identity: str) -> str:
+    """Where the `Message` with this id is."""
+    return f"{_ROOT}/messages/{identity}"
+
+
+def contact_of(row: Contact | None, *, tenant: str, key: str, name: str, email: str | None) -> NotificationContact:
+    """The addressee with the e-mail address that is shown. Without a row: who the event says, by `key` and `name`."""
+    identity = row.id if row else contact_id(tenant, key)
     return NotificationContact(
         id=identity,
         href=f"{_ROOT}/contacts/{identity}",
-        name=row.name if row else recipient.fields["name"],
-        email=message.destination if _is_email(message.type) else known_email,
+        name=row.name if row else name,
+        email=email,
         user=None if row is None or row.user is None else _user(row.user),
     )
 
 
-def _is_email(channel: Channel | None) -> bool:
-    return channel is not None and CHANNELS[channel].address is AddressKind.EMAIL
+def email_of(channel: Channel, *, destination: str | None, row: Contact | None, email: str | None) -> str | None:
+    """The address that is shown: of an e-mail always the one really used, also when the table says otherwise; else the
+    row's, and without that `email`, the event's."""
+    if CHANNELS[channel].address is AddressKind.EMAIL:
+        return destination
+    return row.email if row and row.email else email
 
 
 def _user(user: ContactUser) -> NotificationUser:
     return NotificationUser(user.id, f"/accounts/users/{user.id}", user.name, user.email)
 
 
-def _category(data: RecipientData) -> NotificationCategory | None:
-    if data.category_id is None:
+def category_of(identity: str | None, row: Category | None) -> NotificationCategory | None:
+    """The subject area with this id, with what its row says of it."""
+    if identity is None:
         return None
-    row, href = data.category, f"{_ROOT}/categories/{data.category_id}"
+    href = f"{_ROOT}/categories/{identity}"
     if row is None:
-        return NotificationCategory(data.category_id, href)
+        return NotificationCategory(identity, href)
     return NotificationCategory(row.id, href, row.name, row.short_description)
 
 
-def _account(data: RecipientData) -> NotificationAccount | None:
-    row = data.account
+def account_of(row: Account | None) -> NotificationAccount | None:
+    """The customer organisation of a row."""
     if row is None:
         return None
     return NotificationAccount(row.id, f"/accounts/accounts/{row.id}", row.type, row.status, row.name, row.logo)
+
+
+def owner_of(account: NotificationAccount | None) -> AuditOwner | None:
+    """The same as `created` names it."""
+    return None if account is None else AuditOwner(account.id, account.href, account.name, account.logo)

@@ -6,7 +6,7 @@ plan is of one `MessageVariant`, in which that is known.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from processor.domain.catalogue import EVENTS
@@ -135,20 +135,12 @@ def decision_plan(event: EventName, context: MappingContext, wire_format: WireFo
     return output_plan(context.schemas.outputs[DECISION], wire_format, shape)
 
 
-def reason_plan(
-    template: Template | None, reason: DecisionReason, context: MappingContext, wire_format: WireFormat
-) -> OutputPlan:
-    """Of one reason of a Decision; without a template it is about the whole record. Holes: detail; encodedKey
-    (nullable) with a template."""
-    skipped = SkippedTemplate(
-        reason=reason,
-        detail="",
-        templateId=None if template is None else template.id,
-        templateVersion=None if template is None else template.version,
-        encodedKey=None if template is None else _KEY,
-    )
-    nullable = set() if template is None else {"encodedKey"}
-    shape = _shape(skipped_fields(skipped), {"detail", "encodedKey"}, nullable)
+def reason_plan(skipped: SkippedTemplate, context: MappingContext, wire_format: WireFormat) -> OutputPlan:
+    """Of one reason of a Decision, and of all others of the same template and reason. Holes: detail; with a template
+    encodedKey (nullable), without one it is about the whole record."""
+    is_of_template = skipped.templateId is not None
+    fields = skipped_fields(replace(skipped, detail="", encodedKey=_KEY if is_of_template else None))
+    shape = _shape(fields, {"detail", "encodedKey"}, {"encodedKey"} if is_of_template else set())
     return part_plan(context.schemas.outputs[DECISION], "reasons", wire_format, shape)
 
 

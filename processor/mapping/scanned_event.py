@@ -13,8 +13,9 @@ from typing import Final, Protocol
 
 from processor.domain.catalogue import EVENTS, FAMILIES, ORDERING_KEYS, Family, Holder
 from processor.domain.event import Event, Fields, SourceEvent
+from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import TemplateResult
-from processor.domain.record import EventName, Headers, SourceRecord
+from processor.domain.record import EventName, Headers, OutRecord, SourceRecord
 from processor.domain.template import Template
 from processor.errors import InternalError
 from processor.mapping.context import MappingContext
@@ -44,6 +45,16 @@ class TemplatesPlan(Protocol):
     ) -> list[TemplateResult] | None:
         """What comes of each of these templates, in this order; None: refused, as with another context than the one
         that the event was scanned with."""
+
+    def write_decision(
+        self,
+        source: "ScannedEvent",
+        skipped: tuple[SkippedTemplate, ...],
+        context: MappingContext,
+        *,
+        propagated: Headers,
+    ) -> OutRecord | None:
+        """The decision of all that was skipped; None: refused, or `decision_record` gives none either."""
 
 
 class ScannedEvent(SourceEvent):

@@ -122,6 +122,10 @@ class ValueEncoders(NamedTuple):
     boolean: Callable[[bool], bytes]
     array: Callable[[Sequence[bytes]], bytes]
 
+    def text_or_null(self, text: str | None) -> bytes | None:
+        """A text that is not UTF-8 yet; None, as `Hole.fill` takes it, for null."""
+        return None if text is None else self.text(text.encode())
+
 
 ENCODERS: Final[Mapping[WireFormat, ValueEncoders]] = {
     WireFormat.AVRO: ValueEncoders(avro_text, avro_long, avro_long, avro_boolean, avro_array),

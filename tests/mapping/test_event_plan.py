@@ -15,7 +15,7 @@ from processor.domain.catalogue import FAMILIES
 from processor.domain.operation import OperationId, PastOperation
 from processor.domain.outcome import Processed
 from processor.domain.reasons import TemplateReason
-from processor.domain.record import EventName, Headers, RecordPosition, SourceRecord
+from processor.domain.record import EventName, RecordPosition, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import MAX_SCANNERS, EventPlans
@@ -23,7 +23,7 @@ from processor.mapping.map import map_event
 from processor.mapping.options import WrittenDecisions
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.templates.load import SHIPPED
-from processor.wire.encode import OutputEncoder, encode_event
+from processor.wire.encode import OutputEncoder
 from processor.wire.wire_format import WireFormat
 from tests.support.builders import (
     EVENTS_TOPIC,
@@ -37,7 +37,7 @@ from tests.support.builders import (
     schemas,
 )
 from tests.support.laws import examples
-from tests.support.planned import comparable, is_planned, with_plans
+from tests.support.planned import avro_record, comparable, is_planned, with_plans
 from tests.support.wire import SCHEMAS, events_of
 
 EXAMPLES: Final = {
@@ -46,17 +46,6 @@ EXAMPLES: Final = {
     for path in (SHIPPED / folder).glob("*.json")
 }
 FORMATS: Final = {form: OutputEncoder(schemas(), output_format=form, stream_format=form) for form in WireFormat}
-
-
-def avro_record(fields: Any, *, key: bytes | None = None, headers: Headers = ()) -> SourceRecord:
-    """The record of a decoded event."""
-    value, _ = encode_event(fields, schemas(), format=WireFormat.AVRO)
-    position = RecordPosition(EVENTS_TOPIC, 3, 17)
-    record = SourceRecord(position, 1_773_480_413_702, key or b"key", value, headers)
-    if key is None:
-        decoded = decode_record(record, make_context(), schema_of=schemas().local_schema)
-        record = replace(record, key=decoded.ordering_key.encode())  # type: ignore[union-attr]
-    return record
 
 
 def check_equal(record: SourceRecord, context: MappingContext, **options: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from processor.domain.channel import RecipientKind
 from processor.domain.event import SourceEvent
-from processor.domain.message import Communicationmessage, MessageStatus, StreamEvent
+from processor.domain.message import Communicationmessage, MessageStatus, SkippedTemplate, StreamEvent
 from processor.domain.notification import Notification
 from processor.domain.outcome import TemplateResult
 from processor.domain.output_topics import DECISION, OutputValue
@@ -88,8 +88,9 @@ def outputs(result: TemplateResult) -> Iterator[OutputValue]:
     """What came of a template, as values."""
     created = result.created
     if created is None:
-        for output in result.outputs:
-            yield read_notification(output.value or b"", output.headers, schemas=schemas())
+        yield from (
+            read_notification(output.value or b"", output.headers, schemas=schemas()) for output in result.outputs
+        )
         return
     values = (created.message, created.status, created.stream_event, created.notification)
     yield from (value for value in values if value is not None)
@@ -189,7 +190,6 @@ def test_decisions(changes: dict[str, Any], form: WireFormat) -> None:
     source = make_source(make_record(make_event(**changes)), context)
     outcome = map_event(source, context, suspended=frozenset(), duplicate_of=None)
     decision = decision_of(source.record, source.event, outcome.skipped, context)
-    templates = {template.id: template for template in context.templates.templates}
 
     assert outcome.decision is not None
     assert outcome.decision.value == filled(
@@ -197,8 +197,7 @@ def test_decisions(changes: dict[str, Any], form: WireFormat) -> None:
     )
     assert 2 == len(outcome.skipped)
     for skipped in outcome.skipped:
-        template = None if skipped.templateId is None else templates[skipped.templateId]
-        plan = reason_plan(template, skipped.reason, context, form)
+        plan = reason_plan(skipped, context, form)
 
         assert encode_value(plan.type, skipped_fields(skipped), form) == filled(plan, skipped_fields(skipped))
 
@@ -210,7 +209,7 @@ def test_a_decision_about_the_whole_record(form: WireFormat) -> None:
     source = make_source(make_record(), context)
     outcome = map_event(source, context, suspended=frozenset(), duplicate_of=source.record.position)
     (skipped,) = outcome.skipped
-    plan = reason_plan(None, DecisionReason.DUPLICATE_EVENT, context, form)
+    plan = reason_plan(skipped, context, form)
     whole = part_plan(schemas().outputs[DECISION], "reasons", form)
 
     assert filled(whole, skipped_fields(skipped)) == filled(plan, skipped_fields(skipped))
@@ -243,7 +242,8 @@ def test_holes_of_a_decision() -> None:
     template = make_template()
     context = context_of(WireFormat.AVRO, template)
     decision = decision_plan(REPAYMENT, context, WireFormat.AVRO)
-    reason = reason_plan(template, DecisionReason.CONDITION_FALSE, context, WireFormat.AVRO)
+    skipped = SkippedTemplate(reason=DecisionReason.CONDITION_FALSE, detail="", templateId=template.id)
+    reason = reason_plan(skipped, context, WireFormat.AVRO)
 
     assert [
         *("eventId", "source.topic", "source.partition", "source.offset", "correlationId", "at", "reasons"),

@@ -1,17 +1,45 @@
 """Contexts with plans, and what a planned outcome has in common with the reference's."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from processor.domain.event import SourceEvent
 from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed
+from processor.domain.output_topics import OutputValue
+from processor.domain.record import Headers, RecordPosition, SourceRecord
 from processor.mapping.context import MappingContext
+from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import EventPlans
+from processor.wire.encode import OutputEncoder, encode_event
+from processor.wire.wire_format import WireFormat
+from tests.support.builders import EVENTS_TOPIC, make_context, schemas
+
+
+def avro_record(fields: Any, *, key: bytes | None = None, headers: Headers = ()) -> SourceRecord:
+    """The record of a decoded event."""
+    value, _ = encode_event(fields, schemas(), format=WireFormat.AVRO)
+    position = RecordPosition(EVENTS_TOPIC, 3, 17)
+    record = SourceRecord(position, 1_773_480_413_702, key or b"key", value, headers)
+    if key is None:
+        decoded = decode_record(record, make_context(), schema_of=schemas().local_schema)
+        record = replace(record, key=decoded.ordering_key.encode())  # type: ignore[union-attr]
+    return record
 
 
 def with_plans(context: MappingContext) -> MappingContext:
     """The context with plans of its own."""
     return replace(context, plans=EventPlans())
+
+
+class _NoEncoder(OutputEncoder):
+    def __call__(self, value: OutputValue) -> NoReturn:
+        raise AssertionError(f"no plan has written this {type(value).__name__}")
+
+
+def with_plans_alone(context: MappingContext) -> MappingContext:
+    """The same, where nothing is written of values: mapping an event raises unless plans write all of its outputs."""
+    formats = {"output_format": context.encode.output_format, "stream_format": context.encode.stream_format}
+    return with_plans(replace(context, encode=_NoEncoder(context.schemas, **formats)))
 
 
 def comparable(outcome: Outcome) -> Any:
