@@ -1,6 +1,7 @@
 """What becomes of one source record: exactly one of these three; and what its outputs say of it afterwards."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from processor.domain.channel import Channel
@@ -121,6 +122,13 @@ class WrongKey:
     expected: str
 
 
+class MappingPath(StrEnum):
+    """What made a record's outcome. Published, as the labels of a metric."""
+
+    PLAIN = "plain"  #: Plans, run by regular expressions and closures.
+    REFERENCE = "reference"
+
+
 @value_class()
 class Processed:
     """The record was read: each of its templates created a message, was skipped, or failed.
@@ -137,6 +145,8 @@ class Processed:
     dead_letter: OutRecord | None = None
     malformed_headers: tuple[str, ...] = ()  #: Names of those that the outputs do not carry on; counted.
     wrong_key: WrongKey | None = None  #: Counted, and logged once per pattern.
+    #: What made all of its results; counted, and no part of what it is.
+    path: MappingPath = field(default=MappingPath.REFERENCE, compare=False)
     outputs: tuple[OutRecord, ...] = field(init=False, repr=False, compare=False)
     output_bytes: int = field(init=False, repr=False, compare=False)
 

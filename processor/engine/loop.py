@@ -38,6 +38,7 @@ from processor.errors import FatalError, InternalError, StalledError, TopicConfi
 from processor.kafka.errors import error_of
 from processor.mapping.decode_record import decode_record
 from processor.mapping.map import map_event
+from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.rejections import error_place, refuse_outputs, reject_for_error
 from processor.observability.signals import ShutdownRequested, shutdown_signals
 from processor.settings import InputTopic, Settings, Switch
@@ -356,6 +357,8 @@ class Loop:
         """
         record, context = polled.record, self._context
         if record.position == self._suspect:
+            if context.plans is not None:
+                context.plans.refuse(PlanRefusal.ERROR)
             context, scanned = replace(context, plans=None), None  # the fault may be a plan's; the reference has none
         decoded: SourceEvent | Outcome | None = scanned
         try:

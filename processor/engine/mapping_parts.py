@@ -19,6 +19,7 @@ from processor.domain.output_topics import OutputTopics
 from processor.domain.template import TemplateSet
 from processor.engine.completion import PROGRESS_LOG_INTERVAL_S, STALL_HINT, STALL_TIMEOUT_S
 from processor.engine.output_scan import PublishedSets, published_template_sets
+from processor.engine.plan_reports import PlanReports
 from processor.errors import DependencyError, StalledError, UnavailableError
 from processor.kafka.clients import Admin, create_admin
 from processor.kafka.errors import BROKER_HINT, NoResponseError
@@ -136,14 +137,25 @@ def build_mapping(
     restore_tables(tables, shutdown, restore.on_progress, until_end=restore.until_end)
     tables.log_unknown_categories(templates)
     return MappingParts(
-        context=_mapping_context(local, server, tables),
+        context=_mapping_context(local, server, tables, _make_plans(settings, restore.metrics)),
         schema_of=schemas_by_id(settings, server.schemas),
         tables=tables,
         published=published,
     )
 
 
-def _mapping_context(local: LocalParts, server: ServerParts, tables: ReferenceTables) -> MappingContext:
+def _make_plans(settings: Settings, metrics: Metrics) -> EventPlans | None:
+    """The plans, or None where the settings want none; the log says which."""
+    because = "PROCESSOR_PLAN is set" if "plan" in settings.model_fields_set else "the default"
+    log.info("executor of plans", executor=settings.plan, because=because)
+    if settings.plan is Plan.OFF:
+        return None
+    return EventPlans(partial(call_in_thread, name="plan"), observer=PlanReports(metrics))
+
+
+def _mapping_context(
+    local: LocalParts, server: ServerParts, tables: ReferenceTables, plans: EventPlans | None
+) -> MappingContext:
     settings = local.settings
     return MappingContext(
         tenant=settings.required_tenant,
@@ -168,7 +180,7 @@ def _mapping_context(local: LocalParts, server: ServerParts, tables: ReferenceTa
         key_check=settings.key_check,
         decisions=settings.decisions,
         max_event_bytes=settings.max_event_bytes,
-        plans=EventPlans(partial(call_in_thread, name="plan")) if settings.plan is Plan.PLAIN else None,
+        plans=plans,
     )
 
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
 
 from processor.background import call_in_thread
-from processor.domain.outcome import Processed, Rejected, WrongKey
+from processor.domain.outcome import MappingPath, Processed, Rejected, WrongKey
 from processor.domain.reasons import Reason
 from processor.domain.record import Topic
 from processor.engine.consumer import RebalanceEvent
@@ -33,6 +33,7 @@ from processor.observability.metrics import (
     DEAD_LETTERS,
     DECISIONS,
     DEFERRED_RECORDS,
+    EVENTS,
     KEY_MISMATCHES,
     LAST_PROGRESS_SECONDS,
     LOOKUPS_MISSING,
@@ -316,6 +317,8 @@ def _counts_of(outcomes: Sequence[Processed | Rejected]) -> Counts:
 
     add(RECORDS, [(outcome.record.position.topic, "processed") for outcome in processed])
     add(RECORDS, [(outcome.record.position.topic, "rejected") for outcome in rejected])
+    add(EVENTS, [(outcome.path,) for outcome in processed])
+    add(EVENTS, [(MappingPath.REFERENCE,) for _ in rejected])
     add(RECORDS_WITHOUT_TIME, [() for outcome in outcomes if outcome.record.time_ms is None])
     add(OUTPUTS, [(output.topic,) for outcome in outcomes for output in outcome.outputs])
     add(DECISIONS, [(result.skipped.reason,) for result in results if result.skipped is not None])

@@ -14,6 +14,7 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import Headers, SourceRecord, TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.options import KeyCheck, WrittenDecisions
+from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.reference import EMPTY_TABLES, Reference
 from processor.wire.encode import OutputEncoder
 from processor.wire.reader_schemas import Schemas
@@ -41,6 +42,9 @@ class Plans(Protocol):
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
         """The events of records that `scan` may be left out for; never blocks, and raises nothing."""
+
+    def refuse(self, reason: PlanRefusal) -> None:
+        """Report that a record is mapped by the reference, whatever `scan` gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

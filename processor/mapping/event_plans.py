@@ -13,6 +13,7 @@ from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
+from processor.mapping.plan_observer import PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.wire.framing import FRAME_BYTES, GUID_HEADER, parse_frame
@@ -43,9 +44,10 @@ class EventPlans:
     `refused_schemas` says for which writers' schemas there is no plan, and why.
     """
 
-    def __init__(self, start: Start = make_at_once) -> None:
+    def __init__(self, start: Start = make_at_once, *, observer: PlanObserver | None = None) -> None:
         """`start` may make scanners in other threads; the records of a schema are refused until its own is there."""
         self._start = start
+        self._observer = observer or Unobserved()
         self._context: MappingContext | None = None
         self._scanners: dict[bytes, EventScanner | None] = {}  # by the frame that stands before a value
         self._pending: dict[SchemaId, Future[EventScanner]] = {}
@@ -56,14 +58,22 @@ class EventPlans:
         whose UnavailableError it raises, and raises once what a fault of ours raises while a scanner is made."""
         value = record.value
         if value is None or not _may_be_scanned(record, value, context):
+            self.refuse(PlanRefusal.FORM)
             return None
         if context is not self._context:  # plans are of one set of templates, and of topics as they are
             self._context, self._scanners, self._pending, self.refused_schemas = context, {}, {}, {}
         frame = value[:FRAME_BYTES]
         scanner = self._scanners.get(frame)
-        if scanner is None and frame not in self._scanners:
-            scanner = self._find_scanner(frame, context, schema_of)
-        return None if scanner is None else scanner.scan(record)
+        if scanner is None:
+            found = self._find_scanner(frame, context, schema_of)
+            if isinstance(found, PlanRefusal):
+                self.refuse(found)
+                return None
+            scanner = found
+        scanned = scanner.scan(record)
+        if scanned is None:
+            self.refuse(PlanRefusal.CHECK if scanner.accepts(record) else PlanRefusal.RECORD)
+        return scanned
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
         """What `scan` gives of each of these records, where the scanner of its schema is there; else None, and what
@@ -80,26 +90,36 @@ class EventPlans:
         except Exception:  # it is raised again, by the one that says of which record it is
             return None
 
-    def _find_scanner(self, frame: bytes, context: MappingContext, schema_of: SchemaOf) -> EventScanner | None:
+    def refuse(self, reason: PlanRefusal) -> None:
+        """Report that a record is mapped by the reference."""
+        self._observer.refused(reason)
+
+    def _find_scanner(self, frame: bytes, context: MappingContext, schema_of: SchemaOf) -> EventScanner | PlanRefusal:
         """The scanner of a schema that is met for the first time, or was not ready yet."""
+        if frame in self._scanners:
+            return PlanRefusal.SCHEMA
         schema_id = parse_frame(frame)
         pending = self._pending.get(schema_id)
         if pending is None:
             if len(self._scanners) + len(self._pending) >= MAX_SCANNERS:
-                return None
+                return PlanRefusal.SCHEMA_LIMIT
             try:
                 writer = schema_of(schema_id)
             except KeyError:  # it may be there later
-                return None
+                return PlanRefusal.SCHEMA
             pending = self._pending[schema_id] = self._start(partial(make_scanner, writer, context))
         if not pending.done():
-            return None
+            return PlanRefusal.PENDING
         self._scanners[frame] = None
         try:
-            self._scanners[frame] = self._pending.pop(schema_id).result()
+            scanner = self._pending.pop(schema_id).result()
         except NotPlannedError as error:
             self.refused_schemas[schema_id] = str(error)
-        return self._scanners[frame]
+            self._observer.schema_refused(schema_id, str(error))
+            return PlanRefusal.SCHEMA
+        self._scanners[frame] = scanner
+        self._observer.schema_ready(schema_id)
+        return scanner
 
 
 def make_scanner(writer: WriterSchema, context: MappingContext) -> EventScanner:

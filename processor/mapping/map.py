@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from processor.domain.event import SourceEvent
 from processor.domain.message import FailedTemplate, SkippedTemplate
-from processor.domain.outcome import Processed, TemplateResult, WrongKey
+from processor.domain.outcome import MappingPath, Processed, TemplateResult, WrongKey
 from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId
 from processor.domain.template import Template
@@ -18,6 +18,7 @@ from processor.mapping.context import MappingContext, Suspended
 from processor.mapping.decisions import decision_record
 from processor.mapping.draft import Draft, draft
 from processor.mapping.outputs import create_message
+from processor.mapping.plan_observer import PlanRefusal
 from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from processor.mapping.recipient import Recipient, holder_of
 from processor.mapping.rejections import dead_letter
@@ -46,24 +47,53 @@ def map_event(
     templates = context.templates.for_event(source.name)
     if only is not None:
         templates = tuple(template for template in templates if template.id in only)
+    planned = None
     if duplicate_of is not None:
         results = _skip_all(DecisionReason.DUPLICATE_EVENT, f"first seen at {duplicate_of}")
     elif templates or only is not None:
-        results = _map_templates(templates, source, context, suspended=suspended, propagated=headers.headers)
+        planned = _map_by_plan(templates, source, context, suspended=suspended, propagated=headers.headers)
+        if planned is None:
+            results = _map_templates(templates, source, context, suspended=suspended, propagated=headers.headers)
+        else:
+            results = planned
     else:
         results = _skip_all(DecisionReason.NO_TEMPLATE, f"no template names {source.name}")
-    return _combine(source, context, results, headers)
+    path = MappingPath.REFERENCE if planned is None else MappingPath.PLAIN
+    return _combine(source, context, results, headers, path=path)
 
 
 def combine_results(source: SourceEvent, context: MappingContext, results: Sequence[TemplateResult]) -> Processed:
     """The outcome of an event of which all this came, in this order. For a past operation that adds results of its own
     to those of `map_event`, as a record has one decision and one dead letter at most."""
-    return _combine(source, context, results, propagated_headers(source.record.headers))
+    return _combine(source, context, results, propagated_headers(source.record.headers), path=MappingPath.REFERENCE)
 
 
 def _skip_all(reason: DecisionReason, detail: str) -> list[TemplateResult]:
     """The result of an event for which no template is looked at."""
     return [TemplateResult(skipped=SkippedTemplate(reason=reason, detail=detail))]
+
+
+def _map_by_plan(
+    templates: Sequence[Template],
+    source: SourceEvent,
+    context: MappingContext,
+    *,
+    suspended: Suspended,
+    propagated: Headers,
+) -> list[TemplateResult] | None:
+    """What comes of each template by its plan; None: the event was not scanned, or one of them is suspended, or refuses
+    it."""
+    if not isinstance(source, ScannedEvent):
+        return None
+    refusal = PlanRefusal.SUSPENDED
+    if not suspended or not any(template.id == template_id for template in templates for template_id, _ in suspended):
+        results = source.plan.map_templates(source, templates, context, propagated=propagated)
+        if results is not None:
+            return results
+        refusal = PlanRefusal.TEMPLATE
+    if context.plans is not None:
+        context.plans.refuse(refusal)
+    return None
 
 
 def _map_templates(
@@ -74,12 +104,8 @@ def _map_templates(
     suspended: Suspended,
     propagated: Headers,
 ) -> list[TemplateResult]:
-    """What comes of each template: by its plan where the event was scanned, and none of them is suspended or refuses
-    it; else each by the reference."""
-    if isinstance(source, ScannedEvent) and not suspended:
-        results = source.plan.map_templates(source, templates, context, propagated=propagated)
-        if results is not None:
-            return results
+    """What comes of each template by the reference."""
+    if isinstance(source, ScannedEvent):
         source = SourceEvent(source.record, source.event)
     holder = holder_of(source.event)
     return [
@@ -113,7 +139,12 @@ def _map_template(
 
 
 def _combine(
-    source: SourceEvent, context: MappingContext, results: Sequence[TemplateResult], headers: PropagatedHeaders
+    source: SourceEvent,
+    context: MappingContext,
+    results: Sequence[TemplateResult],
+    headers: PropagatedHeaders,
+    *,
+    path: MappingPath,
 ) -> Processed:
     """The outcome of an event: all that came of its templates, and one record each of its decisions and failures."""
     record = source.record
@@ -126,6 +157,7 @@ def _combine(
         dead_letter=_dead_letter_of(source, failed, context) if failed else None,
         malformed_headers=headers.malformed,
         wrong_key=WrongKey(source.name, source.id, source.ordering_key) if source.has_wrong_key else None,
+        path=path,
     )
 
 

@@ -157,6 +157,11 @@ class EventScanner:
             return None
         return ScannedEvent(record, slots, self, name, self._id(slots))
 
+    def accepts(self, record: SourceRecord) -> bool:
+        """Whether a record that is refused has slots all the same, so that a check refuses it."""
+        assert record.value is not None
+        return self._scan(record.value, FRAME_BYTES) is not None
+
     def plan_of(self, name: EventName) -> TemplatesPlan:
         """The plan of the templates for an event's name."""
         plan = self._plans.get(name)

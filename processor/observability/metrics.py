@@ -50,6 +50,23 @@ OUTPUTS: Final = Metric(
 DECISIONS: Final = Metric(
     "decisions_total", Counter, "Messages that were not created, by the reason of the decision.", labels=("reason",)
 )
+EVENTS: Final = Metric(
+    "events_total",
+    Counter,
+    "Records read, by what mapped them: plain, a plan; reference, all else, so each dead letter and decision about "
+    "a whole record. Counted after the commit.",
+    labels=("path",),
+)
+PLAN_REFUSALS: Final = Metric(
+    "plan_refusals_total",
+    Counter,
+    "Records that the reference maps though there are plans, by reason: form (no frame, JSON, a GUID, too large), "
+    "pending (the plan of its schema is being made), schema (it has none: the log says why), schema_limit (no further "
+    "schema may have one), record (invalid or rare bytes), check (tenant, key, fields that contradict each other), "
+    "suspended (one of its templates), template (one fails, or has a text, an address or a size that is rare), error "
+    "(mapping raised one). Counted while mapping, and again when a batch is mapped again.",
+    labels=("reason",),
+)
 OTHER_TENANT_RATIO: Final = Metric(
     "other_tenant_ratio",
     Gauge,
@@ -169,6 +186,8 @@ LOOKUPS_MISSING: Final = Metric(
 ENGINE: Final[tuple[Metric[Any], ...]] = (
     RECORDS,
     OUTPUTS,
+    EVENTS,
+    PLAN_REFUSALS,
     DECISIONS,
     OTHER_TENANT_RATIO,
     DEAD_LETTERS,

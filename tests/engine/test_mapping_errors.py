@@ -128,6 +128,7 @@ def test_the_record_is_a_dead_letter_and_the_others_are_mapped(
     assert "test_mapping_errors.py" in error["traceback"]
     assert SECRET not in f"{lines}{letter.headers()}"
     assert 1 == registry.get_sample_value("processor_mapping_errors_total")
+    assert 1 == registry.get_sample_value("processor_plan_refusals_total", {"reason": "error"})
 
 
 def test_an_exception_in_decoding_is_handled_alike(

@@ -38,6 +38,7 @@ from tests.support.builders import make_context, make_email, make_event, make_re
 from tests.support.events import repayment
 from tests.support.http_server import recovering_registry
 from tests.support.installation import create_installation
+from tests.support.planned import make_avro_record, with_plans
 
 READY = Readiness(ready=True)
 MAX_STALL_S = 60
@@ -261,6 +262,15 @@ def test_what_came_of_templates_is_counted(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
+def test_the_path_of_each_record_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan, or the reference: of it is each dead letter, and each decision about a whole record."""
+    seen = ObservedStatus(monkeypatch, ends={})
+    planned, read, failed, empty, broken = (varied_outcomes()[number] for number in (8, 0, 2, 5, 6))
+    seen.status.count_committed([planned, read, planned, failed, empty, broken, broken], seconds=0.1)
+
+    assert (2, 5) == tuple(seen.metric("events_total", path=path) for path in ("plain", "reference"))
+
+
 def counted(outcomes: Iterable[Processed | Rejected], *, batch_records: int) -> dict[tuple[str, str], float]:
     """What the counters say of outcomes that were committed in batches of so many; not how many batches."""
     registry = CollectorRegistry()
@@ -277,7 +287,7 @@ def counted(outcomes: Iterable[Processed | Rejected], *, batch_records: int) -> 
     }
 
 
-@given(numbers=st.lists(st.integers(0, 7), max_size=20), batch_records=st.integers(1, 20))
+@given(numbers=st.lists(st.integers(0, 8), max_size=20), batch_records=st.integers(1, 20))
 def test_a_batch_counts_as_its_records_do_alone(numbers: list[int], batch_records: int) -> None:
     """Whatever is in it, in any order: the counters are those of the same records in transactions of their own."""
     outcomes = [varied_outcomes()[number] for number in numbers]
@@ -287,7 +297,7 @@ def test_a_batch_counts_as_its_records_do_alone(numbers: list[int], batch_record
 
 @cache
 def varied_outcomes() -> tuple[Processed | Rejected, ...]:
-    """Eight that differ in what is counted of them."""
+    """Nine that differ in what is counted of them."""
     failing = make_context(
         make_email("mail"), make_email("off", active=False), make_template("fails", body="{GROUP_ID}", strict=True)
     )
@@ -301,6 +311,7 @@ def varied_outcomes() -> tuple[Processed | Rejected, ...]:
         map_record(replace(make_record(), value=None), make_context()),
         map_record(make_record(value=b"broken"), make_context()),
         map_record(make_record(value=b"broken", timestamp_ms=-1), make_context()),
+        map_record(make_avro_record(), with_plans(make_context())),
     )
     return tuple(outcome for outcome in outcomes if isinstance(outcome, Processed | Rejected))
 

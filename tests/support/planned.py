@@ -1,12 +1,12 @@
 """Contexts with plans, and what a planned outcome has in common with the reference's."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from processor.domain.event import SourceEvent
+from processor.domain.event import Event, SourceEvent
 from processor.domain.outcome import CreatedMessage, Outcome, PlannedMessage, Processed
 from processor.domain.output_topics import OutputValue
-from processor.domain.record import Headers, RecordPosition, SourceRecord
+from processor.domain.record import Headers, RecordPosition, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import EventPlans
@@ -26,6 +26,10 @@ def avro_record(fields: Any, *, key: bytes | None = None, headers: Headers = ())
     return record
 
 
+from processor.mapping.plan_observer import PlanRefusal
+from tests.support.builders import make_event, make_record
+
+
 def with_plans(context: MappingContext) -> MappingContext:
     """The context with plans of its own."""
     return replace(context, plans=EventPlans())
@@ -40,6 +44,32 @@ def with_plans_alone(context: MappingContext) -> MappingContext:
     """The same, where nothing is written of values: mapping an event raises unless plans write all of its outputs."""
     formats = {"output_format": context.encode.output_format, "stream_format": context.encode.stream_format}
     return with_plans(replace(context, encode=_NoEncoder(context.schemas, **formats)))
+
+
+def make_avro_record(event: Event | None = None, **changes: Any) -> SourceRecord:
+    """The record of `event`, a LOAN_REPAYMENT by default, with these fields changed, in Avro with its ordering key."""
+    event = event or make_event()
+    value, _ = encode_event({**event.fields, **changes}, schemas(), format=WireFormat.AVRO)
+    return replace(make_record(event), value=value, headers=())
+
+
+@dataclass
+class RecordedPlans:
+    """A PlanObserver that keeps what it is told."""
+
+    refusals: list[PlanRefusal] = field(default_factory=list)
+    ready: list[SchemaId] = field(default_factory=list)
+    refused_schemas: list[tuple[SchemaId, str]] = field(default_factory=list)
+
+    def refused(self, reason: PlanRefusal) -> None:
+        """As PlanObserver has it, as all of these."""
+        self.refusals.append(reason)
+
+    def schema_ready(self, schema_id: SchemaId) -> None:
+        self.ready.append(schema_id)
+
+    def schema_refused(self, schema_id: SchemaId, reason: str) -> None:
+        self.refused_schemas.append((schema_id, reason))
 
 
 def comparable(outcome: Outcome) -> Any:

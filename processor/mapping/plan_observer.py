@@ -1,0 +1,44 @@
+"""What is reported of plans while they are made and used: the core itself neither logs nor counts. Pure."""
+
+from enum import StrEnum
+from typing import Protocol
+
+from processor.domain.record import SchemaId
+
+
+class PlanRefusal(StrEnum):
+    """Why a record is mapped by the reference though there are plans. Published, as the labels of a metric."""
+
+    FORM = "form"  #: It has no frame, or a header says otherwise how it is read: JSON, a GUID; or it is too large.
+    PENDING = "pending"  #: The plan of its schema is being made.
+    SCHEMA = "schema"  #: Its schema has no plan, and the log says why; or there is no such schema.
+    SCHEMA_LIMIT = "schema_limit"  #: As many schemas have plans as may have one.
+    RECORD = "record"  #: Its bytes are invalid, or rare: a long text, say.
+    CHECK = "check"  #: Another tenant, another key, or fields that contradict each other.
+    SUSPENDED = "suspended"  #: One of its templates is suspended.
+    TEMPLATE = "template"  #: One of its templates fails, or has a text, an address or a size that is rare.
+    ERROR = "error"  #: An error was raised when it was mapped first.
+
+
+class PlanObserver(Protocol):
+    """Is told what becomes of plans."""
+
+    def refused(self, reason: PlanRefusal) -> None:
+        """A record is mapped by the reference."""
+
+    def schema_ready(self, schema_id: SchemaId) -> None:
+        """From now on the records of this schema are scanned."""
+
+    def schema_refused(self, schema_id: SchemaId, reason: str) -> None:
+        """There is no plan for this schema, with the templates in use; called once for each set of templates."""
+
+
+class Unobserved:
+    """A PlanObserver that does nothing."""
+
+    def refused(self, reason: PlanRefusal) -> None:
+        """As PlanObserver has it, as all of these."""
+
+    def schema_ready(self, schema_id: SchemaId) -> None: ...
+
+    def schema_refused(self, schema_id: SchemaId, reason: str) -> None: ...

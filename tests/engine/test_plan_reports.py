@@ -1,0 +1,76 @@
+"""What operators see of plans: metrics and log."""
+
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from processor.domain.record import SchemaId
+from processor.engine.loop import run
+from processor.engine.plan_reports import PlanReports
+from processor.engine.status import EngineStatus
+from processor.mapping.options import Plan
+from processor.mapping.plan_observer import PlanRefusal
+from processor.observability.metrics import Metrics
+from processor.settings import InputTopic
+from tests.support.events import repayment
+from tests.support.installation import create_installation
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    """Each reason is there from the start, with 0."""
+    registry = CollectorRegistry()
+    reports = PlanReports(Metrics(registry))
+    for reason in (PlanRefusal.CHECK, PlanRefusal.CHECK, PlanRefusal.FORM):
+        reports.refused(reason)
+
+    expected = dict.fromkeys(PlanRefusal, 0) | {PlanRefusal.CHECK: 2, PlanRefusal.FORM: 1}
+    assert expected == {
+        reason: registry.get_sample_value("processor_plan_refusals_total", {"reason": reason}) for reason in PlanRefusal
+    }
+
+
+def test_schemas_are_logged_once() -> None:
+    """One that is refused is a warning for each reason, however often it is refused; one that is ready is no news."""
+    reports = PlanReports(Metrics(CollectorRegistry()))
+    with capture_logs() as lines:
+        for reason in ("recursive", "recursive", "other"):
+            reports.schema_refused(SchemaId(7), reason)
+        reports.schema_ready(SchemaId(8))
+
+    assert [
+        {"event": "schema without a plan", "log_level": "warning", "schema_id": 7, "reason": "recursive"},
+        {"event": "schema without a plan", "log_level": "warning", "schema_id": 7, "reason": "other"},
+        {"event": "plan ready", "log_level": "debug", "schema_id": 8},
+    ] == lines
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("changes", "executor", "because"),
+    [({}, "plain", "the default"), ({"plan": Plan.OFF}, "off", "PROCESSOR_PLAN is set")],
+    ids=["default", "off"],
+)
+def test_run_says_how_it_maps(
+    bootstrap_servers: str, topic_prefix: str, changes: dict[str, Any], executor: str, because: str
+) -> None:
+    """At the start; each record is counted by its path, and has a reason where the reference maps it though there are
+    plans."""
+    installation = create_installation(bootstrap_servers, topic_prefix, **changes)
+    installation.produce_events([repayment(n) for n in range(8)])
+    registry = CollectorRegistry()
+    status = EngineStatus(Metrics(registry), events=installation.settings.topic(InputTopic.EVENTS), max_stall_s=60)
+    with capture_logs() as lines:
+        run(installation.settings, until_end=True, status=status)
+    (line,) = [line for line in lines if line["event"] == "executor of plans"]
+    plain, reference = (
+        registry.get_sample_value("processor_events_total", {"path": path}) or 0 for path in ("plain", "reference")
+    )
+    refused = sum(
+        registry.get_sample_value("processor_plan_refusals_total", {"reason": reason}) or 0 for reason in PlanRefusal
+    )
+
+    assert (executor, because) == (line["executor"], line["because"])
+    assert 8 == plain + reference
+    assert (reference if executor == "plain" else 0) == refused
