@@ -28,6 +28,7 @@ from processor.mapping.context import DraftRules, MappingContext
 from processor.mapping.event_plans import EventPlans
 from processor.mapping.options import Plan
 from processor.mapping.reference import Reference
+from processor.mapping.verify_plan import Sample
 from processor.observability.metrics import Metrics
 from processor.observability.signals import Shutdown
 from processor.registry.cache import schemas_by_id
@@ -147,10 +148,11 @@ def build_mapping(
 def _make_plans(settings: Settings, metrics: Metrics) -> EventPlans | None:
     """The plans, or None where the settings want none; the log says which."""
     because = "PROCESSOR_PLAN is set" if "plan" in settings.model_fields_set else "the default"
-    log.info("executor of plans", executor=settings.plan, because=because)
+    log.info("executor of plans", executor=settings.plan, because=because, verify=settings.plan_verify)
     if settings.plan is Plan.OFF:
         return None
-    return EventPlans(partial(call_in_thread, name="plan"), observer=PlanReports(metrics))
+    sample = Sample(settings.plan_verify) if settings.plan_verify else None
+    return EventPlans(partial(call_in_thread, name="plan"), observer=PlanReports(metrics), sample=sample)
 
 
 def _mapping_context(

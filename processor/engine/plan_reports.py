@@ -3,8 +3,8 @@
 import structlog
 
 from processor.domain.record import SchemaId
-from processor.mapping.plan_observer import PlanRefusal
-from processor.observability.metrics import PLAN_REFUSALS, Metrics
+from processor.mapping.plan_observer import PlanDifference, PlanRefusal
+from processor.observability.metrics import PLAN_DIFFERENCES, PLAN_REFUSALS, Metrics
 
 log = structlog.get_logger()
 
@@ -14,6 +14,7 @@ class PlanReports:
 
     def __init__(self, metrics: Metrics) -> None:
         self._refusals = {reason: metrics[PLAN_REFUSALS].labels(reason) for reason in PlanRefusal}
+        self._differences = metrics[PLAN_DIFFERENCES]
         self._logged: set[tuple[SchemaId, str]] = set()
 
     def refused(self, reason: PlanRefusal) -> None:
@@ -29,3 +30,14 @@ class PlanReports:
         if (schema_id, reason) not in self._logged:
             self._logged.add((schema_id, reason))
             log.warning("schema without a plan", schema_id=schema_id, reason=reason)
+
+    def differs(self, difference: PlanDifference) -> None:
+        """Without values, as an event has them."""
+        self._differences.inc()
+        log.error(
+            "plan differs from the reference",
+            position=str(difference.position),
+            event_name=difference.event,
+            templates=list(difference.templates),
+            differs=list(difference.what),
+        )

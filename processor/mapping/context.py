@@ -14,8 +14,9 @@ from processor.domain.reasons import TemplateReason
 from processor.domain.record import Headers, SourceRecord, TemplateId
 from processor.domain.template import TemplateSet
 from processor.mapping.options import KeyCheck, WrittenDecisions
-from processor.mapping.plan_observer import PlanRefusal
+from processor.mapping.plan_observer import PlanDifference, PlanRefusal
 from processor.mapping.reference import EMPTY_TABLES, Reference
+from processor.mapping.verify_plan import Sample
 from processor.wire.encode import OutputEncoder
 from processor.wire.reader_schemas import Schemas
 from processor.wire.schema import SchemaOf
@@ -43,8 +44,15 @@ class Plans(Protocol):
     def scan_ahead(self, records: Sequence[SourceRecord], context: "MappingContext") -> Sequence[SourceEvent | None]:
         """The events of records that `scan` may be left out for; never blocks, and raises nothing."""
 
+    @property
+    def sample(self) -> Sample | None:
+        """The records that are mapped by the reference too; None: none of them."""
+
     def refuse(self, reason: PlanRefusal) -> None:
         """Report that a record is mapped by the reference, whatever `scan` gave."""
+
+    def refuse_difference(self, difference: PlanDifference) -> None:
+        """The same of a record of the sample of which a plan made something else than the reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

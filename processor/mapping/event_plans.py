@@ -13,9 +13,11 @@ from processor.domain.placeholders import PlaceholderType
 from processor.domain.record import EventName, SchemaId, SourceRecord
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
-from processor.mapping.plan_observer import PlanObserver, PlanRefusal, Unobserved
+from processor.mapping.plan_observer import PlanDifference, PlanObserver, PlanRefusal, Unobserved
 from processor.mapping.plan_values import give_none
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
+from processor.mapping.verify_plan import Sample, event_differences
+from processor.wire.decode import decode
 from processor.wire.framing import FRAME_BYTES, GUID_HEADER, parse_frame
 from processor.wire.scan_program import NotPlannedError, Path
 from processor.wire.schema import SchemaOf, WriterSchema
@@ -44,10 +46,14 @@ class EventPlans:
     `refused_schemas` says for which writers' schemas there is no plan, and why.
     """
 
-    def __init__(self, start: Start = make_at_once, *, observer: PlanObserver | None = None) -> None:
-        """`start` may make scanners in other threads; the records of a schema are refused until its own is there."""
+    def __init__(
+        self, start: Start = make_at_once, *, observer: PlanObserver | None = None, sample: Sample | None = None
+    ) -> None:
+        """`start` may make scanners in other threads; the records of a schema are refused until its own is there.
+        `sample`: the records that are verified."""
         self._start = start
         self._observer = observer or Unobserved()
+        self.sample = sample
         self._context: MappingContext | None = None
         self._scanners: dict[bytes, EventScanner | None] = {}  # by the frame that stands before a value
         self._pending: dict[SchemaId, Future[EventScanner]] = {}
@@ -73,17 +79,21 @@ class EventPlans:
         scanned = scanner.scan(record)
         if scanned is None:
             self.refuse(PlanRefusal.CHECK if scanner.accepts(record) else PlanRefusal.RECORD)
+        elif self.sample is not None and self.sample.includes(record.position.offset):
+            return self._verify(scanned, record, context, schema_of)
         return scanned
 
     def scan_ahead(self, records: Sequence[SourceRecord], context: MappingContext) -> list[ScannedEvent | None]:
-        """What `scan` gives of each of these records, where the scanner of its schema is there; else None, and what
-        comes of the record is left to `scan`, an error of ours too. Never blocks."""
+        """What `scan` gives of each of these records, where the scanner of its schema is there and it is not verified;
+        else None, and what comes of the record is left to `scan`, an error of ours too. Never blocks."""
         return [self._scan_known(record, context) if context is self._context else None for record in records]
 
     def _scan_known(self, record: SourceRecord, context: MappingContext) -> ScannedEvent | None:
         value = record.value
         scanner = None if value is None else self._scanners.get(value[:FRAME_BYTES])
         if scanner is None or value is None or not _may_be_scanned(record, value, context):
+            return None
+        if self.sample is not None and self.sample.includes(record.position.offset):
             return None
         try:
             return scanner.scan(record)
@@ -93,6 +103,22 @@ class EventPlans:
     def refuse(self, reason: PlanRefusal) -> None:
         """Report that a record is mapped by the reference."""
         self._observer.refused(reason)
+
+    def refuse_difference(self, difference: PlanDifference) -> None:
+        """Report that a record that was verified is mapped by the reference, as a plan differs from it."""
+        self._observer.differs(difference)
+        self.refuse(PlanRefusal.DIFFERENCE)
+
+    def _verify(
+        self, scanned: ScannedEvent, record: SourceRecord, context: MappingContext, schema_of: SchemaOf
+    ) -> ScannedEvent | None:
+        """The event of `record`, unless the reference reads another one or none."""
+        event = decode(record, schemas=context.schemas, schema_of=schema_of, max_event_bytes=context.max_event_bytes)
+        parts = event_differences(scanned, event)
+        if not parts:
+            return scanned
+        self.refuse_difference(PlanDifference(record.position, scanned.name, (), parts))
+        return None
 
     def _find_scanner(self, frame: bytes, context: MappingContext, schema_of: SchemaOf) -> EventScanner | PlanRefusal:
         """The scanner of a schema that is met for the first time, or was not ready yet."""

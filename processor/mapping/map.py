@@ -6,6 +6,7 @@ event ── duplicate? ── templates ──▶ for each: checks ── rende
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from processor.domain.event import SourceEvent
 from processor.domain.message import FailedTemplate, SkippedTemplate
@@ -14,15 +15,16 @@ from processor.domain.reasons import DecisionReason, Reason
 from processor.domain.record import Headers, OutRecord, RecordPosition, TemplateId
 from processor.domain.template import Template
 from processor.mapping.checks import case_of
-from processor.mapping.context import MappingContext, Suspended
+from processor.mapping.context import MappingContext, Plans, Suspended
 from processor.mapping.decisions import decision_record
 from processor.mapping.draft import Draft, draft
 from processor.mapping.outputs import create_message
-from processor.mapping.plan_observer import PlanRefusal
+from processor.mapping.plan_observer import PlanDifference, PlanRefusal
 from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from processor.mapping.recipient import Recipient, holder_of
 from processor.mapping.rejections import dead_letter
 from processor.mapping.scanned_event import ScannedEvent
+from processor.mapping.verify_plan import result_differences
 from processor.wire.dead_letter import dead_letter_record
 
 
@@ -81,18 +83,46 @@ def _map_by_plan(
     suspended: Suspended,
     propagated: Headers,
 ) -> list[TemplateResult] | None:
-    """What comes of each template by its plan; None: the event was not scanned, or one of them is suspended, or refuses
-    it."""
-    if not isinstance(source, ScannedEvent):
+    """What comes of each template by its plan; None: the event was not scanned, or one of them is suspended, refuses
+    it, or is found to differ from the reference."""
+    plans = context.plans
+    if not isinstance(source, ScannedEvent) or plans is None:
         return None
-    refusal = PlanRefusal.SUSPENDED
-    if not suspended or not any(template.id == template_id for template in templates for template_id, _ in suspended):
-        results = source.plan.map_templates(source, templates, context, propagated=propagated)
-        if results is not None:
-            return results
-        refusal = PlanRefusal.TEMPLATE
-    if context.plans is not None:
-        context.plans.refuse(refusal)
+    if suspended and any(template.id == template_id for template in templates for template_id, _ in suspended):
+        plans.refuse(PlanRefusal.SUSPENDED)
+        return None
+    results = source.plan.map_templates(source, templates, context, propagated=propagated)
+    if results is None:
+        plans.refuse(PlanRefusal.TEMPLATE)
+    elif plans.sample is not None and plans.sample.includes(source.record.position.offset):
+        return _verified(results, templates, source, context, plans, propagated=propagated)
+    return results
+
+
+def _verified(
+    planned: list[TemplateResult],
+    templates: Sequence[Template],
+    source: ScannedEvent,
+    context: MappingContext,
+    plans: Plans,
+    *,
+    propagated: Headers,
+) -> list[TemplateResult] | None:
+    """`planned`, unless the reference makes something else of it. A row of the reference tables may have changed
+    between the two, so where it does the plan is run once more."""
+    ids = [template.id for template in templates]
+    reference = _map_templates(templates, source, context, suspended=frozenset(), propagated=propagated)
+    if not result_differences(ids, planned, reference):
+        return planned
+    again = source.plan.map_templates(source, templates, context, propagated=propagated)
+    if again is None:
+        plans.refuse(PlanRefusal.TEMPLATE)
+        return None
+    differences = result_differences(ids, again, reference)
+    if not differences:
+        return again
+    parts = tuple(dict.fromkeys(chain.from_iterable(differences.values())))
+    plans.refuse_difference(PlanDifference(source.record.position, source.name, tuple(differences), parts))
     return None
 
 

@@ -1,9 +1,10 @@
 """What is reported of plans while they are made and used: the core itself neither logs nor counts. Pure."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from processor.domain.record import SchemaId
+from processor.domain.record import EventName, RecordPosition, SchemaId, TemplateId
 
 
 class PlanRefusal(StrEnum):
@@ -18,6 +19,21 @@ class PlanRefusal(StrEnum):
     SUSPENDED = "suspended"  #: One of its templates is suspended.
     TEMPLATE = "template"  #: One of its templates fails, or has a text, an address or a size that is rare.
     ERROR = "error"  #: An error was raised when it was mapped first.
+    DIFFERENCE = "difference"  #: It was verified, and its plan differed from the reference.
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDifference:
+    """A record of which a plan made something else than the reference, whose outcome counts.
+
+    `templates`: those of which it did; none where the event itself was read otherwise. `what` says which parts differ,
+    never their values.
+    """
+
+    position: RecordPosition
+    event: EventName
+    templates: tuple[TemplateId, ...]
+    what: tuple[str, ...]
 
 
 class PlanObserver(Protocol):
@@ -32,6 +48,9 @@ class PlanObserver(Protocol):
     def schema_refused(self, schema_id: SchemaId, reason: str) -> None:
         """There is no plan for this schema, with the templates in use; called once for each set of templates."""
 
+    def differs(self, difference: PlanDifference) -> None:
+        """A plan and the reference differ, a bug of this program."""
+
 
 class Unobserved:
     """A PlanObserver that does nothing."""
@@ -42,3 +61,5 @@ class Unobserved:
     def schema_ready(self, schema_id: SchemaId) -> None: ...
 
     def schema_refused(self, schema_id: SchemaId, reason: str) -> None: ...
+
+    def differs(self, difference: PlanDifference) -> None: ...

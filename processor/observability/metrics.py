@@ -64,8 +64,15 @@ PLAN_REFUSALS: Final = Metric(
     "pending (the plan of its schema is being made), schema (it has none: the log says why), schema_limit (no further "
     "schema may have one), record (invalid or rare bytes), check (tenant, key, fields that contradict each other), "
     "suspended (one of its templates), template (one fails, or has a text, an address or a size that is rare), error "
-    "(mapping raised one). Counted while mapping, and again when a batch is mapped again.",
+    "(mapping raised one), difference (`PROCESSOR_PLAN_VERIFY`). Counted while mapping, and again when a batch is "
+    "mapped again.",
     labels=("reason",),
+)
+PLAN_DIFFERENCES: Final = Metric(
+    "plan_differences_total",
+    Counter,
+    "Verified records (`PROCESSOR_PLAN_VERIFY`) of which a plan made something else than the reference, a bug of this "
+    "program: what the reference made is published, and the log says which parts differ.",
 )
 OTHER_TENANT_RATIO: Final = Metric(
     "other_tenant_ratio",
@@ -188,6 +195,7 @@ ENGINE: Final[tuple[Metric[Any], ...]] = (
     OUTPUTS,
     EVENTS,
     PLAN_REFUSALS,
+    PLAN_DIFFERENCES,
     DECISIONS,
     OTHER_TENANT_RATIO,
     DEAD_LETTERS,

@@ -479,6 +479,13 @@ class Settings(BaseSettings):
         description="How ordinary Avro events are mapped: plain, by plans made of schemas and templates; off, each by "
         "the reference, which makes the same outputs, slower.",
     )
+    plan_verify: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The share of planned events that the reference maps too, so that a fault of a plan is found: what "
+        "it makes is published, and processor_plan_differences_total counts where a plan makes something else.",
+    )
     circuit_breaker: Switch = Field(
         default=Switch.ON, description="Suspend a template that fails for almost every record."
     )

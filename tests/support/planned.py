@@ -10,9 +10,10 @@ from processor.domain.record import Headers, RecordPosition, SchemaId, SourceRec
 from processor.mapping.context import MappingContext
 from processor.mapping.decode_record import decode_record
 from processor.mapping.event_plans import EventPlans
+from processor.mapping.plan_observer import PlanDifference, PlanRefusal
 from processor.wire.encode import OutputEncoder, encode_event
 from processor.wire.wire_format import WireFormat
-from tests.support.builders import EVENTS_TOPIC, make_context, schemas
+from tests.support.builders import EVENTS_TOPIC, make_context, make_event, make_record, schemas
 
 
 def avro_record(fields: Any, *, key: bytes | None = None, headers: Headers = ()) -> SourceRecord:
@@ -24,10 +25,6 @@ def avro_record(fields: Any, *, key: bytes | None = None, headers: Headers = ())
         decoded = decode_record(record, make_context(), schema_of=schemas().local_schema)
         record = replace(record, key=decoded.ordering_key.encode())  # type: ignore[union-attr]
     return record
-
-
-from processor.mapping.plan_observer import PlanRefusal
-from tests.support.builders import make_event, make_record
 
 
 def with_plans(context: MappingContext) -> MappingContext:
@@ -60,6 +57,7 @@ class RecordedPlans:
     refusals: list[PlanRefusal] = field(default_factory=list)
     ready: list[SchemaId] = field(default_factory=list)
     refused_schemas: list[tuple[SchemaId, str]] = field(default_factory=list)
+    differences: list[PlanDifference] = field(default_factory=list)
 
     def refused(self, reason: PlanRefusal) -> None:
         """As PlanObserver has it, as all of these."""
@@ -70,6 +68,9 @@ class RecordedPlans:
 
     def schema_refused(self, schema_id: SchemaId, reason: str) -> None:
         self.refused_schemas.append((schema_id, reason))
+
+    def differs(self, difference: PlanDifference) -> None:
+        self.differences.append(difference)
 
 
 def comparable(outcome: Outcome) -> Any:
