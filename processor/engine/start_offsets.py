@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import structlog
@@ -128,7 +128,7 @@ class StartOffsetResolver:
         self._settings = settings
         self._events = settings.topic(InputTopic.EVENTS)
         self._read_topics = read_topics
-        self._context = context
+        self._context = replace(context, plans=None)  # plans are for the loop's thread alone
         self._schemas_of_outputs = schemas_of_outputs
         self._registry_lock = threading.Lock()
         self._start_policy = start_policy

@@ -1,6 +1,7 @@
 """The deduplication window after a restart: what a record was when it was processed decides, on a real broker."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from processor.domain.record import Headers, RecordPosition, SchemaGuid, SchemaI
 from processor.engine import output_scan, start_offsets
 from processor.errors import UnavailableError
 from processor.kafka import read_range
+from processor.mapping.event_plans import EventPlans
 from processor.mapping.options import KeyCheck, WrittenDecisions
 from processor.settings import SchemaRegistrySettings
 from processor.wire.dead_letter import dead_letter_record
@@ -184,9 +186,17 @@ def test_another_tenants_event_does_not_count(bootstrap_servers: str, topic_pref
 
 @pytest.mark.parametrize("decisions", ["off", "unexpected"])
 def test_records_without_an_outcome_are_read_from_the_input(
-    bootstrap_servers: str, topic_prefix: str, decisions: str
+    bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch, decisions: str
 ) -> None:
-    """Where decisions are not written, an event that made no message counts all the same, also after a restart."""
+    """Where decisions are not written, an event that made no message counts all the same, also after a restart. They
+    are read in a thread, by the reference: plans are the loop's."""
+    scan, threads = EventPlans.scan, set[threading.Thread]()
+
+    def scan_seen(self: EventPlans, *args: Any, **options: Any) -> Any:
+        threads.add(threading.current_thread())
+        return scan(self, *args, **options)
+
+    monkeypatch.setattr(EventPlans, "scan", scan_seen)
     installation = create_installation(
         bootstrap_servers, topic_prefix, decisions=decisions, channels={"disabled": ["EMAIL", "EVENT_STREAM"]}
     )
@@ -199,6 +209,7 @@ def test_records_without_an_outcome_are_read_from_the_input(
 
     assert set() == source_offsets(installation)
     assert [3] == installation.committed()
+    assert {threading.main_thread()} == threads
 
 
 def test_a_record_that_cannot_be_decoded_now_defers_the_start(
