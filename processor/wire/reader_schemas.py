@@ -205,7 +205,7 @@ def _inline_references(name: str, definitions: Mapping[str, Any]) -> str:
 # What a reader schema has to be
 
 _ENVELOPE: Final = ("eventId", "event", "occurredAt", "tenant", "correlationId", "actor")
-_SUPPORTED: Final = frozenset(
+SUPPORTED_KINDS: Final = frozenset(
     {"boolean", "int", "long", "string", "uuid", "date", "timestamp-millis", "timestamp-micros"}
 )
 
@@ -250,7 +250,7 @@ def _unsupported_types(type_: Type, path: str) -> Iterator[str]:
                 yield from _unsupported_types(inner, path)
             elif not all(map(_is_custom_value, type_.branches)):
                 yield f"{path}: a union is null and one type, or custom field values"
-        case Scalar() if type_.kind not in _SUPPORTED:
+        case Scalar() if type_.kind not in SUPPORTED_KINDS:
             yield f"{path}: {type_.kind} is not among the types of events"
         case Fixed():
             yield f"{path}: fixed is not among the types of events"

@@ -30,7 +30,7 @@ from processor.domain.value_format import (
     parse_format,
 )
 from processor.mapping.escape import EscapeError, escape
-from processor.mapping.plain_text import PLAIN_ESCAPES, TextPlanner
+from processor.mapping.plain_text import TextPlanner
 from processor.mapping.recipient import holder_of
 from processor.mapping.render import Rendered, render
 from processor.mapping.table_formats import TABLE_COLUMNS
@@ -55,12 +55,6 @@ ZONES = (UTC, ZoneInfo("Asia/Tokyo"), ZoneInfo("America/Los_Angeles"))
 
 
 # ---------------------------------------------------------------------------------------------------------- operations
-
-
-def test_each_type_and_each_context_has_its_operation() -> None:
-    """Also in the plain executor: a new one that only the reference knows is found here."""
-    assert set(PlaceholderType) == ALPHABETS.keys()
-    assert set(EscapeContext) == CONTEXTS.keys() == PLAIN_ESCAPES.keys()
 
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
