@@ -234,6 +234,8 @@ class _Planner:
             case Scalar("null"), Scalar("null"):
                 self.found[path] = Default(None)
                 return Group(())
+            case Scalar("int"), Scalar("long"):
+                return self._leaf(Form.INT, path)
             case Scalar(), Scalar():
                 return self._leaf(form or _FORMS[reader.kind], path)
             case DecimalBytes(), DecimalBytes():

@@ -21,10 +21,20 @@ from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import ReaderSchema
 from processor.wire.scan_program import NotPlannedError, Path, scan_program
 from processor.wire.schema import Record, Type, Union, WriterSchema
+from processor.wire.schema_parser import parse_schema
 from processor.wire.slot_values import Slots, value_reader
 from processor.wire.wire_format import WireFormat
 from tests.support.laws import examples
-from tests.support.wire import SCHEMAS, changed_schema, events_of, field_of, golden_avro, golden_event, reader_schema
+from tests.support.wire import (
+    SCHEMAS,
+    changed_schema,
+    events_of,
+    field_of,
+    golden_avro,
+    golden_event,
+    reader_schema,
+    varint,
+)
 from tests.wire.test_decode_evolution import EXTRAS, account_of, add, without, write_example
 from tests.wire.test_decode_mutated import MUTATIONS, valid_avro
 
@@ -190,6 +200,18 @@ def test_writers_of_other_versions(change: Callable[[dict[str, Any]], object]) -
         fields["account"] = {**golden_event().fields["account"], "id": b"LN-1"}
 
     assert check_equal(evolved(writer), write_example(writer, **fields), writer.type, reader_schema().type)
+
+
+@pytest.mark.parametrize(("number", "accepted"), [(2**31 - 1, True), (-(2**31), True), (2**31, False)])
+def test_a_number_that_is_promoted(number: int, accepted: bool) -> None:
+    """Has the range of what its writer declares."""
+    _, writer = parse_schema('{"type": "record", "name": "R", "fields": [{"name": "x", "type": "int"}]}')
+    _, reader = parse_schema('{"type": "record", "name": "R", "fields": [{"name": "x", "type": "long"}]}')
+    assert isinstance(reader, Record)
+    scanned = Scanned(writer, reader)
+
+    assert accepted == (scanned.slots(varint(number), 0) is not None)
+    assert accepted == (read_or_none(bytes(FRAME_BYTES) + varint(number), writer, reader) is not None)
 
 
 def test_schemas_that_cannot_be_resolved() -> None:
