@@ -80,10 +80,21 @@ class EventPlan:
         """As TemplatesPlan. `propagated` as for `create_message`."""
         if context is not self._context:
             return None
-        shared = self._shared.of(source)
         results = []
+        shared: Holes | None = None
         for template in templates:
-            result = self._templates[template.id].map(source, shared, propagated)
+            plan = self._templates[template.id]
+            draft = plan.draft(source.slots)
+            if draft is None:
+                return None
+            result: TemplateResult | None
+            if isinstance(draft, SkippedTemplate):
+                result = TemplateResult(skipped=draft)
+            elif draft.suppressed is not None:
+                result = plan.discard(draft, source, propagated)
+            else:
+                shared = shared or self._shared.of(source)
+                result = plan.create(draft, source, shared, propagated)
             if result is None:
                 return None
             results.append(result)
@@ -147,7 +158,7 @@ class _TemplatePlan:
 
     def __init__(self, template: Template, event: EventName, values: EventValues, context: MappingContext) -> None:
         self._template, self._event, self._context = template, event, context
-        self._draft = plan_draft(
+        self.draft = plan_draft(
             template,
             event,
             values,
@@ -170,20 +181,10 @@ class _TemplatePlan:
         if channel.is_stream and event in context.output_topics.streams:
             self._stream = _StreamPlan(template, event, context, added)
 
-    def map(self, source: ScannedEvent, shared: Holes, propagated: Headers) -> TemplateResult | None:
-        """None: refused."""
-        draft = self._draft(source.slots)
-        if draft is None:
-            return None
-        if isinstance(draft, SkippedTemplate):
-            return TemplateResult(skipped=draft)
-        if draft.suppressed is not None:
-            return self._discard(draft, source, propagated)
-        return self._create(draft, source, shared, propagated)
-
-    def _create(
+    def create(
         self, draft: PlannedDraft, source: ScannedEvent, shared: Holes, propagated: Headers
     ) -> TemplateResult | None:
+        """The message of a draft, and its records; None: refused, one of them does not fit."""
         write_message, write_status = self._writers_of(draft, source)
         encoders, partition, missing = self._encoders, source.record.position.partition, draft.missing
         key, body = draft.key.encode(), draft.body.encode()
@@ -229,7 +230,7 @@ class _TemplatePlan:
             writers = self._writers[variant] = _writer(message_plan(*args)), _writer(status_plan(*args))
         return writers
 
-    def _discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
+    def discard(self, draft: PlannedDraft, source: ScannedEvent, propagated: Headers) -> TemplateResult | None:
         """The Discarded `Message` of a draft that is suppressed."""
         assert self._notification is not None  # else nothing is suppressed
         output = self._notification.write(draft, source, propagated=propagated)

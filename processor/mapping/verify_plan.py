@@ -64,7 +64,7 @@ def _differing_parts(planned: TemplateResult, reference: TemplateResult) -> Iter
     for part in _MESSAGE_PARTS if kind == "message" else ():
         if getattr(planned.message, part) != getattr(reference.message, part):
             yield f"message {part}"
-    for part in ("skipped", "failed", "discarded", "missing"):
+    for part in ("skipped", "failed", "missing"):
         if getattr(planned, part) != getattr(reference, part):
             yield part
     yield from _differing_outputs(planned.outputs, reference.outputs)

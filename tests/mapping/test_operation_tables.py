@@ -21,11 +21,12 @@ from processor.mapping.text_plan import ALPHABETS, CONTEXTS
 from processor.wire.avro_reader import read_avro
 from processor.wire.encode import HEADERS
 from processor.wire.output_plan import HoleKind, output_plan
-from processor.wire.plain_scan import plain_scan, value_reader
+from processor.wire.plain_scan import plain_scan
 from processor.wire.reader_schemas import SUPPORTED_KINDS
 from processor.wire.scan_program import Form, Leaf, Place, ScanProgram, scan_program
 from processor.wire.schema import DecimalBytes, Fixed, Record, Recursive, Scalar, Type
 from processor.wire.schema_parser import parse_schema
+from processor.wire.slot_values import value_reader
 from processor.wire.value_encoders import ENCODERS
 from processor.wire.wire_format import WireFormat
 from tests.fuzz.avro import avro_bytes
@@ -74,7 +75,7 @@ def leaf(form: StrEnum) -> Leaf:
 
 def without_expression(forms: Iterable[StrEnum]) -> set[str]:
     """The forms that the plain executor cannot scan."""
-    return _failing(forms, lambda form: plain_scan(ScanProgram(leaf(form), 1, {}, (), ())))
+    return _failing(forms, lambda form: plain_scan(ScanProgram(leaf(form), 1, {})))
 
 
 def without_value(forms: Iterable[StrEnum]) -> set[str]:

@@ -121,13 +121,13 @@ def test_a_right_plan_is_published() -> None:
 @pytest.mark.parametrize(
     ("attribute", "value", "part"),
     [
-        ("_id", "00000000-0000-0000-0000-000000000000", "event id"),
-        ("_ordering_key", "f" * 32, "event ordering_key"),
-        ("_name", "LOAN_CREATED", "event name"),
+        ("id", "00000000-0000-0000-0000-000000000000", "event id"),
+        ("record", replace(RECORD, key=b"f" * 32), "event ordering_key"),
+        ("name", "LOAN_CREATED", "event name"),
     ],
 )
 def test_an_event_that_is_scanned_wrongly(
-    monkeypatch: pytest.MonkeyPatch, attribute: str, value: str, part: str
+    monkeypatch: pytest.MonkeyPatch, attribute: str, value: Any, part: str
 ) -> None:
     """Is read by the reference."""
     right = EventScanner.scan
