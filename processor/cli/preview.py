@@ -1,4 +1,5 @@
 """`processor preview TEMPLATE`: a template's text beside the message it makes, and the value of each placeholder.
+`processor preview --programs`: how plans map an event (`preview_programs.py`).
 
 The exit code is 1 when the template makes no message of the event.
 """
@@ -20,6 +21,7 @@ from processor.errors import UsageError
 if TYPE_CHECKING:
     from processor.domain.event import Event
     from processor.domain.template import Template
+    from processor.settings import Settings
     from processor.templates.load import LoadResult
     from processor.templates.preview import Preview
     from processor.wire.reader_schemas import Schemas
@@ -28,7 +30,7 @@ EXAMPLE: Final = "processor preview loan-repayment-email --open"
 
 
 def command(
-    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="The template's id.")],
+    template: Annotated[str | None, typer.Argument(metavar="TEMPLATE", help="The template's id.")] = None,
     event: Annotated[
         str | None, typer.Option(metavar="EVENT", help="A file of one JSON event, - for stdin, or an event's name.")
     ] = None,
@@ -37,11 +39,29 @@ def command(
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the HTML body to a file.")] = None,
     browser: Annotated[bool, typer.Option("--open", help="Show the HTML body in the browser.")] = False,
+    programs: Annotated[
+        bool,
+        typer.Option(
+            "--programs",
+            help="How plans map an event: the scan of its records and the texts of TEMPLATE, or without one of all "
+            "its templates, as in --programs --event LOAN_REPAYMENT.",
+        ),
+    ] = False,
+    writer: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --programs: the producer's schema, .avsc; not set: our own."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show a template's text beside the message it makes, and its values; opens no connection."""
     if event is not None and sample is not None:
         raise UsageError("--event and --sample are two events", hint="keep one of them")
+    if programs and (sample is not None or html is not None or browser):
+        raise UsageError("--programs are of an event's name", hint="leave --sample, --html and --open out")
+    if writer is not None and not programs:
+        raise UsageError("--writer makes sense with --programs alone", hint="leave it out")
+    if template is None and not (programs and event is not None):
+        raise UsageError("preview needs a template", hint=f"`{EXAMPLE}`, or --programs --event LOAN_REPAYMENT")
     from processor.mapping.draft import Draft
     from processor.registry.schema_files import load_schemas
     from processor.templates.load import load_templates
@@ -50,7 +70,10 @@ def command(
     settings = output.load_quiet_settings()
     schemas = load_schemas(settings.schemas_dir)
     loaded = load_templates(settings, schemas)
-    found = _find_template(loaded, template)
+    found = None if template is None else _find_template(loaded, template)
+    if programs:
+        return _show_programs(found, event, writer, loaded, settings=settings, schemas=schemas, as_json=as_json)
+    assert found is not None
     if event is not None:
         source = _event_of_argument(event, found, schemas, tenant=settings.tenant)
     else:
@@ -63,6 +86,25 @@ def command(
     else:
         _print(preview)
     return 0 if isinstance(preview.result, Draft) else FINDINGS_EXIT_CODE
+
+
+def _show_programs(
+    template: "Template | None",
+    event: str | None,
+    writer: Path | None,
+    loaded: "LoadResult",
+    *,
+    settings: "Settings",
+    schemas: "Schemas",
+    as_json: bool,
+) -> int:
+    from processor.cli.preview_programs import show_programs
+    from processor.templates.load import require_usable
+
+    if template is not None:
+        _refuse_manual(template)
+    templates = require_usable(loaded)
+    return show_programs(template, event, writer, templates, settings=settings, schemas=schemas, as_json=as_json)
 
 
 def _find_template(loaded: "LoadResult", name: str) -> "Template":

@@ -159,12 +159,12 @@ def make_scanner(writer: WriterSchema, context: MappingContext) -> EventScanner:
         context.schemas,
         tenant=context.tenant,
         time_zone=context.draft_rules.time_zone,
-        wanted=_wanted_paths(writer, context),
+        wanted=wanted_paths(writer, context),
         make_plan=make_plan,
     )
 
 
-def _wanted_paths(writer: WriterSchema, context: MappingContext) -> frozenset[Path]:
+def wanted_paths(writer: WriterSchema, context: MappingContext) -> frozenset[Path]:
     """What the templates for events of a writer's family read: all that their plans ask for while they are made."""
     wanted = _WantedValues()
     for event in EVENTS:

@@ -104,7 +104,7 @@ class ScannedEvent(SourceEvent):
 
 
 class EventScanner:
-    """Scans the records of one writer's schema. `values` reads their slots."""
+    """Scans the records of one writer's schema by `program`. `values` reads their slots."""
 
     def __init__(
         self,
@@ -128,6 +128,7 @@ class EventScanner:
         own = {*_ENVELOPE, *_HOLDERS, *_RULE_PATHS.get(family.name, ()), *chain.from_iterable(keys.values())}
         paths = [path for path in sorted(own.union(wanted)) if path[0] in fields]
         program = scan_program(writer.type, schema.type, paths)
+        self.program = program
         self.tenant = tenant
         self.values = ScannedValues(program, time_zone=time_zone, known={("tenant",): tenant})
         self._writer = writer

@@ -77,9 +77,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Values that stand behind each other: the fields of a record."""
+    """Values that stand behind each other: the fields of a record. `names`: how the writer calls each, for people."""
 
     nodes: tuple["Node", ...]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -320,26 +321,28 @@ class _Planner:
 
     def _record(self, writer: Record, reader: Record, path: Path) -> Group | Kept:
         slot = self._slot(is_kept=path in self.wanted)
-        group = Group(tuple(self._fields(writer, reader, path)))
+        fields = list(self._fields(writer, reader, path))
+        group = Group(tuple(node for _, node in fields), tuple(name for name, _ in fields))
         if slot is None:
             return group
         kept = Kept(group, resolve(writer, reader, self.plans), slot)
         self._note(path, kept)
         return kept
 
-    def _fields(self, writer: Record, reader: Record, path: Path) -> Iterator[Node]:
+    def _fields(self, writer: Record, reader: Record, path: Path) -> Iterator[tuple[str, Node]]:
         names = map_field_names(writer, reader)
         missing = {reader_field.name: reader_field for reader_field in reader.fields}
         for writer_field in writer.fields:
             name = names.get(writer_field.name)
             target = None if name is None else missing.pop(name, None)
             if target is None:
-                yield from self._skipped(writer_field.type)
+                for node in self._skipped(writer_field.type):
+                    yield writer_field.name, node
                 continue
             is_text = isinstance(target.type, Scalar) and target.type.kind == "string"
             check = text_check(reader, target.name) if is_text else None
             form = None if check is None else _CHECKED_FORMS[check]
-            yield self.node(writer_field.type, target.type, (*path, target.name), form)
+            yield writer_field.name, self.node(writer_field.type, target.type, (*path, target.name), form)
         for absent in missing.values():
             assert absent.default is not NO_DEFAULT, "the schemas were resolved"
             value = default_value(absent.type, absent.default)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from processor.cli import explain, preview
+from processor.domain.record import EventName
 from processor.errors import UsageError
+from processor.mapping.options import Plan
 from processor.settings import Settings, SmsSettings
 from processor.templates.load import SHIPPED, load_templates
 from tests.cli.commands import run_command
@@ -355,3 +357,95 @@ def test_secrets_and_control_characters_are_not_shown(tmp_path: Path, capsys: py
         assert "***" in text
         assert "\x1b]0" not in text
     assert result["passwordUrl"] not in html.read_text()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# --programs
+
+
+def show_programs(template: str | None = None, *, settings: Settings | None = None, **options: Any) -> int:
+    """The command with --programs and these options."""
+    options = {"programs": True, **options}
+    return run_command(preview.command, settings or Settings(tenant="northbank"), template=template, **options)
+
+
+def test_programs_of_an_event(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan of its records, field by field, and the texts of each of its templates."""
+    monkeypatch.setenv("COLUMNS", "240")
+    assert 0 == show_programs(event="LOAN_REPAYMENT")
+    text = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+
+    assert text.startswith("LOAN_REPAYMENT, written as banking.events.LoanTransactionEvent\n")
+    (event_id,) = [row for row in rows if row[0] == "eventId"]
+    assert ["uuid", "eventId"] == [event_id[1], event_id[3]]
+    assert ["body", "'<p>Dear '", ""] in rows
+    assert any("string recipient.firstName" in row[1] and row[2] == "html" for row in rows)
+    for template in ("loan-repayment-email v1, EMAIL", "loan-repayment-stream v1, EVENT_STREAM"):
+        assert template in text
+
+
+def test_programs_of_a_template(capsys: pytest.CaptureFixture[str]) -> None:
+    """In JSON; of its first event, and nothing of other templates. The scan is of all templates of the set."""
+    assert 0 == show_programs("loan-repayment-email", as_json=True)
+    result = json.loads(capsys.readouterr().out)
+    (template,) = result["templates"]
+
+    assert ("LOAN_REPAYMENT", "plain", None) == (result["event"], result["executor"], result["refusal"])
+    assert "loan-repayment-email" == template["template"]
+    assert {"subject", "body"} <= template["texts"].keys()
+    read = {value for step in result["scan"] for value in step["values"]}
+    assert {"eventId", "tenant", "transaction.amount"} <= read
+    assert "transaction.amount" in template["reads"]
+
+
+def test_programs_of_languages(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each text by its language."""
+    assert 0 == show_programs("savings-created-email", as_json=True)
+    (template,) = json.loads(capsys.readouterr().out)["templates"]
+    found = next(each for each in load_templates(Settings(), schemas()).renderable if each.id == template["template"])
+
+    tags = ["", *(f" ({tag})" for tag in found.texts)]
+    assert len(tags) > 1
+    assert {f"{part}{tag}" for part in ("subject", "body") for tag in tags} == template["texts"].keys()
+
+
+def test_a_schema_without_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Why, for each that is no family's, no schema, or lacks what a template reads; the exit code is 1."""
+    file = tmp_path / "schema.avsc"
+    for text, reason in (
+        ('{"type": "record", "name": "bank.Other", "fields": []}', "bank.Other is not a family of events"),
+        ("{", "not an Avro schema that can be read"),
+    ):
+        file.write_text(text)
+        assert 1 == show_programs("loan-repayment-email", writer=file, as_json=True)
+        result = json.loads(capsys.readouterr().out)
+        assert reason in result["refusal"]
+        assert result["scan"] is None
+        assert 1 == show_programs("loan-repayment-email", writer=file)
+        assert f"no plan, the reference maps all of its records: {result['refusal']}" in capsys.readouterr().out
+
+
+def test_programs_that_are_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    """PROCESSOR_PLAN=off is said."""
+    off = Settings(tenant="northbank", plan=Plan.OFF)
+    assert 0 == show_programs(event="LOAN_REPAYMENT", settings=off)
+    assert "PROCESSOR_PLAN is off: no plan is used" in capsys.readouterr().out
+
+
+def test_programs_of_nothing(tmp_path: Path) -> None:
+    """What is named has to be there."""
+    file = tmp_path / "schema.avsc"
+    file.write_text(schemas().by_event[EventName("CLIENT_CREATED")].text)
+    for options, message in (
+        ({}, "preview needs a template"),
+        ({"event": "LOAN_REPAYMNT"}, "LOAN_REPAYMNT is no event's name"),
+        ({"template": "loan-repayment-email", "event": "CLIENT_CREATED"}, "loan-repayment-email is not for CLIENT_"),
+        ({"event": "LOAN_REPAYMENT", "writer": file}, "is banking.events.ClientEvent, and LOAN_REPAYMENT is a banking"),
+        ({"event": "LOAN_REPAYMENT", "writer": tmp_path / "none"}, "none cannot be read: No such file"),
+        ({"event": "LOAN_REPAYMENT", "browser": True}, "--programs are of an event's name"),
+        ({"template": "loan-repayment-email", "programs": False, "writer": file}, "--writer makes sense with"),
+        ({"event": "LOAN_REPAYMENT", "programs": False}, "preview needs a template"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            show_programs(**options)
