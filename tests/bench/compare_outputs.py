@@ -28,7 +28,7 @@ from tests.support.clients import logged
 
 READ_TIMEOUT_S: Final = 60.0
 LIMIT_BYTES: Final = 999_000
-ANY_STREAM: Final = OutputTopic(Topic("bench-00-a-contender.streams"), 1, LIMIT_BYTES)
+ANY_STREAM: Final = OutputTopic(Topic("bench-00-a-contender.streams.loan_repayment"), 1, LIMIT_BYTES)
 """Its name is about as long as real ones, and is replaced by them."""
 
 

@@ -18,7 +18,7 @@ from processor.settings import (
 from processor.wire.reader_schemas import Schemas
 from processor.wire.wire_format import WireFormat
 from tests.bench.compare_outputs import Kind
-from tests.bench.load import EVENT, TEMPLATES
+from tests.bench.load import EVENT
 from tests.support.builders import TENANT
 from tests.support.installation import Installation
 
@@ -27,11 +27,12 @@ SHARED: Final = frozenset(("prefix", "events"))  # settings of topics that no ru
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What all runs share: a broker, schemas, the set of the one template, and a temporary folder."""
+    """What all runs share: a broker, schemas, the templates and their folder, and a temporary folder."""
 
     servers: str
     schemas: Schemas
     templates: TemplateSet
+    templates_dir: Path
     folder: Path
 
 
@@ -39,14 +40,14 @@ def create_bench_installation(bench: Workbench, name: str, *, events: Topic, par
     """With its topics, all of `partitions`; `events` are created with them unless they are there. Blocks."""
     defaults = TopicSettings()
     names = {
-        field: f"bench-{name}.{'streams' if field == 'stream' else getattr(defaults, field)}"
+        field: f"bench-{name}.{'streams.{event}' if field == 'stream' else getattr(defaults, field)}"
         for field in TopicSettings.model_fields
         if field not in SHARED
     }
     settings = Settings(
         tenant=TENANT,
         group=f"bench-{name}",
-        templates_dir=TEMPLATES,
+        templates_dir=bench.templates_dir,
         state_dir=bench.folder / name,
         kafka=KafkaSettings(bootstrap_servers=bench.servers),
         topics=TopicSettings(events=events, **names),
@@ -55,7 +56,7 @@ def create_bench_installation(bench: Workbench, name: str, *, events: Topic, par
     )
     environment = {
         "PROCESSOR_GROUP": settings.group_id,
-        "PROCESSOR_TEMPLATES_DIR": str(TEMPLATES),
+        "PROCESSOR_TEMPLATES_DIR": str(bench.templates_dir),
         "PROCESSOR_STATE_DIR": str(bench.folder / name),
         "PROCESSOR_OUTPUT__STREAM_FORMAT": WireFormat.AVRO.value,
         "PROCESSOR_LOG__LEVEL": "warning",
@@ -63,7 +64,8 @@ def create_bench_installation(bench: Workbench, name: str, *, events: Topic, par
         **{f"PROCESSOR_TOPICS__{field.upper()}": topic for field, topic in names.items()},
     }
     installation = Installation(settings, bench.schemas, bench.templates, partitions, environment)
-    installation.create_topic(settings.stream_topic(EVENT), partitions)  # by default a stream has fewer
+    for stream in installation.streams.values():
+        installation.create_topic(stream, partitions)  # by default a stream has fewer
     installation.create_topics()
     return installation
 
@@ -79,8 +81,8 @@ def output_topics(installation: Installation) -> dict[Kind, Topic]:
 
 def remove_outputs(installation: Installation, *others: Topic) -> None:
     """Delete an installation's topics but its events, and others. Blocks until the broker agrees; files go later."""
-    settings = installation.settings
-    names: list[str] = [*map(settings.topic, (*FixedOutput, *Table)), settings.stream_topic(EVENT), *others]
+    topics = map(installation.settings.topic, (*FixedOutput, *Table))
+    names: list[str] = [*topics, *installation.streams.values(), *others]
     admin = installation.admin()  # it must outlive its requests
     for deleted in admin.delete_topics(names).values():
         deleted.result(30)

@@ -7,6 +7,7 @@ characters; some amounts have no or more than two decimals; balance, method and 
 """
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -62,13 +63,14 @@ class Form:
 class Load:
     """The events of a topic with so many partitions, by their number: they go to the partitions in turn."""
 
-    def __init__(self, schemas: Schemas, *, partitions: int, begin_ms: int) -> None:
+    def __init__(self, forms: Sequence[Form], *, partitions: int, begin_ms: int) -> None:
         """The record of the first event has the timestamp `begin_ms`, each further one a millisecond more.
 
-        Takes a fraction of a second.
+        The forms are a multiple of the partitions, so that the events of an account, which is a form's own, are in one
+        of them.
         """
-        # A multiple of the partitions, so that the events of an account, which is a form's own, are in one of them.
-        self._forms = tuple(_form(number, schemas) for number in range(FORMS - FORMS % partitions))
+        assert len(forms) % partitions == 0, f"{len(forms)} forms for {partitions} partitions"
+        self._forms = forms
         self._begin_ms = begin_ms
         self.partitions: Final = partitions
 
@@ -101,6 +103,12 @@ class Load:
         assert producer.flush(120) == 0
 
 
+def simple_load(schemas: Schemas, *, partitions: int, begin_ms: int) -> Load:
+    """The load of one template. Takes a fraction of a second."""
+    forms = [_form(number, schemas) for number in range(FORMS - FORMS % partitions)]
+    return Load(forms, partitions=partitions, begin_ms=begin_ms)
+
+
 def event_producer(servers: str, *, linger_ms: int = 20) -> Producer:
     """A producer that keeps the order of each partition."""
     return Producer(
@@ -123,12 +131,17 @@ def event_id(number: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def _form(number: int, schemas: Schemas) -> Form:
-    event = event_from_json(_fields(number), schemas)
+def encode_form(fields: Mapping[str, Any], schemas: Schemas) -> Form:
+    """The form of an event in JSON form, which has its id once."""
+    event = event_from_json(fields, schemas)
     assert isinstance(event, Event), event
     value, _ = encode_event(event.fields, schemas, format=WireFormat.AVRO)
     head, tail = value.split(event.id.encode())
     return Form(event.ordering_key.encode(), head, tail)
+
+
+def _form(number: int, schemas: Schemas) -> Form:
+    return encode_form(_fields(number), schemas)
 
 
 def _fields(number: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.bench.installations import (
     remove_outputs,
 )
 from tests.bench.lineup import BULK, PROMPT, Contender, PreparedRun, write_schemas
-from tests.bench.load import Load, bench_templates
+from tests.bench.load import TEMPLATES, Load, bench_templates, simple_load
 from tests.bench.observed import ContenderError, PositionReader, running, wait_for_position
 from tests.bench.throughput import measure_throughput
 from tests.support.installation import Installation
@@ -53,7 +53,7 @@ def workbench(servers: str) -> Iterator[Workbench]:
     schemas = load_schemas()
     with tempfile.TemporaryDirectory(prefix="processor-bench-") as folder:
         write_schemas(Path(folder), schemas)
-        yield Workbench(servers, schemas, bench_templates(schemas), Path(folder))
+        yield Workbench(servers, schemas, bench_templates(schemas), TEMPLATES, Path(folder))
 
 
 def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan) -> Iterator[Line]:
@@ -83,7 +83,7 @@ def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan
 
 
 def _load(bench: Workbench, partitions: int) -> Load:
-    return Load(bench.schemas, partitions=partitions, begin_ms=round(1000 * (time.time() - EVENTS_AGE_S)))
+    return simple_load(bench.schemas, partitions=partitions, begin_ms=round(1000 * (time.time() - EVENTS_AGE_S)))
 
 
 def _reference(bench: Workbench, load: Load, events: Topic) -> ReferenceOutputs:

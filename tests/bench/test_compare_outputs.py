@@ -16,7 +16,7 @@ from tests.bench.compare_outputs import (
     Place,
     ReferenceOutputs,
 )
-from tests.bench.load import Load, bench_templates
+from tests.bench.load import bench_templates, simple_load
 from tests.support.builders import schemas
 
 EVENTS = 6
@@ -26,7 +26,7 @@ POSITIONS = (3, 3)
 @pytest.fixture(scope="module")
 def reference() -> ReferenceOutputs:
     """Of six events in two partitions."""
-    load = Load(schemas(), partitions=2, begin_ms=1_796_000_000_000)
+    load = simple_load(schemas(), partitions=2, begin_ms=1_796_000_000_000)
     return ReferenceOutputs(
         load, schemas=schemas(), templates=bench_templates(schemas()), events=Topic("events"), count=EVENTS
     )

@@ -5,7 +5,7 @@ from processor.domain.outcome import Processed
 from processor.domain.record import Topic
 from processor.wire.encode import OutputEncoder
 from processor.wire.wire_format import WireFormat
-from tests.bench.load import FORMS, Load, bench_templates
+from tests.bench.load import FORMS, Load, bench_templates, simple_load
 from tests.support.builders import make_context, make_source, map_record, schemas
 
 EVENTS_TOPIC = Topic("events")
@@ -13,7 +13,7 @@ EVENTS_TOPIC = Topic("events")
 
 def load() -> Load:
     """In three partitions, so that the forms are no multiple of them."""
-    return Load(schemas(), partitions=3, begin_ms=1_796_000_000_000)
+    return simple_load(schemas(), partitions=3, begin_ms=1_796_000_000_000)
 
 
 def test_every_event_makes_one_message_and_no_decision() -> None:
