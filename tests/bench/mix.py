@@ -164,6 +164,6 @@ def planned_ratio(load: Load, context: MappingContext, count: int) -> float:
         record = load.source_record(number, Topic("banking.events"))
         source = decode_record(record, with_plans, schema_of=context.schemas.local_schema)
         if isinstance(source, ScannedEvent):
-            templates = [template.id for template in context.templates.for_event(source.name)]
+            templates = context.templates.for_event(source.name)
             planned += source.plan.map_templates(source, templates, with_plans, propagated=()) is not None
     return planned / count

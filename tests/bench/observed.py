@@ -45,10 +45,14 @@ class ObservedProcess:
 
     def observe(self) -> float:
         """Seconds of processor time so far, of children that have ended too, as they were when last seen."""
-        for pid in process_tree(self._process.pid):
+        for pid in self.pids():
             self._cpu_of[pid] = max(self._cpu_of.get(pid, 0.0), cpu_s(pid))
             self._peak_kb_of[pid] = max(self._peak_kb_of.get(pid, 0), peak_memory_kb(pid))
         return sum(self._cpu_of.values())
+
+    def pids(self) -> list[int]:
+        """Of it and all that it has started, now."""
+        return process_tree(self._process.pid)
 
     @property
     def peak_mb(self) -> float:
@@ -134,11 +138,16 @@ class PositionReader:
         return sum(self.positions())
 
 
-def wait_for_position(reader: PositionReader, process: ObservedProcess, count: int, *, timeout_s: float) -> None:
-    """Block until so many events are committed. Raises ContenderError when it ends, or does not come so far."""
+def wait_for_position(
+    reader: PositionReader, process: ObservedProcess, count: int, *, timeout_s: float, interval_s: float = 0.1
+) -> None:
+    """Block until so many events are committed, asked for each `interval_s`.
+
+    Raises ContenderError when it ends, or does not come so far.
+    """
     deadline = time.monotonic() + timeout_s
     while (committed := reader.committed()) < count:
         process.check()
         if time.monotonic() > deadline:
             raise ContenderError(f"{committed} of {count} events after {timeout_s:.0f} s: {process.last_lines()}")
-        time.sleep(0.1)
+        time.sleep(interval_s)

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,8 @@ BASELINE: Final = "no-transactions"
 
 Line = Mapping[str, Any]
 Raw = Mapping[str, Any]
-"""`date`, `command`, `machine`, `versions`, `settings`, `not_here`; `throughput` and `latency`, a line for each run."""
+"""`date`, `command`, `machine`, `versions`, `settings`. Of the contenders: `not_here`; `throughput` and `latency`, a
+line for each run; of others `lines`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Tables
+# Tables of the contenders
 
 
 def throughput_table(lines: Sequence[Line]) -> list[str]:
@@ -136,31 +137,134 @@ def void_runs(raw: Raw) -> list[str]:
     return [f"- {name}: {reason}" for name, reason in reasons.items()]
 
 
-def block(raw: Raw | None) -> str:
-    """What stands between the two marks of the page."""
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables of the processor alone
+
+
+def mix_table(lines: Sequence[Line]) -> list[str]:
+    """A row for each load, and what the check has found."""
+    rounds = {load: by_round(lines, "outputs_per_s", load=load) for load in ("simple", "mix")}
+    costs = (("events_per_s", 0), ("cpu_us_per_output", 1), ("first_commit_s", 1), ("peak_mb", 0))
+    head = ["Load", "outputs/s", "× simple", "events/s", "CPU µs/output", "first commit s", "peak MB"]
+    rows = [
+        [
+            load,
+            cell([*figures.values()], 0),
+            "1" if load == "simple" else cell(ratios(figures, rounds["simple"]), None),
+            *(cell([*by_round(lines, figure, load=load).values()], digits) for figure, digits in costs),
+        ]
+        for load, figures in rounds.items()
+    ]
+    checked = [
+        f"Of the mix, {line['compared']:,} events were mapped by both executors, to the same bytes: "
+        f"{line['outputs_per_event']:.2f} records of output an event; plans map {100 * line['planned_ratio']:.1f} %."
+        for line in lines
+        if "compared" in line
+    ]
+    return [*checked, "", *table(head, rows)]
+
+
+def start_table(lines: Sequence[Line]) -> list[str]:
+    """One row: the ratio is of the same round."""
+    first, check = by_round(lines, "first_commit_s"), by_round(lines, "check_s")
+    over = [seconds - 1.5 * check[number] for number, seconds in first.items()]
+    figures = [cell([*check.values()], 2), cell([*first.values()], 2), cell(ratios(first, check), None), cell(over, 2)]
+    templates = max(line["templates"] for line in lines)
+    head = ["Templates", "`processor check` s", "first commit s", "× check", "first commit − 1.5 × check, s"]
+    return table(head, [[str(templates), *figures]])
+
+
+def memory_table(lines: Sequence[Line]) -> list[str]:
+    """A row for the run; its samples are in the raw figures."""
+    head = ["Load", "events", "MB at a quarter", "MB at the end", "highest MB", "bytes an event", "seconds"]
+    return table(
+        head,
+        [
+            [
+                line["load"],
+                f"{line['events']:,}",
+                *(f"{line[figure]:,.0f}" for figure in ("settled_mb", "last_mb", "peak_mb")),
+                f"{line['bytes_per_event']:.2f}",
+                f"{line['seconds']:,.0f}",
+            ]
+            for line in lines
+            if "bytes_per_event" in line
+        ],
+    )
+
+
+def steps_table(lines: Sequence[Line]) -> list[str]:
+    """For each number of partitions and variant of the settings, its rounds' median: of each step mean, p50 and p99."""
+    steps = next((list(line["steps"]) for line in lines if "steps" in line), [])
+    head = ["Partitions", "Variant", "records a batch", *steps]
+    rows = []
+    for partitions, variant in dict.fromkeys((line["partitions"], line["variant"]) for line in lines):
+        runs = [
+            line for line in lines if "steps" in line and (line["partitions"], line["variant"]) == (partitions, variant)
+        ]
+        if runs:
+            cells = [
+                " / ".join(
+                    f"{median(run['steps'][step][figure] for run in runs):.1f}" for figure in ("mean", "p50", "p99")
+                )
+                for step in steps
+            ]
+            records = median(run["records_per_batch"] for run in runs)
+            rows.append([str(partitions), variant, f"{records:.0f}", *cells])
+    return table(head, rows)
+
+
+SECTIONS: Final[Mapping[str, tuple[str, Callable[[Sequence[Line]], list[str]]]]] = {  # kind -> title, its table
+    "mix": ("The mix beside the simple load", mix_table),
+    "start": ("From the start to the first commit", start_table),
+    "memory": ("Memory over many events", memory_table),
+    "steps": ("Latency by step, ms: mean / p50 / p99", steps_table),
+}
+"""Of the commands that measure the processor alone; `kind` begins the names of their raw figures."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The page
+
+
+def block(raw: Raw | None, others: Mapping[str, Raw]) -> str:
+    """What stands between the two marks of the page. `others` are raw figures by their kind, of SECTIONS."""
     if raw is None:
         return NO_RUN
-    facts = ", ".join(f"{name} {value}" for name, value in {**raw["machine"], **raw["versions"]}.items())
-    settings = ", ".join(f"{name} {value}" for name, value in raw["settings"].items())
     parts = [
-        [f"Run of {raw['date']}: [raw figures](bench-{raw['date']}.json). `{raw['command']}`", "", f"{facts}."],
-        [f"{settings}. Median (lowest–highest) of the rounds."],
+        *_head("bench", raw),
         ["### Throughput", "", *throughput_table(raw["throughput"]), "", "![events a second](throughput.svg)"],
     ]
     if raw["latency"]:
         parts.append(["### Latency", "", *latency_table(raw["latency"]), "", "![latency](latency.svg)"])
     if void := void_runs(raw):
         parts.append(["### Without figures", "", *void])
+    for kind, (title, table_of) in SECTIONS.items():
+        if kind in others:
+            lines = others[kind]["lines"]
+            parts += [[f"### {title}"], *_head(kind, others[kind]), table_of(lines)]
+            if reasons := [str(line[word]) for line in lines for word in ("difference", "error") if word in line]:
+                parts.append([f"- without figures: {reason.splitlines()[0]}" for reason in reasons])
     return "\n\n".join("\n".join(part) for part in parts)
 
 
-def with_block(page: str, raw: Raw | None) -> str:
+def _head(kind: str, raw: Raw) -> list[list[str]]:
+    """How raw figures were made."""
+    facts = ", ".join(f"{name} {value}" for name, value in {**raw["machine"], **raw["versions"]}.items())
+    settings = ", ".join(f"{name} {value}" for name, value in raw["settings"].items())
+    return [
+        [f"Run of {raw['date']}: [raw figures]({kind}-{raw['date']}.json). `{raw['command']}`", "", f"{facts}."],
+        [f"{settings}. Median (lowest–highest) of the rounds."],
+    ]
+
+
+def with_block(page: str, raw: Raw | None, others: Mapping[str, Raw]) -> str:
     """The page with the tables of these figures. ValueError when it lacks the marks."""
     before, begin, rest = page.partition(BEGIN)
     _, end, behind = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n\n{block(raw)}\n\n{END}{behind}"
+    return f"{before}{BEGIN}\n\n{block(raw, others)}\n\n{END}{behind}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -222,18 +326,23 @@ def _draw_bars(
 # Files
 
 
-def newest(folder: Path) -> Raw | None:
-    """The raw figures of the newest run that is kept there."""
-    files = sorted(folder.glob("bench-*.json"))
+def newest(folder: Path, kind: str = "bench") -> Raw | None:
+    """The raw figures of the newest run of a kind that is kept there."""
+    files = sorted(folder.glob(f"{kind}-*.json"))
     raw: Raw | None = json.loads(files[-1].read_text()) if files else None
     return raw
+
+
+def newest_others(folder: Path) -> dict[str, Raw]:
+    """Those of the kinds of SECTIONS that there are."""
+    return {kind: raw for kind in SECTIONS if (raw := newest(folder, kind)) is not None}
 
 
 def write_report(folder: Path) -> None:
     """Make the page's tables and the plots of the newest raw figures in `folder`."""
     raw = newest(folder)
     page = folder / "README.md"
-    page.write_text(with_block(page.read_text(), raw))
+    page.write_text(with_block(page.read_text(), raw, newest_others(folder)))
     if raw is not None:
         draw_throughput(raw["throughput"], folder / "throughput.svg")
         if raw["latency"]:

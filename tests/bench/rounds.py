@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from processor.domain.record import Topic
 from processor.registry.schema_files import load_schemas
@@ -23,6 +23,7 @@ from tests.bench.installations import (
 from tests.bench.lineup import BULK, PROMPT, Contender, PreparedRun, write_schemas
 from tests.bench.load import TEMPLATES, Load, bench_templates, simple_load
 from tests.bench.observed import ContenderError, PositionReader, running, wait_for_position
+from tests.bench.raw import Line
 from tests.bench.throughput import measure_throughput
 from tests.support.installation import Installation
 
@@ -32,7 +33,7 @@ HIGHEST_LOAD: Final = 0.9
 """Of what a contender does at most: above it, its latency is that of a queue."""
 EVENTS_AGE_S: Final = 86_400  # of the first planted event: none is in the future, and none expires
 
-Line = dict[str, Any]  # a run's figures, or why it has none, as the raw results have it
+T = TypeVar("T")
 Commands = Mapping[Contender, Sequence[str]]
 SMOKE_TIMEOUT_S: Final = 120.0
 
@@ -60,7 +61,7 @@ def throughput_rounds(bench: Workbench, commands: Commands, plan: ThroughputPlan
     """A line for each run; `error` or `difference` says why it has no figures."""
     events = Topic("bench.events")
     load = _load(bench, plan.partitions)
-    reference = _reference(bench, load, events)
+    reference = reference_outputs(bench, load, events)
     planted = False
     for number in range(plan.rounds):
         for contender in shuffled(commands, number):
@@ -86,7 +87,8 @@ def _load(bench: Workbench, partitions: int) -> Load:
     return simple_load(bench.schemas, partitions=partitions, begin_ms=round(1000 * (time.time() - EVENTS_AGE_S)))
 
 
-def _reference(bench: Workbench, load: Load, events: Topic) -> ReferenceOutputs:
+def reference_outputs(bench: Workbench, load: Load, events: Topic) -> ReferenceOutputs:
+    """What the reference path makes of the first events."""
     return ReferenceOutputs(
         load, schemas=bench.schemas, templates=bench.templates, events=events, count=COMPARED_EVENTS
     )
@@ -103,9 +105,9 @@ def _prepare(
     return PreparedRun(contender, command, installation, bench.folder, BULK, sizes, log)
 
 
-def shuffled(contenders: Iterable[Contender], number: int) -> list[Contender]:
+def shuffled(runs: Iterable[T], number: int) -> list[T]:
     """The order of a round."""
-    order = list(contenders)
+    order = list(runs)
     random.Random(number).shuffle(order)
     return order
 
@@ -143,7 +145,7 @@ def latency_rounds(bench: Workbench, commands: Commands, plan: LatencyPlan) -> I
     """A line for each contender, round and rate; `error` says why it has no figures."""
     for partitions in plan.partitions:
         load = _load(bench, partitions)
-        sizes = _reference(bench, load, Topic("bench.events")).sizes
+        sizes = reference_outputs(bench, load, Topic("bench.events")).sizes
         for number in range(plan.rounds):
             for contender in shuffled(commands, number):
                 stretches = stretches_of(contender, plan)
@@ -189,7 +191,7 @@ def smoke(bench: Workbench, commands: Commands, *, name: str, partitions: int = 
     """
     events = Topic(f"{name}.events")
     load = _load(bench, partitions)
-    reference = _reference(bench, load, events)
+    reference = reference_outputs(bench, load, events)
     runs: list[PreparedRun] = []
     for contender, command in commands.items():
         installation = create_bench_installation(
@@ -197,7 +199,7 @@ def smoke(bench: Workbench, commands: Commands, *, name: str, partitions: int = 
         )
         runs.append(_prepare(bench, contender, command, installation, reference.sizes))
     load.plant(bench.servers, events, count=COMPARED_EVENTS)
-    errors = _run_beside_each_other(runs)
+    errors = run_beside_each_other(runs, COMPARED_EVENTS)
     for run in runs:
         line: Line = {"contender": run.contender.name}
         if run.contender in errors:
@@ -208,15 +210,15 @@ def smoke(bench: Workbench, commands: Commands, *, name: str, partitions: int = 
         yield line
 
 
-def _run_beside_each_other(runs: Sequence[PreparedRun]) -> dict[Contender, str]:
-    """Run all at once until each has committed all events, and end them; what became of those that have not."""
+def run_beside_each_other(runs: Sequence[PreparedRun], count: int) -> dict[Contender, str]:
+    """Run all at once until each has committed `count` events, and end them; what became of those that have not."""
     errors = {}
     with ExitStack() as stack:
         processes = [stack.enter_context(running(run)) for run in runs]
         for run, process in zip(runs, processes, strict=True):
             try:
                 with PositionReader(run.installation) as reader:
-                    wait_for_position(reader, process, COMPARED_EVENTS, timeout_s=SMOKE_TIMEOUT_S)
+                    wait_for_position(reader, process, count, timeout_s=SMOKE_TIMEOUT_S)
             except ContenderError as error:
                 errors[run.contender] = str(error)
     return errors

@@ -15,9 +15,14 @@ from tests.bench.report import (
     by_round,
     cell,
     latency_table,
+    memory_table,
+    mix_table,
     newest,
+    newest_others,
     ratios,
     spread,
+    start_table,
+    steps_table,
     throughput_table,
     void_runs,
     with_block,
@@ -123,21 +128,113 @@ def test_what_has_no_figures_is_named() -> None:
     assert ["- go: not here: no go", "- quix: round 0 has no figures, difference: body is 1"] == void_runs(raw)
 
 
+def mixed(number: int, load: str, outputs_per_s: float) -> dict[str, Any]:
+    """A line of a run of the mix, or of the simple load beside it."""
+    figures = {"events_per_s": outputs_per_s / 3, "cpu_us_per_output": 9.0, "first_commit_s": 1.0, "peak_mb": 7.0}
+    return {"round": number, "load": load, "outputs_per_s": outputs_per_s, **figures}
+
+
+def test_mix_table() -> None:
+    """Records of output are compared within a round; the check says how much of the mix is planned."""
+    lines = [
+        {"compared": 2000, "outputs_per_event": 9.72, "planned_ratio": 0.987},
+        mixed(0, "simple", 900.0),
+        mixed(0, "mix", 600.0),
+        mixed(1, "mix", 300.0),
+        mixed(1, "simple", 600.0),
+    ]
+
+    assert "records of output an event; plans map 98.7 %." in mix_table(lines)[0]
+    assert [
+        "",
+        "| Load | outputs/s | × simple | events/s | CPU µs/output | first commit s | peak MB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| simple | 750 (600–900) | 1 | 250 (200–300) | 9.0 (9.0–9.0) | 1.0 (1.0–1.0) | 7 (7–7) |",
+        "| mix | 450 (300–600) | 0.583 (0.5–0.667) | 150 (100–200) | 9.0 (9.0–9.0) | 1.0 (1.0–1.0) | 7 (7–7) |",
+    ] == mix_table(lines)[1:]
+
+
+def test_start_table() -> None:
+    """What is over one and a half checks is of the same round."""
+    lines = [
+        {"round": 0, "templates": 500, "check_s": 2.0, "first_commit_s": 3.5},
+        {"round": 1, "templates": 500, "check_s": 1.0, "first_commit_s": 3.0},
+    ]
+
+    assert "| 500 | 1.50 (1.00–2.00) | 3.25 (3.00–3.50) | 2.38 (1.75–3) | 1.00 (0.50–1.50) |" == start_table(lines)[-1]
+
+
+def test_memory_table() -> None:
+    """Samples have no row."""
+    lines: list[dict[str, Any]] = [
+        {"at_s": 5.0, "committed": 100, "resident_mb": 180.0},
+        {
+            "load": "simple",
+            "bytes_per_event": 0.25,
+            "settled_mb": 180.0,
+            "last_mb": 181.0,
+            "peak_mb": 182.0,
+            "events": 3_000_000,
+            "seconds": 200.0,
+        },
+    ]
+
+    assert ["| simple | 3,000,000 | 180 | 181 | 182 | 0.25 | 200 |"] == memory_table(lines)[2:]
+
+
+def stepped(number: int, send_ms: float) -> dict[str, Any]:
+    """A line of a run that measured one step."""
+    figures = {"mean": send_ms, "p50": send_ms, "p99": 2 * send_ms}
+    return {
+        "round": number,
+        "partitions": 2,
+        "variant": "default",
+        "records_per_batch": 20.0,
+        "steps": {"send": figures, "all": figures},
+    }
+
+
+def test_steps_table() -> None:
+    """The median of the rounds, of each figure by itself; a run without figures does not count."""
+    lines = [
+        stepped(0, 1.0),
+        stepped(1, 3.0),
+        stepped(2, 9.0),
+        {"round": 3, "partitions": 2, "variant": "default", "error": "it fell behind"},
+    ]
+
+    assert [
+        "| Partitions | Variant | records a batch | send | all |",
+        "| --- | --- | --- | --- | --- |",
+        "| 2 | default | 20 | 3.0 / 3.0 / 6.0 | 3.0 / 3.0 / 6.0 |",
+    ] == steps_table(lines)
+
+
+def test_the_page_has_what_was_measured_alone() -> None:
+    """A section for each kind of raw figures, with the reason of a run that has none."""
+    raw = make_raw(lines=[stepped(0, 1.0), {"partitions": 2, "variant": "default", "error": "it ended\nfor a reason"}])
+    page = with_block(f"{BEGIN}\n{END}", make_raw(), {"steps": raw})
+
+    assert "### Latency by step, ms: mean / p50 / p99\n" in page
+    assert "[raw figures](steps-2026-11-30.json)" in page
+    assert "\n- without figures: it ended\n" in page
+
+
 def test_the_page_keeps_what_is_written_by_hand() -> None:
     """Only what stands between the marks is made."""
     page = f"# Before\n{BEGIN}\nold\n{END}\nBehind\n"
 
-    assert f"# Before\n{BEGIN}\n\n{NO_RUN}\n\n{END}\nBehind\n" == with_block(page, None)
-    assert with_block(page, make_raw()) == with_block(with_block(page, make_raw()), make_raw())
+    assert f"# Before\n{BEGIN}\n\n{NO_RUN}\n\n{END}\nBehind\n" == with_block(page, None, {})
+    assert with_block(page, make_raw(), {}) == with_block(with_block(page, make_raw(), {}), make_raw(), {})
     with pytest.raises(ValueError, match="the page lacks"):
-        with_block("# Before", None)
+        with_block("# Before", None, {})
 
 
 def test_the_page_is_of_the_newest_figures() -> None:
     """`python -m tests.bench.report` would change no line of docs/performance/README.md."""
     page = (PERFORMANCE / "README.md").read_text()
 
-    assert page == with_block(page, newest(PERFORMANCE))
+    assert page == with_block(page, newest(PERFORMANCE), newest_others(PERFORMANCE))
 
 
 def test_report_is_made_of_the_newest_raw_figures(tmp_path: Path) -> None:
