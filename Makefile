@@ -60,15 +60,20 @@ soak: $(VENV)/.dev  ## many examples of each law, replays that are killed, then 
 fuzz: $(VENV)/.dev  ## mutated and extreme events over all templates in little memory (FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz --mutated 500000 --extreme 20000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-bench: $(VENV)/.dev  ## side by side with others (docs/performance); reference tables, backlog, dry run of a replay
+bench: $(VENV)/.dev  ## side by side with others, then alone (docs/performance); tables, backlog, dry run of a replay
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --mix --events 1000000
+	$(BIN)/python -m tests.bench.start
+	$(BIN)/python -m tests.bench.memory
+	$(BIN)/python -m tests.bench.steps
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.tables
 	$(BIN)/python -m tests.bench.backlog
 	$(BIN)/python -m tests.soak.planted --offsets 500000 2000000
 
-bench-smoke: $(VENV)/.dev  ## the contenders of the bench over 2,000 events, their outputs compared
+bench-smoke: $(VENV)/.dev  ## the contenders of the bench, and the mix, over 2,000 events, their outputs compared
 	$(BIN)/python -m tests.bench --smoke
+	$(BIN)/python -m tests.bench --mix --smoke
 
 clean:  ## remove what make has set up here
 	rm -rf $(VENV) dist build

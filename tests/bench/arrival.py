@@ -48,7 +48,7 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class _Arrivals:
+class Arrivals:
     """The arrivals of statuses so far: each partition's times, and the key of its last one."""
 
     times: list[list[float]]
@@ -70,28 +70,28 @@ def measure_arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch])
     Raises ContenderError where it ends, does nothing, or answers with another event's key.
     """
     installation = run.installation
-    consumer = _status_reader(installation)
-    arrivals = _Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
+    consumer = status_reader(installation)
+    arrivals = Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
     measured: list[Latencies | None] = [None] * len(stretches)
     sent = load.partitions
     try:
         with running(run) as process:
             at_once = Stretch("at once", rate=1e6, warm_s=0, seconds=sent / 1e6)
-            _send(load, installation.servers, installation.events, at_once, first=0, begin=time.time())
-            _read(consumer, arrivals, sent, process, until=time.time() + FIRST_ARRIVAL_TIMEOUT_S)
+            send_events(load, installation.servers, installation.events, at_once, first=0, begin=time.time())
+            read_statuses(consumer, arrivals, sent, process, until=time.time() + FIRST_ARRIVAL_TIMEOUT_S)
             if arrivals.count < sent:
                 raise ContenderError(f"no status in {FIRST_ARRIVAL_TIMEOUT_S:.0f} s: {process.last_lines()}")
             time.sleep(SETTLE_S)
             for index, stretch in enumerate(stretches):
                 begin = time.time() + 1
                 sender = multiprocessing.Process(
-                    target=_send,
+                    target=send_events,
                     args=(load, installation.servers, installation.events, stretch),
                     kwargs={"first": sent, "begin": begin},
                 )
                 sender.start()
                 end = begin + stretch.count / stretch.rate
-                _read(consumer, arrivals, sent + stretch.count, process, until=end + LATE_S)
+                read_statuses(consumer, arrivals, sent + stretch.count, process, until=end + LATE_S)
                 sender.join()
                 if arrivals.count < sent + stretch.count:
                     return measured
@@ -107,7 +107,7 @@ def measure_arrivals(run: PreparedRun, load: Load, stretches: Sequence[Stretch])
         consumer.close()
 
 
-def _status_reader(installation: Installation) -> Consumer:
+def status_reader(installation: Installation) -> Consumer:
     """A `read_committed` consumer at the beginning of every partition of the statuses, which has nothing yet."""
     consumer = Consumer(
         logged(
@@ -125,7 +125,7 @@ def _status_reader(installation: Installation) -> Consumer:
     return consumer
 
 
-def _send(load: Load, servers: str, topic: Topic, stretch: Stretch, *, first: int, begin: float) -> None:
+def send_events(load: Load, servers: str, topic: Topic, stretch: Stretch, *, first: int, begin: float) -> None:
     """Send event `first` + i of a stretch i / rate seconds after `begin`. Runs in a process of its own."""
     producer = event_producer(servers, linger_ms=1)
     sent = 0
@@ -140,7 +140,9 @@ def _send(load: Load, servers: str, topic: Topic, stretch: Stretch, *, first: in
     assert producer.flush(30) == 0
 
 
-def _read(consumer: Consumer, arrivals: _Arrivals, count: int, process: ObservedProcess, *, until: float) -> None:
+def read_statuses(
+    consumer: Consumer, arrivals: Arrivals, count: int, process: ObservedProcess, *, until: float
+) -> None:
     """Read until `count` statuses have arrived in all, or until that time."""
     while arrivals.count < count and time.time() < until:
         messages = consumer.consume(1000, 0.01)
@@ -154,7 +156,7 @@ def _read(consumer: Consumer, arrivals: _Arrivals, count: int, process: Observed
             process.check()
 
 
-def _check_keys(arrivals: _Arrivals, load: Load) -> None:
+def _check_keys(arrivals: Arrivals, load: Load) -> None:
     """The last status of each partition is that of its last event: nothing was doubled or lost on the way."""
     for partition, key in enumerate(arrivals.last_keys):
         number = (len(arrivals.times[partition]) - 1) * load.partitions + partition

@@ -1,0 +1,191 @@
+"""Where the milliseconds go, from an event's scheduled time of sending to a `read_committed` reader, step by step.
+
+`python -m tests.bench.steps [--rate 1000] [--rounds 5] [--partitions 2 6] [--variants default linger-0 …]`; starts a
+broker of its own. Each run is `processor run` as a process of its own, which notes its steps (step_worker.py), under
+the simple load; variants of its settings take turns. The steps of an event follow each other without a gap, so their
+means add up to the mean of the whole; percentiles do not. A JSON line for each run, and a table in docs/performance.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, quantiles
+from typing import Any, Final
+
+from processor.domain.record import Topic
+from processor.kafka.local.kafka import local_kafka
+from processor.kafka.topic_plan import LOG_APPEND_TIME
+from tests.bench.arrival import FIXED, SETTLE_S, Arrivals, Stretch, read_statuses, send_events, status_reader
+from tests.bench.installations import Workbench, create_bench_installation, remove_outputs
+from tests.bench.load import Load, simple_load
+from tests.bench.mix_rounds import PLAIN, prepare
+from tests.bench.observed import ContenderError, running
+from tests.bench.raw import Line, RawFigures
+from tests.bench.report import PERFORMANCE, write_report
+from tests.bench.rounds import workbench
+from tests.support.installation import Installation
+
+WARM_S: Final = 5.0
+LATE_S: Final = 15.0
+FIRST_ARRIVAL_TIMEOUT_S: Final = 60.0
+
+STEPS: Final = ("send", "busy", "fetch", "gather", "map", "produce", "offsets", "commit", "read")
+"""In their order; docs/performance/README.md says from when to when each is."""
+
+VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {  # name -> settings
+    "default": {},
+    "batch-wait-0": {"PROCESSOR_MAX_BATCH_WAIT_MS": "0"},
+    "batch-wait-1": {"PROCESSOR_MAX_BATCH_WAIT_MS": "1"},
+    "batch-wait-20": {"PROCESSOR_MAX_BATCH_WAIT_MS": "20"},
+    "linger-0": {"PROCESSOR_KAFKA__PRODUCER": '{"linger.ms": 0}'},
+    "linger-5": {"PROCESSOR_KAFKA__PRODUCER": '{"linger.ms": 5}'},
+    "fetch-wait-5": {"PROCESSOR_KAFKA__CONSUMER": '{"fetch.wait.max.ms": 5}'},
+    "fetch-wait-500": {"PROCESSOR_KAFKA__CONSUMER": '{"fetch.wait.max.ms": 500}'},
+    "fetch-backoff-1": {"PROCESSOR_KAFKA__CONSUMER": '{"fetch.queue.backoff.ms": 1}'},
+    "no-nagle": {"PROCESSOR_KAFKA__COMMON": '{"socket.nagle.disable": true}'},
+    "retry-2": {"PROCESSOR_KAFKA__PRODUCER": '{"retry.backoff.ms": 2}'},
+}
+
+EventSteps = dict[str, float]
+"""Step -> seconds, of one event."""
+
+
+def step_rounds(
+    bench: Workbench, *, name: str, rounds: int, partitions: Sequence[int], variants: Sequence[str], stretch: Stretch
+) -> Iterator[Line]:
+    """A line for each run; `error` says why it has no figures."""
+    for count in partitions:
+        load = simple_load(bench.schemas, partitions=count, begin_ms=0)
+        for number in range(rounds):
+            order = [*variants]
+            random.Random(number).shuffle(order)
+            for variant in order:
+                run_name = f"{name}-{count}p{number}-{variant}"
+                where = {"round": number, "partitions": count, "variant": variant, "rate": stretch.rate}
+                events = Topic(f"{run_name}.events")
+                installation = create_bench_installation(bench, run_name, events=events, partitions=count)
+                try:
+                    yield {**where, **measure_steps(bench, installation.with_env(VARIANTS[variant]), load, stretch)}
+                except ContenderError as error:
+                    yield {**where, "error": str(error)}
+                remove_outputs(installation, events)
+
+
+def measure_steps(bench: Workbench, installation: Installation, load: Load, stretch: Stretch) -> Line:
+    """Figures of one run. Raises ContenderError where it ends, or falls behind."""
+    installation.configure(installation.events, "message.timestamp.type", LOG_APPEND_TIME)
+    file = bench.folder / f"{installation.group}.json"
+    run = replace(
+        prepare(bench, PLAIN, installation), command=(sys.executable, "-m", "tests.bench.step_worker", str(file))
+    )
+    arrivals = Arrivals([[] for _ in range(load.partitions)], [b""] * load.partitions)
+    consumer = status_reader(installation)
+    sent = load.partitions
+    try:
+        with running(run) as process:
+            at_once = Stretch(FIXED, rate=1e6, warm_s=0, seconds=sent / 1e6)
+            send_events(load, installation.servers, installation.events, at_once, first=0, begin=time.time())
+            read_statuses(consumer, arrivals, sent, process, until=time.time() + FIRST_ARRIVAL_TIMEOUT_S)
+            time.sleep(SETTLE_S)
+            begin = time.time() + 1
+            sender = multiprocessing.Process(
+                target=send_events,
+                args=(load, installation.servers, installation.events, stretch),
+                kwargs={"first": sent, "begin": begin},
+            )
+            sender.start()
+            end = begin + stretch.count / stretch.rate
+            read_statuses(consumer, arrivals, sent + stretch.count, process, until=end + LATE_S)
+            sender.join()
+            if arrivals.count < sent + stretch.count:
+                raise ContenderError(f"{arrivals.count} of {sent + stretch.count} statuses: {process.last_lines()}")
+    finally:
+        consumer.close()
+    batches = json.loads(file.read_text())
+    first = sent + round(stretch.rate * stretch.warm_s)
+    scheduled = {number: begin + (number - sent) / stretch.rate for number in range(first, sent + stretch.count)}
+    events = steps_of(batches, load.partitions, scheduled, {number: arrivals.of(number) for number in scheduled})
+    return {
+        "batches": len(batches),
+        "records_per_batch": round(mean(len(batch["records"]) for batch in batches), 1),
+        "steps": figures_of(events),
+    }
+
+
+def steps_of(
+    batches: Sequence[Mapping[str, Any]],
+    partitions: int,
+    scheduled: Mapping[int, float],
+    arrived: Mapping[int, float],
+) -> list[EventSteps]:
+    """The steps of each event that was scheduled: number -> when, `arrived` likewise. `batches` as StepTimes has them.
+
+    Raises ContenderError when the batches lack one of them.
+    """
+    events = []
+    for batch in batches:
+        for partition, offset, appended_ms, given_at in batch["records"]:
+            number = offset * partitions + partition
+            if number not in scheduled:
+                continue
+            appended_at = appended_ms / 1000
+            moments = (
+                scheduled[number],
+                appended_at,
+                min(max(appended_at, batch["poll"]), given_at),
+                given_at,
+                *(batch[step] for step in ("polled", "mapped", "produced", "offsets_sent", "committed")),
+                arrived[number],
+            )
+            spans = zip(STEPS, pairwise(moments), strict=True)
+            events.append({step: after - before for step, (before, after) in spans})
+    if len(events) != len(scheduled):
+        raise ContenderError(f"{len(events)} of {len(scheduled)} events are in one batch each")
+    return events
+
+
+def figures_of(events: Sequence[EventSteps]) -> dict[str, dict[str, float]]:
+    """Milliseconds of each step and of `all` of them: mean, p50, p99."""
+    figures = {}
+    for step in (*STEPS, "all"):
+        values = [sum(event.values()) if step == "all" else event[step] for event in events]
+        cuts = quantiles(values, n=100, method="inclusive")
+        named = {"mean": mean(values), "p50": cuts[49], "p99": cuts[98]}
+        figures[step] = {name: round(1000 * value, 2) for name, value in named.items()}
+    return figures
+
+
+def main() -> None:
+    """Print a line of JSON for each run, and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=1_000)
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--partitions", type=int, nargs="+", default=[2, 6])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"])
+    parser.add_argument("--out", type=Path, default=PERFORMANCE, help="folder of raw figures and page")
+    args = parser.parse_args()
+    raw = RawFigures("steps", args.out, vars(args))
+    stretch = Stretch(FIXED, args.rate, warm_s=WARM_S, seconds=args.seconds)
+    with local_kafka() as kafka, workbench(kafka.bootstrap_servers) as bench:
+        for line in step_rounds(
+            bench,
+            name="steps",
+            rounds=args.rounds,
+            partitions=args.partitions,
+            variants=args.variants,
+            stretch=stretch,
+        ):
+            raw.keep(line)
+    write_report(args.out)
+
+
+if __name__ == "__main__":
+    main()
