@@ -30,26 +30,31 @@ class StepTimes:
     """One turn of the loop after the other. A turn without records, or whose transaction failed, is left out.
 
     `batches` has for each: `poll`, when its first call for records began; the steps' moments by name; and `records`:
-    partition, offset, when the broker appended it (milliseconds), when the client gave it. Seconds since the epoch.
+    partition, offset, when the broker appended it (milliseconds), and since when it was with the batch: those of the
+    batch's first call for records since its end, those of later ones, which wait for more, since they began. Seconds
+    since the epoch.
     """
 
     batches: list[dict[str, Any]] = field(default_factory=list)
     _poll_at: float = 0.0
+    _called_at: float = 0.0
     _records: list[tuple[int, int, int, float]] = field(default_factory=list)
     _steps: dict[str, float] = field(default_factory=dict)
 
     def before_consume(self) -> None:
         """The loop asks the client for records."""
+        self._called_at = time.time()
         if not self._poll_at:
-            self._poll_at = time.time()
+            self._poll_at = self._called_at
 
     def after_consume(self, messages: list[Message]) -> None:
         """The client has given these."""
-        now = time.time()
-        for message in messages:
-            if message.error() is None:
-                place = message.partition() or 0, message.offset() or 0
-                self._records.append((*place, message.timestamp()[1], now))
+        since = self._called_at if self._records else time.time()
+        self._records += [
+            (message.partition() or 0, message.offset() or 0, message.timestamp()[1], since)
+            for message in messages
+            if message.error() is None
+        ]
 
     def on_step(self, step: Step) -> None:
         """The loop has come so far."""

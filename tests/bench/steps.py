@@ -131,16 +131,17 @@ def steps_of(
     """
     events = []
     for batch in batches:
-        for partition, offset, appended_ms, given_at in batch["records"]:
+        for partition, offset, appended_ms, since in batch["records"]:
             number = offset * partitions + partition
             if number not in scheduled:
                 continue
             appended_at = appended_ms / 1000
+            asked_at = max(appended_at, batch["poll"])
             moments = (
                 scheduled[number],
                 appended_at,
-                min(max(appended_at, batch["poll"]), given_at),
-                given_at,
+                asked_at,
+                max(asked_at, since),
                 *(batch[step] for step in ("polled", "mapped", "produced", "offsets_sent", "committed")),
                 arrived[number],
             )
