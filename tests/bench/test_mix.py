@@ -16,7 +16,7 @@ from tests.bench.mix import form_count, mix_context, mix_events, mix_load, mix_t
 from tests.bench.template_files import write_many
 from tests.support.builders import TENANT, map_record, schemas
 
-PARTITIONS = 3
+PARTITIONS = 2
 BEGIN_MS = 1_796_000_000_000
 
 
