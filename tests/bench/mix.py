@@ -60,9 +60,8 @@ def mix_events(partitions: int) -> Iterator[dict[str, Any]]:
     """The forms' events in JSON form, drawn from their numbers."""
     for number in range(form_count(partitions)):
         row, partition = divmod(number, partitions)
-        event = MIX[row % len(MIX)].name
-        turn = row // len(MIX) * partitions + partition  # within its family
-        yield _fields(event, number, turn)
+        turn = row // len(MIX) + partition  # of its family; shifted, so that shares are those of all partitions
+        yield _fields(MIX[row % len(MIX)].name, number, turn)
 
 
 def _fields(event: EventName, number: int, turn: int) -> dict[str, Any]:

@@ -80,6 +80,19 @@ def test_an_account_stays_in_its_partition_and_families_are_in_all() -> None:
     assert 1 == len({*Counter(names).values()})
 
 
+def test_what_is_rare_is_in_every_partition() -> None:
+    """Events that are skipped, and names that are not ASCII."""
+    events = list(enumerate(mix_events(6)))
+    skipped = {number % 6 for number, event in events if event.get("transaction", {}).get("amount") == "0"}
+    others = Counter(
+        number % 6 for number, event in events if not event.get("client", {"fullName": ""})["fullName"].isascii()
+    )
+
+    assert {*range(6)} == skipped
+    assert max(others.values()) < 1.3 * min(others.values())
+    assert {*range(6)} == others.keys()
+
+
 def test_many_templates_are_for_all_events(tmp_path: Path) -> None:
     """They can be used as they are, by all five channels."""
     write_many(tmp_path, 300)
