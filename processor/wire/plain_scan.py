@@ -32,12 +32,11 @@ _Step = Callable[[bytes, int, list[Any]], int]
 
 _REFUSED: Final = -1
 _FEW_ENTRIES: Final = 8
-_MAX_COUNT: Final = 63  # of an array's or a map's one block, so that it is one byte
 
 
 def plain_scan(program: ScanProgram) -> Scan:
-    """The program as a function. To make it takes a tenth of a second, as expressions are compiled, and so does the
-    first record that has more than ASCII in a text that nobody wants; it raises nothing."""
+    """The program as a function. To make it takes a tenth of a second, as expressions are compiled; those of arrays and
+    maps are when a record has the first of so many items. It raises nothing."""
     run = _steps(program.root)
 
     def scan(data: bytes, at: int) -> Slots | None:
@@ -169,7 +168,7 @@ def _items_step(items: Items) -> _Step:
     def find_end(data: bytes, at: int) -> int:
         if data[at : at + 1] == b"\x00":
             return at + 1
-        if at >= len(data) or data[at] & 0x81:
+        if at >= len(data) or data[at] & 0x81:  # a count of one byte, which is not negative
             return _REFUSED
         count = data[at] >> 1
         if count not in by_count:
