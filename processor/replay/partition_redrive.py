@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from processor.domain.event import SourceEvent
@@ -23,6 +24,7 @@ from processor.engine.start_offsets import READ_HINT, group_positions
 from processor.engine.startup_guard import refuse_bad_deployment
 from processor.kafka.offsets import end_offset
 from processor.mapping.already_created import skip_created_event
+from processor.mapping.context import MappingContext
 from processor.mapping.map import combine_results, map_event
 from processor.replay.dead_letter_groups import DeadLetterFilter
 from processor.replay.dead_letters import (
@@ -174,7 +176,7 @@ class PartitionRedrive:
         record = self._record(stored)
         if record is None:
             return NothingToPublish.EXPIRED
-        outcome = map_or_reject(record, lambda read: self._map_record(read, stored), self._parts.context)
+        outcome = map_or_reject(record, partial(self._map_record, stored), self._parts.context)
         is_unread = record.position.offset in self._searched.unread
         if not isinstance(outcome, Processed):
             return outcome
@@ -204,8 +206,10 @@ class PartitionRedrive:
             return None
         return found
 
-    def _map_record(self, record: SourceRecord, stored: StoredDeadLetter) -> Processed | Rejected | NothingToPublish:
-        decoded = decode_now(record, self._parts.context, schema_of=self._parts.schema_of)
+    def _map_record(
+        self, stored: StoredDeadLetter, record: SourceRecord, context: MappingContext
+    ) -> Processed | Rejected | NothingToPublish:
+        decoded = decode_now(record, context, schema_of=self._parts.schema_of)
         if isinstance(decoded, Processed) and stored.entry.failed:
             return NothingToPublish.OTHER_TENANT  # it was mapped for this tenant once, and its decision would end that
         if not isinstance(decoded, SourceEvent):

@@ -4,6 +4,7 @@ record ── in the time? ── decode ── selected? ── templates to ap
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -93,8 +94,8 @@ class PastMapper:
             self._messages.add(outcome)
         return outcome
 
-    def _map(self, record: SourceRecord) -> Processed | Rejected | NothingToPublish:
-        decoded = decode_now(record, self._context, schema_of=self._schema_of)
+    def _map(self, record: SourceRecord, context: MappingContext) -> Processed | Rejected | NothingToPublish:
+        decoded = decode_now(record, context, schema_of=self._schema_of)
         match decoded:
             case SourceEvent():
                 return self._map_event(decoded)
@@ -171,17 +172,18 @@ _Outcome = Processed | Rejected | NothingToPublish
 
 
 def map_or_reject(
-    record: SourceRecord, map_record: Callable[[SourceRecord], _Outcome], context: MappingContext
+    record: SourceRecord, map_record: Callable[[SourceRecord, MappingContext], _Outcome], context: MappingContext
 ) -> _Outcome:
-    """What `map_record` gives; where it raises twice, a dead letter, as in `run`. Raises what a dependency raises."""
+    """What `map_record` gives, decoding with the context that it gets: the second time, after an error, it has no
+    plans. Where it raises twice, a dead letter, as in `run`. Raises what a dependency raises."""
     try:
-        return map_record(record)
+        return map_record(record, context)
     except Exception as error:
         if is_of_a_dependency(error):
             raise
         log.warning("mapping retried after error", position=str(record.position), error=error_place(error))
     try:
-        return map_record(record)
+        return map_record(record, replace(context, plans=None))  # the fault may be a plan's
     except Exception as error:
         if is_of_a_dependency(error):
             raise

@@ -27,6 +27,7 @@ from processor.domain.operation_record import OperationState, ProgressRecord
 from processor.domain.output_topics import FixedOutput, OutputTopic
 from processor.domain.record import SchemaGuid, SchemaId, SourceRecord
 from processor.domain.reference import Table
+from processor.engine import mapping_parts
 from processor.engine.publisher import NotCommitted, TransactionResult
 from processor.engine.step import Step, StepHook
 from processor.errors import (
@@ -38,9 +39,11 @@ from processor.errors import (
     UsageError,
 )
 from processor.mapping.decode_record import decode_record
-from processor.mapping.event_plans import EventPlans
+from processor.mapping.event_plan import EventPlan
+from processor.mapping.event_plans import EventPlans, make_at_once
 from processor.mapping.map import map_event
 from processor.mapping.options import WrittenDecisions
+from processor.mapping.scanned_event import ScannedEvent
 from processor.replay import operation, past_mapper, past_publisher
 from processor.replay.operation import OperationOptions, run_operation
 from processor.replay.plan import read_plan
@@ -1050,3 +1053,22 @@ def test_events_that_were_created_again_and_are_fewer(installation: Installation
             run_replay(installation, yes=yes)
         assert no.value.exit_code == 5
     assert once(range(3)) == created(installation)
+
+
+def test_an_event_whose_plan_raises(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `run` does it: the reference makes its messages."""
+    map_templates, raised = EventPlan.map_templates, list[int]()
+
+    def map_or_raise(self: EventPlan, source: ScannedEvent, *arguments: Any, **named: Any) -> Any:
+        if source.record.position.offset == 1:
+            raised.append(1)
+            raise ValueError("a bug")
+        return map_templates(self, source, *arguments, **named)
+
+    monkeypatch.setattr(EventPlan, "map_templates", map_or_raise)
+    monkeypatch.setattr(mapping_parts, "call_in_thread", lambda make, **_name: make_at_once(make))
+    skip(installation, [repayment(number) for number in range(3)])
+
+    assert 0 == run_replay(installation, yes=True)
+    assert (once([0, 1, 2]), Counter()) == (created(installation), dead(installation))
+    assert raised
