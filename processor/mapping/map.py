@@ -5,8 +5,8 @@ event ── duplicate? ── templates ──▶ for each: checks ── rende
          decision       decision             decision    failed               failed
 """
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from processor.domain.event import SourceEvent
 from processor.domain.message import FailedTemplate, SkippedTemplate
@@ -24,7 +24,7 @@ from processor.mapping.propagation import PropagatedHeaders, propagated_headers
 from processor.mapping.recipient import Recipient, holder_of
 from processor.mapping.rejections import dead_letter
 from processor.mapping.scanned_event import ScannedEvent
-from processor.mapping.verify_plan import result_differences
+from processor.mapping.verify_plan import outcome_differences
 from processor.wire.dead_letter import dead_letter_record
 
 
@@ -35,6 +35,7 @@ def map_event(
     suspended: Suspended,
     duplicate_of: RecordPosition | None,
     only: frozenset[TemplateId] | None = None,
+    verify: bool = True,
 ) -> Processed:
     """What becomes of an event. The same arguments give an equal outcome.
 
@@ -44,6 +45,7 @@ def map_event(
     that does not name the event, nothing comes: an outcome without any of them has no results and publishes nothing,
     never NO_TEMPLATE, which says that no template of the whole set names the event. What the reference tables raise
     passes through; anything else that this raises is a bug, and the record's dead letter (`reject_for_error`).
+    `verify`: where a plan maps a record of the sample, hold it against the reference.
     """
     headers = propagated_headers(source.record.headers)
     templates = context.templates.for_event(source.name)
@@ -61,7 +63,32 @@ def map_event(
     else:
         results = _skip_all(DecisionReason.NO_TEMPLATE, f"no template names {source.name}")
     path = MappingPath.REFERENCE if planned is None else MappingPath.PLAIN
-    return _combine(source, context, results, headers, path=path)
+    outcome = _combine(source, context, results, headers, path=path)
+    plans = context.plans
+    if plans is None or plans.sample is None or not verify or not isinstance(source, ScannedEvent):
+        return outcome
+    if not plans.sample.includes(source.record.position.offset):
+        return outcome
+    map_again = partial(
+        map_event, context=context, suspended=suspended, duplicate_of=duplicate_of, only=only, verify=False
+    )
+    return _verified(outcome, source, plans, map_again)
+
+
+def _verified(
+    outcome: Processed, source: ScannedEvent, plans: Plans, map_again: Callable[[SourceEvent], Processed]
+) -> Processed:
+    """`outcome`, unless the reference makes another one. A row of the reference tables may have changed between the
+    two, so where it does the plan is run once more."""
+    reference = map_again(SourceEvent(source.record, source.event))
+    if not outcome_differences(outcome, reference)[1]:
+        return outcome
+    outcome = map_again(source)
+    templates, parts = outcome_differences(outcome, reference)
+    if not parts:
+        return outcome
+    plans.refuse_difference(PlanDifference(source.record.position, source.name, templates, parts))
+    return reference
 
 
 def combine_results(source: SourceEvent, context: MappingContext, results: Sequence[TemplateResult]) -> Processed:
@@ -83,46 +110,18 @@ def _map_by_plan(
     suspended: Suspended,
     propagated: Headers,
 ) -> list[TemplateResult] | None:
-    """What comes of each template by its plan; None: the event was not scanned, or one of them is suspended, refuses
-    it, or is found to differ from the reference."""
+    """What comes of each template by its plan; None: the event was not scanned, or one of them is suspended, or refuses
+    it."""
     plans = context.plans
     if not isinstance(source, ScannedEvent) or plans is None:
         return None
-    if suspended and any(template.id == template_id for template in templates for template_id, _ in suspended):
-        plans.refuse(PlanRefusal.SUSPENDED)
-        return None
-    results = source.plan.map_templates(source, templates, context, propagated=propagated)
-    if results is None:
-        plans.refuse(PlanRefusal.TEMPLATE)
-    elif plans.sample is not None and plans.sample.includes(source.record.position.offset):
-        return _verified(results, templates, source, context, plans, propagated=propagated)
-    return results
-
-
-def _verified(
-    planned: list[TemplateResult],
-    templates: Sequence[Template],
-    source: ScannedEvent,
-    context: MappingContext,
-    plans: Plans,
-    *,
-    propagated: Headers,
-) -> list[TemplateResult] | None:
-    """`planned`, unless the reference makes something else of it. A row of the reference tables may have changed
-    between the two, so where it does the plan is run once more."""
-    ids = [template.id for template in templates]
-    reference = _map_templates(templates, source, context, suspended=frozenset(), propagated=propagated)
-    if not result_differences(ids, planned, reference):
-        return planned
-    again = source.plan.map_templates(source, templates, context, propagated=propagated)
-    if again is None:
-        plans.refuse(PlanRefusal.TEMPLATE)
-        return None
-    differences = result_differences(ids, again, reference)
-    if not differences:
-        return again
-    parts = tuple(dict.fromkeys(chain.from_iterable(differences.values())))
-    plans.refuse_difference(PlanDifference(source.record.position, source.name, tuple(differences), parts))
+    refusal = PlanRefusal.SUSPENDED
+    if not suspended or {template.id for template in templates}.isdisjoint(template_id for template_id, _ in suspended):
+        results = source.plan.map_templates(source, templates, context, propagated=propagated)
+        if results is not None:
+            return results
+        refusal = PlanRefusal.TEMPLATE
+    plans.refuse(refusal)
     return None
 
 

@@ -5,10 +5,11 @@ A difference says which parts differ, in a few fixed words, never what is in the
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from processor.domain.event import Event, SourceEvent
-from processor.domain.outcome import TemplateResult
+from processor.domain.outcome import Processed, TemplateResult
 from processor.domain.record import OutRecord, TemplateId
 from processor.wire.decode import DecodeFailure
 
@@ -44,16 +45,33 @@ def event_differences(scanned: SourceEvent, event: Event | DecodeFailure) -> tup
     return tuple(f"event {part}" for part in _EVENT_PARTS if getattr(scanned, part) != getattr(event, part))
 
 
-def result_differences(
-    templates: Sequence[TemplateId], planned: Sequence[TemplateResult], reference: Sequence[TemplateResult]
-) -> dict[TemplateId, tuple[str, ...]]:
-    """For each template of which a plan made something else than the reference, in which parts. The results are in the
-    order of `templates`."""
-    found = (
-        (template, tuple(_differing_parts(ours, theirs)))
-        for template, ours, theirs in zip(templates, planned, reference, strict=True)
-    )
-    return {template: parts for template, parts in found if parts}
+def outcome_differences(planned: Processed, reference: Processed) -> tuple[tuple[TemplateId, ...], tuple[str, ...]]:
+    """Of which templates a plan made something else than the reference, and which parts differ."""
+    if len(planned.results) != len(reference.results):
+        return (), ("number of results",)
+    by_template: dict[TemplateId | None, tuple[str, ...]] = {}
+    for ours, theirs in zip(planned.results, reference.results, strict=True):
+        if parts := tuple(_differing_parts(ours, theirs)):
+            by_template[_template_of(theirs)] = parts
+    of_record = [
+        part
+        for name in ("decision", "dead_letter")
+        for part in _differing_outputs(_one(getattr(planned, name)), _one(getattr(reference, name)))
+    ]
+    templates = tuple(template for template in by_template if template is not None)
+    return templates, tuple(dict.fromkeys([*chain.from_iterable(by_template.values()), *of_record]))
+
+
+def _template_of(result: TemplateResult) -> TemplateId | None:
+    """None: the result is of the whole record."""
+    if result.message is not None:
+        return result.message.template_id
+    of = result.skipped or result.failed
+    return None if of is None else of.templateId
+
+
+def _one(output: OutRecord | None) -> tuple[OutRecord, ...]:
+    return () if output is None else (output,)
 
 
 def _differing_parts(planned: TemplateResult, reference: TemplateResult) -> Iterator[str]:

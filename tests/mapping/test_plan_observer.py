@@ -83,6 +83,19 @@ def test_records_that_are_refused(record: SourceRecord, reason: PlanRefusal, pat
     assert [reason] == observer.refusals
 
 
+def test_what_is_scanned_ahead_is_refused_once() -> None:
+    """When it is mapped."""
+    context, observer = observed_context()
+    assert MappingPath.PLAIN == path_of(make_avro_record(), context)
+    wrong_key = replace(make_avro_record(), key=b"another")
+    assert context.plans is not None
+
+    assert [None] == list(context.plans.scan_ahead([wrong_key], context))
+    assert [] == observer.refusals
+    assert MappingPath.REFERENCE == path_of(wrong_key, context)
+    assert [PlanRefusal.CHECK] == observer.refusals
+
+
 def test_duplicates_and_records_without_a_value_are_no_refusals() -> None:
     """No plan is asked for them; what becomes of the whole record is the reference's."""
     context, observer = observed_context()

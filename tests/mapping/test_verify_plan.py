@@ -9,7 +9,7 @@ import pytest
 from processor.domain.message import SkippedTemplate
 from processor.domain.outcome import MappingPath, Processed, TemplateResult
 from processor.domain.reasons import DecisionReason
-from processor.domain.record import TemplateId
+from processor.domain.record import OutRecord, RecordPosition, TemplateId
 from processor.domain.reference import Table
 from processor.mapping.context import MappingContext
 from processor.mapping.event_plan import EventPlan
@@ -19,10 +19,10 @@ from processor.mapping.reference import Reference
 from processor.mapping.scanned_event import EventScanner, ScannedEvent
 from processor.mapping.verify_plan import Sample
 from tests.support.builders import make_context, make_email, make_event, make_template, map_record
-from tests.support.planned import RecordedPlans, comparable, make_avro_record
+from tests.support.planned import RecordedPlans, avro_record, comparable
 
 ALL = Sample(1.0)
-RECORD = make_avro_record()
+RECORD = avro_record(make_event().fields)
 NOTE, OTHER = make_template("note"), make_template("other")
 
 
@@ -78,7 +78,10 @@ FAULTS: dict[str, tuple[Callable[[TemplateResult], TemplateResult], tuple[str, .
         ("message destination",),
     ),
     "missing": (lambda result: replace(result, missing=("contact",)), ("missing",)),
-    "decision": (lambda _result: TemplateResult(skipped=SKIPPED), ("a decision in place of a message",)),
+    "decision": (
+        lambda _result: TemplateResult(skipped=SKIPPED),
+        ("a decision in place of a message", "topics of outputs"),
+    ),
 }
 
 
@@ -96,6 +99,34 @@ def test_a_wrong_plan_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -> N
     expected = PlanDifference(RECORD.position, make_event().name, (TemplateId("other"),), parts)
     assert ([expected], [PlanRefusal.DIFFERENCE]) == (observer.differences, observer.refusals)
     assert "secret" not in str(observer.differences)
+
+
+def test_a_wrong_decision_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one of the whole record, for which no plan of a template is asked."""
+    right = EventPlan.write_decision
+
+    def wrong(self: EventPlan, *args: Any, **options: Any) -> OutRecord | None:
+        decision = right(self, *args, **options)
+        return decision and replace(decision, value=b"secret")
+
+    monkeypatch.setattr(EventPlan, "write_decision", wrong)
+    context, observer = verified_context()
+    first = RecordPosition(RECORD.position.topic, RECORD.position.partition, 1)
+    outcome = map_record(RECORD, context, duplicate_of=first)
+
+    assert comparable(map_record(RECORD, replace(context, plans=None), duplicate_of=first)) == comparable(outcome)
+    (difference,) = observer.differences
+    assert ((), ("value in communications.decisions",)) == (difference.templates, difference.what)
+
+
+def test_records_that_are_verified_are_not_scanned_ahead() -> None:
+    """Else they would not be: what is scanned ahead is read no more."""
+    for sample, is_scanned in ((ALL, False), (None, True)):
+        context, _ = verified_context(sample=sample)
+        assert context.plans is not None
+        processed(context)
+
+        assert [is_scanned] == [scanned is not None for scanned in context.plans.scan_ahead([RECORD], context)]
 
 
 def test_a_wrong_plan_of_a_record_that_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
