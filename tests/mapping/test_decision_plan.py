@@ -1,8 +1,8 @@
 """Planned decisions: of any reasons the reference's, byte for byte.
 
-Seen to fail with each of these faults: a reason written by the plan of another version; the reasons that the
-installation leaves out; a decision that does not fit; the set of the context that the event was scanned with; no key of
-a message that was not made.
+Seen to fail with each of these faults: a reason written by the plan of another version; reasons that the installation
+leaves out; a decision that does not fit; the set of the context that the event was scanned with; no key of a message
+that was not made.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Planned `Message`s: whomever they are for, and whatever the reference tables have, the reference's, byte for byte.
 
-Seen to fail with each of these faults: an e-mail's address from its row; the account of the last event kept for the
-next; the variant without `failure`, and without `suppressed`; the Message's id in place of the batch's; no headers of a
-past operation.
+Seen to fail with each of these faults: an e-mail's address from its row; account and category of the last event kept
+for the next; a plan of other failures, and of drafts that are suppressed; no headers of a past operation; the record's
+time where it has none.
 """
 
 import json
@@ -172,20 +172,22 @@ def test_statuses() -> None:
 
 @pytest.mark.parametrize("form", WireFormat)
 def test_rows_that_change(form: WireFormat) -> None:
-    """Each Message has the rows as they are then: of other accounts and categories, more than are kept, and of none."""
+    """Each Message has the rows as they are then: of other accounts and categories, more than are kept, and of none;
+    of a contact that is blocked and no more."""
     rows: dict[Table, bytes] = {}
     reference = Reference(rows=lambda table, _key: rows.get(table), category_by_family={"loan_transaction": NTC})
     context = context_of(form, make_email(), reference=reference)
     planned, record = with_plans_alone(context), avro_record(make_event().fields)
-    seen = set()
+    seen = set[bytes | None]()
     for number in [*range(12), 0, 11, 0]:
         rows.clear()
         if number:
             rows[Table.ACCOUNTS] = json.dumps(NORTHBANK | {"name": f"Bank {number}"}).encode()
             rows[Table.CATEGORIES] = json.dumps({"name": f"Payments {number % 3}"}).encode()
-            rows[Table.CONTACTS] = json.dumps(INES | {"name": f"Ines {number}"}).encode()
+            contact = INES | {"name": f"Ines {number}", "status": "Active" if number % 4 else "Blocked"}
+            rows[Table.CONTACTS] = json.dumps(contact).encode()
         outcome = processed(record, planned)
-        seen.add(outcome.outputs[-1].value)
+        seen.update(output.value for output in outcome.outputs if output.topic == "notifications.messages")
 
         assert comparable(map_record(record, context)) == comparable(outcome)
     assert 12 == len(seen)

@@ -10,12 +10,12 @@ from processor.wire.wire_format import WireFormat
 
 def filled(plan: OutputPlan, fields: Any) -> bytes:
     """What a plan makes of an output's fields."""
-    return plan.writer()(tuple(_value(hole, fields, plan.wire_format) for hole in plan.holes))
+    return plan.filler()({hole.path: _value(hole, fields, plan.wire_format) for hole in plan.holes})
 
 
-def _value(hole: Hole, fields: Any, wire_format: WireFormat) -> bytes:
+def _value(hole: Hole, fields: Any, wire_format: WireFormat) -> bytes | None:
     value = reduce(lambda inner, name: inner[name], hole.path.split("."), fields)
-    return hole.fill(None if value is None else _encoded(hole, value, wire_format))
+    return None if value is None else _encoded(hole, value, wire_format)
 
 
 def _encoded(hole: Hole, value: Any, wire_format: WireFormat) -> bytes:

@@ -186,6 +186,20 @@ def test_a_plan_takes_as_many_values_as_it_has_holes(count: int) -> None:
         plan.writer()((b"",) * count)
 
 
+def test_each_hole_needs_a_value() -> None:
+    """KeyError for a path without one, TypeError for null where a value is never null; what has no hole is ignored."""
+    shape = OutputShape(present=frozenset(("body",)), constants={"subject": None})
+    plan = output_plan(SCHEMAS.outputs[MESSAGE], WireFormat.JSON, shape)
+    values: dict[str, bytes | None] = dict.fromkeys([hole.path for hole in plan.holes])
+    values |= {"body": b'"x"', "subject": b'"y"'}
+
+    assert b'{"body":"x"}' == plan.filler()(values)
+    with pytest.raises(KeyError, match="userKey"):
+        plan.filler()({path: value for path, value in values.items() if path != "userKey"})
+    with pytest.raises(TypeError, match="bytes"):
+        plan.filler()({**values, "body": None})
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
