@@ -113,7 +113,9 @@ def read_until(consumer: Consumer, *, idle_s: float, until: float) -> list[ReadR
     records: list[ReadRecord] = []
     last = time.time()
     while time.time() < until or time.time() - last < idle_s:
-        for message in consumer.consume(1000, 0.01):
+        messages = consumer.consume(1, 0.01)
+        messages += consumer.consume(1000, 0) if messages else []  # a call for many waits for them
+        for message in messages:
             assert message.error() is None, message.error()
             last = time.time()
             records.append((message.topic() or "", message.key(), message.value() or b"", last))
